@@ -1,0 +1,44 @@
+"""What holds for every test: no network beyond this machine, no keys of whoever runs them, the same property tests in every run."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+
+import hypothesis
+import pytest
+
+# Fixed seeds and no deadline: a failure is the code's, not the day's or the machine's. `--hypothesis-profile=default` explores.
+hypothesis.settings.register_profile("graphorch", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("graphorch")
+
+for _name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("GRAPHORCH_")]:
+    del os.environ[_name]
+os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"  # it would look for a newer version of itself
+
+
+def _is_here(host: object) -> bool:
+    """Whether a host is this machine; None and "" mean it too, and a path is a socket of this machine."""
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(name)).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_the_network(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook, so nothing is patched. What it raises is no `Exception`: a retry or a fallback cannot swallow it."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return
+    if not _is_here(host):
+        raise pytest.fail.Exception(f"a test tried to reach {host!r}: tests talk to 127.0.0.1 only")
+
+
+sys.addaudithook(_refuse_the_network)
