@@ -1,0 +1,109 @@
+"""graphorch: a typed graph orchestrator for multi-agent LLM work.
+
+A node is a plain function; its parameters are the slices of state that it reads, its return is the slice that it writes. The graph says in
+which order, and `build()` proves that it fits.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphorch.agents.agent import agent as agent
+    from graphorch.engine.events import Asked as Asked
+    from graphorch.engine.events import Called as Called
+    from graphorch.engine.events import Cancelled as Cancelled
+    from graphorch.engine.events import Committed as Committed
+    from graphorch.engine.events import Emitted as Emitted
+    from graphorch.engine.events import Ended as Ended
+    from graphorch.engine.events import Failed as Failed
+    from graphorch.engine.events import RunEvent as RunEvent
+    from graphorch.engine.events import Skipped as Skipped
+    from graphorch.engine.events import Started as Started
+    from graphorch.engine.events import Token as Token
+    from graphorch.engine.settings import Limits as Limits
+    from graphorch.errors import BudgetExceeded as BudgetExceeded
+    from graphorch.errors import GraphError as GraphError
+    from graphorch.errors import GraphorchError as GraphorchError
+    from graphorch.errors import InputError as InputError
+    from graphorch.errors import InternalError as InternalError
+    from graphorch.errors import JournalError as JournalError
+    from graphorch.errors import LimitReached as LimitReached
+    from graphorch.errors import LoopExhausted as LoopExhausted
+    from graphorch.errors import ModelError as ModelError
+    from graphorch.errors import NodeError as NodeError
+    from graphorch.errors import Problem as Problem
+    from graphorch.errors import QuorumNotMet as QuorumNotMet
+    from graphorch.errors import ReplayDiverged as ReplayDiverged
+    from graphorch.errors import RunFailed as RunFailed
+    from graphorch.errors import TooManyItems as TooManyItems
+    from graphorch.errors import Unassigned as Unassigned
+    from graphorch.errors import WriteConflict as WriteConflict
+    from graphorch.errors import WrongOutput as WrongOutput
+    from graphorch.flow.flow import Flow as Flow
+    from graphorch.flow.graph import Graph as Graph
+    from graphorch.flow.result import Question as Question
+    from graphorch.flow.result import Result as Result
+    from graphorch.graph.context import Context as Context
+    from graphorch.graph.failure import Failure as Failure
+    from graphorch.graph.failure import Missing as Missing
+    from graphorch.graph.node import END as END
+    from graphorch.graph.node import START as START
+    from graphorch.graph.node import Ask as Ask
+    from graphorch.graph.node import Node as Node
+    from graphorch.graph.node import node as node
+    from graphorch.graph.options import Cache as Cache
+    from graphorch.graph.options import Retry as Retry
+    from graphorch.models.budget import Budget as Budget
+    from graphorch.models.client import ModelClient as ModelClient
+    from graphorch.models.messages import Message as Message
+    from graphorch.models.messages import Prompt as Prompt
+    from graphorch.models.messages import Request as Request
+    from graphorch.models.messages import Response as Response
+    from graphorch.models.messages import Usage as Usage
+    from graphorch.state.reducers import add as add
+    from graphorch.state.reducers import append as append
+    from graphorch.state.reducers import last as last
+    from graphorch.state.reducers import maximum as maximum
+    from graphorch.state.reducers import merge as merge
+    from graphorch.state.reducers import minimum as minimum
+    from graphorch.state.reducers import union as union
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Loaded at the first use, so that a program pays for what it uses.
+_HOMES = {
+    "agents.agent": "agent",
+    "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
+    "engine.settings": "Limits",
+    "errors": "BudgetExceeded GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError NodeError "
+    "Problem QuorumNotMet ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
+    "flow.flow": "Flow",
+    "flow.graph": "Graph",
+    "flow.result": "Question Result",
+    "graph.context": "Context",
+    "graph.failure": "Failure Missing",
+    "graph.node": "Ask END Node START node",
+    "graph.options": "Cache Retry",
+    "models.budget": "Budget",
+    "models.client": "ModelClient",
+    "models.messages": "Message Prompt Request Response Usage",
+    "state.reducers": "add append last maximum merge minimum union",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'graphorch' has no attribute '{name}'")
+    value = getattr(import_module(f"graphorch.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

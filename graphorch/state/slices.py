@@ -1,0 +1,313 @@
+"""The state's schema, and the slices of it that nodes read and write.
+
+A slice is a pydantic model that the state inherits from (or the state itself). A reader builds a slice out of a version, handing
+out copies of whatever could be changed in place. A writer turns what a node returned into a validated update, in which only the
+fields count that the node set.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from graphorch.errors import Unassigned, WrongOutput, nearest
+from graphorch.state.copying import Copier, copier
+from graphorch.state.reducers import trusted
+from graphorch.state.validation import Validator, field_validators
+from graphorch.state.version import UNSET, Fold, Plain, Version
+
+M = TypeVar("M", bound=BaseModel)
+Reducer = Callable[[Any, Any], Any]
+Update = dict[int, Any]  # field index -> validated value
+
+_set = object.__setattr__
+
+
+class Field:
+    """One field of the state, compiled: how it is validated, copied, folded, and what it is before anybody wrote it."""
+
+    __slots__ = ("copy", "index", "info", "name", "rebuilt", "reduce", "required", "validate")
+
+    def __init__(self, index: int, name: str, info: FieldInfo, validator: Validator) -> None:
+        self.index = index
+        self.name = name
+        self.info = info
+        self.required = info.is_required()
+        self.validate = validator.validate
+        self.rebuilt = validator.rebuilds
+        self.copy: Copier | None = copier(info.annotation)
+        self.reduce = _guarded(reducer_of(info), self.copy)
+
+    def default(self) -> Any:
+        """A fresh default, or `UNSET` for a required field."""
+        value = self.info.get_default(call_default_factory=True, validated_data={})
+        return UNSET if value is PydanticUndefined else value
+
+    def stored(self, version: Version) -> Any:
+        """The value as the version holds it (not to be handed out), or `UNSET`."""
+        entry = version.get(self.index)
+        if isinstance(entry, Plain):
+            return entry.value
+        if isinstance(entry, Fold):
+            assert self.reduce is not None
+            return entry.read(self.default, self.reduce)
+        return UNSET
+
+    def value(self, version: Version) -> Any:
+        """The value to hand out: a copy unless it is deeply immutable, the default if nothing wrote it, or `UNSET`."""
+        stored = self.stored(version)
+        if stored is UNSET:
+            return self.default()
+        return stored if self.copy is None else self.copy(stored)
+
+
+def reducer_of(info: FieldInfo) -> Reducer | None:
+    """The reducer in a field's `Annotated` metadata: the one plain function there."""
+    functions = [one for one in info.metadata if inspect.isroutine(one)]
+    return functions[0] if functions else None
+
+
+def _guarded(reduce: Reducer | None, copy: Copier | None) -> Reducer | None:
+    """A user's reducer gets copies: it may change its arguments, and what it changed must not show in another branch."""
+    if reduce is None or copy is None or reduce in trusted():
+        return reduce
+    return lambda old, new: reduce(copy(old), copy(new))
+
+
+class Reader(Generic[M]):
+    """Builds one slice out of a version."""
+
+    __slots__ = ("_plain", "fields", "model", "partial")
+
+    def __init__(self, model: type[M], fields: Sequence[Field], *, partial: bool = False) -> None:
+        self.model = model
+        self.fields = tuple(fields)
+        self.partial = partial  # a reader of the whole state sees what is assigned; another slice must be complete
+        self._plain = not model.__private_attributes__ and model.model_post_init is BaseModel.model_post_init
+
+    def read(self, version: Version) -> M:
+        """The slice. Raises `Unassigned` for a required field that nothing wrote, unless the reader is partial."""
+        values: dict[str, Any] = {}
+        for field in self.fields:
+            value = field.value(version)
+            if value is not UNSET:
+                values[field.name] = value
+            elif not self.partial:
+                raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. Write it before, or give it a default.")
+        return self._made(values)
+
+    def is_assigned(self, version: Version) -> bool:
+        """Whether every required field, and at least one field, has been written: what an `X | None` parameter asks."""
+        required = all(version.get(field.index) is not None for field in self.fields if field.required)
+        return required and any(version.get(field.index) is not None for field in self.fields)
+
+    def result(self, version: Version) -> M:
+        """The slice as the run's caller gets it: like `read`, and `model_fields_set` names what was assigned."""
+        made = self.read(version)
+        _set(made, "__pydantic_fields_set__", {field.name for field in self.fields if version.get(field.index) is not None})
+        return made
+
+    def _made(self, values: dict[str, Any]) -> M:
+        """An instance without validation: every value was validated when it was committed. Nothing counts as set by the node."""
+        if not self._plain:
+            made = self.model.model_construct(**values)
+            _set(made, "__pydantic_fields_set__", set[str]())
+            return made
+        made = self.model.__new__(self.model)
+        _set(made, "__dict__", values)
+        _set(made, "__pydantic_fields_set__", set[str]())
+        _set(made, "__pydantic_extra__", None)
+        _set(made, "__pydantic_private__", None)
+        return made
+
+
+class Writer(Generic[M]):
+    """Turns a returned slice into a validated update."""
+
+    __slots__ = ("fields", "model")
+
+    def __init__(self, model: type[M], fields: Sequence[Field]) -> None:
+        self.model = model
+        self.fields: Mapping[str, Field] = {field.name: field for field in fields}
+
+    def update(self, output: object) -> Update:
+        """The fields that were set on `output`, validated. Raises `WrongOutput`."""
+        if not isinstance(output, self.model):
+            raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
+        update: Update = {}
+        for name in output.model_fields_set:
+            field = self.fields.get(name)
+            if field is None:
+                raise WrongOutput(f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, self.fields)}")
+            update[field.index] = self._validated(field, output.__dict__[name])
+        return update
+
+    def returned_input(self, output: BaseModel, version: Version) -> Update:
+        """The update when a node returns the very slice that it was handed: what it set, and what it changed in place.
+
+        Raises `WrongOutput` if a reducer field was changed: the whole old value would be folded in a second time.
+        """
+        update = self.update(output)
+        for field in self.fields.values():
+            stored = field.stored(version) if field.copy is not None else UNSET
+            changed = field.index in update or (stored is not UNSET and output.__dict__.get(field.name) != stored)
+            if changed and field.reduce is not None:
+                raise WrongOutput(
+                    f"It changed '{field.name}' of the slice that it was handed, and returned that slice. '{field.name}' has a reducer: "
+                    f"return {self.model.__name__}({field.name}=…) with only what is new."
+                )
+            if changed:
+                update[field.index] = self._validated(field, output.__dict__[field.name])
+        return update
+
+    def _validated(self, field: Field, value: Any) -> Any:
+        try:
+            valid = field.validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in (field.name, *first["loc"]))
+            raise WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.") from error
+        return valid if field.rebuilt or field.copy is None else field.copy(valid)
+
+
+class Reading(Protocol):
+    """What a node or a flow's output reads out of a version."""
+
+    def read(self, version: Version) -> Any: ...
+    def result(self, version: Version) -> Any: ...
+    def is_assigned(self, version: Version) -> bool: ...
+
+
+class Writing(Protocol):
+    """What a node's output or a flow's input becomes."""
+
+    def update(self, output: object) -> Update: ...
+    def returned_input(self, output: BaseModel, version: Version) -> Update: ...
+
+
+class ValueReader:
+    """Reads one field whose value is a whole slice: the item or the result of a map's worker."""
+
+    __slots__ = ("field", "model")
+
+    def __init__(self, model: type[BaseModel], field: Field) -> None:
+        self.model = model
+        self.field = field
+
+    def read(self, version: Version) -> Any:
+        """The slice. Raises `Unassigned` if nothing has written it."""
+        value = self.field.value(version)
+        if value is UNSET:
+            raise Unassigned(f"A {self.model.__name__} was read, but the worker has written none.")
+        return value
+
+    def result(self, version: Version) -> Any:
+        """The same: the value was made by whoever wrote it."""
+        return self.read(version)
+
+    def is_assigned(self, version: Version) -> bool:
+        """Whether it has been written."""
+        return version.get(self.field.index) is not None
+
+
+class ValueWriter:
+    """Writes a whole slice into one field."""
+
+    __slots__ = ("field", "model")
+
+    def __init__(self, model: type[BaseModel], field: Field) -> None:
+        self.model = model
+        self.field = field
+
+    def update(self, output: object) -> Update:
+        """The slice, validated. Raises `WrongOutput`."""
+        if not isinstance(output, self.model):
+            raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
+        try:
+            valid = self.field.validate(output)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.") from error
+        return {self.field.index: valid if self.field.rebuilt or self.field.copy is None else self.field.copy(valid)}
+
+    def returned_input(self, output: BaseModel, version: Version) -> Update:
+        """The update when a worker returns the very item that it was handed: the item as it is now."""
+        return self.update(output)
+
+
+class AnyWriter:
+    """Writes whichever slice of the state it is given: for a lambda, whose return nobody can know before it ran."""
+
+    __slots__ = ("_schema", "_writers")
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._writers: dict[type[BaseModel], Writer[Any]] = {}
+
+    def update(self, output: object) -> Update:
+        """The fields that were set on `output`, validated. Raises `WrongOutput`."""
+        if not isinstance(output, BaseModel) or self._schema.mistakes(type(output)):
+            state = self._schema.model.__name__
+            raise WrongOutput(f"It returned {_shown(output)}, which is no slice of the state {state}. Return a model that {state} inherits from.")
+        writer = self._writers.get(type(output)) or self._writers.setdefault(type(output), self._schema.writer(type(output)))
+        return writer.update(output)
+
+    def returned_input(self, output: BaseModel, version: Version) -> Update:
+        """The same: what it returns was made by it."""
+        return self.update(output)
+
+
+class Schema:
+    """All fields of a state, by index and by name, and the readers and writers of its slices."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+        validators = field_validators(model)
+        self.fields = tuple(Field(index, name, info, validators[name]) for index, (name, info) in enumerate(model.model_fields.items()))
+        self.by_name = {field.name: field for field in self.fields}
+
+    def reader(self, model: type[M]) -> Reader[M]:
+        """The reader of a slice; the whole state is read as far as it is assigned."""
+        return Reader(model, self._of(model), partial=model is self.model)
+
+    def writer(self, model: type[M]) -> Writer[M]:
+        """The writer of a slice."""
+        return Writer(model, self._of(model))
+
+    def mistakes(self, slice: type[BaseModel]) -> list[str]:
+        """In which fields a slice and the state declare something different: one sentence each."""
+        found: list[str] = []
+        for name, info in slice.model_fields.items():
+            field = self.by_name.get(name)
+            if field is None:
+                found.append(f"'{slice.__name__}.{name}' is no field of the state {self.model.__name__}.")
+            elif not _same(info, field.info):
+                found.append(f"'{slice.__name__}.{name}' is declared as {_declared(info)}, but the state {self.model.__name__} has {_declared(field.info)}.")
+        return found
+
+    def _of(self, model: type[BaseModel]) -> list[Field]:
+        return [self.by_name[name] for name in model.model_fields]
+
+
+def _same(left: FieldInfo, right: FieldInfo) -> bool:
+    return (left.annotation, left.metadata, left.is_required(), left.default) == (right.annotation, right.metadata, right.is_required(), right.default)
+
+
+def _declared(info: FieldInfo) -> str:
+    kind = getattr(info.annotation, "__name__", None) if not getattr(info.annotation, "__args__", None) else None
+    reducer = reducer_of(info)
+    extra = f" folded by {getattr(reducer, '__name__', reducer)}" if reducer is not None else ""
+    default = "" if info.is_required() else f" = {info.default!r}" if info.default_factory is None else " with a default factory"
+    return f"{kind or info.annotation}{extra}{default}"
+
+
+def _shown(value: object) -> str:
+    """A value in a message: its type and a short form of it."""
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '…'}"

@@ -1,0 +1,225 @@
+"""The causal version of the state that travels on a token: which writes it has seen, and how they fold.
+
+Theory of operation. A version maps a field's index to an entry. A *plain* field's entry is the value and the write that set it;
+every write links the write that it replaced, so w₁ is before w₂ exactly if w₁ lies on w₂'s chain. A *reducer* field's entry is a
+`Fold`: the history of writes in canonical order (depth, declaration order), folded only when somebody reads it.
+
+A version is two layers: `base`, shared by all branches of a fork and never changed, and `own`, what was written since. So a step
+costs what it writes, a fork copies once for all its branches, and a join of branches with one base looks only at what they wrote.
+
+Rules of this file: `base` is never mutated; a version is moved to a sole successor and mutated only by the activation that holds it;
+canonical order decides, never the order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from graphorch.errors import InternalError, WriteConflict
+
+Order = tuple[int, int]  # (depth, declaration index of the node): canonical order
+
+UNSET: Any = object()
+
+
+class Write:
+    """One write of a plain field, linked to the write that it replaced. `by` names the writer for messages."""
+
+    __slots__ = ("by", "order", "previous")
+
+    def __init__(self, previous: Write | None, order: Order, by: str) -> None:
+        self.previous = previous
+        self.order = order
+        self.by = by
+
+
+class Plain(NamedTuple):
+    """Entry of a plain field."""
+
+    write: Write
+    value: Any
+
+
+class Mark:
+    """One write of a reducer field in a history: a list that grows at the end and is shared by all who saw its beginning."""
+
+    __slots__ = ("length", "order", "previous", "source", "update")
+
+    def __init__(self, previous: Mark | None, order: Order, update: Any, source: Mark | None = None) -> None:
+        self.previous = previous
+        self.order = order
+        self.update = update
+        self.length: int = previous.length + 1 if previous is not None else 1
+        self.source: Mark = source if source is not None else self  # the same write in another history has the same source
+
+
+class Fold:
+    """Entry of a reducer field: a history, and the nearest earlier fold from which its value can be continued."""
+
+    __slots__ = ("head", "parent", "value")
+
+    def __init__(self, head: Mark, parent: Fold | None, value: Any = UNSET) -> None:
+        self.head = head
+        self.parent = parent
+        self.value = value
+
+    def read(self, seed: Callable[[], Any], reduce: Callable[[Any, Any], Any]) -> Any:
+        """The folded value; kept, so that it is computed once. `seed` gives the field's default, or `UNSET`."""
+        pending: list[Fold] = []
+        fold: Fold | None = self
+        while fold is not None and fold.value is UNSET:
+            pending.append(fold)
+            fold = fold.parent
+        value, known = (fold.value, fold.head) if fold is not None else (seed(), None)
+        for fold in reversed(pending):
+            for mark in _between(known, fold.head):
+                value = mark.update if value is UNSET or mark.order[0] == 0 else reduce(value, mark.update)
+            fold.value, fold.parent, known = value, None, fold.head
+        return value
+
+
+Entry = Plain | Fold
+
+
+class Version:
+    """The writes that one token has seen."""
+
+    __slots__ = ("base", "own")
+
+    def __init__(self, base: dict[int, Entry], own: dict[int, Entry]) -> None:
+        self.base = base
+        self.own = own
+
+    def get(self, field: int) -> Entry | None:
+        """The entry of a field, or None if nothing has written it."""
+        entry = self.own.get(field)
+        return entry if entry is not None else self.base.get(field)
+
+    def write(self, field: int, value: Any, order: Order, by: str) -> None:
+        """Set a plain field."""
+        old = self.get(field)
+        self.own[field] = Plain(Write(old.write if isinstance(old, Plain) else None, order, by), value)
+
+    def fold(self, field: int, update: Any, order: Order) -> None:
+        """Add one write to a reducer field."""
+        old = self.get(field)
+        if isinstance(old, Fold):
+            self.own[field] = Fold(Mark(old.head, order, update), old)
+        else:
+            self.own[field] = Fold(Mark(None, order, update), None)
+
+    def split(self, count: int) -> list[Version]:
+        """`count` versions that have all seen this one, and of each other nothing. This one is used up."""
+        base = {**self.base, **self.own} if self.own else self.base
+        return [Version(base, {}) for _ in range(count)]
+
+    def entries(self) -> dict[int, Entry]:
+        """Every written field with its entry."""
+        return {**self.base, **self.own}
+
+
+def unite(versions: Sequence[Version]) -> Version:
+    """The union of what several versions have seen; a write that several saw counts once.
+
+    Raises `WriteConflict` if a plain field has two writes of which neither saw the other.
+    """
+    if len(versions) == 1:
+        return versions[0]
+    base = versions[0].base
+    if all(version.base is base for version in versions):
+        return Version(base, _united([version.own for version in versions], [base]))
+    flat = [version.entries() for version in versions]
+    return Version(_united(flat, [*(version.base for version in versions), *flat]), {})
+
+
+def _united(layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]]) -> dict[int, Entry]:
+    found: dict[int, list[Entry]] = {}
+    for layer in layers:
+        for field, entry in layer.items():
+            entries = found.get(field)
+            if entries is None:
+                found[field] = [entry]
+            elif entries[-1] is not entry:
+                entries.append(entry)
+    return {field: entries[0] if len(entries) == 1 else _united_entry(field, entries, known) for field, entries in found.items()}
+
+
+def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]]) -> Entry:
+    plain = [entry for entry in entries if isinstance(entry, Plain)]
+    if len(plain) == len(entries):
+        return _last_write(plain)
+    folds = [entry for entry in entries if isinstance(entry, Fold)]
+    if plain:
+        raise InternalError(f"Field {field} is both plain and folded. Please report this as a bug of graphorch.")
+    bases = [entry for layer in known if isinstance(entry := layer.get(field), Fold)]
+    return _united_fold(folds, [*bases, *folds])
+
+
+def _last_write(entries: list[Plain]) -> Plain:
+    latest = max(entries, key=lambda entry: entry.write.order)
+    missing = {entry.write for entry in entries} - {latest.write}
+    floor = min((write.order for write in missing), default=latest.write.order)
+    write: Write | None = latest.write
+    while missing and write is not None and write.order >= floor:
+        missing.discard(write)
+        write = write.previous
+    if missing:
+        other = min(missing, key=lambda one: one.order)
+        raise WriteConflict(
+            f"'{latest.write.by}' and '{other.by}' both wrote the field at once, and neither saw the other. "
+            "Give the field a reducer, or order the two nodes with an edge."
+        )
+    return latest
+
+
+def _united_fold(folds: list[Fold], known: list[Fold]) -> Fold:
+    """One history with the writes of all; it continues the longest known fold that all share."""
+    common: Mark | None = folds[0].head
+    extra: dict[Mark, Mark] = {}
+    for fold in folds[1:]:
+        common = _common(common, fold.head, extra)
+    floor = min((mark.order for mark in extra), default=None)
+    while common is not None and floor is not None and common.order > floor:
+        extra[common.source] = common
+        common = common.previous
+    parent = _longest_known(known, common)
+    head = common
+    for mark in sorted(extra.values(), key=lambda mark: mark.order):
+        head = Mark(head, mark.order, mark.update, mark.source)
+    if head is None:
+        raise InternalError("A reducer field has an empty history. Please report this as a bug of graphorch.")
+    return parent if parent is not None and parent.head is head else Fold(head, parent)
+
+
+def _common(left: Mark | None, right: Mark | None, extra: dict[Mark, Mark]) -> Mark | None:
+    """The last mark that both histories share; what lies behind it on either side goes into `extra`, once per write."""
+    while left is not right:
+        if right is None or (left is not None and left.length >= right.length):
+            assert left is not None
+            extra[left.source], left = left, left.previous
+        else:
+            extra[right.source], right = right, right.previous
+    return left
+
+
+def _longest_known(known: list[Fold], common: Mark | None) -> Fold | None:
+    """The known fold with the longest history that is a beginning of `common`."""
+    best: Fold | None = None
+    heads = {fold.head: fold for fold in known}
+    mark = common
+    shortest = min((head.length for head in heads), default=0)
+    while mark is not None and mark.length >= shortest and best is None:
+        best = heads.get(mark)
+        mark = mark.previous
+    return best
+
+
+def _between(start: Mark | None, end: Mark | None) -> list[Mark]:
+    """The marks behind `start` up to `end`, oldest first."""
+    found: list[Mark] = []
+    while end is not start and end is not None:
+        found.append(end)
+        end = end.previous
+    found.reverse()
+    return found
