@@ -1,0 +1,149 @@
+"""One firing of a node, and the tokens that it consumes and emits.
+
+Ids derive from content and are computed only when somebody asks: activation = H(run, path, node, sorted ids of the consumed tokens),
+token = H(activation, index of the edge). They are equal in every schedule, after every crash and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from graphorch.graph.plan import Step
+from graphorch.graph.shape import Edge
+from graphorch.state.version import Version
+
+if TYPE_CHECKING:
+    from graphorch.core.scope import Scope
+
+Counters = Mapping[int, int]  # loop -> how often its body was begun since the loop was entered; a loop that is not named: once
+NO_COUNTERS: Counters = {}
+
+
+class Status(IntEnum):
+    """Where an activation stands. Everything up to `INSIDE` keeps a driver busy; everything from `DONE` on is over."""
+
+    RUNNING = 0  # an attempt runs, or is about to
+    ROUTING = 1  # its result is committed, its tokens are not emitted yet
+    RETRYING = 2  # waits for its next attempt
+    INSIDE = 3  # a sub-flow or map whose inner work is not finished
+    ASKED = 4  # waits for a person
+    FAILED = 5  # failed for good in a run that stopped; resuming tries again
+    DONE = 6
+    HANDLED = 7  # failed for good, and an error edge carried on
+    DEAD = 8  # failed in isolation, or could not read what it needs: a dead path
+    CANCELLED = 9
+
+
+class Token:
+    """One delivery along an edge. `source` None is START; `item` numbers the items of a map."""
+
+    __slots__ = ("counters", "edge", "failure", "item", "source", "version")
+
+    def __init__(self, source: Activation | None, edge: Edge, version: Version | None, counters: Counters, failure: Any = None) -> None:
+        self.source = source
+        self.edge = edge
+        self.version = version
+        self.counters = counters
+        self.failure = failure  # what an error edge carries to its handler
+
+
+class Activation:
+    """One firing of a node in a run. `version` is what it reads, and after its result what it wrote as well."""
+
+    __slots__ = (
+        "_id", "attempt", "began", "counters", "depth", "ended", "failure", "inner", "question", "scope", "status", "step", "story", "taken",
+        "tokens", "update", "version",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None, depth: int, counters: Counters) -> None:
+        self.scope = scope
+        self.step = step
+        self.tokens = tokens
+        self.version = version
+        self.depth = depth
+        self.counters = counters
+        self.attempt = 1
+        self.status = Status.RUNNING
+        self.began = 0.0
+        self.ended = 0.0
+        self.update: dict[int, Any] | None = None
+        self.taken: tuple[Edge, ...] = ()
+        self.inner: Inner | None = None
+        self.failure: Any = None
+        self.question: Any = None
+        self.story: list[str] | None = None
+        self._id = ""
+
+    @property
+    def path(self) -> str:
+        """Where in the run this is: `team/research`, `workers[3]/dig`."""
+        return self.scope.prefix + self.step.name
+
+    @property
+    def id(self) -> str:
+        """The activation's id, 32 hexadecimal digits."""
+        if not self._id:
+            _fill_ids(self)
+        return self._id
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return self.status >= Status.DONE
+
+    def rounds(self, loop: int) -> int:
+        """How often the body of a loop was begun, this time included."""
+        return self.counters.get(loop, 1)
+
+    def tell(self, line: str) -> None:
+        """Add a line to what happened to it, for errors and people."""
+        if self.story is None:
+            self.story = []
+        self.story.append(line)
+
+    def __repr__(self) -> str:
+        return f"<activation of {self.path}, {self.status.name.lower()}>"
+
+
+class Inner:
+    """What runs inside a sub-flow or map: one scope per item, started in order as far as the concurrency limit allows."""
+
+    __slots__ = ("failed", "running", "scopes", "started", "succeeded", "unfinished", "updates")
+
+    def __init__(self, updates: list[dict[int, Any]]) -> None:
+        self.updates = updates
+        self.scopes: list[Scope] = []
+        self.started = 0
+        self.running = 0
+        self.unfinished = len(updates)
+        self.failed = False  # one of them failed, and with it the whole
+        self.succeeded = 0
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def token_id(token: Token, scope: Scope) -> str:
+    """The id of a token; tokens of START take theirs from the run or from the activation that the scope is inside of."""
+    if token.source is not None:
+        return _digest(token.source.id, str(token.edge.index))
+    return _digest(scope.origin, str(token.edge.index))
+
+
+def _fill_ids(last: Activation) -> None:
+    """Ids depend on ids before them; a stack instead of recursion, since a history may be long."""
+    pending = [last]
+    while pending:
+        one = pending[-1]
+        missing = [token.source for token in one.tokens if token.source is not None and not token.source._id]  # pyright: ignore[reportPrivateUsage]
+        if missing:
+            pending.extend(missing)
+            continue
+        pending.pop()
+        if not one._id:  # pyright: ignore[reportPrivateUsage]
+            consumed = sorted(token_id(token, one.scope) for token in one.tokens)
+            one._id = _digest(one.scope.origin, one.step.name, *consumed)  # pyright: ignore[reportPrivateUsage]

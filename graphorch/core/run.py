@@ -1,0 +1,517 @@
+"""The state of one run, mutated only by `handle`: an event in, the commands that follow out.
+
+Theory of operation. Work is counted: `scope.busy` is the number of activations in a scope that keep a driver busy plus the inner scopes
+that do. When it reaches zero the scope is quiet, and it is settled: it is finished, it waits for people, it was closed and has now
+stopped, or nothing can reach its END any more. Each arrow of an activation's life is one handler below; an event that does not fit the
+activation's status (stale, doubled, of a lost attempt) changes nothing.
+
+    RUNNING ─result→ ROUTING ─routed→ DONE          RUNNING ─entered→ INSIDE ─inner work done→ RUNNING (leave) ─result→ …
+    RUNNING ─failed→ RETRYING ─due→ RUNNING         RUNNING | ROUTING ─failed→ HANDLED | DEAD | FAILED ─resumed→ RUNNING | ROUTING
+    RUNNING ─asked→ ASKED ─result→ DONE             anything ─cancelled→ CANCELLED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from graphorch.core.activation import Activation, Inner, Status, Token
+from graphorch.core.events import (
+    Asked,
+    CancelNode,
+    Command,
+    Decide,
+    Entered,
+    Event,
+    FinishRun,
+    Leave,
+    NodeCancelled,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    Resumed,
+    RetryDue,
+    RetryLater,
+    Routed,
+    RunStarted,
+    StartNode,
+    StopRequested,
+)
+from graphorch.core.scope import Scope, write
+from graphorch.errors import InternalError
+from graphorch.graph.plan import Plan
+from graphorch.graph.shape import Edge
+
+OnFailure = Literal["drain", "cancel", "isolate"]
+UNLIMITED = 1 << 62
+
+
+class Run:
+    """One run of a plan. `status` is "running" until a `FinishRun` says otherwise; `history` holds what is over, in order of its end."""
+
+    __slots__ = (
+        "cancelled_tokens", "errors", "exhausted", "has_gaps", "has_quorums", "history", "left", "on_failure", "out", "plan", "reason", "root",
+        "run_id", "started", "status", "stop_status", "stopping",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, run_id: str, *, max_activations: int = UNLIMITED, on_failure: OnFailure = "drain") -> None:
+        self.plan = plan
+        self.run_id = run_id
+        self.on_failure = on_failure
+        self.left = max_activations  # how many activations may still start, in all scopes together
+        self.started = 0
+        self.status = "running"
+        self.reason = ""
+        self.stopping = ""  # why nothing new starts in the whole run
+        self.stop_status = "stopped"
+        self.root = Scope(self, plan)
+        self.has_quorums = plan.has_quorums
+        self.history: list[Activation] = []
+        self.errors: list[Activation] = []  # what failed for good and was not handled at once, in the order in which it failed
+        self.exhausted: list[tuple[str, str]] = []  # loops that reached their bound: path of the source, name of the header
+        self.cancelled_tokens: list[Token] = []
+        self.has_gaps = False  # something did not happen that `build()` counted on: a failure was survived, or a join fired short
+        self.out: list[Command] = []
+
+    # ---- events ----------------------------------------------------------------------------------
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event, and return what the driver has to do about it. Stale and doubled events change nothing."""
+        self.out = []
+        _HANDLERS[type(event)](self, event)
+        return self.out
+
+    def _run_started(self, event: RunStarted) -> None:
+        if self.started or self.root.finished:
+            return
+        self.root.begin(event.update)
+        self._settle(self.root)
+
+    def _node_succeeded(self, event: NodeSucceeded) -> None:
+        one = event.activation
+        if one.status is Status.ASKED:
+            self._enter_busy(one.scope)
+            self.status = "running" if self.status == "waiting" else self.status
+        elif one.status is not Status.RUNNING:
+            return
+        step, version = one.step, one.version
+        assert version is not None
+        if event.update:
+            write(version, event.update, one.scope.plan, (one.depth, step.index), step.name)
+        one.update, one.ended = event.update, event.at
+        if step.decides:
+            one.status = Status.ROUTING
+            self.out.append(Decide(one))
+        else:
+            self._complete(one, step.edges)
+
+    def _routed(self, event: Routed) -> None:
+        one, decision = event.activation, event.decision
+        if one.status is not Status.ROUTING:
+            return
+        step = one.step
+        if decision.loop >= 0:
+            chosen = step.exits[decision.loop]
+            if one.rounds(chosen.loop) >= chosen.bound:
+                raise InternalError(f"Loop {chosen.loop} of '{one.path}' was taken beyond its bound. Please report this as a bug of graphorch.")
+            edges: tuple[Edge, ...] = (chosen.back,)
+        elif decision.exhausted >= 0 and (instead := step.exits[decision.exhausted].instead) is not None:
+            edges = (instead,)
+        else:
+            edges = step.edges + decision.edges
+        if decision.exhausted >= 0:
+            self.exhausted.append((one.path, one.scope.plan.steps[step.exits[decision.exhausted].back.target].name))
+        self._complete(one, edges)
+
+    def _entered(self, event: Entered) -> None:
+        one = event.activation
+        if one.status is not Status.RUNNING or one.inner is not None:
+            return
+        one.inner = inner = Inner(event.updates)
+        if not inner.unfinished:
+            self.out.append(Leave(one))
+            return
+        one.status = Status.INSIDE
+        self._start_items(one, inner)
+        self._leave_busy(one.scope)
+
+    def _node_failed(self, event: NodeFailed) -> None:
+        one = event.activation
+        if one.status not in (Status.RUNNING, Status.ROUTING) or event.attempt != one.attempt:
+            return
+        one.failure, one.ended = event.failure, event.at
+        if event.retry_after is not None and not one.scope.closed:
+            one.status = Status.RETRYING
+            self.out.append(RetryLater(one, event.retry_after))
+        elif event.handler >= 0:
+            self.has_gaps = True
+            self._complete(one, (one.step.errors[event.handler][1],), event.failure)
+        elif event.limit:
+            self.errors.append(one)
+            one.status = Status.FAILED
+            self._stop(f"limit:{event.limit}")
+            self._leave_busy(one.scope)
+        elif self.on_failure == "isolate":
+            self.errors.append(one)
+            self.has_gaps = True
+            self._end_path(one)
+        else:
+            self._fail(one)
+
+    def _node_skipped(self, event: NodeSkipped) -> None:
+        one = event.activation
+        if one.status is Status.RUNNING:
+            one.failure, one.ended = event.reason, event.at
+            self.has_gaps = True
+            self._end_path(one)
+
+    def _node_cancelled(self, event: NodeCancelled) -> None:
+        one = event.activation
+        if one.status in (Status.RUNNING, Status.ROUTING):
+            one.status = Status.FAILED
+            one.failure, one.ended = None, event.at
+            self._leave_busy(one.scope)
+
+    def _asked(self, event: Asked) -> None:
+        one = event.activation
+        if one.status is Status.RUNNING:
+            one.status, one.question = Status.ASKED, event.question
+            self._leave_busy(one.scope)
+
+    def _retry_due(self, event: RetryDue) -> None:
+        one = event.activation
+        if one.status is Status.RETRYING and event.attempt == one.attempt:
+            one.attempt += 1
+            self._run_again(one)
+
+    def _stop_requested(self, event: StopRequested) -> None:
+        if self.status not in ("running", "waiting"):
+            return
+        self.status = "running"
+        self._enter_busy(self.root)  # held, so that it becomes quiet once
+        self._stop(event.reason, event.status)
+        if event.now:
+            self._interrupt(self.root, event.reason)
+        self._leave_busy(self.root)
+
+    def _resumed(self, event: Resumed) -> None:
+        if self.status not in ("failed", "stopped", "waiting"):
+            return
+        self.status, self.reason, self.stopping, self.stop_status = "running", "", "", "stopped"
+        self.errors.clear()
+        self._reopen(self.root)
+
+    # ---- what scopes ask of their run ----------------------------------------------------------------
+    def may_start(self) -> bool:
+        """Count one activation; False if the limit on activations is reached, which stops the run."""
+        if self.left <= 0:
+            if not self.stopping:
+                self._stop("limit:activations")
+            return False
+        self.left -= 1
+        self.started += 1
+        return True
+
+    def start(self, activation: Activation) -> None:
+        """Have the driver run an activation."""
+        scope = activation.scope
+        scope.busy += 1
+        if scope.busy == 1 and scope.parent is not None:
+            self._enter_busy(scope.parent.scope)
+        self.out.append(StartNode(activation))
+
+    def reached_end(self, activation: Activation) -> None:
+        """END fired in a scope: its output is what reached it."""
+        scope = activation.scope
+        self.left += 1  # END is no work
+        self.started -= 1
+        scope.output, activation.status = activation.version, Status.DONE
+        scope.finished = True
+        scope.leave(activation)
+        if scope.parent is not None:
+            self._item_done(scope.parent, scope)
+
+    def cancel(self, activation: Activation, reason: str) -> None:
+        """Cancel an activation and everything inside it, for good."""
+        status = activation.status
+        activation.status = Status.CANCELLED
+        activation.tell(f"cancelled: {reason}")
+        self.history.append(activation)
+        if activation.inner is not None:
+            for scope in activation.inner.scopes:
+                self._cancel_all(scope, reason)
+        if status in (Status.RUNNING, Status.RETRYING):
+            self.out.append(CancelNode(activation, reason))
+        if status <= Status.RETRYING:
+            self._leave_busy(activation.scope)
+
+    # ---- the life of an activation -------------------------------------------------------------------
+    def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
+        """Commit: emit the tokens, and start what they make ready."""
+        scope, version = one.scope, one.version
+        one.status = Status.DONE if failure is None else Status.HANDLED
+        one.taken = edges
+        one.version = None
+        self.history.append(one)
+        if version is not None:
+            scope.send(one, edges, version, one.counters, failure)
+        scope.leave(one)
+        if scope.waiting:
+            scope.fire_ready()
+        self._leave_busy(scope)
+
+    def _end_path(self, one: Activation) -> None:
+        """Nothing leaves this activation: a dead path for whoever waits for it."""
+        one.status = Status.DEAD
+        self.history.append(one)
+        one.scope.leave(one)
+        one.scope.fire_ready()
+        self._leave_busy(one.scope)
+
+    def _fail(self, one: Activation) -> None:
+        """It failed for good, and nobody handles it: its scope is closed, and stops when what runs in it has ended."""
+        one.status = Status.FAILED
+        scope = one.scope
+        scope.failures.append(one)
+        self.errors.append(one)
+        self._close(scope)
+        if self.on_failure == "cancel":
+            self._interrupt(scope, f"'{one.path}' failed")
+        self._leave_busy(scope)
+
+    def _run_again(self, one: Activation) -> None:
+        """Another attempt; of a sub-flow or map: what is unfinished inside goes on."""
+        one.failure = None
+        if one.inner is None:
+            one.status = Status.RUNNING
+            self.out.append(StartNode(one))
+            return
+        one.status = Status.INSIDE
+        for scope in one.inner.scopes:
+            if not scope.finished:
+                self._reopen(scope)
+        self._start_items(one, one.inner)
+        if all(scope.finished for scope in one.inner.scopes) and one.status is Status.INSIDE:
+            one.status = Status.RUNNING
+            self.out.append(Leave(one))
+            return
+        self._leave_busy(one.scope)
+
+    # ---- inside a sub-flow or map ----------------------------------------------------------------------
+    def _start_items(self, one: Activation, inner: Inner) -> None:
+        spec, plan = one.step.map, one.step.inner_plan
+        assert plan is not None
+        room = spec.concurrency if spec is not None else 1
+        while inner.started < len(inner.updates) and inner.running < room and not one.scope.closed and one.status is Status.INSIDE:
+            item = inner.started
+            inner.started += 1
+            inner.running += 1
+            scope = Scope(self, plan, one, item if spec is not None else -1)
+            inner.scopes.append(scope)
+            scope.begin(inner.updates[item])
+            if not scope.busy and not scope.finished:
+                self._settle(scope)
+
+    def _item_done(self, one: Activation, scope: Scope) -> None:
+        inner = one.inner
+        assert inner is not None
+        inner.unfinished -= 1
+        inner.running -= 1
+        inner.succeeded += 1
+        spec = one.step.map
+        if spec is not None and spec.need is not None and inner.succeeded == spec.need:
+            for other in inner.scopes:
+                if not other.finished:
+                    self._cancel_all(other, f"'{one.path}' has the {spec.need} that it needs")
+            self._all_done(one)
+        elif not inner.unfinished:
+            self._all_done(one)
+        elif one.status is Status.INSIDE:
+            self._start_items(one, inner)
+
+    def _item_failed(self, one: Activation, scope: Scope) -> None:
+        """A scope inside stopped without reaching its END."""
+        inner, spec = one.inner, one.step.map
+        assert inner is not None
+        if spec is None or (spec.on_item_error == "fail" and spec.need is None):
+            inner.failed = True
+            for other in inner.scopes:
+                if not other.finished:
+                    self._close(other)
+            self._stopped_inside(one, inner)
+            return
+        inner.unfinished -= 1
+        inner.running -= 1
+        scope.finished = True
+        if not inner.unfinished:
+            self._all_done(one)
+        else:
+            self._start_items(one, inner)
+
+    def _stopped_inside(self, one: Activation, inner: Inner) -> None:
+        """Leave a sub-flow or map that failed, once nothing runs in it any more."""
+        if not any(scope.busy for scope in inner.scopes):
+            self._all_done(one)
+
+    def _all_done(self, one: Activation) -> None:
+        if one.status is Status.INSIDE:
+            one.status = Status.RUNNING
+            self._enter_busy(one.scope)
+            self.out.append(Leave(one))
+
+    # ---- busy or quiet ----------------------------------------------------------------------------------
+    def _enter_busy(self, scope: Scope | None) -> None:
+        while scope is not None:
+            scope.busy += 1
+            if scope.busy > 1 or scope.parent is None:
+                return
+            scope = scope.parent.scope
+
+    def _leave_busy(self, scope: Scope) -> None:
+        """One thing less keeps the scope busy; a scope that becomes quiet is settled."""
+        scope.busy -= 1
+        if scope.busy == 0:
+            self._settle(scope)
+            if scope.busy == 0 and scope.parent is not None:
+                self._leave_busy(scope.parent.scope)
+
+    def _settle(self, scope: Scope) -> None:
+        """What a quiet scope is: finished, waiting, stopped, or stuck because nothing can reach its END any more."""
+        if scope.busy:
+            return
+        if scope.parent is None:
+            self._settle_root(scope)
+            return
+        above = scope.parent
+        if scope.finished or above.status is not Status.INSIDE or above.inner is None:
+            return
+        if scope.failures or not (scope.closed or _questions(scope)):
+            self._item_failed(above, scope)
+        elif scope.closed and above.inner.failed:
+            self._stopped_inside(above, above.inner)
+
+    def _settle_root(self, root: Scope) -> None:
+        if root.finished:
+            self._finish("partial" if self.failed() else "succeeded", "succeeded")
+        elif self.stopping:
+            self._finish(self.stop_status, self.stopping)
+        elif root.failures:
+            self._finish("failed", "failed")
+        elif waits := _questions(root):
+            self._finish("waiting", "waiting", waits)
+        else:
+            self._finish("failed", "end not reached")
+
+    def _finish(self, status: str, reason: str, waits: list[Activation] | None = None) -> None:
+        self.status, self.reason = status, reason
+        self.out.append(FinishRun(status, reason, waits or []))
+
+    # ---- stopping and going on -----------------------------------------------------------------------------
+    def _stop(self, reason: str, status: str = "stopped") -> None:
+        """Nothing new starts in the whole run."""
+        if not self.stopping:
+            self.stopping, self.stop_status = reason, status
+        self._close(self.root)
+
+    def _close(self, scope: Scope) -> None:
+        """Nothing new starts in this scope and inside it; what waits for its next attempt stays undone."""
+        pending = [scope]
+        while pending:
+            one = pending.pop()
+            one.closed = True
+            for activation in list(one.active.values()):
+                if activation.status is Status.RETRYING:
+                    activation.status = Status.FAILED
+                    self.errors.append(activation)
+                    self.out.append(CancelNode(activation, "nothing new starts"))
+                    self._leave_busy(one)
+            pending.extend(one.inner())
+
+    def _interrupt(self, scope: Scope, reason: str) -> None:
+        """Cancel the running attempts in a scope; resuming starts them again."""
+        pending = [scope]
+        while pending:
+            one = pending.pop()
+            pending.extend(one.inner())
+            for activation in list(one.active.values()):
+                if activation.status in (Status.RUNNING, Status.ROUTING):
+                    running = activation.status is Status.RUNNING
+                    activation.status, activation.failure = Status.FAILED, None
+                    activation.tell(f"interrupted: {reason}")
+                    if running:
+                        self.out.append(CancelNode(activation, reason))
+                    self._leave_busy(one)
+
+    def _cancel_all(self, scope: Scope, reason: str) -> None:
+        """Cancel everything in a scope, for good."""
+        scope.finished = True
+        for index in {*scope.active, *scope.waiting}:
+            scope.cancel_node(index, reason)
+
+    def _reopen(self, scope: Scope) -> None:
+        scope.closed = False
+        scope.failures.clear()
+        self._enter_busy(scope)  # held, so that it becomes quiet once
+        for one in list(scope.active.values()):
+            if one.status is Status.INSIDE:
+                self._enter_busy(scope)
+                self._run_again(one)
+            elif one.status is Status.FAILED:
+                self._enter_busy(scope)
+                if one.update is not None:
+                    one.status, one.failure = Status.ROUTING, None
+                    self.out.append(Decide(one))
+                else:
+                    one.attempt += 1
+                    self._run_again(one)
+        scope.fire_ready()
+        self._leave_busy(scope)
+
+    # ---- for people ------------------------------------------------------------------------------------------
+    def failed(self) -> list[Activation]:
+        """What failed for good and was made good by nothing around it, in the order in which it failed; causes, not what they brought down."""
+        causes: list[Activation] = []
+        for one in self.errors:
+            around: list[Activation] = []
+            above = one.scope.parent
+            while above is not None:
+                around.append(above)
+                above = above.scope.parent
+            brought_down = one.inner is not None and one.inner.failed and any(scope.failures for scope in one.inner.scopes)
+            if not brought_down and not any(each.status in (Status.DONE, Status.HANDLED) for each in around):
+                causes.append(one)
+        return causes
+
+    def story(self, node: str) -> list[str]:
+        """What happened to a node in this run, one line per activation and event of it."""
+        lines: list[str] = []
+        for one in [*self.history, *self.root.active.values()]:
+            if node in (one.step.name, one.path):
+                lines += one.story or []
+                lines.append(f"{one.path} attempt {one.attempt}: {one.status.name.lower()}")
+        return lines
+
+
+def _questions(scope: Scope) -> list[Activation]:
+    """The activations in a scope, and inside it, that wait for a person."""
+    found: list[Activation] = []
+    pending = [scope]
+    while pending:
+        one = pending.pop()
+        found += [activation for activation in one.active.values() if activation.status is Status.ASKED]
+        pending.extend(one.inner())
+    return found
+
+
+_HANDLERS: dict[type, Callable[[Run, Any], None]] = {
+    RunStarted: Run._run_started,  # pyright: ignore[reportPrivateUsage]
+    NodeSucceeded: Run._node_succeeded,  # pyright: ignore[reportPrivateUsage]
+    Routed: Run._routed,  # pyright: ignore[reportPrivateUsage]
+    Entered: Run._entered,  # pyright: ignore[reportPrivateUsage]
+    NodeFailed: Run._node_failed,  # pyright: ignore[reportPrivateUsage]
+    NodeSkipped: Run._node_skipped,  # pyright: ignore[reportPrivateUsage]
+    NodeCancelled: Run._node_cancelled,  # pyright: ignore[reportPrivateUsage]
+    Asked: Run._asked,  # pyright: ignore[reportPrivateUsage]
+    RetryDue: Run._retry_due,  # pyright: ignore[reportPrivateUsage]
+    StopRequested: Run._stop_requested,  # pyright: ignore[reportPrivateUsage]
+    Resumed: Run._resumed,  # pyright: ignore[reportPrivateUsage]
+}

@@ -1,0 +1,238 @@
+"""One level of a run: the tokens, live positions and active nodes of one plan. Sub-flows and map items are scopes inside an activation.
+
+Rules of this file (semantics: the inclusive join):
+- a token waits at its target until the target may fire; the target then consumes all the tokens that it holds, once;
+- a node fires when it holds a token, is not active itself, and no live position that blocks it is left;
+- positions are nodes (active, or with a token that waits after a forward edge) and latches (a token that came over a loop edge);
+- a closed scope starts nothing: what arrives waits there until the run is resumed;
+- a `need=k` join decides in the very commit that brings the k-th arrival, and cancels by name what else its region holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Token
+from graphorch.errors import QuorumNotMet, WriteConflict
+from graphorch.graph.plan import Plan, Step
+from graphorch.graph.shape import Edge
+from graphorch.state.version import Version, unite
+
+if TYPE_CHECKING:
+    from graphorch.core.run import Run
+
+
+class Scope:
+    """The state of one level. Mutated by the run that owns it, and by nobody else."""
+
+    __slots__ = ("_origin", "active", "busy", "closed", "failures", "finished", "item", "live", "output", "parent", "plan", "prefix", "run", "waiting")
+
+    def __init__(self, run: Run, plan: Plan, parent: Activation | None = None, item: int = -1) -> None:
+        self.run = run
+        self.plan = plan
+        self.parent = parent
+        self.item = item
+        self.prefix = "" if parent is None else f"{parent.path}/" if item < 0 else f"{parent.path}[{item}]/"
+        self.active: dict[int, Activation] = {}
+        self.waiting: dict[int, list[Token]] = {}
+        self.live = 0  # bitmask of live positions, those that some join asks for
+        self.busy = 0  # activations that keep a driver busy, and inner scopes that do
+        self.closed = False  # starts nothing any more
+        self.finished = False  # END fired
+        self.failures: list[Activation] = []  # what failed for good in here and closed it
+        self.output: Version | None = None
+        self._origin = ""
+
+    @property
+    def origin(self) -> str:
+        """What the ids in here derive from: the run, the sub-flow's activation, or the map's activation and the item."""
+        if not self._origin:
+            above = self.run.run_id if self.parent is None else self.parent.id
+            self._origin = above if self.item < 0 else f"{above}:{self.item}"
+        return self._origin
+
+    # ---- tokens ----------------------------------------------------------------------------------
+    def begin(self, update: dict[int, Any]) -> None:
+        """Put the input on the edges from START."""
+        version = Version({}, {})
+        write(version, update, self.plan, (0, -1), "input")
+        self.send(None, self.plan.starts, version, NO_COUNTERS)
+        self.fire_ready()
+
+    def send(self, source: Activation | None, edges: Sequence[Edge], version: Version, counters: Counters, failure: Any = None) -> None:
+        """Emit one token per edge; each gets a version of its own, or the version itself if it is the only one."""
+        if len(edges) == 1:
+            self._deliver(Token(source, edges[0], version, counters, failure), counters)
+        elif edges:
+            for edge, own in zip(edges, version.split(len(edges)), strict=True):
+                self._deliver(Token(source, edge, own, counters, failure), counters)
+        if self.run.has_quorums:
+            for index in {edge.target for edge in edges if self.plan.steps[edge.target].need}:
+                self._decide_quorum(index)
+
+    def _deliver(self, token: Token, counters: Counters) -> None:
+        edge = token.edge
+        target = edge.target
+        step = self.plan.steps[target]
+        if edge.kind == "loop":
+            token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
+            token.counters[edge.loop] = counters.get(edge.loop, 1) + 1
+            self.live |= 1 << step.latch
+        else:
+            if counters:
+                token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
+            if not (step.joins or self.closed or target in self.active):
+                self._start(step, (token,))
+                return
+            if step.tracked:
+                self.live |= 1 << target
+        tokens = self.waiting.get(target)
+        if tokens is None:
+            self.waiting[target] = [token]
+        else:
+            tokens.append(token)
+
+    # ---- firing ----------------------------------------------------------------------------------
+    def fire_ready(self) -> None:
+        """Start every node that holds a token and that nothing live can still bring another one."""
+        if self.closed:
+            return
+        for index in list(self.waiting):
+            step = self.plan.steps[index]
+            if index in self.active or self.live & step.blockers or index not in self.waiting:
+                continue
+            if step.need and not self._decide_quorum(index):
+                self._fall_short(step)
+            elif not step.need:
+                self._start(step, self._take(step))
+            if self.closed:
+                return
+
+    def _take(self, step: Step) -> tuple[Token, ...]:
+        """All tokens that wait at a node, in canonical order."""
+        tokens = self.waiting.pop(step.index)
+        if step.latch >= 0:
+            self.live &= ~(1 << step.latch)
+        if step.tracked:
+            self.live &= ~(1 << step.index)
+        return tuple(sorted(tokens, key=_canonical)) if len(tokens) > 1 else (tokens[0],)
+
+    def _start(self, step: Step, tokens: tuple[Token, ...]) -> None:
+        if not self.run.may_start():
+            self._put_back(step, tokens)
+            return
+        problem: Exception | None = None
+        source = tokens[0].source
+        if len(tokens) == 1:
+            version, depth, counters = tokens[0].version, source.depth + 1 if source is not None else 1, tokens[0].counters
+        else:
+            depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
+            counters = _merged([token.counters for token in tokens])
+            try:
+                version = unite([token.version for token in tokens if token.version is not None])
+            except WriteConflict as error:
+                version, problem = None, error
+        activation = Activation(self, step, tokens, version, depth, counters)
+        self.launch(activation, problem)
+
+    def launch(self, activation: Activation, problem: Exception | None = None) -> None:
+        """Make an activation active and have it run."""
+        step = activation.step
+        for token in activation.tokens:
+            token.version = None  # moved
+        self.active[step.index] = activation
+        if step.tracked:
+            self.live |= 1 << step.index
+        activation.failure = problem
+        if step.index == self.plan.end and problem is None:
+            self.run.reached_end(activation)
+        else:
+            self.run.start(activation)
+
+    def _put_back(self, step: Step, tokens: tuple[Token, ...]) -> None:
+        self.waiting.setdefault(step.index, []).extend(tokens)
+        for token in tokens:
+            if token.edge.kind == "loop":
+                self.live |= 1 << step.latch
+            elif step.tracked:
+                self.live |= 1 << step.index
+
+    def leave(self, activation: Activation) -> None:
+        """The activation is no longer a live position. Its tokens, if any, were sent before."""
+        index = activation.step.index
+        del self.active[index]
+        if activation.step.tracked:
+            waiting = self.waiting.get(index)
+            if waiting is None or all(token.edge.kind == "loop" for token in waiting):
+                self.live &= ~(1 << index)
+
+    # ---- need=k ----------------------------------------------------------------------------------
+    def _decide_quorum(self, index: int) -> bool:
+        """Fire a `need=k` join if k edges have arrived; everything else in its region is cancelled."""
+        tokens, step = self.waiting.get(index), self.plan.steps[index]
+        if not tokens or self.closed or index in self.active:
+            return False
+        first = {token.edge.index: token for token in reversed(tokens)}
+        if len(first) < step.need:
+            return False
+        chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
+        for token in tokens:
+            if token not in chosen:
+                self.run.cancelled_tokens.append(token)
+        self._take(step)
+        for node in step.region:
+            self.cancel_node(node, f"'{step.name}' has the {step.need} that it needs")
+        self._start(step, tuple(sorted(chosen, key=_canonical)))
+        return True
+
+    def _fall_short(self, step: Step) -> None:
+        """Nothing live can bring the k-th arrival any more."""
+        tokens = self._take(step)
+        have = len({token.edge.index for token in tokens})
+        self.run.has_gaps = True
+        self._start(step, tokens)
+        if step.short == "fail" and (activation := self.active.get(step.index)) is not None:
+            activation.failure = QuorumNotMet(f"'{step.name}' needs {step.need} branches, and only {have} can arrive.")
+
+    # ---- stopping ----------------------------------------------------------------------------------
+    def cancel_node(self, index: int, reason: str) -> None:
+        """Cancel by name whatever waits or runs at one node."""
+        self.run.cancelled_tokens.extend(self.waiting.pop(index, ()))
+        step = self.plan.steps[index]
+        activation = self.active.get(index)
+        if activation is not None and activation.is_over:
+            return  # its commit is what decides
+        if activation is not None:
+            self.run.cancel(activation, reason)
+            self.leave(activation)
+        self.live &= ~(1 << index)
+        if step.latch >= 0:
+            self.live &= ~(1 << step.latch)
+
+    def inner(self) -> list[Scope]:
+        """The unfinished scopes directly inside this one."""
+        return [scope for one in self.active.values() if one.inner is not None for scope in one.inner.scopes if not scope.finished]
+
+
+def write(version: Version, update: dict[int, Any], plan: Plan, order: tuple[int, int], by: str) -> None:
+    """Put an update into a version."""
+    for field, value in update.items():
+        if field in plan.reducers:
+            version.fold(field, value, order)
+        else:
+            version.write(field, value, order, by)
+
+
+def _canonical(token: Token) -> tuple[int, int, int]:
+    source = token.source
+    return (0, -1, token.edge.index) if source is None else (source.depth, source.step.index, token.edge.index)
+
+
+def _merged(counters: list[Counters]) -> Counters:
+    """Tokens of one iteration carry equal counters; a loop that some have not entered counts from those that have."""
+    found: dict[int, int] = {}
+    for one in counters:
+        for loop, count in one.items():
+            found[loop] = max(count, found.get(loop, 1))
+    return found or NO_COUNTERS

@@ -1,0 +1,1 @@
+"""Drivers of the core: the asyncio scheduler, and what it tells those who watch a run."""

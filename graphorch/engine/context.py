@@ -1,0 +1,116 @@
+"""What a running node sees of its run: the implementation of the `Context` protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from graphorch.core.activation import Activation
+from graphorch.engine.events import Called, Emitted, Token
+from graphorch.engine.record import CallRecord
+from graphorch.errors import ModelError
+from graphorch.models.budget import Budget
+from graphorch.models.client import ModelClient, OnText
+from graphorch.models.messages import Message, Prompt, Request, Response, to_messages
+from graphorch.models.structured import ask
+
+if TYPE_CHECKING:
+    from graphorch.engine.scheduler import Scheduler
+
+
+class NodeContext:
+    """The context of one attempt. Once the attempt is over, nothing that is asked of it reaches the run."""
+
+    __slots__ = ("_activation", "_scheduler", "attempt", "deadline")
+
+    def __init__(self, scheduler: Scheduler, activation: Activation, deadline: float | None) -> None:
+        self._scheduler = scheduler
+        self._activation = activation
+        self.attempt = activation.attempt
+        self.deadline = deadline  # in the event loop's time
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return self._activation.id
+
+    @property
+    def path(self) -> str:
+        """Where in the run this is."""
+        return self._activation.path
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the nearest deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - self._scheduler.monotonic())
+
+    @property
+    def budget_left(self) -> Budget:
+        """What the run may still spend."""
+        account = self._scheduler.settings.account
+        return account.left if account is not None else Budget()
+
+    @property
+    def resources(self) -> Any:
+        """What the caller of `run` gave as resources."""
+        return self._scheduler.settings.resources
+
+    async def complete(
+        self,
+        prompt: Prompt,
+        *,
+        output: type[BaseModel] | None = None,
+        model: str = "default",
+        instructions: str = "",
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Any:
+        """Ask a model, and get text or a validated instance of `output`."""
+        scheduler, one = self._scheduler, self._activation
+        messages = to_messages(prompt)
+        request = Request(
+            model=scheduler.settings.model or model,
+            messages=(Message(role="system", content=instructions), *messages) if instructions else messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout=self.time_left,
+            metadata=scheduler.metadata(one),
+            payer=scheduler.settings.account,
+        )
+        client = _Recorded(scheduler, one)
+        on_text = self._on_text if scheduler.is_watched else None
+        if output is None:
+            return (await client.complete(request, on_text)).text
+        return (await ask(client, request, output, on_text)).value
+
+    def emit(self, event: BaseModel) -> None:
+        """Send an event to whoever watches the run."""
+        self._scheduler.tell(Emitted(self._activation.path, self._activation.step.name, event.model_copy(deep=True)))
+
+    def _on_text(self, text: str) -> None:
+        self._scheduler.tell(Token(self._activation.path, self._activation.step.name, text))
+
+
+class _Recorded:
+    """The run's model client, with every request that goes through it written down."""
+
+    def __init__(self, scheduler: Scheduler, activation: Activation) -> None:
+        self._scheduler = scheduler
+        self._activation = activation
+        self._client: ModelClient = scheduler.settings.client
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        one, scheduler = self._activation, self._scheduler
+        try:
+            response = await self._client.complete(request, on_text)
+        except ModelError as error:
+            scheduler.record.calls.append((one, CallRecord(one.path, request.model, None, str(error))))
+            raise
+        scheduler.record.calls.append((one, CallRecord(one.path, response.model, response)))
+        if scheduler.is_watched:
+            usage = response.usage
+            tokens = (usage.input_tokens, usage.output_tokens)
+            priced = (response.usd, response.usd_source)
+            scheduler.tell(Called(one.path, one.step.name, response.model, *tokens, *priced, response.seconds, response.note))
+        return response

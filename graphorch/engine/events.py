@@ -1,0 +1,122 @@
+"""What those who watch a run are told: typed events, in the order in which things happened.
+
+They are made only if somebody watches. `path` says where (`team/research`, `workers[3]/dig`), `node` is its last part, and `at` is the
+time in seconds since the epoch. Values in them are copies; nothing that a watcher does to them reaches the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An attempt of a node begins."""
+
+    path: str
+    node: str
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The next piece of a model's answer. A preview: a call that starts over after a failure streams from the beginning again."""
+
+    path: str
+    node: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A model call ended. `usd` is 0 where the price is not known; `usd_source` says so."""
+
+    path: str
+    node: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    usd: float
+    usd_source: str
+    seconds: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A node's result counts from now on. `update` holds the fields that it wrote, `to` the names of the nodes that come next."""
+
+    path: str
+    node: str
+    update: Mapping[str, Any]
+    to: tuple[str, ...]
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt failed. `retry_in` is the pause in seconds before the next one, None if there is none; `handled` that an error edge carries on."""
+
+    path: str
+    node: str
+    attempt: int
+    error: str
+    retry_in: float | None
+    handled: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A node did not run, because what it reads was never assigned on the path that led to it."""
+
+    path: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """An attempt was stopped; nothing of it counts."""
+
+    path: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question was put to a person."""
+
+    path: str
+    node: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An event of the user's own, from `ctx.emit`."""
+
+    path: str
+    node: str
+    event: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over, or waits: always the last event. `reason` says why it ended as it did."""
+
+    status: str
+    reason: str
+    run_id: str
+    at: float
+
+
+RunEvent: TypeAlias = Started | Token | Called | Committed | Failed | Skipped | Cancelled | Asked | Emitted | Ended
+Watcher: TypeAlias = Callable[[RunEvent], None]

@@ -1,0 +1,444 @@
+"""The asyncio driver of the core: it runs what the core says, and tells the core what became of it.
+
+Theory of operation. A *strand* is a task that runs one activation after another: what follows a commit goes on in the strand that made
+it, and only further activations get strands of their own. So a chain is one task, and a fan-out has as many tasks as it has branches.
+Every strand belongs to one TaskGroup: after `execute` returns or raises, nothing of the run is running, except what cannot be stopped,
+a thread inside a user's function; it is named in `record.abandoned`.
+
+Rules of this file: the core is asked before anything is started and told before anything else is done; a cancelled attempt tells it
+nothing; whatever a user's function raises becomes an event, and only a bug of ours leaves a strand as an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from graphorch.core.activation import Activation, Status
+from graphorch.core.events import (
+    Asked,
+    CancelNode,
+    Decide,
+    Entered,
+    Event,
+    FinishRun,
+    Leave,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    Resumed,
+    RetryDue,
+    RetryLater,
+    Routed,
+    RunStarted,
+    StartNode,
+    StopRequested,
+    Update,
+)
+from graphorch.core.policy import handler_of, retry_after
+from graphorch.core.run import UNLIMITED, Run
+from graphorch.engine import calling, events
+from graphorch.engine.context import NodeContext
+from graphorch.engine.record import Record
+from graphorch.engine.settings import Settings
+from graphorch.engine.threads import ThreadPool
+from graphorch.errors import BudgetExceeded, GraphorchError, Unassigned
+from graphorch.graph.plan import Plan
+
+
+class NodeTimedOut(GraphorchError, TimeoutError):
+    """An attempt took longer than the node's `timeout`, or the activation longer than its `deadline`."""
+
+
+class Strand:
+    """A task of a run, and the activation that it runs at the moment."""
+
+    __slots__ = ("current", "task")
+
+    def __init__(self) -> None:
+        self.current: Activation | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Scheduler:
+    """Executes one run of a plan. Use it once for `begin`, or again for `resume` of a run that stopped."""
+
+    def __init__(self, plan: Plan, settings: Settings, *, pace: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.plan = plan
+        self._pace = pace  # waited for before each node, so that a slow reader of events slows the run down
+        self.settings = settings
+        limit = settings.limits.activations
+        self.run = Run(plan, settings.run_id, max_activations=UNLIMITED if limit is None else limit, on_failure=settings.on_failure)
+        self.record = Record(self.run, settings.clock())
+        self.is_watched = bool(settings.watchers)
+        self.waits: list[Activation] = []  # questions that the run waits for
+        self._watchers = list(settings.watchers)
+        self._strands: set[Strand] = set()
+        self._threads: ThreadPool | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._deadline: float | None = None
+        self._pauses: dict[Activation, float] = {}
+
+    # ---- from outside --------------------------------------------------------------------------------
+    async def begin(self, update: Update) -> None:
+        """Run from START until nothing is left to do. The outcome is in `run.status`; raises only when cancelled, or for a bug."""
+        await self._execute(RunStarted(update))
+
+    async def resume(self) -> None:
+        """Go on with a run that stopped: what failed is tried again."""
+        await self._execute(Resumed())
+
+    async def answer(self, one: Activation, update: Update) -> None:
+        """Complete a question, and go on."""
+        await self._execute(NodeSucceeded(one, update))
+
+    def stop(self, reason: str, *, status: str = "stopped", now: bool = True) -> None:
+        """Have a run under way stop: at once, or after what runs has finished. Must be called on the run's loop."""
+        self._start_all(self._told(StopRequested(reason, status, now, self.now())))
+
+    # ---- time ------------------------------------------------------------------------------------------
+    def monotonic(self) -> float:
+        """The event loop's time, which never jumps."""
+        return self._loop.time()
+
+    def now(self) -> float:
+        """Seconds since the epoch, advancing with the event loop's time."""
+        return self._epoch + self._loop.time()
+
+    # ---- for contexts ------------------------------------------------------------------------------------
+    def metadata(self, one: Activation) -> Mapping[str, str]:
+        """What a model call belongs to."""
+        above = one.scope.parent
+        return {
+            **self.settings.tags,
+            "flow": self.plan.name,
+            "run_id": self.run.run_id,
+            "path": one.path,
+            "node": one.step.name,
+            "activation": one.id,
+            "parent": above.id if above is not None else self.run.run_id,
+            "level": str(one.path.count("/") + 1),
+            "attempt": str(one.attempt),
+        }
+
+    def tell(self, event: events.RunEvent) -> None:
+        """Hand an event to every watcher. A watcher that raises is dropped with a warning: it must not harm the run."""
+        for watcher in tuple(self._watchers):
+            try:
+                watcher(event)
+            except Exception as error:
+                self._watchers.remove(watcher)
+                told = f"a watcher of run {self.run.run_id} raised {type(error).__name__}: {error}; it gets no further events"
+                warnings.warn(told, RuntimeWarning, stacklevel=2)
+
+    # ---- the run -------------------------------------------------------------------------------------------
+    async def _execute(self, first: Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._epoch = self.settings.clock() - self._loop.time()
+        self._slots = None if self.settings.limits.concurrency is None else asyncio.Semaphore(self.settings.limits.concurrency)
+        self._node_slots: dict[Any, asyncio.Semaphore] = {}
+        first.at = self.now()
+        self._set_deadline()
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._start_all(self._told(first))
+        except asyncio.CancelledError:
+            self._abort("interrupted")
+            raise
+        except BaseExceptionGroup as group:
+            self._abort("interrupted")
+            raise _first_of(group) from group
+        finally:
+            self._close()
+
+    def _abort(self, reason: str) -> None:
+        """The tasks are gone already; the core has yet to hear of it."""
+        self.run.handle(StopRequested(reason, at=self.now()))
+
+    def _close(self) -> None:
+        self.record.ended = self.now()
+        for timer in self._timers:
+            timer.cancel()
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
+        if self.is_watched:
+            self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
+
+    def _set_deadline(self) -> None:
+        account = self.settings.account
+        limits = [self.settings.limits.seconds, account.seconds_left if account is not None else None]
+        seconds = min((one for one in limits if one is not None), default=None)
+        if seconds is not None:
+            self._deadline = self._loop.time() + seconds
+            self._timers.append(self._loop.call_at(self._deadline, self.stop, "limit:seconds"))
+
+    # ---- strands -------------------------------------------------------------------------------------------
+    def _start_all(self, activations: list[Activation]) -> None:
+        for one in activations:
+            strand = Strand()
+            self._strands.add(strand)
+            strand.task = self._group.create_task(self._follow(strand, one))
+
+    async def _follow(self, strand: Strand, first: Activation) -> None:
+        """Run an activation, and then whatever its commit makes ready, one after the other."""
+        one: Activation | None = first
+        try:
+            while one is not None:
+                strand.current = one
+                event = await self._attempt(one)
+                strand.current = None
+                if event is None:
+                    return
+                ready = self._told(event)
+                one = ready.pop() if ready else None
+                if ready:
+                    self._start_all(ready)
+                if self._pace is not None:
+                    await self._pace()
+        finally:
+            self._strands.discard(strand)
+
+    def _told(self, event: Event) -> list[Activation]:
+        """Tell the core, do what it says at once, and return the activations that have to run."""
+        run = self.run
+        commands = run.handle(event)
+        if self.is_watched:
+            self._show(event)
+        if len(commands) == 1 and type(commands[0]) is StartNode:
+            return [commands[0].activation]
+        starts: list[Activation] = []
+        following = 0
+        while following < len(commands):
+            command = commands[following]
+            following += 1
+            match command:
+                case StartNode(activation):
+                    starts.append(activation)
+                case Decide(activation):
+                    commands += self._answered(self._decided(activation))
+                case Leave(activation):
+                    commands += self._answered(self._left(activation))
+                case RetryLater(activation, seconds):
+                    self._pauses[activation] = seconds
+                    starts.append(activation)
+                case CancelNode(activation, reason):
+                    self._cancel(activation, reason)
+                case FinishRun():
+                    self.waits = command.waits
+        return [one for one in starts if one.status in (Status.RUNNING, Status.RETRYING)]
+
+    def _answered(self, event: Event) -> list[Any]:
+        commands = self.run.handle(event)
+        if self.is_watched:
+            self._show(event)
+        return commands
+
+    def _cancel(self, one: Activation, reason: str) -> None:
+        for strand in self._strands:
+            if strand.current is one and strand.task is not None:
+                strand.task.cancel()
+        if self.is_watched:
+            self.tell(events.Cancelled(one.path, one.step.name, reason))
+
+    # ---- one attempt -------------------------------------------------------------------------------------------
+    async def _attempt(self, one: Activation) -> Event | None:
+        """Run one attempt (or wait for the next one), and say what became of it; None if it was cancelled meanwhile."""
+        if one.status is Status.RETRYING:
+            return await self._pause(one)
+        if one.status is not Status.RUNNING:
+            return None
+        if not one.began:
+            one.began = self.now()
+        if self.is_watched:
+            self.tell(events.Started(one.path, one.step.name, one.attempt, self.now()))
+        try:
+            return await self._run_node(one)
+        except Exception as error:
+            event: Event | None = self._failed(one, error)
+        except asyncio.CancelledError:
+            if one.status is Status.RUNNING:
+                raise  # the whole run is being cancelled
+            event = None
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() and one.status is Status.RUNNING:
+            raise asyncio.CancelledError  # the node turned the cancellation into something else; nothing of it counts
+        return event
+
+    async def _run_node(self, one: Activation) -> Event:
+        step = one.step
+        if one.failure is not None:
+            raise one.failure
+        if step.inner_plan is not None:
+            return Entered(one, calling.items_of(one), self.now())
+        if step.ask is not None:
+            return Asked(one, calling.question_of(one), self.now())
+        try:
+            given = calling.arguments(one)
+        except Unassigned as error:
+            if self.run.has_gaps:
+                return NodeSkipped(one, str(error), self.now())
+            raise
+        output = await self._call(one, given)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # it swallowed its cancellation
+        assert one.version is not None
+        return NodeSucceeded(one, calling.update_of(step, output, given, one.version), self.now())
+
+    async def _call(self, one: Activation, given: list[Any]) -> Any:
+        node = one.step.node
+        options = node.options
+        deadline = self._deadline_of(one)
+        arguments = [NodeContext(self, one, self._sooner(deadline)), *given] if node.signature.has_context else given
+        if deadline is None and self._slots is None and options.concurrency is None:
+            return await self._invoke(one, arguments)
+        async with self._slot(one):
+            if deadline is None:
+                return await self._invoke(one, arguments)
+            scope = asyncio.timeout_at(deadline)
+            try:
+                async with scope:
+                    return await self._invoke(one, arguments)
+            except TimeoutError as error:
+                if not scope.expired():
+                    raise
+                raise NodeTimedOut(_too_long(one)) from error
+
+    async def _invoke(self, one: Activation, arguments: list[Any]) -> Any:
+        node = one.step.node
+        if node.signature.is_async:
+            return await node.fn(*arguments)
+        if node.options.isolation == "inline":
+            return node.fn(*arguments)
+        if self._threads is None:
+            self._threads = ThreadPool()
+        try:
+            return await self._threads.call(node.fn, *arguments)
+        except asyncio.CancelledError:
+            self.record.abandoned.append(one.path)
+            raise
+
+    def _slot(self, one: Activation) -> _Slots:
+        """Room to run: under the run's limit and under the node's own."""
+        own = one.step.node.options.concurrency
+        found = [self._slots] if self._slots is not None else []
+        if own is not None:
+            key = (id(one.scope.plan), one.step.index)
+            found.insert(0, self._node_slots.setdefault(key, asyncio.Semaphore(own)))
+        return _Slots(found)
+
+    def _deadline_of(self, one: Activation) -> float | None:
+        """When this attempt has to end, in the loop's time."""
+        options = one.step.node.options
+        if options.timeout is None and options.deadline is None:
+            return None
+        now = self._loop.time()
+        ends = [now + options.timeout] if options.timeout is not None else []
+        if options.deadline is not None:
+            ends.append(one.began - self._epoch + options.deadline)
+        return min(ends)
+
+    def _sooner(self, deadline: float | None) -> float | None:
+        ends = [one for one in (deadline, self._deadline) if one is not None]
+        return min(ends, default=None)
+
+    async def _pause(self, one: Activation) -> Event | None:
+        """Wait for the next attempt."""
+        attempt = one.attempt
+        try:
+            await asyncio.sleep(self._pauses.pop(one, 0.0))
+        except asyncio.CancelledError:
+            if one.status is Status.RETRYING:
+                raise
+            return None
+        return RetryDue(one, attempt, self.now())
+
+    # ---- what users' functions said ----------------------------------------------------------------------------
+    def _decided(self, one: Activation) -> Event:
+        try:
+            return Routed(one, calling.decide(one), self.now())
+        except Exception as error:
+            return self._failed(one, error)
+
+    def _left(self, one: Activation) -> Event:
+        try:
+            return NodeSucceeded(one, calling.leave(one), self.now())
+        except Exception as error:
+            return self._failed(one, error)
+
+    def _failed(self, one: Activation, error: Exception) -> NodeFailed:
+        one.tell(f"{one.path} attempt {one.attempt} failed after {max(0.0, self.now() - one.began):.3f} s: {type(error).__name__}: {error}")
+        handler = handler_of(one, error)
+        pause = retry_after(one, error)
+        options = one.step.node.options
+        if pause is not None and options.deadline is not None and self.now() + pause >= one.began + options.deadline:
+            pause = None  # the next attempt could not even begin
+        limit = error.limit if isinstance(error, BudgetExceeded) and handler < 0 else ""
+        return NodeFailed(one, one.attempt, error, pause, handler, limit, self.now())
+
+    # ---- for watchers ------------------------------------------------------------------------------------------
+    def _show(self, event: Event) -> None:
+        match event:
+            case NodeSucceeded(one) if one.status is Status.DONE:
+                self.tell(self._committed(one))
+            case Routed(one):
+                self.tell(self._committed(one))
+            case NodeFailed(one, attempt, failure, retry, handler):
+                error = f"{type(failure).__name__}: {failure}"
+                self.tell(events.Failed(one.path, one.step.name, attempt, error, retry, handler >= 0 and retry is None, event.at))
+            case NodeSkipped(one, reason):
+                self.tell(events.Skipped(one.path, one.step.name, reason))
+            case Asked(one, question):
+                self.tell(events.Asked(one.path, one.step.name, str(question)))
+            case _:
+                pass
+
+    def _committed(self, one: Activation) -> events.Committed:
+        fields = one.scope.plan.schema.fields
+        update = {fields[index].name: value if (copy := fields[index].copy) is None else copy(value) for index, value in (one.update or {}).items()}
+        steps = one.scope.plan.steps
+        to = tuple(steps[edge.target].name for edge in one.taken)
+        return events.Committed(one.path, one.step.name, update, to, max(0.0, one.ended - one.began), one.ended)
+
+
+class _Slots:
+    """Several semaphores as one: taken in order, given back in reverse."""
+
+    __slots__ = ("_semaphores", "_taken")
+
+    def __init__(self, semaphores: list[asyncio.Semaphore]) -> None:
+        self._semaphores = semaphores
+        self._taken = 0
+
+    async def __aenter__(self) -> None:
+        try:
+            for semaphore in self._semaphores:
+                await semaphore.acquire()
+                self._taken += 1
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        for semaphore in reversed(self._semaphores[: self._taken]):
+            semaphore.release()
+        self._taken = 0
+
+
+def _too_long(one: Activation) -> str:
+    options = one.step.node.options
+    if options.timeout is not None:
+        return f"Attempt {one.attempt} took longer than timeout={options.timeout:g} s. Raise the timeout, or make the node faster."
+    return f"It took longer than deadline={options.deadline:g} s in all its attempts. Raise the deadline, or make the node faster."
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The bug, or the interrupt, that ended the task group; never a user's exception, since those are events."""
+    first = group.exceptions[0]
+    return _first_of(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,100 @@
+"""Threads for nodes that are not async: as many as there are calls at once, up to a limit, kept for the next call.
+
+They are daemons: a thread cannot be stopped, and one that hangs in a user's function must not keep the program from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class ThreadPool:
+    """Runs functions beside the event loop. One per scheduler; `close` lets idle threads end."""
+
+    def __init__(self, limit: int = 64) -> None:
+        self._limit = limit
+        self._jobs: deque[Job] = deque()
+        self._ready = threading.Condition()
+        self._idle = 0
+        self._count = 0
+        self._closed = False
+
+    async def call(self, fn: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function returns or raises. Cancelling the wait leaves the function running."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+        with _outside(loop):
+            self._submit((lambda: context.run(fn, *arguments), loop, future))
+            return await future
+
+    def _submit(self, job: Job) -> None:
+        with self._ready:
+            self._jobs.append(job)
+            if self._idle < len(self._jobs) and self._count < self._limit:
+                self._count += 1
+                threading.Thread(target=self._work, name=f"graphorch-{self._count}", daemon=True).start()
+            self._ready.notify()
+
+    def close(self) -> None:
+        """Let every thread end once it has nothing to do."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                self._idle += 1
+                while not self._jobs:
+                    if self._closed:
+                        self._count -= 1
+                        return
+                    self._ready.wait()
+                self._idle -= 1
+                job = self._jobs.popleft()
+            _run(*job)
+            del job  # it holds the arguments
+
+
+@contextmanager
+def _outside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """A loop with virtual time has to know that something happens outside of it, or it would jump ahead."""
+    counted: Any = loop if hasattr(loop, "outside") else None
+    if counted is not None:
+        counted.outside += 1
+    try:
+        yield
+    finally:
+        if counted is not None:
+            counted.outside -= 1
+
+
+def _run(call: Callable[[], Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+    try:
+        value, error = call(), None
+    except BaseException as raised:
+        value, error = None, raised
+    try:
+        loop.call_soon_threadsafe(_resolve, future, value, error)
+    except RuntimeError:
+        return  # the loop is gone; nobody waits for the answer any more
+
+
+def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # the wait was cancelled: the answer is late, and dropped
+    if isinstance(error, StopIteration):
+        error = RuntimeError(f"the function raised StopIteration: {error}")  # a future cannot carry it
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)

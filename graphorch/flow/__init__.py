@@ -1,0 +1,1 @@
+"""What a user builds and runs: `Graph` is the builder, `Flow` the proved, runnable result."""

@@ -1,0 +1,128 @@
+"""The public `Flow`: a proved graph that runs, streams and draws itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Generic, Unpack
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.engine.background import background_loop
+from graphorch.engine.events import RunEvent
+from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.streaming import EventQueue
+from graphorch.errors import InputError, Problem, WrongOutput
+from graphorch.flow.clients import using
+from graphorch.flow.failing import run_failed
+from graphorch.flow.options import RunOptions, settings_of
+from graphorch.flow.result import Result
+from graphorch.graph.plan import Plan
+from graphorch.render.dot import to_dot
+from graphorch.render.layout import Engine, layout
+from graphorch.render.mermaid import to_mermaid
+from graphorch.render.of_plan import picture_of
+from graphorch.render.svg import draw
+from graphorch.render.theme import Theme
+
+In = TypeVar("In", bound=BaseModel, contravariant=True)
+Out = TypeVar("Out", bound=BaseModel, covariant=True)
+State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
+
+
+class Flow(Generic[In, Out, State]):
+    """A graph that `build()` has proved. Immutable, and safe to run many times at once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @property
+    def name(self) -> str:
+        """The graph's name."""
+        return self.plan.name
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What `build()` found that is no error, but worth a look."""
+        return tuple(self.plan.problems)
+
+    async def run(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
+        """Run from START until nothing is left to do, and return what came of it; the options are those of `RunOptions`.
+
+        Raises `RunFailed` with everything that went wrong, and `InputError` for an input or option that does not fit. When the call is
+        cancelled, so is the run: nothing of it is left running.
+        """
+        return await self._run(input, options)
+
+    def run_sync(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
+        """The same, waiting for it; works in a plain script and inside a running event loop (a notebook) alike."""
+        return background_loop().wait(self._run(input, options))
+
+    async def stream(self, input: In, **options: Unpack[RunOptions]) -> AsyncGenerator[RunEvent]:
+        """Run, and yield every event as it happens, sub-flows and tokens included; the last one is always `Ended`.
+
+        A run that fails raises `RunFailed` after its `Ended`. Leaving the loop early cancels the run; use `contextlib.aclosing` to have
+        that happen at once. A slow reader slows the run down instead of filling the memory.
+        """
+        queue = EventQueue()
+        watched: RunOptions = {**options, "watch": (*options.get("watch", ()), queue.put)}
+        task = asyncio.create_task(self._run(input, watched, queue))
+        task.add_done_callback(lambda _: queue.close())
+        try:
+            async for event in queue:
+                yield event
+            await task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    # ---- pictures --------------------------------------------------------------------------------
+    def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
+        """The topology as SVG.
+
+        `depth` is how many levels of sub-flows and maps are opened, all by default. The layout is Graphviz's `dot` where it is installed,
+        else the builtin one; both are drawn alike, and the same flow gives the same bytes.
+        """
+        picture = picture_of(self.plan, depth=depth)
+        return draw(picture, layout(picture, engine), theme=theme)
+
+    def to_dot(self, *, depth: int | None = None) -> str:
+        """The topology in Graphviz's language."""
+        return to_dot(picture_of(self.plan, depth=depth))
+
+    def to_mermaid(self, *, depth: int | None = None) -> str:
+        """The topology in Mermaid's language, which GitHub draws in Markdown."""
+        return to_mermaid(picture_of(self.plan, depth=depth))
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        return f"<flow {self.name}: {self.plan.input.__name__} → {self.plan.output.__name__}, {self.plan.end} nodes>"
+
+    # ---- running ---------------------------------------------------------------------------------
+    async def _run(self, input: object, options: RunOptions, queue: EventQueue | None = None) -> Result[Out, State]:
+        client = using(options.get("client"))
+        settings = settings_of(self.plan, options, client)
+        update = self._update(input)
+        scheduler = Scheduler(self.plan, settings, pace=queue.room if queue is not None else None)
+        async with client:
+            await scheduler.begin(update)
+        return self._outcome(scheduler)
+
+    def _outcome(self, scheduler: Scheduler) -> Result[Out, State]:
+        run = scheduler.run
+        if run.status not in ("succeeded", "partial", "waiting"):
+            raise run_failed(scheduler)
+        return Result(scheduler.record, scheduler.waits)
+
+    def _update(self, input: object) -> dict[int, Any]:
+        wanted = self.plan.input
+        if not isinstance(input, wanted):
+            shown = f"the class {input.__name__}" if isinstance(input, type) else type(input).__name__
+            raise InputError(f"Flow '{self.name}' takes a {wanted.__name__}, got {shown}. Write flow.run({wanted.__name__}(…)).")
+        try:
+            return self.plan.read_input.update(input)
+        except WrongOutput as error:
+            raise InputError(f"The input of flow '{self.name}' does not fit: {error}") from error

@@ -1,0 +1,158 @@
+"""The public `Graph`: the builder, with what needs a runnable flow (`map`, `sub`, `ask`, `build`) added to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from typing import Any, Generic, Literal, LiteralString, Never, Protocol, TypeAlias, overload
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.errors import GraphError
+from graphorch.flow.flow import Flow
+from graphorch.graph.blueprint import AskSpec, MapSpec, OnItemError, SubSpec
+from graphorch.graph.builder import Builder, Fits, gather_takes_missing
+from graphorch.graph.checks import build_plan
+from graphorch.graph.failure import Missing
+from graphorch.graph.node import Ask, Node, Node1, NodeKind
+from graphorch.graph.route import Of, Route
+from graphorch.graph.signature import Signature, returned
+
+S = TypeVar("S", bound=BaseModel)
+I = TypeVar("I", bound=BaseModel)  # noqa: E741
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
+M = TypeVar("M", bound=BaseModel)
+I2 = TypeVar("I2", bound=BaseModel)
+O2 = TypeVar("O2", bound=BaseModel)
+W = TypeVar("W", bound=BaseModel)
+L = TypeVar("L", bound=LiteralString)
+E = TypeVar("E", bound=Enum)
+Slice = TypeVar("Slice", contravariant=True)
+Made = TypeVar("Made", covariant=True)
+
+Work: TypeAlias = Node1[I2, O2] | Flow[I2, O2, Any]
+
+
+class SliceOf(Protocol[Slice, Made]):
+    """A model class of which the state is a subclass; two methods that pydantic models have carry the proof to the type checker."""
+
+    def model_construct(self, _fields_set: set[str] | None = None, **values: Any) -> Made: ...
+    def model_post_init(self, slice: Slice, context: Any, /) -> None: ...
+
+
+class Graph(Builder[S], Generic[S, I, O]):
+    """A graph being built: nodes in any order, then `build()`, which proves that they fit, or says everything that is wrong.
+
+    `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices of it, and default to the whole.
+    """
+
+    @overload
+    def __init__(self: Graph[M, M, M], name: str, state: type[M]) -> None: ...
+    @overload
+    def __init__(self, name: str, state: type[S], *, input: SliceOf[S, I], output: SliceOf[S, O]) -> None: ...
+    @overload
+    def __init__(self: Graph[M, M, O2], name: str, state: type[M], *, output: SliceOf[M, O2]) -> None: ...
+    @overload
+    def __init__(self: Graph[M, I2, M], name: str, state: type[M], *, input: SliceOf[M, I2]) -> None: ...
+    def __init__(self, name: str, state: Any, *, input: Any = None, output: Any = None) -> None:
+        super().__init__(name, state, input, output)
+
+    @overload
+    def route(self, source: Fits[S], by: Of[S, L]) -> Route[S, L, Never, Never]: ...
+    @overload
+    def route(self, source: Fits[S], by: Of[S, E]) -> Route[S, E, Never, Never]: ...
+    @overload
+    def route(self, source: Fits[S], by: Of[S, AbstractSet[L]]) -> Route[S, L, Never, Never]: ...
+    @overload
+    def route(self, source: Fits[S], by: Of[S, AbstractSet[E]]) -> Route[S, E, Never, Never]: ...
+    def route(self, source: Any, by: Any) -> Any:
+        """Leave `source` by the label that `by` returns: a pure function of slices that returns a `Literal` or an enum, or a set of them.
+
+        End it with `.otherwise(node)` or `.exhaustive()`.
+        """
+        return self._route(source, by)
+
+    def map(
+        self,
+        name: str,
+        work: Node1[I2, O2] | Flow[I2, O2, Any],
+        *,
+        over: Of[S, Sequence[I2]],
+        gather: Callable[[list[O2]], W] | Callable[[list[O2], list[Missing]], W],
+        max_items: int,
+        concurrency: int = 8,
+        need: int | Literal["all"] = "all",
+        on_item_error: OnItemError = "fail",
+    ) -> Node1[S, W]:
+        """A node that runs `work` once per item of the list that `over` returns, and writes what `gather` makes of the results.
+
+        Results are in the order of the items. More than `max_items` is a failure; an empty list completes at once. `need=k` takes the
+        first k that succeed and cancels the rest. A failing item fails the whole (`fail`), or is left out (`skip`, and `collect`,
+        where `gather` has to take the `Missing` ones too).
+        """
+        item, result, worker, plan = _worker(work)
+        spec = MapSpec(
+            item=item,
+            result=result,
+            worker=worker,
+            flow=plan,
+            over=self._pure(over, f"map '{name}'"),
+            gather=gather,
+            wants_missing=gather_takes_missing(gather),
+            max_items=max_items,
+            concurrency=concurrency,
+            need=None if need == "all" else need,
+            on_item_error=on_item_error,
+        )
+        self.blueprint.maps[name] = spec
+        return self._made(Node1[S, W], name, "map", gather)
+
+    def sub(self, name: str, flow: Flow[I2, O2, Any], *, enter: Of[S, I2], leave: Callable[[O2], W]) -> Node1[S, W]:
+        """A node that runs a flow: `enter` makes its input of this graph's state, `leave` makes a slice of its output.
+
+        The two share no fields by coincidence of name. Inside, everything shows under the path `name/…`.
+        """
+        self.blueprint.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
+        return self._made(Node1[S, W], name, "sub", leave)
+
+    def ask(self, name: str, *, question: Of[S, str], answer: type[W]) -> Ask[S, W]:
+        """A node that a person completes: `question` says what to ask, and an `answer` of that type is what it writes.
+
+        The run goes on elsewhere meanwhile, and returns when only questions are left.
+        """
+        self.blueprint.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer)
+        node = Ask[S, W](_nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask")
+        self._add(node)
+        return node
+
+    def build(self) -> Flow[I, O, S]:
+        """The runnable flow. Raises one `GraphError` with everything that is wrong."""
+        return Flow(build_plan(self.blueprint))
+
+    def _made(self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]) -> Node1[S, W]:
+        """The node of a map or sub-flow. What a lambda returns is not known: it may write any slice of the state, or none."""
+        try:
+            hint = returned(maker)
+        except GraphError:
+            hint = None
+        written: type[BaseModel] | None = hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+        signature = Signature((), (written or self.blueprint.state,), False, None, written is None, False)
+        node = kind(_nothing, signature, name=name, kind=word)
+        self._add(node)
+        return node
+
+
+def _nothing() -> None:
+    """What a map, a sub-flow or a question has in place of a function."""
+
+
+def _worker(work: Any) -> tuple[type[BaseModel], type[BaseModel], Node[Any] | None, Any]:
+    """Item type, result type, and the node or the plan that works on one item."""
+    if isinstance(work, Flow):
+        plan = work.plan  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+        return plan.input, plan.output, None, plan
+    node: Node[Any] = work
+    item = node.signature.reads[0].model if node.signature.reads else None
+    return item or BaseModel, node.signature.writes[0] if node.signature.writes else BaseModel, node, None

@@ -1,0 +1,75 @@
+"""What a caller may decide about one run: the keyword arguments of `run`, `run_sync`, `stream` and `debug`, checked."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from graphorch.core.run import OnFailure
+from graphorch.engine.events import Watcher
+from graphorch.engine.settings import Limits, Settings
+from graphorch.errors import InputError, nearest
+from graphorch.graph.plan import Plan
+from graphorch.models.budget import Account, Budget
+from graphorch.models.client import ModelClient
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_POLICIES = ("drain", "cancel", "isolate")
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of a run.
+
+    `budget` and `limits` end a run that does too much. `resources` (clients, pools, settings) reach the nodes through their context, and are
+    never part of the state. `model` replaces the model of every agent; `client` answers the model calls instead of the endpoint that the
+    environment names. `on_failure`: `drain` lets running nodes finish, `cancel` stops them, `isolate` goes on with what does not depend
+    on the failed one. `tags` go into traces and to the gateway. `watch` are functions that get every event. `run_id` is made up if absent.
+    """
+
+    budget: Budget | None
+    limits: Limits | None
+    resources: object
+    model: str
+    client: ModelClient | None
+    on_failure: OnFailure
+    tags: Mapping[str, str]
+    run_id: str | None
+    watch: Sequence[Watcher]
+
+
+def settings_of(plan: Plan, options: RunOptions, client: ModelClient) -> Settings:
+    """The checked settings of a run. Raises `InputError` for an option that does not exist or does not fit."""
+    values: Mapping[str, Any] = options
+    for name in values:
+        if name not in RunOptions.__annotations__:
+            raise InputError(f"run() has no option '{name}'. {nearest(name, RunOptions.__annotations__)}")
+    on_failure = options.get("on_failure", "drain")
+    if on_failure not in _POLICIES:
+        raise InputError(f"on_failure={on_failure!r} is not possible. {nearest(str(on_failure), _POLICIES)}")
+    run_id = options.get("run_id")
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise InputError(f"run_id={run_id!r} is no id. Use up to 200 letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'.")
+    resources = options.get("resources")
+    _check_resources(plan, resources)
+    budget = options.get("budget")
+    return Settings(
+        client=client,
+        run_id=run_id or uuid.uuid4().hex,
+        limits=options.get("limits") or Limits(),
+        account=Account(plan.name, budget) if budget is not None else None,
+        resources=resources,
+        model=options.get("model", ""),
+        tags=dict(options.get("tags", {})),
+        on_failure=on_failure,
+        watchers=tuple(options.get("watch", ())),
+    )
+
+
+def _check_resources(plan: Plan, resources: object) -> None:
+    for path, kind in plan.resources:
+        if not isinstance(resources, kind):
+            got = "nothing" if resources is None else f"a {type(resources).__name__}"
+            fix = f"Pass resources={kind.__name__}(…) to run."
+            raise InputError(f"Node '{path}' of flow '{plan.name}' needs resources of type {kind.__name__}, got {got}. {fix}")

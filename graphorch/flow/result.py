@@ -1,0 +1,131 @@
+"""What `run` returns: the output, the state, and what it took; for a run that waits, the questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.core.activation import Activation
+from graphorch.engine.record import CallRecord, Record, StepRecord
+from graphorch.errors import InputError
+from graphorch.flow.overlay import overlay_of
+from graphorch.render.layout import Engine, layout
+from graphorch.render.of_plan import picture_of
+from graphorch.render.svg import draw
+from graphorch.render.theme import Theme
+
+Out = TypeVar("Out", bound=BaseModel, covariant=True)
+State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a run waits for: `answer_type` is the slice that an answer has to be."""
+
+    id: str
+    path: str
+    node: str
+    text: str
+    answer_type: type[BaseModel]
+
+
+class Result(Generic[Out, State]):
+    """One run that reached its end, or waits for people.
+
+    `status` is `succeeded`, `partial` (some branches failed in isolation) or `waiting`; `end_reason` says why. A run that failed has no
+    result: `run` raises `RunFailed`, whose `run` is the same record.
+    """
+
+    def __init__(self, record: Record, waits: list[Activation]) -> None:
+        self.record = record
+        self._waits = waits
+
+    @property
+    def status(self) -> Literal["succeeded", "partial", "waiting"]:
+        """How the run ended."""
+        return self.record.run.status  # pyright: ignore[reportReturnType]
+
+    @property
+    def end_reason(self) -> str:
+        """Why it ended: `succeeded`, or `waiting`."""
+        return self.record.run.reason
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    @property
+    def output(self) -> Out:
+        """The output slice, a fresh copy. Raises `InputError` while the run waits."""
+        return self.record.run.plan.read_output.result(self._final())
+
+    @property
+    def state(self) -> State:
+        """The whole state at the end, as far as it was assigned; `model_fields_set` names what was."""
+        return self.record.run.plan.read_state.result(self._final())  # pyright: ignore[reportReturnType]
+
+    @property
+    def cost(self) -> float:
+        """Dollars spent on model calls, as far as their price is known."""
+        return self.record.usd
+
+    @property
+    def usage(self) -> Mapping[str, int]:
+        """`input_tokens`, `output_tokens` and `calls` in all."""
+        return self.record.usage
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds from begin to end."""
+        return self.record.ended - self.record.began
+
+    @property
+    def steps(self) -> list[StepRecord]:
+        """Every activation, in order of its end."""
+        return self.record.steps()
+
+    @property
+    def calls(self) -> list[CallRecord]:
+        """Every model call, in order of its end."""
+        return [call for _, call in self.record.calls]
+
+    @property
+    def exhausted(self) -> tuple[tuple[str, str], ...]:
+        """The loops that reached their bound: the path of the node that would have gone back, and where to."""
+        return self.record.exhausted
+
+    @property
+    def questions(self) -> list[Question]:
+        """What the run waits for; empty unless `status` is `waiting`."""
+        return [question_of(one) for one in self._waits]
+
+    def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
+        """The picture of the flow with what this run did on it."""
+        picture = picture_of(self.record.run.plan, depth=depth)
+        overlay = overlay_of(self.record, picture)
+        return draw(picture, layout(picture, engine, overlay=overlay), theme=theme, overlay=overlay)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {self.usage['calls']} model calls, ${self.cost:.4f}, {self.seconds:.2f} s>"
+
+    def _final(self) -> Any:
+        version = self.record.run.root.output
+        if version is None:
+            texts = "; ".join(f"'{question.node}' asks: {question.text}" for question in self.questions)
+            raise InputError(f"Run {self.run_id} has no output yet, it waits for people. {texts} Answer with flow.answer(…).")
+        return version
+
+
+def question_of(one: Activation) -> Question:
+    """The open question of an activation."""
+    ask = one.step.ask
+    answer = ask.answer if ask is not None else BaseModel
+    return Question(one.id, one.path, one.step.name, str(one.question), answer)
