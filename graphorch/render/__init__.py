@@ -1,0 +1,1 @@
+"""Pictures of graphs and of their runs: as SVG, DOT and Mermaid."""

@@ -1,0 +1,89 @@
+"""A picture in Mermaid, for places that draw it themselves, such as a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from graphorch.render.picture import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.render.shapes import box_class
+from graphorch.render.sizes import box_text, label_text, title_texts
+from graphorch.render.theme import LIGHT
+
+_SHAPES: Mapping[BoxKind, tuple[str, str]] = {
+    "start": ("((", "))"),
+    "end": ("(((", ")))"),
+    "decision": ("{", "}"),
+    "join": ("[", "]"),
+    "map": ("[[", "]]"),
+    "sub": ("[[", "]]"),
+}
+_CARD = ("(", ")")
+_ARROWS: Mapping[LineKind, str] = {"always": "-->", "conditional": "-.->", "loop": "-.->", "error": "-.->", "exhausted": "-.->"}
+_LINE_STYLES: Mapping[LineKind, str] = {
+    "loop": f"stroke:{LIGHT['loop']},color:{LIGHT['loop']}",
+    "error": f"stroke:{LIGHT['error']},color:{LIGHT['error']},stroke-dasharray:2 4",
+    "exhausted": f"stroke:{LIGHT['exhausted']},color:{LIGHT['exhausted']}",
+}
+_UNSAFE = re.compile(r"[^\w .,·…×→-]")  # Mermaid reads markdown, HTML and its own brackets in labels
+
+
+def to_mermaid(picture: Picture) -> str:
+    """The picture as a Mermaid flowchart. Boxes are `n0`, `n1`, … in the picture's order; labels hold the names."""
+    numbers = {box.id: f"n{index}" for index, box in enumerate(picture.boxes)}
+    parts = ["flowchart TD", *_content(picture, None, numbers, "  ")]
+    parts += [_line(line, numbers) for line in picture.lines]
+    parts += _styles(picture, numbers)
+    return "\n".join(parts) + "\n"
+
+
+def _content(picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str) -> Iterator[str]:
+    """The boxes directly in a group (or in none), then the groups in it."""
+    for box in picture.boxes:
+        if box.group == group:
+            before, after = _SHAPES.get(box.kind, _CARD)
+            yield f'{indent}{numbers[box.id]}{before}"{_words(box)}"{after}'
+    for index, inner in enumerate(picture.groups):
+        if inner.parent == group:
+            yield f'{indent}subgraph g{index}["{_title(inner)}"]'
+            yield from _content(picture, inner.id, numbers, indent + "  ")
+            yield f"{indent}end"
+
+
+def _words(box: Box) -> str:
+    text = box_text(box)
+    return _text(text.name) + (f"<br/><small>{_text(text.detail)}</small>" if text.detail else "")
+
+
+def _title(group: Group) -> str:
+    return " · ".join(_text(part) for part in title_texts(group) if part) or _text("?")
+
+
+def _line(line: Line, numbers: Mapping[str, str]) -> str:
+    label = _text(label_text(line))
+    words = f'|"{label}"|' if label else ""
+    return f"  {numbers[line.source]} {_ARROWS[line.kind]}{words} {numbers[line.target]}"
+
+
+def _styles(picture: Picture, numbers: Mapping[str, str]) -> Iterator[str]:
+    """A class for each kind of box, and the colours of lines and frames."""
+    members: dict[str, list[str]] = {}
+    for box in picture.boxes:
+        members.setdefault(box_class(box.kind).removeprefix("go_"), []).append(numbers[box.id])
+    for kind, ids in members.items():
+        yield f"  classDef {kind}Box fill:{LIGHT[f'{kind}_fill']},stroke:{LIGHT[f'{kind}_line']},color:{LIGHT['text']}"
+        yield f"  class {','.join(ids)} {kind}Box"
+    for kind, style in _LINE_STYLES.items():
+        found = [str(index) for index, line in enumerate(picture.lines) if line.kind == kind]
+        if found:
+            yield f"  linkStyle {','.join(found)} {style}"
+    for index, group in enumerate(picture.groups):
+        if group.kind == "loop":
+            yield f"  style g{index} fill:none,stroke:{LIGHT['loop']},stroke-dasharray:6 4"
+        else:
+            yield f"  style g{index} fill:{LIGHT['panel_fill']},stroke:{LIGHT[f'{group.kind}_line']}"
+
+
+def _text(text: str) -> str:
+    """The text with every character that could mean something as an entity, written as Mermaid wants it."""
+    return _UNSAFE.sub(lambda match: f"#{ord(match.group())};", text)

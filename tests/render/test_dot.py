@@ -1,0 +1,75 @@
+"""DOT that Graphviz reads, whatever the names are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from graphorch.render.dot import to_dot
+from graphorch.render.of_plan import picture_of
+from graphorch.render.picture import Box, Group, Line, Picture
+from tests.render.pictures import HOSTILE, company, essay, hostile, support
+
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+
+
+def read_by_dot(source: str, form: str = "json0") -> str:
+    done = subprocess.run(["dot", f"-T{form}"], input=source.encode(), capture_output=True, check=False)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    return done.stdout.decode()
+
+
+@needs_dot
+@pytest.mark.parametrize(
+    "picture", [picture_of(essay()), picture_of(support()), picture_of(company()), hostile()], ids=lambda one: one.name[:8]
+)
+def test_dot_reads_every_box_line_and_group(picture: Picture) -> None:
+    answer = json.loads(read_by_dot(to_dot(picture)))
+    names = [thing["name"] for thing in answer["objects"]]
+    assert len([name for name in names if name.startswith("n")]) == len(picture.boxes)
+    assert len([name for name in names if name.startswith("cluster_")]) == len(picture.groups)
+    assert len(answer["edges"]) == len(picture.lines)
+
+
+@needs_dot
+def test_hostile_names_come_out_of_dot_as_words() -> None:
+    svg = read_by_dot(to_dot(hostile()), "svg")
+    assert "<script" not in svg
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in svg
+    assert svg.count("</svg>") == 1
+
+
+@needs_dot
+@settings(max_examples=25)
+@given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
+@example("\\", '"', "\\\\")
+@example("x\\", 'a\\"', "&#0;")
+@example("]]>", "<B>", "&nope;")
+@example("\ud800", "\x00", "\ufffe")
+def test_dot_reads_any_text(name: str, detail: str, label: str) -> None:
+    boxes = Box("a", name, "agent", detail, label, "g"), Box("b", detail, "end")
+    picture = Picture(name, boxes, (Line("1", "a", "b", "conditional", label, detail),), (Group("g", name, "loop", detail),))
+    assert len(json.loads(read_by_dot(to_dot(picture)))["edges"]) == 1
+
+
+def test_shapes_and_styles_tell_kinds_apart() -> None:
+    source = to_dot(picture_of(support()))
+    assert "shape=diamond" in source
+    assert "shape=doublecircle" in source
+    assert 'style="rounded,dashed"' in source
+    assert "constraint=false" in source
+
+
+def test_the_same_picture_gives_the_same_text() -> None:
+    assert to_dot(hostile()) == to_dot(hostile())
+    assert to_dot(Picture("nothing", ())).startswith('digraph "nothing" {')
+
+
+def test_names_are_written_for_people() -> None:
+    assert "<B>research</B>" in to_dot(picture_of(essay()))
+    assert f">{HOSTILE[0]}<" not in to_dot(hostile())

@@ -1,0 +1,64 @@
+"""Mermaid whose labels are words, whatever the names are."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphorch.render.mermaid import to_mermaid
+from graphorch.render.of_plan import picture_of
+from graphorch.render.picture import Box, Group, Line, Picture
+from tests.render.pictures import company, essay, hostile
+
+BOX = re.compile(r'^ +n\d+(\(\(\(|\(\(|\(|\{|\[\[|\[)"([^"\n]*)"(\)\)\)|\)\)|\)|\}|\]\]|\])$')
+LINE = re.compile(r'^  n\d+ (?:-->|-\.->)(?:\|"([^"\n]*)"\|)? n\d+$')
+GROUP = re.compile(r'^ +subgraph g\d+\["([^"\n]*)"\]$')
+OTHER = re.compile(r"^(?:flowchart TD| +end|  (?:classDef|class|linkStyle|style) [\w #:,.-]+)$")
+WORDS = re.compile(r"^(?:[\w .,·…×→-]|#\d+;|<br/>|<small>|</small>)*$")
+
+
+def texts(source: str) -> list[str]:
+    """The labels of a source in which every line is of a known form."""
+    found: list[str] = []
+    for line in source.rstrip("\n").split("\n"):
+        match = BOX.match(line)
+        if match:
+            found.append(match[2])
+            continue
+        match = LINE.match(line) or GROUP.match(line)
+        assert match or OTHER.match(line), line
+        if match and match[1] is not None:
+            found.append(match[1])
+    return found
+
+
+def test_a_plan_is_written_line_by_line() -> None:
+    source = to_mermaid(picture_of(essay()))
+    assert source.startswith('flowchart TD\n  n0(("start"))\n  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n')
+    assert '  subgraph g0["loop"]\n    n2("write<br/>' in source
+    assert '  n3 -.->|"while weak · max 3"| n2\n' in source
+    assert '  n5((("end")))\n' in source
+    assert "  linkStyle 3 stroke:#7c3aed" in source
+
+
+def test_groups_hold_groups() -> None:
+    source = to_mermaid(picture_of(company()))
+    assert source.count("subgraph ") == source.count("end\n") == 6
+    assert texts(source)
+
+
+def test_hostile_names_become_entities() -> None:
+    assert all(WORDS.match(text) for text in texts(to_mermaid(hostile())))
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_any_text_stays_inside_its_quotes(name: str, detail: str, label: str) -> None:
+    boxes = Box("a", name, "decision", detail, group="g"), Box("b", detail, "join")
+    picture = Picture(name, boxes, (Line("1", "a", "b", "error", label),), (Group("g", label, "loop", detail),))
+    assert all(WORDS.match(text) for text in texts(to_mermaid(picture)))
+
+
+def test_the_same_picture_gives_the_same_text() -> None:
+    assert to_mermaid(hostile()) == to_mermaid(hostile())
