@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Skipped as Skipped
     from graphorch.engine.events import Started as Started
     from graphorch.engine.events import Token as Token
+    from graphorch.engine.people import Approval as Approval
     from graphorch.engine.settings import Limits as Limits
     from graphorch.errors import BudgetExceeded as BudgetExceeded
+    from graphorch.errors import Expired as Expired
     from graphorch.errors import GraphError as GraphError
     from graphorch.errors import GraphorchError as GraphorchError
     from graphorch.errors import InputError as InputError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from graphorch.errors import NodeError as NodeError
     from graphorch.errors import Problem as Problem
     from graphorch.errors import QuorumNotMet as QuorumNotMet
+    from graphorch.errors import Rejected as Rejected
     from graphorch.errors import ReplayDiverged as ReplayDiverged
     from graphorch.errors import RunFailed as RunFailed
     from graphorch.errors import TooManyItems as TooManyItems
@@ -76,9 +79,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "agents.agent": "agent",
     "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
+    "engine.people": "Approval",
     "engine.settings": "Limits",
-    "errors": "BudgetExceeded GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError NodeError "
-    "Problem QuorumNotMet ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
+    "errors": "BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError NodeError "
+    "Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
     "flow.flow": "Flow",
     "flow.graph": "Graph",
     "flow.result": "Question Result",

@@ -10,6 +10,8 @@
     ├── LoopExhausted     the graph in this run: a loop with `exhausted="fail"` reached its bound
     ├── TooManyItems      the graph in this run: a map met more items than its `max_items`
     ├── Unassigned        the graph in this run: a read of a field that nothing assigned
+    ├── Rejected          a person: a gate was answered with no
+    ├── Expired           a person: a question was not answered in time
     ├── LimitReached      the caller's limit on a run, which ended it
     │   └── BudgetExceeded    the same for money, tokens and calls
     ├── ModelError        the provider of a model; `retryable` is data
@@ -105,6 +107,14 @@ class TooManyItems(GraphorchError):
 
 class Unassigned(GraphorchError):
     """A required field was read that nothing in this run has assigned."""
+
+
+class Rejected(GraphorchError):
+    """A person did not let a node pass its gate. The message is the reason that was given."""
+
+
+class Expired(GraphorchError):
+    """A question was not answered before it expired."""
 
 
 class LimitReached(GraphorchError):

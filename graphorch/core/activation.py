@@ -54,7 +54,7 @@ class Activation:
     """One firing of a node in a run. `version` is what it reads, and after its result what it wrote as well."""
 
     __slots__ = (
-        "_id", "attempt", "began", "counters", "depth", "ended", "failure", "inner", "question", "scope", "status", "step", "story", "taken",
+        "_id", "approved", "attempt", "began", "counters", "depth", "ended", "failure", "inner", "question", "scope", "status", "step", "story", "taken",
         "tokens", "update", "version",
     )  # fmt: skip
 
@@ -74,6 +74,7 @@ class Activation:
         self.inner: Inner | None = None
         self.failure: Any = None
         self.question: Any = None
+        self.approved = False  # a person let it pass its gate
         self.story: list[str] | None = None
         self._id = ""
 

@@ -96,10 +96,18 @@ class NodeCancelled:
 
 @dataclass(slots=True)
 class Asked:
-    """A question was put to a person; the activation waits for its answer."""
+    """A question was put to a person; the activation waits for its answer: `NodeSucceeded`, or `Approved` at a gate, or `NodeFailed`."""
 
     activation: Activation
     question: Any
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class Approved:
+    """A person let an activation pass its gate: before it runs, or before its result goes on."""
+
+    activation: Activation
     at: float = 0.0
 
 
@@ -133,7 +141,7 @@ class Resumed:
 
 
 Event: TypeAlias = (
-    RunStarted | NodeSucceeded | Routed | Entered | NodeFailed | NodeSkipped | NodeCancelled | Asked | RetryDue | StopRequested | Resumed
+    RunStarted | NodeSucceeded | Routed | Entered | NodeFailed | NodeSkipped | NodeCancelled | Asked | Approved | RetryDue | StopRequested | Resumed
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from graphorch.core.activation import Activation, Inner, Status, Token
 from graphorch.core.events import (
+    Approved,
     Asked,
     CancelNode,
     Command,
@@ -89,8 +90,7 @@ class Run:
     def _node_succeeded(self, event: NodeSucceeded) -> None:
         one = event.activation
         if one.status is Status.ASKED:
-            self._enter_busy(one.scope)
-            self.status = "running" if self.status == "waiting" else self.status
+            self._leave_asked(one)
         elif one.status is not Status.RUNNING:
             return
         step, version = one.step, one.version
@@ -136,8 +136,10 @@ class Run:
 
     def _node_failed(self, event: NodeFailed) -> None:
         one = event.activation
-        if one.status not in (Status.RUNNING, Status.ROUTING) or event.attempt != one.attempt:
+        if one.status not in (Status.RUNNING, Status.ROUTING, Status.ASKED) or event.attempt != one.attempt:
             return
+        if one.status is Status.ASKED:
+            self._leave_asked(one)
         one.failure, one.ended = event.failure, event.at
         if event.retry_after is not None and not one.scope.closed:
             one.status = Status.RETRYING
@@ -173,9 +175,30 @@ class Run:
 
     def _asked(self, event: Asked) -> None:
         one = event.activation
-        if one.status is Status.RUNNING:
+        if one.status in (Status.RUNNING, Status.ROUTING):
             one.status, one.question = Status.ASKED, event.question
             self._leave_busy(one.scope)
+
+    def _approved(self, event: Approved) -> None:
+        one = event.activation
+        if one.status is not Status.ASKED:
+            return
+        self._leave_asked(one)
+        one.approved, one.question = True, None
+        if one.update is not None:
+            one.status = Status.ROUTING
+            self.out.append(Decide(one))
+        elif one.scope.closed:
+            one.status = Status.FAILED  # it starts when the run is resumed
+            self._leave_busy(one.scope)
+        else:
+            one.status = Status.RUNNING
+            self.out.append(StartNode(one))
+
+    def _leave_asked(self, one: Activation) -> None:
+        self._enter_busy(one.scope)
+        if self.status == "waiting":
+            self.status = "running"
 
     def _retry_due(self, event: RetryDue) -> None:
         one = event.activation
@@ -481,6 +504,10 @@ class Run:
                 causes.append(one)
         return causes
 
+    def questions(self) -> list[Activation]:
+        """The activations that wait for a person."""
+        return _questions(self.root)
+
     def story(self, node: str) -> list[str]:
         """What happened to a node in this run, one line per activation and event of it."""
         lines: list[str] = []
@@ -492,13 +519,14 @@ class Run:
 
 
 def _questions(scope: Scope) -> list[Activation]:
-    """The activations in a scope, and inside it, that wait for a person."""
+    """The activations in a scope, and inside it, that wait for a person; in the order of nodes and items."""
     found: list[Activation] = []
-    pending = [scope]
-    while pending:
-        one = pending.pop()
-        found += [activation for activation in one.active.values() if activation.status is Status.ASKED]
-        pending.extend(one.inner())
+    for _, one in sorted(scope.active.items()):
+        if one.status is Status.ASKED:
+            found.append(one)
+        for inner in one.inner.scopes if one.inner is not None else ():
+            if not inner.finished:
+                found += _questions(inner)
     return found
 
 
@@ -510,6 +538,7 @@ _HANDLERS: dict[type, Callable[[Run, Any], None]] = {
     NodeFailed: Run._node_failed,  # pyright: ignore[reportPrivateUsage]
     NodeSkipped: Run._node_skipped,  # pyright: ignore[reportPrivateUsage]
     NodeCancelled: Run._node_cancelled,  # pyright: ignore[reportPrivateUsage]
+    Approved: Run._approved,  # pyright: ignore[reportPrivateUsage]
     Asked: Run._asked,  # pyright: ignore[reportPrivateUsage]
     RetryDue: Run._retry_due,  # pyright: ignore[reportPrivateUsage]
     StopRequested: Run._stop_requested,  # pyright: ignore[reportPrivateUsage]

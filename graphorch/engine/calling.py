@@ -41,7 +41,7 @@ def update_of(step: Step, output: object, given: list[Any], version: Version) ->
         raise WrongOutput(f"It returned {type(output).__name__}, but declares that it returns None. Annotate the slice that it writes.")
     pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
     if len(pair) != 2:
-        raise WrongOutput(f"It returned {type(output).__name__}, but declares a tuple of two slices. Return both.")
+        raise WrongOutput(f"It returned {type(cast('object', output)).__name__}, but declares a tuple of two slices. Return both.")
     first, second = (writer.update(part) for writer, part in zip(writes, pair, strict=True))
     if shared := first.keys() & second.keys():
         raise WrongOutput(f"Both slices that it returned set field number {min(shared)}. Set it in one of them.")
@@ -61,14 +61,6 @@ def items_of(one: Activation) -> list[Update]:
     if len(items) > step.map.max_items:
         raise TooManyItems(f"{len(items)} items came, and max_items is {step.map.max_items}. Raise max_items, or make fewer items.")
     return [plan.read_input.update(item) for item in items]
-
-
-def question_of(one: Activation) -> str:
-    """What a person is asked."""
-    step = one.step
-    assert step.over is not None
-    assert one.version is not None
-    return str(step.over(one.version))
 
 
 def leave(one: Activation) -> Update:

@@ -39,12 +39,12 @@ from graphorch.core.events import (
 )
 from graphorch.core.policy import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
-from graphorch.engine import calling, events
+from graphorch.engine import calling, events, people
 from graphorch.engine.context import NodeContext
 from graphorch.engine.record import Record
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
-from graphorch.errors import BudgetExceeded, GraphorchError, Unassigned
+from graphorch.errors import BudgetExceeded, Expired, GraphorchError, Unassigned
 from graphorch.graph.plan import Plan
 
 
@@ -80,6 +80,8 @@ class Scheduler:
         self._timers: list[asyncio.TimerHandle] = []
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
+        self._ended: asyncio.Event | None = None  # while the run is under way
+        self._epoch = 0.0
 
     # ---- from outside --------------------------------------------------------------------------------
     async def begin(self, update: Update) -> None:
@@ -87,12 +89,41 @@ class Scheduler:
         await self._execute(RunStarted(update))
 
     async def resume(self) -> None:
-        """Go on with a run that stopped: what failed is tried again."""
-        await self._execute(Resumed())
+        """Go on with a run that stopped or waits: what failed is tried again, and questions whose time is over fail as `Expired`."""
+        late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
+        await self._execute(Resumed(), *(self._failed(one, people.expired(one)) for one in late))
 
-    async def answer(self, one: Activation, update: Update) -> None:
-        """Complete a question, and go on."""
-        await self._execute(NodeSucceeded(one, update))
+    async def answer(self, one: Activation, value: object) -> None:
+        """Answer an open question, and go on; while the run is under way elsewhere, wait for that to end.
+
+        Raises `InputError` for an answer of the wrong type.
+        """
+        event = people.answered(one, value, self.settings.clock())
+        if isinstance(event, Expired):
+            event = self._failed(one, event)
+        if self._ended is None:
+            await self._execute(event)
+        else:
+            self._start_all(self._told(event))
+            await self._ended.wait()
+
+    def change(self, settings: Settings) -> None:
+        """Replace the settings of a run that is not under way. Limits count what was done before."""
+        self.settings = settings
+        limit = settings.limits.activations
+        self.run.left = UNLIMITED if limit is None else max(0, limit - self.run.started)
+        self.run.on_failure = settings.on_failure
+        self._watchers = list(settings.watchers)
+        self.is_watched = bool(self._watchers)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something of the run is running."""
+        return self._ended is not None
+
+    def open_questions(self) -> list[Activation]:
+        """The activations that wait for a person."""
+        return self.run.questions()
 
     def stop(self, reason: str, *, status: str = "stopped", now: bool = True) -> None:
         """Have a run under way stop: at once, or after what runs has finished. Must be called on the run's loop."""
@@ -134,16 +165,19 @@ class Scheduler:
                 warnings.warn(told, RuntimeWarning, stacklevel=2)
 
     # ---- the run -------------------------------------------------------------------------------------------
-    async def _execute(self, first: Event) -> None:
+    async def _execute(self, *first: Event) -> None:
         self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
         self._epoch = self.settings.clock() - self._loop.time()
         self._slots = None if self.settings.limits.concurrency is None else asyncio.Semaphore(self.settings.limits.concurrency)
         self._node_slots: dict[Any, asyncio.Semaphore] = {}
-        first.at = self.now()
+        for event in first:
+            event.at = self.now()
         self._set_deadline()
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._start_all(self._told(first))
+                for event in first:
+                    self._start_all(self._told(event))
         except asyncio.CancelledError:
             self._abort("interrupted")
             raise
@@ -159,6 +193,9 @@ class Scheduler:
 
     def _close(self) -> None:
         self.record.ended = self.now()
+        if self._ended is not None:
+            self._ended.set()
+            self._ended = None
         for timer in self._timers:
             timer.cancel()
         if self._threads is not None:
@@ -273,8 +310,8 @@ class Scheduler:
             raise one.failure
         if step.inner_plan is not None:
             return Entered(one, calling.items_of(one), self.now())
-        if step.ask is not None:
-            return Asked(one, calling.question_of(one), self.now())
+        if step.ask is not None or (step.node.options.gate == "before" and not one.approved):
+            return Asked(one, people.asking(one, self.now()), self.now())
         try:
             given = calling.arguments(one)
         except Unassigned as error:
@@ -358,6 +395,8 @@ class Scheduler:
 
     # ---- what users' functions said ----------------------------------------------------------------------------
     def _decided(self, one: Activation) -> Event:
+        if one.step.node.options.gate == "after" and not one.approved:
+            return Asked(one, people.asking(one, self.now()), self.now())
         try:
             return Routed(one, calling.decide(one), self.now())
         except Exception as error:
@@ -392,7 +431,7 @@ class Scheduler:
             case NodeSkipped(one, reason):
                 self.tell(events.Skipped(one.path, one.step.name, reason))
             case Asked(one, question):
-                self.tell(events.Asked(one.path, one.step.name, str(question)))
+                self.tell(events.Asked(one.path, one.step.name, question.text))
             case _:
                 pass
 

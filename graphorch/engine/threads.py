@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,7 +66,7 @@ class ThreadPool:
 
 
 @contextmanager
-def _outside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+def _outside(loop: asyncio.AbstractEventLoop) -> Generator[None]:
     """A loop with virtual time has to know that something happens outside of it, or it would jump ahead."""
     counted: Any = loop if hasattr(loop, "outside") else None
     if counted is not None:

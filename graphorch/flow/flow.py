@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any, Generic, Unpack
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Generic, Unpack, overload
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -13,11 +14,12 @@ from graphorch.engine.background import background_loop
 from graphorch.engine.events import RunEvent
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.streaming import EventQueue
-from graphorch.errors import InputError, Problem, WrongOutput
-from graphorch.flow.clients import using
+from graphorch.errors import InputError, Problem, WrongOutput, nearest
+from graphorch.flow.clients import Using, using
 from graphorch.flow.failing import run_failed
 from graphorch.flow.options import RunOptions, settings_of
-from graphorch.flow.result import Result
+from graphorch.flow.result import Question, Result, open_question
+from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.render.dot import to_dot
 from graphorch.render.layout import Engine, layout
@@ -28,6 +30,7 @@ from graphorch.render.theme import Theme
 
 In = TypeVar("In", bound=BaseModel, contravariant=True)
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
+W = TypeVar("W", bound=BaseModel)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
 
 
@@ -36,6 +39,7 @@ class Flow(Generic[In, Out, State]):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._open: WeakValueDictionary[str, Scheduler] = WeakValueDictionary()  # runs under way, and those whose result somebody holds
 
     @property
     def name(self) -> str:
@@ -77,6 +81,32 @@ class Flow(Generic[In, Out, State]):
             task.cancel()
             await asyncio.wait([task])
 
+    # ---- people, and going on ----------------------------------------------------------------------
+    @overload
+    async def answer(self, run_id: str, question: Ask[Any, W], answer: W) -> Result[Out, State]: ...
+    @overload
+    async def answer(self, run_id: str, question: Question | str, answer: BaseModel) -> Result[Out, State]: ...
+    async def answer(self, run_id: str, question: object, answer: BaseModel) -> Result[Out, State]:
+        """Answer an open question of a run that waits, and go on with it; `question` is the `ask` node, or a question or its id.
+
+        A run that is kept in memory only lives as long as its `Result`. A gate is answered with an `Approval`. No node runs again because
+        of an answer. Raises `InputError` for a run or question that is not open, or an answer of the wrong type, and like `run`.
+        """
+        scheduler = self._opened(run_id)
+        await self._go_on(scheduler, scheduler.answer(open_question(scheduler, question), answer))
+        return self._outcome(scheduler)
+
+    async def resume(self, run_id: str, /, **options: Unpack[RunOptions]) -> Result[Out, State]:
+        """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
+
+        Options replace those of the run, so a run that reached a limit goes on with a larger one. Raises like `run`.
+        """
+        scheduler = self._opened(run_id)
+        if options:
+            scheduler.change(settings_of(self.plan, {**options, "run_id": run_id}, using(options.get("client"))))
+        await self._go_on(scheduler, scheduler.resume())
+        return self._outcome(scheduler)
+
     # ---- pictures --------------------------------------------------------------------------------
     def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
         """The topology as SVG.
@@ -103,19 +133,33 @@ class Flow(Generic[In, Out, State]):
 
     # ---- running ---------------------------------------------------------------------------------
     async def _run(self, input: object, options: RunOptions, queue: EventQueue | None = None) -> Result[Out, State]:
-        client = using(options.get("client"))
-        settings = settings_of(self.plan, options, client)
+        settings = settings_of(self.plan, options, using(options.get("client")))
         update = self._update(input)
         scheduler = Scheduler(self.plan, settings, pace=queue.room if queue is not None else None)
-        async with client:
-            await scheduler.begin(update)
+        before = self._open.get(settings.run_id)
+        if before is not None and before.is_under_way:
+            raise InputError(f"There is a run {settings.run_id} of flow '{self.name}' under way. Choose another run_id, or leave it out.")
+        self._open[settings.run_id] = scheduler
+        await self._go_on(scheduler, scheduler.begin(update))
         return self._outcome(scheduler)
+
+    async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
+        client = scheduler.settings.client
+        async with client if isinstance(client, Using) else using(client):
+            await work
+
+    def _opened(self, run_id: str) -> Scheduler:
+        """The run of that id, if somebody still holds it. Raises `InputError`."""
+        scheduler = self._open.get(run_id)
+        if scheduler is None:
+            raise InputError(f"Flow '{self.name}' has no open run '{run_id}'. A run in memory lives as long as its result. {nearest(run_id, self._open)}")
+        return scheduler
 
     def _outcome(self, scheduler: Scheduler) -> Result[Out, State]:
         run = scheduler.run
         if run.status not in ("succeeded", "partial", "waiting"):
             raise run_failed(scheduler)
-        return Result(scheduler.record, scheduler.waits)
+        return Result(scheduler)
 
     def _update(self, input: object) -> dict[int, Any]:
         wanted = self.plan.input

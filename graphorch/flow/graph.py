@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -117,12 +118,15 @@ class Graph(Builder[S], Generic[S, I, O]):
         self.blueprint.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
         return self._made(Node1[S, W], name, "sub", leave)
 
-    def ask(self, name: str, *, question: Of[S, str], answer: type[W]) -> Ask[S, W]:
+    def ask(self, name: str, *, question: Of[S, str], answer: type[W], expires: float | None = None) -> Ask[S, W]:
         """A node that a person completes: `question` says what to ask, and an `answer` of that type is what it writes.
 
-        The run goes on elsewhere meanwhile, and returns when only questions are left.
+        The run goes on elsewhere meanwhile, and returns when only questions are left. A question that is not answered within `expires`
+        seconds fails as `Expired`; `on_error(…, when=Expired)` says where to go then.
         """
-        self.blueprint.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer)
+        if expires is not None and not (math.isfinite(expires) and expires > 0):
+            self._problem("ASK_EXPIRES", f"ask '{name}'", f"expires={expires!r} is no time", "give seconds greater than 0, or leave it out")
+        self.blueprint.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer, expires)
         node = Ask[S, W](_nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask")
         self._add(node)
         return node

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
 from graphorch.engine.events import Watcher
 from graphorch.engine.settings import Limits, Settings
@@ -25,7 +26,8 @@ class RunOptions(TypedDict, total=False):
     `budget` and `limits` end a run that does too much. `resources` (clients, pools, settings) reach the nodes through their context, and are
     never part of the state. `model` replaces the model of every agent; `client` answers the model calls instead of the endpoint that the
     environment names. `on_failure`: `drain` lets running nodes finish, `cancel` stops them, `isolate` goes on with what does not depend
-    on the failed one. `tags` go into traces and to the gateway. `watch` are functions that get every event. `run_id` is made up if absent.
+    on the failed one. `tags` go into traces and to the gateway. `watch` are functions that get every event. `run_id` is made up if absent. `clock` tells
+    the seconds since the epoch, for tests.
     """
 
     budget: Budget | None
@@ -37,6 +39,7 @@ class RunOptions(TypedDict, total=False):
     tags: Mapping[str, str]
     run_id: str | None
     watch: Sequence[Watcher]
+    clock: Clock
 
 
 def settings_of(plan: Plan, options: RunOptions, client: ModelClient) -> Settings:
@@ -64,6 +67,7 @@ def settings_of(plan: Plan, options: RunOptions, client: ModelClient) -> Setting
         tags=dict(options.get("tags", {})),
         on_failure=on_failure,
         watchers=tuple(options.get("watch", ())),
+        clock=options.get("clock", system_clock),
     )
 
 

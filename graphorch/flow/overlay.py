@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
 from graphorch.core.activation import Activation
 from graphorch.engine.record import Record, StepRecord
-from graphorch.render.of_plan import line_id
-from graphorch.render.overlay import Mark, Overlay, Status, completed
-from graphorch.render.picture import Picture
+from graphorch.render.of_plan import box_id, line_id
+from graphorch.render.overlay import Mark, Overlay, Status
 
-_ITEM = re.compile(r"\[\d+\]")
 _RANK: dict[Status, int] = {"failed": 4, "waiting": 3, "running": 2, "done": 1, "not_reached": 0}
 
 
-def overlay_of(record: Record, picture: Picture) -> Overlay:
+def overlay_of(record: Record) -> Overlay:
     """The overlay of a run, finished or under way."""
     marks: dict[str, Mark] = {}
     for step in record.steps():
-        path = drawn_path(step.path)
+        path = box_id(step.path)
         marks[path] = _added(marks.get(path), step)
     taken = frozenset(line for one in record.activations() for line in _lines(one))
     run = record.run
     title = f"{run.status} · {run.reason}" if run.reason not in ("", run.status) else run.status
-    return completed(picture, Overlay(marks, taken, title))
-
-
-def drawn_path(path: str) -> str:
-    """The path of the box that stands for a path of a run: items of a map share one."""
-    return _ITEM.sub("", path)
+    return Overlay(marks, taken, title)
 
 
 def _lines(one: Activation) -> list[str]:
     """The ids of the lines that led to an activation, and that it took."""
-    flow = drawn_path(one.scope.prefix).rstrip("/")
+    flow = box_id(one.scope.prefix.rstrip("/"))
     return [line_id(flow, edge) for edge in [*(token.edge for token in one.tokens), *one.taken]]
 
 

@@ -10,9 +10,12 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.activation import Activation
-from graphorch.engine.record import CallRecord, Record, StepRecord
-from graphorch.errors import InputError
+from graphorch.engine.people import Asking
+from graphorch.engine.record import CallRecord, StepRecord
+from graphorch.engine.scheduler import Scheduler
+from graphorch.errors import InputError, nearest
 from graphorch.flow.overlay import overlay_of
+from graphorch.graph.node import Node
 from graphorch.render.layout import Engine, layout
 from graphorch.render.of_plan import picture_of
 from graphorch.render.svg import draw
@@ -24,13 +27,14 @@ State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a run waits for: `answer_type` is the slice that an answer has to be."""
+    """What a run waits for. `answer_type` is what an answer has to be; after `expires` (seconds since the epoch) it is too late for one."""
 
     id: str
     path: str
     node: str
     text: str
     answer_type: type[BaseModel]
+    expires: float | None = None
 
 
 class Result(Generic[Out, State]):
@@ -40,9 +44,10 @@ class Result(Generic[Out, State]):
     result: `run` raises `RunFailed`, whose `run` is the same record.
     """
 
-    def __init__(self, record: Record, waits: list[Activation]) -> None:
-        self.record = record
-        self._waits = waits
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.record = scheduler.record
+        self._waits = list(scheduler.waits)
+        self._scheduler = scheduler  # a run that waits lives as long as somebody holds its result
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:
@@ -107,7 +112,7 @@ class Result(Generic[Out, State]):
     def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
         """The picture of the flow with what this run did on it."""
         picture = picture_of(self.record.run.plan, depth=depth)
-        overlay = overlay_of(self.record, picture)
+        overlay = overlay_of(self.record)
         return draw(picture, layout(picture, engine, overlay=overlay), theme=theme, overlay=overlay)
 
     def _repr_svg_(self) -> str:
@@ -124,8 +129,22 @@ class Result(Generic[Out, State]):
         return version
 
 
+def open_question(scheduler: Scheduler, question: object) -> Activation:
+    """The activation that asks, by its `ask` node, question or id. Raises `InputError` if no such question is open, or several are."""
+    name = question.name if isinstance(question, Node) else question.id if isinstance(question, Question) else str(question)
+    waits = scheduler.open_questions()
+    found = [one for one in waits if name in (one.id, one.path) or (isinstance(question, Node) and one.step.name == name)]
+    if len(found) == 1:
+        return found[0]
+    run = scheduler.run
+    if found:
+        ids = ", ".join(f"{one.id} ({one.path})" for one in found)
+        raise InputError(f"{len(found)} questions of '{name}' are open in run {run.run_id}. Answer one of them by its id: {ids}.")
+    fix = nearest(name, [one.path for one in waits]) if waits else f"None is: the run is {run.status}."
+    raise InputError(f"Question '{name}' is not open in run {run.run_id}: it was answered, withdrawn, or never asked. {fix}")
+
+
 def question_of(one: Activation) -> Question:
     """The open question of an activation."""
-    ask = one.step.ask
-    answer = ask.answer if ask is not None else BaseModel
-    return Question(one.id, one.path, one.step.name, str(one.question), answer)
+    asking: Asking = one.question
+    return Question(one.id, one.path, one.step.name, asking.text, asking.answer, asking.expires)
