@@ -134,6 +134,13 @@ class StopRequested:
 
 
 @dataclass(slots=True)
+class GraceOver:
+    """What was allowed to finish after a failure has had its time: it is cancelled."""
+
+    at: float = 0.0
+
+
+@dataclass(slots=True)
 class Resumed:
     """A stopped run goes on: what failed is tried again, what waited starts."""
 
@@ -141,7 +148,7 @@ class Resumed:
 
 
 Event: TypeAlias = (
-    RunStarted | NodeSucceeded | Routed | Entered | NodeFailed | NodeSkipped | NodeCancelled | Asked | Approved | RetryDue | StopRequested | Resumed
+    RunStarted | NodeSucceeded | Routed | Entered | NodeFailed | NodeSkipped | NodeCancelled | Asked | Approved | RetryDue | StopRequested | GraceOver | Resumed
 )
 
 

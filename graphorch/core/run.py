@@ -25,6 +25,7 @@ from graphorch.core.events import (
     Entered,
     Event,
     FinishRun,
+    GraceOver,
     Leave,
     NodeCancelled,
     NodeFailed,
@@ -214,6 +215,17 @@ class Run:
         self._stop(event.reason, event.status)
         if event.now:
             self._interrupt(self.root, event.reason)
+        self._leave_busy(self.root)
+
+    def _grace_over(self, event: GraceOver) -> None:
+        self._enter_busy(self.root)  # held, so that it becomes quiet once
+        pending = [self.root]
+        while pending:
+            scope = pending.pop()
+            if scope.closed:
+                self._interrupt(scope, "its time to finish after a failure was over")
+            else:
+                pending.extend(scope.inner())
         self._leave_busy(self.root)
 
     def _resumed(self, event: Resumed) -> None:
@@ -537,6 +549,7 @@ _HANDLERS: dict[type, Callable[[Run, Any], None]] = {
     Entered: Run._entered,  # pyright: ignore[reportPrivateUsage]
     NodeFailed: Run._node_failed,  # pyright: ignore[reportPrivateUsage]
     NodeSkipped: Run._node_skipped,  # pyright: ignore[reportPrivateUsage]
+    GraceOver: Run._grace_over,  # pyright: ignore[reportPrivateUsage]
     NodeCancelled: Run._node_cancelled,  # pyright: ignore[reportPrivateUsage]
     Approved: Run._approved,  # pyright: ignore[reportPrivateUsage]
     Asked: Run._asked,  # pyright: ignore[reportPrivateUsage]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from graphorch.agents.tools import ToolClient
 from graphorch.core.activation import Activation
 from graphorch.engine.events import Called, Emitted, Token
 from graphorch.engine.record import CallRecord
@@ -63,6 +65,7 @@ class NodeContext:
         output: type[BaseModel] | None = None,
         model: str = "default",
         instructions: str = "",
+        tools: Sequence[Callable[..., Any]] = (),
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
@@ -78,7 +81,8 @@ class NodeContext:
             metadata=scheduler.metadata(one),
             payer=scheduler.settings.account,
         )
-        client = _Recorded(scheduler, one)
+        recorded = _Recorded(scheduler, one)
+        client = ToolClient(recorded, tools) if tools else recorded
         on_text = self._on_text if scheduler.is_watched else None
         if output is None:
             return (await client.complete(request, on_text)).text

@@ -12,6 +12,7 @@ nothing; whatever a user's function raises becomes an event, and only a bug of o
 from __future__ import annotations
 
 import asyncio
+import functools
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -24,6 +25,7 @@ from graphorch.core.events import (
     Entered,
     Event,
     FinishRun,
+    GraceOver,
     Leave,
     NodeFailed,
     NodeSkipped,
@@ -39,8 +41,9 @@ from graphorch.core.events import (
 )
 from graphorch.core.policy import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
-from graphorch.engine import calling, events, people
+from graphorch.engine import calling, events, node_cache, people
 from graphorch.engine.context import NodeContext
+from graphorch.engine.hedging import hedged
 from graphorch.engine.record import Record
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
@@ -73,7 +76,6 @@ class Scheduler:
         self.run = Run(plan, settings.run_id, max_activations=UNLIMITED if limit is None else limit, on_failure=settings.on_failure)
         self.record = Record(self.run, settings.clock())
         self.is_watched = bool(settings.watchers)
-        self.waits: list[Activation] = []  # questions that the run waits for
         self._watchers = list(settings.watchers)
         self._strands: set[Strand] = set()
         self._threads: ThreadPool | None = None
@@ -82,6 +84,7 @@ class Scheduler:
         self._pauses: dict[Activation, float] = {}
         self._ended: asyncio.Event | None = None  # while the run is under way
         self._epoch = 0.0
+        self._in_grace = False
 
     # ---- from outside --------------------------------------------------------------------------------
     async def begin(self, update: Update) -> None:
@@ -106,6 +109,15 @@ class Scheduler:
         else:
             self._start_all(self._told(event))
             await self._ended.wait()
+
+    def request_stop(self, reason: str, *, now: bool) -> None:
+        """The same from any thread; without effect on a run that is not under way."""
+        if self.is_under_way:
+            self._loop.call_soon_threadsafe(functools.partial(self._stop_if_under_way, reason, now=now))
+
+    def _stop_if_under_way(self, reason: str, *, now: bool) -> None:
+        if self.is_under_way:
+            self.stop(reason, now=now)
 
     def change(self, settings: Settings) -> None:
         """Replace the settings of a run that is not under way. Limits count what was done before."""
@@ -170,6 +182,7 @@ class Scheduler:
         self._ended = asyncio.Event()
         self._epoch = self.settings.clock() - self._loop.time()
         self._slots = None if self.settings.limits.concurrency is None else asyncio.Semaphore(self.settings.limits.concurrency)
+        self._in_grace = False
         self._node_slots: dict[Any, asyncio.Semaphore] = {}
         for event in first:
             event.at = self.now()
@@ -264,7 +277,7 @@ class Scheduler:
                 case CancelNode(activation, reason):
                     self._cancel(activation, reason)
                 case FinishRun():
-                    self.waits = command.waits
+                    pass  # the status says it, and no strand goes on
         return [one for one in starts if one.status in (Status.RUNNING, Status.RETRYING)]
 
     def _answered(self, event: Event) -> list[Any]:
@@ -318,31 +331,45 @@ class Scheduler:
             if self.run.has_gaps:
                 return NodeSkipped(one, str(error), self.now())
             raise
+        cache = step.node.options.cache
+        key = node_cache.key_of(one, given, self.settings.model) if cache is not None else ""
+        if cache is not None and (kept := self.settings.cache.get(key, self.now())) is not None:
+            return NodeSucceeded(one, kept, self.now())
         output = await self._call(one, given)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # it swallowed its cancellation
         assert one.version is not None
-        return NodeSucceeded(one, calling.update_of(step, output, given, one.version), self.now())
+        update = calling.update_of(step, output, given, one.version)
+        if cache is not None:
+            self.settings.cache.put(key, update, self.now() + cache.ttl)
+        return NodeSucceeded(one, update, self.now())
 
     async def _call(self, one: Activation, given: list[Any]) -> Any:
         node = one.step.node
         options = node.options
         deadline = self._deadline_of(one)
-        arguments = [NodeContext(self, one, self._sooner(deadline)), *given] if node.signature.has_context else given
-        if deadline is None and self._slots is None and options.concurrency is None:
+        arguments = self._arguments(one, deadline, given)
+        if deadline is None and self._slots is None and options.concurrency is None and options.hedge_after is None:
             return await self._invoke(one, arguments)
         async with self._slot(one):
-            if deadline is None:
-                return await self._invoke(one, arguments)
             scope = asyncio.timeout_at(deadline)
             try:
                 async with scope:
-                    return await self._invoke(one, arguments)
+                    if options.hedge_after is None:
+                        return await self._invoke(one, arguments)
+                    return await hedged(lambda: self._invoke(one, self._arguments(one, deadline)), options.hedge_after)
             except TimeoutError as error:
                 if not scope.expired():
                     raise
                 raise NodeTimedOut(_too_long(one)) from error
+
+    def _arguments(self, one: Activation, deadline: float | None, given: list[Any] | None = None) -> list[Any]:
+        """What the function is called with; read anew for each hedge, so that no two calls share what they may change."""
+        slices = calling.arguments(one) if given is None else given
+        if not one.step.node.signature.has_context:
+            return slices
+        return [NodeContext(self, one, self._sooner(deadline)), *slices]
 
     async def _invoke(self, one: Activation, arguments: list[Any]) -> Any:
         node = one.step.node
@@ -415,8 +442,19 @@ class Scheduler:
         options = one.step.node.options
         if pause is not None and options.deadline is not None and self.now() + pause >= one.began + options.deadline:
             pause = None  # the next attempt could not even begin
+        self._start_grace(pause, handler)
         limit = error.limit if isinstance(error, BudgetExceeded) and handler < 0 else ""
         return NodeFailed(one, one.attempt, error, pause, handler, limit, self.now())
+
+    def _start_grace(self, pause: float | None, handler: int) -> None:
+        """After the first failure that nobody handles, what runs may finish, but not for ever."""
+        grace = self.settings.limits.grace
+        if pause is None and handler < 0 and self.run.on_failure == "drain" and grace is not None and not self._in_grace:
+            self._in_grace = True
+            self._timers.append(self._loop.call_later(grace, self._end_grace))
+
+    def _end_grace(self) -> None:
+        self._start_all(self._told(GraceOver(self.now())))
 
     # ---- for watchers ------------------------------------------------------------------------------------------
     def _show(self, event: Event) -> None:

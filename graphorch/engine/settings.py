@@ -10,6 +10,7 @@ from typing import Any
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
 from graphorch.engine.events import Watcher
+from graphorch.engine.node_cache import NodeCache
 from graphorch.errors import InputError
 from graphorch.models.budget import Account
 from graphorch.models.client import ModelClient
@@ -49,3 +50,4 @@ class Settings:
     on_failure: OnFailure = "drain"
     watchers: tuple[Watcher, ...] = ()
     clock: Clock = system_clock
+    cache: NodeCache = field(default_factory=NodeCache)

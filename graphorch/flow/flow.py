@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Generic, Unpack, overload
-from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.engine.background import background_loop
 from graphorch.engine.events import RunEvent
+from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.streaming import EventQueue
-from graphorch.errors import InputError, Problem, WrongOutput, nearest
+from graphorch.errors import InputError, Problem, WrongOutput
 from graphorch.flow.clients import Using, using
 from graphorch.flow.failing import run_failed
+from graphorch.flow.open_runs import OpenRuns
 from graphorch.flow.options import RunOptions, settings_of
 from graphorch.flow.result import Question, Result, open_question
 from graphorch.graph.node import Ask
@@ -39,7 +40,8 @@ class Flow(Generic[In, Out, State]):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._open: WeakValueDictionary[str, Scheduler] = WeakValueDictionary()  # runs under way, and those whose result somebody holds
+        self._open = OpenRuns(plan.name)
+        self._cache = NodeCache()
 
     @property
     def name(self) -> str:
@@ -89,10 +91,10 @@ class Flow(Generic[In, Out, State]):
     async def answer(self, run_id: str, question: object, answer: BaseModel) -> Result[Out, State]:
         """Answer an open question of a run that waits, and go on with it; `question` is the `ask` node, or a question or its id.
 
-        A run that is kept in memory only lives as long as its `Result`. A gate is answered with an `Approval`. No node runs again because
+        A gate is answered with an `Approval`. No node runs again because
         of an answer. Raises `InputError` for a run or question that is not open, or an answer of the wrong type, and like `run`.
         """
-        scheduler = self._opened(run_id)
+        scheduler = self._open.find(run_id)
         await self._go_on(scheduler, scheduler.answer(open_question(scheduler, question), answer))
         return self._outcome(scheduler)
 
@@ -101,11 +103,19 @@ class Flow(Generic[In, Out, State]):
 
         Options replace those of the run, so a run that reached a limit goes on with a larger one. Raises like `run`.
         """
-        scheduler = self._opened(run_id)
+        scheduler = self._open.find(run_id)
         if options:
-            scheduler.change(settings_of(self.plan, {**options, "run_id": run_id}, using(options.get("client"))))
+            scheduler.change(settings_of(self.plan, {**options, "run_id": run_id}, using(options.get("client")), self._cache))
         await self._go_on(scheduler, scheduler.resume())
         return self._outcome(scheduler)
+
+    def stop(self, run_id: str, *, now: bool = False, reason: str = "interrupted") -> None:
+        """Have a run of this process stop: nothing new starts, and running nodes may finish, or are cancelled too (`now`).
+
+        It ends as `RunFailed` with that reason, and can be resumed. Safe to call from any thread and from a signal handler. Raises
+        `InputError` if no such run is open.
+        """
+        self._open.find(run_id).request_stop(reason, now=now)
 
     # ---- pictures --------------------------------------------------------------------------------
     def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
@@ -133,27 +143,24 @@ class Flow(Generic[In, Out, State]):
 
     # ---- running ---------------------------------------------------------------------------------
     async def _run(self, input: object, options: RunOptions, queue: EventQueue | None = None) -> Result[Out, State]:
-        settings = settings_of(self.plan, options, using(options.get("client")))
+        settings = settings_of(self.plan, options, using(options.get("client")), self._cache)
         update = self._update(input)
         scheduler = Scheduler(self.plan, settings, pace=queue.room if queue is not None else None)
-        before = self._open.get(settings.run_id)
-        if before is not None and before.is_under_way:
-            raise InputError(f"There is a run {settings.run_id} of flow '{self.name}' under way. Choose another run_id, or leave it out.")
-        self._open[settings.run_id] = scheduler
         await self._go_on(scheduler, scheduler.begin(update))
         return self._outcome(scheduler)
 
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         client = scheduler.settings.client
-        async with client if isinstance(client, Using) else using(client):
-            await work
-
-    def _opened(self, run_id: str) -> Scheduler:
-        """The run of that id, if somebody still holds it. Raises `InputError`."""
-        scheduler = self._open.get(run_id)
-        if scheduler is None:
-            raise InputError(f"Flow '{self.name}' has no open run '{run_id}'. A run in memory lives as long as its result. {nearest(run_id, self._open)}")
-        return scheduler
+        try:
+            self._open.begin(scheduler)
+        except InputError:
+            work.close()
+            raise
+        try:
+            async with client if isinstance(client, Using) else using(client):
+                await work
+        finally:
+            self._open.end(scheduler)
 
     def _outcome(self, scheduler: Scheduler) -> Result[Out, State]:
         run = scheduler.run

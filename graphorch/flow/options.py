@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
 from graphorch.engine.events import Watcher
+from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.settings import Limits, Settings
 from graphorch.errors import InputError, nearest
 from graphorch.graph.plan import Plan
@@ -42,7 +43,7 @@ class RunOptions(TypedDict, total=False):
     clock: Clock
 
 
-def settings_of(plan: Plan, options: RunOptions, client: ModelClient) -> Settings:
+def settings_of(plan: Plan, options: RunOptions, client: ModelClient, cache: NodeCache) -> Settings:
     """The checked settings of a run. Raises `InputError` for an option that does not exist or does not fit."""
     values: Mapping[str, Any] = options
     for name in values:
@@ -68,6 +69,7 @@ def settings_of(plan: Plan, options: RunOptions, client: ModelClient) -> Setting
         on_failure=on_failure,
         watchers=tuple(options.get("watch", ())),
         clock=options.get("clock", system_clock),
+        cache=cache,
     )
 
 

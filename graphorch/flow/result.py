@@ -46,8 +46,7 @@ class Result(Generic[Out, State]):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.record = scheduler.record
-        self._waits = list(scheduler.waits)
-        self._scheduler = scheduler  # a run that waits lives as long as somebody holds its result
+        self._waits = scheduler.open_questions()
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:

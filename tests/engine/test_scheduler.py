@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from graphorch import (
     Ask,
+    Cache,
     Cancelled,
     Committed,
     Context,
@@ -632,3 +633,69 @@ def test_a_question_is_asked_while_other_branches_go_on() -> None:
     assert [(question.node, question.text) for question in result.questions] == [("approve", "Publish number 1?")]
     with pytest.raises(InputError, match="has no output yet, it waits for people"):
         _ = result.output
+
+
+# ---- options of a node -------------------------------------------------------------------------------------
+def test_a_hedge_starts_a_second_attempt_and_the_first_to_succeed_counts() -> None:
+    calls: list[float] = []
+
+    @node(hedge_after=2)
+    async def uneven(count: Count) -> Count:
+        calls.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(100 if len(calls) == 1 else 1)
+        return Count(n=len(calls))
+
+    result, seconds = elapsed(Graph("g", Count).chain(uneven).build().run(Count()))
+    assert (result.output.n, seconds, calls) == (2, 3, [0, 2])
+
+
+def test_a_cached_node_is_served_until_its_time_is_over() -> None:
+    calls: list[int] = []
+
+    @node(cache=Cache(ttl=60))
+    async def slow(count: Count) -> Count:
+        calls.append(count.n)
+        return Count(n=count.n * 2)
+
+    flow = Graph("g", Count).chain(slow).build()
+    now = [0.0]
+
+    def run(n: int) -> int:
+        return run_virtual(flow.run(Count(n=n), clock=lambda: now[0])).output.n
+
+    assert [run(1), run(1), run(2)] == [2, 2, 4]
+    assert calls == [1, 2]
+    now[0] = 61.0
+    assert run(1) == 2
+    assert calls == [1, 2, 1]
+
+
+def test_siblings_of_a_failure_are_cancelled_when_their_grace_is_over() -> None:
+    graph = Graph("g", State)
+    graph.chain(up, [raiser("bad", ValueError("no"), 1), sleeper("slow", 500)])
+
+    async def main() -> tuple[RunFailed, float]:
+        with pytest.raises(RunFailed) as caught:
+            await graph.build().run(State(), limits=Limits(grace=10))
+        return caught.value, asyncio.get_running_loop().time()
+
+    failure, seconds = run_virtual(main())
+    assert (failure.end_reason, seconds) == ("failed", 11)
+    record: Any = failure.run
+    assert {step.node: step.status for step in record.steps()} == {"up": "done", "bad": "failed", "slow": "failed"}
+
+
+def test_a_run_that_is_asked_to_stop_finishes_what_runs_and_can_go_on() -> None:
+    graph = Graph("g", State)
+    graph.chain(up, sleeper("a", 10), sleeper("b", 10))
+    flow = graph.build()
+
+    async def main() -> tuple[float, list[str]]:
+        loop = asyncio.get_running_loop()
+        loop.call_later(5, flow.stop, "r")
+        with pytest.raises(RunFailed, match="was stopped"):
+            await flow.run(State(), run_id="r")
+        stopped = loop.time()
+        return stopped, (await flow.resume("r")).state.log
+
+    assert run_virtual(main()) == (10, ["a", "b"])
