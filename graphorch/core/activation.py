@@ -54,8 +54,8 @@ class Activation:
     """One firing of a node in a run. `version` is what it reads, and after its result what it wrote as well."""
 
     __slots__ = (
-        "_id", "approved", "attempt", "began", "counters", "depth", "ended", "failure", "inner", "question", "scope", "status", "step", "story", "taken",
-        "tokens", "update", "version",
+        "_id", "approved", "attempt", "began", "counters", "depth", "ended", "failure", "first_attempt", "inner", "problem", "question", "scope",
+        "status", "step", "story", "taken", "tokens", "update", "version",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None, depth: int, counters: Counters) -> None:
@@ -66,6 +66,7 @@ class Activation:
         self.depth = depth
         self.counters = counters
         self.attempt = 1
+        self.first_attempt = 1  # since the run was last resumed: retries count from here
         self.status = Status.RUNNING
         self.began = 0.0
         self.ended = 0.0
@@ -73,6 +74,7 @@ class Activation:
         self.taken: tuple[Edge, ...] = ()
         self.inner: Inner | None = None
         self.failure: Any = None
+        self.problem: Exception | None = None  # why no attempt can succeed: two writes at once, or a quorum that was not met
         self.question: Any = None
         self.approved = False  # a person let it pass its gate
         self.story: list[str] | None = None

@@ -51,8 +51,10 @@ def busy_count(scope: Scope) -> int:
 
 def _at_root(run: Run) -> Iterator[str]:
     begun = bool(run.history or run.root.active or run.root.waiting or run.root.finished)
-    if begun and (run.status == "running") != (run.root.busy > 0):
-        yield f"it is {run.status}, and {run.root.busy} activations keep it busy"
+    if begun and run.status == "running" and not run.root.busy:
+        yield "it goes on, but nothing keeps a driver busy"
+    if run.status != "running" and any(one.status in BUSY and one.status is not Status.ROUTING for one in _everything(run)):
+        yield f"it is {run.status}, but not all work has ended"  # an answer to a stopped run is still routed
     if run.left < 0:
         yield f"{-run.left} activations more than allowed were started"
     if run.status in ("succeeded", "partial") and (run.root.active or run.root.waiting):
@@ -106,6 +108,8 @@ def _inside(one: Activation, inner: Inner) -> Iterator[str]:
         yield f"{one!r} has miscounted what is inside"
     if one.status is Status.INSIDE and inner.running != len(open_scopes):
         yield f"{one!r} counts {inner.running} items that run, and has {len(open_scopes)}"
+    if one.step.map is not None and len(open_scopes) > one.step.map.concurrency:
+        yield f"{one!r} has {len(open_scopes)} items under way, and may have {one.step.map.concurrency}"
     may_start = one.step.map is None or (len(open_scopes) < one.step.map.concurrency and inner.started < len(inner.updates))
     idle = not any(scope.busy for scope in open_scopes)
     if one.status is Status.INSIDE and idle and may_start and not one.scope.closed and not any(_is_held(scope) for scope in open_scopes):
@@ -121,11 +125,16 @@ def _named(scope: Scope) -> str:
     return ", ".join([*(one.path for one in scope.active.values()), *(scope.prefix + scope.plan.steps[index].name for index in scope.waiting)])
 
 
-def _stories(run: Run) -> list[str]:
-    lines = [line for one in run.history[-10:] for line in (*(one.story or ()), repr(one))]
+def _everything(run: Run) -> list[Activation]:
+    """All that is active, at every level."""
+    found: list[Activation] = []
     pending = [run.root]
     while pending:
         scope = pending.pop()
-        lines += [line for one in scope.active.values() for line in (*(one.story or ()), repr(one))]
+        found += scope.active.values()
         pending += scope.inner()
-    return lines
+    return found
+
+
+def _stories(run: Run) -> list[str]:
+    return [line for one in (*run.history[-10:], *_everything(run)) for line in (*(one.story or ()), repr(one))]

@@ -12,7 +12,7 @@ from graphorch.graph.options import Retry
 def retry_after(one: Activation, error: Exception) -> float | None:
     """The pause in seconds before the next attempt, or None if there is none."""
     retry = one.step.node.options.retry
-    if retry is None or one.attempt >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, BudgetExceeded):
+    if retry is None or one.attempt - one.first_attempt + 1 >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, BudgetExceeded):
         return None
     return jittered(retry, one)
 

@@ -46,6 +46,7 @@ from graphorch.graph.shape import Edge
 
 OnFailure = Literal["drain", "cancel", "isolate"]
 UNLIMITED = 1 << 62
+OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
 
 
 class Run:
@@ -79,7 +80,8 @@ class Run:
     def handle(self, event: Event) -> list[Command]:
         """Take one event, and return what the driver has to do about it. Stale and doubled events change nothing."""
         self.out = []
-        _HANDLERS[type(event)](self, event)
+        if self.status not in OVER:
+            _HANDLERS[type(event)](self, event)
         return self.out
 
     def _run_started(self, event: RunStarted) -> None:
@@ -145,7 +147,9 @@ class Run:
         if event.retry_after is not None and not one.scope.closed:
             one.status = Status.RETRYING
             self.out.append(RetryLater(one, event.retry_after))
-        elif event.handler >= 0:
+        elif event.retry_after is not None:
+            self._leave_undone(one)
+        elif event.handler >= 0 and one.version is not None:
             self.has_gaps = True
             self._complete(one, (one.step.errors[event.handler][1],), event.failure)
         elif event.limit:
@@ -257,8 +261,6 @@ class Run:
     def reached_end(self, activation: Activation) -> None:
         """END fired in a scope: its output is what reached it."""
         scope = activation.scope
-        self.left += 1  # END is no work
-        self.started -= 1
         scope.output, activation.status = activation.version, Status.DONE
         scope.finished = True
         scope.leave(activation)
@@ -268,12 +270,11 @@ class Run:
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
         status = activation.status
-        activation.status = Status.CANCELLED
+        activation.status = Status.DEAD if status is Status.FAILED and activation.failure is not None else Status.CANCELLED
         activation.tell(f"cancelled: {reason}")
         self.history.append(activation)
         if activation.inner is not None:
-            for scope in activation.inner.scopes:
-                self._cancel_all(scope, reason)
+            self._cancel_inside(activation.inner, reason)
         if status in (Status.RUNNING, Status.RETRYING):
             self.out.append(CancelNode(activation, reason))
         if status <= Status.RETRYING:
@@ -287,6 +288,8 @@ class Run:
         one.taken = edges
         one.version = None
         self.history.append(one)
+        if one.inner is not None:
+            self._cancel_inside(one.inner, f"'{one.path}' is over")
         if version is not None:
             scope.send(one, edges, version, one.counters, failure)
         scope.leave(one)
@@ -298,6 +301,8 @@ class Run:
         """Nothing leaves this activation: a dead path for whoever waits for it."""
         one.status = Status.DEAD
         self.history.append(one)
+        if one.inner is not None:
+            self._cancel_inside(one.inner, f"'{one.path}' is over")
         one.scope.leave(one)
         one.scope.fire_ready()
         self._leave_busy(one.scope)
@@ -315,20 +320,25 @@ class Run:
 
     def _run_again(self, one: Activation) -> None:
         """Another attempt; of a sub-flow or map: what is unfinished inside goes on."""
-        one.failure = None
-        if one.inner is None:
+        one.failure = one.problem
+        if one.update is not None:  # its result is committed: only where it leads is evaluated again
+            one.status = Status.ROUTING
+            self.out.append(Decide(one))
+        elif one.inner is None:
             one.status = Status.RUNNING
             self.out.append(StartNode(one))
-            return
-        one.status = Status.INSIDE
-        for scope in one.inner.scopes:
+        else:
+            self._go_on_inside(one, one.inner)
+
+    def _go_on_inside(self, one: Activation, inner: Inner) -> None:
+        one.status, inner.failed = Status.INSIDE, False
+        for scope in inner.scopes:
             if not scope.finished:
                 self._reopen(scope)
-        self._start_items(one, one.inner)
-        if all(scope.finished for scope in one.inner.scopes) and one.status is Status.INSIDE:
-            one.status = Status.RUNNING
-            self.out.append(Leave(one))
-            return
+        if inner.unfinished and not _has_enough(one, inner):
+            self._start_items(one, inner)
+        else:
+            self._all_done(one)
         self._leave_busy(one.scope)
 
     # ---- inside a sub-flow or map ----------------------------------------------------------------------
@@ -352,11 +362,8 @@ class Run:
         inner.unfinished -= 1
         inner.running -= 1
         inner.succeeded += 1
-        spec = one.step.map
-        if spec is not None and spec.need is not None and inner.succeeded == spec.need:
-            for other in inner.scopes:
-                if not other.finished:
-                    self._cancel_all(other, f"'{one.path}' has the {spec.need} that it needs")
+        if _has_enough(one, inner):
+            self._cancel_inside(inner, f"'{one.path}' has the {inner.succeeded} that it needs")
             self._all_done(one)
         elif not inner.unfinished:
             self._all_done(one)
@@ -376,7 +383,7 @@ class Run:
             return
         inner.unfinished -= 1
         inner.running -= 1
-        scope.finished = True
+        self._cancel_all(scope, "the item failed")
         if not inner.unfinished:
             self._all_done(one)
         else:
@@ -437,6 +444,8 @@ class Run:
             self._finish("failed", "end not reached")
 
     def _finish(self, status: str, reason: str, waits: list[Activation] | None = None) -> None:
+        if self.status != "running":
+            return  # an answer came to a run that had stopped: it acts when the run is resumed
         self.status, self.reason = status, reason
         self.out.append(FinishRun(status, reason, waits or []))
 
@@ -455,11 +464,15 @@ class Run:
             one.closed = True
             for activation in list(one.active.values()):
                 if activation.status is Status.RETRYING:
-                    activation.status = Status.FAILED
-                    self.errors.append(activation)
                     self.out.append(CancelNode(activation, "nothing new starts"))
-                    self._leave_busy(one)
+                    self._leave_undone(activation)
             pending.extend(one.inner())
+
+    def _leave_undone(self, one: Activation) -> None:
+        """An attempt failed that would be repeated, if its scope were not closed; it is when the run is resumed."""
+        one.status = Status.FAILED
+        self.errors.append(one)
+        self._leave_busy(one.scope)
 
     def _interrupt(self, scope: Scope, reason: str) -> None:
         """Cancel the running attempts in a scope; resuming starts them again."""
@@ -475,6 +488,12 @@ class Run:
                     if running:
                         self.out.append(CancelNode(activation, reason))
                     self._leave_busy(one)
+
+    def _cancel_inside(self, inner: Inner, reason: str) -> None:
+        """Cancel what is unfinished inside a sub-flow or map: what runs, and questions that nobody needs to answer any more."""
+        for scope in inner.scopes:
+            if not scope.finished:
+                self._cancel_all(scope, reason)
 
     def _cancel_all(self, scope: Scope, reason: str) -> None:
         """Cancel everything in a scope, for good."""
@@ -492,12 +511,10 @@ class Run:
                 self._run_again(one)
             elif one.status is Status.FAILED:
                 self._enter_busy(scope)
-                if one.update is not None:
-                    one.status, one.failure = Status.ROUTING, None
-                    self.out.append(Decide(one))
-                else:
+                if one.update is None:
                     one.attempt += 1
-                    self._run_again(one)
+                    one.first_attempt = one.attempt
+                self._run_again(one)
         scope.fire_ready()
         self._leave_busy(scope)
 
@@ -512,7 +529,7 @@ class Run:
                 around.append(above)
                 above = above.scope.parent
             brought_down = one.inner is not None and one.inner.failed and any(scope.failures for scope in one.inner.scopes)
-            if not brought_down and not any(each.status in (Status.DONE, Status.HANDLED) for each in around):
+            if not brought_down and not any(each.status in (Status.DONE, Status.HANDLED, Status.CANCELLED) for each in around):
                 causes.append(one)
         return causes
 
@@ -528,6 +545,11 @@ class Run:
                 lines += one.story or []
                 lines.append(f"{one.path} attempt {one.attempt}: {one.status.name.lower()}")
         return lines
+
+
+def _has_enough(one: Activation, inner: Inner) -> bool:
+    """Whether as many items of a map are done as it needs, if it does not need all."""
+    return one.step.map is not None and one.step.map.need is not None and inner.succeeded >= one.step.map.need
 
 
 def _questions(scope: Scope) -> list[Activation]:

@@ -118,11 +118,10 @@ class Scope:
             self.live &= ~(1 << step.index)
         return tuple(sorted(tokens, key=_canonical)) if len(tokens) > 1 else (tokens[0],)
 
-    def _start(self, step: Step, tokens: tuple[Token, ...]) -> None:
-        if not self.run.may_start():
+    def _start(self, step: Step, tokens: tuple[Token, ...], problem: Exception | None = None) -> None:
+        if step.index != self.plan.end and not self.run.may_start():  # END is no work
             self._put_back(step, tokens)
             return
-        problem: Exception | None = None
         source = tokens[0].source
         if len(tokens) == 1:
             version, depth, counters = tokens[0].version, source.depth + 1 if source is not None else 1, tokens[0].counters
@@ -144,7 +143,7 @@ class Scope:
         self.active[step.index] = activation
         if step.tracked:
             self.live |= 1 << step.index
-        activation.failure = problem
+        activation.failure = activation.problem = problem
         if step.index == self.plan.end and problem is None:
             self.run.reached_end(activation)
         else:
@@ -190,10 +189,9 @@ class Scope:
         """Nothing live can bring the k-th arrival any more."""
         tokens = self._take(step)
         have = len({token.edge.index for token in tokens})
+        problem = QuorumNotMet(f"'{step.name}' needs {step.need} branches, and only {have} can arrive.") if step.short == "fail" else None
         self.run.has_gaps = True
-        self._start(step, tokens)
-        if step.short == "fail" and (activation := self.active.get(step.index)) is not None:
-            activation.failure = QuorumNotMet(f"'{step.name}' needs {step.need} branches, and only {have} can arrive.")
+        self._start(step, tokens, problem)
 
     # ---- stopping ----------------------------------------------------------------------------------
     def cancel_node(self, index: int, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 class NodeContext:
     """The context of one attempt. Once the attempt is over, nothing that is asked of it reaches the run."""
 
-    __slots__ = ("_activation", "_scheduler", "attempt", "deadline")
+    __slots__ = ("_activation", "_asked", "_scheduler", "attempt", "deadline")
 
     def __init__(self, scheduler: Scheduler, activation: Activation, deadline: float | None) -> None:
         self._scheduler = scheduler
         self._activation = activation
+        self._asked: dict[str, int] = {}  # how often each request was made in this attempt
         self.attempt = activation.attempt
         self.deadline = deadline  # in the event loop's time
 
@@ -81,7 +83,7 @@ class NodeContext:
             metadata=scheduler.metadata(one),
             payer=scheduler.settings.account,
         )
-        recorded = _Recorded(scheduler, one)
+        recorded = _Recorded(scheduler, one, self._asked)
         client = ToolClient(recorded, tools) if tools else recorded
         on_text = self._on_text if scheduler.is_watched else None
         if output is None:
@@ -99,22 +101,37 @@ class NodeContext:
 class _Recorded:
     """The run's model client, with every request that goes through it written down."""
 
-    def __init__(self, scheduler: Scheduler, activation: Activation) -> None:
+    def __init__(self, scheduler: Scheduler, activation: Activation, asked: dict[str, int]) -> None:
         self._scheduler = scheduler
         self._activation = activation
+        self._asked = asked
         self._client: ModelClient = scheduler.settings.client
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         one, scheduler = self._activation, self._scheduler
+        key = self._key(request) if scheduler.journal is not None else ""
+        if key and (kept := scheduler.served(one, key)) is not None:
+            return kept
         try:
             response = await self._client.complete(request, on_text)
         except ModelError as error:
             scheduler.record.calls.append((one, CallRecord(one.path, request.model, None, str(error))))
             raise
         scheduler.record.calls.append((one, CallRecord(one.path, response.model, response)))
+        if key:
+            await scheduler.keep_call(one, key, response)
         if scheduler.is_watched:
             usage = response.usage
             tokens = (usage.input_tokens, usage.output_tokens)
             priced = (response.usd, response.usd_source)
             scheduler.tell(Called(one.path, one.step.name, response.model, *tokens, *priced, response.seconds, response.note))
         return response
+
+    def _key(self, request: Request) -> str:
+        """What identifies a request in its activation: what is asked, and the how-manieth equal one it is; never its place in the order."""
+        schema = request.schema.model_json_schema() if request.schema is not None else None
+        said = [(each.role, each.content) for each in request.messages]
+        told = repr((request.model, said, schema, request.max_tokens, request.temperature, request.tools))
+        digest = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        self._asked[digest] = self._asked.get(digest, 0) + 1
+        return f"{digest}:{self._asked[digest]}"

@@ -21,6 +21,7 @@ from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
     Asked,
     CancelNode,
+    Command,
     Decide,
     Entered,
     Event,
@@ -43,12 +44,16 @@ from graphorch.core.policy import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
 from graphorch.engine import calling, events, node_cache, people
 from graphorch.engine.context import NodeContext
+from graphorch.engine.encoding import Unstorable
 from graphorch.engine.hedging import hedged
-from graphorch.engine.record import Record
+from graphorch.engine.journaling import RunJournal
+from graphorch.engine.record import CallRecord, Record
+from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
-from graphorch.errors import BudgetExceeded, Expired, GraphorchError, Unassigned
+from graphorch.errors import BudgetExceeded, Expired, GraphorchError, JournalError, Unassigned
 from graphorch.graph.plan import Plan
+from graphorch.models.messages import Response
 
 
 class NodeTimedOut(GraphorchError, TimeoutError):
@@ -68,8 +73,11 @@ class Strand:
 class Scheduler:
     """Executes one run of a plan. Use it once for `begin`, or again for `resume` of a run that stopped."""
 
-    def __init__(self, plan: Plan, settings: Settings, *, pace: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, settings: Settings, *, pace: Callable[[], Awaitable[None]] | None = None, journal: RunJournal | None = None
+    ) -> None:
         self.plan = plan
+        self.journal = journal
         self._pace = pace  # waited for before each node, so that a slow reader of events slows the run down
         self.settings = settings
         limit = settings.limits.activations
@@ -85,6 +93,20 @@ class Scheduler:
         self._ended: asyncio.Event | None = None  # while the run is under way
         self._epoch = 0.0
         self._in_grace = False
+        self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
+        self._untold: list[Event] = []  # what watchers hear of once it is durable
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of_record(cls, plan: Plan, settings: Settings, rebuilt: Rebuilt, journal: RunJournal | None) -> Scheduler:
+        """The driver of a run that was rebuilt from its journal."""
+        self = cls(plan, settings, journal=journal)
+        self.run = rebuilt.run
+        self.record = Record(rebuilt.run, rebuilt.began)
+        self.record.calls = [(one, CallRecord(one.path, response.model, response)) for one, response in rebuilt.answered]
+        self._served = rebuilt.calls
+        self._set_activation_limit()
+        return self
 
     # ---- from outside --------------------------------------------------------------------------------
     async def begin(self, update: Update) -> None:
@@ -92,7 +114,13 @@ class Scheduler:
         await self._execute(RunStarted(update))
 
     async def resume(self) -> None:
-        """Go on with a run that stopped or waits: what failed is tried again, and questions whose time is over fail as `Expired`."""
+        """Go on with a run that stopped, waits, or whose process is gone: what failed or vanished is tried again.
+
+        Questions whose time is over fail as `Expired`.
+        """
+        if self.run.status == "running":
+            self._epoch = self.settings.clock() - asyncio.get_running_loop().time()
+            self._told(StopRequested("crashed", at=self.settings.clock()))
         late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
         await self._execute(Resumed(), *(self._failed(one, people.expired(one)) for one in late))
 
@@ -107,7 +135,7 @@ class Scheduler:
         if self._ended is None:
             await self._execute(event)
         else:
-            self._start_all(self._told(event))
+            self._go_on(self._told(event))
             await self._ended.wait()
 
     def request_stop(self, reason: str, *, now: bool) -> None:
@@ -122,11 +150,14 @@ class Scheduler:
     def change(self, settings: Settings) -> None:
         """Replace the settings of a run that is not under way. Limits count what was done before."""
         self.settings = settings
-        limit = settings.limits.activations
-        self.run.left = UNLIMITED if limit is None else max(0, limit - self.run.started)
+        self._set_activation_limit()
         self.run.on_failure = settings.on_failure
         self._watchers = list(settings.watchers)
         self.is_watched = bool(self._watchers)
+
+    def _set_activation_limit(self) -> None:
+        limit = self.settings.limits.activations
+        self.run.left = UNLIMITED if limit is None else max(0, limit - self.run.started)
 
     @property
     def is_under_way(self) -> bool:
@@ -139,7 +170,7 @@ class Scheduler:
 
     def stop(self, reason: str, *, status: str = "stopped", now: bool = True) -> None:
         """Have a run under way stop: at once, or after what runs has finished. Must be called on the run's loop."""
-        self._start_all(self._told(StopRequested(reason, status, now, self.now())))
+        self._go_on(self._told(StopRequested(reason, status, now, self.now())))
 
     # ---- time ------------------------------------------------------------------------------------------
     def monotonic(self) -> float:
@@ -149,6 +180,17 @@ class Scheduler:
     def now(self) -> float:
         """Seconds since the epoch, advancing with the event loop's time."""
         return self._epoch + self._loop.time()
+
+    # ---- model calls ---------------------------------------------------------------------------------
+    def served(self, one: Activation, key: str) -> Response | None:
+        """The answer to this request that an attempt which vanished had paid for already."""
+        return self._served.get((one.id, key))
+
+    async def keep_call(self, one: Activation, key: str, response: Response) -> None:
+        """Write an answer down before the node sees it."""
+        if self.journal is not None:
+            self.journal.note_call(one, key, response)
+            await self._make_durable()
 
     # ---- for contexts ------------------------------------------------------------------------------------
     def metadata(self, one: Activation) -> Mapping[str, str]:
@@ -189,20 +231,34 @@ class Scheduler:
         self._set_deadline()
         try:
             async with asyncio.TaskGroup() as self._group:
+                if self.journal is not None:
+                    self._heartbeat = self._group.create_task(self.journal.keep())
                 for event in first:
-                    self._start_all(self._told(event))
+                    self._go_on(self._told(event))
+                if self.run.status != "running":
+                    self._stop_heartbeat()
+            await self._write_end()
         except asyncio.CancelledError:
-            self._abort("interrupted")
+            self._told(StopRequested("interrupted", at=self.now()))  # the tasks are gone already; the core has yet to hear of it
+            await asyncio.shield(self._write_end())
             raise
         except BaseExceptionGroup as group:
-            self._abort("interrupted")
-            raise _first_of(group) from group
+            self.run.handle(StopRequested("storage" if isinstance(error := _first_of(group), JournalError) else "interrupted", at=self.now()))
+            raise error from group
         finally:
             self._close()
 
-    def _abort(self, reason: str) -> None:
-        """The tasks are gone already; the core has yet to hear of it."""
-        self.run.handle(StopRequested(reason, at=self.now()))
+    async def _write_end(self) -> None:
+        """Nothing is left to do for now: say so in the journal, and let others have the run."""
+        if self.journal is not None:
+            await self.journal.end(self.run.status, self.run.reason)
+            self._show_all()
+            await self.journal.release()
+
+    def _stop_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
 
     def _close(self) -> None:
         self.record.ended = self.now()
@@ -232,6 +288,22 @@ class Scheduler:
             self._strands.add(strand)
             strand.task = self._group.create_task(self._follow(strand, one))
 
+    def _go_on(self, activations: list[Activation]) -> None:
+        """Start activations, once what led to them is durable."""
+        if self.journal is None:
+            self._start_all(activations)
+        else:
+            self._group.create_task(self._start_when_durable(activations))
+
+    async def _start_when_durable(self, activations: list[Activation]) -> None:
+        await self._make_durable()
+        self._start_all(activations)
+
+    async def _make_durable(self) -> None:
+        if self.journal is not None:
+            await self.journal.flush()
+            self._show_all()
+
     async def _follow(self, strand: Strand, first: Activation) -> None:
         """Run an activation, and then whatever its commit makes ready, one after the other."""
         one: Activation | None = first
@@ -243,6 +315,8 @@ class Scheduler:
                 if event is None:
                     return
                 ready = self._told(event)
+                if self.journal is not None:
+                    await self._make_durable()
                 one = ready.pop() if ready else None
                 if ready:
                     self._start_all(ready)
@@ -253,10 +327,7 @@ class Scheduler:
 
     def _told(self, event: Event) -> list[Activation]:
         """Tell the core, do what it says at once, and return the activations that have to run."""
-        run = self.run
-        commands = run.handle(event)
-        if self.is_watched:
-            self._show(event)
+        commands = self._handled(event)
         if len(commands) == 1 and type(commands[0]) is StartNode:
             return [commands[0].activation]
         starts: list[Activation] = []
@@ -268,23 +339,45 @@ class Scheduler:
                 case StartNode(activation):
                     starts.append(activation)
                 case Decide(activation):
-                    commands += self._answered(self._decided(activation))
+                    commands += self._handled(self._decided(activation))
                 case Leave(activation):
-                    commands += self._answered(self._left(activation))
+                    commands += self._handled(self._left(activation))
                 case RetryLater(activation, seconds):
                     self._pauses[activation] = seconds
                     starts.append(activation)
                 case CancelNode(activation, reason):
                     self._cancel(activation, reason)
                 case FinishRun():
-                    pass  # the status says it, and no strand goes on
+                    self._stop_heartbeat()
         return [one for one in starts if one.status in (Status.RUNNING, Status.RETRYING)]
 
-    def _answered(self, event: Event) -> list[Any]:
+    def _handled(self, event: Event) -> list[Command]:
+        """Write an event down, and give it to the core."""
+        if self.journal is not None:
+            event = self._noted(event)
         commands = self.run.handle(event)
         if self.is_watched:
-            self._show(event)
+            self._untold.append(event)
+            if self.journal is None:
+                self._show_all()
         return commands
+
+    def _noted(self, event: Event) -> Event:
+        """The event, or the failure of the node whose values cannot be written down."""
+        assert self.journal is not None
+        try:
+            self.journal.note(event)
+        except Unstorable as error:
+            if not isinstance(event, NodeSucceeded | Entered):
+                raise
+            event = self._failed(event.activation, error)
+            self.journal.note(event)
+        return event
+
+    def _show_all(self) -> None:
+        untold, self._untold = self._untold, []
+        for event in untold:
+            self._show(event)
 
     def _cancel(self, one: Activation, reason: str) -> None:
         for strand in self._strands:
@@ -319,8 +412,8 @@ class Scheduler:
 
     async def _run_node(self, one: Activation) -> Event:
         step = one.step
-        if one.failure is not None:
-            raise one.failure
+        if one.problem is not None:
+            raise one.problem
         if step.inner_plan is not None:
             return Entered(one, calling.items_of(one), self.now())
         if step.ask is not None or (step.node.options.gate == "before" and not one.approved):
@@ -335,6 +428,9 @@ class Scheduler:
         key = node_cache.key_of(one, given, self.settings.model) if cache is not None else ""
         if cache is not None and (kept := self.settings.cache.get(key, self.now())) is not None:
             return NodeSucceeded(one, kept, self.now())
+        if self.journal is not None and step.node.options.effect == "once":
+            self.journal.note_start(one)
+            await self.journal.flush()
         output = await self._call(one, given)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -454,12 +550,12 @@ class Scheduler:
             self._timers.append(self._loop.call_later(grace, self._end_grace))
 
     def _end_grace(self) -> None:
-        self._start_all(self._told(GraceOver(self.now())))
+        self._go_on(self._told(GraceOver(self.now())))
 
     # ---- for watchers ------------------------------------------------------------------------------------------
     def _show(self, event: Event) -> None:
         match event:
-            case NodeSucceeded(one) if one.status is Status.DONE:
+            case NodeSucceeded(one) if not one.step.decides:
                 self.tell(self._committed(one))
             case Routed(one):
                 self.tell(self._committed(one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Generic, Unpack, overload
 
 from pydantic import BaseModel
@@ -13,13 +14,16 @@ from graphorch.engine.background import background_loop
 from graphorch.engine.events import RunEvent
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.settings import Settings
 from graphorch.engine.streaming import EventQueue
 from graphorch.errors import InputError, Problem, WrongOutput
 from graphorch.flow.clients import Using, using
+from graphorch.flow.durable import begin, reopen
 from graphorch.flow.failing import run_failed
 from graphorch.flow.open_runs import OpenRuns
 from graphorch.flow.options import RunOptions, settings_of
 from graphorch.flow.result import Question, Result, open_question
+from graphorch.flow.stores import opened
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.render.dot import to_dot
@@ -85,29 +89,28 @@ class Flow(Generic[In, Out, State]):
 
     # ---- people, and going on ----------------------------------------------------------------------
     @overload
-    async def answer(self, run_id: str, question: Ask[Any, W], answer: W) -> Result[Out, State]: ...
+    async def answer(self, run_id: str, question: Ask[Any, W], answer: W, /, **options: Unpack[RunOptions]) -> Result[Out, State]: ...
     @overload
-    async def answer(self, run_id: str, question: Question | str, answer: BaseModel) -> Result[Out, State]: ...
-    async def answer(self, run_id: str, question: object, answer: BaseModel) -> Result[Out, State]:
+    async def answer(self, run_id: str, question: Question | str, answer: BaseModel, /, **options: Unpack[RunOptions]) -> Result[Out, State]: ...
+    async def answer(self, run_id: str, question: object, answer: BaseModel, /, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """Answer an open question of a run that waits, and go on with it; `question` is the `ask` node, or a question or its id.
 
-        A gate is answered with an `Approval`. No node runs again because
-        of an answer. Raises `InputError` for a run or question that is not open, or an answer of the wrong type, and like `run`.
+        A gate is answered with an `Approval`. No node runs again because of an answer. A run in a journal is found with the same `durable`
+        option. Raises `InputError` for a run or question that is not open, or an answer of the wrong type, and like `run`.
         """
-        scheduler = self._open.find(run_id)
-        await self._go_on(scheduler, scheduler.answer(open_question(scheduler, question), answer))
-        return self._outcome(scheduler)
+        async with self._found(run_id, options) as scheduler:
+            await self._go_on(scheduler, scheduler.answer(open_question(scheduler, question), answer))
+            return self._outcome(scheduler)
 
     async def resume(self, run_id: str, /, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
 
-        Options replace those of the run, so a run that reached a limit goes on with a larger one. Raises like `run`.
+        A run that succeeded meanwhile is not run again; its result is returned. Options replace those of the run, so a run that reached a limit goes on with a larger one. Raises like `run`.
         """
-        scheduler = self._open.find(run_id)
-        if options:
-            scheduler.change(settings_of(self.plan, {**options, "run_id": run_id}, using(options.get("client")), self._cache))
-        await self._go_on(scheduler, scheduler.resume())
-        return self._outcome(scheduler)
+        async with self._found(run_id, options) as scheduler:
+            if scheduler.run.status not in ("succeeded", "partial"):
+                await self._go_on(scheduler, scheduler.resume())
+            return self._outcome(scheduler)
 
     def stop(self, run_id: str, *, now: bool = False, reason: str = "interrupted") -> None:
         """Have a run of this process stop: nothing new starts, and running nodes may finish, or are cancelled too (`now`).
@@ -143,11 +146,35 @@ class Flow(Generic[In, Out, State]):
 
     # ---- running ---------------------------------------------------------------------------------
     async def _run(self, input: object, options: RunOptions, queue: EventQueue | None = None) -> Result[Out, State]:
-        settings = settings_of(self.plan, options, using(options.get("client")), self._cache)
+        settings = self._settings(options)
         update = self._update(input)
-        scheduler = Scheduler(self.plan, settings, pace=queue.room if queue is not None else None)
-        await self._go_on(scheduler, scheduler.begin(update))
-        return self._outcome(scheduler)
+        pace = queue.room if queue is not None else None
+        durable = options.get("durable", False)
+        if durable is False:
+            scheduler = Scheduler(self.plan, settings, pace=pace)
+            await self._go_on(scheduler, scheduler.begin(update))
+            return self._outcome(scheduler)
+        async with opened(durable) as store:
+            scheduler = Scheduler(self.plan, settings, pace=pace, journal=await begin(store, self.plan, settings))
+            await self._go_on(scheduler, scheduler.begin(update))
+            return self._outcome(scheduler)
+
+    @asynccontextmanager
+    async def _found(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
+        """The driver of a run that somebody comes back to: the one in memory, or a new one made of the journal."""
+        durable = options.get("durable", False)
+        if durable is False:
+            scheduler = self._open.find(run_id)
+            if options:
+                scheduler.change(self._settings({**options, "run_id": run_id}))
+            yield scheduler
+            return
+        settings = self._settings({**options, "run_id": run_id})
+        async with opened(durable) as store:
+            yield await reopen(store, self.plan, settings)
+
+    def _settings(self, options: RunOptions) -> Settings:
+        return settings_of(self.plan, options, using(options.get("client")), self._cache)
 
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         client = scheduler.settings.client

@@ -39,8 +39,13 @@ Work: TypeAlias = Node1[I2, O2] | Flow[I2, O2, Any]
 class SliceOf(Protocol[Slice, Made]):
     """A model class of which the state is a subclass; two methods that pydantic models have carry the proof to the type checker."""
 
-    def model_construct(self, _fields_set: set[str] | None = None, **values: Any) -> Made: ...
-    def model_post_init(self, slice: Slice, context: Any, /) -> None: ...
+    def model_construct(self, _fields_set: set[str] | None = None, **values: Any) -> Made:
+        """Of pydantic; here it says which slice the class makes."""
+        ...
+
+    def model_post_init(self, slice: Slice, context: Any, /) -> None:
+        """Of pydantic; as a function of the class it takes the slice, so also the state that inherits from it."""
+        ...
 
 
 class Graph(Builder[S], Generic[S, I, O]):

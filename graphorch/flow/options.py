@@ -13,6 +13,7 @@ from graphorch.engine.events import Watcher
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.settings import Limits, Settings
 from graphorch.errors import InputError, nearest
+from graphorch.flow.stores import Durable
 from graphorch.graph.plan import Plan
 from graphorch.models.budget import Account, Budget
 from graphorch.models.client import ModelClient
@@ -28,7 +29,8 @@ class RunOptions(TypedDict, total=False):
     never part of the state. `model` replaces the model of every agent; `client` answers the model calls instead of the endpoint that the
     environment names. `on_failure`: `drain` lets running nodes finish, `cancel` stops them, `isolate` goes on with what does not depend
     on the failed one. `tags` go into traces and to the gateway. `watch` are functions that get every event. `run_id` is made up if absent. `clock` tells
-    the seconds since the epoch, for tests.
+    the seconds since the epoch, for tests. `durable` keeps the run in a journal, where a crash loses nothing: True is `graphorch.sqlite`
+    here (or what GRAPHORCH_DB says), a path another file.
     """
 
     budget: Budget | None
@@ -41,6 +43,7 @@ class RunOptions(TypedDict, total=False):
     run_id: str | None
     watch: Sequence[Watcher]
     clock: Clock
+    durable: Durable
 
 
 def settings_of(plan: Plan, options: RunOptions, client: ModelClient, cache: NodeCache) -> Settings:

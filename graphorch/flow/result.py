@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from graphorch.core.activation import Activation
 from graphorch.engine.people import Asking
-from graphorch.engine.record import CallRecord, StepRecord
+from graphorch.engine.record import CallRecord, Record, StepRecord
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, nearest
 from graphorch.flow.overlay import overlay_of
@@ -45,7 +45,7 @@ class Result(Generic[Out, State]):
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.record = scheduler.record
+        self.record: Record = scheduler.record
         self._waits = scheduler.open_questions()
 
     @property

@@ -1,0 +1,93 @@
+"""Values of the state as plain JSON and back, by the types that the running flow declares; what is stored never chooses a type.
+
+A value is checked when it is written: it is read back at once and has to be equal, so nothing is stored that could not be restored.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from graphorch.core.events import Update
+from graphorch.errors import JournalError, WrongOutput
+from graphorch.graph.plan import Plan
+from graphorch.state.slices import Field, Schema
+
+
+class Unstorable(WrongOutput):
+    """A value that does not come back from JSON as it went in."""
+
+
+class PlanCodec:
+    """Encodes and decodes the updates of one plan; one adapter per field, made at its first use."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._fields = schema.fields
+        self._by_name = schema.by_name
+        self._adapters: dict[int, TypeAdapter[Any]] = {}
+
+    def encode(self, update: Update) -> dict[str, Any]:
+        """Field name → JSON value. Raises `Unstorable`."""
+        return {self._fields[index].name: self._encoded(self._fields[index], value) for index, value in update.items()}
+
+    def decode(self, stored: object) -> Update:
+        """The update that was encoded. Raises `JournalError` if a field or its type is no longer what it was."""
+        if not isinstance(stored, dict):
+            raise JournalError(f"A stored update is a {type(stored).__name__}, not an object. The journal is damaged.")
+        update: Update = {}
+        for name, value in stored.items():  # pyright: ignore[reportUnknownVariableType]
+            field = self._by_name.get(str(name))  # pyright: ignore[reportUnknownArgumentType]
+            if field is None:
+                raise JournalError(f"A stored update has the field '{name}', which the state does not have any more. Register a migration.")
+            update[field.index] = self._decoded(field, json.dumps(value))
+        return update
+
+    def _encoded(self, field: Field, value: Any) -> Any:
+        try:
+            text = self._adapter(field).dump_json(value, by_alias=False)
+            back = self._adapter(field).validate_json(text)
+        except (PydanticSerializationError, ValidationError, ValueError) as error:
+            raise Unstorable(_unstorable(field, value, str(error).splitlines()[0])) from error
+        if back != value:
+            raise Unstorable(_unstorable(field, value, f"it comes back as {_short(back)}"))
+        return json.loads(text)
+
+    def _decoded(self, field: Field, text: str) -> Any:
+        try:
+            return self._adapter(field).validate_json(text)
+        except ValidationError as error:
+            told = error.errors(include_url=False)[0]["msg"]
+            raise JournalError(f"The stored value of '{field.name}' does not fit its type any more: {told}. Register a migration.") from error
+
+    def _adapter(self, field: Field) -> TypeAdapter[Any]:
+        adapter = self._adapters.get(field.index)
+        if adapter is None:
+            adapter = self._adapters[field.index] = TypeAdapter(field.info.rebuild_annotation())
+        return adapter
+
+
+class Codecs:
+    """The codec of every plan in a run, the ones of sub-flows and maps included."""
+
+    def __init__(self) -> None:
+        self._codecs: dict[int, tuple[Plan, PlanCodec]] = {}
+
+    def of(self, plan: Plan) -> PlanCodec:
+        """The codec of a plan."""
+        entry = self._codecs.get(id(plan))
+        if entry is None:
+            entry = self._codecs[id(plan)] = (plan, PlanCodec(plan.schema))  # holds the plan, so that its id stays its own
+        return entry[1]
+
+
+def _unstorable(field: Field, value: Any, why: str) -> str:
+    fix = "Use a type that survives JSON, or give the field a serializer and a validator."
+    return f"'{field.name}' = {_short(value)} cannot be kept in the journal: {why}. {fix}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,207 @@
+"""A run rebuilt from its records: the same events, given to the same core. No node runs and no model is asked.
+
+Every record has to fit what the core has open at that moment; the first that does not is a divergence, and it is named. What follows a
+record that fits is decided by the core alone, so a run that is rebuilt twice is the same twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphorch.core.activation import Activation
+from graphorch.core.events import (
+    Approved,
+    Asked,
+    Command,
+    Decision,
+    Entered,
+    Event,
+    GraceOver,
+    NodeCancelled,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    Resumed,
+    RetryDue,
+    Routed,
+    RunStarted,
+    StartNode,
+    StopRequested,
+)
+from graphorch.core.run import OnFailure, Run
+from graphorch.engine.encoding import Codecs
+from graphorch.engine.journaling import decoded_response
+from graphorch.engine.people import Approval, Asking
+from graphorch.errors import GraphorchError, ReplayDiverged
+from graphorch.graph.plan import Plan
+from graphorch.journal.records import Record
+from graphorch.models.messages import Response
+
+Body = dict[str, Any]
+
+
+class RecordedError(GraphorchError):
+    """What a node raised in an earlier process: the type's name in `kind`, and the message; the exception itself is not kept."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """A run as its records left it.
+
+    `calls` holds the answers that an attempt which vanished had got, by (activation, key); `unsure` the activations of nodes with
+    effect `once` that began and never said how it ended.
+    """
+
+    run: Run
+    began: float
+    calls: dict[tuple[str, str], Response] = field(default_factory=dict[tuple[str, str], Response])
+    answered: list[tuple[Activation, Response]] = field(default_factory=list[tuple[Activation, Response]])
+    unsure: dict[str, Activation] = field(default_factory=dict[str, Activation])
+    last_seq: int = 0
+
+
+def rebuild(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", until: int | None = None) -> Rebuilt:
+    """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit."""
+    replay = _Replay(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0))
+    for record in records:
+        if until is not None and record.seq > until:
+            break
+        replay.take(record)
+    return replay.rebuilt
+
+
+class _Replay:
+    def __init__(self, plan: Plan, rebuilt: Rebuilt) -> None:
+        self.plan = plan
+        self.rebuilt = rebuilt
+        self._open: dict[str, Activation] = {}
+        self._codecs = Codecs()
+
+    def take(self, record: Record) -> None:
+        """Apply one record."""
+        make = _MAKERS.get(record.kind)
+        body: Body = record.body
+        if make is None or not isinstance(body, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ReplayDiverged(f"Record {record.seq} is of the unknown kind '{record.kind}'. It was written by another version of graphorch, or is damaged.")
+        try:
+            event = make(self, body)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ReplayDiverged(f"Record {record.seq} ({record.kind}) does not hold what it should: {error!r}. The journal is damaged.") from error
+        except ReplayDiverged as error:
+            raise ReplayDiverged(f"Record {record.seq} ({record.kind}): {error}") from None
+        if event is not None:
+            self._apply(event)
+        self.rebuilt.last_seq = record.seq
+
+    def _apply(self, event: Event) -> None:
+        if isinstance(event, NodeSucceeded | NodeFailed):
+            self.rebuilt.unsure.pop(event.activation.path, None)
+        if isinstance(event, NodeFailed):  # an attempt that failed leaves nothing to the next
+            self.rebuilt.calls = {key: call for key, call in self.rebuilt.calls.items() if key[0] != event.activation.id}
+        self._note(self.rebuilt.run.handle(event), getattr(event, "at", 0.0))
+
+    def _note(self, commands: Iterable[Command], at: float) -> None:
+        for command in commands:
+            if isinstance(command, StartNode):
+                one = command.activation
+                self._open[one.path] = one
+                one.began = one.began or at
+
+    # ---- one maker per kind of record ---------------------------------------------------------------
+    def one(self, body: Body) -> Activation:
+        """The open activation that a record is about."""
+        path = body["path"]
+        activation = self._open.get(path)
+        if activation is None or activation.is_over:
+            raise ReplayDiverged(f"'{path}' is not open at this point. The flow is not the one that wrote the record.")
+        if activation.id != body["id"]:
+            raise ReplayDiverged(f"'{path}' is activation {activation.id}, the record is about {body['id']}. The flow is not the one that wrote it.")
+        return activation
+
+    def started(self, body: Body) -> Event:
+        self.rebuilt.began = body["at"]
+        return RunStarted(self._codecs.of(self.plan).decode(body["input"]), body["at"])
+
+    def commit(self, body: Body) -> Event:
+        one = self.one(body)
+        one.began = body["began"]
+        return NodeSucceeded(one, self._codecs.of(one.scope.plan).decode(body["update"]), body["at"])
+
+    def routed(self, body: Body) -> Event:
+        one = self.one(body)
+        edges = one.scope.plan.shape.edges
+        taken: list[int] = body["edges"]
+        return Routed(one, Decision(body["loop"], body["exhausted"], tuple(edges[index] for index in taken)), body["at"])
+
+    def entered(self, body: Body) -> Event:
+        one = self.one(body)
+        plan = one.step.inner_plan
+        if plan is None:
+            raise ReplayDiverged(f"'{one.path}' is no map or sub-flow any more.")
+        codec = self._codecs.of(plan)
+        return Entered(one, [codec.decode(item) for item in body["items"]], body["at"])
+
+    def failed(self, body: Body) -> Event:
+        error = RecordedError(body["error"], body["message"])
+        return NodeFailed(self.one(body), body["attempt"], error, body["retry_after"], body["handler"], body["limit"], body["at"])
+
+    def skipped(self, body: Body) -> Event:
+        return NodeSkipped(self.one(body), body["reason"], body["at"])
+
+    def cancelled(self, body: Body) -> Event:
+        return NodeCancelled(self.one(body), body["at"])
+
+    def asked(self, body: Body) -> Event:
+        one = self.one(body)
+        answer = one.step.ask.answer if one.step.ask is not None else Approval
+        return Asked(one, Asking(body["text"], answer, body["expires"]), body["at"])
+
+    def approved(self, body: Body) -> Event:
+        return Approved(self.one(body), body["at"])
+
+    def retry(self, body: Body) -> Event:
+        return RetryDue(self.one(body), body["attempt"], body["at"])
+
+    def stopping(self, body: Body) -> Event:
+        return StopRequested(body["reason"], body["status"], body["now"], body["at"])
+
+    def grace(self, body: Body) -> Event:
+        return GraceOver(body["at"])
+
+    def resumed(self, body: Body) -> Event:
+        return Resumed(body["at"])
+
+    def starting(self, body: Body) -> None:
+        one = self.one(body)
+        self.rebuilt.unsure[one.path] = one
+
+    def call(self, body: Body) -> None:
+        one = self.one(body)
+        response = decoded_response(body["response"])
+        self.rebuilt.calls[one.id, body["key"]] = response
+        self.rebuilt.answered.append((one, response))
+
+    def ended(self, body: Body) -> None:
+        run = self.rebuilt.run
+        if run.status != body["status"]:
+            raise ReplayDiverged(f"The record says that the run is {body['status']} here, and it is {run.status}.")
+
+
+_MAKERS: dict[str, Callable[[_Replay, Body], Event | None]] = {
+    name: getattr(_Replay, name)
+    for name in (
+        "started", "entered", "commit", "routed", "failed", "skipped", "cancelled", "asked", "approved", "retry", "stopping", "grace", "resumed",
+        "starting", "call", "ended",
+    )
+}  # fmt: skip
+
+
+def crashed(rebuilt: Rebuilt) -> bool:
+    """Whether the run was under way when its records end: its process is gone, and attempts vanished."""
+    return rebuilt.run.status == "running"

@@ -1,0 +1,166 @@
+"""A process that is killed at any commit, or between an effect and its commit: the resumed run ends like the undisturbed one.
+
+Real processes, really killed: a child is forked for each kill and sends itself SIGKILL before or after its n-th append to a real SQLite file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch.errors import JournalError
+from graphorch.journal.records import Lease, Record
+from graphorch.journal.sqlite import SqliteStore
+from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
+
+
+class Killing:
+    """A store that kills its process at the n-th append: before it is written, or after it is durable and before anybody hears of it."""
+
+    def __init__(self, store: SqliteStore, at: int, *, after: bool) -> None:
+        self._store = store
+        self._left = at
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def commits_of(records: Sequence[Record]) -> list[str]:
+    return [f"{record.body['path']} {record.body['id']}" for record in records if record.kind == "commit"]
+
+
+async def run_once(flow: AnyFlow, database: Path, ledger: Path, begin: bool, kill_at: int = 0, after: bool = False, late: float = 0.0) -> dict[str, Any]:
+    """One process's part of a run; the final state, if it gets there."""
+    with ledger.open("a") as lines:
+
+        def write(line: str) -> None:
+            lines.write(line + "\n")
+            lines.flush()
+
+        clock = time.time() + late
+        store = await SqliteStore.open(database, sync="normal", clock=lambda: clock)
+        used: Any = Killing(store, kill_at, after=after) if kill_at else store
+        try:
+            result = await to_the_end(flow, "r", begin, durable=used, resources=Ledger(write))
+            return result.state.model_dump()
+        finally:
+            await store.close()
+
+
+def killed_child(flow: AnyFlow, database: Path, ledger: Path, kill_at: int, after: bool) -> bool:
+    """Fork a process that runs the flow and is killed; False if it got to the end before that."""
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(run_once(flow, database, ledger, True, kill_at, after))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+async def durable_commits(database: Path) -> list[str]:
+    store = await SqliteStore.open(database)
+    try:
+        return commits_of((await store.load("r")).records)
+    finally:
+        await store.close()
+
+
+def check_kills(name: str, tmp_path: Path, step: int = 1) -> int:
+    """Kill the flow at every `step`-th append, before and after it; each time the resumed run has to end like the undisturbed one."""
+    flow = FLOWS[name]()
+    wanted = asyncio.run(run_once(flow, tmp_path / "calm.sqlite", tmp_path / "calm.txt", True))
+    calm = asyncio.run(durable_commits(tmp_path / "calm.sqlite"))
+    kills = 0
+    for after in (False, True):
+        at = 1
+        while True:
+            folder = tmp_path / f"{after}{at}"
+            folder.mkdir()
+            database, ledger = folder / "runs.sqlite", folder / "ledger.txt"
+            if not killed_child(flow, database, ledger, at, after):
+                break
+            kills += 1
+            committed, before = asyncio.run(durable_commits(database)), ledger.read_text().splitlines() if ledger.exists() else []
+            begun = at > 1 or after
+            if begun:
+                state = asyncio.run(run_once(flow, database, ledger, False, late=60.0))  # the dead process's lease has run out
+                assert state == wanted
+                assert sorted(asyncio.run(durable_commits(database))) == sorted(calm)
+                again = ledger.read_text().splitlines()[len(before) :]
+                assert not set(again) & set(committed), "a committed activation ran again"
+            at += step
+    return kills
+
+
+@pytest.mark.parametrize("name", ["loop_with_join", "mapped_flows", "asked"])
+def test_a_killed_run_goes_on_and_ends_like_the_undisturbed_one(name: str, tmp_path: Path) -> None:
+    assert check_kills(name, tmp_path, step=5) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_run_killed_at_every_commit_ends_like_the_undisturbed_one(name: str, tmp_path: Path) -> None:
+    kills = check_kills(name, tmp_path)
+    print(f"{name}: {kills} kills")
+    assert kills >= 8
+
+
+def killed_after(flow: AnyFlow, database: Path, ledger: Path, seconds: float) -> bool:
+    """Fork a process that runs the flow, and kill it from outside after some time; False if it got to the end before that."""
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(run_once(flow, database, ledger, True))
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_run_killed_at_any_moment_ends_like_the_undisturbed_one(name: str, tmp_path: Path) -> None:
+    """Moments between an effect and its commit included; 140 per flow, so more than 1,500 kills together with those at each commit."""
+    flow, chance = FLOWS[name](), random.Random(name)
+    begun = time.perf_counter()
+    wanted = asyncio.run(run_once(flow, tmp_path / "calm.sqlite", tmp_path / "calm.txt", True))
+    length = time.perf_counter() - begun
+    kills = 0
+    for number in range(140):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        database, ledger = folder / "runs.sqlite", folder / "ledger.txt"
+        kills += killed_after(flow, database, ledger, chance.uniform(0, length))
+        try:
+            committed = asyncio.run(durable_commits(database))
+        except JournalError:
+            continue  # killed before there was a run, or even a database
+        before = ledger.read_text().splitlines() if ledger.exists() else []
+        if not before:
+            continue
+        assert asyncio.run(run_once(flow, database, ledger, False, late=60.0)) == wanted
+        again = ledger.read_text().splitlines()[len(before) :]
+        assert not set(again) & set(committed), "a committed activation ran again"
+    print(f"{name}: {kills} kills")
+    assert kills > 50
