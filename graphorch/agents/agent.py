@@ -1,0 +1,143 @@
+"""`@agent`: a typed prompt function becomes a node that asks a model.
+
+The function turns the slices that it reads into a prompt; the answer, validated, is the slice that the node writes. A function without a
+body (`...`) leaves the prompt to `written_out`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, Unpack, overload
+
+from pydantic import BaseModel
+
+from graphorch.agents.tools import Tool, tools_of
+from graphorch.agents.written_out import written_out
+from graphorch.errors import GraphError, Problem, WrongOutput
+from graphorch.graph.context import Context
+from graphorch.graph.node import Node1, Node2, Node3, Node4, class_of
+from graphorch.graph.options import NodeOptions, options_from
+from graphorch.graph.signature import prompt_signature
+from graphorch.models.messages import Prompt
+
+A = TypeVar("A", bound=BaseModel | None)
+B = TypeVar("B", bound=BaseModel | None)
+C = TypeVar("C", bound=BaseModel | None)
+D = TypeVar("D", bound=BaseModel | None)
+W = TypeVar("W", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCall(Generic[W]):
+    """What an agent does when it runs; the `fn` of its node. `prompt` is the author's function."""
+
+    prompt: Callable[..., Prompt | None]
+    output: type[W]
+    model: str = "default"
+    instructions: str = ""
+    tools: tuple[Tool, ...] = ()
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+    async def __call__(self, ctx: Context[Any], /, *slices: BaseModel | None) -> W:
+        """Ask the model of this context's run.
+
+        Raises `ModelError` or `BudgetExceeded` as `Context.complete` does, and `WrongOutput` for a prompt without text.
+        """
+        prompt = self.written(*slices)
+        return await ctx.complete(
+            prompt,
+            output=self.output,
+            model=self.model,
+            instructions=self.instructions,
+            tools=self.tools,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+        )
+
+    def written(self, *slices: BaseModel | None) -> Prompt:
+        """The prompt for these slices. Raises `WrongOutput` if it is empty."""
+        prompt = self.prompt(*slices)
+        if prompt is None:
+            return written_out(self.prompt, slices, self.output)
+        if not prompt or (isinstance(prompt, str) and not prompt.strip()):
+            raise WrongOutput("Its prompt function returned an empty prompt. Return text, or nothing to have the slices written out.")
+        return prompt
+
+
+class AgentDecorator(Generic[W]):
+    """`@agent(...)`, waiting for its prompt function."""
+
+    def __init__(self, call: Callable[[Callable[..., Prompt | None]], AgentCall[W]], output: type[W], options: NodeOptions) -> None:
+        self._call = call
+        self._output = output
+        self._options = options
+
+    @overload
+    def __call__(self, prompt: Callable[[A, B, C, D], Prompt | None], /) -> Node4[A, B, C, D, W]: ...
+    @overload
+    def __call__(self, prompt: Callable[[A, B, C], Prompt | None], /) -> Node3[A, B, C, W]: ...
+    @overload
+    def __call__(self, prompt: Callable[[A, B], Prompt | None], /) -> Node2[A, B, W]: ...
+    @overload
+    def __call__(self, prompt: Callable[[A], Prompt | None], /) -> Node1[A, W]: ...
+    def __call__(self, prompt: Callable[..., Any], /) -> Any:
+        """Make a node of a prompt function. Raises `GraphError` if its signature or an option is wrong."""
+        name = self._options.get("name") or getattr(prompt, "__name__", "")
+        call = self._call(prompt)
+        signature = prompt_signature(prompt, self._output, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]
+        problems = _problems(name, call)
+        if problems:
+            raise GraphError(name, problems)
+        return class_of(signature)(call, signature, name=name, kind="agent", options=options_from(name, self._options))
+
+
+def agent(
+    *,
+    output: type[W],
+    model: str = "default",
+    instructions: str = "",
+    tools: Sequence[Callable[..., Any]] = (),
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    **options: Unpack[NodeOptions],
+) -> AgentDecorator[W]:
+    """An agent is its typed prompt function: it reads that function's slices and writes `output`.
+
+    A function without a body (`...`) leaves the prompt to its slices, written out; annotated `-> None` it also pleases mypy.
+    `output` with exactly one field, a string, takes the text of the answer; any other is asked for as structured output and validated.
+    `model` is the name of a model or of a policy, `instructions` the system message. `tools` are typed functions that the model may call
+    before it answers, a bounded number of times. `max_tokens` bounds the answer and so what it may cost; `temperature` is left to the
+    model unless it is given. The rest are the options of every node.
+
+        @agent(output=Draft, model="policy/careful", instructions="You write for busy engineers.")
+        def write(t: Topic, r: Research) -> str:
+            return f"Write about {t.topic}. Use these notes:\\n{r.research}"
+    """
+
+    ready = tools_of(tools, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (types defined beside the function)
+
+    def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:
+        return AgentCall(prompt, output, model, instructions, ready, max_tokens, temperature)
+
+    return AgentDecorator(call, output, options)
+
+
+def _problems(name: str, call: AgentCall[Any]) -> list[Problem]:
+    """What is wrong with an agent beside its signature and the options of every node, all at once."""
+    where = f"node '{name}'"
+    found: list[Problem] = []
+    if inspect.iscoroutinefunction(call.prompt):
+        fix = "make it a plain function; what waits belongs in a @node before it, or in a @node that calls ctx.complete()"
+        found.append(Problem("NODE_SIGNATURE", where, "its prompt function is async", fix))
+    if not call.model.strip():
+        found.append(Problem("NODE_OPTION", where, f"model={call.model!r} names no model", 'name one, or leave it out for "default"'))
+    if call.max_tokens is not None and call.max_tokens < 1:
+        found.append(Problem("NODE_OPTION", where, f"max_tokens={call.max_tokens} leaves no room", "give a number of tokens from 1"))
+    if call.temperature is not None and not (math.isfinite(call.temperature) and call.temperature >= 0):
+        found.append(Problem("NODE_OPTION", where, f"temperature={call.temperature} is none", "give a number from 0, or leave it out"))
+    return found

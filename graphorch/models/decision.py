@@ -1,0 +1,81 @@
+"""Why a call went where it went: the record that a policy keeps of each call, so that nobody has to guess afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One place that a call could have gone to. The lowest `score` comes first; `skipped` says why it was passed over, or is empty.
+
+    What a score means is the policy's: a position, predicted seconds, dollars. None: the policy knows nothing about this candidate.
+    """
+
+    name: str
+    score: float | None = None
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request to one candidate. `outcome` is `ok` or the kind of failure; what is None is not known.
+
+    `usd` with its `usd_source` is the price of this attempt as far as anybody said it; what a budget booked may be more, see
+    `Account.report`. `inner` is the record of the candidate itself, if that is a policy too.
+    """
+
+    target: str
+    outcome: str
+    seconds: float
+    status: int | None = None
+    first_token_seconds: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    usd: float | None = None
+    usd_source: str = "none"
+    is_hedge: bool = False
+    error: str = ""
+    inner: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How one policy handled one call: what it could choose from, what it tried, and which answered (empty: none did)."""
+
+    policy: str
+    kind: str
+    candidates: tuple[Candidate, ...]
+    attempts: tuple[Attempt, ...]
+    answered_by: str = ""
+    note: str = ""
+
+    def text(self, indent: str = "") -> str:
+        """The same for people, a line for each candidate and attempt."""
+        lines = [f"{indent}{self.policy} ({self.kind}): {f'answered by {self.answered_by}' if self.answered_by else 'no answer'}"]
+        lines += [f"{indent}  {_of_candidate(each)}" for each in self.candidates]
+        for each in self.attempts:
+            lines.append(f"{indent}  → {_of_attempt(each)}")
+            if each.inner is not None:
+                lines.append(each.inner.text(indent + "    "))
+        if self.note:
+            lines.append(f"{indent}  {self.note}")
+        return "\n".join(lines)
+
+
+def _of_candidate(candidate: Candidate) -> str:
+    score = "unknown" if candidate.score is None else f"{candidate.score:.6g}"
+    return f"{candidate.name}: score {score}" + (f", skipped: {candidate.skipped}" if candidate.skipped else "")
+
+
+def _of_attempt(attempt: Attempt) -> str:
+    parts = [f"{attempt.target}{' (hedge)' if attempt.is_hedge else ''}: {attempt.outcome} after {attempt.seconds:.3g} s"]
+    if attempt.status is not None:
+        parts.append(f"status {attempt.status}")
+    if attempt.first_token_seconds is not None:
+        parts.append(f"first token after {attempt.first_token_seconds:.3g} s")
+    if attempt.output_tokens is not None:
+        parts.append(f"{attempt.input_tokens} + {attempt.output_tokens} tokens")
+    if attempt.usd is not None:
+        parts.append(f"${attempt.usd:.6f} ({attempt.usd_source})")
+    return ", ".join(parts)

@@ -1,0 +1,157 @@
+"""What is said to a model and what comes back: the values that every model client takes and returns.
+
+A seconds value is a float of seconds, a price is a float of US dollars, sizes are tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, cast, get_args
+
+from pydantic import BaseModel
+
+from graphorch.errors import InputError, nearest
+from graphorch.models.budget import Account
+from graphorch.models.decision import Decision
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """What a model is told about a tool: its name, what it is for, and the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A model wants a tool called. `arguments` is the JSON that it wrote, as it came: whoever calls the tool validates it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation: `Message(content="…")` is what the user says.
+
+    `tool_calls` are what the assistant asked for; a message with the role `tool` answers the one with the id `tool_call_id`.
+    Raises `InputError` for a role that no model knows or for content that is no text.
+    """
+
+    role: Role = "user"
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+    def __post_init__(self) -> None:
+        role, content = cast("tuple[object, object]", (self.role, self.content))  # what came, whatever the annotations say
+        if role not in ROLES:
+            raise InputError(f"Message(role={role!r}): there is no such role. {nearest(str(role), ROLES)}")
+        if not isinstance(content, str):
+            raise InputError(f"Message(content=…) must be text, got {type(content).__name__}. Convert it with str() or json.dumps().")
+        if (role == "tool") != bool(self.tool_call_id):
+            raise InputError("A message with the role 'tool' answers one tool call, and no other does: give it, and only it, a tool_call_id.")
+
+
+Prompt: TypeAlias = str | Sequence[Message]
+
+
+def to_messages(prompt: Prompt) -> tuple[Message, ...]:
+    """The messages of a prompt; a plain string is one message of the user.
+
+    Raises `InputError` for an empty sequence or for an item that is no `Message`.
+    """
+    if isinstance(prompt, str):
+        return (Message(content=prompt),)
+    given = cast("object", prompt)
+    items = cast("Sequence[object]", given) if isinstance(given, Sequence) else (given,)
+    strangers = [type(each).__name__ for each in items if not isinstance(each, Message)]
+    if strangers or not items:
+        came = strangers[0] if strangers else "nothing"
+        raise InputError(f'A prompt is text or a sequence of messages, got {came}. Write [Message(content="…")].')
+    return tuple(prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model.
+
+    `schema` asks for JSON of that shape. `timeout` is the *total* time in seconds, retries and waiting included; None leaves it
+    to the client. `metadata` says what the call belongs to (run, node, tags) for the wrappers; it is not sent to the provider, unless
+    the endpoint's dialect has a place for it. `payer` is the innermost level of the budget that the call counts at. `tools` are what the
+    model may ask for instead of answering.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    schema: type[BaseModel] | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    timeout: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    payer: Account | None = field(default=None, compare=False, repr=False)
+    tools: tuple[ToolSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call; `cached_tokens` is the part of the input that the provider had in its cache.
+
+    `is_estimated`: nobody reported them, they were guessed from the length of the texts. A bill must not rely on them.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    is_estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a guardrail found, and never the value: how often this `kind`, in the `input` or the `output`, and what was done about it."""
+
+    kind: str
+    where: Literal["input", "output"]
+    action: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One complete answer.
+
+    `text` is JSON if the request had a schema; whoever asked validates it. `model` is the one that answered. `usd_source` says how
+    far `usd` can be trusted: `reported` by the endpoint, `table` of prices, `free` because nothing was called, or `none`: unknown,
+    and `usd` is 0. `attempts` counts the requests that were sent. `seconds` runs from the first of them to the last byte, and
+    `first_token_seconds` to the first text, if it was streamed. `note` is for people: what was estimated, left out or worked around.
+    `decision` is the policy's record of why this model answered, if a policy chose it. `findings` is what guardrails found.
+    `tool_calls` are what the model wants done before it answers; only a request with tools gets them, and `text` may be empty then.
+    """
+
+    text: str
+    model: str
+    usage: Usage
+    usd: float
+    usd_source: str
+    finish_reason: str
+    attempts: int
+    seconds: float
+    first_token_seconds: float | None
+    note: str = ""
+    decision: Decision | None = None
+    findings: tuple[Finding, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+def estimated_usage(request: Request, text: str) -> Usage:
+    """A guess for an answer without usage: four characters a token, the usual rule of thumb for English."""
+    said = [text for each in request.messages for text in (each.content, *(call.arguments for call in each.tool_calls))]
+    asked = sum(map(len, [*said, *(f"{tool.description}{tool.parameters}" for tool in request.tools)]))
+    return Usage(input_tokens=(asked + 3) // 4, output_tokens=(len(text) + 3) // 4, is_estimated=True)

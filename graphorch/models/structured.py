@@ -1,0 +1,145 @@
+"""An answer as a value: asks a model for an instance of a pydantic model, and once more if what came does not fit.
+
+A model with exactly one field, a string, takes the text of the answer as it is: asking for JSON would only make the text worse. Any other
+is asked for as structured output. Endpoints promise more than they keep, so every answer is validated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from graphorch.models.client import ModelClient, OnText
+from graphorch.models.failures import AnswerError
+from graphorch.models.messages import Message, Request, Response, Usage
+
+M = TypeVar("M", bound=BaseModel)
+
+_SHOWN = 4_000  # characters of an invalid answer that are shown to the model again; the errors say the rest
+
+
+class InvalidAnswer(AnswerError):
+    """The answer did not fit the output that was asked for, nor did the second one. `problems` says what is wrong with that, `partial`."""
+
+    def __init__(self, message: str, *, model: str, partial: str, usage: Usage, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message, model=model, retryable=True, partial=partial, usage=usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[M]):
+    """A validated value and what it took: one response, or two if the first did not fit."""
+
+    value: M
+    responses: tuple[Response, ...]
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all responses."""
+        return total_usage(self.responses)
+
+    @property
+    def usd(self) -> float:
+        """The dollars of all responses."""
+        return sum(each.usd for each in self.responses)
+
+
+def text_field(model: type[BaseModel]) -> str | None:
+    """The name of the only field of a model, if that is a plain string; None for every other model."""
+    fields = model.model_fields
+    name = next(iter(fields), "")
+    return name if len(fields) == 1 and fields[name].annotation is str else None
+
+
+async def ask(client: ModelClient, request: Request, output: type[M], on_text: OnText | None = None) -> Answer[M]:
+    """The answer to a request as an instance of `output`.
+
+    An answer that does not fit is shown to the model again, once, with what is wrong with it, in what is left of the request's time;
+    its text then streams from the beginning. Raises `InvalidAnswer` if the second one does not fit either, and what the client raises.
+    """
+    asked = request if text_field(output) else replace(request, schema=output)
+    first = await client.complete(asked, on_text)
+    value, problems = _read(first.text, output)
+    if value is not None:
+        return Answer(value, (first,))
+    second = await client.complete(_once_more(asked, first, problems, output), on_text)
+    value, problems = _read(second.text, output)
+    if value is not None:
+        return Answer(value, (first, second))
+    raise _invalid((first, second), problems, output)
+
+
+def total_usage(responses: Sequence[Response]) -> Usage:
+    """The sum of what responses used; estimated if one of them is."""
+    return reduce(_added, (each.usage for each in responses), Usage(0, 0))
+
+
+def _added(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cached_tokens + other.cached_tokens,
+        is_estimated=one.is_estimated or other.is_estimated,
+    )
+
+
+def _read(text: str, output: type[M]) -> tuple[M | None, list[str]]:
+    """The value, or what keeps the text from being one. Fields may come under their names as well as under their aliases."""
+    name = text_field(output)
+    try:
+        if name is not None:
+            return output.model_validate({name: text}, by_name=True, by_alias=True), []
+        return output.model_validate_json(_object_in(text), by_name=True, by_alias=True), []
+    except ValidationError as error:
+        return None, _problems(error)
+
+
+def _object_in(text: str) -> str:
+    """The JSON object of an answer that says something around it, as models do that were asked in words; else the text."""
+    begin, end = text.find("{"), text.rfind("}")
+    return text[begin : end + 1] if 0 <= begin < end else text
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """One line for each thing that is wrong: where, what, and the value that came."""
+    found: list[str] = []
+    for each in error.errors(include_url=False):
+        where = ".".join(str(step) for step in each["loc"]) or "the whole answer"
+        came = "" if each["type"] in ("missing", "json_invalid") else f" (got {_short(each['input'])})"
+        found.append(f"{where}: {each['msg']}{came}")
+    return found
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:79]}…"
+
+
+def _once_more(asked: Request, response: Response, problems: Sequence[str], output: type[BaseModel]) -> Request:
+    """The request with the answer that did not fit, and what is wrong with it, in what is left of its time."""
+    form = "the corrected text" if text_field(output) else f"the corrected JSON object of {output.__name__}"
+    wrong = "\n".join(f"- {each}" for each in problems[:20])
+    again = f"Your answer does not fit what was asked for:\n{wrong}\nAnswer once more with {form} and nothing else."
+    shown = response.text if len(response.text) <= _SHOWN else f"{response.text[:_SHOWN]}…"
+    messages = (*asked.messages, Message(role="assistant", content=shown), Message(content=again))
+    left = None if asked.timeout is None else max(0.0, asked.timeout - response.seconds)
+    return replace(asked, messages=messages, timeout=left)
+
+
+def _invalid(responses: Sequence[Response], problems: Sequence[str], output: type[BaseModel]) -> InvalidAnswer:
+    last = responses[-1]
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    field = problems[0].partition(":")[0]
+    return InvalidAnswer(
+        f"Model '{last.model}' was asked for {output.__name__} and its answer does not fit, nor did it after it was told so: "
+        f"{'; '.join(problems[:3])}{more}. Say in the prompt or in the field's description what '{field}' must be, "
+        "loosen its type, or use a model that follows a schema.",
+        model=last.model,
+        partial=last.text,
+        usage=total_usage(responses),
+        problems=problems,
+    )

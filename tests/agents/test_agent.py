@@ -1,0 +1,207 @@
+"""An agent is its typed prompt function: a node that reads its slices, asks a model, and writes the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch.agents.agent import AgentCall, agent
+from graphorch.errors import GraphError, WrongOutput
+from graphorch.graph.node import Node, Node1, Node2, Node3, Node4, node
+from graphorch.models.messages import Message, Prompt
+from tests.agents.contexts import Asked
+
+
+class Topic(BaseModel):
+    topic: str
+
+
+class Research(BaseModel):
+    research: str = ""
+
+
+class Verdict(BaseModel):
+    score: float = 0
+    feedback: str = ""
+
+
+class Draft(BaseModel):
+    draft: str
+
+
+@agent(output=Draft, model="policy/careful", instructions="Be brief.", max_tokens=500, temperature=0.5, timeout=30)
+def write(t: Topic, r: Research) -> str:
+    """Write an article."""
+    return f"Write about {t.topic}. Notes: {r.research}"
+
+
+def run(made: Node[Any], *slices: BaseModel | None, answer: Any = None) -> tuple[Any, dict[str, Any]]:
+    """What the agent returns, and what it asked for."""
+    context = Asked(Draft(draft="done") if answer is None else answer)
+    value = asyncio.run(made.fn(context, *slices))
+    return value, context.calls[0]
+
+
+# ---- a call ------------------------------------------------------------------------------------
+
+
+def test_the_prompt_is_asked_with_the_options_of_the_agent() -> None:
+    value, call = run(write, Topic(topic="tides"), Research(research="moon"))
+    assert value == Draft(draft="done")
+    assert call == {
+        "prompt": "Write about tides. Notes: moon",
+        "output": Draft,
+        "model": "policy/careful",
+        "instructions": "Be brief.",
+        "tools": (),
+        "max_tokens": 500,
+        "temperature": 0.5,
+    }
+
+
+def test_without_options_the_default_model_decides() -> None:
+    @agent(output=Draft)
+    def plain(t: Topic) -> str:
+        return t.topic
+
+    _, call = run(plain, Topic(topic="tides"))
+    assert (call["model"], call["instructions"], call["max_tokens"], call["temperature"]) == ("default", "", None, None)
+
+
+def test_a_prompt_may_be_messages() -> None:
+    @agent(output=Draft)
+    def talk(t: Topic) -> Prompt:
+        return [Message(role="system", content="s"), Message(content=t.topic)]
+
+    assert run(talk, Topic(topic="tides"))[1]["prompt"] == [Message(role="system", content="s"), Message(content="tides")]
+
+
+@pytest.mark.parametrize("empty", ["", "  \n", []])
+def test_an_empty_prompt_is_the_authors_error_and_asks_nobody(empty: Any) -> None:
+    @agent(output=Draft)
+    def silent(t: Topic) -> str:
+        return empty
+
+    context = Asked(None)
+    with pytest.raises(WrongOutput, match="empty prompt"):
+        asyncio.run(silent.fn(context, Topic(topic="tides")))
+    assert context.calls == []
+
+
+def test_a_function_without_a_body_has_its_slices_written_out() -> None:
+    @agent(output=Draft)
+    def bare(t: Topic, v: Verdict | None) -> str: ...
+
+    _, call = run(bare, Topic(topic="tides"), None)
+    assert call["prompt"] == "Write the draft, from what follows. Answer with its text and nothing else.\n\nTopic:\ntides"
+
+
+# ---- the node ----------------------------------------------------------------------------------
+
+
+def test_the_node_knows_its_kind_its_slices_and_its_options() -> None:
+    assert (write.name, write.kind, write.model, write.options.timeout) == ("write", "agent", "policy/careful", 30)
+    assert [read.model for read in write.signature.reads] == [Topic, Research]
+    assert (write.signature.writes, write.signature.has_context, write.signature.is_async) == ((Draft,), True, True)
+    assert isinstance(write.fn, AgentCall)
+
+
+def test_the_prompt_function_is_callable_in_a_unit_test() -> None:
+    assert write.prompt(Topic(topic="tides"), Research(research="moon")) == "Write about tides. Notes: moon"
+
+
+def test_the_class_follows_the_number_of_slices() -> None:
+    @agent(output=Draft)
+    def one(t: Topic) -> str: ...
+
+    @agent(output=Draft)
+    def two(t: Topic, r: Research) -> str: ...
+
+    @agent(output=Draft)
+    def three(t: Topic, r: Research, v: Verdict) -> str: ...
+
+    @agent(output=Draft)
+    def four(t: Topic, r: Research, v: Verdict, d: Draft) -> str: ...
+
+    assert [type(each) for each in (one, two, three, four)] == [Node1, Node2, Node3, Node4]
+
+
+def test_another_model_makes_another_agent_and_leaves_the_first_alone() -> None:
+    other = write.with_model("openai/gpt-5").named("other")
+    assert (other.model, other.name, write.model, write.name) == ("openai/gpt-5", "other", "policy/careful", "write")
+    assert other.prompt is write.prompt
+    assert run(other, Topic(topic="t"), Research())[1]["model"] == "openai/gpt-5"
+    assert type(other) is Node2
+
+
+def test_a_name_may_be_given() -> None:
+    assert agent(output=Draft, name="drafting")(write.prompt).name == "drafting"
+
+
+def test_a_node_that_is_no_agent_has_neither_model_nor_prompt() -> None:
+    @node
+    def plain(t: Topic) -> Topic:
+        return t
+
+    assert plain.model == ""
+    assert not hasattr(plain, "prompt")
+    with pytest.raises(GraphError, match=r"with_model\('x'\) on a node that is no agent"):
+        plain.with_model("x")
+
+
+# ---- mistakes ----------------------------------------------------------------------------------
+
+
+def no_slice() -> str: ...
+def text(t: str) -> str: ...
+def number(t: Topic) -> int: ...  # type: ignore[empty-body]
+def five(a: Topic, b: Research, c: Verdict, d: Draft, e: Topic) -> str: ...
+async def waits(t: Topic) -> str: ...
+def fine(t: Topic) -> str: ...
+
+
+@pytest.mark.parametrize(
+    "prompt, says",
+    [
+        (no_slice, "reads 0 slices"),
+        (text, "parameter 't' is annotated str"),
+        (number, "its prompt returns int"),
+        (five, "reads 5 slices"),
+        (waits, "its prompt function is async"),
+    ],
+)
+def test_a_wrong_prompt_function_is_refused_where_it_is_decorated(prompt: Callable[..., Any], says: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        agent(output=Draft)(prompt)
+    assert says in str(caught.value)
+    assert caught.value.problems[0].code == "NODE_SIGNATURE"
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"model": " "}, "names no model"),
+        ({"max_tokens": 0}, "leaves no room"),
+        ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"name": "a/b"}, "is no name"),
+        ({"timeout": -1}, "timeout=-1"),
+        ({"retries": 3}, "no option 'retries'"),
+        ({"output": str}, "no pydantic model"),
+    ],
+)
+def test_a_wrong_option_is_refused_where_it_is_decorated(options: dict[str, Any], says: str) -> None:
+    make: Any = agent
+    with pytest.raises(GraphError) as caught:
+        make(**{"output": Draft, **options})(fine)
+    assert says in str(caught.value)
+
+
+def test_all_problems_of_an_agent_come_at_once() -> None:
+    with pytest.raises(GraphError) as caught:
+        agent(output=Draft, model="", max_tokens=0, temperature=-1)(fine)
+    assert len(caught.value.problems) == 3

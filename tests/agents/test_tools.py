@@ -1,0 +1,266 @@
+"""Tools: a model may call plain typed functions, a bounded number of times, and is told what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from graphorch.agents.agent import agent
+from graphorch.agents.tools import Tool, ToolClient, TooManyToolRounds, tools_of
+from graphorch.errors import BudgetExceeded, GraphError, ModelError
+from graphorch.models.client import OnText
+from graphorch.models.failures import TimedOut
+from graphorch.models.messages import Message, Request, Response, ToolCall, Usage
+from graphorch.models.structured import ask
+from tests.agents.contexts import Asked
+
+
+class Place(BaseModel):
+    name: str
+    depth: float = 1.5
+
+
+def water(harbour: str, hour: Annotated[int, Field(ge=0, le=23, description="of the day")] = 12) -> Place:
+    """The depth of the water in a harbour."""
+    if harbour == "nowhere":
+        raise LookupError("no such harbour")
+    return Place(name=f"{harbour} at {hour}")
+
+
+async def tide(kind: Literal["spring", "neap"], json: list[int] | None = None) -> str:
+    await asyncio.sleep(0)
+    return f"{kind} {json}"
+
+
+class Model:
+    """A model that asks for tools in turn, each step a list of calls, and then answers."""
+
+    def __init__(self, *steps: list[tuple[str, str]] | str) -> None:
+        self.steps = list(steps)
+        self.asked: list[Request] = []
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        step = self.steps[min(len(self.asked), len(self.steps) - 1)]
+        self.asked.append(request)
+        text = step if isinstance(step, str) else ""
+        calls = () if isinstance(step, str) else tuple(ToolCall(id=f"c{n}", name=name, arguments=given) for n, (name, given) in enumerate(step))
+        return Response(text, "m", Usage(10, 5), 0.5, "table", "stop", 1, 1.0, None, tool_calls=calls)
+
+    @property
+    def results(self) -> list[str]:
+        """What the model was told at last."""
+        return [each.content for each in self.asked[-1].messages if each.role == "tool"]
+
+
+def run(model: Model, *tools: Callable[..., Any], rounds: int = 8, timeout: float | None = None) -> Response:
+    client = ToolClient(model, tools, rounds=rounds)
+    return asyncio.run(client.complete(Request("m", (Message(content="how deep?"),), timeout=timeout)))
+
+
+# ---- the loop ----------------------------------------------------------------------------------
+
+
+def test_the_model_is_told_what_the_tools_say_and_then_answers() -> None:
+    model = Model([("water", '{"harbour": "Northcliff", "hour": 3}'), ("tide", '{"kind": "neap"}')], "1.5 metres")
+    response = run(model, water, tide)
+    assert response.text == "1.5 metres"
+    assert model.results == ['{"name":"Northcliff at 3","depth":1.5}', "neap None"]
+    question, said, first, second = model.asked[1].messages
+    assert (question.content, said.role, [call.name for call in said.tool_calls]) == ("how deep?", "assistant", ["water", "tide"])
+    assert (first.tool_call_id, second.tool_call_id) == ("c0", "c1")
+    assert [tool.name for tool in model.asked[0].tools] == ["water", "tide"]
+
+
+def test_the_response_counts_every_round() -> None:
+    response = run(Model([("water", '{"harbour": "a"}')], [("water", '{"harbour": "b"}')], "done"), water)
+    assert (response.usage, response.usd, response.attempts) == (Usage(30, 15), 1.5, 3)
+    assert response.note == "tools: water, water"
+
+
+def test_without_a_call_the_answer_passes_through() -> None:
+    assert run(Model("at once"), water).attempts == 1
+
+
+def test_the_rounds_are_bounded() -> None:
+    calls: list[int] = []
+
+    def count() -> int:
+        calls.append(1)
+        return len(calls)
+
+    model = Model([("count", "")])
+    with pytest.raises(TooManyToolRounds, match="3 are allowed") as caught:
+        run(model, count, rounds=3)
+    assert (len(model.asked), len(calls)) == (4, 3)
+    assert isinstance(caught.value, ModelError)
+    assert not caught.value.retryable
+
+
+def test_structured_output_works_on_top() -> None:
+    model = Model([("water", '{"harbour": "a"}')], '{"name": "a", "depth": "deep"}', '{"name": "a", "depth": 2}')
+    answer = asyncio.run(ask(ToolClient(model, [water]), Request("m", (Message(content="?"),)), Place))
+    assert answer.value == Place(name="a", depth=2)
+    assert answer.usd == 1.5
+    assert all(each.schema is Place for each in model.asked)
+
+
+# ---- faults ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call, told",
+    [
+        (("wate", "{}"), "there is no tool 'wate'. Did you mean 'water'?"),
+        (("water", "{}"), "harbour: Field required"),
+        (("water", '{"harbour": "a", "hour": 99}'), "hour: Input should be less than or equal to 23"),
+        (("water", '{"harbour": "a", "speed": 1}'), "speed: Extra inputs are not permitted"),
+        (("water", '{"harbour": '), "Invalid JSON"),
+        (("water", "[]"), "arguments: "),
+        (("water", '{"harbour": "nowhere"}'), "'water' raised LookupError: no such harbour"),
+    ],
+)
+def test_the_model_is_told_what_went_wrong_and_may_go_on(call: tuple[str, str], told: str) -> None:
+    model = Model([call], "well then")
+    assert run(model, water).text == "well then"
+    assert model.results[0].startswith("Error: ")
+    assert told in model.results[0]
+
+
+def test_a_limit_of_the_run_is_not_the_models_business() -> None:
+    def spend() -> str:
+        raise BudgetExceeded("nothing left", limit="usd")
+
+    with pytest.raises(BudgetExceeded):
+        run(Model([("spend", "")], "x"), spend)
+
+
+def test_an_error_of_the_model_passes_through() -> None:
+    class Broken(Model):
+        async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+            raise ModelError("no", model="m")
+
+    with pytest.raises(ModelError, match="no"):
+        run(Broken(""), water)
+
+
+def test_a_tool_that_does_not_return_in_time_ends_the_call() -> None:
+    async def forever() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    with pytest.raises(TimedOut, match="The tool 'forever' did not return"):
+        run(Model([("forever", "")], "x"), forever, timeout=0.02)
+
+
+def test_each_round_has_what_is_left_of_the_time() -> None:
+    now = iter(range(0, 100, 2))
+    model = Model([("water", '{"harbour": "a"}')], "x")
+    client = ToolClient(model, [water], clock=lambda: float(next(now)))
+    asyncio.run(client.complete(Request("m", (Message(content="?"),), timeout=20.0)))
+    assert [each.timeout for each in model.asked] == [18.0, 14.0]
+
+
+def test_a_function_that_blocks_runs_beside_the_event_loop() -> None:
+    where: list[int] = []
+
+    def block() -> str:
+        where.append(threading.get_ident())
+        return ""
+
+    run(Model([("block", "")], "x"), block)
+    assert where != [threading.get_ident()]
+
+
+def test_a_very_long_result_is_cut_and_says_so() -> None:
+    def much() -> str:
+        return "x" * 30_000
+
+    model = Model([("much", "")], "x")
+    run(model, much)
+    assert model.results[0].endswith("… (10,000 more characters were left out)")
+
+
+# ---- what a model is told ----------------------------------------------------------------------
+
+
+def test_the_schema_comes_from_the_signature_and_the_description_from_the_docstring() -> None:
+    (tool,) = tools_of([water])
+    assert (tool.spec.name, tool.spec.description) == ("water", "The depth of the water in a harbour.")
+    properties: Any = tool.spec.parameters["properties"]
+    assert properties["hour"] == {"default": 12, "description": "of the day", "maximum": 23, "minimum": 0, "title": "hour", "type": "integer"}
+    assert tool.spec.parameters["required"] == ["harbour"]
+    assert tool.spec.parameters["additionalProperties"] is False
+    assert tool("Northcliff") == water("Northcliff")
+    assert tools_of([tool]) == (tool,)
+
+
+def test_types_beside_the_function_are_found() -> None:
+    class Local(BaseModel):
+        x: int
+
+    def use(value: Local) -> int:
+        return value.x
+
+    (tool,) = tools_of([use], locals())
+    assert asyncio.run(tool.answer('{"value": {"x": 4}}')) == "4"
+
+
+def untyped(x):  # type: ignore[no-untyped-def]  # pyright: ignore
+    return x
+
+
+def anything(*args: int) -> None: ...
+def missing(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # pyright: ignore  # noqa: F821
+def odd(x: threading.Lock) -> None: ...  # type: ignore[valid-type]  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "tools, says",
+    [
+        ([untyped], "parameter 'x' has no annotation"),
+        ([anything], "parameter 'args' cannot be given by name"),
+        ([missing], "an annotation names 'Nowhere'"),
+        ([odd], "no JSON schema"),
+        ([lambda: 1], "is no name that a model can call"),
+        ([water, tide, water], "2 tools have this name"),
+    ],
+)
+def test_a_function_that_can_be_no_tool_is_refused(tools: list[Callable[..., Any]], says: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        tools_of(tools)
+    assert says in str(caught.value)
+    assert {problem.code for problem in caught.value.problems} == {"TOOL"}
+
+
+def test_all_wrong_tools_are_named_at_once() -> None:
+    with pytest.raises(GraphError) as caught:
+        tools_of([untyped, anything, water])
+    assert len(caught.value.problems) == 2
+
+
+# ---- agents ------------------------------------------------------------------------------------
+
+
+class Topic(BaseModel):
+    topic: str
+
+
+class Draft(BaseModel):
+    draft: str
+
+
+def test_an_agent_hands_its_tools_over_and_refuses_wrong_ones_where_it_is_written() -> None:
+    @agent(output=Draft, tools=[water])
+    def write(t: Topic) -> str:
+        return t.topic
+
+    context = Asked(Draft(draft=""))
+    asyncio.run(write.fn(context, Topic(topic="t")))
+    assert [type(each) for each in context.calls[0]["tools"]] == [Tool]
+    with pytest.raises(GraphError, match="no annotation"):
+        agent(output=Draft, tools=[untyped])

@@ -1,0 +1,72 @@
+"""The accounts of a run, as its configuration asks for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphorch.models.accounts import Bank, utc_day
+from graphorch.models.budget import Alert, Amount, Budget, CapReached
+from graphorch.models.config import config_of
+from graphorch.models.runtime import Runtime
+from tests.models.virtual import run
+
+CONFIG = config_of({
+    "budgets": {"run": {"usd": 5, "at_cap": "route"}, "node": {"usd": 2}, "day": {"usd": 6}, "tags": {"blog": {"calls": 3}}},
+    "alerts": {"shares": [0.5]},
+})  # fmt: skip
+
+
+def test_runs_of_a_day_share_its_budget_and_each_has_its_own() -> None:
+    async def main(runtime: Runtime) -> None:
+        told: list[Alert] = []
+        bank = Bank(config=CONFIG, on_alert=told.append, clock=runtime.clock)
+        first, second = bank.open_run("r1"), bank.open_run("r2")
+        (await first.reserve(Amount(4))).settle(Amount(4))
+        with pytest.raises(CapReached) as caught:
+            await second.reserve(Amount(3))
+        assert (caught.value.level, caught.value.at_cap) == ("day", "fail")
+        assert [(alert.level, alert.share) for alert in told] == [("r1", 0.5), ("day", 0.5)]
+
+    run(main)
+
+
+def test_a_tag_counts_in_all_runs_that_have_it_and_unknown_tags_in_none() -> None:
+    async def main(runtime: Runtime) -> None:
+        bank = Bank(config=CONFIG, clock=runtime.clock)
+        for name in ("r1", "r2", "r3"):
+            (await bank.open_run(name, tags=["blog", "other"]).reserve(Amount(0.1))).settle(Amount(0.1))
+        with pytest.raises(CapReached, match="'tag blog'"):
+            await bank.open_run("r4", tags=["blog"]).reserve(Amount(0.1))
+        (await bank.open_run("r5").reserve(Amount(0.1))).release()
+
+    run(main)
+
+
+def test_the_budget_of_the_caller_goes_before_the_one_of_the_file_and_nodes_have_theirs() -> None:
+    async def main(runtime: Runtime) -> None:
+        bank = Bank(config=CONFIG, clock=runtime.clock)
+        account = bank.open_run("r", Budget(usd=3))
+        assert account.left == Budget(usd=3)
+        node = bank.open_node(account, "draft")
+        assert node.left == Budget(usd=2)
+        (await node.reserve(Amount(2))).settle(Amount(1.5))
+        assert (node.left.usd, account.left.usd) == (0.5, 1.5)
+        assert bank.open_node(Bank(config=config_of({})).open_run("free"), "draft").left == Budget(usd=2)
+
+    run(main)
+
+
+def test_a_run_over_midnight_goes_on_with_the_new_days_money() -> None:
+    async def main(runtime: Runtime) -> None:
+        today = ["2026-11-25"]
+        bank = Bank(config=CONFIG, today=lambda: today[0], clock=runtime.clock)
+        (await bank.open_run("r1").reserve(Amount(5))).settle(Amount(5))
+        account = bank.open_run("r2")
+        today[0] = "2026-11-26"
+        (await account.reserve(Amount(4))).settle(Amount(4))
+
+    run(main)
+
+
+def test_the_day_is_a_date() -> None:
+    assert len(utc_day().split("-")) == 3

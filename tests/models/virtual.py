@@ -1,0 +1,63 @@
+"""An event loop whose time jumps to the next timer when there is nothing else to do: hours in milliseconds, and nothing depends on the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from graphorch.models.runtime import Runtime
+
+T = TypeVar("T")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """`time()` is the sum of the jumps. A wait that no timer can end is a deadlock, and raised as one.
+
+    `watch` is called before every round of ready callbacks, to look at what must hold at every instant.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.watch: Callable[[], None] = lambda: None
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        return self.now
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.watch()
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("deadlock: every task waits, and no timer is set")
+        if not ready and timeout:
+            self._loop.now += timeout
+        return ready
+
+
+def run(main: Callable[[Runtime], Coroutine[Any, Any, T]], *, seed: int = 0) -> T:
+    """Run a coroutine in virtual time, with a clock, a sleep and a seeded chance of it; then check that no task was left behind."""
+    loop = VirtualLoop()
+    runtime = Runtime(clock=loop.time, sleep=asyncio.sleep, random=random.Random(seed).random)
+
+    async def checked() -> T:
+        result = await main(runtime)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks were left behind: {left}"
+        return result
+
+    try:
+        return loop.run_until_complete(checked())
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
