@@ -92,6 +92,10 @@ class Activation:
             _fill_ids(self)
         return self._id
 
+    def adopt(self, id: str) -> None:
+        """Take an id from elsewhere: this activation is the copy of another run's."""
+        self._id = id
+
     @property
     def is_over(self) -> bool:
         """Whether nothing more can happen to it."""

@@ -25,11 +25,15 @@ class RunStarted:
 
 @dataclass(slots=True)
 class NodeSucceeded:
-    """An attempt ended with a valid update. For a sub-flow or map: what `leave` or `gather` made of the inside."""
+    """An attempt ended with a valid update. For a sub-flow or map: what `leave` or `gather` made of the inside.
+
+    `attempt` says which one it was, where a lost one may still report; 0 is the one that runs.
+    """
 
     activation: Activation
     update: Update
     at: float = 0.0
+    attempt: int = 0
 
 
 @dataclass(slots=True)

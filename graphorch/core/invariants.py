@@ -53,7 +53,7 @@ def _at_root(run: Run) -> Iterator[str]:
     begun = bool(run.history or run.root.active or run.root.waiting or run.root.finished)
     if begun and run.status == "running" and not run.root.busy:
         yield "it goes on, but nothing keeps a driver busy"
-    if run.status != "running" and any(one.status in BUSY and one.status is not Status.ROUTING for one in _everything(run)):
+    if run.status != "running" and any(one.status in BUSY and one.status is not Status.ROUTING for one in run.root.everything()):
         yield f"it is {run.status}, but not all work has ended"  # an answer to a stopped run is still routed
     if run.left < 0:
         yield f"{-run.left} activations more than allowed were started"
@@ -125,16 +125,5 @@ def _named(scope: Scope) -> str:
     return ", ".join([*(one.path for one in scope.active.values()), *(scope.prefix + scope.plan.steps[index].name for index in scope.waiting)])
 
 
-def _everything(run: Run) -> list[Activation]:
-    """All that is active, at every level."""
-    found: list[Activation] = []
-    pending = [run.root]
-    while pending:
-        scope = pending.pop()
-        found += scope.active.values()
-        pending += scope.inner()
-    return found
-
-
 def _stories(run: Run) -> list[str]:
-    return [line for one in (*run.history[-10:], *_everything(run)) for line in (*(one.story or ()), repr(one))]
+    return [line for one in (*run.history[-10:], *run.root.everything()) for line in (*(one.story or ()), repr(one))]

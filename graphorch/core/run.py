@@ -92,10 +92,10 @@ class Run:
 
     def _node_succeeded(self, event: NodeSucceeded) -> None:
         one = event.activation
+        if one.update is not None or one.status not in (Status.RUNNING, Status.ASKED) or event.attempt not in (0, one.attempt):
+            return
         if one.status is Status.ASKED:
             self._leave_asked(one)
-        elif one.status is not Status.RUNNING:
-            return
         step, version = one.step, one.version
         assert version is not None
         if event.update:
@@ -533,6 +533,16 @@ class Run:
                 causes.append(one)
         return causes
 
+    def unfinished(self) -> list[Activation]:
+        """The activations that are not over, at every level."""
+        found: list[Activation] = []
+        pending = [self.root]
+        while pending:
+            scope = pending.pop()
+            found += scope.active.values()
+            pending += scope.inner()
+        return found
+
     def questions(self) -> list[Activation]:
         """The activations that wait for a person."""
         return _questions(self.root)
@@ -540,7 +550,7 @@ class Run:
     def story(self, node: str) -> list[str]:
         """What happened to a node in this run, one line per activation and event of it."""
         lines: list[str] = []
-        for one in [*self.history, *self.root.active.values()]:
+        for one in [*self.history, *self.root.everything()]:
             if node in (one.step.name, one.path):
                 lines += one.story or []
                 lines.append(f"{one.path} attempt {one.attempt}: {one.status.name.lower()}")

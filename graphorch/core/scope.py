@@ -212,6 +212,16 @@ class Scope:
         """The unfinished scopes directly inside this one."""
         return [scope for one in self.active.values() if one.inner is not None for scope in one.inner.scopes if not scope.finished]
 
+    def everything(self) -> list[Activation]:
+        """All that is active in here, and further inside."""
+        found: list[Activation] = []
+        pending = [self]
+        while pending:
+            scope = pending.pop()
+            found += scope.active.values()
+            pending += scope.inner()
+        return found
+
 
 def write(version: Version, update: dict[int, Any], plan: Plan, order: tuple[int, int], by: str) -> None:
     """Put an update into a version."""

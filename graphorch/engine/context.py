@@ -75,7 +75,7 @@ class NodeContext:
         scheduler, one = self._scheduler, self._activation
         messages = to_messages(prompt)
         request = Request(
-            model=scheduler.settings.model or model,
+            model=scheduler.settings.models.get(one.path) or scheduler.settings.model or model,
             messages=(Message(role="system", content=instructions), *messages) if instructions else messages,
             max_tokens=max_tokens,
             temperature=temperature,

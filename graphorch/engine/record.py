@@ -5,6 +5,7 @@ Kept in memory by the scheduler and turned into rows only when somebody asks, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,10 @@ class Record:
         """The loops that reached their bound: the path of the node that would have gone back, and the name of where to."""
         return tuple(self.run.exhausted)
 
+    def take(self, answered: Sequence[tuple[Activation, Response]]) -> None:
+        """Add model calls that a journal holds."""
+        self.calls += [(one, CallRecord(one.path, response.model, response)) for one, response in answered]
+
     def steps(self) -> list[StepRecord]:
         """Every activation that ended or is under way, in order of its end."""
         spent: dict[Activation, list[Response]] = {}
@@ -86,17 +91,7 @@ class Record:
 
     def activations(self) -> list[Activation]:
         """Every activation that ended, in that order, and then those that have not."""
-        return [*self.run.history, *_unfinished(self.run)]
-
-
-def _unfinished(run: Run) -> list[Activation]:
-    found: list[Activation] = []
-    pending = [run.root]
-    while pending:
-        scope = pending.pop()
-        found += scope.active.values()
-        pending += [inner for one in scope.active.values() if one.inner is not None for inner in one.inner.scopes]
-    return found
+        return [*self.run.history, *self.run.unfinished()]
 
 
 def _step(one: Activation, responses: list[Response]) -> StepRecord:

@@ -6,7 +6,7 @@ record that fits is decided by the core alone, so a run that is rebuilt twice is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.run import OnFailure, Run
+from graphorch.engine import calling
 from graphorch.engine.encoding import Codecs
 from graphorch.engine.journaling import decoded_response
 from graphorch.engine.people import Approval, Asking
@@ -65,8 +66,14 @@ class Rebuilt:
     unsure: dict[str, Activation] = field(default_factory=dict[str, Activation])
     last_seq: int = 0
 
+    def unfinished(self) -> list[Activation]:
+        """The activations that are not over."""
+        return self.run.unfinished()
 
-def rebuild(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", until: int | None = None) -> Rebuilt:
+
+def rebuild(
+    plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", until: int | None = None
+) -> Rebuilt:
     """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit."""
     replay = _Replay(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0))
     for record in records:
@@ -76,21 +83,33 @@ def rebuild(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: O
     return replay.rebuilt
 
 
+def verify(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain") -> Rebuilt:
+    """The same, and every selector, predicate, `over`, `enter`, `leave` and `gather` is asked again and has to say what it said.
+
+    No node runs and no model is asked. Raises `ReplayDiverged` at the first difference.
+    """
+    replay = _Verifying(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0))
+    for record in records:
+        replay.take(record)
+    return replay.rebuilt
+
+
 class _Replay:
     def __init__(self, plan: Plan, rebuilt: Rebuilt) -> None:
         self.plan = plan
+        self._copied = 0  # up to this record, activations are another run's and keep the ids that they had there
         self.rebuilt = rebuilt
         self._open: dict[str, Activation] = {}
         self._codecs = Codecs()
 
     def take(self, record: Record) -> None:
         """Apply one record."""
-        make = _MAKERS.get(record.kind)
+        make = getattr(self, record.kind) if record.kind in _KINDS else None
         body: Body = record.body
         if make is None or not isinstance(body, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ReplayDiverged(f"Record {record.seq} is of the unknown kind '{record.kind}'. It was written by another version of graphorch, or is damaged.")
         try:
-            event = make(self, body)
+            event: Event | None = make(body)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ReplayDiverged(f"Record {record.seq} ({record.kind}) does not hold what it should: {error!r}. The journal is damaged.") from error
         except ReplayDiverged as error:
@@ -120,9 +139,15 @@ class _Replay:
         activation = self._open.get(path)
         if activation is None or activation.is_over:
             raise ReplayDiverged(f"'{path}' is not open at this point. The flow is not the one that wrote the record.")
+        if self.rebuilt.last_seq < self._copied:
+            activation.adopt(body["id"])
         if activation.id != body["id"]:
             raise ReplayDiverged(f"'{path}' is activation {activation.id}, the record is about {body['id']}. The flow is not the one that wrote it.")
         return activation
+
+    def forked(self, body: Body) -> None:
+        copied: int = body["copied"]
+        self._copied = 1 + copied
 
     def started(self, body: Body) -> Event:
         self.rebuilt.began = body["at"]
@@ -193,13 +218,57 @@ class _Replay:
             raise ReplayDiverged(f"The record says that the run is {body['status']} here, and it is {run.status}.")
 
 
-_MAKERS: dict[str, Callable[[_Replay, Body], Event | None]] = {
-    name: getattr(_Replay, name)
-    for name in (
-        "started", "entered", "commit", "routed", "failed", "skipped", "cancelled", "asked", "approved", "retry", "stopping", "grace", "resumed",
-        "starting", "call", "ended",
-    )
-}  # fmt: skip
+class _Verifying(_Replay):
+    """Asks the pure functions again, at the moments at which the scheduler did."""
+
+    def routed(self, body: Body) -> Event:
+        event = super().routed(body)
+        assert isinstance(event, Routed)
+        said = calling.decide(event.activation)
+        if said != event.decision:
+            before, now = _way(event.activation, event.decision), _way(event.activation, said)
+            raise ReplayDiverged(f"the route of '{event.activation.path}' went {before}, and now goes {now}.")
+        return event
+
+    def entered(self, body: Body) -> Event:
+        event = super().entered(body)
+        assert isinstance(event, Entered)
+        self._same(event.activation, "what goes into it", body["items"], [self._inner(event.activation, item) for item in calling.items_of(event.activation)])
+        return event
+
+    def commit(self, body: Body) -> Event:
+        event = super().commit(body)
+        assert isinstance(event, NodeSucceeded)
+        if event.activation.inner is not None:
+            codec = self._codecs.of(event.activation.scope.plan)
+            self._same(event.activation, "what comes out of it", body["update"], codec.encode(calling.leave(event.activation)))
+        return event
+
+    def _inner(self, one: Activation, update: Any) -> Any:
+        plan = one.step.inner_plan
+        assert plan is not None
+        return self._codecs.of(plan).encode(update)
+
+    def _same(self, one: Activation, what: str, recorded: object, now: object) -> None:
+        if recorded != now:
+            raise ReplayDiverged(f"'{one.path}': {what} was {_short(recorded)}, and is {_short(now)} now.")
+
+
+def _way(one: Activation, decision: Decision) -> str:
+    steps = one.scope.plan.steps
+    if decision.loop >= 0:
+        return f"back to '{steps[one.step.exits[decision.loop].back.target].name}'"
+    return "to " + (", ".join(f"'{steps[edge.target].name}'" for edge in decision.edges) or "its other edges")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+_KINDS = frozenset(
+    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call ended".split()
+)
 
 
 def crashed(rebuilt: Rebuilt) -> bool:

@@ -47,7 +47,7 @@ from graphorch.engine.context import NodeContext
 from graphorch.engine.encoding import Unstorable
 from graphorch.engine.hedging import hedged
 from graphorch.engine.journaling import RunJournal
-from graphorch.engine.record import CallRecord, Record
+from graphorch.engine.record import Record
 from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
@@ -93,6 +93,7 @@ class Scheduler:
         self._ended: asyncio.Event | None = None  # while the run is under way
         self._epoch = 0.0
         self._in_grace = False
+        self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
         self._untold: list[Event] = []  # what watchers hear of once it is durable
         self._heartbeat: asyncio.Task[None] | None = None
@@ -103,7 +104,7 @@ class Scheduler:
         self = cls(plan, settings, journal=journal)
         self.run = rebuilt.run
         self.record = Record(rebuilt.run, rebuilt.began)
-        self.record.calls = [(one, CallRecord(one.path, response.model, response)) for one, response in rebuilt.answered]
+        self.record.take(rebuilt.answered)
         self._served = rebuilt.calls
         self._set_activation_limit()
         return self
@@ -118,11 +119,25 @@ class Scheduler:
 
         Questions whose time is over fail as `Expired`.
         """
+        self._loop = asyncio.get_running_loop()
         if self.run.status == "running":
-            self._epoch = self.settings.clock() - asyncio.get_running_loop().time()
+            self._epoch = self.settings.clock() - self._loop.time()
             self._told(StopRequested("crashed", at=self.settings.clock()))
         late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
         await self._execute(Resumed(), *(self._failed(one, people.expired(one)) for one in late))
+
+    async def leave(self) -> None:
+        """Write down that the run is stopped where it is, for somebody to go on with it later."""
+        self._loop = asyncio.get_running_loop()
+        self._epoch = self.settings.clock() - self._loop.time()
+        self._told(StopRequested("forked", at=self.now()))
+        await self._write_end()
+
+    def edit(self, one: Activation, update: Update) -> None:
+        """Commit an update for an activation of a run that is not under way, as if its node had returned it. `resume` goes on from there."""
+        self._loop = asyncio.get_running_loop()
+        self._epoch = self.settings.clock() - self._loop.time()
+        self._told(NodeSucceeded(one, update, self.settings.clock()))
 
     async def answer(self, one: Activation, value: object) -> None:
         """Answer an open question, and go on; while the run is under way elsewhere, wait for that to end.
@@ -424,6 +439,10 @@ class Scheduler:
             if self.run.has_gaps:
                 return NodeSkipped(one, str(error), self.now())
             raise
+        pinned = self.settings.pins.get(one.path)
+        if pinned:
+            visit = self._visits[one.path] = self._visits.get(one.path, 0) + 1
+            return NodeSucceeded(one, dict(pinned[min(visit, len(pinned)) - 1]), self.now())
         cache = step.node.options.cache
         key = node_cache.key_of(one, given, self.settings.model) if cache is not None else ""
         if cache is not None and (kept := self.settings.cache.get(key, self.now())) is not None:

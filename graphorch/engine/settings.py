@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphorch.clock import Clock, system_clock
+from graphorch.core.events import Update
 from graphorch.core.run import OnFailure
 from graphorch.engine.events import Watcher
 from graphorch.engine.node_cache import NodeCache
@@ -38,7 +39,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One run's settings. `client` is asked for every model call; `model`, if given, replaces the model of every agent."""
+    """One run's settings. `client` is asked for every model call; `model`, if given, replaces the model of every agent.
+
+    `models` replaces it at single paths. What is pinned at a path is served instead of running the node there: the first entry at the first
+    visit, and the last one from then on.
+    """
 
     client: ModelClient
     run_id: str
@@ -46,6 +51,8 @@ class Settings:
     account: Account | None = None
     resources: Any = None
     model: str = ""
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    pins: Mapping[str, Sequence[Update]] = field(default_factory=dict[str, Sequence[Update]])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     on_failure: OnFailure = "drain"
     watchers: tuple[Watcher, ...] = ()

@@ -6,6 +6,7 @@ import os
 from functools import lru_cache
 from typing import Self
 
+from graphorch.errors import ReplayDiverged
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.environment import VARIABLES, client_of
 from graphorch.models.messages import Request, Response
@@ -31,6 +32,14 @@ class Using:
         self._users -= 1
         if self._owned and not self._users:
             await close(self._client)
+
+
+class NoModels:
+    """Stands where a run is only read: nothing may be asked."""
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        """Raise `ReplayDiverged`, always."""
+        raise ReplayDiverged(f"A replay makes no call, and model '{request.model}' was asked.")
 
 
 def using(client: ModelClient | None) -> Using:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Generic, Unpack, overload
 
 from pydantic import BaseModel
@@ -13,17 +14,19 @@ from typing_extensions import TypeVar
 from graphorch.engine.background import background_loop
 from graphorch.engine.events import RunEvent
 from graphorch.engine.node_cache import NodeCache
+from graphorch.engine.replay import verify
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.engine.streaming import EventQueue
 from graphorch.errors import InputError, Problem, WrongOutput
-from graphorch.flow.clients import Using, using
-from graphorch.flow.durable import begin, reopen
+from graphorch.flow.clients import NoModels, Using, using
+from graphorch.flow.durable import begin, check_flow, reopen
 from graphorch.flow.failing import run_failed
 from graphorch.flow.open_runs import OpenRuns
-from graphorch.flow.options import RunOptions, settings_of
+from graphorch.flow.options import ForkOptions, RunOptions, check_resources, settings_of
 from graphorch.flow.result import Question, Result, open_question
-from graphorch.flow.stores import opened
+from graphorch.flow.stores import Durable, opened
+from graphorch.flow.what_if import Effects, Rerun, edited, fork
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.render.dot import to_dot
@@ -105,12 +108,59 @@ class Flow(Generic[In, Out, State]):
     async def resume(self, run_id: str, /, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
 
-        A run that succeeded meanwhile is not run again; its result is returned. Options replace those of the run, so a run that reached a limit goes on with a larger one. Raises like `run`.
+        A run that succeeded meanwhile is not run again; its result is returned. Options replace those of the run, so a run that reached a
+        limit goes on with a larger one. Raises like `run`.
         """
         async with self._found(run_id, options) as scheduler:
             if scheduler.run.status not in ("succeeded", "partial"):
                 await self._go_on(scheduler, scheduler.resume())
             return self._outcome(scheduler)
+
+    # ---- what was, and what if ------------------------------------------------------------------------
+    async def replay(self, run_id: str, /, *, durable: Durable = True) -> Result[Out, State]:
+        """Read a run again: no node runs and no model is asked, but every route, loop and mapping is, and has to say what it said.
+
+        Raises `ReplayDiverged` with the first difference, and `RunFailed` for a run that had failed, as `run` did.
+        """
+        async with opened(durable) as store:
+            log = await store.load(run_id)
+            check_flow(log, self.plan)
+            rebuilt = verify(self.plan, run_id, log.records)
+            return self._outcome(Scheduler.of_record(self.plan, Settings(client=NoModels(), run_id=run_id), rebuilt, None))
+
+    async def rerun(
+        self,
+        run_id: str,
+        /,
+        *,
+        start: str,
+        output: BaseModel | None = None,
+        model: str = "",
+        effects: Effects = "refuse",
+        durable: Durable = True,
+        **options: Unpack[ForkOptions],
+    ) -> Rerun[Out, State]:
+        """The run as it would have gone with something changed at `start` (`node`, `node#2`, `team/node`), as a new run beside the old one.
+
+        There the node gives `output` without running, or runs again, with another `model` if one is named. What does not depend on it is
+        taken from the record. `effects` says what to do about `once` and `idempotent` nodes that would act again. Raises like `run`.
+        """
+        async with opened(durable) as store:
+            forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), effects)
+            scheduler = forked.scheduler
+            if model:
+                scheduler.settings = replace(scheduler.settings, models={forked.change.path: model})
+            if output is not None:
+                scheduler.edit(forked.change, edited(forked.change, output))
+            await self._go_on(scheduler, scheduler.resume())
+            return Rerun(self._outcome(scheduler), forked.difference())
+
+    async def fork(self, run_id: str, /, *, start: str, durable: Durable = True, **options: Unpack[ForkOptions]) -> str:
+        """A new run that is the old one up to `start`, stopped there; returns its id. `resume` goes on with it. The old one stays as it is."""
+        async with opened(durable) as store:
+            forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), "repeat")
+            await forked.scheduler.leave()
+            return forked.scheduler.run.run_id
 
     def stop(self, run_id: str, *, now: bool = False, reason: str = "interrupted") -> None:
         """Have a run of this process stop: nothing new starts, and running nodes may finish, or are cancelled too (`now`).
@@ -179,6 +229,7 @@ class Flow(Generic[In, Out, State]):
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         client = scheduler.settings.client
         try:
+            check_resources(self.plan, scheduler.settings.resources)
             self._open.begin(scheduler)
         except InputError:
             work.close()

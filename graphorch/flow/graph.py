@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -11,7 +12,7 @@ from typing import Any, Generic, Literal, LiteralString, Never, Protocol, TypeAl
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.errors import GraphError
+from graphorch.errors import GraphError, Problem
 from graphorch.flow.flow import Flow
 from graphorch.graph.blueprint import AskSpec, MapSpec, OnItemError, SubSpec
 from graphorch.graph.builder import Builder, Fits, gather_takes_missing
@@ -63,6 +64,8 @@ class Graph(Builder[S], Generic[S, I, O]):
     @overload
     def __init__(self: Graph[M, I2, M], name: str, state: type[M], *, input: SliceOf[M, I2]) -> None: ...
     def __init__(self, name: str, state: Any, *, input: Any = None, output: Any = None) -> None:
+        for role, given in (("state", state), ("input", input or state), ("output", output or state)):
+            _check_model(name, f"{role} of graph '{name}'", given)
         super().__init__(name, state, input, output)
 
     @overload
@@ -98,6 +101,8 @@ class Graph(Builder[S], Generic[S, I, O]):
         first k that succeed and cancels the rest. A failing item fails the whole (`fail`), or is left out (`skip`, and `collect`,
         where `gather` has to take the `Missing` ones too).
         """
+        if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _refused(self.name, "NOT_A_NODE", f"map '{name}'", work, "node and no flow", "decorate the worker with @node or @agent, or give a built flow")
         item, result, worker, plan = _worker(work)
         spec = MapSpec(
             item=item,
@@ -120,6 +125,8 @@ class Graph(Builder[S], Generic[S, I, O]):
 
         The two share no fields by coincidence of name. Inside, everything shows under the path `name/…`.
         """
+        if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _refused(self.name, "NOT_A_FLOW", f"sub '{name}'", flow, "flow", "give what build() of the inner graph returns")
         self.blueprint.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
         return self._made(Node1[S, W], name, "sub", leave)
 
@@ -129,6 +136,7 @@ class Graph(Builder[S], Generic[S, I, O]):
         The run goes on elsewhere meanwhile, and returns when only questions are left. A question that is not answered within `expires`
         seconds fails as `Expired`; `on_error(…, when=Expired)` says where to go then.
         """
+        _check_model(self.name, f"answer of ask '{name}'", answer)
         if expires is not None and not (math.isfinite(expires) and expires > 0):
             self._problem("ASK_EXPIRES", f"ask '{name}'", f"expires={expires!r} is no time", "give seconds greater than 0, or leave it out")
         self.blueprint.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer, expires)
@@ -151,6 +159,17 @@ class Graph(Builder[S], Generic[S, I, O]):
         node = kind(_nothing, signature, name=name, kind=word)
         self._add(node)
         return node
+
+
+def _check_model(graph: str, where: str, given: object) -> None:
+    """Raises `GraphError` at once: without a model there is nothing that the other checks could look at."""
+    if not (inspect.isclass(given) and issubclass(given, BaseModel)):
+        raise _refused(graph, "NOT_A_MODEL", where, given, "pydantic model", "give a class that derives from BaseModel")
+
+
+def _refused(graph: str, code: str, where: str, given: object, wanted: str, fix: str) -> GraphError:
+    shown = f"'{given.__name__}'" if isinstance(given, type) else f"a {type(given).__name__}"
+    return GraphError(graph, [Problem(code, where, f"{shown} is no {wanted}", fix)])
 
 
 def _nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_type_hints
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
@@ -20,9 +20,29 @@ from graphorch.models.client import ModelClient
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _POLICIES = ("drain", "cancel", "isolate")
+_WRITTEN: dict[str, tuple[type, str]] = {  # what each of these options is, and how it is written
+    "budget": (Budget, "Budget(usd=0.50)"),
+    "limits": (Limits, "Limits(seconds=60)"),
+    "model": (str, '"vendor/model"'),
+    "tags": (Mapping, '{"team": "search"}'),
+}
 
 
-class RunOptions(TypedDict, total=False):
+class ForkOptions(TypedDict, total=False):
+    """What may be decided about a run that takes over another one's input and journal; explained at `RunOptions`."""
+
+    budget: Budget | None
+    limits: Limits | None
+    resources: object
+    client: ModelClient | None
+    on_failure: OnFailure
+    tags: Mapping[str, str]
+    run_id: str | None
+    watch: Sequence[Watcher]
+    clock: Clock
+
+
+class RunOptions(ForkOptions, total=False):
     """The options of a run.
 
     `budget` and `limits` end a run that does too much. `resources` (clients, pools, settings) reach the nodes through their context, and are
@@ -33,40 +53,33 @@ class RunOptions(TypedDict, total=False):
     here (or what GRAPHORCH_DB says), a path another file.
     """
 
-    budget: Budget | None
-    limits: Limits | None
-    resources: object
     model: str
-    client: ModelClient | None
-    on_failure: OnFailure
-    tags: Mapping[str, str]
-    run_id: str | None
-    watch: Sequence[Watcher]
-    clock: Clock
     durable: Durable
+
+
+_NAMES = frozenset(get_type_hints(RunOptions))
 
 
 def settings_of(plan: Plan, options: RunOptions, client: ModelClient, cache: NodeCache) -> Settings:
     """The checked settings of a run. Raises `InputError` for an option that does not exist or does not fit."""
     values: Mapping[str, Any] = options
     for name in values:
-        if name not in RunOptions.__annotations__:
-            raise InputError(f"run() has no option '{name}'. {nearest(name, RunOptions.__annotations__)}")
+        if name not in _NAMES:
+            raise InputError(f"run() has no option '{name}'. {nearest(name, _NAMES)}")
+    _check_types(values)
     on_failure = options.get("on_failure", "drain")
     if on_failure not in _POLICIES:
         raise InputError(f"on_failure={on_failure!r} is not possible. {nearest(str(on_failure), _POLICIES)}")
     run_id = options.get("run_id")
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
         raise InputError(f"run_id={run_id!r} is no id. Use up to 200 letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'.")
-    resources = options.get("resources")
-    _check_resources(plan, resources)
     budget = options.get("budget")
     return Settings(
         client=client,
         run_id=run_id or uuid.uuid4().hex,
         limits=options.get("limits") or Limits(),
         account=Account(plan.name, budget) if budget is not None else None,
-        resources=resources,
+        resources=options.get("resources"),
         model=options.get("model", ""),
         tags=dict(options.get("tags", {})),
         on_failure=on_failure,
@@ -76,7 +89,15 @@ def settings_of(plan: Plan, options: RunOptions, client: ModelClient, cache: Nod
     )
 
 
-def _check_resources(plan: Plan, resources: object) -> None:
+def _check_types(values: Mapping[str, Any]) -> None:
+    for name, (kind, example) in _WRITTEN.items():
+        value = values.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{name}={value!r} is no {kind.__name__}. Write {name}={example}.")
+
+
+def check_resources(plan: Plan, resources: object) -> None:
+    """Raise `InputError` unless the resources are of the type that every node of the plan wants."""
     for path, kind in plan.resources:
         if not isinstance(resources, kind):
             got = "nothing" if resources is None else f"a {type(resources).__name__}"

@@ -1,0 +1,107 @@
+"""Forks of runs in a journal: a new run that took over what stays true, and has open what has to be done anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.core.activation import Activation
+from graphorch.core.events import Update
+from graphorch.core.run import Run
+from graphorch.engine import what_if
+from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.record import Record as RunRecord
+from graphorch.engine.replay import Rebuilt, rebuild
+from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.settings import Settings
+from graphorch.engine.what_if import Difference
+from graphorch.errors import InputError, InternalError
+from graphorch.flow.durable import check_flow
+from graphorch.flow.result import Result
+from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.plan import Plan
+from graphorch.journal.records import NewRun, Record
+from graphorch.journal.store import Store
+
+Out = TypeVar("Out", bound=BaseModel, covariant=True)
+State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
+Effects = Literal["refuse", "repeat", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun(Generic[Out, State]):
+    """What a run would have given with something changed, and how that differs."""
+
+    result: Result[Out, State]
+    difference: Difference
+
+
+@dataclass(slots=True)
+class Fork:
+    """A new run, ready to go on, and what it was made of. `change` is the activation that is done anew."""
+
+    scheduler: Scheduler
+    change: Activation
+    old: RunRecord
+    copied: set[str]
+
+    def difference(self) -> Difference:
+        """How the new run differs from the old one, once it has run."""
+        return what_if.difference(self.old, self.scheduler.record, self.copied)
+
+
+async def fork(store: Store, plan: Plan, run_id: str, start: str, settings: Settings, effects: Effects) -> Fork:
+    """Make a new run that is the old one up to `start`, which is done anew. Raises `InputError` and `JournalError`."""
+    log = await store.load(run_id)
+    check_flow(log, plan)
+    old = rebuild(plan, run_id, log.records)
+    change = what_if.find(old.run, start)
+    gone, around = what_if.affected(old.run, change)
+    settings = _with_effects(settings, old.run, gone, effects)
+    copied = what_if.kept(log.records, gone, around)
+    head = await store.create(NewRun(settings.run_id, plan.name, fingerprint(plan), FORMAT, tags=settings.tags, parent=run_id))
+    if head.last_seq:
+        raise InputError(f"Run {settings.run_id} is in the journal already. Choose another run_id, or leave it out.")
+    lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
+    records = [Record(1, "forked", {"from": run_id, "at": change.path, "copied": len(copied)}), *copied]
+    await store.append(lease, records, expected_last_seq=0)
+    rebuilt = rebuild(plan, settings.run_id, records)
+    scheduler = Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, len(records), plan))
+    taken_over = {one.id for one in rebuilt.run.history}
+    return Fork(scheduler, _opened(rebuilt, change), _recorded(old), taken_over)
+
+
+def _with_effects(settings: Settings, old: Run, gone: set[str], effects: Effects) -> Settings:
+    """Effects that would happen again are refused, repeated, or served from the record."""
+    again = what_if.effects_of(old, gone)
+    if not again or effects == "repeat":
+        return settings
+    if effects == "refuse":
+        names = ", ".join(f"'{one.path}' ({one.step.node.options.effect})" for one in again)
+        raise InputError(f'Doing this anew would repeat effects under new keys: {names}. Say effects="repeat", or effects="serve" to use what they returned.')
+    pins: dict[str, list[Update]] = {}
+    for one in again:
+        pins.setdefault(one.path, []).append(one.update or {})
+    return replace(settings, pins={**settings.pins, **pins})
+
+
+def _opened(rebuilt: Rebuilt, change: Activation) -> Activation:
+    """The activation of the new run that stands where the changed one stood."""
+    for one in rebuilt.unfinished():
+        if one.path == change.path:
+            return one
+    raise InternalError(f"The fork of run {rebuilt.run.run_id} does not have '{change.path}' open. Please report this as a bug of graphorch.")
+
+
+def _recorded(rebuilt: Rebuilt) -> RunRecord:
+    record = RunRecord(rebuilt.run, rebuilt.began)
+    record.take(rebuilt.answered)
+    return record
+
+
+def edited(one: Activation, output: Any) -> Update:
+    """The update of an output that a person gives in place of the node's. Raises `WrongOutput`."""
+    return one.step.writes[0].update(output)

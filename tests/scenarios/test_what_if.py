@@ -1,0 +1,275 @@
+"""Replay, rerun and fork: what was is read again without running anything, and what would have been runs only what depends on the change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Context, Graph, InputError, ReplayDiverged, node
+from graphorch.flow.flow import Flow
+from graphorch.journal.memory import MemoryStore
+from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Note, Number, State, says, to_the_end, up
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(main)
+
+
+async def recorded(flow: AnyFlow, store: MemoryStore, run_id: str = "r") -> Any:
+    return await to_the_end(flow, run_id, True, durable=store, resources=Ledger())
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_replay_gives_the_same_state_and_runs_nothing(name: str) -> None:
+    flow = FLOWS[name]()
+
+    async def main() -> None:
+        store = MemoryStore()
+        was = await recorded(flow, store)
+        again = await flow.replay("r", durable=store)
+        assert again.state == was.state
+        assert [step.activation for step in again.steps] == [step.activation for step in was.steps]
+
+    run(main())
+
+
+def test_a_changed_selector_is_the_first_divergence() -> None:
+    threshold = [3]
+
+    def build() -> AnyFlow:
+        graph = Graph("g", State)
+        graph.chain(up())
+        graph.loop(graph.blueprint.nodes["up"], back_to=graph.blueprint.nodes["up"], while_=lambda s: s.n < threshold[0], max_iterations=9)
+        return graph.build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await recorded(build(), store)
+        threshold[0] = 2
+        with pytest.raises(ReplayDiverged, match=r"Record 5 \(routed\): the route of 'up' went back to 'up', and now goes to its other edges"):
+            await build().replay("r", durable=store)
+
+    run(main())
+
+
+def test_a_rerun_from_a_node_runs_it_and_what_depends_on_it_and_nothing_else() -> None:
+    flow = FLOWS["diamond"]()
+
+    async def main() -> tuple[Any, Any, list[str]]:
+        store = MemoryStore()
+        was = await recorded(flow, store)
+        ledger = Ledger()
+        again = await flow.rerun("r", start="d", durable=store, resources=ledger)
+        return was, again, [line.split()[0] for line in ledger.entries]
+
+    was, again, ran = run(main())
+    assert ran == ["d", "e", "end"]
+    assert again.result.state == was.state
+    assert again.result.run_id != "r"
+    assert again.difference.fields == {}
+
+
+def test_a_rerun_with_another_output_shows_what_it_changes() -> None:
+    flow = FLOWS["chain"]()
+
+    async def main() -> tuple[Any, list[str]]:
+        store = MemoryStore()
+        await recorded(flow, store)
+        ledger = Ledger()
+        again = await flow.rerun("r", start="b", output=Number(n=40), durable=store, resources=ledger)
+        unchanged = await flow.replay("r", durable=store)
+        assert unchanged.state.n == 3
+        return again, [line.split()[0] for line in ledger.entries]
+
+    again, ran = run(main())
+    assert ran == ["c", "d"]
+    assert (again.result.state.n, again.result.state.log) == (41, ["c40"])
+    assert again.difference.fields == {"n": (3, 41), "log": (["c2"], ["c40"])}
+
+
+def test_a_rerun_inside_a_sub_flow_redoes_the_sub_flow_s_outcome_and_not_its_other_work() -> None:
+    flow = FLOWS["sub_flows"]()
+
+    async def main() -> list[str]:
+        store = MemoryStore()
+        await recorded(flow, store)
+        ledger = Ledger()
+        await flow.rerun("r", start="team/deeper/i2", durable=store, resources=ledger)
+        return [line.split()[0] for line in ledger.entries]
+
+    ran = run(main())
+    assert ran[:2] == ["team/deeper/i2", "team/deeper/deeper/up"]
+    assert "team/up" not in ran[:4]
+
+
+def test_a_rerun_of_a_later_round_keeps_the_earlier_ones() -> None:
+    flow = FLOWS["loop_with_join"]()
+
+    async def main() -> tuple[Any, list[str]]:
+        store = MemoryStore()
+        await recorded(flow, store)
+        ledger = Ledger()
+        again = await flow.rerun("r", start="header#3", output=Number(n=3), durable=store, resources=ledger)
+        return again, [line.split()[0] for line in ledger.entries]
+
+    again, ran = run(main())
+    assert sorted(ran) == ["last", "x", "y"]
+    assert again.difference.fields == {}
+
+
+def test_a_rerun_that_goes_another_way_names_both() -> None:
+    flow = FLOWS["routes"]()
+
+    async def main() -> Any:
+        store = MemoryStore()
+        await recorded(flow, store)
+        return await flow.rerun("r", start="first", output=Number(n=2), durable=store, resources=Ledger())
+
+    difference = run(main()).difference
+    assert difference.only_new == ("even",)
+    assert "second" in difference.only_old
+
+
+def effectful() -> tuple[AnyFlow, list[str]]:
+    sent: list[str] = []
+
+    @node(effect="once")
+    async def send(ctx: Context[Ledger], number: Number) -> Note:
+        sent.append(ctx.key)
+        return Note(note=f"sent {number.n}")
+
+    return Graph("g", State).chain(up("a"), send, says("end")).build(), sent
+
+
+def test_effects_that_would_happen_again_are_refused_repeated_or_served() -> None:
+    flow, sent = effectful()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await recorded(flow, store)
+        with pytest.raises(InputError, match=r"would repeat effects under new keys: 'send' \(once\)"):
+            await flow.rerun("r", start="a", durable=store, resources=Ledger())
+        served = await flow.rerun("r", start="a", durable=store, resources=Ledger(), effects="serve")
+        assert (served.result.state.note, len(sent)) == ("sent 1", 1)
+        await flow.rerun("r", start="a", durable=store, resources=Ledger(), effects="repeat")
+        assert len(set(sent)) == 2
+
+    run(main())
+
+
+def test_a_fork_is_a_stopped_run_that_goes_on_when_it_is_resumed() -> None:
+    flow = FLOWS["chain"]()
+
+    async def main() -> None:
+        store = MemoryStore()
+        was = await recorded(flow, store)
+        run_id = await flow.fork("r", start="c", durable=store, run_id="f")
+        assert run_id == "f"
+        ledger = Ledger()
+        result = await flow.resume("f", durable=store, resources=ledger)
+        assert [line.split()[0] for line in ledger.entries] == ["c", "d"]
+        assert result.state == was.state
+        head = (await store.load("f")).head
+        assert (head.parent, head.status) == ("r", "succeeded")
+        assert (await flow.replay("f", durable=store)).state == was.state
+
+    run(main())
+
+
+def test_the_ids_of_what_was_taken_over_stay_and_new_ones_are_new() -> None:
+    flow = FLOWS["chain"]()
+
+    async def main() -> tuple[list[str], list[str]]:
+        store = MemoryStore()
+        was = await recorded(flow, store)
+        again = await flow.rerun("r", start="c", durable=store, resources=Ledger())
+        return [step.activation for step in was.steps], [step.activation for step in again.result.steps]
+
+    before, now = run(main())
+    assert now[:2] == before[:2]
+    assert not set(now[2:]) & set(before)
+
+
+def test_an_unknown_node_is_named_with_the_nearest_one() -> None:
+    flow = FLOWS["chain"]()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await recorded(flow, store)
+        with pytest.raises(InputError, match=r"'header' was not done in run r\. Known: a, b, c, d"):
+            await flow.rerun("r", start="header", durable=store)
+        with pytest.raises(InputError, match=r"'a' was done 1 times in run r\. Use #1 to #1"):
+            await flow.rerun("r", start="a#4", durable=store)
+
+    run(main())
+
+
+def test_a_changed_graph_refuses_to_resume_and_says_what_changed() -> None:
+    class Bigger(State):
+        extra: int = 0
+
+    async def main() -> None:
+        store = MemoryStore()
+        await recorded(FLOWS["chain"](), store)
+        other: Flow[Any, Any, Any] = Graph("chain", Bigger).chain(up("a"), up("z"), says("c"), up("d")).build()
+        with pytest.raises(Exception, match="node 'b' is gone; node 'z' is new; edge 'a → b"):
+            await other.resume("r", durable=store)
+
+    run(main())
+
+
+def test_a_paid_call_is_served_to_the_next_attempt_and_not_bought_again() -> None:
+    from graphorch import Request, Response, Usage
+
+    class Answering:
+        calls = 0
+
+        async def complete(self, request: Request, on_text: Any = None) -> Response:
+            self.calls += 1
+            if self.calls == 3:
+                await asyncio.sleep(3_600)
+            return Response(f"answer {self.calls}", "m", Usage(1, 1), 0.5, "reported", "stop", 1, 0.1, None)
+
+    class Text(BaseModel):
+        text: str = ""
+
+    @node
+    async def ask_thrice(ctx: Context, text: Text) -> Text:
+        return Text(text=" ".join([await ctx.complete(f"question {number}", model="m") for number in range(3)]))
+
+    flow = Graph("g", Text).chain(ask_thrice).build()
+    store = MemoryStore(clock=lambda: now[0])
+    now = [1_000.0]
+    client = Answering()
+
+    async def first() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await flow.run(Text(), durable=store, client=client, run_id="r")
+
+    asyncio.run(first())
+
+    async def second() -> Any:
+        now[0] += 100
+        return await flow.resume("r", durable=store, client=client)
+
+    result = asyncio.run(second())
+    assert result.output.text == "answer 1 answer 2 answer 4"
+    assert client.calls == 4
+    assert result.cost == 1.5
+
+
+def test_a_log_of_a_run_can_be_read_by_its_flow_only() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        await recorded(FLOWS["chain"](), store)
+        with pytest.raises(Exception, match="is not the same graph"):
+            await FLOWS["diamond"]().replay("r", durable=store)
+
+    run(main())
+
+
