@@ -1,0 +1,1 @@
+"""The graph: nodes, the builder, its checks, and the plan that they compile to."""

@@ -1,0 +1,79 @@
+"""The checks of `build()`: each module proves one thing about a graph, or says where it is wrong and how to fix it.
+
+A check is a function from a `Subject` to its problems. None stops at the first, none needs another to have passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from graphorch.errors import GraphError, Problem
+from graphorch.graph.blueprint import Blueprint
+from graphorch.graph.checks import (
+    assignment,
+    errors,
+    inner,
+    joins,
+    leaks,
+    loops,
+    names,
+    options,
+    quorums,
+    races,
+    reach,
+    routes,
+    slices,
+    unread,
+)
+from graphorch.graph.checks.subject import Subject
+from graphorch.graph.plan import Plan, compile_plan
+from graphorch.graph.shape import Shape, shape_of
+
+Check = Callable[[Subject], Iterable[Problem]]
+
+CHECKS: tuple[Check, ...] = (
+    names.check,
+    slices.check,
+    reach.check,
+    routes.check,
+    loops.check,
+    leaks.check,
+    errors.check,
+    joins.check,
+    quorums.check,
+    options.check,
+    inner.check,
+    assignment.check,
+    races.check,
+    unread.check,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks found. `regions` gives for each `need=k` join the nodes between its immediate dominator and it."""
+
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    regions: Mapping[int, frozenset[int]]
+
+
+def check(blueprint: Blueprint, shape: Shape) -> Checked:
+    """Everything that is wrong with a graph, or suspicious about it, in a stable order; each thing once."""
+    subject = Subject(blueprint, shape)
+    found = dict.fromkeys(blueprint.problems)
+    for one in CHECKS:
+        found.update(dict.fromkeys(one(subject)))
+    problems = tuple(problem for problem in found if problem.severity == "error")
+    warnings = tuple(problem for problem in found if problem.severity != "error")
+    return Checked(problems, warnings, quorums.regions(subject))
+
+
+def build_plan(blueprint: Blueprint) -> Plan:
+    """The plan of a graph; its `problems` are the warnings. Raises one `GraphError` with all problems of a graph that does not build."""
+    shape = shape_of(blueprint)
+    checked = check(blueprint, shape)
+    if checked.problems:
+        raise GraphError(blueprint.name, checked.problems)
+    return replace(compile_plan(blueprint, shape, checked.regions), problems=checked.warnings)

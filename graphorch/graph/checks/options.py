@@ -1,0 +1,59 @@
+"""The options of a node fit its effect class, its kind, and each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from graphorch.errors import Problem
+from graphorch.graph.checks.subject import Subject
+from graphorch.graph.node import Node
+from graphorch.graph.options import Effect
+
+FORBIDDEN: dict[Effect, dict[str, str]] = {
+    "pure": {},
+    "idempotent": {"cache": "a result from the cache would leave the effect out", "hedge_after": "two attempts at once could both take effect"},
+    "once": {
+        "retry": "a second attempt would repeat the effect",
+        "cache": "a result from the cache would leave the effect out",
+        "hedge_after": "two attempts at once would repeat the effect",
+    },
+}
+NESTING = {"map": "map", "sub": "sub-flow"}
+INSIDE: dict[str, str] = {
+    "cache": "what runs inside has its own options",
+    "hedge_after": "it would run everything inside twice",
+}
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES` and `OPTION_PROCESS`; of the workers of maps too."""
+    for node in subject.nodes:
+        yield from _of(node, node.name, NESTING.get(node.kind, ""))
+    for name, spec in subject.blueprint.maps.items():
+        if spec.worker is not None:
+            yield from _of(spec.worker, f"{name}/{spec.worker.name}", "")
+
+
+def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
+    where, options = f"node '{path}'", node.options
+    for option, why in FORBIDDEN[options.effect].items():
+        if getattr(options, option) is not None:
+            fix = f"leave {option} out, or declare another effect if that is what the node has"
+            yield Problem("OPTION_EFFECT", where, f'effect="{options.effect}" forbids {option}: {why}', fix)
+    for option, why in INSIDE.items() if nesting else ():
+        if getattr(options, option) is not None:
+            yield Problem("OPTION_NESTED", where, f"a {nesting} cannot have {option}: {why}", f"give {option} to a node inside")
+    yield from _times(node, where)
+    if options.isolation == "process" and (node.signature.is_async or node.signature.has_context):
+        what = "an async function" if node.signature.is_async else "a Context"
+        yield Problem("OPTION_PROCESS", where, f'isolation="process" cannot carry {what} into another process', "use a plain function of slices")
+
+
+def _times(node: Node[Any], where: str) -> Iterator[Problem]:
+    options = node.options
+    for option, whole in (("timeout", "deadline"), ("hedge_after", "timeout" if options.timeout is not None else "deadline")):
+        short, long = getattr(options, option), getattr(options, whole)
+        if short is not None and long is not None and short >= long:
+            what = f"{option}={short:g} is not less than {whole}={long:g}, so it would never matter"
+            yield Problem("OPTION_TIMES", where, what, f"give a {option} below {long:g}, or a longer {whole}")

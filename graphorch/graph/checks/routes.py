@@ -1,0 +1,65 @@
+"""A route has a target for each label that its selector can return, and none for any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from graphorch.errors import Problem, nearest
+from graphorch.graph.blueprint import Label, RouteSpec
+from graphorch.graph.checks.subject import Subject, listed
+from graphorch.graph.shape import case_labels
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """`ROUTE_TWICE`, `ROUTE_SELECTOR`, `ROUTE_OPEN`, `ROUTE_LABEL`, `ROUTE_LABEL_TWICE`, `ROUTE_INCOMPLETE` and `ROUTE_NO_LABEL_LEFT`."""
+    seen: set[str] = set()
+    for route in subject.blueprint.routes:
+        where = f"route of '{route.source}'"
+        if route.source in seen:
+            fix = "write all cases into one route, or let a node after it decide the rest"
+            yield Problem("ROUTE_TWICE", where, f"node '{route.source}' has two routes", fix)
+        seen.add(route.source)
+        yield from _selector(route, where)
+        yield from _cases(route, where)
+        yield from _closing(route, where)
+
+
+def _selector(route: RouteSpec, where: str) -> Iterator[Problem]:
+    if route.labels is None:
+        what = f"the return type of '{route.by.name}' does not list its labels"
+        yield Problem("ROUTE_SELECTOR", where, what, 'annotate it: def selector(…) -> Literal["a", "b"], an Enum, or a set of these')
+
+
+def _cases(route: RouteSpec, where: str) -> Iterator[Problem]:
+    labels = [label for label, _ in route.cases]
+    for label in dict.fromkeys(labels):
+        if labels.count(label) > 1:
+            fix = f"give one list: .when({_code(label)}, [first, second])"
+            yield Problem("ROUTE_LABEL_TWICE", where, f"label {_code(label)} has two cases", fix)
+        if route.labels is not None and label not in route.labels:
+            known = [_plain(one) for one in route.labels]
+            yield Problem("ROUTE_LABEL", where, f"'{route.by.name}' never returns {_code(label)}", nearest(_plain(label), known))
+
+
+def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
+    missing = [label for label in case_labels(route) if route.labels is not None]
+    names = listed([_plain(label) for label in missing])
+    if route.otherwise is None and not route.exhaustive:
+        hint = f" ({names} would have no target)" if missing else ""
+        yield Problem("ROUTE_OPEN", where, f"it is not closed{hint}", "end it in .exhaustive(), or in .otherwise(node) for the rest")
+    elif route.exhaustive and route.otherwise is None and missing:
+        several = len(missing) > 1
+        what = f"it is called exhaustive, but label{'s' if several else ''} {names} {'have' if several else 'has'} no target"
+        yield Problem("ROUTE_INCOMPLETE", where, what, f"add .when({_code(missing[0])}, node), or end it in .otherwise(node)")
+    elif route.otherwise is not None and route.labels is not None and not missing:
+        what = "every label has a case, so otherwise() can never be taken"
+        yield Problem("ROUTE_NO_LABEL_LEFT", where, what, "end it in .exhaustive(), or drop the case that otherwise() should cover")
+
+
+def _plain(label: Label) -> str:
+    return str(label) if not isinstance(label, Enum) else f"{type(label).__name__}.{label.name}"
+
+
+def _code(label: Label) -> str:
+    return _plain(label) if isinstance(label, Enum) else repr(label)

@@ -1,0 +1,98 @@
+"""What a node may ask of the run that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, overload
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar as DefaultTypeVar
+
+from graphorch.models.budget import Budget
+from graphorch.models.messages import Prompt
+
+M = TypeVar("M", bound=BaseModel)
+R_co = DefaultTypeVar("R_co", covariant=True, default=None)
+
+
+class Context(Protocol[R_co]):
+    """The first parameter of a node that wants it: `async def write(ctx: Context, t: Topic) -> Draft`.
+
+    `Context[Clients]` says that the run must be given `resources=` of type `Clients`.
+    """
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: equal for every attempt of this activation, and for no other activation of any run."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is, from 1."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where in the run this is, such as `team/research`."""
+        ...
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the nearest deadline (this attempt's or the run's), or None without one."""
+        ...
+
+    @property
+    def budget_left(self) -> Budget:
+        """What the run may still spend."""
+        ...
+
+    @property
+    def resources(self) -> R_co:
+        """What the caller gave as `resources=`: clients, pools, settings. Never part of the state."""
+        ...
+
+    @overload
+    async def complete(
+        self,
+        prompt: Prompt,
+        *,
+        output: type[M],
+        model: str = ...,
+        instructions: str = ...,
+        tools: Sequence[Callable[..., Any]] = ...,
+        max_tokens: int | None = ...,
+        temperature: float | None = ...,
+    ) -> M: ...
+    @overload
+    async def complete(
+        self,
+        prompt: Prompt,
+        *,
+        model: str = ...,
+        instructions: str = ...,
+        tools: Sequence[Callable[..., Any]] = ...,
+        max_tokens: int | None = ...,
+        temperature: float | None = ...,
+    ) -> str: ...
+    async def complete(
+        self,
+        prompt: Prompt,
+        *,
+        output: type[BaseModel] | None = None,
+        model: str = "default",
+        instructions: str = "",
+        tools: Sequence[Callable[..., Any]] = (),
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Any:
+        """Ask a model, and get text or a validated instance of `output`.
+
+        `instructions` become the system message; `tools` are typed functions that the model may call before it answers; `max_tokens` and
+        `temperature` are left to the model if they are None.
+        Raises `ModelError`, or `BudgetExceeded` if the call does not fit into what is left.
+        """
+        ...
+
+    def emit(self, event: BaseModel) -> None:
+        """Send an event of your own to whoever watches the run."""
+        ...

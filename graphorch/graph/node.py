@@ -1,0 +1,214 @@
+"""Nodes: a plain function, with what it reads and writes known to the type checker and to `build()`.
+
+A node is typed by the union of what it needs from a state: `Node[Reads[Topic] | Writes[Draft]]` fits every graph whose state has both
+slices. `Node` is covariant in that union and `Reads`/`Writes` are contravariant, so the type checker proves the fit at each `chain`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeAlias, Unpack, cast, overload
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.errors import GraphError, Problem
+from graphorch.graph.context import Context
+from graphorch.graph.options import NodeOptions, Options, options_from
+from graphorch.graph.signature import Signature, signature_of
+
+A = TypeVar("A", bound=BaseModel | None)  # `Verdict | None` is a slice that may be read before it is assigned
+B = TypeVar("B", bound=BaseModel | None)
+C = TypeVar("C", bound=BaseModel | None)
+D = TypeVar("D", bound=BaseModel | None)
+W = TypeVar("W", bound=BaseModel)
+X = TypeVar("X", bound=BaseModel)
+R = TypeVar("R")
+Slice = TypeVar("Slice", contravariant=True)
+Needs = TypeVar("Needs", covariant=True)
+NodeKind = Literal["node", "agent", "map", "sub", "ask", "start", "end"]
+
+
+class Reads(Generic[Slice]):
+    """In a node's type: it reads this slice."""
+
+    def _reads(self, slice: Slice, /) -> None: ...
+
+
+class Writes(Generic[Slice]):
+    """In a node's type: it writes this slice."""
+
+    def _writes(self, slice: Slice, /) -> None: ...
+
+
+class Prompting(Protocol):
+    """The `fn` of an agent: a dataclass that knows its prompt function and which model it asks."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def prompt(self) -> Callable[..., Any]:
+        """The function of the slices that writes the prompt."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        ...
+
+    async def __call__(self, ctx: Context[Any], /, *slices: BaseModel) -> BaseModel:
+        """Ask the model."""
+        ...
+
+
+class Node(Generic[Needs]):
+    """A named step of a graph. Made by `@node`, `@agent`, `Graph.map` and `Graph.sub`; never changed, only copied.
+
+    `fn` is what runs: the plain function, callable in a unit test; of an agent it is a `Prompting`.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], signature: Signature, *, name: str, kind: NodeKind = "node", options: Options | None = None
+    ) -> None:
+        self.fn = fn
+        self.signature = signature
+        self.name: str = _checked(name)
+        self.kind: NodeKind = kind
+        self.options: Options = options or Options()
+
+    def _needs(self) -> Needs:
+        raise NotImplementedError  # exists for the type checker alone
+
+    def named(self, name: str) -> Self:
+        """The same node under another name: another node of the graph."""
+        twin = copy.copy(self)
+        twin.name = _checked(name)
+        return twin
+
+    @property
+    def model(self) -> str:
+        """The name of the model that an agent asks; "" for any other node."""
+        return cast(Prompting, self.fn).model if self.kind == "agent" else ""
+
+    @property
+    def prompt(self) -> Callable[..., Any]:
+        """The prompt function of an agent, callable in a unit test. Raises `AttributeError` for a node that is no agent."""
+        if self.kind != "agent":
+            raise AttributeError(f"Node '{self.name}' is no agent, so it has no prompt. Its function is `fn`.")
+        return cast(Prompting, self.fn).prompt
+
+    def with_model(self, model: str) -> Self:
+        """The same agent with another model. Raises `GraphError` for a node that is no agent."""
+        if self.kind != "agent":
+            fix = "name the model in ctx.complete(model=…), or make it an @agent"
+            raise _bad_option(self.name, f"with_model({model!r}) on a node that is no agent", fix)
+        twin = copy.copy(self)
+        twin.fn = dataclasses.replace(cast(Prompting, self.fn), model=model)
+        return twin
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+
+class Node1(Node[Reads[A] | Writes[W]], Generic[A, W]):
+    """A node of one slice in, one out."""
+
+
+class Node2(Node[Reads[A] | Reads[B] | Writes[W]], Generic[A, B, W]):
+    """A node of two slices in, one out."""
+
+
+class Node3(Node[Reads[A] | Reads[B] | Reads[C] | Writes[W]], Generic[A, B, C, W]):
+    """A node of three slices in, one out."""
+
+
+class Node4(Node[Reads[A] | Reads[B] | Reads[C] | Reads[D] | Writes[W]], Generic[A, B, C, D, W]):
+    """A node of four slices in, one out."""
+
+
+class Ask(Node1[A, W]):
+    """A node that a person completes. Made by `Graph.ask`; `flow.answer` takes it, or the id of one of its questions."""
+
+
+def _checked(name: str) -> str:
+    if not name or "/" in name or any(ord(character) < 32 for character in name):
+        raise _bad_option(name, f"name={name!r} is no name for a node", "use a name that is not empty, without '/' and control characters")
+    return name
+
+
+def _bad_option(name: str, what: str, fix: str) -> GraphError:
+    return GraphError(name, [Problem("NODE_OPTION", f"node '{name}'", what, fix)])
+
+
+def _marker(name: str, kind: NodeKind) -> Node[Never]:
+    def nothing() -> None: ...
+
+    return Node(nothing, Signature((), (), False, None, True, False), name=name, kind=kind)
+
+
+START = _marker("START", "start")
+"""Where a run begins: `g.chain(START, first)`. Nodes without an edge into them begin there anyway."""
+END = _marker("END", "end")
+"""Where a run ends: `g.chain(last, END)`, or a route's target. Nodes without an edge out of them lead there anyway."""
+
+# ---- the decorator ---------------------------------------------------------------------------
+One: TypeAlias = R | Awaitable[R | None] | None
+Nothing: TypeAlias = Awaitable[None] | None
+F1: TypeAlias = Callable[[A], R] | Callable[[Context[Any], A], R]
+F2: TypeAlias = Callable[[A, B], R] | Callable[[Context[Any], A, B], R]
+F3: TypeAlias = Callable[[A, B, C], R] | Callable[[Context[Any], A, B, C], R]
+F4: TypeAlias = Callable[[A, B, C, D], R] | Callable[[Context[Any], A, B, C, D], R]
+Pair: TypeAlias = tuple[W, X] | Awaitable[tuple[W, X]]
+
+
+class NodeDecorator:
+    """`@node` and `@node(...)` in one object, so that the overloads are written once."""
+
+    def __init__(self, options: NodeOptions) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, fn: F4[A, B, C, D, Nothing], /) -> Node[Reads[A] | Reads[B] | Reads[C] | Reads[D]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: F4[A, B, C, D, Pair[W, X]], /) -> Node[Reads[A] | Reads[B] | Reads[C] | Reads[D] | Writes[W] | Writes[X]]: ...
+    @overload
+    def __call__(self, fn: F4[A, B, C, D, One[W]], /) -> Node4[A, B, C, D, W]: ...
+    @overload
+    def __call__(self, fn: F3[A, B, C, Nothing], /) -> Node[Reads[A] | Reads[B] | Reads[C]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: F3[A, B, C, Pair[W, X]], /) -> Node[Reads[A] | Reads[B] | Reads[C] | Writes[W] | Writes[X]]: ...
+    @overload
+    def __call__(self, fn: F3[A, B, C, One[W]], /) -> Node3[A, B, C, W]: ...
+    @overload
+    def __call__(self, fn: F2[A, B, Nothing], /) -> Node[Reads[A] | Reads[B]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: F2[A, B, Pair[W, X]], /) -> Node[Reads[A] | Reads[B] | Writes[W] | Writes[X]]: ...
+    @overload
+    def __call__(self, fn: F2[A, B, One[W]], /) -> Node2[A, B, W]: ...
+    @overload
+    def __call__(self, fn: F1[A, Nothing], /) -> Node[Reads[A]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: F1[A, Pair[W, X]], /) -> Node[Reads[A] | Writes[W] | Writes[X]]: ...
+    @overload
+    def __call__(self, fn: F1[A, One[W]], /) -> Node1[A, W]: ...
+    @overload
+    def __call__(self, /, **options: Unpack[NodeOptions]) -> NodeDecorator: ...
+    def __call__(self, fn: Any = None, /, **options: Any) -> Any:
+        """Make a node of a function. Raises `GraphError` if its signature or an option is wrong."""
+        if fn is None:
+            return NodeDecorator(cast(NodeOptions, {**self._options, **options}))
+        name = self._options.get("name") or getattr(fn, "__name__", "")
+        signature = signature_of(fn, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
+        return class_of(signature)(fn, signature, name=name, options=options_from(name, self._options))
+
+
+node: NodeDecorator = NodeDecorator({})
+
+
+def class_of(signature: Signature) -> type[Node[Any]]:
+    """The class of a node with this signature: `Node2` if it reads two slices and writes one."""
+    classes: dict[int, type[Node[Any]]] = {1: Node1, 2: Node2, 3: Node3, 4: Node4}
+    return classes[len(signature.reads)] if len(signature.writes) == 1 else Node

@@ -1,0 +1,154 @@
+"""How one node is run: the options of `@node` and `@agent`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, cast
+
+from graphorch.errors import GraphError, InputError, Problem, nearest
+
+Effect = Literal["pure", "idempotent", "once"]
+Isolation = Literal["inline", "thread", "process"]
+Gate = Literal["before", "after"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a failed attempt is repeated: `attempts` in all, the first one included.
+
+    Only an exception of a type in `on` is retried. The pause before the second attempt is `first` seconds; each further one is `factor`
+    times as long, up to `longest`. Raises `InputError` for values that make no sense; there is no retry without a bound.
+    """
+
+    attempts: int
+    on: tuple[type[Exception], ...] = (Exception,)
+    first: float = 0.5
+    factor: float = 2.0
+    longest: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not is_count(self.attempts):
+            raise InputError(f"Retry(attempts={self.attempts!r}) is no bound. Give a whole number from 1 on, the first attempt included.")
+        given: Any = self.on
+        types = (given,) if isinstance(given, type) else tuple(given)
+        if not types or not all(isinstance(one, type) and issubclass(one, Exception) for one in types):
+            raise InputError(f"Retry(on={self.on!r}) names no exceptions. Give a tuple of exception classes, such as (TimeoutError,).")
+        object.__setattr__(self, "on", types)
+        for name, value, least in (("first", self.first, 0.0), ("factor", self.factor, 1.0), ("longest", self.longest, self.first)):
+            if not _is_number(value) or value < least:
+                raise InputError(f"Retry({name}={value!r}) is not possible. Give a finite number from {least:g} on.")
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after this attempt (from 1) failed, before any jitter."""
+        return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))  # 64 doublings pass any `longest`; more would overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Serve equal inputs from earlier results that are at most `ttl` seconds old. Raises `InputError` unless `ttl` is above 0."""
+
+    ttl: float
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.ttl) or self.ttl <= 0:
+            raise InputError(f"Cache(ttl={self.ttl!r}) keeps nothing. Give the seconds for which a result stays valid.")
+
+
+class NodeOptions(TypedDict, total=False):
+    """The keyword arguments of `@node(...)` and `@agent(...)`."""
+
+    name: str
+    effect: Effect
+    retry: Retry
+    timeout: float
+    deadline: float
+    cache: Cache
+    hedge_after: float
+    gate: Gate
+    isolation: Isolation
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The same, with defaults. Times are in seconds.
+
+    `effect` says what running the node twice would do: nothing (`pure`), nothing more under one key (`idempotent`), or harm (`once`).
+    `timeout` is for one attempt, `deadline` for the activation with all its attempts and pauses. `hedge_after` starts a second attempt
+    beside one that takes longer than this. A `gate` asks a person before the node runs, or before its result goes on. `isolation` is for
+    functions that are not async: a worker thread, so that a blocking call holds up nobody else; a process, for what keeps a core busy;
+    or inline on the event loop, which is faster for what takes microseconds. `concurrency` limits how many activations of this node run
+    at once.
+    """
+
+    effect: Effect = "pure"
+    timeout: float | None = None
+    isolation: Isolation = "thread"
+    retry: Retry | None = None
+    deadline: float | None = None
+    cache: Cache | None = None
+    hedge_after: float | None = None
+    gate: Gate | None = None
+    concurrency: int | None = None
+
+
+def options_from(name: str, given: NodeOptions) -> Options:
+    """The validated options of the node called `name`. Raises `GraphError` with code `NODE_OPTION` that names every wrong one.
+
+    Whether they fit each other and the node's effect class is for `build()` to say.
+    """
+    values = cast("Mapping[str, Any]", given)
+    problems: list[Problem] = []
+    for option, value in values.items():
+        rule = _RULES.get(option)
+        if rule is None:
+            problems.append(_wrong(name, f"there is no option '{option}'", nearest(option, _RULES)))
+        elif not rule.holds(value):
+            problems.append(_wrong(name, f"{option}={value!r} is not possible", rule.fix))
+    if problems:
+        raise GraphError(name, problems)
+    return Options(**{option: value for option, value in values.items() if option != "name"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    holds: Callable[[Any], bool]
+    fix: str
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number from 1 on; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_time(value: Any) -> bool:
+    return value is None or (_is_number(value) and value > 0)
+
+
+def _one_of(*allowed: str) -> _Rule:
+    return _Rule(lambda value: value in allowed, f"choose one of {', '.join(allowed)}")
+
+
+_SECONDS = _Rule(_is_time, "give seconds greater than 0, or leave the option out")
+_RULES: dict[str, _Rule] = {
+    "name": _Rule(lambda value: isinstance(value, str), "give a string"),
+    "effect": _one_of("pure", "idempotent", "once"),
+    "retry": _Rule(lambda value: isinstance(value, Retry), "give Retry(attempts), such as Retry(3)"),
+    "timeout": _SECONDS,
+    "deadline": _SECONDS,
+    "cache": _Rule(lambda value: isinstance(value, Cache), "give Cache(ttl=seconds)"),
+    "hedge_after": _SECONDS,
+    "gate": _one_of("before", "after"),
+    "isolation": _one_of("inline", "thread", "process"),
+    "concurrency": _Rule(is_count, "give a whole number from 1 on, or leave the option out"),
+}
+
+
+def _wrong(name: str, what: str, fix: str) -> Problem:
+    return Problem("NODE_OPTION", f"node '{name}'", what, fix)

@@ -1,0 +1,194 @@
+"""Required fields that are not assigned on every path to their reader."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from graphorch.graph.checks import check
+from graphorch.graph.node import node
+from graphorch.graph.shape import shape_of
+from tests.graph.content import Content, Draft, Kind, Sketch, codes, dash, judge, look, maybe, note, research, said, tidy, weak, write
+from tests.graph.drawn import Drawing, random_drawing
+from tests.graph.simulated import Simulator
+
+
+@node
+def opt(d: Draft | None) -> None: ...
+@node
+def whole(c: Content) -> None: ...
+def long(d: Draft) -> bool: return len(d.draft) > 3
+
+
+def unassigned(drawing: Drawing) -> set[str]:
+    """The readers that a drawing leaves without a field."""
+    found = check(drawing.blueprint, shape_of(drawing.blueprint)).problems
+    assert {problem.code for problem in found} <= {"UNASSIGNED", "UNORDERED_WRITES"}, found
+    return {problem.where.split("'")[1] for problem in found if problem.code == "UNASSIGNED"}
+
+
+def test_a_field_that_nobody_writes() -> None:
+    sketch = Sketch()
+    sketch.chain(write)
+    assert said(sketch) == [
+        "UNASSIGNED at node 'write': it reads Research.research, which has no default, and nothing writes it\n"
+        "    fix: write it in a node before, make it part of the input, or give it a default, or read `Research | None`"
+    ]
+
+
+def test_a_path_past_the_writer_is_shown() -> None:
+    sketch = Sketch()
+    sketch.chain(look, [research, note])
+    sketch.chain(note, write)
+    assert said(sketch) == [
+        "UNASSIGNED at node 'write': it reads Research.research, which has no default and is not assigned on the path START → look → note → write\n"
+        "    fix: write it on that path too ('research' may write it), or give it a default, or read `Research | None`"
+    ]
+
+
+def test_the_output_of_the_flow_is_a_reader() -> None:
+    sketch = Sketch(output=Draft)
+    sketch.chain(maybe)
+    assert said(sketch) == [
+        "UNASSIGNED at output of graph 'content': it reads Draft.draft, which has no default and is not assigned on the path START → maybe → END\n"
+        "    fix: write it on that path too ('maybe' may write it), or give it a default"
+    ]
+
+
+def test_selectors_and_predicates_see_what_their_own_node_writes() -> None:
+    sketch = Sketch()
+    sketch.chain(dash, tidy)
+    sketch.loop(dash, back_to=dash, while_=long, max_iterations=2)
+    assert said(sketch) == []
+    sketch = Sketch()
+    sketch.chain(look, tidy)
+    sketch.loop(look, back_to=look, while_=long, max_iterations=2)
+    assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at node 'tidy'", "UNASSIGNED at loop 'look' → 'look'"]
+
+
+def test_what_may_be_none_and_the_whole_state_need_nothing() -> None:
+    sketch = Sketch(output=Content)
+    sketch.chain(opt, whole)
+    sketch.loop(whole, back_to=opt, while_=lambda state: state.score < 1, max_iterations=2)
+    assert said(sketch) == []
+
+
+def test_over_enter_and_question_are_readers() -> None:
+    def ask_for(d: Draft) -> str: return d.draft
+
+    sketch = Sketch()
+    sketch.chain(sketch.ask("ok", ask_for, Kind))
+    assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at question of 'ok'"]
+
+
+def test_a_field_that_is_first_written_in_the_body_is_missing_in_the_first_round() -> None:
+    sketch = Sketch()
+    sketch.chain(tidy, dash, judge)
+    sketch.loop(judge, back_to=tidy, while_=weak, max_iterations=2)
+    assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at node 'tidy'"]
+    optional = Sketch()
+    optional.chain(opt, dash, judge)
+    optional.loop(judge, back_to=opt, while_=weak, max_iterations=2)
+    assert codes(optional) == []
+
+
+# ---- drawn: f forks, w writes x, r reads it ----------------------------------------------------
+def drawn(*edges: str, writers: str = "w", reader: str = "r", skips: str = "") -> Drawing:
+    drawing = Drawing("x")
+    names = dict.fromkeys(name for line in edges for step in line.split(">") for name in step.split(",") if name != "END")
+    for name in names:
+        drawing.node(name, "x" if name == reader else "", "x" if name in writers else "", skips=name in skips)
+    drawing.edges(*edges)
+    return drawing
+
+
+def test_one_of_two_branches_that_meet_is_enough() -> None:
+    assert unassigned(drawn("f>w,b>r")) == set()
+
+
+def test_one_of_two_exclusive_branches_is_not() -> None:
+    drawing = drawn("w,b>r")
+    drawing.node("f")
+    drawing.route("f", {"one": "w", "two": "b"})
+    assert unassigned(drawing) == {"r"}
+
+
+def test_one_of_two_branches_is_enough_for_what_a_later_route_chooses() -> None:
+    """The branch of the writer may avoid the reader, but not after both have met."""
+    drawing = drawn("f>w,b>m")
+    drawing.node("r", "x")
+    drawing.route("m", {"one": "r", "two": "END"})
+    assert unassigned(drawing) == set()
+
+
+def test_a_branch_that_may_be_routed_away_does_not_count() -> None:
+    drawing = drawn("f>g,b", "b>r", "w>r")
+    drawing.route("g", {"one": "w", "two": "END"})
+    assert unassigned(drawing) == {"r"}
+
+
+def test_a_writer_that_may_skip_does_not_count() -> None:
+    assert unassigned(drawn("w>r", skips="w")) == {"r"}
+
+
+def test_an_error_edge_of_the_writer_brings_nothing() -> None:
+    drawing = drawn("w>r")
+    drawing.error("w", "r")
+    assert unassigned(drawing) == {"r"}
+
+
+def test_an_error_edge_after_the_writer_brings_all() -> None:
+    drawing = drawn("w>b>r")
+    drawing.error("b", "r")
+    assert unassigned(drawing) == set()
+
+
+def test_an_exhausted_loop_is_another_path() -> None:
+    drawing = drawn("a>b>w>r")
+    drawing.loop("b", "a", "r")
+    assert unassigned(drawing) == {"r"}
+
+
+@pytest.mark.parametrize(("need", "writers", "missing"), [(1, "pqs", set()), (1, "pq", {"r"}), (2, "pq", set()), (2, "p", {"r"}), (3, "p", set())])
+def test_behind_a_quorum_enough_branches_must_assign(need: int, writers: str, missing: set[str]) -> None:
+    """Of three branches n-k+1 must, and whoever comes after the join knows no more."""
+    drawing = drawn("f>p,q,s>j>r", writers=writers)
+    drawing.join("j", need)
+    assert unassigned(drawing) == missing
+
+
+def test_what_enough_branches_of_a_quorum_assign_is_assigned_wherever_it_leads() -> None:
+    """Two of p, q and s come first, and each pair of them holds a writer, so of j and b one brings the field."""
+    drawing = drawn("e>f,b", "f>p,q,s>j>r", "b>r", writers="pq")
+    drawing.join("j", 2)
+    assert unassigned(drawing) == set()
+    fewer = drawn("e>f,b", "f>p,q,s>j>r", "b>r", writers="p")
+    fewer.join("j", 2)
+    assert unassigned(fewer) == {"r"}
+
+
+def test_inside_a_region_branches_that_meet_are_united() -> None:
+    drawing = drawn("f>a>w,b>r>j", "f>c>j")
+    drawing.join("j", 1)
+    assert unassigned(drawing) == set()
+
+
+def test_before_a_quorum_each_branch_is_on_its_own() -> None:
+    drawing = drawn("f>b>j", "f>w>r>j")
+    drawing.join("j", 1)
+    assert unassigned(drawing) == set()
+
+
+@given(seed=st.integers(0, 2**32))
+def test_whatever_a_random_run_finds_unassigned_was_found_before(seed: int) -> None:
+    drawing = random_drawing(seed, size=9)
+    shape = shape_of(drawing.blueprint)
+    problems = check(drawing.blueprint, shape).problems
+    assume({problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"})
+    found = {problem.where for problem in problems if problem.code == "UNASSIGNED"}
+    simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
+    for _ in range(6):
+        assert {f"node '{name}'" for name, _ in simulator.run(rng).unassigned} <= found

@@ -1,0 +1,87 @@
+"""Joins that cannot be met."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.graph.content import Sketch, classify, kind_of, look, note, said, weak
+
+
+def fan() -> Sketch:
+    sketch = Sketch()
+    sketch.chain(look, [note, note.named("b")], look.named("last"))
+    return sketch
+
+
+@pytest.mark.parametrize("need", [0, 3, -1, True])
+def test_a_number_that_is_no_count_of_the_edges_is_refused(need: int) -> None:
+    sketch = fan()
+    sketch.join(look.named("last"), need=need)
+    assert said(sketch)[-1] == f"JOIN_NEED at join of 'last': need={need} is out of range: 2 edges lead to it\n    fix: give a number from 1 to 2"
+
+
+def test_unknown_words_and_a_second_declaration_are_refused() -> None:
+    sketch = Sketch()
+    last = look.named("last")
+    sketch.chain(look, [note, note.named("b")], last)
+    sketch.join(last, need="some")  # type: ignore[arg-type]
+    sketch.join(last, need="all", short="x")  # type: ignore[arg-type]
+    assert said(sketch) == [
+        'JOIN_OPTION at join of \'last\': need=\'some\' is not possible\n    fix: give "arriving", "all" or a number',
+        "JOIN_TWICE at join of 'last': how it joins is declared twice\n    fix: keep one join() for each node",
+        'JOIN_OPTION at join of \'last\': short=\'x\' is not possible\n    fix: give "fail" or "fire"',
+    ]
+
+
+def test_all_is_met_by_plain_branches_of_any_length() -> None:
+    sketch = Sketch()
+    last = look.named("last")
+    sketch.chain(look, note, note.named("b"), last)
+    sketch.chain(look, last)
+    sketch.join(last, need="all")
+    assert said(sketch) == []
+
+
+def test_all_cannot_wait_for_a_route() -> None:
+    sketch = Sketch()
+    last = look.named("last")
+    sketch.route(classify, kind_of).when("math", note).when("prose", look).exhaustive()
+    sketch.chain([note, look], last)
+    sketch.join(last, need="all")
+    assert said(sketch) == [
+        f"JOIN_ALL at join of 'last': need=\"all\" waits for '{name}' → 'last', which not every run takes\n"
+        '    fix: use the default need="arriving", which waits for what can still arrive'
+        for name in ("note", "look")
+    ]
+
+
+def test_all_is_met_behind_a_route_whose_every_branch_leads_there() -> None:
+    """The join's own edges are plain: what was chosen lies before them."""
+    sketch = Sketch()
+    middle, side, last = look.named("middle"), note.named("side"), look.named("last")
+    sketch.route(classify, kind_of).when("math", note).when("prose", look).exhaustive()
+    sketch.chain([note, look], middle, side, last)
+    sketch.chain(middle, last)
+    sketch.join(last, need="all")
+    assert said(sketch) == []
+
+
+def test_all_cannot_wait_for_a_node_that_may_fail_elsewhere() -> None:
+    sketch = Sketch()
+    last = look.named("last")
+    sketch.chain(look, [note, note.named("b")], last)
+    sketch.on_error(note, look.named("rescue"))
+    sketch.join(last, need="all")
+    assert [line.split(",")[0] for line in said(sketch)] == ["JOIN_ALL at join of 'last': need=\"all\" waits for 'note' → 'last'"]
+
+
+def test_all_cannot_wait_for_a_loop_but_for_its_end() -> None:
+    sketch = Sketch()
+    last = look.named("last")
+    sketch.chain(look, note, note.named("b"), last)
+    sketch.chain(look, last)
+    sketch.loop(sketch.blueprint.nodes["b"], back_to=note, while_=weak, max_iterations=2)
+    sketch.join(last, need="all")
+    assert said(sketch) == []
+    sketch.join(note, need="all")
+    assert [line.split(",")[0] for line in said(sketch)] == ["JOIN_ALL at join of 'note': need=\"all\" waits for 'b' → 'note'"]

@@ -1,0 +1,89 @@
+"""Loops without a bound, with two entries, that lead nowhere, or that are no way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from graphorch.graph.node import END
+from tests.graph.content import Sketch, codes, dash, judge, kind_of, look, note, said, tidy, weak
+
+
+def looping(source: Any = judge, header: Any = dash, **options: Any) -> Sketch:
+    sketch = Sketch()
+    sketch.chain(dash, judge, tidy)
+    given: dict[str, Any] = {"max_iterations": 3} | options
+    sketch.loop(source, back_to=header, while_=weak, **given)
+    return sketch
+
+
+def test_a_bounded_loop_with_a_way_out_is_fine() -> None:
+    assert said(looping()) == []
+
+
+@pytest.mark.parametrize("bound", [0, -1, 2.0, True, None], ids=str)
+def test_a_loop_without_a_bound_is_refused(bound: object) -> None:
+    assert said(looping(max_iterations=bound)) == [
+        f"LOOP_BOUND at loop 'judge' → 'dash': max_iterations={bound!r} is no bound\n"
+        "    fix: give a whole number from 1 on: how often the body runs per entry"
+    ]
+
+
+def test_a_loop_to_a_later_node_is_no_way_back() -> None:
+    assert said(looping(dash, judge)) == [
+        "LOOP_NOT_BACK at loop 'dash' → 'judge': 'judge' does not lead to 'dash', so this is no way back\n"
+        "    fix: use g.chain(dash, judge), or name a node that runs before 'dash'"
+    ]
+
+
+def test_a_second_entry_is_named() -> None:
+    sketch = looping(tidy, judge)
+    sketch.chain(dash, note, tidy)
+    assert said(sketch) == [
+        "LOOP_ENTRY at loop 'tidy' → 'judge': its body is also entered by 'note' → 'tidy', past its header 'judge'\n"
+        "    fix: lead 'note' → 'tidy' to 'judge' instead, or loop back to a node that every way to 'tidy' passes"
+    ]
+
+
+def test_the_exhausted_node_cannot_be_inside_the_loop() -> None:
+    expected = [
+        "LOOP_EXHAUSTED_INSIDE at loop 'judge' → 'dash': exhausted=dash is inside the loop's own body\n    fix: name a node after the loop"
+    ]
+    assert said(looping(exhausted=dash)) == expected
+
+
+def test_an_unknown_word_for_exhausted_is_refused_with_the_nearest_one() -> None:
+    assert said(looping(exhausted="contineu")) == [
+        "LOOP_OPTION at loop 'judge' → 'dash': exhausted='contineu' is not possible\n"
+        "    fix: give \"continue\", \"fail\" or a node. Did you mean 'continue'? Known: continue, fail."
+    ]
+
+
+def test_a_source_that_leads_nowhere_when_its_loop_stops_is_refused() -> None:
+    sketch = Sketch()
+    sketch.chain(dash, judge)
+    sketch.loop(judge, back_to=dash, while_=weak, max_iterations=2, exhausted=look)
+    assert said(sketch) == [
+        "LOOP_NO_EXIT at loop 'judge' → 'dash': when it stops at 'judge', nothing leads on from there\n"
+        "    fix: connect what comes next: g.chain(judge, …), or g.chain(judge, END)"
+    ]
+    sketch.chain(judge, END)
+    assert said(sketch) == []
+
+
+def test_one_source_of_two_that_leads_nowhere_is_refused() -> None:
+    sketch = Sketch()
+    sketch.route(judge.named("lead"), kind_of).when("math", look).when("prose", note).exhaustive()
+    sketch.chain(dash, sketch.blueprint.nodes["lead"])
+    sketch.loop([look, note], back_to=dash, while_=weak, max_iterations=2)
+    assert codes(sketch) == []  # none leads on: both meet at END
+    sketch.chain(look, tidy)
+    assert codes(sketch) == ["LOOP_NO_EXIT"]
+
+
+def test_a_loop_of_one_node_is_fine() -> None:
+    sketch = Sketch()
+    sketch.chain(dash, look)
+    sketch.loop(look, back_to=look, while_=weak, max_iterations=2)
+    assert said(sketch) == []

@@ -1,0 +1,95 @@
+"""Options that the effect class, the kind of the node, or another option forbids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from graphorch.graph.checks import build_plan
+from graphorch.graph.context import Context
+from graphorch.graph.node import Node, node
+from graphorch.graph.options import Cache, Options, Retry
+from tests.graph.content import Sketch, Topic, dig, jobs_of, look, no_notes, notes_of, said, to_topic
+
+
+def with_options(node: Node[Any], **options: Any) -> Node[Any]:
+    return type(node)(node.fn, node.signature, name=node.name, kind=node.kind, options=replace(Options(), **options))
+
+
+def alone(**options: Any) -> list[str]:
+    sketch = Sketch()
+    sketch.chain(with_options(look, **options))
+    return said(sketch)
+
+
+def test_once_forbids_whatever_repeats_it_or_leaves_it_out() -> None:
+    fix = "or declare another effect if that is what the node has"
+    assert alone(effect="once", retry=Retry(3), cache=Cache(5), hedge_after=1) == [
+        f"OPTION_EFFECT at node 'look': effect=\"once\" forbids retry: a second attempt would repeat the effect\n    fix: leave retry out, {fix}",
+        "OPTION_EFFECT at node 'look': effect=\"once\" forbids cache: a result from the cache would leave the effect out\n"
+        f"    fix: leave cache out, {fix}",
+        "OPTION_EFFECT at node 'look': effect=\"once\" forbids hedge_after: two attempts at once would repeat the effect\n"
+        f"    fix: leave hedge_after out, {fix}",
+    ]
+
+
+def test_idempotent_may_retry_but_neither_cache_nor_hedge() -> None:
+    found = alone(effect="idempotent", retry=Retry(3), cache=Cache(5), hedge_after=1)
+    assert [line.split(": ")[1] for line in found] == ['effect="idempotent" forbids cache', 'effect="idempotent" forbids hedge_after']
+
+
+def test_pure_may_do_all_of_it() -> None:
+    assert alone(retry=Retry(3), cache=Cache(5), hedge_after=1, timeout=2, deadline=10) == []
+
+
+def test_the_shorter_time_has_to_be_the_shorter_one() -> None:
+    assert alone(timeout=5, deadline=5, hedge_after=6) == [
+        "OPTION_TIMES at node 'look': timeout=5 is not less than deadline=5, so it would never matter\n"
+        "    fix: give a timeout below 5, or a longer deadline",
+        "OPTION_TIMES at node 'look': hedge_after=6 is not less than timeout=5, so it would never matter\n"
+        "    fix: give a hedge_after below 5, or a longer timeout",
+    ]
+    assert [line.split(":")[1] for line in alone(deadline=5, hedge_after=6)] == [
+        " hedge_after=6 is not less than deadline=5, so it would never matter\n    fix"
+    ]
+
+
+@node
+async def slow(t: Topic) -> None: ...
+@node
+def talking(ctx: Context, t: Topic) -> None: ...
+
+
+@pytest.mark.parametrize(("fn", "what"), [(slow, "an async function"), (talking, "a Context")])
+def test_a_process_takes_plain_functions_of_slices_only(fn: Node[Any], what: str) -> None:
+    sketch = Sketch()
+    sketch.chain(with_options(fn, isolation="process"))
+    assert said(sketch) == [
+        f"OPTION_PROCESS at node '{fn.name}': isolation=\"process\" cannot carry {what} into another process\n"
+        "    fix: use a plain function of slices"
+    ]
+    assert alone(isolation="process") == []
+
+
+def test_a_map_or_sub_flow_is_neither_cached_nor_hedged() -> None:
+    sketch = Sketch()
+    inner = build_plan(Sketch().chain(look).blueprint)
+    team = sketch.sub("team", inner, to_topic, no_notes)
+    team.options = Options(cache=Cache(1), hedge_after=1, retry=Retry(2))
+    digs = sketch.map("digs", dig, jobs_of, notes_of)
+    digs.options = Options(cache=Cache(1))
+    sketch.chain(team, digs)
+    assert said(sketch) == [
+        "OPTION_NESTED at node 'team': a sub-flow cannot have cache: what runs inside has its own options\n    fix: give cache to a node inside",
+        "OPTION_NESTED at node 'team': a sub-flow cannot have hedge_after: it would run everything inside twice\n"
+        "    fix: give hedge_after to a node inside",
+        "OPTION_NESTED at node 'digs': a map cannot have cache: what runs inside has its own options\n    fix: give cache to a node inside",
+    ]
+
+
+def test_the_worker_of_a_map_is_checked_under_its_path() -> None:
+    sketch = Sketch()
+    sketch.chain(sketch.map("digs", with_options(dig, effect="once", retry=Retry(2)), jobs_of, notes_of))
+    assert said(sketch)[0].startswith("OPTION_EFFECT at node 'digs/dig': effect=\"once\" forbids retry")

@@ -1,0 +1,93 @@
+"""Slices that the state lacks, or declares in another way."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from graphorch.graph.node import node
+from tests.graph.content import Content, Draft, Job, Other, Sketch, Topic, Verdict, judge, look, note, said, weak
+
+
+class Same(BaseModel): same: int
+class Differs(BaseModel): same: str = ""
+class Both(Same, Differs): ...  # pyright: ignore[reportIncompatibleVariableOverride]
+class Verdicts(BaseModel): score: float = 0
+class Small(Topic, Verdicts): ...
+@node
+def reads_differs(d: Differs) -> Same: return Same(same=1)
+@node
+def same_name(o: Job) -> Draft: return Draft(draft=o.job)
+
+
+def test_a_slice_that_a_node_reads_or_writes_and_the_state_lacks_is_named_with_the_nearest() -> None:
+    sketch = Sketch(Small)
+    sketch.chain(judge)
+    assert said(sketch) == [
+        "SLICE_MISSING at node 'judge': it reads Draft, which the state Small does not inherit from\n"
+        "    fix: add it: class Small(…, Draft). Known: Small, Topic, Verdicts.",
+        "SLICE_MISSING at node 'judge': it writes Verdict, which the state Small does not inherit from\n"
+        "    fix: add it: class Small(…, Verdict). Did you mean 'Verdicts'? Known: Small, Topic, Verdicts.",
+    ]
+
+
+def test_input_and_output_must_be_slices() -> None:
+    sketch = Sketch(Content, Other, Job)
+    sketch.chain(note)
+    assert [line.splitlines()[0] for line in said(sketch)][:2] == [
+        "SLICE_MISSING at input of graph 'content': it is Other, which the state Content does not inherit from",
+        "SLICE_MISSING at output of graph 'content': it is Job, which the state Content does not inherit from",
+    ]
+
+
+def test_a_predicate_must_read_slices_of_the_state() -> None:
+    sketch = Sketch(Topic)
+    sketch.chain(look)
+    sketch.loop(look, back_to=look, while_=weak, max_iterations=2)
+    assert said(sketch) == [
+        "SLICE_MISSING at loop 'look' → 'look': it reads Verdict, which the state Topic does not inherit from\n"
+        "    fix: add it: class Topic(…, Verdict). Known: Topic."
+    ]
+
+
+def test_a_whole_other_state_is_no_slice() -> None:
+    @node
+    def whole(c: Content) -> Topic: return c
+
+    sketch = Sketch(Small)
+    sketch.chain(whole)
+    assert [line.split(",")[0] for line in said(sketch)] == ["SLICE_MISSING at node 'whole': it reads Content"]
+
+
+def test_two_slices_that_declare_a_field_differently_are_refused() -> None:
+    sketch = Sketch(Both, Same, Same)
+    sketch.chain(reads_differs)
+    assert said(sketch) == [
+        "SLICE_DIFFERS at node 'reads_differs': 'Differs.same' is declared as str = '', but the state Both has int\n"
+        "    fix: declare the field once, in one slice, and inherit it where it is needed"
+    ]
+
+
+def test_a_state_that_names_an_unknown_type_is_refused_in_plain_words() -> None:
+    class Lost(BaseModel):
+        lost: Nowhere  # type: ignore[name-defined] # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+
+    class State(Topic, Lost): ...
+
+    sketch = Sketch(State, Topic, Topic)
+    sketch.chain(look)
+    assert said(sketch) == [
+        "STATE_ANNOTATION at state State: an annotation names 'Nowhere', which cannot be found\n"
+        "    fix: define or import it at module level, not only for type checking"
+    ]
+
+
+def test_slices_that_share_a_field_are_fine() -> None:
+    class More(Verdict): more: int = 0
+    class State(Topic, More): ...
+
+    @node
+    def reads_more(m: More) -> Verdict: return m
+
+    sketch = Sketch(State, Topic, Verdict)
+    sketch.chain(reads_more)
+    assert said(sketch) == []

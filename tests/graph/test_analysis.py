@@ -1,0 +1,109 @@
+"""Order, dominators and what cannot be avoided, against searches of paths on random graphs."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from graphorch.graph.analysis import Analysis, reachable, together
+from graphorch.graph.shape import START_INDEX, shape_of
+from tests.graph.drawn import Drawing, random_drawing
+
+
+def analysed(seed: int) -> Analysis:
+    return Analysis(shape_of(random_drawing(seed, size=9).blueprint))
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_order_follows_every_edge_that_is_no_way_back(seed: int) -> None:
+    analysis = analysed(seed)
+    assert sorted(analysis.order) == [START_INDEX, *range(analysis.shape.end + 1)]
+    assert analysis.cycles == []
+    for edge in analysis.shape.edges:
+        assert edge.kind == "loop" or analysis.position[edge.source] < analysis.position[edge.target]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
+    analysis = analysed(seed)
+    shape = analysis.shape
+    for node in range(shape.end):
+        without = reachable(shape, [START_INDEX], without=node)
+        lost = {other for other in analysis.reached if other >= 0 and other not in without}
+        # loop edges lead to headers that dominate their sources, unless the loop has a second entry
+        assume(all(analysis.dominates(loop.header, source) for loop in shape.loops for source in loop.sources))
+        assert {other for other in range(shape.end + 1) if analysis.dominates(node, other)} == lost
+
+
+@given(seed=st.integers(0, 2**32))
+def test_two_nodes_have_disjoint_paths_from_a_fork_unless_one_node_cuts_both_off(seed: int) -> None:
+    """The sets of dominators have a node in common exactly if taking that node away leaves no pair of paths (Menger 1927, for two)."""
+    analysis = analysed(seed)
+    shape = analysis.shape
+    for fork, edges in analysis.forks:
+        region, back = analysis.region(fork, edges)
+        found = analysis.dominators_within(fork, edges, region)
+        assert set(found) == set(region) or back
+        starts = [edge.target for edge in edges if edge.target != fork]
+        for node, mask in found.items():
+            for other in range(shape.end + 1):
+                if other not in (node, fork) and other in found:
+                    cut = node not in _from(analysis, starts, fork, other, set(region))
+                    assert bool(mask >> other & 1) == cut, (fork, node, other)
+
+
+def _from(analysis: Analysis, starts: list[int], fork: int, without: int, inside: set[int]) -> set[int]:
+    pending, found = [start for start in starts if start != without], set[int]()
+    while pending:
+        node = pending.pop()
+        if node in inside and node not in found and node not in (fork, without):
+            found.add(node)
+            pending.extend(edge.target for edge in analysis.shape.leaving[node])
+    return found
+
+
+def drawn(*lines: str) -> Drawing:
+    drawing = Drawing()
+    drawing.nodes(dict.fromkeys(name for line in lines for step in line.split(">") for name in step.split(",") if name != "END"))
+    drawing.edges(*lines)
+    return drawing
+
+
+def ahead(drawing: Drawing, name: str) -> set[str]:
+    shape = shape_of(drawing.blueprint)
+    mask = Analysis(shape).unavoidable[shape.names.index(name)]
+    return {shape.name(node) for node in range(shape.end + 1) if mask >> node & 1}
+
+
+def test_one_branch_of_a_fork_is_enough_and_each_branch_of_a_route_is_needed() -> None:
+    assert ahead(drawn("f>a,b", "a>c"), "f") == {"f", "a", "b", "c", "END"}
+    routed = drawn("a>c", "b>c")
+    routed.node("f")
+    routed.route("f", {"one": "a", "two": "b"})
+    assert ahead(routed, "f") == {"f", "c", "END"}
+
+
+def test_a_loop_ends_at_last_but_may_fail_on_the_way() -> None:
+    drawing = drawn("h>s>z")
+    drawing.loop("s", "h")
+    assert ahead(drawing, "h") == {"h", "s", "z", "END"}
+    drawing.node("rescue")
+    drawing.error("h", "rescue")
+    assert ahead(drawing, "h") == {"h", "END"}
+    assert ahead(drawing, "s") == {"s", "END"}  # it may go round once more, and fail then
+
+
+def test_the_region_of_a_fork_ends_where_its_branches_have_met() -> None:
+    shape = shape_of(drawn("f>a,b", "a>c>j", "b>j>d,e>k").blueprint)
+    analysis = Analysis(shape)
+    regions = {shape.name(fork): "".join(shape.name(node) for node in analysis.region(fork, edges)[0]) for fork, edges in analysis.forks}
+    assert {name: "".join(sorted(found)) for name, found in regions.items()} == {"f": "abcj", "j": "dek"}
+
+
+def test_only_edges_that_one_commit_takes_together_make_a_fork() -> None:
+    drawing = drawn("a>z", "b>z", "c>z")
+    drawing.node("f")
+    drawing.route("f", {"one": ["a", "b"], "two": "c"})
+    drawing.error("f", "z")
+    shape = shape_of(drawing.blueprint)
+    assert [[shape.name(edge.target) for edge in edges] for edges in together(shape, shape.names.index("f"))] == [["a", "b"]]

@@ -1,0 +1,184 @@
+"""The compiled plan: who blocks whom, and what a step knows."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphorch.graph.blueprint import Pure
+from graphorch.graph.checks import build_plan
+from graphorch.graph.failure import Failure
+from graphorch.graph.node import END, node
+from graphorch.graph.plan import Plan, Step, compile_plan, components
+from graphorch.graph.shape import shape_of
+from tests.graph.content import (
+    Draft,
+    Research,
+    Sketch,
+    Topic,
+    Verdict,
+    any_kind,
+    dash,
+    dig,
+    jobs_of,
+    judge,
+    kind_of,
+    look,
+    note,
+    notes_of,
+    rescue,
+    research,
+    tidy,
+    weak,
+)
+from tests.graph.drawn import Drawing, random_drawing
+from tests.graph.simulated import Simulator
+
+
+@node
+def late(t: Topic, f: Failure) -> Research: return Research(research=f.error)
+@node
+def free(t: Topic) -> None: ...
+
+
+def step_of(plan: Plan, name: str) -> Step:
+    return next(step for step in plan.steps if step.name == name)
+
+
+def blockers(drawing: Drawing, name: str) -> set[str]:
+    """Who blocks a node, by name; a latch is named after its header."""
+    plan = compile_plan(drawing.blueprint, shape_of(drawing.blueprint), {})
+    mask = step_of(plan, name).blockers
+    found = {step.name for step in plan.steps if mask >> step.index & 1}
+    return found | {f"latch of {plan.shape.name(header)}" for position, header in plan.latch_headers.items() if mask >> position & 1}
+
+
+def drawn(*lines: str) -> Drawing:
+    drawing = Drawing()
+    drawing.nodes(dict.fromkeys(name for line in lines for step in line.split(">") for name in step.split(",") if name != "END"))
+    drawing.edges(*lines)
+    return drawing
+
+
+def test_a_join_waits_for_all_that_lead_to_it_and_a_single_edge_for_nobody() -> None:
+    drawing = drawn("f>a,b", "a>c>j", "b>j>z")
+    assert blockers(drawing, "j") == {"f", "a", "b", "c"}
+    assert blockers(drawing, "z") == set()
+
+
+def test_a_header_is_blocked_by_its_body_but_not_by_its_own_latch() -> None:
+    drawing = drawn("a>h>b>c")
+    drawing.loop("b", "h")
+    assert blockers(drawing, "h") == {"a", "b"}
+
+
+def test_a_join_in_the_body_is_not_blocked_by_the_next_round() -> None:
+    """What runs after the join leads to it only round the loop."""
+    drawing = drawn("h>a,b>j>s>z")
+    drawing.loop("s", "h")
+    assert blockers(drawing, "j") == {"h", "a", "b"}
+
+
+def test_a_join_after_the_loop_waits_for_the_latch_too() -> None:
+    drawing = drawn("f>h>s>j", "f>j")
+    drawing.loop("s", "h")
+    assert blockers(drawing, "j") == {"f", "h", "s", "latch of h"}
+
+
+def test_the_latch_of_an_inner_loop_blocks_the_rest_of_the_outer_body() -> None:
+    drawing = drawn("o>h>s>j>t>z", "o>j")
+    drawing.loop("s", "h")
+    drawing.loop("t", "o")
+    assert blockers(drawing, "j") == {"o", "h", "s", "latch of h"}
+    assert "latch of h" in blockers(drawing, "o")
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_masks_say_what_a_search_of_paths_says(seed: int) -> None:
+    drawing = random_drawing(seed, size=9)
+    shape = shape_of(drawing.blueprint)
+    plan = compile_plan(drawing.blueprint, shape, {})
+    naive = Simulator.of(drawing.blueprint, shape).blocking
+    positions = [(("at", index), index) for index in range(shape.end + 1)]
+    positions += [(("latch", header), position) for position, header in plan.latch_headers.items()]
+    for step in plan.steps:
+        if step.joins:
+            assert {one for one, position in positions if step.blockers >> position & 1} == {one for one, _ in positions if naive[one, step.index]}
+
+
+@given(seed=st.integers(0, 2**32))
+def test_no_random_run_gets_stuck_or_runs_a_node_twice_without_a_loop(seed: int) -> None:
+    drawing = random_drawing(seed, loops=False)
+    simulator = Simulator.of(drawing.blueprint, shape_of(drawing.blueprint))
+    seen = simulator.run(random.Random(seed))
+    assert not seen.stuck
+    assert len(seen.ran) == len(set(seen.ran))
+
+
+def test_only_who_is_asked_about_is_tracked() -> None:
+    plan = build_plan(Sketch().chain(look, note, [free, look.named("b")], note.named("j")).blueprint)
+    assert [step.name for step in plan.steps if step.tracked] == ["look", "note", "free", "b"]
+
+
+def test_a_route_knows_the_edges_of_each_label() -> None:
+    sketch = Sketch()
+    sketch.route(look, any_kind).when("math", [note, note.named("b")]).otherwise(note.named("c"))
+    routing = step_of(compile_plan(sketch.blueprint, shape_of(sketch.blueprint), {}), "look").routing
+    assert routing is not None
+    assert [edge.target for edge in routing.taken("math") or ()] == [1, 2]
+    assert [edge.target for edge in routing.taken("whatever") or ()] == [3]
+    closed = Sketch()
+    closed.route(look, kind_of).when("math", note).when("prose", END).exhaustive()  # type: ignore[arg-type]
+    routing = step_of(build_plan(closed.blueprint), "look").routing
+    assert routing is not None
+    assert routing.taken("whatever") is None
+
+
+def test_a_loop_source_knows_its_way_back_and_its_way_out() -> None:
+    sketch = Sketch(output=Draft)
+    sketch.chain(dash, judge, tidy)
+    sketch.loop(judge, back_to=dash, while_=weak, max_iterations=3, exhausted=look)
+    (exit,) = step_of(build_plan(sketch.blueprint), "judge").exits
+    assert (exit.bound, exit.exhausted, exit.back.target) == (3, "node", 0)
+    assert exit.instead is not None
+    assert exit.instead.target == 3
+
+
+def test_a_handler_knows_where_its_failure_goes_and_reads_the_rest() -> None:
+    sketch = Sketch()
+    sketch.chain(research, look)
+    sketch.on_error(research, rescue, when=(TimeoutError, ValueError))
+    sketch.on_error(research, late)
+    plan = build_plan(sketch.blueprint)
+    assert [(types, edge.target) for types, edge in step_of(plan, "research").errors] == [((TimeoutError, ValueError), 2), ((Exception,), 3)]
+    assert [(step_of(plan, name).failure_at, len(step_of(plan, name).reads)) for name in ("rescue", "late", "look")] == [(0, 1), (1, 1), (-1, 1)]
+
+
+def test_a_question_is_a_step_that_evaluates_its_text_first() -> None:
+    sketch = Sketch()
+    sketch.chain(look, sketch.ask("approve", lambda state: state.topic, Verdict))
+    step = step_of(build_plan(sketch.blueprint), "approve")
+    assert step.ask is not None
+    assert (step.ask.answer, step.reads, len(step.writes)) == (Verdict, (), 1)
+    assert step.over is not None
+    assert isinstance(step.ask.question, Pure)
+
+
+def test_a_map_holds_the_plan_of_its_worker() -> None:
+    sketch = Sketch()
+    sketch.chain(sketch.map("digs", dig, jobs_of, notes_of))
+    inner = step_of(build_plan(sketch.blueprint), "digs").inner_plan
+    assert inner is not None
+    assert [step.name for step in inner.steps] == ["dig", "END"]
+    assert (inner.steps[0].node, len(inner.steps[0].reads), len(inner.steps[0].writes)) == (dig, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("into", "expected"),
+    [([[], [0], [1]], [{0}, {1}, {2}]), ([[1], [0], [1]], [{0, 1}, {2}]), ([[0]], [{0}]), ([[2], [0], [1], []], [{0, 1, 2}, {3}])],
+)
+def test_components_come_after_all_that_lead_into_them(into: list[list[int]], expected: list[set[int]]) -> None:
+    assert [set(component) for component in components(into)] == expected

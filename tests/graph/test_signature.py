@@ -1,0 +1,115 @@
+"""What a function reads and writes, and the message when that cannot be known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch.errors import GraphError
+from graphorch.graph.context import Context
+from graphorch.graph.signature import Read, Signature, hints_of, prompt_signature, pure_reads, returned, signature_of
+
+
+class Topic(BaseModel): topic: str
+class Draft(BaseModel): draft: str
+class Verdict(BaseModel): score: float = 0
+class Clients: ...
+
+
+def plain(t: Topic) -> Draft: ...
+async def later(ctx: Context[Clients], t: Topic, v: Verdict | None) -> Draft | None: ...
+def pair(t: Topic) -> tuple[Draft, Verdict]: ...
+def nothing(t: Optional[Topic]) -> None: ...  # noqa: UP045
+def five(a: Topic, b: Topic, c: Topic, d: Topic, e: Topic) -> None: ...
+def none() -> Draft: ...
+def bare(t) -> Draft: ...  # type: ignore[no-untyped-def]
+def number(t: int) -> Draft: ...
+def base(t: BaseModel) -> Draft: ...
+def star(*t: Topic) -> Draft: ...
+def no_return(t: Topic): ...  # type: ignore[no-untyped-def]
+def text(t: Topic) -> str: ...
+def either(t: Topic) -> Draft | Verdict: ...
+def same(t: Topic) -> tuple[Draft, Draft]: ...
+def unknown(t: Nowhere) -> Draft: ...  # type: ignore[name-defined] # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [
+        (plain, Signature((Read(Topic),), (Draft,), False, None, False, False)),
+        (later, Signature((Read(Topic), Read(Verdict, True)), (Draft,), True, Clients, True, True)),
+        (pair, Signature((Read(Topic),), (Draft, Verdict), False, None, False, False)),
+        (nothing, Signature((Read(Topic, True),), (), False, None, True, False)),
+    ],
+)  # fmt: skip
+def test_a_signature_is_read_off_the_annotations(fn: Callable[..., Any], expected: Signature) -> None:
+    assert signature_of(fn, {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("fn", "what"),
+    [
+        (five, "it reads 5 slices; at most 4 are possible"),
+        (none, "it reads no slice"),
+        (bare, "parameter 't' has no annotation"),
+        (number, "parameter 't' is annotated int, which is no slice"),
+        (base, "parameter 't' is annotated BaseModel, which is no slice"),
+        (star, "parameter 't' is not positional"),
+        (no_return, "its return is not annotated"),
+        (text, "it returns str, which is no slice"),
+        (either, "it returns tests"),
+        (same, "it returns tuple"),
+        (unknown, "an annotation names 'Nowhere', which cannot be found"),
+    ],
+)  # fmt: skip
+def test_a_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        signature_of(fn, {})
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where) == ("NODE_SIGNATURE", f"node '{fn.__name__}'")
+    assert problem.what.startswith(what.removesuffix("tests"))
+    assert problem.fix
+
+
+def test_a_slice_that_is_defined_beside_the_function_is_found() -> None:
+    class Local(BaseModel): local: int
+
+    def uses(one: Local) -> Local: ...
+
+    assert signature_of(uses, {"Local": Local}).reads == (Read(Local),)
+
+
+def test_a_pure_function_reads_one_to_three_slices_and_a_bare_parameter_is_the_state() -> None:
+    def three(t: Topic, d: Draft, v: Verdict) -> bool: ...
+
+    assert pure_reads(three, "here") == (Read(Topic), Read(Draft), Read(Verdict))
+    assert pure_reads(lambda state: True, "here") == (Read(None),)
+
+
+@pytest.mark.parametrize("fn", [later, nothing, none, five], ids=lambda fn: fn.__name__)
+def test_a_function_that_is_not_pure_is_refused_where_it_was_given(fn: Callable[..., Any]) -> None:
+    with pytest.raises(GraphError) as caught:
+        pure_reads(fn if fn is not later else _async, "loop 'a' → 'b'")
+    assert [(problem.code, problem.where) for problem in caught.value.problems] == [("PURE_SIGNATURE", "loop 'a' → 'b'")]
+
+
+async def _async(t: Topic) -> bool: ...
+
+
+def test_a_prompt_function_makes_an_agent_that_writes_its_output() -> None:
+    def prompt(t: Topic, d: Draft) -> str: ...
+    def wrong(t: Topic) -> int: ...
+
+    assert prompt_signature(prompt, Verdict, {}) == Signature((Read(Topic), Read(Draft)), (Verdict,), True, None, False, True)
+    with pytest.raises(GraphError, match="its prompt returns int"):
+        prompt_signature(wrong, Verdict, {})
+    with pytest.raises(GraphError, match="is no pydantic model"):
+        prompt_signature(prompt, str, {})  # type: ignore[arg-type]
+
+
+def test_return_annotations_are_evaluated() -> None:
+    assert returned(plain) is Draft
+    assert hints_of(pair, {})["return"] == tuple[Draft, Verdict]
