@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Token as Token
     from graphorch.engine.people import Approval as Approval
     from graphorch.engine.settings import Limits as Limits
+    from graphorch.errors import Ambiguous as Ambiguous
     from graphorch.errors import BudgetExceeded as BudgetExceeded
     from graphorch.errors import Expired as Expired
     from graphorch.errors import GraphError as GraphError
@@ -81,7 +82,7 @@ _HOMES = {
     "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
     "engine.people": "Approval",
     "engine.settings": "Limits",
-    "errors": "BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError NodeError "
+    "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError NodeError "
     "Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
     "flow.flow": "Flow",
     "flow.graph": "Graph",

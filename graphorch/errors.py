@@ -10,6 +10,7 @@
     ├── LoopExhausted     the graph in this run: a loop with `exhausted="fail"` reached its bound
     ├── TooManyItems      the graph in this run: a map met more items than its `max_items`
     ├── Unassigned        the graph in this run: a read of a field that nothing assigned
+    ├── Ambiguous         a person: a node that must not act twice began, and nobody knows whether it acted
     ├── Rejected          a person: a gate was answered with no
     ├── Expired           a person: a question was not answered in time
     ├── LimitReached      the caller's limit on a run, which ended it
@@ -59,7 +60,7 @@ class GraphError(GraphorchError):
 
     def __init__(self, graph: str, problems: Sequence[Problem]) -> None:
         self.graph = graph
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         count = len(self.problems)
         head = f"Graph '{graph}' does not build: {count} problem{'s' if count != 1 else ''}."
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
@@ -77,7 +78,7 @@ class NodeError(GraphorchError):
         self.path = path
         self.activation = activation
         self.attempt = attempt
-        self.story = tuple(story)
+        self.story: tuple[str, ...] = tuple(story)
         super().__init__(message)
 
     def __str__(self) -> str:
@@ -107,6 +108,10 @@ class TooManyItems(GraphorchError):
 
 class Unassigned(GraphorchError):
     """A required field was read that nothing in this run has assigned."""
+
+
+class Ambiguous(GraphorchError):
+    """A node with effect `once` began and did not finish; whether it acted is not known, so it is not run again without being told to."""
 
 
 class Rejected(GraphorchError):

@@ -212,6 +212,10 @@ class Run:
             self._run_again(one)
 
     def _stop_requested(self, event: StopRequested) -> None:
+        if self.status in ("failed", "stopped"):
+            self.status = "running"
+            self._finish(event.status, event.reason)  # nothing runs; what changes is why, or that it is for good
+            return
         if self.status not in ("running", "waiting"):
             return
         self.status = "running"

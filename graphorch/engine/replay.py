@@ -119,7 +119,7 @@ class _Replay:
         self.rebuilt.last_seq = record.seq
 
     def _apply(self, event: Event) -> None:
-        if isinstance(event, NodeSucceeded | NodeFailed):
+        if isinstance(event, NodeSucceeded) or (isinstance(event, NodeFailed) and event.handler >= 0 and event.retry_after is None):
             self.rebuilt.unsure.pop(event.activation.path, None)
         if isinstance(event, NodeFailed):  # an attempt that failed leaves nothing to the next
             self.rebuilt.calls = {key: call for key, call in self.rebuilt.calls.items() if key[0] != event.activation.id}

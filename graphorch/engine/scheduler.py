@@ -15,7 +15,7 @@ import asyncio
 import functools
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
@@ -51,9 +51,11 @@ from graphorch.engine.record import Record
 from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
-from graphorch.errors import BudgetExceeded, Expired, GraphorchError, JournalError, Unassigned
+from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, Unassigned
 from graphorch.graph.plan import Plan
 from graphorch.models.messages import Response
+
+Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
 class NodeTimedOut(GraphorchError, TimeoutError):
@@ -93,6 +95,8 @@ class Scheduler:
         self._ended: asyncio.Event | None = None  # while the run is under way
         self._epoch = 0.0
         self._in_grace = False
+        self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
+        self._doubted: set[str] = set()  # those of them that are to fail
         self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
         self._untold: list[Event] = []  # what watchers hear of once it is durable
@@ -106,6 +110,7 @@ class Scheduler:
         self.record = Record(rebuilt.run, rebuilt.began)
         self.record.take(rebuilt.answered)
         self._served = rebuilt.calls
+        self.unsure = dict(rebuilt.unsure)
         self._set_activation_limit()
         return self
 
@@ -114,23 +119,28 @@ class Scheduler:
         """Run from START until nothing is left to do. The outcome is in `run.status`; raises only when cancelled, or for a bug."""
         await self._execute(RunStarted(update))
 
-    async def resume(self) -> None:
+    async def resume(self, ambiguous: Doubtful = "stop") -> None:
         """Go on with a run that stopped, waits, or whose process is gone: what failed or vanished is tried again.
 
-        Questions whose time is over fail as `Expired`.
+        Questions whose time is over fail as `Expired`. What a node with effect `once` did before it vanished is not known: `ambiguous` says
+        whether the run stays stopped because of it, runs the node again (`repeat`), or fails it as `Ambiguous` (`fail`).
         """
         self._loop = asyncio.get_running_loop()
+        if self.unsure and ambiguous == "stop":
+            await self.leave("ambiguous")
+            return
+        self._doubted = set(self.unsure) if ambiguous == "fail" else set()
         if self.run.status == "running":
             self._epoch = self.settings.clock() - self._loop.time()
             self._told(StopRequested("crashed", at=self.settings.clock()))
         late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
         await self._execute(Resumed(), *(self._failed(one, people.expired(one)) for one in late))
 
-    async def leave(self) -> None:
+    async def leave(self, reason: str) -> None:
         """Write down that the run is stopped where it is, for somebody to go on with it later."""
         self._loop = asyncio.get_running_loop()
         self._epoch = self.settings.clock() - self._loop.time()
-        self._told(StopRequested("forked", at=self.now()))
+        self._told(StopRequested(reason, at=self.now()))
         await self._write_end()
 
     def edit(self, one: Activation, update: Update) -> None:
@@ -371,6 +381,8 @@ class Scheduler:
         if self.journal is not None:
             event = self._noted(event)
         commands = self.run.handle(event)
+        if self.unsure and isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
+            self.unsure.pop(event.activation.path, None)
         if self.is_watched:
             self._untold.append(event)
             if self.journal is None:
@@ -427,6 +439,9 @@ class Scheduler:
 
     async def _run_node(self, one: Activation) -> Event:
         step = one.step
+        if one.path in self._doubted:
+            self._doubted.remove(one.path)
+            raise Ambiguous(f"'{one.path}' began and did not finish; whether it acted is not known.")
         if one.problem is not None:
             raise one.problem
         if step.inner_plan is not None:
@@ -447,9 +462,11 @@ class Scheduler:
         key = node_cache.key_of(one, given, self.settings.model) if cache is not None else ""
         if cache is not None and (kept := self.settings.cache.get(key, self.now())) is not None:
             return NodeSucceeded(one, kept, self.now())
-        if self.journal is not None and step.node.options.effect == "once":
-            self.journal.note_start(one)
-            await self.journal.flush()
+        if step.node.options.effect == "once":
+            self.unsure[one.path] = one
+            if self.journal is not None:
+                self.journal.note_start(one)
+                await self.journal.flush()
         output = await self._call(one, given)
         task = asyncio.current_task()
         if task is not None and task.cancelling():

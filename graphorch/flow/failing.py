@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphorch.core.activation import Activation
 from graphorch.engine.scheduler import Scheduler
-from graphorch.errors import BudgetExceeded, GraphorchError, LimitReached, NodeError, RunFailed
+from graphorch.errors import Ambiguous, BudgetExceeded, GraphorchError, LimitReached, NodeError, RunFailed
 
 _LIMITS = {
     "activations": "more nodes ran than Limits(activations=…) allows",
@@ -19,10 +19,17 @@ def run_failed(scheduler: Scheduler) -> RunFailed:
     limit = run.reason.partition("limit:")[2]
     if limit and not any(isinstance(error, BudgetExceeded) for error in errors):
         errors.insert(0, LimitReached(f"The run was stopped: {_LIMITS.get(limit, limit)}. What was done is kept; raise the limit to go on.", limit=limit))
+    if run.reason == "ambiguous":
+        errors += [Ambiguous(_doubt(one)) for one in scheduler.unsure.values()]
     if not errors:
         errors.append(GraphorchError(_reason(scheduler)))
     message = f"Run {run.run_id} of flow '{run.plan.name}' {'was stopped' if run.reason != 'failed' else 'failed'} ({run.reason})"
     return RunFailed(message, errors, run.run_id, run.reason, scheduler.record)
+
+
+def _doubt(one: Activation) -> str:
+    choice = 'Find out, and resume with ambiguous="repeat" to run it again, or "fail" to go on as if it had failed.'
+    return f"Node '{one.path}' must not act twice; it began, did not finish, and nobody knows whether it acted (key {one.id}). {choice}"
 
 
 def _error(one: Activation) -> Exception:

@@ -15,7 +15,7 @@ from graphorch.engine.background import background_loop
 from graphorch.engine.events import RunEvent
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.replay import verify
-from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.scheduler import Doubtful, Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.engine.streaming import EventQueue
 from graphorch.errors import InputError, Problem, WrongOutput
@@ -105,15 +105,16 @@ class Flow(Generic[In, Out, State]):
             await self._go_on(scheduler, scheduler.answer(open_question(scheduler, question), answer))
             return self._outcome(scheduler)
 
-    async def resume(self, run_id: str, /, **options: Unpack[RunOptions]) -> Result[Out, State]:
+    async def resume(self, run_id: str, /, *, ambiguous: Doubtful = "stop", **options: Unpack[RunOptions]) -> Result[Out, State]:
         """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
 
         A run that succeeded meanwhile is not run again; its result is returned. Options replace those of the run, so a run that reached a
-        limit goes on with a larger one. Raises like `run`.
+        limit goes on with a larger one. A node with effect `once` that began and did not finish stops the run as `ambiguous` again, unless it
+        is to be run again (`ambiguous="repeat"`) or to fail (`"fail"`). Raises like `run`.
         """
         async with self._found(run_id, options) as scheduler:
             if scheduler.run.status not in ("succeeded", "partial"):
-                await self._go_on(scheduler, scheduler.resume())
+                await self._go_on(scheduler, scheduler.resume(ambiguous))
             return self._outcome(scheduler)
 
     # ---- what was, and what if ------------------------------------------------------------------------
@@ -152,14 +153,14 @@ class Flow(Generic[In, Out, State]):
                 scheduler.settings = replace(scheduler.settings, models={forked.change.path: model})
             if output is not None:
                 scheduler.edit(forked.change, edited(forked.change, output))
-            await self._go_on(scheduler, scheduler.resume())
+            await self._go_on(scheduler, scheduler.resume("repeat"))
             return Rerun(self._outcome(scheduler), forked.difference())
 
     async def fork(self, run_id: str, /, *, start: str, durable: Durable = True, **options: Unpack[ForkOptions]) -> str:
         """A new run that is the old one up to `start`, stopped there; returns its id. `resume` goes on with it. The old one stays as it is."""
         async with opened(durable) as store:
             forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), "repeat")
-            await forked.scheduler.leave()
+            await forked.scheduler.leave("forked")
             return forked.scheduler.run.run_id
 
     def stop(self, run_id: str, *, now: bool = False, reason: str = "interrupted") -> None:

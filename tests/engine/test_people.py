@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Approval, Ask, Expired, Failure, Flow, Graph, InputError, NodeError, Rejected, Result, RunFailed, append, node
+from graphorch import Ambiguous, Approval, Ask, Expired, Failure, Flow, Graph, InputError, NodeError, Rejected, Result, RunFailed, append, node
+from graphorch.journal.memory import MemoryStore
 from graphorch.testing.clock import run_virtual
 
 
@@ -334,3 +335,60 @@ def test_a_run_that_reached_a_limit_goes_on_with_a_larger_one() -> None:
 
     assert run_virtual(main()).output.n == 8
     assert ran == ["up"] * 8
+
+
+# ---- effects that must not happen twice ------------------------------------------------------------------
+def once_flow(sent: list[str]) -> Flow[State, State, State]:
+    @node(effect="once", name="send")
+    async def send(number: Number) -> Log:
+        sent.append("sent")
+        if len(sent) == 1:
+            await asyncio.sleep(3_600)
+        return Log(log=["sent"])
+
+    @node
+    async def instead(failure: Failure, number: Number) -> Log:
+        return Log(log=[failure.error])
+
+    graph = Graph("g", State).chain(up, send)
+    graph.on_error(send, instead, when=Ambiguous)
+    return graph.build()
+
+
+async def interrupted(flow: Flow[State, State, State], **options: Any) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await flow.run(State(), run_id="r", **options)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_an_effect_that_may_have_happened_is_never_repeated_silently(durable: bool) -> None:
+    sent: list[str] = []
+    flow = once_flow(sent)
+    options: dict[str, Any] = {"durable": MemoryStore()} if durable else {}
+
+    async def main() -> Result[State, State]:
+        await interrupted(flow, **options)
+        with pytest.raises(RunFailed) as caught:
+            await flow.resume("r", **options)
+        assert caught.value.end_reason == "ambiguous"
+        (error,) = caught.value.exceptions
+        assert isinstance(error, Ambiguous)
+        assert "Node 'send' must not act twice" in str(error)
+        assert len(sent) == 1
+        return await flow.resume("r", ambiguous="repeat", **options)
+
+    assert run_virtual(main()).state.log == ["sent"]
+    assert len(sent) == 2
+
+
+def test_an_effect_in_doubt_may_be_taken_for_failed() -> None:
+    sent: list[str] = []
+    flow = once_flow(sent)
+
+    async def main() -> Result[State, State]:
+        await interrupted(flow)
+        return await flow.resume("r", ambiguous="fail")
+
+    assert run_virtual(main()).state.log == ["Ambiguous"]
+    assert len(sent) == 1
