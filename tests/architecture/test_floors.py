@@ -32,6 +32,7 @@ def test_an_import_of_a_higher_floor_a_cycle_and_a_clock_in_the_core_are_found(t
         "state/__init__.py": "",
         "state/left.py": "import graphorch.state.right\n",
         "state/right.py": "import graphorch.state.left\n",
+        "clock.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import graphorch.core\n",  # up, but for an annotation only
         "helpers.py": "",
     }
     for name, source in {"__init__.py": "", **wrong}.items():
@@ -48,3 +49,4 @@ def test_an_import_of_a_higher_floor_a_cycle_and_a_clock_in_the_core_are_found(t
         "- graphorch.helpers",  # on no floor
     ]
     assert [line for line in told if line not in outcome.stdout] == [], outcome.stdout
+    assert "graphorch.clock" not in outcome.stdout

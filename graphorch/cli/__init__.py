@@ -1,0 +1,1 @@
+"""The command line: `graphorch run`, `check`, `render`, `show`."""

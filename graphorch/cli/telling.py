@@ -1,0 +1,117 @@
+"""What is told of a run after it: to people, to programs, and to the file that gets its output."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel
+
+from graphorch.cli.encoding import as_object, as_text
+from graphorch.cli.ending import DONE, WAITING, WRONG_USE, errors_of, message_of
+from graphorch.cli.files import write_text
+from graphorch.cli.finding import AnyFlow
+from graphorch.cli.progress import Progress, counted, spent
+from graphorch.cli.safe import one_line, result, safe, say
+from graphorch.cli.wishes import Wishes
+from graphorch.engine.record import Record
+from graphorch.errors import InputError, NodeError, RunFailed
+from graphorch.flow.result import Result
+from graphorch.models.structured import text_field
+
+
+def tell(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes) -> int:
+    """Tell of a run that reached its end or waits, write its output, and return the exit code."""
+    is_waiting = ended.status == "waiting"
+    output: BaseModel | None = None if is_waiting else ended.output
+    problem = _written(output, wishes.target) if output is not None and wishes.target else ""
+    if wishes.form != "text":
+        result(as_object(_about(flow, ended.record) | {"output": output, "questions": [_question(one) for one in ended.questions]}))
+    elif output is not None and (problem or not wishes.target):
+        result(safe(text_of(output)))
+    if not wishes.quiet and wishes.form == "text":
+        _tell_summary(flow, ended, "" if is_waiting or problem else wishes.target)
+    if problem:
+        say(f"error: {problem}")
+        return WRONG_USE
+    return WAITING if is_waiting else DONE
+
+
+def _written(output: BaseModel, target: str) -> str:
+    """Write the output to its file; what went wrong if it cannot be written after all. It was paid for, so it is not thrown away then."""
+    try:
+        write_text(target, _file_text(output, target))
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def text_of(output: BaseModel) -> str:
+    """An output for people: the text, if that is all there is, else JSON."""
+    name = text_field(type(output))
+    return str(getattr(output, name)) if name else as_text(output)
+
+
+def _file_text(output: BaseModel, target: str) -> str:
+    text = as_text(output) if PurePath(target).suffix == ".json" else text_of(output)
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], target: str) -> None:
+    for source, header in ended.exhausted:
+        say(f"note: the loop {one_line(source)} → {one_line(header)} reached its bound; it went on with what it had.")
+    for question in ended.questions:
+        say(f"waiting: {one_line(question.path)} asks ({question.answer_type.__name__}): {one_line(question.text, 400)}")
+    if ended.questions:
+        say("note: answers are given in Python, by flow.answer(…) on a durable run; this run was in memory and ends here.")
+    if ended.status == "partial":
+        failed = ", ".join(one_line(step.path) for step in ended.steps if step.status == "failed")
+        say(f"note: partial: these nodes failed, and the rest went on without them: {failed}")
+    if target:
+        say(f"written to {one_line(target, 400)}")
+    usage = ended.usage
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    say(
+        f"{ended.status}: '{one_line(flow.name)}' in {ended.seconds:.2f} s, {counted(len(ended.steps), 'step')}, {counted(usage['calls'], 'model call')}, "
+        f"{tokens:,} tokens, ${ended.cost:.4f}; run {ended.run_id}"
+    )
+
+
+def tell_failure(error: RunFailed, flow: AnyFlow, wishes: Wishes) -> None:
+    """Tell a program of a run that failed; people read the message of the error."""
+    record = error.run
+    if wishes.form != "text" and isinstance(record, Record):
+        result(as_object(_about(flow, record) | {"output": None, "errors": errors_of(error)}))
+
+
+def tell_interrupt(flow: AnyFlow, progress: Progress, wishes: Wishes, failed: RunFailed | None = None) -> None:
+    """Tell what an interrupted run did; `failed` is how it ended, unless it was left at once."""
+    done = one_line(", ".join(row.path for row in list(progress.rows.values()) if row.visits), 400)
+    total = progress.total
+    figures = f"; {spent(total)}" if total.calls else ""
+    say(f"interrupted after {progress.seconds:.2f} s: {counted(total.visits, 'step')} done ({done or 'none'}){figures}")
+    if failed is not None and any(isinstance(error, NodeError) for error in failed.exceptions):
+        say(message_of(failed))
+    elif failed is None and wishes.form != "text":
+        result(as_object({"status": "interrupted", "flow": flow.name, "output": None, "cost": total.usd}))
+
+
+def _about(flow: AnyFlow, record: Record) -> dict[str, Any]:
+    """What a program gets to know of a run, however it ended."""
+    return {
+        "status": record.run.status,
+        "end_reason": record.run.reason,
+        "flow": flow.name,
+        "run_id": record.run_id,
+        "cost": record.usd,
+        "usage": record.usage,
+        "seconds": record.ended - record.began,
+        "exhausted": [{"source": source, "back_to": header} for source, header in record.exhausted],
+        "steps": [asdict(step) for step in record.steps()],
+    }
+
+
+def _question(question: Any) -> dict[str, Any]:
+    answer: type[BaseModel] = question.answer_type
+    return {"id": question.id, "path": question.path, "text": question.text, "answer": answer.model_json_schema()}

@@ -1,0 +1,160 @@
+"""Bodies as canonical bytes, and the hashes that chain them. The stored bytes are data: they never choose a type, a function or a format.
+
+`load(dump(x)) == x` for everything that `dump` takes, and `load` takes nothing but what `dump` would write, to the byte. So there is one
+spelling of every value in the order of its keys: there is no white space, no NaN, no duplicate key, no escape that could be spelt otherwise.
+
+The chain: `digest` hashes one body, `next_link` adds it to all that came before. A body can so be erased while its digest stays and the
+chain can still be followed. The digest is keyed with a salt of the run that is erased along with the bodies: otherwise a short body
+("yes", a name) could be found again by trying.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, cast
+
+from graphorch.journal.failures import InvalidRecord
+from graphorch.journal.records import Body
+
+HASH_BYTES = 32
+SALT_BYTES = 16
+INTEGER_BITS = 4096  # Python reads no more than 4,300 digits by default, and that can be set lower
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+_type_of: Callable[[object], type] = type
+_only_text = frozenset([str]).issuperset
+_ATOMS = frozenset([str, bool, float, type(None)])
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """The largest body that is stored or read: its bytes as JSON, and how deep lists and objects may nest."""
+
+    max_bytes: int = 16 * 1024 * 1024
+    max_depth: int = 64
+
+
+LIMITS = BodyLimits()
+
+
+def dump(body: Body, limits: BodyLimits = LIMITS) -> bytes:
+    """The canonical bytes of plain JSON data.
+
+    Raises `InvalidRecord` for what would not come back equal (other types and subclasses, keys that are no text, NaN, infinity, half of
+    a surrogate pair, integers beyond 4,096 bits) and for what is larger or deeper than the limits; it names the place.
+    """
+    _check(body, limits)
+    try:
+        data = _encode(body).encode()
+    except ValueError:  # NaN, infinity, a lone surrogate
+        raise InvalidRecord(_explain(body, limits)) from None
+    if len(data) > limits.max_bytes:
+        raise InvalidRecord(_too_large(len(data), limits))
+    return data
+
+
+def load(data: bytes, limits: BodyLimits = LIMITS) -> Body:
+    """The value of canonical bytes. Raises `InvalidRecord` for anything that `dump` would not have written."""
+    if len(data) > limits.max_bytes:
+        raise InvalidRecord(_too_large(len(data), limits))
+    try:
+        body = _decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidRecord(f"A stored body is no JSON: {type(error).__name__}: {str(error)[:200]}.") from None
+    if dump(body, limits) != data:
+        raise InvalidRecord("A stored body is JSON that was spelt by something else: it is not what is written for its value.")
+    return body
+
+
+def digest(data: bytes, salt: bytes) -> bytes:
+    """The hash that stands for one body in the chain. A salt that is longer than any that was made is a damaged one, and gives another hash."""
+    return blake2b(data, digest_size=HASH_BYTES, key=salt[:64], person=b"graphorch body").digest()
+
+
+def first_link(header: Body) -> bytes:
+    """Where the chain of a run starts: at what the run was created with, so that records cannot change runs."""
+    return blake2b(dump(header), digest_size=HASH_BYTES, person=b"graphorch run").digest()
+
+
+def next_link(link: bytes, seq: int, kind: str, body_digest: bytes) -> bytes:
+    """The chain up to and with one more record."""
+    chain = blake2b(link, digest_size=HASH_BYTES, person=b"graphorch link")
+    chain.update(seq.to_bytes(8, "big") + body_digest + kind.encode())
+    return chain.digest()
+
+
+def seal(link: bytes, status: str, is_erased: bool) -> bytes:
+    """What guards the changing part of a run's head."""
+    return blake2b(link + bytes([is_erased]) + status.encode(), digest_size=HASH_BYTES, person=b"graphorch head").digest()
+
+
+def _check(body: Body, limits: BodyLimits) -> None:
+    """Level by level, so that no nesting is too deep to look at; shared and circular parts are bounded by counting."""
+    level: list[Any] = [body]
+    depth = seen = 0
+    while level:
+        inner: list[Any] = []
+        for value in level:
+            kind = _type_of(value)
+            if kind in _ATOMS:
+                continue
+            if kind is dict:
+                if not _only_text(map(type, value)):
+                    raise InvalidRecord(_explain(body, limits))
+                inner.extend(value.values())
+            elif kind is list:
+                inner.extend(value)
+            elif kind is not int or value.bit_length() > INTEGER_BITS:
+                raise InvalidRecord(_explain(body, limits))
+        depth += bool(inner)
+        seen += len(inner)
+        if seen > limits.max_bytes:
+            raise InvalidRecord(_too_large(seen, limits))
+        if depth > limits.max_depth:
+            raise InvalidRecord(f"The body nests deeper than {limits.max_depth} levels. Flatten it, or raise the store's `max_depth`.")
+        level = inner
+
+
+def _too_large(size: int, limits: BodyLimits) -> str:
+    return (
+        f"The body has {size:,} bytes as JSON or more, the limit is {limits.max_bytes:,}. "
+        "Keep large content elsewhere and store a reference to it, or raise the store's `max_bytes`."
+    )
+
+
+def _explain(body: Body, limits: BodyLimits) -> str:
+    """The first thing in a body that is no JSON data, with its place; values are not shown, since they may be secrets."""
+    found = next(_faults(body, "body", limits.max_depth), "The body is no plain JSON data.")
+    return f"{found} Store dict, list, str, int, float, bool and None, and turn everything else into them first."
+
+
+def _faults(value: Any, place: str, depth: int) -> Iterator[str]:
+    kind = _type_of(value)
+    if kind is dict and depth:
+        for key, item in cast("dict[Any, Any]", value).items():
+            if type(key) is not str:
+                yield f"{place} has a key of type {type(key).__name__}; keys are text."
+            elif not _is_unicode(key):
+                yield f"{place} has the key {key!r:.80}, which holds half of a surrogate pair."
+            else:
+                yield from _faults(item, f"{place}.{key}" if key.isidentifier() else f"{place}[{key!r:.80}]", depth - 1)
+    elif kind is list and depth:
+        for index, item in enumerate(cast("list[Any]", value)):
+            yield from _faults(item, f"{place}[{index}]", depth - 1)
+    elif kind is str and not _is_unicode(value):
+        yield f"{place} is text that holds half of a surrogate pair."
+    elif kind is float and not math.isfinite(value):
+        yield f"{place} is {value}, which JSON does not have."
+    elif kind is int and value.bit_length() > INTEGER_BITS:
+        yield f"{place} is an integer of more than {INTEGER_BITS:,} bits."
+    elif kind not in _ATOMS and kind not in (int, dict, list):
+        yield f"{place} is of type {kind.__name__}, which would not come back as it is."
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

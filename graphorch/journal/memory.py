@@ -1,0 +1,147 @@
+"""A store in memory: for tests, notebooks, and runs that need not outlive their process. It does all that the others do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from graphorch.journal import codec
+from graphorch.journal.codec import BodyLimits
+from graphorch.journal.failures import StoreClosed
+from graphorch.journal.records import RunQuery
+from graphorch.journal.store import Clock, TableStore
+from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, tags_of
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Kept:
+    row: RunRow
+    records: list[RecordRow] = field(default_factory=list[RecordRow])
+    snapshot: SnapshotRow | None = None
+
+
+class MemoryTables:
+    """`Tables` in dictionaries. Rows go in and out as copies, as they do with a database."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, _Kept] = {}
+        self._ids: dict[str, int] = {}
+        self._next_id = 1
+
+    def find_run(self, run_id: str) -> RunRow | None:
+        """See `Tables.find_run`."""
+        number = self._ids.get(run_id)
+        return None if number is None else replace(self._runs[number].row)
+
+    def add_run(self, row: RunRow) -> None:
+        """See `Tables.add_run`."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        self._ids[row.run_id] = number
+        self._runs[number] = _Kept(replace(row, id=number))
+
+    def set_progress(self, row: RunRow) -> None:
+        """See `Tables.set_progress`."""
+        self._runs[row.id].row = replace(row)
+
+    def set_status(self, row: RunRow) -> None:
+        """See `Tables.set_status`."""
+        self._runs[row.id].row = replace(row)
+
+    def set_lease(self, row: RunRow) -> None:
+        """See `Tables.set_lease`."""
+        self._runs[row.id].row = replace(row)
+
+    def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
+        """See `Tables.add_records`."""
+        self._runs[run].records.extend(rows)
+
+    def records(self, run: int, after_seq: int) -> Iterable[RecordRow]:
+        """See `Tables.records`."""
+        return [replace(row) for row in self._runs[run].records[after_seq:]]
+
+    def record(self, run: int, seq: int) -> RecordRow | None:
+        """See `Tables.record`."""
+        rows = self._runs[run].records
+        return replace(rows[seq - 1]) if 0 < seq <= len(rows) else None
+
+    def snapshot(self, run: int) -> SnapshotRow | None:
+        """See `Tables.snapshot`."""
+        return self._runs[run].snapshot
+
+    def set_snapshot(self, run: int, row: SnapshotRow) -> None:
+        """See `Tables.set_snapshot`."""
+        self._runs[run].snapshot = row
+
+    def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
+        """See `Tables.list_runs`."""
+        rows = sorted((kept.row for kept in self._runs.values()), key=_age, reverse=True)
+        return [replace(row) for row in rows if _passes(row, query)][: query.limit]
+
+    def erase_record(self, run: int, seq: int, digest: bytes) -> None:
+        """See `Tables.erase_record`."""
+        row = self._runs[run].records[seq - 1]
+        row.body, row.digest = None, digest
+
+    def set_erased(self, row: RunRow) -> None:
+        """See `Tables.set_erased`."""
+        self._runs[row.id].row, self._runs[row.id].snapshot = replace(row), None
+
+    def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
+        """See `Tables.drop_finished`."""
+        rows = [kept.row for kept in self._runs.values()]
+        gone = [row for row in rows if row.updated_at < before and row.status in statuses and not (row.owner and row.expires_at > now)]
+        for row in gone[:limit]:
+            del self._runs[row.id], self._ids[row.run_id]
+        return len(gone[:limit])
+
+
+def _age(row: RunRow) -> tuple[float, str]:
+    return (row.created_at, row.run_id)
+
+
+def _passes(row: RunRow, query: RunQuery) -> bool:
+    return (
+        query.status in (None, row.status)
+        and query.flow in (None, row.flow)
+        and (query.tag is None or tags_of(row).get(query.tag[0]) == query.tag[1])
+        and (query.created_from is None or row.created_at >= query.created_from)
+        and (query.created_until is None or row.created_at < query.created_until)
+        and (query.after is None or _age(row) < query.after)
+    )
+
+
+class MemoryRunner:
+    """Runs each operation at once, one at a time, whichever thread asks."""
+
+    def __init__(self) -> None:
+        self._tables = MemoryTables()
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    async def write(self, operation: Callable[[Tables], T]) -> T:
+        """See `Runner.write`."""
+        with self._lock:
+            if self._is_closed:
+                raise StoreClosed("The store was closed, so it takes no calls. Open a new one.")
+            return operation(self._tables)
+
+    async def read(self, operation: Callable[[Tables], T]) -> T:
+        """See `Runner.read`."""
+        return await self.write(operation)
+
+    async def close(self) -> None:
+        """See `Runner.close`."""
+        with self._lock:
+            self._is_closed = True
+
+
+class MemoryStore(TableStore):
+    """A `Store` that forgets everything with its process."""
+
+    def __init__(self, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS) -> None:
+        super().__init__(MemoryRunner(), clock=clock, limits=limits)

@@ -1,0 +1,166 @@
+"""Opens the file of a SQLite store, or says what is wrong with it and leaves it as it is."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from graphorch.errors import JournalError
+from graphorch.journal import statements
+from graphorch.journal.failures import (
+    JournalDamaged,
+    NewerFormat,
+    NotAJournal,
+    StoreFull,
+    StoreLocked,
+    StoreNotOpened,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+
+Connect = Callable[..., sqlite3.Connection]
+MAGIC = b"SQLite format 3\0"
+OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
+
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter if a message of SQLite quotes a damaged file
+_DAMAGE = frozenset([sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_RANGE])
+
+
+def open_connection(path: Path, connect: Connect, *, lock_timeout: float, is_durable: bool) -> sqlite3.Connection:
+    """A connection to a store's file, which is made if there is none, readable by its owner only.
+
+    Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreNotOpened(f"SQLite {sqlite3.sqlite_version} is too old for '{path}': 3.37 or later is needed. Use a newer build of Python.")
+    _make_file(path)
+    _check_bytes(path)
+    try:
+        connection = connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
+        )
+    except SQLITE_ERRORS as error:
+        raise explain(error, path) from None
+    try:
+        _check_stamp(connection, path)
+        _configure(connection, path, is_durable)
+        migrate(connection)
+        _check_schema(connection, path)
+    except SQLITE_ERRORS as error:
+        connection.close()
+        raise explain(error, path) from None
+    except JournalError:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, migrations: dict[int, tuple[str, ...]] = statements.MIGRATIONS) -> None:
+    """Take the tables from the file's format to the newest one, in one transaction; does nothing, and waits for nobody, if they are there."""
+    if _number(connection.execute(statements.GET_FORMAT)) not in migrations:
+        return
+    connection.execute(statements.BEGIN_WRITE)
+    try:
+        while (found := _number(connection.execute(statements.GET_FORMAT))) in migrations:
+            for step in migrations[found]:
+                connection.execute(step)
+    except BaseException:
+        connection.execute(statements.ROLLBACK)
+        raise
+    connection.execute(statements.COMMIT)
+
+
+def explain(error: Exception, path: Path) -> JournalError:
+    """An error of SQLite in the words of a store: what happened, to which file, what to do."""
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = None if code is None else code & 0xFF
+    where = f"'{path}': SQLite says: {error}."
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(f"{where} Another process is writing to it for longer than this one waits. Stop it, or raise `lock_timeout`.")
+    if kind == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{where} Nothing was stored. Free some room, or delete old runs with `prune`.")
+    if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreReadOnly(f"{where} Nothing was stored. Allow this user to write the file and its folder.")
+    if kind == sqlite3.SQLITE_CANTOPEN:
+        return StoreNotOpened(f"{where} Check that the folder exists and that this user may write to it.")
+    if kind == sqlite3.SQLITE_NOTADB:
+        return NotAJournal(f"{where} It was left as it is. Choose another path, or restore the file from a copy.")
+    if kind in _DAMAGE or kind is None:  # without a code: text that is no UTF-8, a value of the wrong kind
+        return JournalDamaged(f"'{path}'", f"SQLite says: {error}. It may be half of a copy; copy the '-wal' file along with it.")
+    return StoreUnavailable(f"{where} Repeat the call; if it fails again, check the disk.")
+
+
+def _make_file(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise StoreNotOpened(f"'{path}' is no file. Name the file of the store, not a folder.") from None
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise StoreNotOpened(f"'{path}' cannot be made: {error}. Check that its folder exists and may be written.") from None
+
+
+def _check_bytes(path: Path) -> None:
+    """What SQLite forgives and we do not: a short file of something else, and a last page that is not whole."""
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(18), file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise StoreNotOpened(f"'{path}' cannot be read: {error.strerror}. Allow this user to read it.") from None
+    if size and not head.startswith(MAGIC):
+        raise NotAJournal(f"'{path}' is no SQLite database. It was left as it is. Choose another path, or restore the file from a copy.")
+    log = Path(f"{path}-wal")
+    page = int.from_bytes(head[16:18], "big") or 1
+    if size % (65536 if page == 1 else page) and not (log.exists() and log.stat().st_size):
+        raise JournalDamaged(f"'{path}'", "the file is cut off in the middle of a page: it is half of a copy.")
+
+
+def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
+    application, found = _number(connection.execute(statements.GET_APPLICATION_ID)), _number(connection.execute(statements.GET_FORMAT))
+    if application == statements.APPLICATION_ID:
+        if found > statements.FORMAT:
+            raise NewerFormat(
+                f"'{path}' has format {found}, written by a later version of graphorch; this one knows up to {statements.FORMAT}. "
+                "It was left as it is. Upgrade graphorch."
+            )
+    elif application or found or connection.execute(statements.GET_SCHEMA).fetchone():
+        raise NotAJournal(f"'{path}' is a database of another program. It was left as it is. Choose another path.")
+
+
+def _configure(connection: sqlite3.Connection, path: Path, is_durable: bool) -> None:
+    mode = connection.execute(statements.USE_WAL).fetchone()[0]
+    if mode != "wal":
+        raise StoreNotOpened(f"'{path}' is where SQLite cannot share memory between processes (mode {mode}). Use a local disk.")
+    connection.execute(statements.SYNC_EVERY_COMMIT if is_durable else statements.SYNC_CHECKPOINTS)
+    connection.execute(statements.OVERWRITE_WHAT_IS_DELETED)
+    connection.execute(statements.DISTRUST_SCHEMA)
+    connection.execute(statements.CHECK_CELLS)
+    connection.execute(statements.CHECKPOINT_EVERY_4000_PAGES)
+    connection.execute(statements.KEEP_64_MB_OF_LOG)
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Exactly our tables: a view or a trigger in the file would be code that the file chooses."""
+    if _schema(connection) != _our_schema():
+        raise NotAJournal(f"'{path}' has other tables than graphorch makes. It was left as it is. Restore it from a copy.")
+
+
+@cache
+def _our_schema() -> list[list[str]]:
+    empty = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(empty)
+    made = _schema(empty)
+    empty.close()
+    return made
+
+
+def _schema(connection: sqlite3.Connection) -> list[list[str]]:
+    """What there is in a file, however its definition was laid out in lines."""
+    return [[" ".join(str(part).split()) for part in row] for row in connection.execute(statements.GET_SCHEMA).fetchall()]
+
+
+def _number(found: sqlite3.Cursor) -> int:
+    return found.fetchone()[0]

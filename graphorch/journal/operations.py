@@ -1,0 +1,199 @@
+"""What each call of a store does, over the rows of one transaction. Memory, SQLite and any later storage run exactly this.
+
+Rule of this file: an operation raises its `JournalError` *before* its first write. So a storage may run many operations in one
+transaction, each succeeding or failing on its own, without savepoints. It changes a row that it found only to write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from graphorch.journal import codec
+from graphorch.journal.chain import read_records, read_snapshot, snapshot_digest
+from graphorch.journal.codec import BodyLimits
+from graphorch.journal.failures import (
+    AppendConflict,
+    InvalidRecord,
+    JournalDamaged,
+    LeaseExpired,
+    LeaseHeld,
+    LeaseLost,
+    RunErased,
+    RunExists,
+    RunNotFound,
+)
+from graphorch.journal.records import Lease, NewRun, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, head_of, header_of, lease_of
+
+Entry = tuple[str, bytes]
+"""A record on its way in: its kind, and its body as canonical bytes."""
+
+
+def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
+    """Keep a new run; one that exists already with the same header is what a repeated call finds."""
+    now = float(now)  # as the storage gives it back, since the chain starts with it
+    tags = codec.dump(dict(run.tags))
+    row = tables.find_run(run.run_id)
+    if row is None:
+        row = RunRow(
+            0, run.run_id, run.flow, run.fingerprint, run.format, run.parent, tags,
+            now, now, run.status, 0, b"", b"", salt, 0, "", 0, 0.0,
+        )  # fmt: skip
+        row.link = codec.first_link(header_of(row, run.tags))
+        row.seal = codec.seal(row.link, row.status, False)
+        tables.add_run(row)
+        return head_of(row)
+    have = {"flow": row.flow, "fingerprint": row.fingerprint, "format": row.format, "parent": row.parent, "tags": row.tags.decode()}
+    want = {"flow": run.flow, "fingerprint": run.fingerprint, "format": run.format, "parent": run.parent, "tags": tags.decode()}
+    differences = [f"{name} is {have[name]!r}, not {want[name]!r}" for name in have if have[name] != want[name]]
+    if differences:
+        raise RunExists(run.run_id, "; ".join(differences))
+    return head_of(row)
+
+
+def claim(tables: Tables, run_id: str, owner: str, ttl: float, now: float) -> Lease:
+    """Become the owner of a run that nobody has; the epoch rises, also for the same owner."""
+    row = _found(tables, run_id)
+    _check_not_erased(row)
+    head_of(row)  # a damaged run is not taken up
+    if row.owner and row.owner != owner and row.expires_at > now:
+        raise LeaseHeld(run_id, row.owner, row.expires_at, now)
+    row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
+    tables.set_lease(row)
+    return Lease(run_id, owner, row.epoch, row.expires_at)
+
+
+def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
+    """Keep a run for longer, also after the lease ran out, as long as nobody else took it."""
+    row = _found(tables, lease.run_id)
+    _check_not_erased(row)
+    _check_current(row, lease)
+    row.expires_at = now + ttl
+    tables.set_lease(row)
+    return replace(lease, expires_at=row.expires_at)
+
+
+def release(tables: Tables, lease: Lease) -> None:
+    """Leave a run to others. If somebody else has it already, or nobody, there is nothing to do."""
+    row = _found(tables, lease.run_id)
+    if (row.owner, row.epoch) == (lease.owner, lease.epoch):
+        row.owner, row.expires_at = "", 0.0
+        tables.set_lease(row)
+
+
+def append(tables: Tables, lease: Lease, expected_last_seq: int, entries: Sequence[Entry], status: str | None, now: float) -> None:
+    """Add records behind the expected last one and set the status; what is there already with the same content is not added again."""
+    row = _owned(tables, lease, now)
+    if row.last_seq != expected_last_seq:
+        _check_repeated(tables, row, expected_last_seq, entries)
+        return
+    link, rows = row.link, list[RecordRow]()
+    for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
+        link = codec.next_link(link, seq, kind, codec.digest(body, row.salt))
+        rows.append(RecordRow(seq, kind, body, None, link))
+    row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, now
+    is_new_status = status not in (None, row.status)
+    row.status = status or row.status
+    row.seal = codec.seal(link, row.status, False)
+    tables.add_records(row.id, rows)
+    tables.set_progress(row)
+    if is_new_status:
+        tables.set_status(row)
+
+
+def load(tables: Tables, run_id: str, after_seq: int, limits: BodyLimits) -> RunLog:
+    """The head and the records after one, verified from there to the end."""
+    row = _found(tables, run_id)
+    return RunLog(head_of(row), tuple(read_records(tables, row, after_seq, limits)))
+
+
+def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: float) -> None:
+    """Keep a snapshot of the records 1 … seq, unless there is a later one."""
+    row = _owned(tables, lease, now)
+    last = tables.record(row.id, seq)
+    if last is None:
+        raise InvalidRecord(f"Run '{row.run_id}' has no record {seq} to make a snapshot at; it ends at {row.last_seq}.")
+    kept = tables.snapshot(row.id)
+    if kept is None or kept.seq <= seq:
+        tables.set_snapshot(row.id, SnapshotRow(seq, body, snapshot_digest(last.link, body, row.salt)))
+
+
+def load_snapshot(tables: Tables, run_id: str, limits: BodyLimits) -> Snapshot | None:
+    """The latest snapshot, verified against the chain."""
+    return read_snapshot(tables, _found(tables, run_id), limits)
+
+
+def list_runs(tables: Tables, query: RunQuery) -> RunPage:
+    """One page of heads, the newest first."""
+    rows = list(tables.list_runs(replace(query, limit=query.limit + 1)))
+    heads, damaged = list[RunHead](), list[str]()
+    for row in rows[: query.limit]:
+        try:
+            heads.append(head_of(row))
+        except JournalDamaged:
+            damaged.append(row.run_id)
+    last = rows[: query.limit][-1:]
+    following = (last[0].created_at, last[0].run_id) if len(rows) > query.limit else None
+    return RunPage(tuple(heads), following, tuple(damaged))
+
+
+def erase(tables: Tables, run_id: str, now: float) -> None:
+    """Put digests in the place of all bodies of a run; the chain can still be followed."""
+    row = _found(tables, run_id)
+    lease = lease_of(row)
+    if lease is not None and lease.expires_at > now:
+        raise LeaseHeld(run_id, lease.owner, lease.expires_at, now)
+    if row.is_erased:
+        return
+    digests = {record.seq: record.digest or codec.digest(record.body or b"", row.salt) for record in tables.records(row.id, 0)}
+    for seq, digest in digests.items():
+        tables.erase_record(row.id, seq, digest)
+    row.is_erased, row.salt = 1, b""
+    row.seal = codec.seal(row.link, row.status, True)
+    tables.set_erased(row)
+
+
+def prune(tables: Tables, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
+    """Delete whole runs that nobody has, at most `limit`; how many there were."""
+    return tables.drop_finished(before, statuses, now, limit)
+
+
+def _found(tables: Tables, run_id: str) -> RunRow:
+    row = tables.find_run(run_id)
+    if row is None:
+        raise RunNotFound(run_id)
+    return row
+
+
+def _owned(tables: Tables, lease: Lease, now: float) -> RunRow:
+    """The run of a lease that is current and has not run out."""
+    row = _found(tables, lease.run_id)
+    _check_not_erased(row)
+    _check_current(row, lease)
+    if row.expires_at <= now:
+        over = now - row.expires_at
+        raise LeaseExpired(row.run_id, f"the lease of '{lease.owner}' ran out {over:.1f} s ago. Renew it, and do so more often than it lasts.")
+    return row
+
+
+def _check_not_erased(row: RunRow) -> None:
+    if row.is_erased:
+        raise RunErased(row.run_id)
+
+
+def _check_current(row: RunRow, lease: Lease) -> None:
+    if (row.owner, row.epoch) != (lease.owner, lease.epoch):
+        now_with = f"'{row.owner}' has it in epoch {row.epoch}" if row.owner else "it was released"
+        raise LeaseLost(row.run_id, f"'{lease.owner}' had it in epoch {lease.epoch}, now {now_with}. Stop working on it, or claim it again.")
+
+
+def _check_repeated(tables: Tables, row: RunRow, expected: int, entries: Sequence[Entry]) -> None:
+    """Whether an append that does not fit the end was made before: then all of it is there, with the same content."""
+    end = expected + len(entries)
+    if not entries or row.last_seq < end:
+        raise AppendConflict(row.run_id, row.last_seq, f"the caller expects it to end at record {expected}, it ends at {row.last_seq}.")
+    for seq, entry in enumerate(entries, expected + 1):
+        kept = tables.record(row.id, seq)
+        if kept is None or (kept.kind, kept.body) != entry:
+            raise AppendConflict(row.run_id, row.last_seq, f"record {seq} is there already and holds something else.")

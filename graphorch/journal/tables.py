@@ -1,0 +1,149 @@
+"""What a store holds, as rows, and the few things that an operation does with them. Every kind of storage provides this much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from graphorch.journal import codec
+from graphorch.journal.failures import InvalidRecord, JournalDamaged
+from graphorch.journal.records import Lease, RunHead, RunQuery
+
+
+@dataclass(slots=True)
+class RunRow:
+    """One run. `id` is the storage's own short number; `owner` is "" while nobody has it; `link` is the chain's end, `seal` guards the head."""
+
+    id: int
+    run_id: str
+    flow: str
+    fingerprint: str
+    format: int
+    parent: str | None
+    tags: bytes
+    created_at: float
+    updated_at: float
+    status: str
+    last_seq: int
+    link: bytes
+    seal: bytes
+    salt: bytes
+    is_erased: int
+    owner: str
+    epoch: int
+    expires_at: float
+
+
+@dataclass(slots=True)
+class RecordRow:
+    """One record. `digest` is kept once the body is gone; before that it is computed from the body."""
+
+    seq: int
+    kind: str
+    body: bytes | None
+    digest: bytes | None
+    link: bytes
+
+
+@dataclass(slots=True)
+class SnapshotRow:
+    """The latest snapshot of a run; `digest` ties it to the chain at its record."""
+
+    seq: int
+    body: bytes
+    digest: bytes
+
+
+class Tables(Protocol):
+    """The rows of a store inside one transaction. `run` is the `id` of a run's row."""
+
+    def find_run(self, run_id: str) -> RunRow | None:
+        """The row of a run; nobody else changes it until the transaction ends, and whoever found it changes it only to write it."""
+        ...
+
+    def add_run(self, row: RunRow) -> None:
+        """Keep a new run; the storage chooses the row's `id`."""
+        ...
+
+    def set_progress(self, row: RunRow) -> None:
+        """Write what an append changes: `updated_at`, `last_seq`, `link`, `seal`."""
+        ...
+
+    def set_status(self, row: RunRow) -> None:
+        """Write `status`."""
+        ...
+
+    def set_lease(self, row: RunRow) -> None:
+        """Write `owner`, `epoch`, `expires_at`."""
+        ...
+
+    def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
+        """Keep new records."""
+        ...
+
+    def records(self, run: int, after_seq: int) -> Iterable[RecordRow]:
+        """The records after one, in order."""
+        ...
+
+    def record(self, run: int, seq: int) -> RecordRow | None:
+        """One record."""
+        ...
+
+    def snapshot(self, run: int) -> SnapshotRow | None:
+        """The latest snapshot."""
+        ...
+
+    def set_snapshot(self, run: int, row: SnapshotRow) -> None:
+        """Keep a snapshot instead of an earlier one."""
+        ...
+
+    def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
+        """At most `query.limit` runs, by falling `(created_at, run_id)`."""
+        ...
+
+    def erase_record(self, run: int, seq: int, digest: bytes) -> None:
+        """Put a digest in the place of a body."""
+        ...
+
+    def set_erased(self, row: RunRow) -> None:
+        """Drop the snapshot and the salt, and write `is_erased` and `seal`."""
+        ...
+
+    def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
+        """Delete at most `limit` whole runs of these statuses that changed last before a time and that nobody has; how many there were."""
+        ...
+
+
+def header_of(row: RunRow, tags: Mapping[str, str]) -> list[object]:
+    """What the chain of a run starts with: all that never changes. The time as text: a damaged one may be no JSON number."""
+    return [row.run_id, row.flow, row.fingerprint, row.format, row.parent, dict(tags), repr(row.created_at)]
+
+
+def tags_of(row: RunRow) -> dict[str, str]:
+    """The tags of a run. Raises `JournalDamaged` if they are none."""
+    try:
+        tags: object = codec.load(row.tags)
+    except InvalidRecord as error:
+        raise JournalDamaged(f"Run '{row.run_id}'", f"its tags cannot be read: {error}") from None
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in cast("dict[str, object]", tags).values()):
+        raise JournalDamaged(f"Run '{row.run_id}'", "its tags are no texts by name.")
+    return cast("dict[str, str]", tags)
+
+
+def head_of(row: RunRow) -> RunHead:
+    """What a caller sees of a run. Raises `JournalDamaged` if the row is not as it was written."""
+    if row.seal != codec.seal(row.link, row.status, bool(row.is_erased)) or len(row.salt) != (0 if row.is_erased else codec.SALT_BYTES):
+        raise JournalDamaged(f"Run '{row.run_id}'", "its status or the end of its chain is not what was written.")
+    tags = tags_of(row)
+    if row.last_seq == 0 and row.link != codec.first_link(header_of(row, tags)):
+        raise JournalDamaged(f"Run '{row.run_id}'", "what it was created with is not what was written.")
+    return RunHead(
+        row.run_id, row.flow, row.fingerprint, row.format, row.status, row.created_at, row.updated_at,
+        tags, row.parent, row.last_seq, lease_of(row), bool(row.is_erased),
+    )  # fmt: skip
+
+
+def lease_of(row: RunRow) -> Lease | None:
+    """The lease that was claimed last and not released."""
+    return Lease(row.run_id, row.owner, row.epoch, row.expires_at) if row.owner else None

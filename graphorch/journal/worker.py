@@ -1,0 +1,116 @@
+"""A thread that owns one connection and runs operations on it, for any number of callers on any number of event loops.
+
+What has piled up while one batch ran is the next batch: with one caller that is one operation, with a hundred it is a hundred that share
+one commit. Each caller waits for its own, so the queue is never longer than there are callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
+
+from graphorch.journal.failures import StoreClosed
+from graphorch.journal.tables import Tables
+
+T = TypeVar("T")
+Operation = Callable[[Tables], Any]
+
+
+@dataclass(slots=True)
+class Done:
+    """What became of one operation: its result, or its error."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+Transact = Callable[[Sequence[Operation]], Sequence[Done]]
+"""Runs operations and returns what became of each, in their order. It does not raise."""
+
+
+@dataclass(slots=True)
+class _Job:
+    operation: Operation
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Any]
+
+
+class Worker:
+    """Runs operations in a thread, at most `batch` at once, until it is closed; then closes the connection."""
+
+    def __init__(self, name: str, connection: sqlite3.Connection, transact: Transact, *, batch: int) -> None:
+        self._connection = connection
+        self._transact = transact
+        self._batch = batch
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, operation: Callable[[Tables], T]) -> T:
+        """What the operation returns or raises. A caller that is cancelled stops waiting; the operation runs all the same."""
+        loop = asyncio.get_running_loop()
+        job = _Job(operation, loop, loop.create_future())
+        with self._lock:
+            if self._is_closed:
+                raise StoreClosed("The store was closed, so it takes no calls. Open it again.")
+            self._queue.put(job)
+        return cast(T, await job.answer)
+
+    async def close(self) -> None:
+        """Run what was asked before, close the connection, end the thread."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            jobs, is_open = self._take()
+            if jobs:
+                _answer(jobs, self._transact([job.operation for job in jobs]))
+        self._connection.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """The jobs of the next batch, and whether more may come."""
+        jobs: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == self._batch:
+                return jobs, True
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return jobs, True
+        return jobs, False
+
+
+def _answer(jobs: Sequence[_Job], outcomes: Sequence[Done]) -> None:
+    """Wake each event loop once for all of its callers."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Done]]] = {}
+    for job, done in zip(jobs, outcomes, strict=True):
+        by_loop.setdefault(job.loop, []).append((job.answer, done))
+    for loop, answers in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, answers)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            continue
+
+
+def _settle(answers: Sequence[tuple[asyncio.Future[Any], Done]]) -> None:
+    for answer, done in answers:
+        if answer.done():  # cancelled
+            continue
+        if done.error is not None:
+            answer.set_exception(done.error)
+        else:
+            answer.set_result(done.result)

@@ -1,0 +1,85 @@
+"""A shell for the tests of the command line: calls it inside this process, or starts it as a program of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from graphorch.cli.main import main
+
+PROGRAM = (sys.executable, "-c", "from graphorch.cli.main import main; main()")
+
+PREAMBLE = """
+from typing import Literal
+from pydantic import BaseModel, Field
+from graphorch import Context, Graph, agent, node
+
+class Topic(BaseModel):
+    topic: str
+    count: int = 1
+
+class Draft(BaseModel):
+    draft: str = ""
+
+class Essay(Topic, Draft): ...
+
+@node
+def write(topic: Topic) -> Draft:
+    return Draft(draft=f"{topic.count} words on {topic.topic}")
+"""
+
+FLOW = 'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write).build()'
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """An empty directory, and the command line in it."""
+
+    here: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def write(self, name: str, body: str = FLOW, preamble: str = PREAMBLE) -> None:
+        """A file with a flow."""
+        self.here.joinpath(name).write_text(preamble + dedent(body), "utf-8")
+
+    def __call__(self, *arguments: str) -> Ended:
+        """Run a command in this process."""
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            main(arguments)
+        said = self.capsys.readouterr()
+        return Ended(int(exit.value.code or 0), said.out, said.err)
+
+
+async def started(*arguments: str, here: Path, environment: Mapping[str, str] | None = None, hands_in: bytes | None = None) -> asyncio.subprocess.Process:
+    """The command line as a process, in a directory, without any setting of who runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "GRAPHORCH_", "TERM", "NO_COLOR"))}
+    pipe = asyncio.subprocess.PIPE
+    stdin = pipe if hands_in is not None else asyncio.subprocess.DEVNULL
+    settings = {**kept, **(environment or {})}
+    return await asyncio.create_subprocess_exec(*PROGRAM, *arguments, cwd=here, env=settings, stdin=stdin, stdout=pipe, stderr=pipe)
+
+
+async def program(*arguments: str, here: Path, environment: Mapping[str, str] | None = None, hands_in: bytes | None = None) -> Ended:
+    """Run a command as a process of its own."""
+    process = await started(*arguments, here=here, environment=environment, hands_in=hands_in)
+    async with asyncio.timeout(60):
+        out, err = await process.communicate(hands_in)
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())

@@ -1,0 +1,57 @@
+"""Events add up to what a run is doing."""
+
+from __future__ import annotations
+
+from graphorch.cli.progress import Progress, spent
+from graphorch.engine import events
+
+
+def called(path: str, usd: float, source: str = "table") -> events.Called:
+    return events.Called(path, path, "m", 100, 20, usd, source, 0.5, "")
+
+
+def test_a_node_adds_up_over_its_rounds() -> None:
+    progress = Progress(clock=lambda: 10.0)
+    for at in (10.0, 12.0):
+        progress.feed(events.Started("write", "write", 1, at))
+        progress.feed(called("write", 0.25))
+        progress.feed(events.Committed("write", "write", {}, ("review",), 1.5, at + 1.5))
+    row = progress.rows["write"]
+    assert (row.status, row.visits, row.calls, row.tokens, row.usd, row.seconds) == ("done", 2, 2, 240, 0.5, 3.0)
+
+
+def test_each_event_leads_to_its_status() -> None:
+    progress = Progress()
+    for event, status in (
+        (events.Started("a", "a", 1, 0.0), "running"),
+        (events.Failed("a", "a", 1, "no", 0.5, False, 0.0), "running"),
+        (events.Failed("a", "a", 2, "no", None, False, 0.0), "failed"),
+        (events.Skipped("a", "a", "no"), "skipped"),
+        (events.Cancelled("a", "a", "no"), "cancelled"),
+        (events.Asked("a", "a", "?"), "waiting"),
+        (events.Committed("a", "a", {}, (), 0.0, 0.0), "done"),
+    ):
+        progress.feed(event)
+        assert progress.rows["a"].status == status
+
+
+def test_only_the_end_of_a_long_answer_is_kept() -> None:
+    progress = Progress()
+    for number in range(1000):
+        progress.feed(events.Token("a", "a", f" {number}"))
+    assert progress.rows["a"].tail.endswith(" 999")
+    assert len(progress.rows["a"].tail) == 200
+
+
+def test_a_total_says_that_a_price_is_unknown() -> None:
+    progress = Progress()
+    progress.feed(called("a", 0.25))
+    assert spent(progress.total) == "1 call, 120 tokens, $0.2500"
+    progress.feed(called("b", 0.0, "none"))
+    assert spent(progress.total) == "2 calls, 240 tokens, $0.2500 and calls of unknown price"
+
+
+def test_what_asked_no_model_spent_nothing() -> None:
+    progress = Progress()
+    progress.feed(events.Started("a", "a", 1, 0.0))
+    assert spent(progress.total) == ""

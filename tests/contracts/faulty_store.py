@@ -1,0 +1,71 @@
+"""A store whose n-th call goes wrong: it fails, or times out, or does what was asked and loses the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Literal, TypeVar
+
+from graphorch.journal.failures import StoreUnavailable
+from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.store import Store
+
+T = TypeVar("T")
+Fault = Literal["fails", "times out", "loses the reply"]
+
+
+class FaultyStore:
+    """Hands every call to another store, but for the n-th (the first is 1). `calls` counts them; n = 0 lets all of them pass."""
+
+    def __init__(self, store: Store, fault: Fault, n: int) -> None:
+        self.calls = 0
+        self._store = store
+        self._fault: Fault = fault
+        self._n = n
+
+    async def _call(self, call: Awaitable[T]) -> T:
+        self.calls += 1
+        if self.calls != self._n:
+            return await call
+        if self._fault == "loses the reply":
+            await call
+            raise TimeoutError("no reply")
+        call.close()  # type: ignore[attr-defined]
+        if self._fault == "times out":
+            raise TimeoutError("nothing happened")
+        raise StoreUnavailable("the n-th call fails")
+
+    async def create(self, run: NewRun) -> RunHead:
+        return await self._call(self._store.create(run))
+
+    async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
+        return await self._call(self._store.claim(run_id, owner, ttl=ttl))
+
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        return await self._call(self._store.renew(lease, ttl=ttl))
+
+    async def release(self, lease: Lease) -> None:
+        await self._call(self._store.release(lease))
+
+    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
+        await self._call(self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status))
+
+    async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
+        return await self._call(self._store.load(run_id, after_seq=after_seq))
+
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
+        await self._call(self._store.save_snapshot(lease, snapshot))
+
+    async def load_snapshot(self, run_id: str) -> Snapshot | None:
+        return await self._call(self._store.load_snapshot(run_id))
+
+    async def list_runs(self, query: RunQuery | None = None) -> RunPage:
+        return await self._call(self._store.list_runs(query))
+
+    async def erase(self, run_id: str) -> None:
+        await self._call(self._store.erase(run_id))
+
+    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
+        return await self._call(self._store.prune(before=before, statuses=statuses))
+
+    async def close(self) -> None:
+        await self._call(self._store.close())

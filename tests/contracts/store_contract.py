@@ -1,0 +1,572 @@
+"""What every `Store` does, as tests over a factory: `test_memory.py` and `test_sqlite.py` run them on their stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from graphorch.errors import JournalError
+from graphorch.journal.failures import (
+    AppendConflict,
+    InvalidName,
+    InvalidRecord,
+    JournalDamaged,
+    LeaseExpired,
+    LeaseHeld,
+    LeaseLost,
+    RunErased,
+    RunExists,
+    RunNotFound,
+    StoreClosed,
+)
+from graphorch.journal.records import Lease, NewRun, Record, RunQuery, Snapshot
+from graphorch.journal.store import Store
+
+NEW = NewRun("run-1", "content", "f1", 1, tags={"team": "red"})
+ADVERSARIAL: list[Any] = [
+    None, True, False, 0, -1, 2**64, -(2**4095), 0.1, -0.0, 1e300, 5e-324, "", "é\u2028\u0000\U0001f600", [], {}, [[[]]], {"": {"": [None]}},
+    {"lc": 1, "type": "constructor", "id": ["os", "system"], "kwargs": {"command": "true"}}, {"__reduce__": "x", "py/object": "os.system"},
+    {"b": 1, "a": {"d": 1, "c": 2}}, {"1": 1}, [1, 1.0, True], "NaN", {"$ref": "#/x", "@type": "T"},
+]  # fmt: skip
+
+
+class FakeClock:
+    """Time that only moves when a test says so."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Bench:
+    """A store under test with its clock, and the usual steps."""
+
+    store: Store
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    async def begin(self, run_id: str = "run-1", owner: str = "me", ttl: float = 60) -> Lease:
+        """A new run that belongs to somebody."""
+        await self.store.create(replace(NEW, run_id=run_id))
+        return await self.store.claim(run_id, owner, ttl=ttl)
+
+    async def add(self, lease: Lease, *bodies: Any, after: int = 0, status: str | None = None) -> None:
+        """Append records of kind "commit"."""
+        await self.store.append(lease, entries(*bodies, after=after), expected_last_seq=after, status=status)
+
+    async def bodies(self, run_id: str = "run-1", after: int = 0) -> list[Any]:
+        """The bodies that load."""
+        return [record.body for record in (await self.store.load(run_id, after_seq=after)).records]
+
+
+def entries(*bodies: Any, after: int = 0) -> list[Record]:
+    """Records in order."""
+    return [Record(seq, "commit", body) for seq, body in enumerate(bodies, after + 1)]
+
+
+Making = Callable[[FakeClock], Awaitable[Store]]
+Scenario = Callable[[Bench], Awaitable[None]]
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(check: Scenario) -> Scenario:
+    """Adds a check to the contract."""
+    SCENARIOS.append(check)
+    return check
+
+
+def run(check: Scenario, make: Making) -> None:
+    """One check on a fresh store."""
+
+    async def checked() -> None:
+        clock = FakeClock()
+        store = await make(clock)
+        try:
+            await check(Bench(store, clock))
+        finally:
+            await store.close()
+
+    asyncio.run(checked())
+
+
+def every_scenario(test: Callable[..., None]) -> Callable[..., None]:
+    """Parametrizes a test of one store with the whole contract."""
+    return pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)(test)
+
+
+# ---------------------------------------------------------------- creating
+
+
+@scenario
+async def a_new_run_has_what_it_was_created_with(bench: Bench) -> None:
+    head = await bench.store.create(replace(NEW, parent="run-0", status="queued"))
+    assert (head.run_id, head.flow, head.fingerprint, head.format) == ("run-1", "content", "f1", 1)
+    assert (head.status, head.tags, head.parent, head.last_seq, head.lease) == ("queued", {"team": "red"}, "run-0", 0, None)
+    assert (head.created_at, head.updated_at) == (bench.clock.now, bench.clock.now)
+    assert (await bench.store.load("run-1")).head == head
+
+
+@scenario
+async def creating_the_same_run_again_finds_it_as_it_is(bench: Bench) -> None:
+    await bench.add(await bench.begin(), "a", status="waiting")
+    bench.clock.now += 5
+    again = await bench.store.create(NEW)
+    assert (again.last_seq, again.status, again.created_at) == (1, "waiting", bench.clock.now - 5)
+
+
+@scenario
+async def another_run_of_the_same_id_is_refused_with_the_difference(bench: Bench) -> None:
+    await bench.begin()
+    for other in (
+        replace(NEW, flow="other"), replace(NEW, fingerprint="f2"), replace(NEW, format=2), replace(NEW, parent="run-0"), replace(NEW, tags={}),
+    ):  # fmt: skip
+        with pytest.raises(RunExists, match=r"is another one: (flow|fingerprint|format|parent|tags) is"):
+            await bench.store.create(other)
+
+
+@scenario
+async def an_id_that_is_no_id_is_refused_everywhere(bench: Bench) -> None:
+    store = bench.store
+    for wrong in ("../x", "", "a/b", "a\\b", "x" * 65, "a b", "run\n", "%2e%2e", "\0", "é", "C:x", ".", 7):
+        lease = Lease(wrong, "me", 1, 0)  # type: ignore[arg-type]
+        calls: list[Awaitable[Any]] = [
+            store.create(replace(NEW, run_id=wrong)), store.create(replace(NEW, parent=wrong)), store.claim(wrong, "me", ttl=1),  # type: ignore[arg-type]
+            store.load(wrong), store.load_snapshot(wrong), store.erase(wrong), store.renew(lease, ttl=1), store.release(lease),  # type: ignore[arg-type]
+            store.append(lease, entries(1), expected_last_seq=0), store.save_snapshot(lease, Snapshot(1, 1)),
+        ]  # fmt: skip
+        for call in calls:
+            with pytest.raises(InvalidName, match="is no run id"):
+                await call
+
+
+@scenario
+async def a_run_that_is_not_there_is_named(bench: Bench) -> None:
+    lease = Lease("run-9", "me", 1, 0)
+    store = bench.store
+    for call in (
+        store.claim("run-9", "me", ttl=1), store.load("run-9"), store.load_snapshot("run-9"), store.erase("run-9"), store.renew(lease, ttl=1),
+        store.release(lease), store.append(lease, entries(1), expected_last_seq=0), store.save_snapshot(lease, Snapshot(1, 1)),
+    ):  # fmt: skip
+        with pytest.raises(RunNotFound, match="no run 'run-9'") as caught:
+            await call
+        assert caught.value.run_id == "run-9"
+
+
+@scenario
+async def names_and_numbers_are_checked_before_anything_is_stored(bench: Bench) -> None:
+    store = bench.store
+    lease = await bench.begin()
+    wrong: list[Awaitable[Any]] = [
+        store.create(replace(NEW, run_id="x", flow="")), store.create(replace(NEW, run_id="x", fingerprint="a\nb")),
+        store.create(replace(NEW, run_id="x", format=-1)), store.create(replace(NEW, run_id="x", format=True)),
+        store.create(replace(NEW, run_id="x", tags={"a": ""})), store.create(replace(NEW, run_id="x", tags={"a\ud800": "b"})),
+        store.create(replace(NEW, run_id="x", status="s" * 201)), store.claim("run-1", "", ttl=1), store.claim("run-1", "me", ttl=0),
+        store.claim("run-1", "me", ttl=float("nan")), store.renew(lease, ttl=float("inf")), store.load("run-1", after_seq=-1),
+        store.load("run-1", after_seq=2**63), store.append(lease, entries(1), expected_last_seq=-1),
+        store.append(lease, [Record(1, "", 1)], expected_last_seq=0), store.append(lease, entries(1), expected_last_seq=0, status="\n"),
+        store.save_snapshot(lease, Snapshot(0, 1)), store.list_runs(RunQuery(limit=0)), store.list_runs(RunQuery(tag=("a", ""))),
+        store.list_runs(RunQuery(after=(1.0, "../x"))), store.list_runs(RunQuery(created_from=float("nan"))),
+        store.prune(before=float("inf"), statuses=["x"]), store.prune(before=1, statuses=[""]),
+    ]  # fmt: skip
+    for call in wrong:
+        with pytest.raises(InvalidName, match=" is no "):
+            await call
+    assert [head.run_id for head in (await store.list_runs()).runs] == ["run-1"]
+    assert await bench.bodies() == []
+
+
+# ---------------------------------------------------------------- appending and loading
+
+
+@scenario
+async def what_was_appended_loads_in_order(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, {"n": 1}, {"n": 2})
+    bench.clock.now += 3
+    await bench.store.append(lease, [Record(3, "ended", [])], expected_last_seq=2, status="succeeded")
+    log = await bench.store.load("run-1")
+    assert log.records == (Record(1, "commit", {"n": 1}), Record(2, "commit", {"n": 2}), Record(3, "ended", []))
+    assert (log.head.last_seq, log.head.status, log.head.updated_at) == (3, "succeeded", bench.clock.now)
+    assert log.head.lease == lease
+
+
+@scenario
+async def loading_starts_after_the_record_that_is_asked_for(bench: Bench) -> None:
+    await bench.add(await bench.begin(), *"abcde")
+    assert [await bench.bodies(after=after) for after in range(6)] == [list("abcde"[after:]) for after in range(6)]
+
+
+@scenario
+async def a_record_beyond_the_end_is_missed(bench: Bench) -> None:
+    """Whoever knows of a record that is not there has seen more than the store still holds."""
+    await bench.add(await bench.begin(), "a")
+    with pytest.raises(JournalDamaged, match="record 2: it is missing") as caught:
+        await bench.store.load("run-1", after_seq=2)
+    assert caught.value.seq == 2
+
+
+@scenario
+async def every_plain_value_comes_back_equal_and_of_its_type(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, *ADVERSARIAL)
+    assert [repr(body) for body in await bench.bodies()] == [repr(body) for body in ADVERSARIAL]
+
+
+@scenario
+async def a_value_that_would_not_come_back_is_refused_and_nothing_is_stored(bench: Bench) -> None:
+    lease = await bench.begin()
+    for wrong in ((1,), {1: 1}, {1}, b"x", float("nan"), float("-inf"), "\ud800", {"\udfff": 1}, 1j, object(), [{"a": (1,)}], 2**4096):
+        with pytest.raises(InvalidRecord, match="body"):
+            await bench.add(lease, "good", wrong)
+    assert await bench.bodies() == []
+
+
+@scenario
+async def a_body_may_change_after_it_was_handed_over(bench: Bench) -> None:
+    lease, body = await bench.begin(), {"items": [1]}
+    appended = asyncio.ensure_future(bench.add(lease, body))
+    await asyncio.sleep(0)
+    body["items"].append(2)
+    await appended
+    loaded = await bench.bodies()
+    loaded[0]["items"].append(3)
+    assert await bench.bodies() == [{"items": [1]}]
+
+
+@scenario
+async def an_append_that_is_repeated_adds_nothing(bench: Bench) -> None:
+    lease = await bench.begin()
+    for _ in range(2):
+        await bench.add(lease, "a", "b", status="waiting")
+    await bench.add(lease, "c", after=2, status="succeeded")
+    await bench.add(lease, "a", "b", status="waiting")
+    log = await bench.store.load("run-1")
+    assert [record.body for record in log.records] == ["a", "b", "c"]
+    assert log.head.status == "succeeded"
+
+
+@scenario
+async def other_content_in_the_same_place_is_a_conflict(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, "a", "b")
+    for bodies in (("x",), ("a", "x"), ("a", "b", "c"), (True,)):
+        with pytest.raises(AppendConflict) as caught:
+            await bench.add(lease, *bodies)
+        assert caught.value.last_seq == 2
+    with pytest.raises(AppendConflict, match="record 1 is there already"):
+        await bench.store.append(lease, [Record(1, "other", "a")], expected_last_seq=0)
+    with pytest.raises(AppendConflict, match="expects it to end at record 5, it ends at 2"):
+        await bench.add(lease, "f", after=5)
+    assert await bench.bodies() == ["a", "b"]
+
+
+@scenario
+async def a_status_alone_is_set_only_at_the_expected_end(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, "a")
+    await bench.add(lease, after=1, status="waiting")
+    with pytest.raises(AppendConflict):
+        await bench.add(lease, after=0, status="failed")
+    with pytest.raises(InvalidRecord, match="nothing to append"):
+        await bench.add(lease, after=1)
+    log = await bench.store.load("run-1")
+    assert (log.head.status, log.head.last_seq) == ("waiting", 1)
+
+
+@scenario
+async def records_that_are_numbered_wrongly_are_refused(bench: Bench) -> None:
+    lease = await bench.begin()
+    for records in ([Record(2, "commit", 1)], [Record(1, "commit", 1), Record(3, "commit", 1)], [Record(1, "commit", None, is_erased=True)]):
+        with pytest.raises(InvalidRecord, match=r"where record . belongs"):
+            await bench.store.append(lease, records, expected_last_seq=0)
+    assert await bench.bodies() == []
+
+
+@scenario
+async def appends_of_many_runs_at_once_succeed_or_fail_each_on_its_own(bench: Bench) -> None:
+    leases = [await bench.begin(f"run-{number}") for number in range(12)]
+    stale = [replace(lease, epoch=0) if number % 3 == 0 else lease for number, lease in enumerate(leases)]
+    after = [7 if number % 3 == 1 else 0 for number in range(12)]
+    outcomes = await asyncio.gather(
+        *(bench.add(lease, {"run": number}, after=after[number]) for number, lease in enumerate(stale)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [LeaseLost, AppendConflict, type(None)] * 4
+    assert [await bench.bodies(f"run-{number}") for number in range(12)] == [[{"run": n}] if n % 3 == 2 else [] for n in range(12)]
+
+
+@scenario
+async def of_two_appends_at_once_to_one_place_one_wins(bench: Bench) -> None:
+    lease = await bench.begin()
+    outcomes = await asyncio.gather(*(bench.add(lease, number) for number in range(5)), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AppendConflict"] * 4 + ["NoneType"]
+    assert await bench.bodies() == [next(number for number, outcome in enumerate(outcomes) if outcome is None)]
+
+
+@scenario
+async def a_caller_that_stops_waiting_leaves_all_or_nothing(bench: Bench) -> None:
+    lease = await bench.begin()
+    task = asyncio.ensure_future(bench.add(lease, "a", "b"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await bench.add(lease, "a", "b")
+    assert await bench.bodies() == ["a", "b"]
+
+
+# ---------------------------------------------------------------- leases
+
+
+@scenario
+async def a_run_has_one_owner_at_a_time(bench: Bench) -> None:
+    lease = await bench.begin(owner="first", ttl=10)
+    with pytest.raises(LeaseHeld, match=r"belongs to 'first' for another 10\.0 s") as caught:
+        await bench.store.claim("run-1", "second", ttl=10)
+    assert (caught.value.owner, caught.value.expires_at) == ("first", lease.expires_at)
+    bench.clock.now += 10
+    assert (await bench.store.claim("run-1", "second", ttl=10)).epoch == lease.epoch + 1
+
+
+@scenario
+async def an_owner_that_was_replaced_commits_nothing(bench: Bench) -> None:
+    first = await bench.begin(owner="first", ttl=10)
+    await bench.add(first, "a")
+    bench.clock.now += 11
+    second = await bench.store.claim("run-1", "second", ttl=10)
+    for call in (
+        bench.add(first, "b", after=1), bench.add(first, "a"), bench.add(first, after=1, status="failed"), bench.store.renew(first, ttl=10),
+        bench.store.save_snapshot(first, Snapshot(1, {})),
+    ):  # fmt: skip
+        with pytest.raises(LeaseLost, match="'first' had it in epoch 1, now 'second' has it in epoch 2") as caught:
+            await call
+        assert not isinstance(caught.value, LeaseExpired)
+    await bench.store.release(first)
+    await bench.add(second, "c", after=1)
+    assert await bench.bodies() == ["a", "c"]
+    assert await bench.store.load_snapshot("run-1") is None
+
+
+@scenario
+async def a_lease_that_ran_out_commits_nothing_until_it_is_renewed(bench: Bench) -> None:
+    lease = await bench.begin(ttl=10)
+    bench.clock.now += 10
+    for call in (bench.add(lease, "a"), bench.store.save_snapshot(lease, Snapshot(1, 1))):
+        with pytest.raises(LeaseExpired, match=r"ran out 0\.0 s ago\. Renew it"):
+            await call
+    renewed = await bench.store.renew(lease, ttl=10)
+    assert renewed == replace(lease, expires_at=bench.clock.now + 10)
+    await bench.add(lease, "a")  # the epoch is what counts, and it is the same
+    assert await bench.bodies() == ["a"]
+
+
+@scenario
+async def a_claim_that_is_repeated_ends_the_lease_whose_reply_was_lost(bench: Bench) -> None:
+    lost = await bench.begin()
+    lease = await bench.store.claim("run-1", "me", ttl=60)
+    with pytest.raises(LeaseLost):
+        await bench.add(lost, "a")
+    await bench.add(lease, "a")
+
+
+@scenario
+async def a_released_run_can_be_claimed_at_once_and_releasing_again_does_nothing(bench: Bench) -> None:
+    first = await bench.begin(owner="first")
+    for _ in range(2):
+        await bench.store.release(first)
+    assert (await bench.store.load("run-1")).head.lease is None
+    with pytest.raises(LeaseLost, match="now it was released"):
+        await bench.add(first, "a")
+    second = await bench.store.claim("run-1", "second", ttl=1)
+    await bench.store.release(first)
+    assert (await bench.store.load("run-1")).head.lease == second
+
+
+@scenario
+async def a_clock_that_jumps_never_lets_two_owners_commit(bench: Bench) -> None:
+    first = await bench.begin(owner="first", ttl=10)
+    for jump in (3600, -7200, 3.2e8, -6.4e8):
+        bench.clock.now += jump
+        try:
+            second = await bench.store.claim("run-1", "second", ttl=10)
+        except LeaseHeld:
+            continue
+        with pytest.raises(LeaseLost):
+            await bench.add(first, "a")
+        first = await bench.store.claim("run-1", "second", ttl=10)
+        assert first.epoch > second.epoch
+
+
+# ---------------------------------------------------------------- snapshots
+
+
+@scenario
+async def the_latest_snapshot_is_kept(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, *"abc")
+    assert await bench.store.load_snapshot("run-1") is None
+    for seq, body in ((1, "one"), (3, {"three": []}), (3, {"three": []}), (2, "late")):
+        await bench.store.save_snapshot(lease, Snapshot(seq, body))
+    snapshot = await bench.store.load_snapshot("run-1")
+    assert snapshot == Snapshot(3, {"three": []})
+    assert await bench.bodies(after=3) == []
+
+
+@scenario
+async def a_snapshot_of_a_record_that_is_not_there_is_refused(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, "a")
+    with pytest.raises(InvalidRecord, match="has no record 2"):
+        await bench.store.save_snapshot(lease, Snapshot(2, {}))
+    with pytest.raises(InvalidRecord, match="body"):
+        await bench.store.save_snapshot(lease, Snapshot(1, float("nan")))
+    assert await bench.store.load_snapshot("run-1") is None
+
+
+# ---------------------------------------------------------------- lists
+
+
+async def _ten_runs(bench: Bench) -> None:
+    for number in range(10):
+        bench.clock.now = 100 + number // 2  # two of each age
+        run = NewRun(f"run-{number}", f"flow-{number % 2}", "f", 1, f"status-{number % 3}", {"n": str(number), "team": "red' OR 1=1"})
+        await bench.store.create(run)
+
+
+async def _listed(bench: Bench, **query: Any) -> list[str]:
+    return [head.run_id for head in (await bench.store.list_runs(RunQuery(**query))).runs]
+
+
+@scenario
+async def runs_are_listed_the_newest_first_page_by_page(bench: Bench) -> None:
+    await _ten_runs(bench)
+    everything = [f"run-{number}" for number in range(9, -1, -1)]
+    assert [head.run_id for head in (await bench.store.list_runs()).runs] == everything
+    for limit in (1, 3, 5, 10):
+        query, seen = RunQuery(limit=limit), list[str]()
+        while True:
+            page = await bench.store.list_runs(query)
+            assert 0 < len(page.runs) <= limit
+            seen += [head.run_id for head in page.runs]
+            if page.next is None:
+                break
+            query = replace(query, after=page.next)
+        assert seen == everything
+
+
+@scenario
+async def runs_are_filtered_by_status_flow_tag_and_time(bench: Bench) -> None:
+    await _ten_runs(bench)
+    assert await _listed(bench, status="status-0") == ["run-9", "run-6", "run-3", "run-0"]
+    assert await _listed(bench, status="status-0", flow="flow-0") == ["run-6", "run-0"]
+    assert await _listed(bench, flow="flow-1", created_from=103) == ["run-9", "run-7"]
+    assert await _listed(bench, created_from=101, created_until=102) == ["run-3", "run-2"]
+    assert await _listed(bench, tag=("n", "4")) == ["run-4"]
+    assert await _listed(bench, status="status-0", after=(103.0, "run-6")) == ["run-3", "run-0"]
+    assert await _listed(bench, status="status-2", tag=("n", "4")) == []
+
+
+@scenario
+async def a_filter_is_a_value_and_never_a_part_of_a_query(bench: Bench) -> None:
+    await _ten_runs(bench)
+    for text in ("' OR 1=1 --", "%", "_", "*", "$.n", 'x") OR ("1"="1', "status-0' UNION SELECT 1"):
+        for query in ({"status": text}, {"flow": text}, {"tag": (text, "red")}, {"tag": ("n", text)}):
+            assert await _listed(bench, **query) == []
+    assert len(await _listed(bench, tag=("team", "red' OR 1=1"))) == 10
+
+
+# ---------------------------------------------------------------- deleting
+
+
+@scenario
+async def an_erased_run_keeps_its_chain_and_cannot_go_on(bench: Bench) -> None:
+    lease = await bench.begin()
+    await bench.add(lease, "a", "b", status="succeeded")
+    await bench.store.save_snapshot(lease, Snapshot(2, "s"))
+    await bench.store.release(lease)
+    for _ in range(2):
+        await bench.store.erase("run-1")
+    log = await bench.store.load("run-1")
+    assert log.records == (Record(1, "commit", None, is_erased=True), Record(2, "commit", None, is_erased=True))
+    assert (log.head.is_erased, log.head.status, log.head.last_seq) == (True, "succeeded", 2)
+    assert (await bench.store.load("run-1", after_seq=1)).records == log.records[1:]
+    assert await bench.store.load_snapshot("run-1") is None
+    for call in (bench.store.claim("run-1", "me", ttl=1), bench.store.renew(lease, ttl=1), bench.add(lease, "c", after=2)):
+        with pytest.raises(RunErased, match="was erased"):
+            await call
+
+
+@scenario
+async def a_run_that_somebody_works_on_is_not_erased(bench: Bench) -> None:
+    await bench.add(await bench.begin(ttl=10), "a")
+    with pytest.raises(LeaseHeld):
+        await bench.store.erase("run-1")
+    assert await bench.bodies() == ["a"]
+    bench.clock.now += 10
+    await bench.store.erase("run-1")
+    assert await bench.bodies() == [None]
+
+
+@scenario
+async def pruning_deletes_old_runs_of_the_named_statuses_that_nobody_has(bench: Bench) -> None:
+    for number, status in enumerate(["succeeded", "failed", "running", "succeeded", "succeeded"]):
+        lease = await bench.begin(f"run-{number}", ttl=10 if number != 3 else 1000)
+        await bench.add(lease, number, status=status)
+        bench.clock.now += 100 if number != 3 else 200
+    assert await bench.store.prune(before=bench.clock.now - 100, statuses=["succeeded", "failed"]) == 2
+    assert await _listed(bench) == ["run-4", "run-3", "run-2"]
+    assert await bench.store.prune(before=bench.clock.now, statuses=[]) == 0
+    for call in (bench.store.load("run-0"), bench.store.claim("run-0", "me", ttl=1)):
+        with pytest.raises(RunNotFound):
+            await call
+    assert [await bench.bodies(f"run-{number}") for number in (2, 3, 4)] == [[2], [3], [4]]
+
+
+@scenario
+async def pruning_many_runs_takes_them_all(bench: Bench) -> None:
+    await asyncio.gather(*(bench.store.create(replace(NEW, run_id=f"run-{number}")) for number in range(230)))
+    bench.clock.now += 1
+    assert await bench.store.prune(before=bench.clock.now, statuses=["running"]) == 230
+    assert (await bench.store.list_runs()).runs == ()
+
+
+@scenario
+async def a_lease_of_a_run_that_was_pruned_is_worth_nothing_for_its_successor(bench: Bench) -> None:
+    old = await bench.begin(ttl=1)
+    bench.clock.now += 2
+    await bench.store.prune(before=bench.clock.now, statuses=["running"])
+    await bench.begin(owner="other")
+    with pytest.raises(LeaseLost):
+        await bench.add(old, "a")
+
+
+# ---------------------------------------------------------------- closing
+
+
+@scenario
+async def a_closed_store_takes_no_calls_and_closes_again(bench: Bench) -> None:
+    lease = await bench.begin()
+    for _ in range(2):
+        await bench.store.close()
+    for call in (bench.store.create(NEW), bench.store.load("run-1"), bench.add(lease, "a"), bench.store.list_runs()):
+        with pytest.raises(StoreClosed, match="was closed"):
+            await call
+
+
+@scenario
+async def closing_waits_for_what_was_asked_before(bench: Bench) -> None:
+    lease = await bench.begin()
+    task = asyncio.ensure_future(bench.add(lease, "a"))
+    await asyncio.sleep(0)
+    await bench.store.close()
+    assert await task is None
+
+
+@scenario
+async def every_error_of_a_store_is_a_journal_error(bench: Bench) -> None:
+    with pytest.raises(JournalError):
+        await bench.store.load("nothing-here")

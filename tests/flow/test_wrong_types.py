@@ -1,0 +1,78 @@
+"""What a type checker would have said, said again when it runs: a graph or a run that is given something of the wrong type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Graph, GraphError, InputError, node
+
+
+class Text(BaseModel):
+    text: str = ""
+
+
+@node
+def keep(t: Text) -> Text:
+    return t
+
+
+untyped: Any = Graph  # as in a notebook without a checker
+flow: Any = Graph("keep", Text).chain(keep).build()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: untyped("g", dict),
+            "NOT_A_MODEL at state of graph 'g': 'dict' is no pydantic model\n    fix: give a class that derives from BaseModel",
+        ),
+        (
+            lambda: untyped("g", Text, input=Text()),
+            "NOT_A_MODEL at input of graph 'g': a Text is no pydantic model\n    fix: give a class that derives from BaseModel",
+        ),
+        (
+            lambda: untyped("g", Text, output="text"),
+            "NOT_A_MODEL at output of graph 'g': a str is no pydantic model\n    fix: give a class that derives from BaseModel",
+        ),
+        (
+            lambda: untyped("g", Text).ask("sure", question=str, answer=bool),
+            "NOT_A_MODEL at answer of ask 'sure': 'bool' is no pydantic model\n    fix: give a class that derives from BaseModel",
+        ),
+        (
+            lambda: untyped("g", Text).map("each", len, over=list, gather=len, max_items=1),
+            "NOT_A_NODE at map 'each': a builtin_function_or_method is no node and no flow\n"
+            "    fix: decorate the worker with @node or @agent, or give a built flow",
+        ),
+        (
+            lambda: untyped("g", Text).sub("inner", untyped("h", Text), enter=len, leave=len),
+            "NOT_A_FLOW at sub 'inner': a Graph is no flow\n    fix: give what build() of the inner graph returns",
+        ),
+    ],
+    ids=["state", "input", "output", "answer", "worker", "flow"],
+)
+def test_a_graph_refuses_at_once_what_no_check_could_look_at(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(GraphError) as refused:
+        make()
+    assert [str(problem) for problem in refused.value.problems] == [told]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"budget": 0.5}, "budget=0.5 is no Budget. Write budget=Budget(usd=0.50)."),
+        ({"limits": 30}, "limits=30 is no Limits. Write limits=Limits(seconds=60)."),
+        ({"model": keep}, 'model=<node keep> is no str. Write model="vendor/model".'),
+        ({"tags": ["a"]}, "tags=['a'] is no Mapping. Write tags={\"team\": \"search\"}."),
+        ({"buget": None}, "run() has no option 'buget'. Did you mean 'budget'? "),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_says_how_an_option_is_written(options: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        flow.run_sync(Text(), **options)
+    assert str(refused.value).startswith(told)

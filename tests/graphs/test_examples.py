@@ -1,0 +1,40 @@
+"""Every example builds, is short, has no warnings, and runs offline on its sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graphorch.cli.finding import find, find_all
+
+GRAPHS = Path(__file__).parents[2] / "graphs"
+EXAMPLES = sorted(GRAPHS.glob("*.py"))
+
+pytestmark = pytest.mark.parametrize("example", EXAMPLES, ids=[each.stem for each in EXAMPLES])
+
+
+def test_it_builds_without_a_warning(example: Path) -> None:
+    for found in find_all(str(example)):
+        assert found.flow.warnings == ()
+
+
+def test_it_is_short(example: Path) -> None:
+    assert len(example.read_text("utf-8").splitlines()) <= 120
+
+
+def test_it_runs_on_its_sample_with_the_embedded_model_and_gives_the_same_twice(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    found = find(str(example))
+    assert found.sample is not None
+    first, second = (found.flow.run_sync(found.sample) for _ in range(2))
+    assert first.status == "succeeded"
+    assert first.state == second.state
+
+
+def test_its_picture_is_up_to_date(example: Path) -> None:
+    """Where one is kept beside it: `graphorch render graphs/NAME.py -o graphs/NAME.svg --engine builtin` makes it anew."""
+    picture = example.with_suffix(".svg")
+    if picture.exists():
+        assert picture.read_text("utf-8") == find(str(example)).flow.svg(engine="builtin")

@@ -1,0 +1,62 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from graphorch import GraphError
+from graphorch.cli.ending import message_of
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_graph_prints_what_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    (program,) = blocks("python")
+    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out == blocks("text")[0]
+
+
+def test_the_graph_has_about_twenty_lines_of_code() -> None:
+    assert sum(bool(line.strip()) for line in blocks("python")[0].splitlines()) <= 26
+
+
+def test_the_mistakes_are_told_as_shown() -> None:
+    program = blocks("python")[0].replace("State(Text, Summary, Figures, Report)", "State(Text, Summary, Report)")
+    added = re.search(r"`(graph\.loop\(.*\))` added", README)
+    assert added is not None
+    with pytest.raises(GraphError) as caught:
+        exec(compile(program.replace("flow = graph.build()", f"{added.group(1)}\nflow = graph.build()"), "README.md", "exec"), {"__name__": "readme"})
+    assert message_of(caught.value) + "\n" == blocks("text")[1]
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_each_of_the_two_commands_follows_its_mark(name: str) -> None:
+    found = re.findall(rf"^<!-- command:{name} -->\n```sh\n(.*)\n```$", README, re.MULTILINE)
+    assert len(found) == 1
+    assert found[0].startswith("python3 -m venv .venv && .venv/bin/pip install ")
+
+
+def test_every_link_and_picture_leads_to_a_file() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
+
+
+def test_the_floors_are_those_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    declared = [set(re.findall(r"\w+", layer)) for layer in next(each for each in contracts if each["id"] == "floors")["layers"]]
+    package = ROOT / "graphorch"
+    existing = [{name for name in layer if (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()} for layer in declared]
+    shown = [set(re.split(r"\s{2,}", line)[1].split(" · ")) for line in blocks("text")[2].splitlines()]
+    assert shown == [layer for layer in existing if layer]

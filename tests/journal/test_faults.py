@@ -1,0 +1,73 @@
+"""The n-th call of a store fails, times out or loses its reply, for every n: repeating it ends in the same journal, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from graphorch.journal.failures import StoreUnavailable
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import Record, RunLog, Snapshot
+from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.store import Store
+from tests.contracts.faulty_store import Fault, FaultyStore
+from tests.contracts.store_contract import NEW, FakeClock, entries
+
+T = TypeVar("T")
+CALLS = 11
+
+
+async def repeated(call: Callable[[], Awaitable[T]]) -> T:
+    """What a careful caller does: the same call with the same values until it is answered."""
+    while True:
+        try:
+            return await call()
+        except (StoreUnavailable, TimeoutError):
+            continue
+
+
+async def whole_life(store: Store) -> tuple[RunLog, Snapshot | None]:
+    """Every call that a run makes; what the store holds after the run and after its deletion."""
+    await repeated(lambda: store.create(NEW))
+    lease = await repeated(lambda: store.claim("run-1", "me", ttl=60))
+    await repeated(lambda: store.append(lease, entries("a", "b"), expected_last_seq=0))
+    await repeated(lambda: store.append(lease, entries(after=2), expected_last_seq=2, status="waiting"))
+    renewed = await repeated(lambda: store.renew(lease, ttl=90))
+    await repeated(lambda: store.append(renewed, [Record(3, "ended", {})], expected_last_seq=2, status="succeeded"))
+    await repeated(lambda: store.save_snapshot(renewed, Snapshot(3, "all")))
+    await repeated(lambda: store.release(renewed))
+    log = await repeated(lambda: store.load("run-1"))
+    snapshot = await repeated(lambda: store.load_snapshot("run-1"))
+    await repeated(lambda: store.erase("run-1"))
+    return log, snapshot
+
+
+async def memory(path: Path) -> Store:
+    return MemoryStore(clock=FakeClock())
+
+
+async def sqlite(path: Path) -> Store:
+    return await SqliteStore.open(path / "runs.db", clock=FakeClock(), sync="normal")
+
+
+@pytest.mark.parametrize("make", [memory, sqlite])
+@pytest.mark.parametrize("fault", ["fails", "times out", "loses the reply"])
+@pytest.mark.parametrize("n", range(CALLS + 1))
+def test_whichever_call_goes_wrong_the_journal_is_the_same(tmp_path: Path, make: Callable[[Path], Awaitable[Store]], fault: Fault, n: int) -> None:
+    async def lived() -> None:
+        store = await make(tmp_path)
+        faulty = FaultyStore(store, fault, n)
+        log, snapshot = await whole_life(faulty)
+        assert faulty.calls == CALLS + (n > 0)
+        assert log.records == (*entries("a", "b"), Record(3, "ended", {}))
+        assert log.head.status == "succeeded"
+        assert (log.head.last_seq, log.head.lease, snapshot) == (3, None, Snapshot(3, "all"))
+        after = await store.load("run-1")
+        assert (len(after.records), after.head.is_erased) == (3, True)
+        await store.close()
+
+    asyncio.run(lived())

@@ -1,0 +1,171 @@
+"""Real processes that are killed and stopped: what was acknowledged is there, nothing is torn, and two owners never both commit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graphorch.journal.records import Record
+from graphorch.journal.sqlite import SqliteStore
+from tests.journal.writer import PER_APPEND, RUNS, body_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """A process of `writer.py` that talks by lines."""
+    command = [sys.executable, "-m", "tests.journal.writer", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def heard(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait(10) == 0
+
+
+@pytest.fixture
+def forks() -> Iterator[subprocess.Popen[str]]:
+    process = start("fork")
+    yield process
+    end(process)
+
+
+def kill_a_writer(forks: subprocess.Popen[str], path: Path, seed: int, rng: random.Random, longest: int) -> dict[int, int]:
+    """Lets a process write to a store and kills it after so many acknowledgements and a moment; what each run was acknowledged."""
+    tell(forks, f"{path} {seed}")
+    acknowledged = dict.fromkeys(range(RUNS), 0)
+    left, pid = rng.randrange(longest), 0
+    while True:
+        words = heard(forks).split()
+        if words[0] == "gone":
+            return acknowledged
+        if words[0] == "started":
+            pid = int(words[1])
+        else:
+            acknowledged[int(words[1])] = int(words[2])
+            left -= 1
+        if pid and left < 0:
+            for _ in range(rng.randrange(30_000)):  # a moment that no commit decides
+                pass
+            os.kill(pid, signal.SIGKILL)
+            pid = 0
+
+
+async def check_what_is_left(path: Path, seed: int, acknowledged: dict[int, int]) -> int:
+    """Opens the store as the next process would; how many records there are beyond the acknowledged ones."""
+    store = await SqliteStore.open(path, sync="normal")
+    runs = {head.run_id for head in (await store.list_runs()).runs}
+    beyond = 0
+    for run, last in acknowledged.items():
+        if f"run-{run}" not in runs:
+            assert last == 0
+            continue
+        log = await store.load(f"run-{run}")
+        stored = log.head.last_seq
+        assert stored >= last
+        assert stored % PER_APPEND == 0
+        assert log.records == tuple(Record(seq, "commit", body_of(run, seq, seed)) for seq in range(1, stored + 1))
+        assert log.head.status == (f"at-{stored}" if stored else "running")
+        beyond += stored - last
+    await store.close()
+    return beyond
+
+
+def kill_many(forks: subprocess.Popen[str], tmp_path: Path, kills: int, *, longest: int = 40) -> None:
+    """Kills writers at random points, and checks that some of the kills did come between a commit and its reply."""
+    rng, beyond = random.Random(kills), 0
+    for number in range(kills):
+        path = tmp_path / f"{number}.db"
+        acknowledged = kill_a_writer(forks, path, number, rng, longest)
+        beyond += asyncio.run(check_what_is_left(path, number, acknowledged)) if path.exists() else 0
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+    assert beyond > 0
+
+
+def test_100_kills_lose_nothing_that_was_acknowledged(forks: subprocess.Popen[str], tmp_path: Path) -> None:
+    kill_many(forks, tmp_path, 100)
+
+
+@pytest.mark.slow
+def test_300_kills_lose_nothing_that_was_acknowledged(forks: subprocess.Popen[str], tmp_path: Path) -> None:
+    kill_many(forks, tmp_path, 300)
+
+
+@pytest.mark.slow
+def test_kills_while_the_log_is_moved_into_the_file_lose_nothing(forks: subprocess.Popen[str], tmp_path: Path) -> None:
+    """So many records that the log is moved into the file once or twice before the kill."""
+    kill_many(forks, tmp_path, 15, longest=4000)
+
+
+def test_an_owner_that_was_stopped_past_its_lease_commits_nothing_once_it_goes_on(tmp_path: Path) -> None:
+    path, clock = tmp_path / "runs.db", tmp_path / "clock"
+    clock.write_text("1000")
+
+    async def take_over() -> None:
+        store = await SqliteStore.open(path, clock=lambda: float(clock.read_text("utf-8")))
+        lease = await store.claim("run-1", "second", ttl=10)
+        await store.append(lease, [Record(2, "commit", "second")], expected_last_seq=1)
+        await store.close()
+
+    async def stored() -> list[object]:
+        store = await SqliteStore.open(path)
+        bodies = [record.body for record in (await store.load("run-1")).records]
+        await store.close()
+        return bodies
+
+    first = start("obey", str(path), str(clock))
+    assert heard(first) == "claimed"
+    tell(first, "0")
+    assert heard(first) == "stored"
+    os.kill(first.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WNOWAIT)
+    tell(first, "1")  # what it is about to do when it is stopped
+    tell(first, "2")
+    clock.write_text("1011")
+    asyncio.run(take_over())
+    os.kill(first.pid, signal.SIGCONT)
+    for _ in range(2):
+        assert heard(first) == (
+            "LeaseLost: Run 'run-1': 'first' had it in epoch 1, now 'second' has it in epoch 2. Stop working on it, or claim it again."
+        )
+    end(first)
+    assert asyncio.run(stored()) == ["first", "second"]
+
+
+def test_a_process_that_claims_under_the_same_name_takes_the_run_over(tmp_path: Path) -> None:
+    """A process that was started again need not wait until its own old lease is over, and the old one is out."""
+    path, clock = tmp_path / "runs.db", tmp_path / "clock"
+    clock.write_text("1000")
+    first = start("obey", str(path), str(clock))
+    assert heard(first) == "claimed"
+    second = start("obey", str(path), str(clock))
+    assert heard(second) == "claimed"
+    tell(first, "0")
+    assert heard(first).startswith("LeaseLost")
+    tell(second, "0")
+    assert heard(second) == "stored"
+    end(first)
+    end(second)

@@ -1,0 +1,85 @@
+"""A process that appends to a store and says what was acknowledged; its parent kills, stops and questions it.
+
+`python -m tests.journal.writer fork` is a server that forks such a process per line of its input (a path and a seed), since a fresh
+interpreter would take most of the time. `python -m tests.journal.writer obey PATH CLOCK` does one thing per line, at the time that the
+file CLOCK names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from graphorch.journal.failures import LeaseLost
+from graphorch.journal.records import NewRun, Record
+from graphorch.journal.sqlite import SqliteStore
+
+RUNS = 5
+PER_APPEND = 3
+
+
+def body_of(run: int, seq: int, seed: int) -> dict[str, object]:
+    """What record `seq` of a run holds, so that whoever reads can tell."""
+    return {"run": run, "seq": seq, "text": "x" * ((seed * 7919 + run * 104_729 + seq * 1_299_709) % 6000)}
+
+
+def say(line: str) -> None:
+    """One line to the parent, in one write."""
+    os.write(1, f"{line}\n".encode())
+
+
+async def write_forever(path: Path, seed: int) -> None:
+    """Several runs that append at the same time until somebody ends this process."""
+    store = await SqliteStore.open(path)
+
+    async def write(run: int) -> None:
+        await store.create(NewRun(f"run-{run}", "flow", "f", 1))
+        lease = await store.claim(f"run-{run}", f"process {os.getpid()}", ttl=1e6)
+        last = 0
+        while True:
+            seqs = range(last + 1, last + 1 + PER_APPEND)
+            await store.append(lease, [Record(seq, "commit", body_of(run, seq, seed)) for seq in seqs], expected_last_seq=last, status=f"at-{seqs[-1]}")
+            last = seqs[-1]
+            say(f"stored {run} {last}")
+
+    async with asyncio.TaskGroup() as writers:
+        for run in range(RUNS):
+            writers.create_task(write(run))
+
+
+def serve_forks() -> None:
+    """Forks a writer per line, says its process id, and when it is gone."""
+    for line in sys.stdin:
+        path, seed = line.split()
+        child = os.fork()
+        if child == 0:
+            asyncio.run(write_forever(Path(path), int(seed)))
+        say(f"started {child}")
+        os.waitpid(child, 0)
+        say("gone")
+
+
+async def obey(path: Path, clock: Callable[[], float]) -> None:
+    """`claim`, or `append N` behind record N, one per line; says what came of it."""
+    store = await SqliteStore.open(path, clock=clock)
+    await store.create(NewRun("run-1", "flow", "f", 1))
+    lease = await store.claim("run-1", "first", ttl=10)
+    say("claimed")
+    for line in sys.stdin:
+        last = int(line)
+        try:
+            await store.append(lease, [Record(last + 1, "commit", "first")], expected_last_seq=last)
+            say("stored")
+        except LeaseLost as error:
+            say(f"{type(error).__name__}: {error}")
+    await store.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "fork":
+        serve_forks()
+    else:
+        asyncio.run(obey(Path(sys.argv[2]), lambda: float(Path(sys.argv[3]).read_text("utf-8"))))

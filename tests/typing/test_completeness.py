@@ -1,0 +1,54 @@
+"""What a type checker, and an editor, know of the package: a type for everything, declared for all that is public, and a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import graphorch
+
+pytestmark = pytest.mark.slow  # a third run of a type checker, over every module of the package
+
+PYTHON = Path(sys.executable)
+PUBLIC_HOMES = {getattr(graphorch, name).__module__ for name in graphorch.__all__ if hasattr(getattr(graphorch, name), "__qualname__")}
+# Names of the package itself: a list that is made when it is imported, and what it imports to load the rest.
+NOT_OURS = ("graphorch.import_module",)
+
+
+@pytest.fixture(scope="module")
+def symbols() -> list[dict[str, Any]]:
+    """Every symbol of the package as `pyright --verifytypes` sees it. It looks for the package through the first Python of the PATH."""
+    path = os.pathsep.join([str(PYTHON.parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "pyright", "--verifytypes", "graphorch", "--ignoreexternal", "--outputjson"]
+    outcome = subprocess.run(command, cwd=PYTHON.parent, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    assert outcome.returncode in (0, 1), outcome.stdout + outcome.stderr
+    return json.loads(outcome.stdout)["typeCompleteness"]["symbols"]
+
+
+def own_faults(symbol: dict[str, Any]) -> list[str]:
+    """What is wrong with a symbol itself, not with a type that it mentions."""
+    messages = [one["message"].replace("\xa0", " ") for one in symbol["diagnostics"]]
+    return [f"{symbol['name']}: {one}" for one in messages if "partially unknown" not in one.split("\n")[0]]
+
+
+def is_public(name: str) -> bool:
+    """Whether a symbol is of a module that public names come from, or of the package itself."""
+    return name not in NOT_OURS and (name.count(".") == 1 or any(name.startswith(f"{home}.") for home in PUBLIC_HOMES))
+
+
+def test_no_type_of_the_package_is_unknown(symbols: list[dict[str, Any]]) -> None:
+    assert len(symbols) > 1000
+    assert [one["name"] for one in symbols if not one["isTypeKnown"] and not one["isTypeAmbiguous"]] == []
+
+
+def test_whatever_is_public_declares_its_type_and_is_documented(symbols: list[dict[str, Any]]) -> None:
+    """Declared, not inferred: another checker would otherwise be free to infer something else."""
+    public = [one for one in symbols if is_public(one["name"])]
+    assert {f"graphorch.{name}" for name in graphorch.__all__} <= {one["name"] for one in public}
+    assert [fault for one in public for fault in own_faults(one)] == []
