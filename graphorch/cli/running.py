@@ -7,6 +7,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -24,6 +25,7 @@ from graphorch.cli.wishes import Wishes
 from graphorch.engine import events
 from graphorch.errors import RunFailed
 from graphorch.graph.plan import Plan
+from graphorch.models.config import find_config
 from graphorch.models.environment import is_configured
 
 OFFLINE = (
@@ -45,7 +47,7 @@ def execute(flow: AnyFlow, value: BaseModel, wishes: Wishes) -> int:
     """Run, show, write and tell; the exit code. Raises what `Flow.run` raises, and `InputError` for a file that cannot be written."""
     if wishes.target:
         check_writable(wishes.target)
-    if not is_configured(os.environ) and asks_models(flow.plan):
+    if not is_configured(os.environ, find_config(Path.cwd())) and asks_models(flow.plan):
         say(OFFLINE)
     progress, run_id = Progress(), uuid.uuid4().hex
     try:

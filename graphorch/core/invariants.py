@@ -53,12 +53,17 @@ def _at_root(run: Run) -> Iterator[str]:
     begun = bool(run.history or run.root.active or run.root.waiting or run.root.finished)
     if begun and run.status == "running" and not run.root.busy:
         yield "it goes on, but nothing keeps a driver busy"
-    if run.status != "running" and any(one.status in BUSY and one.status is not Status.ROUTING for one in run.root.everything()):
-        yield f"it is {run.status}, but not all work has ended"  # an answer to a stopped run is still routed
+    if run.status != "running" and any(_is_work(one) for one in run.root.everything()):
+        yield f"it is {run.status}, but not all work has ended"
     if run.left < 0:
         yield f"{-run.left} activations more than allowed were started"
     if run.status in ("succeeded", "partial") and (run.root.active or run.root.waiting):
         yield f"it is over, but {_named(run.root)} are not"
+
+
+def _is_work(one: Activation) -> bool:
+    """Whether it takes time. An answer that comes to a stopped run is routed all the same, and a sub-flow that it ends is left."""
+    return one.status in (Status.RUNNING, Status.RETRYING) and one.inner is None
 
 
 def _in_scope(scope: Scope, consumed: dict[Token, str]) -> Iterator[str]:

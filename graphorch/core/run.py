@@ -337,6 +337,8 @@ class Run:
     def _go_on_inside(self, one: Activation, inner: Inner) -> None:
         one.status, inner.failed = Status.INSIDE, False
         for scope in inner.scopes:
+            if one.status is not Status.INSIDE or inner.failed:
+                break
             if not scope.finished:
                 self._reopen(scope)
         if inner.unfinished and not _has_enough(one, inner):
@@ -350,7 +352,9 @@ class Run:
         spec, plan = one.step.map, one.step.inner_plan
         assert plan is not None
         room = spec.concurrency if spec is not None else 1
-        while inner.started < len(inner.updates) and inner.running < room and not one.scope.closed and one.status is Status.INSIDE:
+        while inner.started < len(inner.updates) and inner.running < room:
+            if one.scope.closed or one.status is not Status.INSIDE or inner.failed:
+                return
             item = inner.started
             inner.started += 1
             inner.running += 1
@@ -383,6 +387,8 @@ class Run:
             for other in inner.scopes:
                 if not other.finished:
                     self._close(other)
+                    if self.on_failure == "cancel":
+                        self._interrupt(other, f"'{scope.prefix.removesuffix('/')}' failed")
             self._stopped_inside(one, inner)
             return
         inner.unfinished -= 1
@@ -428,11 +434,11 @@ class Run:
             self._settle_root(scope)
             return
         above = scope.parent
-        if scope.finished or above.status is not Status.INSIDE or above.inner is None:
+        if above.status is not Status.INSIDE or above.inner is None:
             return
-        if scope.failures or not (scope.closed or _questions(scope)):
+        if not scope.finished and (scope.failures or not (scope.closed or _questions(scope))):
             self._item_failed(above, scope)
-        elif scope.closed and above.inner.failed:
+        elif above.inner.failed and (scope.finished or scope.closed):
             self._stopped_inside(above, above.inner)
 
     def _settle_root(self, root: Scope) -> None:
@@ -506,10 +512,15 @@ class Run:
             scope.cancel_node(index, reason)
 
     def _reopen(self, scope: Scope) -> None:
+        """Go on in a scope, unless what went on before it has met a limit already."""
+        if self.stopping:
+            return
         scope.closed = False
         scope.failures.clear()
         self._enter_busy(scope)  # held, so that it becomes quiet once
         for one in list(scope.active.values()):
+            if scope.closed:
+                break
             if one.status is Status.INSIDE:
                 self._enter_busy(scope)
                 self._run_again(one)

@@ -4,7 +4,7 @@ Rules of this file (semantics: the inclusive join):
 - a token waits at its target until the target may fire; the target then consumes all the tokens that it holds, once;
 - a node fires when it holds a token, is not active itself, and no live position that blocks it is left;
 - positions are nodes (active, or with a token that waits after a forward edge) and latches (a token that came over a loop edge);
-- a closed scope starts nothing: what arrives waits there until the run is resumed;
+- a closed scope starts nothing: what arrives waits there until the run is resumed; only END still fires, since it is no work;
 - a `need=k` join decides in the very commit that brings the k-th arrival, and cancels by name what else its region holds.
 """
 
@@ -82,7 +82,7 @@ class Scope:
         else:
             if counters:
                 token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
-            if not (step.joins or self.closed or target in self.active):
+            if not (step.joins or (self.closed and target != self.plan.end) or target in self.active):
                 self._start(step, (token,))
                 return
             if step.tracked:
@@ -95,19 +95,17 @@ class Scope:
 
     # ---- firing ----------------------------------------------------------------------------------
     def fire_ready(self) -> None:
-        """Start every node that holds a token and that nothing live can still bring another one."""
-        if self.closed:
-            return
+        """Start every node that holds a token and that nothing live can still bring another one; if the scope is closed, END alone."""
         for index in list(self.waiting):
             step = self.plan.steps[index]
+            if self.closed and index != self.plan.end:
+                continue
             if index in self.active or self.live & step.blockers or index not in self.waiting:
                 continue
             if step.need and not self._decide_quorum(index):
                 self._fall_short(step)
             elif not step.need:
                 self._start(step, self._take(step))
-            if self.closed:
-                return
 
     def _take(self, step: Step) -> tuple[Token, ...]:
         """All tokens that wait at a node, in canonical order."""

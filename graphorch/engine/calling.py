@@ -40,12 +40,15 @@ def update_of(step: Step, output: object, given: list[Any], version: Version) ->
     if not writes:
         raise WrongOutput(f"It returned {type(output).__name__}, but declares that it returns None. Annotate the slice that it writes.")
     pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
-    if len(pair) != 2:
-        raise WrongOutput(f"It returned {type(cast('object', output)).__name__}, but declares a tuple of two slices. Return both.")
-    first, second = (writer.update(part) for writer, part in zip(writes, pair, strict=True))
-    if shared := first.keys() & second.keys():
-        raise WrongOutput(f"Both slices that it returned set field number {min(shared)}. Set it in one of them.")
-    return {**first, **second}
+    if len(pair) != len(writes):
+        raise WrongOutput(f"It returned {type(cast('object', output)).__name__}, but declares a tuple of {len(writes)} slices. Return them all.")
+    update: Update = {}
+    for writer, part in zip(writes, pair, strict=True):
+        more = writer.update(part)
+        if shared := update.keys() & more.keys():
+            raise WrongOutput(f"Two slices that it returned set field number {min(shared)}. Set it in one of them.")
+        update |= more
+    return update
 
 
 def items_of(one: Activation) -> list[Update]:

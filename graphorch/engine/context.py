@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from graphorch.agents.tools import ToolClient
 from graphorch.core.activation import Activation
+from graphorch.engine.absences import absences
 from graphorch.engine.events import Called, Emitted, Token
+from graphorch.engine.journaling import Asking
+from graphorch.engine.prompts import PromptLog
 from graphorch.engine.record import CallRecord
 from graphorch.errors import ModelError
 from graphorch.models.budget import Budget
@@ -52,8 +55,13 @@ class NodeContext:
     @property
     def budget_left(self) -> Budget:
         """What the run may still spend."""
-        account = self._scheduler.settings.account
+        account = self._scheduler.payer(self._activation)
         return account.left if account is not None else Budget()
+
+    @property
+    def absences(self) -> Mapping[str, str]:
+        """For a node that is a join: which nodes before it brought nothing, and why. Patterns tell people with it."""
+        return absences(self._activation)
 
     @property
     def resources(self) -> Any:
@@ -81,7 +89,7 @@ class NodeContext:
             temperature=temperature,
             timeout=self.time_left,
             metadata=scheduler.metadata(one),
-            payer=scheduler.settings.account,
+            payer=scheduler.payer(one),
         )
         recorded = _Recorded(scheduler, one, self._asked)
         client = ToolClient(recorded, tools) if tools else recorded
@@ -105,6 +113,7 @@ class _Recorded:
         self._scheduler = scheduler
         self._activation = activation
         self._asked = asked
+        self._log = PromptLog()
         self._client: ModelClient = scheduler.settings.client
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
@@ -112,14 +121,17 @@ class _Recorded:
         key = self._key(request) if scheduler.journal is not None else ""
         if key and (kept := scheduler.served(one, key)) is not None:
             return kept
+        began = scheduler.now()
         try:
             response = await self._client.complete(request, on_text)
         except ModelError as error:
             scheduler.record.calls.append((one, CallRecord(one.path, request.model, None, str(error))))
+            if key:
+                scheduler.keep_unanswered(one, error, Asking(began, scheduler.now(), self._log.described(request)))
             raise
         scheduler.record.calls.append((one, CallRecord(one.path, response.model, response)))
         if key:
-            await scheduler.keep_call(one, key, response)
+            await scheduler.keep_call(one, key, response, Asking(began, scheduler.now(), self._log.described(request)))
         if scheduler.is_watched:
             usage = response.usage
             tokens = (usage.input_tokens, usage.output_tokens)

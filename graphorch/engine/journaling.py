@@ -2,14 +2,17 @@
 
 Kinds of records, each an event of the core or a step around it: `started` `entered` `commit` `routed` `failed` `skipped` `cancelled` `asked`
 `approved` `retry` `stopping` `grace` `resumed` from the core; `starting` before a node whose effect must not happen twice; `call` for an
-answered model call; `ended` when nothing is left to do. A record names its activation by path (one activation of a path is open at a time)
-and by id.
+answered model call, `unanswered` for one that failed; `ended` when nothing is left to do. A record names its activation by path (one
+activation of a path is open at a time) and by id.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -33,29 +36,47 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.engine.encoding import Codecs
-from graphorch.errors import JournalError
+from graphorch.engine.prompts import clean
+from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import described
 from graphorch.graph.plan import Plan
+from graphorch.journal.failures import LeaseExpired, StoreUnavailable
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.store import Store
-from graphorch.models.messages import Response
+from graphorch.models.decision import Decision
+from graphorch.models.failures import AnswerError
+from graphorch.models.messages import Response, Usage
+from graphorch.models.policies_failures import NotAnswered, kind_of
 
 FORMAT = 1  # of the records; a newer one is refused, an older one is migrated
 LEASE_SECONDS = 30.0
+_PAUSES = (0.05, 0.2, 1.0)  # seconds between the tries of one append while the store is unavailable
 
 
 class RunJournal:
     """Appends the records of one run under a lease, in the order in which they happened; whoever needs them on disk awaits `flush`."""
 
-    def __init__(self, store: Store, lease: Lease, last_seq: int, plan: Plan) -> None:
+    def __init__(self, store: Store, lease: Lease, last_seq: int, plan: Plan, about: Mapping[str, Any] | None = None) -> None:
         self._store = store
         self._lease = lease
         self._durable = last_seq
         self._seq = last_seq
         self._pending: list[Record] = []
+        self._failure: Exception | None = None  # of an append: the journal ends there
         self._turn = asyncio.Lock()
         self._codecs = Codecs()
         self._plan = plan
+        self._about = about or {}  # what else the first record says of the run: its budget
+
+    @property
+    def noted(self) -> int:
+        """The number of the last record that was noted."""
+        return self._seq
+
+    @property
+    def durable(self) -> int:
+        """The number of the last record that is on disk."""
+        return self._durable
 
     # ---- writing -----------------------------------------------------------------------------------
     def note(self, event: Event) -> None:
@@ -67,18 +88,26 @@ class RunJournal:
         """An attempt begins whose effect must not happen twice."""
         self._add("starting", {**_where(one), "attempt": one.attempt})
 
-    def note_call(self, one: Activation, key: str, response: Response) -> None:
+    def note_call(self, one: Activation, key: str, response: Response, asked: Asking) -> None:
         """A model answered: an attempt after a crash is served this instead of paying again."""
-        self._add("call", {**_where(one), "attempt": one.attempt, "key": key, "response": encoded_response(response)})
+        told = {"at": asked.at, "began": asked.began, "asked": asked.request}
+        self._add("call", {**_where(one), "attempt": one.attempt, "key": key, "response": encoded_response(response), **told})
+
+    def note_unanswered(self, one: Activation, error: ModelError, asked: Asking) -> None:
+        """A model call failed. Nothing follows from it, but it may have cost something, and people want to know why."""
+        told = {"at": asked.at, "began": asked.began, "asked": asked.request, **encoded_failure(error)}
+        self._add("unanswered", {**_where(one), "attempt": one.attempt, **told})
 
     async def flush(self, status: str | None = None) -> None:
         """Return when everything noted so far is durable; with a status, that is set too. Raises `JournalError`."""
         wanted = self._seq
         while self._durable < wanted or status is not None:
             async with self._turn:
+                if self._failure is not None:
+                    raise self._failure  # what was to be written before is not, so nothing may follow it
                 batch, self._pending = self._pending, []
                 if batch:
-                    await asyncio.shield(self._append(batch, status))
+                    await _to_the_end(self._append(batch, status))
                     status = None
                 elif status is not None:
                     return
@@ -99,8 +128,26 @@ class RunJournal:
         await self._store.release(self._lease)
 
     async def _append(self, batch: list[Record], status: str | None) -> None:
-        await self._store.append(self._lease, batch, expected_last_seq=self._durable, status=status)
+        try:
+            await self._insist(batch, status)
+        except Exception as error:
+            self._failure = error
+            raise
         self._durable += len(batch)
+
+    async def _insist(self, batch: list[Record], status: str | None) -> None:
+        """Append, and once more after what may pass: a store that was busy, or a lease that ran out while nobody took the run.
+
+        The same records again are found by the store, if they were written before.
+        """
+        for pause in _PAUSES:
+            try:
+                return await self._store.append(self._lease, batch, expected_last_seq=self._durable, status=status)
+            except LeaseExpired:
+                self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
+            except StoreUnavailable:
+                await asyncio.sleep(pause)
+        await self._store.append(self._lease, batch, expected_last_seq=self._durable, status=status)
 
     def _add(self, kind: str, body: dict[str, Any]) -> None:
         self._seq += 1
@@ -124,9 +171,9 @@ class RunJournal:
             case NodeSkipped(one, reason, at):
                 return "skipped", {**_where(one), "at": at, "reason": reason}
             case NodeCancelled(one, at):
-                return "cancelled", {**_where(one), "at": at}
+                return "cancelled", {**_where(one), "at": at, "began": one.began}
             case Asked(one, question, at):
-                return "asked", {**_where(one), "at": at, "text": question.text, "expires": question.expires}
+                return "asked", {**_where(one), "at": at, "began": one.began, "text": question.text, "expires": question.expires}
             case Approved(one, at):
                 return "approved", {**_where(one), "at": at}
             case RetryDue(one, attempt, at):
@@ -138,7 +185,21 @@ class RunJournal:
             case Resumed(at):
                 return "resumed", {"at": at}
             case RunStarted(update, at):
-                return "started", {"at": at, "input": self._codecs.of(self._plan).encode(update), "flow": described(self._plan)}
+                return "started", {"at": at, "input": self._codecs.of(self._plan).encode(update), "flow": described(self._plan), **self._about}
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end even when cancelled, and only then be cancelled: whoever writes next has to know how it ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # the next one who writes is told
+        raise
 
 
 def _where(one: Activation) -> dict[str, Any]:
@@ -150,6 +211,7 @@ def _failed(event: NodeFailed) -> dict[str, Any]:
     return {
         **_where(event.activation),
         "at": event.at,
+        "began": event.activation.began,
         "attempt": event.attempt,
         "error": getattr(error, "kind", None) or type(error).__name__,
         "message": str(error),
@@ -159,9 +221,42 @@ def _failed(event: NodeFailed) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One model call as the journal tells it beside its outcome: when it began and ended, and what was asked (see `PromptLog`)."""
+
+    began: float
+    at: float
+    request: Mapping[str, Any]
+
+
 @cache
 def _responses() -> TypeAdapter[Response]:
     return TypeAdapter(Response)
+
+
+@cache
+def _decisions() -> TypeAdapter[Decision]:
+    return TypeAdapter(Decision)
+
+
+@cache
+def _usages() -> TypeAdapter[Usage]:
+    return TypeAdapter(Usage)
+
+
+def encoded_failure(error: ModelError) -> dict[str, Any]:
+    """Why a model call failed, as plain JSON: what kind of failure, the tokens it took as far as the endpoint said, and a policy's record."""
+    decision = error.decision if isinstance(error, NotAnswered) else None
+    usage = error.usage if isinstance(error, AnswerError) else None
+    return {
+        "error": kind_of(error),
+        "message": clean(str(error), 2000),
+        "model": clean(error.model),
+        "status": error.status,
+        "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
+        "decision": None if decision is None else _decisions().dump_python(decision, mode="json"),
+    }
 
 
 def encoded_response(response: Response) -> dict[str, Any]:

@@ -212,6 +212,9 @@ class _Replay:
         self.rebuilt.calls[one.id, body["key"]] = response
         self.rebuilt.answered.append((one, response))
 
+    def unanswered(self, body: Body) -> None:
+        """Nothing follows from it."""
+
     def ended(self, body: Body) -> None:
         run = self.rebuilt.run
         if run.status != body["status"]:
@@ -267,7 +270,7 @@ def _short(value: object) -> str:
 
 
 _KINDS = frozenset(
-    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call ended".split()
+    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call unanswered ended".split()
 )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import warnings
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias, cast
 
@@ -46,13 +47,15 @@ from graphorch.engine import calling, events, node_cache, people
 from graphorch.engine.context import NodeContext
 from graphorch.engine.encoding import Unstorable
 from graphorch.engine.hedging import hedged
-from graphorch.engine.journaling import RunJournal
+from graphorch.engine.journaling import Asking, RunJournal
 from graphorch.engine.record import Record
 from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
-from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, Unassigned
+from graphorch.engine.wallets import Wallets
+from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError, Unassigned
 from graphorch.graph.plan import Plan
+from graphorch.models.budget import Account
 from graphorch.models.messages import Response
 
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
@@ -76,11 +79,18 @@ class Scheduler:
     """Executes one run of a plan. Use it once for `begin`, or again for `resume` of a run that stopped."""
 
     def __init__(
-        self, plan: Plan, settings: Settings, *, pace: Callable[[], Awaitable[None]] | None = None, journal: RunJournal | None = None
+        self,
+        plan: Plan,
+        settings: Settings,
+        *,
+        pace: Callable[[], Awaitable[None]] | None = None,
+        gate: Callable[[Activation], Awaitable[None]] | None = None,
+        journal: RunJournal | None = None,
     ) -> None:
         self.plan = plan
         self.journal = journal
         self._pace = pace  # waited for before each node, so that a slow reader of events slows the run down
+        self._gate = gate  # waited for before each attempt, so that a debugger decides which activation is next
         self.settings = settings
         limit = settings.limits.activations
         self.run = Run(plan, settings.run_id, max_activations=UNLIMITED if limit is None else limit, on_failure=settings.on_failure)
@@ -97,15 +107,25 @@ class Scheduler:
         self._in_grace = False
         self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
         self._doubted: set[str] = set()  # those of them that are to fail
+        self._wallets = Wallets(self)
         self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
-        self._untold: list[Event] = []  # what watchers hear of once it is durable
+        self._untold: deque[tuple[int, Event]] = deque()  # what watchers hear of once it is durable, with the number of its record
         self._heartbeat: asyncio.Task[None] | None = None
 
     @classmethod
-    def of_record(cls, plan: Plan, settings: Settings, rebuilt: Rebuilt, journal: RunJournal | None) -> Scheduler:
+    def of_record(
+        cls,
+        plan: Plan,
+        settings: Settings,
+        rebuilt: Rebuilt,
+        journal: RunJournal | None,
+        *,
+        pace: Callable[[], Awaitable[None]] | None = None,
+        gate: Callable[[Activation], Awaitable[None]] | None = None,
+    ) -> Scheduler:
         """The driver of a run that was rebuilt from its journal."""
-        self = cls(plan, settings, journal=journal)
+        self = cls(plan, settings, pace=pace, gate=gate, journal=journal)
         self.run = rebuilt.run
         self.record = Record(rebuilt.run, rebuilt.began)
         self.record.take(rebuilt.answered)
@@ -175,6 +195,7 @@ class Scheduler:
     def change(self, settings: Settings) -> None:
         """Replace the settings of a run that is not under way. Limits count what was done before."""
         self.settings = settings
+        self._wallets = Wallets(self)
         self._set_activation_limit()
         self.run.on_failure = settings.on_failure
         self._watchers = list(settings.watchers)
@@ -211,11 +232,16 @@ class Scheduler:
         """The answer to this request that an attempt which vanished had paid for already."""
         return self._served.get((one.id, key))
 
-    async def keep_call(self, one: Activation, key: str, response: Response) -> None:
+    async def keep_call(self, one: Activation, key: str, response: Response, asked: Asking) -> None:
         """Write an answer down before the node sees it."""
         if self.journal is not None:
-            self.journal.note_call(one, key, response)
+            self.journal.note_call(one, key, response, asked)
             await self._make_durable()
+
+    def keep_unanswered(self, one: Activation, error: ModelError, asked: Asking) -> None:
+        """Write down that a call failed."""
+        if self.journal is not None:
+            self.journal.note_unanswered(one, error, asked)
 
     # ---- for contexts ------------------------------------------------------------------------------------
     def metadata(self, one: Activation) -> Mapping[str, str]:
@@ -223,6 +249,10 @@ class Scheduler:
         above = one.scope.parent
         return {
             **self.settings.tags,
+            **_tags_of(one),
+            "tags": ",".join([self.plan.name, one.step.name, *(f"{key}={value}" for key, value in self.settings.tags.items())]),
+            "trace_id": self.run.run_id,
+            "run": self.run.run_id,
             "flow": self.plan.name,
             "run_id": self.run.run_id,
             "path": one.path,
@@ -230,8 +260,13 @@ class Scheduler:
             "activation": one.id,
             "parent": above.id if above is not None else self.run.run_id,
             "level": str(one.path.count("/") + 1),
+            "department": one.path.rpartition("/")[0],
             "attempt": str(one.attempt),
         }
+
+    def payer(self, one: Activation) -> Account | None:
+        """The account that pays for an activation's model calls."""
+        return self._wallets.payer(one)
 
     def tell(self, event: events.RunEvent) -> None:
         """Hand an event to every watcher. A watcher that raises is dropped with a warning: it must not harm the run."""
@@ -384,7 +419,7 @@ class Scheduler:
         if self.unsure and isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
             self.unsure.pop(event.activation.path, None)
         if self.is_watched:
-            self._untold.append(event)
+            self._untold.append((self.journal.noted if self.journal is not None else 0, event))
             if self.journal is None:
                 self._show_all()
         return commands
@@ -402,9 +437,9 @@ class Scheduler:
         return event
 
     def _show_all(self) -> None:
-        untold, self._untold = self._untold, []
-        for event in untold:
-            self._show(event)
+        durable = self.journal.durable if self.journal is not None else 0
+        while self._untold and self._untold[0][0] <= durable:
+            self._show(self._untold.popleft()[1])
 
     def _cancel(self, one: Activation, reason: str) -> None:
         for strand in self._strands:
@@ -418,7 +453,7 @@ class Scheduler:
         """Run one attempt (or wait for the next one), and say what became of it; None if it was cancelled meanwhile."""
         if one.status is Status.RETRYING:
             return await self._pause(one)
-        if one.status is not Status.RUNNING:
+        if one.status is not Status.RUNNING or (self._gate is not None and not await self._passes(self._gate, one)):
             return None
         if not one.began:
             one.began = self.now()
@@ -436,6 +471,15 @@ class Scheduler:
         if task is not None and task.cancelling() and one.status is Status.RUNNING:
             raise asyncio.CancelledError  # the node turned the cancellation into something else; nothing of it counts
         return event
+
+    async def _passes(self, gate: Callable[[Activation], Awaitable[None]], one: Activation) -> bool:
+        """Wait at the gate; False if the activation was cancelled meanwhile."""
+        try:
+            await gate(one)
+        except asyncio.CancelledError:
+            if one.status is Status.RUNNING:
+                raise
+        return one.status is Status.RUNNING
 
     async def _run_node(self, one: Activation) -> Event:
         step = one.step
@@ -638,6 +682,18 @@ class _Slots:
         for semaphore in reversed(self._semaphores[: self._taken]):
             semaphore.release()
         self._taken = 0
+
+
+def _tags_of(one: Activation) -> dict[str, str]:
+    """What the graphs around an activation say about it, the innermost last."""
+    found: dict[str, str] = {}
+    around: Activation | None = one
+    while around is not None:
+        for name, view in around.scope.plan.tags:
+            if name not in found and around.version is not None and view.can_read(around.version):
+                found[name] = str(view(around.version))
+        around = around.scope.parent
+    return found
 
 
 def _too_long(one: Activation) -> str:

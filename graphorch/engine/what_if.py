@@ -17,7 +17,7 @@ from graphorch.engine.record import Record as RunRecord
 from graphorch.errors import InputError, nearest
 from graphorch.journal.records import Record
 
-_ENDS = ("commit", "routed", "failed", "skipped", "starting", "call")  # kinds that say how an activation went
+_ENDS = ("commit", "routed", "failed", "skipped", "starting", "call", "unanswered")  # kinds that say how an activation went
 _OF_THE_RUN = ("forked", "stopping", "grace", "resumed", "ended", "retry", "cancelled")  # kinds that a fork does not take over
 
 

@@ -9,9 +9,10 @@ from graphorch.engine.replay import Rebuilt, rebuild
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.errors import InputError, JournalError
-from graphorch.graph.fingerprint import differences, fingerprint
+from graphorch.graph.fingerprint import fingerprint
+from graphorch.flow.migrating import Understood, mark, understood
 from graphorch.graph.plan import Plan
-from graphorch.journal.records import NewRun, Record, RunHead, RunLog
+from graphorch.journal.records import NewRun, RunHead, RunLog
 from graphorch.journal.store import Store
 
 FINAL = ("succeeded", "partial", "cancelled")
@@ -23,57 +24,59 @@ async def begin(store: Store, plan: Plan, settings: Settings) -> RunJournal:
     if head.last_seq:
         raise InputError(f"Run {settings.run_id} is in the journal already, {head.status}. Resume it, or choose another run_id.")
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
-    return RunJournal(store, lease, 0, plan)
+    return RunJournal(store, lease, 0, plan, _about(settings))
+
+
+def _about(settings: Settings) -> dict[str, object]:
+    """What the first record says of a run beside its input: the budget that it was given."""
+    left = settings.account.left if settings.account is not None else None
+    return {} if left is None else {"budget": {unit: amount for unit, amount in left.amounts() if amount is not None}}
 
 
 async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
     """The driver of a run that is in the store; one that succeeded is only read, since nothing of it is left to do.
 
-    Raises `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled.
+    Raises `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
     try:
         log = await store.load(settings.run_id)
-        check_flow(log, plan)
+        read = checked(log, plan)
+        if not log.records:
+            raise InputError(f"Run {settings.run_id} was created, but its input was never written down. Begin it with run(…, run_id=…) again.")
         if log.head.status == "cancelled":
             raise InputError(f"Run {settings.run_id} was cancelled for good. A fork of it, or a new run, can do something else.")
-        rebuilt = rebuild(plan, settings.run_id, log.records, on_failure=settings.on_failure)
+        rebuilt = rebuild(plan, settings.run_id, read.records, on_failure=settings.on_failure, adopted=read.adopted)
+        last_seq = log.head.last_seq
+        if not read.is_current and log.head.status not in FINAL:
+            await store.append(lease, [mark(plan, last_seq + 1)], expected_last_seq=last_seq)
+            last_seq += 1
     except BaseException:
         await store.release(lease)
         raise
     if log.head.status in FINAL:
         await store.release(lease)
         return Scheduler.of_record(plan, settings, rebuilt, None)
-    return Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, log.head.last_seq, plan))
+    return Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, last_seq, plan))
 
 
 async def rebuilt_run(store: Store, plan: Plan, run_id: str, *, on_failure: OnFailure = "drain", until: int | None = None) -> tuple[RunHead, Rebuilt]:
     """A run as its records left it, without touching it."""
     log = await store.load(run_id)
-    check_flow(log, plan)
-    return log.head, rebuild(plan, run_id, log.records, on_failure=on_failure, until=until)
+    read = checked(log, plan)
+    return log.head, rebuild(plan, run_id, read.records, on_failure=on_failure, until=until, adopted=read.adopted)
 
 
-def check_flow(log: RunLog, plan: Plan) -> None:
-    """Raise `JournalError` unless the run was written by this flow, in a format that is understood."""
+def checked(log: RunLog, plan: Plan) -> Understood:
+    """The records of a run. Raises `JournalError` unless it is of this flow, or can be migrated to it, in a format that is understood."""
     head = log.head
     if head.format > FORMAT:
         raise JournalError(f"Run {head.run_id} was written in format {head.format}, this is format {FORMAT}. Update graphorch to read it.")
     if head.is_erased:
         raise JournalError(f"The content of run {head.run_id} was erased; only its hashes are left.")
-    if head.fingerprint != fingerprint(plan):
-        changed = "; ".join(differences(_described(log.records), plan)[:6])
-        raise JournalError(
-            f"Run {head.run_id} belongs to flow '{head.flow}' as it was, and flow '{plan.name}' is not the same graph: {changed}. "
-            "Resume it with the flow that wrote it."
-        )
+    return understood(log, plan)
 
 
 def unsure_of(rebuilt: Rebuilt) -> list[Activation]:
     """The activations whose effect may or may not have happened when the process ended."""
     return list(rebuilt.unsure.values())
-
-
-def _described(records: tuple[Record, ...]) -> object:
-    first = records[0].body if records else None
-    return first.get("flow") if isinstance(first, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -13,9 +13,10 @@ from graphorch.engine.events import Watcher
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.settings import Limits, Settings
 from graphorch.errors import InputError, nearest
+from graphorch.flow.clients import Using
 from graphorch.flow.stores import Durable
 from graphorch.graph.plan import Plan
-from graphorch.models.budget import Account, Budget
+from graphorch.models.budget import Budget
 from graphorch.models.client import ModelClient
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
@@ -60,7 +61,7 @@ class RunOptions(ForkOptions, total=False):
 _NAMES = frozenset(get_type_hints(RunOptions))
 
 
-def settings_of(plan: Plan, options: RunOptions, client: ModelClient, cache: NodeCache) -> Settings:
+def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache) -> Settings:
     """The checked settings of a run. Raises `InputError` for an option that does not exist or does not fit."""
     values: Mapping[str, Any] = options
     for name in values:
@@ -73,15 +74,15 @@ def settings_of(plan: Plan, options: RunOptions, client: ModelClient, cache: Nod
     run_id = options.get("run_id")
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
         raise InputError(f"run_id={run_id!r} is no id. Use up to 200 letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'.")
-    budget = options.get("budget")
+    tags = dict(options.get("tags", {}))
     return Settings(
         client=client,
         run_id=run_id or uuid.uuid4().hex,
         limits=options.get("limits") or Limits(),
-        account=Account(plan.name, budget) if budget is not None else None,
+        account=client.account(plan.name, options.get("budget"), tags),
         resources=options.get("resources"),
         model=options.get("model", ""),
-        tags=dict(options.get("tags", {})),
+        tags=tags,
         on_failure=on_failure,
         watchers=tuple(options.get("watch", ())),
         clock=options.get("clock", system_clock),

@@ -24,7 +24,9 @@ class _Part(BaseModel):
 
 
 class EndpointConfig(_Part):
-    """One endpoint. `caps_output`: it obeys a limit on output tokens; `max_output` is the one for calls under a budget that have none."""
+    """One endpoint. `free`: nobody charges for it. `caps_output`: it obeys a limit on output tokens; `max_output` is the limit for calls
+    under a budget that have none.
+    """
 
     base_url: str
     key_env: str | None = None
@@ -32,6 +34,7 @@ class EndpointConfig(_Part):
     options: dict[str, Any] = {}
     attempts: Annotated[int, Field(ge=1)] | None = None
     markup: _From0 | None = None
+    free: bool = False
     caps_output: bool = True
     max_output: Annotated[int, Field(ge=1)] = 4096
 

@@ -94,7 +94,7 @@ def _spoken_ssn(text: str, start: int, end: int) -> tuple[int, int] | None:
 
 # Calling codes and how many digits may follow: the usual ones exactly, all others roughly (ITU E.164: at most 15 in all).
 _CODES = {"1": (10, 10), "33": (9, 9), "34": (9, 9), "39": (6, 11), "44": (9, 10), "49": (6, 12), "7": (10, 10), "41": (9, 9), "43": (6, 12)}
-_UNASSIGNED = re.compile(r"0|2[89]|21[0459]|259|38[48]|42[2-9]|69[3-9]|80[1-79]|83|85[147-9]|87[1-79]|88[3-5789]|89|97[8]|99[07-9]")
+_UNASSIGNED = re.compile(r"0|2[89]|21[0459]|259|38[48]|42[2-9]|69[3-9]|80[1-79]|83|85[147-9]|87[1-79]|88[3-5789]|89|978|99[07-9]")
 
 
 def _is_foreign_number(digits: str) -> bool:

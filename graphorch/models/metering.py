@@ -57,10 +57,12 @@ class NoPrices:
 class Terms:
     """How one target charges.
 
-    `caps_output`: it obeys the limit on output tokens. `max_output` is that limit where a budget needs one and the request has none.
-    `reaches` are the models that may answer in its place, for a policy of the gateway's own: the dearest of them is the worst case.
+    `is_free`: nobody charges for it, such as a model on this machine. `caps_output`: it obeys the limit on output tokens. `max_output` is
+    that limit where a budget needs one and the request has none. `reaches` are the models that may answer in its place, for a policy of
+    the gateway's own: the dearest of them is the worst case.
     """
 
+    is_free: bool = False
     caps_output: bool = True
     max_output: int = 4096
     reaches: tuple[str, ...] = ()
@@ -112,10 +114,12 @@ class Meter:
     def cost(self, model: str, usage: Usage) -> float | None:
         """What the table says that these tokens cost, of the dearest model that may have answered; None if it does not know."""
         prices = self.priced(model)
-        return None if prices is None else max(price.cost(usage) for price in prices)
+        return None if prices is None else max((price.cost(usage) for price in prices), default=0.0)
 
     def priced(self, model: str) -> tuple[Price, ...] | None:
-        """The prices that a call of this model may have, or None if one of them is not known."""
+        """The prices that a call of this model may have, none if it is free, or None if one of them is not known."""
+        if self.terms.is_free:
+            return ()
         if model not in self._known:
             found = [self._prices.of(each) for each in self.terms.reaches or (model,)]
             known = tuple(each for each in found if each is not None)
@@ -147,7 +151,7 @@ class Bill:
         if response.usd_source == "none" and not response.usage.is_estimated:
             cost = self._meter.cost(self.request.model, response.usage)
             if cost is not None:
-                response = replace(response, usd=cost, usd_source="table")
+                response = replace(response, usd=cost, usd_source="free" if self._meter.terms.is_free else "table")
         if self._reservation is not None:
             self._actual = self._amount(response.usage, None if response.usd_source == "none" else response.usd)
         return response

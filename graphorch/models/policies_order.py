@@ -150,12 +150,19 @@ class BySpeed:
         self._outputs.observe(request, response)
 
     def _front(self, ranked: Sequence[tuple[float, Ranked]]) -> int:
-        """Which of them goes first: the one not asked for longest now and then, else any of those about as good as the best."""
-        if self._calls % self._rules.explore == 0:
-            return min(range(len(ranked)), key=lambda place: self._asked_at.get(ranked[place][1].candidate.name, 0))
-        bound = ranked[0][0] * (1 + self._rules.near)
-        equals = sum(load <= bound for load, _ in ranked)
+        """Which of them goes first: one that was not asked for long, else any of those about as good as the best."""
+        best = ranked[0][0]
+        overdue = [self._overdue(ranked[place], best, len(ranked)) for place in range(1, len(ranked))]
+        if best and overdue and max(overdue) >= 0:
+            return 1 + overdue.index(max(overdue))
+        equals = sum(load <= best * (1 + self._rules.near) for load, _ in ranked)
         return int(self._random() * equals)
+
+    def _overdue(self, ranked: tuple[float, Ranked], best: float, width: int) -> float:
+        """For how many calls it should have been asked again. What is more than four times slower is asked less often, in proportion."""
+        load, each = ranked
+        every = self._rules.explore * (width - 1) * max(1.0, load / (4 * best)) if best else 0.0
+        return self._calls - self._asked_at.get(each.candidate.name, 0) - every
 
 
 def _place(ranked: Ranked) -> tuple[bool, float]:

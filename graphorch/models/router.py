@@ -23,7 +23,8 @@ from graphorch.models.hedging import Hedge
 from graphorch.models.messages import Request, Response
 from graphorch.models.metering import Prices, Terms
 from graphorch.models.openai import OpenAIClient
-from graphorch.models.policies import Check, Policy, PolicyRules, cascade, cheapest, fallback, fastest, weighted
+from graphorch.models.policies import Policy, cascade, cheapest, fallback, fastest, weighted
+from graphorch.models.policies_call import Check, PolicyRules
 from graphorch.models.policies_failures import ELSEWHERE
 from graphorch.models.policies_order import AsListed
 from graphorch.models.pricing import Prices as ListedPrices
@@ -160,7 +161,9 @@ class Router:
         endpoint = self._config.endpoints.get(endpoint_name or "", EndpointConfig(base_url=connection.endpoint.base_url))
         limits = self._config.limits.get(config.model)
         rules = TargetRules(
-            terms=Terms(caps_output=endpoint.caps_output, max_output=endpoint.max_output, reaches=tuple(config.reaches)),
+            terms=Terms(
+                is_free=endpoint.free, caps_output=endpoint.caps_output, max_output=endpoint.max_output, reaches=tuple(config.reaches)
+            ),
             attempts=endpoint.attempts or connection.gateway.attempts,
         )
         if limits is not None:

@@ -19,8 +19,8 @@ _TYPICAL_FIRST, _TYPICAL_PER_TOKEN = 0.5, 0.02  # only their proportion matters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedRules:
-    """`keep`: the part of an old value that a better one leaves of it. `explore`: every so many calls, the target that was not asked
-    for longest goes first, since only asking shows that it has become faster. `near`: targets within this share of the best are equal.
+    """`keep`: the part of an old value that a better one leaves of it. `explore`: every so many calls, a target that was not asked
+    for long goes first, since only asking shows that it has become faster. `near`: targets within this share of the best are equal.
 
     `expected_output`: tokens of an answer as long as none has been seen.
     """

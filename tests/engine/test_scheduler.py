@@ -699,3 +699,13 @@ def test_a_run_that_is_asked_to_stop_finishes_what_runs_and_can_go_on() -> None:
         return stopped, (await flow.resume("r")).state.log
 
     assert run_virtual(main()) == (10, ["a", "b"])
+
+
+def test_a_run_whose_last_node_finishes_while_it_is_stopping_has_succeeded() -> None:
+    flow = Graph("g", State).chain(up, sleeper("last", 10)).build()
+
+    async def main() -> list[str]:
+        asyncio.get_running_loop().call_later(5, flow.stop, "r")
+        return (await flow.run(State(), run_id="r")).state.log
+
+    assert run_virtual(main()) == ["last"]

@@ -325,7 +325,7 @@ def test_a_full_disk_is_told_and_what_is_stored_stays(tmp_path: Path) -> None:
         await bench.store.close()
         return added
 
-    counts = [asyncio.run(filled(tmp_path / f"{pages}.db", pages)) for pages in range(8, 20, 2)]
+    counts = [asyncio.run(filled(tmp_path / f"{pages}.db", pages)) for pages in range(14, 26, 2)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
 

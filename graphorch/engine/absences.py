@@ -1,0 +1,33 @@
+"""Which branches brought nothing to a join, and why: what a pattern's join tells whoever merges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphorch.core.activation import Activation, Status
+
+
+def absences(one: Activation) -> Mapping[str, str]:
+    """For the join that an activation is: the nodes before it that brought no result, each with the reason, in the order of its edges.
+
+    A node that an error edge led away from is absent even if its failure came here.
+    """
+    step, scope = one.step, one.scope
+    present = {token.source.step.index for token in one.tokens if token.source is not None and token.failure is None}
+    latest = {each.step.index: each for each in scope.run.history if each.scope is scope and each.counters == one.counters}
+    found: dict[str, str] = {}
+    for edge in scope.plan.shape.entering[step.index]:
+        if edge.source >= 0 and edge.source not in present and (name := scope.plan.steps[edge.source].name) not in found:
+            found[name] = _reason(latest.get(edge.source))
+    return found
+
+
+def _reason(last: Activation | None) -> str:
+    if last is None:
+        return "it was not begun"
+    if last.status is Status.CANCELLED:
+        return "it was not waited for: enough others had come"
+    if last.failure is not None:
+        failure = last.failure
+        return f"it failed: {type(failure).__name__}: {failure}" if isinstance(failure, Exception) else f"it failed: {failure}"
+    return "its result did not come here"

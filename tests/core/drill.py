@@ -1,0 +1,277 @@
+"""A driver for tests of the core by hand: a test says which node ends next, and how; every invariant is checked after every event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel
+
+from graphorch.core.activation import Activation, Status
+from graphorch.core.events import (
+    Asked,
+    CancelNode,
+    Command,
+    Decide,
+    Entered,
+    Event,
+    FinishRun,
+    Leave,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    Resumed,
+    RetryDue,
+    RetryLater,
+    Routed,
+    RunStarted,
+    StartNode,
+    StopRequested,
+)
+from graphorch.core.invariants import check_invariants
+from graphorch.core.policy import handler_of
+from graphorch.core.run import Run
+from graphorch.engine import calling
+from graphorch.graph.blueprint import Blueprint, MapSpec, Pure, SubSpec
+from graphorch.graph.builder import Builder
+from graphorch.graph.node import Node
+from graphorch.graph.plan import Plan, compile_plan
+from graphorch.graph.shape import shape_of
+from graphorch.graph.signature import Read, Signature
+from graphorch.state.reducers import append
+from tests.simulation.structure import region_of, structure_of
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class Number(BaseModel):
+    number: int = 0
+
+
+class State(Log, Number): ...
+
+
+class Item(BaseModel):
+    item: int = 0
+
+
+class Done(BaseModel):
+    done: int = 0
+
+
+def step(name: str) -> Node[Any]:
+    """A node that writes its name to the log, so that the log tells in canonical order who was seen."""
+    return Node(lambda state: Log(log=[name]), _signature(State, Log), name=name)
+
+
+def count(name: str) -> Node[Any]:
+    """A node that adds one to the number."""
+    return Node(lambda state: Number(number=state.number + 1), _signature(State, Number), name=name)
+
+
+def graph() -> Builder[State]:
+    return Builder("drill", State, None, None)
+
+
+def plan_of(made: Builder[State] | Blueprint) -> Plan:
+    """The plan of a graph that the test knows to be valid."""
+    blueprint = made.blueprint if isinstance(made, Builder) else made
+    assert not blueprint.problems, blueprint.problems
+    structure = structure_of(blueprint)
+    regions = {structure.order(join.node): region_of(structure, join.node) for join in blueprint.joins if isinstance(join.need, int)}
+    numbered = {index: frozenset(structure.order(name) for name in region or ()) for index, region in regions.items()}
+    return compile_plan(blueprint, shape_of(blueprint), numbered)
+
+
+def sub(made: Builder[State], name: str, flow: Plan) -> Node[Any]:
+    """A node that runs a flow on an empty log, and appends the flow's log as one entry."""
+    node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
+    enter = Pure(lambda state: State(number=state.number), (Read(State),))
+    made.blueprint.subs[name] = SubSpec(flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"]))
+    return node
+
+
+def map_over(
+    made: Builder[State], name: str, items: int, *, concurrency: int = 8, need: int | None = None, on_item_error: Any = "fail", flow: Plan | None = None
+) -> Node[Any]:
+    """A map over the numbers from 0; it logs what each item came to (ten times the number), and who is missing."""
+    node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="map")
+    worker: Node[Any] = Node(lambda given: Done(done=given.item * 10), _signature(Item, Done), name="work")
+
+    def gather(found: list[Any], missing: list[Any]) -> Log:
+        told = [str(one.done) if isinstance(one, Done) else " ".join(one.log) for one in found]
+        return Log(log=[f"{name}[{','.join(told)}]", *(f"missing {one.index}" for one in missing)])
+
+    made.blueprint.maps[name] = MapSpec(
+        item=Item if flow is None else State,
+        result=Done if flow is None else State,
+        worker=worker if flow is None else None,
+        flow=flow,
+        over=Pure(lambda state: [Item(item=at) if flow is None else State(number=at) for at in range(items)], (Read(State),)),
+        gather=gather,
+        wants_missing=True,
+        max_items=100,
+        concurrency=concurrency,
+        need=need,
+        on_item_error=on_item_error,
+    )
+    return node
+
+
+def _signature(read: type[BaseModel], write: type[BaseModel]) -> Signature:
+    return Signature((Read(read),), (write,), False, None, False, False)
+
+
+class Drill:
+    """A run, and the work that it asked for. Nodes are named by path."""
+
+    def __init__(self, plan: Plan, *, run_id: str = "drill", checked: bool = True, **options: Any) -> None:
+        self.plan = plan
+        self.run = Run(plan, run_id, **options)
+        self.jobs: list[Command] = []
+        self.cancelled: list[str] = []
+        self.ends: list[str] = []
+        self.checked = checked
+        self.tell(RunStarted(plan.read_input.update(plan.input())))
+
+    def tell(self, event: Event) -> list[Command]:
+        """Tell the core, and keep what it asks for; loops, routes and the ends of what is inside are answered at once."""
+        commands = self.run.handle(event)
+        for command in commands:
+            match command:
+                case FinishRun(status, reason):
+                    self.ends.append(status if status == reason else f"{status}: {reason}")
+                case CancelNode(one):
+                    self.cancelled.append(one.path)
+                case _:
+                    self.jobs.append(command)
+        self.jobs = [job for job in self.jobs if _is_due(job)]
+        if self.checked:
+            check_invariants(self.run)
+        self._answer()
+        return commands
+
+    def _answer(self) -> None:
+        at_once = [job for job in self.jobs if isinstance(job, Decide | Leave) or (isinstance(job, StartNode) and job.activation.step.inner_plan is not None)]
+        for job in at_once[:1]:
+            self.jobs.remove(job)
+            self.tell(self._result(job))
+
+    def _result(self, job: Command) -> Event:
+        assert isinstance(job, StartNode | Decide | Leave)
+        one = job.activation
+        try:
+            if one.failure is not None and isinstance(job, StartNode):
+                raise one.failure
+            if isinstance(job, Decide):
+                return Routed(one, calling.decide(one))
+            if isinstance(job, Leave):
+                return NodeSucceeded(one, calling.leave(one))
+            if one.step.inner_plan is not None:
+                return Entered(one, calling.items_of(one))
+            given = calling.arguments(one)
+            assert one.version is not None
+            return NodeSucceeded(one, calling.update_of(one.step, one.step.node.fn(*given), given, one.version))
+        except Exception as error:
+            return NodeFailed(one, one.attempt, error, handler=handler_of(one, error))
+
+    # ---- what a test does ------------------------------------------------------------------------
+    @property
+    def running(self) -> list[str]:
+        """The paths of the nodes that run, in alphabetical order."""
+        return sorted(job.activation.path for job in self.jobs if isinstance(job, StartNode))
+
+    def job(self, path: str) -> Any:
+        found = [job for job in self.jobs if not isinstance(job, FinishRun) and job.activation.path == path]
+        assert found, f"'{path}' does not run; running: {self.running}"
+        return found[0]
+
+    def activation(self, path: str) -> Activation:
+        return self.job(path).activation
+
+    def finish(self, *paths: str) -> Drill:
+        """Let these nodes end, one after the other."""
+        for path in paths:
+            job = self.job(path)
+            self.jobs.remove(job)
+            self.tell(self._result(job))
+        return self
+
+    def fail(self, path: str, error: Exception | None = None, *, retry_after: float | None = None, limit: str = "") -> Drill:
+        job = self.job(path)
+        self.jobs.remove(job)
+        one, raised = job.activation, error or ValueError(path)
+        self.tell(NodeFailed(one, one.attempt, raised, retry_after, handler_of(one, raised), limit))
+        return self
+
+    def skip(self, path: str) -> Drill:
+        job = self.job(path)
+        self.jobs.remove(job)
+        self.tell(NodeSkipped(job.activation, "unassigned"))
+        return self
+
+    def ask(self, path: str) -> Activation:
+        """Let a node put a question; its activation is what an answer needs."""
+        job = self.job(path)
+        self.jobs.remove(job)
+        self.tell(Asked(job.activation, "well?"))
+        return job.activation
+
+    def answer(self, one: Activation, said: str) -> list[Command]:
+        return self.tell(NodeSucceeded(one, one.step.writes[0].update(Log(log=[said]))))
+
+    def retry(self, path: str) -> Drill:
+        job = self.job(path)
+        assert isinstance(job, RetryLater)
+        self.tell(RetryDue(job.activation, job.activation.attempt))
+        return self
+
+    def stop(self, *, status: str = "stopped", now: bool = True) -> Drill:
+        self.tell(StopRequested("asked to", status, now))
+        return self
+
+    def resume(self) -> Drill:
+        self.tell(Resumed())
+        return self
+
+    def finish_all(self, pick: Callable[[list[str]], str] = min) -> Drill:
+        """Let everything end that runs, and what follows it."""
+        while self.running:
+            self.finish(pick(self.running))
+        return self
+
+    @property
+    def log(self) -> list[str]:
+        """The log that reached END."""
+        assert self.run.root.output is not None, f"the run is {self.run.status}: {self.run.reason}"
+        return self.plan.read_state.read(self.run.root.output).log
+
+    @property
+    def number(self) -> int:
+        assert self.run.root.output is not None
+        return self.plan.read_state.read(self.run.root.output).number
+
+    @property
+    def done(self) -> list[str]:
+        """The paths of what committed, in order of the commits."""
+        return [one.path for one in self.run.history if one.status is Status.DONE]
+
+    def ids(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for one in self.run.history:
+            found.setdefault(one.path, []).append(one.id)
+        return {path: sorted(ids) for path, ids in found.items()}
+
+
+def _is_due(job: Command) -> bool:
+    match job:
+        case StartNode(one) | Leave(one):
+            return one.status is Status.RUNNING
+        case Decide(one):
+            return one.status is Status.ROUTING
+        case RetryLater(one):
+            return one.status is Status.RETRYING
+        case _:
+            return False

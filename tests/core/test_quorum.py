@@ -1,0 +1,119 @@
+"""`need=k` joins: the commit that brings the k-th arrival decides, and the rest of the region is cancelled."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from graphorch.core.activation import Status
+from graphorch.core.events import NodeSucceeded
+from graphorch.graph.node import END
+from tests.core.drill import Drill, graph, plan_of, step
+
+
+def race(need: int = 1, short: Literal["fail", "fire"] = "fail", branches: int = 3):
+    made = graph()
+    names = [step(name) for name in "abc"[:branches]]
+    merge = step("merge")
+    made.chain(step("fork"), names, merge, step("after"))
+    made.join(merge, need=need, short=short)
+    return plan_of(made)
+
+
+def test_the_first_arrival_wins_and_the_rest_is_cancelled_by_name():
+    drill = Drill(race()).finish("fork", "b")
+    assert drill.running == ["merge"]
+    assert sorted(drill.cancelled) == ["a", "c"]
+    assert drill.finish_all().log == ["fork", "b", "merge", "after"]
+    assert drill.ends == ["succeeded"]
+
+
+def test_the_second_arrival_decides_where_two_are_needed():
+    drill = Drill(race(need=2)).finish("fork", "c")
+    assert drill.running == ["a", "b"]
+    drill.finish("a")
+    assert drill.running == ["merge"]
+    assert drill.finish_all().log == ["fork", "a", "c", "merge", "after"]
+
+
+def test_a_late_result_of_a_cancelled_branch_changes_nothing():
+    drill = Drill(race()).finish("fork")
+    late = drill.activation("a")
+    drill.finish("b")
+    assert late.status is Status.CANCELLED
+    assert drill.tell(NodeSucceeded(late, {})) == []
+    assert drill.finish_all().log == ["fork", "b", "merge", "after"]
+
+
+def test_a_retry_and_a_question_in_the_region_are_cancelled_too():
+    drill = Drill(race()).finish("fork")
+    drill.fail("a", retry_after=5)
+    question = drill.ask("c")
+    drill.finish("b")
+    assert drill.running == ["merge"]
+    assert question.status is Status.CANCELLED
+    assert drill.finish_all().ends == ["succeeded"]
+
+
+def test_too_few_arrivals_fail_the_join():
+    drill = Drill(race(need=2, branches=2)).finish("fork", "a")
+    drill.skip("b")
+    assert drill.running == ["merge"]
+    drill.finish("merge")
+    assert drill.ends == ["failed"]
+    assert type(drill.run.failed()[0].failure).__name__ == "QuorumNotMet"
+
+
+def test_too_few_arrivals_fire_the_join_where_it_may_fall_short():
+    drill = Drill(race(need=2, short="fire", branches=2)).finish("fork", "a")
+    drill.skip("b")
+    assert drill.finish_all().log == ["fork", "a", "merge", "after"]
+
+
+def test_end_that_falls_short_fails_the_run():
+    made = graph().chain(step("fork"), [step("a"), step("b")], END).join(END, need=2)
+    drill = Drill(plan_of(made)).finish("fork", "a").skip("b")
+    drill.finish_all()
+    assert drill.ends == ["failed"]
+
+
+def test_end_takes_the_first_arrival():
+    made = graph().chain(step("fork"), [step("a"), step("b")], END).join(END, need=1)
+    drill = Drill(plan_of(made)).finish("fork", "b")
+    assert drill.ends == ["succeeded"]
+    assert drill.log == ["fork", "b"]
+
+
+def test_regions_nest():
+    made = graph()
+    inner_fork, inner, outer = step("inner_fork"), step("inner"), step("outer")
+    made.chain(step("fork"), [inner_fork, step("slow")], outer)
+    made.blueprint.edges.remove(("inner_fork", "outer"))
+    made.chain(inner_fork, [step("x"), step("y")], inner, outer).join(inner, need=1).join(outer, need=1)
+    drill = Drill(plan_of(made)).finish("fork", "inner_fork", "y")
+    assert sorted(drill.cancelled) == ["x"]
+    drill.finish("slow")
+    assert sorted(drill.cancelled) == ["inner", "x"]
+    assert drill.finish_all().log == ["fork", "slow", "outer"]
+
+
+def test_a_race_in_a_loop_is_run_in_every_round():
+    made = graph()
+    fork, merge = step("fork"), step("merge")
+    made.chain(fork, [step("a"), step("b")], merge).join(merge, need=1)
+    made.loop(merge, back_to=fork, while_=lambda s: True, max_iterations=3)
+    drill = Drill(plan_of(made))
+    for winner in "aba":
+        drill.finish("fork", winner, "merge")
+    assert drill.log == ["fork", "a", "merge", "fork", "b", "merge", "fork", "a", "merge"]
+
+
+@pytest.mark.parametrize("need", [1, 2])
+def test_arrivals_while_the_run_drains_decide_when_it_is_resumed(need):
+    drill = Drill(race(need=need)).finish("fork")
+    drill.stop(now=False).finish("b", "c", "a")
+    assert drill.ends == ["stopped: asked to"]
+    drill.resume()
+    assert drill.running == ["merge"]
+    assert drill.finish_all().log == ["fork", *sorted(["b", "c"][:need]), "merge", "after"]
