@@ -38,9 +38,9 @@ class Status(IntEnum):
 
 
 class Token:
-    """One delivery along an edge. `source` None is START; `item` numbers the items of a map."""
+    """One delivery along an edge. `source` None is START."""
 
-    __slots__ = ("counters", "edge", "failure", "item", "source", "version")
+    __slots__ = ("counters", "edge", "failure", "source", "version")
 
     def __init__(self, source: Activation | None, edge: Edge, version: Version | None, counters: Counters, failure: Any = None) -> None:
         self.source = source
@@ -53,10 +53,21 @@ class Token:
 class Activation:
     """One firing of a node in a run. `version` is what it reads, and after its result what it wrote as well."""
 
-    __slots__ = (
-        "_id", "approved", "attempt", "began", "counters", "depth", "ended", "failure", "first_attempt", "inner", "problem", "question", "scope",
-        "status", "step", "story", "taken", "tokens", "update", "version",
-    )  # fmt: skip
+    # What most activations never set is kept by the class: making one costs as little as it can, and there are very many.
+    attempt = 1
+    first_attempt = 1  # since the run was last resumed: retries count from here
+    status = Status.RUNNING
+    began = 0.0
+    ended = 0.0
+    update: dict[int, Any] | None = None
+    taken: tuple[Edge, ...] = ()
+    inner: Inner | None = None
+    failure: Any = None
+    problem: Exception | None = None  # why no attempt can succeed: two writes at once, or a quorum that was not met
+    question: Any = None
+    approved = False  # a person let it pass its gate
+    story: list[str] | None = None
+    _id = ""
 
     def __init__(self, scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None, depth: int, counters: Counters) -> None:
         self.scope = scope
@@ -65,20 +76,6 @@ class Activation:
         self.version = version
         self.depth = depth
         self.counters = counters
-        self.attempt = 1
-        self.first_attempt = 1  # since the run was last resumed: retries count from here
-        self.status = Status.RUNNING
-        self.began = 0.0
-        self.ended = 0.0
-        self.update: dict[int, Any] | None = None
-        self.taken: tuple[Edge, ...] = ()
-        self.inner: Inner | None = None
-        self.failure: Any = None
-        self.problem: Exception | None = None  # why no attempt can succeed: two writes at once, or a quorum that was not met
-        self.question: Any = None
-        self.approved = False  # a person let it pass its gate
-        self.story: list[str] | None = None
-        self._id = ""
 
     @property
     def path(self) -> str:

@@ -39,11 +39,12 @@ from graphorch.core.events import (
     StartNode,
     StopRequested,
 )
-from graphorch.core.scope import Scope, write
+from graphorch.core.scope import Scope
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
 from graphorch.graph.shape import Edge
 
+ASKED, DONE, HANDLED, ROUTING, RUNNING = Status.ASKED, Status.DONE, Status.HANDLED, Status.ROUTING, Status.RUNNING  # looked up for every event
 OnFailure = Literal["drain", "cancel", "isolate"]
 UNLIMITED = 1 << 62
 OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
@@ -92,24 +93,24 @@ class Run:
 
     def _node_succeeded(self, event: NodeSucceeded) -> None:
         one = event.activation
-        if one.update is not None or one.status not in (Status.RUNNING, Status.ASKED) or event.attempt not in (0, one.attempt):
+        if one.update is not None or one.status not in (RUNNING, ASKED) or event.attempt not in (0, one.attempt):
             return
-        if one.status is Status.ASKED:
+        if one.status is ASKED:
             self._leave_asked(one)
         step, version = one.step, one.version
         assert version is not None
         if event.update:
-            write(version, event.update, one.scope.plan, (one.depth, step.index), step.name)
+            version.take(event.update, one.scope.plan.reducers, (one.depth, step.index), step.name)
         one.update, one.ended = event.update, event.at
         if step.decides:
-            one.status = Status.ROUTING
+            one.status = ROUTING
             self.out.append(Decide(one))
         else:
             self._complete(one, step.edges)
 
     def _routed(self, event: Routed) -> None:
         one, decision = event.activation, event.decision
-        if one.status is not Status.ROUTING:
+        if one.status is not ROUTING:
             return
         step = one.step
         if decision.loop >= 0:
@@ -201,7 +202,7 @@ class Run:
             self.out.append(StartNode(one))
 
     def _leave_asked(self, one: Activation) -> None:
-        self._enter_busy(one.scope)
+        self.enter_busy(one.scope)
         if self.status == "waiting":
             self.status = "running"
 
@@ -219,14 +220,14 @@ class Run:
         if self.status not in ("running", "waiting"):
             return
         self.status = "running"
-        self._enter_busy(self.root)  # held, so that it becomes quiet once
+        self.enter_busy(self.root)  # held, so that it becomes quiet once
         self._stop(event.reason, event.status)
         if event.now:
             self._interrupt(self.root, event.reason)
         self._leave_busy(self.root)
 
     def _grace_over(self, event: GraceOver) -> None:
-        self._enter_busy(self.root)  # held, so that it becomes quiet once
+        self.enter_busy(self.root)  # held, so that it becomes quiet once
         pending = [self.root]
         while pending:
             scope = pending.pop()
@@ -244,23 +245,10 @@ class Run:
         self._reopen(self.root)
 
     # ---- what scopes ask of their run ----------------------------------------------------------------
-    def may_start(self) -> bool:
-        """Count one activation; False if the limit on activations is reached, which stops the run."""
-        if self.left <= 0:
-            if not self.stopping:
-                self._stop("limit:activations")
-            return False
-        self.left -= 1
-        self.started += 1
-        return True
-
-    def start(self, activation: Activation) -> None:
-        """Have the driver run an activation."""
-        scope = activation.scope
-        scope.busy += 1
-        if scope.busy == 1 and scope.parent is not None:
-            self._enter_busy(scope.parent.scope)
-        self.out.append(StartNode(activation))
+    def reach_limit(self) -> None:
+        """The limit on activations does not let another one start: the run stops."""
+        if not self.stopping:
+            self._stop("limit:activations")
 
     def reached_end(self, activation: Activation) -> None:
         """END fired in a scope: its output is what reached it."""
@@ -288,7 +276,7 @@ class Run:
     def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
         """Commit: emit the tokens, and start what they make ready."""
         scope, version = one.scope, one.version
-        one.status = Status.DONE if failure is None else Status.HANDLED
+        one.status = DONE if failure is None else HANDLED
         one.taken = edges
         one.version = None
         self.history.append(one)
@@ -299,7 +287,9 @@ class Run:
         scope.leave(one)
         if scope.waiting:
             scope.fire_ready()
-        self._leave_busy(scope)
+        scope.busy -= 1
+        if not scope.busy:
+            self._became_quiet(scope)
 
     def _end_path(self, one: Activation) -> None:
         """Nothing leaves this activation: a dead path for whoever waits for it."""
@@ -407,11 +397,12 @@ class Run:
     def _all_done(self, one: Activation) -> None:
         if one.status is Status.INSIDE:
             one.status = Status.RUNNING
-            self._enter_busy(one.scope)
+            self.enter_busy(one.scope)
             self.out.append(Leave(one))
 
     # ---- busy or quiet ----------------------------------------------------------------------------------
-    def _enter_busy(self, scope: Scope | None) -> None:
+    def enter_busy(self, scope: Scope | None) -> None:
+        """One thing more keeps a scope busy, and with it the ones around it."""
         while scope is not None:
             scope.busy += 1
             if scope.busy > 1 or scope.parent is None:
@@ -421,10 +412,13 @@ class Run:
     def _leave_busy(self, scope: Scope) -> None:
         """One thing less keeps the scope busy; a scope that becomes quiet is settled."""
         scope.busy -= 1
-        if scope.busy == 0:
-            self._settle(scope)
-            if scope.busy == 0 and scope.parent is not None:
-                self._leave_busy(scope.parent.scope)
+        if not scope.busy:
+            self._became_quiet(scope)
+
+    def _became_quiet(self, scope: Scope) -> None:
+        self._settle(scope)
+        if not scope.busy and scope.parent is not None:
+            self._leave_busy(scope.parent.scope)
 
     def _settle(self, scope: Scope) -> None:
         """What a quiet scope is: finished, waiting, stopped, or stuck because nothing can reach its END any more."""
@@ -517,15 +511,15 @@ class Run:
             return
         scope.closed = False
         scope.failures.clear()
-        self._enter_busy(scope)  # held, so that it becomes quiet once
+        self.enter_busy(scope)  # held, so that it becomes quiet once
         for one in list(scope.active.values()):
             if scope.closed:
                 break
             if one.status is Status.INSIDE:
-                self._enter_busy(scope)
+                self.enter_busy(scope)
                 self._run_again(one)
             elif one.status is Status.FAILED:
-                self._enter_busy(scope)
+                self.enter_busy(scope)
                 if one.update is None:
                     one.attempt += 1
                     one.first_attempt = one.attempt

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Token
+from graphorch.core.events import StartNode
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.shape import Edge
@@ -26,14 +27,19 @@ if TYPE_CHECKING:
 class Scope:
     """The state of one level. Mutated by the run that owns it, and by nobody else."""
 
-    __slots__ = ("_origin", "active", "busy", "closed", "failures", "finished", "item", "live", "output", "parent", "plan", "prefix", "run", "waiting")
+    __slots__ = (
+        "_origin", "_prefix", "active", "busy", "closed", "end", "failures", "finished", "item", "live", "output", "parent", "plan", "run", "steps",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(self, run: Run, plan: Plan, parent: Activation | None = None, item: int = -1) -> None:
         self.run = run
         self.plan = plan
+        self.steps = plan.steps
+        self.end = plan.end
         self.parent = parent
         self.item = item
-        self.prefix = "" if parent is None else f"{parent.path}/" if item < 0 else f"{parent.path}[{item}]/"
+        self._prefix: str | None = None if parent is not None else ""
         self.active: dict[int, Activation] = {}
         self.waiting: dict[int, list[Token]] = {}
         self.live = 0  # bitmask of live positions, those that some join asks for
@@ -43,6 +49,14 @@ class Scope:
         self.failures: list[Activation] = []  # what failed for good in here and closed it
         self.output: Version | None = None
         self._origin = ""
+
+    @property
+    def prefix(self) -> str:
+        """What the paths in here begin with: `team/`, `workers[3]/`."""
+        if self._prefix is None:
+            assert self.parent is not None
+            self._prefix = f"{self.parent.path}/" if self.item < 0 else f"{self.parent.path}[{self.item}]/"
+        return self._prefix
 
     @property
     def origin(self) -> str:
@@ -56,7 +70,7 @@ class Scope:
     def begin(self, update: dict[int, Any]) -> None:
         """Put the input on the edges from START."""
         version = Version({}, {})
-        write(version, update, self.plan, (0, -1), "input")
+        version.take(update, self.plan.reducers, (0, -1), "input")
         self.send(None, self.plan.starts, version, NO_COUNTERS)
         self.fire_ready()
 
@@ -68,25 +82,26 @@ class Scope:
             for edge, own in zip(edges, version.split(len(edges)), strict=True):
                 self._deliver(Token(source, edge, own, counters, failure), counters)
         if self.run.has_quorums:
-            for index in {edge.target for edge in edges if self.plan.steps[edge.target].need}:
+            for index in {edge.target for edge in edges if self.steps[edge.target].need}:
                 self._decide_quorum(index)
 
     def _deliver(self, token: Token, counters: Counters) -> None:
         edge = token.edge
         target = edge.target
-        step = self.plan.steps[target]
+        step = self.steps[target]
         if edge.kind == "loop":
-            token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
+            reset = self.plan.resets.get(edge.loop, ())
+            token.counters = {loop: count for loop, count in counters.items() if loop in step.inside and loop not in reset} if counters else {}
             token.counters[edge.loop] = counters.get(edge.loop, 1) + 1
-            self.live |= 1 << step.latch
+            self.live |= step.latch_bit
         else:
             if counters:
                 token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
-            if not (step.joins or (self.closed and target != self.plan.end) or target in self.active):
+            if not (step.joins or target in self.active or (self.closed and target != self.end)):
                 self._start(step, (token,))
                 return
             if step.tracked:
-                self.live |= 1 << target
+                self.live |= step.bit
         tokens = self.waiting.get(target)
         if tokens is None:
             self.waiting[target] = [token]
@@ -96,11 +111,9 @@ class Scope:
     # ---- firing ----------------------------------------------------------------------------------
     def fire_ready(self) -> None:
         """Start every node that holds a token and that nothing live can still bring another one; if the scope is closed, END alone."""
-        for index in list(self.waiting):
-            step = self.plan.steps[index]
-            if self.closed and index != self.plan.end:
-                continue
-            if index in self.active or self.live & step.blockers or index not in self.waiting:
+        for index in tuple(self.waiting):
+            step = self.steps[index]
+            if self.live & step.blockers or index in self.active or index not in self.waiting or (self.closed and index != self.end):
                 continue
             if step.need and not self._decide_quorum(index):
                 self._fall_short(step)
@@ -110,64 +123,72 @@ class Scope:
     def _take(self, step: Step) -> tuple[Token, ...]:
         """All tokens that wait at a node, in canonical order."""
         tokens = self.waiting.pop(step.index)
-        if step.latch >= 0:
-            self.live &= ~(1 << step.latch)
-        if step.tracked:
-            self.live &= ~(1 << step.index)
+        self.live &= ~(step.bit | step.latch_bit)
         return tuple(sorted(tokens, key=_canonical)) if len(tokens) > 1 else (tokens[0],)
 
     def _start(self, step: Step, tokens: tuple[Token, ...], problem: Exception | None = None) -> None:
-        if step.index != self.plan.end and not self.run.may_start():  # END is no work
+        """Consume tokens: make an activation of them, and have it run; END only takes what reached it."""
+        run = self.run
+        is_end = step.index == self.end
+        if not is_end and not run.left:
+            run.reach_limit()
             self._put_back(step, tokens)
             return
-        source = tokens[0].source
         if len(tokens) == 1:
-            version, depth, counters = tokens[0].version, source.depth + 1 if source is not None else 1, tokens[0].counters
-        else:
-            depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
-            counters = _merged([token.counters for token in tokens])
-            try:
-                version = unite([token.version for token in tokens if token.version is not None])
-            except WriteConflict as error:
-                version, problem = None, error
-        activation = Activation(self, step, tokens, version, depth, counters)
-        self.launch(activation, problem)
-
-    def launch(self, activation: Activation, problem: Exception | None = None) -> None:
-        """Make an activation active and have it run."""
-        step = activation.step
-        for token in activation.tokens:
+            (token,) = tokens
+            source, version = token.source, token.version
             token.version = None  # moved
-        self.active[step.index] = activation
-        if step.tracked:
-            self.live |= 1 << step.index
-        activation.failure = activation.problem = problem
-        if step.index == self.plan.end and problem is None:
-            self.run.reached_end(activation)
+            one = Activation(self, step, tokens, version, source.depth + 1 if source is not None else 1, token.counters)
         else:
-            self.run.start(activation)
+            one, problem = self._joined(step, tokens, problem)
+        self.active[step.index] = one
+        self.live |= step.bit
+        if problem is not None:
+            one.failure = one.problem = problem
+        if is_end and problem is None:
+            run.reached_end(one)
+            return
+        if not is_end:
+            run.left -= 1
+            run.started += 1
+        self.busy += 1
+        if self.busy == 1 and self.parent is not None:
+            run.enter_busy(self.parent.scope)
+        run.out.append(StartNode(one))
+
+    def _joined(self, step: Step, tokens: tuple[Token, ...], problem: Exception | None) -> tuple[Activation, Exception | None]:
+        """The activation that consumes several tokens: it sees what all of them saw."""
+        depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
+        version: Version | None = None
+        try:
+            version = unite([token.version for token in tokens if token.version is not None])
+        except WriteConflict as error:
+            problem = error
+        for token in tokens:
+            token.version = None  # moved
+        return Activation(self, step, tokens, version, depth, _merged([token.counters for token in tokens])), problem
 
     def _put_back(self, step: Step, tokens: tuple[Token, ...]) -> None:
         self.waiting.setdefault(step.index, []).extend(tokens)
         for token in tokens:
             if token.edge.kind == "loop":
-                self.live |= 1 << step.latch
+                self.live |= step.latch_bit
             elif step.tracked:
-                self.live |= 1 << step.index
+                self.live |= step.bit
 
     def leave(self, activation: Activation) -> None:
         """The activation is no longer a live position. Its tokens, if any, were sent before."""
-        index = activation.step.index
-        del self.active[index]
-        if activation.step.tracked:
-            waiting = self.waiting.get(index)
+        step = activation.step
+        del self.active[step.index]
+        if step.tracked:
+            waiting = self.waiting.get(step.index)
             if waiting is None or all(token.edge.kind == "loop" for token in waiting):
-                self.live &= ~(1 << index)
+                self.live &= ~step.bit
 
     # ---- need=k ----------------------------------------------------------------------------------
     def _decide_quorum(self, index: int) -> bool:
         """Fire a `need=k` join if k edges have arrived; everything else in its region is cancelled."""
-        tokens, step = self.waiting.get(index), self.plan.steps[index]
+        tokens, step = self.waiting.get(index), self.steps[index]
         if not tokens or self.closed or index in self.active:
             return False
         first = {token.edge.index: token for token in reversed(tokens)}
@@ -195,16 +216,14 @@ class Scope:
     def cancel_node(self, index: int, reason: str) -> None:
         """Cancel by name whatever waits or runs at one node."""
         self.run.cancelled_tokens.extend(self.waiting.pop(index, ()))
-        step = self.plan.steps[index]
+        step = self.steps[index]
         activation = self.active.get(index)
         if activation is not None and activation.is_over:
             return  # its commit is what decides
         if activation is not None:
             self.run.cancel(activation, reason)
             self.leave(activation)
-        self.live &= ~(1 << index)
-        if step.latch >= 0:
-            self.live &= ~(1 << step.latch)
+        self.live &= ~(step.bit | step.latch_bit)
 
     def inner(self) -> list[Scope]:
         """The unfinished scopes directly inside this one."""
@@ -219,15 +238,6 @@ class Scope:
             found += scope.active.values()
             pending += scope.inner()
         return found
-
-
-def write(version: Version, update: dict[int, Any], plan: Plan, order: tuple[int, int], by: str) -> None:
-    """Put an update into a version."""
-    for field, value in update.items():
-        if field in plan.reducers:
-            version.fold(field, value, order)
-        else:
-            version.write(field, value, order, by)
 
 
 def _canonical(token: Token) -> tuple[int, int, int]:

@@ -17,8 +17,10 @@ def absences(one: Activation) -> Mapping[str, str]:
     latest = {each.step.index: each for each in scope.run.history if each.scope is scope and each.counters == one.counters}
     found: dict[str, str] = {}
     for edge in scope.plan.shape.entering[step.index]:
-        if edge.source >= 0 and edge.source not in present and (name := scope.plan.steps[edge.source].name) not in found:
-            found[name] = _reason(latest.get(edge.source))
+        last = latest.get(edge.source)
+        succeeded = edge.kind == "error" and last is not None and last.status is Status.DONE  # its result went another way
+        if edge.source >= 0 and edge.source not in present and not succeeded:
+            found.setdefault(scope.plan.steps[edge.source].name, _reason(last))
     return found
 
 

@@ -25,6 +25,11 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self.loop.run_forever, name="graphorch-loop", daemon=True)
         self._thread.start()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs on this loop's thread."""
+        return threading.current_thread() is self._thread
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine there."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
@@ -34,7 +39,7 @@ class BackgroundLoop:
 
         Raises `InputError` when called from the loop's own thread, where waiting would wait for itself.
         """
-        if threading.current_thread() is self._thread:
+        if self.is_here:
             coroutine.close()
             raise InputError("run_sync() was called on the engine's own loop, by a node, and would wait for itself. Use `await flow.run(…)` there.")
         future = self.submit(coroutine)

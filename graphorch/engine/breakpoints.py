@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from graphorch.core.activation import Activation
 from graphorch.engine.moments import Moment
 from graphorch.errors import InputError, Unassigned, nearest
@@ -75,13 +77,13 @@ def stops_after(moments: Sequence[Moment], breakpoints: Sequence[Breakpoint]) ->
     return None
 
 
-def holds(predicate: Predicate, state: Any) -> bool:
+def holds(predicate: Predicate, state: BaseModel) -> bool:
     """What a predicate says; of what nothing has assigned yet, it says no. Raises `InputError` for whatever else it raises."""
     try:
         return bool(predicate(state))
-    except (Unassigned, AttributeError):
-        return False
     except Exception as error:
+        if isinstance(error, Unassigned) or (isinstance(error, AttributeError) and error.name in type(state).model_fields):
+            return False
         name = getattr(predicate, "__name__", "the predicate")
         raise InputError(f"The condition '{name}' raised {type(error).__name__}: {error}. It gets the whole state, and says true or false.") from error
 

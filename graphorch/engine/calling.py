@@ -9,33 +9,43 @@ from typing import Any, cast
 
 from graphorch.core.activation import Activation, Token
 from graphorch.core.events import Decision, Update
-from graphorch.errors import GraphorchError, LoopExhausted, QuorumNotMet, TooManyItems, WrongOutput, nearest
+from graphorch.errors import GraphorchError, LoopExhausted, QuorumNotMet, TooManyItems, Unassigned, WrongOutput, nearest
 from graphorch.graph.failure import Failure, Missing
 from graphorch.graph.plan import Step
 from graphorch.graph.shape import Edge
 from graphorch.state.version import Version
 
 
+class Unreadable(Unassigned):
+    """A node's own input lacks a required field; what the node itself may raise is something else."""
+
+
 def arguments(one: Activation) -> list[Any]:
-    """The slices that a node reads, in the order of its parameters. Raises `Unassigned` for one that lacks a required field."""
+    """The slices that a node reads, in the order of its parameters. Raises `Unreadable` for one that lacks a required field."""
     step, version = one.step, one.version
     assert version is not None
-    found = [reader.read(version) if not optional or reader.is_assigned(version) else None for reader, optional in step.reads]
+    try:
+        if step.reads_one:
+            return [step.reads[0][0].read(version)]
+        found = [reader.read(version) if not optional or reader.is_assigned(version) else None for reader, optional in step.reads]
+    except Unassigned as error:
+        raise Unreadable(str(error)) from error
     if step.failure_at >= 0:
         found.insert(step.failure_at, next(_failure_of(token) for token in one.tokens if token.failure is not None))
     return found
 
 
-def update_of(step: Step, output: object, given: list[Any], version: Version) -> Update:
+def update_of(step: Step, output: object, given: list[Any], version: Version | None) -> Update:
     """The validated update that an output is. Raises `WrongOutput`."""
     writes = step.writes
     if output is None and step.node.signature.may_skip:
         return {}
     if len(writes) == 1:
         writer = writes[0]
-        for one in given:
-            if one is output:
-                return writer.returned_input(one, version)
+        for slice in given:
+            if slice is output:
+                assert version is not None
+                return writer.returned_input(slice, version)
         return writer.update(output)
     if not writes:
         raise WrongOutput(f"It returned {type(output).__name__}, but declares that it returns None. Annotate the slice that it writes.")
@@ -76,14 +86,14 @@ def leave(one: Activation) -> Update:
         if scope.output is None:
             raise InnerFailed("Its flow did not reach its END.")
         assert step.sub is not None
-        output = step.sub.leave(plan.read_output.read(scope.output))
+        output = step.sub.leave(plan.read_output.result(scope.output))
         return step.writes[0].update(output)
     found: list[Any] = []
     missing: list[Missing] = []
     for index in range(len(inner.updates)):
         output = inner.scopes[index].output if index < len(inner.scopes) else None
         if output is not None:
-            found.append(plan.read_output.read(output))
+            found.append(plan.read_output.result(output))
         else:
             missing.append(Missing(index, _why_missing(one, index)))
     _check_enough(one, found, missing)

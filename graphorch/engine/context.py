@@ -68,6 +68,11 @@ class NodeContext:
         """What the caller of `run` gave as resources."""
         return self._scheduler.settings.resources
 
+    def has_room(self, condition: Callable[..., Any]) -> bool:
+        """Whether a loop with this condition may go back once more from this node."""
+        one = self._activation
+        return any(each.view.fn is condition and one.rounds(each.loop) < each.bound for each in one.step.exits)
+
     async def complete(
         self,
         prompt: Prompt,

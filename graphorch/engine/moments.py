@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 from graphorch.core.activation import Activation, Status
 from graphorch.core.run import Run
@@ -32,7 +32,7 @@ class Moment:
 
     `kind`: `done` committed, `handled` failed and an error edge carried on, `skipped` could not read what it needs or failed in isolation,
     `failed` stops the run, `asked` waits for a person, `entered` went into a sub-flow or map. `how` says what brought it about: it `ran`, or
-    its output was `edited`, `pinned` or `answered`. `to` names the nodes that its tokens went to, `routes` its edges by number.
+    its output was `edited`, `pinned` or `answered`. `to` names the nodes that its tokens went to.
     """
 
     path: str
@@ -40,13 +40,18 @@ class Moment:
     kind: Kind
     activation: str
     how: Literal["ran", "edited", "pinned", "answered"] = "ran"
-    changed: Mapping[str, tuple[Any, Any]] = ()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
     to: tuple[str, ...] = ()
     seconds: float = 0.0
     attempts: int = 1
     error: str = ""
     failure: Exception | None = None
     calls: tuple[Call, ...] = ()
+
+    def __await__(self) -> Generator[None, None, Self]:
+        """Itself, at once: a command of a session is over when it returns, and a cell that says `await session.step()` is right too."""
+        return self
+        yield
 
     @property
     def usd(self) -> float:

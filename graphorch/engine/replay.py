@@ -53,7 +53,7 @@ class RecordedError(GraphorchError):
 
 @dataclass(slots=True)
 class Rebuilt:
-    """A run as its records left it.
+    """A run as its records left it, with the times of its first and its last event.
 
     `calls` holds the answers that an attempt which vanished had got, by (activation, key); `unsure` the activations of nodes with
     effect `once` that began and never said how it ended.
@@ -65,6 +65,7 @@ class Rebuilt:
     answered: list[tuple[Activation, Response]] = field(default_factory=list[tuple[Activation, Response]])
     unsure: dict[str, Activation] = field(default_factory=dict[str, Activation])
     last_seq: int = 0
+    ended: float = 0.0
 
     def unfinished(self) -> list[Activation]:
         """The activations that are not over."""
@@ -72,10 +73,13 @@ class Rebuilt:
 
 
 def rebuild(
-    plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", until: int | None = None
+    plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", until: int | None = None, adopted: int = 0
 ) -> Rebuilt:
-    """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit."""
-    replay = _Replay(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0))
+    """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit.
+
+    In the records up to number `adopted`, activations have ids of another origin (an older graph), and keep them.
+    """
+    replay = _Replay(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0), adopted)
     for record in records:
         if until is not None and record.seq > until:
             break
@@ -83,21 +87,21 @@ def rebuild(
     return replay.rebuilt
 
 
-def verify(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain") -> Rebuilt:
+def verify(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", adopted: int = 0) -> Rebuilt:
     """The same, and every selector, predicate, `over`, `enter`, `leave` and `gather` is asked again and has to say what it said.
 
     No node runs and no model is asked. Raises `ReplayDiverged` at the first difference.
     """
-    replay = _Verifying(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0))
+    replay = _Verifying(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0), adopted)
     for record in records:
         replay.take(record)
     return replay.rebuilt
 
 
 class _Replay:
-    def __init__(self, plan: Plan, rebuilt: Rebuilt) -> None:
+    def __init__(self, plan: Plan, rebuilt: Rebuilt, adopted: int) -> None:
         self.plan = plan
-        self._copied = 0  # up to this record, activations are another run's and keep the ids that they had there
+        self._copied = adopted  # up to this record, activations are another run's, or of an older graph, and keep the ids that they had there
         self.rebuilt = rebuilt
         self._open: dict[str, Activation] = {}
         self._codecs = Codecs()
@@ -123,7 +127,9 @@ class _Replay:
             self.rebuilt.unsure.pop(event.activation.path, None)
         if isinstance(event, NodeFailed):  # an attempt that failed leaves nothing to the next
             self.rebuilt.calls = {key: call for key, call in self.rebuilt.calls.items() if key[0] != event.activation.id}
-        self._note(self.rebuilt.run.handle(event), getattr(event, "at", 0.0))
+        at: float = getattr(event, "at", 0.0)
+        self.rebuilt.ended = max(self.rebuilt.ended, at)
+        self._note(self.rebuilt.run.handle(event), at)
 
     def _note(self, commands: Iterable[Command], at: float) -> None:
         for command in commands:
@@ -147,7 +153,7 @@ class _Replay:
 
     def forked(self, body: Body) -> None:
         copied: int = body["copied"]
-        self._copied = 1 + copied
+        self._copied = max(self._copied, 1 + copied)
 
     def started(self, body: Body) -> Event:
         self.rebuilt.began = body["at"]
@@ -215,6 +221,9 @@ class _Replay:
     def unanswered(self, body: Body) -> None:
         """Nothing follows from it."""
 
+    def migrated(self, body: Body) -> None:
+        """From here on another graph writes; see `flow.migrating`."""
+
     def ended(self, body: Body) -> None:
         run = self.rebuilt.run
         if run.status != body["status"]:
@@ -270,7 +279,7 @@ def _short(value: object) -> str:
 
 
 _KINDS = frozenset(
-    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call unanswered ended".split()
+    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call unanswered migrated ended".split()
 )
 
 

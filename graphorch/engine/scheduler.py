@@ -53,16 +53,21 @@ from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
 from graphorch.engine.wallets import Wallets
-from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError, Unassigned
+from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError
 from graphorch.graph.plan import Plan
 from graphorch.models.budget import Account
 from graphorch.models.messages import Response
 
+RETRYING, RUNNING = Status.RETRYING, Status.RUNNING  # looked up for every attempt
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
 class NodeTimedOut(GraphorchError, TimeoutError):
     """An attempt took longer than the node's `timeout`, or the activation longer than its `deadline`."""
+
+
+class NotCancelled(GraphorchError):
+    """A node raised `CancelledError` although nobody had cancelled it, perhaps because it awaited a task that somebody else cancelled."""
 
 
 class Strand:
@@ -73,6 +78,11 @@ class Strand:
     def __init__(self) -> None:
         self.current: Activation | None = None
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether the task was told to stop."""
+        return self.task is not None and self.task.cancelling() > 0
 
 
 class Scheduler:
@@ -104,6 +114,8 @@ class Scheduler:
         self._pauses: dict[Activation, float] = {}
         self._ended: asyncio.Event | None = None  # while the run is under way
         self._epoch = 0.0
+        self._is_calm = False  # nothing but the options of nodes says how they run
+        self._is_private = False  # nobody has to hear of an event but the core
         self._in_grace = False
         self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
         self._doubted: set[str] = set()  # those of them that are to fail
@@ -127,7 +139,7 @@ class Scheduler:
         """The driver of a run that was rebuilt from its journal."""
         self = cls(plan, settings, pace=pace, gate=gate, journal=journal)
         self.run = rebuilt.run
-        self.record = Record(rebuilt.run, rebuilt.began)
+        self.record = Record(rebuilt.run, rebuilt.began, rebuilt.ended)
         self.record.take(rebuilt.answered)
         self._served = rebuilt.calls
         self.unsure = dict(rebuilt.unsure)
@@ -146,6 +158,7 @@ class Scheduler:
         whether the run stays stopped because of it, runs the node again (`repeat`), or fails it as `Ambiguous` (`fail`).
         """
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         if self.unsure and ambiguous == "stop":
             await self.leave("ambiguous")
             return
@@ -159,15 +172,27 @@ class Scheduler:
     async def leave(self, reason: str) -> None:
         """Write down that the run is stopped where it is, for somebody to go on with it later."""
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._epoch = self.settings.clock() - self._loop.time()
         self._told(StopRequested(reason, at=self.now()))
+        await self._write_end()
+
+    async def cancel(self) -> None:
+        """Cancel a run for good of which nothing is under way, also one whose process is gone."""
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        self._epoch = self.settings.clock() - self._loop.time()
+        for status in ("stopped", "cancelled"):  # first what a stop that was under way had left to do
+            self._told(StopRequested("cancelled", status, at=self.now()))
         await self._write_end()
 
     def edit(self, one: Activation, update: Update) -> None:
         """Commit an update for an activation of a run that is not under way, as if its node had returned it. `resume` goes on from there."""
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._epoch = self.settings.clock() - self._loop.time()
-        self._told(NodeSucceeded(one, update, self.settings.clock()))
+        one.began = self.settings.clock()
+        self._told(NodeSucceeded(one, update, one.began))
 
     async def answer(self, one: Activation, value: object) -> None:
         """Answer an open question, and go on; while the run is under way elsewhere, wait for that to end.
@@ -225,7 +250,7 @@ class Scheduler:
 
     def now(self) -> float:
         """Seconds since the epoch, advancing with the event loop's time."""
-        return self._epoch + self._loop.time()
+        return self._epoch + self._time()
 
     # ---- model calls ---------------------------------------------------------------------------------
     def served(self, one: Activation, key: str) -> Response | None:
@@ -281,6 +306,7 @@ class Scheduler:
     # ---- the run -------------------------------------------------------------------------------------------
     async def _execute(self, *first: Event) -> None:
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._ended = asyncio.Event()
         self._epoch = self.settings.clock() - self._loop.time()
         self._slots = None if self.settings.limits.concurrency is None else asyncio.Semaphore(self.settings.limits.concurrency)
@@ -288,6 +314,8 @@ class Scheduler:
         self._node_slots: dict[Any, asyncio.Semaphore] = {}
         for event in first:
             event.at = self.now()
+        self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
+        self._is_calm = self._slots is None and self._gate is None and not self.settings.pins and not self._doubted
         self._set_deadline()
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -370,16 +398,20 @@ class Scheduler:
         try:
             while one is not None:
                 strand.current = one
-                event = await self._attempt(one)
+                event = await self._attempt(strand, one)
                 strand.current = None
                 if event is None:
                     return
                 ready = self._told(event)
                 if self.journal is not None:
                     await self._make_durable()
-                one = ready.pop() if ready else None
                 if ready:
-                    self._start_all(ready)
+                    one = ready.pop()
+                    one.began = one.began or event.at
+                    if ready:
+                        self._start_all(ready)
+                else:
+                    one = None
                 if self._pace is not None:
                     await self._pace()
         finally:
@@ -387,7 +419,7 @@ class Scheduler:
 
     def _told(self, event: Event) -> list[Activation]:
         """Tell the core, do what it says at once, and return the activations that have to run."""
-        commands = self._handled(event)
+        commands = self.run.handle(event) if self._is_private else self._handled(event)
         if len(commands) == 1 and type(commands[0]) is StartNode:
             return [commands[0].activation]
         starts: list[Activation] = []
@@ -449,28 +481,42 @@ class Scheduler:
             self.tell(events.Cancelled(one.path, one.step.name, reason))
 
     # ---- one attempt -------------------------------------------------------------------------------------------
-    async def _attempt(self, one: Activation) -> Event | None:
+    async def _attempt(self, strand: Strand, one: Activation) -> Event | None:
         """Run one attempt (or wait for the next one), and say what became of it; None if it was cancelled meanwhile."""
-        if one.status is Status.RETRYING:
+        if one.status is RETRYING:
             return await self._pause(one)
-        if one.status is not Status.RUNNING or (self._gate is not None and not await self._passes(self._gate, one)):
+        if one.status is not RUNNING or (self._gate is not None and not await self._passes(self._gate, one)):
             return None
         if not one.began:
             one.began = self.now()
         if self.is_watched:
             self.tell(events.Started(one.path, one.step.name, one.attempt, self.now()))
+        step = one.step
+        event: Event
         try:
-            return await self._run_node(one)
+            if step.is_simple and self._is_calm and one.problem is None:  # by far the most common: without the coroutines in between
+                given = calling.arguments(one)
+                output = await (step.fn(NodeContext(self, one, self._deadline), *given) if step.has_context else step.fn(*given))
+                event = NodeSucceeded(one, calling.update_of(step, output, given, one.version), self.now())
+            else:
+                event = await self._run_node(one)
+        except calling.Unreadable as error:
+            event = self._unreadable(one, error)
         except Exception as error:
-            event: Event | None = self._failed(one, error)
-        except asyncio.CancelledError:
-            if one.status is Status.RUNNING:
-                raise  # the whole run is being cancelled
-            event = None
-        task = asyncio.current_task()
-        if task is not None and task.cancelling() and one.status is Status.RUNNING:
+            event = self._failed(one, error)
+        except asyncio.CancelledError as error:
+            if one.status is not RUNNING:
+                return None
+            if strand.is_being_cancelled:
+                raise  # the whole run is
+            event = self._failed(one, _by_itself(error))
+        if one.status is RUNNING and strand.is_being_cancelled:
             raise asyncio.CancelledError  # the node turned the cancellation into something else; nothing of it counts
         return event
+
+    def _unreadable(self, one: Activation, error: calling.Unreadable) -> Event:
+        """A node lacks what it reads: a dead path if something went wrong before it, else a mistake that `build()` should have seen."""
+        return NodeSkipped(one, str(error), self.now()) if self.run.has_gaps else self._failed(one, error)
 
     async def _passes(self, gate: Callable[[Activation], Awaitable[None]], one: Activation) -> bool:
         """Wait at the gate; False if the activation was cancelled meanwhile."""
@@ -492,12 +538,7 @@ class Scheduler:
             return Entered(one, calling.items_of(one), self.now())
         if step.ask is not None or (step.node.options.gate == "before" and not one.approved):
             return Asked(one, people.asking(one, self.now()), self.now())
-        try:
-            given = calling.arguments(one)
-        except Unassigned as error:
-            if self.run.has_gaps:
-                return NodeSkipped(one, str(error), self.now())
-            raise
+        given = calling.arguments(one)
         pinned = self.settings.pins.get(one.path)
         if pinned:
             visit = self._visits[one.path] = self._visits.get(one.path, 0) + 1
@@ -512,10 +553,6 @@ class Scheduler:
                 self.journal.note_start(one)
                 await self.journal.flush()
         output = await self._call(one, given)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # it swallowed its cancellation
-        assert one.version is not None
         update = calling.update_of(step, output, given, one.version)
         if cache is not None:
             self.settings.cache.put(key, update, self.now() + cache.ttl)
@@ -694,6 +731,12 @@ def _tags_of(one: Activation) -> dict[str, str]:
                 found[name] = str(view(around.version))
         around = around.scope.parent
     return found
+
+
+def _by_itself(error: asyncio.CancelledError) -> NotCancelled:
+    failure = NotCancelled("It raised CancelledError, and nobody had cancelled it. Catch that where it awaits a task that others may cancel.")
+    failure.__cause__ = error
+    return failure
 
 
 def _too_long(one: Activation) -> str:

@@ -79,7 +79,7 @@ class Stepping:
 
     def held(self) -> list[Activation]:
         """What could run next, in canonical order."""
-        return sorted(self._held, key=canonical)
+        return sorted(self._held.copy(), key=canonical)
 
     def next_inside(self, outer: Activation) -> Activation | None:
         """The first of what is held inside an activation."""
@@ -127,6 +127,7 @@ class Stepping:
     async def let_through(self, one: Activation) -> None:
         """Let a held activation run, its retries included, and return when the run is quiet again."""
         held = self._held.pop(one)
+        one.began = 0.0  # it begins now, whatever a record says: the time that a person thinks is not the node's
         self._passing = one
         held.set_result(None)
         try:
@@ -190,5 +191,6 @@ class Stepping:
         run_id = self.settings.run_id
         await self.store.create(NewRun(run_id, self.plan.name, fingerprint(self.plan), FORMAT, tags=self.settings.tags))
         lease = await self.store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
-        await self.store.append(lease, records, expected_last_seq=0)
+        if records:
+            await self.store.append(lease, records, expected_last_seq=0)
         return RunJournal(self.store, lease, len(records), self.plan)

@@ -18,7 +18,7 @@ from graphorch.errors import InputError, nearest
 from graphorch.journal.records import Record
 
 _ENDS = ("commit", "routed", "failed", "skipped", "starting", "call", "unanswered")  # kinds that say how an activation went
-_OF_THE_RUN = ("forked", "stopping", "grace", "resumed", "ended", "retry", "cancelled")  # kinds that a fork does not take over
+_OF_THE_RUN = ("forked", "migrated", "stopping", "grace", "resumed", "ended", "retry", "cancelled")  # kinds that a fork does not take over
 
 
 def find(run: Run, where: str) -> Activation:
@@ -96,7 +96,7 @@ class Difference:
 
 def difference(old: RunRecord, new: RunRecord, copied: set[str]) -> Difference:
     """How two runs differ in path, state, cost and latency; `copied` are the ids that the new one took over."""
-    before, now = _state(old.run), _state(new.run)
+    before, now = (_state(old.run), _state(new.run)) if old.run.root.output and new.run.root.output else ({}, {})  # both have come to their end
     fields = {name: (before.get(name), now.get(name)) for name in sorted({*before, *now}) if before.get(name) != now.get(name)}
     old_paths, new_paths = [one.path for one in old.run.history], [one.path for one in new.run.history]
     ran = [one for one in new.run.history if one.id not in copied]
@@ -121,8 +121,8 @@ def _depends(one: Activation, changed: set[Activation], around: list[Activation]
 
 
 def _state(run: Run) -> dict[str, Any]:
-    version = run.root.output
-    return {} if version is None else run.plan.read_state.read(version).model_dump()
+    assert run.root.output is not None
+    return run.plan.read_state.read(run.root.output).model_dump()
 
 
 def _beyond(paths: list[str], others: list[str]) -> list[str]:

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from graphorch.core.activation import Activation
 from graphorch.core.run import OnFailure
 from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.replay import Rebuilt, rebuild
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.errors import InputError, JournalError
-from graphorch.graph.fingerprint import fingerprint
 from graphorch.flow.migrating import Understood, mark, understood
+from graphorch.graph.fingerprint import fingerprint
 from graphorch.graph.plan import Plan
-from graphorch.journal.records import NewRun, RunHead, RunLog
+from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 
 FINAL = ("succeeded", "partial", "cancelled")
 
 
-async def begin(store: Store, plan: Plan, settings: Settings) -> RunJournal:
+async def begin(store: Store, plan: Plan, settings: Settings, after: str = "") -> RunJournal:
     """Make a run in the store. Raises `InputError` if it is there already, and `JournalError`."""
     head = await store.create(NewRun(settings.run_id, plan.name, fingerprint(plan), FORMAT, tags=settings.tags))
     if head.last_seq:
         raise InputError(f"Run {settings.run_id} is in the journal already, {head.status}. Resume it, or choose another run_id.")
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
-    return RunJournal(store, lease, 0, plan, _about(settings))
+    return RunJournal(store, lease, 0, plan, _about(settings, after))
 
 
-def _about(settings: Settings) -> dict[str, object]:
-    """What the first record says of a run beside its input: the budget that it was given."""
-    left = settings.account.left if settings.account is not None else None
-    return {} if left is None else {"budget": {unit: amount for unit, amount in left.amounts() if amount is not None}}
+def _about(settings: Settings, after: str) -> dict[str, object]:
+    """What the first record says of a run beside its input: the budget that it was given, and the turn that it follows."""
+    found: dict[str, object] = {"after": after} if after else {}
+    if settings.account is not None:
+        found["budget"] = {unit: amount for unit, amount in settings.account.left.amounts() if amount is not None}
+    return found
 
 
 async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
@@ -60,6 +61,27 @@ async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
     return Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, last_seq, plan))
 
 
+async def cancel(store: Store, run_id: str, now: float) -> RunHead:
+    """Cancel a run for good of which nothing is under way, without its flow; returns what it was before.
+
+    Raises `InputError` for a run that is over, or that was under way when its process ended: only its flow knows what was left then.
+    """
+    lease = await store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
+    try:
+        head = (await store.load(run_id)).head
+        if head.status in FINAL:
+            raise InputError(f"Run {run_id} is {head.status}: there is nothing left to cancel.")
+        if head.status == "running" and head.last_seq:
+            raise InputError(f"Run {run_id} was under way when its process ended. Only its flow can cancel it: flow.cancel(…), or name it with --flow.")
+        stop = {"at": now, "reason": "cancelled", "status": "cancelled", "now": True}
+        bodies = [("stopping", stop), ("ended", {"status": "cancelled", "reason": "cancelled"})] if head.last_seq else []
+        records = [Record(head.last_seq + number, kind, body) for number, (kind, body) in enumerate(bodies, 1)]
+        await store.append(lease, records, expected_last_seq=head.last_seq, status="cancelled")
+        return head
+    finally:
+        await store.release(lease)
+
+
 async def rebuilt_run(store: Store, plan: Plan, run_id: str, *, on_failure: OnFailure = "drain", until: int | None = None) -> tuple[RunHead, Rebuilt]:
     """A run as its records left it, without touching it."""
     log = await store.load(run_id)
@@ -75,8 +97,3 @@ def checked(log: RunLog, plan: Plan) -> Understood:
     if head.is_erased:
         raise JournalError(f"The content of run {head.run_id} was erased; only its hashes are left.")
     return understood(log, plan)
-
-
-def unsure_of(rebuilt: Rebuilt) -> list[Activation]:
-    """The activations whose effect may or may not have happened when the process ended."""
-    return list(rebuilt.unsure.values())

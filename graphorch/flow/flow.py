@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic, Unpack, overload
 
 from pydantic import BaseModel
@@ -20,15 +22,21 @@ from graphorch.engine.settings import Settings
 from graphorch.engine.streaming import EventQueue
 from graphorch.errors import InputError, Problem, WrongOutput
 from graphorch.flow.clients import NoModels, Using, using
-from graphorch.flow.durable import begin, check_flow, reopen
+from graphorch.flow.durable import FINAL, begin, checked, reopen
 from graphorch.flow.failing import run_failed
 from graphorch.flow.open_runs import OpenRuns
 from graphorch.flow.options import ForkOptions, RunOptions, check_resources, settings_of
 from graphorch.flow.result import Question, Result, open_question
+from graphorch.flow.session import Session
 from graphorch.flow.stores import Durable, opened
+from graphorch.flow.tariff import tariff_of
+from graphorch.flow.turns import next_turn
 from graphorch.flow.what_if import Effects, Rerun, edited, fork
+from graphorch.graph.amounts import Assumed
+from graphorch.graph.estimate import Estimate, estimate
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
+from graphorch.models.config import find_config
 from graphorch.render.dot import to_dot
 from graphorch.render.layout import Engine, layout
 from graphorch.render.mermaid import to_mermaid
@@ -90,6 +98,18 @@ class Flow(Generic[In, Out, State]):
             task.cancel()
             await asyncio.wait([task])
 
+    def debug(self, input: In, **options: Unpack[RunOptions]) -> Session[Out, State]:
+        """The same run under a person's hand: step by step, back and forth, with what it reads and writes laid open.
+
+        Returns before anything ran. In a notebook the session shows itself, with buttons. The options are those of `RunOptions`, without
+        `durable`: a session keeps its run in memory. Raises `InputError` like `run`.
+        """
+        settings = self._settings(options)
+        if options.get("durable", False) is not False:
+            raise InputError("debug() keeps its run in memory, so durable=… is not possible. Use run(…, durable=…) and rerun for a run in a journal.")
+        check_resources(self.plan, settings.resources)
+        return Session(self.plan, settings, using(options.get("client")), self._update(input))
+
     # ---- people, and going on ----------------------------------------------------------------------
     @overload
     async def answer(self, run_id: str, question: Ask[Any, W], answer: W, /, **options: Unpack[RunOptions]) -> Result[Out, State]: ...
@@ -125,8 +145,8 @@ class Flow(Generic[In, Out, State]):
         """
         async with opened(durable) as store:
             log = await store.load(run_id)
-            check_flow(log, self.plan)
-            rebuilt = verify(self.plan, run_id, log.records)
+            read = checked(log, self.plan)
+            rebuilt = verify(self.plan, run_id, read.records, adopted=read.adopted)
             return self._outcome(Scheduler.of_record(self.plan, Settings(client=NoModels(), run_id=run_id), rebuilt, None))
 
     async def rerun(
@@ -171,6 +191,31 @@ class Flow(Generic[In, Out, State]):
         """
         self._open.find(run_id).request_stop(reason, now=now)
 
+    async def cancel(self, run_id: str, /, *, durable: Durable = False) -> None:
+        """Cancel a run that waits, failed or was stopped, for good: nobody goes on with it, and its questions are withdrawn.
+
+        What was committed stays to be read. Raises `InputError` for a run that is under way (`stop` it first) or over.
+        """
+        async with self._found(run_id, RunOptions(durable=durable) if durable is not False else RunOptions()) as scheduler:
+            if scheduler.is_under_way:
+                raise InputError(f"Run {run_id} is under way. Stop it with flow.stop(…), then cancel it.")
+            if scheduler.run.status in FINAL:
+                raise InputError(f"Run {run_id} is {scheduler.run.status}: there is nothing left to cancel.")
+            self._open.begin(scheduler)
+            try:
+                await scheduler.cancel()
+            finally:
+                self._open.end(scheduler)
+
+    # ---- what it costs ---------------------------------------------------------------------------
+    def estimate(self, *, assumed: Assumed | None = None, model: str = "") -> Estimate:
+        """What one run can do at most, and what a usual one does, before it runs: activations, calls, tokens, dollars, seconds, per node too.
+
+        Prices are those of the configuration and the list; without an endpoint the embedded model answers, and that is free. `assumed` says
+        what the structure cannot, such as the longest prompt; `model` replaces the model of every agent. What is unbounded is named in `gaps`.
+        """
+        return estimate(self.plan, tariff=tariff_of(find_config(Path.cwd()), os.environ), assumed=assumed, model=model)
+
     # ---- pictures --------------------------------------------------------------------------------
     def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
         """The topology as SVG.
@@ -200,13 +245,17 @@ class Flow(Generic[In, Out, State]):
         settings = self._settings(options)
         update = self._update(input)
         pace = queue.room if queue is not None else None
-        durable = options.get("durable", False)
+        durable, after = options.get("durable", False), options.get("after", "")
+        if durable is False and after:
+            raise InputError(f"after={after!r} needs the journal in which that run is. Say durable=True, or durable=\"its path\".")
         if durable is False:
             scheduler = Scheduler(self.plan, settings, pace=pace)
             await self._go_on(scheduler, scheduler.begin(update))
             return self._outcome(scheduler)
         async with opened(durable) as store:
-            scheduler = Scheduler(self.plan, settings, pace=pace, journal=await begin(store, self.plan, settings))
+            if after:
+                update = await next_turn(store, self.plan, after, update)
+            scheduler = Scheduler(self.plan, settings, pace=pace, journal=await begin(store, self.plan, settings, after))
             await self._go_on(scheduler, scheduler.begin(update))
             return self._outcome(scheduler)
 
@@ -214,6 +263,8 @@ class Flow(Generic[In, Out, State]):
     async def _found(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
         """The driver of a run that somebody comes back to: the one in memory, or a new one made of the journal."""
         durable = options.get("durable", False)
+        if options.get("after"):
+            raise InputError(f"after={options.get('after')!r} begins a run, and run {run_id} was begun already. Say it with run(…).")
         if durable is False:
             scheduler = self._open.find(run_id)
             if options:
@@ -222,7 +273,13 @@ class Flow(Generic[In, Out, State]):
             return
         settings = self._settings({**options, "run_id": run_id})
         async with opened(durable) as store:
-            yield await reopen(store, self.plan, settings)
+            scheduler = await reopen(store, self.plan, settings)
+            try:
+                yield scheduler
+            except InputError:  # nothing was done, so others may have the run at once
+                if scheduler.journal is not None:
+                    await scheduler.journal.release()
+                raise
 
     def _settings(self, options: RunOptions) -> Settings:
         return settings_of(self.plan, options, using(options.get("client")), self._cache)

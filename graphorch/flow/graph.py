@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Any, Generic, Literal, LiteralString, Never, Protocol, TypeAlias, overload
+from typing import Any, Generic, Literal, LiteralString, Never, Protocol, Self, TypeAlias, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem
 from graphorch.flow.flow import Flow
-from graphorch.graph.blueprint import AskSpec, MapSpec, OnItemError, SubSpec
-from graphorch.graph.builder import Builder, Fits, gather_takes_missing
+from graphorch.flow.patterned import Patterned
+from graphorch.graph.blueprint import AskSpec, MapSpec, Migration, OnItemError, SubSpec
+from graphorch.graph.builder import Fits, gather_takes_missing
 from graphorch.graph.checks import build_plan
 from graphorch.graph.failure import Missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
@@ -49,24 +51,28 @@ class SliceOf(Protocol[Slice, Made]):
         ...
 
 
-class Graph(Builder[S], Generic[S, I, O]):
+class Graph(Patterned[S], Generic[S, I, O]):
     """A graph being built: nodes in any order, then `build()`, which proves that they fit, or says everything that is wrong.
 
-    `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices of it, and default to the whole.
+    `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices of it, and default to the whole. `remember`
+    are slices that a later run takes over from an earlier one, with `run(…, after=run_id)`: each of their fields has a default.
     """
 
     @overload
-    def __init__(self: Graph[M, M, M], name: str, state: type[M]) -> None: ...
+    def __init__(self: Graph[M, M, M], name: str, state: type[M], *, remember: Sequence[SliceOf[M, Any]] = ()) -> None: ...
     @overload
-    def __init__(self, name: str, state: type[S], *, input: SliceOf[S, I], output: SliceOf[S, O]) -> None: ...
+    def __init__(
+        self, name: str, state: type[S], *, input: SliceOf[S, I], output: SliceOf[S, O], remember: Sequence[SliceOf[S, Any]] = ()
+    ) -> None: ...
     @overload
-    def __init__(self: Graph[M, M, O2], name: str, state: type[M], *, output: SliceOf[M, O2]) -> None: ...
+    def __init__(self: Graph[M, M, O2], name: str, state: type[M], *, output: SliceOf[M, O2], remember: Sequence[SliceOf[M, Any]] = ()) -> None: ...
     @overload
-    def __init__(self: Graph[M, I2, M], name: str, state: type[M], *, input: SliceOf[M, I2]) -> None: ...
-    def __init__(self, name: str, state: Any, *, input: Any = None, output: Any = None) -> None:
-        for role, given in (("state", state), ("input", input or state), ("output", output or state)):
+    def __init__(self: Graph[M, I2, M], name: str, state: type[M], *, input: SliceOf[M, I2], remember: Sequence[SliceOf[M, Any]] = ()) -> None: ...
+    def __init__(self, name: str, state: Any, *, input: Any = None, output: Any = None, remember: Sequence[Any] = ()) -> None:
+        for role, given in (("state", state), ("input", input or state), ("output", output or state), *(("remember", one) for one in remember)):
             _check_model(name, f"{role} of graph '{name}'", given)
         super().__init__(name, state, input, output)
+        self.blueprint.remember.extend(remember)
 
     @overload
     def route(self, source: Fits[S], by: Of[S, L]) -> Route[S, L, Never, Never]: ...
@@ -143,6 +149,21 @@ class Graph(Builder[S], Generic[S, I, O]):
         node = Ask[S, W](_nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask")
         self._add(node)
         return node
+
+    def migration(self, *, from_: str, change: Migration) -> Self:
+        """How to read the runs that this graph stored before it was changed; `from_` is its fingerprint then, as the refusal to resume names it.
+
+        `change` gets a copy of each stored record as a dictionary, `kind` included, and returns it as this graph would have written it (a node's
+        `path`, the field names in `update`, `input` and `items`), or None to leave it out. What is stored is not touched, and activations keep
+        their ids.
+        """
+        where = f"migration from '{from_}'"
+        if not re.fullmatch(r"[0-9a-f]{32}", from_):
+            self._problem("MIGRATION_FROM", where, "that is no fingerprint", "give the 32 hexadecimal digits that `graphorch runs show` and the refusal name")
+        if from_ in self.blueprint.migrations:
+            self._problem("MIGRATION_FROM", where, "there are two of them", "declare one function for each fingerprint")
+        self.blueprint.migrations[from_] = change
+        return self
 
     def build(self) -> Flow[I, O, S]:
         """The runnable flow. Raises one `GraphError` with everything that is wrong."""

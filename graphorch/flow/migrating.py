@@ -8,7 +8,7 @@ another graph than the present one is changed on its way in, each time, by the f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,8 +45,9 @@ def understood(log: RunLog, plan: Plan) -> Understood:
             change = plan.blueprint.migrations.get(written_by)
             if change is None:
                 raise _not_the_same(log, written_by, plan)
-            found += _changed(record, change)
-            adopted = record.seq
+            changed = _changed(record, change)
+            adopted = record.seq if changed else adopted
+            found += changed
             continue
         found.append(record)
     if written_by != now and written_by not in plan.blueprint.migrations:
@@ -66,7 +67,7 @@ def _mark(record: Record) -> str:
     return to
 
 
-def _changed(record: Record, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Iterator[Record]:
+def _changed(record: Record, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> list[Record]:
     """What a migration makes of one record: it gets a copy of the body with the `kind` in it, and None drops the record."""
     where = f"The migration of record {record.seq} ({record.kind})"
     copy: dict[str, Any] = {"kind": record.kind, **json.loads(json.dumps(record.body))}
@@ -75,10 +76,11 @@ def _changed(record: Record, change: Callable[[dict[str, Any]], dict[str, Any] |
     except Exception as error:  # the border to the user's code
         raise JournalError(f"{where} raised {type(error).__name__}: {error}. The record was {_short(record.body)}.") from error
     if body is None:
-        return
-    if not isinstance(body, dict) or not isinstance(kind := cast("dict[str, Any]", body).pop("kind", None), str):
-        raise JournalError(f"{where} returned {_short(body)}. Return the dictionary that it was given, changed, or None to leave the record out.")
-    yield Record(record.seq, kind, body)
+        return []
+    kind: Any = cast("dict[str, Any]", body).pop("kind", None) if isinstance(body, dict) else None
+    if not isinstance(kind, str):
+        raise JournalError(f"{where} returned {_short(cast('object', body))}. Return the dictionary that it was given, changed, or None to leave it out.")
+    return [Record(record.seq, kind, body)]
 
 
 def _not_the_same(log: RunLog, written_by: str, plan: Plan) -> JournalError:

@@ -25,6 +25,7 @@ _WRITTEN: dict[str, tuple[type, str]] = {  # what each of these options is, and 
     "budget": (Budget, "Budget(usd=0.50)"),
     "limits": (Limits, "Limits(seconds=60)"),
     "model": (str, '"vendor/model"'),
+    "after": (str, "earlier.run_id"),
     "tags": (Mapping, '{"team": "search"}'),
 }
 
@@ -51,11 +52,13 @@ class RunOptions(ForkOptions, total=False):
     environment names. `on_failure`: `drain` lets running nodes finish, `cancel` stops them, `isolate` goes on with what does not depend
     on the failed one. `tags` go into traces and to the gateway. `watch` are functions that get every event. `run_id` is made up if absent. `clock` tells
     the seconds since the epoch, for tests. `durable` keeps the run in a journal, where a crash loses nothing: True is `graphorch.sqlite`
-    here (or what GRAPHORCH_DB says), a path another file.
+    here (or what GRAPHORCH_DB says), a path another file. `after` is the id of an earlier run in that journal, of which this one is the
+    next turn: the slices that the graph remembers begin as they were at its end.
     """
 
     model: str
     durable: Durable
+    after: str
 
 
 _NAMES = frozenset(get_type_hints(RunOptions))

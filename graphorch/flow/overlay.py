@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from graphorch.core.activation import Activation
 from graphorch.engine.record import Record, StepRecord
 from graphorch.render.of_plan import box_id, line_id
@@ -10,11 +12,14 @@ from graphorch.render.overlay import Mark, Overlay, Status
 _RANK: dict[Status, int] = {"failed": 4, "waiting": 3, "running": 2, "done": 1, "not_reached": 0}
 
 
-def overlay_of(record: Record) -> Overlay:
-    """The overlay of a run, finished or under way."""
+def overlay_of(record: Record, held: Collection[str] = ()) -> Overlay:
+    """The overlay of a run, finished or under way; `held` are the ids of activations that a session holds back, so they have not begun."""
     marks: dict[str, Mark] = {}
     for step in record.steps():
         path = box_id(step.path)
+        if step.activation in held:
+            marks.setdefault(path, Mark("not_reached"))
+            continue
         marks[path] = _added(marks.get(path), step)
     taken = frozenset(line for one in record.activations() for line in _lines(one))
     run = record.run

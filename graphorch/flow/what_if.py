@@ -19,7 +19,7 @@ from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.engine.what_if import Difference
 from graphorch.errors import InputError, InternalError
-from graphorch.flow.durable import check_flow
+from graphorch.flow.durable import checked
 from graphorch.flow.result import Result
 from graphorch.graph.fingerprint import fingerprint
 from graphorch.graph.plan import Plan
@@ -56,12 +56,12 @@ class Fork:
 async def fork(store: Store, plan: Plan, run_id: str, start: str, settings: Settings, effects: Effects) -> Fork:
     """Make a new run that is the old one up to `start`, which is done anew. Raises `InputError` and `JournalError`."""
     log = await store.load(run_id)
-    check_flow(log, plan)
-    old = rebuild(plan, run_id, log.records)
+    read = checked(log, plan)
+    old = rebuild(plan, run_id, read.records, adopted=read.adopted)
     change = what_if.find(old.run, start)
     gone, around = what_if.affected(old.run, change)
     settings = _with_effects(settings, old.run, gone, effects)
-    copied = what_if.kept(log.records, gone, around)
+    copied = what_if.kept(read.records, gone, around)
     head = await store.create(NewRun(settings.run_id, plan.name, fingerprint(plan), FORMAT, tags=settings.tags, parent=run_id))
     if head.last_seq:
         raise InputError(f"Run {settings.run_id} is in the journal already. Choose another run_id, or leave it out.")
@@ -69,6 +69,8 @@ async def fork(store: Store, plan: Plan, run_id: str, start: str, settings: Sett
     records = [Record(1, "forked", {"from": run_id, "at": change.path, "copied": len(copied)}), *copied]
     await store.append(lease, records, expected_last_seq=0)
     rebuilt = rebuild(plan, settings.run_id, records)
+    for one in rebuilt.unfinished():
+        one.began = 0.0  # it begins here, and not when the old run came to it
     scheduler = Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, len(records), plan))
     taken_over = {one.id for one in rebuilt.run.history}
     return Fork(scheduler, _opened(rebuilt, change), _recorded(old), taken_over)

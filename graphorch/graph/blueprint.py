@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from graphorch.errors import Problem
 from graphorch.graph.node import Node
@@ -19,6 +20,8 @@ Need = int | Literal["arriving", "all"]
 Short = Literal["fail", "fire"]
 OnItemError = Literal["fail", "skip", "collect"]
 Label = Hashable  # a string or an enum member
+Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""A stored record (its body, with its `kind`) as the present graph would have written it; None leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,11 @@ class RouteSpec:
 
 @dataclass(frozen=True, slots=True)
 class LoopSpec:
-    """A declared way back. `exhausted` other than the two words is the name of a node."""
+    """A declared way back. `exhausted` other than the two words is the name of a node.
+
+    A `nested` loop, as patterns draw it, counts anew whenever another way leads back to its header: a loop that is not nested, or a nested
+    one that was declared later.
+    """
 
     sources: tuple[str, ...]
     header: str
@@ -57,6 +64,7 @@ class LoopSpec:
     max_iterations: int
     exhausted: str
     exhausted_is_node: bool
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,12 @@ class ErrorSpec:
 
 @dataclass(slots=True)
 class Blueprint:
-    """The whole of it, in declaration order. `problems` holds what was wrong at the call itself."""
+    """The whole of it, in declaration order. `problems` holds what was wrong at the call itself.
+
+    `memory` are slices beside the state that a pattern keeps for its own nodes. `tags` name what model calls are told about the run: a
+    pure function of the state for each, which is left out where it cannot be read. `remember` are the slices with which the next turn of a
+    conversation begins, and `migrations` how to read what graphs of other fingerprints stored.
+    """
 
     name: str
     state: type[BaseModel]
@@ -131,3 +144,12 @@ class Blueprint:
     asks: dict[str, AskSpec] = field(default_factory=dict[str, AskSpec])
     errors: list[ErrorSpec] = field(default_factory=list[ErrorSpec])
     problems: list[Problem] = field(default_factory=list[Problem])
+    memory: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
+    tags: dict[str, Pure] = field(default_factory=dict[str, Pure])
+    remember: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
+    migrations: dict[str, Migration] = field(default_factory=dict[str, Migration])
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """The fields of the state, and then those of the memory."""
+        return {name: info for model in (self.state, *self.memory) for name, info in model.model_fields.items()}

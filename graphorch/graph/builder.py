@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, Generic, Literal, Self, TypeAlias, Union, cast
 
 from pydantic import BaseModel
@@ -23,7 +24,7 @@ from graphorch.graph.signature import pure_reads, returned
 S = TypeVar("S", bound=BaseModel)
 
 RESERVED = ("START", "END")  # names of nodes that are always there
-Fits: TypeAlias = Node[Reads[S] | Writes[S]]
+Fits: TypeAlias = Node[Reads[S] | Reads[Failure] | Writes[S]]  # a `Failure` may be read by the handler of an error edge, which `build()` checks
 Steps: TypeAlias = Fits[S] | Sequence[Fits[S]]
 
 
@@ -33,6 +34,8 @@ class Builder(Generic[S]):
     def __init__(self, name: str, state: type[BaseModel], input: type[BaseModel] | None, output: type[BaseModel] | None) -> None:
         self.name = name
         self.blueprint: Blueprint = Blueprint(name, state, input or state, output or state)
+        self._exits: dict[str, str] = {}  # of a step that a pattern follows up: the node that its plain edges, routes and loops leave by
+        self._replaced: dict[str, Node[Any]] = {}  # the author's own node, where a pattern put another one in its place
 
     def chain(self, *steps: Steps[S]) -> Self:
         """Connect each step to the next one; a list is several nodes side by side."""
@@ -40,7 +43,7 @@ class Builder(Generic[S]):
         for step in steps:
             names = self._named(step, "chain()")
             self.blueprint.edges.extend((source, target) for source in before for target in names)
-            before = names
+            before = tuple(self._exit_of(name) for name in names)
         return self
 
     def join(self, node: Fits[S], *, need: Need, short: Short = "fail") -> Self:
@@ -55,7 +58,7 @@ class Builder(Generic[S]):
         return self
 
     def _route(self, source: Fits[S], by: Callable[..., Any]) -> Route[Any, Any, Any, Any]:
-        name = self._one(source, "route()")
+        name = self._exit_of(self._one(source, "route()"))
         where = f"route of '{name}'"
         pure = self._pure(by, where)
         labels, many = labels_of(by)
@@ -77,7 +80,7 @@ class Builder(Generic[S]):
         `max_iterations` counts how often the body runs per entry, the first time included. With the bound reached and the predicate
         still true, `exhausted` says what happens: `"continue"` as if it were false, `"fail"`, or a node to go to instead.
         """
-        sources = self._named(source, "loop()")
+        sources = tuple(self._exit_of(name) for name in self._named(source, "loop()"))
         header = self._one(back_to, "loop(back_to=…)")
         where = f"loop '{', '.join(sources)}' → '{header or '?'}'"
         to = "" if isinstance(exhausted, str) else self._one(exhausted, where)
@@ -90,7 +93,7 @@ class Builder(Generic[S]):
         return self
 
     def on_error(
-        self, source: Fits[S], handler: Node[Reads[S] | Reads[Failure] | Writes[S]], *, when: type[Exception] | tuple[type[Exception], ...] = Exception
+        self, source: Fits[S], handler: Fits[S], *, when: type[Exception] | tuple[type[Exception], ...] = Exception
     ) -> Self:
         """Where to go if `source` failed for good, after its retries, with an exception of a type in `when`.
 
@@ -105,8 +108,31 @@ class Builder(Generic[S]):
             wrong = ", ".join(getattr(one, "__name__", repr(one)) for one in given if not any(one is kind for kind in types)) or "()"
             self._problem("ERROR_TYPE", where, f"when={wrong} is no kind of Exception", "name classes that derive from Exception, such as TimeoutError")
         if all(names):
-            self.blueprint.errors.append(ErrorSpec(*names, types))
+            sources = dict.fromkeys((names[0], self._exit_of(names[0])))
+            self.blueprint.errors.extend(ErrorSpec(source, names[1], types) for source in sources)
         return self
+
+    # ---- what patterns do to a step --------------------------------------------------------------
+    def _exit_of(self, name: str) -> str:
+        """Where a step is left: the node itself, or the last one that a pattern put behind it."""
+        while name in self._exits:
+            name = self._exits[name]
+        return name
+
+    def _leave_by(self, name: str, last: str) -> None:
+        """Have a step be left by the node `last`, whatever was or will be drawn from it; the pattern draws its own edges afterwards."""
+        blueprint = self.blueprint
+        blueprint.edges[:] = [(last if source == name else source, target) for source, target in blueprint.edges]
+        blueprint.loops[:] = [replace(loop, sources=tuple(last if one == name else one for one in loop.sources)) for loop in blueprint.loops]
+        for route in blueprint.routes:
+            route.source = last if route.source == name else route.source
+        blueprint.errors.extend(replace(error, source=last) for error in tuple(blueprint.errors) if error.source == name)
+        self._exits[name] = last
+
+    def _put_in_place(self, node: Node[Any]) -> None:
+        """Run this node in place of the one of the same name, which goes on standing for it in further calls."""
+        self._replaced.setdefault(node.name, self.blueprint.nodes[node.name])
+        self.blueprint.nodes[node.name] = node
 
     # ---- what the calls above share ------------------------------------------------------------
     def _named(self, steps: object, where: str) -> tuple[str, ...]:
@@ -139,7 +165,7 @@ class Builder(Generic[S]):
             fix = "call it something else: @node(name='…'), or .named('…')"
             self._problem("RESERVED_NAME", f"node '{node.name}'", "this name stands for where a run begins or ends", fix)
         known = self.blueprint.nodes.setdefault(node.name, node)
-        if known is not node and node.kind not in ("start", "end"):
+        if node not in (known, self._replaced.get(node.name)) and node.kind not in ("start", "end"):
             fix = f"give one of them another name: {node.name}.named('{node.name}_2'), and use that one object everywhere"
             self._problem("DUPLICATE_NAME", f"node '{node.name}'", "two different nodes have this name", fix)
         return node.name

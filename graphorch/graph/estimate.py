@@ -1,21 +1,59 @@
-"""The worst case of a flow before it runs: how many activations and model calls its structure allows.
+"""What a flow costs before it runs: the most that one run can do, and what a usual one does.
 
-A sound upper bound, not a prediction. A node runs at most once per iteration of each loop around it; loops that share a header count
-their rounds together, and loops inside each other multiply. Of branches of which one commit takes only one, the dearest counts, if it
-leads nowhere else: what a node of the dominator tree holds is only entered through that node.
+The worst case is a sound upper bound: no run does more, whatever models answer. It is the sum over the graph, with the dearest of branches
+that exclude each other, the bounds of loops and the sizes of maps multiplied, and every retry, hedge, repair and round of tools counted.
+Where nothing bounds a figure it is `inf`, and a `Gap` says why. The expected case is no bound but a guess by the rules of `Assumed`.
+
+    demand.py  one activation of one node        totals.py  the whole graph        critical_path.py  what is waited for
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from graphorch.graph.amounts import Amounts, Assumed, Gap, Tariff
 from graphorch.graph.analysis import Analysis
-from graphorch.graph.node import Node
+from graphorch.graph.critical_path import expected_seconds, worst_seconds
+from graphorch.graph.demand import Demand, demand_of, no_tariff
 from graphorch.graph.plan import Plan, Step
-from graphorch.graph.shape import START_INDEX, Edge
+from graphorch.graph.totals import capped, chances_of, rounds_of, total_of, within_wallets
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEstimate:
+    """All activations of one node together, with what runs inside it. Nodes in maps and sub-flows have paths; so many levels up, so often more.
+
+    The seconds are those of all its activations one after the other.
+    """
+
+    path: str
+    kind: str
+    model: str
+    worst: Amounts
+    expected: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one run can do at most (`worst`), and what a usual one does (`expected`); `nodes` are all nodes by path.
+
+    Seconds are those of the critical path: model calls, timeouts and pauses; a plain function without a timeout counts as instantaneous,
+    and the time of people, as for a run's deadline, does not count. `gaps` says what is unbounded or unknown, and why.
+    """
+
+    flow: str
+    worst: Amounts
+    expected: Amounts
+    nodes: tuple[NodeEstimate, ...]
+    gaps: tuple[Gap, ...]
+    assumed: Assumed
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether every figure of the worst case is known."""
+        return all(math.isfinite(value) for value in self.worst.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,114 +69,86 @@ class Worst:
     by_node: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    activations: int = 0
-    calls: float = 0  # infinity: unknown
-
-    def __add__(self, other: _Cost) -> _Cost:
-        return _Cost(self.activations + other.activations, self.calls + other.calls)
-
-    def times(self, count: int) -> _Cost:
-        return _Cost(self.activations * count, self.calls * count if self.calls else 0)
-
-
-UNKNOWN = float("inf")
-
-
 def worst_case(plan: Plan) -> Worst:
-    """The worst case of a whole flow, retries, hedges, maps and sub-flows included."""
-    analysis = Analysis(plan.shape)
-    visits = _visits(plan)
-    by_node: dict[str, int] = {}
-    costs: dict[int, _Cost] = {}
-    for step in plan.steps[:-1]:
-        times = visits[step.index]
-        by_node[step.name] = times
-        inner, paths = _inside(step)
-        by_node |= {f"{step.name}/{path}": count * times for path, count in paths.items()}
-        costs[step.index] = (_Cost(1, 0 if step.inner_plan is not None else _calls(step.node)) + inner).times(times)
-    total = _total(plan, analysis, costs)
-    return Worst(total.activations, None if total.calls == UNKNOWN else int(total.calls), by_node)
+    """The structure's part of the estimate, which needs neither prices nor assumptions."""
+    found = estimate(plan)
+    calls = None if math.isinf(found.worst.calls) else int(found.worst.calls)
+    return Worst(int(found.worst.activations), calls, {node.path: int(node.worst.activations) for node in found.nodes})
 
 
-def _visits(plan: Plan) -> list[int]:
-    """How often each node can run: the rounds of the loops around it, multiplied."""
-    found: list[int] = []
-    for step in plan.steps:
-        rounds: dict[int, int] = defaultdict(lambda: 1)
-        for loop in step.inside:
-            rounds[plan.shape.loops[loop].header] += plan.shape.loops[loop].bound - 1
-        times = 1
-        for count in rounds.values():
-            times *= count
-        found.append(times)
-    return found
+def estimate(plan: Plan, *, tariff: Tariff = no_tariff, assumed: Assumed | None = None, model: str = "") -> Estimate:
+    """The estimate of a whole flow. `tariff` says what the calls of a model may cost; `model` replaces the model of every agent."""
+    return _Estimator(tariff, assumed or Assumed(), model).of(plan)
 
 
-def _calls(node: Node[Any]) -> float:
-    """The calls of one activation: an agent asks once per attempt, and a function with a context as often as it likes."""
-    if node.kind != "agent":
-        return UNKNOWN if node.signature.has_context else 0
-    attempts = node.options.retry.attempts if node.options.retry is not None else 1
-    return attempts * (2 if node.options.hedge_after is not None else 1)
+@dataclass(frozen=True, slots=True)
+class _Estimator:
+    tariff: Tariff
+    assumed: Assumed
+    model: str
+
+    def of(self, plan: Plan) -> Estimate:
+        """The estimate of a plan, and of those inside it."""
+        analysis = Analysis(plan.shape)
+        rounds, usual_rounds, chances = rounds_of(plan), rounds_of(plan, self.assumed.share), chances_of(plan, analysis)
+        found = {step.index: self._step(step) for step in plan.steps[:-1]}
+        worst = {at: capped(plan.steps[at].node.options.wallet, one.whole.worst.times(rounds[at])) for at, one in found.items()}
+        usual = {at: chances[at] * usual_rounds[at] for at in found}
+        total = within_wallets(plan, total_of(plan, analysis, worst), worst)
+        waits = {at: one.whole.expected.seconds for at, one in found.items()}
+        return Estimate(
+            flow=plan.name,
+            worst=replace(total, seconds=worst_seconds(plan, {at: one.whole.worst.seconds for at, one in found.items()})),
+            expected=replace(
+                sum((one.whole.expected.times(usual[at]) for at, one in found.items()), Amounts()),
+                seconds=expected_seconds(plan, analysis, waits, self.assumed.share),
+            ),
+            nodes=tuple(
+                replace(row, worst=capped(plan.steps[at].node.options.wallet, row.worst))
+                for at, one in found.items()
+                for row in (_times(node, rounds[at], usual[at]) for node in one.nodes)
+            ),
+            gaps=tuple(gap for one in found.values() for gap in one.gaps),
+            assumed=self.assumed,
+        )
+
+    def _step(self, step: Step) -> _Found:
+        """What one activation of a node does, all that runs inside it included."""
+        own = demand_of(step.node, self.tariff, self.assumed, self.model)
+        gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
+        row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
+        if step.inner_plan is None:
+            return _Found(own, (row,), gaps)
+        inner = self.of(step.inner_plan)
+        most, usual, most_waits, usual_waits = self._items(step)
+        tries = step.node.options.retry.attempts if step.node.options.retry is not None else 1  # a retry goes on inside, with what failed there
+        waits = Amounts(seconds=inner.worst.seconds).times(most_waits * tries).seconds
+        whole = Demand(
+            worst=replace(own.worst + inner.worst.times(most * tries), seconds=waits),
+            expected=replace(own.expected + inner.expected.times(usual), seconds=inner.expected.seconds * usual_waits),
+        )
+        under = [replace(_times(node, most * tries, usual), path=f"{step.name}/{node.path}") for node in inner.nodes]
+        return _Found(whole, (row, *under), (*gaps, *(replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)))
+
+    def _items(self, step: Step) -> tuple[int, int, int, int]:
+        """How often what is inside runs, at most and usually; and how often one after the other, at most and usually."""
+        if step.map is None:
+            return 1, 1, 1, 1
+        most = step.map.max_items
+        usual = math.ceil(self.assumed.share * most)
+        worker = step.map.worker.options.concurrency if step.map.worker is not None else None
+        at_once = min(step.map.concurrency, worker or step.map.concurrency)
+        return most, usual, math.ceil(most / at_once), math.ceil(usual / at_once)
 
 
-def _inside(step: Step) -> tuple[_Cost, Mapping[str, int]]:
-    """What one activation of a map or sub-flow does inside."""
-    if step.inner_plan is None:
-        return _Cost(), {}
-    worst = worst_case(step.inner_plan)
-    times = step.map.max_items if step.map is not None else 1
-    cost = _Cost(worst.activations, UNKNOWN if worst.calls is None else worst.calls).times(times)
-    return cost, {path: count * times for path, count in worst.by_node.items()}
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one activation of a node does, and the nodes that do it."""
+
+    whole: Demand
+    nodes: tuple[NodeEstimate, ...]
+    gaps: tuple[Gap, ...]
 
 
-def _total(plan: Plan, analysis: Analysis, costs: Mapping[int, _Cost]) -> _Cost:
-    """The cost of everything below START in the dominator tree, from the leaves up."""
-    below: dict[int, list[int]] = defaultdict(list)
-    for node in analysis.order:
-        if node in costs:
-            below[_holder(plan, analysis, node)].append(node)
-    totals: dict[int, _Cost] = {}
-    for node in reversed(analysis.order):
-        totals[node] = costs.get(node, _Cost()) + _branches(plan, analysis, node, below[node], totals)
-    return totals[START_INDEX]
-
-
-def _holder(plan: Plan, analysis: Analysis, node: int) -> int:
-    """The nearest dominator that is in no loop that the node is not in.
-
-    A node after a loop runs beside what was chosen in the rounds of the loop, so no branch inside may count it as its own.
-    """
-    holder = analysis.dominator[node]
-    while holder >= 0 and not plan.steps[holder].inside <= plan.steps[node].inside:
-        holder = analysis.dominator[holder]
-    return holder
-
-
-def _branches(plan: Plan, analysis: Analysis, node: int, children: Sequence[int], totals: Mapping[int, _Cost]) -> _Cost:
-    """What a node's branches cost: of those that exclude each other the dearest, of everything else the sum."""
-    always = _Cost()
-    choosing: dict[int, _Cost] = {}
-    for child in children:
-        if all(edge.source == node for edge in analysis.before(child)):
-            choosing[child] = totals[child]
-        else:
-            always += totals[child]
-    options = [_sum(choice, choosing) for choice in _full_choices(plan, analysis, node)] or [_Cost()]
-    return always + _Cost(max(one.activations for one in options), max(one.calls for one in options))
-
-
-def _full_choices(plan: Plan, analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
-    """The choices of a node; a multi-choice route may take all its edges."""
-    route = plan.shape.routes.get(node)
-    alone = [choice for choice in analysis.choices[node] if len(choice) == 1]
-    return [tuple(plan.shape.forward(node)), *alone] if route is not None and route.many else analysis.choices[node]
-
-
-def _sum(choice: Sequence[Edge], choosing: Mapping[int, _Cost]) -> _Cost:
-    total = _Cost()
-    for target in {edge.target for edge in choice}:
-        total += choosing.get(target, _Cost())
-    return total
+def _times(node: NodeEstimate, most: float, usual: float) -> NodeEstimate:
+    return replace(node, worst=node.worst.times(most), expected=node.expected.times(usual))

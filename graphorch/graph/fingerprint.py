@@ -1,6 +1,7 @@
 """What a graph is, as far as a stored run depends on it: nodes, edges, their order, joins, reducers, and the schema of the state.
 
-Bounds, limits, models, retries and the code inside nodes are no part of it: a run may be resumed after they changed.
+Bounds, limits, models, retries and the code inside nodes are no part of it: a run may be resumed after they changed. Nor is what a flow
+remembers: that decides with which input a run begins, and the input is in the record.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ def described(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "state": plan.schema.model.model_json_schema(),
+        **({"memory": [model.model_json_schema() for model in plan.blueprint.memory]} if plan.blueprint.memory else {}),
         "reducers": {field.name: _reducer(field.info) for field in plan.schema.fields if field.reduce is not None},
         "input": plan.input.__name__,
         "output": plan.output.__name__,

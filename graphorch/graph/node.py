@@ -79,6 +79,13 @@ class Node(Generic[Needs]):
         self.kind: NodeKind = kind
         self.options: Options = options or Options()
 
+    @property
+    def is_simple(self) -> bool:
+        """Whether running it is calling its async function, and nothing else."""
+        options = self.options
+        care = (options.timeout, options.deadline, options.cache, options.hedge_after, options.gate, options.concurrency)
+        return self.signature.is_async and options.effect != "once" and all(each is None for each in care)
+
     def _needs(self) -> Needs:
         raise NotImplementedError  # exists for the type checker alone
 

@@ -72,6 +72,18 @@ class NodeOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Wallet:
+    """Money that a pattern sets aside for some of its nodes and all that runs inside them; one account for all with the same `name`.
+
+    `usd` is a cap in dollars, `share` a part (above 0, at most 1) of every cap of the level above.
+    """
+
+    name: str
+    usd: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The same, with defaults. Times are in seconds.
 
@@ -80,7 +92,7 @@ class Options:
     beside one that takes longer than this. A `gate` asks a person before the node runs, or before its result goes on. `isolation` is for
     functions that are not async: a worker thread, so that a blocking call holds up nobody else; a process, for what keeps a core busy;
     or inline on the event loop, which is faster for what takes microseconds. `concurrency` limits how many activations of this node run
-    at once.
+    at once. The last two are for nodes that patterns make: a wallet, and whether a function with a context may ask models.
     """
 
     effect: Effect = "pure"
@@ -92,6 +104,8 @@ class Options:
     hedge_after: float | None = None
     gate: Gate | None = None
     concurrency: int | None = None
+    wallet: Wallet | None = None
+    asks_models: bool = True
 
 
 def options_from(name: str, given: NodeOptions) -> Options:

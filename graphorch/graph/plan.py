@@ -25,18 +25,27 @@ ARRIVING = 0  # `Step.need` of the default join
 
 
 class View:
-    """A pure function bound to the state: reads its slices out of a version and calls it."""
+    """A pure function bound to the state: reads its slices out of a version and calls it.
 
-    __slots__ = ("fn", "name", "readers")
+    If what it returns may be what it was handed (`hands_on`), the slices say what of them was assigned: an input takes that over.
+    """
 
-    def __init__(self, pure: Pure, schema: Schema) -> None:
+    __slots__ = ("_reads", "fn", "name", "readers")
+
+    def __init__(self, pure: Pure, schema: Schema, *, hands_on: bool = False) -> None:
         self.fn = pure.fn
         self.name = pure.name
         self.readers = tuple(schema.reader(read.model or schema.model) for read in pure.reads)
+        self._reads = tuple(reader.result if hands_on else reader.read for reader in self.readers)
 
     def __call__(self, version: Version) -> Any:
         """What the function says about this version of the state."""
-        return self.fn(*[reader.read(version) for reader in self.readers])
+        reads = self._reads
+        return self.fn(reads[0](version)) if len(reads) == 1 else self.fn(*[read(version) for read in reads])
+
+    def can_read(self, version: Version) -> bool:
+        """Whether everything is assigned that the function reads."""
+        return all(reader.partial or reader.is_assigned(version) for reader in self.readers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,20 @@ class Step:
     decides: bool = False  # whether something must be evaluated before its tokens can be emitted
     ask: AskSpec | None = None
     failure_at: int = -1  # which parameter gets the `Failure`, counted without the context, or -1; `reads` holds the others
+    bit: int = 0  # its position in the masks of live positions, 0 if nobody asks for it; and its latch's
+    latch_bit: int = 0
+    fn: Callable[..., Any] = field(init=False)
+    has_context: bool = field(init=False)
+    reads_one: bool = False  # it reads one slice, which has to be there, and nothing else
+    is_simple: bool = False  # an async function without an option that needs care: called as it is
+
+    def __post_init__(self) -> None:
+        """Derive what a running step looks up all the time."""
+        self.bit = 1 << self.index if self.tracked else 0
+        self.latch_bit = 1 << self.latch if self.latch >= 0 else 0
+        self.fn, self.has_context = self.node.fn, self.node.signature.has_context
+        self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
+        self.is_simple = self.node.is_simple and self.ask is None and self.inner_plan is None
 
 
 @dataclass(slots=True)
@@ -115,22 +138,25 @@ class Plan:
     reducers: frozenset[int]
     resources: tuple[tuple[str, type], ...] = ()
     problems: tuple[Any, ...] = field(default=())
+    resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])  # loop -> those that count anew when it is taken
+    tags: tuple[tuple[str, View], ...] = ()  # what model calls are told about the run
 
-    @property
-    def end(self) -> int:
-        """The index of END."""
-        return len(self.steps) - 1
+    # derived once, since every run asks
+    end: int = field(init=False)  # the index of END
+    has_quorums: bool = field(init=False)  # whether some join in here, or inside a sub-flow or map, is a `need=k` one
+    acts_once: bool = field(init=False)  # whether some node in here, or inside, has effects that must not happen twice
 
-    @property
-    def has_quorums(self) -> bool:
-        """Whether some join in here, or inside a sub-flow or map, is a `need=k` one."""
-        inner = (step.inner_plan for step in self.steps if step.inner_plan is not None)
-        return any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)
+    def __post_init__(self) -> None:
+        """Derive the rest."""
+        inner = [step.inner_plan for step in self.steps if step.inner_plan is not None]
+        self.end = len(self.steps) - 1
+        self.has_quorums = any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)
+        self.acts_once = any(step.node.options.effect == "once" for step in self.steps) or any(plan.acts_once for plan in inner)
 
 
 def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, frozenset[int]]) -> Plan:
     """The plan of a graph that passed its checks. `regions` gives the nodes between a quorum join and its dominator."""
-    schema = Schema(blueprint.state)
+    schema = Schema(blueprint.state, blueprint.memory)
     latches = {header: len(shape.names) + 1 + number for number, header in enumerate(sorted({loop.header for loop in shape.loops}))}
     masks = _blockers(shape, latches)
     asked = 0
@@ -154,6 +180,8 @@ def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, froze
         latch_headers={position: header for header, position in latches.items()},
         reducers=frozenset(one.index for one in schema.fields if one.reduce is not None),
         resources=_resources(blueprint),
+        resets=_resets(shape),
+        tags=tuple((name, View(pure, schema)) for name, pure in blueprint.tags.items()),
     )
 
 
@@ -216,7 +244,7 @@ class _Compiler:
     def _over(self, name: str) -> View | None:
         spec, sub, ask = self.blueprint.maps.get(name), self.blueprint.subs.get(name), self.blueprint.asks.get(name)
         pure = spec.over if spec is not None else sub.enter if sub is not None else ask.question if ask is not None else None
-        return View(pure, self.schema) if pure is not None else None
+        return View(pure, self.schema, hands_on=True) if pure is not None else None
 
     def _routing(self, index: int) -> Routing | None:
         spec: RouteSpec | None = self.shape.routes.get(index)
@@ -255,6 +283,7 @@ def worker_plan(spec: MapSpec) -> Plan:
     plan.read_input, plan.read_output = ValueWriter(spec.item, item), ValueReader(spec.result, result)
     plan.steps[0].reads = tuple((ValueReader(spec.item, item), read.optional) for read in worker.signature.reads)
     plan.steps[0].writes = (ValueWriter(spec.result, result),)
+    plan.steps[0].__post_init__()
     return plan
 
 
@@ -269,6 +298,16 @@ def _loops_around(shape: Shape) -> dict[int, list[Loop]]:
         for node in loop.body:
             around.setdefault(node, []).append(loop)
     return around
+
+
+def _resets(shape: Shape) -> dict[int, frozenset[int]]:
+    found: dict[int, frozenset[int]] = {}
+    for loop in shape.loops:
+        inner = (other for other in shape.loops if other.header == loop.header and other.spec.nested and other.index != loop.index)
+        reset = frozenset(other.index for other in inner if not loop.spec.nested or other.index < loop.index)
+        if reset:
+            found[loop.index] = reset
+    return found
 
 
 def _resources(blueprint: Blueprint) -> tuple[tuple[str, type], ...]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.graph.blueprint import RouteSpec
+from graphorch.graph.failure import Failure
 from graphorch.graph.node import Node, Reads, Writes
 
 S = TypeVar("S", bound=BaseModel)
@@ -22,7 +23,7 @@ Done = TypeVar("Done")
 Seen = TypeVar("Seen", covariant=True)
 
 Of: TypeAlias = Callable[[S], R] | Callable[[S, S], R] | Callable[[S, S, S], R]
-Fits: TypeAlias = Node[Reads[S] | Writes[S]]
+Fits: TypeAlias = Node[Reads[S] | Reads[Failure] | Writes[S]]  # a `Failure` may be read by the handler of an error edge, which `build()` checks
 Steps: TypeAlias = Fits[S] | Sequence[Fits[S]]
 
 

@@ -16,11 +16,33 @@ import types
 import typing
 import uuid
 from collections.abc import Callable
-from typing import Any, Literal, Union, cast
+from typing import Any, Literal, TypeVar, Union, cast
 
 from pydantic import BaseModel
 
+M = TypeVar("M", bound=BaseModel)
 Copier = Callable[[Any], Any]
+
+# The slots of every pydantic model, set directly: an instance whose values are known to be valid is made many times per run.
+_set_values = vars(BaseModel)["__dict__"].__set__
+_set_fields_set = vars(BaseModel)["__pydantic_fields_set__"].__set__
+_set_extra = vars(BaseModel)["__pydantic_extra__"].__set__
+_set_private = vars(BaseModel)["__pydantic_private__"].__set__
+
+
+def has_plain_instances(model: type[BaseModel]) -> bool:
+    """Whether an instance is its values and nothing else: no private attributes, no hook and no constructor of the author's."""
+    return not model.__private_attributes__ and model.model_post_init is BaseModel.model_post_init and model.__new__ is object.__new__
+
+
+def made_of(model: type[M], values: dict[str, Any], fields_set: set[str]) -> M:
+    """An instance of a model with plain instances, made of valid values without looking at them again; it owns what it is given."""
+    made = object.__new__(model)
+    _set_values(made, values)
+    _set_fields_set(made, fields_set)
+    _set_extra(made, None)
+    _set_private(made, None)
+    return made
 
 _ATOMS: tuple[type, ...] = (
     str, bytes, int, float, complex, bool, type(None), decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath, enum.Enum,
@@ -93,7 +115,7 @@ def _by_value(value: Any) -> Any:
 
 def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | None:
     inner = {name: _copier(field.annotation, above) for name, field in model.model_fields.items()}
-    plain = not model.__private_attributes__ and model.model_config.get("extra") != "allow"
+    plain = has_plain_instances(model) and model.model_config.get("extra") != "allow"
     if plain and model.model_config.get("frozen") and all(part is None for part in inner.values()):
         return None
     mutable = {name: part for name, part in inner.items() if part is not None}
@@ -101,10 +123,9 @@ def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | No
     def copied(value: Any) -> Any:
         if type(value) is not model or not plain:
             return copy.deepcopy(value)
-        twin = copy.copy(value)
-        fields = cast("dict[str, Any]", twin.__dict__)
+        fields = dict(cast("dict[str, Any]", value.__dict__))
         for name, part in mutable.items():
             fields[name] = part(fields[name])
-        return twin
+        return made_of(model, fields, set(value.__pydantic_fields_set__))
 
     return copied

@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from graphorch.errors import Unassigned, WrongOutput, nearest
-from graphorch.state.copying import Copier, copier
+from graphorch.state.copying import Copier, copier, has_plain_instances, made_of
 from graphorch.state.reducers import trusted
 from graphorch.state.validation import Validator, field_validators
-from graphorch.state.version import UNSET, Fold, Plain, Version
+from graphorch.state.version import UNSET, Fold, Version
 
 M = TypeVar("M", bound=BaseModel)
 Reducer = Callable[[Any, Any], Any]
@@ -31,7 +31,7 @@ _set = object.__setattr__
 class Field:
     """One field of the state, compiled: how it is validated, copied, folded, and what it is before anybody wrote it."""
 
-    __slots__ = ("copy", "index", "info", "name", "rebuilt", "reduce", "required", "validate")
+    __slots__ = ("copy", "index", "info", "name", "reduce", "required", "shares_nothing", "validate")
 
     def __init__(self, index: int, name: str, info: FieldInfo, validator: Validator) -> None:
         self.index = index
@@ -39,8 +39,8 @@ class Field:
         self.info = info
         self.required = info.is_required()
         self.validate = validator.validate
-        self.rebuilt = validator.rebuilds
         self.copy: Copier | None = copier(info.annotation)
+        self.shares_nothing = validator.rebuilds or self.copy is None  # what was validated is the engine's own
         self.reduce = _guarded(reducer_of(info), self.copy)
 
     def default(self) -> Any:
@@ -48,11 +48,15 @@ class Field:
         value = self.info.get_default(call_default_factory=True, validated_data={})
         return UNSET if value is PydanticUndefined else value
 
+    def copied(self, value: Any) -> Any:
+        """A value of this field that shares nothing mutable with the given one."""
+        return value if self.copy is None else self.copy(value)
+
     def stored(self, version: Version) -> Any:
         """The value as the version holds it (not to be handed out), or `UNSET`."""
         entry = version.get(self.index)
-        if isinstance(entry, Plain):
-            return entry.value
+        if isinstance(entry, tuple):
+            return entry[1]
         if isinstance(entry, Fold):
             assert self.reduce is not None
             return entry.read(self.default, self.reduce)
@@ -82,21 +86,27 @@ def _guarded(reduce: Reducer | None, copy: Copier | None) -> Reducer | None:
 class Reader(Generic[M]):
     """Builds one slice out of a version."""
 
-    __slots__ = ("_plain", "fields", "model", "partial")
+    __slots__ = ("_compiled", "_plain", "fields", "model", "partial")
 
     def __init__(self, model: type[M], fields: Sequence[Field], *, partial: bool = False) -> None:
         self.model = model
         self.fields = tuple(fields)
+        self._compiled = tuple((field, field.index, field.name, field.copy) for field in fields)
         self.partial = partial  # a reader of the whole state sees what is assigned; another slice must be complete
-        self._plain = not model.__private_attributes__ and model.model_post_init is BaseModel.model_post_init
+        self._plain = has_plain_instances(model)
 
     def read(self, version: Version) -> M:
         """The slice. Raises `Unassigned` for a required field that nothing wrote, unless the reader is partial."""
         values: dict[str, Any] = {}
-        for field in self.fields:
+        own, base = version.own, version.base
+        for field, index, name, copy in self._compiled:
+            entry = own.get(index) or base.get(index)
+            if copy is None and type(entry) is tuple:
+                values[name] = entry[1]  # by far the most common: a written field of an immutable type
+                continue
             value = field.value(version)
             if value is not UNSET:
-                values[field.name] = value
+                values[name] = value
             elif not self.partial:
                 raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. Write it before, or give it a default.")
         return self._made(values)
@@ -118,12 +128,7 @@ class Reader(Generic[M]):
             made = self.model.model_construct(**values)
             _set(made, "__pydantic_fields_set__", set[str]())
             return made
-        made = self.model.__new__(self.model)
-        _set(made, "__dict__", values)
-        _set(made, "__pydantic_fields_set__", set[str]())
-        _set(made, "__pydantic_extra__", None)
-        _set(made, "__pydantic_private__", None)
-        return made
+        return made_of(self.model, values, set())
 
 
 class Writer(Generic[M]):
@@ -140,11 +145,16 @@ class Writer(Generic[M]):
         if not isinstance(output, self.model):
             raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
         update: Update = {}
-        for name in output.model_fields_set:
-            field = self.fields.get(name)
+        values, fields = output.__dict__, self.fields
+        for name in output.__pydantic_fields_set__:
+            field = fields.get(name)
             if field is None:
-                raise WrongOutput(f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, self.fields)}")
-            update[field.index] = self._validated(field, output.__dict__[name])
+                raise WrongOutput(f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, fields)}")
+            try:
+                valid = field.validate(values[name])
+            except ValidationError as error:
+                raise self._invalid(name, error) from error
+            update[field.index] = valid if field.shares_nothing else field.copied(valid)
         return update
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
@@ -154,8 +164,10 @@ class Writer(Generic[M]):
         """
         update = self.update(output)
         for field in self.fields.values():
-            stored = field.stored(version) if field.copy is not None else UNSET
-            changed = field.index in update or (stored is not UNSET and output.__dict__.get(field.name) != stored)
+            before = field.stored(version) if field.copy is not None else UNSET
+            if before is UNSET and field.copy is not None:
+                before = field.default()
+            changed = field.index in update or (before is not UNSET and output.__dict__.get(field.name) != before)
             if changed and field.reduce is not None:
                 raise WrongOutput(
                     f"It changed '{field.name}' of the slice that it was handed, and returned that slice. '{field.name}' has a reducer: "
@@ -169,10 +181,13 @@ class Writer(Generic[M]):
         try:
             valid = field.validate(value)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in (field.name, *first["loc"]))
-            raise WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.") from error
-        return valid if field.rebuilt or field.copy is None else field.copy(valid)
+            raise self._invalid(field.name, error) from error
+        return valid if field.shares_nothing else field.copied(valid)
+
+    def _invalid(self, name: str, error: ValidationError) -> WrongOutput:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))
+        return WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.")
 
 
 class Reading(Protocol):
@@ -234,7 +249,7 @@ class ValueWriter:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.") from error
-        return {self.field.index: valid if self.field.rebuilt or self.field.copy is None else self.field.copy(valid)}
+        return {self.field.index: valid if self.field.shares_nothing else self.field.copied(valid)}
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
         """The update when a worker returns the very item that it was handed: the item as it is now."""
@@ -264,12 +279,15 @@ class AnyWriter:
 
 
 class Schema:
-    """All fields of a state, by index and by name, and the readers and writers of its slices."""
+    """All fields of a state, by index and by name, and the readers and writers of its slices.
 
-    def __init__(self, model: type[BaseModel]) -> None:
+    `memory` are slices beside the state, which only those nodes know that a pattern made; no reader of the whole state sees them.
+    """
+
+    def __init__(self, model: type[BaseModel], memory: Sequence[type[BaseModel]] = ()) -> None:
         self.model = model
-        validators = field_validators(model)
-        self.fields = tuple(Field(index, name, info, validators[name]) for index, (name, info) in enumerate(model.model_fields.items()))
+        found = [(name, info, validators[name]) for one in (model, *memory) for validators in (field_validators(one),) for name, info in one.model_fields.items()]
+        self.fields = tuple(Field(index, name, info, validator) for index, (name, info, validator) in enumerate(found))
         self.by_name = {field.name: field for field in self.fields}
 
     def reader(self, model: type[M]) -> Reader[M]:

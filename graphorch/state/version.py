@@ -13,8 +13,8 @@ canonical order decides, never the order of arrival.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from graphorch.errors import InternalError, WriteConflict
 
@@ -23,22 +23,11 @@ Order = tuple[int, int]  # (depth, declaration index of the node): canonical ord
 UNSET: Any = object()
 
 
-class Write:
-    """One write of a plain field, linked to the write that it replaced. `by` names the writer for messages."""
+Write: TypeAlias = tuple[Any, Order, str]
+"""One write of a plain field: the write that it replaced (or None), its order, and who wrote, for messages. Compared by identity."""
 
-    __slots__ = ("by", "order", "previous")
-
-    def __init__(self, previous: Write | None, order: Order, by: str) -> None:
-        self.previous = previous
-        self.order = order
-        self.by = by
-
-
-class Plain(NamedTuple):
-    """Entry of a plain field."""
-
-    write: Write
-    value: Any
+Plain: TypeAlias = tuple[Write, Any]
+"""Entry of a plain field: the write that set it, and the value. Bare tuples, because they are made for every field that a node writes."""
 
 
 class Mark:
@@ -98,8 +87,19 @@ class Version:
 
     def write(self, field: int, value: Any, order: Order, by: str) -> None:
         """Set a plain field."""
-        old = self.get(field)
-        self.own[field] = Plain(Write(old.write if isinstance(old, Plain) else None, order, by), value)
+        own = self.own
+        old: Any = own.get(field) or self.base.get(field)
+        own[field] = ((old[0] if old is not None else None, order, by), value)
+
+    def take(self, update: Mapping[int, Any], reducers: frozenset[int], order: Order, by: str) -> None:
+        """Put a whole update into this version; `reducers` are the fields that are folded."""
+        own, base = self.own, self.base
+        for field, value in update.items():
+            if field in reducers:
+                self.fold(field, value, order)
+            else:
+                old: Any = own.get(field) or base.get(field)
+                own[field] = ((old[0] if old is not None else None, order, by), value)
 
     def fold(self, field: int, update: Any, order: Order) -> None:
         """Add one write to a reducer field."""
@@ -146,7 +146,7 @@ def _united(layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]]) -
 
 
 def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]]) -> Entry:
-    plain = [entry for entry in entries if isinstance(entry, Plain)]
+    plain = [entry for entry in entries if isinstance(entry, tuple)]
     if len(plain) == len(entries):
         return _last_write(plain)
     folds = [entry for entry in entries if isinstance(entry, Fold)]
@@ -157,17 +157,18 @@ def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]
 
 
 def _last_write(entries: list[Plain]) -> Plain:
-    latest = max(entries, key=lambda entry: entry.write.order)
-    missing = {entry.write for entry in entries} - {latest.write}
-    floor = min((write.order for write in missing), default=latest.write.order)
-    write: Write | None = latest.write
-    while missing and write is not None and write.order >= floor:
-        missing.discard(write)
-        write = write.previous
+    latest = max(entries, key=lambda entry: entry[0][1])
+    missing = {id(write): write for write, _ in entries}
+    del missing[id(latest[0])]
+    floor = min((order for _, order, _ in missing.values()), default=latest[0][1])
+    write: Write | None = latest[0]
+    while missing and write is not None and write[1] >= floor:
+        missing.pop(id(write), None)
+        write = write[0]
     if missing:
-        other = min(missing, key=lambda one: one.order)
+        _, _, other = min(missing.values(), key=lambda one: one[1])
         raise WriteConflict(
-            f"'{latest.write.by}' and '{other.by}' both wrote the field at once, and neither saw the other. "
+            f"'{latest[0][2]}' and '{other}' both wrote the field at once, and neither saw the other. "
             "Give the field a reducer, or order the two nodes with an edge."
         )
     return latest

@@ -160,7 +160,8 @@ def routes() -> AnyFlow:
 
 def mapped() -> AnyFlow:
     graph = Graph("mapped", State)
-    graph.chain(make_items("make", 4), graph.map("each", up("work"), over=items_of, gather=joined, max_items=9, concurrency=2), says("end"))
+    work: Any = up("work")
+    graph.chain(make_items("make", 4), graph.map("each", work, over=items_of, gather=joined, max_items=9, concurrency=2), says("end"))
     return graph.build()
 
 

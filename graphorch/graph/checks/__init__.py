@@ -22,6 +22,7 @@ from graphorch.graph.checks import (
     quorums,
     races,
     reach,
+    remembered,
     routes,
     slices,
     unread,
@@ -47,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     assignment.check,
     races.check,
     unread.check,
+    remembered.check,
 )
 
 

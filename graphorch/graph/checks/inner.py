@@ -133,7 +133,8 @@ def _clash(given: Any, wanted: Any) -> bool:
     """Whether no value of the one type can be meant by the other; false if the annotations do not tell."""
     if typing.get_origin(given) in (Union, types.UnionType):
         return any(_clash(part, wanted) for part in typing.get_args(given))
-    known = isinstance(given, type) and isinstance(wanted, type) and given is not object and wanted is not object
+    vague = (object, Any)  # `Any` is a class, from Python 3.11 on
+    known = isinstance(given, type) and isinstance(wanted, type) and given not in vague and wanted not in vague
     return known and not issubclass(given, wanted)
 
 

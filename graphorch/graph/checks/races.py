@@ -99,9 +99,13 @@ class _FirstWins:
         """Whether at most one of the two can be in the history of anything outside the region."""
         for join, region in self._regions:
             if node in region and other in region:
-                ahead = reachable(self._shape, [node], without=join) & reachable(self._shape, [other], without=join)
-                return not ahead
+                return not self._ahead(node, join) & self._ahead(other, join)
         return False
+
+    def _ahead(self, node: int, join: int) -> set[int]:
+        """Where what a node wrote may get to before the join: not over its own error edges."""
+        following = [edge.target for edge in self._shape.leaving[node] if edge.kind != "error" and edge.target != join]
+        return {node} | reachable(self._shape, following, without=join)
 
 
 def _problem(subject: Subject, fork: int, nodes: tuple[int, ...], mask: int) -> Problem:

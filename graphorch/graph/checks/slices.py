@@ -16,15 +16,15 @@ def check(subject: Subject) -> Iterator[Problem]:
     """`STATE_ANNOTATION`, `SLICE_MISSING`, and `SLICE_DIFFERS` once for each slice."""
     state = subject.blueprint.state
     try:
-        schema = Schema(state)
+        schema = Schema(state, subject.blueprint.memory)
     except PydanticUndefinedAnnotation as error:
         what = f"an annotation names '{error.name}', which cannot be found"
         fix = "define or import it at module level, not only for type checking"
         yield Problem("STATE_ANNOTATION", f"state {state.__name__}", what, fix)
         return
-    compared: set[type[BaseModel]] = {state}
+    compared: set[type[BaseModel]] = {state, *subject.blueprint.memory}
     for where, verb, model in _used(subject):
-        if not issubclass(state, model):
+        if model not in compared and not issubclass(state, model):
             yield Problem("SLICE_MISSING", where, _missing(verb, model, state), _fix(model, state))
         elif model not in compared:
             compared.add(model)

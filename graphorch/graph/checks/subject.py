@@ -35,7 +35,7 @@ class Subject:
         self.blueprint = blueprint
         self.shape = shape
         self.analysis = Analysis(shape)
-        self.fields = tuple(blueprint.state.model_fields)
+        self.fields = tuple(blueprint.fields)
         self.bit = {name: 1 << index for index, name in enumerate(self.fields)}
         self.number = {name: index for index, name in enumerate(shape.names)} | {"END": shape.end}
         self.nodes: list[Node[Any]] = [blueprint.nodes[name] for name in shape.names]
@@ -63,12 +63,12 @@ class Subject:
     @cached_property
     def required(self) -> int:
         """The fields of the state that have no default."""
-        return sum(self.bit[name] for name, info in self.blueprint.state.model_fields.items() if info.is_required())
+        return sum(self.bit[name] for name, info in self.blueprint.fields.items() if info.is_required())
 
     @cached_property
     def reduced(self) -> int:
         """The fields that a reducer folds."""
-        return sum(self.bit[name] for name, info in self.blueprint.state.model_fields.items() if reducer_of(info) is not None)
+        return sum(self.bit[name] for name, info in self.blueprint.fields.items() if reducer_of(info) is not None)
 
     @cached_property
     def given(self) -> int:

@@ -21,7 +21,11 @@ def _unread(subject: Subject) -> Iterator[Problem]:
     read = 0
     for use in subject.uses:
         read |= subject.mask(use.model) if use.model is not None else 0
+    for model in subject.blueprint.remember:
+        read |= subject.mask(model)  # by the next turn
     for index, node in enumerate(subject.nodes):
+        if not node.options.asks_models:
+            continue  # a pattern's own node: it may tell what nobody asks for
         names = [f"'{name}'" for name in subject.field_names(subject.may_write[index] & ~read)]
         if names and not subject.writes_anything(index):
             what = f"nothing reads {', '.join(names)}, which it writes"

@@ -1,0 +1,58 @@
+"""What the calls of a model may cost, as the configuration and the environment say: whom a name reaches, and how often each may be paid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphorch.graph.amounts import Price, Tariff
+from graphorch.models.config_model import POLICY, Config, TargetConfig
+from graphorch.models.endpoints import GATEWAYS
+from graphorch.models.environment import is_configured
+from graphorch.models.price import Price as Listed
+from graphorch.models.price import Rates
+from graphorch.models.pricing import Prices
+
+FREE = Listed((Rates(input=0, output=0, cached_input=0, dearest_input=0),))
+
+
+def tariff_of(config: Config, environment: Mapping[str, str]) -> Tariff:
+    """The tariff of a program with this configuration. Without an endpoint the embedded model answers, and that is free."""
+    if not is_configured(environment, config):
+        return lambda model: (FREE,)
+    return _Tariff(config, config.default_model or environment.get("GRAPHORCH_MODEL", "")).of
+
+
+class _Tariff:
+    def __init__(self, config: Config, default: str) -> None:
+        self._config = config
+        self._default = default
+
+    def of(self, model: str) -> Sequence[Price] | None:
+        """The prices of all requests that one call may make; None if one of them is not known."""
+        name = self._default if model == "default" else model
+        target = TargetConfig(model=name or model)
+        if not self._config.is_own_policy(target):
+            return self._of_target(target)
+        policy = self._config.policies[name.removeprefix(POLICY)]
+        found: list[Price] = []
+        for each in policy.targets:
+            prices = self.of(each.model) if self._config.is_own_policy(each) else self._of_target(each)
+            if prices is None:
+                return None
+            found += prices
+        return found * (policy.rounds * (2 if policy.hedge_after is not None else 1))
+
+    def _of_target(self, target: TargetConfig) -> Sequence[Price] | None:
+        """One price for each time that the target may be asked; of several models that may answer in its place, the dearest each time."""
+        endpoint = self._config.endpoints.get(self._config.endpoint_of(target) or "")
+        gateway = GATEWAYS[endpoint.dialect if endpoint is not None else "generic"]
+        attempts = endpoint.attempts if endpoint is not None and endpoint.attempts else gateway.attempts
+        if endpoint is not None and endpoint.free:
+            return [FREE] * attempts
+        markup = gateway.markup if endpoint is None or endpoint.markup is None else endpoint.markup
+        prices = Prices(self._config.prices, markup=markup)
+        found = [prices.of(each) for each in target.reaches or [target.model]]
+        known = [price for price in found if price is not None]
+        if len(known) < len(found):
+            return None
+        return [max(known, key=lambda price: price.worst(1_000, 1_000))] * attempts

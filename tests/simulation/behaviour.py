@@ -1,0 +1,152 @@
+"""What simulated nodes do: pure functions of all that they read, by hash, so that one wrong value anywhere changes everything after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+from zlib import crc32
+
+from pydantic import BaseModel, create_model
+
+from graphorch.state.reducers import add, append, last, maximum
+
+Values = Mapping[str, Any]
+
+
+class Boom(Exception):
+    """A node that fails for good, always with the same input."""
+
+
+class Log(BaseModel):
+    log: Annotated[list[int], append] = []
+    total: Annotated[int, add] = 0
+
+
+class Best(BaseModel):
+    best: Annotated[int, maximum] = 0
+    latest: Annotated[int, last] = 0
+
+
+class Item(BaseModel):
+    """What a worker of a map is given."""
+
+    number: int = 0
+    told: int = 0
+
+
+class Found(BaseModel):
+    """What a worker of a map returns."""
+
+    value: int = 0
+
+
+OWNED = 10  # plain fields w0, w1, …: node i writes w(i mod 10), so that most writers have a field to themselves
+NAMES = [*(f"w{number}" for number in range(OWNED)), "s0", "s1"]  # the last two any node may write
+PLAIN = [cast("type[BaseModel]", create_model(name.upper(), **cast("Any", {name: (int, 0)}))) for name in NAMES]
+SLICES: dict[str, type[BaseModel]] = {model.__name__: model for model in (*PLAIN, Log, Best)}
+State: type[BaseModel] = create_model("State", __base__=(*PLAIN, Log, Best))
+FIELDS = tuple(State.model_fields)
+INPUT: dict[str, Any] = {"w0": 7, "log": [1, 2]}
+
+
+def mix(*parts: object) -> int:
+    """A number that depends on everything it is given."""
+    return crc32(repr(parts).encode())
+
+
+def seen(values: Values) -> int:
+    """A number that depends on the whole state."""
+    return mix([values[name] for name in FIELDS])
+
+
+def product(name: str, number: int) -> Any:
+    """The value that is written to a field."""
+    return [number % 997] if name == "log" else number % 10007
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A node. Of a hundred inputs it fails on about `failing`."""
+
+    seed: int
+    slices: tuple[str, ...]
+    failing: int = 0
+
+    def __call__(self, values: Values) -> dict[str, Any]:
+        return self.written(seen(values))
+
+    def written(self, number: int) -> dict[str, Any]:
+        """What it writes after it has seen this, at times not all of its fields; raises `Boom` if it fails."""
+        found = mix(self.seed, number)
+        if found // 7 % 100 < self.failing:
+            raise Boom(f"boom {self.seed}")
+        return {name: product(name, found + at) for at, name in enumerate(self.fields) if found >> 2 * at & 7}
+
+    @property
+    def fields(self) -> list[str]:
+        return [name for slice in self.slices for name in SLICES[slice].model_fields]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A selector: one label, or with `many` a set of at least one."""
+
+    seed: int
+    labels: tuple[str, ...]
+    many: bool
+
+    def __call__(self, values: Values) -> str | frozenset[str]:
+        number = mix(self.seed, seen(values))
+        chosen = self.labels[number % len(self.labels)]
+        if not self.many:
+            return chosen
+        return frozenset({chosen} | {label for at, label in enumerate(self.labels) if number >> (4 + at) & 1})
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """The predicate of a loop: it holds for `rate` of a hundred states."""
+
+    seed: int
+    rate: int
+
+    def __call__(self, values: Values) -> bool:
+        return mix(self.seed, seen(values)) // 3 % 100 < self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The worker of a map."""
+
+    seed: int
+    failing: int = 0
+
+    def __call__(self, item: Values) -> dict[str, Any]:
+        found = mix(self.seed, item["number"], item["told"])
+        if found // 7 % 100 < self.failing:
+            raise Boom(f"boom {self.seed}")
+        return {"value": found % 10007}
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What goes into a sub-flow or map, and what comes out: `items` bounds how many of a map there are."""
+
+    work: Work
+    items: tuple[int, int] = (1, 1)
+    flows: bool = True
+
+    def over(self, values: Values) -> list[dict[str, Any]]:
+        """One input per item."""
+        number = mix(self.work.seed, "over", seen(values))
+        low, high = self.items
+        found = [mix(number, at) for at in range(low + number % (high - low + 1))]
+        if self.flows:
+            return [{"w1": one % 10007, "log": [one % 997]} for one in found]
+        return [{"number": at, "told": one % 10007} for at, one in enumerate(found)]
+
+    def gather(self, found: list[Values], missing: list[int]) -> dict[str, Any]:
+        """The update of the map or sub-flow."""
+        told = [seen(one) if self.flows else one["value"] for one in found]
+        return self.work.written(mix(told, missing))

@@ -1,0 +1,406 @@
+"""Bugs to plant into the scheduler, one at a time, to see that the simulation finds each of them.
+
+Each is a context manager that replaces one function of the product by one that is wrong in one respect, and puts it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from graphorch.core import run as run_module
+from graphorch.core.activation import Activation, Status, Token
+from graphorch.core.events import NodeFailed, NodeSucceeded, Routed, StartNode
+from graphorch.core.run import Run
+from graphorch.core.scope import Scope
+from graphorch.engine import calling
+from graphorch.graph import plan as plan_module
+from graphorch.graph import shape as shape_module
+from graphorch.state import version as version_module
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, wrong: Callable[[Any], Any]) -> Iterator[None]:
+    """`wrong` makes the wrong function of the right one."""
+    right = getattr(owner, name)
+    setattr(owner, name, wrong(right))
+    try:
+        yield
+    finally:
+        setattr(owner, name, right)
+
+
+@contextlib.contextmanager
+def replaced_handler(event: type, wrong: Callable[[Any], Any]) -> Iterator[None]:
+    """The same for what handles an event."""
+    right = run_module._HANDLERS[event]
+    run_module._HANDLERS[event] = wrong(right)
+    try:
+        yield
+    finally:
+        run_module._HANDLERS[event] = right
+
+
+# ---- joins ---------------------------------------------------------------------------------------
+def join_fires_early() -> Any:
+    """A join does not wait for what can still arrive."""
+
+    def wrong(right: Any) -> Any:
+        def fire_ready(self: Scope) -> None:
+            for index in list(self.waiting):
+                step = self.plan.steps[index]
+                if index in self.waiting and index not in self.active and not step.need and not self.closed:
+                    self._start(step, self._take(step))
+            right(self)
+
+        return fire_ready
+
+    return replaced(Scope, "fire_ready", wrong)
+
+
+def join_forgets_a_token() -> Any:
+    """A token that arrives where others wait is dropped."""
+
+    def wrong(right: Any) -> Any:
+        def deliver(self: Scope, token: Token, counters: Any) -> None:
+            if token.edge.target not in self.waiting:
+                right(self, token, counters)
+
+        return deliver
+
+    return replaced(Scope, "_deliver", wrong)
+
+
+def join_is_not_live_while_a_token_waits() -> Any:
+    """A token that waits at a node is no live position."""
+
+    def wrong(right: Any) -> Any:
+        def leave(self: Scope, one: Activation) -> None:
+            right(self, one)
+            self.live &= ~(1 << one.step.index)
+            for edge in one.taken:
+                if edge.target not in self.active:
+                    self.live &= ~(1 << edge.target)
+
+        return leave
+
+    return replaced(Scope, "leave", wrong)
+
+
+def join_counts_shared_history_twice() -> Any:
+    """Histories are joined without sharing: a write that two branches saw counts twice."""
+
+    def wrong(right: Any) -> Any:
+        def common(left: Any, other: Any, extra: dict[Any, Any]) -> Any:
+            if left is other:
+                return left
+            for mark in (left, other):
+                while mark is not None:
+                    extra[mark] = mark
+                    mark = mark.previous
+            return None
+
+        return common
+
+    return replaced(version_module, "_common", wrong)
+
+
+def fold_in_order_of_completion() -> Any:
+    """Concurrent updates are folded in the order of their commits."""
+    clock = iter(range(1, 1 << 60))
+
+    def wrong(right: Any) -> Any:
+        def take(self: Any, update: Any, reducers: Any, order: tuple[int, int], by: str) -> None:
+            right(self, update, reducers, order if order[0] == 0 else (next(clock), order[1]), by)
+
+        return take
+
+    return replaced(version_module.Version, "take", wrong)
+
+
+def depth_of_the_first_branch() -> Any:
+    """Depth is taken from the shallowest branch of a join instead of the deepest."""
+
+    def wrong(right: Any) -> Any:
+        def joined(self: Scope, step: Any, tokens: Any, problem: Exception | None) -> Any:
+            activation, problem = right(self, step, tokens, problem)
+            activation.depth = 1 + min(token.source.depth if token.source is not None else 0 for token in tokens)
+            return activation, problem
+
+        return joined
+
+    return replaced(Scope, "_joined", wrong)
+
+
+# ---- loops ---------------------------------------------------------------------------------------
+def no_latch() -> Any:
+    """A token that came back over a loop edge does not hold back what is behind the loop."""
+    return replaced(plan_module, "_blockers", lambda right: lambda shape, latches: right(shape, {}))
+
+
+def latch_blocks_its_own_body() -> Any:
+    """A token that came back over a loop edge holds back the body that it is to start."""
+
+    def wrong(right: Any) -> Any:
+        def blockers(shape: Any, latches: Any) -> dict[int, int]:
+            masks = right(shape, latches)
+            for loop in shape.loops:
+                for node in loop.body & masks.keys():
+                    masks[node] |= 1 << latches[loop.header]
+            return masks
+
+        return blockers
+
+    return replaced(plan_module, "_blockers", wrong)
+
+
+def counters_survive_the_loop() -> Any:
+    """A counter is kept when its token leaves the body, so an inner loop is not counted anew."""
+
+    def wrong(right: Any) -> Any:
+        def deliver(self: Scope, token: Token, counters: Any) -> None:
+            step = self.plan.steps[token.edge.target]
+            right_inside, step.inside = step.inside, frozenset(range(len(self.plan.shape.loops)))
+            right(self, token, counters)
+            step.inside = right_inside
+
+        return deliver
+
+    return replaced(Scope, "_deliver", wrong)
+
+
+def body_of_one_loop_alone() -> Any:
+    """Of two loops on one header each has its own body, so that one drops the other's counter."""
+
+    def wrong(right: Any) -> Any:
+        def body(shape: Any, loop: Any) -> Any:
+            loops, shape.loops = shape.loops, [loop]
+            found = right(shape, loop)
+            shape.loops = loops
+            return found
+
+        return body
+
+    return replaced(shape_module, "_body", wrong)
+
+
+def exhausted_is_ignored() -> Any:
+    """A loop that is exhausted goes on as if it were not."""
+
+    def wrong(right: Any) -> Any:
+        def routed(run: Run, event: Routed) -> None:
+            event.decision.exhausted = -1
+            right(run, event)
+
+        return routed
+
+    return replaced_handler(Routed, wrong)
+
+
+# ---- starting and stopping --------------------------------------------------------------------------
+def double_start() -> Any:
+    """An activation is started twice."""
+
+    def wrong(right: Any) -> Any:
+        def start(self: Scope, step: Any, tokens: Any, problem: Exception | None = None) -> None:
+            right(self, step, tokens, problem)
+            if self.run.out and isinstance(self.run.out[-1], StartNode):
+                self.run.out.append(StartNode(self.run.out[-1].activation))
+
+        return start
+
+    return replaced(Scope, "_start", wrong)
+
+
+def start_in_a_closed_scope() -> Any:
+    """A run that is to stop goes on starting what becomes ready."""
+
+    def wrong(right: Any) -> Any:
+        def close(self: Run, scope: Scope) -> None:
+            right(self, scope)
+            scope.closed = False
+
+        return close
+
+    return replaced(Run, "_close", wrong)
+
+
+def retry_waits_forever_in_a_drain() -> Any:
+    """What waits for its next attempt is not left undone when a scope is closed."""
+
+    def wrong(right: Any) -> Any:
+        def close(self: Run, scope: Scope) -> None:
+            pending = [scope]
+            while pending:
+                one = pending.pop()
+                one.closed = True
+                pending.extend(one.inner())
+
+        return close
+
+    return replaced(Run, "_close", wrong)
+
+
+def lost_attempts_count() -> Any:
+    """The failure of an attempt that is over is taken for one of the attempt that runs."""
+
+    def wrong(right: Any) -> Any:
+        def failed(run: Run, event: NodeFailed) -> None:
+            right(run, NodeFailed(event.activation, event.activation.attempt, event.failure, event.retry_after, event.handler, event.limit))
+
+        return failed
+
+    return replaced_handler(NodeFailed, wrong)
+
+
+def lost_results_count() -> Any:
+    """The result of an attempt that was lost is taken for that of the attempt that runs."""
+
+    def wrong(right: Any) -> Any:
+        def succeeded(run: Run, event: NodeSucceeded) -> None:
+            event.attempt = 0
+            right(run, event)
+
+        return succeeded
+
+    return replaced_handler(NodeSucceeded, wrong)
+
+
+def failures_end_the_path() -> Any:
+    """A failure that nobody handles is a dead path, whatever the policy says."""
+
+    def wrong(right: Any) -> Any:
+        def fail(self: Run, one: Activation) -> None:
+            self._end_path(one)
+
+        return fail
+
+    return replaced(Run, "_fail", wrong)
+
+
+def answers_are_forgotten() -> Any:
+    """A question inside a sub-flow does not make its run wait."""
+
+    def wrong(right: Any) -> Any:
+        def questions(scope: Scope) -> list[Activation]:
+            return [one for one in right(scope) if one.scope is scope]
+
+        return questions
+
+    return replaced(run_module, "_questions", wrong)
+
+
+def resuming_runs_finished_work_again() -> Any:
+    """Resuming a run starts over what is inside a sub-flow or map."""
+
+    def wrong(right: Any) -> Any:
+        def again(self: Run, one: Activation) -> None:
+            one.inner = None
+            right(self, one)
+
+        return again
+
+    return replaced(Run, "_run_again", wrong)
+
+
+# ---- races, maps, failures ------------------------------------------------------------------------------
+def cancel_misses_one_node() -> Any:
+    """The join of a race leaves the last node of its region alone."""
+
+    def wrong(right: Any) -> Any:
+        def cancel_node(self: Scope, index: int, reason: str) -> None:
+            regions = [step.region for step in self.plan.steps if step.need and index in step.region]
+            if not any(index == region[-1] for region in regions):
+                right(self, index, reason)
+
+        return cancel_node
+
+    return replaced(Scope, "cancel_node", wrong)
+
+
+def quorum_of_one_less() -> Any:
+    """A `need=k` join is content with k-1 arrivals, if k is more than one."""
+
+    def wrong(right: Any) -> Any:
+        def decide(self: Scope, index: int) -> bool:
+            step = self.plan.steps[index]
+            need, step.need = step.need, max(1, step.need - 1)
+            decided = right(self, index)
+            step.need = need
+            return decided
+
+        return decide
+
+    return replaced(Scope, "_decide_quorum", wrong)
+
+
+def items_in_order_of_completion() -> Any:
+    """The results of a map are gathered in the order in which they came."""
+
+    def wrong(right: Any) -> Any:
+        def leave(one: Activation) -> Any:
+            inner = one.inner
+            if one.step.map is not None and inner is not None:
+                ended = {id(each.scope): at for at, each in enumerate(one.scope.run.history)}
+                inner.scopes.sort(key=lambda scope: ended.get(id(scope), 0))
+            return right(one)
+
+        return leave
+
+    return replaced(calling, "leave", wrong)
+
+
+def too_many_items_at_once() -> Any:
+    """A map starts one item more than it may."""
+
+    def wrong(right: Any) -> Any:
+        def start_items(self: Run, one: Activation, inner: Any) -> None:
+            inner.running -= 1
+            right(self, one, inner)
+            inner.running += 1
+
+        return start_items
+
+    return replaced(Run, "_start_items", wrong)
+
+
+def error_edge_and_all_others() -> Any:
+    """A node that failed sends its token over the error edge, and over its plain edges as well."""
+
+    def wrong(right: Any) -> Any:
+        def complete(self: Run, one: Activation, edges: Any, failure: Any = None) -> None:
+            right(self, one, edges if failure is None else (*edges, *one.step.edges), failure)
+
+        return complete
+
+    return replaced(Run, "_complete", wrong)
+
+
+def id_depends_on_the_attempt() -> Any:
+    """The id of an activation depends on how often it was tried."""
+
+    def wrong(right: Any) -> Any:
+        def again(self: Run, one: Activation) -> None:
+            right(self, one)
+            one._id = one.id[:-1] + str(one.attempt % 10)
+
+        return again
+
+    return replaced(Run, "_run_again", wrong)
+
+
+def busy_is_miscounted() -> Any:
+    """An activation that is cancelled goes on counting as work."""
+
+    def wrong(right: Any) -> Any:
+        def cancel(self: Run, activation: Activation, reason: str) -> None:
+            if activation.status is Status.RETRYING:
+                activation.scope.busy += 1
+            right(self, activation, reason)
+
+        return cancel
+
+    return replaced(Run, "cancel", wrong)
+
+

@@ -1,0 +1,374 @@
+"""A slow, simple interpreter of the execution semantics, to compare the product with.
+
+It follows the specification's words: a history is a set of writes, a value is folded from the whole history each time, who blocks whom
+is searched along the edges, and everything that may fire is looked for again after every commit. It shares no code with the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.behaviour import FIELDS, INPUT, Boom, Inside, State, Worker
+from tests.simulation.graphs import Sample
+from tests.simulation.structure import Arc, activation_key, region_of
+
+REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
+    "log": lambda old, new: old + new,
+    "total": lambda old, new: old + new,
+    "best": max,
+    "latest": lambda old, new: new,
+}
+DEFAULTS = {name: field.default for name, field in State.model_fields.items()}
+Pick = Callable[[list[str]], str]
+
+
+class Conflict(Exception):
+    """Two nodes wrote one plain field and neither saw the other: a graph that must not be run."""
+
+
+class TooLong(Exception):
+    """The run does not end within the steps that it was given."""
+
+
+class Stuck(Exception):
+    """The specification's own rules do not bring this run to an end."""
+
+
+@dataclass(eq=False, slots=True)
+class Write:
+    """What one activation wrote, and all the writes that it had seen."""
+
+    order: tuple[int, int]
+    update: dict[str, Any]
+    past: frozenset[Write]
+
+
+@dataclass(eq=False, slots=True)
+class Token:
+    """One delivery."""
+
+    source: Activation | None
+    arc: Arc
+    past: frozenset[Write]
+    counters: dict[int, int]
+
+    def name(self, origin: str) -> tuple[str, str, str, int]:
+        return (self.source.key if self.source is not None else origin, self.arc.target, self.arc.kind, self.arc.loop)
+
+
+@dataclass(eq=False, slots=True)
+class Activation:
+    """One firing. `items` are the scopes inside it."""
+
+    scope: Scope
+    node: str
+    key: str
+    past: frozenset[Write]
+    depth: int
+    counters: dict[int, int]
+    is_inside: bool = False
+    items: list[Scope] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run came to: the activations that committed with what each read, and the final state."""
+
+    done: dict[str, Any]
+    path: list[str]
+    final: dict[str, Any]
+
+
+def run_reference(sample: Sample, pick: Pick = min, *, most: int = 250) -> Result:
+    """Run a sample; `pick` says which of the running activations completes next, by key.
+
+    Raises `Conflict`, `TooLong` or `Stuck`.
+    """
+    world = _World(most)
+    root = Scope(world, sample, "", "run", None)
+    root.begin(INPUT)
+    while world.running:
+        key = pick(sorted(world.running))
+        one = world.running[key]
+        one.scope.complete(one)
+    if root.output is None or root.tokens or root.active:
+        raise Stuck(f"seed {sample.seed}: waiting {root.tokens}, active {list(root.active)}")
+    path = [name for _, name in sorted((order, name) for order, name in world.path)]
+    return Result(world.done, path, fold(root.output))
+
+
+@dataclass(slots=True)
+class _World:
+    most: int
+    running: dict[str, Activation] = field(default_factory=dict)
+    done: dict[str, Any] = field(default_factory=dict)
+    path: list[tuple[tuple[int, int], str]] = field(default_factory=list)
+
+    def finish(self, one: Activation, read: Any) -> None:
+        if one.key in self.done:
+            raise Stuck(f"{one.key} committed twice")
+        self.done[one.key] = read
+        if len(self.done) > self.most:
+            raise TooLong
+        if one.scope.parent is None:
+            self.path.append(((one.depth, one.scope.sample.structure.order(one.node)), one.node))
+
+
+class Scope:
+    """One level of a run."""
+
+    def __init__(self, world: _World, sample: Sample, prefix: str, origin: str, parent: Activation | None) -> None:
+        self.world = world
+        self.sample = sample
+        self.prefix = prefix
+        self.origin = origin
+        self.parent = parent
+        self.tokens: dict[str, list[Token]] = {}
+        self.active: dict[str, Activation] = {}
+        self.output: frozenset[Write] | None = None
+        self.needs = {join.node: join.need for join in sample.blueprint.joins if isinstance(join.need, int)}
+
+    @property
+    def is_over(self) -> bool:
+        return self.output is not None
+
+    def begin(self, update: dict[str, Any]) -> None:
+        past = frozenset({Write((0, -1), update, frozenset())})
+        self.emit(None, self.sample.structure.leaving("START"), past, {})
+
+    # ---- tokens ----------------------------------------------------------------------------------
+    def emit(self, source: Activation | None, arcs: Iterable[Arc], past: frozenset[Write], counters: dict[int, int]) -> None:
+        arcs = list(arcs)
+        for arc in arcs:
+            self.tokens.setdefault(arc.target, []).append(Token(source, arc, past, self._carried(arc, counters)))
+        if source is not None:
+            del self.active[source.node]
+        for node in dict.fromkeys(arc.target for arc in arcs if arc.target in self.needs):
+            self._decide(node)
+        self.fire()
+
+    def _carried(self, arc: Arc, counters: dict[int, int]) -> dict[int, int]:
+        """The counters on a token: one more on a way back; dropped where the token leaves the body."""
+        structure = self.sample.structure
+        found = dict(counters)
+        if arc.kind == "loop":
+            found[arc.loop] = counters.get(arc.loop, 1) + 1
+        return {loop: count for loop, count in found.items() if arc.target in structure.bodies[structure.loops[loop].header]}
+
+    def fire(self) -> None:
+        """Fire whatever may fire, until nothing may."""
+        while True:
+            ready = [node for node in self.tokens if self._may_fire(node)]
+            if not ready:
+                return
+            self.start(ready[0], self.tokens.pop(ready[0]))
+
+    def _may_fire(self, node: str) -> bool:
+        structure = self.sample.structure
+        positions = {*self.active, *(name for name, tokens in self.tokens.items() if any(token.arc.kind != "loop" for token in tokens))}
+        latches = {name for name, tokens in self.tokens.items() if any(token.arc.kind == "loop" for token in tokens)}
+        return (
+            node not in self.active
+            and not any(structure.blocks(position, node) for position in positions)
+            and not any(structure.latch_blocks(header, node) for header in latches)
+        )
+
+    def _decide(self, node: str) -> None:
+        """A `need=k` join takes the first k arrivals and cancels the rest of its region."""
+        arrived: dict[Arc, Token] = {}
+        for token in self.tokens.get(node, []):
+            arrived.setdefault(token.arc, token)
+        if len(arrived) < self.needs[node]:
+            return
+        del self.tokens[node]
+        for name in region_of(self.sample.structure, node) or ():
+            self.tokens.pop(name, None)
+            if name in self.active:
+                self.cancel(self.active.pop(name))
+        self.start(node, list(arrived.values())[: self.needs[node]])
+
+    def cancel(self, one: Activation) -> None:
+        self.world.running.pop(one.key, None)
+        for item in one.items:
+            for inner in item.active.values():
+                item.cancel(inner)
+            item.active.clear()
+
+    # ---- activations -----------------------------------------------------------------------------
+    def start(self, node: str, tokens: list[Token]) -> None:
+        past = frozenset().union(*(token.past for token in tokens))
+        fold(past)  # two writes at once end the run here
+        if node == "END":
+            self.output = past
+            if self.parent is not None:
+                self.parent.scope.item_over(self.parent)
+            return
+        depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
+        counters: dict[int, int] = {}
+        for token in tokens:
+            for loop, count in token.counters.items():
+                counters[loop] = max(count, counters.get(loop, 1))
+        key = activation_key(self.prefix + node, (token.name(self.origin) for token in tokens))
+        one = self.active[node] = Activation(self, node, key, past, depth, counters)
+        inside = self.sample.insides.get(node)
+        if inside is None:
+            self.world.running[key] = one
+        else:
+            self._enter(one, inside)
+
+    def complete(self, one: Activation) -> None:
+        """The attempt ends: commit what it wrote, and send its tokens where they go."""
+        del self.world.running[one.key]
+        values = fold(one.past)
+        inside, structure = self.sample.insides.get(one.node), self.sample.structure
+        try:
+            update = self.sample.works[one.node](values) if inside is None else self._gathered(one, inside)
+        except Boom:
+            handler = next(arc for arc in structure.leaving(one.node) if arc.kind == "error")
+            self.world.finish(one, values)
+            self.emit(one, [handler], one.past, one.counters)
+            return
+        past = one.past | {Write((one.depth, structure.order(one.node)), update, one.past)}
+        self.world.finish(one, values)
+        self.emit(one, self._taken(one, fold(past)), past, one.counters)
+
+    def _taken(self, one: Activation, values: dict[str, Any]) -> list[Arc]:
+        """Where a node leads after this commit."""
+        structure = self.sample.structure
+        leaving = structure.leaving(one.node)
+        spent: int | None = None
+        for number, loop in enumerate(structure.loops):
+            if one.node not in loop.sources or not self.sample.whiles[number](values):
+                continue
+            if one.counters.get(number, 1) < loop.max_iterations:
+                return [arc for arc in leaving if arc.kind == "loop" and arc.loop == number]
+            spent = number if spent is None else spent
+        if spent is not None and structure.loops[spent].exhausted_is_node:
+            return [arc for arc in leaving if arc.kind == "exhausted" and arc.loop == spent]
+        plain = [arc for arc in leaving if arc.kind == "always"]
+        choice = self.sample.choices.get(one.node)
+        if choice is None:
+            return plain
+        chosen = choice(values)
+        labels = chosen if choice.many else {chosen}
+        return plain + [arc for arc in leaving if arc.kind == "routed" and {*arc.labels} & {*labels}]
+
+    # ---- inside a sub-flow or map ------------------------------------------------------------------
+    def _enter(self, one: Activation, inside: Inside) -> None:
+        one.is_inside = True
+        one.inputs = inside.over(fold(one.past))
+        if not one.inputs:
+            self._leave(one)
+        self._start_items(one)
+
+    def _start_items(self, one: Activation) -> None:
+        spec = self.sample.blueprint.maps.get(one.node)
+        room = spec.concurrency if spec is not None else 1
+        while one.is_inside and len(one.items) < len(one.inputs) and sum(not item.is_over for item in one.items) < room:
+            number = len(one.items)
+            prefix = f"{self.prefix}{one.node}[{number}]/" if spec is not None else f"{self.prefix}{one.node}/"
+            item = self._item(one, prefix, f"{one.key}:{number}")
+            one.items.append(item)
+            item.begin(one.inputs[number])
+
+    def _item(self, one: Activation, prefix: str, origin: str) -> Scope:
+        worker = self.sample.workers.get(one.node)
+        if worker is not None:
+            return _Item(self, one, worker, origin, prefix)
+        return Scope(self.world, self.sample.flows[one.node], prefix, origin, one)
+
+    def item_over(self, one: Activation) -> None:
+        spec = self.sample.blueprint.maps.get(one.node)
+        succeeded = sum(item.output is not None for item in one.items)
+        if spec is not None and spec.need is not None and succeeded >= spec.need:
+            for item in one.items:
+                for inner in item.active.values():
+                    item.cancel(inner)
+            self._leave(one)
+        elif len(one.items) == len(one.inputs) and all(item.is_over for item in one.items):
+            self._leave(one)
+        else:
+            self._start_items(one)
+
+    def _leave(self, one: Activation) -> None:
+        if one.is_inside:
+            one.is_inside = False
+            self.world.running[one.key] = one
+
+    def _gathered(self, one: Activation, inside: Inside) -> dict[str, Any]:
+        found = [item.result() for item in one.items if item.output is not None]
+        return inside.gather(found, [number for number in range(len(one.inputs)) if number >= len(one.items) or one.items[number].output is None])
+
+    def result(self) -> Any:
+        return fold(self.output or frozenset())
+
+
+class _Item(Scope):
+    """One item of a map whose worker is a single node."""
+
+    def __init__(self, above: Scope, parent: Activation, worker: Worker, origin: str, prefix: str) -> None:
+        super().__init__(above.world, above.sample, prefix, origin, parent)
+        self.worker = worker
+        self.given: dict[str, Any] = {}
+        self.found: Any = None
+        self.failed = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.failed or self.output is not None
+
+    def begin(self, update: dict[str, Any]) -> None:
+        self.given = update
+        key = activation_key(self.prefix + "work", [(self.origin, "work", "always", -1)])
+        one = self.active["work"] = Activation(self, "work", key, frozenset(), 1, {})
+        self.world.running[key] = one
+
+    def complete(self, one: Activation) -> None:
+        del self.world.running[one.key], self.active["work"]
+        assert self.parent is not None
+        try:
+            self.found = self.worker(self.given)
+        except Boom:
+            self.failed = True
+        else:
+            self.output = frozenset()
+            self.world.finish(one, self.given)
+        self.parent.scope.item_over(self.parent)
+
+    def result(self) -> Any:
+        return self.found
+
+
+def fold(past: Iterable[Write]) -> dict[str, Any]:
+    """The value of every field after a history. Raises `Conflict` if two writes of a plain field did not see each other."""
+    writes: dict[str, list[Write]] = {}
+    for write in past:
+        for name in write.update:
+            writes.setdefault(name, []).append(write)
+    values: dict[str, Any] = {}
+    for name in FIELDS:
+        default = DEFAULTS[name]
+        found = writes.get(name, [])
+        values[name] = _folded(name, default, found) if name in REDUCERS else _last(name, default, found)
+    return values
+
+
+def _folded(name: str, default: Any, writes: list[Write]) -> Any:
+    orders = [write.order for write in writes]
+    assert len({*orders}) == len(orders), f"two writes of one history share a place in canonical order: {orders}"
+    value = default
+    for write in sorted(writes, key=lambda write: write.order):
+        value = write.update[name] if write.order[0] == 0 else REDUCERS[name](value, write.update[name])
+    return value
+
+
+def _last(name: str, default: Any, writes: list[Write]) -> Any:
+    if not writes:
+        return default
+    last = [write for write in writes if all(other is write or other in write.past for other in writes)]
+    if not last:
+        raise Conflict(name)
+    return last[0].update[name]

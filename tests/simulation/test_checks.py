@@ -1,0 +1,59 @@
+"""The checks of `build()` against the slow path search of `structure`, and against what happens when a graph is run all the same."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from graphorch.graph.checks import check
+from graphorch.graph.shape import shape_of
+from tests.simulation.graphs import Sample, invalid_or_not, random_graph, regions_of
+from tests.simulation.reference import Conflict, TooLong, run_reference
+from tests.simulation.structure import mistakes, structure_of
+
+NOT_STRUCTURE = {"UNORDERED_WRITES", "ERROR_SHADOWED"}  # what `mistakes` does not look for
+
+
+def codes(sample: Sample) -> set[str]:
+    """The codes of a graph's problems, those of the flows inside it included."""
+    found = {problem.code for problem in check(sample.blueprint, shape_of(sample.blueprint)).problems}
+    return found.union(*(codes(flow) for flow in sample.flows.values()))
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_a_valid_graph_has_no_problem_but_writes_that_may_meet(part):
+    for seed in range(part * 30, part * 30 + 30):
+        sample = random_graph(seed)
+        assert codes(sample) <= NOT_STRUCTURE, seed
+        assert dict(check(sample.blueprint, shape_of(sample.blueprint)).regions) == regions_of(sample.structure), seed
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_writes_that_meet_in_a_run_are_refused_by_the_checks(part):
+    met = 0
+    for seed in range(1000 + part * 40, 1040 + part * 40):
+        sample = random_graph(seed)
+        try:
+            run_reference(sample)
+        except Conflict:
+            met += 1
+            assert "UNORDERED_WRITES" in codes(sample), seed
+        except TooLong:
+            pass
+    assert met > 2
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_the_checks_refuse_the_structures_that_the_path_search_refuses(part):
+    verdicts: set[bool] = set()
+    for seed in range(part * 60, part * 60 + 60):
+        blueprint = invalid_or_not(random.Random(seed))
+        structure = structure_of(blueprint)
+        if any(join.node in structure.bodies for join in blueprint.joins):
+            continue  # a race that is the header of a loop: the path search knows no region for it
+        refused = bool(list(mistakes(structure)))
+        found = {problem.code for problem in check(blueprint, shape_of(blueprint)).problems} - NOT_STRUCTURE
+        assert bool(found) == refused, (seed, found, list(mistakes(structure)))
+        verdicts.add(refused)
+    assert verdicts == {True, False}
