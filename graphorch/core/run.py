@@ -43,6 +43,7 @@ from graphorch.core.scope import Scope
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
 from graphorch.graph.shape import Edge
+from graphorch.state.version import Version
 
 ASKED, DONE, HANDLED, ROUTING, RUNNING = Status.ASKED, Status.DONE, Status.HANDLED, Status.ROUTING, Status.RUNNING  # looked up for every event
 OnFailure = Literal["drain", "cancel", "isolate"]
@@ -250,12 +251,9 @@ class Run:
         if not self.stopping:
             self._stop("limit:activations")
 
-    def reached_end(self, activation: Activation) -> None:
-        """END fired in a scope: its output is what reached it."""
-        scope = activation.scope
-        scope.output, activation.status = activation.version, Status.DONE
-        scope.finished = True
-        scope.leave(activation)
+    def reached_end(self, scope: Scope, output: Version | None) -> None:
+        """END fired in a scope: its output is what reached it. It is no work, so it makes no activation."""
+        scope.output, scope.finished = output, True
         if scope.parent is not None:
             self._item_done(scope.parent, scope)
 

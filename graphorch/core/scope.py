@@ -138,16 +138,19 @@ class Scope:
             (token,) = tokens
             source, version = token.source, token.version
             token.version = None  # moved
+            if is_end and problem is None:
+                run.reached_end(self, version)
+                return
             one = Activation(self, step, tokens, version, source.depth + 1 if source is not None else 1, token.counters)
         else:
             one, problem = self._joined(step, tokens, problem)
+            if is_end and problem is None:
+                run.reached_end(self, one.version)
+                return
         self.active[step.index] = one
         self.live |= step.bit
         if problem is not None:
             one.failure = one.problem = problem
-        if is_end and problem is None:
-            run.reached_end(one)
-            return
         if not is_end:
             run.left -= 1
             run.started += 1
