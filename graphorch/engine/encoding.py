@@ -6,7 +6,9 @@ A value is checked when it is written: it is read back at once and has to be equ
 from __future__ import annotations
 
 import json
-from typing import Any
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -28,6 +30,7 @@ class PlanCodec:
         self._fields = schema.fields
         self._by_name = schema.by_name
         self._adapters: dict[int, TypeAdapter[Any]] = {}
+        self._plain: dict[int, bool] = {}
 
     def encode(self, update: Update) -> dict[str, Any]:
         """Field name → JSON value. Raises `Unstorable`."""
@@ -46,6 +49,8 @@ class PlanCodec:
         return update
 
     def _encoded(self, field: Field, value: Any) -> Any:
+        if self._is_plain(field) and is_exact_json(value):
+            return value  # its type says that JSON gives it back as it is
         try:
             text = self._adapter(field).dump_json(value, by_alias=False)
             back = self._adapter(field).validate_json(text)
@@ -61,6 +66,12 @@ class PlanCodec:
         except ValidationError as error:
             told = error.errors(include_url=False)[0]["msg"]
             raise JournalError(f"The stored value of '{field.name}' does not fit its type any more: {told}. Register a migration.") from error
+
+    def _is_plain(self, field: Field) -> bool:
+        plain = self._plain.get(field.index)
+        if plain is None:
+            plain = self._plain[field.index] = is_plain_type(field.info.annotation) and not any(hasattr(one, "func") for one in field.info.metadata)
+        return plain
 
     def _adapter(self, field: Field) -> TypeAdapter[Any]:
         adapter = self._adapters.get(field.index)
@@ -81,6 +92,40 @@ class Codecs:
         if entry is None:
             entry = self._codecs[id(plan)] = (plan, PlanCodec(plan.schema))  # holds the plan, so that its id stays its own
         return entry[1]
+
+
+def is_plain_type(annotation: Any) -> bool:
+    """Whether a type holds only what JSON holds, spelt in the same way: text, numbers, booleans, None, and lists and objects of these."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin in (list, Union, UnionType):
+        return bool(parts) and all(is_plain_type(part) for part in parts)
+    if origin is dict:
+        return len(parts) == 2 and parts[0] is str and is_plain_type(parts[1])
+    if origin is Literal:
+        return all(type(part) in (str, int, bool, NoneType) for part in parts)
+    return annotation in (str, int, float, bool, None, NoneType)
+
+
+def is_exact_json(value: Any) -> bool:
+    """Whether a value of such a type can be written as it is; text that is no Unicode and numbers that are none cannot."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii() or _is_unicode(value)
+    if kind is int or kind is bool or value is None:
+        return True
+    if kind is float:
+        return isfinite(value)
+    if kind is list:
+        return all(map(is_exact_json, value))
+    return kind is dict and all(type(key) is str and is_exact_json(key) for key in value) and all(map(is_exact_json, value.values()))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unstorable(field: Field, value: Any, why: str) -> str:

@@ -2,8 +2,8 @@
 
 Kinds of records, each an event of the core or a step around it: `started` `entered` `commit` `routed` `failed` `skipped` `cancelled` `asked`
 `approved` `retry` `stopping` `grace` `resumed` from the core; `starting` before a node whose effect must not happen twice; `call` for an
-answered model call, `unanswered` for one that failed; `ended` when nothing is left to do. A record names its activation by path (one
-activation of a path is open at a time) and by id.
+answered model call, `unanswered` for one that failed; `rules` when somebody goes on under another limit; `ended` when nothing is left to
+do. A record names its activation by path (one activation of a path is open at a time) and by id.
 """
 
 from __future__ import annotations
@@ -80,9 +80,20 @@ class RunJournal:
 
     # ---- writing -----------------------------------------------------------------------------------
     def note(self, event: Event) -> None:
-        """Encode an event. Raises `Unstorable` for a value that would not come back."""
+        """Encode an event. Raises `Unstorable` for a value that would not come back.
+
+        A result and its routing are one record, unless something came between them.
+        """
         kind, body = self._encoded(event)
-        self._add(kind, body)
+        last = self._pending[-1] if self._pending else None
+        if kind == "routed" and last is not None and last.kind == "commit" and last.body["id"] == body["id"]:
+            last.body["route"] = {name: body[name] for name in ("loop", "exhausted", "edges")}
+        else:
+            self._add(kind, body)
+
+    def note_rules(self, activations: int | None, on_failure: str) -> None:
+        """From here on the core decides by another limit, or does something else about a failure: a replay has to do the same."""
+        self._add("rules", {"activations": activations, "on_failure": on_failure})
 
     def note_start(self, one: Activation) -> None:
         """An attempt begins whose effect must not happen twice."""
@@ -254,6 +265,7 @@ def encoded_failure(error: ModelError) -> dict[str, Any]:
         "message": clean(str(error), 2000),
         "model": clean(error.model),
         "status": error.status,
+        "usd": error.usd,
         "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
         "decision": None if decision is None else _decisions().dump_python(decision, mode="json"),
     }

@@ -30,7 +30,7 @@ from graphorch.core.events import (
     StartNode,
     StopRequested,
 )
-from graphorch.core.run import OnFailure, Run
+from graphorch.core.run import UNLIMITED, OnFailure, Run
 from graphorch.engine import calling
 from graphorch.engine.encoding import Codecs
 from graphorch.engine.journaling import decoded_response
@@ -98,6 +98,11 @@ def verify(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: On
     return replay.rebuilt
 
 
+def routing_of(commit: Body) -> Body:
+    """The second half of a commit record that says where its activation went, as a record of its own."""
+    return {"path": commit["path"], "id": commit["id"], "at": commit["at"], **commit["route"]}
+
+
 class _Replay:
     def __init__(self, plan: Plan, rebuilt: Rebuilt, adopted: int) -> None:
         self.plan = plan
@@ -120,6 +125,8 @@ class _Replay:
             raise ReplayDiverged(f"Record {record.seq} ({record.kind}): {error}") from None
         if event is not None:
             self._apply(event)
+        if "route" in body:
+            self.take(Record(record.seq, "routed", routing_of(body)))
         self.rebuilt.last_seq = record.seq
 
     def _apply(self, event: Event) -> None:
@@ -157,6 +164,8 @@ class _Replay:
 
     def started(self, body: Body) -> Event:
         self.rebuilt.began = body["at"]
+        if "rules" in body:
+            self.rules(body["rules"])
         return RunStarted(self._codecs.of(self.plan).decode(body["input"]), body["at"])
 
     def commit(self, body: Body) -> Event:
@@ -221,6 +230,12 @@ class _Replay:
     def unanswered(self, body: Body) -> None:
         """Nothing follows from it."""
 
+    def rules(self, body: Body) -> None:
+        """By which limit the core decides from here on, and what it does about a failure."""
+        run, limit = self.rebuilt.run, body["activations"]
+        run.left = UNLIMITED if limit is None else max(0, limit - run.started)
+        run.on_failure = body["on_failure"]
+
     def migrated(self, body: Body) -> None:
         """From here on another graph writes; see `flow.migrating`."""
 
@@ -279,7 +294,7 @@ def _short(value: object) -> str:
 
 
 _KINDS = frozenset(
-    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call unanswered migrated ended".split()
+    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call unanswered rules migrated ended".split()
 )
 
 

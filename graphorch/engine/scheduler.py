@@ -143,7 +143,7 @@ class Scheduler:
         self.record.take(rebuilt.answered)
         self._served = rebuilt.calls
         self.unsure = dict(rebuilt.unsure)
-        self._set_activation_limit()
+        self._set_rules()
         return self
 
     # ---- from outside --------------------------------------------------------------------------------
@@ -221,14 +221,18 @@ class Scheduler:
         """Replace the settings of a run that is not under way. Limits count what was done before."""
         self.settings = settings
         self._wallets = Wallets(self)
-        self._set_activation_limit()
-        self.run.on_failure = settings.on_failure
+        self._set_rules()
         self._watchers = list(settings.watchers)
         self.is_watched = bool(self._watchers)
 
-    def _set_activation_limit(self) -> None:
-        limit = self.settings.limits.activations
-        self.run.left = UNLIMITED if limit is None else max(0, limit - self.run.started)
+    def _set_rules(self) -> None:
+        """By which limit the core decides from here on, and what it does about a failure; written down if it is not what was said before."""
+        run, limit, on_failure = self.run, self.settings.limits.activations, self.settings.on_failure
+        is_as_before = limit is None and run.left > UNLIMITED // 2 and run.on_failure == on_failure
+        if self.journal is not None and not is_as_before:
+            self.journal.note_rules(limit, on_failure)
+        run.left = UNLIMITED if limit is None else max(0, limit - run.started)
+        run.on_failure = on_failure
 
     @property
     def is_under_way(self) -> bool:

@@ -9,9 +9,10 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
+
+from graphorch.clock import outside
 
 Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
@@ -32,7 +33,7 @@ class ThreadPool:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
-        with _outside(loop):
+        with outside(loop):
             self._submit((lambda: context.run(fn, *arguments), loop, future))
             return await future
 
@@ -63,19 +64,6 @@ class ThreadPool:
                 job = self._jobs.popleft()
             _run(*job)
             del job  # it holds the arguments
-
-
-@contextmanager
-def _outside(loop: asyncio.AbstractEventLoop) -> Generator[None]:
-    """A loop with virtual time has to know that something happens outside of it, or it would jump ahead."""
-    counted: Any = loop if hasattr(loop, "outside") else None
-    if counted is not None:
-        counted.outside += 1
-    try:
-        yield
-    finally:
-        if counted is not None:
-            counted.outside -= 1
 
 
 def _run(call: Callable[[], Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:

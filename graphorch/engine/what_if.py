@@ -18,7 +18,7 @@ from graphorch.errors import InputError, nearest
 from graphorch.journal.records import Record
 
 _ENDS = ("commit", "routed", "failed", "skipped", "starting", "call", "unanswered")  # kinds that say how an activation went
-_OF_THE_RUN = ("forked", "migrated", "stopping", "grace", "resumed", "ended", "retry", "cancelled")  # kinds that a fork does not take over
+_OF_THE_RUN = ("forked", "migrated", "rules", "stopping", "grace", "resumed", "ended", "retry", "cancelled")  # kinds that a fork does not take over
 
 
 def find(run: Run, where: str) -> Activation:
@@ -64,6 +64,8 @@ def kept(records: Sequence[Record], gone: set[str], around: set[str]) -> list[Re
             continue  # an attempt that was repeated, or that stopped the old run
         if record.kind == "failed":
             body = {**body, "attempt": 1, "retry_after": None}
+        if record.kind == "started":
+            body = {name: value for name, value in body.items() if name != "rules"}  # the fork has its own
         copied.append(Record(len(copied) + 2, record.kind, body))
     return copied
 

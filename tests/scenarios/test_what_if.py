@@ -50,7 +50,7 @@ def test_a_changed_selector_is_the_first_divergence() -> None:
         store = MemoryStore()
         await recorded(build(), store)
         threshold[0] = 2
-        with pytest.raises(ReplayDiverged, match=r"Record 5 \(routed\): the route of 'up' went back to 'up', and now goes to its other edges"):
+        with pytest.raises(ReplayDiverged, match=r"Record 3 \(routed\): the route of 'up' went back to 'up', and now goes to its other edges"):
             await build().replay("r", durable=store)
 
     run(main())
