@@ -13,9 +13,9 @@ activation's status (stale, doubled, of a lost attempt) changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from graphorch.core.activation import Activation, Inner, Status, Token
+from graphorch.core.activation import Activation, Inner, Status
 from graphorch.core.events import (
     Approved,
     Asked,
@@ -39,6 +39,7 @@ from graphorch.core.events import (
     StartNode,
     StopRequested,
 )
+from graphorch.core.progress import UNLIMITED, OnFailure, Progress
 from graphorch.core.scope import Scope
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
@@ -46,36 +47,19 @@ from graphorch.graph.shape import Edge
 from graphorch.state.version import Version
 
 ASKED, DONE, HANDLED, ROUTING, RUNNING = Status.ASKED, Status.DONE, Status.HANDLED, Status.ROUTING, Status.RUNNING  # looked up for every event
-OnFailure = Literal["drain", "cancel", "isolate"]
-UNLIMITED = 1 << 62
 OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
 
 
-class Run:
-    """One run of a plan. `status` is "running" until a `FinishRun` says otherwise; `history` holds what is over, in order of its end."""
+class Run(Progress):
+    """One run of a plan, mutated by `handle` alone."""
 
-    __slots__ = (
-        "cancelled_tokens", "errors", "exhausted", "has_gaps", "has_quorums", "history", "left", "on_failure", "out", "plan", "reason", "root",
-        "run_id", "started", "status", "stop_status", "stopping",
-    )  # fmt: skip
+    __slots__ = ("has_quorums", "out", "stop_status", "stopping")
 
     def __init__(self, plan: Plan, run_id: str, *, max_activations: int = UNLIMITED, on_failure: OnFailure = "drain") -> None:
-        self.plan = plan
-        self.run_id = run_id
-        self.on_failure = on_failure
-        self.left = max_activations  # how many activations may still start, in all scopes together
-        self.started = 0
-        self.status = "running"
-        self.reason = ""
+        super().__init__(plan, run_id, Scope(self, plan), max_activations, on_failure)
+        self.has_quorums = plan.has_quorums
         self.stopping = ""  # why nothing new starts in the whole run
         self.stop_status = "stopped"
-        self.root = Scope(self, plan)
-        self.has_quorums = plan.has_quorums
-        self.history: list[Activation] = []
-        self.errors: list[Activation] = []  # what failed for good and was not handled at once, in the order in which it failed
-        self.exhausted: list[tuple[str, str]] = []  # loops that reached their bound: path of the source, name of the header
-        self.cancelled_tokens: list[Token] = []
-        self.has_gaps = False  # something did not happen that `build()` counted on: a failure was survived, or a join fired short
         self.out: list[Command] = []
 
     # ---- events ----------------------------------------------------------------------------------
@@ -428,7 +412,7 @@ class Run:
         above = scope.parent
         if above.status is not Status.INSIDE or above.inner is None:
             return
-        if not scope.finished and (scope.failures or not (scope.closed or _questions(scope))):
+        if not scope.finished and (scope.failures or not (scope.closed or scope.questions())):
             self._item_failed(above, scope)
         elif above.inner.failed and (scope.finished or scope.closed):
             self._stopped_inside(above, above.inner)
@@ -440,7 +424,7 @@ class Run:
             self._finish(self.stop_status, self.stopping)
         elif root.failures:
             self._finish("failed", "failed")
-        elif waits := _questions(root):
+        elif waits := root.questions():
             self._finish("waiting", "waiting", waits)
         else:
             self._finish("failed", "end not reached")
@@ -525,60 +509,10 @@ class Run:
         scope.fire_ready()
         self._leave_busy(scope)
 
-    # ---- for people ------------------------------------------------------------------------------------------
-    def failed(self) -> list[Activation]:
-        """What failed for good and was made good by nothing around it, in the order in which it failed; causes, not what they brought down."""
-        causes: list[Activation] = []
-        for one in self.errors:
-            around: list[Activation] = []
-            above = one.scope.parent
-            while above is not None:
-                around.append(above)
-                above = above.scope.parent
-            brought_down = one.inner is not None and one.inner.failed and any(scope.failures for scope in one.inner.scopes)
-            if not brought_down and not any(each.status in (Status.DONE, Status.HANDLED, Status.CANCELLED) for each in around):
-                causes.append(one)
-        return causes
-
-    def unfinished(self) -> list[Activation]:
-        """The activations that are not over, at every level."""
-        found: list[Activation] = []
-        pending = [self.root]
-        while pending:
-            scope = pending.pop()
-            found += scope.active.values()
-            pending += scope.inner()
-        return found
-
-    def questions(self) -> list[Activation]:
-        """The activations that wait for a person."""
-        return _questions(self.root)
-
-    def story(self, node: str) -> list[str]:
-        """What happened to a node in this run, one line per activation and event of it."""
-        lines: list[str] = []
-        for one in [*self.history, *self.root.everything()]:
-            if node in (one.step.name, one.path):
-                lines += one.story or []
-                lines.append(f"{one.path} attempt {one.attempt}: {one.status.name.lower()}")
-        return lines
-
 
 def _has_enough(one: Activation, inner: Inner) -> bool:
     """Whether as many items of a map are done as it needs, if it does not need all."""
     return one.step.map is not None and one.step.map.need is not None and inner.succeeded >= one.step.map.need
-
-
-def _questions(scope: Scope) -> list[Activation]:
-    """The activations in a scope, and inside it, that wait for a person; in the order of nodes and items."""
-    found: list[Activation] = []
-    for _, one in sorted(scope.active.items()):
-        if one.status is Status.ASKED:
-            found.append(one)
-        for inner in one.inner.scopes if one.inner is not None else ():
-            if not inner.finished:
-                found += _questions(inner)
-    return found
 
 
 _HANDLERS: dict[type, Callable[[Run, Any], None]] = {

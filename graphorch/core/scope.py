@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Token
+from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Status, Token
 from graphorch.core.events import StartNode
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.plan import Plan, Step
@@ -227,6 +227,17 @@ class Scope:
             self.run.cancel(activation, reason)
             self.leave(activation)
         self.live &= ~(step.bit | step.latch_bit)
+
+    def questions(self) -> list[Activation]:
+        """The activations in here, and inside, that wait for a person; in the order of nodes and items."""
+        found: list[Activation] = []
+        for _, one in sorted(self.active.items()):
+            if one.status is Status.ASKED:
+                found.append(one)
+            for inner in one.inner.scopes if one.inner is not None else ():
+                if not inner.finished:
+                    found += inner.questions()
+        return found
 
     def inner(self) -> list[Scope]:
         """The unfinished scopes directly inside this one."""

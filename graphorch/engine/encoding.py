@@ -108,7 +108,7 @@ def is_plain_type(annotation: Any) -> bool:
 
 def is_exact_json(value: Any) -> bool:
     """Whether a value of such a type can be written as it is; text that is no Unicode and numbers that are none cannot."""
-    kind = type(value)
+    kind: type = type(value)
     if kind is str:
         return value.isascii() or _is_unicode(value)
     if kind is int or kind is bool or value is None:

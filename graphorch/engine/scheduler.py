@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias, cast
@@ -48,11 +47,13 @@ from graphorch.engine.context import NodeContext
 from graphorch.engine.encoding import Unstorable
 from graphorch.engine.hedging import hedged
 from graphorch.engine.journaling import Asking, RunJournal
+from graphorch.engine.processes import ProcessPool
 from graphorch.engine.record import Record
 from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.threads import ThreadPool
 from graphorch.engine.wallets import Wallets
+from graphorch.engine.watching import Watchers, told_of
 from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError
 from graphorch.graph.plan import Plan
 from graphorch.models.budget import Account
@@ -105,10 +106,11 @@ class Scheduler:
         limit = settings.limits.activations
         self.run = Run(plan, settings.run_id, max_activations=UNLIMITED if limit is None else limit, on_failure=settings.on_failure)
         self.record = Record(self.run, settings.clock())
-        self.is_watched = bool(settings.watchers)
-        self._watchers = list(settings.watchers)
+        self._watchers = Watchers(settings.run_id, settings.watchers)
+        self.is_watched = bool(self._watchers)
         self._strands: set[Strand] = set()
         self._threads: ThreadPool | None = None
+        self._processes: ProcessPool | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
@@ -222,7 +224,7 @@ class Scheduler:
         self.settings = settings
         self._wallets = Wallets(self)
         self._set_rules()
-        self._watchers = list(settings.watchers)
+        self._watchers = Watchers(settings.run_id, settings.watchers)
         self.is_watched = bool(self._watchers)
 
     def _set_rules(self) -> None:
@@ -298,14 +300,8 @@ class Scheduler:
         return self._wallets.payer(one)
 
     def tell(self, event: events.RunEvent) -> None:
-        """Hand an event to every watcher. A watcher that raises is dropped with a warning: it must not harm the run."""
-        for watcher in tuple(self._watchers):
-            try:
-                watcher(event)
-            except Exception as error:
-                self._watchers.remove(watcher)
-                told = f"a watcher of run {self.run.run_id} raised {type(error).__name__}: {error}; it gets no further events"
-                warnings.warn(told, RuntimeWarning, stacklevel=2)
+        """Hand an event to whoever watches."""
+        self._watchers.tell(event)
 
     # ---- the run -------------------------------------------------------------------------------------------
     async def _execute(self, *first: Event) -> None:
@@ -338,6 +334,9 @@ class Scheduler:
             self.run.handle(StopRequested("storage" if isinstance(error := _first_of(group), JournalError) else "interrupted", at=self.now()))
             raise error from group
         finally:
+            if self._processes is not None:
+                processes, self._processes = self._processes, None
+                await processes.close()
             self._close()
 
     async def _write_end(self) -> None:
@@ -475,7 +474,9 @@ class Scheduler:
     def _show_all(self) -> None:
         durable = self.journal.durable if self.journal is not None else 0
         while self._untold and self._untold[0][0] <= durable:
-            self._show(self._untold.popleft()[1])
+            told = told_of(self._untold.popleft()[1])
+            if told is not None:
+                self.tell(told)
 
     def _cancel(self, one: Activation, reason: str) -> None:
         for strand in self._strands:
@@ -594,6 +595,10 @@ class Scheduler:
             return await node.fn(*arguments)
         if node.options.isolation == "inline":
             return node.fn(*arguments)
+        if node.options.isolation == "process":
+            if self._processes is None:
+                self._processes = ProcessPool()
+            return await self._processes.call(node, arguments, _declared(one))
         if self._threads is None:
             self._threads = ThreadPool()
         try:
@@ -673,30 +678,6 @@ class Scheduler:
     def _end_grace(self) -> None:
         self._go_on(self._told(GraceOver(self.now())))
 
-    # ---- for watchers ------------------------------------------------------------------------------------------
-    def _show(self, event: Event) -> None:
-        match event:
-            case NodeSucceeded(one) if not one.step.decides:
-                self.tell(self._committed(one))
-            case Routed(one):
-                self.tell(self._committed(one))
-            case NodeFailed(one, attempt, failure, retry, handler):
-                error = f"{type(failure).__name__}: {failure}"
-                self.tell(events.Failed(one.path, one.step.name, attempt, error, retry, handler >= 0 and retry is None, event.at))
-            case NodeSkipped(one, reason):
-                self.tell(events.Skipped(one.path, one.step.name, reason))
-            case Asked(one, question):
-                self.tell(events.Asked(one.path, one.step.name, question.text))
-            case _:
-                pass
-
-    def _committed(self, one: Activation) -> events.Committed:
-        fields = one.scope.plan.schema.fields
-        update = {fields[index].name: value if (copy := fields[index].copy) is None else copy(value) for index, value in (one.update or {}).items()}
-        steps = one.scope.plan.steps
-        to = tuple(steps[edge.target].name for edge in one.taken)
-        return events.Committed(one.path, one.step.name, update, to, max(0.0, one.ended - one.began), one.ended)
-
 
 class _Slots:
     """Several semaphores as one: taken in order, given back in reverse."""
@@ -735,6 +716,12 @@ def _tags_of(one: Activation) -> dict[str, str]:
                 found[name] = str(view(around.version))
         around = around.scope.parent
     return found
+
+
+def _declared(one: Activation) -> list[type[BaseException]]:
+    """The exceptions that the flow names for a node: those that it retries, and those that an error edge handles."""
+    retry = one.step.node.options.retry
+    return [*(retry.on if retry is not None else ()), *(kind for kinds, _ in one.step.errors for kind in kinds)]
 
 
 def _by_itself(error: asyncio.CancelledError) -> NotCancelled:

@@ -288,7 +288,7 @@ def answers_are_forgotten() -> Any:
 
         return questions
 
-    return replaced(run_module, "_questions", wrong)
+    return replaced(Scope, "questions", wrong)
 
 
 def resuming_runs_finished_work_again() -> Any:
