@@ -5,10 +5,12 @@ Every function here either returns or raises what the node, or its output, is to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from graphorch.core.activation import Activation, Token
 from graphorch.core.events import Decision, Update
+from graphorch.core.scope import Scope
 from graphorch.errors import GraphorchError, LoopExhausted, QuorumNotMet, TooManyItems, Unassigned, WrongOutput, nearest
 from graphorch.graph.failure import Failure, Missing
 from graphorch.graph.plan import Step
@@ -121,8 +123,18 @@ def _why_missing(one: Activation, index: int) -> str:
     if index >= len(inner.scopes):
         return "not started"
     scope = inner.scopes[index]
-    reasons = [str(failed.failure) for failed in scope.failures if failed.failure is not None]
+    reasons = list(_reasons(scope, ""))
     return reasons[0] if reasons else "cancelled" if scope.finished and not scope.failures else "its END was not reached"
+
+
+def _reasons(scope: Scope, path: str) -> Iterator[str]:
+    """What went wrong in a scope, from the inside out: of a sub-flow that failed, its own node and what that says."""
+    for failed in scope.failures:
+        within = failed.inner.scopes if failed.inner is not None else []
+        for inner in within:
+            yield from _reasons(inner, f"{path}{failed.step.name}/")
+        if failed.failure is not None:
+            yield f"{path}{failed.step.name}: {failed.failure}" if path else str(failed.failure)
 
 
 def decide(one: Activation) -> Decision:

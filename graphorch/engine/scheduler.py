@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias, cast
 
@@ -114,7 +113,8 @@ class Scheduler:
         self._timers: list[asyncio.TimerHandle] = []
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
-        self._ended: asyncio.Event | None = None  # while the run is under way
+        self.is_under_way = False  # whether something of the run is running
+        self._ended: asyncio.Event | None = None  # set at the end of what is under way, if somebody waits for that
         self._epoch = 0.0
         self._is_calm = False  # nothing but the options of nodes says how they run
         self._is_private = False  # nobody has to hear of an event but the core
@@ -124,7 +124,7 @@ class Scheduler:
         self._wallets = Wallets(self)
         self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
-        self._untold: deque[tuple[int, Event]] = deque()  # what watchers hear of once it is durable, with the number of its record
+        self._untold: list[tuple[int, Event]] = []  # what watchers hear of once it is durable, with the number of its record
         self._heartbeat: asyncio.Task[None] | None = None
 
     @classmethod
@@ -204,10 +204,11 @@ class Scheduler:
         event = people.answered(one, value, self.settings.clock())
         if isinstance(event, Expired):
             event = self._failed(one, event)
-        if self._ended is None:
+        if not self.is_under_way:
             await self._execute(event)
         else:
             self._go_on(self._told(event))
+            self._ended = self._ended or asyncio.Event()
             await self._ended.wait()
 
     def request_stop(self, reason: str, *, now: bool) -> None:
@@ -235,11 +236,6 @@ class Scheduler:
             self.journal.note_rules(limit, on_failure)
         run.left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether something of the run is running."""
-        return self._ended is not None
 
     def open_questions(self) -> list[Activation]:
         """The activations that wait for a person."""
@@ -307,7 +303,7 @@ class Scheduler:
     async def _execute(self, *first: Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._ended = asyncio.Event()
+        self.is_under_way = True
         self._epoch = self.settings.clock() - self._loop.time()
         self._slots = None if self.settings.limits.concurrency is None else asyncio.Semaphore(self.settings.limits.concurrency)
         self._in_grace = False
@@ -353,6 +349,7 @@ class Scheduler:
 
     def _close(self) -> None:
         self.record.ended = self.now()
+        self.is_under_way = False
         if self._ended is not None:
             self._ended.set()
             self._ended = None
@@ -474,7 +471,7 @@ class Scheduler:
     def _show_all(self) -> None:
         durable = self.journal.durable if self.journal is not None else 0
         while self._untold and self._untold[0][0] <= durable:
-            told = told_of(self._untold.popleft()[1])
+            told = told_of(self._untold.pop(0)[1])
             if told is not None:
                 self.tell(told)
 

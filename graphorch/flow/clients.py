@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -69,17 +70,21 @@ def using(client: ModelClient | None) -> Using:
     if client is not None:
         metered = client if isinstance(client, Router | MeteredClient) else MeteredClient(client, Prices())
         return Using(metered, Bank(config=Config()), owned=False)
-    return _of_environment(tuple((name, os.environ.get(name, "")) for name in VARIABLES), *_configured(Path.cwd()))
+    directory = os.getcwd()
+    return _of_environment(tuple([os.environ.get(name, "") for name in VARIABLES]), directory, _changed(directory))
 
 
-def _configured(directory: Path) -> tuple[Path, int]:
-    """The directory whose configuration counts, and when that changed last."""
-    files = [directory / name for name in (FILE, PROJECT_FILE)]
-    return directory, max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
+def _changed(directory: str) -> int:
+    """When the configuration of a directory changed last. Asked for every run, so it costs two looks at the file system and nothing else."""
+    changed = 0
+    for name in (FILE, PROJECT_FILE):
+        with suppress(OSError):
+            changed = max(changed, os.stat(f"{directory}/{name}").st_mtime_ns)
+    return changed
 
 
 @lru_cache(maxsize=8)
-def _of_environment(variables: tuple[tuple[str, str], ...], directory: Path, changed: int) -> Using:
+def _of_environment(variables: tuple[str, ...], directory: str, changed: int) -> Using:
     """One client per setting of the environment and the configuration, shared by all runs, so that they share connections and limits."""
-    models = models_of({**os.environ, **dict(variables)}, find_config(directory))
+    models = models_of({**os.environ, **dict(zip(VARIABLES, variables, strict=True))}, find_config(Path(directory)))
     return Using(models.client, models.bank, owned=True)

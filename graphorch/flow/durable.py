@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from graphorch.core.run import OnFailure
 from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.replay import Rebuilt, rebuild
 from graphorch.engine.scheduler import Scheduler
@@ -27,8 +26,10 @@ async def begin(store: Store, plan: Plan, settings: Settings, after: str = "") -
 
 
 def _about(settings: Settings, after: str) -> dict[str, object]:
-    """What the first record says of a run beside its input: the budget that it was given, and the turn that it follows."""
+    """What the first record says of a run beside its input: the turn that it follows, its budget, and by which rules the core decides."""
     found: dict[str, object] = {"after": after} if after else {}
+    if settings.limits.activations is not None or settings.on_failure != "drain":
+        found["rules"] = {"activations": settings.limits.activations, "on_failure": settings.on_failure}
     if settings.account is not None:
         found["budget"] = {unit: amount for unit, amount in settings.account.left.amounts() if amount is not None}
     return found
@@ -47,7 +48,7 @@ async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
             raise InputError(f"Run {settings.run_id} was created, but its input was never written down. Begin it with run(…, run_id=…) again.")
         if log.head.status == "cancelled":
             raise InputError(f"Run {settings.run_id} was cancelled for good. A fork of it, or a new run, can do something else.")
-        rebuilt = rebuild(plan, settings.run_id, read.records, on_failure=settings.on_failure, adopted=read.adopted)
+        rebuilt = rebuild(plan, settings.run_id, read.records, adopted=read.adopted)
         last_seq = log.head.last_seq
         if not read.is_current and log.head.status not in FINAL:
             await store.append(lease, [mark(plan, last_seq + 1)], expected_last_seq=last_seq)
@@ -82,11 +83,11 @@ async def cancel(store: Store, run_id: str, now: float) -> RunHead:
         await store.release(lease)
 
 
-async def rebuilt_run(store: Store, plan: Plan, run_id: str, *, on_failure: OnFailure = "drain", until: int | None = None) -> tuple[RunHead, Rebuilt]:
+async def rebuilt_run(store: Store, plan: Plan, run_id: str, *, until: int | None = None) -> tuple[RunHead, Rebuilt]:
     """A run as its records left it, without touching it."""
     log = await store.load(run_id)
     read = checked(log, plan)
-    return log.head, rebuild(plan, run_id, read.records, on_failure=on_failure, until=until, adopted=read.adopted)
+    return log.head, rebuild(plan, run_id, read.records, until=until, adopted=read.adopted)
 
 
 def checked(log: RunLog, plan: Plan) -> Understood:
