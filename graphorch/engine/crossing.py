@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
 from typing_extensions import TypedDict
 
 from graphorch import errors
@@ -25,7 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 Known = dict[tuple[str, str], type[Exception]]
 NOTHING = b"null"  # the line of a slice that is None
 _TOO_GENERAL = (Exception, BaseException, object, GraphorchError)  # says less than a `ProcessError` with the name of the class
-_BASE64 = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+_FAITHFUL = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
 
 
 class ProcessError(GraphorchError):
@@ -54,18 +54,20 @@ class SliceCodec(Generic[M]):
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
-        self._plain = has_plain_instances(model) and model.model_config.get("extra") != "allow"
+        self._plain = has_plain_instances(model)
         fields = {name: info.rebuild_annotation() for name, info in model.model_fields.items()}
         values: Any = cast(Any, TypedDict)("Values", fields, total=False)  # of the whole state, some fields may be unassigned
-        values.__pydantic_config__ = {**model.model_config, "alias_generator": None, **_BASE64}
-        self._adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(values)
+        values.__pydantic_config__ = {**model.model_config, "alias_generator": None, **_FAITHFUL}
+        schema: Any = TypeAdapter(values).core_schema
+        self._to_json = SchemaSerializer(schema, _FAITHFUL).to_json  # an adapter would not hand this configuration on
+        self._from_json = SchemaValidator(schema, _FAITHFUL).validate_json
 
     def encode(self, slice: M) -> bytes:
         """The line. Raises `Unportable` for a value that would not come back."""
         values = {**slice.__dict__, **(slice.__pydantic_extra__ or {})}
         try:
-            text = self._adapter.dump_json(values, warnings=False)
-            back = self._adapter.validate_json(text)
+            text = self._to_json(values, warnings=False)
+            back = self._from_json(text)
         except PydanticSerializationError as error:
             raise self._unportable(str(error)) from error
         except ValidationError as error:
@@ -79,7 +81,7 @@ class SliceCodec(Generic[M]):
     def decode(self, line: bytes) -> M:
         """The slice again, made without asking its validators, as it was checked before."""
         names, _, text = line.partition(b"\t")
-        fields_set, values = set[str](json.loads(names)), self._adapter.validate_json(text)
+        fields_set, values = set[str](json.loads(names)), self._from_json(text)
         return made_of(self._model, values, fields_set) if self._plain else self._model.model_construct(fields_set, **values)
 
     def _unportable(self, why: str) -> Unportable:
@@ -91,11 +93,14 @@ class SliceCodec(Generic[M]):
 def told(error: BaseException, aliases: dict[str, str]) -> dict[str, Any]:
     """An exception as plain JSON. `aliases` gives the modules that are called otherwise on the other side."""
     cause = error.__traceback__.tb_next if error.__traceback__ is not None else None  # without the frame that called the node
+    arguments = error.args
+    if isinstance(error, OSError) and error.filename is not None and len(arguments) == 2:
+        arguments = (*arguments, error.filename)  # it takes the name out of what it was given
     return {
         "kind": type(error).__name__,
         "message": _text(error),
         "lineage": [(aliases.get(one.__module__, one.__module__), one.__qualname__) for one in type(error).__mro__],
-        "arguments": list(error.args) if all(_is_plain(one) for one in error.args) else None,
+        "arguments": list(arguments) if all(_is_plain(one) for one in arguments) else None,
         "attributes": {name: value for name, value in vars(error).items() if _is_plain(value)},
         "traceback": "".join(traceback.format_exception(type(error), error, cause)),
     }

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from graphorch.core.run import UNLIMITED, OnFailure
 from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.replay import Rebuilt, rebuild
 from graphorch.engine.scheduler import Scheduler
@@ -12,6 +17,8 @@ from graphorch.graph.fingerprint import fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
+from graphorch.models.budget import Account, Amount, Budget
+from graphorch.models.messages import Response
 
 FINAL = ("succeeded", "partial", "cancelled")
 
@@ -35,9 +42,10 @@ def _about(settings: Settings, after: str) -> dict[str, object]:
     return found
 
 
-async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
+async def reopen(store: Store, plan: Plan, settings: Settings, on_failure: OnFailure | None = None) -> Scheduler:
     """The driver of a run that is in the store; one that succeeded is only read, since nothing of it is left to do.
 
+    A limit on activations, a budget and what to do about a failure stay as they were unless there are new ones; they count what was done.
     Raises `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
@@ -49,6 +57,7 @@ async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
         if log.head.status == "cancelled":
             raise InputError(f"Run {settings.run_id} was cancelled for good. A fork of it, or a new run, can do something else.")
         rebuilt = rebuild(plan, settings.run_id, read.records, adopted=read.adopted)
+        settings = _continued(settings, rebuilt, log, on_failure)
         last_seq = log.head.last_seq
         if not read.is_current and log.head.status not in FINAL:
             await store.append(lease, [mark(plan, last_seq + 1)], expected_last_seq=last_seq)
@@ -60,6 +69,43 @@ async def reopen(store: Store, plan: Plan, settings: Settings) -> Scheduler:
         await store.release(lease)
         return Scheduler.of_record(plan, settings, rebuilt, None)
     return Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, last_seq, plan))
+
+
+def continued(scheduler: Scheduler, settings: Settings, on_failure: OnFailure | None) -> Settings:
+    """The settings with which a run in memory goes on: what is not said anew is as it was."""
+    before, limits, account = scheduler.settings, settings.limits, settings.account
+    if limits.activations is None:
+        limits = replace(limits, activations=before.limits.activations)
+    if account is None:
+        account = before.account
+    else:
+        account.count_earlier(_spent([call.response for _, call in scheduler.record.calls if call.response is not None]))
+    return replace(settings, limits=limits, account=account, on_failure=on_failure or before.on_failure)
+
+
+def _continued(settings: Settings, rebuilt: Rebuilt, log: RunLog, on_failure: OnFailure | None) -> Settings:
+    """The same for a run of which only its records are known."""
+    run, limits, account = rebuilt.run, settings.limits, settings.account
+    if limits.activations is None and run.left < UNLIMITED // 2:
+        limits = replace(limits, activations=run.left + run.started)
+    stored: Any = cast("dict[str, Any]", log.records[0].body).get("budget")
+    if account is None and isinstance(stored, dict):
+        account = Account(run.plan.name, _budget(cast("dict[str, float]", stored)))
+    if account is not None:
+        account.count_earlier(_spent([response for _, response in rebuilt.answered]))
+    return replace(settings, limits=limits, account=account, on_failure=on_failure or run.on_failure)
+
+
+def _budget(amounts: dict[str, float]) -> Budget:
+    """What a run may spend in all; its seconds were those of its first process."""
+    tokens, calls = (None if amounts.get(unit) is None else int(amounts[unit]) for unit in ("tokens", "calls"))
+    return Budget(usd=amounts.get("usd"), tokens=tokens, calls=calls)
+
+
+def _spent(responses: Sequence[Response]) -> Amount:
+    """What model calls came to."""
+    tokens = sum(one.usage.input_tokens + one.usage.output_tokens for one in responses)
+    return Amount(usd=sum(one.usd for one in responses), tokens=tokens, calls=len(responses))
 
 
 async def cancel(store: Store, run_id: str, now: float) -> RunHead:

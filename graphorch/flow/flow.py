@@ -22,7 +22,7 @@ from graphorch.engine.settings import Settings
 from graphorch.engine.streaming import EventQueue
 from graphorch.errors import InputError, Problem, WrongOutput
 from graphorch.flow.clients import NoModels, Using, using
-from graphorch.flow.durable import FINAL, begin, checked, reopen
+from graphorch.flow.durable import FINAL, begin, checked, continued, reopen
 from graphorch.flow.failing import run_failed
 from graphorch.flow.open_runs import OpenRuns
 from graphorch.flow.options import ForkOptions, RunOptions, check_resources, settings_of
@@ -129,8 +129,9 @@ class Flow(Generic[In, Out, State]):
         """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
 
         A run that succeeded meanwhile is not run again; its result is returned. Options replace those of the run, so a run that reached a
-        limit goes on with a larger one. A node with effect `once` that began and did not finish stops the run as `ambiguous` again, unless it
-        is to be run again (`ambiguous="repeat"`) or to fail (`"fail"`). Raises like `run`.
+        limit goes on with a larger one; a budget and a limit on activations count what was done before. A node with effect `once` that began
+        and did not finish stops the run as `ambiguous` again, unless it is to be run again (`ambiguous="repeat"`) or to fail (`"fail"`).
+        Raises like `run`.
         """
         async with self._found(run_id, options) as scheduler:
             if scheduler.run.status not in ("succeeded", "partial"):
@@ -268,12 +269,12 @@ class Flow(Generic[In, Out, State]):
         if durable is False:
             scheduler = self._open.find(run_id)
             if options:
-                scheduler.change(self._settings({**options, "run_id": run_id}))
+                scheduler.change(continued(scheduler, self._settings({**options, "run_id": run_id}), options.get("on_failure")))
             yield scheduler
             return
         settings = self._settings({**options, "run_id": run_id})
         async with opened(durable) as store:
-            scheduler = await reopen(store, self.plan, settings)
+            scheduler = await reopen(store, self.plan, settings, options.get("on_failure"))
             try:
                 yield scheduler
             except InputError:  # nothing was done, so others may have the run at once

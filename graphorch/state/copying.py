@@ -31,8 +31,10 @@ _set_private = vars(BaseModel)["__pydantic_private__"].__set__
 
 
 def has_plain_instances(model: type[BaseModel]) -> bool:
-    """Whether an instance is its values and nothing else: no private attributes, no hook and no constructor of the author's."""
-    return not model.__private_attributes__ and model.model_post_init is BaseModel.model_post_init and model.__new__ is object.__new__
+    """Whether an instance is the values of its fields and nothing else: none beside them, no hook and no constructor of the author's."""
+    if model.__private_attributes__ or model.model_config.get("extra") == "allow":
+        return False
+    return model.model_post_init is BaseModel.model_post_init and model.__new__ is object.__new__
 
 
 def made_of(model: type[M], values: dict[str, Any], fields_set: set[str]) -> M:
@@ -115,7 +117,7 @@ def _by_value(value: Any) -> Any:
 
 def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | None:
     inner = {name: _copier(field.annotation, above) for name, field in model.model_fields.items()}
-    plain = has_plain_instances(model) and model.model_config.get("extra") != "allow"
+    plain = has_plain_instances(model)
     if plain and model.model_config.get("frozen") and all(part is None for part in inner.values()):
         return None
     mutable = {name: part for name, part in inner.items() if part is not None}

@@ -286,8 +286,9 @@ class Schema:
 
     def __init__(self, model: type[BaseModel], memory: Sequence[type[BaseModel]] = ()) -> None:
         self.model = model
-        found = [(name, info, validators[name]) for one in (model, *memory) for validators in (field_validators(one),) for name, info in one.model_fields.items()]
-        self.fields = tuple(Field(index, name, info, validator) for index, (name, info, validator) in enumerate(found))
+        found = [(name, info) for one in (model, *memory) for name, info in one.model_fields.items()]
+        validators = {name: validator for one in (model, *memory) for name, validator in field_validators(one).items()}
+        self.fields = tuple(Field(index, name, info, validators[name]) for index, (name, info) in enumerate(found))
         self.by_name = {field.name: field for field in self.fields}
 
     def reader(self, model: type[M]) -> Reader[M]:

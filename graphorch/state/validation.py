@@ -63,7 +63,7 @@ def _fields_schema(schema: Json) -> Json:
 def model_validator(model: type[M]) -> Callable[[object], M]:
     """A function that validates an instance of `model` again, nested instances included, and returns a rebuilt one."""
     model.model_rebuild()
-    return SchemaValidator(cast(CoreSchema, _revalidating(model.__pydantic_core_schema__))).validate_python
+    return _built(_revalidating(model.__pydantic_core_schema__)).validate_python
 
 
 def _validator(schema: Json, definitions: list[Json], config: Json | None) -> Validator:
@@ -72,7 +72,13 @@ def _validator(schema: Json, definitions: list[Json], config: Json | None) -> Va
     inner = _revalidating(schema)
     if definitions:
         inner = {"type": "definitions", "schema": inner, "definitions": [_revalidating(one) for one in definitions]}
-    return Validator(SchemaValidator(cast(CoreSchema, inner), cast(Any, config)).validate_python, _is_closed(inner))
+    return Validator(_built(inner, config).validate_python, _is_closed(inner))
+
+
+def _built(schema: Any, config: Json | None = None) -> SchemaValidator:
+    """A validator that does what its schema says: by itself pydantic would take the finished validator of each nested model instead."""
+    make: Any = SchemaValidator
+    return make(cast(CoreSchema, schema), config, _use_prebuilt=False)
 
 
 def _is_closed(schema: Any) -> bool:

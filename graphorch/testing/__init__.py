@@ -1,1 +1,59 @@
 """What tests of flows need: a clock that jumps, models that play a script, faults on demand, and checks that run a flow many times."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphorch.testing.check import FlowBroken as FlowBroken
+    from graphorch.testing.check import FlowReport as FlowReport
+    from graphorch.testing.check import check_flow as check_flow
+    from graphorch.testing.clock import Deadlock as Deadlock
+    from graphorch.testing.clock import VirtualLoop as VirtualLoop
+    from graphorch.testing.clock import run_virtual as run_virtual
+    from graphorch.testing.faults import FailNth as FailNth
+    from graphorch.testing.faults import Injected as Injected
+    from graphorch.testing.faults import around_nodes as around_nodes
+    from graphorch.testing.faults import with_nodes as with_nodes
+    from graphorch.testing.models import FlakyModel as FlakyModel
+    from graphorch.testing.models import ScriptedModel as ScriptedModel
+    from graphorch.testing.models import ScriptMismatch as ScriptMismatch
+    from graphorch.testing.models import when as when
+    from graphorch.testing.reducers import ReducerBroken as ReducerBroken
+    from graphorch.testing.reducers import ReducerReport as ReducerReport
+    from graphorch.testing.reducers import check_reducer as check_reducer
+    from graphorch.testing.schedule import Schedule as Schedule
+    from graphorch.testing.schedule import run_under as run_under
+    from graphorch.testing.strategies import Drawn as Drawn
+    from graphorch.testing.strategies import flows as flows
+    from graphorch.testing.strategies import schedules as schedules
+    from graphorch.testing.strategies import slices as slices
+    from graphorch.testing.strategies import updates as updates
+
+# Where each public name lives; only `strategies` needs Hypothesis, and only when a strategy is asked for.
+_HOMES = {
+    "check": "FlowBroken FlowReport check_flow",
+    "clock": "Deadlock VirtualLoop run_virtual",
+    "faults": "FailNth Injected around_nodes with_nodes",
+    "models": "FlakyModel ScriptMismatch ScriptedModel when",
+    "reducers": "ReducerBroken ReducerReport check_reducer",
+    "schedule": "Schedule run_under",
+    "strategies": "Drawn flows schedules slices updates",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'graphorch.testing' has no attribute '{name}'")
+    value = getattr(import_module(f"graphorch.testing.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from graphorch import Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
 from graphorch.engine.background import background_loop
 from graphorch.flow.session import Session
-from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Log, Note, Number, State, to_the_end
+from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Log, Note, Number, State, to_the_end, up
 
 AnySession = Session[Any, Any]
 
@@ -465,6 +466,30 @@ def test_closing_in_the_middle_of_a_call_leaves_no_task() -> None:
     with pytest.raises(InputError, match=r"The session is closed\. Make a new one with flow\.debug"):
         session.step()
     assert [type(error) for error in errors] == [InputError]
+
+
+def test_an_interrupted_step_leaves_the_session_before_it() -> None:
+    """As when somebody presses Ctrl-C, or the kernel's stop button."""
+    began, calls = threading.Event(), 0
+
+    @node
+    async def slow(number: Number) -> Number:
+        nonlocal calls
+        calls += 1
+        began.set()
+        if calls == 1:
+            await asyncio.Event().wait()
+        return Number(n=number.n + 1)
+
+    with Graph("g", State).chain(up("first"), slow).build().debug(State(), resources=Ledger()) as session:
+        session.step()
+        presses = threading.Thread(target=lambda: (began.wait(), signal.raise_signal(signal.SIGINT)))
+        presses.start()
+        with pytest.raises(KeyboardInterrupt):
+            session.step()
+        presses.join()
+        assert session.step().path == "slow"
+        assert (calls, session.result.state.n, len(session.history)) == (2, 2, 2)
 
 
 def test_a_session_that_nobody_has_any_more_leaves_no_task() -> None:

@@ -8,13 +8,51 @@ from typing import Any
 
 import pytest
 
-from graphorch import Graph, Limits, RunFailed, node
+from graphorch import Budget, Context, Graph, Limits, Request, Response, RunFailed, Usage, node
 from graphorch.journal.memory import MemoryStore
 from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Note, Number, State, says, up
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(main)
+
+
+class Priced:
+    """A model of which each call costs a quarter of a dollar."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        self.calls += 1
+        return Response("text", "m", Usage(5, 5), 0.25, "reported", "stop", 1, 0.1, None)
+
+
+@node
+async def talk(ctx: Context, note: Note) -> Note:
+    for number in range(6):
+        await ctx.complete(f"question {number}", model="m")
+    return Note(note="done")
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_budget_counts_what_was_spent_before_the_run_was_gone_on_with(is_durable: bool) -> None:
+    flow = Graph("talk", State).chain(talk).build()
+
+    async def main() -> None:
+        client, store = Priced(), MemoryStore()
+        options: dict[str, Any] = {"client": client, **({"durable": store} if is_durable else {})}
+        with pytest.raises(RunFailed, match="limit:calls"):
+            await flow.run(State(), run_id="r", budget=Budget(calls=2), **options)
+        assert client.calls == 2
+        with pytest.raises(RunFailed, match="limit:calls"):  # the same budget still, though nobody says so again
+            await flow.resume("r", **options)
+        with pytest.raises(RunFailed, match="limit:calls"):
+            await flow.resume("r", budget=Budget(calls=5), **options)
+        assert client.calls == 5
+        assert (await flow.resume("r", budget=Budget(calls=20), **options)).output.note == "done"
+
+    run(main())
 
 
 async def resumed(flow: AnyFlow, store: MemoryStore, ledger: Ledger, **options: Any) -> str:

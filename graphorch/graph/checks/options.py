@@ -48,6 +48,9 @@ def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
     if options.isolation == "process" and (node.signature.is_async or node.signature.has_context):
         what = "an async function" if node.signature.is_async else "a Context"
         yield Problem("OPTION_PROCESS", where, f'isolation="process" cannot carry {what} into another process', "use a plain function of slices")
+    elif options.isolation == "process" and "<" in (name := getattr(node.fn, "__qualname__", "<no name>")):
+        what = f'isolation="process" needs a function that another process can import, and {name} is none'
+        yield Problem("OPTION_PROCESS", where, what, "define it with `def` at the top level of a module")
 
 
 def _times(node: Node[Any], where: str) -> Iterator[Problem]:

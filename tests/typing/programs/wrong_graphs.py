@@ -523,3 +523,21 @@ def g85() -> object:
         return Bill(bill=o.order)
 
     return shop().chain(pay).build()
+
+
+# G86: [pyright build:REMEMBER_SLICE] what is remembered is no slice of the state
+def g86() -> object:
+    return Graph("shop", Shop, remember=[Foreign]).chain(write).build()  # wrong
+
+
+# G87: [build:REMEMBER_DEFAULT] what is remembered has no value before the first turn
+def g87() -> object:
+    return Graph("shop", Shop, remember=[Order]).chain(write).build()
+
+
+# G88: [pyright mypy] a migration that returns something else
+def g88() -> object:
+    def change(record: dict[str, object]) -> str:
+        return str(record)
+
+    return shop().chain(write, check).migration(from_="0" * 32, change=change)  # wrong

@@ -1,0 +1,11 @@
+"""The six patterns, each with the cure for its known failure, as functions over a builder; users call them as methods of `Graph`."""
+
+from __future__ import annotations
+
+from graphorch.patterns.errors import Declined, GateRejected, PlanRefused, ScoreOutside, TasksDeclined
+from graphorch.patterns.told import Chosen, Digest, Feedback, Gaps, Gated, Repeat, Round, Stop, Verdict
+
+__all__ = [
+    "Chosen", "Declined", "Digest", "Feedback", "Gaps", "GateRejected", "Gated", "PlanRefused", "Repeat", "Round", "ScoreOutside", "Stop",
+    "TasksDeclined", "Verdict",
+]  # fmt: skip

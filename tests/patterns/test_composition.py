@@ -1,0 +1,297 @@
+"""Patterns in patterns: what each adds is an ordinary graph, which others follow, hold, go round, keep in a journal and estimate."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Flow, Graph, GraphError, Request, agent, node
+from graphorch.patterns import Repeat
+from graphorch.testing.clock import run_virtual
+from tests.patterns.helpers import Models, failure
+
+Kind = Literal["short", "long"]
+
+
+class Topic(BaseModel):
+    topic: str
+
+
+class Sorted(BaseModel):
+    kind: Kind
+    sure: float = 1.0
+
+
+class Draft(BaseModel):
+    draft: str
+
+
+class Grade(BaseModel):
+    points: float = 0
+
+
+class Task(BaseModel):
+    part: str
+    worker: Literal["essay"] = "essay"
+
+
+class Plan(BaseModel):
+    tasks: list[Task] = []
+
+
+class Legal(BaseModel):
+    legal: str
+
+
+class Money(BaseModel):
+    money: str
+
+
+class Desk(Topic, Sorted, Draft, Grade, Plan, Legal, Money): ...
+
+
+@agent(output=Sorted, model="vendor/sort")
+def classify(t: Topic) -> str:
+    return t.topic
+
+
+@agent(output=Draft, model="vendor/write")
+def write(t: Topic) -> str:
+    return f"Write {t.topic}"
+
+
+@agent(output=Grade, model="vendor/judge")
+def judge(d: Draft) -> str:
+    return f"Grade {d.draft}"
+
+
+@agent(output=Draft, model="vendor/note")
+def note_down(t: Topic) -> str:
+    return f"Note {t.topic}"
+
+
+@agent(output=Plan, model="vendor/plan")
+def plan(t: Topic) -> str:
+    return f"Plan {t.topic}"
+
+
+@agent(output=Legal, model="vendor/law")
+def law(d: Draft) -> str:
+    return f"Law of {d.draft}"
+
+
+@agent(output=Money, model="vendor/money")
+def money(d: Draft) -> str:
+    return f"Money of {d.draft}"
+
+
+@agent(output=Draft, model="vendor/publish")
+def publish(d: Draft, l: Legal | None, m: Money | None) -> str:  # noqa: E741
+    return f"Publish {d.draft} {l} {m}"
+
+
+def kind_of(s: Sorted) -> Kind:
+    return s.kind
+
+
+def sure_of(s: Sorted) -> float:
+    return s.sure
+
+
+def good(g: Grade) -> bool:
+    return g.points >= 9
+
+
+def points(g: Grade) -> float:
+    return g.points
+
+
+def long_enough(d: Draft) -> bool | Repeat:
+    return True if len(d.draft) > 3 else Repeat("too short")
+
+
+def tasks_of(p: Plan) -> list[Task]:
+    return p.tasks
+
+
+def worker_of(t: Task) -> Literal["essay"]:
+    return t.worker
+
+
+def joined(found: list[Draft]) -> Draft:
+    return Draft(draft="\n".join(one.draft for one in found))
+
+
+def to_topic(t: Task) -> Topic:
+    return Topic(topic=t.part)
+
+
+def same(d: Draft) -> Draft:
+    return d
+
+
+def models(kind: Kind = "long") -> Models:
+    """All the agents above; the judge is content with the second draft."""
+    grades: dict[str, int] = {}
+
+    def say(request: Request) -> Any:
+        match request.metadata["node"]:
+            case "classify":
+                return Sorted(kind=kind)
+            case "judge":
+                path = request.metadata["path"].removesuffix("judge")
+                grades[path] = grades.get(path, 0) + 1
+                return Grade(points=9.5 if grades[path] % 2 == 0 else 5)
+            case "plan":
+                return Plan(tasks=[Task(part="tides"), Task(part="moons")])
+            case name:
+                return f"{name} {len(found.of(name))}"
+
+    found = Models(say)
+    return found
+
+
+def graph(name: str = "desk") -> Graph[Desk, Topic, Draft]:
+    return Graph(name, Desk, input=Topic, output=Draft)
+
+
+def flat() -> Graph[Desk, Topic, Draft]:
+    """Five patterns in one graph: a router, whose long route is an evaluator loop, whose result a fan-out reviews in a gated pipeline."""
+    made = graph()
+    made.router(classify, kind_of, {"short": note_down, "long": write}, default=note_down, confidence=sure_of, threshold=0.5)
+    made.evaluator_loop(write, judge, accept=good, score=points, max_rounds=3)
+
+    @node
+    def review(d: Draft) -> None: ...
+
+    made.pipeline([judge, note_down], review, gates={note_down: long_enough})
+    made.chain(review, [law, money]).fan_out([law, money], publish, need=1)
+    return made
+
+
+def essay() -> Flow[Task, Draft, Any]:
+    class Essay(Task, Topic, Draft, Grade): ...
+
+    made = Graph("essay", Essay, input=Task, output=Draft)
+
+    @node
+    def begin(t: Task) -> Topic:
+        return Topic(topic=t.part)
+
+    return made.chain(begin, write).evaluator_loop(write, judge, accept=good, score=points, max_rounds=3).build()
+
+
+def nested() -> Flow[Topic, Draft, Desk]:
+    """A hierarchy whose team is a supervisor, whose worker is an evaluator loop."""
+    office = graph("office")
+    office.supervisor(plan, tasks=tasks_of, worker_of=worker_of, workers={"essay": essay()}, gather=joined, max_tasks=4)
+    house = graph("house")
+    team = house.sub("office", office.build(), enter=lambda s: Topic(topic=s.topic), leave=same)
+
+    @node
+    def lead(t: Topic) -> None: ...
+
+    return house.hierarchy(lead, [team], publish).build()
+
+
+def test_patterns_share_nodes_in_one_graph() -> None:
+    flow = flat().build()
+    assert flow.warnings == ()
+    found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
+    ran = [step.node for step in found.steps]
+    assert ran[:8] == ["classify", "write", "judge", "judge_progress", "write", "judge", "judge_progress", "review"]
+    assert found.output.draft == "publish 1"
+    short = run_virtual(flow.run(Topic(topic="tides"), client=models("short")))
+    assert [step.node for step in short.steps][:4] == ["classify", "note_down", "note_down_gate", "review"]
+
+
+def test_patterns_hold_flows_that_are_patterns() -> None:
+    flow = nested()
+    assert flow.warnings == ()
+    found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
+    paths = {step.path for step in found.steps}
+    assert {"office/plan_essay[0]/judge", "office/plan_essay[1]/judge_progress", "office/plan_reports", "publish"} <= paths
+    assert found.output.draft == "publish 1"
+
+
+def test_a_fault_inside_of_patterns_names_its_path() -> None:
+    def say(request: Request) -> Any:
+        if request.metadata["node"] == "judge":
+            raise RuntimeError("out of red ink")
+        return Plan(tasks=[Task(part="tides")]) if request.metadata["node"] == "plan" else "text"
+
+    failed = failure(nested().run(Topic(topic="tides"), client=Models(say)))
+    assert "office/plan_essay[0]/judge" in str(failed)
+    assert "out of red ink" in str(failed)
+
+
+def test_a_graph_can_be_changed_after_a_pattern_was_drawn() -> None:
+    made = graph()
+    made.evaluator_loop(write, judge, accept=good, max_rounds=3)
+    made.chain(note_down.named("first"), write)
+    made.chain(judge, publish)
+    found = run_virtual(made.build().run(Topic(topic="tides"), client=models()))
+    ran = [step.node for step in found.steps]
+    assert ran[0] == "first"
+    assert ran[-2:] == ["judge_progress", "publish"]
+
+
+@pytest.mark.parametrize("make", [lambda: flat().build(), nested])
+def test_a_run_is_kept_in_a_journal_and_replays(make: Any, tmp_path: Path) -> None:
+    flow = make()
+    store = tmp_path / "runs.sqlite"
+
+    async def both() -> tuple[Any, Any]:
+        first = await flow.run(Topic(topic="tides"), client=models(), durable=store, run_id="one")
+        return first, await flow.replay("one", durable=store)
+
+    first, again = asyncio.run(both())
+    assert again.output == first.output
+    assert [step.path for step in again.steps] == [step.path for step in first.steps]
+
+
+def test_a_loop_of_a_pattern_counts_anew_inside_of_another_loop_with_the_same_header() -> None:
+    class Count(BaseModel):
+        n: int = 0
+
+    @node
+    def up(c: Count) -> Count:
+        return Count(n=c.n + 1)
+
+    @node
+    def look(c: Count) -> None: ...
+
+    made = Graph("rounds", Count).pipeline(up, look, gates={up: lambda s: s.n % 3 == 0}, attempts=3)
+    made.loop(look, back_to=up, while_=lambda s: True, max_iterations=4)
+    flow = made.build()
+    found = run_virtual(flow.run(Count()))
+    assert found.output.n == 12
+    ran = [step.node for step in found.steps].count("up")
+    assert flow.estimate().worst.activations >= len(found.steps)
+    assert {row.path: row.worst.activations for row in flow.estimate().nodes}["up"] == ran == 12
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_estimate_of_patterns_is_never_below_what_a_run_used(seed: int) -> None:
+    for flow in (flat().build(), nested()):
+        asked = models("long" if seed % 2 else "short")
+        found = run_virtual(flow.run(Topic(topic="tides"), client=asked), seed=seed)
+        worst = flow.estimate().worst
+        assert worst.activations >= len(found.steps)
+        assert worst.calls >= len(asked.requests)
+
+
+def test_what_a_pattern_remembers_is_no_part_of_the_state_of_the_result() -> None:
+    found = run_virtual(flat().build().run(Topic(topic="tides"), client=models()))
+    assert set(type(found.state).model_fields) == set(Desk.model_fields)
+    assert type(found.state) is Desk
+
+
+def test_one_node_in_two_patterns_that_cannot_hold_it_does_not_build() -> None:
+    made = graph().evaluator_loop(write, judge, accept=good, max_rounds=3).evaluator_loop(write, judge, accept=good, max_rounds=3)
+    with pytest.raises(GraphError):
+        made.build()

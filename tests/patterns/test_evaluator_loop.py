@@ -1,0 +1,322 @@
+"""An evaluator loop: one that never accepts spends no more than its cap, and what it leaves is the best attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Budget, Graph, Limits, Request, RunFailed, agent, node
+from graphorch.patterns import Round, ScoreOutside
+from graphorch.testing.clock import run_virtual
+from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure, metered
+
+
+class Task(BaseModel):
+    task: str
+
+
+class Draft(BaseModel):
+    draft: str
+
+
+class Grade(BaseModel):
+    points: float = 0
+    remark: str = ""
+
+
+class Essay(Task, Draft, Grade): ...
+
+
+class Out(Draft, Grade): ...
+
+
+class State(Task, Out): ...
+
+
+@agent(output=Draft, model="vendor/writer", max_tokens=200)
+def write(t: Task) -> str:
+    return f"Write: {t.task}"
+
+
+@agent(output=Grade, model="vendor/judge", max_tokens=200)
+def judge(d: Draft) -> str:
+    return f"Grade: {d.draft}"
+
+
+class Loose(BaseModel):
+    value: float = 0
+
+
+class Rated(Draft, Loose): ...
+
+
+def value_of(v: Loose) -> float:
+    return v.value
+
+
+def good(g: Grade) -> bool:
+    return g.points >= 9
+
+
+def points(g: Grade) -> float:
+    return g.points
+
+
+def graded(*scores: float) -> Models:
+    """A writer of numbered drafts, and a judge that gives these points one after the other, the last one for ever."""
+    left, drafts = list(scores), iter(range(1, 1000))
+
+    def say(request: Request) -> str | BaseModel:
+        if request.model == "vendor/writer":
+            return f"draft {next(drafts)}"
+        return Grade(points=left.pop(0) if len(left) > 1 else left[0], remark=f"more, after {asked(request)[-1]}")
+
+    return Models(say)
+
+
+def looped(**options: Any) -> Graph[State, Task, Out]:
+    options = {"accept": good, "max_rounds": 6, "score": points, **options}
+    return Graph("essay", State, input=Task, output=Out).evaluator_loop(write, judge, **options)
+
+
+def rounds(models: Models) -> int:
+    return len(models.of("write"))
+
+
+def test_the_plain_wiring_returns_the_last_attempt_and_the_pattern_the_best_one() -> None:
+    plain = Graph("essay", State, input=Task, output=Out).chain(write, judge)
+    plain.loop(judge, back_to=write, while_=lambda s: s.points < 9, max_iterations=4)
+    scores = (3, 8, 4, 2)
+    assert run_virtual(plain.build().run(Task(task="tides"), client=graded(*scores))).output == Out(draft="draft 4", points=2, remark="more, after 4")
+    best = run_virtual(looped(max_rounds=4).build().run(Task(task="tides"), client=graded(*scores)))
+    assert best.output == Out(draft="draft 2", points=8, remark="more, after 2")
+
+
+def test_it_stops_when_the_evaluator_accepts() -> None:
+    models = graded(3, 9.5, 1)
+    assert run_virtual(looped().build().run(Task(task="tides"), client=models)).output.draft == "draft 2"
+    assert rounds(models) == 2
+
+
+def test_the_generator_is_told_task_last_draft_and_feedback() -> None:
+    models = graded(3, 9.5)
+    run_virtual(looped().build().run(Task(task="tides"), client=models))
+    first, second = models.of("write")
+    assert asked(first) == "Write: tides"
+    assert asked(second).startswith("Write: tides")
+    assert "draft 1" in asked(second)
+    assert "more, after 1" in asked(second)
+
+
+def test_a_generator_that_reads_them_itself_is_not_told_twice() -> None:
+    @agent(output=Draft, model="vendor/writer")
+    def rewrite(t: Task, d: Draft | None, g: Grade) -> str:
+        return f"Write: {t.task}" + (f", better than {d.draft}: {g.remark}" if d is not None else "")
+
+    flow = Graph("essay", State, input=Task, output=Out).evaluator_loop(rewrite, judge, accept=good, max_rounds=3).build()
+    models = graded(3, 9.5)
+    run_virtual(flow.run(Task(task="tides"), client=models))
+    assert asked(models.of("rewrite")[1]) == "Write: tides, better than draft 1: more, after 1"
+
+
+def test_it_stops_when_no_score_is_better_for_two_rounds() -> None:
+    models = graded(5, 4, 5, 9.9)
+    result = run_virtual(looped().build().run(Task(task="tides"), client=models))
+    assert (rounds(models), result.output.draft) == (3, "draft 1")
+
+
+def test_it_stops_when_an_attempt_was_made_before() -> None:
+    def say(request: Request) -> str | BaseModel:
+        return "the same" if request.model == "vendor/writer" else Grade(points=5)
+
+    models = Models(say)
+    events = run_virtual(events_of(looped(score=None).build(), Task(task="tides"), client=models))
+    assert rounds(models) == 2
+    assert "this very attempt was made before" in emitted(events, Round)[-1].stopped
+
+
+def test_the_bound_ends_it_and_the_result_says_so() -> None:
+    models = graded(1, 2, 3, 4, 5, 6, 7, 8)
+    result = run_virtual(looped(max_rounds=4).build().run(Task(task="tides"), client=models))
+    assert (rounds(models), result.output.draft) == (4, "draft 4")
+    assert result.exhausted == (("judge_progress", "write"),)
+
+
+def test_each_round_is_an_event() -> None:
+    events = run_virtual(events_of(looped().build(), Task(task="tides"), client=graded(3, 2, 9.5)))
+    told = [(one.round, one.score, one.best, one.accepted, one.stopped) for one in emitted(events, Round)]
+    assert told == [(1, 3, 3, False, ""), (2, 2, 3, False, ""), (3, 9.5, 9.5, True, "accepted")]
+
+
+def never(usd: float | None) -> tuple[Models, Any]:
+    """A loop whose evaluator never accepts, though each draft is a little better; a round costs about two cents."""
+    models = graded(*(1 + number / 100 for number in range(100)))
+    return models, looped(max_rounds=50, usd=usd).build().run(Task(task="tides"), client=metered(models))
+
+
+def test_an_evaluator_that_never_accepts_spends_over_a_dollar_without_a_cap() -> None:
+    _, run = never(None)
+    assert run_virtual(run).cost > 1.0
+
+
+@pytest.mark.parametrize("usd", [0.2, 0.25, 0.3, 0.5, 1.0])
+def test_an_evaluator_that_never_accepts_spends_no_more_than_the_cap_and_leaves_the_best_attempt(usd: float) -> None:
+    models, run = never(usd)
+    result = run_virtual(run)
+    judged = len(models.of("judge"))
+    assert 0 < result.cost <= usd
+    assert judged >= 2
+    assert result.output == Out(draft=f"draft {judged}", points=1 + (judged - 1) / 100, remark=f"more, after {judged % 10}")
+
+
+def test_a_cap_that_does_not_cover_the_first_round_ends_the_run_as_a_limit() -> None:
+    models, run = never(0.01)
+    assert failure(run).end_reason == "limit:usd"
+    assert models.requests == []
+
+
+def test_the_best_attempt_is_left_when_the_money_ends_in_the_middle_of_a_round() -> None:
+    def say(request: Request) -> str | BaseModel:
+        number = len(models.of("write"))
+        return f"draft {number}" + "!" * 2000 * (number - 1) if request.model == "vendor/writer" else Grade(points=number)
+
+    models = Models(say, tokens=10)
+    flow = looped(usd=0.25).build()
+    events = run_virtual(events_of(flow, Task(task="tides"), client=metered(models)))
+    assert emitted(events, Round)[-1].stopped == "the money set aside is over"
+    result = run_virtual(flow.run(Task(task="tides"), client=metered(models := Models(say, tokens=10))))
+    assert (result.output.draft, result.cost <= 0.25) == ("draft 1", True)
+
+
+def test_the_cap_counts_at_the_budget_of_the_run_too() -> None:
+    failed = failure(looped(usd=0.5).build().run(Task(task="tides"), client=metered(graded(1)), budget=Budget(usd=0.01)))
+    assert failed.end_reason == "limit:usd"
+
+
+def test_a_loop_that_is_entered_again_begins_anew() -> None:
+    class Count(BaseModel):
+        n: int = 0
+
+    class Mark(BaseModel):
+        mark: int = 0
+
+    class Both(Count, Mark): ...
+
+    ran: list[str] = []
+
+    @node
+    def head(c: Count) -> None: ...
+
+    @node
+    def more(c: Count) -> Count:
+        ran.append("more")
+        return Count(n=c.n + 1)
+
+    @node
+    def look(c: Count) -> Mark:
+        return Mark(mark=c.n)
+
+    @node
+    def tail(m: Mark) -> None:
+        ran.append("tail")
+
+    graph = Graph("twice", Both).evaluator_loop(more, look, accept=lambda s: s.mark % 5 == 0, max_rounds=3).chain(look, tail)
+    graph.chain(head, more).loop(tail, back_to=head, while_=lambda s: s.mark < 10, max_iterations=9)
+    result = run_virtual(graph.build().run(Both()))
+    assert ran == ["more"] * 3 + ["tail"] + ["more"] * 2 + ["tail"] + ["more"] * 3 + ["tail"] + ["more"] * 2 + ["tail"]
+    assert result.output.n == 10
+
+
+@pytest.mark.parametrize("value", [11.0, -0.5, float("nan"), float("inf")])
+def test_a_score_outside_its_range_ends_the_run_in_plain_words(value: float) -> None:
+    @node
+    def draft(d: Draft | None) -> Draft:
+        return Draft(draft="x")
+
+    @node
+    def rate(d: Draft) -> Loose:
+        return Loose(value=value)
+
+    graph = Graph("rated", Rated, input=Loose, output=Draft)
+    graph.evaluator_loop(draft, rate, accept=lambda s: False, max_rounds=3, score=value_of, scale=(0, 10))
+    failed = failure(graph.build().run(Loose()))
+    assert isinstance(cause(failed), ScoreOutside)
+    assert f"'value_of' gave {value!r}, which is no number from 0 to 10." in str(failed)
+
+
+def test_two_agents_that_name_one_model_do_not_build_unless_told() -> None:
+    twin = judge.with_model("vendor/writer")
+
+    def build(**options: Any) -> Callable[[], Any]:
+        return Graph("essay", State, input=Task, output=Out).evaluator_loop(write, twin, accept=good, max_rounds=2, **options).build
+
+    assert codes(build()) == {"EVALUATOR_MODEL"}
+    assert build(same_model=True)().warnings == ()
+
+
+def test_two_agents_that_leave_the_model_to_the_run_get_a_warning() -> None:
+    graph = Graph("essay", State, input=Task, output=Out)
+    graph.evaluator_loop(write.with_model("default"), judge.with_model("default"), accept=good, max_rounds=2)
+    assert [problem.code for problem in graph.build().warnings] == ["EVALUATOR_MODEL"]
+
+
+def test_a_generator_that_hears_nothing_gets_a_warning() -> None:
+    @node
+    def deaf(t: Task) -> Draft:
+        return Draft(draft=t.task)
+
+    flow = Graph("essay", State, input=Task, output=Out).evaluator_loop(deaf, judge, accept=good, max_rounds=2).build()
+    assert [problem.code for problem in flow.warnings] == ["EVALUATOR_UNHEARD"]
+
+
+def test_bounds_are_checked() -> None:
+    assert codes(looped(max_rounds=0).build) >= {"EVALUATOR_BOUND"}
+    assert codes(looped(usd=0).build) >= {"EVALUATOR_USD"}
+    assert codes(looped(scale=(10, 0)).build) >= {"EVALUATOR_SCALE"}
+
+
+@pytest.mark.parametrize("options", [{}, {"usd": 0.5}, {"score": None}, {"max_rounds": 1}])
+def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
+    flow = looped(**options).build()
+    assert flow.warnings == ()
+    assert "judge_progress" in flow.svg()
+
+
+def test_what_follows_the_evaluator_comes_after_the_loop() -> None:
+    @node
+    def publish(d: Draft) -> Draft:
+        return Draft(draft=f"published {d.draft}")
+
+    flow = looped(usd=0.5).chain(judge, publish).build()
+    result = run_virtual(flow.run(Task(task="tides"), client=metered(graded(8, 9.5))))
+    assert result.output.draft == "published draft 2"
+    assert [step.node for step in result.steps].count("publish") == 1
+
+
+def test_the_best_attempt_is_left_where_a_loop_around_it_shares_its_header_and_so_its_rounds() -> None:
+    scores = (3, 8, 4, 2)
+    graph = looped(max_rounds=2)
+    graph.loop(judge, back_to=write, while_=lambda s: s.task != "", max_iterations=2)
+    result = run_virtual(graph.build().run(Task(task="tides"), client=graded(*scores)))
+    assert result.output.points == 4
+
+
+def test_what_was_spent_before_a_stop_counts_at_the_cap_after_it(tmp_path: Path) -> None:
+    models = graded(*(1 + number / 100 for number in range(100)))
+    flow, store = looped(max_rounds=50, usd=0.4).build(), tmp_path / "runs.sqlite"
+
+    async def stopped_and_resumed() -> Any:
+        with pytest.raises(RunFailed):
+            await flow.run(Task(task="tides"), client=metered(models), durable=store, run_id="one", limits=Limits(activations=14))
+        assert len(models.requests) >= 8
+        return await flow.resume("one", client=metered(models), durable=store)
+
+    result = asyncio.run(stopped_and_resumed())
+    assert result.cost <= 0.4
+    assert len(models.requests) >= 12
+    assert result.output.points == pytest.approx(1 + (len(models.of("judge")) - 1) / 100)

@@ -1,0 +1,251 @@
+"""A fan-out: the slowest branch rules the plain wiring, and one that fails brings it down; here k of n are enough, and who is missing is told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Flow, Graph, Node, QuorumNotMet, Request, Retry, agent, append, node
+from graphorch.patterns import Gaps
+from graphorch.testing.clock import run_virtual
+from tests.patterns.helpers import Models, asked, cause, codes, failure
+
+
+class Deal(BaseModel):
+    deal: str
+
+
+class Legal(BaseModel):
+    legal: str
+
+
+class Money(BaseModel):
+    money: str
+
+
+class Tech(BaseModel):
+    tech: str
+
+
+class Brief(BaseModel):
+    brief: str = ""
+
+
+class Review(Deal, Legal, Money, Tech, Brief, Gaps): ...
+
+
+class Notes(BaseModel):
+    notes: Annotated[list[str], append] = []
+
+
+class Book(Deal, Notes, Brief): ...
+
+
+def noting(name: str, seconds: float, error: Exception | None = None) -> Node[Any]:
+    @node(name=name)
+    async def work(d: Deal) -> Notes:
+        await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+        return Notes(notes=[name])
+
+    return work
+
+
+@node
+def conclude(n: Notes) -> Brief:
+    return Brief(brief="+".join(n.notes))
+
+
+def branch(name: str, model: type[BaseModel], seconds: float = 1, error: Exception | None = None) -> Node[Any]:
+    async def work(d: Deal) -> Any:
+        await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+        return model(**{name: f"{name} of {d.deal}"})
+
+    work.__annotations__["return"] = model
+    return node(name=name)(work)
+
+
+@node
+def brief(l: Legal | None, m: Money | None, t: Tech | None, g: Gaps) -> Brief:  # noqa: E741
+    parts = [l.legal if l else "", m.money if m else "", t.tech if t else ""]
+    return Brief(brief="; ".join([*filter(None, parts), *(f"no {name}: {why}" for name, why in g.gaps.items())]))
+
+
+def review(legal: Node[Any], money: Node[Any], tech: Node[Any], **options: Any) -> Flow[Deal, Brief, Review]:
+    return Graph("review", Review, input=Deal, output=Brief).fan_out([legal, money, tech], brief, **options).build()
+
+
+def seconds_of(times: list[float], **options: Any) -> float:
+    branches = [noting(f"branch{number}", seconds) for number, seconds in enumerate(times)]
+    graph = Graph("book", Book, input=Deal, output=Brief)
+    flow = graph.fan_out(branches, conclude, **options) if options else graph.chain(branches, conclude)
+    return run_virtual(flow.build().run(Deal(deal="x"))).seconds
+
+
+def test_with_one_branch_ten_times_slower_the_p90_is_that_of_the_second_slowest() -> None:
+    chance = random.Random(7)
+    plain, pattern, second = [], [], []
+    for _ in range(50):
+        times = [chance.uniform(1, 2) for _ in range(4)]
+        times[chance.randrange(4)] *= 10
+        plain.append(seconds_of(times))
+        pattern.append(seconds_of(times, need=3))
+        second.append(sorted(times)[-2])
+    p90 = 44
+    assert sorted(plain)[p90] > 5 * sorted(second)[p90]
+    assert sorted(pattern)[p90] <= 1.2 * sorted(second)[p90]
+
+
+def test_a_branch_that_raises_brings_the_plain_wiring_down_and_not_the_pattern() -> None:
+    branches = [noting("a", 1), noting("b", 2), noting("c", 0.5, RuntimeError("no network"))]
+    plain = Graph("book", Book, input=Deal, output=Brief).chain(branches, conclude).build()
+    assert "no network" in str(failure(plain.run(Deal(deal="x"))))
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out(branches, conclude, need=2).build()
+    assert run_virtual(flow.run(Deal(deal="x"))).output.brief == "a+b"
+
+
+def test_a_partial_result_names_what_is_missing_and_why() -> None:
+    broken = branch("money", Money, 0.5, RuntimeError("no network"))
+    flow = review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), deadline=10)
+    result = run_virtual(flow.run(Deal(deal="x")))
+    assert result.seconds == pytest.approx(10, abs=0.01)
+    assert result.output.brief.startswith("legal of x; no money: it failed: RuntimeError: no network; no tech: it failed: NodeTimedOut: ")
+    assert set(result.state.gaps) == {"money", "tech"}
+
+
+def test_with_enough_branches_it_says_which_were_not_waited_for() -> None:
+    broken = branch("money", Money, 0.5, RuntimeError("no network"))
+    result = run_virtual(review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), need=1).run(Deal(deal="x")))
+    assert result.output.brief == "legal of x; no money: it failed: RuntimeError: no network; no tech: it was not waited for: enough others had come"
+    assert result.seconds == pytest.approx(1, abs=0.01)
+
+
+def test_a_deadline_is_for_all_attempts_of_a_branch() -> None:
+    @node(retry=Retry(5, first=2, factor=1))
+    async def flaky(d: Deal) -> Notes:
+        await asyncio.sleep(3)
+        raise RuntimeError("again")
+
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([flaky, noting("a", 1)], conclude, deadline=8).build()
+    result = run_virtual(flow.run(Deal(deal="x")))
+    assert result.output.brief == "a"
+    assert result.seconds < 8.01
+
+
+def test_too_few_branches_end_the_run_with_every_reason() -> None:
+    branches = [noting("a", 1), noting("b", 2, ValueError("bad page")), noting("c", 3, RuntimeError("no network"))]
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out(branches, conclude, need=2).build()
+    failed = failure(flow.run(Deal(deal="x")))
+    assert isinstance(cause(failed), QuorumNotMet)
+    told = "'conclude' needs 2 of 3 branches, and only 1 came. 'b': it failed: ValueError: bad page; 'c': it failed: RuntimeError: no network"
+    assert told in str(failed)
+
+
+def test_if_no_branch_comes_before_its_deadline_the_run_fails() -> None:
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 50), noting("b", 60)], conclude, deadline=5).build()
+    failed = failure(flow.run(Deal(deal="x")))
+    assert "No branch into 'conclude' brought anything. 'a': it failed: NodeTimedOut" in str(failed)
+
+
+def test_without_options_it_waits_for_all_and_fails_with_any() -> None:
+    assert seconds_of([1, 5, 2], need="arriving") == pytest.approx(5, abs=0.01)
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 1), noting("b", 1, ValueError("bad"))], conclude).build()
+    assert "bad" in str(failure(flow.run(Deal(deal="x"))))
+
+
+def test_an_agent_that_merges_is_told_what_is_missing() -> None:
+    @agent(output=Brief, model="vendor/brief")
+    def sum_up(n: Notes) -> str:
+        return f"Sum up: {n.notes}"
+
+    branches = [noting("a", 1), noting("b", 1, ValueError("bad page"))]
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out(branches, sum_up, deadline=9).build()
+    models = Models(lambda _: "done")
+    run_virtual(flow.run(Deal(deal="x"), client=models))
+    assert asked(models.requests[0]) == "Sum up: ['a']\nSome parts are missing; say so where it matters:\n- b: it failed: ValueError: bad page"
+    whole = Models(lambda _: "done")
+    ok = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 1), noting("b", 2)], sum_up, deadline=9).build()
+    run_virtual(ok.run(Deal(deal="x"), client=whole))
+    assert asked(whole.requests[0]) == "Sum up: ['a', 'b']"
+
+
+def test_a_slow_call_is_hedged() -> None:
+    times = iter([60.0, 1.0])
+
+    def say(request: Request) -> tuple[float, str]:
+        return next(times), "law"
+
+    @agent(output=Legal, model="vendor/law")
+    def law(d: Deal) -> str:
+        return d.deal
+
+    flow = Graph("review", Review, input=Deal, output=Brief).fan_out([law, branch("money", Money), branch("tech", Tech)], brief, hedge_after=5).build()
+    result = run_virtual(flow.run(Deal(deal="x"), client=Models(say)))
+    assert result.seconds == pytest.approx(6, abs=0.01)
+
+
+def test_the_first_of_several_answers_to_one_question_is_enough_to_read_it() -> None:
+    @node
+    def publish(t: Tech) -> Brief:
+        return Brief(brief=t.tech)
+
+    slow, fast = branch("tech", Tech, 9).named("slow"), branch("tech", Tech, 1).named("fast")
+    flow = Graph("review", Review, input=Deal, output=Brief).fan_out([slow, fast], publish, need=1).build()
+    assert flow.warnings == ()
+    assert run_virtual(flow.run(Deal(deal="x"))).output.brief == "tech of x"
+
+
+def test_in_a_loop_each_round_has_gaps_of_its_own() -> None:
+    calls: list[str] = []
+
+    @node
+    async def sometimes(d: Deal) -> Notes:
+        calls.append("x")
+        if len(calls) == 1:
+            raise ValueError("the first time")
+        return Notes(notes=["sometimes"])
+
+    class Whole(Book, Gaps): ...
+
+    @node
+    def head(d: Deal) -> None: ...
+
+    @node
+    def look(n: Notes, g: Gaps) -> Brief:
+        return Brief(brief=f"{','.join(n.notes)}|{','.join(g.gaps)}")
+
+    graph = Graph("book", Whole, input=Deal, output=Brief)
+    always = noting("a", 1)
+    graph.chain(head, [sometimes, always]).fan_out([sometimes, always], look, deadline=5)
+    graph.loop(look, back_to=head, while_=lambda s: len(s.notes) < 2, max_iterations=3)
+    result = run_virtual(graph.build().run(Deal(deal="x")))
+    assert result.output.brief == "a,sometimes,a|"
+
+
+def test_what_cannot_work_does_not_build() -> None:
+    one, other = noting("a", 1), noting("b", 1)
+
+    def graph() -> Graph[Book, Deal, Brief]:
+        return Graph("book", Book, input=Deal, output=Brief)
+
+    inner = graph().chain(one, conclude).build()
+    whole = graph()
+    team = whole.sub("team", inner, enter=lambda s: Deal(deal=s.deal), leave=lambda b: Notes(notes=[b.brief]))
+    assert codes(whole.fan_out([team, one], conclude, deadline=5).build) == {"FAN_OUT_DEADLINE"}
+    assert codes(graph().fan_out([one, other], conclude, need=3).build) == {"FAN_OUT_NEED"}
+    assert codes(graph().fan_out([one, other], conclude, need=0).build) == {"FAN_OUT_NEED"}
+    assert codes(graph().fan_out([one, one], conclude).build) == {"FAN_OUT_TWICE"}
+
+
+@pytest.mark.parametrize("options", [{}, {"need": 2}, {"need": 3}, {"need": 1}, {"deadline": 5.0}, {"need": 2, "deadline": 5.0, "hedge_after": 1.0}])
+def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
+    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 1), noting("b", 1), noting("c", 1)], conclude, **options).build()
+    assert flow.warnings == ()
+    assert "conclude" in flow.svg()

@@ -1,0 +1,25 @@
+"""The public names of `graphorch.testing`, each there, documented and lazily loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import graphorch.testing
+
+PUBLIC = (
+    "Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected ReducerBroken ReducerReport Schedule ScriptMismatch ScriptedModel "
+    "VirtualLoop around_nodes check_flow check_reducer flows run_under run_virtual schedules slices updates when with_nodes"
+).split()
+
+
+def test_the_exported_names_are_the_promised_ones() -> None:
+    assert graphorch.testing.__all__ == sorted(PUBLIC)
+    assert set(PUBLIC) <= set(dir(graphorch.testing))
+    for name in PUBLIC:
+        assert (getattr(graphorch.testing, name).__doc__ or "").strip(), name
+
+
+def test_nothing_needs_hypothesis_until_a_strategy_is_asked_for() -> None:
+    program = "import sys, graphorch.testing as t; t.check_flow, t.ScriptedModel, t.flows; assert 'hypothesis' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,68 @@
+"""Hypothesis strategies: what they make fits, and flows of theirs end alike under every schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from hypothesis import find, given, settings
+from pydantic import BaseModel, Field, field_validator
+
+from graphorch.testing import Drawn, Schedule, check_flow, flows, run_under, schedules, slices, updates
+
+
+class Verdict(BaseModel):
+    score: Annotated[float, Field(ge=0, le=10)] = 0
+    remarks: list[str] = []
+    even: int
+
+    @field_validator("even")
+    @classmethod
+    def is_even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("odd")
+        return value
+
+
+@given(slices(Verdict))
+def test_slices_are_valid_and_whole(one: Verdict) -> None:
+    assert 0 <= one.score <= 10
+    assert one.even % 2 == 0
+    assert one.model_fields_set == {"score", "remarks", "even"}
+
+
+@given(updates(Verdict))
+def test_updates_always_have_what_is_required(one: Verdict) -> None:
+    assert "even" in one.model_fields_set
+
+
+def test_updates_may_leave_out_what_has_a_default() -> None:
+    assert find(updates(Verdict), lambda one: one.model_fields_set == {"even"})
+
+
+@settings(max_examples=30)
+@given(flows(), schedules())
+def test_no_schedule_changes_what_a_flow_does(flow: Any, schedule: Schedule) -> None:
+    calm = run_under(Schedule(0, longest=0.0), flow, Drawn(), run_id="r")
+    other = run_under(schedule, flow, Drawn(), run_id="r")
+    assert other.state == calm.state
+    assert {step.activation for step in other.steps} == {step.activation for step in calm.steps}
+
+
+@settings(max_examples=4)
+@given(flows(depth=2))
+def test_drawn_flows_keep_every_promise(flow: Any) -> None:
+    check_flow(flow, Drawn(), runs=8)
+
+
+def test_flows_have_loops_routes_and_sub_flows() -> None:
+    found: set[str] = set()
+
+    @settings(max_examples=40)
+    @given(flows())
+    def look(flow: Any) -> None:
+        blueprint = flow.plan.blueprint
+        parts = {"loops": blueprint.loops, "routes": blueprint.routes, "sub-flows": blueprint.subs}
+        found.update(name for name, given in parts.items() if given)
+
+    look()
+    assert found == {"loops", "routes", "sub-flows"}
