@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -36,6 +36,7 @@ from graphorch.graph.amounts import Assumed
 from graphorch.graph.estimate import Estimate, estimate
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
+from graphorch.graph.topology import networkx_of
 from graphorch.models.config import find_config
 from graphorch.render.dot import to_dot
 from graphorch.render.layout import Engine, layout
@@ -43,6 +44,9 @@ from graphorch.render.mermaid import to_mermaid
 from graphorch.render.of_plan import picture_of
 from graphorch.render.svg import draw
 from graphorch.render.theme import Theme
+
+if TYPE_CHECKING:
+    import networkx
 
 In = TypeVar("In", bound=BaseModel, contravariant=True)
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -234,6 +238,10 @@ class Flow(Generic[In, Out, State]):
     def to_mermaid(self, *, depth: int | None = None) -> str:
         """The topology in Mermaid's language, which GitHub draws in Markdown."""
         return to_mermaid(picture_of(self.plan, depth=depth))
+
+    def to_networkx(self) -> networkx.MultiDiGraph[str]:
+        """The topology as a networkx graph, for analyses of your own."""
+        return networkx_of(self.plan)
 
     def _repr_svg_(self) -> str:
         return self.svg()

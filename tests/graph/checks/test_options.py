@@ -73,6 +73,19 @@ def test_a_process_takes_plain_functions_of_slices_only(fn: Node[Any], what: str
     assert alone(isolation="process") == []
 
 
+def test_a_process_takes_no_function_that_only_another_function_knows() -> None:
+    @node(isolation="process")
+    def inside(t: Topic) -> None: ...
+
+    sketch = Sketch()
+    sketch.chain(inside)
+    assert said(sketch) == [
+        "OPTION_PROCESS at node 'inside': isolation=\"process\" needs a function that another process can import, and "
+        "test_a_process_takes_no_function_that_only_another_function_knows.<locals>.inside is none\n"
+        "    fix: define it with `def` at the top level of a module"
+    ]
+
+
 def test_a_map_or_sub_flow_is_neither_cached_nor_hedged() -> None:
     sketch = Sketch()
     inner = build_plan(Sketch().chain(look).blueprint)

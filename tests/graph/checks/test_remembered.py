@@ -1,0 +1,72 @@
+"""What a flow remembers is a part of its state that has a value before anything was said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Graph, GraphError, node
+
+
+class Question(BaseModel):
+    question: str
+
+
+class Answer(BaseModel):
+    answer: str = ""
+
+
+class Talk(BaseModel):
+    talk: list[str] = []
+
+
+class Mood(BaseModel):
+    mood: str
+    depth: int = 0
+
+
+class Elsewhere(BaseModel):
+    far: str = ""
+
+
+class State(Question, Answer, Talk, Mood): ...
+
+
+@node
+def reply(question: Question) -> tuple[Answer, Talk]:
+    return Answer(answer="yes"), Talk(talk=[question.question])
+
+
+def problems(*remember: Any) -> list[tuple[str, str, str]]:
+    graph = Graph("chat", State, input=Question, output=Answer, remember=remember).chain(reply)
+    with pytest.raises(GraphError) as caught:
+        graph.build()
+    return [(one.code, one.what, one.fix) for one in caught.value.problems]
+
+
+def test_a_remembered_field_needs_a_default() -> None:
+    ((code, what, fix),) = problems(Mood, Talk)
+    assert code == "REMEMBER_DEFAULT"
+    assert what == "'Mood.mood' has no default, and the first turn has nothing to remember"
+    assert "mood: … = …" in fix
+
+
+def test_only_slices_of_the_state_can_be_remembered() -> None:
+    ((code, what, fix),) = problems(Elsewhere)
+    assert (code, what) == ("REMEMBER_SLICE", "Elsewhere is no slice of the state State")
+    assert "Known: Answer, Mood, Question, State, Talk" in fix
+
+
+def test_what_is_no_model_is_refused_at_once() -> None:
+    nothing: Any = "Talk"
+    with pytest.raises(GraphError, match=r"remember of graph 'chat'.*no pydantic model"):
+        Graph("chat", State, remember=[nothing])
+
+
+def test_what_is_remembered_is_read_by_the_next_turn_and_so_not_written_in_vain() -> None:
+    flow = Graph("chat", State, input=Question, output=Answer, remember=[Talk]).chain(reply).build()
+    assert flow.warnings == ()
+    forgetful = Graph("chat", State, input=Question, output=Answer).chain(reply).build()
+    assert [one.code for one in forgetful.warnings] == ["UNREAD_WRITE"]
