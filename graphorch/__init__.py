@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from graphorch.flow.graph import Graph as Graph
     from graphorch.flow.result import Question as Question
     from graphorch.flow.result import Result as Result
+    from graphorch.flow.session import Session as Session
     from graphorch.graph.context import Context as Context
     from graphorch.graph.failure import Failure as Failure
     from graphorch.graph.failure import Missing as Missing
@@ -87,6 +88,7 @@ _HOMES = {
     "flow.flow": "Flow",
     "flow.graph": "Graph",
     "flow.result": "Question Result",
+    "flow.session": "Session",
     "graph.context": "Context",
     "graph.failure": "Failure Missing",
     "graph.node": "Ask END Node START node",

@@ -135,7 +135,12 @@ class BudgetExceeded(LimitReached):
 
 
 class ModelError(GraphorchError):
-    """A model call that failed. `retryable` says whether asking again may help; `status` is the HTTP status, if there was one."""
+    """A model call that failed. `retryable` says whether asking again may help; `status` is the HTTP status, if there was one.
+
+    `usd` is what was charged for it all the same, with what was tried before it, as far as the endpoint or a price list says.
+    """
+
+    usd: float | None = None
 
     def __init__(self, message: str, *, model: str, retryable: bool = False, status: int | None = None, retry_after: float | None = None) -> None:
         self.model = model

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from graphorch.agents.tools import Tool, tools_of
+from graphorch.agents.tools import ROUNDS, Tool, tools_of
 from graphorch.agents.written_out import written_out
 from graphorch.errors import GraphError, Problem, WrongOutput
 from graphorch.graph.context import Context
@@ -23,6 +23,7 @@ from graphorch.graph.node import Node1, Node2, Node3, Node4, class_of
 from graphorch.graph.options import NodeOptions, options_from
 from graphorch.graph.signature import prompt_signature
 from graphorch.models.messages import Prompt
+from graphorch.models.structured import always_fits
 
 A = TypeVar("A", bound=BaseModel | None)
 B = TypeVar("B", bound=BaseModel | None)
@@ -58,6 +59,12 @@ class AgentCall(Generic[W]):
             max_tokens=self.max_tokens,
             temperature=self.temperature,
         )
+
+    @property
+    def most_calls(self) -> int:
+        """How often one attempt asks at most: an answer that does not fit is asked for once more, and each round of tools is a call."""
+        rounds = ROUNDS + 1 if self.tools else 1
+        return rounds if always_fits(self.output) else 2 * rounds
 
     def written(self, *slices: BaseModel | None) -> Prompt:
         """The prompt for these slices. Raises `WrongOutput` if it is empty."""

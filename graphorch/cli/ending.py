@@ -1,7 +1,7 @@
 """How a command ends: the exit code that says what happened, and one message for a person or one object for a program.
 
-    0  done            2  wrong usage or input         4    the run waits for people
-    1  the run failed  3  the graph does not build     130  interrupted
+    0  done            2  wrong usage, input or journal   4    the run waits for people
+    1  the run failed  3  the graph does not build        130  interrupted
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ import typer
 
 from graphorch.cli.encoding import as_object
 from graphorch.cli.safe import result, safe, say
-from graphorch.errors import GraphError, GraphorchError, InputError, NodeError, RunFailed
+from graphorch.errors import GraphError, GraphorchError, InputError, JournalError, NodeError, RunFailed
 
 DONE, FAILED, WRONG_USE, NOT_BUILT, WAITING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-_CODES: tuple[tuple[type[BaseException], int], ...] = ((GraphError, NOT_BUILT), (InputError, WRONG_USE), (KeyboardInterrupt, INTERRUPTED))
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (GraphError, NOT_BUILT),
+    (InputError, WRONG_USE),
+    (JournalError, WRONG_USE),
+    (KeyboardInterrupt, INTERRUPTED),
+)
 
 
 @contextlib.contextmanager
@@ -50,7 +55,8 @@ def message_of(error: BaseException) -> str:
         notes = getattr(error, "__notes__", ())
         return "\n".join([head, *notes, *(f"  {number}. {problem}".replace("\n", "\n   ") for number, problem in enumerate(error.problems, 1))])
     if isinstance(error, RunFailed):
-        return "\n".join([f"error: {error.message}", *(f"  - {_told(one)}" for one in error.exceptions)])
+        notes = getattr(error, "__notes__", ())
+        return "\n".join([f"error: {error.message}", *(f"  - {_told(one)}" for one in error.exceptions), *notes])
     return f"error: {error}"
 
 
@@ -59,7 +65,9 @@ def _told(error: Exception) -> str:
     if not isinstance(error, NodeError):
         return str(error)
     story = error.story if len(error.story) > 1 else ()
-    return "\n      ".join([f"{error.args[0]} (at {error.path}, attempt {error.attempt})", *story])
+    cause = error.__cause__.__cause__ if error.__cause__ is not None else None
+    because = [f"because: {cause}"] if isinstance(cause, GraphorchError) else []  # of a policy without an answer: the last target's failure
+    return "\n      ".join([f"{error.args[0]} (at {error.path}, attempt {error.attempt})", *because, *story])
 
 
 def errors_of(error: BaseException) -> list[dict[str, Any]]:

@@ -94,6 +94,11 @@ def _sample(module: ModuleType, flow: AnyFlow) -> BaseModel | None:
     return next((value for value in values if isinstance(value, flow.plan.input)), None)
 
 
+def loaded(reference: str) -> tuple[ModuleType, str, str]:
+    """The module that a reference means, how to call it in messages, and the name in it, perhaps empty. Raises as `find` does."""
+    return _loaded(reference)
+
+
 # ---- loading -------------------------------------------------------------------------------------
 def _loaded(reference: str) -> tuple[ModuleType, str, str]:
     """The module, how to call it in messages, and the name in it, perhaps empty."""

@@ -27,7 +27,7 @@ _SHOWN = 20  # problems of one input; a long list with the wrong items would scr
 
 Kind = Literal["text", "number", "flag", "many", "json"]
 
-TAKEN = frozenset("--activations --debug --events --help --input --json --model --output --quiet --seconds --usd".split())
+TAKEN = frozenset("--activations --after --db --debug --durable --events --help --input --json --model --output --quiet --seconds --tag --usd".split())
 """The options of `graphorch run` itself: a field that is called like one of them is given in --input."""
 
 
@@ -68,19 +68,22 @@ def options_of(model: type[BaseModel]) -> list[Option]:
     return [Option(f"--{name.replace('_', '-')}", _key(name, info), _kind(info.annotation), info) for name, info in model.model_fields.items()]
 
 
-def read_input(model: type[BaseModel], source: str | None, arguments: Sequence[str]) -> BaseModel:
-    """The input that `--input` and the options of the fields say. Raises `InputError` with everything that is wrong."""
-    raw = _source_text(source) if source is not None else None
+def read_input(model: type[BaseModel], source: str | None, arguments: Sequence[str], named: str = "--input") -> BaseModel:
+    """The input that `--input` and the options of the fields say. Raises `InputError` with everything that is wrong.
+
+    `named` is what the user knows the source as, if it is not that option.
+    """
+    raw = _source_text(source, named) if source is not None else None
     given = _Given()
     if raw is not None:
-        given.values = _object(raw, model)
-        given.origins = dict.fromkeys(given.values, "--input")
+        given.values = _object(raw, model, named)
+        given.origins = dict.fromkeys(given.values, named)
         given.problems += _unknown_keys(model, given.values)
     if arguments:
         _take_options(model, arguments, given)
     missing = [one for one in options_of(model) if one.info.is_required() and not _names(one) & given.values.keys()]
-    named = {problem.split(":", 1)[0] for problem in given.problems}
-    given.problems += [f"{one.name[2:]}: missing. Give {one.anywhere}." for one in missing if one.name[2:] not in named]
+    told = {problem.split(":", 1)[0] for problem in given.problems}
+    given.problems += [f"{one.name[2:]}: missing. Give {one.anywhere}." for one in missing if one.name[2:] not in told]
     if given.problems:
         raise _misfit(model, given.problems)
     try:
@@ -92,18 +95,23 @@ def read_input(model: type[BaseModel], source: str | None, arguments: Sequence[s
 
 
 # ---- JSON ----------------------------------------------------------------------------------------
-def _source_text(source: str) -> str:
+def _source_text(source: str, named: str) -> str:
     if source.strip() in ("-", "@-"):
-        return read_text("-", "--input")
-    return read_text(source[1:], "--input") if source.startswith("@") else source
+        return read_text("-", named)
+    return read_text(source[1:], named) if source.startswith("@") else source
 
 
-def _object(raw: str, model: type[BaseModel]) -> dict[str, Any]:
-    example = json.dumps({one.key: _EXAMPLES[one.kind] for one in options_of(model)}, ensure_ascii=False)
-    value = _json(raw, "--input", f"Write an object such as '{example}'.")
+def example_of(model: type[BaseModel]) -> str:
+    """A JSON object with every field of a model."""
+    return json.dumps({one.key: _EXAMPLES[one.kind] for one in options_of(model)}, ensure_ascii=False)
+
+
+def _object(raw: str, model: type[BaseModel], named: str) -> dict[str, Any]:
+    example = example_of(model)
+    value = _json(raw, named, f"Write an object such as '{example}'.")
     if not isinstance(value, dict):
-        named = next((name for kind, name in _JSON_NAMES if isinstance(value, kind)), "value")
-        raise InputError(f"--input is a JSON {named}, and has to be an object such as '{example}'.")
+        found = next((name for kind, name in _JSON_NAMES if isinstance(value, kind)), "value")
+        raise InputError(f"{named} is a JSON {found}, and has to be an object such as '{example}'.")
     return cast("dict[str, Any]", value)
 
 

@@ -6,22 +6,27 @@ from typing import Annotated
 
 import typer
 
+from graphorch.cli.arguments import Activations, AsEvents, AsJson, Db, Debug, FlowName, Model, Output, Quiet, Seconds, Usd
 from graphorch.cli.ending import ending
 
 
 def run(
     context: typer.Context,
-    flow: Annotated[str, typer.Argument(metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False)],
+    flow: FlowName,
     input: Annotated[str | None, typer.Option("--input", metavar="JSON", help="The input: a JSON object, @file.json, or - for standard input.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Write the output to a file, whole or not at all.")] = "",
-    model: Annotated[str, typer.Option(metavar="NAME", help="Replaces the model of every agent for this run.")] = "",
-    usd: Annotated[float | None, typer.Option(help="Spend at most so many US dollars.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
-    activations: Annotated[int | None, typer.Option(help="Run at most so many nodes, repetitions included.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on standard output.")] = False,
-    as_events: Annotated[bool, typer.Option("--events", help="For programs: every event as a line of JSON, the result as the last one.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor a summary.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    output: Output = "",
+    model: Model = "",
+    usd: Usd = None,
+    seconds: Seconds = None,
+    activations: Activations = None,
+    db: Db = "",
+    durable: Annotated[bool, typer.Option("--durable", help="Keep the run in the default journal, where a crash loses nothing. --db does too.")] = False,
+    after: Annotated[str, typer.Option("--after", metavar="RUN", help="The next turn after that run: what the flow remembers goes on.")] = "",
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Find the run by it later; repeat it for several.")] = None,
+    as_json: AsJson = False,
+    as_events: AsEvents = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Run a flow.
 
@@ -29,16 +34,20 @@ def run(
     input; `graphorch show FLOW` lists them. A field that is called like an option below is given in --input. Without any, the sample
     in the flow's file (a module-level `sample`) is used.
 
-    The output goes to standard output, everything else to standard error. Exit codes: 0 done, 1 the run failed, 2 wrong usage or input,
-    3 the graph does not build, 4 the run waits for people, 130 interrupted.
+    The output goes to standard output, everything else to standard error. Exit codes: 0 done, 1 the run failed, 2 wrong usage, input or
+    journal, 3 the graph does not build, 4 the run waits for people, 130 interrupted.
     """
     with ending(debug=debug, as_json=as_json or as_events):
         from graphorch.cli.finding import find
+        from graphorch.cli.journals import existing, journal_of, run_named, tags_of
         from graphorch.cli.running import execute, input_of
-        from graphorch.cli.wishes import Form, Wishes
+        from graphorch.cli.wishes import Wishes, form_of
 
+        journal = existing(db) if after else journal_of(db) if db or durable else None
+        after = run_named(journal, after) if journal is not None and after else ""
+        tags = tags_of(tag or [])
         found = find(flow)
-        form: Form = "events" if as_events else "json" if as_json else "text"
-        wishes = Wishes(form, quiet, output, model, usd, seconds, activations)
+        form = form_of(as_json=as_json, as_events=as_events)
+        wishes = Wishes(form, quiet, output, model, usd, seconds, activations, flow, journal, after, tags)
         code = execute(found.flow, input_of(found, input, context.args), wishes)
     raise typer.Exit(code)

@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
@@ -24,9 +25,12 @@ from graphorch.cli.telling import tell, tell_failure, tell_interrupt
 from graphorch.cli.wishes import Wishes
 from graphorch.engine import events
 from graphorch.errors import RunFailed
+from graphorch.flow.result import Result
 from graphorch.graph.plan import Plan
 from graphorch.models.config import find_config
 from graphorch.models.environment import is_configured
+
+Run: TypeAlias = Coroutine[Any, Any, Result[Any, Any]]
 
 OFFLINE = (
     "note: no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the embedded offline/extractive answers. "
@@ -45,25 +49,35 @@ def input_of(found: Found, source: str | None, arguments: list[str]) -> BaseMode
 
 def execute(flow: AnyFlow, value: BaseModel, wishes: Wishes) -> int:
     """Run, show, write and tell; the exit code. Raises what `Flow.run` raises, and `InputError` for a file that cannot be written."""
+    run_id = uuid.uuid4().hex
+    return carry_out(flow, run_id, lambda options: flow.run(value, run_id=run_id, **options), wishes)
+
+
+def carry_out(
+    flow: AnyFlow, run_id: str, start: Callable[[dict[str, Any]], Run], wishes: Wishes, more: Callable[[], Mapping[str, Any]] = dict
+) -> int:
+    """The same for whatever begins a run or goes on with one: `start` gets the options, and returns what has to be awaited.
+
+    `more` is what a program is told beside the result.
+    """
     if wishes.target:
         check_writable(wishes.target)
     if not is_configured(os.environ, find_config(Path.cwd())) and asks_models(flow.plan):
         say(OFFLINE)
-    progress, run_id = Progress(), uuid.uuid4().hex
+    progress = Progress()
     try:
         with _watched(progress, wishes, lambda: flow.stop(run_id, now=True)) as watcher, contextlib.redirect_stdout(sys.stderr):
-            run = flow.run(value, run_id=run_id, watch=[watcher], **wishes.run_options)
-            ended = run_until_interrupted(run, lambda: flow.stop(run_id))
+            ended = run_until_interrupted(start({**wishes.run_options, "watch": [watcher]}), lambda: flow.stop(run_id))
     except RunFailed as error:
         tell_failure(error, flow, wishes)
         if error.end_reason != "interrupted":
             raise
-        tell_interrupt(flow, progress, wishes, failed=error)
+        tell_interrupt(flow, run_id, progress, wishes, failed=error)
         return INTERRUPTED
     except KeyboardInterrupt:
-        tell_interrupt(flow, progress, wishes)
+        tell_interrupt(flow, run_id, progress, wishes)
         return INTERRUPTED
-    return tell(flow, ended, wishes)
+    return tell(flow, ended, wishes, more())
 
 
 def asks_models(plan: Plan) -> bool:

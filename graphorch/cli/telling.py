@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
+from graphorch.cli.answering import value_of
 from graphorch.cli.encoding import as_object, as_text
 from graphorch.cli.ending import DONE, WAITING, WRONG_USE, errors_of, message_of
 from graphorch.cli.files import write_text
@@ -17,21 +19,22 @@ from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.cli.wishes import Wishes
 from graphorch.engine.record import Record
 from graphorch.errors import InputError, NodeError, RunFailed
-from graphorch.flow.result import Result
+from graphorch.flow.result import Question, Result
 from graphorch.models.structured import text_field
 
 
-def tell(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes) -> int:
-    """Tell of a run that reached its end or waits, write its output, and return the exit code."""
+def tell(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, more: Mapping[str, Any] | None = None) -> int:
+    """Tell of a run that reached its end or waits, write its output, and return the exit code. `more` is for programs."""
     is_waiting = ended.status == "waiting"
     output: BaseModel | None = None if is_waiting else ended.output
     problem = _written(output, wishes.target) if output is not None and wishes.target else ""
     if wishes.form != "text":
-        result(as_object(_about(flow, ended.record) | {"output": output, "questions": [_question(one) for one in ended.questions]}))
+        told = {"output": output, "questions": [_question(one) for one in ended.questions], **(more or {})}
+        result(as_object(_about(flow, ended.record) | told))
     elif output is not None and (problem or not wishes.target):
         result(safe(text_of(output)))
     if not wishes.quiet and wishes.form == "text":
-        _tell_summary(flow, ended, "" if is_waiting or problem else wishes.target)
+        _tell_summary(flow, ended, wishes, "" if is_waiting or problem else wishes.target)
     if problem:
         say(f"error: {problem}")
         return WRONG_USE
@@ -58,13 +61,15 @@ def _file_text(output: BaseModel, target: str) -> str:
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], target: str) -> None:
+def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, target: str) -> None:
     for source, header in ended.exhausted:
         say(f"note: the loop {one_line(source)} → {one_line(header)} reached its bound; it went on with what it had.")
     for question in ended.questions:
         say(f"waiting: {one_line(question.path)} asks ({question.answer_type.__name__}): {one_line(question.text, 400)}")
-    if ended.questions:
-        say("note: answers are given in Python, by flow.answer(…) on a durable run; this run was in memory and ends here.")
+    if ended.questions and wishes.journal is None:
+        say("note: this run was in memory and ends here. With --durable or --db PATH it is kept, and answered with `graphorch answer`.")
+    elif ended.questions:
+        say("\n".join(["answer with:", *(f"  {_answer(question, ended, wishes)}" for question in ended.questions)]))
     if ended.status == "partial":
         failed = ", ".join(one_line(step.path) for step in ended.steps if step.status == "failed")
         say(f"note: partial: these nodes failed, and the rest went on without them: {failed}")
@@ -78,14 +83,23 @@ def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], target: str) -> None:
     )
 
 
+def _answer(question: Question, ended: Result[Any, Any], wishes: Wishes) -> str:
+    """The command that answers a question; by its id if its path asks more than once."""
+    asks_once = sum(one.path == question.path for one in ended.questions) == 1
+    return wishes.command("answer", ended.run_id, question.path if asks_once else question.id, value=value_of(question.answer_type))
+
+
 def tell_failure(error: RunFailed, flow: AnyFlow, wishes: Wishes) -> None:
-    """Tell a program of a run that failed; people read the message of the error."""
+    """Tell a program of a run that failed; people read the message of the error, which learns here how to go on."""
     record = error.run
+    if wishes.journal is not None and error.end_reason not in ("interrupted", "cancelled"):
+        more = " --ambiguous repeat|fail" if error.end_reason == "ambiguous" else ""
+        error.add_note(f"What was done is kept. Go on with: {wishes.command('resume', error.run_id)}{more}")
     if wishes.form != "text" and isinstance(record, Record):
         result(as_object(_about(flow, record) | {"output": None, "errors": errors_of(error)}))
 
 
-def tell_interrupt(flow: AnyFlow, progress: Progress, wishes: Wishes, failed: RunFailed | None = None) -> None:
+def tell_interrupt(flow: AnyFlow, run_id: str, progress: Progress, wishes: Wishes, failed: RunFailed | None = None) -> None:
     """Tell what an interrupted run did; `failed` is how it ended, unless it was left at once."""
     done = one_line(", ".join(row.path for row in list(progress.rows.values()) if row.visits), 400)
     total = progress.total
@@ -94,7 +108,9 @@ def tell_interrupt(flow: AnyFlow, progress: Progress, wishes: Wishes, failed: Ru
     if failed is not None and any(isinstance(error, NodeError) for error in failed.exceptions):
         say(message_of(failed))
     elif failed is None and wishes.form != "text":
-        result(as_object({"status": "interrupted", "flow": flow.name, "output": None, "cost": total.usd}))
+        result(as_object({"status": "interrupted", "flow": flow.name, "run_id": run_id, "output": None, "cost": total.usd}))
+    if wishes.journal is not None:
+        say(f"what was done is kept; go on with: {wishes.command('resume', run_id)}")
 
 
 def _about(flow: AnyFlow, record: Record) -> dict[str, Any]:
@@ -112,6 +128,5 @@ def _about(flow: AnyFlow, record: Record) -> dict[str, Any]:
     }
 
 
-def _question(question: Any) -> dict[str, Any]:
-    answer: type[BaseModel] = question.answer_type
-    return {"id": question.id, "path": question.path, "text": question.text, "answer": answer.model_json_schema()}
+def _question(question: Question) -> dict[str, Any]:
+    return {"id": question.id, "path": question.path, "text": question.text, "answer": question.answer_type.model_json_schema()}

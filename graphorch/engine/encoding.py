@@ -10,7 +10,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from graphorch.core.events import Update
@@ -54,7 +54,11 @@ class PlanCodec:
         try:
             text = self._adapter(field).dump_json(value, by_alias=False)
             back = self._adapter(field).validate_json(text)
-        except (PydanticSerializationError, ValidationError, ValueError) as error:
+        except PydanticSchemaGenerationError as error:
+            raise Unstorable(_unstorable(field, value, "pydantic does not know how to write its type")) from error
+        except ValidationError as error:
+            raise Unstorable(_unstorable(field, value, f"it does not come back: {error.errors(include_url=False)[0]['msg']}")) from error
+        except (PydanticSerializationError, ValueError) as error:
             raise Unstorable(_unstorable(field, value, str(error).splitlines()[0])) from error
         if back != value:
             raise Unstorable(_unstorable(field, value, f"it comes back as {_short(back)}"))
@@ -108,7 +112,7 @@ def is_plain_type(annotation: Any) -> bool:
 
 def is_exact_json(value: Any) -> bool:
     """Whether a value of such a type can be written as it is; text that is no Unicode and numbers that are none cannot."""
-    kind: type = type(value)
+    kind: type[object] = type(value)
     if kind is str:
         return value.isascii() or _is_unicode(value)
     if kind is int or kind is bool or value is None:

@@ -47,19 +47,14 @@ def chances_of(plan: Plan, analysis: Analysis) -> list[float]:
     """
     found = [0.0] * (len(plan.steps) + 1)  # START is the last entry
     found[START_INDEX] = 1.0
-    for node in analysis.order:
+    for node in analysis.order:  # whatever leads to a node comes before it
         if node != START_INDEX:
-            total = sum(found[edge.source] * share_of(analysis, edge) for edge in analysis.before(node))
-            found[node] = min(total, found[analysis.dominator[node]])
+            found[node] = min(found[node], found[analysis.dominator[node]])
+        choices = usual_choices(analysis, node)
+        for choice in choices:
+            for edge in choice:
+                found[edge.target] += found[node] / len(choices)
     return found
-
-
-def share_of(analysis: Analysis, edge: Edge) -> float:
-    """The share of its source's choices that take an edge, those aside that only a failure or a bound brings about."""
-    if edge.kind in ALONE:
-        return 0.0
-    choices = usual_choices(analysis, edge.source)
-    return sum(edge in choice for choice in choices) / len(choices)
 
 
 def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:

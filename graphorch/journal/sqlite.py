@@ -130,6 +130,8 @@ class SqliteTables:
         """See `Tables.set_erased`."""
         self._db.execute(statements.SET_ERASED, (row.is_erased, row.salt, row.seal, row.id))
         self._db.execute(statements.DROP_SNAPSHOT, (row.id,))
+        self._db.execute(statements.DROP_SPANS, (row.id,))
+        self._db.execute(statements.DROP_TRACE, (row.id,))
 
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
         """See `Tables.drop_finished`."""
@@ -137,6 +139,8 @@ class SqliteTables:
         gone = self._db.execute(statements.FIND_FINISHED, (json.dumps(list(statuses)), before, now, limit)).fetchall()
         self._db.executemany(statements.DROP_RECORDS, gone)
         self._db.executemany(statements.DROP_SNAPSHOT, gone)
+        self._db.executemany(statements.DROP_SPANS, gone)
+        self._db.executemany(statements.DROP_TRACE, gone)
         self._db.executemany(statements.DROP_RUN, gone)
         return len(gone)
 
@@ -247,6 +251,11 @@ class SqliteStore(TableStore):
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self._path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     @classmethod
     async def open(

@@ -70,6 +70,60 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             digest BLOB NOT NULL
         ) STRICT
         """,
+        # What `graphorch.trace` reads out of the records. It can be made again from them at any time, and goes when they go.
+        """
+        CREATE TABLE traces (
+            id INTEGER PRIMARY KEY,
+            run_id TEXT NOT NULL UNIQUE,
+            flow TEXT NOT NULL,
+            status TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            tags TEXT NOT NULL,
+            parent TEXT,
+            began REAL NOT NULL,
+            seconds REAL,
+            budget REAL,
+            version INTEGER NOT NULL,
+            seq INTEGER NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE spans (
+            run INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            parent TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            path TEXT NOT NULL,
+            step TEXT NOT NULL,
+            node TEXT NOT NULL,
+            level INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            began REAL NOT NULL,
+            seconds REAL,
+            status TEXT NOT NULL,
+            error TEXT NOT NULL,
+            message TEXT NOT NULL,
+            model TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            input_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER NOT NULL,
+            usd REAL NOT NULL,
+            usd_source TEXT NOT NULL,
+            first_token REAL,
+            sent INTEGER NOT NULL,
+            retries INTEGER NOT NULL,
+            fallbacks INTEGER NOT NULL,
+            hedges INTEGER NOT NULL,
+            from_cache INTEGER NOT NULL,
+            loop TEXT NOT NULL,
+            findings TEXT,
+            copied INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX spans_by_run ON spans (run)",
+        "CREATE INDEX spans_by_time ON spans (kind, began)",
         "CREATE UNIQUE INDEX records_by_run ON records (run, seq)",
         "CREATE INDEX runs_by_age ON runs (created_at, run_id)",
         "CREATE INDEX runs_by_status ON runs (status, created_at, run_id)",
@@ -129,4 +183,6 @@ FIND_FINISHED = """
 """
 DROP_RECORDS = "DELETE FROM records WHERE run = ?"
 DROP_SNAPSHOT = "DELETE FROM snapshots WHERE run = ?"
+DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT traces.id FROM traces JOIN runs USING (run_id) WHERE runs.id = ?)"
+DROP_TRACE = "DELETE FROM traces WHERE run_id = (SELECT run_id FROM runs WHERE id = ?)"
 DROP_RUN = "DELETE FROM runs WHERE id = ?"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
+from graphorch.clock import outside
 from graphorch.journal.failures import StoreClosed
 from graphorch.journal.tables import Tables
 
@@ -61,7 +62,8 @@ class Worker:
             if self._is_closed:
                 raise StoreClosed("The store was closed, so it takes no calls. Open it again.")
             self._queue.put(job)
-        return cast(T, await job.answer)
+        with outside(loop):
+            return cast(T, await job.answer)
 
     async def close(self) -> None:
         """Run what was asked before, close the connection, end the thread."""

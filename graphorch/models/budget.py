@@ -176,6 +176,10 @@ class Account:
         """What is settled, by this process."""
         return _amount(self.level.spent)
 
+    def count_earlier(self, spent: Amount) -> None:
+        """Count what was spent here before this account was opened, for a run that is gone on with; the levels beside it counted it then."""
+        self.level.elsewhere = _units(spent)
+
     def report(self) -> Report:
         """How what was set aside compares with what it came to."""
         level = self.level

@@ -157,6 +157,8 @@ class Bill:
         return response
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, AnswerError) and error.usd is None and error.usage is not None and not error.usage.is_estimated:
+            error.usd = self._meter.cost(self.request.model, error.usage)
         if self._reservation is None:
             return
         if not self.is_sent:
@@ -184,7 +186,7 @@ class Bill:
         if isinstance(error, ModelError) and error.status in _UNCHARGED:
             return Amount(), False
         usage = error.usage if isinstance(error, AnswerError) else None
-        return self._amount(usage, None if usage is None else self._meter.cost(self.request.model, usage))
+        return self._amount(usage, error.usd if isinstance(error, AnswerError) else None)
 
     def _amount(self, usage: Usage | None, usd: float | None) -> tuple[Amount, bool]:
         """What to book, and whether some of it is the worst case for want of a bill."""

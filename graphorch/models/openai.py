@@ -308,6 +308,7 @@ class OpenAIClient:
         cost = answer.cost if cost is None else cost
         failure = self._flaw(request, answer, usage)
         if failure is not None:
+            failure.usd = cost
             raise failure
         notes = [dialect.note(), "" if usage else "the endpoint reported no usage: the tokens are estimated from the length of the texts"]
         return Response(

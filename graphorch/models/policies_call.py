@@ -265,7 +265,7 @@ class Call:
                 first_token_seconds=response.first_token_seconds if response else None,
                 input_tokens=usage.input_tokens if usage else None,
                 output_tokens=usage.output_tokens if usage else None,
-                usd=response.usd if response and response.usd_source != "none" else None,
+                usd=response.usd if response and response.usd_source != "none" else failure.usd if failure else None,
                 usd_source=response.usd_source if response else "none",
                 is_hedge=is_hedge,
                 error=str(failure) if failure else "",
@@ -281,7 +281,7 @@ class Call:
         return replace(
             response,
             usage=_sum([response.usage, *(each.response.usage for each in self._unused)]),
-            usd=response.usd + sum(each.response.usd for each in self._unused),
+            usd=response.usd + self._lost(),
             attempts=response.attempts + sum(each.response.attempts for each in self._unused) + self._sent,
             seconds=self._clock() - self._began,
             first_token_seconds=None if first is None else first + lead,
@@ -304,7 +304,12 @@ class Call:
             "See the cause and `decision`; add a target of another provider, give the call more time, or wait."
         )
         error = NotAnswered(message, model=self._policy.name, failures=tuple(self._failures), decision=decision)
+        error.usd = self._lost() or None
         raise error from (self._failures[-1] if self._failures else None)
+
+    def _lost(self) -> float:
+        """The dollars that were charged for answers that were not taken, and for attempts that gave none."""
+        return sum(each.response.usd for each in self._unused) + sum(each.usd or 0.0 for each in self._failures)
 
     def _all_skipped(self) -> str:
         return "; ".join(f"{each.name} was not asked: {each.skipped}" for each in self._considered.values())

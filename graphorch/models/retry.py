@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graphorch.errors import InputError, ModelError
@@ -78,6 +78,7 @@ class RetryingClient:
         """
         began = self._clock()
         attempt = 0
+        lost: list[ModelError] = []
         while True:
             attempt += 1
             left = None if request.timeout is None else request.timeout - (self._clock() - began)
@@ -86,11 +87,15 @@ class RetryingClient:
                 response = await self._client.complete(request if left is None else replace(request, timeout=left), on_text)
             except ModelError as error:
                 left = None if left is None else left - (self._clock() - asked)
+                lost.append(error)
+                if any(each.usd for each in lost[:-1]):
+                    error.usd = sum(each.usd or 0.0 for each in lost)
+                    lost = [error]
                 pause = self._pause_after(error, request, attempt, left)
                 if self._on_retry is not None:
                     self._on_retry(Retrying(request, attempt, error, pause))
             else:
-                return _including(response, attempt - 1, asked - began)
+                return _including(response, attempt - 1, asked - began, lost)
             await self._sleep(pause)
 
     async def aclose(self) -> None:
@@ -117,11 +122,12 @@ def _noted(error: ModelError, attempts: int, why: str) -> ModelError:
     return error
 
 
-def _including(response: Response, failed: int, seconds: float) -> Response:
-    """The response with the failed attempts before it, which took that many seconds."""
+def _including(response: Response, failed: int, seconds: float, lost: Sequence[ModelError]) -> Response:
+    """The response with the failed attempts before it, which took that many seconds, and with what was charged for them."""
     first = response.first_token_seconds
     return replace(
         response,
+        usd=response.usd + sum(each.usd or 0.0 for each in lost),
         attempts=response.attempts + failed,
         seconds=response.seconds + seconds,
         first_token_seconds=None if first is None else first + seconds,

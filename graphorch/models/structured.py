@@ -55,6 +55,15 @@ def text_field(model: type[BaseModel]) -> str | None:
     return name if len(fields) == 1 and fields[name].annotation is str else None
 
 
+def always_fits(model: type[BaseModel]) -> bool:
+    """Whether any text is an instance of a model: one plain string, with no constraint and no validator."""
+    name = text_field(model)
+    if name is None or model.model_fields[name].metadata or model.model_config:
+        return False
+    decorators = model.__pydantic_decorators__
+    return not (decorators.validators or decorators.field_validators or decorators.root_validators or decorators.model_validators)
+
+
 async def ask(client: ModelClient, request: Request, output: type[M], on_text: OnText | None = None) -> Answer[M]:
     """The answer to a request as an instance of `output`.
 

@@ -29,18 +29,19 @@ _KINDS: Mapping[str, BoxKind] = {"node": "node", "agent": "agent", "map": "map",
 _LINES: Mapping[str, LineKind] = {"always": "always", "routed": "conditional", "loop": "loop", "exhausted": "exhausted", "error": "error"}
 
 
-def picture_of(plan: Plan, *, depth: int | None = None) -> Picture:
+def picture_of(plan: Plan, *, depth: int | None = None, closed: frozenset[str] = frozenset()) -> Picture:
     """The picture of a plan.
 
     `depth` is how many levels of maps and sub-flows are opened: 0 is none, None all of them, as long as there are at most 800 boxes.
+    Those whose paths are in `closed` are not opened in any case.
     """
     if depth is not None:
-        return _drawn(plan, depth)
+        return _drawn(plan, depth, closed)
     opened = _levels(plan)
-    picture = _drawn(plan, opened)
+    picture = _drawn(plan, opened, closed)
     while opened and len(picture.boxes) > MANY:
         opened -= 1
-        picture = _drawn(plan, opened)
+        picture = _drawn(plan, opened, closed)
     return picture
 
 
@@ -62,8 +63,8 @@ def _levels(plan: Plan) -> int:
     return max((1 + _levels(flow) for flow in inner), default=1 if workers else 0)
 
 
-def _drawn(plan: Plan, depth: int) -> Picture:
-    sheet = _Sheet()
+def _drawn(plan: Plan, depth: int, closed: frozenset[str]) -> Picture:
+    sheet = _Sheet(closed)
     outermost = _Flow(sheet, plan, "", None, depth)
     outermost.draw()
     return Picture(plan.name, tuple(sheet.boxes), tuple(sheet.lines), tuple(sheet.groups))
@@ -73,6 +74,7 @@ def _drawn(plan: Plan, depth: int) -> Picture:
 class _Sheet:
     """What is drawn so far, of all levels."""
 
+    closed: frozenset[str]  # the paths of maps and sub-flows that are not opened
     boxes: list[Box] = field(default_factory=list[Box])
     lines: list[Line] = field(default_factory=list[Line])
     groups: list[Group] = field(default_factory=list[Group])
@@ -145,7 +147,7 @@ class _Flow:
     def _node(self, index: int) -> None:
         name = self.plan.shape.names[index]
         id_, node, group = self._id(name), self.plan.blueprint.nodes[name], self._group_of(frozenset((index,)))
-        inside = self._inside(id_, name, node, group) if self.depth else None
+        inside = self._inside(id_, name, node, group) if self.depth and id_ not in self.sheet.closed else None
         self.ends[index] = inside or _Ends(id_, id_)
         self.around[index] = group
         if inside is None:

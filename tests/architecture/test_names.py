@@ -13,7 +13,7 @@ PUBLIC = (
     "Ambiguous Approval Ask Asked Budget BudgetExceeded Cache Called Cancelled Committed Context END Emitted Ended Expired Failed Failure Flow "
     "Graph GraphError GraphorchError InputError InternalError JournalError LimitReached Limits LoopExhausted Message Missing "
     "ModelClient ModelError Node NodeError Problem Prompt Question QuorumNotMet Rejected ReplayDiverged Request Response Result Retry "
-    "RunEvent RunFailed START Skipped Started Token TooManyItems Unassigned Usage WriteConflict WrongOutput add agent append last "
+    "RunEvent RunFailed START Session Skipped Started Token TooManyItems Unassigned Usage WriteConflict WrongOutput add agent append last "
     "maximum merge minimum node union"
 ).split()
 

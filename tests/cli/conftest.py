@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from graphorch.flow.stores import VARIABLE
 from graphorch.models.environment import VARIABLES
 from tests.cli.shell import Shell
 
@@ -15,7 +16,7 @@ from tests.cli.shell import Shell
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
     monkeypatch.chdir(tmp_path)
-    for name in (*VARIABLES, "NO_COLOR"):
+    for name in (*VARIABLES, VARIABLE, "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     path, modules = list(sys.path), set(sys.modules)
     yield Shell(tmp_path, capsys)

@@ -57,7 +57,9 @@ async def interrupted(shell: Shell, name: str, *, times: int, then: bytes = b"")
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             while not heard:
-                heard = (await process.stderr.readline()).strip()
+                line = await process.stderr.readline()
+                assert line, "it ended without a word"
+                heard = line.strip()
         process.stdin.write(then)
         out, err = await process.communicate()
     assert process.returncode is not None

@@ -23,9 +23,9 @@ def test_help_and_version_load_nothing_heavy() -> None:
 def test_help_names_every_command(shell: Shell) -> None:
     ended = shell("--help")
     assert ended.code == 0
-    for command in ("run", "check", "render", "show"):
+    for command in ("run", "check", "render", "show", "runs", "resume", "answer", "replay", "rerun", "fork", "policies"):
         assert f"\n  {command} " in ended.out
-        assert "Exit codes: 0" in " ".join(shell(command, "--help").out.split())
+        assert "Exit codes" in " ".join(shell(command, "--help").out.split())
 
 
 def test_the_version_is_the_packages(shell: Shell) -> None:

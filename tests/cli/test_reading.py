@@ -7,10 +7,11 @@ import json
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
+from typer.models import OptionInfo
 
 from graphorch.cli.reading import TAKEN, options_of, read_input
 from graphorch.cli.run import run
@@ -205,9 +206,10 @@ def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
 
 
 def test_the_taken_names_are_the_options_of_the_command() -> None:
-    declared = {word for hint in run.__annotations__.values() for word in str(hint).replace('"', " ").replace("'", " ").replace(",", " ").split()}
-    parameters = {"--" + name for name in run.__annotations__ if name not in ("context", "flow", "return", "as_json", "as_events")}
-    assert (parameters | {word for word in declared if word.startswith("--")}) | {"--help"} == TAKEN
+    hints = get_type_hints(run, include_extras=True).values()
+    options = [one for hint in hints for one in getattr(hint, "__metadata__", ()) if isinstance(one, OptionInfo)]
+    declared = {word for one in options for word in (one.default, *(one.param_decls or ())) if str(word).startswith("--")}
+    assert declared | {"--help"} == TAKEN
 
 
 def test_a_value_of_json_that_pydantic_refuses_is_still_one_message() -> None:

@@ -254,7 +254,7 @@ def test_a_limit_on_activations_ends_the_run(shell: Shell) -> None:
 def test_the_limits_and_the_model_become_options_of_the_run() -> None:
     options = Wishes(usd=0.5, seconds=3, activations=7, model="house/large").run_options
     assert options == {"budget": Budget(usd=0.5), "limits": Limits(seconds=3, activations=7), "model": "house/large"}
-    assert Wishes().run_options == {"budget": None, "limits": Limits(), "model": ""}
+    assert Wishes().run_options == {"limits": Limits(), "model": ""}
 
 
 @pytest.mark.parametrize("option", ["--usd=-1", "--seconds=0", "--activations=0"])

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
+from graphorch import Approval, Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
 from graphorch.engine.background import background_loop
 from graphorch.flow.session import Session
-from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Log, Note, Number, State, to_the_end, up
+from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Log, Note, Number, State, says, to_the_end, up
 
 AnySession = Session[Any, Any]
 
@@ -175,6 +175,24 @@ def test_a_condition_that_raises_is_named_and_the_session_goes_on() -> None:
         assert session.next == "b"
         session.go()
         assert session.status == "succeeded"
+
+
+def test_go_pauses_after_the_step_that_runs() -> None:
+    session: AnySession
+
+    @node
+    async def again(number: Number) -> Number:
+        if number.n == 2:
+            session.pause()
+        return Number(n=number.n + 1)
+
+    graph = Graph("g", State).chain(again)
+    graph.loop(again, back_to=again, while_=lambda s: s.n < 9, max_iterations=9)
+    with graph.build().debug(State()) as session:
+        session.go()
+        assert (session.state.n, session.stopped_by, session.status) == (3, "pause", "paused")
+        session.go()
+        assert session.result.state.n == 9
 
 
 # ---- changing ------------------------------------------------------------------------------------
@@ -371,6 +389,64 @@ def test_a_question_waits_while_other_branches_step_and_takes_its_answer() -> No
         assert session.status == "waiting"
 
 
+def test_gates_wait_before_and_after_a_node_and_a_no_fails_it() -> None:
+    @node(gate="before")
+    async def pay(number: Number) -> Note:
+        return Note(note="paid")
+
+    @node(gate="after")
+    async def ship(number: Number) -> Log:
+        return Log(log=["shipped"])
+
+    with Graph("g", State).chain(pay, ship).build().debug(State()) as session:
+        assert session.step().kind == "asked"
+        assert session.answer(Approval(approved=True)) is None
+        assert (session.next, session.step().kind) == ("pay", "done")
+        assert session.step().kind == "asked"
+        moment = session.answer(Approval(approved=False, reason="too late"))
+        assert moment is not None
+        assert (moment.kind, moment.error, session.status) == ("failed", "Rejected: too late", "failed")
+        session.back()
+        session.answer(Approval(approved=True))
+        assert session.result.state.log == ["shipped"]
+
+
+@pytest.mark.parametrize(
+    "policy, kinds, status", [("drain", "done failed done", "failed"), ("cancel", "done failed", "failed"), ("isolate", "done skipped done done", "partial")]
+)
+def test_a_failure_does_to_the_other_branches_what_the_policy_says(policy: Any, kinds: str, status: str) -> None:
+    @node
+    async def bad(number: Number) -> Note:
+        raise ValueError("no")
+
+    flow = Graph("g", State).chain(up("a"), [bad, says("b")], says("c")).build()
+    with flow.debug(State(), resources=Ledger(), on_failure=policy) as session:
+        session.go()
+        assert (" ".join(moment.kind for moment in session.history), session.status) == (kinds, status)
+
+
+def test_edits_reach_answers_and_what_is_inside_sub_flows_and_maps() -> None:
+    with opened("asked") as session:
+        session.go()
+        session.answer({"approved": True})
+        session.edit({"approved": False})
+        assert (session.state.approved, session.next) == (False, "end")
+    with opened("sub_flows") as session:
+        session.step()
+        session.into()
+        session.step()
+        session.edit({"n": 99})
+        assert session.inside is not None
+        assert (session.inside[0], session.inside[1].model_dump()["n"], session.state.n) == ("team", 99, 1)
+    with opened("mapped") as session:
+        session.step()
+        session.into()
+        session.step()
+        session.edit({"result": {"n": 77}})
+        session.go()
+        assert session.result.state.log[0] == "77+2+3+4"
+
+
 # ---- forks ---------------------------------------------------------------------------------------
 def test_a_fork_goes_its_own_way_and_the_other_stays() -> None:
     with opened("chain") as session:
@@ -470,7 +546,7 @@ def test_closing_in_the_middle_of_a_call_leaves_no_task() -> None:
 
 def test_an_interrupted_step_leaves_the_session_before_it() -> None:
     """As when somebody presses Ctrl-C, or the kernel's stop button."""
-    began, calls = threading.Event(), 0
+    began, calls, main = threading.Event(), 0, threading.main_thread().ident or 0
 
     @node
     async def slow(number: Number) -> Number:
@@ -483,7 +559,7 @@ def test_an_interrupted_step_leaves_the_session_before_it() -> None:
 
     with Graph("g", State).chain(up("first"), slow).build().debug(State(), resources=Ledger()) as session:
         session.step()
-        presses = threading.Thread(target=lambda: (began.wait(), signal.raise_signal(signal.SIGINT)))
+        presses = threading.Thread(target=lambda: (began.wait(), signal.pthread_kill(main, signal.SIGINT)))
         presses.start()
         with pytest.raises(KeyboardInterrupt):
             session.step()

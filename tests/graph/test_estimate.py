@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints, field_validator
 
 from graphorch import END, Graph, InputError, RunFailed
 from graphorch import agent as agent_of
@@ -181,6 +181,28 @@ def test_an_answer_that_may_not_fit_is_asked_for_twice_and_tools_add_their_round
 
     calls = [estimate(Graph("paper", Paper).chain(one).build().plan).worst.calls for one in (writer(), judge(), writer(tools=[look]), judge(tools=[look]))]
     assert calls == [1, 2, 9, 18]
+
+
+def test_a_text_with_rules_may_not_fit_and_is_asked_for_twice() -> None:
+    class Short(BaseModel):
+        short: Annotated[str, StringConstraints(max_length=10)] = ""
+
+    class Checked(BaseModel):
+        checked: str = ""
+
+        @field_validator("checked")
+        @classmethod
+        def is_good(cls, value: str) -> str:
+            return value
+
+    calls: list[float] = []
+    for output in (Text, Short, Checked):
+
+        @make_agent(output=output)
+        def write(text: Text) -> str: ...
+
+        calls.append(write.fn.most_calls)
+    assert calls == [1, 2, 2]
 
 
 def test_a_policy_pays_every_request_that_it_may_make() -> None:

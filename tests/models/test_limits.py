@@ -108,14 +108,18 @@ def test_never_more_at_the_same_time_than_allowed_even_with_cancelling() -> None
 def test_cancelling_in_the_moment_of_the_turn_passes_the_place_on() -> None:
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(concurrency=1), runtime)
+
+        async def call() -> None:
+            async with limiter.turn(0, None):
+                pass
+
         async with limiter.turn(0, None):
-            waiting = asyncio.create_task(starts(limiter, runtime, 1))
+            waiting = asyncio.create_task(call())
             await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        waiting.cancel()  # it has its place, and has not run since
+        waiting.cancel()  # it was given its place just now, and has not run since
         await asyncio.wait([waiting])
-        async with asyncio.timeout(0.1), limiter.turn(0, None):
-            pass
+        async with asyncio.timeout(0.1):
+            await call()
 
     run(main)
 

@@ -150,3 +150,18 @@ def test_a_call_beyond_the_budget_is_not_sent() -> None:
         assert model.requests == []
 
     run(main)
+
+
+def test_a_model_that_nobody_charges_for_needs_no_price_under_a_cap() -> None:
+    async def main(runtime: Runtime) -> None:
+        client = MeteredClient(FakeModel(Answer(), hangs()), Table(), Terms(is_free=True))
+        account = Account("run", Budget(usd=1e-9))
+        response = await client.complete(request_to("m", payer=account))
+        assert (response.usd, response.usd_source) == (0.0, "free")
+        task = asyncio.create_task(client.complete(request_to("m", payer=account)))
+        await runtime.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert (account.spent.usd, account.spent.calls) == (0.0, 2)
+
+    run(main)

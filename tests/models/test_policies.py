@@ -12,11 +12,13 @@ from pydantic import BaseModel
 
 from graphorch.errors import InputError, ModelError
 from graphorch.models.budget import Account, Amount, Budget, CapReached
+from graphorch.models.client import OnText
 from graphorch.models.failures import Refused, TimedOut, Truncated
 from graphorch.models.health import RetryRules
 from graphorch.models.hedging import Hedge
 from graphorch.models.messages import Request, Response
-from graphorch.models.policies import Policy, PolicyRules, cascade, cheapest, fallback, fastest, weighted
+from graphorch.models.policies import Policy, cascade, cheapest, fallback, fastest, weighted
+from graphorch.models.policies_call import PolicyRules
 from graphorch.models.policies_failures import NotAnswered
 from graphorch.models.runtime import Runtime
 from graphorch.models.target import Target, TargetRules
@@ -415,12 +417,13 @@ def test_the_fastest_is_within_a_tenth_of_an_oracle_after_20_calls_of_learning(s
     run(main)
 
 
-def test_a_long_answer_is_not_held_against_the_target_that_gave_it() -> None:
+@pytest.mark.parametrize("on_text", [None, ignore], ids=["whole", "streamed"])
+def test_a_long_answer_is_not_held_against_the_target_that_gave_it(on_text: OnText | None) -> None:
     async def main(runtime: Runtime) -> None:
         quick = FakeModel(Answer("quick", first=0.1, per_token=0.01, tokens=5000), Answer("quick", first=0.1, per_token=0.01, tokens=100))
         slow = FakeModel(Answer("slow", first=0.2, per_token=0.02, tokens=100))
         policy = fastest("p", targets(runtime, quick, slow), runtime=runtime)
-        said = [(await policy.complete(request_to())).text for _ in range(7)]
+        said = [(await policy.complete(request_to(), on_text)).text for _ in range(7)]
         assert said[2:] == ["quick"] * 5  # by round trip, 50 s against 2 s
 
     run(main)
@@ -428,7 +431,7 @@ def test_a_long_answer_is_not_held_against_the_target_that_gave_it() -> None:
 
 def test_200_calls_in_flight_do_not_herd() -> None:
     async def main(runtime: Runtime) -> None:
-        models, all_targets = speeds(runtime, {"a": 0.01, "b": 0.01, "c": 0.02})
+        models, all_targets = speeds(runtime, {"a": 0.01, "b": 0.015, "c": 0.02})
         policy = fastest("p", all_targets, runtime=runtime)
         shares: list[dict[str, float]] = []
         for _ in range(2):
@@ -437,8 +440,7 @@ def test_200_calls_in_flight_do_not_herd() -> None:
             shares.append({name: (len(model.requests) - before[name]) / 200 for name, model in models.items()})
         assert max(max(each.values()) for each in shares) < 0.55
         share = shares[-1]
-        assert share["c"] < share["a"]
-        assert share["c"] == pytest.approx(0.2, abs=0.1)
+        assert share["c"] < share["b"] < share["a"]
 
     run(main)
 
@@ -506,6 +508,18 @@ def test_a_first_that_fails_while_its_copy_runs_leaves_the_copy_to_answer() -> N
         rules = PolicyRules(hedge=Hedge(after=2.0, share=1.0), check=lambda request, response: response.text == "copy")
         rejecting = fallback("p", targets(runtime, first, second), rules=rules, runtime=runtime)
         assert (await rejecting.complete(request_to())).text == "copy"
+        assert len(second.requests) == 1
+
+    run(main)
+
+
+def test_a_copy_that_has_failed_is_not_asked_again_in_the_same_round() -> None:
+    async def main(runtime: Runtime) -> None:
+        second = FakeModel(status(500))
+        rules = PolicyRules(hedge=Hedge(after=2.0, share=1.0), check=lambda request, response: False, retry=RetryRules(rounds=1))
+        policy = fallback("p", targets(runtime, FakeModel(Answer(first=5)), second), rules=rules, runtime=runtime)
+        with pytest.raises(NotAnswered):
+            await policy.complete(request_to())
         assert len(second.requests) == 1
 
     run(main)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import Mapping
 
 import pytest
+from pydantic import BaseModel
 
 from graphorch.errors import InputError
 from graphorch.models.budget import Account, Budget, CapReached, CapRules
@@ -14,8 +17,14 @@ from graphorch.models.endpoints import Connection
 from graphorch.models.messages import Request, Response
 from graphorch.models.router import Router, RouterParts
 from graphorch.models.runtime import Runtime
-from tests.models.fakes import Answer, FakeModel, Flat, Table, request_to, status
+from tests.models.fakes import Answer, FakeModel, Flat, Table, ignore, request_to, status
+from tests.models.servers import completion, hangs_up, never_answers, pieces_of, replies, serve, streams
 from tests.models.virtual import run
+
+
+class Verdict(BaseModel):
+    score: int
+
 
 ENDPOINTS = {
     "main": {"base_url": "http://127.0.0.1:1/v1", "key_env": "MAIN_KEY"},
@@ -193,6 +202,53 @@ def test_at_the_cap_a_typed_failure_says_what_was_declared(at_cap: str) -> None:
         assert caught.value.at_cap == at_cap
 
     run(main)
+
+
+WIRE_FAILURES = {
+    "500": replies({"error": {"message": "broken"}}, 500),
+    "429": replies({"error": {"message": "slow down"}}, 429, {"retry-after": "3600"}),
+    "timeout": never_answers,
+    "web page": replies("<html>please log in</html>", kind="text/html"),
+    "cut stream": streams(pieces_of("half an")[:2], then="cut"),
+    "stream without an end": streams(pieces_of("half an", finish_reason=None)),
+    "broken JSON": replies('{"choices": [', kind="application/json"),
+    "invalid output": replies(completion('{"score": "high"}')),
+    "hangs up": hangs_up,
+}
+
+
+@pytest.mark.parametrize("failure", [pytest.param(name, marks=[pytest.mark.slow] if name == "timeout" else []) for name in WIRE_FAILURES])
+def test_over_the_wire_the_next_endpoint_answers_at_once_and_each_gets_its_own_key(failure: str) -> None:
+    importlib.import_module("openai")  # its import takes seconds on a busy machine, and would count as the first attempt's time
+
+    async def no_pause(seconds: float) -> None:
+        pytest.fail(f"it waited {seconds} s")
+
+    async def main() -> None:
+        async with serve(WIRE_FAILURES[failure]) as broken, serve(replies({**completion('{"score": 3}'), "model": "m-2"})) as working:
+            endpoints = {
+                "first": {"base_url": broken.url, "key_env": "FIRST_KEY"},
+                "second": {"base_url": working.url, "key_env": "SECOND_KEY"},
+            }
+            targets = [{"model": "m-1", "endpoint": "first"}, {"model": "m-2", "endpoint": "second"}]
+            policies = {"p": {"kind": "fallback", "targets": targets, "attempt_timeout": 1 if failure == "timeout" else 30}}
+            prices = {"m-1": {"input": 1, "output": 1}, "m-2": {"input": 2, "output": 4}}
+            wired = Router(
+                config_of({"endpoints": endpoints, "policies": policies, "prices": prices}),
+                environment={"FIRST_KEY": "sk-first", "SECOND_KEY": "sk-second"},
+                parts=RouterParts(runtime=Runtime(sleep=no_pause)),
+            )
+            account = Account("run", Budget(usd=1))
+            on_text = ignore if "stream" in failure else None
+            response = await wired.complete(request_to("policy/p", schema=Verdict, payer=account, timeout=60.0), on_text)
+            await wired.aclose()
+            assert [server.asked[0].headers["authorization"] for server in (broken, working)] == ["Bearer sk-first", "Bearer sk-second"]
+            assert (len(broken.asked), len(working.asked)) == (1, 1)
+            assert (response.model, response.usd_source) == ("m-2", "table")
+            assert account.report().reserved.usd == 0
+            assert account.spent.usd >= response.usd > 0
+
+    asyncio.run(main())
 
 
 def test_keys_are_in_no_representation() -> None:

@@ -196,7 +196,7 @@ def test_a_budget_that_checks_first_and_adds_later_overshoots_in_this_very_test(
 
 
 @pytest.mark.slow
-def test_10_000_interleavings_never_exceed_a_cap() -> None:
-    answered, refused = interleavings(10_000, branches=12, first_seed=1_000)
-    assert answered > 10_000
-    assert refused > 10_000
+@pytest.mark.parametrize("first_seed", range(1_000, 11_000, 1_000))
+def test_10_000_interleavings_never_exceed_a_cap(first_seed: int) -> None:
+    """A thousand at a time, so that a busy machine does not take them for a hang."""
+    assert min(interleavings(1_000, branches=12, first_seed=first_seed)) > 1_000

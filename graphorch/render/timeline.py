@@ -1,0 +1,172 @@
+"""The timeline of one run (Gantt 1910): a bar for everything that took time, what ran at the same time in lanes beside each other.
+
+What runs inside of a sub-flow or map lies under its bar. Bars that do not overlap share a lane, so a long run stays low.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from graphorch.errors import InputError
+from graphorch.render.markup import content, number
+from graphorch.render.overlay import format_seconds
+from graphorch.render.sizes import DETAIL_SIZE, TITLE_SIZE
+from graphorch.render.text import one_line, shorten
+from graphorch.render.theme import Palette, Theme
+
+_WIDTH = 960.0
+_LEFT, _TOP, _RIGHT = 14.0, 52.0, 14.0
+_ROW = 22.0
+_BAR = 16.0
+_MOST = 400  # lanes; a run with more is shown as far as they go, and says so
+_FONT = "Helvetica Neue,Helvetica,Arial,Liberation Sans,Nimbus Sans,sans-serif"
+_STATUSES = ("done", "running", "waiting", "failed", "not_reached")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One thing that took time: seconds from the run's beginning to its end. `id` and `parent` tie what is inside to what it is inside of.
+
+    `status` is one of an overlay's; `marks` are moments on the bar, such as model calls, as (begin, end).
+    """
+
+    id: str
+    parent: str
+    name: str
+    begin: float
+    end: float
+    status: str = "done"
+    hint: str = ""
+    marks: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(slots=True)
+class _Placed:
+    bar: Bar
+    lane: int
+    level: int
+
+
+@dataclass(slots=True)
+class _Sheet:
+    placed: list[_Placed] = field(default_factory=list[_Placed])
+    lanes: int = 0
+
+
+def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = "auto") -> str:
+    """The timeline as SVG. Raises `InputError` for an unknown theme."""
+    if theme not in ("auto", "light", "dark"):
+        raise InputError(f"There is no theme '{theme}'. Use 'auto', 'light' or 'dark'.")
+    sheet = _Sheet()
+    inside: dict[str, list[Bar]] = {}
+    known = {bar.id for bar in bars}
+    for bar in bars:
+        inside.setdefault(bar.parent if bar.parent in known else "", []).append(bar)
+    _place(sheet, inside, "", 0)
+    total = max((bar.end for bar in bars), default=0.0) or 1.0
+    scale = (_WIDTH - _LEFT - _RIGHT) / total
+    left_out = sum(1 for one in sheet.placed if one.lane >= _MOST)
+    lanes = min(sheet.lanes, _MOST)
+    height = _TOP + lanes * _ROW + 26
+    last = {one.lane: one for one in sorted(sheet.placed, key=lambda one: one.bar.begin)}
+    drawn = "".join(_bar(one, scale, is_last=last[one.lane] is one) for one in sheet.placed if one.lane < _MOST)
+    note = f"{left_out:,} bars further down are left out" if left_out else "nothing has happened yet" if not bars else ""
+    head = shorten(f"{name} · {title}" if title else name, TITLE_SIZE, _WIDTH - 30, bold=True)
+    body = (
+        f'<rect class="go_canvas" width="{number(_WIDTH)}" height="{number(height)}" rx="6"/>'
+        f'<text class="go_title" x="{number(_LEFT)}" y="22">{content(head)}</text>{_axis(total, scale, lanes)}{drawn}'
+        f'<text class="go_hint" x="{number(_LEFT)}" y="{number(height - 8)}">{content(note)}</text>'
+    )
+    root = f"go_time_{theme}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-label="{content(one_line(head))}" width="{number(_WIDTH)}" '
+        f'height="{number(height)}" viewBox="0 0 {number(_WIDTH)} {number(height)}" style="max-width:100%;height:auto">'
+        f"<style>{_styles(root, theme)}</style>{body}</svg>\n"
+    )
+
+
+def _place(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int) -> None:
+    """Bars without anything inside share lanes; one with something inside gets a lane, and what is inside the lanes below it."""
+    bars = sorted(inside.get(parent, ()), key=lambda bar: (bar.begin, bar.end, bar.name))
+    free: list[tuple[float, int]] = []
+    for bar in bars:
+        if bar.id in inside:
+            continue
+        if free and free[0][0] <= bar.begin:
+            lane = heapq.heapreplace(free, (bar.end, free[0][1]))[1]
+        else:
+            lane, sheet.lanes = sheet.lanes, sheet.lanes + 1
+            heapq.heappush(free, (bar.end, lane))
+        sheet.placed.append(_Placed(bar, lane, level))
+    for bar in bars:
+        if bar.id in inside:
+            sheet.placed.append(_Placed(bar, sheet.lanes, level))
+            sheet.lanes += 1
+            _place(sheet, inside, bar.id, level + 1)
+
+
+def _bar(one: _Placed, scale: float, *, is_last: bool) -> str:
+    bar = one.bar
+    x, y, width = _LEFT + bar.begin * scale, _TOP + one.lane * _ROW, max(1.5, (bar.end - bar.begin) * scale)
+    status = bar.status if bar.status in _STATUSES else "done"
+    took = format_seconds(bar.end - bar.begin)
+    hint = "\n".join(part for part in (f"{bar.name} · {took}", bar.hint) if part)
+    marks = "".join(
+        f'<rect class="go_call" x="{number(_LEFT + begin * scale)}" y="{number(y + _BAR - 3)}" '
+        f'width="{number(max(1.0, (min(end, bar.end) - begin) * scale))}" height="3"/>'
+        for begin, end in bar.marks
+    )
+    room = width - 8
+    inner = shorten(bar.name, DETAIL_SIZE, room) if room > 24 else ""
+    text_x, label = (x + 4, inner) if inner else (x + width + 3, "")
+    if not inner and is_last and x + width < _WIDTH - 120:
+        label = shorten(bar.name, DETAIL_SIZE, 110)
+    return (
+        f'<g class="go_is_{status}"><title>{content(hint)}</title>'
+        f'<rect class="go_shape" x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(_BAR)}" rx="3"/>{marks}'
+        f'<text class="go_hint" x="{number(text_x)}" y="{number(y + 12)}">{content(label)}</text></g>'
+    )
+
+
+def _axis(total: float, scale: float, lanes: int) -> str:
+    step = _tick(total)
+    ticks: list[str] = []
+    at = 0.0
+    while at <= total * 1.0001:
+        x = _LEFT + at * scale
+        ticks.append(f'<path class="go_rule" d="M{number(x)} {number(_TOP - 8)}V{number(_TOP + lanes * _ROW)}"/>')
+        if x < _WIDTH - 50:
+            ticks.append(f'<text class="go_hint" x="{number(x + 2)}" y="{number(_TOP - 10)}">{content(format_seconds(at) if at else "0")}</text>')
+        at += step
+    return "".join(ticks)
+
+
+def _tick(total: float) -> float:
+    """A round step that gives four to ten ticks."""
+    size = 10.0 ** len(str(int(total))) if total >= 1 else 1.0
+    while size * 4 > total:
+        size /= 10
+    return next((size * factor for factor in (1, 2, 5) if total / (size * factor) <= 10), size * 10)
+
+
+def _styles(root: str, theme: Theme) -> str:
+    colour = Palette(theme)
+    rules = [
+        (".go_canvas", colour("fill", "canvas")),
+        ("text", colour("fill", "text") + "white-space:pre;"),
+        (".go_title", f"font-size:{TITLE_SIZE}px;font-weight:700;"),
+        (".go_hint", f"font-size:{DETAIL_SIZE}px;"),
+        (".go_rule", "stroke-width:1;" + colour("stroke", "panel_line")),
+        (".go_shape", "stroke-width:1;"),
+        (".go_call", colour("fill", "agent_line")),
+        *_status_rules(colour),
+    ]
+    own = "".join(f".{root} {selector}{{{declarations}}}" for selector, declarations in rules)
+    return f"{colour.variables(f'.{root}')}.{root}{{font-family:{_FONT};}}{own}"
+
+
+def _status_rules(colour: Palette) -> Iterable[tuple[str, str]]:
+    for status in _STATUSES:
+        yield f".go_is_{status} .go_shape", colour("fill", f"{status}_fill") + colour("stroke", f"{status}_line")

@@ -1,0 +1,117 @@
+"""Writing code against tests: a model writes, the tests run in a sandbox, their failures go back to the model, until all of them pass.
+
+    graphorch run graphs/code_generation.py --model openai/gpt-5
+    graphorch run graphs/code_generation.py                        # offline, see below
+    graphorch run graphs/code_generation.py --task @task.md --tests @checks.py --attempts '[]' --model openai/gpt-5
+
+The evaluator is no opinion: it runs the tests in a process of its own, with limits on time and memory, without network, in a folder that is
+thrown away (`sandboxed/`, which also says what that does not stop). The loop ends when all tests pass, after four rounds, or when two
+rounds brought nothing; the best attempt is kept.
+
+Offline there is no language model, and the embedded one cannot write code. Where an answer holds no code, the next of the prepared
+`attempts` of the sample takes its place, and `by` in the output says so: what you see then is the loop and the sandbox at work (the first
+attempt fails most tests, the second one never ends, the third one passes), not a model's skill.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+from sandboxed import Limits, run_tests
+
+from graphorch import Graph, agent, node
+
+
+class Task(BaseModel):
+    task: str = Field(min_length=1, description="what the code shall do")
+    tests: str = Field(min_length=1, description="Python with functions test_…, which import from `solution`")
+    attempts: list[str] = Field(default=[], description="prepared code for answers that hold none")
+    seconds: float = Field(default=1.0, gt=0, le=60, description="how long all tests together may take")
+
+
+class Answer(BaseModel):
+    answer: str
+
+
+class Code(BaseModel):
+    code: str = ""
+    by: str = Field(default="", description="who wrote it")
+    round: int = 0
+
+
+class Verdict(BaseModel):
+    score: float = Field(default=0, ge=0, le=10, description="10: all tests pass")
+    failures: str = ""
+
+
+class Order(Task, Code, Verdict):
+    """What the writer is given: the task, and from the second round on the last attempt and what its tests said."""
+
+
+class Writing(Order, Answer): ...
+
+
+class Solution(Code, Verdict): ...
+
+
+class Programming(Task, Solution): ...
+
+
+@agent(output=Answer, instructions="You write plain Python 3.11 without packages. You answer with one code block only.", max_tokens=3_000, timeout=120)
+def write(order: Order) -> str:
+    asked = f"Write the module `solution`.\n\nTask:\n{order.task}\n\nTests:\n{order.tests}"
+    if not order.code:
+        return asked
+    return f"{asked}\n\nYour last attempt:\n{order.code}\n\nIt failed:\n{order.failures}\n\nCorrect it, and keep what works."
+
+
+@node
+def take(order: Order, answer: Answer) -> Code:
+    number = order.round + 1
+    code = code_in(answer.answer)
+    if not code and order.attempts:
+        chosen = min(number, len(order.attempts))
+        return Code(code=order.attempts[chosen - 1], by=f"prepared attempt {chosen}: the model's answer held no code", round=number)
+    return Code(code=code or answer.answer, by="the model", round=number)
+
+
+def code_in(answer: str) -> str:
+    """The longest code block of an answer, or all of it, if that is Python which defines something; else ""."""
+    for text in sorted([*re.findall(r"```(?:python|py)?\s*\n(.*?)```", answer, re.DOTALL), answer], key=len):
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        if any(isinstance(each, ast.FunctionDef | ast.ClassDef) for each in tree.body):
+            return text
+    return ""
+
+
+@node
+async def test(task: Task, code: Code) -> Verdict:
+    report = await run_tests(code.code, task.tests, Limits(seconds=task.seconds))
+    said = [f"{report.passed} of {report.total or 'no'} tests passed.", *(f"- {failure}" for failure in report.failures)]
+    clean = not report.failures and report.total > 0
+    return Verdict(score=10 if clean else 9 * report.passed / max(report.total, 1), failures="" if clean else "\n".join(said))
+
+
+def order_of(state: Programming) -> Order: return Order(**state.model_dump())
+def code_of(code: Code) -> Code: return code
+def passes(verdict: Verdict) -> bool: return verdict.score >= 10
+def score_of(verdict: Verdict) -> float: return verdict.score
+
+
+writing = Graph("writing", Writing, input=Order, output=Code).chain(write, take).build()
+graph = Graph("code_generation", Programming, input=Task, output=Solution)
+attempt = graph.sub("attempt", writing, enter=order_of, leave=code_of)
+flow = graph.evaluator_loop(attempt, test, accept=passes, score=score_of, scale=(0, 10), max_rounds=4).build()
+
+FILES = Path(__file__).with_name("samples") / "coding_task"
+sample = Task(
+    task=FILES.joinpath("task.md").read_text("utf-8"),
+    tests=FILES.joinpath("checks.py").read_text("utf-8"),
+    attempts=[path.read_text("utf-8") for path in sorted(FILES.glob("attempt_*.py"))],
+)

@@ -1,0 +1,104 @@
+"""Reading a vendor contract before it is signed: lawyers, finance and engineers look at the same pages at once, and one memo comes of it.
+
+    graphorch run graphs/due_diligence.py
+    graphorch run graphs/due_diligence.py --contract @contract.md --context "We move 212 shops within six months."
+
+The three reviews do not wait for each other, and each has two minutes: a review that fails or is late does not hold up the memo, which says
+what is missing and why. A review quotes the clauses that it is about, so that a reader can check it.
+
+Offline no model reads: the embedded one picks the clauses that hold the words of each question, and the memo is made of them. What it cannot
+do is to weigh them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from graphorch import Graph, agent, node
+from graphorch.patterns import Gaps
+
+EACH = 120.0  # seconds for a review
+
+LEGAL = """You are a lawyer for the customer. Which clauses put us at a legal risk? Look for: term, notice and termination; suspension;
+liability, its limit and indemnity; use of our data, subprocessors and breach of personal data; assignment and change of control; governing
+law; changes by the vendor alone."""
+FINANCIAL = """You are a controller of the customer. Which clauses may cost more than the price that was quoted? Look for: fees, volume and
+set-up costs; yearly increase and index; invoices and interest; work outside of the scope and its rate per day; credits and their limit;
+audit; the price of leaving early."""
+TECHNICAL = """You run the systems of the customer. Which clauses may leave our shops without a working system? Look for: availability and
+how it is measured; incidents; restoration and loss of data; the peak of orders per minute; limits of requests; versions that are not
+compatible; encryption, keys and sign-on; escrow."""
+
+
+class Contract(BaseModel):
+    contract: str = Field(min_length=1, description="the text of the contract")
+    context: str = Field(default="", description="what we want to do with it")
+
+
+class Legal(BaseModel):
+    legal: str = ""
+
+
+class Financial(BaseModel):
+    financial: str = ""
+
+
+class Technical(BaseModel):
+    technical: str = ""
+
+
+class Memo(BaseModel):
+    memo: str
+
+
+class Deal(Contract, Legal, Financial, Technical, Gaps, Memo):
+    """The state: the contract, three reviews side by side, what is missing of them, and the memo."""
+
+
+def asked(contract: Contract) -> str:
+    task = "Name the seven sentences of the contract that matter most, with the numbers of their clauses, and say why."
+    return f"{task}\n\nContract:\n{contract.contract}" + (f"\n\nTask: {contract.context}" if contract.context else "")
+
+
+@agent(output=Legal, instructions=LEGAL, max_tokens=1_200)
+def legal(contract: Contract) -> str:
+    return asked(contract)
+
+
+@agent(output=Financial, instructions=FINANCIAL, max_tokens=1_200)
+def financial(contract: Contract) -> str:
+    return asked(contract)
+
+
+@agent(output=Technical, instructions=TECHNICAL, max_tokens=1_200)
+def technical(contract: Contract) -> str:
+    return asked(contract)
+
+
+@node
+def write_memo(law: Legal, money: Financial, machines: Technical, gaps: Gaps) -> Memo:
+    parts = {"Legal": law.legal, "Financial": money.financial, "Technical": machines.technical}
+    missing = [f"- The {name} review is missing: {why}" for name, why in gaps.gaps.items()]
+    chapters = [f"## {title}\n\n{text}" for title, text in parts.items() if text]
+    return Memo(memo="\n\n".join(["# Before we sign", *(["\n".join(missing)] if missing else []), *chapters]))
+
+
+@node
+def open_file(contract: Contract) -> Contract | None:
+    """Where a run begins; refuses what is no contract before three models read it."""
+    if len(contract.contract.split()) < 50:
+        raise ValueError(f"{len(contract.contract.split())} words are no contract. Give its whole text: --contract @file.md")
+    return None
+
+
+graph = Graph("due_diligence", Deal, input=Contract, output=Memo)
+graph.chain(open_file, [legal, financial, technical])
+graph.fan_out([legal, financial, technical], write_memo, deadline=EACH)
+flow = graph.build()
+
+sample = Contract(
+    contract=Path(__file__).with_name("samples").joinpath("vendor_contract.md").read_text("utf-8"),
+    context="We want to move 212 shops before Christmas, and the last Black Friday had 1,750 orders per minute.",
+)

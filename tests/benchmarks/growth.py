@@ -1,0 +1,158 @@
+"""How cost grows with size: time and memory of chains, fan-outs, loops and maps from 10 to 10,000, and what a waiting run holds."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from graphorch import Graph, node
+from graphorch.journal.sqlite import SqliteStore
+from tests.benchmarks.by_graphorch import Count, Log, Programs, step, talk
+from tests.benchmarks.measuring import size_of
+from tests.benchmarks.table import lines_of, shown
+from tests.benchmarks.workloads import Job
+
+SIZES = (10, 100, 1000, 10_000)
+LINEAR = 2.0  # a unit may cost so many times more at the largest size than at the cheapest: caches and collections of garbage take their part
+
+
+def growth() -> str:
+    """Processor time per unit at each size, and how it grew."""
+    programs = Programs()
+    rows: list[list[str]] = []
+    for name in ("chain", "fan_out", "loop", "map_items"):
+        make: Callable[[int], Job] = getattr(programs, name)
+        built: list[float] = []
+        cost: list[float] = []
+        for size in SIZES:
+            began = time.process_time()
+            job = make(size)
+            built.append((time.process_time() - began) / size * 1e6)
+            cost.append(asyncio.run(_processor_seconds(job)) / size * 1e6)
+        times = cost[-1] / min(cost)
+        verdict = "linear" if times <= LINEAR else "more than linear"
+        rows.append([f"{name}, µs of the processor a unit", *map(shown, cost), f"{times:.2f} × {verdict}"])
+        rows.append([f"{name}, building it", *map(shown, built), f"{built[-1] / min(built):.2f} ×"])
+    return "\n".join(lines_of(["", *(f"{size:,}" for size in SIZES), "largest against cheapest"], rows))
+
+
+async def _processor_seconds(job: Job) -> float:
+    """The least of a few runs."""
+    found: list[float] = []
+    while len(found) < 3 or (sum(found) < 0.1 and len(found) < 100):
+        began = time.process_time()
+        result = await job.run()
+        found.append(time.process_time() - began)
+        assert job.check(result)
+    return min(found)
+
+
+# ---- memory -----------------------------------------------------------------------------------------
+class Approval(BaseModel): is_approved: bool = False
+class Waiting(Count, Approval): ...
+
+
+def memory() -> str:
+    """What runs hold while they wait, and what a step adds."""
+    rows = [
+        ["a run that waits for a sleeping node", f"{shown(asyncio.run(_sleeping(2000)))} bytes"],
+        ["a run that waits for a person, in memory", f"{shown(asyncio.run(_asking(200)))} bytes"],
+        ["a step of a run in memory", f"{shown(asyncio.run(_per_step()))} bytes"],
+        ["a step of a durable run, in memory", f"{shown(asyncio.run(_per_durable_step('heap')))} bytes"],
+        ["a step of a durable run, on disk", f"{shown(asyncio.run(_per_durable_step('disk')))} bytes"],
+        ["the process at its largest", f"{shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)} MiB"],
+    ]
+    return "\n".join(lines_of(["what is held", ""], rows))
+
+
+async def _held(work: Callable[[], Awaitable[Any]]) -> int:
+    """Bytes that are still held after something was done."""
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    kept = await work()
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del kept
+    return after - before
+
+
+async def _sleeping(count: int) -> float:
+    released = asyncio.Event()
+
+    @node
+    async def wait(given: Count) -> Count:
+        await released.wait()
+        return Count(x=given.x + 1)
+
+    graph = Graph("waiting", Count)
+    graph.chain(step, wait)
+    flow = graph.build()
+
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def work() -> None:
+        tasks.extend(asyncio.create_task(flow.run(Count())) for _ in range(count))
+        for _ in range(20):  # turns of the loop, more than a run needs to get there
+            await asyncio.sleep(0)
+
+    held = await _held(work)
+    released.set()
+    assert all(result.output.x == 2 for result in await asyncio.gather(*tasks))
+    return held / count
+
+
+async def _asking(count: int) -> float:
+    def question(given: Count) -> str:
+        return f"Is {given.x} right?"
+
+    graph = Graph("asking", Waiting)
+    asked = graph.ask("approve", question=question, answer=Approval)
+    graph.chain(step, asked)
+    flow = graph.build()
+    await flow.run(Waiting())
+
+    async def work() -> None:
+        for _ in range(count):
+            assert (await flow.run(Waiting())).status == "waiting"
+
+    return await _held(work) / count
+
+
+def _talking(rounds: int) -> Any:
+    def is_short(given: Count) -> bool:
+        return given.x < rounds
+
+    graph = Graph("talking", Log)
+    graph.chain(talk)
+    graph.loop(talk, back_to=talk, while_=is_short, max_iterations=rounds + 1)
+    graph.chain(talk, step)
+    return graph.build()
+
+
+async def _per_step() -> float:
+    """The difference of a long and a short run, whose results are held."""
+    short, long = _talking(1000), _talking(3000)
+    return (await _held(lambda: long.run(Log())) - await _held(lambda: short.run(Log()))) / 2000
+
+
+async def _per_durable_step(where: str) -> float:
+    found: list[int] = []
+    for rounds in (500, 1500):
+        with tempfile.TemporaryDirectory() as folder:
+            store = await SqliteStore.open(Path(folder) / "runs.db", sync="normal")
+            flow = _talking(rounds)
+            held = await _held(lambda flow=flow, store=store: flow.run(Log(), durable=store))
+            await store.close()
+            found.append(held if where == "heap" else size_of(folder))
+    return (found[1] - found[0]) / 1000

@@ -1,0 +1,311 @@
+"""What routing saves, and what it costs in quality: `python tests/benchmarks/routing_savings.py [--items 600] [--seed 1]`, offline, half a minute.
+
+Two models answer the same questions: a frontier model and a cheap one whose prices are a third to a fiftieth of it. Compared are: always the
+frontier model, always the cheap one, chance, a router (a classifier guesses how hard a question is), a cascade (the cheap model answers, a
+judge reads the answer, the frontier model answers again what the judge rejects), and an oracle that always knows the cheapest right answer.
+Everything runs through this package's own targets, policies and accounts: the bill is what the account settled, and each model keeps a ledger
+of its own that has to agree. The calls of the classifier and of the judge are paid, and so are calls that fail after the model ran.
+
+The models are simulated, and this is the whole model:
+- a question has a difficulty d, even between 0 and 1; the frontier model is right with 0.97 − 0.24 d, the cheap one with 0.97 − 0.65 d, and
+  half of their luck is shared: what one gets wrong the other gets wrong more often than by chance;
+- the classifier sees d with an error of 0.25 (one standard deviation); its threshold is chosen on other questions than those that count, as the
+  highest that keeps 95 % of the frontier model's quality there;
+- a good judge accepts 95 % of right answers and 10 % of wrong ones, a weak one 75 % and 50 %, both at the cheap model's price; a judge reads
+  question and answer and writes 60 tokens;
+- long work has questions of 400 tokens and answers of 400, short work 800 and 8; two of a hundred calls fail after they were charged.
+
+A saving alone says nothing: the cheap model saves most. So the last column sets it against chance *at the same quality*: asking either model by
+the toss of a coin gets any quality between the two, and what a strategy saves beyond that is what its cleverness is worth.
+
+What it cannot tell: how good your classifier, judge and models are. Whoever has questions with known answers should use `graphorch compare`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from zlib import crc32
+
+from graphorch.cli.comparison import quantile
+from graphorch.errors import ModelError
+from graphorch.models.budget import Account
+from graphorch.models.client import OnText
+from graphorch.models.failures import Empty
+from graphorch.models.messages import Message, Request, Response, Usage
+from graphorch.models.policies import Policy, cascade, fallback
+from graphorch.models.pricing import Prices, Tariff
+from graphorch.models.runtime import Runtime
+from graphorch.models.target import Target, TargetRules
+from graphorch.testing.clock import run_virtual
+
+RATIOS = (3, 5, 10, 20, 50)
+FRONTIER = Tariff(input=3, output=15)  # dollars per million tokens
+FAILING = 0.02
+JUDGES = {"good": (0.95, 0.10), "weak": (0.75, 0.50)}  # the shares of right and of wrong answers that each accepts
+BLUR = 0.25  # of the classifier's view of the difficulty
+WANTED = 0.95  # of the frontier model's quality, when the classifier's threshold is chosen
+RESAMPLES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Tokens of a question and of an answer."""
+
+    name: str
+    question: int
+    answer: int
+
+
+SHAPES = (Shape("long answers", 400, 400), Shape("short answers", 800, 8))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question: who answers it right, and how hard it looks to the classifier."""
+
+    number: int
+    right: Mapping[str, bool]
+    looks: float
+
+
+def items_of(count: int, seed: int) -> list[Item]:
+    """Random questions."""
+    rng = random.Random(seed)
+    found: list[Item] = []
+    for number in range(count):
+        hard, shared = rng.random(), rng.random()
+        luck = {name: shared if rng.random() < 0.5 else rng.random() for name in ("cheap", "frontier")}
+        right = {"cheap": luck["cheap"] < 0.97 - 0.65 * hard, "frontier": luck["frontier"] < 0.97 - 0.24 * hard}
+        found.append(Item(number, right, hard + rng.gauss(0, BLUR)))
+    return found
+
+
+def threshold_of(tuning: Sequence[Item]) -> float:
+    """The highest difficulty at which the cheap model is still asked, on questions that do not count."""
+    frontier = sum(item.right["frontier"] for item in tuning)
+    for step in range(120, -1, -1):
+        limit = step / 100
+        kept = sum(item.right["frontier" if item.looks > limit else "cheap"] for item in tuning)
+        if kept >= WANTED * frontier:
+            return limit
+    return 0.0
+
+
+# ---- simulated models --------------------------------------------------------------------------
+@dataclass
+class Simulated:
+    """A model client that is right or wrong as its item says, fails now and then, and keeps its own ledger, by item."""
+
+    name: str
+    items: Sequence[Item]
+    tariff: Tariff
+    shape: Shape
+    seed: int
+    ledger: dict[int, float] = field(default_factory=dict[int, float])
+    asked: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        """`answer N`, `judge N right|wrong good|weak` or `classify N`."""
+        said = request.messages[-1].content
+        kind, number, *rest = said.split()
+        item = self.items[int(number)]
+        usage = self._usage(kind)
+        usd = (usage.input_tokens * self.tariff.input + usage.output_tokens * self.tariff.output) / 1e6
+        self.ledger[item.number] = self.ledger.get(item.number, 0.0) + usd
+        self.asked[said] = self.asked.get(said, 0) + 1
+        if self._drawn("fails", said, self.asked[said]) < FAILING:
+            raise Empty("made to fail after it ran", model=self.name, retryable=True, usage=usage)
+        text = self._text(kind, item, rest)
+        return Response(text, request.model, usage, 0.0, "none", "stop", 1, 0.0, None)
+
+    def _usage(self, kind: str) -> Usage:
+        question, answer = self.shape.question, self.shape.answer
+        return {"answer": Usage(question, answer), "judge": Usage(question + answer + 100, 60), "classify": Usage(question + 100, 5)}[kind]
+
+    def _text(self, kind: str, item: Item, rest: Sequence[str]) -> str:
+        if kind == "answer":
+            return "right" if item.right[self.name] else "wrong"
+        if kind == "classify":
+            return f"{item.looks:.6f}"
+        answer, judge = rest
+        return "yes" if self._drawn("judge", item.number, answer) < JUDGES[judge][answer == "wrong"] else "no"
+
+    def _drawn(self, *what: object) -> float:
+        return random.Random(crc32(repr((self.seed, self.name, what)).encode())).random()  # crc32 alone is no good source of chance
+
+
+@dataclass
+class World:
+    """Both models at one ratio of prices, with an account that pays for all of it."""
+
+    items: Sequence[Item]
+    shape: Shape
+    ratio: float
+    seed: int
+    threshold: float
+
+    def __post_init__(self) -> None:
+        cheap = Tariff(input=FRONTIER.input / self.ratio, output=FRONTIER.output / self.ratio)
+        tariffs = {"cheap": cheap, "frontier": FRONTIER}
+        self.models = {name: Simulated(name, self.items, tariff, self.shape, self.seed) for name, tariff in tariffs.items()}
+        self.account = Account("benchmark")
+        self.prices = Prices(dict(tariffs), list_prices=False)
+        self.runtime = Runtime(clock=lambda: asyncio.get_running_loop().time(), random=random.Random(self.seed).random)
+        targets = {name: self._target(name) for name in self.models}
+        self.direct: dict[str, Policy] = {name: fallback(name, [self._target(name)], runtime=self.runtime) for name in targets}
+        both = [targets["cheap"], targets["frontier"]]
+        self.cascades = {judge: cascade("cascade", both, partial(self._judged, judge), runtime=self.runtime) for judge in JUDGES}
+
+    def _target(self, name: str) -> Target:
+        return Target(name, self.models[name], model=name, rules=TargetRules(attempts=3), prices=self.prices, runtime=self.runtime)
+
+    async def ask(self, policy: Policy, said: str) -> str:
+        """The text of an answer, or "" if there is none after all attempts."""
+        try:
+            return (await policy.complete(Request(policy.name, (Message(content=said),), payer=self.account))).text
+        except ModelError:
+            return ""
+
+    async def _judged(self, judge: str, request: Request, response: Response) -> bool:
+        number = request.messages[-1].content.split()[1]
+        return await self.ask(self.direct["cheap"], f"judge {number} {response.text} {judge}") == "yes"
+
+    async def always(self, name: str, item: Item) -> str:
+        """One model for everything."""
+        return await self.ask(self.direct[name], f"answer {item.number}")
+
+    async def by_chance(self, item: Item) -> str:
+        """As often to the frontier model as the router does, but blindly."""
+        share = sum(each.looks > self.threshold for each in self.items) / len(self.items)
+        return await self.always("frontier" if random.Random(f"{self.seed} {item.number}").random() < share else "cheap", item)
+
+    async def routed(self, item: Item) -> str:
+        """To the frontier model what the classifier takes for hard, and what it does not answer."""
+        said = await self.ask(self.direct["cheap"], f"classify {item.number}")
+        return await self.always("cheap" if said and float(said) <= self.threshold else "frontier", item)
+
+    async def checked(self, judge: str, item: Item) -> str:
+        """The cheap model first, and the frontier model where the judge rejects its answer."""
+        return await self.ask(self.cascades[judge], f"answer {item.number}")
+
+    async def ideal(self, item: Item) -> str:
+        """The cheapest model that is right; the cheap one where none is."""
+        return await self.always("frontier" if item.right["frontier"] and not item.right["cheap"] else "cheap", item)
+
+
+Strategy = Callable[[World, Item], Awaitable[str]]
+STRATEGIES: Mapping[str, Strategy] = {
+    "always frontier": lambda world, item: world.always("frontier", item),
+    "always cheap": lambda world, item: world.always("cheap", item),
+    "chance": World.by_chance,
+    "router": World.routed,
+    "cascade, good judge": lambda world, item: world.checked("good", item),
+    "cascade, weak judge": lambda world, item: world.checked("weak", item),
+    "oracle": World.ideal,
+}
+
+
+Interval = tuple[float, float, float]  # the figure, and what 95 % of the resampled ones lie between
+
+
+# ---- measuring -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a strategy did: dollars and right answers by item, and the two totals that have to agree."""
+
+    usd: Sequence[float]
+    right: Sequence[bool]
+    settled: float
+    charged: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table: the saving against always frontier, the quality relative to it, and the saving beyond that of chance at the same
+    quality; each with a 95 % interval.
+    """
+
+    shape: str
+    ratio: float
+    strategy: str
+    saving: Interval
+    quality: Interval
+    edge: Interval
+
+
+def outcome_of(strategy: Strategy, make: Callable[[], World]) -> Outcome:
+    """Run all items through a strategy, in a world of its own and in virtual time."""
+
+    async def all_items() -> tuple[World, list[str]]:
+        world = make()  # its policies read the clock of the loop
+        return world, [await strategy(world, item) for item in world.items]
+
+    world, said = run_virtual(all_items())
+    usd = [sum(model.ledger.get(item.number, 0.0) for model in world.models.values()) for item in world.items]
+    return Outcome(usd, [text == "right" for text in said], world.account.spent.usd, math.fsum(usd))
+
+
+def measured(count: int, seed: int, ratios: Sequence[float] = RATIOS, shapes: Sequence[Shape] = SHAPES) -> list[Line]:
+    """Every strategy, at every ratio and shape. Raises `AssertionError` if account and ledgers do not agree."""
+    items, threshold = items_of(count, seed), threshold_of(items_of(2 * count, seed + 1_000_003))
+    lines: list[Line] = []
+    for shape in shapes:
+        for ratio in ratios:
+            make = partial(World, items, shape, ratio, seed, threshold)
+            outcomes = {name: outcome_of(strategy, make) for name, strategy in STRATEGIES.items()}
+            for name, outcome in outcomes.items():
+                assert math.isclose(outcome.settled, outcome.charged, rel_tol=1e-6), (name, outcome.settled, outcome.charged)
+                figures = _figures(outcome, outcomes["always frontier"], outcomes["always cheap"], seed)
+                lines.append(Line(shape.name, ratio, name, *figures))
+    return lines
+
+
+def _figures(outcome: Outcome, base: Outcome, cheap: Outcome, seed: int) -> tuple[Interval, Interval, Interval]:
+    rng, count = random.Random(seed), len(outcome.usd)
+    savings: list[float] = []
+    qualities: list[float] = []
+    edges: list[float] = []
+    for draw in range(RESAMPLES + 1):
+        chosen = range(count) if draw == 0 else rng.choices(range(count), k=count)
+        cost, right = sum(base.usd[at] for at in chosen), sum(base.right[at] for at in chosen)
+        savings.append(1 - sum(outcome.usd[at] for at in chosen) / cost)
+        qualities.append(sum(outcome.right[at] for at in chosen) / right)
+        least = sum(cheap.right[at] for at in chosen) / right
+        most = 1 - sum(cheap.usd[at] for at in chosen) / cost
+        asked_cheap = 1.0 if least >= 1 else min(1.0, max(0.0, (1 - qualities[-1]) / (1 - least)))  # by a coin of that quality
+        edges.append(savings[-1] - most * asked_cheap)
+    return _interval(savings), _interval(qualities), _interval(edges)
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    """The figure itself, which is the first, and the interval that the resampled ones give."""
+    return values[0], quantile(values[1:], 0.025), quantile(values[1:], 0.975)
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The lines as a table of Markdown."""
+    rows = ["| work | price ratio | strategy | saving | quality | beyond chance |", "|---|---|---|---|---|---|"]
+    for line in lines:
+        cells = [f"{value:.0%} [{low:.0%}, {high:.0%}]" for value, low, high in (line.saving, line.quality, line.edge)]
+        rows.append(f"| {line.shape} | {line.ratio:g} | {line.strategy} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="What routing saves, and what it costs in quality.")
+    parser.add_argument("--items", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    print(f"{given.items} questions, seed {given.seed}; saving and quality against always frontier, 95 % intervals in brackets\n")
+    print(table(measured(given.items, given.seed)))
+
+
+if __name__ == "__main__":
+    main()

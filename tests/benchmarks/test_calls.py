@@ -1,0 +1,51 @@
+"""How many function calls a node costs: a measure of the hot path that is the same on a busy machine.
+
+Each bound is a little above what was counted when it was set. A change that needs fewer calls lowers it; one that needs more has to say why.
+`python -m tests.benchmarks profile W1` shows where they are made.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.by_graphorch import Programs
+from tests.benchmarks.calls import calls_per_unit, count_calls
+from tests.benchmarks.workloads import FIELD_NODES, IDLE_ROUNDS
+
+PLAIN, WATCHED = Programs(), Programs(is_watched=True)
+BOUNDS = {"chain": 44, "fan_out": 132, "loop": 135, "map_items": 149}  # calls of one more node, branch, round of two nodes, item
+ROUTED_RUN = 500  # calls of a whole run: a router and the node that it chose
+LISTENER = 2.5  # a listener to all events may cost so many times more
+
+
+@pytest.mark.parametrize("program", BOUNDS)
+def test_one_more_costs_at_most_so_many_calls(program: str) -> None:
+    assert calls_per_unit(getattr(PLAIN, program), 10, 40) <= BOUNDS[program]
+
+
+def test_a_routed_run_costs_at_most_so_many_calls() -> None:
+    assert count_calls(PLAIN.router(10)) <= ROUTED_RUN
+
+
+@pytest.mark.parametrize("program", BOUNDS)
+def test_a_listener_costs_at_most_two_and_a_half_times_the_calls(program: str) -> None:
+    without, listening = (calls_per_unit(getattr(each, program), 10, 40) for each in (PLAIN, WATCHED))
+    assert without < listening <= LISTENER * without
+
+
+@pytest.mark.parametrize("program", [*BOUNDS, "unbalanced", "history"])
+def test_one_more_of_many_costs_what_one_more_of_few_costs(program: str) -> None:
+    make = getattr(PLAIN, program)
+    assert calls_per_unit(make, 100, 200) <= 1.02 * calls_per_unit(make, 10, 20)
+
+
+def test_a_round_costs_the_same_beside_800_idle_nodes() -> None:
+    """Without any idle node there is no route either, which is the difference between the first two."""
+    none, one, many = (count_calls(PLAIN.idle(size)) / IDLE_ROUNDS for size in (0, 1, 800))
+    assert many <= 1.01 * one
+    assert many <= 1.1 * none
+
+
+def test_a_node_costs_the_same_on_a_state_of_500_fields() -> None:
+    few, many = (count_calls(PLAIN.fields(size)) / FIELD_NODES for size in (1, 500))
+    assert many <= 1.01 * few

@@ -1,0 +1,63 @@
+"""The programs that are compared do the work that they are timed for, and a wrong answer is no figure."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks import by_asyncio, by_graphorch
+from tests.benchmarks.measuring import WrongAnswer, once, repeated
+from tests.benchmarks.workloads import WORKLOADS, Job, Workload, dag_of, named
+
+QUICK = [workload for workload in WORKLOADS if workload.kind == "repeat" and workload.clock == "cpu"]
+DURABLE = [workload for workload in WORKLOADS if workload.kind == "durable"]
+SYSTEMS = {"asyncio": by_asyncio.Programs(), "graphorch": by_graphorch.Programs()}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("workload", QUICK, ids=lambda workload: workload.name)
+def test_the_smallest_size_gives_the_right_answer(workload: Workload, system: str) -> None:
+    wall, _ = asyncio.run(once(getattr(SYSTEMS[system], workload.program)(workload.sizes[0])))
+    assert wall > 0
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("workload", DURABLE, ids=lambda workload: workload.name)
+def test_a_durable_run_gives_the_right_answer(workload: Workload, system: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        job: Job = await getattr(SYSTEMS[system], workload.program)(workload.sizes[0], tmp_path / "runs.db")
+        await once(job)
+        assert job.close is not None
+        await job.close()
+
+    asyncio.run(run())
+    assert (tmp_path / "runs.db").stat().st_size > 0
+
+
+def test_a_wrong_answer_is_an_error() -> None:
+    async def run() -> int: return 41
+    with pytest.raises(WrongAnswer, match="wrong answer: 41"):
+        asyncio.run(repeated(Job(run, lambda result: result == 42), 0.0))
+
+
+def test_what_surrounds_a_run_is_done_each_time() -> None:
+    told: list[str] = []
+
+    async def before() -> None: told.append("before")
+    async def run() -> str: return "run"
+    async def after(result: Any) -> None: told.append(result)
+    asyncio.run(once(Job(run, lambda result: result == "run", before, after)))
+    assert told == ["before", "run"]
+
+
+def test_workloads_are_found_by_name() -> None:
+    assert [workload.program for workload in named("W1, W3")] == ["chain", "loop"]
+    with pytest.raises(SystemExit, match=r"no workload W99\. Workloads: W1, "):
+        named("W99")
+
+
+def test_the_critical_path_of_two_lanes_is_the_longer_one() -> None:
+    assert dag_of("lanes").critical_path() == pytest.approx(0.05)

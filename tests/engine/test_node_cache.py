@@ -1,0 +1,105 @@
+"""Kept results: found under equal inputs until they are too old, and changed by nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Graph, node
+from graphorch.core.events import RunStarted
+from graphorch.core.run import Run
+from graphorch.engine.node_cache import NodeCache, key_of
+
+
+class Topic(BaseModel):
+    topic: str = ""
+    words: int = 0
+
+
+class Other(BaseModel):
+    topic: str = ""
+
+
+class State(Topic): ...
+
+
+def activation(graph: str = "g", name: str = "look") -> Any:
+    @node(name=name)
+    async def look(t: Topic) -> Topic:
+        return t
+
+    plan = Graph(graph, State).chain(look).build().plan
+    (command,) = Run(plan, "r").handle(RunStarted({}))
+    return command.activation  # type: ignore[union-attr]
+
+
+# ---- keeping -----------------------------------------------------------------------------------
+def test_what_was_put_is_found_until_it_expires() -> None:
+    cache = NodeCache()
+    cache.put("k", {0: "a"}, expires=10.0)
+    assert cache.get("k", 9.9) == {0: "a"}
+    assert cache.get("k", 10.0) is None
+    assert cache.get("other", 0.0) is None
+
+
+def test_a_newer_result_replaces_the_older_one_and_its_time() -> None:
+    cache = NodeCache()
+    cache.put("k", {0: "a"}, expires=10.0)
+    cache.put("k", {0: "b"}, expires=20.0)
+    assert cache.get("k", 15.0) == {0: "b"}
+
+
+def test_neither_who_puts_nor_who_gets_can_change_what_is_kept() -> None:
+    cache, update = NodeCache(), {0: "a"}
+    cache.put("k", update, expires=10.0)
+    update[1] = "later"
+    found = cache.get("k", 0.0)
+    assert found == {0: "a"}
+    found[2] = "later"  # type: ignore[index]
+    assert cache.get("k", 0.0) == {0: "a"}
+
+
+def test_an_empty_update_is_a_result_too() -> None:
+    cache = NodeCache()
+    cache.put("k", {}, expires=10.0)
+    assert cache.get("k", 0.0) == {}
+
+
+def test_of_too_many_the_one_that_nobody_asked_for_goes_first() -> None:
+    cache = NodeCache()
+    for number in range(1024):
+        cache.put(str(number), {0: number}, expires=10.0)
+    cache.get("0", 0.0)
+    cache.put("new", {0: "new"}, expires=10.0)
+    assert cache.get("0", 0.0) == {0: 0}
+    assert cache.get("1", 0.0) is None
+    assert cache.get("2", 0.0) == {0: 2}
+
+
+# ---- keys ----------------------------------------------------------------------------------------
+def test_equal_inputs_of_one_node_have_one_key() -> None:
+    assert key_of(activation(), [Topic(topic="a")], "") == key_of(activation(), [Topic(topic="a", words=0)], "")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (activation(), [Topic(topic="b")], ""),
+        (activation(), [Topic(topic="a", words=1)], ""),
+        (activation(), [Other(topic="a")], ""),
+        (activation(), [Topic(topic="a"), None], ""),
+        (activation(), [], ""),
+        (activation(), [Topic(topic="a")], "model"),
+        (activation(name="look2"), [Topic(topic="a")], ""),
+        (activation(graph="g2"), [Topic(topic="a")], ""),
+    ],
+    ids=["value", "default", "type", "more", "less", "model", "node", "flow"],
+)
+def test_whatever_a_result_depends_on_is_in_the_key(other: tuple[Any, list[Any], str]) -> None:
+    assert key_of(*other) != key_of(activation(), [Topic(topic="a")], "")
+
+
+def test_text_that_is_no_unicode_has_a_key() -> None:
+    assert key_of(activation(), [], "\ud800") != key_of(activation(), [], "\ud801")

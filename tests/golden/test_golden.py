@@ -1,0 +1,87 @@
+"""Journals that earlier versions wrote: they are read, replayed, and gone on with, and end as they would have ended then."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch import RunFailed
+from graphorch.graph.fingerprint import fingerprint
+from graphorch.journal.records import RunLog
+from graphorch.journal.sqlite import SqliteStore
+from tests.golden.flows import FLOWS, Answering, State, to_the_end
+
+FORMATS = sorted(Path(__file__).parent.glob("format_*"), key=lambda folder: int(folder.name.partition("_")[2]))
+GOLDEN = [pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FORMATS for name in FLOWS]
+STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "crashed": "running"}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Any:
+    """Makes a copy of a golden journal, so that the original stays what it is."""
+    return lambda folder, name: Path(shutil.copyfile(folder / f"{name}.golden", tmp_path / f"{name}.sqlite"))
+
+
+def expected(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / "expected.json").read_text())[name]
+
+
+async def loaded(path: Path, run_id: str) -> RunLog:
+    store = await SqliteStore.open(path)
+    try:
+        return await store.load(run_id)
+    finally:
+        await store.close()
+
+
+def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
+    assert FORMATS
+    for folder in FORMATS:
+        files = {each.name: each.stat().st_size for each in folder.glob("*.golden")}
+        assert set(files) == {f"{name}.golden" for name in FLOWS}
+        assert max(files.values()) < 200_000
+
+
+@pytest.mark.parametrize("folder, name", GOLDEN)
+def test_a_golden_journal_is_read_and_its_flow_is_still_the_same_graph(folder: Path, name: str, copy: Any) -> None:
+    log = asyncio.run(loaded(copy(folder, name), name))
+    assert (log.head.status, log.head.tags) == (STATUS[name], {"kind": "golden"})
+    assert log.head.fingerprint == fingerprint(FLOWS[name]().plan)
+    assert log.head.last_seq == len(log.records)
+
+
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_a_golden_run_that_finished_is_replayed_to_its_state(folder: Path, copy: Any) -> None:
+    result = asyncio.run(FLOWS["finished"]().replay("finished", durable=copy(folder, "finished")))
+    assert result.state.model_dump(mode="json") == expected(folder, "finished")
+    assert result.cost == 0.25
+
+
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_a_golden_run_that_failed_or_waits_is_replayed_as_it_was(folder: Path, copy: Any) -> None:
+    with pytest.raises(RunFailed, match="failed") as caught:
+        asyncio.run(FLOWS["failed"]().replay("failed", durable=copy(folder, "failed")))
+    assert "OSError: the disk is not there" in str(caught.value) or "the disk is not there" in str(caught.value)
+    waits = asyncio.run(FLOWS["waiting"]().replay("waiting", durable=copy(folder, "waiting")))
+    assert [question.text for question in waits.questions] == ["Publish tides and harbours?"]
+
+
+@pytest.mark.parametrize("folder, name", GOLDEN)
+def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(folder: Path, name: str, copy: Any) -> None:
+    flow, path, client = FLOWS[name](), copy(folder, name), Answering()
+    state: State = asyncio.run(to_the_end(flow, name, durable=path, client=client))
+    assert state.model_dump(mode="json") == expected(folder, name)
+    assert client.calls == (1 if name == "crashed" else 0)  # what was paid for is not bought again
+    again = asyncio.run(flow.replay(name, durable=path))
+    assert again.state == state
+
+
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_a_golden_run_is_forked(folder: Path, copy: Any) -> None:
+    again = asyncio.run(FLOWS["finished"]().rerun("finished", start="last", durable=copy(folder, "finished"), client=Answering()))
+    assert again.difference.fields == {}

@@ -1,0 +1,64 @@
+"""Timelines: lanes that never overlap, what is inside below what it is inside of, and every size of run."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from graphorch.errors import InputError
+from graphorch.render.timeline import Bar, timeline
+
+
+def rows(svg: str) -> list[tuple[float, float, float]]:
+    """Where bars are: y, x, right end."""
+    found = re.findall(r'<rect class="go_shape" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)"', svg)
+    return [(float(y), float(x), float(x) + float(width)) for x, y, width in found]
+
+
+def test_bars_of_one_lane_never_overlap() -> None:
+    rng = random.Random(1)
+    bars = [Bar(str(number), "", f"n{number}", begin := rng.random() * 100, begin + 3 + rng.random() * 10) for number in range(120)]
+    svg = timeline(bars, name="run")
+    ElementTree.fromstring(svg)
+    lanes: dict[float, list[tuple[float, float]]] = {}
+    for y, left, right in rows(svg):
+        lanes.setdefault(y, []).append((left, right))
+    assert sum(map(len, lanes.values())) == 120
+    assert len(lanes) < 30
+    for spans in lanes.values():
+        spans.sort()
+        assert all(one[1] <= other[0] + 0.2 for one, other in itertools.pairwise(spans))
+
+
+def test_what_runs_at_the_same_time_has_lanes_of_its_own_and_what_follows_shares_one() -> None:
+    both = rows(timeline([Bar("a", "", "a", 0, 2), Bar("b", "", "b", 1, 3)], name="run"))
+    one_after_the_other = rows(timeline([Bar("a", "", "a", 0, 1), Bar("b", "", "b", 1, 3)], name="run"))
+    assert len({y for y, _, _ in both}) == 2
+    assert len({y for y, _, _ in one_after_the_other}) == 1
+
+
+def test_what_is_inside_lies_below() -> None:
+    svg = timeline([Bar("in", "out", "in", 1, 2), Bar("out", "", "out", 0, 3), Bar("lost", "nobody", "lost", 0, 1)], name="run")
+    at = {name: svg.index(f"<title>{name} ·") for name in ("in", "out", "lost")}
+    assert at["out"] < at["in"]
+    assert len(rows(svg)) == 3
+
+
+@pytest.mark.parametrize("bars", [[], [Bar("a", "", "a", 0, 0)], [Bar("a", "", "<&>\u202e" * 50, 0, 1e6, "failed", "<x>", ((0, 1e5),))]])
+def test_a_run_of_any_length_has_a_timeline(bars: list[Bar]) -> None:
+    for theme in ("auto", "light", "dark"):
+        ElementTree.fromstring(timeline(bars, name="run", theme=theme))
+
+
+def test_ten_thousand_bars_stay_a_picture() -> None:
+    svg = timeline([Bar(str(number), "", "n", 0, 1) for number in range(10_000)], name="run")
+    assert "9,600 bars further down are left out" in svg
+
+
+def test_an_unknown_theme_is_refused() -> None:
+    with pytest.raises(InputError, match="no theme 'blue'"):
+        timeline([], name="run", theme="blue")  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,80 @@
+"""Every reducer that ships: what it makes, that it is associative, and that it leaves its arguments alone."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import graphorch
+from graphorch.state import reducers
+from graphorch.state.reducers import add, append, last, maximum, merge, minimum, trusted, union
+
+LISTS, SETS = st.lists(st.integers(0, 3), max_size=3), st.sets(st.integers(0, 5))
+TABLES, NUMBERS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), st.integers(-5, 5)
+VALUES: dict[Callable[[Any, Any], Any], st.SearchStrategy[Any]] = {
+    append: LISTS, add: NUMBERS, union: SETS, merge: TABLES, maximum: LISTS, minimum: LISTS, last: LISTS,
+}  # fmt: skip
+ANY = st.sampled_from(list(VALUES)).flatmap(lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], VALUES[reduce], VALUES[reduce]))
+
+
+@pytest.mark.parametrize(
+    "reduce, old, new, folded",
+    [
+        (append, [1], [2, 1], [1, 2, 1]),
+        (append, [], [], []),
+        (add, 1, 2, 3),
+        (add, 0.5, -0.5, 0.0),
+        (union, {1}, {1, 2}, {1, 2}),
+        (merge, {"a": 1, "b": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        (maximum, 1, 2, 2),
+        (maximum, "b", "a", "b"),
+        (minimum, 1, 2, 1),
+        (minimum, "b", "a", "a"),
+        (last, 1, None, None),
+    ],
+)
+def test_a_reducer_folds_two_values(reduce: Callable[[Any, Any], Any], old: Any, new: Any, folded: Any) -> None:
+    assert reduce(old, new) == folded
+
+
+@given(ANY)
+def test_a_reducer_is_associative(drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any]) -> None:
+    reduce, a, b, c = drawn
+    assert reduce(reduce(a, b), c) == reduce(a, reduce(b, c))
+
+
+@given(ANY)
+def test_a_reducer_changes_neither_argument(drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any]) -> None:
+    reduce, old, new, _ = drawn
+    before = copy.deepcopy((old, new))
+    reduce(old, new)
+    assert (old, new) == before
+
+
+@pytest.mark.parametrize("reduce, empty", [(append, [1]), (union, {1}), (merge, {"a": 1})])
+def test_what_is_collected_is_a_new_object_even_where_nothing_is_added(reduce: Callable[[Any, Any], Any], empty: Any) -> None:
+    made = reduce(empty, type(empty)())
+    assert made == empty
+    assert made is not empty
+
+
+def test_equal_values_keep_the_earlier_one() -> None:
+    old, new = [1], [1]
+    assert maximum(old, new) is old
+    assert minimum(old, new) is old
+
+
+def test_merged_keys_stay_in_the_order_in_which_they_came() -> None:
+    assert list(merge({"b": 1, "a": 1}, {"c": 2, "b": 2})) == ["b", "a", "c"]
+
+
+def test_all_of_them_are_trusted_public_and_nothing_else_is() -> None:
+    here = {one for _, one in inspect.getmembers(reducers, inspect.isfunction) if one is not trusted}
+    assert trusted() == here == set(VALUES)
+    assert all(getattr(graphorch, one.__name__) is one for one in VALUES)

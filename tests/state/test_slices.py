@@ -1,0 +1,432 @@
+"""What nodes are handed and what their returns become: only what was set counts, coerced, validated and shared with nobody."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+
+from graphorch.errors import Unassigned, WrongOutput
+from graphorch.state.reducers import append
+from graphorch.state.slices import AnyWriter, Schema, ValueReader, ValueWriter
+from graphorch.state.version import Version
+
+T = TypeVar("T")
+
+
+class Topic(BaseModel):
+    topic: str
+
+
+class Draft(BaseModel):
+    draft: str
+    words: int = 0
+
+
+class Point(BaseModel):
+    at: list[int] = []
+
+
+class Map(BaseModel):
+    names: list[str] = []
+    points: dict[str, Point] = {}
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class State(Topic, Draft, Map, Log): ...
+
+
+SCHEMA = Schema(State)
+
+
+def version_of(**values: Any) -> Version:
+    """A version in which these fields were written, one write each."""
+    version = Version({}, {})
+    for depth, (name, value) in enumerate(values.items(), start=1):
+        field = SCHEMA.by_name[name]
+        version.take({field.index: value}, frozenset({SCHEMA.by_name["log"].index}), (depth, 0), "test")
+    return version
+
+
+def named(update: dict[int, Any]) -> dict[str, Any]:
+    return {SCHEMA.fields[index].name: value for index, value in update.items()}
+
+
+# ---- reading -----------------------------------------------------------------------------------
+def test_a_slice_holds_what_was_written_and_the_defaults_of_the_rest() -> None:
+    assert SCHEMA.reader(Draft).read(version_of(draft="d")) == Draft(draft="d", words=0)
+
+
+def test_nothing_of_a_slice_that_was_handed_out_counts_as_set() -> None:
+    assert SCHEMA.reader(Draft).read(version_of(draft="d", words=3)).model_fields_set == set()
+
+
+def test_a_result_says_what_was_assigned() -> None:
+    assert SCHEMA.reader(Draft).result(version_of(draft="d")).model_fields_set == {"draft"}
+
+
+def test_a_required_field_that_nothing_wrote_is_named() -> None:
+    with pytest.raises(Unassigned, match=r"'Draft.draft' was read, but nothing has assigned it in this run. Write it before, or give it a default."):
+        SCHEMA.reader(Draft).read(version_of(words=3))
+
+
+def test_the_whole_state_is_read_as_far_as_it_is_assigned() -> None:
+    state = SCHEMA.reader(State).read(version_of(topic="t"))
+    assert (state.topic, state.words, state.log) == ("t", 0, [])
+    with pytest.raises(AttributeError):
+        state.draft
+
+
+@pytest.mark.parametrize(
+    "written, is_assigned",
+    [({}, False), ({"words": 1}, False), ({"draft": "d"}, True), ({"draft": "d", "words": 1}, True)],
+)
+def test_a_slice_is_assigned_once_all_its_required_fields_are(written: dict[str, Any], is_assigned: bool) -> None:
+    assert SCHEMA.reader(Draft).is_assigned(version_of(**written)) == is_assigned
+
+
+def test_a_slice_of_defaults_is_assigned_once_any_of_them_was_written() -> None:
+    assert not SCHEMA.reader(Map).is_assigned(version_of(topic="t"))
+    assert SCHEMA.reader(Map).is_assigned(version_of(names=[]))
+
+
+def test_what_a_reader_changes_in_place_no_other_reader_sees() -> None:
+    version = version_of(names=["a"], points={"p": Point(at=[1])}, log=["l"])
+    first = SCHEMA.reader(State).read(version)
+    first.names.append("b")
+    first.points["p"].at.append(2)
+    first.points["q"] = Point()
+    first.log.append("m")
+    assert SCHEMA.reader(Map).read(version) == Map(names=["a"], points={"p": Point(at=[1])})
+    assert SCHEMA.reader(Log).read(version).log == ["l"]
+
+
+def test_a_default_is_made_anew_for_each_reader() -> None:
+    reader = SCHEMA.reader(Map)
+    reader.read(Version({}, {})).names.append("leak")
+    assert reader.read(Version({}, {})).names == []
+    assert Map().names == []
+
+
+def test_a_folded_value_that_a_reader_changed_is_not_what_the_next_write_is_added_to() -> None:
+    version = version_of(log=["a"])
+    SCHEMA.reader(Log).read(version).log.append("leak")
+    version.fold(SCHEMA.by_name["log"].index, ["b"], (9, 0))
+    assert SCHEMA.reader(Log).read(version).log == ["a", "b"]
+
+
+# ---- writing -------------------------------------------------------------------------------------
+def test_only_what_was_set_is_written() -> None:
+    writer = SCHEMA.writer(Draft)
+    assert named(writer.update(Draft(draft="d"))) == {"draft": "d"}
+    assert named(writer.update(Draft(draft="d", words=0))) == {"draft": "d", "words": 0}
+    assert named(SCHEMA.writer(Map).update(Map())) == {}
+
+
+def test_a_field_that_was_set_later_counts_too() -> None:
+    made = Map()
+    made.names = ["a"]
+    assert named(SCHEMA.writer(Map).update(made)) == {"names": ["a"]}
+
+
+def test_a_coerced_value_is_what_is_kept() -> None:
+    update = named(SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, draft="d", words="3")))
+    assert update == {"words": 3}
+    assert type(update["words"]) is int
+
+
+def test_another_type_is_refused_with_what_came() -> None:
+    with pytest.raises(WrongOutput, match=r"It returned Topic Topic\(topic='t'\), but declares Draft. Return a Draft."):
+        SCHEMA.writer(Draft).update(Topic(topic="t"))
+    with pytest.raises(WrongOutput, match=r"It returned NoneType None, but declares Draft"):
+        SCHEMA.writer(Draft).update(None)
+
+
+def test_an_invalid_value_is_refused_with_its_place() -> None:
+    with pytest.raises(WrongOutput, match=r"It returned Draft with 'words' = str 'many': Input should be a valid integer"):
+        SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, words="many"))
+    deep = Map(points={"p": Point()})
+    deep.points["p"].at = ["x"]  # type: ignore[list-item]
+    with pytest.raises(WrongOutput, match=r"with 'points.p.at.0' = str 'x': Input should be a valid integer"):
+        SCHEMA.writer(Map).update(deep)
+
+
+def test_a_long_value_is_shortened_in_the_message() -> None:
+    with pytest.raises(WrongOutput) as caught:
+        SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, words="x" * 1000))
+    assert "…" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_field_of_a_subclass_is_unknown_and_the_nearest_is_named() -> None:
+    class Wide(Draft):
+        drafts: str = ""
+
+    with pytest.raises(WrongOutput, match=r"It returned a field 'drafts' that Draft does not have. Did you mean 'draft'\? Known: draft, words."):
+        SCHEMA.writer(Draft).update(Wide(draft="d", drafts="e"))
+    assert named(SCHEMA.writer(Draft).update(Wide(draft="d"))) == {"draft": "d"}
+
+
+def test_what_the_node_keeps_of_its_return_and_changes_later_does_not_show() -> None:
+    kept = Map(names=["a"], points={"p": Point(at=[1])})
+    update = named(SCHEMA.writer(Map).update(kept))
+    kept.names.append("b")
+    kept.points["p"].at.append(2)
+    assert update == {"names": ["a"], "points": {"p": Point(at=[1])}}
+
+
+def test_what_a_type_does_not_say_is_copied() -> None:
+    class Free(BaseModel):
+        anything: Any = None
+
+    schema, given = Schema(Free), {"deep": [1]}
+    update = schema.writer(Free).update(Free(anything=given))
+    given["deep"].append(2)
+    assert update == {0: {"deep": [1]}}
+
+
+# ---- returning what was handed out ----------------------------------------------------------------
+def test_a_node_that_changes_its_input_in_place_and_returns_it_writes_just_that() -> None:
+    version = version_of(names=["a"], points={})
+    handed = SCHEMA.reader(Map).read(version)
+    handed.names.append("b")
+    assert named(SCHEMA.writer(Map).returned_input(handed, version)) == {"names": ["a", "b"]}
+    untouched = SCHEMA.reader(Map).read(version)
+    assert named(SCHEMA.writer(Map).returned_input(untouched, version)) == {}
+
+
+def test_a_default_that_was_changed_in_place_is_written_too() -> None:
+    handed = SCHEMA.reader(Map).read(Version({}, {}))
+    handed.names.append("b")
+    assert named(SCHEMA.writer(Map).returned_input(handed, Version({}, {}))) == {"names": ["b"]}
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_reducer_field_of_the_input_that_was_changed_is_refused(in_place: bool) -> None:
+    version = version_of(log=["a"])
+    handed = SCHEMA.reader(Log).read(version)
+    if in_place:
+        handed.log.append("b")
+    else:
+        handed.log = ["a", "b"]
+    with pytest.raises(WrongOutput, match=r"It changed 'log' of the slice that it was handed, .* return Log\(log=…\) with only what is new."):
+        SCHEMA.writer(Log).returned_input(handed, version)
+
+
+def test_an_invalid_change_in_place_is_refused_with_its_place() -> None:
+    handed = SCHEMA.reader(Map).read(version_of(names=["a"]))
+    handed.names.append(3)  # type: ignore[arg-type]
+    with pytest.raises(WrongOutput, match=r"with 'names.1' = int 3: Input should be a valid string"):
+        SCHEMA.writer(Map).returned_input(handed, version_of(names=["a"]))
+
+
+# ---- the law ---------------------------------------------------------------------------------------
+@given(st.lists(st.text(max_size=3), max_size=4), st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(), max_size=2), max_size=2))
+def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(names: list[str], points: dict[str, list[int]]) -> None:
+    made = Map(names=names, points={key: Point(at=at) for key, at in points.items()})
+    whole = made.model_copy(deep=True)
+    version = Version({}, {})
+    version.take(SCHEMA.writer(Map).update(made), frozenset(), (1, 0), "n")
+    for _ in range(2):
+        read = SCHEMA.reader(Map).read(version)
+        assert read == whole
+        for one in (read, made):
+            one.names.append("leak")
+            for point in one.points.values():
+                point.at.append(0)
+            one.points["leak"] = Point()
+
+
+# ---- models of every kind ----------------------------------------------------------------------
+def roundtrip(model: type[BaseModel], made: BaseModel) -> Any:
+    schema, version = Schema(model), Version({}, {})
+    version.take(schema.writer(model).update(made), frozenset(), (1, 0), "n")
+    return schema.reader(model).read(version)
+
+
+def test_private_attributes_start_afresh() -> None:
+    class Secretive(BaseModel):
+        n: int = 0
+        _seen: list[int] = PrivateAttr(default_factory=list)
+
+    made = Secretive(n=1)
+    made._seen.append(1)
+    read = roundtrip(Secretive, made)
+    assert (read.n, read._seen, read.model_fields_set) == (1, [], set())
+
+
+def test_aliases_are_for_input_and_names_for_the_state() -> None:
+    class Aliased(BaseModel):
+        n: int = Field(0, alias="N")
+        names: list[str] = Field(default_factory=list, validation_alias="Names")
+
+    assert roundtrip(Aliased, Aliased.model_validate({"N": "3", "Names": ["a"]})).model_dump() == {"n": 3, "names": ["a"]}
+
+
+def test_a_frozen_slice_can_be_read_and_written() -> None:
+    class Frozen(BaseModel):
+        model_config = ConfigDict(frozen=True)
+        n: int = 0
+        names: tuple[str, ...] = ()
+
+    read = roundtrip(Frozen, Frozen(n=1, names=("a",)))
+    assert read == Frozen(n=1, names=("a",))
+    with pytest.raises(Exception, match=r"frozen"):
+        read.n = 2
+
+
+def test_a_generic_slice_validates_by_its_parameter() -> None:
+    class Box(BaseModel, Generic[T]):
+        item: T
+
+    assert roundtrip(Box[int], Box[int].model_construct({"item"}, item="3")).item == 3
+    with pytest.raises(WrongOutput):
+        Schema(Box[int]).writer(Box[int]).update(Box[int].model_construct({"item"}, item="x"))
+
+
+def test_validators_run_on_what_is_written() -> None:
+    class Even(BaseModel):
+        n: int = 0
+
+        @field_validator("n")
+        @classmethod
+        def even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError(f"{value} is odd")
+            return value
+
+    assert roundtrip(Even, Even(n=2)).n == 2
+    made = Even()
+    made.n = 3
+    with pytest.raises(WrongOutput, match=r"with 'n' = int 3: Value error, 3 is odd\."):
+        Schema(Even).writer(Even).update(made)
+
+
+def test_a_slice_with_room_for_more_is_handed_out_like_any_instance_but_more_is_not_written() -> None:
+    class Open(BaseModel):
+        model_config = ConfigDict(extra="allow")
+        n: int = 0
+
+    read = roundtrip(Open, Open(n=1))
+    assert read == Open(n=1)
+    read.more = 2
+    assert read.model_extra == {"more": 2}
+    with pytest.raises(WrongOutput, match=r"It returned a field 'more' that Open does not have"):
+        Schema(Open).writer(Open).update(read)
+
+
+def test_a_frozen_model_holds_no_mutable_object_of_a_subclass() -> None:
+    """The declared type is deeply immutable, so values of it are shared: none that can change may get in."""
+
+    class Frozen(BaseModel):
+        model_config = ConfigDict(frozen=True)
+        n: int = 0
+
+    class Loose(Frozen):
+        model_config = ConfigDict(frozen=False)
+        names: list[str] = []
+
+    class Holder(BaseModel):
+        frozen: Frozen = Frozen()
+
+    read = roundtrip(Holder, Holder(frozen=Loose(n=1)))
+    assert type(read.frozen) is Frozen
+
+
+# ---- reducers of the user's own --------------------------------------------------------------------
+def greedy(old: list[str], new: list[str]) -> list[str]:
+    """Changes what it is given, which it must not."""
+    old.extend(new)
+    new.clear()
+    return old
+
+
+def test_a_reducer_that_changes_its_arguments_harms_nobody_else() -> None:
+    class Greedy(BaseModel):
+        log: Annotated[list[str], greedy] = []
+
+    schema = Schema(Greedy)
+    root = Version({}, {})
+    root.fold(0, ["root"], (1, 0))
+    schema.reader(Greedy).read(root)
+    left, right = root.split(2)
+    update = schema.writer(Greedy).update(Greedy(log=["left"]))
+    left.fold(0, update[0], (2, 0))
+    right.fold(0, ["right"], (2, 1))
+    assert schema.reader(Greedy).read(left).log == ["root", "left"]
+    assert schema.reader(Greedy).read(right).log == ["root", "right"]
+    assert update[0] == ["left"]
+
+
+# ---- whole slices as values, and slices that nobody knows before ------------------------------------
+class Item(BaseModel):
+    text: str
+    marks: list[int] = []
+
+
+class Work(BaseModel):
+    item: Item
+
+
+def test_a_whole_slice_is_written_and_read_as_one_value() -> None:
+    field = Schema(Work).fields[0]
+    writer, reader, version = ValueWriter(Item, field), ValueReader(Item, field), Version({}, {})
+    assert not reader.is_assigned(version)
+    with pytest.raises(Unassigned, match=r"A Item was read, but the worker has written none."):
+        reader.read(version)
+    given = Item(text="a", marks=[1])
+    version.take(writer.update(given), frozenset(), (1, 0), "n")
+    given.marks.append(2)
+    read = reader.read(version)
+    assert (read, read.model_fields_set) == (Item(text="a", marks=[1]), {"text", "marks"})
+    read.marks.append(3)
+    assert reader.result(version) == Item(text="a", marks=[1])
+    assert reader.is_assigned(version)
+
+
+def test_a_whole_slice_that_does_not_fit_is_refused() -> None:
+    writer = ValueWriter(Item, Schema(Work).fields[0])
+    with pytest.raises(WrongOutput, match=r"It returned str 'a', but declares Item. Return a Item."):
+        writer.update("a")
+    with pytest.raises(WrongOutput, match=r"It returned Item with 'text' = int 3: Input should be a valid string."):
+        writer.update(Item.model_construct({"text"}, text=3))
+
+
+def test_any_slice_of_the_state_may_come_from_a_lambda_and_nothing_else() -> None:
+    writer = AnyWriter(SCHEMA)
+    assert named(writer.update(Draft(draft="d"))) == {"draft": "d"}
+    assert named(writer.update(State(topic="t", draft="d"))) == {"topic": "t", "draft": "d"}
+    with pytest.raises(WrongOutput, match=r"which is no slice of the state State. Return a model that State inherits from."):
+        writer.update(Item(text="a"))
+
+
+# ---- what a slice and the state declare ------------------------------------------------------------
+def test_each_field_that_is_declared_otherwise_is_one_sentence() -> None:
+    class Wrong(BaseModel):
+        topic: int
+        words: int = 1
+        log: list[str] = []
+        other: str = ""
+
+    assert SCHEMA.mistakes(Wrong) == [
+        "'Wrong.topic' is declared as int, but the state State has str.",
+        "'Wrong.words' is declared as int = 1, but the state State has int = 0.",
+        "'Wrong.log' is declared as list[str] = [], but the state State has list[str] folded by append = [].",
+        "'Wrong.other' is no field of the state State.",
+    ]
+    assert [SCHEMA.mistakes(model) for model in (Topic, Draft, Map, Log, State)] == [[]] * 5
+
+
+def test_slices_beside_the_state_follow_it_and_the_state_does_not_see_them() -> None:
+    class Memory(BaseModel):
+        rounds: int = 0
+
+    schema = Schema(Topic, (Memory,))
+    assert [(field.index, field.name, field.required) for field in schema.fields] == [(0, "topic", True), (1, "rounds", False)]
+    assert [field.name for field in schema.reader(Topic).fields] == ["topic"]

@@ -1,0 +1,291 @@
+"""Causal versions against a naive reference: sets of writes, each with the writes that its author had seen."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphorch.errors import WriteConflict
+from graphorch.state.version import UNSET, Fold, Order, Version, unite
+
+PLAIN, FOLDED = (0, 1), (2, 3)
+SEEDS: dict[int, Any] = {2: UNSET, 3: ["seed"]}
+
+
+def joined(old: list[str], new: list[str]) -> list[str]:
+    return [*old, *new]
+
+
+def value_of(version: Version, number: int) -> Any:
+    """What a reader would see of a field."""
+    entry = version.get(number)
+    if isinstance(entry, Fold):
+        return entry.read(lambda: SEEDS[number], joined)
+    return UNSET if entry is None else entry[1]
+
+
+def values_of(version: Version) -> list[Any]:
+    return [value_of(version, number) for number in (*PLAIN, *FOLDED)]
+
+
+# ---- the reference -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Naive:
+    """One write, and all earlier writes of that field that its author had seen."""
+
+    number: int
+    order: Order
+    value: Any
+    by: str
+    seen: frozenset[Naive] = field(repr=False)
+
+
+def naive_value(history: frozenset[Naive], number: int) -> Any:
+    writes = sorted((one for one in history if one.number == number), key=lambda one: one.order)
+    if number in PLAIN:
+        return writes[-1].value if writes else UNSET
+    if not writes:
+        return UNSET
+    folded = SEEDS[number]
+    for write in writes:
+        folded = list(write.value) if folded is UNSET or write.order[0] == 0 else joined(folded, list(write.value))
+    return folded
+
+
+def naive_conflicts(history: frozenset[Naive]) -> set[int]:
+    """Fields of which the last write has not seen all others."""
+    found: set[int] = set()
+    for number in PLAIN:
+        writes = [one for one in history if one.number == number]
+        latest = max(writes, key=lambda one: one.order, default=None)
+        if latest is not None and any(one is not latest and one not in latest.seen for one in writes):
+            found.add(number)
+    return found
+
+
+# ---- random graphs -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Drawn:
+    """One activation: whose tokens it consumes, what it writes, whether somebody reads in between, and where it was declared."""
+
+    sources: tuple[int, ...]
+    writes: tuple[int, ...]
+    reads: bool
+    declared: int
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Drawn]:
+    size = draw(st.integers(2, 9))
+    declared = draw(st.permutations(range(size)))
+    made: list[Drawn] = []
+    for index in range(size):
+        sources = draw(st.sets(st.integers(0, index - 1), min_size=1, max_size=3)) if index else set[int]()
+        writes = draw(st.sets(st.sampled_from([*PLAIN, *FOLDED, *FOLDED])))
+        made.append(Drawn(tuple(sorted(sources)), tuple(sorted(writes)), draw(st.booleans()), declared[index]))
+    return made
+
+
+@dataclass
+class Ran:
+    """What became of one activation, in the engine and in the reference."""
+
+    version: Version
+    history: frozenset[Naive]
+    depth: int
+    tokens: list[Version]
+
+
+def begun(writes: tuple[int, ...]) -> tuple[Version, frozenset[Naive]]:
+    """The input of a run: writes of depth 0."""
+    version, history = Version({}, {}), set[Naive]()
+    for number in writes:
+        value = ["input"] if number in FOLDED else "input"
+        version.take({number: value}, frozenset(FOLDED), (0, 0), "START")
+        history.add(Naive(number, (0, 0), tuple(value) if number in FOLDED else value, "START", frozenset()))
+    return version, frozenset(history)
+
+
+def run(graph: list[Drawn], inputs: tuple[int, ...]) -> None:
+    """Run a graph in both, and compare after every activation; what follows a conflict is not reached."""
+    followers = [sum(index in other.sources for other in graph) for index in range(len(graph))]
+    ran: dict[int, Ran] = {}
+    for index, drawn in enumerate(graph):
+        if any(source not in ran for source in drawn.sources):
+            continue
+        if drawn.sources:
+            history = frozenset[Naive]().union(*(ran[source].history for source in drawn.sources))
+            tokens = [ran[source].tokens.pop() for source in drawn.sources]
+            if naive_conflicts(history):
+                with pytest.raises(WriteConflict):
+                    unite(tokens)
+                continue
+            version, depth = unite(tokens), 1 + max(ran[source].depth for source in drawn.sources)
+        else:
+            version, history = begun(inputs)
+            depth = 1
+        assert values_of(version) == [naive_value(history, number) for number in (*PLAIN, *FOLDED)]
+        history = written(version, history, drawn, (depth, drawn.declared), f"n{index}")
+        if drawn.reads:
+            assert values_of(version) == [naive_value(history, number) for number in (*PLAIN, *FOLDED)]
+        ran[index] = Ran(version, history, depth, version.split(followers[index]))
+
+
+def written(version: Version, history: frozenset[Naive], drawn: Drawn, order: Order, name: str) -> frozenset[Naive]:
+    made: set[Naive] = set()
+    for number in drawn.writes:
+        value: Any = [name] if number in FOLDED else name
+        version.take({number: value}, frozenset(FOLDED), order, name)
+        seen = frozenset(one for one in history if one.number == number)
+        made.add(Naive(number, order, tuple(value) if number in FOLDED else value, name, seen))
+    return history | made
+
+
+@given(graphs(), st.sets(st.sampled_from([*PLAIN, *FOLDED])))
+def test_every_activation_sees_the_fold_over_its_causal_ancestors_and_nothing_else(graph: list[Drawn], inputs: set[int]) -> None:
+    run(graph, tuple(sorted(inputs)))
+
+
+@given(graphs())
+def test_nothing_that_was_read_before_a_join_changes_what_is_read_after_it(graph: list[Drawn]) -> None:
+    for reads in (True, False):
+        run([Drawn(one.sources, one.writes, reads, one.declared) for one in graph], PLAIN + FOLDED)
+
+
+# ---- laws of uniting ---------------------------------------------------------------------------
+@st.composite
+def branches(draw: st.DrawFn) -> list[Version]:
+    """Three branches of one fork, or of a fork in a fork; each writes reducer fields, and a plain one of its own."""
+    root = Version({}, {})
+    if draw(st.booleans()):
+        root.take({0: "root", 2: ["root"]}, frozenset(FOLDED), (1, 0), "root")
+    first, second = root.split(2)
+    nested = first.split(2) if draw(st.booleans()) else [first, second.split(1)[0]]
+    made = [*nested, *second.split(1)]
+    for index, version in enumerate(made):
+        for depth in range(2, 2 + draw(st.integers(0, 3))):
+            version.fold(draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], (depth, index))
+            if draw(st.booleans()):
+                value_of(version, 2)
+    if draw(st.booleans()):
+        made[0].write(1, "mine", (5, 0), "0")
+    return made
+
+
+@given(branches())
+def test_uniting_is_commutative(made: list[Version]) -> None:
+    assert len({repr(values_of(unite(order))) for order in itertools.permutations(made)}) == 1
+
+
+@given(branches())
+def test_uniting_is_associative_and_idempotent(made: list[Version]) -> None:
+    first, second, third = made
+    whole = values_of(unite(made))
+    assert values_of(unite([unite([first, second]), third])) == whole
+    assert values_of(unite([first, unite([second, third])])) == whole
+    united = unite(made)
+    assert values_of(unite([united, *made])) == whole
+
+
+@given(branches())
+def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Version]) -> None:
+    before = [values_of(one) for one in made]
+    united = unite(made)
+    united.take({0: "later", 2: ["later"], 3: ["later"]}, frozenset(FOLDED), (9, 9), "later")
+    assert [values_of(one) for one in made] == before
+
+
+# ---- single cases ------------------------------------------------------------------------------
+def test_what_one_branch_of_a_fork_writes_the_other_does_not_see() -> None:
+    root = Version({}, {})
+    root.write(0, "root", (1, 0), "root")
+    left, right = root.split(2)
+    left.write(0, "left", (2, 1), "left")
+    left.fold(2, ["left"], (2, 1))
+    assert (value_of(left, 0), value_of(right, 0)) == ("left", "root")
+    assert value_of(right, 2) is UNSET
+
+
+def test_a_fork_of_what_wrote_nothing_copies_nothing() -> None:
+    base: Any = {0: ((None, (1, 0), "a"), "x")}
+    assert all(branch.base is base for branch in Version(base, {}).split(3))
+
+
+def test_the_only_version_is_handed_on_as_it_is() -> None:
+    version = Version({}, {})
+    assert unite([version]) is version
+
+
+def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
+    left, right = Version({}, {}).split(2)
+    left.write(0, 1, (2, 0), "left")
+    right.write(0, 2, (2, 1), "right")
+    with pytest.raises(WriteConflict, match=r"'right' and 'left' both wrote the field at once, and neither saw the other. Give the field a reducer"):
+        unite([left, right])
+
+
+def test_a_deeper_write_that_did_not_see_the_other_is_a_conflict_too() -> None:
+    """Depth is no proof of order: only a chain of writes is."""
+    left, right = Version({}, {}).split(2)
+    left.write(0, 1, (2, 0), "left")
+    for depth in (2, 3, 4):
+        right.write(0, depth, (depth, 1), "right")
+    with pytest.raises(WriteConflict):
+        unite([left, right])
+
+
+def test_a_branch_that_wrote_nothing_takes_over_what_the_other_wrote() -> None:
+    root = Version({}, {})
+    root.write(0, "old", (1, 0), "root")
+    left, right = root.split(2)
+    left.write(0, "new", (2, 1), "left")
+    assert value_of(unite([right, left]), 0) == "new"
+
+
+def test_a_shared_beginning_of_a_history_counts_once() -> None:
+    root = Version({}, {})
+    root.fold(2, ["root"], (1, 0))
+    left, right = root.split(2)
+    left.fold(2, ["left"], (2, 1))
+    right.fold(2, ["right"], (2, 0))
+    assert value_of(unite([left, right]), 2) == ["root", "right", "left"]
+
+
+def test_the_input_replaces_the_default_of_a_reducer_field_and_later_writes_are_added() -> None:
+    version = Version({}, {})
+    version.fold(3, ["input"], (0, 0))
+    version.fold(3, ["more"], (1, 0))
+    assert value_of(version, 3) == ["input", "more"]
+    other = Version({}, {})
+    other.fold(3, ["more"], (1, 0))
+    assert value_of(other, 3) == ["seed", "more"]
+
+
+def test_a_fold_is_computed_once_and_continued_from_there() -> None:
+    """The second reader folds only what came after the first."""
+    calls = 0
+
+    def counting(old: list[str], new: list[str]) -> list[str]:
+        nonlocal calls
+        calls += 1
+        return [*old, *new]
+
+    version = Version({}, {})
+    for depth in range(1, 101):
+        version.fold(2, [str(depth)], (depth, 0))
+        entry = version.get(2)
+        assert isinstance(entry, Fold)
+        assert len(entry.read(lambda: UNSET, counting)) == depth
+    assert calls == 99
+
+
+def test_branches_that_were_never_read_fold_a_long_history_without_recursion() -> None:
+    version = Version({}, {})
+    for depth in range(1, 2001):
+        version.fold(2, [""], (depth, 0))
+    assert len(value_of(version, 2)) == 2000

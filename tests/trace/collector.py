@@ -1,0 +1,89 @@
+"""A real OTLP receiver on 127.0.0.1: takes traces, metrics and logs over HTTP, in protobuf or JSON, as a collector does."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+_TYPES: dict[str, Any] = {"/v1/traces": ExportTraceServiceRequest, "/v1/metrics": ExportMetricsServiceRequest, "/v1/logs": ExportLogsServiceRequest}
+
+
+@dataclass(slots=True)
+class Collector:
+    """What came in: bodies as plain data by path, the raw bytes, and the headers. `status` is what it answers."""
+
+    url: str = ""
+    bodies: dict[str, list[Any]] = field(default_factory=lambda: {path: [] for path in _TYPES})
+    raw: list[bytes] = field(default_factory=list[bytes])
+    headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    status: int = 200
+    may_answer: threading.Event = field(default_factory=threading.Event)
+
+    def spans(self) -> list[dict[str, Any]]:
+        return [span for body in self.bodies["/v1/traces"] for one in body["resourceSpans"] for scope in one["scopeSpans"] for span in scope["spans"]]
+
+    def logs(self) -> list[dict[str, Any]]:
+        return [record for body in self.bodies["/v1/logs"] for one in body["resourceLogs"] for scope in one["scopeLogs"] for record in scope["logRecords"]]
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        last = self.bodies["/v1/metrics"][-1]
+        return {metric["name"]: metric for one in last["resourceMetrics"] for scope in one["scopeMetrics"] for metric in scope["metrics"]}
+
+
+def attributes(told: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a span, as values."""
+    return {one["key"]: next(iter(one["value"].values())) for one in told["attributes"]}
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """A collector for the length of a test; it answers at once unless `may_answer` is cleared."""
+    found = Collector()
+    found.may_answer.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            data = self.rfile.read(int(self.headers["content-length"]))
+            data = gzip.decompress(data) if self.headers.get("content-encoding") == "gzip" else data
+            found.may_answer.wait(10)
+            if found.status == 200:
+                found.raw.append(data)
+                found.headers.append({name.lower(): value for name, value in self.headers.items()})
+                found.bodies[self.path].append(_decoded(self.path, data, self.headers["content-type"]))
+            self.send_response(found.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        found.may_answer.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _decoded(path: str, data: bytes, kind: str) -> Any:
+    if kind == "application/json":
+        return json.loads(data)
+    message = _TYPES[path]()
+    message.ParseFromString(data)
+    return MessageToDict(message)

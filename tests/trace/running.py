@@ -1,0 +1,45 @@
+"""Runs of the example hierarchy in a store in memory, and what their traces say."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from graphorch.errors import RunFailed
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.store import Store
+from graphorch.trace.conversation import Conversation, conversation_of
+from graphorch.trace.derive import trace_of
+from graphorch.trace.spans import Span, Trace
+from tests.trace.flows import Model, Order, shop
+
+
+async def ran(run_id: str = "one", amount: int = 3, *, store: Store | None = None, **options: Any) -> Store:
+    """A run of the shop, whatever becomes of it."""
+    kept = store or MemoryStore()
+    settings: dict[str, Any] = {"client": Model(), **options}
+    with contextlib.suppress(RunFailed):
+        await shop().run(Order(order="tides", amount=amount), run_id=run_id, durable=kept, **settings)
+    return kept
+
+
+async def trace(store: Store, run_id: str = "one") -> Trace:
+    log = await store.load(run_id)
+    return trace_of(log.head, log.records, time.time())
+
+
+async def conversation(store: Store, run_id: str = "one") -> Conversation:
+    log = await store.load(run_id)
+    return conversation_of(log.head, log.records, time.time())
+
+
+def chain(found: Trace, span: Span) -> list[str]:
+    """The kinds and paths of a span and all around it, the outermost first."""
+    by_id = {each.id: each for each in found.spans}
+    parts: list[str] = []
+    at: Span | None = span
+    while at is not None:
+        parts.append(f"{at.kind} {at.path}".strip())
+        at = by_id.get(at.parent)
+    return parts[::-1]
