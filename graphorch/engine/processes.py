@@ -71,11 +71,16 @@ class ProcessPool:
     async def close(self) -> None:
         """End every process, and return when they are gone."""
         workers, self._idle = self._idle, []
+        try:
+            await _to_the_end(self._end(workers))
+        finally:
+            self._threads.close()
+
+    async def _end(self, workers: list[Worker]) -> None:
         for worker in workers:
             worker.dismiss()
         for worker in workers:
-            await _to_the_end(self._threads.call(worker.end, END_SECONDS))
-        self._threads.close()
+            await self._threads.call(worker.end, END_SECONDS)
 
     async def _exchange(self, worker: Worker, message: bytes) -> list[bytes]:
         job = asyncio.ensure_future(self._threads.call(worker.exchange, message))

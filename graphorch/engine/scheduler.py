@@ -330,10 +330,11 @@ class Scheduler:
             self.run.handle(StopRequested("storage" if isinstance(error := _first_of(group), JournalError) else "interrupted", at=self.now()))
             raise error from group
         finally:
-            if self._processes is not None:
-                processes, self._processes = self._processes, None
-                await processes.close()
-            self._close()
+            try:
+                if self._processes is not None:
+                    await self._processes.close()
+            finally:
+                self._close()
 
     async def _write_end(self) -> None:
         """Nothing is left to do for now: say so in the journal, and let others have the run."""
@@ -358,6 +359,7 @@ class Scheduler:
         if self._threads is not None:
             self._threads.close()
             self._threads = None
+        self._processes = None
         if self.is_watched:
             self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
 

@@ -1,4 +1,7 @@
-"""Which model client a run uses: the caller's, or the one that the configuration and the environment say."""
+"""Which model client a run uses: the caller's, or the one that the configuration and the environment say.
+
+What answers model calls is loaded when a run first needs it: a flow that asks no model pays for none of it.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from graphorch.errors import ReplayDiverged
-from graphorch.models.accounts import Bank
+from graphorch.errors import InternalError, ReplayDiverged
+from graphorch.graph.plan import Plan
 from graphorch.models.budget import Account, Budget
 from graphorch.models.client import ModelClient, OnText, close
-from graphorch.models.config import FILE, PROJECT_FILE, find_config
-from graphorch.models.config_model import Config
-from graphorch.models.environment import VARIABLES, models_of
 from graphorch.models.messages import Request, Response
-from graphorch.models.metering import MeteredClient
-from graphorch.models.pricing import Prices
-from graphorch.models.router import Router
+from graphorch.models.variables import FILE, PROJECT_FILE, VARIABLES
+
+if TYPE_CHECKING:
+    from graphorch.models.accounts import Bank
 
 
 class Using:
     """A client for the length of a run. One that was opened for runs in general is closed when the last of them here has ended."""
 
-    def __init__(self, client: ModelClient, bank: Bank, *, owned: bool) -> None:
+    def __init__(self, client: ModelClient, bank: Bank | None, *, owned: bool) -> None:
         self._client = client
         self._bank = bank
         self._owned = owned
@@ -33,6 +34,8 @@ class Using:
 
     def account(self, name: str, budget: Budget | None, tags: Mapping[str, str]) -> Account | None:
         """The account of a run: its own budget's, or the configuration's; None if nothing limits it."""
+        if self._bank is None:
+            return None
         budgets = self._bank.config.budgets
         if budget is None and budgets.run is None and budgets.day is None and not budgets.tags and budgets.node is None:
             return None
@@ -60,7 +63,17 @@ class NoModels:
         raise ReplayDiverged(f"A replay makes no call, and model '{request.model}' was asked.")
 
 
-def using(client: ModelClient | None) -> Using:
+class _Unasked:
+    """Stands where no node can ask a model."""
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        raise InternalError(f"Model '{request.model}' was asked by a flow that cannot ask any. Please report this as a bug of graphorch.")
+
+
+_UNASKED = Using(_Unasked(), None, owned=False)
+
+
+def using(plan: Plan, client: ModelClient | None, budget: Budget | None = None) -> Using:
     """The client of one run: the caller's own, which the caller closes, or the one that the environment says.
 
     A client of the caller's is metered here, so that a budget holds for it too; a `Router` does that itself.
@@ -68,10 +81,22 @@ def using(client: ModelClient | None) -> Using:
     if isinstance(client, Using):
         return client
     if client is not None:
-        metered = client if isinstance(client, Router | MeteredClient) else MeteredClient(client, Prices())
-        return Using(metered, Bank(config=Config()), owned=False)
+        return _metered(client)
+    if budget is None and not plan.can_ask:
+        return _UNASKED
     directory = os.getcwd()
     return _of_environment(tuple([os.environ.get(name, "") for name in VARIABLES]), directory, _changed(directory))
+
+
+def _metered(client: ModelClient) -> Using:
+    from graphorch.models.accounts import Bank
+    from graphorch.models.config_model import Config
+    from graphorch.models.metering import MeteredClient
+    from graphorch.models.pricing import Prices
+    from graphorch.models.router import Router
+
+    metered = client if isinstance(client, Router | MeteredClient) else MeteredClient(client, Prices())
+    return Using(metered, Bank(config=Config()), owned=False)
 
 
 def _changed(directory: str) -> int:
@@ -86,5 +111,8 @@ def _changed(directory: str) -> int:
 @lru_cache(maxsize=8)
 def _of_environment(variables: tuple[str, ...], directory: str, changed: int) -> Using:
     """One client per setting of the environment and the configuration, shared by all runs, so that they share connections and limits."""
+    from graphorch.models.config import find_config
+    from graphorch.models.environment import models_of
+
     models = models_of({**os.environ, **dict(zip(VARIABLES, variables, strict=True))}, find_config(Path(directory)))
     return Using(models.client, models.bank, owned=True)

@@ -27,9 +27,7 @@ from graphorch.flow.failing import run_failed
 from graphorch.flow.open_runs import OpenRuns
 from graphorch.flow.options import ForkOptions, RunOptions, check_resources, settings_of
 from graphorch.flow.result import Question, Result, open_question
-from graphorch.flow.session import Session
 from graphorch.flow.stores import Durable, opened
-from graphorch.flow.tariff import tariff_of
 from graphorch.flow.turns import next_turn
 from graphorch.flow.what_if import Effects, Rerun, edited, fork
 from graphorch.graph.amounts import Assumed
@@ -37,16 +35,13 @@ from graphorch.graph.estimate import Estimate, estimate
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.graph.topology import networkx_of
-from graphorch.models.config import find_config
-from graphorch.render.dot import to_dot
-from graphorch.render.layout import Engine, layout
-from graphorch.render.mermaid import to_mermaid
-from graphorch.render.of_plan import picture_of
-from graphorch.render.svg import draw
-from graphorch.render.theme import Theme
 
 if TYPE_CHECKING:
     import networkx
+
+    from graphorch.flow.session import Session
+    from graphorch.render.layout import Engine
+    from graphorch.render.theme import Theme
 
 In = TypeVar("In", bound=BaseModel, contravariant=True)
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -112,7 +107,9 @@ class Flow(Generic[In, Out, State]):
         if options.get("durable", False) is not False:
             raise InputError("debug() keeps its run in memory, so durable=… is not possible. Use run(…, durable=…) and rerun for a run in a journal.")
         check_resources(self.plan, settings.resources)
-        return Session(self.plan, settings, using(options.get("client")), self._update(input))
+        from graphorch.flow.session import Session
+
+        return Session(self.plan, settings, using(self.plan, options.get("client"), options.get("budget")), self._update(input))
 
     # ---- people, and going on ----------------------------------------------------------------------
     @overload
@@ -219,6 +216,9 @@ class Flow(Generic[In, Out, State]):
         Prices are those of the configuration and the list; without an endpoint the embedded model answers, and that is free. `assumed` says
         what the structure cannot, such as the longest prompt; `model` replaces the model of every agent. What is unbounded is named in `gaps`.
         """
+        from graphorch.flow.tariff import tariff_of
+        from graphorch.models.config import find_config
+
         return estimate(self.plan, tariff=tariff_of(find_config(Path.cwd()), os.environ), assumed=assumed, model=model)
 
     # ---- pictures --------------------------------------------------------------------------------
@@ -228,16 +228,21 @@ class Flow(Generic[In, Out, State]):
         `depth` is how many levels of sub-flows and maps are opened, all by default. The layout is Graphviz's `dot` where it is installed,
         else the builtin one; both are drawn alike, and the same flow gives the same bytes.
         """
-        picture = picture_of(self.plan, depth=depth)
-        return draw(picture, layout(picture, engine), theme=theme)
+        from graphorch.flow.pictures import topology_svg
+
+        return topology_svg(self.plan, theme, engine, depth)
 
     def to_dot(self, *, depth: int | None = None) -> str:
         """The topology in Graphviz's language."""
-        return to_dot(picture_of(self.plan, depth=depth))
+        from graphorch.flow.pictures import topology_dot
+
+        return topology_dot(self.plan, depth)
 
     def to_mermaid(self, *, depth: int | None = None) -> str:
         """The topology in Mermaid's language, which GitHub draws in Markdown."""
-        return to_mermaid(picture_of(self.plan, depth=depth))
+        from graphorch.flow.pictures import topology_mermaid
+
+        return topology_mermaid(self.plan, depth)
 
     def to_networkx(self) -> networkx.MultiDiGraph[str]:
         """The topology as a networkx graph, for analyses of your own."""
@@ -291,7 +296,7 @@ class Flow(Generic[In, Out, State]):
                 raise
 
     def _settings(self, options: RunOptions) -> Settings:
-        return settings_of(self.plan, options, using(options.get("client")), self._cache)
+        return settings_of(self.plan, options, using(self.plan, options.get("client"), options.get("budget")), self._cache)
 
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         client = scheduler.settings.client
@@ -302,7 +307,7 @@ class Flow(Generic[In, Out, State]):
             work.close()
             raise
         try:
-            async with client if isinstance(client, Using) else using(client):
+            async with client if isinstance(client, Using) else using(self.plan, client):
                 await work
         finally:
             self._open.end(scheduler)

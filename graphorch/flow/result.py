@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -14,12 +14,11 @@ from graphorch.engine.people import Asking
 from graphorch.engine.record import CallRecord, Record, StepRecord
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, nearest
-from graphorch.flow.overlay import overlay_of
 from graphorch.graph.node import Node
-from graphorch.render.layout import Engine, layout
-from graphorch.render.of_plan import picture_of
-from graphorch.render.svg import draw
-from graphorch.render.theme import Theme
+
+if TYPE_CHECKING:
+    from graphorch.render.layout import Engine
+    from graphorch.render.theme import Theme
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
@@ -110,9 +109,9 @@ class Result(Generic[Out, State]):
 
     def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
         """The picture of the flow with what this run did on it."""
-        picture = picture_of(self.record.run.plan, depth=depth)
-        overlay = overlay_of(self.record)
-        return draw(picture, layout(picture, engine, overlay=overlay), theme=theme, overlay=overlay)
+        from graphorch.flow.pictures import run_svg
+
+        return run_svg(self.record, theme, engine, depth)
 
     def _repr_svg_(self) -> str:
         return self.svg()

@@ -144,6 +144,7 @@ class Plan:
     # derived once, since every run asks
     end: int = field(init=False)  # the index of END
     has_quorums: bool = field(init=False)  # whether some join in here, or inside a sub-flow or map, is a `need=k` one
+    can_ask: bool = field(init=False)  # whether some node in here, or inside, has a context, and so may ask a model
     acts_once: bool = field(init=False)  # whether some node in here, or inside, has effects that must not happen twice
 
     def __post_init__(self) -> None:
@@ -151,6 +152,7 @@ class Plan:
         inner = [step.inner_plan for step in self.steps if step.inner_plan is not None]
         self.end = len(self.steps) - 1
         self.has_quorums = any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)
+        self.can_ask = any(step.has_context for step in self.steps) or any(plan.can_ask for plan in inner)
         self.acts_once = any(step.node.options.effect == "once" for step in self.steps) or any(plan.acts_once for plan in inner)
 
 

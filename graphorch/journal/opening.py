@@ -119,14 +119,19 @@ def _check_bytes(path: Path) -> None:
 
 
 def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
-    application, found = _number(connection.execute(statements.GET_APPLICATION_ID)), _number(connection.execute(statements.GET_FORMAT))
+    connection.execute(statements.BEGIN_READ)  # as of one instant: somebody else may be making the tables right now
+    try:
+        application, found = _number(connection.execute(statements.GET_APPLICATION_ID)), _number(connection.execute(statements.GET_FORMAT))
+        is_empty = connection.execute(statements.GET_SCHEMA).fetchone() is None
+    finally:
+        connection.execute(statements.ROLLBACK)
     if application == statements.APPLICATION_ID:
         if found > statements.FORMAT:
             raise NewerFormat(
                 f"'{path}' has format {found}, written by a later version of graphorch; this one knows up to {statements.FORMAT}. "
                 "It was left as it is. Upgrade graphorch."
             )
-    elif application or found or connection.execute(statements.GET_SCHEMA).fetchone():
+    elif application or found or not is_empty:
         raise NotAJournal(f"'{path}' is a database of another program. It was left as it is. Choose another path.")
 
 

@@ -40,8 +40,7 @@ from graphorch.errors import InputError, nearest
 from graphorch.models.config_checks import Loc, wrong_references, wrong_values
 from graphorch.models.config_lines import line_of
 from graphorch.models.config_model import POLICY, Config, TargetConfig
-
-FILE, PROJECT_FILE = "graphorch.toml", "pyproject.toml"
+from graphorch.models.variables import FILE, PROJECT_FILE
 
 
 @dataclass(frozen=True, slots=True)

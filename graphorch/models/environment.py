@@ -19,8 +19,6 @@ from graphorch.models.offline import OfflineClient
 from graphorch.models.router import Router
 from graphorch.models.spend_store import MemorySpend
 
-VARIABLES = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "GRAPHORCH_MODEL")
-
 
 @dataclass(frozen=True, slots=True)
 class Models:

@@ -232,6 +232,7 @@ class Call:
         self._last_failure[candidate.name] = failure
         if kind_of(failure) not in self._rules.on:
             failure.add_note(self._decision().text())
+            failure.usd = self._lost() or None
             raise failure
         return failure
 

@@ -357,6 +357,7 @@ class Panel {
     words.push(seconds(step.seconds));
     if (step.to.length) words.push(`→ ${step.to.join(", ")}`);
     const rows = step.changed.map((field) =>
+      field.before === "" ? h("tr", {}, h("th", {}, field.name), h("td", { colspan: 3 }, h("pre", { class: "gs-after" }, field.after))) :
       h("tr", {}, h("th", {}, field.name), h("td", {}, h("pre", { class: `gs-before ${field.before.length < 30 ? "gs-short" : ""}` }, field.before)), h("td", { class: "gs-arrow" }, "→"), h("td", {}, h("pre", { class: "gs-after" }, field.after))),
     );
     return [

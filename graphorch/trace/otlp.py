@@ -153,7 +153,8 @@ def _value(value: Any) -> Json:
         return {"intValue": str(value)}
     if isinstance(value, float):
         return {"doubleValue": value}
-    return {"stringValue": str(value).encode("utf-8", "replace").decode()}
+    text = str(value)
+    return {"stringValue": text if text.isascii() else text.encode("utf-8", "replace").decode()}
 
 
 def _resource(resource: Mapping[str, Any]) -> Json:

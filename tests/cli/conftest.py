@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphorch.flow.stores import VARIABLE
-from graphorch.models.environment import VARIABLES
+from graphorch.models.variables import VARIABLES
 from tests.cli.shell import Shell
 
 

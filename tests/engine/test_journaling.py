@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import Any
 
 import pytest
 
-from graphorch import Committed, JournalError
+from graphorch import Committed, JournalError, ModelError
 from graphorch.core.events import GraceOver
-from graphorch.engine.journaling import RunJournal
+from graphorch.engine.journaling import RunJournal, decoded_response, encoded_failure, encoded_response
+from graphorch.journal.failures import LeaseExpired, StoreUnavailable
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, NewRun
+from graphorch.models.messages import Response, Usage
 from graphorch.testing import FailNth, Schedule, around_nodes, run_virtual
 from tests.scenarios.flows import FLOWS, Ledger, State
 
@@ -126,3 +129,140 @@ def test_a_run_that_was_created_and_never_begun_says_so_and_can_be_begun() -> No
         return await flow.run(State(), run_id="r", durable=store, resources=Ledger())
 
     assert run_virtual(main()).state.n == 3
+
+
+# ---- what passes, and what does not --------------------------------------------------------------
+class MoodyStore(MemoryStore):
+    """Fails its appends as a script says, one entry each; remembers when each was tried, and how often the lease was renewed."""
+
+    def __init__(self, *script: Exception | None) -> None:
+        super().__init__(clock=lambda: asyncio.get_running_loop().time())
+        self._script = list(script)
+        self.tried: list[float] = []
+        self.renewed: list[float] = []
+
+    async def append(self, lease: Lease, records: Any, *, expected_last_seq: int, status: str | None = None) -> None:
+        self.tried.append(asyncio.get_running_loop().time())
+        error = self._script.pop(0) if self._script else None
+        if error is not None:
+            raise error
+        await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        self.renewed.append(asyncio.get_running_loop().time())
+        return await super().renew(lease, ttl=ttl)
+
+
+def busy() -> StoreUnavailable:
+    return StoreUnavailable("the database is locked")
+
+
+def test_a_store_that_is_busy_is_asked_again_after_growing_pauses() -> None:
+    async def main() -> None:
+        store = MoodyStore(busy(), busy(), busy())
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        await journal.flush()
+        assert store.tried == pytest.approx([0, 0.05, 0.25, 1.25])
+        assert [record.kind for record in (await store.load("r")).records] == ["grace"]
+
+    run_virtual(main())
+
+
+def test_a_store_that_stays_busy_is_told_so_in_the_end() -> None:
+    async def main() -> None:
+        store = MoodyStore(*(busy() for _ in range(9)))
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        with pytest.raises(StoreUnavailable, match="the database is locked"):
+            await journal.flush()
+        assert len(store.tried) == 4
+        assert journal.durable == 0
+
+    run_virtual(main())
+
+
+def test_a_lease_that_ran_out_while_nobody_took_the_run_is_renewed_at_once() -> None:
+    async def main() -> None:
+        store = MoodyStore(LeaseExpired("r", "the lease of run r ran out"))
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        await journal.flush()
+        assert (store.tried, store.renewed) == ([0, 0], [0])
+
+    run_virtual(main())
+
+
+def test_a_run_under_way_renews_its_lease_three_times_before_it_would_run_out() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        keeping = asyncio.create_task((await journal_in(store)).keep())
+        await asyncio.sleep(35)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        assert store.renewed == [10, 20, 30]
+
+    run_virtual(main())
+
+
+def test_somebody_else_who_took_the_run_ends_the_keeping() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        journal = await journal_in(store)
+        await asyncio.sleep(61)
+        await store.claim("r", "another", ttl=600)
+        with pytest.raises(JournalError):
+            await journal.keep()
+        journal.note(GraceOver(1.0))
+        with pytest.raises(JournalError):
+            await journal.flush()
+
+    run_virtual(main())
+
+
+def test_the_end_is_written_with_its_status_and_the_run_is_free_again() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        await journal.end("failed", "error")
+        await journal.release()
+        log = await store.load("r")
+        assert [(record.kind, record.body) for record in log.records][1] == ("ended", {"status": "failed", "reason": "error"})
+        assert (log.head.status, log.head.lease) == ("failed", None)
+        await store.claim("r", "another", ttl=60)
+
+    run_virtual(main())
+
+
+def test_a_flush_without_anything_new_asks_the_store_for_nothing() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        journal = await journal_in(store)
+        await journal.flush()
+        assert store.tried == []
+        await asyncio.gather(*(note_and_flush(journal, at) for at in range(5)))
+        assert len(store.tried) < 5  # what was noted meanwhile goes with the next
+        assert [record.body["at"] for record in (await store.load("r")).records] == [0, 1, 2, 3, 4]
+
+    async def note_and_flush(journal: RunJournal, at: int) -> None:
+        journal.note(GraceOver(float(at)))
+        await journal.flush()
+
+    run_virtual(main())
+
+
+# ---- failures of model calls as they are told ----------------------------------------------------
+def test_a_failed_model_call_is_told_at_a_bounded_length() -> None:
+    told = encoded_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
+    assert (told["model"], told["status"], told["usage"], told["decision"]) == ("m", 429, None, None)
+    assert told["message"] == "x" * 2000 + "… (3,000 more characters)"
+
+
+def test_an_answer_comes_back_as_it_was_and_damage_is_said() -> None:
+    response = Response(
+        text="hello", model="m", usage=Usage(3, 2), usd=0.5, usd_source="table", finish_reason="stop", attempts=1, seconds=0.5, first_token_seconds=None
+    )
+    assert decoded_response(json.loads(json.dumps(encoded_response(response)))) == response
+    with pytest.raises(JournalError, match=r"A stored model answer is not one: .* The journal is damaged\."):
+        decoded_response({"text": 3})

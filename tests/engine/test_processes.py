@@ -311,6 +311,21 @@ def test_no_more_processes_run_at_once_than_the_limit() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
+def test_closing_goes_on_to_its_end_even_when_it_is_cancelled() -> None:
+    async def main() -> None:
+        pool = ProcessPool(2)
+        pids = {made.pids[0] for made in await asyncio.gather(*(pool.call(who, [Number()]) for _ in range(4)))}
+        closing = asyncio.create_task(pool.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert [pid for pid in pids if is_alive(pid)] == []
+
+    asyncio.run(main())
+
+
 def children() -> list[str]:
     """The worker processes of this one."""
     found = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False).stdout

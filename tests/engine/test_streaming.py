@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +18,12 @@ FULL = 256
 
 def event(number: int) -> Cancelled:
     return Cancelled(f"n{number}", "n", "test")
+
+
+async def one_of(queue: EventQueue) -> RunEvent:
+    """The next event, read by somebody who then leaves."""
+    async with contextlib.aclosing(cast("AsyncGenerator[RunEvent]", aiter(queue))) as reader:
+        return await anext(reader)
 
 
 async def read(queue: EventQueue) -> list[RunEvent]:
@@ -71,8 +79,7 @@ def test_a_full_queue_has_the_run_wait_until_one_was_read() -> None:
         task = asyncio.create_task(run())
         await asyncio.sleep(1)
         assert told == []
-        reader = aiter(queue)
-        assert await anext(reader) == event(0)
+        await one_of(queue)
         await asyncio.sleep(1)
         await task
         return told
@@ -97,8 +104,7 @@ def test_several_who_wait_for_room_all_go_on() -> None:
             queue.put(event(number))
         waiting = [asyncio.create_task(queue.room()) for _ in range(3)]
         await asyncio.sleep(1)
-        reader = aiter(queue)
-        await anext(reader)
+        await one_of(queue)
         await asyncio.wait(waiting, timeout=5)
         return sum(task.done() for task in waiting)
 

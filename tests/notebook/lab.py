@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-MISSING = [name for name in ("jupyterlab", "anywidget", "playwright") if find_spec(name) is None] + ([] if CHROMIUM else ["chromium"])
+MISSING = [name for name in ("jupyterlab", "nbformat", "anywidget", "playwright") if find_spec(name) is None] + ([] if CHROMIUM else ["chromium"])
 needs_browser = pytest.mark.skipif(bool(MISSING), reason=f"drives JupyterLab in Chromium; missing here: {', '.join(MISSING)}")
 
 _FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
@@ -42,6 +41,8 @@ class Lab:
 
     def open(self, name: str, *cells: str) -> None:
         """Make a notebook of these cells, open it, and run all of it."""
+        import nbformat
+
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.folder / f"{name}.ipynb")

@@ -314,7 +314,7 @@ def test_what_was_spent_before_a_stop_counts_at_the_cap_after_it(tmp_path: Path)
         with pytest.raises(RunFailed):
             await flow.run(Task(task="tides"), client=metered(models), durable=store, run_id="one", limits=Limits(activations=14))
         assert len(models.requests) >= 8
-        return await flow.resume("one", client=metered(models), durable=store)
+        return await flow.resume("one", client=metered(models), durable=store, limits=Limits(activations=1_000))
 
     result = asyncio.run(stopped_and_resumed())
     assert result.cost <= 0.4

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 class Inner(BaseModel):
     names: list[str] = []
-    at: int = Field(0, ge=0)
+    at: int = Field(default=0, ge=0)
 
 
 class More(Inner):
@@ -32,7 +32,7 @@ class Box(BaseModel, Generic[T]):
 
 
 class Everything(BaseModel):
-    number: int = Field(0, ge=0)
+    number: int = Field(default=0, ge=0)
     tag: Annotated[str, AfterValidator(str.lower)] = ""
     checked: int = 0
     inner: Inner = Inner()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphorch import Graph
+from graphorch import Context, Graph, agent, node
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.messages import Finding, Request, Response
 from graphorch.trace.conversation import Conversation, ConversationBuilder
@@ -68,8 +68,6 @@ def test_a_tool_conversation_repeats_nothing() -> None:
         """Look a word up."""
         return f"{word}: the sea"
 
-    from graphorch import agent
-
     @agent(output=Reply, model="m", tools=[look_up])
     def ask(order: Order) -> str:
         return "Look tides up"
@@ -125,18 +123,22 @@ def test_a_text_of_any_kind_can_be_told_in_every_form(text: str) -> None:
 
 
 def test_half_a_character_in_a_prompt_fails_no_run() -> None:
-    async def main() -> None:
-        flow = Graph("essay", Shop, input=Order, output=Reply).chain(answer).build()
-        store = MemoryStore()
-        from tests.trace.flows import Stock
+    @node
+    async def ask(ctx: Context[object], order: Order) -> Reply:
+        await ctx.complete("half \ud800 of one")
+        return Reply(reply="done")
 
-        assert Stock
-        result = await flow.run(Order(order="tides"), run_id="one", durable=store, client=Broken())
-        assert result.status == "succeeded"
-
-    class Broken(Model):
+    class Calm(Model):
         async def complete(self, request: Request, on_text: Any = None) -> Response:
-            return await super().complete(request)
+            return replace(await super().complete(request), text="fine")
+
+    async def main() -> None:
+        store = MemoryStore()
+        flow = Graph("half", Shop, input=Order, output=Reply).chain(ask).build()
+        result = await flow.run(Order(), run_id="one", durable=store, client=Calm())
+        assert result.status == "succeeded"
+        call = next(turn for turn in (await conversation(store)).turns if turn.kind == "calls")
+        assert call.prompt[0].text == "half ? of one"
 
     asyncio.run(main())
 

@@ -108,6 +108,30 @@ def test_a_call_without_an_answer_is_a_failed_span_with_what_was_charged() -> No
     asyncio.run(main())
 
 
+def test_a_run_whose_call_failed_goes_on() -> None:
+    """The record of a call without an answer is one more kind of record: a resume and a replay read past it."""
+
+    class Once(Model):
+        is_down = True
+
+        async def complete(self, request: Any, on_text: Any = None) -> Any:
+            if self.is_down:
+                raise ModelError("down", model=request.model)
+            return await super().complete(request)
+
+    async def main() -> None:
+        model = Once()
+        store = await ran(client=model)
+        model.is_down = False
+        result = await shop().resume("one", durable=store, client=model)
+        assert result.status == "succeeded"
+        assert (await shop().replay("one", durable=store)).output == result.output
+        found = await trace(store)
+        assert [(span.node, span.status) for span in found.spans if span.kind == "call"] == [("plan", "failed"), ("plan", "ok"), ("answer", "ok")]
+
+    asyncio.run(main())
+
+
 def test_a_fork_pays_for_nothing_that_it_took_over() -> None:
     async def main() -> None:
         store = await ran()

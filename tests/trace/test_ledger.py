@@ -31,7 +31,7 @@ def second(order: Order, plan: Plan) -> str:
 
 
 class Biller:
-    """Answers well, cut off, with an error, or not to the end; and writes down what it bills."""
+    """Answers well, cut off, without a text, with an error, or not to the end; and writes down what it bills."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -42,7 +42,7 @@ class Biller:
         await self._choose()(asked)
 
     def _choose(self) -> Handler:
-        kind = self._rng.choices(("fine", "cut off", "error", "busy", "broken"), (70, 8, 8, 8, 6))[0]
+        kind = self._rng.choices(("fine", "cut off", "empty", "error", "busy", "broken"), (64, 8, 8, 7, 7, 6))[0]
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if kind == "error":
             return replies({"error": {"message": "no"}}, 500)
@@ -54,7 +54,8 @@ class Biller:
         self.micros += micros
         reason = "length" if kind == "cut off" else "stop"
         usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "cost": micros / 1e6}
-        return replies({**completion(f"text {self._rng.random()}", reason), "usage": usage})
+        text = "" if kind == "empty" else f"text {self._rng.random()}"
+        return replies({**completion(text, reason), "usage": usage})
 
 
 async def mixed(runs: int, seed: int, cache: Path) -> tuple[Biller, analytics.Table[analytics.Calls], int]:
@@ -81,7 +82,7 @@ async def no_pause(seconds: float) -> None:
 
 def check(runs: int, seed: int, folder: Path) -> None:
     biller, table, failed = asyncio.run(mixed(runs, seed, folder / "cache.db"))
-    assert set(biller.kinds) == {"fine", "cut off", "error", "busy", "broken"}
+    assert set(biller.kinds) == {"fine", "cut off", "empty", "error", "busy", "broken"}
     assert failed
     assert sum(row.cache_hits for row in table) > 0
     assert round(sum(row.usd for row in table) * 1e6) == biller.micros
