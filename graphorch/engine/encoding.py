@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -112,16 +112,16 @@ def is_plain_type(annotation: Any) -> bool:
 
 def is_exact_json(value: Any) -> bool:
     """Whether a value of such a type can be written as it is; text that is no Unicode and numbers that are none cannot."""
-    kind: type[object] = type(value)
-    if kind is str:
-        return value.isascii() or _is_unicode(value)
-    if kind is int or kind is bool or value is None:
-        return True
-    if kind is float:
-        return isfinite(value)
-    if kind is list:
-        return all(map(is_exact_json, value))
-    return kind is dict and all(type(key) is str and is_exact_json(key) for key in value) and all(map(is_exact_json, value.values()))
+    if isinstance(value, str):
+        return type(value) is str and (value.isascii() or _is_unicode(value))
+    if isinstance(value, float):
+        return type(value) is float and isfinite(value)
+    if isinstance(value, list):
+        return all(map(is_exact_json, cast("list[Any]", value)))
+    if isinstance(value, dict):
+        entries = cast("dict[Any, Any]", value)
+        return all(type(key) is str and is_exact_json(key) for key in entries) and all(map(is_exact_json, entries.values()))
+    return value is None or type(value) in (int, bool)
 
 
 def _is_unicode(text: str) -> bool:

@@ -294,7 +294,8 @@ def _short(value: object) -> str:
 
 
 _KINDS = frozenset(
-    "forked started entered commit routed failed skipped cancelled asked approved retry stopping grace resumed starting call unanswered rules migrated ended".split()
+    "forked migrated started rules entered commit routed failed skipped cancelled asked approved retry starting call unanswered stopping grace "
+    "resumed ended".split()
 )
 
 

@@ -108,7 +108,8 @@ class Reader(Generic[M]):
             if value is not UNSET:
                 values[name] = value
             elif not self.partial:
-                raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. Write it before, or give it a default.")
+                fix = "Write it before, or give it a default."
+                raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. {fix}")
         return self._made(values)
 
     def is_assigned(self, version: Version) -> bool:
