@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
@@ -42,15 +42,13 @@ from graphorch.core.events import (
 from graphorch.core.policy import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
 from graphorch.engine import calling, events, node_cache, people
+from graphorch.engine.callers import Caller
 from graphorch.engine.context import NodeContext
 from graphorch.engine.encoding import Unstorable
-from graphorch.engine.hedging import hedged
 from graphorch.engine.journaling import Asking, RunJournal
-from graphorch.engine.processes import ProcessPool
 from graphorch.engine.record import Record
 from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
-from graphorch.engine.threads import ThreadPool
 from graphorch.engine.wallets import Wallets
 from graphorch.engine.watching import Watchers, told_of
 from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError
@@ -60,10 +58,6 @@ from graphorch.models.messages import Response
 
 RETRYING, RUNNING = Status.RETRYING, Status.RUNNING  # looked up for every attempt
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
-
-
-class NodeTimedOut(GraphorchError, TimeoutError):
-    """An attempt took longer than the node's `timeout`, or the activation longer than its `deadline`."""
 
 
 class NotCancelled(GraphorchError):
@@ -108,8 +102,7 @@ class Scheduler:
         self._watchers = Watchers(settings.run_id, settings.watchers)
         self.is_watched = bool(self._watchers)
         self._strands: set[Strand] = set()
-        self._threads: ThreadPool | None = None
-        self._processes: ProcessPool | None = None
+        self._caller = Caller(self._context_of)
         self._timers: list[asyncio.TimerHandle] = []
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
@@ -305,13 +298,12 @@ class Scheduler:
         self._time = self._loop.time
         self.is_under_way = True
         self._epoch = self.settings.clock() - self._loop.time()
-        self._slots = None if self.settings.limits.concurrency is None else asyncio.Semaphore(self.settings.limits.concurrency)
+        self._caller.open(self._epoch, self.settings.limits.concurrency, self.record.abandoned)
         self._in_grace = False
-        self._node_slots: dict[Any, asyncio.Semaphore] = {}
         for event in first:
             event.at = self.now()
         self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
-        self._is_calm = self._slots is None and self._gate is None and not self.settings.pins and not self._doubted
+        self._is_calm = self.settings.limits.concurrency is None and self._gate is None and not self.settings.pins and not self._doubted
         self._set_deadline()
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -331,8 +323,7 @@ class Scheduler:
             raise error from group
         finally:
             try:
-                if self._processes is not None:
-                    await self._processes.close()
+                await self._caller.stop_processes()
             finally:
                 self._close()
 
@@ -356,10 +347,7 @@ class Scheduler:
             self._ended = None
         for timer in self._timers:
             timer.cancel()
-        if self._threads is not None:
-            self._threads.close()
-            self._threads = None
-        self._processes = None
+        self._caller.close()
         if self.is_watched:
             self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
 
@@ -500,7 +488,7 @@ class Scheduler:
         try:
             if step.is_simple and self._is_calm and one.problem is None:  # by far the most common: without the coroutines in between
                 given = calling.arguments(one)
-                output = await (step.fn(NodeContext(self, one, self._deadline), *given) if step.has_context else step.fn(*given))
+                output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
                 event = NodeSucceeded(one, calling.update_of(step, output, given, one.version), self.now())
             else:
                 event = await self._run_node(one)
@@ -556,79 +544,16 @@ class Scheduler:
             if self.journal is not None:
                 self.journal.note_start(one)
                 await self.journal.flush()
-        output = await self._call(one, given)
+        output = await self._caller.call(one, given)
         update = calling.update_of(step, output, given, one.version)
         if cache is not None:
             self.settings.cache.put(key, update, self.now() + cache.ttl)
         return NodeSucceeded(one, update, self.now())
 
-    async def _call(self, one: Activation, given: list[Any]) -> Any:
-        node = one.step.node
-        options = node.options
-        deadline = self._deadline_of(one)
-        arguments = self._arguments(one, deadline, given)
-        if deadline is None and self._slots is None and options.concurrency is None and options.hedge_after is None:
-            return await self._invoke(one, arguments)
-        async with self._slot(one):
-            scope = asyncio.timeout_at(deadline)
-            try:
-                async with scope:
-                    if options.hedge_after is None:
-                        return await self._invoke(one, arguments)
-                    return await hedged(lambda: self._invoke(one, self._arguments(one, deadline)), options.hedge_after)
-            except TimeoutError as error:
-                if not scope.expired():
-                    raise
-                raise NodeTimedOut(_too_long(one)) from error
-
-    def _arguments(self, one: Activation, deadline: float | None, given: list[Any] | None = None) -> list[Any]:
-        """What the function is called with; read anew for each hedge, so that no two calls share what they may change."""
-        slices = calling.arguments(one) if given is None else given
-        if not one.step.node.signature.has_context:
-            return slices
-        return [NodeContext(self, one, self._sooner(deadline)), *slices]
-
-    async def _invoke(self, one: Activation, arguments: list[Any]) -> Any:
-        node = one.step.node
-        if node.signature.is_async:
-            return await node.fn(*arguments)
-        if node.options.isolation == "inline":
-            return node.fn(*arguments)
-        if node.options.isolation == "process":
-            if self._processes is None:
-                self._processes = ProcessPool()
-            return await self._processes.call(node, arguments, _declared(one))
-        if self._threads is None:
-            self._threads = ThreadPool()
-        try:
-            return await self._threads.call(node.fn, *arguments)
-        except asyncio.CancelledError:
-            self.record.abandoned.append(one.path)
-            raise
-
-    def _slot(self, one: Activation) -> _Slots:
-        """Room to run: under the run's limit and under the node's own."""
-        own = one.step.node.options.concurrency
-        found = [self._slots] if self._slots is not None else []
-        if own is not None:
-            key = (id(one.scope.plan), one.step.index)
-            found.insert(0, self._node_slots.setdefault(key, asyncio.Semaphore(own)))
-        return _Slots(found)
-
-    def _deadline_of(self, one: Activation) -> float | None:
-        """When this attempt has to end, in the loop's time."""
-        options = one.step.node.options
-        if options.timeout is None and options.deadline is None:
-            return None
-        now = self._loop.time()
-        ends = [now + options.timeout] if options.timeout is not None else []
-        if options.deadline is not None:
-            ends.append(one.began - self._epoch + options.deadline)
-        return min(ends)
-
-    def _sooner(self, deadline: float | None) -> float | None:
-        ends = [one for one in (deadline, self._deadline) if one is not None]
-        return min(ends, default=None)
+    def _context_of(self, one: Activation, deadline: float | None) -> NodeContext:
+        """The context of an attempt, whose time ends with its own deadline or the run's."""
+        ends = [each for each in (deadline, self._deadline) if each is not None]
+        return NodeContext(self, one, min(ends, default=None))
 
     async def _pause(self, one: Activation) -> Event | None:
         """Wait for the next attempt."""
@@ -678,33 +603,6 @@ class Scheduler:
         self._go_on(self._told(GraceOver(self.now())))
 
 
-class _Slots:
-    """Several semaphores as one: taken in order, given back in reverse."""
-
-    __slots__ = ("_semaphores", "_taken")
-
-    def __init__(self, semaphores: list[asyncio.Semaphore]) -> None:
-        self._semaphores = semaphores
-        self._taken = 0
-
-    async def __aenter__(self) -> None:
-        try:
-            for semaphore in self._semaphores:
-                await semaphore.acquire()
-                self._taken += 1
-        except BaseException:
-            self._release()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        for semaphore in reversed(self._semaphores[: self._taken]):
-            semaphore.release()
-        self._taken = 0
-
-
 def _tags_of(one: Activation) -> dict[str, str]:
     """What the graphs around an activation say about it, the innermost last."""
     found: dict[str, str] = {}
@@ -717,23 +615,10 @@ def _tags_of(one: Activation) -> dict[str, str]:
     return found
 
 
-def _declared(one: Activation) -> list[type[BaseException]]:
-    """The exceptions that the flow names for a node: those that it retries, and those that an error edge handles."""
-    retry = one.step.node.options.retry
-    return [*(retry.on if retry is not None else ()), *(kind for kinds, _ in one.step.errors for kind in kinds)]
-
-
 def _by_itself(error: asyncio.CancelledError) -> NotCancelled:
     failure = NotCancelled("It raised CancelledError, and nobody had cancelled it. Catch that where it awaits a task that others may cancel.")
     failure.__cause__ = error
     return failure
-
-
-def _too_long(one: Activation) -> str:
-    options = one.step.node.options
-    if options.timeout is not None:
-        return f"Attempt {one.attempt} took longer than timeout={options.timeout:g} s. Raise the timeout, or make the node faster."
-    return f"It took longer than deadline={options.deadline:g} s in all its attempts. Raise the deadline, or make the node faster."
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -19,9 +19,9 @@ import pytest
 
 from graphorch import Graph, ModelError, Node, NodeError, RunFailed, WrongOutput, node
 from graphorch.cli.finding import find
+from graphorch.engine.callers import NodeTimedOut
 from graphorch.engine.crossing import ProcessError, Unportable
 from graphorch.engine.processes import INSIDE, ProcessPool, WorkerDied, address_of
-from graphorch.engine.scheduler import NodeTimedOut
 from graphorch.graph.failure import Failure
 from graphorch.testing.clock import run_virtual
 from tests.engine.crunching import (

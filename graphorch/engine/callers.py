@@ -1,0 +1,163 @@
+"""How a node's function is called: when there is room, in time, hedged if it wants to be, on the loop, in a thread or in a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from graphorch.core.activation import Activation
+from graphorch.engine import calling
+from graphorch.engine.hedging import hedged
+from graphorch.engine.processes import ProcessPool
+from graphorch.engine.threads import ThreadPool
+from graphorch.errors import GraphorchError
+
+ContextOf = Callable[[Activation, float | None], Any]
+
+
+class NodeTimedOut(GraphorchError, TimeoutError):
+    """An attempt took longer than the node's `timeout`, or the activation longer than its `deadline`."""
+
+
+class Caller:
+    """Calls the functions of one run's nodes. `open` begins, and `close` ends, what one event loop does for the run.
+
+    `context_of` makes the context of an attempt with its deadline, in the event loop's time.
+    """
+
+    def __init__(self, context_of: ContextOf) -> None:
+        self._context_of = context_of
+        self._abandoned: list[str] = []
+        self._slots: asyncio.Semaphore | None = None
+        self._node_slots: dict[tuple[int, int], asyncio.Semaphore] = {}
+        self._threads: ThreadPool | None = None
+        self._processes: ProcessPool | None = None
+        self._epoch = 0.0
+
+    def open(self, epoch: float, concurrency: int | None, abandoned: list[str]) -> None:
+        """The run begins, or goes on, on the running loop; `epoch` added to the loop's time is the time of day.
+
+        `concurrency` is how many nodes may run at once; `abandoned` gets the paths of those whose thread could not be stopped.
+        """
+        self._epoch = epoch
+        self._abandoned = abandoned
+        self._slots = None if concurrency is None else asyncio.Semaphore(concurrency)
+        self._node_slots = {}
+
+    async def stop_processes(self) -> None:
+        """End the worker processes, and wait until they are gone."""
+        if self._processes is not None:
+            await self._processes.close()
+
+    def close(self) -> None:
+        """Let idle threads end."""
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
+        self._processes = None
+
+    async def call(self, one: Activation, given: list[Any]) -> Any:
+        """What the function returns or raises for these slices. Raises `NodeTimedOut` beside that."""
+        node = one.step.node
+        options = node.options
+        deadline = self._deadline_of(one)
+        arguments = self._arguments(one, deadline, given)
+        if deadline is None and self._slots is None and options.concurrency is None and options.hedge_after is None:
+            return await self._invoke(one, arguments)
+        async with self._slot(one):
+            scope = asyncio.timeout_at(deadline)
+            try:
+                async with scope:
+                    if options.hedge_after is None:
+                        return await self._invoke(one, arguments)
+                    return await hedged(lambda: self._invoke(one, self._arguments(one, deadline)), options.hedge_after)
+            except TimeoutError as error:
+                if not scope.expired():
+                    raise
+                raise NodeTimedOut(_too_long(one)) from error
+
+    def _arguments(self, one: Activation, deadline: float | None, given: list[Any] | None = None) -> list[Any]:
+        """What the function is called with; read anew for each hedge, so that no two calls share what they may change."""
+        slices = calling.arguments(one) if given is None else given
+        if not one.step.node.signature.has_context:
+            return slices
+        return [self._context_of(one, deadline), *slices]
+
+    async def _invoke(self, one: Activation, arguments: list[Any]) -> Any:
+        node = one.step.node
+        if node.signature.is_async:
+            return await node.fn(*arguments)
+        if node.options.isolation == "inline":
+            return node.fn(*arguments)
+        if node.options.isolation == "process":
+            if self._processes is None:
+                self._processes = ProcessPool()
+            return await self._processes.call(node, arguments, _declared(one))
+        if self._threads is None:
+            self._threads = ThreadPool()
+        try:
+            return await self._threads.call(node.fn, *arguments)
+        except asyncio.CancelledError:
+            self._abandoned.append(one.path)
+            raise
+
+    def _slot(self, one: Activation) -> _Slots:
+        """Room to run: under the run's limit and under the node's own."""
+        own = one.step.node.options.concurrency
+        found = [self._slots] if self._slots is not None else []
+        if own is not None:
+            key = (id(one.scope.plan), one.step.index)
+            found.insert(0, self._node_slots.setdefault(key, asyncio.Semaphore(own)))
+        return _Slots(found)
+
+    def _deadline_of(self, one: Activation) -> float | None:
+        """When this attempt has to end, in the loop's time."""
+        options = one.step.node.options
+        if options.timeout is None and options.deadline is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        ends = [now + options.timeout] if options.timeout is not None else []
+        if options.deadline is not None:
+            ends.append(one.began - self._epoch + options.deadline)
+        return min(ends)
+
+
+class _Slots:
+    """Several semaphores as one: taken in order, given back in reverse."""
+
+    __slots__ = ("_semaphores", "_taken")
+
+    def __init__(self, semaphores: list[asyncio.Semaphore]) -> None:
+        self._semaphores = semaphores
+        self._taken = 0
+
+    async def __aenter__(self) -> None:
+        try:
+            for semaphore in self._semaphores:
+                await semaphore.acquire()
+                self._taken += 1
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        for semaphore in reversed(self._semaphores[: self._taken]):
+            semaphore.release()
+        self._taken = 0
+
+
+def _declared(one: Activation) -> list[type[BaseException]]:
+    """The exceptions that the flow names for a node: those that it retries, and those that an error edge handles."""
+    retry = one.step.node.options.retry
+    return [*(retry.on if retry is not None else ()), *(kind for kinds, _ in one.step.errors for kind in kinds)]
+
+
+def _too_long(one: Activation) -> str:
+    options = one.step.node.options
+    if options.timeout is not None:
+        return f"Attempt {one.attempt} took longer than timeout={options.timeout:g} s. Raise the timeout, or make the node faster."
+    return f"It took longer than deadline={options.deadline:g} s in all its attempts. Raise the deadline, or make the node faster."
