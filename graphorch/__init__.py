@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from graphorch.flow.result import Question as Question
     from graphorch.flow.result import Result as Result
     from graphorch.flow.session import Session as Session
+    from graphorch.graph.amounts import Assumed as Assumed
     from graphorch.graph.context import Context as Context
+    from graphorch.graph.estimate import Estimate as Estimate
     from graphorch.graph.failure import Failure as Failure
     from graphorch.graph.failure import Missing as Missing
     from graphorch.graph.node import END as END
@@ -89,7 +91,9 @@ _HOMES = {
     "flow.graph": "Graph",
     "flow.result": "Question Result",
     "flow.session": "Session",
+    "graph.amounts": "Assumed",
     "graph.context": "Context",
+    "graph.estimate": "Estimate",
     "graph.failure": "Failure Missing",
     "graph.node": "Ask END Node START node",
     "graph.options": "Cache Retry",

@@ -20,6 +20,9 @@
     ├── ReplayDiverged    a replay that would not do what the record says
     └── InternalError     ours: a bug of graphorch; the message says how to report it
 
+Errors of one part live beside it and subclass one of the above: `models.failures`, `journal.failures`, `patterns.errors`,
+`engine.crossing`, `engine.processes`.
+
 `RunFailed` stands beside the tree: it is the `ExceptionGroup` of everything that ended one run.
 
 Every message says what was found, where, and how to fix it. Rules for a new error: subclass one of the above, put what a
