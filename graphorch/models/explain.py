@@ -99,6 +99,18 @@ _MEANINGS: Mapping[int, tuple[str, str, bool]] = {
     529: ("it is overloaded", "Ask again later, or use another model.", True),
 }
 
+# What some say with 400 though it has a status of its own: OpenRouter and LiteLLM of a model that they do not know, and a LiteLLM that has
+# no database of keys of every key but its master key.
+_DISGUISED = (
+    (re.compile(r"not a valid model id|invalid model name", re.IGNORECASE), 404),
+    (re.compile(r"no connected db", re.IGNORECASE), 401),
+)
+
+
+def meant_status(status: int, said: str) -> int:
+    """The status that says what an endpoint means: that of its answer, unless its words tell that another one would have been right."""
+    return next((meant for words, meant in _DISGUISED if words.search(said)), status) if status == 400 else status
+
 
 def _meaning(status: int) -> tuple[str, str, bool]:
     if status in _MEANINGS:
@@ -175,8 +187,8 @@ def _refused_by_status(error: APIStatusError, endpoint: Endpoint, model: str) ->
     status = error.status_code
     if 300 <= status < 400:
         return _redirected(error, endpoint, model)
-    what, fix, retryable = _meaning(status)
     said = _words_of(error.body) or _words_of(error.response.text)
+    what, fix, retryable = _meaning(meant_status(status, said))
     if status == 429 and "insufficient_quota" in f"{error.code} {error.type} {said}":
         what, fix, retryable = _MEANINGS[402]
     quoted = f' It says: "{endpoint.clean(said)}".' if said else ""

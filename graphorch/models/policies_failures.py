@@ -8,9 +8,9 @@
     malformed         yes              yes           yes           no protocol: a web page, broken JSON, a cut stream, no text
     resting           yes              yes           no            not sent: its circuit is open
     throttled         yes              yes           no            not sent: its limits leave no turn in time
-    auth              yes              no            yes           401, 403
+    auth              yes              no            yes           401, 403, and 400 in words that mean it
     credit            yes              no            yes           402, 412
-    unknown_model     yes              no            yes           404
+    unknown_model     yes              no            yes           404, and 400 in words that mean it
     context_overflow  yes              no            no            the prompt is too long for this model
     filtered          yes              no            no            its filter or the model declined
     invalid_output    yes              no            no            the answer does not fit the request's schema
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from graphorch.errors import ModelError
 from graphorch.models.decision import Decision
+from graphorch.models.explain import meant_status
 from graphorch.models.failures import AnswerError, Empty, Refused, SchemaRefused, TimedOut, Truncated, Unreachable, Unreadable
 from graphorch.models.health import CircuitOpen
 from graphorch.models.limits import Throttled
@@ -118,13 +119,13 @@ def kind_of(error: ModelError) -> str:
 
 
 def _by_status(error: ModelError) -> str:
-    status = error.status
+    said = str(error)
+    status = None if error.status is None else meant_status(error.status, said)
     if status in _BY_STATUS:
         # A quota that is used up comes as 429 and does not pass with time.
         return "credit" if status == 429 and not error.retryable else _BY_STATUS[status]
     if status is not None and status >= 500:
         return "server"
-    said = str(error)
     if isinstance(error, SchemaRefused):
         return "bad_request"
     if _OVERFLOW.search(said):

@@ -133,6 +133,23 @@ def test_the_errors_of_requesty_are_told_apart_by_their_status(status: int, kind
     assert "Monthly limit reached" in str(said)
 
 
+@pytest.mark.parametrize(
+    ("message", "kind", "told"),
+    [
+        ("/chat/completions: Invalid model name passed in model=gpt-9. Call `/v1/models`", "unknown_model", "there is no such model"),
+        ("gpt-9 is not a valid model ID", "unknown_model", "there is no such model"),
+        ("No connected db.", "auth", "the key was refused"),
+        ("temperature is out of range", "bad_request", "the request was refused"),
+    ],
+)
+def test_a_400_that_means_something_else_is_taken_for_it(message: str, kind: str, told: str) -> None:
+    """In the words of LiteLLM 1.108 and of OpenRouter; another model, or another endpoint, may well answer."""
+    said, _ = ask(GATEWAYS["litellm"], replies({"error": {"message": message, "code": "400"}}, 400), request_to("gpt-9"))
+    assert isinstance(said, ModelError)
+    assert (kind_of(said), said.status, said.retryable) == (kind, 400, False)
+    assert told in str(said)
+
+
 def test_the_pause_that_litellm_hands_on_is_read() -> None:
     said, _ = ask(GATEWAYS["litellm"], replies({"error": {"message": "slow down"}}, 429, {"llm_provider-retry-after": "60"}), request_to())
     assert isinstance(said, ModelError)
