@@ -94,12 +94,16 @@ class BudgetConfig(_Part):
 
 
 class BudgetsConfig(_Part):
-    """What a run, each of its nodes, a day, and a tag may spend."""
+    """What a run, each of its nodes, a day, and a tag may spend.
+
+    A day's and a tag's spending outlives the process in the file `kept`. It is no journal: one day covers the runs of many journals, and of none.
+    """
 
     run: BudgetConfig | None = None
     node: BudgetConfig | None = None
     day: BudgetConfig | None = None
     tags: dict[str, BudgetConfig] = {}
+    kept: Annotated[str, Field(min_length=1)] | None = None
 
 
 class AlertsConfig(_Part):

@@ -17,7 +17,7 @@ from graphorch.models.ledger import SpendStore
 from graphorch.models.metering import MeteredClient, NoPrices, Terms
 from graphorch.models.offline import OfflineClient
 from graphorch.models.router import Router
-from graphorch.models.spend_store import MemorySpend
+from graphorch.models.spend_store import MemorySpend, SqliteSpend
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,13 @@ def is_configured(environment: Mapping[str, str], config: Config) -> bool:
     return bool(config.endpoints) or connection_of_environment(environment) is not None
 
 
-def models_of(environment: Mapping[str, str], config: Config, spend: SpendStore | None = None) -> Models:
-    """The client and the bank. Raises `InputError` for an address without a key."""
-    bank = Bank(config=config, store=spend or MemorySpend())
+def models_of(environment: Mapping[str, str], config: Config) -> Models:
+    """The client and the bank. Raises `InputError` for an address without a key, `JournalError` if the file of spending cannot be used."""
+    bank = Bank(config=config, store=_spending(config))
     if is_configured(environment, config):
         return Models(Router(config, environment=environment), bank)
     return Models(MeteredClient(OfflineClient(), NoPrices(), Terms(is_free=True)), bank)
+
+
+def _spending(config: Config) -> SpendStore:
+    return MemorySpend() if config.budgets.kept is None else SqliteSpend(config.budgets.kept)

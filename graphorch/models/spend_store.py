@@ -36,6 +36,7 @@ class SqliteSpend:
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")  # survives the process; a call does not wait for the disk
             self._db.execute("CREATE TABLE IF NOT EXISTS spend (key TEXT PRIMARY KEY, usd INTEGER, tokens INTEGER, calls INTEGER) STRICT")
         except sqlite3.Error as error:
             raise self._broken(error) from error

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from graphorch.errors import JournalError
 from graphorch.models.accounts import Bank, utc_day
 from graphorch.models.budget import Alert, Amount, Budget, CapReached
 from graphorch.models.config import config_of
+from graphorch.models.environment import models_of
 from graphorch.models.runtime import Runtime
 from tests.models.virtual import run
 
@@ -70,3 +76,39 @@ def test_a_run_over_midnight_goes_on_with_the_new_days_money() -> None:
 
 def test_the_day_is_a_date() -> None:
     assert len(utc_day().split("-")) == 3
+
+
+SPEND = """
+import asyncio
+from pathlib import Path
+from graphorch.models.budget import Amount, CapReached
+from graphorch.models.config import find_config
+from graphorch.models.environment import models_of
+
+async def main():
+    account = models_of({}, find_config(Path())).bank.open_run("r")
+    try:
+        (await account.reserve(Amount(0.6))).settle(Amount(0.5))
+        print("spent")
+    except CapReached as error:
+        print(error.level)
+
+asyncio.run(main())
+"""
+
+
+def test_what_a_day_spent_is_kept_between_processes_where_the_configuration_says(tmp_path: Path) -> None:
+    def spend() -> str:
+        return subprocess.run([sys.executable, "-c", SPEND], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    file = tmp_path / "graphorch.toml"
+    file.write_text("[budgets]\nkept = 'spend.db'\n[budgets.day]\nusd = 1.0\n", "utf-8")
+    assert [spend(), spend()] == ["spent", "day"]
+    file.write_text("[budgets.day]\nusd = 1.0\n", "utf-8")
+    assert spend() == "spent", "without a file every process has a day of its own"
+
+
+def test_a_file_of_spending_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spend.db").write_text("no database at all, and long enough to be read as one" * 40, "utf-8")
+    with pytest.raises(JournalError, match=r"spend\.db' cannot be kept"):
+        models_of({}, config_of({"budgets": {"kept": str(tmp_path / "spend.db")}}))
