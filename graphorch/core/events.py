@@ -157,11 +157,7 @@ Event: TypeAlias = (
 
 
 # ---- commands: what the core tells a driver ----------------------------------------------------
-@dataclass(slots=True)
-class StartNode:
-    """Run one attempt of this activation: the node, or `enter`/`over` of a sub-flow or map, or a person's question."""
-
-    activation: Activation
+# An activation by itself is one: run an attempt of it (the node, `enter` or `over` of a sub-flow or map, or a person's question).
 
 
 @dataclass(slots=True)
@@ -203,4 +199,4 @@ class FinishRun:
     waits: list[Activation] = field(default_factory=list[Activation])
 
 
-Command: TypeAlias = StartNode | Decide | Leave | CancelNode | RetryLater | FinishRun
+Command: TypeAlias = Activation | Decide | Leave | CancelNode | RetryLater | FinishRun

@@ -22,6 +22,7 @@ from graphorch.core.events import (
     CancelNode,
     Command,
     Decide,
+    Decision,
     Entered,
     Event,
     FinishRun,
@@ -36,8 +37,8 @@ from graphorch.core.events import (
     RetryLater,
     Routed,
     RunStarted,
-    StartNode,
     StopRequested,
+    Update,
 )
 from graphorch.core.progress import UNLIMITED, OnFailure, Progress
 from graphorch.core.scope import Scope
@@ -76,17 +77,34 @@ class Run(Progress):
         self.root.begin(event.update)
         self._settle(self.root)
 
+    def succeeded(self, one: Activation, update: Update, at: float) -> list[Command]:
+        """What `handle` does about a `NodeSucceeded` of the attempt that runs, for drivers of which nobody else wants to see the event."""
+        self.out = []
+        if one.status is RUNNING and one.update is None and self.status not in OVER:
+            self._take(one, update, at)
+        return self.out
+
+    def routed(self, one: Activation, decision: Decision) -> list[Command]:
+        """The same for a `Routed`."""
+        self.out = []
+        if one.status is ROUTING and self.status not in OVER:
+            self._take_route(one, decision)
+        return self.out
+
     def _node_succeeded(self, event: NodeSucceeded) -> None:
         one = event.activation
         if one.update is not None or one.status not in (RUNNING, ASKED) or event.attempt not in (0, one.attempt):
             return
         if one.status is ASKED:
             self._leave_asked(one)
+        self._take(one, event.update, event.at)
+
+    def _take(self, one: Activation, update: Update, at: float) -> None:
         step, version = one.step, one.version
         assert version is not None
-        if event.update:
-            version.take(event.update, one.scope.plan.reducers, (one.depth, step.index), step.name)
-        one.update, one.ended = event.update, event.at
+        if update:
+            version.take(update, one.scope.reducers, (one.depth, step.index), step.name)
+        one.update, one.ended = update, at
         if step.decides:
             one.status = ROUTING
             self.out.append(Decide(one))
@@ -94,9 +112,10 @@ class Run(Progress):
             self._complete(one, step.edges)
 
     def _routed(self, event: Routed) -> None:
-        one, decision = event.activation, event.decision
-        if one.status is not ROUTING:
-            return
+        if event.activation.status is ROUTING:
+            self._take_route(event.activation, event.decision)
+
+    def _take_route(self, one: Activation, decision: Decision) -> None:
         step = one.step
         if decision.loop >= 0:
             chosen = step.exits[decision.loop]
@@ -184,7 +203,7 @@ class Run(Progress):
             self._leave_busy(one.scope)
         else:
             one.status = Status.RUNNING
-            self.out.append(StartNode(one))
+            self.out.append(one)
 
     def _leave_asked(self, one: Activation) -> None:
         self.enter_busy(one.scope)
@@ -257,11 +276,16 @@ class Run(Progress):
     # ---- the life of an activation -------------------------------------------------------------------
     def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
         """Commit: emit the tokens, and start what they make ready."""
-        scope, version = one.scope, one.version
+        scope, step, version = one.scope, one.step, one.version
         one.status = DONE if failure is None else HANDLED
         one.taken = edges
         one.version = None
         self.history.append(one)
+        following = step.following
+        if following is not None and edges is step.edges and failure is None and one.inner is None and scope.has_room(following):
+            assert version is not None
+            scope.hand_on(one, following, version)
+            return
         if one.inner is not None:
             self._cancel_inside(one.inner, f"'{one.path}' is over")
         if version is not None:
@@ -302,7 +326,7 @@ class Run(Progress):
             self.out.append(Decide(one))
         elif one.inner is None:
             one.status = Status.RUNNING
-            self.out.append(StartNode(one))
+            self.out.append(one)
         else:
             self._go_on_inside(one, one.inner)
 

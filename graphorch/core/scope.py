@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Status, Token
-from graphorch.core.events import StartNode
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.shape import Edge
@@ -28,8 +27,8 @@ class Scope:
     """The state of one level. Mutated by the run that owns it, and by nobody else."""
 
     __slots__ = (
-        "_origin", "_prefix", "active", "busy", "closed", "end", "failures", "finished", "item", "live", "output", "parent", "plan", "run", "steps",
-        "waiting",
+        "_origin", "_prefix", "active", "busy", "closed", "end", "failures", "finished", "item", "live", "output", "parent", "plan", "reducers", "run",
+        "steps", "waiting",
     )  # fmt: skip
 
     def __init__(self, run: Run, plan: Plan, parent: Activation | None = None, item: int = -1) -> None:
@@ -37,6 +36,7 @@ class Scope:
         self.plan = plan
         self.steps = plan.steps
         self.end = plan.end
+        self.reducers = plan.reducers
         self.parent = parent
         self.item = item
         self._prefix: str | None = None if parent is not None else ""
@@ -70,9 +70,29 @@ class Scope:
     def begin(self, update: dict[int, Any]) -> None:
         """Put the input on the edges from START."""
         version = Version({}, {})
-        version.take(update, self.plan.reducers, (0, -1), "input")
+        version.take(update, self.reducers, (0, -1), "input")
         self.send(None, self.plan.starts, version, NO_COUNTERS)
         self.fire_ready()
+
+    def has_room(self, step: Step) -> bool:
+        """Whether a node that no other edge leads to would start at once, if a token came."""
+        return not self.closed and step.index not in self.active and self.run.left > 0
+
+    def hand_on(self, one: Activation, following: Step, version: Version) -> None:
+        """A commit with a sole successor: one leaves, the next starts, and the scope stays as busy as it is.
+
+        The same as `send`, `leave` and `fire_ready`, where it is known what they come to; by far the most common of all commits.
+        """
+        run, active, step = self.run, self.active, one.step
+        token = Token(one, step.edges[0], None, one.counters)
+        active[following.index] = started = Activation(self, following, (token,), version, one.depth + 1, one.counters)
+        self.live |= following.bit
+        self.leave(one)
+        run.left -= 1
+        run.started += 1
+        run.out.append(started)
+        if self.waiting:
+            self.fire_ready()
 
     def send(self, source: Activation | None, edges: Sequence[Edge], version: Version, counters: Counters, failure: Any = None) -> None:
         """Emit one token per edge; each gets a version of its own, or the version itself if it is the only one."""
@@ -95,7 +115,7 @@ class Scope:
             token.counters[edge.loop] = counters.get(edge.loop, 1) + 1
             self.live |= step.latch_bit
         else:
-            if counters:
+            if counters and not step.inside.issuperset(counters):
                 token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
             if not (step.joins or target in self.active or (self.closed and target != self.end)):
                 self._start(step, (token,))
@@ -134,20 +154,16 @@ class Scope:
             run.reach_limit()
             self._put_back(step, tokens)
             return
-        if len(tokens) == 1:
-            (token,) = tokens
-            source, version = token.source, token.version
+        version = tokens[0].version
+        if len(tokens) > 1:
+            version, conflict = _union_of(tokens)
+            problem = problem or conflict
+        for token in tokens:
             token.version = None  # moved
-            if is_end and problem is None:
-                run.reached_end(self, version)
-                return
-            one = Activation(self, step, tokens, version, source.depth + 1 if source is not None else 1, token.counters)
-        else:
-            one, problem = self._joined(step, tokens, problem)
-            if is_end and problem is None:
-                run.reached_end(self, one.version)
-                return
-        self.active[step.index] = one
+        if is_end and problem is None:
+            run.reached_end(self, version)
+            return
+        self.active[step.index] = one = _activation(self, step, tokens, version)
         self.live |= step.bit
         if problem is not None:
             one.failure = one.problem = problem
@@ -157,19 +173,7 @@ class Scope:
         self.busy += 1
         if self.busy == 1 and self.parent is not None:
             run.enter_busy(self.parent.scope)
-        run.out.append(StartNode(one))
-
-    def _joined(self, step: Step, tokens: tuple[Token, ...], problem: Exception | None) -> tuple[Activation, Exception | None]:
-        """The activation that consumes several tokens: it sees what all of them saw."""
-        depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
-        version: Version | None = None
-        try:
-            version = unite([token.version for token in tokens if token.version is not None])
-        except WriteConflict as error:
-            problem = error
-        for token in tokens:
-            token.version = None  # moved
-        return Activation(self, step, tokens, version, depth, _merged([token.counters for token in tokens])), problem
+        run.out.append(one)
 
     def _put_back(self, step: Step, tokens: tuple[Token, ...]) -> None:
         self.waiting.setdefault(step.index, []).extend(tokens)
@@ -252,6 +256,22 @@ class Scope:
             found += scope.active.values()
             pending += scope.inner()
         return found
+
+
+def _union_of(tokens: tuple[Token, ...]) -> tuple[Version | None, WriteConflict | None]:
+    """What several tokens saw together, or why that cannot be."""
+    try:
+        return unite([token.version for token in tokens if token.version is not None]), None
+    except WriteConflict as error:
+        return None, error
+
+
+def _activation(scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None) -> Activation:
+    if len(tokens) == 1:
+        (token,) = tokens
+        return Activation(scope, step, tokens, version, token.source.depth + 1 if token.source is not None else 1, token.counters)
+    depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
+    return Activation(scope, step, tokens, version, depth, _merged([token.counters for token in tokens]))
 
 
 def _canonical(token: Token) -> tuple[int, int, int]:

@@ -27,7 +27,6 @@ from graphorch.core.events import (
     RetryDue,
     Routed,
     RunStarted,
-    StartNode,
     StopRequested,
 )
 from graphorch.core.run import UNLIMITED, OnFailure, Run
@@ -140,10 +139,9 @@ class _Replay:
 
     def _note(self, commands: Iterable[Command], at: float) -> None:
         for command in commands:
-            if isinstance(command, StartNode):
-                one = command.activation
-                self._open[one.path] = one
-                one.began = one.began or at
+            if isinstance(command, Activation):
+                self._open[command.path] = command
+                command.began = command.began or at
 
     # ---- one maker per kind of record ---------------------------------------------------------------
     def one(self, body: Body) -> Activation:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
@@ -35,7 +35,6 @@ from graphorch.core.events import (
     RetryLater,
     Routed,
     RunStarted,
-    StartNode,
     StopRequested,
     Update,
 )
@@ -65,18 +64,36 @@ class NotCancelled(GraphorchError):
 
 
 class Strand:
-    """A task of a run, and the activation that it runs at the moment."""
+    """A task that runs one activation after another, and the one that it runs at the moment: the caller's own task, or one made for it.
 
-    __slots__ = ("current", "task")
+    Two kinds of cancellation arrive in a task: one that is meant for the node alone (`stop_node`), after which the task goes on, and one
+    that is meant for the whole run.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_aimed", "calm", "current", "task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
         self.current: Activation | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task = task
+        self.calm = task.cancelling()  # cancellations of the caller's task that are none of ours
+        self._aimed = 0  # cancellations that are meant for the node
+
+    def stop_node(self) -> None:
+        """Cancel the node that runs."""
+        self._aimed += 1
+        self.task.cancel()
+
+    def node_ended(self) -> None:
+        """Whatever was meant for the node has met it."""
+        self.current = None
+        while self._aimed:
+            self._aimed -= 1
+            self.task.uncancel()
 
     @property
     def is_being_cancelled(self) -> bool:
-        """Whether the task was told to stop."""
-        return self.task is not None and self.task.cancelling() > 0
+        """Whether the run was told to stop, by whoever cancelled the task."""
+        return self.task.cancelling() > self.calm + self._aimed
 
 
 class Scheduler:
@@ -111,6 +128,7 @@ class Scheduler:
         self._epoch = 0.0
         self._is_calm = False  # nothing but the options of nodes says how they run
         self._is_private = False  # nobody has to hear of an event but the core
+        self._is_direct = False  # both, and nothing waits between nodes
         self._in_grace = False
         self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
         self._doubted: set[str] = set()  # those of them that are to fail
@@ -304,15 +322,19 @@ class Scheduler:
             event.at = self.now()
         self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
         self._is_calm = self.settings.limits.concurrency is None and self._gate is None and not self.settings.pins and not self._doubted
+        self._is_direct = self._is_private and self._is_calm and self._pace is None
         self._set_deadline()
         try:
             async with asyncio.TaskGroup() as self._group:
                 if self.journal is not None:
                     self._heartbeat = self._group.create_task(self.journal.keep())
-                for event in first:
-                    self._go_on(self._told(event))
+                ready = [one for event in first for one in self._told(event)]
+                await self._make_durable()
                 if self.run.status != "running":
                     self._stop_heartbeat()
+                if ready:
+                    self._start_all(ready[1:])
+                    await self._follow(ready[0])
             await self._write_end()
         except asyncio.CancelledError:
             self._told(StopRequested("interrupted", at=self.now()))  # the tasks are gone already; the core has yet to hear of it
@@ -362,9 +384,7 @@ class Scheduler:
     # ---- strands -------------------------------------------------------------------------------------------
     def _start_all(self, activations: list[Activation]) -> None:
         for one in activations:
-            strand = Strand()
-            self._strands.add(strand)
-            strand.task = self._group.create_task(self._follow(strand, one))
+            self._group.create_task(self._follow(one))
 
     def _go_on(self, activations: list[Activation]) -> None:
         """Start activations, once what led to them is durable."""
@@ -382,46 +402,92 @@ class Scheduler:
             await self.journal.flush()
             self._show_all()
 
-    async def _follow(self, strand: Strand, first: Activation) -> None:
+    async def _follow(self, first: Activation) -> None:
         """Run an activation, and then whatever its commit makes ready, one after the other."""
+        task = asyncio.current_task()
+        assert task is not None
+        strand = Strand(task)
+        self._strands.add(strand)
         one: Activation | None = first
         try:
             while one is not None:
                 strand.current = one
-                event = await self._attempt(strand, one)
-                strand.current = None
-                if event is None:
-                    return
-                ready = self._told(event)
-                if self.journal is not None:
-                    await self._make_durable()
-                if ready:
-                    one = ready.pop()
-                    one.began = one.began or event.at
-                    if ready:
-                        self._start_all(ready)
+                if self._is_direct and _is_plain(one):
+                    one = await self._go_straight(strand, one)
                 else:
-                    one = None
-                if self._pace is not None:
-                    await self._pace()
+                    event = await self._attempt(strand, one)
+                    strand.node_ended()
+                    one = await self._after(event) if event is not None else None
         finally:
+            strand.node_ended()
             self._strands.discard(strand)
+
+    async def _after(self, event: Event) -> Activation | None:
+        """Commit what an attempt came to, and return what the strand goes on with."""
+        ready = self._told(event)
+        if self.journal is not None:
+            await self._make_durable()
+        if self._pace is not None:
+            await self._pace()
+        return self._next_of(ready, event.at)
+
+    async def _go_straight(self, strand: Strand, one: Activation) -> Activation | None:
+        """Run nodes one after the other that nothing surrounds and nobody watches: no coroutine and no event stands in between.
+
+        Returns what the strand goes on with.
+        """
+        run, time, epoch, task, calm = self.run, self._time, self._epoch, strand.task, strand.calm
+        one.began = one.began or epoch + time()
+        while True:
+            strand.current, step = one, one.step
+            try:
+                given = calling.arguments(one)
+                output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
+                update = calling.update_of(step, output, given, one.version)
+            except BaseException as error:
+                event = self._went_wrong(strand, one, error)
+                return await self._after(event) if event is not None else None
+            if task.cancelling() != calm and not self._counts(strand, one):
+                return None
+            at = epoch + time()
+            commands = run.succeeded(one, update, at)
+            if len(commands) == 1 and type(command := commands[0]) is Activation:
+                one = command
+                one.began = at
+            else:
+                ready = self._next_of(self._done(commands), at)
+                if ready is None:
+                    return None
+                one = ready
+            if not _is_plain(one):
+                return one
+
+    def _next_of(self, ready: list[Activation], at: float) -> Activation | None:
+        """What the strand goes on with; what else is ready gets strands of its own."""
+        if not ready:
+            return None
+        one = ready.pop()
+        one.began = one.began or at
+        if ready:
+            self._start_all(ready)
+        return one
 
     def _told(self, event: Event) -> list[Activation]:
         """Tell the core, do what it says at once, and return the activations that have to run."""
-        commands = self.run.handle(event) if self._is_private else self._handled(event)
-        if len(commands) == 1 and type(commands[0]) is StartNode:
-            return [commands[0].activation]
+        return self._done(self._handled(event))
+
+    def _done(self, commands: list[Command]) -> list[Activation]:
+        """Do what the core says, and return the activations that have to run."""
         starts: list[Activation] = []
         following = 0
         while following < len(commands):
             command = commands[following]
             following += 1
             match command:
-                case StartNode(activation):
-                    starts.append(activation)
+                case Activation():
+                    starts.append(command)
                 case Decide(activation):
-                    commands += self._handled(self._decided(activation))
+                    commands += self._decided(activation)
                 case Leave(activation):
                     commands += self._handled(self._left(activation))
                 case RetryLater(activation, seconds):
@@ -431,7 +497,7 @@ class Scheduler:
                     self._cancel(activation, reason)
                 case FinishRun():
                     self._stop_heartbeat()
-        return [one for one in starts if one.status in (Status.RUNNING, Status.RETRYING)]
+        return [one for one in starts if one.status is RUNNING or one.status is RETRYING]
 
     def _handled(self, event: Event) -> list[Command]:
         """Write an event down, and give it to the core."""
@@ -467,8 +533,8 @@ class Scheduler:
 
     def _cancel(self, one: Activation, reason: str) -> None:
         for strand in self._strands:
-            if strand.current is one and strand.task is not None:
-                strand.task.cancel()
+            if strand.current is one:
+                strand.stop_node()
         if self.is_watched:
             self.tell(events.Cancelled(one.path, one.step.name, reason))
 
@@ -484,7 +550,6 @@ class Scheduler:
         if self.is_watched:
             self.tell(events.Started(one.path, one.step.name, one.attempt, self.now()))
         step = one.step
-        event: Event
         try:
             if step.is_simple and self._is_calm and one.problem is None:  # by far the most common: without the coroutines in between
                 given = calling.arguments(one)
@@ -492,19 +557,26 @@ class Scheduler:
                 event = NodeSucceeded(one, calling.update_of(step, output, given, one.version), self.now())
             else:
                 event = await self._run_node(one)
-        except calling.Unreadable as error:
-            event = self._unreadable(one, error)
-        except Exception as error:
-            event = self._failed(one, error)
-        except asyncio.CancelledError as error:
-            if one.status is not RUNNING:
-                return None
-            if strand.is_being_cancelled:
-                raise  # the whole run is
-            event = self._failed(one, _by_itself(error))
-        if one.status is RUNNING and strand.is_being_cancelled:
-            raise asyncio.CancelledError  # the node turned the cancellation into something else; nothing of it counts
-        return event
+        except BaseException as error:
+            return self._went_wrong(strand, one, error)
+        return event if self._counts(strand, one) else None
+
+    def _went_wrong(self, strand: Strand, one: Activation, error: BaseException) -> Event | None:
+        """What an exception comes to: a failure of the node, nothing if the node was cancelled, or the exception if the whole run was."""
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            raise error
+        if not self._counts(strand, one):
+            return None
+        if isinstance(error, calling.Unreadable):
+            return self._unreadable(one, error)
+        return self._failed(one, _by_itself(error) if isinstance(error, asyncio.CancelledError) else error)
+
+    def _counts(self, strand: Strand, one: Activation) -> bool:
+        """Whether what an attempt came to counts: not if its node was cancelled meanwhile. Raises if the whole run is being cancelled."""
+        strand.node_ended()
+        if strand.is_being_cancelled:
+            raise asyncio.CancelledError
+        return one.status is RUNNING
 
     def _unreadable(self, one: Activation, error: calling.Unreadable) -> Event:
         """A node lacks what it reads: a dead path if something went wrong before it, else a mistake that `build()` should have seen."""
@@ -567,13 +639,14 @@ class Scheduler:
         return RetryDue(one, attempt, self.now())
 
     # ---- what users' functions said ----------------------------------------------------------------------------
-    def _decided(self, one: Activation) -> Event:
+    def _decided(self, one: Activation) -> list[Command]:
         if one.step.node.options.gate == "after" and not one.approved:
-            return Asked(one, people.asking(one, self.now()), self.now())
+            return self._handled(Asked(one, people.asking(one, self.now()), self.now()))
         try:
-            return Routed(one, calling.decide(one), self.now())
+            decision = calling.decide(one)
         except Exception as error:
-            return self._failed(one, error)
+            return self._handled(self._failed(one, error))
+        return self.run.routed(one, decision) if self._is_private else self._handled(Routed(one, decision, self.now()))
 
     def _left(self, one: Activation) -> Event:
         try:
@@ -601,6 +674,11 @@ class Scheduler:
 
     def _end_grace(self) -> None:
         self._go_on(self._told(GraceOver(self.now())))
+
+
+def _is_plain(one: Activation) -> bool:
+    """Whether running an activation is calling its async function, and nothing else."""
+    return one.step.is_simple and one.problem is None and one.status is RUNNING
 
 
 def _tags_of(one: Activation) -> dict[str, str]:

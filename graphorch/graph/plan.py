@@ -109,6 +109,8 @@ class Step:
     has_context: bool = field(init=False)
     reads_one: bool = False  # it reads one slice, which has to be there, and nothing else
     is_simple: bool = False  # an async function without an option that needs care: called as it is
+    # the only node that its tokens go to, if no other edge leads there and no loop ends or begins between them
+    following: Step | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Derive what a running step looks up all the time."""
@@ -151,9 +153,17 @@ class Plan:
         """Derive the rest."""
         inner = [step.inner_plan for step in self.steps if step.inner_plan is not None]
         self.end = len(self.steps) - 1
+        for step in self.steps:
+            step.following = self._following(step)
         self.has_quorums = any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)
         self.can_ask = any(step.has_context for step in self.steps) or any(plan.can_ask for plan in inner)
         self.acts_once = any(step.node.options.effect == "once" for step in self.steps) or any(plan.acts_once for plan in inner)
+
+    def _following(self, step: Step) -> Step | None:
+        if step.decides or len(step.edges) != 1:
+            return None
+        target = self.steps[step.edges[0].target]
+        return target if target.index != self.end and not target.joins and target.inside >= step.inside else None
 
 
 def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, frozenset[int]]) -> Plan:

@@ -7,6 +7,8 @@ commutative. It must be associative, since a fold may be continued from any earl
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -57,6 +59,26 @@ def minimum(old: C, new: C) -> C:
 def last(old: T, new: T) -> T:
     """The write that is last in canonical order; names the winner where branches may both write."""
     return new
+
+
+def _append_all(old: list[T], new: Sequence[list[T]]) -> list[T]:
+    return [*old, *chain.from_iterable(new)]
+
+
+def _union_all(old: set[T], new: Sequence[set[T]]) -> set[T]:
+    return old.union(*new)
+
+
+def _merge_all(old: dict[K, V], new: Sequence[dict[K, V]]) -> dict[K, V]:
+    merged = dict(old)
+    for each in new:
+        merged.update(each)
+    return merged
+
+
+def at_once() -> Mapping[Any, Callable[[Any, Sequence[Any]], Any]]:
+    """For the reducers above that copy what they fold: how they fold many updates with one copy."""
+    return {append: _append_all, union: _union_all, merge: _merge_all}
 
 
 def trusted() -> frozenset[object]:

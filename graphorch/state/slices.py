@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from graphorch.errors import Unassigned, WrongOutput, nearest
 from graphorch.state.copying import Copier, copier, has_plain_instances, made_of
-from graphorch.state.reducers import trusted
+from graphorch.state.reducers import at_once, trusted
 from graphorch.state.validation import Validator, field_validators
 from graphorch.state.version import UNSET, Fold, Version
 
@@ -31,7 +31,7 @@ _set = object.__setattr__
 class Field:
     """One field of the state, compiled: how it is validated, copied, folded, and what it is before anybody wrote it."""
 
-    __slots__ = ("copy", "index", "info", "name", "reduce", "required", "shares_nothing", "validate")
+    __slots__ = ("constant", "copy", "index", "info", "name", "reduce", "reduce_all", "required", "shares_nothing", "validate")
 
     def __init__(self, index: int, name: str, info: FieldInfo, validator: Validator) -> None:
         self.index = index
@@ -41,7 +41,11 @@ class Field:
         self.validate = validator.validate
         self.copy: Copier | None = copier(info.annotation)
         self.shares_nothing = validator.rebuilds or self.copy is None  # what was validated is the engine's own
-        self.reduce = _guarded(reducer_of(info), self.copy)
+        reducer = reducer_of(info)
+        self.reduce = _guarded(reducer, self.copy)
+        self.reduce_all = at_once().get(reducer)
+        # the default, where every reader may be handed the same: there is one, no function makes it, and nothing can change it
+        self.constant = UNSET if self.required or info.default_factory is not None or self.copy is not None else info.get_default()
 
     def default(self) -> Any:
         """A fresh default, or `UNSET` for a required field."""
@@ -59,7 +63,7 @@ class Field:
             return entry[1]
         if isinstance(entry, Fold):
             assert self.reduce is not None
-            return entry.read(self.default, self.reduce)
+            return entry.read(self.default, self.reduce, self.reduce_all)
         return UNSET
 
     def value(self, version: Version) -> Any:
@@ -91,7 +95,7 @@ class Reader(Generic[M]):
     def __init__(self, model: type[M], fields: Sequence[Field], *, partial: bool = False) -> None:
         self.model = model
         self.fields = tuple(fields)
-        self._compiled = tuple((field, field.index, field.name, field.copy) for field in fields)
+        self._compiled = tuple((field.index, field.name, field.constant, field) for field in fields)
         self.partial = partial  # a reader of the whole state sees what is assigned; another slice must be complete
         self._plain = has_plain_instances(model)
 
@@ -99,18 +103,23 @@ class Reader(Generic[M]):
         """The slice. Raises `Unassigned` for a required field that nothing wrote, unless the reader is partial."""
         values: dict[str, Any] = {}
         own, base = version.own, version.base
-        for field, index, name, copy in self._compiled:
+        for index, name, constant, field in self._compiled:
             entry = own.get(index) or base.get(index)
-            if copy is None and type(entry) is tuple:
-                values[name] = entry[1]  # by far the most common: a written field of an immutable type
-                continue
-            value = field.value(version)
-            if value is not UNSET:
-                values[name] = value
-            elif not self.partial:
-                fix = "Write it before, or give it a default."
-                raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. {fix}")
+            if type(entry) is tuple:  # by far the most common: a field that was written, and is not folded
+                values[name] = entry[1] if field.copy is None else field.copy(entry[1])
+            elif entry is None and constant is not UNSET:
+                values[name] = constant
+            else:
+                self._add(values, field, version)
         return self._made(values)
+
+    def _add(self, values: dict[str, Any], field: Field, version: Version) -> None:
+        value = field.value(version)
+        if value is not UNSET:
+            values[field.name] = value
+        elif not self.partial:
+            fix = "Write it before, or give it a default."
+            raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. {fix}")
 
     def is_assigned(self, version: Version) -> bool:
         """Whether every required field, and at least one field, has been written: what an `X | None` parameter asks."""
@@ -125,37 +134,39 @@ class Reader(Generic[M]):
 
     def _made(self, values: dict[str, Any]) -> M:
         """An instance without validation: every value was validated when it was committed. Nothing counts as set by the node."""
-        if not self._plain:
-            made = self.model.model_construct(**values)
-            _set(made, "__pydantic_fields_set__", set[str]())
-            return made
-        return made_of(self.model, values, set())
+        if self._plain:
+            return made_of(self.model, values, set())
+        made = self.model.model_construct(**values)
+        _set(made, "__pydantic_fields_set__", set[str]())
+        return made
 
 
 class Writer(Generic[M]):
     """Turns a returned slice into a validated update."""
 
-    __slots__ = ("fields", "model")
+    __slots__ = ("_compiled", "fields", "model")
 
     def __init__(self, model: type[M], fields: Sequence[Field]) -> None:
         self.model = model
         self.fields: Mapping[str, Field] = {field.name: field for field in fields}
+        self._compiled = {field.name: (field.index, field.validate, None if field.shares_nothing else field.copied) for field in fields}
 
     def update(self, output: object) -> Update:
         """The fields that were set on `output`, validated. Raises `WrongOutput`."""
         if not isinstance(output, self.model):
             raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
         update: Update = {}
-        values, fields = output.__dict__, self.fields
+        values, compiled = output.__dict__, self._compiled
         for name in output.__pydantic_fields_set__:
-            field = fields.get(name)
+            field = compiled.get(name)
             if field is None:
-                raise WrongOutput(f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, fields)}")
+                raise WrongOutput(f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, self.fields)}")
+            index, validate, copied = field
             try:
-                valid = field.validate(values[name])
+                valid = validate(values[name])
             except ValidationError as error:
                 raise self._invalid(name, error) from error
-            update[field.index] = valid if field.shares_nothing else field.copied(valid)
+            update[index] = valid if copied is None else copied(valid)
         return update
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:

@@ -1,6 +1,6 @@
 """The causal version of the state that travels on a token: which writes it has seen, and how they fold.
 
-Theory of operation. A version maps a field's index to an entry. A *plain* field's entry is the value and the write that set it;
+Theory of operation. A version maps a field's index to an entry. A *plain* field's entry is the write that set it, with its value;
 every write links the write that it replaced, so w₁ is before w₂ exactly if w₁ lies on w₂'s chain. A *reducer* field's entry is a
 `Fold`: the history of writes in canonical order (depth, declaration order), folded only when somebody reads it.
 
@@ -13,6 +13,7 @@ canonical order decides, never the order of arrival.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -20,14 +21,16 @@ from graphorch.errors import InternalError, WriteConflict
 
 Order = tuple[int, int]  # (depth, declaration index of the node): canonical order
 
+ReduceAll: TypeAlias = Callable[[Any, Sequence[Any]], Any]
+
 UNSET: Any = object()
 
+Plain: TypeAlias = tuple[Any, Any, Order, str]
+"""Entry of a plain field: the write that it replaced (or None), the value, its order, and who wrote, for messages. Compared by identity.
 
-Write: TypeAlias = tuple[Any, Order, str]
-"""One write of a plain field: the write that it replaced (or None), its order, and who wrote, for messages. Compared by identity."""
-
-Plain: TypeAlias = tuple[Write, Any]
-"""Entry of a plain field: the write that set it, and the value. Bare tuples, because they are made for every field that a node writes."""
+A bare tuple, because one is made for every field that a node writes. That it keeps the values before alive costs nothing: the history of
+the run does so anyway.
+"""
 
 
 class Mark:
@@ -53,17 +56,26 @@ class Fold:
         self.parent = parent
         self.value = value
 
-    def read(self, seed: Callable[[], Any], reduce: Callable[[Any, Any], Any]) -> Any:
-        """The folded value; kept, so that it is computed once. `seed` gives the field's default, or `UNSET`."""
+    def read(self, seed: Callable[[], Any], reduce: Callable[[Any, Any], Any], reduce_all: ReduceAll | None = None) -> Any:
+        """The folded value; kept, so that it is computed once. `seed` gives the field's default, or `UNSET`.
+
+        `reduce_all` folds many updates in one go; without it every stage on the way is kept too, so that branches behind it share the work.
+        """
         pending: list[Fold] = []
         fold: Fold | None = self
         while fold is not None and fold.value is UNSET:
             pending.append(fold)
             fold = fold.parent
         value, known = (fold.value, fold.head) if fold is not None else (seed(), None)
-        for fold in reversed(pending):
+        for fold in reversed(pending) if reduce_all is None else pending[:1]:
+            updates: list[Any] = []
             for mark in _between(known, fold.head):
-                value = mark.update if value is UNSET or mark.order[0] == 0 else reduce(value, mark.update)
+                if value is UNSET or mark.order[0] == 0:  # the input replaces the default
+                    value, updates = mark.update, []
+                else:
+                    updates.append(mark.update)
+            if updates:
+                value = functools.reduce(reduce, updates, value) if reduce_all is None else reduce_all(value, updates)
             fold.value, fold.parent, known = value, None, fold.head
         return value
 
@@ -85,12 +97,6 @@ class Version:
         entry = self.own.get(field)
         return entry if entry is not None else self.base.get(field)
 
-    def write(self, field: int, value: Any, order: Order, by: str) -> None:
-        """Set a plain field."""
-        own = self.own
-        old: Any = own.get(field) or self.base.get(field)
-        own[field] = ((old[0] if old is not None else None, order, by), value)
-
     def take(self, update: Mapping[int, Any], reducers: frozenset[int], order: Order, by: str) -> None:
         """Put a whole update into this version; `reducers` are the fields that are folded."""
         own, base = self.own, self.base
@@ -98,8 +104,7 @@ class Version:
             if field in reducers:
                 self.fold(field, value, order)
             else:
-                old: Any = own.get(field) or base.get(field)
-                own[field] = ((old[0] if old is not None else None, order, by), value)
+                own[field] = (own.get(field) or base.get(field), value, order, by)
 
     def fold(self, field: int, update: Any, order: Order) -> None:
         """Add one write to a reducer field."""
@@ -157,18 +162,18 @@ def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]
 
 
 def _last_write(entries: list[Plain]) -> Plain:
-    latest = max(entries, key=lambda entry: entry[0][1])
-    missing = {id(write): write for write, _ in entries}
-    del missing[id(latest[0])]
-    floor = min((order for _, order, _ in missing.values()), default=latest[0][1])
-    write: Write | None = latest[0]
-    while missing and write is not None and write[1] >= floor:
+    latest = max(entries, key=lambda entry: entry[2])
+    missing = {id(entry): entry for entry in entries}
+    del missing[id(latest)]
+    floor = min((entry[2] for entry in missing.values()), default=latest[2])
+    write: Plain | None = latest
+    while missing and write is not None and write[2] >= floor:
         missing.pop(id(write), None)
         write = write[0]
     if missing:
-        _, _, other = min(missing.values(), key=lambda one: one[1])
+        _, _, _, other = min(missing.values(), key=lambda entry: entry[2])
         raise WriteConflict(
-            f"'{latest[0][2]}' and '{other}' both wrote the field at once, and neither saw the other. "
+            f"'{latest[3]}' and '{other}' both wrote the field at once, and neither saw the other. "
             "Give the field a reducer, or order the two nodes with an edge."
         )
     return latest

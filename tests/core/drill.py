@@ -25,7 +25,6 @@ from graphorch.core.events import (
     RetryLater,
     Routed,
     RunStarted,
-    StartNode,
     StopRequested,
 )
 from graphorch.core.invariants import check_invariants
@@ -154,16 +153,16 @@ class Drill:
         return commands
 
     def _answer(self) -> None:
-        at_once = [job for job in self.jobs if isinstance(job, Decide | Leave) or (isinstance(job, StartNode) and job.activation.step.inner_plan is not None)]
+        at_once = [job for job in self.jobs if isinstance(job, Decide | Leave) or (isinstance(job, Activation) and job.step.inner_plan is not None)]
         for job in at_once[:1]:
             self.jobs.remove(job)
             self.tell(self._result(job))
 
     def _result(self, job: Command) -> Event:
-        assert isinstance(job, StartNode | Decide | Leave)
-        one = job.activation
+        assert isinstance(job, Activation | Decide | Leave)
+        one = about(job)
         try:
-            if one.failure is not None and isinstance(job, StartNode):
+            if one.failure is not None and isinstance(job, Activation):
                 raise one.failure
             if isinstance(job, Decide):
                 return Routed(one, calling.decide(one))
@@ -181,15 +180,15 @@ class Drill:
     @property
     def running(self) -> list[str]:
         """The paths of the nodes that run, in alphabetical order."""
-        return sorted(job.activation.path for job in self.jobs if isinstance(job, StartNode))
+        return sorted(job.path for job in self.jobs if isinstance(job, Activation))
 
     def job(self, path: str) -> Any:
-        found = [job for job in self.jobs if not isinstance(job, FinishRun) and job.activation.path == path]
+        found = [job for job in self.jobs if not isinstance(job, FinishRun) and about(job).path == path]
         assert found, f"'{path}' does not run; running: {self.running}"
         return found[0]
 
     def activation(self, path: str) -> Activation:
-        return self.job(path).activation
+        return about(self.job(path))
 
     def finish(self, *paths: str) -> Drill:
         """Let these nodes end, one after the other."""
@@ -202,22 +201,22 @@ class Drill:
     def fail(self, path: str, error: Exception | None = None, *, retry_after: float | None = None, limit: str = "") -> Drill:
         job = self.job(path)
         self.jobs.remove(job)
-        one, raised = job.activation, error or ValueError(path)
+        one, raised = about(job), error or ValueError(path)
         self.tell(NodeFailed(one, one.attempt, raised, retry_after, handler_of(one, raised), limit))
         return self
 
     def skip(self, path: str) -> Drill:
         job = self.job(path)
         self.jobs.remove(job)
-        self.tell(NodeSkipped(job.activation, "unassigned"))
+        self.tell(NodeSkipped(about(job), "unassigned"))
         return self
 
     def ask(self, path: str) -> Activation:
         """Let a node put a question; its activation is what an answer needs."""
         job = self.job(path)
         self.jobs.remove(job)
-        self.tell(Asked(job.activation, "well?"))
-        return job.activation
+        self.tell(Asked(about(job), "well?"))
+        return about(job)
 
     def answer(self, one: Activation, said: str) -> list[Command]:
         return self.tell(NodeSucceeded(one, one.step.writes[0].update(Log(log=[said]))))
@@ -265,9 +264,14 @@ class Drill:
         return {path: sorted(ids) for path, ids in found.items()}
 
 
+def about(job: Activation | Decide | Leave | CancelNode | RetryLater) -> Activation:
+    """The activation that a command is about."""
+    return job if isinstance(job, Activation) else job.activation
+
+
 def _is_due(job: Command) -> bool:
     match job:
-        case StartNode(one) | Leave(one):
+        case (Activation() as one) | Leave(one):
             return one.status is Status.RUNNING
         case Decide(one):
             return one.status is Status.ROUTING

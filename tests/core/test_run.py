@@ -18,7 +18,6 @@ from graphorch.core.events import (
     RetryDue,
     Routed,
     RunStarted,
-    StartNode,
     StopRequested,
 )
 from graphorch.core.run import Run
@@ -36,8 +35,8 @@ def diamond():
 def begun(run: Run) -> Activation:
     """The first activation of a run that starts with one node."""
     (start,) = run.handle(RunStarted({}))
-    assert isinstance(start, StartNode)
-    return start.activation
+    assert isinstance(start, Activation)
+    return start
 
 
 def chain(*names: str):
@@ -451,9 +450,9 @@ def test_a_result_that_waits_at_a_gate_is_not_given_a_second_time():
     (decide,) = run.handle(Approved(one))
     assert isinstance(decide, Decide)
     (start,) = run.handle(Routed(one, Decision()))
-    assert isinstance(start, StartNode)
-    assert start.activation.version is not None
-    assert run.plan.read_state.read(start.activation.version).log == ["head"]
+    assert isinstance(start, Activation)
+    assert start.version is not None
+    assert run.plan.read_state.read(start.version).log == ["head"]
 
 
 # ---- gates -------------------------------------------------------------------------------------------------
@@ -548,12 +547,12 @@ def test_a_fan_out_of_ten_thousand_nodes_joins_once():
     blueprint = graph().chain(step("fork"), [step(f"n{at}") for at in range(10_000)], step("merge")).blueprint
     plan = compile_plan(blueprint, shape_of(blueprint), {})
     run = Run(plan, "r")
-    starts = [command.activation for command in run.handle(NodeSucceeded(begun(run), {})) if isinstance(command, StartNode)]
+    starts = [command for command in run.handle(NodeSucceeded(begun(run), {})) if isinstance(command, Activation)]
     assert len(starts) == 10_000
     log = plan.schema.by_name["log"].index
     joined = [run.handle(NodeSucceeded(one, {log: [one.step.name]})) for one in starts]
     assert not any(joined[:-1])
     (merge,) = joined[-1]
-    assert isinstance(merge, StartNode)
-    assert merge.activation.version is not None
-    assert plan.read_state.read(merge.activation.version).log == [f"n{at}" for at in range(10_000)]
+    assert isinstance(merge, Activation)
+    assert merge.version is not None
+    assert plan.read_state.read(merge.version).log == [f"n{at}" for at in range(10_000)]

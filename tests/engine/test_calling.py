@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from graphorch import Failure, Graph, LoopExhausted, Missing, Node, QuorumNotMet, TooManyItems, WrongOutput, append
 from graphorch.core.activation import Activation
-from graphorch.core.events import Decide, Decision, Entered, Leave, NodeFailed, NodeSucceeded, Routed, RunStarted, StartNode
+from graphorch.core.events import Decide, Decision, Entered, Leave, NodeFailed, NodeSucceeded, Routed, RunStarted
 from graphorch.core.run import Run
 from graphorch.engine import calling
 from graphorch.graph.node import class_of
@@ -51,8 +51,8 @@ class Driver:
     @property
     def started(self) -> Activation:
         (command,) = self.commands
-        assert isinstance(command, StartNode)
-        return command.activation
+        assert isinstance(command, Activation)
+        return command
 
     def returns(self, output: Any) -> None:
         one = self.started
@@ -218,7 +218,7 @@ def entered(flow: Any, count: int) -> tuple[Driver, Activation]:
 
 def test_each_item_is_an_input_of_its_own() -> None:
     driver, one = entered(mapped(), 3)
-    assert [calling.arguments(command.activation)[0].n for command in driver.commands if isinstance(command, StartNode)] == [0, 1, 2]
+    assert [calling.arguments(command)[0].n for command in driver.commands if isinstance(command, Activation)] == [0, 1, 2]
     assert len(calling.items_of(one)) == 3
 
 
@@ -229,7 +229,7 @@ def test_more_items_than_the_map_allows_are_refused() -> None:
 
 def finish(driver: Driver, failing: dict[int, str]) -> Activation:
     """Let every item succeed with its number plus ten, or fail."""
-    items = [command.activation for command in driver.commands if isinstance(command, StartNode)]
+    items = [command for command in driver.commands if isinstance(command, Activation)]
     left: Activation | None = None
     for index, item in enumerate(items):
         if index in failing:

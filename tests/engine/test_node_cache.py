@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Graph, node
+from graphorch.core.activation import Activation
 from graphorch.core.events import RunStarted
 from graphorch.core.run import Run
 from graphorch.engine.node_cache import NodeCache, key_of
@@ -32,7 +33,8 @@ def activation(graph: str = "g", name: str = "look") -> Any:
 
     plan = Graph(graph, State).chain(look).build().plan
     (command,) = Run(plan, "r").handle(RunStarted({}))
-    return command.activation  # type: ignore[union-attr]
+    assert isinstance(command, Activation)
+    return command
 
 
 # ---- keeping -----------------------------------------------------------------------------------

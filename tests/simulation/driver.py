@@ -31,7 +31,6 @@ from graphorch.core.events import (
     RetryLater,
     Routed,
     RunStarted,
-    StartNode,
     StopRequested,
 )
 from graphorch.core.invariants import check_invariants
@@ -151,7 +150,7 @@ class _Driver:
     def event_of(self, job: Command) -> Event:
         """What becomes of a command."""
         assert not isinstance(job, FinishRun | CancelNode)
-        one = job.activation
+        one = job if isinstance(job, Activation) else job.activation
         if not isinstance(job, RetryLater | Leave) and one.failure is None and not one.approved and self.chance(self.schedule.asks):
             self.asked.append(one)
             return Asked(one, "well?")
@@ -172,15 +171,15 @@ class _Driver:
             self.watch.attempts.discard((one, one.attempt))
             self.tell(Approved(one))
         else:
-            self.tell(self.event_of(StartNode(one)))
+            self.tell(self.event_of(one))
 
     def result_of(self, job: Command) -> Event:
         match job:
-            case StartNode(one) if one.failure is not None:
+            case Activation() as one if one.failure is not None:
                 raise one.failure
-            case StartNode(one) if one.step.inner_plan is not None:
+            case Activation() as one if one.step.inner_plan is not None:
                 return Entered(one, calling.items_of(one))
-            case StartNode(one):
+            case Activation() as one:
                 given = calling.arguments(one)
                 self.watch.read(one, given)
                 assert one.version is not None
@@ -252,7 +251,7 @@ class _Driver:
 def _is_due(job: Command) -> bool:
     """Whether a command still has to be answered: a driver drops the work of what was cancelled."""
     match job:
-        case StartNode(one) | Leave(one):
+        case (Activation() as one) | Leave(one):
             return one.status is Status.RUNNING
         case Decide(one):
             return one.status is Status.ROUTING
@@ -338,8 +337,8 @@ class Watch:
         if isinstance(event, NodeFailed) and event.activation.status in (Status.FAILED, Status.DEAD) and may_be_left_out(event.activation):
             self.order.append(self.key(event.activation))
         for command in commands:
-            if isinstance(command, StartNode):
-                self._started(command.activation)
+            if isinstance(command, Activation):
+                self._started(command)
 
     def _started(self, one: Activation) -> None:
         key = self.key(one)

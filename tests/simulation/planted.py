@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from graphorch.core import run as run_module
+from graphorch.core import scope as scope_module
 from graphorch.core.activation import Activation, Status, Token
-from graphorch.core.events import NodeFailed, NodeSucceeded, Routed, StartNode
+from graphorch.core.events import NodeFailed, NodeSucceeded, Routed
 from graphorch.core.run import Run
 from graphorch.core.scope import Scope
 from graphorch.engine import calling
@@ -123,14 +124,14 @@ def depth_of_the_first_branch() -> Any:
     """Depth is taken from the shallowest branch of a join instead of the deepest."""
 
     def wrong(right: Any) -> Any:
-        def joined(self: Scope, step: Any, tokens: Any, problem: Exception | None) -> Any:
-            activation, problem = right(self, step, tokens, problem)
+        def made(scope: Scope, step: Any, tokens: Any, version: Any) -> Any:
+            activation = right(scope, step, tokens, version)
             activation.depth = 1 + min(token.source.depth if token.source is not None else 0 for token in tokens)
-            return activation, problem
+            return activation
 
-        return joined
+        return made
 
-    return replaced(Scope, "_joined", wrong)
+    return replaced(scope_module, "_activation", wrong)
 
 
 # ---- loops ---------------------------------------------------------------------------------------
@@ -205,8 +206,8 @@ def double_start() -> Any:
     def wrong(right: Any) -> Any:
         def start(self: Scope, step: Any, tokens: Any, problem: Exception | None = None) -> None:
             right(self, step, tokens, problem)
-            if self.run.out and isinstance(self.run.out[-1], StartNode):
-                self.run.out.append(StartNode(self.run.out[-1].activation))
+            if self.run.out and isinstance(self.run.out[-1], Activation):
+                self.run.out.append(self.run.out[-1])
 
         return start
 

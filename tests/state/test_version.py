@@ -173,7 +173,7 @@ def branches(draw: st.DrawFn) -> list[Version]:
             if draw(st.booleans()):
                 value_of(version, 2)
     if draw(st.booleans()):
-        made[0].write(1, "mine", (5, 0), "0")
+        made[0].take({1: "mine"}, frozenset(), (5, 0), "0")
     return made
 
 
@@ -203,9 +203,9 @@ def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Versio
 # ---- single cases ------------------------------------------------------------------------------
 def test_what_one_branch_of_a_fork_writes_the_other_does_not_see() -> None:
     root = Version({}, {})
-    root.write(0, "root", (1, 0), "root")
+    root.take({0: "root"}, frozenset(), (1, 0), "root")
     left, right = root.split(2)
-    left.write(0, "left", (2, 1), "left")
+    left.take({0: "left"}, frozenset(), (2, 1), "left")
     left.fold(2, ["left"], (2, 1))
     assert (value_of(left, 0), value_of(right, 0)) == ("left", "root")
     assert value_of(right, 2) is UNSET
@@ -223,8 +223,8 @@ def test_the_only_version_is_handed_on_as_it_is() -> None:
 
 def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
     left, right = Version({}, {}).split(2)
-    left.write(0, 1, (2, 0), "left")
-    right.write(0, 2, (2, 1), "right")
+    left.take({0: 1}, frozenset(), (2, 0), "left")
+    right.take({0: 2}, frozenset(), (2, 1), "right")
     with pytest.raises(WriteConflict, match=r"'right' and 'left' both wrote the field at once, and neither saw the other. Give the field a reducer"):
         unite([left, right])
 
@@ -232,18 +232,18 @@ def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
 def test_a_deeper_write_that_did_not_see_the_other_is_a_conflict_too() -> None:
     """Depth is no proof of order: only a chain of writes is."""
     left, right = Version({}, {}).split(2)
-    left.write(0, 1, (2, 0), "left")
+    left.take({0: 1}, frozenset(), (2, 0), "left")
     for depth in (2, 3, 4):
-        right.write(0, depth, (depth, 1), "right")
+        right.take({0: depth}, frozenset(), (depth, 1), "right")
     with pytest.raises(WriteConflict):
         unite([left, right])
 
 
 def test_a_branch_that_wrote_nothing_takes_over_what_the_other_wrote() -> None:
     root = Version({}, {})
-    root.write(0, "old", (1, 0), "root")
+    root.take({0: "old"}, frozenset(), (1, 0), "root")
     left, right = root.split(2)
-    left.write(0, "new", (2, 1), "left")
+    left.take({0: "new"}, frozenset(), (2, 1), "left")
     assert value_of(unite([right, left]), 0) == "new"
 
 
