@@ -68,14 +68,27 @@ class Activation:
     approved = False  # a person let it pass its gate
     story: list[str] | None = None
     _id = ""
+    _tokens: tuple[Token, ...] = ()
 
-    def __init__(self, scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None, depth: int, counters: Counters) -> None:
+    def __init__(self, scope: Scope, step: Step, source: Activation | None, version: Version | None, depth: int, counters: Counters) -> None:
         self.scope = scope
         self.step = step
-        self.tokens = tokens
+        self.source = source  # the one that it is the sole successor of, or None: then it has tokens
         self.version = version
         self.depth = depth
         self.counters = counters
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """What it consumed. The token of a sole successor is made when somebody asks: there are very many, and few are looked at."""
+        if not self._tokens:
+            assert self.source is not None
+            self._tokens = (Token(self.source, self.source.taken[0], None, self.counters),)
+        return self._tokens
+
+    def consume(self, tokens: tuple[Token, ...]) -> None:
+        """Take the tokens that it was made of."""
+        self._tokens = tokens
 
     @property
     def path(self) -> str:

@@ -100,15 +100,16 @@ class Run(Progress):
         self._take(one, event.update, event.at)
 
     def _take(self, one: Activation, update: Update, at: float) -> None:
-        step, version = one.step, one.version
+        step, version, scope = one.step, one.version, one.scope
         assert version is not None
         if update:
-            version.take(update, one.scope.reducers, (one.depth, step.index), step.name)
+            version.take(update, scope.reducers, (one.depth, step.index), step.name)
         one.update, one.ended = update, at
+        following = step.following
         if step.decides:
             one.status = ROUTING
             self.out.append(Decide(one))
-        else:
+        elif following is None or one.inner is not None or not scope.hand_on(one, following, version):
             self._complete(one, step.edges)
 
     def _routed(self, event: Routed) -> None:
@@ -276,16 +277,11 @@ class Run(Progress):
     # ---- the life of an activation -------------------------------------------------------------------
     def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
         """Commit: emit the tokens, and start what they make ready."""
-        scope, step, version = one.scope, one.step, one.version
+        scope, version = one.scope, one.version
         one.status = DONE if failure is None else HANDLED
         one.taken = edges
         one.version = None
         self.history.append(one)
-        following = step.following
-        if following is not None and edges is step.edges and failure is None and one.inner is None and scope.has_room(following):
-            assert version is not None
-            scope.hand_on(one, following, version)
-            return
         if one.inner is not None:
             self._cancel_inside(one.inner, f"'{one.path}' is over")
         if version is not None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from graphorch.core.run import Run
 
 
+DONE = Status.DONE
+
+
 class Scope:
     """The state of one level. Mutated by the run that owns it, and by nobody else."""
 
@@ -74,25 +77,27 @@ class Scope:
         self.send(None, self.plan.starts, version, NO_COUNTERS)
         self.fire_ready()
 
-    def has_room(self, step: Step) -> bool:
-        """Whether a node that no other edge leads to would start at once, if a token came."""
-        return not self.closed and step.index not in self.active and self.run.left > 0
-
-    def hand_on(self, one: Activation, following: Step, version: Version) -> None:
-        """A commit with a sole successor: one leaves, the next starts, and the scope stays as busy as it is.
+    def hand_on(self, one: Activation, following: Step, version: Version) -> bool:
+        """A commit with a sole successor: one leaves, the next starts, and the scope stays as busy as it is. False if it cannot start at once.
 
         The same as `send`, `leave` and `fire_ready`, where it is known what they come to; by far the most common of all commits.
         """
         run, active, step = self.run, self.active, one.step
-        token = Token(one, step.edges[0], None, one.counters)
-        active[following.index] = started = Activation(self, following, (token,), version, one.depth + 1, one.counters)
+        if self.closed or not run.left or following.index in active:
+            return False
+        one.status, one.taken, one.version = DONE, step.edges, None
+        run.history.append(one)
+        active[following.index] = started = Activation(self, following, one, version, one.depth + 1, one.counters)
         self.live |= following.bit
-        self.leave(one)
+        del active[step.index]
+        if step.tracked:
+            self._is_left(step)
         run.left -= 1
         run.started += 1
         run.out.append(started)
         if self.waiting:
             self.fire_ready()
+        return True
 
     def send(self, source: Activation | None, edges: Sequence[Edge], version: Version, counters: Counters, failure: Any = None) -> None:
         """Emit one token per edge; each gets a version of its own, or the version itself if it is the only one."""
@@ -188,9 +193,12 @@ class Scope:
         step = activation.step
         del self.active[step.index]
         if step.tracked:
-            waiting = self.waiting.get(step.index)
-            if waiting is None or all(token.edge.kind == "loop" for token in waiting):
-                self.live &= ~step.bit
+            self._is_left(step)
+
+    def _is_left(self, step: Step) -> None:
+        waiting = self.waiting.get(step.index)
+        if waiting is None or all(token.edge.kind == "loop" for token in waiting):
+            self.live &= ~step.bit
 
     # ---- need=k ----------------------------------------------------------------------------------
     def _decide_quorum(self, index: int) -> bool:
@@ -269,9 +277,13 @@ def _union_of(tokens: tuple[Token, ...]) -> tuple[Version | None, WriteConflict 
 def _activation(scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None) -> Activation:
     if len(tokens) == 1:
         (token,) = tokens
-        return Activation(scope, step, tokens, version, token.source.depth + 1 if token.source is not None else 1, token.counters)
-    depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
-    return Activation(scope, step, tokens, version, depth, _merged([token.counters for token in tokens]))
+        depth, counters = token.source.depth + 1 if token.source is not None else 1, token.counters
+    else:
+        depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
+        counters = _merged([token.counters for token in tokens])
+    one = Activation(scope, step, None, version, depth, counters)
+    one.consume(tokens)
+    return one
 
 
 def _canonical(token: Token) -> tuple[int, int, int]:

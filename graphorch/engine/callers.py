@@ -21,29 +21,20 @@ class NodeTimedOut(GraphorchError, TimeoutError):
 
 
 class Caller:
-    """Calls the functions of one run's nodes. `open` begins, and `close` ends, what one event loop does for the run.
+    """Calls the functions of one run's nodes, for as long as one event loop works at the run.
 
-    `context_of` makes the context of an attempt with its deadline, in the event loop's time.
+    `context_of` makes the context of an attempt with its deadline, in the event loop's time; `epoch` added to the loop's time is the time of
+    day. `concurrency` is how many nodes may run at once; `abandoned` gets the paths of those whose thread could not be stopped.
     """
 
-    def __init__(self, context_of: ContextOf) -> None:
+    def __init__(self, context_of: ContextOf, epoch: float, concurrency: int | None, abandoned: list[str]) -> None:
         self._context_of = context_of
-        self._abandoned: list[str] = []
-        self._slots: asyncio.Semaphore | None = None
-        self._node_slots: dict[tuple[int, int], asyncio.Semaphore] = {}
-        self._threads: ThreadPool | None = None
-        self._processes: ProcessPool | None = None
-        self._epoch = 0.0
-
-    def open(self, epoch: float, concurrency: int | None, abandoned: list[str]) -> None:
-        """The run begins, or goes on, on the running loop; `epoch` added to the loop's time is the time of day.
-
-        `concurrency` is how many nodes may run at once; `abandoned` gets the paths of those whose thread could not be stopped.
-        """
         self._epoch = epoch
         self._abandoned = abandoned
         self._slots = None if concurrency is None else asyncio.Semaphore(concurrency)
-        self._node_slots = {}
+        self._node_slots: dict[tuple[int, int], asyncio.Semaphore] = {}
+        self._threads: ThreadPool | None = None
+        self._processes: ProcessPool | None = None
 
     async def stop_processes(self) -> None:
         """End the worker processes, and wait until they are gone."""
@@ -54,8 +45,6 @@ class Caller:
         """Let idle threads end."""
         if self._threads is not None:
             self._threads.close()
-            self._threads = None
-        self._processes = None
 
     async def call(self, one: Activation, given: list[Any]) -> Any:
         """What the function returns or raises for these slices. Raises `NodeTimedOut` beside that."""

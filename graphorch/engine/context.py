@@ -13,6 +13,7 @@ from graphorch.core.activation import Activation
 from graphorch.engine.absences import absences
 from graphorch.engine.events import Called, Emitted, Token
 from graphorch.engine.journaling import Asking
+from graphorch.engine.labels import labels_of
 from graphorch.engine.prompts import PromptLog
 from graphorch.engine.record import CallRecord
 from graphorch.errors import ModelError
@@ -93,7 +94,7 @@ class NodeContext:
             max_tokens=max_tokens,
             temperature=temperature,
             timeout=self.time_left,
-            metadata=scheduler.metadata(one),
+            metadata=labels_of(one, scheduler.run, scheduler.settings.tags),
             payer=scheduler.payer(one),
         )
         recorded = _Recorded(scheduler, one, self._asked)

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from graphorch import errors
 from graphorch.errors import GraphorchError
-from graphorch.state.copying import has_plain_instances, made_of
+from graphorch.state.copying import maker
 
 M = TypeVar("M", bound=BaseModel)
 Known = dict[tuple[str, str], type[Exception]]
@@ -54,7 +54,7 @@ class SliceCodec(Generic[M]):
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
-        self._plain = has_plain_instances(model)
+        self._made = maker(model)
         fields = {name: info.rebuild_annotation() for name, info in model.model_fields.items()}
         values: Any = cast(Any, TypedDict)("Values", fields, total=False)  # of the whole state, some fields may be unassigned
         values.__pydantic_config__ = {**model.model_config, "alias_generator": None, **_FAITHFUL}
@@ -82,7 +82,7 @@ class SliceCodec(Generic[M]):
         """The slice again, made without asking its validators, as it was checked before."""
         names, _, text = line.partition(b"\t")
         fields_set, values = set[str](json.loads(names)), self._from_json(text)
-        return made_of(self._model, values, fields_set) if self._plain else self._model.model_construct(fields_set, **values)
+        return self._made(values, fields_set)
 
     def _unportable(self, why: str) -> Unportable:
         fix = "Use types that survive JSON, give them a serializer and a validator, or run the node in a thread."

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Literal, TypeAlias, cast
 
 from graphorch.core.activation import Activation, Status
@@ -48,9 +48,10 @@ from graphorch.engine.journaling import Asking, RunJournal
 from graphorch.engine.record import Record
 from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
+from graphorch.engine.strand import Strand
 from graphorch.engine.wallets import Wallets
 from graphorch.engine.watching import Watchers, told_of
-from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError
+from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError, Unassigned
 from graphorch.graph.plan import Plan
 from graphorch.models.budget import Account
 from graphorch.models.messages import Response
@@ -63,41 +64,14 @@ class NotCancelled(GraphorchError):
     """A node raised `CancelledError` although nobody had cancelled it, perhaps because it awaited a task that somebody else cancelled."""
 
 
-class Strand:
-    """A task that runs one activation after another, and the one that it runs at the moment: the caller's own task, or one made for it.
-
-    Two kinds of cancellation arrive in a task: one that is meant for the node alone (`stop_node`), after which the task goes on, and one
-    that is meant for the whole run.
-    """
-
-    __slots__ = ("_aimed", "calm", "current", "task")
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.current: Activation | None = None
-        self.task = task
-        self.calm = task.cancelling()  # cancellations of the caller's task that are none of ours
-        self._aimed = 0  # cancellations that are meant for the node
-
-    def stop_node(self) -> None:
-        """Cancel the node that runs."""
-        self._aimed += 1
-        self.task.cancel()
-
-    def node_ended(self) -> None:
-        """Whatever was meant for the node has met it."""
-        self.current = None
-        while self._aimed:
-            self._aimed -= 1
-            self.task.uncancel()
-
-    @property
-    def is_being_cancelled(self) -> bool:
-        """Whether the run was told to stop, by whoever cancelled the task."""
-        return self.task.cancelling() > self.calm + self._aimed
-
-
 class Scheduler:
     """Executes one run of a plan. Use it once for `begin`, or again for `resume` of a run that stopped."""
+
+    __slots__ = (
+        "_caller", "_deadline", "_doubted", "_ended", "_epoch", "_gate", "_group", "_heartbeat", "_in_grace", "_is_calm", "_is_direct", "_is_private",
+        "_loop", "_pace", "_pauses", "_served", "_strands", "_time", "_timers", "_untold", "_visits", "_wallets", "_watchers", "is_under_way",
+        "journal", "plan", "record", "run", "settings", "unsure",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -116,10 +90,9 @@ class Scheduler:
         limit = settings.limits.activations
         self.run = Run(plan, settings.run_id, max_activations=UNLIMITED if limit is None else limit, on_failure=settings.on_failure)
         self.record = Record(self.run, settings.clock())
-        self._watchers = Watchers(settings.run_id, settings.watchers)
-        self.is_watched = bool(self._watchers)
+        self._watchers = Watchers(settings.run_id, settings.watchers) if settings.watchers else None
         self._strands: set[Strand] = set()
-        self._caller = Caller(self._context_of)
+        self._caller: Caller | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
@@ -131,12 +104,17 @@ class Scheduler:
         self._is_direct = False  # both, and nothing waits between nodes
         self._in_grace = False
         self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
-        self._doubted: set[str] = set()  # those of them that are to fail
-        self._wallets = Wallets(self)
+        self._doubted: frozenset[str] = frozenset()  # those of them that are to fail
+        self._wallets: Wallets | None = None
         self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
         self._untold: list[tuple[int, Event]] = []  # what watchers hear of once it is durable, with the number of its record
         self._heartbeat: asyncio.Task[None] | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody hears of what happens."""
+        return self._watchers is not None
 
     @classmethod
     def of_record(
@@ -160,9 +138,9 @@ class Scheduler:
         return self
 
     # ---- from outside --------------------------------------------------------------------------------
-    async def begin(self, update: Update) -> None:
+    def begin(self, update: Update) -> Coroutine[Any, Any, None]:
         """Run from START until nothing is left to do. The outcome is in `run.status`; raises only when cancelled, or for a bug."""
-        await self._execute(RunStarted(update))
+        return self._execute(RunStarted(update))
 
     async def resume(self, ambiguous: Doubtful = "stop") -> None:
         """Go on with a run that stopped, waits, or whose process is gone: what failed or vanished is tried again.
@@ -170,40 +148,32 @@ class Scheduler:
         Questions whose time is over fail as `Expired`. What a node with effect `once` did before it vanished is not known: `ambiguous` says
         whether the run stays stopped because of it, runs the node again (`repeat`), or fails it as `Ambiguous` (`fail`).
         """
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
+        self._enter_loop()
         if self.unsure and ambiguous == "stop":
             await self.leave("ambiguous")
             return
-        self._doubted = set(self.unsure) if ambiguous == "fail" else set()
+        self._doubted = frozenset(self.unsure) if ambiguous == "fail" else frozenset()
         if self.run.status == "running":
-            self._epoch = self.settings.clock() - self._loop.time()
             self._told(StopRequested("crashed", at=self.settings.clock()))
         late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
         await self._execute(Resumed(), *(self._failed(one, people.expired(one)) for one in late))
 
     async def leave(self, reason: str) -> None:
         """Write down that the run is stopped where it is, for somebody to go on with it later."""
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self._epoch = self.settings.clock() - self._loop.time()
+        self._enter_loop()
         self._told(StopRequested(reason, at=self.now()))
         await self._write_end()
 
     async def cancel(self) -> None:
         """Cancel a run for good of which nothing is under way, also one whose process is gone."""
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self._epoch = self.settings.clock() - self._loop.time()
+        self._enter_loop()
         for status in ("stopped", "cancelled"):  # first what a stop that was under way had left to do
             self._told(StopRequested("cancelled", status, at=self.now()))
         await self._write_end()
 
     def edit(self, one: Activation, update: Update) -> None:
         """Commit an update for an activation of a run that is not under way, as if its node had returned it. `resume` goes on from there."""
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self._epoch = self.settings.clock() - self._loop.time()
+        self._enter_loop()
         one.began = self.settings.clock()
         self._told(NodeSucceeded(one, update, one.began))
 
@@ -234,10 +204,9 @@ class Scheduler:
     def change(self, settings: Settings) -> None:
         """Replace the settings of a run that is not under way. Limits count what was done before."""
         self.settings = settings
-        self._wallets = Wallets(self)
+        self._wallets = None
         self._set_rules()
-        self._watchers = Watchers(settings.run_id, settings.watchers)
-        self.is_watched = bool(self._watchers)
+        self._watchers = Watchers(settings.run_id, settings.watchers) if settings.watchers else None
 
     def _set_rules(self) -> None:
         """By which limit the core decides from here on, and what it does about a failure; written down if it is not what was said before."""
@@ -257,6 +226,12 @@ class Scheduler:
         self._go_on(self._told(StopRequested(reason, status, now, self.now())))
 
     # ---- time ------------------------------------------------------------------------------------------
+    def _enter_loop(self) -> None:
+        """From here on the running loop tells the time."""
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        self._epoch = self.settings.clock() - self._time()
+
     def monotonic(self) -> float:
         """The event loop's time, which never jumps."""
         return self._loop.time()
@@ -282,42 +257,21 @@ class Scheduler:
             self.journal.note_unanswered(one, error, asked)
 
     # ---- for contexts ------------------------------------------------------------------------------------
-    def metadata(self, one: Activation) -> Mapping[str, str]:
-        """What a model call belongs to."""
-        above = one.scope.parent
-        return {
-            **self.settings.tags,
-            **_tags_of(one),
-            "tags": ",".join([self.plan.name, one.step.name, *(f"{key}={value}" for key, value in self.settings.tags.items())]),
-            "trace_id": self.run.run_id,
-            "run": self.run.run_id,
-            "flow": self.plan.name,
-            "run_id": self.run.run_id,
-            "path": one.path,
-            "node": one.step.name,
-            "activation": one.id,
-            "parent": above.id if above is not None else self.run.run_id,
-            "level": str(one.path.count("/") + 1),
-            "department": one.path.rpartition("/")[0],
-            "attempt": str(one.attempt),
-        }
-
     def payer(self, one: Activation) -> Account | None:
         """The account that pays for an activation's model calls."""
+        if self._wallets is None:
+            self._wallets = Wallets(self)
         return self._wallets.payer(one)
 
     def tell(self, event: events.RunEvent) -> None:
         """Hand an event to whoever watches."""
-        self._watchers.tell(event)
+        if self._watchers is not None:
+            self._watchers.tell(event)
 
     # ---- the run -------------------------------------------------------------------------------------------
     async def _execute(self, *first: Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self.is_under_way = True
-        self._epoch = self.settings.clock() - self._loop.time()
-        self._caller.open(self._epoch, self.settings.limits.concurrency, self.record.abandoned)
-        self._in_grace = False
+        self._enter_loop()
+        self.is_under_way, self._in_grace = True, False
         for event in first:
             event.at = self.now()
         self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
@@ -345,7 +299,8 @@ class Scheduler:
             raise error from group
         finally:
             try:
-                await self._caller.stop_processes()
+                if self._caller is not None:
+                    await self._caller.stop_processes()
             finally:
                 self._close()
 
@@ -369,7 +324,9 @@ class Scheduler:
             self._ended = None
         for timer in self._timers:
             timer.cancel()
-        self._caller.close()
+        if self._caller is not None:
+            self._caller.close()
+            self._caller = None
         if self.is_watched:
             self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
 
@@ -403,64 +360,63 @@ class Scheduler:
             self._show_all()
 
     async def _follow(self, first: Activation) -> None:
-        """Run an activation, and then whatever its commit makes ready, one after the other."""
+        """Run an activation, and then whatever its commit makes ready, one after the other.
+
+        Where nobody watches and nothing surrounds a node, no coroutine and no event stands between it and the core: this loop is what a run
+        spends its time in.
+        """
         task = asyncio.current_task()
         assert task is not None
         strand = Strand(task)
+        run, time, epoch, is_direct, calm = self.run, self._time, self._epoch, self._is_direct, strand.calm
         self._strands.add(strand)
         one: Activation | None = first
         try:
             while one is not None:
-                strand.current = one
-                if self._is_direct and _is_plain(one):
-                    one = await self._go_straight(strand, one)
+                strand.current, step = one, one.step
+                if not (is_direct and step.is_simple and one.status is RUNNING and one.problem is None):
+                    one = await self._after(strand, await self._attempt(strand, one))
+                    continue
+                one.began = one.began or epoch + time()
+                try:
+                    if step.maps_one:
+                        try:
+                            given = step.read(one.version)
+                        except Unassigned as error:
+                            raise calling.Unreadable(str(error)) from error
+                        output = await step.fn(given)
+                        update = step.write(output) if output is not given else calling.update_of(step, output, [given], one.version)
+                    else:
+                        given = calling.arguments(one)
+                        output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
+                        update = calling.update_of(step, output, given, one.version)
+                except BaseException as error:
+                    one = await self._after(strand, self._went_wrong(strand, one, error))
+                    continue
+                if task.cancelling() != calm and not self._counts(strand, one):
+                    return
+                at = epoch + time()
+                commands = run.succeeded(one, update, at)
+                if len(commands) == 1 and type(command := commands[0]) is Activation:
+                    one = command
+                    one.began = at
                 else:
-                    event = await self._attempt(strand, one)
-                    strand.node_ended()
-                    one = await self._after(event) if event is not None else None
+                    one = self._next_of(self._done(commands), at)
         finally:
             strand.node_ended()
             self._strands.discard(strand)
 
-    async def _after(self, event: Event) -> Activation | None:
+    async def _after(self, strand: Strand, event: Event | None) -> Activation | None:
         """Commit what an attempt came to, and return what the strand goes on with."""
+        strand.node_ended()
+        if event is None:
+            return None
         ready = self._told(event)
         if self.journal is not None:
             await self._make_durable()
         if self._pace is not None:
             await self._pace()
         return self._next_of(ready, event.at)
-
-    async def _go_straight(self, strand: Strand, one: Activation) -> Activation | None:
-        """Run nodes one after the other that nothing surrounds and nobody watches: no coroutine and no event stands in between.
-
-        Returns what the strand goes on with.
-        """
-        run, time, epoch, task, calm = self.run, self._time, self._epoch, strand.task, strand.calm
-        one.began = one.began or epoch + time()
-        while True:
-            strand.current, step = one, one.step
-            try:
-                given = calling.arguments(one)
-                output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
-                update = calling.update_of(step, output, given, one.version)
-            except BaseException as error:
-                event = self._went_wrong(strand, one, error)
-                return await self._after(event) if event is not None else None
-            if task.cancelling() != calm and not self._counts(strand, one):
-                return None
-            at = epoch + time()
-            commands = run.succeeded(one, update, at)
-            if len(commands) == 1 and type(command := commands[0]) is Activation:
-                one = command
-                one.began = at
-            else:
-                ready = self._next_of(self._done(commands), at)
-                if ready is None:
-                    return None
-                one = ready
-            if not _is_plain(one):
-                return one
 
     def _next_of(self, ready: list[Activation], at: float) -> Activation | None:
         """What the strand goes on with; what else is ready gets strands of its own."""
@@ -594,7 +550,7 @@ class Scheduler:
     async def _run_node(self, one: Activation) -> Event:
         step = one.step
         if one.path in self._doubted:
-            self._doubted.remove(one.path)
+            self._doubted -= {one.path}
             raise Ambiguous(f"'{one.path}' began and did not finish; whether it acted is not known.")
         if one.problem is not None:
             raise one.problem
@@ -616,6 +572,8 @@ class Scheduler:
             if self.journal is not None:
                 self.journal.note_start(one)
                 await self.journal.flush()
+        if self._caller is None:
+            self._caller = Caller(self._context_of, self._epoch, self.settings.limits.concurrency, self.record.abandoned)
         output = await self._caller.call(one, given)
         update = calling.update_of(step, output, given, one.version)
         if cache is not None:
@@ -674,23 +632,6 @@ class Scheduler:
 
     def _end_grace(self) -> None:
         self._go_on(self._told(GraceOver(self.now())))
-
-
-def _is_plain(one: Activation) -> bool:
-    """Whether running an activation is calling its async function, and nothing else."""
-    return one.step.is_simple and one.problem is None and one.status is RUNNING
-
-
-def _tags_of(one: Activation) -> dict[str, str]:
-    """What the graphs around an activation say about it, the innermost last."""
-    found: dict[str, str] = {}
-    around: Activation | None = one
-    while around is not None:
-        for name, view in around.scope.plan.tags:
-            if name not in found and around.version is not None and view.can_read(around.version):
-                found[name] = str(view(around.version))
-        around = around.scope.parent
-    return found
 
 
 def _by_itself(error: asyncio.CancelledError) -> NotCancelled:

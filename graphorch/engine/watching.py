@@ -18,9 +18,6 @@ class Watchers:
         self._run_id = run_id
         self._watchers = list(watchers)
 
-    def __bool__(self) -> bool:
-        return bool(self._watchers)
-
     def tell(self, event: RunEvent) -> None:
         """Hand an event to every watcher."""
         for watcher in tuple(self._watchers):

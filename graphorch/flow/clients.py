@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from graphorch.errors import InternalError, ReplayDiverged
 from graphorch.graph.plan import Plan
@@ -45,11 +45,12 @@ class Using:
         """What the client answers."""
         return await self._client.complete(request, on_text)
 
-    async def __aenter__(self) -> Self:
+    def begin(self) -> None:
+        """One run more uses it."""
         self._users += 1
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def end(self) -> None:
+        """One run less uses it."""
         self._users -= 1
         if self._owned and not self._users:
             await close(self._client)

@@ -300,17 +300,19 @@ class Flow(Generic[In, Out, State]):
 
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         client = scheduler.settings.client
+        used = client if isinstance(client, Using) else using(self.plan, client)
         try:
             check_resources(self.plan, scheduler.settings.resources)
             self._open.begin(scheduler)
         except InputError:
             work.close()
             raise
+        used.begin()
         try:
-            async with client if isinstance(client, Using) else using(self.plan, client):
-                await work
+            await work
         finally:
             self._open.end(scheduler)
+            await used.end()
 
     def _outcome(self, scheduler: Scheduler) -> Result[Out, State]:
         run = scheduler.run

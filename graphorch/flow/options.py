@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, get_type_hints
+from typing import TypedDict, get_type_hints
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
@@ -19,6 +19,7 @@ from graphorch.graph.plan import Plan
 from graphorch.models.budget import Budget
 from graphorch.models.client import ModelClient
 
+_NO_LIMITS = Limits()
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _POLICIES = ("drain", "cancel", "isolate")
 _WRITTEN: dict[str, tuple[type, str]] = {  # what each of these options is, and how it is written
@@ -66,11 +67,8 @@ _NAMES = frozenset(get_type_hints(RunOptions))
 
 def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache) -> Settings:
     """The checked settings of a run. Raises `InputError` for an option that does not exist or does not fit."""
-    values: Mapping[str, Any] = options
-    for name in values:
-        if name not in _NAMES:
-            raise InputError(f"run() has no option '{name}'. {nearest(name, _NAMES)}")
-    _check_types(values)
+    for name, value in options.items():
+        _check(name, value)
     on_failure = options.get("on_failure", "drain")
     if on_failure not in _POLICIES:
         raise InputError(f"on_failure={on_failure!r} is not possible. {nearest(str(on_failure), _POLICIES)}")
@@ -80,8 +78,8 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
     tags = dict(options.get("tags", {}))
     return Settings(
         client=client,
-        run_id=run_id or uuid.uuid4().hex,
-        limits=options.get("limits") or Limits(),
+        run_id=run_id or secrets.token_hex(16),
+        limits=options.get("limits") or _NO_LIMITS,
         account=client.account(plan.name, options.get("budget"), tags),
         resources=options.get("resources"),
         model=options.get("model", ""),
@@ -93,11 +91,12 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
     )
 
 
-def _check_types(values: Mapping[str, Any]) -> None:
-    for name, (kind, example) in _WRITTEN.items():
-        value = values.get(name)
-        if value is not None and not isinstance(value, kind):
-            raise InputError(f"{name}={value!r} is no {kind.__name__}. Write {name}={example}.")
+def _check(name: str, value: object) -> None:
+    if name not in _NAMES:
+        raise InputError(f"run() has no option '{name}'. {nearest(name, _NAMES)}")
+    kind, example = _WRITTEN.get(name, (object, ""))
+    if value is not None and not isinstance(value, kind):
+        raise InputError(f"{name}={value!r} is no {kind.__name__}. Write {name}={example}.")
 
 
 def check_resources(plan: Plan, resources: object) -> None:

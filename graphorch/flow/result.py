@@ -45,7 +45,7 @@ class Result(Generic[Out, State]):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.record: Record = scheduler.record
-        self._waits = scheduler.open_questions()
+        self._waits = scheduler.open_questions() if scheduler.run.status == "waiting" else []
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:

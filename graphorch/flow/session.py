@@ -363,7 +363,7 @@ class Session(Generic[Out, State]):
             work.close()
 
     async def _begin(self, update: Update) -> None:
-        await self._client.__aenter__()
+        self._client.begin()
         await self._stepping.begin(update)
         self._look()
         self._points = [_Point(self._stepping.point, 0)]
@@ -593,7 +593,7 @@ class Session(Generic[Out, State]):
         return new
 
     async def _open(self, records: Sequence[Record]) -> None:
-        await self._client.__aenter__()
+        self._client.begin()
         await self._stepping.open(records)
         self._look()
 
@@ -650,7 +650,7 @@ def _let_go(stepping: Stepping, client: Using) -> None:
 
 async def _shut(stepping: Stepping, client: Using) -> None:
     await stepping.halt()
-    await client.__aexit__()
+    await client.end()
 
 
 def _union(scope: Scope) -> Version:

@@ -107,7 +107,10 @@ class Step:
     latch_bit: int = 0
     fn: Callable[..., Any] = field(init=False)
     has_context: bool = field(init=False)
+    read: Callable[[Any], Any] = field(init=False)  # these two if it maps one slice to one
+    write: Callable[[object], dict[int, Any]] = field(init=False)
     reads_one: bool = False  # it reads one slice, which has to be there, and nothing else
+    maps_one: bool = False  # it is called with that slice alone, and returns one
     is_simple: bool = False  # an async function without an option that needs care: called as it is
     # the only node that its tokens go to, if no other edge leads there and no loop ends or begins between them
     following: Step | None = field(default=None, repr=False, compare=False)
@@ -118,6 +121,9 @@ class Step:
         self.latch_bit = 1 << self.latch if self.latch >= 0 else 0
         self.fn, self.has_context = self.node.fn, self.node.signature.has_context
         self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
+        self.maps_one = self.reads_one and not self.has_context and len(self.writes) == 1 and not self.node.signature.may_skip
+        if self.maps_one:
+            self.read, self.write = self.reads[0][0].read, self.writes[0].update
         self.is_simple = self.node.is_simple and self.ask is None and self.inner_plan is None
 
 

@@ -37,14 +37,22 @@ def has_plain_instances(model: type[BaseModel]) -> bool:
     return model.model_post_init is BaseModel.model_post_init and model.__new__ is object.__new__
 
 
-def made_of(model: type[M], values: dict[str, Any], fields_set: set[str]) -> M:
-    """An instance of a model with plain instances, made of valid values without looking at them again; it owns what it is given."""
-    made = object.__new__(model)
-    _set_values(made, values)
-    _set_fields_set(made, fields_set)
-    _set_extra(made, None)
-    _set_private(made, None)
+def maker(model: type[M]) -> Callable[[dict[str, Any], set[str]], M]:
+    """A function that makes instances of a model, of valid values that nobody looks at again and the names of those set; they own both."""
+    if not has_plain_instances(model):
+        return lambda values, fields_set: model.model_construct(fields_set, **values)
+    new, set_values, set_fields_set, set_extra, set_private = object.__new__, _set_values, _set_fields_set, _set_extra, _set_private
+
+    def made(values: dict[str, Any], fields_set: set[str]) -> M:
+        one = new(model)
+        set_values(one, values)
+        set_fields_set(one, fields_set)
+        set_extra(one, None)
+        set_private(one, None)
+        return one
+
     return made
+
 
 _ATOMS: tuple[type, ...] = (
     str, bytes, int, float, complex, bool, type(None), decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath, enum.Enum,
@@ -121,6 +129,7 @@ def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | No
     if plain and model.model_config.get("frozen") and all(part is None for part in inner.values()):
         return None
     mutable = {name: part for name, part in inner.items() if part is not None}
+    made = maker(model)
 
     def copied(value: Any) -> Any:
         if type(value) is not model or not plain:
@@ -128,6 +137,6 @@ def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | No
         fields = dict(cast("dict[str, Any]", value.__dict__))
         for name, part in mutable.items():
             fields[name] = part(fields[name])
-        return made_of(model, fields, set(value.__pydantic_fields_set__))
+        return made(fields, set(value.__pydantic_fields_set__))
 
     return copied

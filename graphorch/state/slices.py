@@ -13,10 +13,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from graphorch.errors import Unassigned, WrongOutput, nearest
-from graphorch.state.copying import Copier, copier, has_plain_instances, made_of
+from graphorch.state.copying import Copier, copier, maker
 from graphorch.state.reducers import at_once, trusted
 from graphorch.state.validation import Validator, field_validators
 from graphorch.state.version import UNSET, Fold, Version
@@ -44,13 +43,16 @@ class Field:
         reducer = reducer_of(info)
         self.reduce = _guarded(reducer, self.copy)
         self.reduce_all = at_once().get(reducer)
-        # the default, where every reader may be handed the same: there is one, no function makes it, and nothing can change it
-        self.constant = UNSET if self.required or info.default_factory is not None or self.copy is not None else info.get_default()
+        # a default that no function makes; readers are handed copies of it, as of every other value
+        self.constant = UNSET if self.required or info.default_factory is not None else info.get_default()
 
     def default(self) -> Any:
         """A fresh default, or `UNSET` for a required field."""
-        value = self.info.get_default(call_default_factory=True, validated_data={})
-        return UNSET if value is PydanticUndefined else value
+        if self.required:
+            return UNSET
+        if self.constant is not UNSET:
+            return self.copied(self.constant)
+        return self.info.get_default(call_default_factory=True, validated_data={})
 
     def copied(self, value: Any) -> Any:
         """A value of this field that shares nothing mutable with the given one."""
@@ -90,28 +92,28 @@ def _guarded(reduce: Reducer | None, copy: Copier | None) -> Reducer | None:
 class Reader(Generic[M]):
     """Builds one slice out of a version."""
 
-    __slots__ = ("_compiled", "_plain", "fields", "model", "partial")
+    __slots__ = ("_compiled", "_made", "fields", "model", "partial")
 
     def __init__(self, model: type[M], fields: Sequence[Field], *, partial: bool = False) -> None:
         self.model = model
         self.fields = tuple(fields)
-        self._compiled = tuple((field.index, field.name, field.constant, field) for field in fields)
+        self._compiled = tuple((field.index, field.name, field.constant, field.copy, field) for field in fields)
         self.partial = partial  # a reader of the whole state sees what is assigned; another slice must be complete
-        self._plain = has_plain_instances(model)
+        self._made = maker(model)
 
     def read(self, version: Version) -> M:
         """The slice. Raises `Unassigned` for a required field that nothing wrote, unless the reader is partial."""
         values: dict[str, Any] = {}
         own, base = version.own, version.base
-        for index, name, constant, field in self._compiled:
+        for index, name, constant, copy, field in self._compiled:
             entry = own.get(index) or base.get(index)
             if type(entry) is tuple:  # by far the most common: a field that was written, and is not folded
-                values[name] = entry[1] if field.copy is None else field.copy(entry[1])
+                values[name] = entry[1] if copy is None else copy(entry[1])
             elif entry is None and constant is not UNSET:
-                values[name] = constant
+                values[name] = constant if copy is None else copy(constant)
             else:
                 self._add(values, field, version)
-        return self._made(values)
+        return self._made(values, set())  # valid when they were committed; and nothing counts as set by the node
 
     def _add(self, values: dict[str, Any], field: Field, version: Version) -> None:
         value = field.value(version)
@@ -129,15 +131,8 @@ class Reader(Generic[M]):
     def result(self, version: Version) -> M:
         """The slice as the run's caller gets it: like `read`, and `model_fields_set` names what was assigned."""
         made = self.read(version)
-        _set(made, "__pydantic_fields_set__", {field.name for field in self.fields if version.get(field.index) is not None})
-        return made
-
-    def _made(self, values: dict[str, Any]) -> M:
-        """An instance without validation: every value was validated when it was committed. Nothing counts as set by the node."""
-        if self._plain:
-            return made_of(self.model, values, set())
-        made = self.model.model_construct(**values)
-        _set(made, "__pydantic_fields_set__", set[str]())
+        own, base = version.own, version.base
+        _set(made, "__pydantic_fields_set__", {name for index, name, *_ in self._compiled if index in own or index in base})
         return made
 
 

@@ -59,7 +59,7 @@ def empty_token(drill: Drill) -> None:
 
 
 def consume_twice(drill: Drill) -> None:
-    drill.activation("b").tokens = map_of(drill).tokens
+    drill.activation("b").consume(map_of(drill).tokens)
 
 
 def hold_back(drill: Drill) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from graphorch.state.copying import copier, has_plain_instances, made_of
+from graphorch.state.copying import copier, has_plain_instances, maker
 
 
 class Color(enum.Enum):
@@ -225,7 +225,7 @@ def test_a_model_with_a_hook_a_constructor_or_secrets_is_not_plain() -> None:
 
 
 def test_a_made_instance_is_one_like_any_other() -> None:
-    made = made_of(Loose, {"names": ["a"], "at": 1}, {"at"})
+    made = maker(Loose)({"names": ["a"], "at": 1}, {"at"})
     assert made == Loose(names=["a"], at=1)
     assert made.model_fields_set == {"at"}
     assert made.model_dump(exclude_unset=True) == {"at": 1}
