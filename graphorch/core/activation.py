@@ -73,17 +73,17 @@ class Activation:
     def __init__(self, scope: Scope, step: Step, source: Activation | None, version: Version | None, depth: int, counters: Counters) -> None:
         self.scope = scope
         self.step = step
-        self.source = source  # the one that it is the sole successor of, or None: then it has tokens
+        self.source = source  # the one that it is the sole successor of; None if it has tokens, or begins its scope
         self.version = version
         self.depth = depth
         self.counters = counters
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        """What it consumed. The token of a sole successor is made when somebody asks: there are very many, and few are looked at."""
+        """What it consumed. A sole token is made when somebody asks: there are very many, and few are looked at."""
         if not self._tokens:
-            assert self.source is not None
-            self._tokens = (Token(self.source, self.source.taken[0], None, self.counters),)
+            edge = self.source.taken[0] if self.source is not None else self.scope.plan.starts[0]
+            self._tokens = (Token(self.source, edge, None, self.counters),)
         return self._tokens
 
     def consume(self, tokens: tuple[Token, ...]) -> None:

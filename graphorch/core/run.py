@@ -285,7 +285,10 @@ class Run(Progress):
         if one.inner is not None:
             self._cancel_inside(one.inner, f"'{one.path}' is over")
         if version is not None:
-            scope.send(one, edges, version, one.counters, failure)
+            if one.step.ends and failure is None:
+                self.reached_end(scope, version)
+            else:
+                scope.send(one, edges, version, one.counters, failure)
         scope.leave(one)
         if scope.waiting:
             scope.fire_ready()
@@ -307,7 +310,7 @@ class Run(Progress):
         """It failed for good, and nobody handles it: its scope is closed, and stops when what runs in it has ended."""
         one.status = Status.FAILED
         scope = one.scope
-        scope.failures.append(one)
+        scope.failures += (one,)
         self.errors.append(one)
         self._close(scope)
         if self.on_failure == "cancel":
@@ -512,7 +515,7 @@ class Run(Progress):
         if self.stopping:
             return
         scope.closed = False
-        scope.failures.clear()
+        scope.failures = ()
         self.enter_busy(scope)  # held, so that it becomes quiet once
         for one in list(scope.active.values()):
             if scope.closed:

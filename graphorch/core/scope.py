@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 DONE = Status.DONE
+_NONE_WAITS: dict[int, list[Token]] = {}  # never changed: most scopes of a map never have anything wait
 
 
 class Scope:
@@ -44,12 +45,12 @@ class Scope:
         self.item = item
         self._prefix: str | None = None if parent is not None else ""
         self.active: dict[int, Activation] = {}
-        self.waiting: dict[int, list[Token]] = {}
+        self.waiting = _NONE_WAITS
         self.live = 0  # bitmask of live positions, those that some join asks for
         self.busy = 0  # activations that keep a driver busy, and inner scopes that do
         self.closed = False  # starts nothing any more
         self.finished = False  # END fired
-        self.failures: list[Activation] = []  # what failed for good in here and closed it
+        self.failures: tuple[Activation, ...] = ()  # what failed for good in here and closed it
         self.output: Version | None = None
         self._origin = ""
 
@@ -74,6 +75,10 @@ class Scope:
         """Put the input on the edges from START."""
         version = Version({}, {})
         version.take(update, self.reducers, (0, -1), "input")
+        entry = self.plan.entry
+        if entry is not None and self.run.left:
+            self._add(Activation(self, entry, None, version, 1, NO_COUNTERS))
+            return
         self.send(None, self.plan.starts, version, NO_COUNTERS)
         self.fire_ready()
 
@@ -127,11 +132,12 @@ class Scope:
                 return
             if step.tracked:
                 self.live |= step.bit
-        tokens = self.waiting.get(target)
-        if tokens is None:
-            self.waiting[target] = [token]
-        else:
-            tokens.append(token)
+        self._wait(target, (token,))
+
+    def _wait(self, target: int, tokens: tuple[Token, ...]) -> None:
+        if self.waiting is _NONE_WAITS:
+            self.waiting = {}
+        self.waiting.setdefault(target, []).extend(tokens)
 
     # ---- firing ----------------------------------------------------------------------------------
     def fire_ready(self) -> None:
@@ -168,11 +174,17 @@ class Scope:
         if is_end and problem is None:
             run.reached_end(self, version)
             return
-        self.active[step.index] = one = _activation(self, step, tokens, version)
-        self.live |= step.bit
+        one = _activation(self, step, tokens, version)
         if problem is not None:
             one.failure = one.problem = problem
-        if not is_end:
+        self._add(one)
+
+    def _add(self, one: Activation) -> None:
+        """Have an activation run."""
+        run, step = self.run, one.step
+        self.active[step.index] = one
+        self.live |= step.bit
+        if step.index != self.end:
             run.left -= 1
             run.started += 1
         self.busy += 1
@@ -181,7 +193,7 @@ class Scope:
         run.out.append(one)
 
     def _put_back(self, step: Step, tokens: tuple[Token, ...]) -> None:
-        self.waiting.setdefault(step.index, []).extend(tokens)
+        self._wait(step.index, tokens)
         for token in tokens:
             if token.edge.kind == "loop":
                 self.live |= step.latch_bit

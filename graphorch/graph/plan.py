@@ -114,6 +114,7 @@ class Step:
     is_simple: bool = False  # an async function without an option that needs care: called as it is
     # the only node that its tokens go to, if no other edge leads there and no loop ends or begins between them
     following: Step | None = field(default=None, repr=False, compare=False)
+    ends: bool = False  # its tokens go to END alone, and nothing else can bring END one
 
     def __post_init__(self) -> None:
         """Derive what a running step looks up all the time."""
@@ -151,6 +152,7 @@ class Plan:
 
     # derived once, since every run asks
     end: int = field(init=False)  # the index of END
+    entry: Step | None = field(init=False, repr=False, compare=False)  # the only node that START leads to, if no other edge leads there
     has_quorums: bool = field(init=False)  # whether some join in here, or inside a sub-flow or map, is a `need=k` one
     can_ask: bool = field(init=False)  # whether some node in here, or inside, has a context, and so may ask a model
     acts_once: bool = field(init=False)  # whether some node in here, or inside, has effects that must not happen twice
@@ -160,16 +162,19 @@ class Plan:
         inner = [step.inner_plan for step in self.steps if step.inner_plan is not None]
         self.end = len(self.steps) - 1
         for step in self.steps:
-            step.following = self._following(step)
+            target = self._sole_target(step.edges) if not step.decides else None
+            step.ends = target is not None and target.index == self.end
+            step.following = target if target is not None and not step.ends and target.inside >= step.inside else None
+        entry = self._sole_target(self.starts)
+        self.entry = entry if entry is not None and entry.index != self.end else None
         self.has_quorums = any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)
         self.can_ask = any(step.has_context for step in self.steps) or any(plan.can_ask for plan in inner)
         self.acts_once = any(step.node.options.effect == "once" for step in self.steps) or any(plan.acts_once for plan in inner)
 
-    def _following(self, step: Step) -> Step | None:
-        if step.decides or len(step.edges) != 1:
-            return None
-        target = self.steps[step.edges[0].target]
-        return target if target.index != self.end and not target.joins and target.inside >= step.inside else None
+    def _sole_target(self, edges: Sequence[Edge]) -> Step | None:
+        """Where a single edge leads, if no other edge leads there too."""
+        target = self.steps[edges[0].target] if len(edges) == 1 else None
+        return target if target is not None and not target.joins else None
 
 
 def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, frozenset[int]]) -> Plan:

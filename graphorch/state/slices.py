@@ -223,10 +223,10 @@ class ValueReader:
 
     def read(self, version: Version) -> Any:
         """The slice. Raises `Unassigned` if nothing has written it."""
-        value = self.field.value(version)
-        if value is UNSET:
+        entry = version.own.get(self.field.index) or version.base.get(self.field.index)
+        if not isinstance(entry, tuple):
             raise Unassigned(f"A {self.model.__name__} was read, but the worker has written none.")
-        return value
+        return self.field.copied(entry[1])
 
     def result(self, version: Version) -> Any:
         """The same: the value was made by whoever wrote it."""
