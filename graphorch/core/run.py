@@ -57,7 +57,7 @@ class Run(Progress):
     __slots__ = ("has_quorums", "out", "stop_status", "stopping")
 
     def __init__(self, plan: Plan, run_id: str, *, max_activations: int = UNLIMITED, on_failure: OnFailure = "drain") -> None:
-        super().__init__(plan, run_id, Scope(self, plan), max_activations, on_failure)
+        super().__init__(plan, run_id, Scope(plan, run_id), max_activations, on_failure)
         self.has_quorums = plan.has_quorums
         self.stopping = ""  # why nothing new starts in the whole run
         self.stop_status = "stopped"
@@ -74,7 +74,7 @@ class Run(Progress):
     def _run_started(self, event: RunStarted) -> None:
         if self.started or self.root.finished:
             return
-        self.root.begin(event.update)
+        self.root.begin(self, event.update)
         self._settle(self.root)
 
     def succeeded(self, one: Activation, update: Update, at: float) -> list[Command]:
@@ -109,7 +109,7 @@ class Run(Progress):
         if step.decides:
             one.status = ROUTING
             self.out.append(Decide(one))
-        elif following is None or one.inner is not None or not scope.hand_on(one, following, version):
+        elif following is None or one.inner is not None or not scope.hand_on(self, one, following, version):
             self._complete(one, step.edges)
 
     def _routed(self, event: Routed) -> None:
@@ -258,8 +258,8 @@ class Run(Progress):
     def reached_end(self, scope: Scope, output: Version | None) -> None:
         """END fired in a scope: its output is what reached it. It is no work, so it makes no activation."""
         scope.output, scope.finished = output, True
-        if scope.parent is not None:
-            self._item_done(scope.parent, scope)
+        if (parent := scope.parent) is not None:
+            self._item_done(parent, scope)
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
@@ -288,10 +288,10 @@ class Run(Progress):
             if one.step.ends and failure is None:
                 self.reached_end(scope, version)
             else:
-                scope.send(one, edges, version, one.counters, failure)
+                scope.send(self, one, edges, version, one.counters, failure)
         scope.leave(one)
         if scope.waiting:
-            scope.fire_ready()
+            scope.fire_ready(self)
         scope.busy -= 1
         if not scope.busy:
             self._became_quiet(scope)
@@ -303,7 +303,7 @@ class Run(Progress):
         if one.inner is not None:
             self._cancel_inside(one.inner, f"'{one.path}' is over")
         one.scope.leave(one)
-        one.scope.fire_ready()
+        one.scope.fire_ready(self)
         self._leave_busy(one.scope)
 
     def _fail(self, one: Activation) -> None:
@@ -353,9 +353,9 @@ class Run(Progress):
             item = inner.started
             inner.started += 1
             inner.running += 1
-            scope = Scope(self, plan, one, item if spec is not None else -1)
+            scope = Scope(plan, "", one, item if spec is not None else -1)
             inner.scopes.append(scope)
-            scope.begin(inner.updates[item])
+            scope.begin(self, inner.updates[item])
             if not scope.busy and not scope.finished:
                 self._settle(scope)
 
@@ -410,9 +410,9 @@ class Run(Progress):
         """One thing more keeps a scope busy, and with it the ones around it."""
         while scope is not None:
             scope.busy += 1
-            if scope.busy > 1 or scope.parent is None:
+            if scope.busy > 1 or (parent := scope.parent) is None:
                 return
-            scope = scope.parent.scope
+            scope = parent.scope
 
     def _leave_busy(self, scope: Scope) -> None:
         """One thing less keeps the scope busy; a scope that becomes quiet is settled."""
@@ -422,17 +422,17 @@ class Run(Progress):
 
     def _became_quiet(self, scope: Scope) -> None:
         self._settle(scope)
-        if not scope.busy and scope.parent is not None:
-            self._leave_busy(scope.parent.scope)
+        if not scope.busy and (parent := scope.parent) is not None:
+            self._leave_busy(parent.scope)
 
     def _settle(self, scope: Scope) -> None:
         """What a quiet scope is: finished, waiting, stopped, or stuck because nothing can reach its END any more."""
         if scope.busy:
             return
-        if scope.parent is None:
+        above = scope.parent
+        if above is None:
             self._settle_root(scope)
             return
-        above = scope.parent
         if above.status is not Status.INSIDE or above.inner is None:
             return
         if not scope.finished and (scope.failures or not (scope.closed or scope.questions())):
@@ -508,7 +508,7 @@ class Run(Progress):
         """Cancel everything in a scope, for good."""
         scope.finished = True
         for index in {*scope.active, *scope.waiting}:
-            scope.cancel_node(index, reason)
+            scope.cancel_node(self, index, reason)
 
     def _reopen(self, scope: Scope) -> None:
         """Go on in a scope, unless what went on before it has met a limit already."""
@@ -529,7 +529,7 @@ class Run(Progress):
                     one.attempt += 1
                     one.first_attempt = one.attempt
                 self._run_again(one)
-        scope.fire_ready()
+        scope.fire_ready(self)
         self._leave_busy(scope)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Status, Token
 from graphorch.errors import QuorumNotMet, WriteConflict
@@ -28,20 +29,22 @@ _NONE_WAITS: dict[int, list[Token]] = {}  # never changed: most scopes of a map 
 
 
 class Scope:
-    """The state of one level. Mutated by the run that owns it, and by nobody else."""
+    """The state of one level. Mutated by the run that owns it, and by nobody else.
+
+    A scope holds neither its run nor what it is inside of, so nothing here is a cycle: what a finished run held is given back at once.
+    """
 
     __slots__ = (
-        "_origin", "_prefix", "active", "busy", "closed", "end", "failures", "finished", "item", "live", "output", "parent", "plan", "reducers", "run",
-        "steps", "waiting",
+        "_origin", "_parent", "_prefix", "active", "busy", "closed", "end", "failures", "finished", "item", "live", "output", "plan", "reducers", "steps",
+        "waiting",
     )  # fmt: skip
 
-    def __init__(self, run: Run, plan: Plan, parent: Activation | None = None, item: int = -1) -> None:
-        self.run = run
+    def __init__(self, plan: Plan, origin: str, parent: Activation | None = None, item: int = -1) -> None:
         self.plan = plan
         self.steps = plan.steps
         self.end = plan.end
         self.reducers = plan.reducers
-        self.parent = parent
+        self._parent = ref(parent) if parent is not None else None
         self.item = item
         self._prefix: str | None = None if parent is not None else ""
         self.active: dict[int, Activation] = {}
@@ -52,42 +55,49 @@ class Scope:
         self.finished = False  # END fired
         self.failures: tuple[Activation, ...] = ()  # what failed for good in here and closed it
         self.output: Version | None = None
-        self._origin = ""
+        self._origin = origin  # of the outermost scope the run's id; else empty, and found when somebody asks
+
+    @property
+    def parent(self) -> Activation | None:
+        """The sub-flow or map that this is inside of; None for the outermost. The run holds it, at work or in its history."""
+        return self._parent() if self._parent is not None else None
 
     @property
     def prefix(self) -> str:
         """What the paths in here begin with: `team/`, `workers[3]/`."""
         if self._prefix is None:
-            assert self.parent is not None
-            self._prefix = f"{self.parent.path}/" if self.item < 0 else f"{self.parent.path}[{self.item}]/"
+            parent = self.parent
+            assert parent is not None
+            self._prefix = f"{parent.path}/" if self.item < 0 else f"{parent.path}[{self.item}]/"
         return self._prefix
 
     @property
     def origin(self) -> str:
         """What the ids in here derive from: the run, the sub-flow's activation, or the map's activation and the item."""
         if not self._origin:
-            above = self.run.run_id if self.parent is None else self.parent.id
-            self._origin = above if self.item < 0 else f"{above}:{self.item}"
+            parent = self.parent
+            assert parent is not None
+            self._origin = parent.id if self.item < 0 else f"{parent.id}:{self.item}"
         return self._origin
 
     # ---- tokens ----------------------------------------------------------------------------------
-    def begin(self, update: dict[int, Any]) -> None:
+    def begin(self, run: Run, update: dict[int, Any]) -> None:
         """Put the input on the edges from START."""
         version = Version({}, {})
         version.take(update, self.reducers, (0, -1), "input")
         entry = self.plan.entry
-        if entry is not None and self.run.left:
-            self._add(Activation(self, entry, None, version, 1, NO_COUNTERS))
+        if entry is not None and run.left:
+            self._add(run, Activation(self, entry, None, version, 1, NO_COUNTERS))
             return
-        self.send(None, self.plan.starts, version, NO_COUNTERS)
-        self.fire_ready()
+        self.send(run, None, self.plan.starts, version, NO_COUNTERS)
+        self.fire_ready(run)
 
-    def hand_on(self, one: Activation, following: Step, version: Version) -> bool:
+    def hand_on(self, run: Run, one: Activation, following: Step, version: Version) -> bool:
         """A commit with a sole successor: one leaves, the next starts, and the scope stays as busy as it is. False if it cannot start at once.
 
         The same as `send`, `leave` and `fire_ready`, where it is known what they come to; by far the most common of all commits.
         """
-        run, active, step = self.run, self.active, one.step
+        active, step = self.active, one.step
         if self.closed or not run.left or following.index in active:
             return False
         one.status, one.taken, one.version = DONE, step.edges, None
@@ -101,21 +111,21 @@ class Scope:
         run.started += 1
         run.out.append(started)
         if self.waiting:
-            self.fire_ready()
+            self.fire_ready(run)
         return True
 
-    def send(self, source: Activation | None, edges: Sequence[Edge], version: Version, counters: Counters, failure: Any = None) -> None:
+    def send(self, run: Run, source: Activation | None, edges: Sequence[Edge], version: Version, counters: Counters, failure: Any = None) -> None:
         """Emit one token per edge; each gets a version of its own, or the version itself if it is the only one."""
         if len(edges) == 1:
-            self._deliver(Token(source, edges[0], version, counters, failure), counters)
+            self._deliver(run, Token(source, edges[0], version, counters, failure), counters)
         elif edges:
             for edge, own in zip(edges, version.split(len(edges)), strict=True):
-                self._deliver(Token(source, edge, own, counters, failure), counters)
-        if self.run.has_quorums:
+                self._deliver(run, Token(source, edge, own, counters, failure), counters)
+        if run.has_quorums:
             for index in {edge.target for edge in edges if self.steps[edge.target].need}:
-                self._decide_quorum(index)
+                self._decide_quorum(run, index)
 
-    def _deliver(self, token: Token, counters: Counters) -> None:
+    def _deliver(self, run: Run, token: Token, counters: Counters) -> None:
         edge = token.edge
         target = edge.target
         step = self.steps[target]
@@ -128,7 +138,7 @@ class Scope:
             if counters and not step.inside.issuperset(counters):
                 token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
             if not (step.joins or target in self.active or (self.closed and target != self.end)):
-                self._start(step, (token,))
+                self._start(run, step, (token,))
                 return
             if step.tracked:
                 self.live |= step.bit
@@ -140,16 +150,16 @@ class Scope:
         self.waiting.setdefault(target, []).extend(tokens)
 
     # ---- firing ----------------------------------------------------------------------------------
-    def fire_ready(self) -> None:
+    def fire_ready(self, run: Run) -> None:
         """Start every node that holds a token and that nothing live can still bring another one; if the scope is closed, END alone."""
         for index in tuple(self.waiting):
             step = self.steps[index]
             if self.live & step.blockers or index in self.active or index not in self.waiting or (self.closed and index != self.end):
                 continue
-            if step.need and not self._decide_quorum(index):
-                self._fall_short(step)
+            if step.need and not self._decide_quorum(run, index):
+                self._fall_short(run, step)
             elif not step.need:
-                self._start(step, self._take(step))
+                self._start(run, step, self._take(step))
 
     def _take(self, step: Step) -> tuple[Token, ...]:
         """All tokens that wait at a node, in canonical order."""
@@ -157,9 +167,8 @@ class Scope:
         self.live &= ~(step.bit | step.latch_bit)
         return tuple(sorted(tokens, key=_canonical)) if len(tokens) > 1 else (tokens[0],)
 
-    def _start(self, step: Step, tokens: tuple[Token, ...], problem: Exception | None = None) -> None:
+    def _start(self, run: Run, step: Step, tokens: tuple[Token, ...], problem: Exception | None = None) -> None:
         """Consume tokens: make an activation of them, and have it run; END only takes what reached it."""
-        run = self.run
         is_end = step.index == self.end
         if not is_end and not run.left:
             run.reach_limit()
@@ -177,19 +186,19 @@ class Scope:
         one = _activation(self, step, tokens, version)
         if problem is not None:
             one.failure = one.problem = problem
-        self._add(one)
+        self._add(run, one)
 
-    def _add(self, one: Activation) -> None:
+    def _add(self, run: Run, one: Activation) -> None:
         """Have an activation run."""
-        run, step = self.run, one.step
+        step = one.step
         self.active[step.index] = one
         self.live |= step.bit
         if step.index != self.end:
             run.left -= 1
             run.started += 1
         self.busy += 1
-        if self.busy == 1 and self.parent is not None:
-            run.enter_busy(self.parent.scope)
+        if self.busy == 1 and (parent := self.parent) is not None:
+            run.enter_busy(parent.scope)
         run.out.append(one)
 
     def _put_back(self, step: Step, tokens: tuple[Token, ...]) -> None:
@@ -213,7 +222,7 @@ class Scope:
             self.live &= ~step.bit
 
     # ---- need=k ----------------------------------------------------------------------------------
-    def _decide_quorum(self, index: int) -> bool:
+    def _decide_quorum(self, run: Run, index: int) -> bool:
         """Fire a `need=k` join if k edges have arrived; everything else in its region is cancelled."""
         tokens, step = self.waiting.get(index), self.steps[index]
         if not tokens or self.closed or index in self.active:
@@ -224,31 +233,31 @@ class Scope:
         chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
         for token in tokens:
             if token not in chosen:
-                self.run.cancelled_tokens.append(token)
+                run.cancelled_tokens.append(token)
         self._take(step)
         for node in step.region:
-            self.cancel_node(node, f"'{step.name}' has the {step.need} that it needs")
-        self._start(step, tuple(sorted(chosen, key=_canonical)))
+            self.cancel_node(run, node, f"'{step.name}' has the {step.need} that it needs")
+        self._start(run, step, tuple(sorted(chosen, key=_canonical)))
         return True
 
-    def _fall_short(self, step: Step) -> None:
+    def _fall_short(self, run: Run, step: Step) -> None:
         """Nothing live can bring the k-th arrival any more."""
         tokens = self._take(step)
         have = len({token.edge.index for token in tokens})
         problem = QuorumNotMet(f"'{step.name}' needs {step.need} branches, and only {have} can arrive.") if step.short == "fail" else None
-        self.run.has_gaps = True
-        self._start(step, tokens, problem)
+        run.has_gaps = True
+        self._start(run, step, tokens, problem)
 
     # ---- stopping ----------------------------------------------------------------------------------
-    def cancel_node(self, index: int, reason: str) -> None:
+    def cancel_node(self, run: Run, index: int, reason: str) -> None:
         """Cancel by name whatever waits or runs at one node."""
-        self.run.cancelled_tokens.extend(self.waiting.pop(index, ()))
+        run.cancelled_tokens.extend(self.waiting.pop(index, ()))
         step = self.steps[index]
         activation = self.active.get(index)
         if activation is not None and activation.is_over:
             return  # its commit is what decides
         if activation is not None:
-            self.run.cancel(activation, reason)
+            run.cancel(activation, reason)
             self.leave(activation)
         self.live &= ~(step.bit | step.latch_bit)
 

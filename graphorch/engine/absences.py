@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from graphorch.core.activation import Activation, Status
 
 
-def absences(one: Activation) -> Mapping[str, str]:
+def absences(one: Activation, history: Iterable[Activation]) -> Mapping[str, str]:
     """For the join that an activation is: the nodes before it that brought no result, each with the reason, in the order of its edges.
 
     A node that an error edge led away from is absent even if its failure came here.
     """
     step, scope = one.step, one.scope
     present = {token.source.step.index for token in one.tokens if token.source is not None and token.failure is None}
-    latest = {each.step.index: each for each in scope.run.history if each.scope is scope and each.counters == one.counters}
+    latest = {each.step.index: each for each in history if each.scope is scope and each.counters == one.counters}
     found: dict[str, str] = {}
     for edge in scope.plan.shape.entering[step.index]:
         last = latest.get(edge.source)

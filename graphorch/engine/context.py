@@ -62,7 +62,7 @@ class NodeContext:
     @property
     def absences(self) -> Mapping[str, str]:
         """For a node that is a join: which nodes before it brought nothing, and why. Patterns tell people with it."""
-        return absences(self._activation)
+        return absences(self._activation, self._scheduler.run.history)
 
     @property
     def resources(self) -> Any:

@@ -52,25 +52,34 @@ class ThreadPool:
             self._ready.notify_all()
 
     def _work(self) -> None:
+        self._is_idle()
         while True:
             with self._ready:
-                self._idle += 1
                 while not self._jobs:
                     if self._closed:
                         self._count -= 1
                         return
                     self._ready.wait()
                 self._idle -= 1
-                job = self._jobs.popleft()
-            _run(*job)
-            del job  # it holds the arguments
+                call, loop, future = self._jobs.popleft()
+            value, error = _called(call)
+            self._is_idle()  # before anybody has the answer, so that whoever calls next finds this thread
+            _answer(loop, future, value, error)
+            del call, loop, future, value, error  # they hold the arguments and what came of them
+
+    def _is_idle(self) -> None:
+        with self._ready:
+            self._idle += 1
 
 
-def _run(call: Callable[[], Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+def _called(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
-        value, error = call(), None
+        return call(), None
     except BaseException as raised:
-        value, error = None, raised
+        return None, raised
+
+
+def _answer(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
     try:
         loop.call_soon_threadsafe(_resolve, future, value, error)
     except RuntimeError:

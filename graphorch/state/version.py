@@ -43,7 +43,12 @@ class Mark:
         self.order = order
         self.update = update
         self.length: int = previous.length + 1 if previous is not None else 1
-        self.source: Mark = source if source is not None else self  # the same write in another history has the same source
+        self.source = source  # the first mark of the same write, if this is another one of it, in another history
+
+    @property
+    def write(self) -> Mark:
+        """What identifies the write in every history."""
+        return self.source if self.source is not None else self
 
 
 class Fold:
@@ -187,12 +192,12 @@ def _united_fold(folds: list[Fold], known: list[Fold]) -> Fold:
         common = _common(common, fold.head, extra)
     floor = min((mark.order for mark in extra), default=None)
     while common is not None and floor is not None and common.order > floor:
-        extra[common.source] = common
+        extra[common.write] = common
         common = common.previous
     parent = _longest_known(known, common)
     head = common
     for mark in sorted(extra.values(), key=lambda mark: mark.order):
-        head = Mark(head, mark.order, mark.update, mark.source)
+        head = Mark(head, mark.order, mark.update, mark.write)
     if head is None:
         raise InternalError("A reducer field has an empty history. Please report this as a bug of graphorch.")
     return parent if parent is not None and parent.head is head else Fold(head, parent)
@@ -203,9 +208,9 @@ def _common(left: Mark | None, right: Mark | None, extra: dict[Mark, Mark]) -> M
     while left is not right:
         if right is None or (left is not None and left.length >= right.length):
             assert left is not None
-            extra[left.source], left = left, left.previous
+            extra[left.write], left = left, left.previous
         else:
-            extra[right.source], right = right, right.previous
+            extra[right.write], right = right, right.previous
     return left
 
 

@@ -86,14 +86,14 @@ def why_not(run: Run, where: str) -> Reasons:
             reasons.because.append(f"'{above}' began and nothing was started inside of it")
         return reasons
     for scope in scopes:
-        reasons.because += _absence(scope, name, set())
+        reasons.because += _absence(run, scope, name, set())
     reasons.because = list(dict.fromkeys(reasons.because))
     if run.stopping or run.status in ("failed", "stopped"):
         reasons.because.append(f"the run is {run.status} ({run.reason}): nothing new starts until it is resumed")
     return reasons
 
 
-def _absence(scope: Scope, name: str, seen: set[int]) -> list[str]:
+def _absence(run: Run, scope: Scope, name: str, seen: set[int]) -> list[str]:
     """Why a node of a scope did not fire: what happened at the nodes before it, as far back as something did happen."""
     shape = scope.plan.shape
     index = scope.plan.end if name == "END" else shape.names.index(name)
@@ -109,20 +109,20 @@ def _absence(scope: Scope, name: str, seen: set[int]) -> list[str]:
         return [f"it holds {len(waiting)} token(s), from {came}, and was not started any more: the run stopped before"]
     reasons: list[str] = []
     for edge in shape.entering[index]:
-        reasons += _not_taken(scope, edge, seen)
+        reasons += _not_taken(run, scope, edge, seen)
     return reasons
 
 
-def _not_taken(scope: Scope, edge: Edge, seen: set[int]) -> list[str]:
+def _not_taken(run: Run, scope: Scope, edge: Edge, seen: set[int]) -> list[str]:
     """Why nothing came along one edge."""
     shape = scope.plan.shape
     if edge.source == START_INDEX:
-        return [] if scope.run.started else ["the run was not started"]
+        return [] if run.started else ["the run was not started"]
     source = shape.name(edge.source)
     path = f"{scope.prefix}{source}"
-    done = [one for one in [*scope.run.history, *scope.run.unfinished()] if one.scope is scope and one.step.index == edge.source]
+    done = [one for one in [*run.history, *run.unfinished()] if one.scope is scope and one.step.index == edge.source]
     if not done:
-        return [] if edge.kind == "loop" else [f"'{path}' did not run", *_absence(scope, source, seen)]
+        return [] if edge.kind == "loop" else [f"'{path}' did not run", *_absence(run, scope, source, seen)]
     reasons: list[str] = []
     for one in done:
         if one.status is Status.DONE and edge not in one.taken:

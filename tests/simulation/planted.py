@@ -6,6 +6,7 @@ Each is a context manager that replaces one function of the product by one that 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,12 +49,12 @@ def join_fires_early() -> Any:
     """A join does not wait for what can still arrive."""
 
     def wrong(right: Any) -> Any:
-        def fire_ready(self: Scope) -> None:
+        def fire_ready(self: Scope, run: Run) -> None:
             for index in list(self.waiting):
                 step = self.plan.steps[index]
                 if index in self.waiting and index not in self.active and not step.need and not self.closed:
-                    self._start(step, self._take(step))
-            right(self)
+                    self._start(run, step, self._take(step))
+            right(self, run)
 
         return fire_ready
 
@@ -64,9 +65,9 @@ def join_forgets_a_token() -> Any:
     """A token that arrives where others wait is dropped."""
 
     def wrong(right: Any) -> Any:
-        def deliver(self: Scope, token: Token, counters: Any) -> None:
+        def deliver(self: Scope, run: Run, token: Token, counters: Any) -> None:
             if token.edge.target not in self.waiting:
-                right(self, token, counters)
+                right(self, run, token, counters)
 
         return deliver
 
@@ -160,10 +161,10 @@ def counters_survive_the_loop() -> Any:
     """A counter is kept when its token leaves the body, so an inner loop is not counted anew."""
 
     def wrong(right: Any) -> Any:
-        def deliver(self: Scope, token: Token, counters: Any) -> None:
+        def deliver(self: Scope, run: Run, token: Token, counters: Any) -> None:
             step = self.plan.steps[token.edge.target]
             right_inside, step.inside = step.inside, frozenset(range(len(self.plan.shape.loops)))
-            right(self, token, counters)
+            right(self, run, token, counters)
             step.inside = right_inside
 
         return deliver
@@ -204,14 +205,13 @@ def double_start() -> Any:
     """An activation is started twice."""
 
     def wrong(right: Any) -> Any:
-        def start(self: Scope, step: Any, tokens: Any, problem: Exception | None = None) -> None:
-            right(self, step, tokens, problem)
-            if self.run.out and isinstance(self.run.out[-1], Activation):
-                self.run.out.append(self.run.out[-1])
+        def add(self: Scope, run: Run, one: Activation) -> None:
+            right(self, run, one)
+            run.out.append(one)
 
-        return start
+        return add
 
-    return replaced(Scope, "_start", wrong)
+    return replaced(Scope, "_add", wrong)
 
 
 def start_in_a_closed_scope() -> Any:
@@ -310,10 +310,10 @@ def cancel_misses_one_node() -> Any:
     """The join of a race leaves the last node of its region alone."""
 
     def wrong(right: Any) -> Any:
-        def cancel_node(self: Scope, index: int, reason: str) -> None:
+        def cancel_node(self: Scope, run: Run, index: int, reason: str) -> None:
             regions = [step.region for step in self.plan.steps if step.need and index in step.region]
             if not any(index == region[-1] for region in regions):
-                right(self, index, reason)
+                right(self, run, index, reason)
 
         return cancel_node
 
@@ -324,10 +324,10 @@ def quorum_of_one_less() -> Any:
     """A `need=k` join is content with k-1 arrivals, if k is more than one."""
 
     def wrong(right: Any) -> Any:
-        def decide(self: Scope, index: int) -> bool:
+        def decide(self: Scope, run: Run, index: int) -> bool:
             step = self.plan.steps[index]
             need, step.need = step.need, max(1, step.need - 1)
-            decided = right(self, index)
+            decided = right(self, run, index)
             step.need = need
             return decided
 
@@ -338,18 +338,29 @@ def quorum_of_one_less() -> Any:
 
 def items_in_order_of_completion() -> Any:
     """The results of a map are gathered in the order in which they came."""
+    ended: dict[int, int] = {}
+    numbers = itertools.count()
+
+    def noting(right: Any) -> Any:
+        def reached_end(self: Run, scope: Scope, output: Any) -> None:
+            ended[id(scope)] = next(numbers)
+            right(self, scope, output)
+
+        return reached_end
 
     def wrong(right: Any) -> Any:
         def leave(one: Activation) -> Any:
             inner = one.inner
             if one.step.map is not None and inner is not None:
-                ended = {id(each.scope): at for at, each in enumerate(one.scope.run.history)}
                 inner.scopes.sort(key=lambda scope: ended.get(id(scope), 0))
             return right(one)
 
         return leave
 
-    return replaced(calling, "leave", wrong)
+    both = contextlib.ExitStack()
+    both.enter_context(replaced(Run, "reached_end", noting))
+    both.enter_context(replaced(calling, "leave", wrong))
+    return both
 
 
 def too_many_items_at_once() -> Any:

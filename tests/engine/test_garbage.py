@@ -1,0 +1,38 @@
+"""What a finished run held is given back when the last reference to it goes: nothing waits for the collector of cycles."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from tests.benchmarks.by_graphorch import Programs
+from tests.benchmarks.workloads import Job
+
+
+def cycles_of(job: Job) -> list[str]:
+    """The types of the objects that one run leaves in cycles, after another one that warmed up."""
+
+    async def look() -> list[str]:
+        await job.run()
+        await asyncio.sleep(0)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await job.run()
+            await asyncio.sleep(0)
+            gc.collect()
+            return sorted({type(one).__name__ for one in gc.garbage})
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize("program", ["chain", "fan_out", "loop", "router", "map_items", "nested", "unbalanced", "history"])
+def test_a_run_leaves_no_cycle(program: str) -> None:
+    assert cycles_of(getattr(Programs(), program)(8)) == []
