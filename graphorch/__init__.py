@@ -12,6 +12,7 @@ from graphorch.lazy import lazy_names
 
 if TYPE_CHECKING:
     from graphorch.agents.agent import agent as agent
+    from graphorch.engine.approval import Approval as Approval
     from graphorch.engine.events import Asked as Asked
     from graphorch.engine.events import Called as Called
     from graphorch.engine.events import Cancelled as Cancelled
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Skipped as Skipped
     from graphorch.engine.events import Started as Started
     from graphorch.engine.events import Token as Token
-    from graphorch.engine.people import Approval as Approval
     from graphorch.engine.settings import Limits as Limits
     from graphorch.errors import Ambiguous as Ambiguous
     from graphorch.errors import BudgetExceeded as BudgetExceeded
@@ -85,8 +85,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "agents.agent": "agent",
+        "engine.approval": "Approval",
         "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
-        "engine.people": "Approval",
         "engine.settings": "Limits",
         "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError "
         "NodeError Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",

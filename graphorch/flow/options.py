@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
-from graphorch.engine.events import Watcher
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.settings import Limits, Settings
 from graphorch.errors import InputError, nearest
 from graphorch.flow.clients import Using
-from graphorch.flow.stores import Durable
 from graphorch.graph.plan import Plan
-from graphorch.models.budget import Budget
-from graphorch.models.client import ModelClient
+
+if TYPE_CHECKING:
+    from graphorch.engine.events import Watcher
+    from graphorch.flow.stores import Durable
+    from graphorch.models.budget import Budget
+    from graphorch.models.client import ModelClient
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _POLICIES = ("drain", "cancel", "isolate")
 _WRITTEN: dict[str, tuple[type, str]] = {  # what each of these options is, and how it is written
-    "budget": (Budget, "Budget(usd=0.50)"),
     "limits": (Limits, "Limits(seconds=60)"),
     "model": (str, '"vendor/model"'),
     "after": (str, "earlier.run_id"),
@@ -61,7 +62,7 @@ class RunOptions(ForkOptions, total=False):
     after: str
 
 
-_NAMES = frozenset(get_type_hints(RunOptions))
+_NAMES = RunOptions.__optional_keys__
 
 
 def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache) -> Settings:
@@ -94,7 +95,12 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
 
 
 def _check_types(values: Mapping[str, Any]) -> None:
-    for name, (kind, example) in _WRITTEN.items():
+    written = dict(_WRITTEN)
+    if values.get("budget") is not None:
+        from graphorch.models.budget import Budget  # whoever has one has loaded it
+
+        written["budget"] = (Budget, "Budget(usd=0.50)")
+    for name, (kind, example) in written.items():
         value = values.get(name)
         if value is not None and not isinstance(value, kind):
             raise InputError(f"{name}={value!r} is no {kind.__name__}. Write {name}={example}.")
