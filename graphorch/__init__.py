@@ -6,11 +6,13 @@ which order, and `build()` proves that it fits.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphorch.lazy import lazy_names
 
 if TYPE_CHECKING:
     from graphorch.agents.agent import agent as agent
+    from graphorch.engine.approval import Approval as Approval
     from graphorch.engine.events import Asked as Asked
     from graphorch.engine.events import Called as Called
     from graphorch.engine.events import Cancelled as Cancelled
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Skipped as Skipped
     from graphorch.engine.events import Started as Started
     from graphorch.engine.events import Token as Token
-    from graphorch.engine.people import Approval as Approval
     from graphorch.engine.settings import Limits as Limits
     from graphorch.errors import Ambiguous as Ambiguous
     from graphorch.errors import BudgetExceeded as BudgetExceeded
@@ -79,42 +80,29 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name lives. Loaded at the first use, so that a program pays for what it uses.
-_HOMES = {
-    "agents.agent": "agent",
-    "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
-    "engine.people": "Approval",
-    "engine.settings": "Limits",
-    "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError "
-    "NodeError Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
-    "flow.flow": "Flow",
-    "flow.graph": "Graph",
-    "flow.result": "Question Result",
-    "flow.session": "Session",
-    "graph.amounts": "Assumed",
-    "graph.context": "Context",
-    "graph.estimate": "Estimate",
-    "graph.failure": "Failure Missing",
-    "graph.node": "Ask END Node START node",
-    "graph.options": "Cache Retry",
-    "models.budget": "Budget",
-    "models.client": "ModelClient",
-    "models.messages": "Message Prompt Request Response Usage",
-    "state.reducers": "add append last maximum merge minimum union",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
-__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'graphorch' has no attribute '{name}'")
-    value = getattr(import_module(f"graphorch.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Where each public name lives.
+__all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupportedDunderAll]
+    __name__,
+    {
+        "agents.agent": "agent",
+        "engine.approval": "Approval",
+        "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
+        "engine.settings": "Limits",
+        "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError "
+        "NodeError Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
+        "flow.flow": "Flow",
+        "flow.graph": "Graph",
+        "flow.result": "Question Result",
+        "flow.session": "Session",
+        "graph.amounts": "Assumed",
+        "graph.context": "Context",
+        "graph.estimate": "Estimate",
+        "graph.failure": "Failure Missing",
+        "graph.node": "Ask END Node START node",
+        "graph.options": "Cache Retry",
+        "models.budget": "Budget",
+        "models.client": "ModelClient",
+        "models.messages": "Message Prompt Request Response Usage",
+        "state.reducers": "add append last maximum merge minimum union",
+    },
+)

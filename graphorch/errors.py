@@ -31,7 +31,6 @@ program may want to read into attributes, and never put a secret into the messag
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -193,6 +192,8 @@ class RunFailed(ExceptionGroup[Exception]):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The sentence that helps with a misspelt name: the closest known one, and all of them if they are few."""
+    import difflib  # for a message only
+
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean '{close[0]}'? " if close else ""

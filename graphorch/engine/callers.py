@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphorch.core.activation import Activation
 from graphorch.engine import calling
 from graphorch.engine.hedging import hedged
-from graphorch.engine.processes import ProcessPool
 from graphorch.engine.threads import ThreadPool
 from graphorch.errors import GraphorchError
+
+if TYPE_CHECKING:
+    from graphorch.engine.processes import ProcessPool
 
 ContextOf = Callable[[Activation, float | None], Any]
 
@@ -81,6 +83,8 @@ class Caller:
             return node.fn(*arguments)
         if node.options.isolation == "process":
             if self._processes is None:
+                from graphorch.engine.processes import ProcessPool
+
                 self._processes = ProcessPool()
             return await self._processes.call(node, arguments, _declared(one))
         if self._threads is None:

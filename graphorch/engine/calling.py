@@ -6,16 +6,18 @@ Every function here either returns or raises what the node, or its output, is to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from graphorch.core.activation import Activation, Token
 from graphorch.core.events import Decision, Update
 from graphorch.core.scope import Scope
 from graphorch.errors import GraphorchError, LoopExhausted, QuorumNotMet, TooManyItems, Unassigned, WrongOutput, nearest
-from graphorch.graph.failure import Failure, Missing
 from graphorch.graph.plan import Step
 from graphorch.graph.shape import Edge
 from graphorch.state.version import Version
+
+if TYPE_CHECKING:
+    from graphorch.graph.failure import Failure, Missing
 
 
 class Unreadable(Unassigned):
@@ -90,6 +92,8 @@ def leave(one: Activation) -> Update:
         assert step.sub is not None
         output = step.sub.leave(plan.read_output.result(scope.output))
         return step.writes[0].update(output)
+    from graphorch.graph.failure import Missing
+
     found: list[Any] = []
     missing: list[Missing] = []
     for index in range(len(inner.updates)):
@@ -178,6 +182,8 @@ def _target(one: Activation, edge: Edge) -> str:
 
 
 def _failure_of(token: Token) -> Failure:
+    from graphorch.graph.failure import Failure
+
     source, error = token.source, token.failure
     assert source is not None
     return Failure(node=source.step.name, path=source.path, error=type(error).__name__, message=str(error), attempt=source.attempt)

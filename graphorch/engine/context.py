@@ -1,4 +1,7 @@
-"""What a running node sees of its run: the implementation of the `Context` protocol."""
+"""What a running node sees of its run: the implementation of the `Context` protocol.
+
+What only a model call needs is loaded by the first one.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from graphorch.agents.tools import ToolClient
 from graphorch.core.activation import Activation
 from graphorch.engine.absences import absences
 from graphorch.engine.events import Called, Emitted, Token
-from graphorch.engine.journaling import Asking
 from graphorch.engine.labels import labels_of
 from graphorch.engine.prompts import PromptLog
 from graphorch.engine.record import CallRecord
 from graphorch.errors import ModelError
-from graphorch.models.budget import Budget
-from graphorch.models.client import ModelClient, OnText
-from graphorch.models.messages import Message, Prompt, Request, Response, to_messages
-from graphorch.models.structured import ask
 
 if TYPE_CHECKING:
+    from graphorch.engine.journaling import Asking
     from graphorch.engine.scheduler import Scheduler
+    from graphorch.models.budget import Budget
+    from graphorch.models.client import ModelClient, OnText
+    from graphorch.models.messages import Prompt, Request, Response
 
 
 class NodeContext:
@@ -56,6 +57,8 @@ class NodeContext:
     @property
     def budget_left(self) -> Budget:
         """What the run may still spend."""
+        from graphorch.models.budget import Budget
+
         account = self._scheduler.payer(self._activation)
         return account.left if account is not None else Budget()
 
@@ -86,6 +89,8 @@ class NodeContext:
         temperature: float | None = None,
     ) -> Any:
         """Ask a model, and get text or a validated instance of `output`."""
+        from graphorch.models.messages import Message, Request, to_messages
+
         scheduler, one = self._scheduler, self._activation
         messages = to_messages(prompt)
         request = Request(
@@ -98,10 +103,12 @@ class NodeContext:
             payer=scheduler.payer(one),
         )
         recorded = _Recorded(scheduler, one, self._asked)
-        client = ToolClient(recorded, tools) if tools else recorded
+        client = _with_tools(recorded, tools) if tools else recorded
         on_text = self._on_text if scheduler.is_watched else None
         if output is None:
             return (await client.complete(request, on_text)).text
+        from graphorch.models.structured import ask
+
         return (await ask(client, request, output, on_text)).value
 
     def emit(self, event: BaseModel) -> None:
@@ -110,6 +117,12 @@ class NodeContext:
 
     def _on_text(self, text: str) -> None:
         self._scheduler.tell(Token(self._activation.path, self._activation.step.name, text))
+
+
+def _with_tools(client: ModelClient, tools: Sequence[Callable[..., Any]]) -> ModelClient:
+    from graphorch.agents.tools import ToolClient
+
+    return ToolClient(client, tools)
 
 
 class _Recorded:
@@ -133,17 +146,23 @@ class _Recorded:
         except ModelError as error:
             scheduler.record.calls.append((one, CallRecord(one.path, request.model, None, str(error))))
             if key:
-                scheduler.keep_unanswered(one, error, Asking(began, scheduler.now(), self._log.described(request)))
+                scheduler.keep_unanswered(one, error, self._asking(request, began))
             raise
         scheduler.record.calls.append((one, CallRecord(one.path, response.model, response)))
         if key:
-            await scheduler.keep_call(one, key, response, Asking(began, scheduler.now(), self._log.described(request)))
+            await scheduler.keep_call(one, key, response, self._asking(request, began))
         if scheduler.is_watched:
             usage = response.usage
             tokens = (usage.input_tokens, usage.output_tokens)
             priced = (response.usd, response.usd_source)
             scheduler.tell(Called(one.path, one.step.name, response.model, *tokens, *priced, response.seconds, response.note))
         return response
+
+    def _asking(self, request: Request, began: float) -> Asking:
+        """What the journal is told of a call that has ended."""
+        from graphorch.engine.journaling import Asking
+
+        return Asking(began, self._scheduler.now(), self._log.described(request))
 
     def _key(self, request: Request) -> str:
         """What identifies a request in its activation: what is asked, and the how-manieth equal one it is; never its place in the order."""

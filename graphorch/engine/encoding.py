@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import PydanticSchemaGenerationError, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from graphorch.core.events import Update
 from graphorch.errors import JournalError, WrongOutput
 from graphorch.graph.plan import Plan
 from graphorch.state.slices import Field, Schema
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 class Unstorable(WrongOutput):
@@ -80,6 +83,8 @@ class PlanCodec:
     def _adapter(self, field: Field) -> TypeAdapter[Any]:
         adapter = self._adapters.get(field.index)
         if adapter is None:
+            from pydantic import TypeAdapter
+
             adapter = self._adapters[field.index] = TypeAdapter(field.info.rebuild_annotation())
         return adapter
 

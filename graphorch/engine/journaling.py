@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -43,10 +43,10 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.failures import LeaseExpired, StoreUnavailable
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.store import Store
-from graphorch.models.decision import Decision
-from graphorch.models.failures import AnswerError
-from graphorch.models.messages import Response, Usage
-from graphorch.models.policies_failures import NotAnswered, kind_of
+
+if TYPE_CHECKING:
+    from graphorch.models.decision import Decision
+    from graphorch.models.messages import Response, Usage
 
 FORMAT = 1  # of the records; a newer one is refused, an older one is migrated
 LEASE_SECONDS = 30.0
@@ -243,21 +243,30 @@ class Asking:
 
 @cache
 def _responses() -> TypeAdapter[Response]:
+    from graphorch.models.messages import Response  # here and below: only of runs that ask models
+
     return TypeAdapter(Response)
 
 
 @cache
 def _decisions() -> TypeAdapter[Decision]:
+    from graphorch.models.decision import Decision
+
     return TypeAdapter(Decision)
 
 
 @cache
 def _usages() -> TypeAdapter[Usage]:
+    from graphorch.models.messages import Usage
+
     return TypeAdapter(Usage)
 
 
 def encoded_failure(error: ModelError) -> dict[str, Any]:
     """Why a model call failed, as plain JSON: what kind of failure, the tokens it took as far as the endpoint said, and a policy's record."""
+    from graphorch.models.failures import AnswerError
+    from graphorch.models.policies_failures import NotAnswered, kind_of
+
     decision = error.decision if isinstance(error, NotAnswered) else None
     usage = error.usage if isinstance(error, AnswerError) else None
     return {

@@ -20,13 +20,6 @@ from graphorch.errors import Expired, InputError, Rejected, WrongOutput
 _SHOWN = 400  # characters of a value that a gate shows
 
 
-class Approval(BaseModel):
-    """The answer to a gate."""
-
-    approved: bool
-    reason: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Asking:
     """An open question: its text, what an answer has to be, and until when (seconds since the epoch)."""
@@ -40,6 +33,8 @@ def asking(one: Activation, now: float) -> Asking:
     """The question of an activation. Raises whatever its question function raises."""
     step = one.step
     if step.ask is None:
+        from graphorch.engine.approval import Approval  # only gates need it
+
         return Asking(_gate_text(one), Approval)
     assert step.over is not None
     assert one.version is not None
@@ -57,7 +52,10 @@ def answered(one: Activation, value: object, now: float) -> NodeSucceeded | Appr
         raise InputError(f"'{one.path}' asks for a {question.answer.__name__}, got {type(value).__name__}. {fix}")
     if is_late(one, now):
         return expired(one)
-    if one.step.ask is None and isinstance(value, Approval):
+    if one.step.ask is None:
+        from graphorch.engine.approval import Approval
+
+        assert isinstance(value, Approval)
         return Approved(one, now) if value.approved else _rejected(one, value.reason, now)
     try:
         return NodeSucceeded(one, one.step.writes[0].update(value), now)

@@ -7,9 +7,10 @@ JSON cannot hold are replaced, instead of failing the run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graphorch.models.messages import Message, Request
+if TYPE_CHECKING:
+    from graphorch.models.messages import Message, Request
 
 LONGEST = 100_000  # characters of one message
 MOST = 400  # messages of one request; the first and the last are kept

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphorch.core.activation import Activation, Status
 from graphorch.core.run import Run
-from graphorch.models.messages import Response
+
+if TYPE_CHECKING:
+    from graphorch.models.messages import Response
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,10 @@ from graphorch.core.events import (
 )
 from graphorch.core.run import UNLIMITED, OnFailure, Run
 from graphorch.engine import calling
+from graphorch.engine.approval import Approval
 from graphorch.engine.encoding import Codecs
 from graphorch.engine.journaling import decoded_response
-from graphorch.engine.people import Approval, Asking
+from graphorch.engine.people import Asking
 from graphorch.errors import GraphorchError, ReplayDiverged
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
@@ -44,17 +44,19 @@ from graphorch.engine import calling, events, node_cache, people
 from graphorch.engine.callers import Caller
 from graphorch.engine.context import NodeContext
 from graphorch.engine.encoding import Unstorable
-from graphorch.engine.journaling import Asking, RunJournal
 from graphorch.engine.record import Record
-from graphorch.engine.replay import Rebuilt
 from graphorch.engine.settings import Settings
 from graphorch.engine.strand import Strand
 from graphorch.engine.wallets import Wallets
 from graphorch.engine.watching import Watchers, told_of
 from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError, Unassigned
 from graphorch.graph.plan import Plan
-from graphorch.models.budget import Account
-from graphorch.models.messages import Response
+
+if TYPE_CHECKING:
+    from graphorch.engine.journaling import Asking, RunJournal
+    from graphorch.engine.replay import Rebuilt
+    from graphorch.models.budget import Account
+    from graphorch.models.messages import Response
 
 RETRYING, RUNNING = Status.RETRYING, Status.RUNNING  # looked up for every attempt
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.events import Update
 from graphorch.core.run import OnFailure
-from graphorch.engine.events import Watcher
 from graphorch.engine.node_cache import NodeCache
 from graphorch.errors import InputError
-from graphorch.models.budget import Account
-from graphorch.models.client import ModelClient
+
+if TYPE_CHECKING:
+    from graphorch.engine.events import Watcher
+    from graphorch.models.budget import Account
+    from graphorch.models.client import ModelClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

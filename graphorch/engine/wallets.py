@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from graphorch.core.activation import Activation
 from graphorch.core.scope import Scope
 from graphorch.graph.options import Wallet
-from graphorch.models.budget import Account, Budget, CapRules
 
 if TYPE_CHECKING:
     from graphorch.engine.scheduler import Scheduler
+    from graphorch.models.budget import Account, Budget
 
 _NOTHING_LEFT = 1e-12  # dollars; an account does not open with 0
 
@@ -37,6 +37,8 @@ class Wallets:
     def _account(self, scope: Scope, wallet: Wallet, above: Account | None) -> Account | None:
         key = (scope, wallet.name)
         if key not in self._open:
+            from graphorch.models.budget import Account, CapRules  # for runs with a wallet only
+
             budget = _budget(wallet, above, self._spent(scope, wallet))
             if budget is None:
                 return above
@@ -62,6 +64,8 @@ def _around(one: Activation) -> Iterator[tuple[Scope, Wallet]]:
 
 def _budget(wallet: Wallet, above: Account | None, spent: float) -> Budget | None:
     """What a wallet may spend, or None if nothing limits it."""
+    from graphorch.models.budget import Budget
+
     if wallet.usd is not None:
         return Budget(usd=max(wallet.usd - spent, _NOTHING_LEFT))
     given = above.budget if above is not None else Budget()

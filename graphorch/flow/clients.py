@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from graphorch.errors import InternalError, ReplayDiverged
 from graphorch.graph.plan import Plan
-from graphorch.models.budget import Account, Budget
 from graphorch.models.client import ModelClient, OnText, close
-from graphorch.models.messages import Request, Response
 from graphorch.models.variables import FILE, PROJECT_FILE, VARIABLES
 
 if TYPE_CHECKING:
     from graphorch.models.accounts import Bank
+    from graphorch.models.budget import Account, Budget
+    from graphorch.models.messages import Request, Response
 
 
 class Using:

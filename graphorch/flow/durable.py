@@ -1,24 +1,29 @@
-"""Runs in a journal: begun there, and found again there, in this process or another one."""
+"""Runs in a journal: begun there, and found again there, in this process or another one.
+
+What reads a journal is loaded when one is read: a run that begins writes only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from graphorch.core.run import UNLIMITED, OnFailure
 from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_owner
-from graphorch.engine.replay import Rebuilt, rebuild
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.errors import InputError, JournalError
-from graphorch.flow.migrating import Understood, mark, understood
 from graphorch.graph.fingerprint import fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
-from graphorch.models.budget import Account, Amount, Budget
-from graphorch.models.messages import Response
+
+if TYPE_CHECKING:
+    from graphorch.engine.replay import Rebuilt
+    from graphorch.flow.migrating import Understood
+    from graphorch.models.budget import Amount, Budget
+    from graphorch.models.messages import Response
 
 FINAL = ("succeeded", "partial", "cancelled")
 
@@ -48,6 +53,9 @@ async def reopen(store: Store, plan: Plan, settings: Settings, on_failure: OnFai
     A limit on activations, a budget and what to do about a failure stay as they were unless there are new ones; they count what was done.
     Raises `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
+    from graphorch.engine.replay import rebuild
+    from graphorch.flow.migrating import mark
+
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
     try:
         log = await store.load(settings.run_id)
@@ -85,6 +93,8 @@ def continued(scheduler: Scheduler, settings: Settings, on_failure: OnFailure | 
 
 def _continued(settings: Settings, rebuilt: Rebuilt, log: RunLog, on_failure: OnFailure | None) -> Settings:
     """The same for a run of which only its records are known."""
+    from graphorch.models.budget import Account
+
     run, limits, account = rebuilt.run, settings.limits, settings.account
     if limits.activations is None and run.left < UNLIMITED // 2:
         limits = replace(limits, activations=run.left + run.started)
@@ -98,12 +108,16 @@ def _continued(settings: Settings, rebuilt: Rebuilt, log: RunLog, on_failure: On
 
 def _budget(amounts: dict[str, float]) -> Budget:
     """What a run may spend in all; its seconds were those of its first process."""
+    from graphorch.models.budget import Budget
+
     tokens, calls = (None if amounts.get(unit) is None else int(amounts[unit]) for unit in ("tokens", "calls"))
     return Budget(usd=amounts.get("usd"), tokens=tokens, calls=calls)
 
 
 def _spent(responses: Sequence[Response]) -> Amount:
     """What model calls came to."""
+    from graphorch.models.budget import Amount
+
     tokens = sum(one.usage.input_tokens + one.usage.output_tokens for one in responses)
     return Amount(usd=sum(one.usd for one in responses), tokens=tokens, calls=len(responses))
 
@@ -131,6 +145,8 @@ async def cancel(store: Store, run_id: str, now: float) -> RunHead:
 
 async def rebuilt_run(store: Store, plan: Plan, run_id: str, *, until: int | None = None) -> tuple[RunHead, Rebuilt]:
     """A run as its records left it, without touching it."""
+    from graphorch.engine.replay import rebuild
+
     log = await store.load(run_id)
     read = checked(log, plan)
     return log.head, rebuild(plan, run_id, read.records, until=until, adopted=read.adopted)
@@ -138,6 +154,8 @@ async def rebuilt_run(store: Store, plan: Plan, run_id: str, *, until: int | Non
 
 def checked(log: RunLog, plan: Plan) -> Understood:
     """The records of a run. Raises `JournalError` unless it is of this flow, or can be migrated to it, in a format that is understood."""
+    from graphorch.flow.migrating import understood
+
     head = log.head
     if head.format > FORMAT:
         raise JournalError(f"Run {head.run_id} was written in format {head.format}, this is format {FORMAT}. Update graphorch to read it.")

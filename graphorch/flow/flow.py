@@ -14,24 +14,16 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.engine.background import background_loop
-from graphorch.engine.events import RunEvent
 from graphorch.engine.node_cache import NodeCache
-from graphorch.engine.replay import verify
 from graphorch.engine.scheduler import Doubtful, Scheduler
 from graphorch.engine.settings import Settings
-from graphorch.engine.streaming import EventQueue
 from graphorch.errors import InputError, Problem, WrongOutput
 from graphorch.flow.clients import NoModels, Using, using
-from graphorch.flow.durable import FINAL, begin, checked, continued, reopen
 from graphorch.flow.failing import run_failed
 from graphorch.flow.open_runs import OpenRuns
 from graphorch.flow.options import ForkOptions, RunOptions, check_resources, settings_of
 from graphorch.flow.result import Question, Result, open_question
-from graphorch.flow.stores import Durable, opened
-from graphorch.flow.turns import next_turn
-from graphorch.flow.what_if import Effects, Rerun, edited, fork
-from graphorch.graph.amounts import Assumed
-from graphorch.graph.estimate import Estimate, estimate
+from graphorch.flow.stores import opened
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.graph.topology import networkx_of
@@ -39,7 +31,13 @@ from graphorch.graph.topology import networkx_of
 if TYPE_CHECKING:
     import networkx
 
+    from graphorch.engine.events import RunEvent
+    from graphorch.engine.streaming import EventQueue
     from graphorch.flow.session import Session
+    from graphorch.flow.stores import Durable
+    from graphorch.flow.what_if import Effects, Rerun
+    from graphorch.graph.amounts import Assumed
+    from graphorch.graph.estimate import Estimate
     from graphorch.render.layout import Engine
     from graphorch.render.theme import Theme
 
@@ -85,6 +83,8 @@ class Flow(Generic[In, Out, State]):
         A run that fails raises `RunFailed` after its `Ended`. Leaving the loop early cancels the run; use `contextlib.aclosing` to have
         that happen at once. A slow reader slows the run down instead of filling the memory.
         """
+        from graphorch.engine.streaming import EventQueue
+
         queue = EventQueue()
         watched: RunOptions = {**options, "watch": (*options.get("watch", ()), queue.put)}
         task = asyncio.create_task(self._run(input, watched, queue))
@@ -145,6 +145,9 @@ class Flow(Generic[In, Out, State]):
 
         Raises `ReplayDiverged` with the first difference, and `RunFailed` for a run that had failed, as `run` did.
         """
+        from graphorch.engine.replay import verify
+        from graphorch.flow.durable import checked
+
         async with opened(durable) as store:
             log = await store.load(run_id)
             read = checked(log, self.plan)
@@ -168,6 +171,8 @@ class Flow(Generic[In, Out, State]):
         There the node gives `output` without running, or runs again, with another `model` if one is named. What does not depend on it is
         taken from the record. `effects` says what to do about `once` and `idempotent` nodes that would act again. Raises like `run`.
         """
+        from graphorch.flow.what_if import Rerun, edited, fork
+
         async with opened(durable) as store:
             forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), effects)
             scheduler = forked.scheduler
@@ -180,6 +185,8 @@ class Flow(Generic[In, Out, State]):
 
     async def fork(self, run_id: str, /, *, start: str, durable: Durable = True, **options: Unpack[ForkOptions]) -> str:
         """A new run that is the old one up to `start`, stopped there; returns its id. `resume` goes on with it. The old one stays as it is."""
+        from graphorch.flow.what_if import fork
+
         async with opened(durable) as store:
             forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), "repeat")
             await forked.scheduler.leave("forked")
@@ -198,6 +205,8 @@ class Flow(Generic[In, Out, State]):
 
         What was committed stays to be read. Raises `InputError` for a run that is under way (`stop` it first) or over.
         """
+        from graphorch.flow.durable import FINAL
+
         async with self._found(run_id, RunOptions(durable=durable) if durable is not False else RunOptions()) as scheduler:
             if scheduler.is_under_way:
                 raise InputError(f"Run {run_id} is under way. Stop it with flow.stop(…), then cancel it.")
@@ -217,6 +226,7 @@ class Flow(Generic[In, Out, State]):
         what the structure cannot, such as the longest prompt; `model` replaces the model of every agent. What is unbounded is named in `gaps`.
         """
         from graphorch.flow.tariff import tariff_of
+        from graphorch.graph.estimate import estimate
         from graphorch.models.config import find_config
 
         return estimate(self.plan, tariff=tariff_of(find_config(Path.cwd()), os.environ), assumed=assumed, model=model)
@@ -266,8 +276,12 @@ class Flow(Generic[In, Out, State]):
             scheduler = Scheduler(self.plan, settings, pace=pace)
             await self._go_on(scheduler, scheduler.begin(update))
             return self._outcome(scheduler)
+        from graphorch.flow.durable import begin
+
         async with opened(durable) as store:
             if after:
+                from graphorch.flow.turns import next_turn
+
                 update = await next_turn(store, self.plan, after, update)
             scheduler = Scheduler(self.plan, settings, pace=pace, journal=await begin(store, self.plan, settings, after))
             await self._go_on(scheduler, scheduler.begin(update))
@@ -282,9 +296,13 @@ class Flow(Generic[In, Out, State]):
         if durable is False:
             scheduler = self._open.find(run_id)
             if options:
+                from graphorch.flow.durable import continued
+
                 scheduler.change(continued(scheduler, self._settings({**options, "run_id": run_id}), options.get("on_failure")))
             yield scheduler
             return
+        from graphorch.flow.durable import reopen
+
         settings = self._settings({**options, "run_id": run_id})
         async with opened(durable) as store:
             scheduler = await reopen(store, self.plan, settings, options.get("on_failure"))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Any, Generic, Literal, LiteralString, Never, Protocol, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, LiteralString, Never, Protocol, Self, TypeAlias, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -17,12 +17,13 @@ from graphorch.errors import GraphError, Problem
 from graphorch.flow.flow import Flow
 from graphorch.flow.patterned import Patterned
 from graphorch.graph.blueprint import AskSpec, MapSpec, Migration, OnItemError, SubSpec
-from graphorch.graph.builder import Fits, gather_takes_missing
-from graphorch.graph.checks import build_plan
-from graphorch.graph.failure import Missing
+from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
-from graphorch.graph.route import Of, Route
+from graphorch.graph.route import Fits, Of, Route
 from graphorch.graph.signature import Signature, returned
+
+if TYPE_CHECKING:
+    from graphorch.graph.failure import Missing
 
 S = TypeVar("S", bound=BaseModel)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741
@@ -167,6 +168,8 @@ class Graph(Patterned[S], Generic[S, I, O]):
 
     def build(self) -> Flow[I, O, S]:
         """The runnable flow. Raises one `GraphError` with everything that is wrong."""
+        from graphorch.graph.checks import build_plan
+
         return Flow(build_plan(self.blueprint))
 
     def _made(self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]) -> Node1[S, W]:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, get_type_hints
+from typing import TYPE_CHECKING, TypedDict
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
-from graphorch.engine.events import Watcher
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.settings import Limits, Settings
 from graphorch.errors import InputError, nearest
 from graphorch.flow.clients import Using
-from graphorch.flow.stores import Durable
 from graphorch.graph.plan import Plan
-from graphorch.models.budget import Budget
-from graphorch.models.client import ModelClient
+
+if TYPE_CHECKING:
+    from graphorch.engine.events import Watcher
+    from graphorch.flow.stores import Durable
+    from graphorch.models.budget import Budget
+    from graphorch.models.client import ModelClient
 
 _NO_LIMITS = Limits()
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _POLICIES = ("drain", "cancel", "isolate")
 _WRITTEN: dict[str, tuple[type, str]] = {  # what each of these options is, and how it is written
-    "budget": (Budget, "Budget(usd=0.50)"),
     "limits": (Limits, "Limits(seconds=60)"),
     "model": (str, '"vendor/model"'),
     "after": (str, "earlier.run_id"),
@@ -62,7 +63,7 @@ class RunOptions(ForkOptions, total=False):
     after: str
 
 
-_NAMES = frozenset(get_type_hints(RunOptions))
+_NAMES = RunOptions.__optional_keys__
 
 
 def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache) -> Settings:
@@ -78,7 +79,7 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
     tags = dict(options.get("tags", {}))
     return Settings(
         client=client,
-        run_id=run_id or secrets.token_hex(16),
+        run_id=run_id or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
         account=client.account(plan.name, options.get("budget"), tags),
         resources=options.get("resources"),
@@ -94,9 +95,18 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
 def _check(name: str, value: object) -> None:
     if name not in _NAMES:
         raise InputError(f"run() has no option '{name}'. {nearest(name, _NAMES)}")
-    kind, example = _WRITTEN.get(name, (object, ""))
-    if value is not None and not isinstance(value, kind):
+    kind, example = _written(name) if value is not None else (object, "")
+    if not isinstance(value, kind):
         raise InputError(f"{name}={value!r} is no {kind.__name__}. Write {name}={example}.")
+
+
+def _written(name: str) -> tuple[type, str]:
+    """What an option is, and how it is written."""
+    if name != "budget":
+        return _WRITTEN.get(name, (object, ""))
+    from graphorch.models.budget import Budget  # whoever has one has loaded it
+
+    return Budget, "Budget(usd=0.50)"
 
 
 def check_resources(plan: Plan, resources: object) -> None:

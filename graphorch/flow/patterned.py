@@ -1,26 +1,24 @@
-"""The six patterns as typed methods: each draws ordinary nodes and edges into the graph that it is called on."""
+"""The six patterns as typed methods: each draws ordinary nodes and edges into the graph that it is called on.
+
+A pattern is loaded by its method: most graphs use one of them, or none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, LiteralString, Self
+from typing import TYPE_CHECKING, Any, Literal, LiteralString, Self
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.flow.flow import Flow
-from graphorch.graph.builder import Builder, Fits, Steps
+from graphorch.graph.builder import Builder
 from graphorch.graph.node import Node1
-from graphorch.graph.route import Of
-from graphorch.patterns.evaluator_loop import Bounds as LoopBounds
-from graphorch.patterns.evaluator_loop import evaluator_loop
-from graphorch.patterns.fan_out import fan_out
-from graphorch.patterns.hierarchy import hierarchy
-from graphorch.patterns.pipeline import pipeline
-from graphorch.patterns.router import Certainty, router
-from graphorch.patterns.supervisor import Bounds as SupervisorBounds
-from graphorch.patterns.supervisor import Worker, supervisor
-from graphorch.patterns.told import Verdict
+from graphorch.graph.route import Fits, Of, Steps
+
+if TYPE_CHECKING:
+    from graphorch.patterns.supervisor import Worker
+    from graphorch.patterns.told import Verdict
 
 S = TypeVar("S", bound=BaseModel)
 I2 = TypeVar("I2", bound=BaseModel)
@@ -42,6 +40,8 @@ class Patterned(Builder[S]):
         an agent is told what it wrote and the reason; a plain function may read the slice `Feedback`, if the state inherits from it.
         `timeout` is the seconds for one attempt of each step that has none of its own.
         """
+        from graphorch.patterns.pipeline import pipeline
+
         pipeline(self, steps, gates or {}, attempts, timeout)
         return self
 
@@ -67,8 +67,10 @@ class Patterned(Builder[S]):
         report whose field `declined` says why: then `plan` runs again, told the reasons, at most `replans` times; `TasksDeclined` after that.
         `gather` gets the reports cut to digests that together count as at most `digest_tokens`; the event `Digest` says what was cut.
         """
+        from graphorch.patterns.supervisor import Bounds, supervisor
+
         found = [_worker(label, work) for label, work in workers.items()]
-        supervisor(self, plan, tasks, worker_of, found, gather, assemble, SupervisorBounds(max_tasks, replans, digest_tokens, concurrency))
+        supervisor(self, plan, tasks, worker_of, found, gather, assemble, Bounds(max_tasks, replans, digest_tokens, concurrency))
         return self
 
     def fan_out(
@@ -87,6 +89,8 @@ class Patterned(Builder[S]):
         missing and why; a plain function may read the slice `Gaps`, if the state inherits from it. `hedge_after` asks a second time
         after so many seconds, and takes the first answer.
         """
+        from graphorch.patterns.fan_out import fan_out
+
         fan_out(self, branches, merge, need, deadline, hedge_after)
         return self
 
@@ -107,6 +111,8 @@ class Patterned(Builder[S]):
         function that says how sure, from 0 to 1). A `second_opinion`, a node that writes the same slice by another model, is asked before
         that: where it is sure, or agrees, its label counts. The route is in the metadata of every later model call.
         """
+        from graphorch.patterns.router import Certainty, router
+
         router(self, classify, by, routes, default, Certainty(confidence, threshold, second_opinion))
         return self
 
@@ -116,6 +122,8 @@ class Patterned(Builder[S]):
         Errors, events and the metadata of model calls carry the path through all levels. `shares` splits the run's budget: a team, with
         all that is inside it, spends at most that part of it.
         """
+        from graphorch.patterns.hierarchy import hierarchy
+
         hierarchy(self, lead, teams, report, shares or {})
         return self
 
@@ -138,12 +146,16 @@ class Patterned(Builder[S]):
         its last attempt and the evaluation, as far as it does not read them anyway. A score that is no number within `scale` ends the run
         with `ScoreOutside`; without `score` the last attempt is the best one. Two agents that name one model do not build, unless `same_model`.
         """
-        evaluator_loop(self, generate, evaluate, accept, score, LoopBounds(max_rounds, usd, scale), same_model)
+        from graphorch.patterns.evaluator_loop import Bounds, evaluator_loop
+
+        evaluator_loop(self, generate, evaluate, accept, score, Bounds(max_rounds, usd, scale), same_model)
         return self
 
 
 def _worker(label: Any, work: Any) -> Worker:
     """A supervisor's worker: a flow, or a node."""
+    from graphorch.patterns.supervisor import Worker
+
     if isinstance(work, Flow):
         return Worker(label, None, work.plan)  # pyright: ignore[reportUnknownMemberType]
     return Worker(label, work, None)

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphorch.errors import InputError
-from graphorch.journal.sqlite import SqliteStore
-from graphorch.journal.store import Store
 
-Durable: TypeAlias = bool | str | Path | Store
+if TYPE_CHECKING:
+    from graphorch.journal.sqlite import SqliteStore
+    from graphorch.journal.store import Store
+
+Durable: TypeAlias = "bool | str | Path | Store"
 """Where a run is kept: `True` is the default file, a path is a SQLite file, a store is that store; `False` is memory."""
 
 VARIABLE = "GRAPHORCH_DB"
@@ -61,6 +63,8 @@ class _Pool:
         entry = self._taken(path, None)
         if entry is not None:
             return entry
+        from graphorch.journal.sqlite import SqliteStore  # for whoever opens one
+
         store = await SqliteStore.open(path)
         entry = self._taken(path, store)
         assert entry is not None

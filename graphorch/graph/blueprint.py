@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from graphorch.errors import Problem
 from graphorch.graph.node import Node
 from graphorch.graph.signature import Read
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from graphorch.graph.plan import Plan
 
 Need = int | Literal["arriving", "all"]

@@ -9,23 +9,20 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any, Generic, Literal, Self, TypeAlias, Union, cast
+from typing import Any, Generic, Literal, Self, Union, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem, nearest
 from graphorch.graph.blueprint import Blueprint, ErrorSpec, JoinSpec, Label, LoopSpec, Need, Pure, RouteSpec, Short
-from graphorch.graph.failure import Failure
-from graphorch.graph.node import Node, Reads, Writes
-from graphorch.graph.route import Of, Route
+from graphorch.graph.node import Node
+from graphorch.graph.route import Fits, Of, Route, Steps
 from graphorch.graph.signature import pure_reads, returned
 
 S = TypeVar("S", bound=BaseModel)
 
 RESERVED = ("START", "END")  # names of nodes that are always there
-Fits: TypeAlias = Node[Reads[S] | Reads[Failure] | Writes[S]]  # a `Failure` may be read by the handler of an error edge, which `build()` checks
-Steps: TypeAlias = Fits[S] | Sequence[Fits[S]]
 
 
 class Builder(Generic[S]):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from graphorch.models.budget import Budget
-from graphorch.models.messages import Prompt
+if TYPE_CHECKING:
+    from graphorch.models.budget import Budget
+    from graphorch.models.messages import Prompt
 
 M = TypeVar("M", bound=BaseModel)
 R_co = DefaultTypeVar("R_co", covariant=True, default=None)

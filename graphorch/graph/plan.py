@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from graphorch.graph.blueprint import AskSpec, Blueprint, JoinSpec, Label, MapSpec, Pure, RouteSpec, Short, SubSpec
-from graphorch.graph.failure import Failure
 from graphorch.graph.node import END, Node
 from graphorch.graph.shape import OTHERWISE, START_INDEX, Edge, Loop, Shape, shape_of
 from graphorch.graph.signature import Read
@@ -221,6 +220,8 @@ class _Compiler:
     loops: Mapping[int, Sequence[Loop]]  # around each node
 
     def step(self, index: int) -> Step:
+        from graphorch.graph.failure import Failure  # a pydantic model: the first one of a program costs much, so that one is to be the user's
+
         shape, name = self.shape, self.shape.name(index)
         node = self.blueprint.nodes[name] if index < shape.end else END
         spec, nested, ask = self.blueprint.maps.get(name), self.blueprint.subs.get(name), self.blueprint.asks.get(name)

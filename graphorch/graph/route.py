@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, Generic, Literal, LiteralString, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, LiteralString, TypeAlias, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.graph.blueprint import RouteSpec
-from graphorch.graph.failure import Failure
 from graphorch.graph.node import Node, Reads, Writes
+
+if TYPE_CHECKING:
+    from graphorch.graph.failure import Failure
 
 S = TypeVar("S", bound=BaseModel)
 R = TypeVar("R")
@@ -23,8 +25,8 @@ Done = TypeVar("Done")
 Seen = TypeVar("Seen", covariant=True)
 
 Of: TypeAlias = Callable[[S], R] | Callable[[S, S], R] | Callable[[S, S, S], R]
-Fits: TypeAlias = Node[Reads[S] | Reads[Failure] | Writes[S]]  # a `Failure` may be read by the handler of an error edge, which `build()` checks
-Steps: TypeAlias = Fits[S] | Sequence[Fits[S]]
+Fits: TypeAlias = "Node[Reads[S] | Reads[Failure] | Writes[S]]"  # a `Failure` may be read by the handler of an error edge, which `build()` checks
+Steps: TypeAlias = "Fits[S] | Sequence[Fits[S]]"
 
 
 class Route(Generic[S, Labels, Done, Seen]):

@@ -6,9 +6,10 @@ Everything that can be added to a model call (retry, policy, budget, cache, guar
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from graphorch.models.messages import Request, Response
+if TYPE_CHECKING:
+    from graphorch.models.messages import Request, Response
 
 OnText: TypeAlias = Callable[[str], None]
 

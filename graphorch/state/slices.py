@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from graphorch.errors import Unassigned, WrongOutput, nearest
 from graphorch.state.copying import Copier, copier, maker
 from graphorch.state.reducers import at_once, trusted
 from graphorch.state.validation import Validator, field_validators
 from graphorch.state.version import UNSET, Fold, Version
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 M = TypeVar("M", bound=BaseModel)
 Reducer = Callable[[Any, Any], Any]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphorch.lazy import lazy_names
 
 if TYPE_CHECKING:
     from graphorch.testing.check import FlowBroken as FlowBroken
@@ -32,28 +33,15 @@ if TYPE_CHECKING:
     from graphorch.testing.strategies import updates as updates
 
 # Where each public name lives; only `strategies` needs Hypothesis, and only when a strategy is asked for.
-_HOMES = {
-    "check": "FlowBroken FlowReport check_flow",
-    "clock": "Deadlock VirtualLoop run_virtual",
-    "faults": "FailNth Injected around_nodes with_nodes",
-    "models": "FlakyModel ScriptMismatch ScriptedModel when",
-    "reducers": "ReducerBroken ReducerReport check_reducer",
-    "schedule": "Schedule run_under",
-    "strategies": "Drawn flows schedules slices updates",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
-__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'graphorch.testing' has no attribute '{name}'")
-    value = getattr(import_module(f"graphorch.testing.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupportedDunderAll]
+    __name__,
+    {
+        "check": "FlowBroken FlowReport check_flow",
+        "clock": "Deadlock VirtualLoop run_virtual",
+        "faults": "FailNth Injected around_nodes with_nodes",
+        "models": "FlakyModel ScriptMismatch ScriptedModel when",
+        "reducers": "ReducerBroken ReducerReport check_reducer",
+        "schedule": "Schedule run_under",
+        "strategies": "Drawn flows schedules slices updates",
+    },
+)

@@ -19,9 +19,9 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from pydantic import BaseModel
 
 from graphorch.core.run import OnFailure
+from graphorch.engine.approval import Approval
 from graphorch.engine.events import Committed, Ended, Failed, RunEvent, Skipped
 from graphorch.engine.journaling import LEASE_SECONDS
-from graphorch.engine.people import Approval
 from graphorch.engine.record import Record
 from graphorch.engine.settings import Limits
 from graphorch.errors import GraphorchError, InputError, JournalError, RunFailed
