@@ -48,7 +48,7 @@ from graphorch.engine.record import Record
 from graphorch.engine.settings import Settings
 from graphorch.engine.strand import Strand
 from graphorch.engine.wallets import Wallets
-from graphorch.engine.watching import Watchers, told_of
+from graphorch.engine.watching import Watchers, committed, told_of
 from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError, Unassigned
 from graphorch.graph.plan import Plan
 
@@ -103,7 +103,7 @@ class Scheduler:
         self._epoch = 0.0
         self._is_calm = False  # nothing but the options of nodes says how they run
         self._is_private = False  # nobody has to hear of an event but the core
-        self._is_direct = False  # both, and nothing waits between nodes
+        self._is_direct = False  # the same, and nobody has to write an event down
         self._in_grace = False
         self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
         self._doubted: frozenset[str] = frozenset()  # those of them that are to fail
@@ -278,7 +278,7 @@ class Scheduler:
             event.at = self.now()
         self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
         self._is_calm = self.settings.limits.concurrency is None and self._gate is None and not self.settings.pins and not self._doubted
-        self._is_direct = self._is_private and self._is_calm and self._pace is None
+        self._is_direct = self.journal is None and self._is_calm and not self.plan.acts_once
         self._set_deadline()
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -364,13 +364,13 @@ class Scheduler:
     async def _follow(self, first: Activation) -> None:
         """Run an activation, and then whatever its commit makes ready, one after the other.
 
-        Where nobody watches and nothing surrounds a node, no coroutine and no event stands between it and the core: this loop is what a run
-        spends its time in.
+        Where nothing surrounds a node and nobody writes down what it does, no coroutine and no event stands between it and the core: this
+        loop is what a run spends its time in.
         """
         task = asyncio.current_task()
         assert task is not None
         strand = Strand(task)
-        run, time, epoch, is_direct, calm = self.run, self._time, self._epoch, self._is_direct, strand.calm
+        run, time, epoch, is_direct, watchers, calm = self.run, self._time, self._epoch, self._is_direct, self._watchers, strand.calm
         self._strands.add(strand)
         one: Activation | None = first
         try:
@@ -380,6 +380,8 @@ class Scheduler:
                     one = await self._after(strand, await self._attempt(strand, one))
                     continue
                 one.began = one.began or epoch + time()
+                if watchers is not None:
+                    watchers.tell(events.Started(one.path, step.name, one.attempt, epoch + time()))
                 try:
                     if step.maps_one:
                         try:
@@ -399,11 +401,16 @@ class Scheduler:
                     return
                 at = epoch + time()
                 commands = run.succeeded(one, update, at)
+                if watchers is not None and not step.decides:
+                    watchers.tell(committed(one))
                 if len(commands) == 1 and type(command := commands[0]) is Activation:
                     one = command
                     one.began = at
                 else:
                     one = self._next_of(self._done(commands), at)
+                if self._pace is not None:
+                    strand.current = None
+                    await self._pace()
         finally:
             strand.node_ended()
             self._strands.discard(strand)

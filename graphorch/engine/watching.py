@@ -33,9 +33,9 @@ def told_of(event: Event) -> RunEvent | None:
     """What watchers are told of an event of the core, once the core has taken it; None if it is none of their business."""
     match event:
         case NodeSucceeded(one) if not one.step.decides:
-            return _committed(one)
+            return committed(one)
         case Routed(one):
-            return _committed(one)
+            return committed(one)
         case NodeFailed(one, attempt, failure, retry, handler):
             error = f"{type(failure).__name__}: {failure}"
             return events.Failed(one.path, one.step.name, attempt, error, retry, handler >= 0 and retry is None, event.at)
@@ -47,9 +47,10 @@ def told_of(event: Event) -> RunEvent | None:
             return None
 
 
-def _committed(one: Activation) -> events.Committed:
-    fields = one.scope.plan.schema.fields
+def committed(one: Activation) -> events.Committed:
+    """What watchers are told of a result that counts from now on."""
+    plan = one.scope.plan
+    fields, steps = plan.schema.fields, plan.steps
     update = {fields[index].name: fields[index].copied(value) for index, value in (one.update or {}).items()}
-    steps = one.scope.plan.steps
-    to = tuple(steps[edge.target].name for edge in one.taken)
+    to = tuple([steps[edge.target].name for edge in one.taken])
     return events.Committed(one.path, one.step.name, update, to, max(0.0, one.ended - one.began), one.ended)
