@@ -105,11 +105,10 @@ class Run(Progress):
         if update:
             version.take(update, scope.reducers, (one.depth, step.index), step.name)
         one.update, one.ended = update, at
-        following = step.following
         if step.decides:
             one.status = ROUTING
             self.out.append(Decide(one))
-        elif following is None or one.inner is not None or not scope.hand_on(self, one, following, version):
+        else:
             self._complete(one, step.edges)
 
     def _routed(self, event: Routed) -> None:
@@ -278,6 +277,8 @@ class Run(Progress):
     def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
         """Commit: emit the tokens, and start what they make ready."""
         scope, version = one.scope, one.version
+        if len(edges) == 1 and failure is None and version is not None and one.inner is None and scope.hand_on(self, one, edges, version):
+            return
         one.status = DONE if failure is None else HANDLED
         one.taken = edges
         one.version = None

@@ -92,21 +92,28 @@ class Scope:
         self.send(run, None, self.plan.starts, version, NO_COUNTERS)
         self.fire_ready(run)
 
-    def hand_on(self, run: Run, one: Activation, following: Step, version: Version) -> bool:
-        """A commit with a sole successor: one leaves, the next starts, and the scope stays as busy as it is. False if it cannot start at once.
+    def hand_on(self, run: Run, one: Activation, edges: tuple[Edge, ...], version: Version) -> bool:
+        """A commit with one token: one leaves, the next starts, and the scope stays as busy as it is. False if that one cannot start at once.
 
         The same as `send`, `leave` and `fire_ready`, where it is known what they come to; by far the most common of all commits.
         """
-        active, step = self.active, one.step
-        if self.closed or not run.left or following.index in active:
+        active, step, edge = self.active, one.step, edges[0]
+        index = edge.target
+        if self.closed or not run.left or index in active or index == self.end:
             return False
-        one.status, one.taken, one.version = DONE, step.edges, None
+        target = self.steps[index]
+        if target.joins and (target.need or self.waiting or self.live & ~step.bit & target.blockers):
+            return False
+        counters = one.counters
+        if counters or edge.loop >= 0:
+            counters = self._counters(counters, edge, target)
+        one.status, one.taken, one.version = DONE, edges, None
         run.history.append(one)
-        active[following.index] = started = Activation(self, following, one, version, one.depth + 1, one.counters)
-        self.live |= following.bit
         del active[step.index]
         if step.tracked:
             self._is_left(step)
+        active[index] = started = Activation(self, target, one, version, one.depth + 1, counters)
+        self.live |= target.bit
         run.left -= 1
         run.started += 1
         run.out.append(started)
@@ -129,20 +136,26 @@ class Scope:
         edge = token.edge
         target = edge.target
         step = self.steps[target]
+        token.counters = self._counters(counters, edge, step)
         if edge.kind == "loop":
-            reset = self.plan.resets.get(edge.loop, ())
-            token.counters = {loop: count for loop, count in counters.items() if loop in step.inside and loop not in reset} if counters else {}
-            token.counters[edge.loop] = counters.get(edge.loop, 1) + 1
             self.live |= step.latch_bit
         else:
-            if counters and not step.inside.issuperset(counters):
-                token.counters = {loop: count for loop, count in counters.items() if loop in step.inside}
             if not (step.joins or target in self.active or (self.closed and target != self.end)):
                 self._start(run, step, (token,))
                 return
             if step.tracked:
                 self.live |= step.bit
         self._wait(target, (token,))
+
+    def _counters(self, counters: Counters, edge: Edge, target: Step) -> Counters:
+        """How often the loops around the target were begun, for a token that comes along this edge."""
+        inside = target.inside
+        if edge.kind != "loop":
+            return counters if not counters or inside.issuperset(counters) else {loop: count for loop, count in counters.items() if loop in inside}
+        reset = self.plan.resets.get(edge.loop, ())
+        kept = {loop: count for loop, count in counters.items() if loop in inside and loop not in reset}
+        kept[edge.loop] = counters.get(edge.loop, 1) + 1
+        return kept
 
     def _wait(self, target: int, tokens: tuple[Token, ...]) -> None:
         if self.waiting is _NONE_WAITS:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from graphorch.models.budget import Account
     from graphorch.models.messages import Response
 
-RETRYING, RUNNING = Status.RETRYING, Status.RUNNING  # looked up for every attempt
+RETRYING, ROUTING, RUNNING = Status.RETRYING, Status.ROUTING, Status.RUNNING  # looked up for every attempt
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
@@ -401,7 +401,9 @@ class Scheduler:
                     return
                 at = epoch + time()
                 commands = run.succeeded(one, update, at)
-                if watchers is not None and not step.decides:
+                if step.decides and commands:
+                    commands = self._decided(one)
+                elif watchers is not None and not step.decides:
                     watchers.tell(committed(one))
                 if len(commands) == 1 and type(command := commands[0]) is Activation:
                     one = command
@@ -607,7 +609,7 @@ class Scheduler:
 
     # ---- what users' functions said ----------------------------------------------------------------------------
     def _decided(self, one: Activation) -> list[Command]:
-        if one.step.node.options.gate == "after" and not one.approved:
+        if one.step.approved_after and not one.approved:
             return self._handled(Asked(one, people.asking(one, self.now()), self.now()))
         try:
             decision = calling.decide(one)

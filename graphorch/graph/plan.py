@@ -109,10 +109,9 @@ class Step:
     read: Callable[[Any], Any] = field(init=False)  # these two if it maps one slice to one
     write: Callable[[object], dict[int, Any]] = field(init=False)
     reads_one: bool = False  # it reads one slice, which has to be there, and nothing else
+    approved_after: bool = False  # a person has to let its result pass
     maps_one: bool = False  # it is called with that slice alone, and returns one
     is_simple: bool = False  # an async function without an option that needs care: called as it is
-    # the only node that its tokens go to, if no other edge leads there and no loop ends or begins between them
-    following: Step | None = field(default=None, repr=False, compare=False)
     ends: bool = False  # its tokens go to END alone, and nothing else can bring END one
 
     def __post_init__(self) -> None:
@@ -121,6 +120,7 @@ class Step:
         self.latch_bit = 1 << self.latch if self.latch >= 0 else 0
         self.fn, self.has_context = self.node.fn, self.node.signature.has_context
         self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
+        self.approved_after = self.node.options.gate == "after"
         self.maps_one = self.reads_one and not self.has_context and len(self.writes) == 1 and not self.node.signature.may_skip
         if self.maps_one:
             self.read, self.write = self.reads[0][0].read, self.writes[0].update
@@ -163,7 +163,6 @@ class Plan:
         for step in self.steps:
             target = self._sole_target(step.edges) if not step.decides else None
             step.ends = target is not None and target.index == self.end
-            step.following = target if target is not None and not step.ends and target.inside >= step.inside else None
         entry = self._sole_target(self.starts)
         self.entry = entry if entry is not None and entry.index != self.end else None
         self.has_quorums = any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)

@@ -6,7 +6,6 @@ Each is a context manager that replaces one function of the product by one that 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -338,12 +337,11 @@ def quorum_of_one_less() -> Any:
 
 def items_in_order_of_completion() -> Any:
     """The results of a map are gathered in the order in which they came."""
-    ended: dict[int, int] = {}
-    numbers = itertools.count()
+    ended: list[Scope] = []
 
     def noting(right: Any) -> Any:
         def reached_end(self: Run, scope: Scope, output: Any) -> None:
-            ended[id(scope)] = next(numbers)
+            ended.append(scope)
             right(self, scope, output)
 
         return reached_end
@@ -352,7 +350,8 @@ def items_in_order_of_completion() -> Any:
         def leave(one: Activation) -> Any:
             inner = one.inner
             if one.step.map is not None and inner is not None:
-                inner.scopes.sort(key=lambda scope: ended.get(id(scope), 0))
+                places = {id(scope): at for at, scope in enumerate(ended)}
+                inner.scopes.sort(key=lambda scope: places.get(id(scope), 0))
             return right(one)
 
         return leave

@@ -35,7 +35,7 @@ FOUND_BY = {
     planted.resuming_runs_finished_work_again: "I2 committed once",
     planted.cancel_misses_one_node: "I10 no join fires early",
     planted.quorum_of_one_less: "I15 the reference follows",
-    planted.items_in_order_of_completion: "I15 the reference follows",
+    planted.items_in_order_of_completion: "I14 input is the fold of the causal past",
     planted.too_many_items_at_once: "check_invariants",
     planted.error_edge_and_all_others: "failures on error edges",
     planted.id_depends_on_the_attempt: "I5 ids",
