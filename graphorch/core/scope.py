@@ -136,7 +136,8 @@ class Scope:
         edge = token.edge
         target = edge.target
         step = self.steps[target]
-        token.counters = self._counters(counters, edge, step)
+        if counters or edge.loop >= 0:
+            token.counters = self._counters(counters, edge, step)
         if edge.kind == "loop":
             self.live |= step.latch_bit
         else:
@@ -327,6 +328,9 @@ def _canonical(token: Token) -> tuple[int, int, int]:
 
 def _merged(counters: list[Counters]) -> Counters:
     """Tokens of one iteration carry equal counters; a loop that some have not entered counts from those that have."""
+    first = counters[0]
+    if all(one is first for one in counters):
+        return first
     found: dict[int, int] = {}
     for one in counters:
         for loop, count in one.items():

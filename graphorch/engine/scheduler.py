@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from graphorch.models.messages import Response
 
 RETRYING, ROUTING, RUNNING = Status.RETRYING, Status.ROUTING, Status.RUNNING  # looked up for every attempt
+_NONE: frozenset[str] = frozenset()
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
@@ -106,7 +107,7 @@ class Scheduler:
         self._is_direct = False  # the same, and nobody has to write an event down
         self._in_grace = False
         self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
-        self._doubted: frozenset[str] = frozenset()  # those of them that are to fail
+        self._doubted: frozenset[str] = _NONE  # those of them that are to fail
         self._wallets: Wallets | None = None
         self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
@@ -154,7 +155,7 @@ class Scheduler:
         if self.unsure and ambiguous == "stop":
             await self.leave("ambiguous")
             return
-        self._doubted = frozenset(self.unsure) if ambiguous == "fail" else frozenset()
+        self._doubted = frozenset(self.unsure) if ambiguous == "fail" else _NONE
         if self.run.status == "running":
             self._told(StopRequested("crashed", at=self.settings.clock()))
         late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
@@ -285,13 +286,15 @@ class Scheduler:
                 if self.journal is not None:
                     self._heartbeat = self._group.create_task(self.journal.keep())
                 ready = [one for event in first for one in self._told(event)]
-                await self._make_durable()
+                if self.journal is not None:
+                    await self._make_durable()
                 if self.run.status != "running":
                     self._stop_heartbeat()
                 if ready:
                     self._start_all(ready[1:])
                     await self._follow(ready[0])
-            await self._write_end()
+            if self.journal is not None:
+                await self._write_end()
         except asyncio.CancelledError:
             self._told(StopRequested("interrupted", at=self.now()))  # the tasks are gone already; the core has yet to hear of it
             await asyncio.shield(self._write_end())
@@ -333,9 +336,10 @@ class Scheduler:
             self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
 
     def _set_deadline(self) -> None:
-        account = self.settings.account
-        limits = [self.settings.limits.seconds, account.seconds_left if account is not None else None]
-        seconds = min((one for one in limits if one is not None), default=None)
+        account, seconds = self.settings.account, self.settings.limits.seconds
+        left = account.seconds_left if account is not None else None
+        if left is not None:
+            seconds = left if seconds is None else min(left, seconds)
         if seconds is not None:
             self._deadline = self._loop.time() + seconds
             self._timers.append(self._loop.call_at(self._deadline, self.stop, "limit:seconds"))
@@ -405,7 +409,9 @@ class Scheduler:
                     commands = self._decided(one)
                 elif watchers is not None and not step.decides:
                     watchers.tell(committed(one))
-                if len(commands) == 1 and type(command := commands[0]) is Activation:
+                if not commands:
+                    one = None
+                elif len(commands) == 1 and type(command := commands[0]) is Activation:
                     one = command
                     one.began = at
                 else:

@@ -39,9 +39,9 @@ class Limits:
                 raise InputError(f"Limits({name}={value!r}): a limit is a number above 0; leave it out where there is none.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Settings:
-    """One run's settings. `client` is asked for every model call; `model`, if given, replaces the model of every agent.
+    """One run's settings, never changed but replaced. `client` is asked for every model call; `model`, if given, replaces the model of every agent.
 
     `models` replaces it at single paths. What is pinned at a path is served instead of running the node there: the first entry at the first
     visit, and the last one from then on.

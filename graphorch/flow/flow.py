@@ -65,13 +65,13 @@ class Flow(Generic[In, Out, State]):
         """What `build()` found that is no error, but worth a look."""
         return tuple(self.plan.problems)
 
-    async def run(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
+    def run(self, input: In, **options: Unpack[RunOptions]) -> Coroutine[Any, Any, Result[Out, State]]:
         """Run from START until nothing is left to do, and return what came of it; the options are those of `RunOptions`.
 
         Raises `RunFailed` with everything that went wrong, and `InputError` for an input or option that does not fit. When the call is
         cancelled, so is the run: nothing of it is left running.
         """
-        return await self._run(input, options)
+        return self._run(input, options)
 
     def run_sync(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """The same, waiting for it; works in a plain script and inside a running event loop (a notebook) alike."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from graphorch.models.client import ModelClient
 
 _NO_LIMITS = Limits()
+_NO_TAGS: dict[str, str] = {}  # never changed
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _POLICIES = ("drain", "cancel", "isolate")
 _WRITTEN: dict[str, tuple[type, str]] = {  # what each of these options is, and how it is written
@@ -76,7 +77,7 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
     run_id = options.get("run_id")
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
         raise InputError(f"run_id={run_id!r} is no id. Use up to 200 letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'.")
-    tags = dict(options.get("tags", {}))
+    tags = dict(given) if (given := options.get("tags")) else _NO_TAGS
     return Settings(
         client=client,
         run_id=run_id or os.urandom(16).hex(),

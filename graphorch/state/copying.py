@@ -16,7 +16,7 @@ import types
 import typing
 import uuid
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Any, Literal, TypeVar, Union
 
 from pydantic import BaseModel
 
@@ -134,7 +134,7 @@ def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | No
     def copied(value: Any) -> Any:
         if type(value) is not model or not plain:
             return copy.deepcopy(value)
-        fields = dict(cast("dict[str, Any]", value.__dict__))
+        fields: dict[str, Any] = dict(value.__dict__)
         for name, part in mutable.items():
             fields[name] = part(fields[name])
         return made(fields, set(value.__pydantic_fields_set__))

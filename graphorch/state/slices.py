@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from graphorch.errors import Unassigned, WrongOutput, nearest
 from graphorch.state.copying import Copier, copier, maker
 from graphorch.state.reducers import at_once, trusted
-from graphorch.state.validation import Validator, field_validators
+from graphorch.state.validation import Validator, field_validators, whole_validator
 from graphorch.state.version import UNSET, Fold, Version
 
 if TYPE_CHECKING:
@@ -26,19 +26,21 @@ M = TypeVar("M", bound=BaseModel)
 Reducer = Callable[[Any, Any], Any]
 Update = dict[int, Any]  # field index -> validated value
 
+_MANY = 8  # fields of a slice from which on all of them are validated in one go
 _set = object.__setattr__
 
 
 class Field:
     """One field of the state, compiled: how it is validated, copied, folded, and what it is before anybody wrote it."""
 
-    __slots__ = ("constant", "copy", "index", "info", "name", "reduce", "reduce_all", "required", "shares_nothing", "validate")
+    __slots__ = ("constant", "copy", "index", "info", "name", "reduce", "reduce_all", "required", "shares_nothing", "validate", "validator")
 
     def __init__(self, index: int, name: str, info: FieldInfo, validator: Validator) -> None:
         self.index = index
         self.name = name
         self.info = info
         self.required = info.is_required()
+        self.validator = validator
         self.validate = validator.validate
         self.copy: Copier | None = copier(info.annotation)
         self.shares_nothing = validator.rebuilds or self.copy is None  # what was validated is the engine's own
@@ -133,25 +135,32 @@ class Reader(Generic[M]):
     def result(self, version: Version) -> M:
         """The slice as the run's caller gets it: like `read`, and `model_fields_set` names what was assigned."""
         made = self.read(version)
-        own, base = version.own, version.base
-        _set(made, "__pydantic_fields_set__", {name for index, name, *_ in self._compiled if index in own or index in base})
+        written = version.entries() if version.base else version.own
+        _set(made, "__pydantic_fields_set__", {field.name for field in self.fields if field.index in written})
         return made
 
 
 class Writer(Generic[M]):
     """Turns a returned slice into a validated update."""
 
-    __slots__ = ("_compiled", "fields", "model")
+    __slots__ = ("_compiled", "_indices", "_whole", "fields", "model")
 
     def __init__(self, model: type[M], fields: Sequence[Field]) -> None:
         self.model = model
         self.fields: Mapping[str, Field] = {field.name: field for field in fields}
+        self._whole = whole_validator({field.name: field.validator for field in fields}) if len(fields) >= _MANY else None
+        self._indices = tuple(field.index for field in fields)
         self._compiled = {field.name: (field.index, field.validate, None if field.shares_nothing else field.copied) for field in fields}
 
     def update(self, output: object) -> Update:
         """The fields that were set on `output`, validated. Raises `WrongOutput`."""
         if not isinstance(output, self.model):
             raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
+        if self._whole is not None and len(output.__pydantic_fields_set__) == len(self._indices):
+            try:
+                return dict(zip(self._indices, self._whole(output.__dict__).values(), strict=True))
+            except ValidationError:
+                pass  # which field it is comes out below
         update: Update = {}
         values, compiled = output.__dict__, self._compiled
         for name in output.__pydantic_fields_set__:

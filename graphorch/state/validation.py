@@ -7,7 +7,7 @@ is found, and what is stored shares nothing mutable with what the node still hol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -31,6 +31,8 @@ class Validator:
 
     validate: Callable[[Any], Any]
     rebuilds: bool
+    schema: Json
+    config: Json | None
 
 
 def field_validators(model: type[BaseModel]) -> dict[str, Validator]:
@@ -72,7 +74,17 @@ def _validator(schema: Json, definitions: list[Json], config: Json | None) -> Va
     inner = _revalidating(schema)
     if definitions:
         inner = {"type": "definitions", "schema": inner, "definitions": [_revalidating(one) for one in definitions]}
-    return Validator(_built(inner, config).validate_python, _is_closed(inner))
+    return Validator(_built(inner, config).validate_python, _is_closed(inner), inner, config)
+
+
+def whole_validator(fields: Mapping[str, Validator]) -> Callable[[Any], dict[str, Any]] | None:
+    """Validates the values of many fields in one go, and returns them in the order of `fields`; None where they have to be looked at singly."""
+    parts = list(fields.values())
+    if any(not part.rebuilds or part.config != parts[0].config or part.schema["type"] == "definitions" for part in parts):
+        return None
+    schema = {"type": "model-fields", "fields": {name: {"type": "model-field", "schema": part.schema} for name, part in fields.items()}}
+    validate = _built(schema, parts[0].config).validate_python
+    return lambda values: validate(values)[0]
 
 
 def _built(schema: Any, config: Json | None = None) -> SchemaValidator:

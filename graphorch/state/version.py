@@ -105,6 +105,10 @@ class Version:
     def take(self, update: Mapping[int, Any], reducers: frozenset[int], order: Order, by: str) -> None:
         """Put a whole update into this version; `reducers` are the fields that are folded."""
         own, base = self.own, self.base
+        if not (own or base or reducers):  # an input
+            for field, value in update.items():
+                own[field] = (None, value, order, by)
+            return
         for field, value in update.items():
             if field in reducers:
                 self.fold(field, value, order)

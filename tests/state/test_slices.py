@@ -430,3 +430,42 @@ def test_slices_beside_the_state_follow_it_and_the_state_does_not_see_them() -> 
     schema = Schema(Topic, (Memory,))
     assert [(field.index, field.name, field.required) for field in schema.fields] == [(0, "topic", True), (1, "rounds", False)]
     assert [field.name for field in schema.reader(Topic).fields] == ["topic"]
+
+
+# ---- slices of many fields -----------------------------------------------------------------------
+class Many(BaseModel):
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    a: int = 0
+    b: float = Field(default=0.0, ge=0, alias="bee")
+    c: str = ""
+    d: list[int] = []
+    e: dict[str, Point] = {}
+    f: tuple[int, ...] = ()
+    g: Point = Point()
+    h: bool | None = None
+
+    @field_validator("c")
+    @classmethod
+    def shout(cls, value: str) -> str:
+        return value.upper()
+
+
+def one_by_one(given: Many) -> dict[int, Any]:
+    fields = Schema(Many).fields
+    return {field.index: field.validate(getattr(given, field.name)) for field in fields}
+
+
+@given(st.integers(), st.floats(0, 1e9), st.text(), st.lists(st.integers()), st.booleans() | st.none())
+def test_all_fields_in_one_go_are_what_each_of_them_is_alone(a: int, b: float, c: str, d: list[int], h: bool | None) -> None:
+    given = Many.model_construct({*Many.model_fields}, a=a, b=b, c=c, d=d, e={"p": Point(at=d)}, f=(a,), g=Point(at=d), h=h)
+    update = Schema(Many).writer(Many).update(given)
+    assert update == one_by_one(given)
+    assert update[3] is not given.d
+    assert update[6] is not given.g
+
+
+def test_a_wrong_one_of_many_fields_is_named_like_any_other() -> None:
+    given = Many.model_validate({"a": 1, "b": 1, "c": "c", "d": [1], "e": {}, "f": (), "g": Point(), "h": None})
+    given.d.append("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(WrongOutput, match=r"It returned Many with 'd.1' = str 'x': Input should be a valid integer"):
+        Schema(Many).writer(Many).update(given)
