@@ -52,6 +52,8 @@ FORMAT = 1  # of the records; a newer one is refused, an older one is migrated
 LEASE_SECONDS = 30.0
 _PAUSES = (0.05, 0.2, 1.0)  # seconds between the tries of one append while the store is unavailable
 
+_IN_A_ROW = 100  # appends that wait for nothing
+
 
 class RunJournal:
     """Appends the records of one run under a lease, in the order in which they happened; whoever needs them on disk awaits `flush`."""
@@ -64,6 +66,7 @@ class RunJournal:
         self._pending: list[Record] = []
         self._failure: Exception | None = None  # of an append: the journal ends there
         self._turn = asyncio.Lock()
+        self._at_once = 1  # appends that waited for nothing, and one
         self._codecs = Codecs()
         self._plan = plan
         self._about = about or {}  # what else the first record says of the run: its budget
@@ -111,17 +114,10 @@ class RunJournal:
 
     async def flush(self, status: str | None = None) -> None:
         """Return when everything noted so far is durable; with a status, that is set too. Raises `JournalError`."""
-        wanted = self._seq
-        while self._durable < wanted or status is not None:
-            async with self._turn:
-                if self._failure is not None:
-                    raise self._failure  # what was to be written before is not, so nothing may follow it
-                batch, self._pending = self._pending, []
-                if batch:
-                    await _to_the_end(self._append(batch, status))
-                    status = None
-                elif status is not None:
-                    return
+        if not self._is_written_now(status):
+            await self._write(status)
+        elif self._at_once % _IN_A_ROW == 0:
+            await asyncio.sleep(0)  # a chain that waits for nothing must not keep the event loop from everybody else
 
     async def end(self, status: str, reason: str) -> None:
         """The run does not go on for now."""
@@ -137,6 +133,38 @@ class RunJournal:
     async def release(self) -> None:
         """Let others have the run."""
         await self._store.release(self._lease)
+
+    def _is_written_now(self, status: str | None) -> bool:
+        """Whether all is durable, or the store could make it so at once; then nothing can be cancelled in the middle of it."""
+        if self._failure is not None or self._turn.locked():
+            return False
+        if not self._pending:
+            return status is None
+        try:
+            if not self._store.append_now(self._lease, self._pending, expected_last_seq=self._durable, status=status):
+                return False
+        except (LeaseExpired, StoreUnavailable):
+            return False  # it may pass
+        except Exception as error:
+            self._failure = error
+            raise
+        self._durable += len(self._pending)
+        self._pending = []
+        self._at_once += 1
+        return True
+
+    async def _write(self, status: str | None) -> None:
+        wanted = self._seq
+        while self._durable < wanted or status is not None:
+            async with self._turn:
+                if self._failure is not None:
+                    raise self._failure  # what was to be written before is not, so nothing may follow it
+                batch, self._pending = self._pending, []
+                if batch:
+                    await _to_the_end(self._append(batch, status))
+                    status = None
+                elif status is not None:
+                    return
 
     async def _append(self, batch: list[Record], status: str | None) -> None:
         try:

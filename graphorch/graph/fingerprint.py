@@ -14,7 +14,13 @@ from graphorch.graph.plan import Plan, Step
 
 
 def described(plan: Plan) -> dict[str, Any]:
-    """The description that is hashed, as plain JSON; kept with a run, so that a changed graph can say what changed."""
+    """The description that is hashed, as plain JSON; kept with a run, so that a changed graph can say what changed. Nobody changes it."""
+    if plan.description is None:
+        plan.description = _described(plan)
+    return plan.description
+
+
+def _described(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "state": plan.schema.model.model_json_schema(),

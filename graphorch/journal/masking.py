@@ -44,8 +44,11 @@ class MaskedStore:
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`."""
-        masked = [replace(record, body=self._mask(record.body)) for record in records]
-        await self._store.append(lease, masked, expected_last_seq=expected_last_seq, status=status)
+        await self._store.append(lease, self._masked(records), expected_last_seq=expected_last_seq, status=status)
+
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        """See `Store.append_now`."""
+        return self._store.append_now(lease, self._masked(records), expected_last_seq=expected_last_seq, status=status)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -74,3 +77,6 @@ class MaskedStore:
     async def close(self) -> None:
         """See `Store.close`."""
         await self._store.close()
+
+    def _masked(self, records: Sequence[Record]) -> list[Record]:
+        return [replace(record, body=self._mask(record.body)) for record in records]

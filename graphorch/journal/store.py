@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
 from graphorch.journal.codec import BodyLimits
@@ -59,6 +59,13 @@ class Store(Protocol):
         """
         ...
 
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        """The same at once, if nothing has to be waited for. False if something has, or if it is not known how it ended: then `append` it.
+
+        Nobody's turn comes while it runs, so it cannot be cancelled half-way. A store that always waits says False. Raises as `append` does.
+        """
+        ...
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """The run's head and its records after one. Raises `RunNotFound`, and `JournalDamaged` with the first damaged record."""
         ...
@@ -93,6 +100,13 @@ class Store(Protocol):
 
 class Runner(Protocol):
     """Runs operations over the rows of one storage."""
+
+    def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
+        """Run it alone, without waiting for anything: it is durable on return. False if it has to wait, or may not be durable: `write` it.
+
+        `size` is how many bytes it writes, about. Raises what the operation raises.
+        """
+        ...
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
         """Run it alone, and return when what it wrote is durable."""
@@ -141,10 +155,14 @@ class TableStore:
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`. The bodies are read before this returns to the event loop, so they may change afterwards."""
-        check_run_id(lease.run_id)
-        check_records(records, expected_last_seq, status)
-        entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
+        entries = self._entries(lease, records, expected_last_seq, status)
         await self._runner.write(lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()))
+
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        """See `Store.append_now`."""
+        entries = self._entries(lease, records, expected_last_seq, status)
+        size = sum([len(body) for _, body in entries])
+        return self._runner.write_now(lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()), size)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -190,3 +208,9 @@ class TableStore:
     async def close(self) -> None:
         """See `Store.close`."""
         await self._runner.close()
+
+    def _entries(self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None) -> list[operations.Entry]:
+        """What an append writes, checked and encoded."""
+        check_run_id(lease.run_id)
+        check_records(records, expected_last_seq, status)
+        return [(record.kind, codec.dump(record.body, self._limits)) for record in records]

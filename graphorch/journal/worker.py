@@ -1,4 +1,4 @@
-"""A thread that owns one connection and runs operations on it, for any number of callers on any number of event loops.
+"""A thread that runs operations on one connection, for any number of callers on any number of event loops.
 
 What has piled up while one batch ran is the next batch: with one caller that is one operation, with a hundred it is a hundred that share
 one commit. Each caller waits for its own, so the queue is never longer than there are callers.
@@ -7,7 +7,6 @@ one commit. Each caller waits for its own, so the queue is never longer than the
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,11 +41,11 @@ class _Job:
 
 
 class Worker:
-    """Runs operations in a thread, at most `batch` at once, until it is closed; then closes the connection."""
+    """Runs operations in a thread, at most `batch` at once, until it is closed; then it lets go of the connection with `end`."""
 
-    def __init__(self, name: str, connection: sqlite3.Connection, transact: Transact, *, batch: int) -> None:
-        self._connection = connection
+    def __init__(self, name: str, transact: Transact, end: Callable[[], None], *, batch: int) -> None:
         self._transact = transact
+        self._end = end
         self._batch = batch
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -66,7 +65,7 @@ class Worker:
             return cast(T, await job.answer)
 
     async def close(self) -> None:
-        """Run what was asked before, close the connection, end the thread."""
+        """Run what was asked before, let go of the connection, end the thread."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -79,7 +78,7 @@ class Worker:
             jobs, is_open = self._take()
             if jobs:
                 _answer(jobs, self._transact([job.operation for job in jobs]))
-        self._connection.close()
+        self._end()
 
     def _take(self) -> tuple[list[_Job], bool]:
         """The jobs of the next batch, and whether more may come."""

@@ -131,6 +131,13 @@ class Recorder:
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
         self._tell(lease.run_id, None, records, status)
 
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        """See `Store.append_now`."""
+        is_durable = self._store.append_now(lease, records, expected_last_seq=expected_last_seq, status=status)
+        if is_durable:
+            self._tell(lease.run_id, None, records, status)
+        return is_durable
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`. A run that is taken up again is followed from what it did before."""
         log = await self._store.load(run_id, after_seq=after_seq)

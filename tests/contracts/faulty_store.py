@@ -49,6 +49,9 @@ class FaultyStore:
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         await self._call(self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status))
 
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        return False
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(self._store.load(run_id, after_seq=after_seq))
 

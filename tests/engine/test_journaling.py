@@ -43,6 +43,9 @@ class SlowStore(MemoryStore):
         finally:
             self.running.discard(number)
 
+    def append_now(self, *arguments: Any, **options: Any) -> bool:
+        return False
+
 
 async def journal_in(store: MemoryStore) -> RunJournal:
     await store.create(NewRun("r", "chain", "f", 1))
@@ -147,6 +150,9 @@ class MoodyStore(MemoryStore):
         if error is not None:
             raise error
         await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+
+    def append_now(self, *arguments: Any, **options: Any) -> bool:
+        return False
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         self.renewed.append(asyncio.get_running_loop().time())

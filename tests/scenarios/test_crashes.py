@@ -35,10 +35,20 @@ class Killing:
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         self._left -= 1
-        if self._left == 0 and not self._after:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._die(not self._after)
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
-        if self._left == 0:
+        self._die(self._after)
+
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        self._left -= 1
+        self._die(not self._after)
+        is_durable = self._store.append_now(lease, records, expected_last_seq=expected_last_seq, status=status)
+        self._die(self._after and is_durable)
+        self._left += not is_durable  # it is asked again, and that is the same append
+        return is_durable
+
+    def _die(self, is_time: bool) -> None:
+        if self._left == 0 and is_time:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

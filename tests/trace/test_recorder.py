@@ -36,6 +36,9 @@ class Instant(MemoryStore):
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None: ...
 
+    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+        return True
+
 
 def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
     async def main() -> None:
