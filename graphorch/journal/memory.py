@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from graphorch.journal import codec
+from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.failures import StoreClosed
 from graphorch.journal.records import RunQuery
@@ -127,6 +128,10 @@ class MemoryRunner:
         """See `Runner.write_now`."""
         self._run(operation)
         return True
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+        """See `Runner.write_soon`."""
+        return Answer.of(self.write(operation))
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
         """See `Runner.write`."""

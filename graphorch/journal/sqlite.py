@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from graphorch.errors import JournalError
 from graphorch.journal import codec, statements
+from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.committing import Committer, attempt, roll_back
 from graphorch.journal.failures import StoreLocked
@@ -44,6 +45,10 @@ class SqliteRunner:
     def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
         """See `Runner.write_now`."""
         return self._committer.commit_now(operation, size)
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+        """See `Runner.write_soon`."""
+        return self._writer.begin(operation)
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
         """See `Runner.write`."""

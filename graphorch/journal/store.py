@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
+from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.names import check_new_run, check_number, check_query, check_records, check_run_id, check_seconds, check_text
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
@@ -59,10 +60,11 @@ class Store(Protocol):
         """
         ...
 
-    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
-        """The same at once, if nothing has to be waited for. False if something has, or if it is not known how it ended: then `append` it.
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        """Begin to `append` on the running event loop: None if it is durable already, without waiting for anything, else how it will end.
 
-        Nobody's turn comes while it runs, so it cannot be cancelled half-way. A store that always waits says False. Raises as `append` does.
+        Nothing of it can be cancelled half-way: `Answer` says why. Raises as `append` does, at once or by the answer. A store that has
+        nothing quicker than its `append` returns `Answer.of(self.append(…))`.
         """
         ...
 
@@ -106,6 +108,10 @@ class Runner(Protocol):
 
         `size` is how many bytes it writes, about. Raises what the operation raises.
         """
+        ...
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+        """Begin to write it."""
         ...
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
@@ -155,14 +161,14 @@ class TableStore:
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`. The bodies are read before this returns to the event loop, so they may change afterwards."""
-        entries = self._entries(lease, records, expected_last_seq, status)
-        await self._runner.write(lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()))
+        operation, size = self._appending(lease, records, expected_last_seq, status)
+        if not self._runner.write_now(operation, size):
+            await self._runner.write(operation)
 
-    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
-        """See `Store.append_now`."""
-        entries = self._entries(lease, records, expected_last_seq, status)
-        size = sum([len(body) for _, body in entries])
-        return self._runner.write_now(lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()), size)
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        """See `Store.append_soon`."""
+        operation, size = self._appending(lease, records, expected_last_seq, status)
+        return None if self._runner.write_now(operation, size) else self._runner.write_soon(operation)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -209,8 +215,12 @@ class TableStore:
         """See `Store.close`."""
         await self._runner.close()
 
-    def _entries(self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None) -> list[operations.Entry]:
-        """What an append writes, checked and encoded."""
+    def _appending(
+        self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None
+    ) -> tuple[Callable[[Tables], None], int]:
+        """What an append does, checked and encoded, and the bytes that it writes."""
         check_run_id(lease.run_id)
         check_records(records, expected_last_seq, status)
-        return [(record.kind, codec.dump(record.body, self._limits)) for record in records]
+        entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
+        size = sum([len(body) for _, body in entries])
+        return lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()), size

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
-from graphorch.clock import outside
+from graphorch.clock import count_outside, outside
+from graphorch.journal.answers import Answer
 from graphorch.journal.failures import StoreClosed
 from graphorch.journal.tables import Tables
 
@@ -38,6 +39,7 @@ class _Job:
     operation: Operation
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
+    is_counted: bool  # as something outside of a loop with virtual time
 
 
 class Worker:
@@ -56,13 +58,17 @@ class Worker:
     async def run(self, operation: Callable[[Tables], T]) -> T:
         """What the operation returns or raises. A caller that is cancelled stops waiting; the operation runs all the same."""
         loop = asyncio.get_running_loop()
-        job = _Job(operation, loop, loop.create_future())
-        with self._lock:
-            if self._is_closed:
-                raise StoreClosed("The store was closed, so it takes no calls. Open it again.")
-            self._queue.put(job)
+        answer = loop.create_future()
+        self._put(_Job(operation, loop, answer, False))
         with outside(loop):
-            return cast(T, await job.answer)
+            return cast(T, await answer)
+
+    def begin(self, operation: Callable[[Tables], None]) -> Answer:
+        """Have an operation run, and return at once."""
+        loop = asyncio.get_running_loop()
+        answer = Answer(loop=loop)
+        self._put(_Job(operation, loop, answer, count_outside(loop, 1)))
+        return answer
 
     async def close(self) -> None:
         """Run what was asked before, let go of the connection, end the thread."""
@@ -71,6 +77,12 @@ class Worker:
                 self._is_closed = True
                 self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _put(self, job: _Job) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise StoreClosed("The store was closed, so it takes no calls. Open it again.")
+            self._queue.put(job)
 
     def _work(self) -> None:
         is_open = True
@@ -97,9 +109,9 @@ class Worker:
 
 def _answer(jobs: Sequence[_Job], outcomes: Sequence[Done]) -> None:
     """Wake each event loop once for all of its callers."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Done]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Done]]] = {}
     for job, done in zip(jobs, outcomes, strict=True):
-        by_loop.setdefault(job.loop, []).append((job.answer, done))
+        by_loop.setdefault(job.loop, []).append((job, done))
     for loop, answers in by_loop.items():
         try:
             loop.call_soon_threadsafe(_settle, answers)
@@ -107,8 +119,11 @@ def _answer(jobs: Sequence[_Job], outcomes: Sequence[Done]) -> None:
             continue
 
 
-def _settle(answers: Sequence[tuple[asyncio.Future[Any], Done]]) -> None:
-    for answer, done in answers:
+def _settle(answers: Sequence[tuple[_Job, Done]]) -> None:
+    for job, done in answers:
+        answer = job.answer
+        if job.is_counted:
+            count_outside(job.loop, -1)
         if answer.done():  # cancelled
             continue
         if done.error is not None:

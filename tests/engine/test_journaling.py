@@ -12,6 +12,7 @@ import pytest
 from graphorch import Committed, JournalError, ModelError
 from graphorch.core.events import GraceOver
 from graphorch.engine.journaling import RunJournal, decoded_response, encoded_failure, encoded_response
+from graphorch.journal.answers import Answer
 from graphorch.journal.failures import LeaseExpired, StoreUnavailable
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, NewRun
@@ -43,8 +44,8 @@ class SlowStore(MemoryStore):
         finally:
             self.running.discard(number)
 
-    def append_now(self, *arguments: Any, **options: Any) -> bool:
-        return False
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        return Answer.of(self.append(*arguments, **options))
 
 
 async def journal_in(store: MemoryStore) -> RunJournal:
@@ -151,8 +152,8 @@ class MoodyStore(MemoryStore):
             raise error
         await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
 
-    def append_now(self, *arguments: Any, **options: Any) -> bool:
-        return False
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        return Answer.of(self.append(*arguments, **options))
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         self.renewed.append(asyncio.get_running_loop().time())

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from graphorch.errors import JournalError
+from graphorch.journal.answers import Answer
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.sqlite import SqliteStore
 from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
@@ -39,16 +40,19 @@ class Killing:
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
         self._die(self._after)
 
-    def append_now(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> bool:
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
         self._left -= 1
         self._die(not self._after)
-        is_durable = self._store.append_now(lease, records, expected_last_seq=expected_last_seq, status=status)
-        self._die(self._after and is_durable)
-        self._left += not is_durable  # it is asked again, and that is the same append
-        return is_durable
+        answer = self._store.append_soon(lease, records, expected_last_seq=expected_last_seq, status=status)
+        if answer is None:
+            self._die(self._after)
+        else:
+            is_time = self._after and self._left == 0
+            answer.add_done_callback(lambda _: self._die(is_time))
+        return answer
 
     def _die(self, is_time: bool) -> None:
-        if self._left == 0 and is_time:
+        if is_time and self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
