@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-_LEAST, _MOST = 1 << 20, 8 << 20  # bytes by which it gets longer: as many as it has, within these
+_STEP = 1024 * 1024  # bytes by which it gets longer
 _AHEAD = 256 * 1024  # bytes that are there before a commit
 
 
@@ -27,11 +27,10 @@ class LogFile:
         with suppress(OSError):  # no room: then it grows commit by commit, until there is none for a commit either, which is told
             size = self._path.stat().st_size
             if size != self._size or self._ahead < _AHEAD:
-                more = min(max(size, _LEAST), _MOST)
                 with self._path.open("r+b") as file:
                     file.seek(size)
-                    file.write(bytes(more))
-                self._size, self._ahead = size + more, more
+                    file.write(bytes(_STEP))
+                self._size, self._ahead = size + _STEP, _STEP
 
     def use(self, size: int) -> None:
         """So many bytes at most were written behind the last commit."""
