@@ -35,8 +35,10 @@ def _described(plan: Plan) -> dict[str, Any]:
 
 def fingerprint(plan: Plan) -> str:
     """32 hexadecimal digits."""
-    text = json.dumps(described(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    if not plan.fingerprint:
+        text = json.dumps(described(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        plan.fingerprint = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return plan.fingerprint
 
 
 def differences(stored: Any, plan: Plan) -> list[str]:

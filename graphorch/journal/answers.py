@@ -22,7 +22,7 @@ class Answer(asyncio.Future[None]):
     @classmethod
     def of(cls, work: Coroutine[Any, Any, None]) -> Answer:
         """The end of a coroutine, which runs in a task of its own."""
-        answer, task = cls(), asyncio.ensure_future(work)
+        answer, task = cls(loop=asyncio.get_running_loop()), asyncio.ensure_future(work)
         task.add_done_callback(answer._take)
         return answer
 

@@ -2,7 +2,7 @@
 
 Many runs share one commit, so that waiting for the disk (`sync="full"`, the default) costs next to nothing once a few dozen of them
 append at the same time. `sync="normal"` does not wait: what was acknowledged survives the death of the process, but the last commits
-may be lost when the machine loses power.
+may be lost when the machine loses power. An append then needs no thread either, as long as nobody else writes to the file.
 
 A process that is stopped in the middle of a commit holds the file until it goes on: others then get `StoreLocked`. Whoever comes first
 commits, and the epoch of its lease keeps the other one out.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
@@ -157,7 +158,9 @@ class TableStore:
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
         check_run_id(lease.run_id)
-        await self._runner.write(lambda tables: operations.release(tables, lease))
+        operation = partial(operations.release, lease=lease)
+        if not self._runner.write_now(operation, 0):
+            await self._runner.write(operation)
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`. The bodies are read before this returns to the event loop, so they may change afterwards."""
