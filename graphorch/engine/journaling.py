@@ -122,7 +122,12 @@ class RunJournal:
             if self._under_way is not None:
                 await asyncio.wait([self._under_way])
             elif self._pending:
-                await self._append(status)
+                batch, self._pending = self._pending, []
+                answer = self._begun(batch, status)
+                if answer is not None:
+                    await self._ended(answer, batch, status)
+                elif not self._at_once % _IN_A_ROW:
+                    await asyncio.sleep(0)  # a chain that waits for nothing must not keep the event loop from everybody else
                 status = None
             else:
                 return
@@ -142,15 +147,22 @@ class RunJournal:
         """Let others have the run."""
         await self._store.release(self._lease)
 
-    async def _append(self, status: str | None) -> None:
-        """Append what is pending, to its end even when cancelled: whoever writes next has to know how it ended."""
-        batch, self._pending = self._pending, []
-        answer, cancelled = self._begun(batch, status), None
+    def _begun(self, batch: list[Record], status: str | None) -> Answer | None:
+        """The append under way, or None if it is durable already."""
+        try:
+            answer = self._store.append_soon(self._lease, batch, expected_last_seq=self._durable, status=status)
+        except _PASSING as error:
+            return Answer.of(self._insist(error, batch, status))
+        except BaseException as error:
+            self._failure = error if isinstance(error, Exception) else JournalError("The process was interrupted while it wrote. Resume the run.")
+            raise
         if answer is None:
+            self._durable += len(batch)
             self._at_once += 1
-            if not self._at_once % _IN_A_ROW:
-                await asyncio.sleep(0)  # a chain that waits for nothing must not keep the event loop from everybody else
-            return
+        return answer
+
+    async def _ended(self, answer: Answer, batch: list[Record], status: str | None) -> None:
+        """Wait for an append to its end even when cancelled: whoever writes next has to know how it ended."""
         self._under_way = answer
         cancelled = await _end_of(answer)
         if isinstance(error := answer.exception(), _PASSING):
@@ -164,19 +176,6 @@ class RunJournal:
             raise cancelled  # the next one who writes is told of a failure
         if self._failure is not None:
             raise self._failure
-
-    def _begun(self, batch: list[Record], status: str | None) -> Answer | None:
-        """The append under way, or None if it is durable already."""
-        try:
-            answer = self._store.append_soon(self._lease, batch, expected_last_seq=self._durable, status=status)
-        except _PASSING as error:
-            return Answer.of(self._insist(error, batch, status))
-        except BaseException as error:
-            self._failure = error if isinstance(error, Exception) else JournalError("The process was interrupted while it wrote. Resume the run.")
-            raise
-        if answer is None:
-            self._durable += len(batch)
-        return answer
 
     async def _insist(self, error: BaseException, batch: list[Record], status: str | None) -> None:
         """Append once more after what may pass: a store that was busy, or a lease that ran out while nobody took the run.

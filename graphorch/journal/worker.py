@@ -1,7 +1,9 @@
 """A thread that runs operations on one connection, for any number of callers on any number of event loops.
 
 What has piled up while one batch ran is the next batch: with one caller that is one operation, with a hundred it is a hundred that share
-one commit. Each caller waits for its own, so the queue is never longer than there are callers.
+one commit. Each caller waits for its own, so the queue is never longer than there are callers. What is begun in one turn of an event loop
+is handed over at the end of that turn, all together: else the first of a hundred would be a batch of its own, and the thread would contend
+with the other ninety-nine for the interpreter.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from graphorch.journal.tables import Tables
 
 T = TypeVar("T")
 Operation = Callable[[Tables], Any]
+
+_CLOSED = "The store was closed, so it takes no calls. Open it again."
 
 
 @dataclass(slots=True)
@@ -43,13 +47,14 @@ class _Job:
 
 
 class Worker:
-    """Runs operations in a thread, at most `batch` at once, until it is closed; then it lets go of the connection with `end`."""
+    """Runs operations in a thread, `batch` or a few more at once, until it is closed; then it lets go of the connection with `end`."""
 
     def __init__(self, name: str, transact: Transact, end: Callable[[], None], *, batch: int) -> None:
         self._transact = transact
         self._end = end
         self._batch = batch
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
+        self._begun: dict[asyncio.AbstractEventLoop, list[_Job]] = {}  # in the present turn of each loop
         self._lock = threading.Lock()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -59,30 +64,48 @@ class Worker:
         """What the operation returns or raises. A caller that is cancelled stops waiting; the operation runs all the same."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._put(_Job(operation, loop, answer, False))
+        self._hand_over(loop)  # what was begun before comes before
+        self._put([_Job(operation, loop, answer, False)])
         with outside(loop):
             return cast(T, await answer)
 
     def begin(self, operation: Callable[[Tables], None]) -> Answer:
         """Have an operation run, and return at once."""
         loop = asyncio.get_running_loop()
+        if self._is_closed:
+            raise StoreClosed(_CLOSED)
         answer = Answer(loop=loop)
-        self._put(_Job(operation, loop, answer, count_outside(loop, 1)))
+        job = _Job(operation, loop, answer, count_outside(loop, 1))
+        begun = self._begun.get(loop)
+        if begun is None:
+            self._begun[loop] = [job]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            begun.append(job)
         return answer
 
     async def close(self) -> None:
         """Run what was asked before, let go of the connection, end the thread."""
+        self._hand_over(asyncio.get_running_loop())
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
                 self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _put(self, job: _Job) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        jobs = self._begun.pop(loop, None)
+        if jobs:
+            try:
+                self._put(jobs)
+            except StoreClosed as error:  # in the same turn, by another loop
+                _settle([(job, Done(error=error)) for job in jobs])
+
+    def _put(self, jobs: list[_Job]) -> None:
         with self._lock:
             if self._is_closed:
-                raise StoreClosed("The store was closed, so it takes no calls. Open it again.")
-            self._queue.put(job)
+                raise StoreClosed(_CLOSED)
+            self._queue.put(jobs)
 
     def _work(self) -> None:
         is_open = True
@@ -95,13 +118,13 @@ class Worker:
     def _take(self) -> tuple[list[_Job], bool]:
         """The jobs of the next batch, and whether more may come."""
         jobs: list[_Job] = []
-        job = self._queue.get()
-        while job is not None:
-            jobs.append(job)
-            if len(jobs) == self._batch:
+        more = self._queue.get()
+        while more is not None:
+            jobs += more
+            if len(jobs) >= self._batch:
                 return jobs, True
             try:
-                job = self._queue.get_nowait()
+                more = self._queue.get_nowait()
             except Empty:
                 return jobs, True
         return jobs, False

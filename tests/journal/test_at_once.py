@@ -227,6 +227,31 @@ def test_while_the_thread_is_in_a_batch_appends_wait_for_it_and_share_the_next_c
     asyncio.run(main())
 
 
+def test_what_is_begun_in_one_turn_of_an_event_loop_shares_a_commit_and_keeps_its_order(tmp_path: Path, sent: list[tuple[str, str]]) -> None:
+    async def main() -> None:
+        bench, lease = await begin(tmp_path / "runs.db", sync="full", connect=tracing(sent))
+        others = [await bench.begin(f"run-{number}") for number in range(2, 52)]
+        sent.clear()
+        answers = [soon(bench, other, "a") for other in others]
+        await asyncio.gather(*(answer for answer in answers if answer is not None))
+        assert [text for _, text in sent].count("COMMIT") == 1
+        first = soon(bench, lease, "a")
+        await bench.add(lease, "b", after=1)  # comes after what was begun before it
+        assert first is not None
+        assert first.done()
+        second = soon(bench, lease, "c", after=2)
+        await bench.store.close()  # finishes what was begun
+        assert second is not None
+        assert await second is None
+        with pytest.raises(StoreClosed):
+            soon(bench, lease, "d", after=3)
+        again = Bench(await SqliteStore.open(tmp_path / "runs.db"))
+        assert await again.bodies() == ["a", "b", "c"]
+        await again.store.close()
+
+    asyncio.run(main())
+
+
 # ---------------------------------------------------------------- the log
 
 
