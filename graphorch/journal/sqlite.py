@@ -43,8 +43,8 @@ class SqliteRunner:
         self._reader = Worker("graphorch journal reader", partial(self._read_batch, reading), reading.close, batch=1)
 
     def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
-        """See `Runner.write_now`."""
-        return self._committer.commit_now(operation, size)
+        """See `Runner.write_now`. Nobody overtakes what was asked for before."""
+        return self._writer.is_idle and self._committer.commit_now(operation, size)
 
     def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
         """See `Runner.write_soon`."""

@@ -55,10 +55,16 @@ class Worker:
         self._batch = batch
         self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
         self._begun: dict[asyncio.AbstractEventLoop, list[_Job]] = {}  # in the present turn of each loop
+        self._given = self._done = 0  # operations in the queue since the beginning, and those that ran
         self._lock = threading.Lock()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was asked for so far has run."""
+        return not self._begun and self._given == self._done
 
     async def run(self, operation: Callable[[Tables], T]) -> T:
         """What the operation returns or raises. A caller that is cancelled stops waiting; the operation runs all the same."""
@@ -105,6 +111,7 @@ class Worker:
         with self._lock:
             if self._is_closed:
                 raise StoreClosed(_CLOSED)
+            self._given += len(jobs)
             self._queue.put(jobs)
 
     def _work(self) -> None:
@@ -112,7 +119,9 @@ class Worker:
         while is_open:
             jobs, is_open = self._take()
             if jobs:
-                _answer(jobs, self._transact([job.operation for job in jobs]))
+                outcomes = self._transact([job.operation for job in jobs])
+                self._done += len(jobs)
+                _answer(jobs, outcomes)
         self._end()
 
     def _take(self) -> tuple[list[_Job], bool]:

@@ -120,6 +120,22 @@ def test_a_large_body_goes_to_the_thread(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_nothing_overtakes_what_was_asked_for_before(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench, lease = await begin(tmp_path / "runs.db")
+        large = soon(bench, lease, "x" * committing.AT_ONCE)
+        small = soon(bench, lease, "y", after=1)
+        assert large is not None
+        assert small is not None
+        await small
+        await asyncio.gather(*(bench.add(lease, "z" * committing.AT_ONCE * (number == 2), after=number) for number in range(2, 5)))
+        assert soon(bench, lease, "at once", after=5) is None
+        assert [body[:1] for body in await bench.bodies()] == ["x", "y", "z", "", "", "a"]
+        await bench.store.close()
+
+    asyncio.run(main())
+
+
 def test_what_is_wrong_with_an_append_is_told_at_once_and_changes_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
