@@ -16,14 +16,19 @@ def system_clock() -> float:
     return time.time()
 
 
+def count_outside(loop: Any, change: int) -> bool:
+    """One thing more (1) or less (-1) happens on a thread that this event loop waits for; whether the loop counts them. See `outside`."""
+    is_counted = hasattr(loop, "outside")
+    if is_counted:
+        loop.outside += change
+    return is_counted
+
+
 @contextmanager
 def outside(loop: Any) -> Generator[None]:
     """Something that this event loop waits for happens on a thread: a loop with virtual time has to know, or it would jump ahead."""
-    counted = loop if hasattr(loop, "outside") else None
-    if counted is not None:
-        counted.outside += 1
+    count_outside(loop, 1)
     try:
         yield
     finally:
-        if counted is not None:
-            counted.outside -= 1
+        count_outside(loop, -1)

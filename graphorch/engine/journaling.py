@@ -9,9 +9,8 @@ do. A record names its activation by path (one activation of a path is open at a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,7 @@ from graphorch.engine.prompts import clean
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import described
 from graphorch.graph.plan import Plan
+from graphorch.journal.answers import Answer
 from graphorch.journal.failures import LeaseExpired, StoreUnavailable
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.store import Store
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the records; a newer one is refused, an older one is migrated
 LEASE_SECONDS = 30.0
 _PAUSES = (0.05, 0.2, 1.0)  # seconds between the tries of one append while the store is unavailable
+_PASSING = (LeaseExpired, StoreUnavailable)
+_IN_A_ROW = 100  # appends that wait for nothing
 
 
 class RunJournal:
@@ -62,8 +64,10 @@ class RunJournal:
         self._durable = last_seq
         self._seq = last_seq
         self._pending: list[Record] = []
-        self._failure: Exception | None = None  # of an append: the journal ends there
-        self._turn = asyncio.Lock()
+        self._failure: BaseException | None = None  # of an append: the journal ends there
+        self._under_way: Answer | None = None  # the one append that is being waited for
+        self._at_once = 0  # appends that waited for nothing
+        self._committed: Activation | None = None  # whose commit was noted last; where it goes is added to that record
         self._codecs = Codecs()
         self._plan = plan
         self._about = about or {}  # what else the first record says of the run: its budget
@@ -84,12 +88,12 @@ class RunJournal:
 
         A result and its routing are one record, unless something came between them.
         """
-        kind, body = self._encoded(event)
-        last = self._pending[-1] if self._pending else None
-        if kind == "routed" and last is not None and last.kind == "commit" and last.body["id"] == body["id"]:
-            last.body["route"] = {name: body[name] for name in ("loop", "exhausted", "edges")}
-        else:
-            self._add(kind, body)
+        if type(event) is Routed and event.activation is self._committed and self._pending:
+            self._pending[-1].body["route"] = _route(event)
+            return
+        self._add(*self._encoded(event))
+        if type(event) is NodeSucceeded:
+            self._committed = event.activation
 
     def note_rules(self, activations: int | None, on_failure: str) -> None:
         """From here on the core decides by another limit, or does something else about a failure: a replay has to do the same."""
@@ -113,15 +117,20 @@ class RunJournal:
         """Return when everything noted so far is durable; with a status, that is set too. Raises `JournalError`."""
         wanted = self._seq
         while self._durable < wanted or status is not None:
-            async with self._turn:
-                if self._failure is not None:
-                    raise self._failure  # what was to be written before is not, so nothing may follow it
+            if self._failure is not None:
+                raise self._failure  # what was to be written before is not, so nothing may follow it
+            if self._under_way is not None:
+                await asyncio.wait([self._under_way])
+            elif self._pending:
                 batch, self._pending = self._pending, []
-                if batch:
-                    await _to_the_end(self._append(batch, status))
-                    status = None
-                elif status is not None:
-                    return
+                answer = self._begun(batch, status)
+                if answer is not None:
+                    await self._ended(answer, batch, status)
+                elif not self._at_once % _IN_A_ROW:
+                    await asyncio.sleep(0)  # a chain that waits for nothing must not keep the event loop from everybody else
+                status = None
+            else:
+                return
 
     async def end(self, status: str, reason: str) -> None:
         """The run does not go on for now."""
@@ -138,40 +147,65 @@ class RunJournal:
         """Let others have the run."""
         await self._store.release(self._lease)
 
-    async def _append(self, batch: list[Record], status: str | None) -> None:
+    def _begun(self, batch: list[Record], status: str | None) -> Answer | None:
+        """The append under way, or None if it is durable already."""
         try:
-            await self._insist(batch, status)
-        except Exception as error:
-            self._failure = error
+            answer = self._store.append_soon(self._lease, batch, expected_last_seq=self._durable, status=status)
+        except _PASSING as error:
+            return Answer.of(self._insist(error, batch, status))
+        except BaseException as error:
+            self._failure = error if isinstance(error, Exception) else JournalError("The process was interrupted while it wrote. Resume the run.")
             raise
-        self._durable += len(batch)
+        if answer is None:
+            self._durable += len(batch)
+            self._at_once += 1
+        return answer
 
-    async def _insist(self, batch: list[Record], status: str | None) -> None:
-        """Append, and once more after what may pass: a store that was busy, or a lease that ran out while nobody took the run.
+    async def _ended(self, answer: Answer, batch: list[Record], status: str | None) -> None:
+        """Wait for an append to its end even when cancelled: whoever writes next has to know how it ended."""
+        self._under_way = answer
+        cancelled = await _end_of(answer)
+        if isinstance(error := answer.exception(), _PASSING):
+            self._under_way = answer = Answer.of(self._insist(error, batch, status))
+            cancelled = await _end_of(answer) or cancelled
+        self._under_way = None
+        self._failure = answer.exception()
+        if self._failure is None:
+            self._durable += len(batch)
+        if cancelled is not None:
+            raise cancelled  # the next one who writes is told of a failure
+        if self._failure is not None:
+            raise self._failure
+
+    async def _insist(self, error: BaseException, batch: list[Record], status: str | None) -> None:
+        """Append once more after what may pass: a store that was busy, or a lease that ran out while nobody took the run.
 
         The same records again are found by the store, if they were written before.
         """
         for pause in _PAUSES:
+            if isinstance(error, LeaseExpired):
+                self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
+            else:
+                await asyncio.sleep(pause)
             try:
                 return await self._store.append(self._lease, batch, expected_last_seq=self._durable, status=status)
-            except LeaseExpired:
-                self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
-            except StoreUnavailable:
-                await asyncio.sleep(pause)
-        await self._store.append(self._lease, batch, expected_last_seq=self._durable, status=status)
+            except _PASSING as again:
+                error = again
+        raise error
 
     def _add(self, kind: str, body: dict[str, Any]) -> None:
         self._seq += 1
+        self._committed = None
         self._pending.append(Record(self._seq, kind, body))
 
     # ---- encoding ----------------------------------------------------------------------------------
     def _encoded(self, event: Event) -> tuple[str, dict[str, Any]]:
         match event:
             case NodeSucceeded(one, update, at):
-                return "commit", {**_where(one), "at": at, "began": one.began, "update": self._codecs.of(one.scope.plan).encode(update)}
-            case Routed(one, decision, at):
-                edges = [edge.index for edge in decision.edges]
-                return "routed", {**_where(one), "at": at, "loop": decision.loop, "exhausted": decision.exhausted, "edges": edges}
+                encoded = self._codecs.of(one.scope.plan).encode(update)
+                return "commit", {"path": one.path, "id": one.id, "at": at, "began": one.began, "update": encoded}
+            case Routed(one, _, at):
+                return "routed", {**_where(one), "at": at, **_route(event)}
             case Entered(one, updates, at):
                 plan = one.step.inner_plan
                 assert plan is not None
@@ -199,22 +233,24 @@ class RunJournal:
                 return "started", {"at": at, "input": self._codecs.of(self._plan).encode(update), "flow": described(self._plan), **self._about}
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do something to its end even when cancelled, and only then be cancelled: whoever writes next has to know how it ended."""
-    task = asyncio.ensure_future(work)
+async def _end_of(answer: Answer) -> asyncio.CancelledError | None:
+    """Wait for it, whatever becomes of it; the cancellation, if there was one meanwhile."""
     try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # the next one who writes is told
-        raise
+        await answer
+    except asyncio.CancelledError as cancelled:
+        return cancelled
+    except Exception:
+        return None  # the answer says so
+    return None
 
 
 def _where(one: Activation) -> dict[str, Any]:
     return {"path": one.path, "id": one.id}
+
+
+def _route(event: Routed) -> dict[str, Any]:
+    decision = event.decision
+    return {"loop": decision.loop, "exhausted": decision.exhausted, "edges": [edge.index for edge in decision.edges]}
 
 
 def _failed(event: NodeFailed) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from graphorch.graph.plan import Plan, Step
 
 
 def described(plan: Plan) -> dict[str, Any]:
-    """The description that is hashed, as plain JSON; kept with a run, so that a changed graph can say what changed."""
+    """The description that is hashed, as plain JSON; kept with a run, so that a changed graph can say what changed. Nobody changes it."""
+    if plan.description is None:
+        plan.description = _described(plan)
+    return plan.description
+
+
+def _described(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "state": plan.schema.model.model_json_schema(),
@@ -29,8 +35,10 @@ def described(plan: Plan) -> dict[str, Any]:
 
 def fingerprint(plan: Plan) -> str:
     """32 hexadecimal digits."""
-    text = json.dumps(described(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    if not plan.fingerprint:
+        text = json.dumps(described(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        plan.fingerprint = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return plan.fingerprint
 
 
 def differences(stored: Any, plan: Plan) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from graphorch.journal.answers import Answer
 from graphorch.journal.failures import InvalidName
 from graphorch.journal.records import Body, Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
 from graphorch.journal.store import Store
@@ -44,8 +45,11 @@ class MaskedStore:
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`."""
-        masked = [replace(record, body=self._mask(record.body)) for record in records]
-        await self._store.append(lease, masked, expected_last_seq=expected_last_seq, status=status)
+        await self._store.append(lease, self._masked(records), expected_last_seq=expected_last_seq, status=status)
+
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        """See `Store.append_soon`."""
+        return self._store.append_soon(lease, self._masked(records), expected_last_seq=expected_last_seq, status=status)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -74,3 +78,6 @@ class MaskedStore:
     async def close(self) -> None:
         """See `Store.close`."""
         await self._store.close()
+
+    def _masked(self, records: Sequence[Record]) -> list[Record]:
+        return [replace(record, body=self._mask(record.body)) for record in records]

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from graphorch.journal import codec
+from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.failures import StoreClosed
 from graphorch.journal.records import RunQuery
@@ -123,21 +124,33 @@ class MemoryRunner:
         self._lock = threading.Lock()
         self._is_closed = False
 
+    def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
+        """See `Runner.write_now`."""
+        self._run(operation)
+        return True
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+        """See `Runner.write_soon`."""
+        return Answer.of(self.write(operation))
+
     async def write(self, operation: Callable[[Tables], T]) -> T:
         """See `Runner.write`."""
-        with self._lock:
-            if self._is_closed:
-                raise StoreClosed("The store was closed, so it takes no calls. Open a new one.")
-            return operation(self._tables)
+        return self._run(operation)
 
     async def read(self, operation: Callable[[Tables], T]) -> T:
         """See `Runner.read`."""
-        return await self.write(operation)
+        return self._run(operation)
 
     async def close(self) -> None:
         """See `Runner.close`."""
         with self._lock:
             self._is_closed = True
+
+    def _run(self, operation: Callable[[Tables], T]) -> T:
+        with self._lock:
+            if self._is_closed:
+                raise StoreClosed("The store was closed, so it takes no calls. Open a new one.")
+            return operation(self._tables)
 
 
 class MemoryStore(TableStore):

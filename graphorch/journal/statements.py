@@ -24,6 +24,8 @@ CHECK_CELLS = "PRAGMA cell_size_check = ON"
 CHECKPOINT_EVERY_4000_PAGES = "PRAGMA wal_autocheckpoint = 4000"
 KEEP_64_MB_OF_LOG = "PRAGMA journal_size_limit = 67108864"
 ONLY_READ = "PRAGMA query_only = ON"
+DO_NOT_WAIT = "PRAGMA busy_timeout = 0"
+MOVE_THE_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
 EMPTY_THE_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 # What leads from each format of the file to the next one; format 0 is an empty file.

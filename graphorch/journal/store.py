@@ -14,9 +14,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
+from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.names import check_new_run, check_number, check_query, check_records, check_run_id, check_seconds, check_text
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
@@ -59,6 +61,14 @@ class Store(Protocol):
         """
         ...
 
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        """Begin to `append` on the running event loop: None if it is durable already, without waiting for anything, else how it will end.
+
+        Nothing of it can be cancelled half-way: `Answer` says why. Raises as `append` does, at once or by the answer. A store that has
+        nothing quicker than its `append` returns `Answer.of(self.append(…))`.
+        """
+        ...
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """The run's head and its records after one. Raises `RunNotFound`, and `JournalDamaged` with the first damaged record."""
         ...
@@ -93,6 +103,17 @@ class Store(Protocol):
 
 class Runner(Protocol):
     """Runs operations over the rows of one storage."""
+
+    def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
+        """Run it alone, without waiting for anything: it is durable on return. False if it has to wait, or may not be durable: `write` it.
+
+        `size` is how many bytes it writes, about. Raises what the operation raises.
+        """
+        ...
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+        """Begin to write it."""
+        ...
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
         """Run it alone, and return when what it wrote is durable."""
@@ -137,14 +158,20 @@ class TableStore:
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
         check_run_id(lease.run_id)
-        await self._runner.write(lambda tables: operations.release(tables, lease))
+        operation = partial(operations.release, lease=lease)
+        if not self._runner.write_now(operation, 0):
+            await self._runner.write(operation)
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`. The bodies are read before this returns to the event loop, so they may change afterwards."""
-        check_run_id(lease.run_id)
-        check_records(records, expected_last_seq, status)
-        entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
-        await self._runner.write(lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()))
+        operation, size = self._appending(lease, records, expected_last_seq, status)
+        if not self._runner.write_now(operation, size):
+            await self._runner.write(operation)
+
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        """See `Store.append_soon`."""
+        operation, size = self._appending(lease, records, expected_last_seq, status)
+        return None if self._runner.write_now(operation, size) else self._runner.write_soon(operation)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -190,3 +217,13 @@ class TableStore:
     async def close(self) -> None:
         """See `Store.close`."""
         await self._runner.close()
+
+    def _appending(
+        self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None
+    ) -> tuple[Callable[[Tables], None], int]:
+        """What an append does, checked and encoded, and the bytes that it writes."""
+        check_run_id(lease.run_id)
+        check_records(records, expected_last_seq, status)
+        entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
+        size = sum([len(body) for _, body in entries])
+        return lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()), size

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
+from graphorch.journal.answers import Answer
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
 from graphorch.journal.store import Store
 from graphorch.trace.conversation import ConversationBuilder, Turn
@@ -130,6 +131,15 @@ class Recorder:
         """See `Store.append`."""
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
         self._tell(lease.run_id, None, records, status)
+
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        """See `Store.append_soon`."""
+        answer = self._store.append_soon(lease, records, expected_last_seq=expected_last_seq, status=status)
+        if answer is None:
+            self._tell(lease.run_id, None, records, status)
+        else:
+            answer.add_done_callback(lambda ended: ended.exception() or self._tell(lease.run_id, None, records, status))
+        return answer
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`. A run that is taken up again is followed from what it did before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from graphorch import Committed, JournalError, ModelError
 from graphorch.core.events import GraceOver
 from graphorch.engine.journaling import RunJournal, decoded_response, encoded_failure, encoded_response
+from graphorch.journal.answers import Answer
 from graphorch.journal.failures import LeaseExpired, StoreUnavailable
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, NewRun
+from graphorch.journal.sqlite import SqliteStore
 from graphorch.models.messages import Response, Usage
 from graphorch.testing import FailNth, Schedule, around_nodes, run_virtual
 from tests.scenarios.flows import FLOWS, Ledger, State
@@ -42,6 +45,9 @@ class SlowStore(MemoryStore):
             await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
         finally:
             self.running.discard(number)
+
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        return Answer.of(self.append(*arguments, **options))
 
 
 async def journal_in(store: MemoryStore) -> RunJournal:
@@ -131,6 +137,74 @@ def test_a_run_that_was_created_and_never_begun_says_so_and_can_be_begun() -> No
     assert run_virtual(main()).state.n == 3
 
 
+# ---- at once, and under way ----------------------------------------------------------------------
+def test_a_store_that_need_not_wait_is_not_waited_for() -> None:
+    async def main() -> None:
+        journal = await journal_in(MemoryStore(clock=lambda: 0.0))
+        journal.note(GraceOver(1.0))
+        with pytest.raises(StopIteration):
+            journal.flush().send(None)
+        assert journal.durable == 1
+
+    run_virtual(main())
+
+
+def test_a_chain_of_appends_that_wait_for_nothing_gives_others_a_turn_now_and_then() -> None:
+    async def main() -> None:
+        journal = await journal_in(MemoryStore(clock=lambda: 0.0))
+        turns: list[int] = []
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: turns.append(journal.durable))
+        for at in range(250):
+            journal.note(GraceOver(float(at)))
+            await journal.flush()
+        assert turns
+        assert turns[0] <= 100
+
+    run_virtual(main())
+
+
+def test_a_flush_that_is_cancelled_while_the_disk_is_waited_for_knows_what_became_of_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db")
+        await store.create(NewRun("r", "chain", "f", 1))
+        journal = RunJournal(store, await store.claim("r", "me", ttl=60), 0, FLOWS["chain"]().plan)
+        for at in range(50):
+            journal.note(GraceOver(float(at)))
+            flushing = asyncio.create_task(journal.flush())
+            await asyncio.sleep(0)
+            flushing.cancel()
+            if at % 3:
+                journal.note(GraceOver(float(at)))
+                await journal.flush()
+            await asyncio.wait([flushing])
+            assert flushing.cancelled()
+            assert journal.durable == journal.noted
+            assert (await store.load("r")).head.last_seq == journal.noted
+        await store.close()
+
+    asyncio.run(main())
+
+
+class InterruptedStore(MemoryStore):
+    """Ctrl-C arrives in the middle of its first append."""
+
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        raise KeyboardInterrupt
+
+
+def test_nothing_is_written_after_an_append_that_was_interrupted() -> None:
+    async def main() -> None:
+        journal = await journal_in(InterruptedStore(clock=lambda: 0.0))
+        journal.note(GraceOver(1.0))
+        with contextlib.suppress(KeyboardInterrupt):
+            await journal.flush()
+        with pytest.raises(JournalError, match="interrupted"):
+            await journal.flush()
+
+    run_virtual(main())
+
+
 # ---- what passes, and what does not --------------------------------------------------------------
 class MoodyStore(MemoryStore):
     """Fails its appends as a script says, one entry each; remembers when each was tried, and how often the lease was renewed."""
@@ -147,6 +221,9 @@ class MoodyStore(MemoryStore):
         if error is not None:
             raise error
         await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        return Answer.of(self.append(*arguments, **options))
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         self.renewed.append(asyncio.get_running_loop().time())

@@ -39,7 +39,7 @@ def bare_log(path: Path, sync: Sync) -> Worker:
         connection.execute("COMMIT")
         return [Done() for _ in bodies]
 
-    return Worker("bare log", connection, transact, batch=1000)
+    return Worker("bare log", transact, connection.close, batch=1000)
 
 
 async def bare(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:

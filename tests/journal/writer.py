@@ -1,6 +1,6 @@
 """A process that appends to a store and says what was acknowledged; its parent kills, stops and questions it.
 
-`python -m tests.journal.writer fork` is a server that forks such a process per line of its input (a path and a seed), since a fresh
+`python -m tests.journal.writer fork` is a server that forks such a process per line of its input (a path, a seed, and how to sync), since a fresh
 interpreter would take most of the time. `python -m tests.journal.writer obey PATH CLOCK` does one thing per line, at the time that the
 file CLOCK names.
 """
@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from graphorch.journal.failures import LeaseLost
 from graphorch.journal.records import NewRun, Record
@@ -31,9 +32,9 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-async def write_forever(path: Path, seed: int) -> None:
+async def write_forever(path: Path, seed: int, sync: Any) -> None:
     """Several runs that append at the same time until somebody ends this process."""
-    store = await SqliteStore.open(path)
+    store = await SqliteStore.open(path, sync=sync)
 
     async def write(run: int) -> None:
         await store.create(NewRun(f"run-{run}", "flow", "f", 1))
@@ -44,6 +45,7 @@ async def write_forever(path: Path, seed: int) -> None:
             await store.append(lease, [Record(seq, "commit", body_of(run, seq, seed)) for seq in seqs], expected_last_seq=last, status=f"at-{seqs[-1]}")
             last = seqs[-1]
             say(f"stored {run} {last}")
+            await asyncio.sleep(0)  # an append that waits for nothing gives nobody else a turn
 
     async with asyncio.TaskGroup() as writers:
         for run in range(RUNS):
@@ -53,10 +55,10 @@ async def write_forever(path: Path, seed: int) -> None:
 def serve_forks() -> None:
     """Forks a writer per line, says its process id, and when it is gone."""
     for line in sys.stdin:
-        path, seed = line.split()
+        path, seed, sync = line.split()
         child = os.fork()
         if child == 0:
-            asyncio.run(write_forever(Path(path), int(seed)))
+            asyncio.run(write_forever(Path(path), int(seed), sync))
         say(f"started {child}")
         os.waitpid(child, 0)
         say("gone")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from graphorch.errors import JournalError
+from graphorch.journal.answers import Answer
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.sqlite import SqliteStore
 from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
@@ -35,10 +36,23 @@ class Killing:
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         self._left -= 1
-        if self._left == 0 and not self._after:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._die(not self._after)
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
-        if self._left == 0:
+        self._die(self._after)
+
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+        self._left -= 1
+        self._die(not self._after)
+        answer = self._store.append_soon(lease, records, expected_last_seq=expected_last_seq, status=status)
+        if answer is None:
+            self._die(self._after)
+        else:
+            is_time = self._after and self._left == 0
+            answer.add_done_callback(lambda _: self._die(is_time))
+        return answer
+
+    def _die(self, is_time: bool) -> None:
+        if is_time and self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from graphorch.journal.answers import Answer
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, Record, RunHead, RunLog
 from graphorch.trace.recorder import Recorder
@@ -35,6 +36,8 @@ class Instant(MemoryStore):
     """A store that keeps nothing, so that what lies around it can be timed."""
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None: ...
+
+    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None: ...
 
 
 def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
