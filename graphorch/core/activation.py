@@ -99,7 +99,11 @@ class Activation:
     def id(self) -> str:
         """The activation's id, 32 hexadecimal digits."""
         if not self._id:
-            _fill_ids(self)
+            source = self.source
+            if source is not None and source._id:  # by far the most common
+                self._id = _digest(self.scope.origin, self.step.name, _digest(source._id, str(source.taken[0].index)))
+            else:
+                _fill_ids(self)
         return self._id
 
     def adopt(self, id: str) -> None:

@@ -363,7 +363,8 @@ class Scheduler:
     async def _make_durable(self) -> None:
         if self.journal is not None:
             await self.journal.flush()
-            self._show_all()
+            if self._untold:
+                self._show_all()
 
     async def _follow(self, first: Activation) -> None:
         """Run an activation, and then whatever its commit makes ready, one after the other.

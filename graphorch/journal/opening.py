@@ -107,7 +107,9 @@ def _check_bytes(path: Path) -> None:
     """What SQLite forgives and we do not: a short file of something else, and a last page that is not whole."""
     try:
         with path.open("rb") as file:
-            head, size = file.read(18), file.seek(0, os.SEEK_END)
+            size = file.seek(0, os.SEEK_END)  # first: whoever makes the file at this moment writes its head first
+            file.seek(0)
+            head = file.read(18)
     except OSError as error:
         raise StoreNotOpened(f"'{path}' cannot be read: {error.strerror}. Allow this user to read it.") from None
     if size and not head.startswith(MAGIC):
