@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -45,10 +46,7 @@ def open_connection(path: Path, connect: Connect, *, lock_timeout: float, is_dur
     except SQLITE_ERRORS as error:
         raise explain(error, path) from None
     try:
-        _check_stamp(connection, path)
-        _configure(connection, path, is_durable)
-        migrate(connection)
-        _check_schema(connection, path)
+        _insist(lambda: _set_up(connection, path, is_durable), lock_timeout)
     except SQLITE_ERRORS as error:
         connection.close()
         raise explain(error, path) from None
@@ -56,6 +54,25 @@ def open_connection(path: Path, connect: Connect, *, lock_timeout: float, is_dur
         connection.close()
         raise
     return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> None:
+    _check_stamp(connection, path)
+    _configure(connection, path, is_durable)
+    migrate(connection)
+    _check_schema(connection, path)
+
+
+def _insist(work: Callable[[], None], seconds: float) -> None:
+    """Several that make one file at the same time could wait for each other, so SQLite refuses one of them at once: it tries again."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+        time.sleep(0.01)
 
 
 def migrate(connection: sqlite3.Connection, migrations: dict[int, tuple[str, ...]] = statements.MIGRATIONS) -> None:
