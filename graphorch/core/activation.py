@@ -73,7 +73,7 @@ class Activation:
     def __init__(self, scope: Scope, step: Step, source: Activation | None, version: Version | None, depth: int, counters: Counters) -> None:
         self.scope = scope
         self.step = step
-        self.source = source  # the one that it is the sole successor of; None if it has tokens, or begins its scope
+        self.source = source  # where its only token came from at once; None if that is START, or if it has tokens that waited
         self.version = version
         self.depth = depth
         self.counters = counters
@@ -82,9 +82,13 @@ class Activation:
     def tokens(self) -> tuple[Token, ...]:
         """What it consumed. A sole token is made when somebody asks: there are very many, and few are looked at."""
         if not self._tokens:
-            edge = self.source.taken[0] if self.source is not None else self.scope.plan.starts[0]
-            self._tokens = (Token(self.source, edge, None, self.counters),)
+            self._tokens = (Token(self.source, self._edge(), None, self.counters),)
         return self._tokens
+
+    def _edge(self) -> Edge:
+        """The edge that its only token came along."""
+        edges = self.source.taken if self.source is not None else self.scope.plan.starts
+        return next(edge for edge in edges if edge.target == self.step.index)
 
     def consume(self, tokens: tuple[Token, ...]) -> None:
         """Take the tokens that it was made of."""
@@ -101,7 +105,7 @@ class Activation:
         if not self._id:
             source = self.source
             if source is not None and source._id:  # by far the most common
-                self._id = _digest(self.scope.origin, self.step.name, _digest(source._id, str(source.taken[0].index)))
+                self._id = _digest(self.scope.origin, self.step.name, _digest(source._id, str(self._edge().index)))
             else:
                 _fill_ids(self)
         return self._id

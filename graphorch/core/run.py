@@ -48,6 +48,7 @@ from graphorch.graph.shape import Edge
 from graphorch.state.version import Version
 
 ASKED, DONE, HANDLED, ROUTING, RUNNING = Status.ASKED, Status.DONE, Status.HANDLED, Status.ROUTING, Status.RUNNING  # looked up for every event
+_TAKEN: Update = {}  # never changed: in place of an input that its scope has by now
 OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
 
 
@@ -356,7 +357,8 @@ class Run(Progress):
             inner.running += 1
             scope = Scope(plan, "", one, item if spec is not None else -1)
             inner.scopes.append(scope)
-            scope.begin(self, inner.updates[item])
+            update, inner.updates[item] = inner.updates[item], _TAKEN
+            scope.begin(self, update)
             if not scope.busy and not scope.finished:
                 self._settle(scope)
 

@@ -124,28 +124,31 @@ class Scope:
     def send(self, run: Run, source: Activation | None, edges: Sequence[Edge], version: Version, counters: Counters, failure: Any = None) -> None:
         """Emit one token per edge; each gets a version of its own, or the version itself if it is the only one."""
         if len(edges) == 1:
-            self._deliver(run, Token(source, edges[0], version, counters, failure), counters)
+            self._deliver(run, source, edges[0], version, counters, failure)
         elif edges:
             for edge, own in zip(edges, version.split(len(edges)), strict=True):
-                self._deliver(run, Token(source, edge, own, counters, failure), counters)
+                self._deliver(run, source, edge, own, counters, failure)
         if run.has_quorums:
             for index in {edge.target for edge in edges if self.steps[edge.target].need}:
                 self._decide_quorum(run, index)
 
-    def _deliver(self, run: Run, token: Token, counters: Counters) -> None:
-        edge = token.edge
+    def _deliver(self, run: Run, source: Activation | None, edge: Edge, version: Version, counters: Counters, failure: Any) -> None:
         target = edge.target
         step = self.steps[target]
         if counters or edge.loop >= 0:
-            token.counters = self._counters(counters, edge, step)
+            counters = self._counters(counters, edge, step)
+        starts = not (step.joins or target in self.active or (self.closed and target != self.end))
+        if starts and failure is None and run.left and target != self.end:
+            self._add(run, Activation(self, step, source, version, source.depth + 1 if source is not None else 1, counters))
+            return
+        token = Token(source, edge, version, counters, failure)
+        if starts:
+            self._start(run, step, (token,))
+            return
         if edge.kind == "loop":
             self.live |= step.latch_bit
-        else:
-            if not (step.joins or target in self.active or (self.closed and target != self.end)):
-                self._start(run, step, (token,))
-                return
-            if step.tracked:
-                self.live |= step.bit
+        elif step.tracked:
+            self.live |= step.bit
         self._wait(target, (token,))
 
     def _counters(self, counters: Counters, edge: Edge, target: Step) -> Counters:

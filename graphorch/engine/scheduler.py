@@ -292,7 +292,7 @@ class Scheduler:
                     self._stop_heartbeat()
                 if ready:
                     self._start_all(ready[1:])
-                    await self._follow(ready[0])
+                    await self._follow(_of_caller(), ready[0])
             if self.journal is not None:
                 await self._write_end()
         except asyncio.CancelledError:
@@ -347,7 +347,8 @@ class Scheduler:
     # ---- strands -------------------------------------------------------------------------------------------
     def _start_all(self, activations: list[Activation]) -> None:
         for one in activations:
-            self._group.create_task(self._follow(one))
+            strand = Strand()
+            strand.task = self._group.create_task(self._follow(strand, one))
 
     def _go_on(self, activations: list[Activation]) -> None:
         """Start activations, once what led to them is durable."""
@@ -366,16 +367,14 @@ class Scheduler:
             if self._untold:
                 self._show_all()
 
-    async def _follow(self, first: Activation) -> None:
+    async def _follow(self, strand: Strand, first: Activation) -> None:
         """Run an activation, and then whatever its commit makes ready, one after the other.
 
         Where nothing surrounds a node and nobody writes down what it does, no coroutine and no event stands between it and the core: this
         loop is what a run spends its time in.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        strand = Strand(task)
-        run, time, epoch, is_direct, watchers, calm = self.run, self._time, self._epoch, self._is_direct, self._watchers, strand.calm
+        run, time, epoch, is_direct, watchers = self.run, self._time, self._epoch, self._is_direct, self._watchers
+        task, calm = strand.task, strand.calm
         self._strands.add(strand)
         one: Activation | None = first
         try:
@@ -650,6 +649,14 @@ class Scheduler:
 
     def _end_grace(self) -> None:
         self._go_on(self._told(GraceOver(self.now())))
+
+
+def _of_caller() -> Strand:
+    """The strand that runs in the task of whoever called."""
+    strand, task = Strand(), asyncio.current_task()
+    assert task is not None
+    strand.task, strand.calm = task, task.cancelling()
+    return strand
 
 
 def _by_itself(error: asyncio.CancelledError) -> NotCancelled:

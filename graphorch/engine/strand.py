@@ -17,10 +17,11 @@ class Strand:
 
     __slots__ = ("_aimed", "calm", "current", "task")
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
+    task: asyncio.Task[Any]
+
+    def __init__(self) -> None:
         self.current: Activation | None = None
-        self.task = task
-        self.calm = task.cancelling()  # cancellations of the caller's task that are none of ours
+        self.calm = 0  # cancellations from before, of the caller's task, that are none of ours
         self._aimed = 0  # cancellations that are meant for the node
 
     def stop_node(self) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 from graphorch.core import run as run_module
 from graphorch.core import scope as scope_module
-from graphorch.core.activation import Activation, Status, Token
+from graphorch.core.activation import Activation, Status
 from graphorch.core.events import NodeFailed, NodeSucceeded, Routed
 from graphorch.core.run import Run
 from graphorch.core.scope import Scope
 from graphorch.engine import calling
 from graphorch.graph import plan as plan_module
 from graphorch.graph import shape as shape_module
+from graphorch.graph.shape import Edge
 from graphorch.state import version as version_module
 
 
@@ -64,9 +65,9 @@ def join_forgets_a_token() -> Any:
     """A token that arrives where others wait is dropped."""
 
     def wrong(right: Any) -> Any:
-        def deliver(self: Scope, run: Run, token: Token, counters: Any) -> None:
-            if token.edge.target not in self.waiting:
-                right(self, run, token, counters)
+        def deliver(self: Scope, run: Run, source: Any, edge: Edge, *rest: Any) -> None:
+            if edge.target not in self.waiting:
+                right(self, run, source, edge, *rest)
 
         return deliver
 
@@ -160,10 +161,10 @@ def counters_survive_the_loop() -> Any:
     """A counter is kept when its token leaves the body, so an inner loop is not counted anew."""
 
     def wrong(right: Any) -> Any:
-        def deliver(self: Scope, run: Run, token: Token, counters: Any) -> None:
-            step = self.plan.steps[token.edge.target]
+        def deliver(self: Scope, run: Run, source: Any, edge: Edge, *rest: Any) -> None:
+            step = self.plan.steps[edge.target]
             right_inside, step.inside = step.inside, frozenset(range(len(self.plan.shape.loops)))
-            right(self, run, token, counters)
+            right(self, run, source, edge, *rest)
             step.inside = right_inside
 
         return deliver
