@@ -13,8 +13,8 @@ from tests.benchmarks.calls import calls_per_unit, count_calls
 from tests.benchmarks.workloads import FIELD_NODES, IDLE_ROUNDS
 
 PLAIN, WATCHED = Programs(), Programs(is_watched=True)
-BOUNDS = {"chain": 44, "fan_out": 132, "loop": 135, "map_items": 149}  # calls of one more node, branch, round of two nodes, item
-ROUTED_RUN = 500  # calls of a whole run: a router and the node that it chose
+BOUNDS = {"chain": 27, "fan_out": 107, "loop": 86, "map_items": 119}  # calls of one more node, branch, round of two nodes, item
+ROUTED_RUN = 240  # calls of a whole run: a router and the node that it chose
 LISTENER = 2.5  # a listener to all events may cost so many times more
 
 
