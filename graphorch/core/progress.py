@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from graphorch.core.activation import Activation, Status, Token
@@ -29,9 +30,9 @@ class Progress:
         self.status = "running"
         self.reason = ""
         self.history: list[Activation] = []
-        self.errors: list[Activation] = []  # what failed for good and was not handled at once, in the order in which it failed
-        self.exhausted: list[tuple[str, str]] = []  # loops that reached their bound: path of the source, name of the header
-        self.cancelled_tokens: list[Token] = []
+        self.errors: Sequence[Activation] = ()  # what failed for good and was not handled at once, in the order in which it failed
+        self.exhausted: Sequence[tuple[str, str]] = ()  # loops that reached their bound: path of the source, name of the header
+        self.cancelled_tokens: Sequence[Token] = ()
         self.has_gaps = False  # something did not happen that `build()` counted on: a failure was survived, or a join fired short
 
     def failed(self) -> list[Activation]:

@@ -40,6 +40,7 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
+from graphorch.core.growing import added
 from graphorch.core.progress import UNLIMITED, OnFailure, Progress
 from graphorch.core.scope import Scope
 from graphorch.errors import InternalError
@@ -128,7 +129,8 @@ class Run(Progress):
         else:
             edges = step.edges + decision.edges
         if decision.exhausted >= 0:
-            self.exhausted.append((one.path, one.scope.plan.steps[step.exits[decision.exhausted].back.target].name))
+            header = one.scope.plan.steps[step.exits[decision.exhausted].back.target].name
+            self.exhausted = added(self.exhausted, ((one.path, header),))
         self._complete(one, edges)
 
     def _entered(self, event: Entered) -> None:
@@ -159,12 +161,12 @@ class Run(Progress):
             self.has_gaps = True
             self._complete(one, (one.step.errors[event.handler][1],), event.failure)
         elif event.limit:
-            self.errors.append(one)
+            self.errors = added(self.errors, (one,))
             one.status = Status.FAILED
             self._stop(f"limit:{event.limit}")
             self._leave_busy(one.scope)
         elif self.on_failure == "isolate":
-            self.errors.append(one)
+            self.errors = added(self.errors, (one,))
             self.has_gaps = True
             self._end_path(one)
         else:
@@ -246,7 +248,7 @@ class Run(Progress):
         if self.status not in ("failed", "stopped", "waiting"):
             return
         self.status, self.reason, self.stopping, self.stop_status = "running", "", "", "stopped"
-        self.errors.clear()
+        self.errors = ()
         self._reopen(self.root)
 
     # ---- what scopes ask of their run ----------------------------------------------------------------
@@ -313,7 +315,7 @@ class Run(Progress):
         one.status = Status.FAILED
         scope = one.scope
         scope.failures += (one,)
-        self.errors.append(one)
+        self.errors = added(self.errors, (one,))
         self._close(scope)
         if self.on_failure == "cancel":
             self._interrupt(scope, f"'{one.path}' failed")
@@ -483,7 +485,7 @@ class Run(Progress):
     def _leave_undone(self, one: Activation) -> None:
         """An attempt failed that would be repeated, if its scope were not closed; it is when the run is resumed."""
         one.status = Status.FAILED
-        self.errors.append(one)
+        self.errors = added(self.errors, (one,))
         self._leave_busy(one.scope)
 
     def _interrupt(self, scope: Scope, reason: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from graphorch.core.activation import NO_COUNTERS, Activation, Counters, Status, Token
+from graphorch.core.growing import added
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.shape import Edge
@@ -250,7 +251,7 @@ class Scope:
         chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
         for token in tokens:
             if token not in chosen:
-                run.cancelled_tokens.append(token)
+                run.cancelled_tokens = added(run.cancelled_tokens, (token,))
         self._take(step)
         for node in step.region:
             self.cancel_node(run, node, f"'{step.name}' has the {step.need} that it needs")
@@ -268,7 +269,7 @@ class Scope:
     # ---- stopping ----------------------------------------------------------------------------------
     def cancel_node(self, run: Run, index: int, reason: str) -> None:
         """Cancel by name whatever waits or runs at one node."""
-        run.cancelled_tokens.extend(self.waiting.pop(index, ()))
+        run.cancelled_tokens = added(run.cancelled_tokens, self.waiting.pop(index, ()))
         step = self.steps[index]
         activation = self.active.get(index)
         if activation is not None and activation.is_over:

@@ -26,13 +26,13 @@ class Caller:
     """Calls the functions of one run's nodes, for as long as one event loop works at the run.
 
     `context_of` makes the context of an attempt with its deadline, in the event loop's time; `epoch` added to the loop's time is the time of
-    day. `concurrency` is how many nodes may run at once; `abandoned` gets the paths of those whose thread could not be stopped.
+    day. `concurrency` is how many nodes may run at once; `abandon` gets the paths of those whose thread could not be stopped.
     """
 
-    def __init__(self, context_of: ContextOf, epoch: float, concurrency: int | None, abandoned: list[str]) -> None:
+    def __init__(self, context_of: ContextOf, epoch: float, concurrency: int | None, abandon: Callable[[str], None]) -> None:
         self._context_of = context_of
         self._epoch = epoch
-        self._abandoned = abandoned
+        self._abandon = abandon
         self._slots = None if concurrency is None else asyncio.Semaphore(concurrency)
         self._node_slots: dict[tuple[int, int], asyncio.Semaphore] = {}
         self._threads: ThreadPool | None = None
@@ -92,7 +92,7 @@ class Caller:
         try:
             return await self._threads.call(node.fn, *arguments)
         except asyncio.CancelledError:
-            self._abandoned.append(one.path)
+            self._abandon(one.path)
             raise
 
     def _slot(self, one: Activation) -> _Slots:

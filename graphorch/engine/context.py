@@ -144,11 +144,11 @@ class _Recorded:
         try:
             response = await self._client.complete(request, on_text)
         except ModelError as error:
-            scheduler.record.calls.append((one, CallRecord(one.path, request.model, None, str(error))))
+            scheduler.record.called(one, CallRecord(one.path, request.model, None, str(error)))
             if key:
                 scheduler.keep_unanswered(one, error, self._asking(request, began))
             raise
-        scheduler.record.calls.append((one, CallRecord(one.path, response.model, response)))
+        scheduler.record.called(one, CallRecord(one.path, response.model, response))
         if key:
             await scheduler.keep_call(one, key, response, self._asking(request, began))
         if scheduler.is_watched:

@@ -6,10 +6,11 @@ Kept in memory by the scheduler and turned into rows only when somebody asks, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphorch.core.activation import Activation, Status
+from graphorch.core.growing import added
 from graphorch.core.run import Run
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Record:
     run: Run
     began: float
     ended: float = 0.0
-    calls: list[tuple[Activation, CallRecord]] = field(default_factory=list[tuple[Activation, CallRecord]])
-    abandoned: list[str] = field(default_factory=list[str])  # nodes whose thread could not be stopped and may still run
+    calls: Sequence[tuple[Activation, CallRecord]] = ()
+    abandoned: Sequence[str] = ()  # nodes whose thread could not be stopped and may still run
 
     @property
     def run_id(self) -> str:
@@ -82,7 +83,15 @@ class Record:
 
     def take(self, answered: Sequence[tuple[Activation, Response]]) -> None:
         """Add model calls that a journal holds."""
-        self.calls += [(one, CallRecord(one.path, response.model, response)) for one, response in answered]
+        self.calls = added(self.calls, [(one, CallRecord(one.path, response.model, response)) for one, response in answered])
+
+    def called(self, one: Activation, call: CallRecord) -> None:
+        """Add a model call."""
+        self.calls = added(self.calls, ((one, call),))
+
+    def abandon(self, path: str) -> None:
+        """Add a node whose thread could not be stopped."""
+        self.abandoned = added(self.abandoned, (path,))
 
     def steps(self) -> list[StepRecord]:
         """Every activation that ended or is under way, in order of its end."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from graphorch.core.activation import Activation, Status
@@ -38,6 +38,7 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
+from graphorch.core.growing import added
 from graphorch.core.policy import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
 from graphorch.engine import calling, events, node_cache, people
@@ -96,7 +97,7 @@ class Scheduler:
         self._watchers = Watchers(settings.run_id, settings.watchers) if settings.watchers else None
         self._strands: set[Strand] = set()
         self._caller: Caller | None = None
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: Sequence[asyncio.TimerHandle] = ()
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
         self.is_under_way = False  # whether something of the run is running
@@ -111,8 +112,9 @@ class Scheduler:
         self._wallets: Wallets | None = None
         self._visits: dict[str, int] = {}  # of pinned paths
         self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
-        self._untold: list[tuple[int, Event]] = []  # what watchers hear of once it is durable, with the number of its record
+        self._untold: Sequence[tuple[int, Event]] = ()  # what watchers hear of once it is durable, with the number of its record
         self._heartbeat: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None  # of the strands, once there are several
 
     @property
     def is_watched(self) -> bool:
@@ -274,7 +276,7 @@ class Scheduler:
     # ---- the run -------------------------------------------------------------------------------------------
     async def _execute(self, *first: Event) -> None:
         self._enter_loop()
-        self.is_under_way, self._in_grace = True, False
+        self.is_under_way, self._in_grace, self._group = True, False, None
         for event in first:
             event.at = self.now()
         self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
@@ -282,32 +284,56 @@ class Scheduler:
         self._is_direct = self.journal is None and self._is_calm and not self.plan.acts_once
         self._set_deadline()
         try:
-            async with asyncio.TaskGroup() as self._group:
-                if self.journal is not None:
-                    self._heartbeat = self._group.create_task(self.journal.keep())
-                ready = [one for event in first for one in self._told(event)]
-                if self.journal is not None:
-                    await self._make_durable()
-                if self.run.status != "running":
-                    self._stop_heartbeat()
-                if ready:
-                    self._start_all(ready[1:])
-                    await self._follow(_of_caller(), ready[0])
+            await self._work(first)
             if self.journal is not None:
                 await self._write_end()
         except asyncio.CancelledError:
             self._told(StopRequested("interrupted", at=self.now()))  # the tasks are gone already; the core has yet to hear of it
             await asyncio.shield(self._write_end())
             raise
-        except BaseExceptionGroup as group:
-            self.run.handle(StopRequested("storage" if isinstance(error := _first_of(group), JournalError) else "interrupted", at=self.now()))
-            raise error from group
+        except BaseException as error:
+            cause = _first_of(error)
+            self.run.handle(StopRequested("storage" if isinstance(cause, JournalError) else "interrupted", at=self.now()))
+            if cause is error:
+                raise
+            raise cause from error
         finally:
             try:
                 if self._caller is not None:
                     await self._caller.stop_processes()
             finally:
                 self._close()
+
+    def _work(self, first: tuple[Event, ...]) -> Coroutine[Any, Any, None]:
+        """A run that begins, and that nobody writes down, begins alone; who comes back to a run may find it in many places at once."""
+        if self.journal is None and type(first[0]) is RunStarted:
+            return self._alone(self._told(first[0]))
+        return self._together(first)
+
+    async def _alone(self, ready: list[Activation]) -> None:
+        """For as long as one thing comes after another, the caller's task is all that it takes."""
+        while len(ready) == 1:
+            ready = await self._follow(_of_caller(), ready[0])
+        if ready:
+            async with asyncio.TaskGroup() as self._group:
+                await self._begin_with(ready)
+
+    async def _together(self, first: tuple[Event, ...]) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            if self.journal is not None:
+                self._heartbeat = self._group.create_task(self.journal.keep())
+            ready: list[Activation] = []
+            for event in first:
+                ready += self._told(event)
+            await self._make_durable()
+            if self.run.status != "running":
+                self._stop_heartbeat()
+            if ready:
+                await self._begin_with(ready)
+
+    async def _begin_with(self, ready: list[Activation]) -> None:
+        self._start_all(ready[1:])
+        await self._follow(_of_caller(), ready[0])
 
     async def _write_end(self) -> None:
         """Nothing is left to do for now: say so in the journal, and let others have the run."""
@@ -342,11 +368,12 @@ class Scheduler:
             seconds = left if seconds is None else min(left, seconds)
         if seconds is not None:
             self._deadline = self._loop.time() + seconds
-            self._timers.append(self._loop.call_at(self._deadline, self.stop, "limit:seconds"))
+            self._timers = added(self._timers, (self._loop.call_at(self._deadline, self.stop, "limit:seconds"),))
 
     # ---- strands -------------------------------------------------------------------------------------------
     def _start_all(self, activations: list[Activation]) -> None:
         for one in activations:
+            assert self._group is not None
             strand = Strand()
             strand.task = self._group.create_task(self._follow(strand, one))
 
@@ -355,6 +382,7 @@ class Scheduler:
         if self.journal is None:
             self._start_all(activations)
         else:
+            assert self._group is not None
             self._group.create_task(self._start_when_durable(activations))
 
     async def _start_when_durable(self, activations: list[Activation]) -> None:
@@ -367,11 +395,11 @@ class Scheduler:
             if self._untold:
                 self._show_all()
 
-    async def _follow(self, strand: Strand, first: Activation) -> None:
+    async def _follow(self, strand: Strand, first: Activation) -> list[Activation]:
         """Run an activation, and then whatever its commit makes ready, one after the other.
 
         Where nothing surrounds a node and nobody writes down what it does, no coroutine and no event stands between it and the core: this
-        loop is what a run spends its time in.
+        loop is what a run spends its time in. Returns what is ready at once where there is no group of tasks for it yet.
         """
         run, time, epoch, is_direct, watchers = self.run, self._time, self._epoch, self._is_direct, self._watchers
         task, calm = strand.task, strand.calm
@@ -381,66 +409,66 @@ class Scheduler:
             while one is not None:
                 strand.current, step = one, one.step
                 if not (is_direct and step.is_simple and one.status is RUNNING and one.problem is None):
-                    one = await self._after(strand, await self._attempt(strand, one))
-                    continue
-                one.began = one.began or epoch + time()
-                if watchers is not None:
-                    watchers.tell(events.Started(one.path, step.name, one.attempt, epoch + time()))
-                try:
-                    if step.maps_one:
-                        try:
-                            given = step.read(one.version)
-                        except Unassigned as error:
-                            raise calling.Unreadable(str(error)) from error
-                        output = await step.fn(given)
-                        update = step.write(output) if output is not given else calling.update_of(step, output, [given], one.version)
-                    else:
-                        given = calling.arguments(one)
-                        output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
-                        update = calling.update_of(step, output, given, one.version)
-                except BaseException as error:
-                    one = await self._after(strand, self._went_wrong(strand, one, error))
-                    continue
-                if task.cancelling() != calm and not self._counts(strand, one):
-                    return
-                at = epoch + time()
-                commands = run.succeeded(one, update, at)
-                if step.decides and commands:
-                    commands = self._decided(one)
-                elif watchers is not None and not step.decides:
-                    watchers.tell(committed(one))
-                if not commands:
-                    one = None
-                elif len(commands) == 1 and type(command := commands[0]) is Activation:
-                    one = command
-                    one.began = at
+                    ready = await self._after(strand, await self._attempt(strand, one))
                 else:
-                    one = self._next_of(self._done(commands), at)
-                if self._pace is not None:
-                    strand.current = None
-                    await self._pace()
+                    one.began = one.began or epoch + time()
+                    if watchers is not None:
+                        watchers.tell(events.Started(one.path, step.name, one.attempt, epoch + time()))
+                    try:
+                        if step.maps_one:
+                            try:
+                                given = step.read(one.version)
+                            except Unassigned as error:
+                                raise calling.Unreadable(str(error)) from error
+                            output = await step.fn(given)
+                            update = step.write(output) if output is not given else calling.update_of(step, output, [given], one.version)
+                        else:
+                            given = calling.arguments(one)
+                            output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
+                            update = calling.update_of(step, output, given, one.version)
+                    except BaseException as error:
+                        ready = await self._after(strand, self._went_wrong(strand, one, error))
+                    else:
+                        if task.cancelling() != calm and not self._counts(strand, one):
+                            return []
+                        commands = run.succeeded(one, update, epoch + time())
+                        if step.decides and commands:
+                            commands = self._decided(one)
+                        elif watchers is not None and not step.decides:
+                            watchers.tell(committed(one))
+                        if self._pace is not None:
+                            strand.current = None
+                            await self._pace()
+                        if len(commands) == 1 and type(command := commands[0]) is Activation:
+                            command.began = one.ended
+                            one = command
+                            continue
+                        ready = self._done(commands)
+                if len(ready) > 1 and self._group is None:
+                    return ready
+                one = self._next_of(ready)
         finally:
             strand.node_ended()
             self._strands.discard(strand)
+        return []
 
-    async def _after(self, strand: Strand, event: Event | None) -> Activation | None:
-        """Commit what an attempt came to, and return what the strand goes on with."""
+    async def _after(self, strand: Strand, event: Event | None) -> list[Activation]:
+        """Commit what an attempt came to, and return what is ready."""
         strand.node_ended()
         if event is None:
-            return None
+            return []
         ready = self._told(event)
         if self.journal is not None:
             await self._make_durable()
         if self._pace is not None:
             await self._pace()
-        return self._next_of(ready, event.at)
+        return ready
 
-    def _next_of(self, ready: list[Activation], at: float) -> Activation | None:
+    def _next_of(self, ready: list[Activation]) -> Activation | None:
         """What the strand goes on with; what else is ready gets strands of its own."""
         if not ready:
             return None
         one = ready.pop()
-        one.began = one.began or at
         if ready:
             self._start_all(ready)
         return one
@@ -480,9 +508,10 @@ class Scheduler:
         if self.unsure and isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
             self.unsure.pop(event.activation.path, None)
         if self.is_watched:
-            self._untold.append((self.journal.noted if self.journal is not None else 0, event))
             if self.journal is None:
-                self._show_all()
+                self._show(event)
+            else:
+                self._untold = added(self._untold, ((self.journal.noted, event),))
         return commands
 
     def _noted(self, event: Event) -> Event:
@@ -498,11 +527,17 @@ class Scheduler:
         return event
 
     def _show_all(self) -> None:
+        """Tell watchers what is durable by now."""
         durable = self.journal.durable if self.journal is not None else 0
-        while self._untold and self._untold[0][0] <= durable:
-            told = told_of(self._untold.pop(0)[1])
-            if told is not None:
-                self.tell(told)
+        told = [event for number, event in self._untold if number <= durable]
+        self._untold = self._untold[len(told) :]
+        for event in told:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        told = told_of(event)
+        if told is not None:
+            self.tell(told)
 
     def _cancel(self, one: Activation, reason: str) -> None:
         for strand in self._strands:
@@ -590,7 +625,7 @@ class Scheduler:
                 self.journal.note_start(one)
                 await self.journal.flush()
         if self._caller is None:
-            self._caller = Caller(self._context_of, self._epoch, self.settings.limits.concurrency, self.record.abandoned)
+            self._caller = Caller(self._context_of, self._epoch, self.settings.limits.concurrency, self.record.abandon)
         output = await self._caller.call(one, given)
         update = calling.update_of(step, output, given, one.version)
         if cache is not None:
@@ -645,7 +680,7 @@ class Scheduler:
         grace = self.settings.limits.grace
         if pause is None and handler < 0 and self.run.on_failure == "drain" and grace is not None and not self._in_grace:
             self._in_grace = True
-            self._timers.append(self._loop.call_later(grace, self._end_grace))
+            self._timers = added(self._timers, (self._loop.call_later(grace, self._end_grace),))
 
     def _end_grace(self) -> None:
         self._go_on(self._told(GraceOver(self.now())))
@@ -665,7 +700,6 @@ def _by_itself(error: asyncio.CancelledError) -> NotCancelled:
     return failure
 
 
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The bug, or the interrupt, that ended the task group; never a user's exception, since those are events."""
-    first = group.exceptions[0]
-    return _first_of(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first
+def _first_of(error: BaseException) -> BaseException:
+    """The bug, or the interrupt, that ended the run; never a user's exception, since those are events."""
+    return _first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

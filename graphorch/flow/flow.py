@@ -274,7 +274,12 @@ class Flow(Generic[In, Out, State]):
             raise InputError(f"after={after!r} needs the journal in which that run is. Say durable=True, or durable=\"its path\".")
         if durable is False:
             scheduler = Scheduler(self.plan, settings, pace=pace)
-            await self._go_on(scheduler, scheduler.begin(update))
+            client = self._open_run(scheduler)
+            try:
+                await scheduler.begin(update)
+            finally:
+                self._open.end(scheduler)
+                await client.end()
             return self._outcome(scheduler)
         from graphorch.flow.durable import begin
 
@@ -317,20 +322,25 @@ class Flow(Generic[In, Out, State]):
         return settings_of(self.plan, options, using(self.plan, options.get("client"), options.get("budget")), self._cache)
 
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
-        client = scheduler.settings.client
-        used = client if isinstance(client, Using) else using(self.plan, client)
         try:
-            check_resources(self.plan, scheduler.settings.resources)
-            self._open.begin(scheduler)
+            client = self._open_run(scheduler)
         except InputError:
             work.close()
             raise
-        used.begin()
         try:
             await work
         finally:
             self._open.end(scheduler)
-            await used.end()
+            await client.end()
+
+    def _open_run(self, scheduler: Scheduler) -> Using:
+        """Count a run as under way, and return the client that it uses, to be ended with it."""
+        client = scheduler.settings.client
+        used = client if isinstance(client, Using) else using(self.plan, client)
+        check_resources(self.plan, scheduler.settings.resources)
+        self._open.begin(scheduler)
+        used.begin()
+        return used
 
     def _outcome(self, scheduler: Scheduler) -> Result[Out, State]:
         run = scheduler.run

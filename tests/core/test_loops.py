@@ -32,7 +32,7 @@ def test_a_loop_ends_when_its_condition_does_not_hold():
     made = graph().chain(head, tail, step("after")).loop(tail, back_to=head, while_=lambda s: s.log.count("head") < 3, max_iterations=9)
     drill = Drill(plan_of(made)).finish_all()
     assert drill.log.count("head") == 3
-    assert drill.run.exhausted == []
+    assert not drill.run.exhausted
 
 
 def test_a_node_may_loop_on_itself():
