@@ -19,7 +19,7 @@ from graphorch.core.growing import added
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.shape import Edge
-from graphorch.state.version import Version, unite
+from graphorch.state.version import INPUT, Version, unite
 
 if TYPE_CHECKING:
     from graphorch.core.run import Run
@@ -85,7 +85,7 @@ class Scope:
     def begin(self, run: Run, update: dict[int, Any]) -> None:
         """Put the input on the edges from START."""
         version = Version({}, {})
-        version.take(update, self.reducers, (0, -1), "input")
+        version.take(update, self.reducers, INPUT, "input")
         entry = self.plan.entry
         if entry is not None and run.left:
             self._add(run, Activation(self, entry, None, version, 1, NO_COUNTERS))

@@ -20,6 +20,7 @@ from graphorch.graph import plan as plan_module
 from graphorch.graph import shape as shape_module
 from graphorch.graph.shape import Edge
 from graphorch.state import version as version_module
+from graphorch.state.version import order_of
 
 
 @contextlib.contextmanager
@@ -113,8 +114,8 @@ def fold_in_order_of_completion() -> Any:
     clock = iter(range(1, 1 << 60))
 
     def wrong(right: Any) -> Any:
-        def take(self: Any, update: Any, reducers: Any, order: tuple[int, int], by: str) -> None:
-            right(self, update, reducers, order if order[0] == 0 else (next(clock), order[1]), by)
+        def take(self: Any, update: Any, reducers: Any, order: int, by: str) -> None:
+            right(self, update, reducers, order if order < order_of(1, 0) else order_of(next(clock), 0), by)
 
         return take
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from graphorch.errors import Unassigned, WrongOutput
 from graphorch.state.reducers import append
 from graphorch.state.slices import AnyWriter, Schema, ValueReader, ValueWriter
-from graphorch.state.version import Version
+from graphorch.state.version import Version, order_of
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def version_of(**values: Any) -> Version:
     version = Version({}, {})
     for depth, (name, value) in enumerate(values.items(), start=1):
         field = SCHEMA.by_name[name]
-        version.take({field.index: value}, frozenset({SCHEMA.by_name["log"].index}), (depth, 0), "test")
+        version.take({field.index: value}, frozenset({SCHEMA.by_name["log"].index}), order_of(depth, 0), "test")
     return version
 
 
@@ -117,7 +117,7 @@ def test_a_default_is_made_anew_for_each_reader() -> None:
 def test_a_folded_value_that_a_reader_changed_is_not_what_the_next_write_is_added_to() -> None:
     version = version_of(log=["a"])
     SCHEMA.reader(Log).read(version).log.append("leak")
-    version.fold(SCHEMA.by_name["log"].index, ["b"], (9, 0))
+    version.fold(SCHEMA.by_name["log"].index, ["b"], order_of(9, 0))
     assert SCHEMA.reader(Log).read(version).log == ["a", "b"]
 
 
@@ -232,7 +232,7 @@ def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(names: li
     made = Map(names=names, points={key: Point(at=at) for key, at in points.items()})
     whole = made.model_copy(deep=True)
     version = Version({}, {})
-    version.take(SCHEMA.writer(Map).update(made), frozenset(), (1, 0), "n")
+    version.take(SCHEMA.writer(Map).update(made), frozenset(), order_of(1, 0), "n")
     for _ in range(2):
         read = SCHEMA.reader(Map).read(version)
         assert read == whole
@@ -246,7 +246,7 @@ def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(names: li
 # ---- models of every kind ----------------------------------------------------------------------
 def roundtrip(model: type[BaseModel], made: BaseModel) -> Any:
     schema, version = Schema(model), Version({}, {})
-    version.take(schema.writer(model).update(made), frozenset(), (1, 0), "n")
+    version.take(schema.writer(model).update(made), frozenset(), order_of(1, 0), "n")
     return schema.reader(model).read(version)
 
 
@@ -353,12 +353,12 @@ def test_a_reducer_that_changes_its_arguments_harms_nobody_else() -> None:
 
     schema = Schema(Greedy)
     root = Version({}, {})
-    root.fold(0, ["root"], (1, 0))
+    root.fold(0, ["root"], order_of(1, 0))
     schema.reader(Greedy).read(root)
     left, right = root.split(2)
     update = schema.writer(Greedy).update(Greedy(log=["left"]))
-    left.fold(0, update[0], (2, 0))
-    right.fold(0, ["right"], (2, 1))
+    left.fold(0, update[0], order_of(2, 0))
+    right.fold(0, ["right"], order_of(2, 1))
     assert schema.reader(Greedy).read(left).log == ["root", "left"]
     assert schema.reader(Greedy).read(right).log == ["root", "right"]
     assert update[0] == ["left"]
@@ -381,7 +381,7 @@ def test_a_whole_slice_is_written_and_read_as_one_value() -> None:
     with pytest.raises(Unassigned, match=r"A Item was read, but the worker has written none."):
         reader.read(version)
     given = Item(text="a", marks=[1])
-    version.take(writer.update(given), frozenset(), (1, 0), "n")
+    version.take(writer.update(given), frozenset(), order_of(1, 0), "n")
     given.marks.append(2)
     read = reader.read(version)
     assert (read, read.model_fields_set) == (Item(text="a", marks=[1]), {"text", "marks"})

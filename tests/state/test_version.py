@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.errors import WriteConflict
-from graphorch.state.version import UNSET, Fold, Order, Version, unite
+from graphorch.state.version import UNSET, Fold, Order, Version, order_of, unite
 
 PLAIN, FOLDED = (0, 1), (2, 3)
 SEEDS: dict[int, Any] = {2: UNSET, 3: ["seed"]}
@@ -53,7 +53,7 @@ def naive_value(history: frozenset[Naive], number: int) -> Any:
         return UNSET
     folded = SEEDS[number]
     for write in writes:
-        folded = list(write.value) if folded is UNSET or write.order[0] == 0 else joined(folded, list(write.value))
+        folded = list(write.value) if folded is UNSET or write.order < order_of(1, 0) else joined(folded, list(write.value))
     return folded
 
 
@@ -106,8 +106,8 @@ def begun(writes: tuple[int, ...]) -> tuple[Version, frozenset[Naive]]:
     version, history = Version({}, {}), set[Naive]()
     for number in writes:
         value = ["input"] if number in FOLDED else "input"
-        version.take({number: value}, frozenset(FOLDED), (0, 0), "START")
-        history.add(Naive(number, (0, 0), tuple(value) if number in FOLDED else value, "START", frozenset()))
+        version.take({number: value}, frozenset(FOLDED), order_of(0, 0), "START")
+        history.add(Naive(number, order_of(0, 0), tuple(value) if number in FOLDED else value, "START", frozenset()))
     return version, frozenset(history)
 
 
@@ -130,7 +130,7 @@ def run(graph: list[Drawn], inputs: tuple[int, ...]) -> None:
             version, history = begun(inputs)
             depth = 1
         assert values_of(version) == [naive_value(history, number) for number in (*PLAIN, *FOLDED)]
-        history = written(version, history, drawn, (depth, drawn.declared), f"n{index}")
+        history = written(version, history, drawn, order_of(depth, drawn.declared), f"n{index}")
         if drawn.reads:
             assert values_of(version) == [naive_value(history, number) for number in (*PLAIN, *FOLDED)]
         ran[index] = Ran(version, history, depth, version.split(followers[index]))
@@ -163,17 +163,17 @@ def branches(draw: st.DrawFn) -> list[Version]:
     """Three branches of one fork, or of a fork in a fork; each writes reducer fields, and a plain one of its own."""
     root = Version({}, {})
     if draw(st.booleans()):
-        root.take({0: "root", 2: ["root"]}, frozenset(FOLDED), (1, 0), "root")
+        root.take({0: "root", 2: ["root"]}, frozenset(FOLDED), order_of(1, 0), "root")
     first, second = root.split(2)
     nested = first.split(2) if draw(st.booleans()) else [first, second.split(1)[0]]
     made = [*nested, *second.split(1)]
     for index, version in enumerate(made):
         for depth in range(2, 2 + draw(st.integers(0, 3))):
-            version.fold(draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], (depth, index))
+            version.fold(draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], order_of(depth, index))
             if draw(st.booleans()):
                 value_of(version, 2)
     if draw(st.booleans()):
-        made[0].take({1: "mine"}, frozenset(), (5, 0), "0")
+        made[0].take({1: "mine"}, frozenset(), order_of(5, 0), "0")
     return made
 
 
@@ -196,23 +196,23 @@ def test_uniting_is_associative_and_idempotent(made: list[Version]) -> None:
 def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Version]) -> None:
     before = [values_of(one) for one in made]
     united = unite(made)
-    united.take({0: "later", 2: ["later"], 3: ["later"]}, frozenset(FOLDED), (9, 9), "later")
+    united.take({0: "later", 2: ["later"], 3: ["later"]}, frozenset(FOLDED), order_of(9, 9), "later")
     assert [values_of(one) for one in made] == before
 
 
 # ---- single cases ------------------------------------------------------------------------------
 def test_what_one_branch_of_a_fork_writes_the_other_does_not_see() -> None:
     root = Version({}, {})
-    root.take({0: "root"}, frozenset(), (1, 0), "root")
+    root.take({0: "root"}, frozenset(), order_of(1, 0), "root")
     left, right = root.split(2)
-    left.take({0: "left"}, frozenset(), (2, 1), "left")
-    left.fold(2, ["left"], (2, 1))
+    left.take({0: "left"}, frozenset(), order_of(2, 1), "left")
+    left.fold(2, ["left"], order_of(2, 1))
     assert (value_of(left, 0), value_of(right, 0)) == ("left", "root")
     assert value_of(right, 2) is UNSET
 
 
 def test_a_fork_of_what_wrote_nothing_copies_nothing() -> None:
-    base: Any = {0: ((None, (1, 0), "a"), "x")}
+    base: Any = {0: (None, "x", order_of(1, 0), "a")}
     assert all(branch.base is base for branch in Version(base, {}).split(3))
 
 
@@ -223,8 +223,8 @@ def test_the_only_version_is_handed_on_as_it_is() -> None:
 
 def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
     left, right = Version({}, {}).split(2)
-    left.take({0: 1}, frozenset(), (2, 0), "left")
-    right.take({0: 2}, frozenset(), (2, 1), "right")
+    left.take({0: 1}, frozenset(), order_of(2, 0), "left")
+    right.take({0: 2}, frozenset(), order_of(2, 1), "right")
     with pytest.raises(WriteConflict, match=r"'right' and 'left' both wrote the field at once, and neither saw the other. Give the field a reducer"):
         unite([left, right])
 
@@ -232,37 +232,37 @@ def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
 def test_a_deeper_write_that_did_not_see_the_other_is_a_conflict_too() -> None:
     """Depth is no proof of order: only a chain of writes is."""
     left, right = Version({}, {}).split(2)
-    left.take({0: 1}, frozenset(), (2, 0), "left")
+    left.take({0: 1}, frozenset(), order_of(2, 0), "left")
     for depth in (2, 3, 4):
-        right.take({0: depth}, frozenset(), (depth, 1), "right")
+        right.take({0: depth}, frozenset(), order_of(depth, 1), "right")
     with pytest.raises(WriteConflict):
         unite([left, right])
 
 
 def test_a_branch_that_wrote_nothing_takes_over_what_the_other_wrote() -> None:
     root = Version({}, {})
-    root.take({0: "old"}, frozenset(), (1, 0), "root")
+    root.take({0: "old"}, frozenset(), order_of(1, 0), "root")
     left, right = root.split(2)
-    left.take({0: "new"}, frozenset(), (2, 1), "left")
+    left.take({0: "new"}, frozenset(), order_of(2, 1), "left")
     assert value_of(unite([right, left]), 0) == "new"
 
 
 def test_a_shared_beginning_of_a_history_counts_once() -> None:
     root = Version({}, {})
-    root.fold(2, ["root"], (1, 0))
+    root.fold(2, ["root"], order_of(1, 0))
     left, right = root.split(2)
-    left.fold(2, ["left"], (2, 1))
-    right.fold(2, ["right"], (2, 0))
+    left.fold(2, ["left"], order_of(2, 1))
+    right.fold(2, ["right"], order_of(2, 0))
     assert value_of(unite([left, right]), 2) == ["root", "right", "left"]
 
 
 def test_the_input_replaces_the_default_of_a_reducer_field_and_later_writes_are_added() -> None:
     version = Version({}, {})
-    version.fold(3, ["input"], (0, 0))
-    version.fold(3, ["more"], (1, 0))
+    version.fold(3, ["input"], order_of(0, 0))
+    version.fold(3, ["more"], order_of(1, 0))
     assert value_of(version, 3) == ["input", "more"]
     other = Version({}, {})
-    other.fold(3, ["more"], (1, 0))
+    other.fold(3, ["more"], order_of(1, 0))
     assert value_of(other, 3) == ["seed", "more"]
 
 
@@ -277,7 +277,7 @@ def test_a_fold_is_computed_once_and_continued_from_there() -> None:
 
     version = Version({}, {})
     for depth in range(1, 101):
-        version.fold(2, [str(depth)], (depth, 0))
+        version.fold(2, [str(depth)], order_of(depth, 0))
         entry = version.get(2)
         assert isinstance(entry, Fold)
         assert len(entry.read(lambda: UNSET, counting)) == depth
@@ -287,5 +287,5 @@ def test_a_fold_is_computed_once_and_continued_from_there() -> None:
 def test_branches_that_were_never_read_fold_a_long_history_without_recursion() -> None:
     version = Version({}, {})
     for depth in range(1, 2001):
-        version.fold(2, [""], (depth, 0))
+        version.fold(2, [""], order_of(depth, 0))
     assert len(value_of(version, 2)) == 2000
