@@ -46,7 +46,7 @@ from graphorch.core.scope import Scope
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
 from graphorch.graph.shape import Edge
-from graphorch.state.version import Version, order_of
+from graphorch.state.version import WIDTH, Version
 
 ASKED, DONE, HANDLED, ROUTING, RUNNING = Status.ASKED, Status.DONE, Status.HANDLED, Status.ROUTING, Status.RUNNING  # looked up for every event
 _TAKEN: Update = {}  # never changed: in place of an input that its scope has by now
@@ -105,7 +105,7 @@ class Run(Progress):
         step, version, scope = one.step, one.version, one.scope
         assert version is not None
         if update:
-            version.take(update, scope.reducers, order_of(one.depth, step.index), step.name)
+            version.take(update, scope.reducers, one.depth * WIDTH + step.index, step.name)
         one.update, one.ended = update, at
         if step.decides:
             one.status = ROUTING

@@ -279,12 +279,19 @@ class Scheduler:
         self.is_under_way, self._in_grace, self._group = True, False, None
         for event in first:
             event.at = self.now()
-        self._is_private = self.journal is None and not self.is_watched and not self.plan.acts_once
+        self._is_private = self.journal is None and self._watchers is None and not self.plan.acts_once
         self._is_calm = self.settings.limits.concurrency is None and self._gate is None and not self.settings.pins and not self._doubted
         self._is_direct = self.journal is None and self._is_calm and not self.plan.acts_once
         self._set_deadline()
         try:
-            await self._work(first)
+            if self.journal is None and type(first[0]) is RunStarted:
+                ready, first = self._told(first[0]), ()
+                while len(ready) == 1:  # for as long as one thing comes after another, the caller's task is all that it takes
+                    ready = await self._follow(_of_caller(self._loop), ready.pop())
+                if ready:
+                    await self._side_by_side(ready)
+            else:  # a run that somebody comes back to may go on in many places at once
+                await self._together(first)
             if self.journal is not None:
                 await self._write_end()
         except asyncio.CancelledError:
@@ -304,19 +311,9 @@ class Scheduler:
             finally:
                 self._close()
 
-    def _work(self, first: tuple[Event, ...]) -> Coroutine[Any, Any, None]:
-        """A run that begins, and that nobody writes down, begins alone; who comes back to a run may find it in many places at once."""
-        if self.journal is None and type(first[0]) is RunStarted:
-            return self._alone(self._told(first[0]))
-        return self._together(first)
-
-    async def _alone(self, ready: list[Activation]) -> None:
-        """For as long as one thing comes after another, the caller's task is all that it takes."""
-        while len(ready) == 1:
-            ready = await self._follow(_of_caller(), ready[0])
-        if ready:
-            async with asyncio.TaskGroup() as self._group:
-                await self._begin_with(ready)
+    async def _side_by_side(self, ready: list[Activation]) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            await self._begin_with(ready)
 
     async def _together(self, first: tuple[Event, ...]) -> None:
         async with asyncio.TaskGroup() as self._group:
@@ -333,7 +330,7 @@ class Scheduler:
 
     async def _begin_with(self, ready: list[Activation]) -> None:
         self._start_all(ready[1:])
-        await self._follow(_of_caller(), ready[0])
+        await self._follow(_of_caller(self._loop), ready[0])
 
     async def _write_end(self) -> None:
         """Nothing is left to do for now: say so in the journal, and let others have the run."""
@@ -358,7 +355,7 @@ class Scheduler:
         if self._caller is not None:
             self._caller.close()
             self._caller = None
-        if self.is_watched:
+        if self._watchers is not None:
             self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
 
     def _set_deadline(self) -> None:
@@ -507,7 +504,7 @@ class Scheduler:
         commands = self.run.handle(event)
         if self.unsure and isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
             self.unsure.pop(event.activation.path, None)
-        if self.is_watched:
+        if self._watchers is not None:
             if self.journal is None:
                 self._show(event)
             else:
@@ -686,9 +683,9 @@ class Scheduler:
         self._go_on(self._told(GraceOver(self.now())))
 
 
-def _of_caller() -> Strand:
+def _of_caller(loop: asyncio.AbstractEventLoop) -> Strand:
     """The strand that runs in the task of whoever called."""
-    strand, task = Strand(), asyncio.current_task()
+    strand, task = Strand(), asyncio.current_task(loop)
     assert task is not None
     strand.task, strand.calm = task, task.cancelling()
     return strand

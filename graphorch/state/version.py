@@ -20,19 +20,14 @@ from typing import Any, TypeAlias
 from graphorch.errors import InternalError, WriteConflict
 
 Order: TypeAlias = int
-"""Canonical order, as one number: first the depth, then the declaration index of the node. See `order_of`."""
+"""Canonical order, as one number: depth * WIDTH + the declaration index of the node; the input comes before every node."""
 
-_WIDTH = 1 << 32  # more nodes than a graph can have
+WIDTH = 1 << 32  # more nodes than a graph can have
 
 ReduceAll: TypeAlias = Callable[[Any, Sequence[Any]], Any]
 
 INPUT: Order = 0  # of what a run, or what runs inside a sub-flow or map, begins with
 UNSET: Any = object()
-
-def order_of(depth: int, index: int) -> Order:
-    """The place of a node's write; the input is written at depth 0, before every node."""
-    return depth * _WIDTH + index
-
 
 Plain: TypeAlias = tuple[Any, Any, Order, str]
 """Entry of a plain field: the write that it replaced (or None), the value, its order, and who wrote, for messages. Compared by identity.
@@ -84,7 +79,7 @@ class Fold:
         for fold in reversed(pending) if reduce_all is None else pending[:1]:
             updates: list[Any] = []
             for mark in _between(known, fold.head):
-                if value is UNSET or mark.order < _WIDTH:  # the input replaces the default
+                if value is UNSET or mark.order < WIDTH:  # the input replaces the default
                     value, updates = mark.update, []
                 else:
                     updates.append(mark.update)

@@ -20,7 +20,7 @@ from graphorch.graph import plan as plan_module
 from graphorch.graph import shape as shape_module
 from graphorch.graph.shape import Edge
 from graphorch.state import version as version_module
-from graphorch.state.version import order_of
+from tests.state.orders import order_of
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from graphorch.errors import Unassigned, WrongOutput
 from graphorch.state.reducers import append
 from graphorch.state.slices import AnyWriter, Schema, ValueReader, ValueWriter
-from graphorch.state.version import Version, order_of
+from graphorch.state.version import Version
+from tests.state.orders import order_of
 
 T = TypeVar("T")
 

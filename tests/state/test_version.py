@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.errors import WriteConflict
-from graphorch.state.version import UNSET, Fold, Order, Version, order_of, unite
+from graphorch.state.version import UNSET, Fold, Order, Version, unite
+from tests.state.orders import order_of
 
 PLAIN, FOLDED = (0, 1), (2, 3)
 SEEDS: dict[int, Any] = {2: UNSET, 3: ["seed"]}
