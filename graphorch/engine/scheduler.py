@@ -440,6 +440,8 @@ class Scheduler:
                             command.began = one.ended
                             one = command
                             continue
+                        if not commands:
+                            break
                         ready = self._done(commands)
                 if len(ready) > 1 and self._group is None:
                     return ready
