@@ -1,9 +1,9 @@
 """The asyncio driver of the core: it runs what the core says, and tells the core what became of it.
 
 Theory of operation. A *strand* is a task that runs one activation after another: what follows a commit goes on in the strand that made
-it, and only further activations get strands of their own. So a chain is one task, and a fan-out has as many tasks as it has branches.
-Every strand belongs to one TaskGroup: after `execute` returns or raises, nothing of the run is running, except what cannot be stopped,
-a thread inside a user's function; it is named in `record.abandoned`.
+it, and only further activations get strands of their own. The first strand is the task of whoever called; so a chain makes no task at all,
+and a fan-out one for each further branch. Those belong to one TaskGroup: after `execute` returns or raises, nothing of the run is running,
+except what cannot be stopped, a thread inside a user's function; it is named in `record.abandoned`.
 
 Rules of this file: the core is asked before anything is started and told before anything else is done; a cancelled attempt tells it
 nothing; whatever a user's function raises becomes an event, and only a bug of ours leaves a strand as an exception.
@@ -346,7 +346,7 @@ class Scheduler:
 
     def _close(self) -> None:
         self.record.ended = self.now()
-        self.is_under_way = False
+        self.is_under_way, self._group = False, None
         if self._ended is not None:
             self._ended.set()
             self._ended = None

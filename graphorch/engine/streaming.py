@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from graphorch.engine.events import RunEvent, Token
 
 _FULL = 256  # events that may wait before the run does
+_TURN = 32  # events that may wait before the reader gets a turn, while nothing that the run does waits for anything
 
 
 class EventQueue:
@@ -19,6 +20,7 @@ class EventQueue:
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
         self._closed = False
+        self._turn = 1  # the first event is read at once
 
     def put(self, event: RunEvent) -> None:
         """Take an event."""
@@ -31,6 +33,9 @@ class EventQueue:
 
     async def room(self) -> None:
         """Wait until there is room: what a run does before its next node."""
+        if len(self._events) >= self._turn:
+            self._turn = _TURN
+            await asyncio.sleep(0)
         while len(self._events) >= _FULL and not self._closed:
             self._drained.clear()
             await self._drained.wait()

@@ -69,7 +69,8 @@ class Flow(Generic[In, Out, State]):
         """Run from START until nothing is left to do, and return what came of it; the options are those of `RunOptions`.
 
         Raises `RunFailed` with everything that went wrong, and `InputError` for an input or option that does not fit. When the call is
-        cancelled, so is the run: nothing of it is left running.
+        cancelled, so is the run: nothing of it is left running. Nodes that follow one another run in the caller's task, so context variables
+        that they set stay set; run it in a task of its own where that matters.
         """
         return self._run(input, options)
 

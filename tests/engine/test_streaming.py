@@ -8,12 +8,18 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel
 
+from graphorch import Graph, node
 from graphorch.engine.events import Cancelled, RunEvent, Token
 from graphorch.engine.streaming import EventQueue
 from graphorch.testing.clock import run_virtual
 
 FULL = 256
+
+
+class Count(BaseModel):
+    n: int = 0
 
 
 def event(number: int) -> Cancelled:
@@ -125,3 +131,21 @@ def test_nobody_waits_for_room_in_a_queue_that_is_closed(closed_first: bool) -> 
         await waiting
 
     run_virtual(main())
+
+
+def test_the_first_event_is_read_before_a_run_that_waits_for_nothing_is_over() -> None:
+    ran: list[int] = []
+
+    @node
+    async def step(count: Count) -> Count:
+        ran.append(count.n)
+        return Count(n=count.n + 1)
+
+    async def main() -> int:
+        graph = Graph("g", Count)
+        graph.chain(*(step.named(f"n{number}") for number in range(100)))
+        async with contextlib.aclosing(graph.build().stream(Count())) as events:
+            await anext(events)
+            return len(ran)
+
+    assert run_virtual(main()) <= 1
