@@ -399,7 +399,7 @@ class Scheduler:
         loop is what a run spends its time in. Returns what is ready at once where there is no group of tasks for it yet.
         """
         run, time, epoch, is_direct, watchers = self.run, self._time, self._epoch, self._is_direct, self._watchers
-        task, calm = strand.task, strand.calm
+        task, calm, pace = strand.task, strand.calm, self._pace
         self._strands.add(strand)
         one: Activation | None = first
         try:
@@ -433,16 +433,16 @@ class Scheduler:
                             commands = self._decided(one)
                         elif watchers is not None and not step.decides:
                             watchers.tell(committed(one))
-                        if self._pace is not None:
-                            strand.current = None
-                            await self._pace()
-                        if len(commands) == 1 and type(command := commands[0]) is Activation:
+                        if len(commands) == 1 and type(command := commands[0]) is Activation and pace is None:
                             command.began = one.ended
                             one = command
                             continue
-                        if not commands:
+                        if not commands and pace is None:
                             break
                         ready = self._done(commands)
+                        if pace is not None:
+                            strand.current = None
+                            await pace()
                 if len(ready) > 1 and self._group is None:
                     return ready
                 one = self._next_of(ready)

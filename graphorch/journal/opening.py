@@ -1,9 +1,14 @@
-"""Opens the file of a SQLite store, or says what is wrong with it and leaves it as it is."""
+"""Opens the file of a SQLite store, or says what is wrong with it and leaves it as it is.
+
+Rule of this file: nothing but SQLite opens a database. A process that closes a file loses every lock that it holds on it, those of its
+connections included; another process would then take itself for the last one, and remove the log that is still written to.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -23,7 +28,8 @@ from graphorch.journal.failures import (
 )
 
 Connect = Callable[..., sqlite3.Connection]
-MAGIC = b"SQLite format 3\0"
+_MAKING = threading.Lock()
+_SMALLEST_PAGE = 512  # bytes
 OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter if a message of SQLite quotes a damaged file
@@ -38,7 +44,7 @@ def open_connection(path: Path, connect: Connect, *, lock_timeout: float, is_dur
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreNotOpened(f"SQLite {sqlite3.sqlite_version} is too old for '{path}': 3.37 or later is needed. Use a newer build of Python.")
     _make_file(path)
-    _check_bytes(path)
+    _check_size(path)
     try:
         connection = connect(
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=lock_timeout, isolation_level=None, check_same_thread=False
@@ -57,6 +63,7 @@ def open_connection(path: Path, connect: Connect, *, lock_timeout: float, is_dur
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> None:
+    _check_end(connection, path)
     _check_stamp(connection, path)
     _configure(connection, path, is_durable)
     migrate(connection)
@@ -104,7 +111,7 @@ def explain(error: Exception, path: Path) -> JournalError:
     if kind == sqlite3.SQLITE_CANTOPEN:
         return StoreNotOpened(f"{where} Check that the folder exists and that this user may write to it.")
     if kind == sqlite3.SQLITE_NOTADB:
-        return NotAJournal(f"{where} It was left as it is. Choose another path, or restore the file from a copy.")
+        return NotAJournal(_no_database(path))
     if kind in _DAMAGE or kind is None:  # without a code: text that is no UTF-8, a value of the wrong kind
         return JournalDamaged(f"'{path}'", f"SQLite says: {error}. It may be half of a copy; copy the '-wal' file along with it.")
     return StoreUnavailable(f"{where} Repeat the call; if it fails again, check the disk.")
@@ -112,7 +119,8 @@ def explain(error: Exception, path: Path) -> JournalError:
 
 def _make_file(path: Path) -> None:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with _MAKING:  # so that nobody here has the file open when it is closed
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         if not path.is_file():
             raise StoreNotOpened(f"'{path}' is no file. Name the file of the store, not a folder.") from None
@@ -120,21 +128,22 @@ def _make_file(path: Path) -> None:
         raise StoreNotOpened(f"'{path}' cannot be made: {error}. Check that its folder exists and may be written.") from None
 
 
-def _check_bytes(path: Path) -> None:
-    """What SQLite forgives and we do not: a short file of something else, and a last page that is not whole."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)  # first: whoever makes the file at this moment writes its head first
-            file.seek(0)
-            head = file.read(18)
-    except OSError as error:
-        raise StoreNotOpened(f"'{path}' cannot be read: {error.strerror}. Allow this user to read it.") from None
-    if size and not head.startswith(MAGIC):
-        raise NotAJournal(f"'{path}' is no SQLite database. It was left as it is. Choose another path, or restore the file from a copy.")
-    log = Path(f"{path}-wal")
-    page = int.from_bytes(head[16:18], "big") or 1
-    if size % (65536 if page == 1 else page) and not (log.exists() and log.stat().st_size):
+def _check_size(path: Path) -> None:
+    """SQLite takes a file that is smaller than its smallest page for an empty one, and would write over it."""
+    if 0 < path.stat().st_size < _SMALLEST_PAGE:
+        raise NotAJournal(_no_database(path))
+
+
+def _check_end(connection: sqlite3.Connection, path: Path) -> None:
+    """What SQLite forgives and we do not: a last page that is not whole."""
+    connection.execute(statements.GET_FORMAT).fetchone()  # has the head of the file read: what is no database is refused here
+    page, log = _number(connection.execute(statements.GET_PAGE_SIZE)), Path(f"{path}-wal")
+    if path.stat().st_size % page and not (log.exists() and log.stat().st_size):
         raise JournalDamaged(f"'{path}'", "the file is cut off in the middle of a page: it is half of a copy.")
+
+
+def _no_database(path: Path) -> str:
+    return f"'{path}' is no SQLite database. It was left as it is. Choose another path, or restore the file from a copy."
 
 
 def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:

@@ -57,7 +57,7 @@ def a_folder(path: Path) -> None:
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "newer": (newer, "written by a later version of graphorch"),
     "another program": (of_another_program, "is a database of another program"),
-    "half copied": (half_copied, "it is half of a copy"),
+    "half copied": (half_copied, "half of a copy"),
     "no database": (no_database, "is no SQLite database"),
     "a folder": (a_folder, "is no file"),
 }

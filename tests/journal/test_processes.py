@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from graphorch.journal.records import Record
 from graphorch.journal.sqlite import SqliteStore
+from tests.contracts.store_contract import NEW
 from tests.journal.writer import PER_APPEND, RUNS, body_of
 
 ROOT = Path(__file__).parents[2]
@@ -178,3 +180,46 @@ def test_a_process_that_claims_under_the_same_name_takes_the_run_over(tmp_path: 
     assert heard(second) == "stored"
     end(first)
     end(second)
+
+
+COMES_AND_GOES = """
+import asyncio, sys
+from graphorch.journal.sqlite import SqliteStore
+
+async def main():
+    store = await SqliteStore.open(sys.argv[1])
+    print(len((await store.list_runs()).runs))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def seen_by_another(path: Path) -> int:
+    """How many runs a process sees that opens the file, looks, and ends."""
+    done = subprocess.run([sys.executable, "-c", COMES_AND_GOES, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("more", ["no other store", "another one that stays", "another one that was closed"])
+def test_a_process_that_comes_and_goes_leaves_the_log_to_who_still_writes(tmp_path: Path, more: str) -> None:
+    """Locks of a process end with the first descriptor that it closes, whoever opened that: then the other would remove the log as the last one."""
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        store = await SqliteStore.open(path)
+        await store.create(replace(NEW, run_id="one"))
+        other = None if more == "no other store" else await SqliteStore.open(path)
+        if more == "another one that was closed" and other is not None:
+            await other.close()
+        log = os.stat(f"{path}-wal").st_ino
+        assert seen_by_another(path) == 1
+        assert os.stat(f"{path}-wal").st_ino == log
+        await store.create(replace(NEW, run_id="two"))
+        assert seen_by_another(path) == 2
+        await store.close()
+        if more == "another one that stays" and other is not None:
+            await other.close()
+
+    asyncio.run(main())
+    assert seen_by_another(path) == 2
