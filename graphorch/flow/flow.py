@@ -65,14 +65,14 @@ class Flow(Generic[In, Out, State]):
         """What `build()` found that is no error, but worth a look."""
         return tuple(self.plan.problems)
 
-    def run(self, input: In, **options: Unpack[RunOptions]) -> Coroutine[Any, Any, Result[Out, State]]:
+    async def run(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """Run from START until nothing is left to do, and return what came of it; the options are those of `RunOptions`.
 
         Raises `RunFailed` with everything that went wrong, and `InputError` for an input or option that does not fit. When the call is
         cancelled, so is the run: nothing of it is left running. Nodes that follow one another run in the caller's task, so context variables
         that they set stay set; run it in a task of its own where that matters.
         """
-        return self._run(input, options)
+        return await self._run(input, options)
 
     def run_sync(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """The same, waiting for it; works in a plain script and inside a running event loop (a notebook) alike."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Annotated, Any
 
 import pytest
@@ -183,3 +184,9 @@ def test_runs_in_one_another_s_nodes_each_end_what_is_theirs() -> None:
         return (await flow.run(State())).output.log
 
     assert run_virtual(main()) == ["fast", "after", "after"]
+
+
+def test_frameworks_can_tell_that_a_flow_is_awaited() -> None:
+    """Whoever is handed `flow.run` to call it later has to see that it is no function for a thread."""
+    flow = race("returns", is_first=True)
+    assert all(inspect.iscoroutinefunction(method) for method in (flow.run, flow.answer, flow.resume, flow.replay, flow.rerun, flow.cancel))
