@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from graphorch.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from graphorch.agents.agent import agent as agent
     from graphorch.engine.approval import Approval as Approval
     from graphorch.engine.events import Asked as Asked
@@ -81,6 +84,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Where each public name lives.
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupportedDunderAll]
     __name__,
     {

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from graphorch.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from graphorch.testing.check import FlowBroken as FlowBroken
     from graphorch.testing.check import FlowReport as FlowReport
     from graphorch.testing.check import check_flow as check_flow
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from graphorch.testing.strategies import updates as updates
 
 # Where each public name lives; only `strategies` needs Hypothesis, and only when a strategy is asked for.
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupportedDunderAll]
     __name__,
     {

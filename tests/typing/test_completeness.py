@@ -19,6 +19,7 @@ PYTHON = Path(sys.executable)
 PUBLIC_HOMES = {getattr(graphorch, name).__module__ for name in graphorch.__all__ if hasattr(getattr(graphorch, name), "__qualname__")}
 # Names of the package itself: a list that is made when it is imported, and what it imports to load the rest.
 NOT_OURS = ("graphorch.import_module",)
+FOREIGN = "Type of metaclass unknown"  # of a base class in a package without types
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def is_public(name: str) -> bool:
 
 def test_no_type_of_the_package_is_unknown(symbols: list[dict[str, Any]]) -> None:
     assert len(symbols) > 1000
-    assert [one["name"] for one in symbols if not one["isTypeKnown"] and not one["isTypeAmbiguous"]] == []
+    unknown = [one for one in symbols if not one["isTypeKnown"] and not one["isTypeAmbiguous"]]
+    assert [one["name"] for one in unknown if {each["message"] for each in one["diagnostics"]} != {FOREIGN}] == []
 
 
 def test_whatever_is_public_declares_its_type_and_is_documented(symbols: list[dict[str, Any]]) -> None:
