@@ -146,11 +146,7 @@ class Scope:
         if starts:
             self._start(run, step, (token,))
             return
-        if edge.kind == "loop":
-            self.live |= step.latch_bit
-        elif step.tracked:
-            self.live |= step.bit
-        self._wait(target, (token,))
+        self._hold(step, (token,))
 
     def _counters(self, counters: Counters, edge: Edge, target: Step) -> Counters:
         """How often the loops around the target were begun, for a token that comes along this edge."""
@@ -162,10 +158,16 @@ class Scope:
         kept[edge.loop] = counters.get(edge.loop, 1) + 1
         return kept
 
-    def _wait(self, target: int, tokens: tuple[Token, ...]) -> None:
+    def _hold(self, step: Step, tokens: tuple[Token, ...]) -> None:
+        """Have tokens wait at their target, where they are live positions."""
         if self.waiting is _NONE_WAITS:
             self.waiting = {}
-        self.waiting.setdefault(target, []).extend(tokens)
+        self.waiting.setdefault(step.index, []).extend(tokens)
+        for token in tokens:
+            if token.edge.kind == "loop":
+                self.live |= step.latch_bit
+            elif step.tracked:
+                self.live |= step.bit
 
     # ---- firing ----------------------------------------------------------------------------------
     def fire_ready(self, run: Run) -> None:
@@ -190,7 +192,7 @@ class Scope:
         is_end = step.index == self.end
         if not is_end and not run.left:
             run.reach_limit()
-            self._put_back(step, tokens)
+            self._hold(step, tokens)
             return
         version = tokens[0].version
         if len(tokens) > 1:
@@ -218,14 +220,6 @@ class Scope:
         if self.busy == 1 and (parent := self.parent) is not None:
             run.enter_busy(parent.scope)
         run.out.append(one)
-
-    def _put_back(self, step: Step, tokens: tuple[Token, ...]) -> None:
-        self._wait(step.index, tokens)
-        for token in tokens:
-            if token.edge.kind == "loop":
-                self.live |= step.latch_bit
-            elif step.tracked:
-                self.live |= step.bit
 
     def leave(self, activation: Activation) -> None:
         """The activation is no longer a live position. Its tokens, if any, were sent before."""

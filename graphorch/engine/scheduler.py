@@ -289,7 +289,8 @@ class Scheduler:
                 while len(ready) == 1:  # for as long as one thing comes after another, the caller's task is all that it takes
                     ready = await self._follow(_of_caller(self._loop), ready.pop())
                 if ready:
-                    await self._side_by_side(ready)
+                    async with asyncio.TaskGroup() as self._group:
+                        await self._begin_with(ready)
             else:  # a run that somebody comes back to may go on in many places at once
                 await self._together(first)
             if self.journal is not None:
@@ -310,10 +311,6 @@ class Scheduler:
                     await self._caller.stop_processes()
             finally:
                 self._close()
-
-    async def _side_by_side(self, ready: list[Activation]) -> None:
-        async with asyncio.TaskGroup() as self._group:
-            await self._begin_with(ready)
 
     async def _together(self, first: tuple[Event, ...]) -> None:
         async with asyncio.TaskGroup() as self._group:

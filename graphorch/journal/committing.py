@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from graphorch.errors import JournalError
 from graphorch.journal import statements
 from graphorch.journal.log_file import LogFile
-from graphorch.journal.opening import SQLITE_ERRORS, explain
+from graphorch.journal.opening import SQLITE_ERRORS, explain, insist
 from graphorch.journal.sqlite_tables import SqliteTables
 from graphorch.journal.tables import Tables
 from graphorch.journal.worker import Done, Operation
@@ -29,7 +28,6 @@ ROOM = 3000  # pages of the log between two times that it is moved into the file
 AT_ONCE = 64 * 1024  # bytes; larger ones take so long to write that the event loop would be held up
 _PAGE = 4096
 _PAGES = 4  # of a commit beside its content: the run's row, the index, and what is half full
-_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05)  # seconds between the tries to begin while another process writes
 
 
 class Committer:
@@ -90,7 +88,7 @@ class Committer:
     def _all_done(self, operations: Sequence[Operation]) -> Sequence[Done]:
         roll_back(self._db)  # what is left if an earlier rollback failed too
         try:
-            self._begin()
+            insist(lambda: self._db.execute(statements.BEGIN_WRITE), self._lock_timeout)
             if self._log is not None:
                 self._log.lengthen()
             self._tables.refresh()
@@ -107,19 +105,6 @@ class Committer:
             return [done for operation in operations for done in self._all_done([operation])]
         self._use(len(operations))
         return outcomes
-
-    def _begin(self) -> None:
-        """Begin to write; while another process does, try again until `lock_timeout` is over."""
-        end, tries = time.monotonic() + self._lock_timeout, 0
-        while True:
-            try:
-                self._db.execute(statements.BEGIN_WRITE)
-                return
-            except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
-                    raise
-            time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-            tries += 1
 
     def _make_room(self) -> None:
         """Move the log into the file if it is full. What somebody still reads stays in it; then every commit comes here, until it is moved."""

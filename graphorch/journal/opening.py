@@ -30,6 +30,7 @@ from graphorch.journal.failures import (
 Connect = Callable[..., sqlite3.Connection]
 _MAKING = threading.Lock()
 _SMALLEST_PAGE = 512  # bytes
+_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05)  # seconds between the tries while somebody else has the file
 OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter if a message of SQLite quotes a damaged file
@@ -52,7 +53,7 @@ def open_connection(path: Path, connect: Connect, *, lock_timeout: float, is_dur
     except SQLITE_ERRORS as error:
         raise explain(error, path) from None
     try:
-        _insist(lambda: _set_up(connection, path, is_durable), lock_timeout)
+        insist(lambda: _set_up(connection, path, is_durable), lock_timeout)
     except SQLITE_ERRORS as error:
         connection.close()
         raise explain(error, path) from None
@@ -70,16 +71,22 @@ def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> Non
     _check_schema(connection, path)
 
 
-def _insist(work: Callable[[], None], seconds: float) -> None:
-    """Several that make one file at the same time could wait for each other, so SQLite refuses one of them at once: it tries again."""
-    end = time.monotonic() + seconds
+def insist(work: Callable[[], object], seconds: float) -> None:
+    """Do something as often as SQLite says that the file is busy, for so long.
+
+    SQLite waits by itself only where its connection is told to, and never where two that wait could wait for each other, as several do that
+    make one file at the same time.
+    """
+    end, tries = time.monotonic() + seconds, 0
     while True:
         try:
-            return work()
+            work()
+            return
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
                 raise
-        time.sleep(0.01)
+        time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+        tries += 1
 
 
 def migrate(connection: sqlite3.Connection, migrations: dict[int, tuple[str, ...]] = statements.MIGRATIONS) -> None:

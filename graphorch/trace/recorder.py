@@ -21,7 +21,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from graphorch.journal.answers import Answer
-from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.around import StoreAround
+from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 from graphorch.trace.conversation import ConversationBuilder, Turn
 from graphorch.trace.derive import SpanBuilder
@@ -83,7 +84,7 @@ class _Followed:
         return found
 
 
-class Recorder:
+class Recorder(StoreAround):
     """A `Store` that is another one, and tells sinks about it."""
 
     def __init__(
@@ -94,7 +95,7 @@ class Recorder:
         sampling: Sampling | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        super().__init__(store)
         self._sinks = sinks
         self._redaction = redaction or Redaction()
         self._sampling = sampling or Sampling()
@@ -114,18 +115,6 @@ class Recorder:
         head = await self._store.create(run)
         self._tell(run.run_id, head, ())
         return head
-
-    async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
-        """See `Store.claim`."""
-        return await self._store.claim(run_id, owner, ttl=ttl)
-
-    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
-        """See `Store.renew`."""
-        return await self._store.renew(lease, ttl=ttl)
-
-    async def release(self, lease: Lease) -> None:
-        """See `Store.release`."""
-        await self._store.release(lease)
 
     async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
         """See `Store.append`."""
@@ -147,26 +136,6 @@ class Recorder:
         if after_seq == 0:
             self._tell(run_id, log.head, log.records)
         return log
-
-    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
-        """See `Store.save_snapshot`."""
-        await self._store.save_snapshot(lease, snapshot)
-
-    async def load_snapshot(self, run_id: str) -> Snapshot | None:
-        """See `Store.load_snapshot`."""
-        return await self._store.load_snapshot(run_id)
-
-    async def list_runs(self, query: RunQuery | None = None) -> RunPage:
-        """See `Store.list_runs`."""
-        return await self._store.list_runs(query)
-
-    async def erase(self, run_id: str) -> None:
-        """See `Store.erase`."""
-        await self._store.erase(run_id)
-
-    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
-        """See `Store.prune`."""
-        return await self._store.prune(before=before, statuses=statuses)
 
     async def close(self) -> None:
         """Give the sinks what is left, for at most some seconds, and close the store within."""
