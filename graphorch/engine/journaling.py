@@ -37,7 +37,8 @@ from graphorch.core.events import (
 from graphorch.engine.encoding import Codecs
 from graphorch.engine.prompts import clean
 from graphorch.errors import JournalError, ModelError
-from graphorch.graph.fingerprint import described
+from graphorch.graph.fingerprint import FORMAT as FORMAT
+from graphorch.graph.fingerprint import describe
 from graphorch.graph.plan import Plan
 from graphorch.journal.answers import Answer
 from graphorch.journal.failures import LeaseExpired, StoreUnavailable
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from graphorch.models.decision import Decision
     from graphorch.models.messages import Response, Usage
 
-FORMAT = 1  # of the records; a newer one is refused, an older one is migrated
 LEASE_SECONDS = 30.0
 _PAUSES = (0.05, 0.2, 1.0)  # seconds between the tries of one append while the store is unavailable
 _PASSING = (LeaseExpired, StoreUnavailable)
@@ -230,7 +230,7 @@ class RunJournal:
             case Resumed(at):
                 return "resumed", {"at": at}
             case RunStarted(update, at):
-                return "started", {"at": at, "input": self._codecs.of(self._plan).encode(update), "flow": described(self._plan), **self._about}
+                return "started", {"at": at, "input": self._codecs.of(self._plan).encode(update), "flow": describe(self._plan), **self._about}
 
 
 async def _end_of(answer: Answer) -> asyncio.CancelledError | None:

@@ -21,7 +21,7 @@ from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_o
 from graphorch.engine.replay import rebuild
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
-from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import NewRun, Record
@@ -189,7 +189,7 @@ class Stepping:
         """A store of its own for each timeline: what came after a point is gone with the store that held it."""
         self.store = MemoryStore()
         run_id = self.settings.run_id
-        await self.store.create(NewRun(run_id, self.plan.name, fingerprint(self.plan), FORMAT, tags=self.settings.tags))
+        await self.store.create(NewRun(run_id, self.plan.name, compute_fingerprint(self.plan), FORMAT, tags=self.settings.tags))
         lease = await self.store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
         if records:
             await self.store.append(lease, records, expected_last_seq=0)

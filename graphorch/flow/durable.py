@@ -14,7 +14,7 @@ from graphorch.engine.journaling import FORMAT, LEASE_SECONDS, RunJournal, new_o
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.errors import InputError, JournalError
-from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
@@ -30,7 +30,7 @@ FINAL = ("succeeded", "partial", "cancelled")
 
 async def begin(store: Store, plan: Plan, settings: Settings, after: str = "") -> RunJournal:
     """Make a run in the store. Raises `InputError` if it is there already, and `JournalError`."""
-    head = await store.create(NewRun(settings.run_id, plan.name, fingerprint(plan), FORMAT, tags=settings.tags))
+    head = await store.create(NewRun(settings.run_id, plan.name, compute_fingerprint(plan), FORMAT, tags=settings.tags))
     if head.last_seq:
         raise InputError(f"Run {settings.run_id} is in the journal already, {head.status}. Resume it, or choose another run_id.")
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
@@ -68,7 +68,7 @@ async def reopen(store: Store, plan: Plan, settings: Settings, on_failure: OnFai
         settings = _continued(settings, rebuilt, log, on_failure)
         last_seq = log.head.last_seq
         if not read.is_current and log.head.status not in FINAL:
-            await store.append(lease, [mark(plan, last_seq + 1)], expected_last_seq=last_seq)
+            await store.append(lease, [mark(plan, last_seq + 1, log.head.format)], expected_last_seq=last_seq)
             last_seq += 1
     except BaseException:
         await store.release(lease)

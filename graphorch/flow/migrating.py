@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from graphorch.errors import JournalError
-from graphorch.graph.fingerprint import differences, fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint, list_differences
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record, RunLog
 
@@ -35,7 +35,7 @@ class Understood:
 
 def understood(log: RunLog, plan: Plan) -> Understood:
     """Read a log as the graph of a plan understands it. Raises `JournalError` if it is of another graph and there is no migration."""
-    now, written_by = fingerprint(plan), log.head.fingerprint
+    now, written_by = compute_fingerprint(plan, log.head.format), log.head.fingerprint
     found: list[Record] = []
     adopted = 0
     for record in log.records:
@@ -55,9 +55,9 @@ def understood(log: RunLog, plan: Plan) -> Understood:
     return Understood(tuple(found), adopted, written_by == now)
 
 
-def mark(plan: Plan, seq: int) -> Record:
-    """The record that says which graph writes from here on."""
-    return Record(seq, MARK, {"to": fingerprint(plan)})
+def mark(plan: Plan, seq: int, format: int) -> Record:
+    """Return the record that says which graph writes from here on; its fingerprint is of the format that the run was begun in."""
+    return Record(seq, MARK, {"to": compute_fingerprint(plan, format)})
 
 
 def _mark(record: Record) -> str:
@@ -86,7 +86,7 @@ def _changed(record: Record, change: Callable[[dict[str, Any]], dict[str, Any] |
 def _not_the_same(log: RunLog, written_by: str, plan: Plan) -> JournalError:
     first = log.records[0].body if log.records else None
     described = first.get("flow") if isinstance(first, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    changed = "; ".join(differences(described, plan)[:6])
+    changed = "; ".join(list_differences(described, plan)[:6])
     return JournalError(
         f"Run {log.head.run_id} belongs to flow '{log.head.flow}' as it was, and flow '{plan.name}' is not the same graph: {changed}. "
         f'Go on with the flow that wrote it, or declare what changed: graph.migration(from_="{written_by}", change=…).'

@@ -21,7 +21,7 @@ from graphorch.engine.what_if import Difference
 from graphorch.errors import InputError, InternalError
 from graphorch.flow.durable import checked
 from graphorch.flow.result import Result
-from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import NewRun, Record
 from graphorch.journal.store import Store
@@ -62,7 +62,7 @@ async def fork(store: Store, plan: Plan, run_id: str, start: str, settings: Sett
     gone, around = what_if.affected(old.run, change)
     settings = _with_effects(settings, old.run, gone, effects)
     copied = what_if.kept(read.records, gone, around)
-    head = await store.create(NewRun(settings.run_id, plan.name, fingerprint(plan), FORMAT, tags=settings.tags, parent=run_id))
+    head = await store.create(NewRun(settings.run_id, plan.name, compute_fingerprint(plan), FORMAT, tags=settings.tags, parent=run_id))
     if head.last_seq:
         raise InputError(f"Run {settings.run_id} is in the journal already. Choose another run_id, or leave it out.")
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)

@@ -1,50 +1,50 @@
-"""What a graph is, as far as a stored run depends on it: nodes, edges, their order, joins, reducers, and the schema of the state.
+"""The identity of a graph for stored runs: its nodes, edges, their order, joins, reducers, and the schema of its state.
 
-Bounds, limits, models, retries and the code inside nodes are no part of it: a run may be resumed after they changed. Nor is what a flow
-remembers: that decides with which input a run begins, and the input is in the record.
+Bounds, limits, models, retries and the code inside nodes are left out: a run may be resumed after they changed. So is what a flow
+remembers: that decides with which input a run begins, and the input is in the record. Since format 2, titles, descriptions and the names
+of classes are left out too: renaming a class or editing a docstring does not lock stored runs. A run of format 1 keeps the fingerprint of
+format 1, which includes them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
 from graphorch.graph.plan import Plan, Step
+from graphorch.graph.schema_identity import strip_names
+
+FORMAT = 2
+"""The format of the records that runs are written in, and of the description of their graph."""
 
 
-def described(plan: Plan) -> dict[str, Any]:
-    """The description that is hashed, as plain JSON; kept with a run, so that a changed graph can say what changed. Nobody changes it."""
-    if plan.description is None:
-        plan.description = _described(plan)
-    return plan.description
+def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
+    """Return the description of a graph as plain JSON, made once per plan; do not change it.
+
+    The first record of a run holds it, so that a changed graph can say what changed. The names of slices that each node writes are there for
+    people; the fingerprint of format 2 does not depend on them.
+    """
+    description = plan.descriptions.get(format)
+    if description is None:
+        description = plan.descriptions[format] = _describe_1(plan) if format == 1 else _describe_2(plan)
+    return description
 
 
-def _described(plan: Plan) -> dict[str, Any]:
-    return {
-        "name": plan.name,
-        "state": plan.schema.model.model_json_schema(),
-        **({"memory": [model.model_json_schema() for model in plan.blueprint.memory]} if plan.blueprint.memory else {}),
-        "reducers": {field.name: _reducer(field.info) for field in plan.schema.fields if field.reduce is not None},
-        "input": plan.input.__name__,
-        "output": plan.output.__name__,
-        "nodes": [_node(step) for step in plan.steps[:-1]],
-        "edges": [[plan.shape.name(edge.source), plan.shape.name(edge.target), edge.kind, [str(label) for label in edge.labels]] for edge in plan.shape.edges],
-    }
+def compute_fingerprint(plan: Plan, format: int = FORMAT) -> str:
+    """Return the fingerprint of a graph in a format of the journal: 32 hexadecimal digits."""
+    fingerprint = plan.fingerprints.get(format)
+    if fingerprint is None:
+        identity = describe(plan, format) if format == 1 else _without_writes(describe(plan, format))
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        fingerprint = plan.fingerprints[format] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return fingerprint
 
 
-def fingerprint(plan: Plan) -> str:
-    """32 hexadecimal digits."""
-    if not plan.fingerprint:
-        text = json.dumps(described(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        plan.fingerprint = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    return plan.fingerprint
-
-
-def differences(stored: Any, plan: Plan) -> list[str]:
-    """What changed since a description was stored: one short sentence each."""
-    now = described(plan)
+def list_differences(stored: Any, plan: Plan) -> list[str]:
+    """Return what changed since a description was stored: one short sentence each."""
     before: dict[str, Any] = stored if isinstance(stored, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    now = describe(plan, 2 if before.get("format") == 2 else 1)
     found: list[str] = []
     found += _changed("node", [node["name"] for node in before.get("nodes", [])], [node["name"] for node in now["nodes"]])
     found += _changed("edge", [_arrow(edge) for edge in before.get("edges", [])], [_arrow(edge) for edge in now["edges"]])
@@ -55,19 +55,83 @@ def differences(stored: Any, plan: Plan) -> list[str]:
     return found or ["its order, joins or inner flows changed"]
 
 
-def _node(step: Step) -> dict[str, Any]:
-    inner = described(step.inner_plan) if step.inner_plan is not None else None
+# ---- format 2: no titles, descriptions or names of classes ----------------------------------------------
+def _describe_2(plan: Plan) -> dict[str, Any]:
+    memory = [strip_names(model.model_json_schema()) for model in plan.blueprint.memory]
+    return {
+        "format": 2,
+        "name": plan.name,
+        "state": strip_names(plan.schema.model.model_json_schema()),
+        **({"memory": memory} if memory else {}),
+        "reducers": _reducers(plan),
+        "input": list(plan.input.model_fields),
+        "output": list(plan.output.model_fields),
+        "nodes": [_describe_node_2(step) for step in plan.steps[:-1]],
+        "edges": _edges(plan),
+    }
+
+
+def _describe_node_2(step: Step) -> dict[str, Any]:
+    writes = step.node.signature.writes
+    return {
+        "name": step.name,
+        "kind": step.node.kind,
+        "writes": [model.__name__ for model in writes],
+        "fields": [list(model.model_fields) for model in writes],
+        "need": step.need,
+        "inner": describe(step.inner_plan, 2) if step.inner_plan is not None else None,
+    }
+
+
+def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
+    """Copy a description without the names of the slices that nodes write, at any depth."""
+    nodes: list[dict[str, Any]] = []
+    for node in description["nodes"]:
+        identity = {key: value for key, value in node.items() if key != "writes"}
+        if identity["inner"] is not None:
+            identity["inner"] = _without_writes(identity["inner"])
+        nodes.append(identity)
+    return {**description, "nodes": nodes}
+
+
+# ---- format 1: as it was, for the runs that were begun in it -------------------------------------------------
+def _describe_1(plan: Plan) -> dict[str, Any]:
+    memory = [model.model_json_schema() for model in plan.blueprint.memory]
+    return {
+        "name": plan.name,
+        "state": plan.schema.model.model_json_schema(),
+        **({"memory": memory} if memory else {}),
+        "reducers": _reducers(plan),
+        "input": plan.input.__name__,
+        "output": plan.output.__name__,
+        "nodes": [_describe_node_1(step) for step in plan.steps[:-1]],
+        "edges": _edges(plan),
+    }
+
+
+def _describe_node_1(step: Step) -> dict[str, Any]:
     return {
         "name": step.name,
         "kind": step.node.kind,
         "writes": [model.__name__ for model in step.node.signature.writes],
         "need": step.need,
-        "inner": inner,
+        "inner": describe(step.inner_plan, 1) if step.inner_plan is not None else None,
     }
 
 
-def _reducer(info: Any) -> str:
-    return next((one.__qualname__ for one in info.metadata if callable(one) and hasattr(one, "__qualname__")), "")
+# ---- what both formats share -----------------------------------------------------------------------------------
+def _reducers(plan: Plan) -> dict[str, str]:
+    return {field.name: _name_reducer(field.info) for field in plan.schema.fields if field.reduce is not None}
+
+
+def _name_reducer(info: Any) -> str:
+    candidates = (item for item in info.metadata if callable(item) and hasattr(item, "__qualname__"))
+    return next((cast("str", reducer.__qualname__) for reducer in candidates), "")
+
+
+def _edges(plan: Plan) -> list[list[Any]]:
+    name = plan.shape.name
+    return [[name(edge.source), name(edge.target), edge.kind, [str(label) for label in edge.labels]] for edge in plan.shape.edges]
 
 
 def _arrow(edge: list[Any]) -> str:
@@ -75,5 +139,5 @@ def _arrow(edge: list[Any]) -> str:
 
 
 def _changed(what: str, before: list[str], now: list[str]) -> list[str]:
-    gone = [f"{what} '{one}' is gone" for one in before if one not in now]
-    return gone + [f"{what} '{one}' is new" for one in now if one not in before]
+    gone = [f"{what} '{name}' is gone" for name in before if name not in now]
+    return gone + [f"{what} '{name}' is new" for name in now if name not in before]

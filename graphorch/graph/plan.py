@@ -155,8 +155,9 @@ class Plan:
     has_quorums: bool = field(init=False)  # whether some join in here, or inside a sub-flow or map, is a `need=k` one
     can_ask: bool = field(init=False)  # whether some node in here, or inside, has a context, and so may ask a model
     acts_once: bool = field(init=False)  # whether some node in here, or inside, has effects that must not happen twice
-    description: dict[str, Any] | None = field(init=False, default=None, repr=False, compare=False)  # what `fingerprint` made of it, once
-    fingerprint: str = field(init=False, default="", repr=False, compare=False)
+    # By format of the journal; `graph/fingerprint.py` fills them once.
+    descriptions: dict[int, dict[str, Any]] = field(init=False, default_factory=dict[int, dict[str, Any]], repr=False, compare=False)
+    fingerprints: dict[int, str] = field(init=False, default_factory=dict[int, str], repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Derive the rest."""

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Ask, Flow, Graph, GraphError, InputError, JournalError, RunFailed, append, node
-from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import NewRun
 
@@ -76,7 +76,7 @@ def graph_of(state: Any, first: Any = up, last: Any = end, question: str = "ask"
     return graph.chain(first, ask, last)
 
 
-OLD = fingerprint(graph_of(Old).build().plan)
+OLD = compute_fingerprint(graph_of(Old).build().plan)
 
 
 async def waiting(store: MemoryStore) -> AnyFlow:
@@ -165,7 +165,7 @@ def test_what_is_stored_stays_as_it_was_and_a_mark_says_who_wrote_what_follows()
         log = await store.load("r")
         assert log.records[: len(before)] == before
         mark = log.records[len(before)]
-        assert (mark.kind, mark.body) == ("migrated", {"to": fingerprint(changed.plan)})
+        assert (mark.kind, mark.body) == ("migrated", {"to": compute_fingerprint(changed.plan)})
         assert log.head.fingerprint == OLD
 
     run(main())
@@ -173,7 +173,7 @@ def test_what_is_stored_stays_as_it_was_and_a_mark_says_who_wrote_what_follows()
 
 def test_a_run_that_was_migrated_twice_is_read_through_both() -> None:
     second = graph_of(Old, up.named("advance"), question="sign_off").migration(from_=OLD, change=renamed_node).build()
-    middle = fingerprint(second.plan)
+    middle = compute_fingerprint(second.plan)
     last_names = {"advance": "step", "up": "step", "ask": "confirm", "sign_off": "confirm"}
 
     def to_third(record: Body) -> Body:
@@ -275,9 +275,9 @@ def test_a_newer_format_of_the_records_is_refused() -> None:
     async def main() -> None:
         store = MemoryStore()
         await store.create(NewRun("r", "g", OLD, 99))
-        with pytest.raises(JournalError, match=r"written in format 99, this is format 1\. Update graphorch"):
+        with pytest.raises(JournalError, match=r"written in format 99, this is format 2\. Update graphorch"):
             await flow.resume("r", durable=store)
-        await store.create(NewRun("s", "g", OLD, 1))
+        await store.create(NewRun("s", "g", OLD, 2))
         with pytest.raises(InputError, match="its input was never written down"):
             await flow.resume("s", durable=store)
 
@@ -290,7 +290,7 @@ def test_a_failed_run_is_tried_again_by_the_changed_graph() -> None:
         raise ValueError("not yet")
 
     broken = Graph("g", Old).chain(up, bad).build()
-    repaired = Graph("g", Wider).chain(up, end).migration(from_=fingerprint(broken.plan), change=lambda record: record).build()
+    repaired = Graph("g", Wider).chain(up, end).migration(from_=compute_fingerprint(broken.plan), change=lambda record: record).build()
 
     async def main() -> None:
         store = MemoryStore()

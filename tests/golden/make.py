@@ -1,7 +1,7 @@
 """Writes the golden journals of the present format: `python -m tests.golden.make`, in the repository's root, on Linux or macOS.
 
 Done once for each format of the records, when that format is released, and never again for one that was: these files stand for what users
-have on their disks. `expected.json` holds the last state of each flow.
+have on their disks. `expected.json` holds the last state of each flow, `requests.json` what each pattern asks a model.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from graphorch import Request, Response, RunFailed
 from graphorch.engine.journaling import FORMAT
 from graphorch.journal.sqlite import SqliteStore
 from tests.golden.flows import FLOWS, TOPIC, Answering, World, to_the_end
+from tests.golden.pattern_flows import PATTERNS, SUBJECT, Model, sorted_requests, to_the_end_of
 
 FOLDER = Path(__file__).parent / f"format_{FORMAT}"
 
@@ -46,26 +48,50 @@ async def write(name: str, path: Path) -> None:
         await store.close()
 
 
+async def write_pattern(name: str, path: Path, dies_at: int | None) -> None:
+    """One run of a pattern in a journal of its own; the process dies at a model call, or it goes as far as it gets."""
+    client = Model(dies_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
+    await PATTERNS[name]().run(SUBJECT, run_id=name, durable=store, client=client, tags={"kind": "golden"})
+    await store.close()
+
+
 async def settle(path: Path) -> None:
     """Move what is in the log of a journal into its file."""
     await (await SqliteStore.open(path)).close()
 
 
+def in_a_process(path: Path, target: Path, work: Coroutine[Any, Any, None]) -> None:
+    """Write a journal in a process that may die, and copy what is left of it."""
+    child = os.fork()
+    if child == 0:
+        asyncio.run(work)
+        os._exit(0)
+    work.close()
+    os.waitpid(child, 0)
+    asyncio.run(settle(path))
+    shutil.copyfile(path, target)
+
+
 def main() -> None:
     """Write all of them."""
     FOLDER.mkdir(exist_ok=True)
+    states: dict[str, Any] = {}
+    requests: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in FLOWS:
+        for name, make in FLOWS.items():
             path = Path(folder) / f"{name}.sqlite"
-            child = os.fork()
-            if child == 0:
-                asyncio.run(write(name, path))
-                os._exit(0)
-            os.waitpid(child, 0)
-            asyncio.run(settle(path))
-            shutil.copyfile(path, FOLDER / f"{name}.golden")
-    states = {name: asyncio.run(to_the_end(make(), name)).model_dump(mode="json") for name, make in FLOWS.items()}
+            in_a_process(path, FOLDER / f"{name}.golden", write(name, path))
+            states[name] = asyncio.run(to_the_end(make(), name)).model_dump(mode="json")
+        for name, make in PATTERNS.items():
+            model = Model()
+            states[name] = asyncio.run(to_the_end_of(make(), name, client=model)).model_dump(mode="json")
+            requests[name] = sorted_requests(model)
+            for suffix, dies_at in (("", None), (".crashed", len(model.requests) // 2)):
+                path = Path(folder) / f"{name}{suffix}.sqlite"
+                in_a_process(path, FOLDER / f"{name}{suffix}.golden", write_pattern(name, path, dies_at))
     (FOLDER / "expected.json").write_text(json.dumps(states, indent=1) + "\n")
+    (FOLDER / "requests.json").write_text(json.dumps(requests, indent=1) + "\n")
     print(f"wrote {', '.join(sorted(each.name for each in FOLDER.iterdir()))} in {FOLDER}")
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from graphorch import RunFailed
-from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
 from graphorch.journal.sqlite import SqliteStore
 from tests.golden.flows import FLOWS, Answering, State, to_the_end
+from tests.golden.pattern_flows import PATTERNS, Model, sorted_requests, to_the_end_of
 
 FORMATS = sorted(Path(__file__).parent.glob("format_*"), key=lambda folder: int(folder.name.partition("_")[2]))
 GOLDEN = [pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FORMATS for name in FLOWS]
+PATTERN_RUNS = [pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FORMATS for name in PATTERNS]
 STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "crashed": "running"}
 
 
@@ -43,7 +45,8 @@ def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
     assert FORMATS
     for folder in FORMATS:
         files = {each.name: each.stat().st_size for each in folder.glob("*.golden")}
-        assert set(files) == {f"{name}.golden" for name in FLOWS}
+        patterns = {f"{name}{suffix}.golden" for name in PATTERNS for suffix in ("", ".crashed")}
+        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns
         assert max(files.values()) < 200_000
 
 
@@ -51,7 +54,7 @@ def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
 def test_a_golden_journal_is_read_and_its_flow_is_still_the_same_graph(folder: Path, name: str, copy: Any) -> None:
     log = asyncio.run(loaded(copy(folder, name), name))
     assert (log.head.status, log.head.tags) == (STATUS[name], {"kind": "golden"})
-    assert log.head.fingerprint == fingerprint(FLOWS[name]().plan)
+    assert log.head.fingerprint == compute_fingerprint(FLOWS[name]().plan, log.head.format)
     assert log.head.last_seq == len(log.records)
 
 
@@ -85,3 +88,40 @@ def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(folder: Path, nam
 def test_a_golden_run_is_forked(folder: Path, copy: Any) -> None:
     again = asyncio.run(FLOWS["finished"]().rerun("finished", start="last", durable=copy(folder, "finished"), client=Answering()))
     assert again.difference.fields == {}
+
+
+@pytest.mark.parametrize("folder, name", PATTERN_RUNS)
+def test_golden_pattern_keeps_its_fingerprint(folder: Path, name: str, copy: Any) -> None:
+    """A pattern draws the graph that it drew when the journal was written."""
+    for file in (name, f"{name}.crashed"):
+        log = asyncio.run(loaded(copy(folder, file), name))
+        assert log.head.fingerprint == compute_fingerprint(PATTERNS[name]().plan, log.head.format)
+
+
+@pytest.mark.parametrize("folder, name", PATTERN_RUNS)
+def test_golden_pattern_replays(folder: Path, name: str, copy: Any) -> None:
+    """A replay of a finished pattern runs no node, asks no model, and ends in the recorded state."""
+    result = asyncio.run(PATTERNS[name]().replay(name, durable=copy(folder, name)))
+    assert result.status == ("waiting" if name == "evaluator_loop" else "succeeded")
+    if result.status == "succeeded":
+        assert result.state.model_dump(mode="json") == expected(folder, name)
+
+
+@pytest.mark.parametrize("folder, name", PATTERN_RUNS)
+def test_golden_crashed_pattern_resumes(folder: Path, name: str, copy: Any) -> None:
+    """A run whose process died at a model call ends like an undisturbed one, and asks each question once in all."""
+    path, model = copy(folder, f"{name}.crashed"), Model()
+    recorded = sum(record.kind == "call" for record in asyncio.run(loaded(path, name)).records)
+    state = asyncio.run(to_the_end_of(PATTERNS[name](), name, durable=path, client=model))
+    assert state.model_dump(mode="json") == expected(folder, name)
+    asked = json.loads((folder / "requests.json").read_text())[name]
+    assert len(model.requests) == len(asked) - recorded
+    assert all(request in asked for request in sorted_requests(model))
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_pattern_requests_stay(name: str) -> None:
+    """What patterns and agents send to a model stays byte for byte: prompts, schemas and tools."""
+    model = Model()
+    asyncio.run(to_the_end_of(PATTERNS[name](), name, client=model))
+    assert sorted_requests(model) == json.loads((FORMATS[0] / "requests.json").read_text())[name]

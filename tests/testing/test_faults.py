@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Context, Graph, NodeError, RunFailed, agent, node
-from graphorch.graph.fingerprint import fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import FailNth, Injected, ScriptedModel, around_nodes, run_virtual, when
 from tests.scenarios.flows import FLOWS, Ledger, State, to_the_end
@@ -35,7 +35,7 @@ def test_a_flow_with_something_around_its_nodes_is_the_same_graph(name: str) -> 
 
     ledger, other = Ledger(), Ledger()
     twin = around_nodes(flow, note)
-    assert fingerprint(twin.plan) == fingerprint(flow.plan)
+    assert compute_fingerprint(twin.plan) == compute_fingerprint(flow.plan)
     plain = run_virtual(to_the_end(flow, "r", True, resources=ledger))
     noted = run_virtual(to_the_end(twin, "r", True, resources=other))
     assert noted.state == plain.state
