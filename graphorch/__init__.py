@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphorch.lazy import lazy_names
+from graphorch._lazy import lazy_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from graphorch.agents.agent import agent as agent
-    from graphorch.engine.approval import Approval as Approval
+    from graphorch.debugger.session import Session as Session
     from graphorch.engine.events import Asked as Asked
     from graphorch.engine.events import Called as Called
     from graphorch.engine.events import Cancelled as Cancelled
@@ -51,14 +51,10 @@ if TYPE_CHECKING:
     from graphorch.errors import WrongOutput as WrongOutput
     from graphorch.flow.flow import Flow as Flow
     from graphorch.flow.graph import Graph as Graph
-    from graphorch.flow.result import Question as Question
-    from graphorch.flow.result import Result as Result
-    from graphorch.flow.session import Session as Session
-    from graphorch.graph.amounts import Assumed as Assumed
+    from graphorch.graph.approval import Approval as Approval
     from graphorch.graph.context import Context as Context
-    from graphorch.graph.estimate import Estimate as Estimate
-    from graphorch.graph.failure import Failure as Failure
-    from graphorch.graph.failure import Missing as Missing
+    from graphorch.graph.estimate.amounts import Assumed as Assumed
+    from graphorch.graph.estimate.estimator import Estimate as Estimate
     from graphorch.graph.node import END as END
     from graphorch.graph.node import START as START
     from graphorch.graph.node import Ask as Ask
@@ -66,13 +62,17 @@ if TYPE_CHECKING:
     from graphorch.graph.node import node as node
     from graphorch.graph.options import Cache as Cache
     from graphorch.graph.options import Retry as Retry
-    from graphorch.models.budget import Budget as Budget
+    from graphorch.graph.payloads import Failure as Failure
+    from graphorch.graph.payloads import Missing as Missing
+    from graphorch.models.budgets.budget import Budget as Budget
     from graphorch.models.client import ModelClient as ModelClient
     from graphorch.models.messages import Message as Message
     from graphorch.models.messages import Prompt as Prompt
     from graphorch.models.messages import Request as Request
     from graphorch.models.messages import Response as Response
     from graphorch.models.messages import Usage as Usage
+    from graphorch.runs.result import Question as Question
+    from graphorch.runs.result import Result as Result
     from graphorch.state.reducers import add as add
     from graphorch.state.reducers import append as append
     from graphorch.state.reducers import last as last
@@ -90,22 +90,22 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "agents.agent": "agent",
-        "engine.approval": "Approval",
         "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
         "engine.settings": "Limits",
         "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError "
         "NodeError Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
         "flow.flow": "Flow",
         "flow.graph": "Graph",
-        "flow.result": "Question Result",
-        "flow.session": "Session",
-        "graph.amounts": "Assumed",
+        "runs.result": "Question Result",
+        "debugger.session": "Session",
+        "graph.estimate.amounts": "Assumed",
         "graph.context": "Context",
-        "graph.estimate": "Estimate",
-        "graph.failure": "Failure Missing",
+        "graph.estimate.estimator": "Estimate",
+        "graph.approval": "Approval",
+        "graph.payloads": "Failure Missing",
         "graph.node": "Ask END Node START node",
         "graph.options": "Cache Retry",
-        "models.budget": "Budget",
+        "models.budgets.budget": "Budget",
         "models.client": "ModelClient",
         "models.messages": "Message Prompt Request Response Usage",
         "state.reducers": "add append last maximum merge minimum union",

@@ -1,10 +1,16 @@
-"""What time it is, as a value that is handed in: whoever needs the time takes a `Clock`, so tests hand in another one."""
+"""What time it is, as a value that is handed in: whoever needs the time takes a `Clock`, so tests hand in another one.
+
+Time and chance as everything around a model call takes them: given from outside, so that a test decides both.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
@@ -32,3 +38,12 @@ def outside(loop: Any) -> Generator[None]:
         yield
     finally:
         count_outside(loop, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """`clock` in monotonic seconds, `sleep` for a number of them, and `random` for a number in [0, 1)."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = field(default_factory=lambda: random.Random().random)

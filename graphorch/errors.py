@@ -75,7 +75,16 @@ class InputError(GraphorchError):
 class NodeError(GraphorchError):
     """A node failed for good. The cause is `__cause__`; the rest says where in the run it happened."""
 
-    def __init__(self, message: str, *, node: str, path: str, activation: str, attempt: int = 1, story: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: str,
+        path: str,
+        activation: str,
+        attempt: int = 1,
+        story: Sequence[str] = (),
+    ) -> None:
         self.node = node
         self.path = path
         self.activation = activation
@@ -144,7 +153,15 @@ class ModelError(GraphorchError):
 
     usd: float | None = None
 
-    def __init__(self, message: str, *, model: str, retryable: bool = False, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str,
+        retryable: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         self.model = model
         self.retryable = retryable
         self.status = status
@@ -174,12 +191,26 @@ class RunFailed(ExceptionGroup[Exception]):
     end_reason: str
     run: object
 
-    def __new__(cls, message: str, errors: Sequence[Exception], run_id: str = "", end_reason: str = "failed", run: object = None) -> Self:
+    def __new__(
+        cls,
+        message: str,
+        errors: Sequence[Exception],
+        run_id: str = "",
+        end_reason: str = "failed",
+        run: object = None,
+    ) -> Self:
         self = super().__new__(cls, message, list(errors))
         self.run_id, self.end_reason, self.run = run_id, end_reason, run
         return self
 
-    def __init__(self, message: str, errors: Sequence[Exception], run_id: str = "", end_reason: str = "failed", run: object = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        errors: Sequence[Exception],
+        run_id: str = "",
+        end_reason: str = "failed",
+        run: object = None,
+    ) -> None:
         super().__init__(message, list(errors))
 
     def derive(self, errors: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]

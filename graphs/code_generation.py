@@ -27,9 +27,13 @@ from graphorch import Graph, agent, node
 
 class Task(BaseModel):
     task: str = Field(min_length=1, description="what the code shall do")
-    tests: str = Field(min_length=1, description="Python with functions test_…, which import from `solution`")
+    tests: str = Field(
+        min_length=1, description="Python with functions test_…, which import from `solution`"
+    )
     attempts: list[str] = Field(default=[], description="prepared code for answers that hold none")
-    seconds: float = Field(default=1.0, gt=0, le=60, description="how long all tests together may take")
+    seconds: float = Field(
+        default=1.0, gt=0, le=60, description="how long all tests together may take"
+    )
 
 
 class Answer(BaseModel):
@@ -60,7 +64,12 @@ class Solution(Code, Verdict): ...
 class Programming(Task, Solution): ...
 
 
-@agent(output=Answer, instructions="You write plain Python 3.11 without packages. You answer with one code block only.", max_tokens=3_000, timeout=120)
+@agent(
+    output=Answer,
+    instructions="You write plain Python 3.11 without packages. You answer with one code block only.",
+    max_tokens=3_000,
+    timeout=120,
+)
 def write(order: Order) -> str:
     asked = f"Write the module `solution`.\n\nTask:\n{order.task}\n\nTests:\n{order.tests}"
     if not order.code:
@@ -74,13 +83,19 @@ def take(order: Order, answer: Answer) -> Code:
     code = code_in(answer.answer)
     if not code and order.attempts:
         chosen = min(number, len(order.attempts))
-        return Code(code=order.attempts[chosen - 1], by=f"prepared attempt {chosen}: the model's answer held no code", round=number)
+        return Code(
+            code=order.attempts[chosen - 1],
+            by=f"prepared attempt {chosen}: the model's answer held no code",
+            round=number,
+        )
     return Code(code=code or answer.answer, by="the model", round=number)
 
 
 def code_in(answer: str) -> str:
     """The longest code block of an answer, or all of it, if that is Python which defines something; else ""."""
-    for text in sorted([*re.findall(r"```(?:python|py)?\s*\n(.*?)```", answer, re.DOTALL), answer], key=len):
+    for text in sorted(
+        [*re.findall(r"```(?:python|py)?\s*\n(.*?)```", answer, re.DOTALL), answer], key=len
+    ):
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -93,21 +108,39 @@ def code_in(answer: str) -> str:
 @node
 async def test(task: Task, code: Code) -> Verdict:
     report = await run_tests(code.code, task.tests, Limits(seconds=task.seconds))
-    said = [f"{report.passed} of {report.total or 'no'} tests passed.", *(f"- {failure}" for failure in report.failures)]
+    said = [
+        f"{report.passed} of {report.total or 'no'} tests passed.",
+        *(f"- {failure}" for failure in report.failures),
+    ]
     clean = not report.failures and report.total > 0
-    return Verdict(score=10 if clean else 9 * report.passed / max(report.total, 1), failures="" if clean else "\n".join(said))
+    return Verdict(
+        score=10 if clean else 9 * report.passed / max(report.total, 1),
+        failures="" if clean else "\n".join(said),
+    )
 
 
-def order_of(state: Programming) -> Order: return Order(**state.model_dump())
-def code_of(code: Code) -> Code: return code
-def passes(verdict: Verdict) -> bool: return verdict.score >= 10
-def score_of(verdict: Verdict) -> float: return verdict.score
+def order_of(state: Programming) -> Order:
+    return Order(**state.model_dump())
+
+
+def code_of(code: Code) -> Code:
+    return code
+
+
+def passes(verdict: Verdict) -> bool:
+    return verdict.score >= 10
+
+
+def score_of(verdict: Verdict) -> float:
+    return verdict.score
 
 
 writing = Graph("writing", Writing, input=Order, output=Code).chain(write, take).build()
 graph = Graph("code_generation", Programming, input=Task, output=Solution)
 attempt = graph.sub("attempt", writing, enter=order_of, leave=code_of)
-flow = graph.evaluator_loop(attempt, test, accept=passes, score=score_of, scale=(0, 10), max_rounds=4).build()
+flow = graph.evaluator_loop(
+    attempt, test, accept=passes, score=score_of, scale=(0, 10), max_rounds=4
+).build()
 
 FILES = Path(__file__).with_name("samples") / "coding_task"
 sample = Task(

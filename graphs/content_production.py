@@ -20,7 +20,9 @@ GOOD_ENOUGH = 8.0
 
 
 class Brief(BaseModel):
-    document: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="the source, all facts come from it")
+    document: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="the source, all facts come from it"
+    )
     topic: str = Field(default="The main points", description="what the article is about")
 
 
@@ -33,7 +35,9 @@ class Draft(BaseModel):
 
 
 class Review(BaseModel):
-    score: float = Field(default=0, ge=0, le=10, description="10: nothing is missing, nothing is unclear")
+    score: float = Field(
+        default=0, ge=0, le=10, description="10: nothing is missing, nothing is unclear"
+    )
     feedback: str = Field(default="", description="what is missing or unclear, and what to change")
 
 
@@ -45,12 +49,18 @@ class Content(Brief, Notes, Draft, Review, Article):
     """The state: everything that the nodes read and write."""
 
 
-@agent(output=Notes, instructions="You research for a writer. You use the source only, and keep numbers, names and causes.")
+@agent(
+    output=Notes,
+    instructions="You research for a writer. You use the source only, and keep numbers, names and causes.",
+)
 def research(brief: Brief) -> str:
     return f"Collect 20 sentences from the source that matter for this topic.\n\nTopic: {brief.topic}\n\nSource:\n{brief.document}"
 
 
-@agent(output=Draft, instructions="You write for busy readers: the main point first, short paragraphs, nothing that the notes do not hold.")
+@agent(
+    output=Draft,
+    instructions="You write for busy readers: the main point first, short paragraphs, nothing that the notes do not hold.",
+)
 def write(brief: Brief, notes: Notes, draft: Draft, review: Review) -> str:
     given = f"Topic: {brief.topic}\n\nNotes:\n{notes.notes}"
     if not draft.draft:
@@ -65,7 +75,11 @@ def review(brief: Brief, notes: Notes, draft: Draft) -> str:
 
 @node
 def publish(brief: Brief, draft: Draft, review: Review) -> Article:
-    remark = "" if review.score >= GOOD_ENOUGH else f"\n\nThe editor's score was {review.score:g} of 10. {review.feedback}"
+    remark = (
+        ""
+        if review.score >= GOOD_ENOUGH
+        else f"\n\nThe editor's score was {review.score:g} of 10. {review.feedback}"
+    )
     return Article(article=f"# {brief.topic}\n\n{draft.draft}{remark}")
 
 
@@ -78,4 +92,7 @@ graph.chain(research, write, review, publish)
 graph.loop(review, back_to=write, while_=is_weak, max_iterations=3)
 flow = graph.build()
 
-sample = Brief(topic="How a harbour works with the tide", document=Path(__file__).with_name("samples").joinpath("tides.md").read_text("utf-8"))
+sample = Brief(
+    topic="How a harbour works with the tide",
+    document=Path(__file__).with_name("samples").joinpath("tides.md").read_text("utf-8"),
+)

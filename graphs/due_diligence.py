@@ -59,7 +59,9 @@ class Deal(Contract, Legal, Financial, Technical, Gaps, Memo):
 
 def asked(contract: Contract) -> str:
     task = "Name the seven sentences of the contract that matter most, with the numbers of their clauses, and say why."
-    return f"{task}\n\nContract:\n{contract.contract}" + (f"\n\nTask: {contract.context}" if contract.context else "")
+    return f"{task}\n\nContract:\n{contract.contract}" + (
+        f"\n\nTask: {contract.context}" if contract.context else ""
+    )
 
 
 @agent(output=Legal, instructions=LEGAL, max_tokens=1_200)
@@ -82,14 +84,20 @@ def write_memo(law: Legal, money: Financial, machines: Technical, gaps: Gaps) ->
     parts = {"Legal": law.legal, "Financial": money.financial, "Technical": machines.technical}
     missing = [f"- The {name} review is missing: {why}" for name, why in gaps.gaps.items()]
     chapters = [f"## {title}\n\n{text}" for title, text in parts.items() if text]
-    return Memo(memo="\n\n".join(["# Before we sign", *(["\n".join(missing)] if missing else []), *chapters]))
+    return Memo(
+        memo="\n\n".join(
+            ["# Before we sign", *(["\n".join(missing)] if missing else []), *chapters]
+        )
+    )
 
 
 @node
 def open_file(contract: Contract) -> Contract | None:
     """Where a run begins; refuses what is no contract before three models read it."""
     if len(contract.contract.split()) < 50:
-        raise ValueError(f"{len(contract.contract.split())} words are no contract. Give its whole text: --contract @file.md")
+        raise ValueError(
+            f"{len(contract.contract.split())} words are no contract. Give its whole text: --contract @file.md"
+        )
     return None
 
 

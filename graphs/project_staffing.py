@@ -22,22 +22,42 @@ from pydantic import BaseModel, Field
 from graphorch import END, Flow, Graph, agent, node
 
 Department = Literal["engineering", "software", "legal", "communication", "finance"]
-DEPARTMENTS: tuple[Department, ...] = ("engineering", "software", "legal", "communication", "finance")
+DEPARTMENTS: tuple[Department, ...] = (
+    "engineering",
+    "software",
+    "legal",
+    "communication",
+    "finance",
+)
 
 
 class Brief(BaseModel):
     brief: str = Field(min_length=1, description="what the project is")
-    roster: str = Field(min_length=1, description="CSV with the columns name, team, skills, free from, days a week")
+    roster: str = Field(
+        min_length=1, description="CSV with the columns name, team, skills, free from, days a week"
+    )
 
 
 class Work(BaseModel):
     """What each department has to do; "" if it has nothing to do."""
 
-    engineering: str = Field(default="", description="gauges, electronics, housing, radio, sites, prototype, installation")
-    software: str = Field(default="", description="web page, service, messages, forecast, model, software, warning")
-    legal: str = Field(default="", description="contracts, access, licence, owners, municipalities, data protection")
-    communication: str = Field(default="", description="people, open day, leaflet, household, schools, teachers")
-    finance: str = Field(default="", description="budget, state, grant, advance, purchase, tender, money")
+    engineering: str = Field(
+        default="",
+        description="gauges, electronics, housing, radio, sites, prototype, installation",
+    )
+    software: str = Field(
+        default="", description="web page, service, messages, forecast, model, software, warning"
+    )
+    legal: str = Field(
+        default="",
+        description="contracts, access, licence, owners, municipalities, data protection",
+    )
+    communication: str = Field(
+        default="", description="people, open day, leaflet, household, schools, teachers"
+    )
+    finance: str = Field(
+        default="", description="budget, state, grant, advance, purchase, tender, money"
+    )
 
 
 class Task(BaseModel):
@@ -54,14 +74,30 @@ class Proposal(BaseModel):
     declined: str = Field(default="", description="why the department cannot do it")
 
 
-class Names(BaseModel): names: str = ""
-class Proposals(BaseModel): proposals: list[str] = []
-class Staffing(BaseModel): staffing: str
+class Names(BaseModel):
+    names: str = ""
+
+
+class Proposals(BaseModel):
+    proposals: list[str] = []
+
+
+class Staffing(BaseModel):
+    staffing: str
+
+
 class Desk(Task, Names, Proposal): ...
+
+
 class Project(Brief, Work, Proposals, Staffing): ...
 
 
-@agent(output=Work, instructions="You lead projects. You tell each department what it has to do, in the words of the brief.", max_tokens=1_500, timeout=60)
+@agent(
+    output=Work,
+    instructions="You lead projects. You tell each department what it has to do, in the words of the brief.",
+    max_tokens=1_500,
+    timeout=60,
+)
 def plan(brief: Brief) -> str:
     return f"Say for each department what it has to do.\n\nBrief:\n{brief.brief}"
 
@@ -72,13 +108,18 @@ def tasks_of(brief: Brief, work: Work) -> list[Task]:
     given: list[Department] = [name for name in DEPARTMENTS if getattr(work, name)]
     tasks: list[Task] = []
     for name in given:
-        own = [f"{one['name']}: {one['skills']}; free from {one['free from']}, {one['days a week']} days" for one in people if one["team"] == name]
+        own = [
+            f"{one['name']}: {one['skills']}; free from {one['free from']}, {one['days a week']} days"
+            for one in people
+            if one["team"] == name
+        ]
         needs: list[Department] = [other for other in given if name == "finance" and other != name]
         tasks.append(Task(id=name, work=getattr(work, name), people=own, needs=needs))
     return tasks
 
 
-def department_of(task: Task) -> Department: return task.id
+def department_of(task: Task) -> Department:
+    return task.id
 
 
 @node
@@ -86,7 +127,12 @@ def check_people(task: Task) -> Proposal:
     return Proposal(declined="" if task.people else f"{task.id} has nobody on the roster")
 
 
-@agent(output=Names, instructions="You lead a department. You propose people by name, with the reason, and say what is missing.", max_tokens=800, timeout=60)
+@agent(
+    output=Names,
+    instructions="You lead a department. You propose people by name, with the reason, and say what is missing.",
+    max_tokens=800,
+    timeout=60,
+)
 def propose(task: Task) -> str:
     people = "\n".join(f"- {one}." for one in task.people)
     return f"List the people that this needs, and why.\n\nPeople:\n{people}\n\nTask: {task.work}"
@@ -103,10 +149,12 @@ def assemble(brief: Brief, proposals: Proposals) -> Staffing:
     return Staffing(staffing="\n\n".join([f"# Staffing: {title}", *proposals.proposals]))
 
 
-def gathered(found: list[Proposal]) -> Proposals: return Proposals(proposals=[each.proposal for each in found])
+def gathered(found: list[Proposal]) -> Proposals:
+    return Proposals(proposals=[each.proposal for each in found])
 
 
-def is_staffed(proposal: Proposal) -> Literal["yes", "no"]: return "no" if proposal.declined else "yes"
+def is_staffed(proposal: Proposal) -> Literal["yes", "no"]:
+    return "no" if proposal.declined else "yes"
 
 
 desk = Graph("department", Desk, input=Task, output=Proposal).chain(propose, sign, END)
@@ -114,7 +162,19 @@ desk.route(check_people, is_staffed).when("yes", propose).when("no", END).exhaus
 department = desk.build()
 workers: dict[Department, Flow[Task, Proposal, Desk]] = dict.fromkeys(DEPARTMENTS, department)
 graph = Graph("project_staffing", Project, input=Brief, output=Staffing)
-graph.supervisor(plan, tasks=tasks_of, worker_of=department_of, workers=workers, gather=gathered, max_tasks=5, assemble=assemble, digest_tokens=1_500)
+graph.supervisor(
+    plan,
+    tasks=tasks_of,
+    worker_of=department_of,
+    workers=workers,
+    gather=gathered,
+    max_tasks=5,
+    assemble=assemble,
+    digest_tokens=1_500,
+)
 flow = graph.build()
 FILES = Path(__file__).with_name("samples")
-sample = Brief(brief=FILES.joinpath("project_brief.md").read_text("utf-8"), roster=FILES.joinpath("roster.csv").read_text("utf-8"))
+sample = Brief(
+    brief=FILES.joinpath("project_brief.md").read_text("utf-8"),
+    roster=FILES.joinpath("roster.csv").read_text("utf-8"),
+)

@@ -26,7 +26,11 @@ from graphorch import Graph, Node, agent, node
 Category = Literal["billing", "shipping", "technical", "account", "other"]
 HELP = {
     title.strip(): text.strip()
-    for title, text in re.findall(r"^# (.+)$\n+((?:(?!^# ).*\n?)*)", Path(__file__).with_name("samples").joinpath("support_help.md").read_text("utf-8"), re.M)
+    for title, text in re.findall(
+        r"^# (.+)$\n+((?:(?!^# ).*\n?)*)",
+        Path(__file__).with_name("samples").joinpath("support_help.md").read_text("utf-8"),
+        re.M,
+    )
 }
 KEYWORDS = {
     "billing": "bill|charge|charged|invoice|pay|paid|payment|price|refund|money|receipt|discount|vat|card|transfer",
@@ -64,7 +68,12 @@ class Handled(Triage, Reply): ...
 class Support(Request, Handled): ...
 
 
-@agent(output=Triage, instructions="You sort support requests for a maker of weather sensors. You read all before you decide.", max_tokens=200, timeout=60)
+@agent(
+    output=Triage,
+    instructions="You sort support requests for a maker of weather sensors. You read all before you decide.",
+    max_tokens=200,
+    timeout=60,
+)
 def classify(request: Request) -> str:
     return ASKED + request.request
 
@@ -76,29 +85,56 @@ def by_keywords(request: Request) -> Triage:
     for category in hits:
         hits[category] = sum(word in KEYWORDS[category].split("|") for word in words)
     best = max(hits, key=lambda each: hits[each])
-    return Triage(category=best, confidence=hits[best] / sum(hits.values())) if hits[best] else Triage(category="other", confidence=0.6)
+    return (
+        Triage(category=best, confidence=hits[best] / sum(hits.values()))
+        if hits[best]
+        else Triage(category="other", confidence=0.6)
+    )
 
 
 def specialist(category: str) -> Node[Any]:
-    @agent(output=Reply, name=category, instructions=f"You answer for the {category} desk, briefly and from the page only.", max_tokens=600, timeout=60)
+    @agent(
+        output=Reply,
+        name=category,
+        instructions=f"You answer for the {category} desk, briefly and from the page only.",
+        max_tokens=600,
+        timeout=60,
+    )
     def answer(request: Request) -> str:
         return f"Page:\n{HELP[category]}\n\nTask: answer this request in two sentences: {request.request}"
 
     return answer
 
 
-@agent(output=Reply, instructions="You are the general desk. You never guess: you say what is unclear and ask one question.", max_tokens=300, timeout=60)
+@agent(
+    output=Reply,
+    instructions="You are the general desk. You never guess: you say what is unclear and ask one question.",
+    max_tokens=300,
+    timeout=60,
+)
 def general(request: Request, triage: Triage) -> str:
     return f"Which detail is missing to know whom to ask about this? Our best guess is {triage.category}.\n\nRequest:\n{request.request}"
 
 
-@agent(output=Handled, instructions="You answer support requests for a maker of home weather sensors, from the pages only.", max_tokens=600, timeout=60)
+@agent(
+    output=Handled,
+    instructions="You answer support requests for a maker of home weather sensors, from the pages only.",
+    max_tokens=600,
+    timeout=60,
+)
 def answer_all(request: Request) -> str:
-    return f"{ASKED}{request.request}\n\nThen answer it in two sentences from these pages.\n\n" + "\n\n".join(HELP.values())
+    return (
+        f"{ASKED}{request.request}\n\nThen answer it in two sentences from these pages.\n\n"
+        + "\n\n".join(HELP.values())
+    )
 
 
-def category_of(triage: Triage) -> Category: return triage.category
-def confidence_of(triage: Triage) -> float: return triage.confidence
+def category_of(triage: Triage) -> Category:
+    return triage.category
+
+
+def confidence_of(triage: Triage) -> float:
+    return triage.confidence
 
 
 def right(request: Request, handled: Handled, line: dict[str, Any]) -> float:
@@ -109,7 +145,17 @@ def right(request: Request, handled: Handled, line: dict[str, Any]) -> float:
 desks: dict[Category, Node[Any]] = {"billing": specialist("billing"), "shipping": specialist("shipping"), "technical": specialist("technical"),
                                     "account": specialist("account"), "other": specialist("other")}  # fmt: skip
 graph = Graph("support_triage", Support, input=Request, output=Handled)
-graph.router(classify, category_of, desks, default=general, confidence=confidence_of, threshold=0.6, second_opinion=by_keywords)
+graph.router(
+    classify,
+    category_of,
+    desks,
+    default=general,
+    confidence=confidence_of,
+    threshold=0.6,
+    second_opinion=by_keywords,
+)
 flow = graph.build()
 one_for_all = Graph("one_for_all", Support, input=Request, output=Handled).chain(answer_all).build()
-sample = Request(request="The parcel with my sensor has not moved for six days, and the tracking page still says that a label was created.")
+sample = Request(
+    request="The parcel with my sensor has not moved for six days, and the tracking page still says that a label was created."
+)

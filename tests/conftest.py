@@ -10,10 +10,14 @@ import hypothesis
 import pytest
 
 # Fixed seeds and no deadline: a failure is the code's, not the day's or the machine's. `--hypothesis-profile=default` explores.
-hypothesis.settings.register_profile("graphorch", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "graphorch", derandomize=True, deadline=None, database=None, print_blob=True
+)
 hypothesis.settings.load_profile("graphorch")
 
-for _name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("GRAPHORCH_")]:
+for _name in [
+    name for name in os.environ if name.endswith("_API_KEY") or name.startswith("GRAPHORCH_")
+]:
     del os.environ[_name]
 os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"  # it would look for a newer version of itself
 

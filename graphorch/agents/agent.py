@@ -15,15 +15,15 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
+from graphorch.agents.default_prompt import written_out
 from graphorch.agents.tools import ROUNDS, Tool, tools_of
-from graphorch.agents.written_out import written_out
 from graphorch.errors import GraphError, Problem, WrongOutput
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node1, Node2, Node3, Node4, class_of
 from graphorch.graph.options import NodeOptions, options_from
 from graphorch.graph.signature import prompt_signature
 from graphorch.models.messages import Prompt
-from graphorch.models.structured import always_fits
+from graphorch.models.structured_output import always_fits
 
 A = TypeVar("A", bound=BaseModel | None)
 B = TypeVar("B", bound=BaseModel | None)
@@ -72,20 +72,29 @@ class AgentCall(Generic[W]):
         if prompt is None:
             return written_out(self.prompt, slices, self.output)
         if not prompt or (isinstance(prompt, str) and not prompt.strip()):
-            raise WrongOutput("Its prompt function returned an empty prompt. Return text, or nothing to have the slices written out.")
+            raise WrongOutput(
+                "Its prompt function returned an empty prompt. Return text, or nothing to have the slices written out."
+            )
         return prompt
 
 
 class AgentDecorator(Generic[W]):
     """`@agent(...)`, waiting for its prompt function."""
 
-    def __init__(self, call: Callable[[Callable[..., Prompt | None]], AgentCall[W]], output: type[W], options: NodeOptions) -> None:
+    def __init__(
+        self,
+        call: Callable[[Callable[..., Prompt | None]], AgentCall[W]],
+        output: type[W],
+        options: NodeOptions,
+    ) -> None:
         self._call = call
         self._output = output
         self._options = options
 
     @overload
-    def __call__(self, prompt: Callable[[A, B, C, D], Prompt | None], /) -> Node4[A, B, C, D, W]: ...
+    def __call__(
+        self, prompt: Callable[[A, B, C, D], Prompt | None], /
+    ) -> Node4[A, B, C, D, W]: ...
     @overload
     def __call__(self, prompt: Callable[[A, B, C], Prompt | None], /) -> Node3[A, B, C, W]: ...
     @overload
@@ -100,7 +109,9 @@ class AgentDecorator(Generic[W]):
         problems = _problems(name, call)
         if problems:
             raise GraphError(name, problems)
-        return class_of(signature)(call, signature, name=name, kind="agent", options=options_from(name, self._options))
+        return class_of(signature)(
+            call, signature, name=name, kind="agent", options=options_from(name, self._options)
+        )
 
 
 def agent(
@@ -142,9 +153,32 @@ def _problems(name: str, call: AgentCall[Any]) -> list[Problem]:
         fix = "make it a plain function; what waits belongs in a @node before it, or in a @node that calls ctx.complete()"
         found.append(Problem("NODE_SIGNATURE", where, "its prompt function is async", fix))
     if not call.model.strip():
-        found.append(Problem("NODE_OPTION", where, f"model={call.model!r} names no model", 'name one, or leave it out for "default"'))
+        found.append(
+            Problem(
+                "NODE_OPTION",
+                where,
+                f"model={call.model!r} names no model",
+                'name one, or leave it out for "default"',
+            )
+        )
     if call.max_tokens is not None and call.max_tokens < 1:
-        found.append(Problem("NODE_OPTION", where, f"max_tokens={call.max_tokens} leaves no room", "give a number of tokens from 1"))
-    if call.temperature is not None and not (math.isfinite(call.temperature) and call.temperature >= 0):
-        found.append(Problem("NODE_OPTION", where, f"temperature={call.temperature} is none", "give a number from 0, or leave it out"))
+        found.append(
+            Problem(
+                "NODE_OPTION",
+                where,
+                f"max_tokens={call.max_tokens} leaves no room",
+                "give a number of tokens from 1",
+            )
+        )
+    if call.temperature is not None and not (
+        math.isfinite(call.temperature) and call.temperature >= 0
+    ):
+        found.append(
+            Problem(
+                "NODE_OPTION",
+                where,
+                f"temperature={call.temperature} is none",
+                "give a number from 0, or leave it out",
+            )
+        )
     return found

@@ -18,13 +18,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from graphorch.errors import GraphError, LimitReached, ModelError, Problem, nearest
 from graphorch.models.client import ModelClient, OnText
-from graphorch.models.failures import TimedOut
+from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
-from graphorch.models.structured import total_usage
+from graphorch.models.structured_output import total_usage
 
 ROUNDS = 8
 """How often a model may ask for tools before it has to answer."""
@@ -54,11 +62,20 @@ class Tool:
         try:
             given = self.arguments.model_validate_json(written or "{}")
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in error.errors(include_url=False)[:5])
+            wrong = "; ".join(
+                f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}"
+                for each in error.errors(include_url=False)[:5]
+            )
             return f"Error: the arguments of '{self.spec.name}' do not fit: {wrong}. Call it again with arguments that fit its schema."
-        values = {str(info.alias): getattr(given, name) for name, info in type(given).model_fields.items()}
+        values = {
+            str(info.alias): getattr(given, name) for name, info in type(given).model_fields.items()
+        }
         try:
-            result = await self.fn(**values) if inspect.iscoroutinefunction(self.fn) else await asyncio.to_thread(self.fn, **values)
+            result = (
+                await self.fn(**values)
+                if inspect.iscoroutinefunction(self.fn)
+                else await asyncio.to_thread(self.fn, **values)
+            )
         except LimitReached:
             raise  # a matter of the run, which no model can repair
         except Exception as error:  # the border to the user's code, as around a node
@@ -70,7 +87,12 @@ class ToolClient:
     """A `ModelClient` that calls tools for the model within, until it answers."""
 
     def __init__(
-        self, client: ModelClient, tools: Sequence[Callable[..., Any]], *, rounds: int = ROUNDS, clock: Callable[[], float] = time.monotonic
+        self,
+        client: ModelClient,
+        tools: Sequence[Callable[..., Any]],
+        *,
+        rounds: int = ROUNDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._tools = {tool.spec.name: tool for tool in tools_of(tools)}
@@ -89,7 +111,9 @@ class ToolClient:
         asked = replace(request, tools=tuple(tool.spec for tool in self._tools.values()))
         responses: list[Response] = []
         while True:
-            response = await self._client.complete(replace(asked, timeout=self._left(request, began)), on_text)
+            response = await self._client.complete(
+                replace(asked, timeout=self._left(request, began)), on_text
+            )
             responses.append(response)
             if not response.tool_calls:
                 return _together(responses, self._clock() - began)
@@ -107,14 +131,18 @@ class ToolClient:
             model=response.model,
         )
 
-    async def _results(self, request: Request, calls: Sequence[ToolCall], began: float) -> list[Message]:
+    async def _results(
+        self, request: Request, calls: Sequence[ToolCall], began: float
+    ) -> list[Message]:
         """The answers to the calls, in their order and one after the other, so that tools need not be safe to run side by side."""
         results: list[Message] = []
         scope = asyncio.timeout(self._left(request, began))
         try:
             async with scope:
                 for call in calls:
-                    results.append(Message(role="tool", tool_call_id=call.id, content=await self._result(call)))
+                    results.append(
+                        Message(role="tool", tool_call_id=call.id, content=await self._result(call))
+                    )
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -131,10 +159,14 @@ class ToolClient:
         return await tool.answer(call.arguments)
 
     def _left(self, request: Request, began: float) -> float | None:
-        return None if request.timeout is None else max(0.0, request.timeout - (self._clock() - began))
+        return (
+            None if request.timeout is None else max(0.0, request.timeout - (self._clock() - began))
+        )
 
 
-def tools_of(functions: Sequence[Callable[..., Any]], local: Mapping[str, Any] | None = None) -> tuple[Tool, ...]:
+def tools_of(
+    functions: Sequence[Callable[..., Any]], local: Mapping[str, Any] | None = None
+) -> tuple[Tool, ...]:
     """The tools that functions make; what is one already stays. Raises `GraphError` with code `TOOL`, all problems at once."""
     tools: list[Tool] = []
     problems: list[Problem] = []
@@ -145,7 +177,12 @@ def tools_of(functions: Sequence[Callable[..., Any]], local: Mapping[str, Any] |
             problems += error.problems
     names = [tool.spec.name for tool in tools]
     problems += [
-        Problem("TOOL", f"tool '{name}'", f"{names.count(name)} tools have this name", "rename one: a model calls them by it")
+        Problem(
+            "TOOL",
+            f"tool '{name}'",
+            f"{names.count(name)} tools have this name",
+            "rename one: a model calls them by it",
+        )
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
@@ -157,34 +194,73 @@ def tools_of(functions: Sequence[Callable[..., Any]], local: Mapping[str, Any] |
 def _tool_of(fn: Callable[..., Any], local: Mapping[str, Any]) -> Tool:
     name = getattr(fn, "__name__", "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise _wrong(name, f"'{name}' is no name that a model can call", "give a function defined with `def`, with letters of ASCII, digits and '_'")
+        raise _wrong(
+            name,
+            f"'{name}' is no name that a model can call",
+            "give a function defined with `def`, with letters of ASCII, digits and '_'",
+        )
     try:
         hints = typing.get_type_hints(fn, localns=dict(local), include_extras=True)
     except NameError as error:
-        raise _wrong(name, f"an annotation names '{error.name}', which is not defined", "import it, or define it before the tool") from None
+        raise _wrong(
+            name,
+            f"an annotation names '{error.name}', which is not defined",
+            "import it, or define it before the tool",
+        ) from None
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(fn).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise _wrong(name, f"parameter '{parameter.name}' cannot be given by name", "use plain parameters, each with a type")
+        if parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+            parameter.POSITIONAL_ONLY,
+        ):
+            raise _wrong(
+                name,
+                f"parameter '{parameter.name}' cannot be given by name",
+                "use plain parameters, each with a type",
+            )
         if parameter.name not in hints:
-            raise _wrong(name, f"parameter '{parameter.name}' has no annotation", "annotate it: the model is told its type")
+            raise _wrong(
+                name,
+                f"parameter '{parameter.name}' has no annotation",
+                "annotate it: the model is told its type",
+            )
         # An alias, so that a parameter may be called like a method of pydantic's (`json`, `copy`).
         hint = Annotated[hints[parameter.name], Field(alias=parameter.name, title=parameter.name)]
-        fields[f"p{len(fields)}"] = (hint, ... if parameter.default is parameter.empty else parameter.default)
+        fields[f"p{len(fields)}"] = (
+            hint,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
     try:
         arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
         parameters = arguments.model_json_schema()
     except (PydanticUserError, NameError) as error:
-        raise _wrong(name, f"its parameters have no JSON schema ({type(error).__name__})", "use types that JSON can express") from None
-    return Tool(fn, ToolSpec(name=name, description=inspect.getdoc(fn) or "", parameters=parameters), arguments)
+        raise _wrong(
+            name,
+            f"its parameters have no JSON schema ({type(error).__name__})",
+            "use types that JSON can express",
+        ) from None
+    return Tool(
+        fn,
+        ToolSpec(name=name, description=inspect.getdoc(fn) or "", parameters=parameters),
+        arguments,
+    )
 
 
 def _as_text(result: object) -> str:
-    return result if isinstance(result, str) else _JSON.dump_json(result, fallback=str).decode("utf-8", "replace")
+    return (
+        result
+        if isinstance(result, str)
+        else _JSON.dump_json(result, fallback=str).decode("utf-8", "replace")
+    )
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters were left out)"
+    return (
+        text
+        if len(text) <= _LONGEST
+        else f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters were left out)"
+    )
 
 
 def _together(responses: Sequence[Response], seconds: float) -> Response:

@@ -11,11 +11,11 @@ from graphorch.cli.reading import Option, example_of, options_of, read_input
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.errors import InputError
-from graphorch.flow.clients import NoModels
-from graphorch.flow.durable import rebuilt_run
-from graphorch.flow.result import Question, open_question, question_of
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
+from graphorch.runs.clients import NoModels
+from graphorch.runs.durable import rebuilt_run
+from graphorch.runs.result import Question, open_question, question_of
 
 _WORDS = {"yes": "true", "true": "true", "no": "false", "false": "false"}
 
@@ -39,13 +39,21 @@ def answer_of(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
         return read_input(model, value, rest, "VALUE")
     if only is not None and flag is None:
         return read_input(model, None, [f"{only.name}={value}", *rest], "VALUE")
-    raise InputError(f"'{value}' is no answer: {model.__name__} is asked for. Write {value_of(model)}{' or no' if flag is not None else ''}.")
+    raise InputError(
+        f"'{value}' is no answer: {model.__name__} is asked for. Write {value_of(model)}{' or no' if flag is not None else ''}."
+    )
 
 
 def value_of(model: type[BaseModel]) -> str:
     """How VALUE is written for an answer of this type, for example."""
     flag, only = _flag(model), _only(model)
-    return "yes" if flag is not None else "TEXT" if only is not None and only.kind == "text" else shlex.quote(example_of(model))
+    return (
+        "yes"
+        if flag is not None
+        else "TEXT"
+        if only is not None and only.kind == "text"
+        else shlex.quote(example_of(model))
+    )
 
 
 def _flag(model: type[BaseModel]) -> Option | None:

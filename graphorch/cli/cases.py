@@ -38,20 +38,36 @@ def read_cases(path: str, models: Sequence[type[BaseModel]]) -> list[Case]:
                 problems.append(f"line {number}: {error}")
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise InputError("".join([f"--inputs {path} does not fit:", *(f"\n  - {each}" for each in [*problems[:_SHOWN], *more])]))
+        raise InputError(
+            "".join(
+                [
+                    f"--inputs {path} does not fit:",
+                    *(f"\n  - {each}" for each in [*problems[:_SHOWN], *more]),
+                ]
+            )
+        )
     if len(cases) < 2:
         held = "one case" if cases else "no cases"
-        raise InputError(f"--inputs {path} holds {held}. Give two at least, an input as JSON in each line; twenty tell more.")
+        raise InputError(
+            f"--inputs {path} holds {held}. Give two at least, an input as JSON in each line; twenty tell more."
+        )
     return cases
 
 
 def _check_alike(models: Sequence[type[BaseModel]]) -> None:
     """Raise `InputError` unless what one flow takes the other one takes too."""
-    fields = [{name: info.is_required() for name, info in model.model_fields.items()} for model in models]
+    fields = [
+        {name: info.is_required() for name, info in model.model_fields.items()} for model in models
+    ]
     if fields[0].keys() != fields[1].keys():
-        shown = [f"{one} takes {model.__name__} ({', '.join(given)})" for one, model, given in zip("AB", models, fields, strict=True)]
+        shown = [
+            f"{one} takes {model.__name__} ({', '.join(given)})"
+            for one, model, given in zip("AB", models, fields, strict=True)
+        ]
         only = ", ".join(sorted(fields[0].keys() ^ fields[1].keys()))
-        raise InputError(f"The flows take different inputs: {'; '.join(shown)}. In one only: {only}. Give both flows the same fields.")
+        raise InputError(
+            f"The flows take different inputs: {'; '.join(shown)}. In one only: {only}. Give both flows the same fields."
+        )
 
 
 def _case(number: int, text: str, models: Sequence[type[BaseModel]]) -> Case:
@@ -59,25 +75,42 @@ def _case(number: int, text: str, models: Sequence[type[BaseModel]]) -> Case:
         told = json.loads(text)
     except json.JSONDecodeError as error:
         near = one_line(text[max(0, error.pos - 20) : error.pos + 20])
-        raise InputError(f"no JSON: {error.msg} at column {error.colno}, near `{near}`. Each line is one object by itself.") from None
+        raise InputError(
+            f"no JSON: {error.msg} at column {error.colno}, near `{near}`. Each line is one object by itself."
+        ) from None
     except RecursionError:
         raise InputError("nested too deeply to be read.") from None
     if not isinstance(told, dict):
         raise InputError(f"it is no object but a {type(told).__name__}: {one_line(text, 60)}")
     values = cast("dict[str, Any]", told)
     inner = values.get("input")
-    given = cast("dict[str, Any]", inner) if isinstance(inner, dict) and "input" not in models[0].model_fields else values
-    return Case(number, values, tuple(_input(given, model, is_whole=given is values) for model in models))
+    given = (
+        cast("dict[str, Any]", inner)
+        if isinstance(inner, dict) and "input" not in models[0].model_fields
+        else values
+    )
+    return Case(
+        number, values, tuple(_input(given, model, is_whole=given is values) for model in models)
+    )
 
 
 def _input(given: dict[str, Any], model: type[BaseModel], *, is_whole: bool) -> BaseModel:
     known = {key for name, info in model.model_fields.items() for key in (name, info.alias) if key}
-    strange = [] if model.model_config.get("extra") == "allow" else [key for key in given if key not in known]
+    strange = (
+        []
+        if model.model_config.get("extra") == "allow"
+        else [key for key in given if key not in known]
+    )
     if strange:
         fix = ' What is for the score goes beside the input: {"input": {…}, …}.' if is_whole else ""
-        raise InputError(f"{model.__name__} has no field '{one_line(strange[0])}'. {nearest(strange[0], known)}{fix}")
+        raise InputError(
+            f"{model.__name__} has no field '{one_line(strange[0])}'. {nearest(strange[0], known)}{fix}"
+        )
     try:
         return model.model_validate(given, strict=False, by_name=True, by_alias=True)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the whole input'}: {each['msg']}" for each in error.errors(include_url=False)[:5])
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'the whole input'}: {each['msg']}"
+            for each in error.errors(include_url=False)[:5]
+        )
         raise InputError(f"{model.__name__}: {wrong}") from None

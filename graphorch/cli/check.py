@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
 
 def check(
-    flows: Annotated[list[str], typer.Argument(metavar="FLOW...", help="path.py, path.py:name or module:name; several are possible", show_default=False)],
+    flows: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FLOW...",
+            help="path.py, path.py:name or module:name; several are possible",
+            show_default=False,
+        ),
+    ],
     strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: one JSON object on standard output.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Build every flow, without running it, and show all problems at once.
@@ -29,7 +38,9 @@ def check(
     reports: list[dict[str, Any]] = []
     for reference in flows:
         found, report = _checked(reference, debug=debug)
-        wrong = report["exit_code"] or (NOT_BUILT if strict and any(one.flow.warnings for one in found) else DONE)
+        wrong = report["exit_code"] or (
+            NOT_BUILT if strict and any(one.flow.warnings for one in found) else DONE
+        )
         code = max(code, wrong)
         reports.append({"reference": reference, **report})
         if not as_json:
@@ -51,8 +62,15 @@ def _checked(reference: str, *, debug: bool) -> tuple[list[Found], dict[str, Any
 
             say("".join(traceback.format_exception(error)))
         say(f"{reference}: {message_of(error)}")
-        return [], {"exit_code": NOT_BUILT if isinstance(error, GraphError) else WRONG_USE, "flows": [], "errors": errors_of(error)}
-    flows = [{"name": one.flow.name, "where": one.where, "warnings": list(one.flow.warnings)} for one in found]
+        return [], {
+            "exit_code": NOT_BUILT if isinstance(error, GraphError) else WRONG_USE,
+            "flows": [],
+            "errors": errors_of(error),
+        }
+    flows = [
+        {"name": one.flow.name, "where": one.where, "warnings": list(one.flow.warnings)}
+        for one in found
+    ]
     return found, {"exit_code": DONE, "flows": flows, "errors": []}
 
 
@@ -62,6 +80,10 @@ def _tell(found: list[Found]) -> None:
     for one in found:
         plan, warnings = one.flow.plan, one.flow.warnings
         told = f", {counted(len(warnings), 'warning')}" if warnings else ""
-        result(safe(f"ok: {one.where}: '{one.flow.name}' ({plan.input.__name__} → {plan.output.__name__}, {counted(plan.end, 'node')}{told})"))
+        result(
+            safe(
+                f"ok: {one.where}: '{one.flow.name}' ({plan.input.__name__} → {plan.output.__name__}, {counted(plan.end, 'node')}{told})"
+            )
+        )
         for warning in warnings:
             say(f"  warning: {warning}".replace("\n", "\n  "))

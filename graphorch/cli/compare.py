@@ -10,17 +10,57 @@ from graphorch.cli.ending import ending
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="The flow that there is: path.py, path.py:name or module:name", show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="B", help="The flow that may replace it; it may be the same one with --model-b", show_default=False)],
-    inputs: Annotated[str, typer.Option(metavar="FILE", help="Cases: an input in each line, as JSON; - is standard input.", show_default=False)],
-    score: Annotated[str, typer.Option(metavar="FUNCTION", help="path.py:function or module:function that says how good an output is.")] = "",
-    model_a: Annotated[str, typer.Option(metavar="NAME", help="Replaces the model of every agent of A.")] = "",
-    model_b: Annotated[str, typer.Option(metavar="NAME", help="Replaces the model of every agent of B.")] = "",
-    usd: Annotated[float | None, typer.Option(help="Spend at most so many US dollars on one run.")] = None,
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="The flow that there is: path.py, path.py:name or module:name",
+            show_default=False,
+        ),
+    ],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="B",
+            help="The flow that may replace it; it may be the same one with --model-b",
+            show_default=False,
+        ),
+    ],
+    inputs: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Cases: an input in each line, as JSON; - is standard input.",
+            show_default=False,
+        ),
+    ],
+    score: Annotated[
+        str,
+        typer.Option(
+            metavar="FUNCTION",
+            help="path.py:function or module:function that says how good an output is.",
+        ),
+    ] = "",
+    model_a: Annotated[
+        str, typer.Option(metavar="NAME", help="Replaces the model of every agent of A.")
+    ] = "",
+    model_b: Annotated[
+        str, typer.Option(metavar="NAME", help="Replaces the model of every agent of B.")
+    ] = "",
+    usd: Annotated[
+        float | None, typer.Option(help="Spend at most so many US dollars on one run.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop a run after so many seconds.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the resampling: the same runs give the same intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the resampling: the same runs give the same intervals.")
+    ] = 0,
     svg: Annotated[str, typer.Option(metavar="FILE", help="Draw the figures into this file.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on standard output, every run included.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="For programs: one JSON object on standard output, every run included."
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Run two flows on the same inputs: quality, cost, latency and errors of both, and of the difference, with 95 % intervals.
@@ -37,6 +77,9 @@ def compare(
         from graphorch.cli.wishes import Wishes
 
         named = (("A", first, model_a), ("B", second, model_b))
-        sides = [Side(letter, find(reference), Wishes(model=model, usd=usd, seconds=seconds)) for letter, reference, model in named]
+        sides = [
+            Side(letter, find(reference), Wishes(model=model, usd=usd, seconds=seconds))
+            for letter, reference, model in named
+        ]
         code = execute(sides, inputs, score, seed=seed, svg=svg, as_json=as_json)
     raise typer.Exit(code)

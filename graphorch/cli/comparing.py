@@ -23,10 +23,10 @@ from graphorch.cli.running import OFFLINE, asks_models
 from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.cli.scoring import Score, score_of
 from graphorch.cli.wishes import Wishes
-from graphorch.engine.record import Record
+from graphorch.engine.report import Record
 from graphorch.errors import InputError, NodeError, RunFailed
-from graphorch.models.config import find_config
-from graphorch.models.environment import is_configured
+from graphorch.models.config.environment import is_configured
+from graphorch.models.config.loader import find_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,17 @@ class Side:
         return self.found.where + (f" with {self.wishes.model}" if self.wishes.model else "")
 
 
-def execute(sides: Sequence[Side], inputs: str, score: str, *, seed: int, svg: str, as_json: bool) -> int:
+def execute(
+    sides: Sequence[Side], inputs: str, score: str, *, seed: int, svg: str, as_json: bool
+) -> int:
     """Read, run, compare, tell and draw; the exit code. Raises `InputError` for what does not fit, before anything is run if it can."""
     cases = read_cases(inputs, [side.found.flow.plan.input for side in sides])
     judge = score_of(score) if score else None
     if svg:
         check_writable(svg)
-    if not is_configured(os.environ, find_config(Path.cwd())) and any(asks_models(side.found.flow.plan) for side in sides):
+    if not is_configured(os.environ, find_config(Path.cwd())) and any(
+        asks_models(side.found.flow.plan) for side in sides
+    ):
         say(OFFLINE)
     say(f"{len(cases)} cases, {2 * len(cases)} runs")
     with contextlib.redirect_stdout(sys.stderr):
@@ -63,10 +67,13 @@ def execute(sides: Sequence[Side], inputs: str, score: str, *, seed: int, svg: s
 
 
 def _leave() -> None:
-    raise InputError("interrupted")  # what `run_until_interrupted` takes as: nothing can be stopped gently
+    # what `run_until_interrupted` takes as: nothing can be stopped gently
+    raise InputError("interrupted")
 
 
-async def _all(cases: Sequence[Case], sides: Sequence[Side], judge: Score | None) -> list[tuple[Ran, Ran]]:
+async def _all(
+    cases: Sequence[Case], sides: Sequence[Side], judge: Score | None
+) -> list[tuple[Ran, Ran]]:
     found: list[tuple[Ran, Ran]] = []
     for number, case in enumerate(cases):
         runs = [Ran(), Ran()]
@@ -84,16 +91,29 @@ async def _run(case: Case, at: int, side: Side, judge: Score | None) -> Ran:
         ran = _failed(error)
     else:
         if ended.status != "waiting":
-            return Ran(ended.seconds, ended.cost, judge.of(case, at, ended.output) if judge is not None else None)
-        ran = Ran(ended.seconds, ended.cost, error=f"it waits for people: {one_line(ended.questions[0].text)}")
+            return Ran(
+                ended.seconds,
+                ended.cost,
+                judge.of(case, at, ended.output) if judge is not None else None,
+            )
+        ran = Ran(
+            ended.seconds,
+            ended.cost,
+            error=f"it waits for people: {one_line(ended.questions[0].text)}",
+        )
     say(f"line {case.line}, {side.letter}: {one_line(ran.error, 200)}")
     return ran
 
 
 def _failed(error: RunFailed) -> Ran:
     record = error.run
-    said = (f"{one.args[0]} (at {one.path})" if isinstance(one, NodeError) else str(one) for one in error.exceptions)
+    said = (
+        f"{one.args[0]} (at {one.path})" if isinstance(one, NodeError) else str(one)
+        for one in error.exceptions
+    )
     why = "; ".join(one_line(one, 160) for one in said) or error.message
-    return Ran(record.ended - record.began, record.usd, error=why) if isinstance(record, Record) else Ran(error=why)
-
-
+    return (
+        Ran(record.ended - record.began, record.usd, error=why)
+        if isinstance(record, Record)
+        else Ran(error=why)
+    )

@@ -96,11 +96,18 @@ def mean(values: Sequence[float]) -> float:
 
 
 MEASURES = (
-    Measure("quality", True, True, lambda runs: mean([run.score for run in runs if run.score is not None])),
+    Measure(
+        "quality",
+        True,
+        True,
+        lambda runs: mean([run.score for run in runs if run.score is not None]),
+    ),
     Measure("dollars a run", False, False, lambda runs: mean([run.usd for run in runs])),
     Measure("seconds, P50", False, True, lambda runs: quantile([run.seconds for run in runs], 0.5)),
     Measure("seconds, P90", False, True, lambda runs: quantile([run.seconds for run in runs], 0.9)),
-    Measure("failed runs", False, False, lambda runs: mean([float(bool(run.error)) for run in runs])),
+    Measure(
+        "failed runs", False, False, lambda runs: mean([float(bool(run.error)) for run in runs])
+    ),
 )
 
 
@@ -109,7 +116,10 @@ def compared(titles: Sequence[str], pairs: Sequence[Pair], seed: int = 0) -> Com
     answered = [pair for pair in pairs if not any(run.error for run in pair)]
     has_scores = any(run.score is not None for pair in answered for run in pair)
     measures = [measure for measure in MEASURES if measure.name != "quality" or has_scores]
-    rows = [_row(measure, answered if measure.needs_answers else pairs, random.Random(seed)) for measure in measures]
+    rows = [
+        _row(measure, answered if measure.needs_answers else pairs, random.Random(seed))
+        for measure in measures
+    ]
     return Comparison(titles, pairs, len(answered), rows, seed)
 
 
@@ -123,7 +133,14 @@ def _row(measure: Measure, pairs: Sequence[Pair], rng: random.Random) -> Row:
         seconds.append(measure.of([second[at] for at in drawn]))
     one, two = measure.of(first), measure.of(second)
     difference = _figure(two - one, [b - a for a, b in zip(firsts, seconds, strict=True)])
-    return Row(measure.name, measure.more_is_better, _figure(one, firsts), _figure(two, seconds), difference, _verdict(measure, difference, len(pairs)))
+    return Row(
+        measure.name,
+        measure.more_is_better,
+        _figure(one, firsts),
+        _figure(two, seconds),
+        difference,
+        _verdict(measure, difference, len(pairs)),
+    )
 
 
 def _figure(value: float, resampled: Sequence[float]) -> Figure:

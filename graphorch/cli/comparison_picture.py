@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from graphorch.cli.comparison import Comparison, Figure, Row
 from graphorch.cli.comparison_telling import SHOWS
-from graphorch.render.markup import content, number, numbers
-from graphorch.render.text import one_line, shorten
-from graphorch.render.theme import Palette, Theme
+from graphorch.render.picture.text_width import one_line, shorten
+from graphorch.render.svg.markup import content, number, numbers
+from graphorch.render.svg.theme import Palette, Theme
 
 _WIDTH, _MARGIN = 760.0, 24.0
 _HEAD, _STRIP, _FOOT = 78.0, 84.0, 34.0
@@ -31,7 +31,10 @@ def drawn(comparison: Comparison, *, theme: Theme = "auto") -> str:
 
 def _document(comparison: Comparison, body: str, height: float, theme: Theme) -> str:
     title = f"A: {comparison.titles[0]}, B: {comparison.titles[1]}"
-    told = ". ".join(f"{row.name}: A {_value(row, row.first)}, B {_value(row, row.second)}, {row.verdict}" for row in comparison.rows)
+    told = ". ".join(
+        f"{row.name}: A {_value(row, row.first)}, B {_value(row, row.second)}, {row.verdict}"
+        for row in comparison.rows
+    )
     root = f"go_{hashlib.sha256((theme + title + told + body).encode()).hexdigest()[:12]}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-labelledby="{root}_t {root}_d" width="{number(_WIDTH)}" '
@@ -53,7 +56,9 @@ def _style(root: str, theme: Theme) -> str:
         f"{root} .go_axis{{fill:none;stroke-width:1px;{paint('stroke', 'panel_line')}}}",
     ]
     for letter, token in _SERIES:
-        rules.append(f"{root} .go_{letter}{{{paint('fill', token)}{paint('stroke', token)}stroke-width:2.5px;stroke-linecap:round}}")
+        rules.append(
+            f"{root} .go_{letter}{{{paint('fill', token)}{paint('stroke', token)}stroke-width:2.5px;stroke-linecap:round}}"
+        )
     return paint.variables(root) + "".join(rules)
 
 
@@ -61,31 +66,50 @@ def _heading(comparison: Comparison) -> str:
     found = ""
     for at, ((letter, _), title) in enumerate(zip(_SERIES, comparison.titles, strict=True)):
         y = 30.0 + 22 * at
-        found += f'<circle class="go_{letter}" cx="{number(_MARGIN + 5)}" cy="{number(y - 4)}" r="4"/>'
-        found += _text(shorten(f"{letter}  {one_line(title)}", 12, _WIDTH - 3 * _MARGIN), _MARGIN + 18, y, "go_plain")
+        found += (
+            f'<circle class="go_{letter}" cx="{number(_MARGIN + 5)}" cy="{number(y - 4)}" r="4"/>'
+        )
+        found += _text(
+            shorten(f"{letter}  {one_line(title)}", 12, _WIDTH - 3 * _MARGIN),
+            _MARGIN + 18,
+            y,
+            "go_plain",
+        )
     return found
 
 
 def _strip(row: Row, top: float) -> str:
     """One figure: its name, both flows on one scale, and the verdict."""
     found = f'<path class="go_axis" d="M{numbers(_MARGIN, top)}H{number(_WIDTH - _MARGIN)}"/>'
-    found += _text(row.name, _MARGIN, top + 26, "go_name") + _text("more is better" if row.more_is_better else "less is better", _MARGIN, top + 43, "go_small")
+    found += _text(row.name, _MARGIN, top + 26, "go_name") + _text(
+        "more is better" if row.more_is_better else "less is better", _MARGIN, top + 43, "go_small"
+    )
     if not (row.first.is_known and row.second.is_known):
-        return found + _text("nothing to compare: no case was answered by both", _LEFT, top + 38, "go_small")
+        return found + _text(
+            "nothing to compare: no case was answered by both", _LEFT, top + 38, "go_small"
+        )
     place, low, high = _scale(row)
     found += f'<path class="go_axis" d="M{numbers(_LEFT, top + 58)}H{number(_RIGHT)}M{numbers(_LEFT, top + 55)}v6M{numbers(_RIGHT, top + 55)}v6"/>'
-    found += _text(SHOWS[row.name](low, ""), _LEFT, top + 73, "go_small") + _text(SHOWS[row.name](high, ""), _RIGHT, top + 73, "go_small", "end")
+    found += _text(SHOWS[row.name](low, ""), _LEFT, top + 73, "go_small") + _text(
+        SHOWS[row.name](high, ""), _RIGHT, top + 73, "go_small", "end"
+    )
     for at, ((letter, _), figure) in enumerate(zip(_SERIES, (row.first, row.second), strict=True)):
         y = top + 22 + 20 * at
         found += f'<path class="go_{letter}" d="M{numbers(place(figure.low), y)}H{number(place(figure.high))}"/>'
         found += f'<circle class="go_{letter}" cx="{number(place(figure.value))}" cy="{number(y)}" r="4.5"/>'
         found += _text(f"{letter}  {_value(row, figure)}", _VALUES, y + 4, "go_plain")
-    return found + _text(row.verdict, _VALUES, top + 66, "go_good" if "better" in row.verdict else "go_small")
+    return found + _text(
+        row.verdict, _VALUES, top + 66, "go_good" if "better" in row.verdict else "go_small"
+    )
 
 
 def _scale(row: Row) -> tuple[Callable[[float], float], float, float]:
     """From a value to its place, and the values at both ends: from zero, unless all lies far from it."""
-    values = [value for figure in (row.first, row.second) for value in (figure.low, figure.value, figure.high)]
+    values = [
+        value
+        for figure in (row.first, row.second)
+        for value in (figure.low, figure.value, figure.high)
+    ]
     low, high = min(values), max(values)
     low = min(low, 0.0) if low < 0.6 * high or low < 0 else low - 0.25 * (high - low or abs(high))
     high = high if high > low else low + 1

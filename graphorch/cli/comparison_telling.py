@@ -21,23 +21,49 @@ def as_values(comparison: Comparison, cases: Sequence[Case]) -> dict[str, Any]:
         "answered_by_both": comparison.answered,
         "figures": [asdict(row) for row in comparison.rows],
         "interval": {"level": 0.95, "resamples": RESAMPLES, "seed": comparison.seed},
-        "runs": [{"line": case.line, "a": asdict(pair[0]), "b": asdict(pair[1])} for case, pair in zip(cases, comparison.pairs, strict=True)],
+        "runs": [
+            {"line": case.line, "a": asdict(pair[0]), "b": asdict(pair[1])}
+            for case, pair in zip(cases, comparison.pairs, strict=True)
+        ],
     }
 
 
 def in_words(comparison: Comparison) -> str:
     """The table, and what it rests on."""
-    lines = [f"{letter}: {one_line(title, 120)}" for letter, title in zip("AB", comparison.titles, strict=True)]
+    lines = [
+        f"{letter}: {one_line(title, 120)}"
+        for letter, title in zip("AB", comparison.titles, strict=True)
+    ]
     head = ["", "A", "B", "B less A", ""]
-    rows = [[row.name, shown(row, row.first), shown(row, row.second), shown(row, row.difference, sign="+"), row.verdict] for row in comparison.rows]
-    cases, failed = len(comparison.pairs), [sum(bool(pair[side].error) for pair in comparison.pairs) for side in (0, 1)]
-    notes = [f"{cases} cases; in brackets the 95 % interval by resampling the cases ({RESAMPLES:,} times, seed {comparison.seed})"]
+    rows = [
+        [
+            row.name,
+            shown(row, row.first),
+            shown(row, row.second),
+            shown(row, row.difference, sign="+"),
+            row.verdict,
+        ]
+        for row in comparison.rows
+    ]
+    cases, failed = (
+        len(comparison.pairs),
+        [sum(bool(pair[side].error) for pair in comparison.pairs) for side in (0, 1)],
+    )
+    notes = [
+        f"{cases} cases; in brackets the 95 % interval by resampling the cases ({RESAMPLES:,} times, seed {comparison.seed})"
+    ]
     if any(failed):
-        notes.append(f"failed: {failed[0]} of A, {failed[1]} of B; quality and seconds are of the {comparison.answered} cases that both answered")
+        notes.append(
+            f"failed: {failed[0]} of A, {failed[1]} of B; quality and seconds are of the {comparison.answered} cases that both answered"
+        )
     if comparison.answered < FEW:
-        notes.append(f"fewer than {FEW} cases were answered by both: nothing is concluded from them")
+        notes.append(
+            f"fewer than {FEW} cases were answered by both: nothing is concluded from them"
+        )
     if comparison.rows[0].name != "quality":
-        notes.append("no --score, so nothing is said about quality: cheaper or faster is not better by itself")
+        notes.append(
+            "no --score, so nothing is said about quality: cheaper or faster is not better by itself"
+        )
     return "\n".join([*lines, "", *aligned([head, *rows]), "", *notes, *_first_errors(comparison)])
 
 
@@ -65,7 +91,13 @@ def _number(value: float, sign: str) -> str:
 
 
 def _seconds(value: float, sign: str) -> str:
-    return f"{value:{sign}.3f}" if abs(value) < 1 else f"{value:{sign}.2f}" if abs(value) < 100 else f"{value:{sign},.0f}"
+    return (
+        f"{value:{sign}.3f}"
+        if abs(value) < 1
+        else f"{value:{sign}.2f}"
+        if abs(value) < 100
+        else f"{value:{sign},.0f}"
+    )
 
 
 def _dollars(value: float, sign: str) -> str:
@@ -79,4 +111,3 @@ def _percent(value: float, sign: str) -> str:
 SHOWS: Mapping[str, Callable[[float, str], str]] = {
     "quality": _number, "dollars a run": _dollars, "seconds, P50": _seconds, "seconds, P90": _seconds, "failed runs": _percent,
 }  # fmt: skip
-

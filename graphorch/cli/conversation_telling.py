@@ -13,11 +13,16 @@ from graphorch.cli.journals import ask, existing, one_of
 from graphorch.cli.safe import result, safe, say
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
-from graphorch.trace.conversation import Conversation, ConversationBuilder, Turn, conversation_of
-from graphorch.trace.conversation_html import page
-from graphorch.trace.conversation_text import difference, headline, told, turn_lines
-from graphorch.trace.runs import find_run
-from graphorch.trace.spans import step_of
+from graphorch.trace.analysis.run_lookup import find_run
+from graphorch.trace.conversation.builder import (
+    Conversation,
+    ConversationBuilder,
+    Turn,
+    conversation_of,
+)
+from graphorch.trace.conversation.html import page
+from graphorch.trace.conversation.text import difference, headline, told, turn_lines
+from graphorch.trace.spans.model import step_of
 
 Form = Literal["text", "json", "html"]
 _FORMS: tuple[Form, ...] = ("text", "json", "html")
@@ -38,14 +43,27 @@ class Wanted:
 
     @classmethod
     def of(
-        cls, run: str, other: str, *, is_difference: bool, follow: bool, node: str, full: bool, form: str, output: str
+        cls,
+        run: str,
+        other: str,
+        *,
+        is_difference: bool,
+        follow: bool,
+        node: str,
+        full: bool,
+        form: str,
+        output: str,
     ) -> Self:
         """Raises `InputError` for what does not go together."""
         kind = one_of(form, "--format", _FORMS)
         if bool(other) != is_difference:
-            raise InputError("--diff compares two runs: write `graphorch conversation RUN OTHER --diff`.")
+            raise InputError(
+                "--diff compares two runs: write `graphorch conversation RUN OTHER --diff`."
+            )
         if follow and (other or kind != "text" or output):
-            raise InputError("--follow shows one run as text while it goes on; leave --diff, --format and -o out.")
+            raise InputError(
+                "--follow shows one run as text while it goes on; leave --diff, --format and -o out."
+            )
         if other and kind != "text":
             raise InputError("--diff is told as text; leave --format out.")
         if output:
@@ -84,19 +102,26 @@ def _text(found: list[Conversation], wanted: Wanted) -> str:
 async def _read(store: Store, run: str, node: str) -> Conversation:
     head = await find_run(store, run)
     if head.is_erased:
-        raise InputError(f"The content of run {head.run_id} was erased; only its hashes are left, so there is nothing to tell.")
+        raise InputError(
+            f"The content of run {head.run_id} was erased; only its hashes are left, so there is nothing to tell."
+        )
     log = await store.load(head.run_id)
     conversation = conversation_of(log.head, log.records, time.time())
     if node:
         known = dict.fromkeys(turn.path for turn in conversation.turns if turn.path)
         conversation.turns = [turn for turn in conversation.turns if _is_in(turn, node)]
         if not conversation.turns:
-            raise InputError(f"Nothing was said at '{node}' in run {head.run_id}. Paths in it: {', '.join(list(known)[:12]) or 'none'}.")
+            raise InputError(
+                f"Nothing was said at '{node}' in run {head.run_id}. Paths in it: {', '.join(list(known)[:12]) or 'none'}."
+            )
     return conversation
 
 
 def _is_in(turn: Turn, node: str) -> bool:
-    return any(path == node or path.startswith((f"{node}/", f"{node}[")) for path in (turn.path, step_of(turn.path)))
+    return any(
+        path == node or path.startswith((f"{node}/", f"{node}["))
+        for path in (turn.path, step_of(turn.path))
+    )
 
 
 async def _follow(store: Store, wanted: Wanted) -> None:
@@ -114,7 +139,9 @@ async def _follow(store: Store, wanted: Wanted) -> None:
             return
         if log.head.lease is None or log.head.lease.expires_at < time.time():
             _print(builder.rest(), wanted)
-            say(f"run {head.run_id} does not go on: its process is gone. `graphorch resume FLOW {head.run_id}` goes on with it.")
+            say(
+                f"run {head.run_id} does not go on: its process is gone. `graphorch resume FLOW {head.run_id}` goes on with it."
+            )
             return
         await asyncio.sleep(_PAUSE)
 

@@ -7,7 +7,9 @@ from graphorch.cli.conversation import RunName
 from graphorch.cli.ending import ending
 
 
-def critical(flow: FlowName, run: RunName = "", as_json: AsJson = False, db: Db = "", debug: Debug = False) -> None:
+def critical(
+    flow: FlowName, run: RunName = "", as_json: AsJson = False, db: Db = "", debug: Debug = False
+) -> None:
     """Say what a run's time went into: which nodes it had to wait for, how long the others could have taken, and what another
     concurrency limit or a node twice as fast would give.
 

@@ -10,7 +10,7 @@ from graphorch.cli.journals import ask, existing
 from graphorch.cli.run_list import table
 from graphorch.cli.safe import one_line, result, safe
 from graphorch.cli.why_telling import read_run
-from graphorch.trace.critical import CriticalPath, critical_path
+from graphorch.trace.analysis.critical_path import CriticalPath, critical_path
 
 _SHOWN = 30
 
@@ -20,7 +20,11 @@ def tell(flow: str, run_id: str, db: str, *, as_json: bool) -> None:
     journal, plan = existing(db), find(flow).flow.plan
     read = ask(journal, lambda store: read_run(store, plan, run_id))
     found = critical_path(read.run, read.conversation.trace.seconds or 0.0)
-    result(as_object({"run_id": read.conversation.trace.run_id, **asdict(found)}) if as_json else safe(_told(found)))
+    result(
+        as_object({"run_id": read.conversation.trace.run_id, **asdict(found)})
+        if as_json
+        else safe(_told(found))
+    )
 
 
 def _told(found: CriticalPath) -> str:
@@ -32,9 +36,24 @@ def _told(found: CriticalPath) -> str:
     if len(found.path) > _SHOWN:
         lines.append(f"  and {len(found.path) - _SHOWN} more")
     rows = [
-        (one_line(one.step, 60), str(one.visits), f"{one.seconds:.3f}", f"{one.critical_seconds:.3f}", f"{one.slack:.3f}", f"{one.twice_as_fast:.3f}")
+        (
+            one_line(one.step, 60),
+            str(one.visits),
+            f"{one.seconds:.3f}",
+            f"{one.critical_seconds:.3f}",
+            f"{one.slack:.3f}",
+            f"{one.twice_as_fast:.3f}",
+        )
         for one in found.steps[:_SHOWN]
     ]
-    lines += ["", table([("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE AS FAST"), *rows]), ""]
+    lines += [
+        "",
+        table(
+            [("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE AS FAST"), *rows]
+        ),
+        "",
+    ]
     limits = ", ".join(f"{limit}: {seconds:.3f} s" for limit, seconds in found.with_limit.items())
-    return "\n".join([*lines, f"with so many nodes at once: {limits}; without a limit: {found.seconds:.3f} s"])
+    return "\n".join(
+        [*lines, f"with so many nodes at once: {limits}; without a limit: {found.seconds:.3f} s"]
+    )

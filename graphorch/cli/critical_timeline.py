@@ -13,7 +13,10 @@ from graphorch.cli.ending import ending
 
 def timeline(
     run: RunName,
-    theme: Annotated[Literal["auto", "light", "dark"], typer.Option(help="auto follows whoever shows the picture.")] = "auto",
+    theme: Annotated[
+        Literal["auto", "light", "dark"],
+        typer.Option(help="auto follows whoever shows the picture."),
+    ] = "auto",
     output: Output = "",
     db: Db = "",
     debug: Debug = False,

@@ -20,7 +20,9 @@ def as_text(value: Any) -> str:
 def _plain(value: Any) -> Any:
     from pydantic_core import to_json
 
-    return json.loads(to_json(_opened(value), fallback=str, inf_nan_mode="null", bytes_mode="base64"))
+    return json.loads(
+        to_json(_opened(value), fallback=str, inf_nan_mode="null", bytes_mode="base64")
+    )
 
 
 def _opened(value: Any) -> Any:

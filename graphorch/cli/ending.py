@@ -1,7 +1,7 @@
 """How a command ends: the exit code that says what happened, and one message for a person or one object for a program.
 
-    0  done            2  wrong usage, input or journal   4    the run waits for people
-    1  the run failed  3  the graph does not build        130  interrupted
+0  done            2  wrong usage, input or journal   4    the run waits for people
+1  the run failed  3  the graph does not build        130  interrupted
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ import typer
 
 from graphorch.cli.encoding import as_object
 from graphorch.cli.safe import result, safe, say
-from graphorch.errors import GraphError, GraphorchError, InputError, JournalError, NodeError, RunFailed
+from graphorch.errors import (
+    GraphError,
+    GraphorchError,
+    InputError,
+    JournalError,
+    NodeError,
+    RunFailed,
+)
 
 DONE, FAILED, WRONG_USE, NOT_BUILT, WAITING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -40,7 +47,8 @@ def ending(*, debug: bool, as_json: bool = False) -> Generator[None]:
             say("".join(traceback.format_exception(error)))
         code = next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
         say(message_of(error))
-        if as_json and isinstance(error, GraphorchError):  # of a run that was started, its command has told already
+        # of a run that was started, its command has told already
+        if as_json and isinstance(error, GraphorchError):
             result(as_object({"status": "error", "errors": errors_of(error)}))
         raise typer.Exit(code) from None
 
@@ -53,10 +61,21 @@ def message_of(error: BaseException) -> str:
         count = len(error.problems)
         head = f"error: graph '{error.graph}' does not build: {count} problem{'s' if count != 1 else ''}"
         notes = getattr(error, "__notes__", ())
-        return "\n".join([head, *notes, *(f"  {number}. {problem}".replace("\n", "\n   ") for number, problem in enumerate(error.problems, 1))])
+        return "\n".join(
+            [
+                head,
+                *notes,
+                *(
+                    f"  {number}. {problem}".replace("\n", "\n   ")
+                    for number, problem in enumerate(error.problems, 1)
+                ),
+            ]
+        )
     if isinstance(error, RunFailed):
         notes = getattr(error, "__notes__", ())
-        return "\n".join([f"error: {error.message}", *(f"  - {_told(one)}" for one in error.exceptions), *notes])
+        return "\n".join(
+            [f"error: {error.message}", *(f"  - {_told(one)}" for one in error.exceptions), *notes]
+        )
     return f"error: {error}"
 
 
@@ -66,15 +85,32 @@ def _told(error: Exception) -> str:
         return str(error)
     story = error.story if len(error.story) > 1 else ()
     cause = error.__cause__.__cause__ if error.__cause__ is not None else None
-    because = [f"because: {cause}"] if isinstance(cause, GraphorchError) else []  # of a policy without an answer: the last target's failure
-    return "\n      ".join([f"{error.args[0]} (at {error.path}, attempt {error.attempt})", *because, *story])
+    # of a policy without an answer: the last target's failure
+    because = [f"because: {cause}"] if isinstance(cause, GraphorchError) else []
+    return "\n      ".join(
+        [f"{error.args[0]} (at {error.path}, attempt {error.attempt})", *because, *story]
+    )
 
 
 def errors_of(error: BaseException) -> list[dict[str, Any]]:
     """The same for a program: each thing that went wrong, with its fields."""
     if isinstance(error, GraphError):
-        return [{"type": "GraphError", "code": one.code, "where": one.where, "message": one.what, "fix": one.fix} for one in error.problems]
+        return [
+            {
+                "type": "GraphError",
+                "code": one.code,
+                "where": one.where,
+                "message": one.what,
+                "fix": one.fix,
+            }
+            for one in error.problems
+        ]
     if isinstance(error, RunFailed):
         return [found for inner in error.exceptions for found in errors_of(inner)]
-    told: dict[str, Any] = {"type": type(error.__cause__ or error).__name__, "message": safe(_told(error) if isinstance(error, Exception) else str(error))}
-    return [{name: getattr(error, name) for name in ("path", "attempt") if hasattr(error, name)} | told]
+    told: dict[str, Any] = {
+        "type": type(error.__cause__ or error).__name__,
+        "message": safe(_told(error) if isinstance(error, Exception) else str(error)),
+    }
+    return [
+        {name: getattr(error, name) for name in ("path", "attempt") if hasattr(error, name)} | told
+    ]

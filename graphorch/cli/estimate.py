@@ -11,12 +11,31 @@ from graphorch.cli.safe import result, safe
 
 
 def estimate(
-    flow: Annotated[str, typer.Argument(metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False)],
-    model: Annotated[str, typer.Option(metavar="NAME", help="Estimate with this model in place of every agent's.")] = "",
-    longest_prompt: Annotated[int | None, typer.Option(metavar="TOKENS", help="No prompt is longer; 8,000 by default.")] = None,
-    usual_prompt: Annotated[int | None, typer.Option(metavar="TOKENS", help="For the expected case; 2,000 by default.")] = None,
-    usual_answer: Annotated[int | None, typer.Option(metavar="TOKENS", help="For the expected case; 500 by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on standard output; null is unbounded.")] = False,
+    flow: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Estimate with this model in place of every agent's."),
+    ] = "",
+    longest_prompt: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="No prompt is longer; 8,000 by default.")
+    ] = None,
+    usual_prompt: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="For the expected case; 2,000 by default.")
+    ] = None,
+    usual_answer: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="For the expected case; 500 by default.")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="For programs: one JSON object on standard output; null is unbounded."
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Say what one run of a flow can do at most, and what a usual one does: activations, model calls, tokens, dollars, seconds.
@@ -29,8 +48,15 @@ def estimate(
         from graphorch.cli.encoding import as_object
         from graphorch.cli.estimating import as_values, in_words
         from graphorch.cli.finding import find
-        from graphorch.graph.amounts import Assumed
+        from graphorch.graph.estimate.amounts import Assumed
 
-        given = {"longest_prompt": longest_prompt, "usual_prompt": usual_prompt, "usual_answer": usual_answer}
-        found = find(flow).flow.estimate(assumed=Assumed(**{name: value for name, value in given.items() if value is not None}), model=model)
+        given = {
+            "longest_prompt": longest_prompt,
+            "usual_prompt": usual_prompt,
+            "usual_answer": usual_answer,
+        }
+        found = find(flow).flow.estimate(
+            assumed=Assumed(**{name: value for name, value in given.items() if value is not None}),
+            model=model,
+        )
         result(as_object(as_values(found)) if as_json else safe(in_words(found)))

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from graphorch.cli.safe import one_line
-from graphorch.graph.amounts import Amounts, Gap
-from graphorch.graph.estimate import Estimate, NodeEstimate
+from graphorch.graph.estimate.amounts import Amounts, Gap
+from graphorch.graph.estimate.estimator import Estimate, NodeEstimate
 
 
 def as_values(estimate: Estimate) -> dict[str, Any]:
@@ -27,7 +27,11 @@ def as_values(estimate: Estimate) -> dict[str, Any]:
 def in_words(estimate: Estimate) -> str:
     """The estimate for people: one table of all nodes, what bounds nothing, and what it rests on."""
     head = ["", "activations", "calls", "input tokens", "output tokens", "dollars", "seconds"]
-    rows = [[one_line(node.path, 40), *_cells(node.worst, node.expected)] for node in estimate.nodes if _counts(node)]
+    rows = [
+        [one_line(node.path, 40), *_cells(node.worst, node.expected)]
+        for node in estimate.nodes
+        if _counts(node)
+    ]
     total = ["in all", *_cells(estimate.worst, estimate.expected)]
     lines = [f"{one_line(estimate.flow)}: at most / expected", "", *aligned([head, *rows, total])]
     if estimate.gaps:
@@ -47,22 +51,47 @@ def _counts(node: NodeEstimate) -> bool:
 
 
 def _cells(worst: Amounts, expected: Amounts) -> list[str]:
-    return [f"{show(one)} / {show(two)}" for show, one, two in zip(_SHOWS, worst.values(), expected.values(), strict=True)]
+    return [
+        f"{show(one)} / {show(two)}"
+        for show, one, two in zip(_SHOWS, worst.values(), expected.values(), strict=True)
+    ]
 
 
 def count(value: float) -> str:
     """A number of things."""
-    return "?" if math.isinf(value) else f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"
+    return (
+        "?"
+        if math.isinf(value)
+        else f"{value:,.0f}"
+        if value == int(value) or value >= 100
+        else f"{value:,.1f}"
+    )
 
 
 def dollars(value: float) -> str:
     """An amount of money, with the digits that tell something."""
-    return "?" if math.isinf(value) else "$0" if not value else f"${value:,.2f}" if value >= 1 else f"${value:.4f}" if value >= 0.0001 else f"${value:.2g}"
+    return (
+        "?"
+        if math.isinf(value)
+        else "$0"
+        if not value
+        else f"${value:,.2f}"
+        if value >= 1
+        else f"${value:.4f}"
+        if value >= 0.0001
+        else f"${value:.2g}"
+    )
 
 
 def seconds(value: float) -> str:
     """A time."""
-    return "?" if math.isinf(value) else f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2g}"
+    return (
+        "?"
+        if math.isinf(value)
+        else f"{value:,.0f}"
+        if value >= 100 or value == int(value)
+        else f"{value:.2g}"
+    )
 
 
 _SHOWS: tuple[Callable[[float], str], ...] = (count, count, count, count, dollars, seconds)
@@ -73,10 +102,22 @@ def _told(gaps: Sequence[Gap]) -> list[str]:
     paths: dict[tuple[str, str, str], list[str]] = {}
     for gap in gaps:
         paths.setdefault((gap.figure, gap.why, gap.fix), []).append(gap.path)
-    return [f"the {figure} of {one_line(', '.join(found), 160)}: {why}. {fix}" for (figure, why, fix), found in paths.items()]
+    return [
+        f"the {figure} of {one_line(', '.join(found), 160)}: {why}. {fix}"
+        for (figure, why, fix), found in paths.items()
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell: the first to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip() for row in rows]
+    return [
+        "  "
+        + "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    ]

@@ -15,11 +15,15 @@ def read_text(path: str, what: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{what}: {shown} cannot be read: {_reason(error)}. {_hint(path, error)}") from error
+        raise InputError(
+            f"{what}: {shown} cannot be read: {_reason(error)}. {_hint(path, error)}"
+        ) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{what}: {shown} is no text in UTF-8 (byte {error.start} is 0x{data[error.start]:02x}). Convert it to UTF-8 first.") from error
+        raise InputError(
+            f"{what}: {shown} is no text in UTF-8 (byte {error.start} is 0x{data[error.start]:02x}). Convert it to UTF-8 first."
+        ) from error
 
 
 def check_writable(path: str) -> None:
@@ -62,7 +66,9 @@ def _beside(target: Path) -> Path:
 
 
 def _unwritable(path: str, why: str) -> InputError:
-    return InputError(f"Cannot write '{path}': {why}. Name a file in a directory that exists and that you may write to.")
+    return InputError(
+        f"Cannot write '{path}': {why}. Name a file in a directory that exists and that you may write to."
+    )
 
 
 def _reason(error: OSError) -> str:

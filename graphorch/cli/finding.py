@@ -48,8 +48,14 @@ def find(reference: str) -> Found:
     names = _names(module)
     if len(names) > 1 and "flow" not in names:
         lines = "".join(f"\n  {shown}:{one}" for one in names)
-        raise InputError(f"{shown} defines {len(names)} flows, and none of them is called 'flow'. Say which one:{lines}")
-    return _named(module, shown, "flow" if "flow" in names else names[0]) if names else _none(module, shown)
+        raise InputError(
+            f"{shown} defines {len(names)} flows, and none of them is called 'flow'. Say which one:{lines}"
+        )
+    return (
+        _named(module, shown, "flow" if "flow" in names else names[0])
+        if names
+        else _none(module, shown)
+    )
 
 
 def find_all(reference: str) -> list[Found]:
@@ -72,7 +78,9 @@ def _names(module: ModuleType) -> list[str]:
 
 
 def _none(module: ModuleType, shown: str) -> Found:
-    raise InputError(f"{shown} defines no flow. Write `flow = graph.build()` at its top level, outside of any function.")
+    raise InputError(
+        f"{shown} defines no flow. Write `flow = graph.build()` at its top level, outside of any function."
+    )
 
 
 def _named(module: ModuleType, shown: str, name: str) -> Found:
@@ -86,7 +94,9 @@ def _named(module: ModuleType, shown: str, name: str) -> Found:
         return Found(flow, f"{shown}:{name}", _sample(module, flow))
     if value is None:
         raise InputError(f"{shown} has no '{name}'. Flows in it: {nearest(name, _names(module))}")
-    raise InputError(f"'{name}' in {shown} is no flow but a {type(value).__name__}. Flows in it: {nearest(name, _names(module))}")
+    raise InputError(
+        f"'{name}' in {shown} is no flow but a {type(value).__name__}. Flows in it: {nearest(name, _names(module))}"
+    )
 
 
 def _sample(module: ModuleType, flow: AnyFlow) -> BaseModel | None:
@@ -109,7 +119,9 @@ def _loaded(reference: str) -> tuple[ModuleType, str, str]:
     if Path(module).is_file():
         raise InputError(f"'{module}' is no Python file: its name does not end in .py.")
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module):
-        raise InputError(f"'{reference}' is no FLOW. Write path.py, path.py:name or module:name. Options of the flow come after it.")
+        raise InputError(
+            f"'{reference}' is no FLOW. Write path.py, path.py:name or module:name. Options of the flow come after it."
+        )
     return _from_module(module), module, name
 
 
@@ -152,9 +164,15 @@ def _from_module(name: str) -> ModuleType:
             return importlib.import_module(name)
     except CannotLoad as error:
         cause = error.__cause__
-        if isinstance(cause, ModuleNotFoundError) and cause.name and (name == cause.name or name.startswith(f"{cause.name}.")):
+        if (
+            isinstance(cause, ModuleNotFoundError)
+            and cause.name
+            and (name == cause.name or name.startswith(f"{cause.name}."))
+        ):
             hint = f"To name a file, write its path with its ending: {name.replace('.', '/')}.py"
-            raise InputError(f"There is no module '{cause.name}', neither in {here} nor installed. {hint}") from None
+            raise InputError(
+                f"There is no module '{cause.name}', neither in {here} nor installed. {hint}"
+            ) from None
         raise
 
 
@@ -177,15 +195,27 @@ def _explained(shown: str) -> Generator[None]:
         raise CannotLoad(f"{where} is no valid Python: {error.msg}.{line}") from error
     except SystemExit as error:
         hint = "Put what it does as a script under `if __name__ == '__main__':`."
-        raise CannotLoad(f"{shown} ended the program while it was loaded (sys.exit({error.code!r})). {hint}") from error
+        raise CannotLoad(
+            f"{shown} ended the program while it was loaded (sys.exit({error.code!r})). {hint}"
+        ) from error
     except Exception as error:  # the border to the user's code: anything may come out of it
-        raise CannotLoad(f"{_place(error, shown)}: {type(error).__name__}: {error}\n  Correct it there; --debug shows the whole traceback.") from error
+        raise CannotLoad(
+            f"{_place(error, shown)}: {type(error).__name__}: {error}\n  Correct it there; --debug shows the whole traceback."
+        ) from error
 
 
 def _place(error: Exception, shown: str) -> str:
     """The line of the user's own code that raised: the last one outside of installed packages and of this one."""
-    others = (str(Path(__file__).parents[1]), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<")
-    own = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(others)]
+    others = (
+        str(Path(__file__).parents[1]),
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+        "<",
+    )
+    own = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if not each.filename.startswith(others)
+    ]
     if not own:
         return shown
     line = f", in `{own[-1].line}`" if own[-1].line else ""

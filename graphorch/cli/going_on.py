@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from graphorch.cli.arguments import Activations, AsEvents, AsJson, Db, Debug, FlowName, Model, Output, Quiet, RunId, Seconds, Usd
+from graphorch.cli.arguments import (
+    Activations,
+    AsEvents,
+    AsJson,
+    Db,
+    Debug,
+    FlowName,
+    Model,
+    Output,
+    Quiet,
+    RunId,
+    Seconds,
+    Usd,
+)
 from graphorch.cli.ending import ending
 
 
@@ -18,7 +31,13 @@ def resume(
     usd: Usd = None,
     seconds: Seconds = None,
     activations: Activations = None,
-    ambiguous: Annotated[str, typer.Option(metavar="stop|repeat|fail", help="For a node that must not act twice, and perhaps did act.")] = "stop",
+    ambiguous: Annotated[
+        str,
+        typer.Option(
+            metavar="stop|repeat|fail",
+            help="For a node that must not act twice, and perhaps did act.",
+        ),
+    ] = "stop",
     db: Db = "",
     as_json: AsJson = False,
     as_events: AsEvents = False,
@@ -44,8 +63,20 @@ def resume(
         journal = existing(db)
         run = run_named(journal, run)
         found = find(flow).flow
-        wishes = Wishes(form_of(as_json=as_json, as_events=as_events), quiet, output, model, usd, seconds, activations, flow, journal)
-        code = carry_out(found, run, lambda options: found.resume(run, ambiguous=doubtful, **options), wishes)
+        wishes = Wishes(
+            form_of(as_json=as_json, as_events=as_events),
+            quiet,
+            output,
+            model,
+            usd,
+            seconds,
+            activations,
+            flow,
+            journal,
+        )
+        code = carry_out(
+            found, run, lambda options: found.resume(run, ambiguous=doubtful, **options), wishes
+        )
     raise typer.Exit(code)
 
 
@@ -53,7 +84,14 @@ def answer(
     context: typer.Context,
     flow: FlowName,
     run: RunId = "",
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The path of what asks, or the question's id.", show_default=False)] = "",
+    question: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUESTION",
+            help="The path of what asks, or the question's id.",
+            show_default=False,
+        ),
+    ] = "",
     output: Output = "",
     db: Db = "",
     as_json: AsJson = False,
@@ -78,12 +116,18 @@ def answer(
 
         check_order("answer", flow, run)
         if not question:
-            raise InputError(f"QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`; `graphorch runs show {run}` lists the open ones.")
+            raise InputError(
+                f"QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`; `graphorch runs show {run}` lists the open ones."
+            )
         journal = existing(db)
         run = run_named(journal, run)
         found = find(flow).flow
         open_one = ask(journal, lambda store: find_question(store, found.plan, run, question))
         value = answer_of(open_one.answer_type, context.args)
-        wishes = Wishes(form_of(as_json=as_json, as_events=as_events), quiet, output, flow=flow, journal=journal)
-        code = carry_out(found, run, lambda options: found.answer(run, open_one.id, value, **options), wishes)
+        wishes = Wishes(
+            form_of(as_json=as_json, as_events=as_events), quiet, output, flow=flow, journal=journal
+        )
+        code = carry_out(
+            found, run, lambda options: found.answer(run, open_one.id, value, **options), wishes
+        )
     raise typer.Exit(code)

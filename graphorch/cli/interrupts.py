@@ -32,7 +32,9 @@ async def _watched(coroutine: Coroutine[Any, Any, T], stop: Callable[[], None]) 
         nonlocal interrupts
         interrupts += 1
         if interrupts == 1:
-            say("\ninterrupted: nothing new starts, what runs may finish; press Ctrl-C again to leave at once")
+            say(
+                "\ninterrupted: nothing new starts, what runs may finish; press Ctrl-C again to leave at once"
+            )
             try:
                 stop()
             except InputError:  # the run has not begun yet, or is over already
@@ -41,7 +43,8 @@ async def _watched(coroutine: Coroutine[Any, Any, T], stop: Callable[[], None]) 
             task.cancel()
             loop.call_later(_PATIENCE, _leave)
 
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread: there asyncio cancels the task
+    # Windows, or not the main thread: there asyncio cancels the task
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         loop.add_signal_handler(signal.SIGINT, interrupt)
     try:
         return await task

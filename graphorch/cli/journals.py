@@ -12,10 +12,10 @@ from typing import LiteralString, TypeVar
 
 from graphorch.cli.wishes import Journal
 from graphorch.errors import InputError, nearest
-from graphorch.flow.stores import opened, path_of
-from graphorch.journal.names import check_run_id
 from graphorch.journal.store import Store
-from graphorch.trace.runs import find_run
+from graphorch.journal.validation import check_run_id
+from graphorch.runs.stores import opened, path_of
+from graphorch.trace.analysis.run_lookup import find_run
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=LiteralString)
@@ -33,7 +33,9 @@ def existing(db: str) -> Journal:
     journal = journal_of(db)
     if not Path(journal.path).exists():
         shown = db or journal.path
-        raise InputError(f"There is no journal '{shown}'. Name one with --db PATH or GRAPHORCH_DB; `graphorch run FLOW --db PATH` makes it.")
+        raise InputError(
+            f"There is no journal '{shown}'. Name one with --db PATH or GRAPHORCH_DB; `graphorch run FLOW --db PATH` makes it."
+        )
     return journal
 
 
@@ -60,9 +62,13 @@ def check_order(command: str, flow: str, run_id: str) -> None:
     """Raise `InputError` unless FLOW and RUN are both given, in that order."""
     why = "A journal holds data and never says which code to run, so the flow is always named."
     if not run_id:
-        raise InputError(f"RUN or FLOW is missing. Write `graphorch {command} FLOW RUN`, the flow first. {why}")
+        raise InputError(
+            f"RUN or FLOW is missing. Write `graphorch {command} FLOW RUN`, the flow first. {why}"
+        )
     if run_id.endswith(".py") or ":" in run_id:
-        raise InputError(f"'{run_id}' is no id of a run. The flow comes first: `graphorch {command} {run_id} {flow}`. {why}")
+        raise InputError(
+            f"'{run_id}' is no id of a run. The flow comes first: `graphorch {command} {run_id} {flow}`. {why}"
+        )
 
 
 def tags_of(written: Sequence[str]) -> dict[str, str]:
@@ -80,7 +86,9 @@ def seconds_of(age: str, option: str) -> float:
     """`90s`, `15m`, `12h`, `30d` or `2w` in seconds. Raises `InputError`."""
     match = _AGE.fullmatch(age.strip())
     if match is None:
-        raise InputError(f"{option} {age}: that is no age. Write a number and a unit: 90s, 15m, 12h, 30d or 2w.")
+        raise InputError(
+            f"{option} {age}: that is no age. Write a number and a unit: 90s, 15m, 12h, 30d or 2w."
+        )
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -91,7 +99,9 @@ def moment_of(when: str, option: str) -> float:
     try:
         return datetime.fromisoformat(when.strip()).timestamp()
     except (ValueError, OverflowError):
-        raise InputError(f"{option} {when}: that is no time. Write 2026-03-31, 2026-03-31T18:00, or how long ago it is: 12h, 30d.") from None
+        raise InputError(
+            f"{option} {when}: that is no time. Write 2026-03-31, 2026-03-31T18:00, or how long ago it is: 12h, 30d."
+        ) from None
 
 
 def shown_time(seconds: float) -> str:

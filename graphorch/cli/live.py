@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FRAMES_A_SECOND = 8
-_STYLES = {"running": "bold blue", "done": "green", "failed": "bold red", "waiting": "yellow", "skipped": "dim", "cancelled": "dim"}
+_STYLES = {
+    "running": "bold blue",
+    "done": "green",
+    "failed": "bold red",
+    "waiting": "yellow",
+    "skipped": "dim",
+    "cancelled": "dim",
+}
 
 
 def is_live() -> bool:
@@ -48,14 +55,29 @@ def line_of(event: events.RunEvent) -> str:
     match event:
         case events.Started(path, attempt=attempt):
             return f"{one_line(path)} started{f', attempt {attempt}' if attempt > 1 else ''}"
-        case events.Called(path, model=model, input_tokens=sent, output_tokens=got, usd=usd, usd_source=source, seconds=seconds, note=note):
+        case events.Called(
+            path,
+            model=model,
+            input_tokens=sent,
+            output_tokens=got,
+            usd=usd,
+            usd_source=source,
+            seconds=seconds,
+            note=note,
+        ):
             price = "price unknown" if source == "none" else f"${usd:.4f}"
             remark = f"; {one_line(note, 200)}" if note else ""
             return f"{one_line(path)} asked {one_line(model)}: {sent + got:,} tokens, {price}, {seconds:.2f} s{remark}"
         case events.Committed(path, to=to, seconds=seconds):
             return f"{one_line(path)} done in {seconds:.2f} s → {one_line(', '.join(to)) or 'END'}"
         case events.Failed(path, attempt=attempt, error=error, retry_in=retry, handled=handled):
-            then = f"; again in {retry:.1f} s" if retry is not None else "; its error edge carries on" if handled else ""
+            then = (
+                f"; again in {retry:.1f} s"
+                if retry is not None
+                else "; its error edge carries on"
+                if handled
+                else ""
+            )
             return f"{one_line(path)} failed, attempt {attempt}: {one_line(error, 200)}{then}"
         case events.Skipped(path, reason=reason) | events.Cancelled(path, reason=reason):
             return f"{one_line(path)} {type(event).__name__.lower()}: {one_line(reason, 200)}"
@@ -76,7 +98,12 @@ def _table(progress: Progress) -> Generator[events.Watcher]:
     def picture() -> RenderableType:
         return table_of(progress, console.width, max(4, console.height - 3))
 
-    with Live(console=console, get_renderable=picture, refresh_per_second=_FRAMES_A_SECOND, vertical_overflow="crop"):
+    with Live(
+        console=console,
+        get_renderable=picture,
+        refresh_per_second=_FRAMES_A_SECOND,
+        vertical_overflow="crop",
+    ):
         yield progress.feed
 
 
@@ -98,15 +125,31 @@ def table_of(progress: Progress, width: int, height: int) -> RenderableType:
         about = spent(row) or ""
         if row.status == "running" and row.tail:
             about = "… " + one_line(row.tail, max(20, width - 60))[-max(20, width - 60) :]
-        name = one_line(row.path, max(20, width // 3)) + (f" ×{row.visits}" if row.visits > 1 else "")
-        table.add_row(Text(row.status, _STYLES[row.status]), Text(name), Text(f"{seconds:.1f} s"), Text(about, "dim"))
+        name = one_line(row.path, max(20, width // 3)) + (
+            f" ×{row.visits}" if row.visits > 1 else ""
+        )
+        table.add_row(
+            Text(row.status, _STYLES[row.status]),
+            Text(name),
+            Text(f"{seconds:.1f} s"),
+            Text(about, "dim"),
+        )
     total = progress.total
-    table.add_row(Text("total", "bold"), Text(""), Text(f"{progress.seconds:.1f} s"), Text(f"{total.tokens:,} tokens, {dollars(total)}", "bold"))
+    table.add_row(
+        Text("total", "bold"),
+        Text(""),
+        Text(f"{progress.seconds:.1f} s"),
+        Text(f"{total.tokens:,} tokens, {dollars(total)}", "bold"),
+    )
     return table
 
 
 def visible(rows: Sequence[Row], height: int) -> list[Row]:
     """The rows that fit: what runs first of all, then the latest of the others; in their order."""
-    ranked = sorted(range(len(rows)), key=lambda index: (rows[index].status in ("running", "waiting", "failed"), index), reverse=True)
+    ranked = sorted(
+        range(len(rows)),
+        key=lambda index: (rows[index].status in ("running", "waiting", "failed"), index),
+        reverse=True,
+    )
     chosen = set(ranked[:height])
     return [row for index, row in enumerate(rows) if index in chosen]

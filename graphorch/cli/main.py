@@ -26,27 +26,54 @@ from graphorch.cli.stats_heat import heat
 from graphorch.cli.what_was import fork, replay, rerun
 from graphorch.cli.why import why
 
-_WITH_FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}  # the fields of an input or an answer are options too
+# the fields of an input or an answer are options too
+_WITH_FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app = typer.Typer(name="graphorch", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="graphorch",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 app.command("run", short_help="Run a flow.", context_settings=_WITH_FIELDS)(run)
 app.command("check", short_help="Build flows without running them; show all problems.")(check)
 app.command("render", short_help="Draw a flow as SVG, DOT or Mermaid.")(render)
 app.command("show", short_help="Describe a flow: input, nodes, loops, joins, worst case.")(show)
-app.command("estimate", short_help="Say what a run costs at most, and usually, before it runs.")(estimate)
-app.command("compare", short_help="Two flows on the same inputs: quality, cost, latency, errors.")(compare)
-app.add_typer(runs, name="runs", short_help="List the runs in a journal; show, cancel and delete them.")
-app.command("resume", short_help="Go on with a run that failed, was stopped, waits or crashed.")(resume)
-app.command("answer", short_help="Answer a question of a run that waits, and go on.", context_settings=_WITH_FIELDS)(answer)
+app.command("estimate", short_help="Say what a run costs at most, and usually, before it runs.")(
+    estimate
+)
+app.command("compare", short_help="Two flows on the same inputs: quality, cost, latency, errors.")(
+    compare
+)
+app.add_typer(
+    runs, name="runs", short_help="List the runs in a journal; show, cancel and delete them."
+)
+app.command("resume", short_help="Go on with a run that failed, was stopped, waits or crashed.")(
+    resume
+)
+app.command(
+    "answer",
+    short_help="Answer a question of a run that waits, and go on.",
+    context_settings=_WITH_FIELDS,
+)(answer)
 app.command("replay", short_help="Read a run again, without running anything.")(replay)
-app.command("rerun", short_help="Run what depends on one node anew, with something changed, and compare.")(rerun)
+app.command(
+    "rerun", short_help="Run what depends on one node anew, with something changed, and compare."
+)(rerun)
 app.command("fork", short_help="Make a new run of an old one, up to a node.")(fork)
 app.command("stats", short_help="Cost, latency, errors and more over the runs in a journal.")(stats)
-app.command("conversation", short_help="Tell a run as a conversation: who said what to whom.")(conversation)
+app.command("conversation", short_help="Tell a run as a conversation: who said what to whom.")(
+    conversation
+)
 app.command("why", short_help="Say why a node ran or did not, or why a run ended as it did.")(why)
-app.command("critical", short_help="The critical path of a run, slack, and what a change would give.")(critical)
+app.command(
+    "critical", short_help="The critical path of a run, slack, and what a change would give."
+)(critical)
 app.command("timeline", short_help="Draw a run as bars over time, in parallel lanes.")(timeline)
-app.command("heat", short_help="Draw cost, latency or errors on a flow; or the difference of two runs.")(heat)
+app.command(
+    "heat", short_help="Draw cost, latency or errors on a flow; or the difference of two runs."
+)(heat)
 app.command("policies", short_help="Say what the name of a policy or model resolves to.")(policies)
 
 
@@ -58,7 +85,12 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def about(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
 ) -> None:
     """Typed graphs of agents: run them, check them, draw them.
 

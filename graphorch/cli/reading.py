@@ -23,11 +23,14 @@ from graphorch.cli.files import read_text
 from graphorch.cli.safe import one_line
 from graphorch.errors import InputError, nearest
 
-_SHOWN = 20  # problems of one input; a long list with the wrong items would scroll the first one away
+# problems of one input; a long list with the wrong items would scroll the first one away
+_SHOWN = 20
 
 Kind = Literal["text", "number", "flag", "many", "json"]
 
-TAKEN = frozenset("--activations --after --db --debug --durable --events --help --input --json --model --output --quiet --seconds --tag --usd".split())
+TAKEN = frozenset(
+    "--activations --after --db --debug --durable --events --help --input --json --model --output --quiet --seconds --tag --usd".split()
+)
 """The options of `graphorch run` itself: a field that is called like one of them is given in --input."""
 
 
@@ -45,7 +48,13 @@ class Option:
         """How to write it."""
         if self.name in TAKEN:
             return f"'{self.key}' in --input"
-        shown = {"text": " TEXT", "number": " NUMBER", "flag": "", "many": " ITEM (repeat it, or give a JSON list)", "json": " '{…}'"}
+        shown = {
+            "text": " TEXT",
+            "number": " NUMBER",
+            "flag": "",
+            "many": " ITEM (repeat it, or give a JSON list)",
+            "json": " '{…}'",
+        }
         return f"{self.name}{shown[self.kind]}"
 
     @property
@@ -65,10 +74,15 @@ class _Given:
 
 def options_of(model: type[BaseModel]) -> list[Option]:
     """The options that the fields of a model give."""
-    return [Option(f"--{name.replace('_', '-')}", _key(name, info), _kind(info.annotation), info) for name, info in model.model_fields.items()]
+    return [
+        Option(f"--{name.replace('_', '-')}", _key(name, info), _kind(info.annotation), info)
+        for name, info in model.model_fields.items()
+    ]
 
 
-def read_input(model: type[BaseModel], source: str | None, arguments: Sequence[str], named: str = "--input") -> BaseModel:
+def read_input(
+    model: type[BaseModel], source: str | None, arguments: Sequence[str], named: str = "--input"
+) -> BaseModel:
     """The input that `--input` and the options of the fields say. Raises `InputError` with everything that is wrong.
 
     `named` is what the user knows the source as, if it is not that option.
@@ -81,9 +95,17 @@ def read_input(model: type[BaseModel], source: str | None, arguments: Sequence[s
         given.problems += _unknown_keys(model, given.values)
     if arguments:
         _take_options(model, arguments, given)
-    missing = [one for one in options_of(model) if one.info.is_required() and not _names(one) & given.values.keys()]
+    missing = [
+        one
+        for one in options_of(model)
+        if one.info.is_required() and not _names(one) & given.values.keys()
+    ]
     told = {problem.split(":", 1)[0] for problem in given.problems}
-    given.problems += [f"{one.name[2:]}: missing. Give {one.anywhere}." for one in missing if one.name[2:] not in told]
+    given.problems += [
+        f"{one.name[2:]}: missing. Give {one.anywhere}."
+        for one in missing
+        if one.name[2:] not in told
+    ]
     if given.problems:
         raise _misfit(model, given.problems)
     try:
@@ -103,7 +125,9 @@ def _source_text(source: str, named: str) -> str:
 
 def example_of(model: type[BaseModel]) -> str:
     """A JSON object with every field of a model."""
-    return json.dumps({one.key: _EXAMPLES[one.kind] for one in options_of(model)}, ensure_ascii=False)
+    return json.dumps(
+        {one.key: _EXAMPLES[one.kind] for one in options_of(model)}, ensure_ascii=False
+    )
 
 
 def _object(raw: str, model: type[BaseModel], named: str) -> dict[str, Any]:
@@ -116,7 +140,13 @@ def _object(raw: str, model: type[BaseModel], named: str) -> dict[str, Any]:
 
 
 _EXAMPLES: Mapping[Kind, Any] = {"text": "…", "number": 1, "flag": True, "many": ["…"], "json": {}}
-_JSON_NAMES = ((list, "list"), (str, "string"), (bool, "truth value"), ((int, float), "number"), (type(None), "null"))
+_JSON_NAMES = (
+    (list, "list"),
+    (str, "string"),
+    (bool, "truth value"),
+    ((int, float), "number"),
+    (type(None), "null"),
+)
 
 
 def _json(raw: str, where: str, hint: str) -> Any:
@@ -126,7 +156,9 @@ def _json(raw: str, where: str, hint: str) -> Any:
         if not raw.strip():
             raise InputError(f"{where} is empty. {hint}") from None
         near = one_line(raw[max(0, error.pos - 20) : error.pos + 20])
-        raise InputError(f"{where} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}, near `{near}`. {hint}") from None
+        raise InputError(
+            f"{where} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}, near `{near}`. {hint}"
+        ) from None
     except RecursionError:
         raise InputError(f"{where} is nested too deeply to be read. {hint}") from None
 
@@ -135,7 +167,11 @@ def _unknown_keys(model: type[BaseModel], values: Mapping[str, Any]) -> list[str
     if model.model_config.get("extra") == "allow":
         return []
     known = set[str]().union(*(_names(one) for one in options_of(model)))
-    return [f"{one_line(key)}: there is no such field. {nearest(key, known)}" for key in values if key not in known]
+    return [
+        f"{one_line(key)}: there is no such field. {nearest(key, known)}"
+        for key in values
+        if key not in known
+    ]
 
 
 # ---- options -------------------------------------------------------------------------------------
@@ -147,13 +183,22 @@ def _take_options(model: type[BaseModel], arguments: Sequence[str], given: _Give
         name, has_value, value = word.partition("=")
         option = known.get(name.replace("_", "-"))
         turned_off = known.get(f"--{name[5:]}") if name.startswith("--no-") else None
-        if option is None and turned_off is not None and turned_off.kind == "flag" and not has_value:
+        if (
+            option is None
+            and turned_off is not None
+            and turned_off.kind == "flag"
+            and not has_value
+        ):
             given.values[turned_off.key] = False
         elif option is None:
             given.problems.append(_stray(word, known))
             if name.startswith("--") and not has_value and rest and not rest[0].startswith("--"):
                 rest.pop(0)
-        elif option.kind == "flag" and not has_value and not (rest and rest[0].lower() in ("true", "false")):
+        elif (
+            option.kind == "flag"
+            and not has_value
+            and not (rest and rest[0].lower() in ("true", "false"))
+        ):
             given.values[option.key] = True
         elif has_value or (rest and rest[0].partition("=")[0].replace("_", "-") not in known):
             _take(option, value if has_value else rest.pop(0), given)
@@ -164,7 +209,9 @@ def _take_options(model: type[BaseModel], arguments: Sequence[str], given: _Give
 def _stray(word: str, known: Mapping[str, Option]) -> str:
     name = one_line(word.partition("=")[0])
     if name.startswith("-"):
-        return f"{name}: there is no such option and no such field. {nearest(name, [*known, *TAKEN])}"
+        return (
+            f"{name}: there is no such option and no such field. {nearest(name, [*known, *TAKEN])}"
+        )
     return f"{name}: this word belongs to no option. Put text with spaces in quotes, and the option's name before it: {nearest(name, known)}"
 
 
@@ -177,7 +224,11 @@ def _take(option: Option, value: str, given: _Given) -> None:
         if option.kind == "json" or (option.kind == "many" and value.lstrip().startswith("[")):
             given.values[option.key] = _json(value, origin, f"Write {option.usage}.")
         elif option.kind == "many":
-            item = _json(value, origin, f"Write {option.usage}.") if value.lstrip().startswith("{") else value
+            item = (
+                _json(value, origin, f"Write {option.usage}.")
+                if value.lstrip().startswith("{")
+                else value
+            )
             given.values[option.key] = [*given.values.get(option.key, []), item]
         else:
             given.values[option.key] = value.strip() if option.kind == "number" else value
@@ -215,7 +266,8 @@ def _kind(annotation: Any) -> Kind:
     return kind[0] if kind else "text"
 
 
-_GENERAL: tuple[Kind, ...] = ("text", "many", "json", "number")  # of the kinds of a union, the one that takes most
+# of the kinds of a union, the one that takes most
+_GENERAL: tuple[Kind, ...] = ("text", "many", "json", "number")
 _KINDS: tuple[tuple[Kind, tuple[type, ...]], ...] = (
     ("flag", (bool,)),
     ("number", (int, float)),
@@ -230,11 +282,18 @@ def _complaints(error: ValidationError, origins: Mapping[str, str]) -> Iterator[
     for each in error.errors(include_url=False, include_context=False):
         where = ".".join(str(step) for step in each["loc"])
         origin = origins.get(str(each["loc"][0])) if each["loc"] else None
-        came = "" if each["type"] == "missing" else f" (got {one_line(repr(each['input']))}{f', from {one_line(origin)}' if origin else ''})"
+        came = (
+            ""
+            if each["type"] == "missing"
+            else f" (got {one_line(repr(each['input']))}{f', from {one_line(origin)}' if origin else ''})"
+        )
         yield f"{where or 'the whole input'}: {each['msg']}{came}"
 
 
 def _misfit(model: type[BaseModel], problems: Sequence[str]) -> InputError:
-    shown = [*problems[:_SHOWN], *([f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])]
+    shown = [
+        *problems[:_SHOWN],
+        *([f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []),
+    ]
     lines = "".join(f"\n  - {problem}" for problem in shown)
     return InputError(f"The input ({model.__name__}) does not fit:{lines}")

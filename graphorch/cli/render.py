@@ -14,18 +14,52 @@ from graphorch.errors import InputError
 if TYPE_CHECKING:
     from graphorch.cli.finding import AnyFlow
 
-_ENDINGS = {".svg": "svg", "": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid"}
+_ENDINGS = {
+    ".svg": "svg",
+    "": "svg",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+}
 
 
 def render(
-    flow: Annotated[str, typer.Argument(metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False)],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="topology.svg, or .dot or .mmd; without it, SVG on standard output.")] = "",
-    theme: Annotated[Literal["auto", "light", "dark"], typer.Option(help="auto follows whoever shows the picture.")] = "auto",
-    engine: Annotated[
-        Literal["auto", "dot", "builtin"], typer.Option(help="The layout: Graphviz's dot, or the builtin one, which is the same everywhere.")
+    flow: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="topology.svg, or .dot or .mmd; without it, SVG on standard output.",
+        ),
+    ] = "",
+    theme: Annotated[
+        Literal["auto", "light", "dark"],
+        typer.Option(help="auto follows whoever shows the picture."),
     ] = "auto",
-    depth: Annotated[int | None, typer.Option(min=0, help="Open so many levels of sub-flows and maps; all by default.")] = None,
-    is_check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if FILE is not what would be written.")] = False,
+    engine: Annotated[
+        Literal["auto", "dot", "builtin"],
+        typer.Option(
+            help="The layout: Graphviz's dot, or the builtin one, which is the same everywhere."
+        ),
+    ] = "auto",
+    depth: Annotated[
+        int | None,
+        typer.Option(min=0, help="Open so many levels of sub-flows and maps; all by default."),
+    ] = None,
+    is_check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Write nothing; exit with 1 if FILE is not what would be written."
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Draw a flow.
@@ -42,7 +76,11 @@ def render(
         if output and not is_check:
             check_writable(output)
         found = find(flow).flow
-        text = found.svg(theme=theme, engine=engine, depth=depth) if form == "svg" else _text(found, form, depth)
+        text = (
+            found.svg(theme=theme, engine=engine, depth=depth)
+            if form == "svg"
+            else _text(found, form, depth)
+        )
         if is_check:
             raise typer.Exit(_compared(output, text))
         if output:
@@ -55,7 +93,9 @@ def render(
 def _form(output: str) -> str:
     ending = PurePath(output).suffix.lower()
     if ending not in _ENDINGS:
-        raise InputError(f"'{output}' ends in '{ending}', which is no picture of ours. Use .svg, .dot or .mmd.")
+        raise InputError(
+            f"'{output}' ends in '{ending}', which is no picture of ours. Use .svg, .dot or .mmd."
+        )
     return _ENDINGS[ending]
 
 

@@ -6,23 +6,60 @@ from typing import Annotated
 
 import typer
 
-from graphorch.cli.arguments import Activations, AsEvents, AsJson, Db, Debug, FlowName, Model, Output, Quiet, Seconds, Usd
+from graphorch.cli.arguments import (
+    Activations,
+    AsEvents,
+    AsJson,
+    Db,
+    Debug,
+    FlowName,
+    Model,
+    Output,
+    Quiet,
+    Seconds,
+    Usd,
+)
 from graphorch.cli.ending import ending
 
 
 def run(
     context: typer.Context,
     flow: FlowName,
-    input: Annotated[str | None, typer.Option("--input", metavar="JSON", help="The input: a JSON object, @file.json, or - for standard input.")] = None,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="JSON",
+            help="The input: a JSON object, @file.json, or - for standard input.",
+        ),
+    ] = None,
     output: Output = "",
     model: Model = "",
     usd: Usd = None,
     seconds: Seconds = None,
     activations: Activations = None,
     db: Db = "",
-    durable: Annotated[bool, typer.Option("--durable", help="Keep the run in the default journal, where a crash loses nothing. --db does too.")] = False,
-    after: Annotated[str, typer.Option("--after", metavar="RUN", help="The next turn after that run: what the flow remembers goes on.")] = "",
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Find the run by it later; repeat it for several.")] = None,
+    durable: Annotated[
+        bool,
+        typer.Option(
+            "--durable",
+            help="Keep the run in the default journal, where a crash loses nothing. --db does too.",
+        ),
+    ] = False,
+    after: Annotated[
+        str,
+        typer.Option(
+            "--after",
+            metavar="RUN",
+            help="The next turn after that run: what the flow remembers goes on.",
+        ),
+    ] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag", metavar="KEY=VALUE", help="Find the run by it later; repeat it for several."
+        ),
+    ] = None,
     as_json: AsJson = False,
     as_events: AsEvents = False,
     quiet: Quiet = False,
@@ -48,6 +85,8 @@ def run(
         tags = tags_of(tag or [])
         found = find(flow)
         form = form_of(as_json=as_json, as_events=as_events)
-        wishes = Wishes(form, quiet, output, model, usd, seconds, activations, flow, journal, after, tags)
+        wishes = Wishes(
+            form, quiet, output, model, usd, seconds, activations, flow, journal, after, tags
+        )
         code = execute(found.flow, input_of(found, input, context.args), wishes)
     raise typer.Exit(code)

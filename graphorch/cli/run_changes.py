@@ -12,7 +12,7 @@ from graphorch.cli.progress import counted
 from graphorch.cli.run_list import STATUSES
 from graphorch.cli.safe import say
 from graphorch.cli.wishes import Journal
-from graphorch.flow.durable import FINAL, cancel
+from graphorch.runs.durable import FINAL, cancel
 
 
 def cancelled(journal: Journal, run_id: str, flow: str) -> None:

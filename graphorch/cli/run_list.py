@@ -17,10 +17,14 @@ from graphorch.journal.records import Cursor, RunHead, RunPage, RunQuery
 STATUSES = ("running", "waiting", "stopped", "failed", "succeeded", "partial", "cancelled")
 
 
-def query_of(*, status: str, flow: str, tag: str, since: str, until: str, limit: int, after: str) -> RunQuery:
+def query_of(
+    *, status: str, flow: str, tag: str, since: str, until: str, limit: int, after: str
+) -> RunQuery:
     """The query that the options ask for. Raises `InputError`."""
     if limit < 1:
-        raise InputError(f"--limit {limit}: that is no number of runs. Write a whole number from 1 on.")
+        raise InputError(
+            f"--limit {limit}: that is no number of runs. Write a whole number from 1 on."
+        )
     tags = tags_of([tag] if tag else [])
     return RunQuery(
         status=one_of(status, "--status", STATUSES) if status else None,
@@ -37,7 +41,15 @@ def tell_page(journal: Journal, query: RunQuery, *, as_json: bool) -> None:
     """Read a page and tell it: a table for people, one object for a program. Raises `JournalError`."""
     page = ask(journal, lambda store: store.list_runs(query))
     if as_json:
-        result(as_object({"runs": [about(head) for head in page.runs], "damaged": page.damaged, "next": _place(page.next)}))
+        result(
+            as_object(
+                {
+                    "runs": [about(head) for head in page.runs],
+                    "damaged": page.damaged,
+                    "next": _place(page.next),
+                }
+            )
+        )
         return
     rows = [("RUN", "STATUS", "FLOW", "BEGUN", "CHANGED", "RECORDS", "TAGS"), *map(_row, page.runs)]
     result(table(rows) if page.runs else "no runs")
@@ -66,13 +78,24 @@ def status_of(head: RunHead) -> str:
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns, as wide as they have to be."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _row(head: RunHead) -> tuple[str, ...]:
     tags = ", ".join(f"{key}={value}" for key, value in head.tags.items())
     flow = one_line(head.flow, 40)
-    return (head.run_id, status_of(head), flow, shown_time(head.created_at), shown_time(head.updated_at), str(head.last_seq), one_line(tags, 60))
+    return (
+        head.run_id,
+        status_of(head),
+        flow,
+        shown_time(head.created_at),
+        shown_time(head.updated_at),
+        str(head.last_seq),
+        one_line(tags, 60),
+    )
 
 
 def _tell_more(page: RunPage) -> None:
@@ -91,4 +114,6 @@ def _cursor(place: str) -> Cursor:
     try:
         return float(moment), run_id
     except ValueError:
-        raise InputError(f"--after {place}: that is no place in the list. Write what the page before said, or `graphorch runs` for the first one.") from None
+        raise InputError(
+            f"--after {place}: that is no place in the list. Write what the page before said, or `graphorch runs` for the first one."
+        ) from None

@@ -13,7 +13,14 @@ from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.cli.wishes import Journal
 from graphorch.journal.records import Record, RunHead, RunLog
 
-_STATUS: Mapping[str, str] = {"commit": "done", "asked": "waiting", "approved": "running", "skipped": "skipped", "cancelled": "cancelled", "failed": "failed"}
+_STATUS: Mapping[str, str] = {
+    "commit": "done",
+    "asked": "waiting",
+    "approved": "running",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
 
 
 @dataclass(slots=True)
@@ -38,11 +45,26 @@ def tell_run(journal: Journal, run_id: str, *, as_json: bool) -> None:
     log = ask(journal, lambda store: store.load(run_id))
     rows = rows_of(log.records)
     if as_json:
-        result(as_object({**about(log.head), "steps": [asdict(row) for row in rows], "questions": _questions(log.head, rows)}))
+        result(
+            as_object(
+                {
+                    **about(log.head),
+                    "steps": [asdict(row) for row in rows],
+                    "questions": _questions(log.head, rows),
+                }
+            )
+        )
         return
     result("\n".join(_head(log)))
     if rows:
-        result(table([("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD"), *map(_cells, rows)]))
+        result(
+            table(
+                [
+                    ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD"),
+                    *map(_cells, rows),
+                ]
+            )
+        )
     for row in rows:
         if row.error:
             result(safe(f"{row.path}: {one_line(row.error, 400)}"))
@@ -92,17 +114,26 @@ def _take(row: Row, kind: str, body: Mapping[str, Any]) -> None:
 def _questions(head: RunHead, rows: Sequence[Row]) -> list[dict[str, str]]:
     if head.status == "cancelled":
         return []
-    return [{"id": row.activation, "path": row.path, "text": row.question} for row in rows if row.status == "waiting"]
+    return [
+        {"id": row.activation, "path": row.path, "text": row.question}
+        for row in rows
+        if row.status == "waiting"
+    ]
 
 
 def _head(log: RunLog) -> list[str]:
     head = log.head
     tags = ", ".join(f"{key}={value}" for key, value in head.tags.items())
-    first, last = (_mapping(record.body) for record in (*log.records[:1], *log.records[-1:])) if log.records else (_mapping(None), _mapping(None))
+    first, last = (
+        (_mapping(record.body) for record in (*log.records[:1], *log.records[-1:]))
+        if log.records
+        else (_mapping(None), _mapping(None))
+    )
     lines = {
         "run": head.run_id,
         "flow": head.flow,
-        "status": status_of(head) + (f" ({last['reason']})" if last.get("reason") not in (None, head.status) else ""),
+        "status": status_of(head)
+        + (f" ({last['reason']})" if last.get("reason") not in (None, head.status) else ""),
         "begun": shown_time(head.created_at),
         "changed": shown_time(head.updated_at),
         "fork of": head.parent or "",

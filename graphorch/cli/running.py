@@ -25,10 +25,10 @@ from graphorch.cli.telling import tell, tell_failure, tell_interrupt
 from graphorch.cli.wishes import Wishes
 from graphorch.engine import events
 from graphorch.errors import RunFailed
-from graphorch.flow.result import Result
 from graphorch.graph.plan import Plan
-from graphorch.models.config import find_config
-from graphorch.models.environment import is_configured
+from graphorch.models.config.environment import is_configured
+from graphorch.models.config.loader import find_config
+from graphorch.runs.result import Result
 
 Run: TypeAlias = Coroutine[Any, Any, Result[Any, Any]]
 
@@ -42,7 +42,9 @@ def input_of(found: Found, source: str | None, arguments: list[str]) -> BaseMode
     """The input that was given, or the sample if none was. Raises `InputError`."""
     if source is None and not arguments and found.sample is not None:
         names = ", ".join(one.name for one in options_of(found.flow.plan.input))
-        say(f"note: no input was given, so the sample in {found.where.rpartition(':')[0]} is used; give {names} or --input for another.")
+        say(
+            f"note: no input was given, so the sample in {found.where.rpartition(':')[0]} is used; give {names} or --input for another."
+        )
         return found.sample
     return read_input(found.flow.plan.input, source, arguments)
 
@@ -50,11 +52,17 @@ def input_of(found: Found, source: str | None, arguments: list[str]) -> BaseMode
 def execute(flow: AnyFlow, value: BaseModel, wishes: Wishes) -> int:
     """Run, show, write and tell; the exit code. Raises what `Flow.run` raises, and `InputError` for a file that cannot be written."""
     run_id = uuid.uuid4().hex
-    return carry_out(flow, run_id, lambda options: flow.run(value, run_id=run_id, **options), wishes)
+    return carry_out(
+        flow, run_id, lambda options: flow.run(value, run_id=run_id, **options), wishes
+    )
 
 
 def carry_out(
-    flow: AnyFlow, run_id: str, start: Callable[[dict[str, Any]], Run], wishes: Wishes, more: Callable[[], Mapping[str, Any]] = dict
+    flow: AnyFlow,
+    run_id: str,
+    start: Callable[[dict[str, Any]], Run],
+    wishes: Wishes,
+    more: Callable[[], Mapping[str, Any]] = dict,
 ) -> int:
     """The same for whatever begins a run or goes on with one: `start` gets the options, and returns what has to be awaited.
 
@@ -66,8 +74,13 @@ def carry_out(
         say(OFFLINE)
     progress = Progress()
     try:
-        with _watched(progress, wishes, lambda: flow.stop(run_id, now=True)) as watcher, contextlib.redirect_stdout(sys.stderr):
-            ended = run_until_interrupted(start({**wishes.run_options, "watch": [watcher]}), lambda: flow.stop(run_id))
+        with (
+            _watched(progress, wishes, lambda: flow.stop(run_id, now=True)) as watcher,
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            ended = run_until_interrupted(
+                start({**wishes.run_options, "watch": [watcher]}), lambda: flow.stop(run_id)
+            )
     except RunFailed as error:
         tell_failure(error, flow, wishes)
         if error.end_reason != "interrupted":
@@ -82,14 +95,22 @@ def carry_out(
 
 def asks_models(plan: Plan) -> bool:
     """Whether a node of the flow may ask a model: an agent, or a function with a context."""
-    workers = [step.map.worker for step in plan.steps if step.map is not None and step.map.worker is not None]
+    workers = [
+        step.map.worker
+        for step in plan.steps
+        if step.map is not None and step.map.worker is not None
+    ]
     inner = [step.inner_plan for step in plan.steps if step.inner_plan is not None]
-    return any(node.signature.has_context for node in [*(step.node for step in plan.steps), *workers]) or any(asks_models(one) for one in inner)
+    return any(
+        node.signature.has_context for node in [*(step.node for step in plan.steps), *workers]
+    ) or any(asks_models(one) for one in inner)
 
 
 # ---- while it runs -------------------------------------------------------------------------------
 @contextlib.contextmanager
-def _watched(progress: Progress, wishes: Wishes, leave: Callable[[], None]) -> Generator[events.Watcher]:
+def _watched(
+    progress: Progress, wishes: Wishes, leave: Callable[[], None]
+) -> Generator[events.Watcher]:
     if wishes.form == "events":
         yield _event_writer(progress, leave)
     elif wishes.form == "json" or wishes.quiet:
@@ -107,7 +128,9 @@ def _event_writer(progress: Progress, leave: Callable[[], None]) -> events.Watch
         progress.feed(event)
         values = {name: getattr(event, name) for name in event.__slots__}
         try:
-            print(as_object({"event": type(event).__name__.lower()} | values), file=stream, flush=True)
+            print(
+                as_object({"event": type(event).__name__.lower()} | values), file=stream, flush=True
+            )
         except BrokenPipeError:
             if not isinstance(event, events.Ended):
                 leave()

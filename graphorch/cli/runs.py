@@ -15,13 +15,32 @@ runs = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exception
 @runs.callback(invoke_without_command=True)
 def list_runs(
     context: typer.Context,
-    status: Annotated[str, typer.Option(metavar="STATUS", help="running, waiting, stopped, failed, succeeded, partial or cancelled.")] = "",
-    flow: Annotated[str, typer.Option("--flow", metavar="NAME", help="Of the flow of this name.")] = "",
+    status: Annotated[
+        str,
+        typer.Option(
+            metavar="STATUS",
+            help="running, waiting, stopped, failed, succeeded, partial or cancelled.",
+        ),
+    ] = "",
+    flow: Annotated[
+        str, typer.Option("--flow", metavar="NAME", help="Of the flow of this name.")
+    ] = "",
     tag: Annotated[str, typer.Option("--tag", metavar="KEY=VALUE", help="With this tag.")] = "",
-    since: Annotated[str, typer.Option("--since", metavar="TIME", help="Begun at this time or later: 2026-03-31, 2026-03-31T18:00, or 12h, 30d ago.")] = "",
-    until: Annotated[str, typer.Option("--until", metavar="TIME", help="Begun before this time.")] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Begun at this time or later: 2026-03-31, 2026-03-31T18:00, or 12h, 30d ago.",
+        ),
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--until", metavar="TIME", help="Begun before this time.")
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", metavar="NUMBER", help="How many at most.")] = 20,
-    after: Annotated[str, typer.Option("--after", metavar="PLACE", help="The next page: what the last one said.")] = "",
+    after: Annotated[
+        str, typer.Option("--after", metavar="PLACE", help="The next page: what the last one said.")
+    ] = "",
     db: Db = "",
     as_json: AsJson = False,
     debug: Debug = False,
@@ -37,7 +56,9 @@ def list_runs(
         from graphorch.cli.journals import existing
         from graphorch.cli.run_list import query_of, tell_page
 
-        query = query_of(status=status, flow=flow, tag=tag, since=since, until=until, limit=limit, after=after)
+        query = query_of(
+            status=status, flow=flow, tag=tag, since=since, until=until, limit=limit, after=after
+        )
         tell_page(existing(db), query, as_json=as_json)
 
 
@@ -47,7 +68,9 @@ def show(
     run: RunId,
     db: Db = "",
     as_json: AsJson = False,
-    as_records: Annotated[bool, typer.Option("--records", help="Every record of the journal as a line of JSON.")] = False,
+    as_records: Annotated[
+        bool, typer.Option("--records", help="Every record of the journal as a line of JSON.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Show what a run did, as its records say: each step with attempts, time, model calls and dollars, and what it waits for.
@@ -69,7 +92,14 @@ def show(
 def cancel(
     context: typer.Context,
     run: RunId,
-    flow: Annotated[str, typer.Option("--flow", metavar="FLOW", help="Its flow; needed only if the run's process ended in the middle.")] = "",
+    flow: Annotated[
+        str,
+        typer.Option(
+            "--flow",
+            metavar="FLOW",
+            help="Its flow; needed only if the run's process ended in the middle.",
+        ),
+    ] = "",
     db: Db = "",
     debug: Debug = False,
 ) -> None:
@@ -88,7 +118,9 @@ def cancel(
 @runs.command("erase", short_help="Delete the content of one run for good.")
 def erase(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The whole id of a run.", show_default=False)],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The whole id of a run.", show_default=False)
+    ],
     db: Db = "",
     debug: Debug = False,
 ) -> None:
@@ -101,15 +133,30 @@ def erase(
         from graphorch.cli.safe import say
 
         ask(existing(db or context.obj), lambda store: store.erase(run))
-        say(f"the content of run {run} was deleted; what is left of it are its name, its times and hashes")
+        say(
+            f"the content of run {run} was deleted; what is left of it are its name, its times and hashes"
+        )
 
 
 @runs.command("prune", short_help="Delete old runs.")
 def prune(
     context: typer.Context,
-    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="Changed last before that: 90s, 15m, 12h, 30d, 2w.", show_default=False)],
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than",
+            metavar="AGE",
+            help="Changed last before that: 90s, 15m, 12h, 30d, 2w.",
+            show_default=False,
+        ),
+    ],
     status: Annotated[
-        list[str] | None, typer.Option("--status", metavar="STATUS", help="Of this status; repeatable. Without it succeeded, partial and cancelled ones.")
+        list[str] | None,
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            help="Of this status; repeatable. Without it succeeded, partial and cancelled ones.",
+        ),
     ] = None,
     db: Db = "",
     debug: Debug = False,

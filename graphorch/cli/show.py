@@ -11,13 +11,20 @@ from graphorch.cli.ending import ending
 from graphorch.cli.safe import one_line, result, safe
 
 if TYPE_CHECKING:
-    from graphorch.graph.estimate import Worst
+    from graphorch.graph.estimate.estimator import Worst
     from graphorch.graph.plan import Plan, Step
 
 
 def show(
-    flow: Annotated[str, typer.Argument(metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object on standard output.")] = False,
+    flow: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: one JSON object on standard output.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Describe a flow: the options of its input, its nodes, loops with their bounds, joins, and the most that one run can do.
@@ -26,7 +33,7 @@ def show(
     """
     with ending(debug=debug, as_json=as_json):
         from graphorch.cli.finding import find
-        from graphorch.graph.estimate import worst_case
+        from graphorch.graph.estimate.estimator import worst_case
 
         plan = find(flow).flow.plan
         about = described(plan, worst_case(plan))
@@ -42,7 +49,14 @@ def described(plan: Plan, worst: Worst) -> dict[str, Any]:
         "flow": plan.name,
         "input": plan.input.__name__,
         "output": plan.output.__name__,
-        "options": [{"option": one.usage, "required": one.info.is_required(), "about": one.info.description or ""} for one in options_of(plan.input)],
+        "options": [
+            {
+                "option": one.usage,
+                "required": one.info.is_required(),
+                "about": one.info.description or "",
+            }
+            for one in options_of(plan.input)
+        ],
         "nodes": _nodes(plan, worst, ""),
         "loops": _loops(plan, ""),
         "joins": _joins(plan, ""),
@@ -60,7 +74,10 @@ def _nodes(plan: Plan, worst: Worst, prefix: str) -> list[dict[str, Any]]:
                 "kind": _kind(step),
                 "reads": _reads(step, plan),
                 "writes": _writes(step),
-                "next": [_target(plan, edge.target, edge.labels, edge.kind) for edge in plan.shape.leaving[step.index]],
+                "next": [
+                    _target(plan, edge.target, edge.labels, edge.kind)
+                    for edge in plan.shape.leaving[step.index]
+                ],
                 "at_most": worst.by_node.get(path),
             }
         )
@@ -73,13 +90,28 @@ def _kind(step: Step) -> str:
     model = getattr(step.node.fn, "model", "")
     if step.map is not None:
         return f"map, at most {step.map.max_items} items, {step.map.concurrency} at once"
-    return f"agent, {model}" if step.node.kind == "agent" and model not in ("", "default") else str(step.node.kind)
+    return (
+        f"agent, {model}"
+        if step.node.kind == "agent" and model not in ("", "default")
+        else str(step.node.kind)
+    )
 
 
 def _reads(step: Step, plan: Plan) -> list[str]:
-    pure = step.map.over if step.map is not None else step.sub.enter if step.sub is not None else step.ask.question if step.ask is not None else None
+    pure = (
+        step.map.over
+        if step.map is not None
+        else step.sub.enter
+        if step.sub is not None
+        else step.ask.question
+        if step.ask is not None
+        else None
+    )
     reads = pure.reads if pure is not None else step.node.signature.reads
-    return [(one.model or plan.schema.model).__name__ + (" (or nothing)" if one.optional else "") for one in reads]
+    return [
+        (one.model or plan.schema.model).__name__ + (" (or nothing)" if one.optional else "")
+        for one in reads
+    ]
 
 
 def _writes(step: Step) -> list[str]:
@@ -91,8 +123,15 @@ def _writes(step: Step) -> list[str]:
 
 def _target(plan: Plan, target: int, labels: tuple[Any, ...], kind: str) -> str:
     name = plan.shape.name(target)
-    words = "/".join(one.__name__ if isinstance(one, type) else str(getattr(one, "value", one)) for one in labels)
-    said = {"routed": f"if {words}", "loop": "back", "exhausted": "if the loop is exhausted", "error": f"on {words}"}
+    words = "/".join(
+        one.__name__ if isinstance(one, type) else str(getattr(one, "value", one)) for one in labels
+    )
+    said = {
+        "routed": f"if {words}",
+        "loop": "back",
+        "exhausted": "if the loop is exhausted",
+        "error": f"on {words}",
+    }
     return f"{name} ({said[kind]})" if kind in said else name
 
 
@@ -107,7 +146,12 @@ def _loops(plan: Plan, prefix: str) -> list[dict[str, Any]]:
         }
         for loop in plan.shape.loops
     ]
-    return found + [one for step in plan.steps if step.inner_plan is not None for one in _loops(step.inner_plan, f"{prefix}{step.name}/")]
+    return found + [
+        one
+        for step in plan.steps
+        if step.inner_plan is not None
+        for one in _loops(step.inner_plan, f"{prefix}{step.name}/")
+    ]
 
 
 def _joins(plan: Plan, prefix: str) -> list[dict[str, Any]]:
@@ -130,13 +174,27 @@ def _joins(plan: Plan, prefix: str) -> list[dict[str, Any]]:
 def in_words(about: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"{about['flow']}: {about['input']} → {about['output']}", "", "input"]
-    rows = [[one["option"], "required" if one["required"] else "optional", one["about"]] for one in about["options"]]
+    rows = [
+        [one["option"], "required" if one["required"] else "optional", one["about"]]
+        for one in about["options"]
+    ]
     lines += _aligned(rows)
     nodes = [
-        [one["path"], one["kind"], ", ".join(one["reads"]) or "–", ", ".join(one["writes"]) or "–", ", ".join(one["next"]), _times(one["at_most"])]
+        [
+            one["path"],
+            one["kind"],
+            ", ".join(one["reads"]) or "–",
+            ", ".join(one["writes"]) or "–",
+            ", ".join(one["next"]),
+            _times(one["at_most"]),
+        ]
         for one in about["nodes"]
     ]
-    lines += ["", "nodes", *_aligned([["name", "kind", "reads", "writes", "then", "at most"], *nodes])]
+    lines += [
+        "",
+        "nodes",
+        *_aligned([["name", "kind", "reads", "writes", "then", "at most"], *nodes]),
+    ]
     if about["loops"]:
         lines += ["", "loops"]
         lines += [
@@ -144,10 +202,27 @@ def in_words(about: dict[str, Any]) -> str:
             for one in about["loops"]
         ]
     if about["joins"]:
-        lines += ["", "joins", *(f"  {one['at']} of {', '.join(one['of'])}: {_need(one['need'])}" for one in about["joins"])]
+        lines += [
+            "",
+            "joins",
+            *(
+                f"  {one['at']} of {', '.join(one['of'])}: {_need(one['need'])}"
+                for one in about["joins"]
+            ),
+        ]
     worst = about["worst_case"]
-    calls = "unknown: a node asks models itself" if worst["model_calls"] is None else f"{worst['model_calls']:,}"
-    return "\n".join([*lines, "", f"worst case of one run: {worst['activations']:,} activations, model calls: {calls}"])
+    calls = (
+        "unknown: a node asks models itself"
+        if worst["model_calls"] is None
+        else f"{worst['model_calls']:,}"
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"worst case of one run: {worst['activations']:,} activations, model calls: {calls}",
+        ]
+    )
 
 
 def _times(count: int | None) -> str:
@@ -163,4 +238,8 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     """Columns as wide as their widest cell."""
     cells = [[one_line(cell, 60) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

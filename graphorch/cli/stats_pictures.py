@@ -11,17 +11,17 @@ from graphorch.cli.journals import ask, existing, moment_of
 from graphorch.cli.safe import result, say
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
-from graphorch.render.heat import Heat, Measure, difference_map, heat_map
-from graphorch.render.of_plan import picture_of
-from graphorch.render.theme import Theme
+from graphorch.render.heat_map import Heat, Measure, difference_map, heat_map
+from graphorch.render.plan_picture import picture_of
+from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar
 from graphorch.render.timeline import timeline as drawn_timeline
-from graphorch.trace import analytics
-from graphorch.trace.derive import trace_of
-from graphorch.trace.index import SpanIndex
-from graphorch.trace.runs import find_run
-from graphorch.trace.selection import Selection
-from graphorch.trace.spans import Span, SpanStatus, Trace
+from graphorch.trace.analysis import statistics
+from graphorch.trace.analysis.run_lookup import find_run
+from graphorch.trace.analysis.selection import Selection
+from graphorch.trace.spans.builder import trace_of
+from graphorch.trace.spans.index import SpanIndex
+from graphorch.trace.spans.model import Span, SpanStatus, Trace
 
 _STATUSES: dict[SpanStatus, str] = {
     "ok": "done", "failed": "failed", "handled": "failed", "skipped": "not_reached", "cancelled": "not_reached", "waiting": "waiting",
@@ -53,18 +53,38 @@ def heat_svg(reference: str, wanted: Heated, output: str, db: str) -> str:
     picture = picture_of(flow.plan)
 
     async def read(store: Store) -> str:
-        runs = [(await find_run(store, each)).run_id for each in (wanted.run, wanted.against) if each]
+        runs = [
+            (await find_run(store, each)).run_id for each in (wanted.run, wanted.against) if each
+        ]
         with SpanIndex.open(store) as index:
             await index.catch_up(store)
-            found = [heats(index, Selection(begin, end, {"flow": flow.name, "run": run_id})) for run_id in runs]
+            found = [
+                heats(index, Selection(begin, end, {"flow": flow.name, "run": run_id}))
+                for run_id in runs
+            ]
             if not runs:
                 everything = Selection(begin, end, {"flow": flow.name})
-                count = sum(row.runs for row in analytics.runs(index, ["flow"], everything))
-                return heat_map(picture, heats(index, everything), wanted.measure, title=f"{count:,} runs", theme=wanted.theme)
+                count = sum(row.runs for row in statistics.runs(index, ["flow"], everything))
+                return heat_map(
+                    picture,
+                    heats(index, everything),
+                    wanted.measure,
+                    title=f"{count:,} runs",
+                    theme=wanted.theme,
+                )
         if len(runs) == 1:
-            return heat_map(picture, found[0], wanted.measure, title=f"run {runs[0][:12]}", theme=wanted.theme)
+            return heat_map(
+                picture, found[0], wanted.measure, title=f"run {runs[0][:12]}", theme=wanted.theme
+            )
         changed = await _changed(store, runs)
-        return difference_map(picture, found[1], found[0], changed=changed, title=f"{runs[0][:12]} against {runs[1][:12]}", theme=wanted.theme)
+        return difference_map(
+            picture,
+            found[1],
+            found[0],
+            changed=changed,
+            title=f"{runs[0][:12]} against {runs[1][:12]}",
+            theme=wanted.theme,
+        )
 
     return ask(journal, read)
 
@@ -80,7 +100,12 @@ def timeline_svg(run: str, theme: Theme, output: str, db: str) -> str:
         return trace_of(log.head, log.records, time.time())
 
     trace = ask(existing(db), read)
-    return drawn_timeline(bars_of(trace, time.time()), name=trace.flow, title=f"run {trace.run_id[:12]} · {trace.status}", theme=theme)
+    return drawn_timeline(
+        bars_of(trace, time.time()),
+        name=trace.flow,
+        title=f"run {trace.run_id[:12]} · {trace.status}",
+        theme=theme,
+    )
 
 
 def write(svg: str, output: str) -> None:
@@ -94,21 +119,31 @@ def write(svg: str, output: str) -> None:
 
 def heats(index: SpanIndex, selection: Selection) -> dict[str, Heat]:
     """The figures of every step in a selection."""
-    spent = {row.key[0]: row.usd for row in analytics.calls(index, ["step"], selection)}
+    spent = {row.key[0]: row.usd for row in statistics.calls(index, ["step"], selection)}
     return {
-        row.key[0]: Heat(row.visits - row.skipped - row.cancelled, spent.get(row.key[0], 0.0), row.latency.p50, row.latency.p95, row.error_rate)
-        for row in analytics.steps(index, ["step"], selection)
+        row.key[0]: Heat(
+            row.visits - row.skipped - row.cancelled,
+            spent.get(row.key[0], 0.0),
+            row.latency.p50,
+            row.latency.p95,
+            row.error_rate,
+        )
+        for row in statistics.steps(index, ["step"], selection)
     }
 
 
 def bars_of(trace: Trace, now: float) -> list[Bar]:
     """The activations of a run as bars, their model calls as marks on them."""
     calls: dict[str, list[tuple[float, float]]] = {}
-    nodes = {span.id: span for span in trace.spans if span.kind in ("node", "flow", "ask") and span.began}
+    nodes = {
+        span.id: span for span in trace.spans if span.kind in ("node", "flow", "ask") and span.began
+    }
     attempts = {span.id: span.parent for span in trace.spans if span.kind == "attempt"}
     for span in trace.spans:
         if span.kind == "call" and span.seconds is not None:
-            calls.setdefault(attempts.get(span.parent, ""), []).append((span.began - trace.began, span.began - trace.began + span.seconds))
+            calls.setdefault(attempts.get(span.parent, ""), []).append(
+                (span.began - trace.began, span.began - trace.began + span.seconds)
+            )
     return [_bar(span, trace, now, calls.get(span.id, [])) for span in nodes.values()]
 
 
@@ -117,14 +152,34 @@ def _bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, float]])
     last = now - trace.began if trace.status == "running" else (trace.seconds or 0.0)
     end = begin + span.seconds if span.seconds is not None else max(begin, last)
     tried = f"attempt {span.attempt}" if span.attempt > 1 else ""
-    hint = "\n".join(part for part in (span.path, span.status, tried, f"{len(marks)} model calls" if marks else "", span.error, span.message[:200]) if part)
-    return Bar(span.id, span.parent, span.path if span.parent == trace.spans[0].id else span.node, begin, end, _STATUSES[span.status], hint, tuple(marks))
+    hint = "\n".join(
+        part
+        for part in (
+            span.path,
+            span.status,
+            tried,
+            f"{len(marks)} model calls" if marks else "",
+            span.error,
+            span.message[:200],
+        )
+        if part
+    )
+    return Bar(
+        span.id,
+        span.parent,
+        span.path if span.parent == trace.spans[0].id else span.node,
+        begin,
+        end,
+        _STATUSES[span.status],
+        hint,
+        tuple(marks),
+    )
 
 
 async def _changed(store: Store, runs: list[str]) -> frozenset[str]:
     """The steps whose results differ between two runs."""
-    from graphorch.trace.conversation import conversation_of
-    from graphorch.trace.spans import step_of
+    from graphorch.trace.conversation.builder import conversation_of
+    from graphorch.trace.spans.model import step_of
 
     written: list[dict[str, list[str]]] = []
     for run_id in runs:

@@ -15,10 +15,10 @@ from graphorch.cli.journals import ask, existing, moment_of, one_of
 from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.errors import InputError, nearest
 from graphorch.journal.store import Store
-from graphorch.trace import analytics
-from graphorch.trace.analytics import Table
-from graphorch.trace.index import SpanIndex
-from graphorch.trace.selection import Selection
+from graphorch.trace.analysis import statistics
+from graphorch.trace.analysis.selection import Selection
+from graphorch.trace.analysis.statistics import Table
+from graphorch.trace.spans.index import SpanIndex
 
 Form = Literal["table", "json", "csv"]
 _FORMS: tuple[Form, ...] = ("table", "json", "csv")
@@ -26,15 +26,17 @@ _OVERVIEW = ("runs", "calls", "steps", "errors", "findings")
 _FEW = 100  # values below which a 99th percentile says nothing
 _SHOWN = 40  # rows of a table for people
 
-_MAKERS: dict[str, tuple[Callable[..., Table[Any]], tuple[str, ...]]] = {  # each topic, and what it is grouped by if nobody says
-    "calls": (analytics.calls, ("agent", "model")),
-    "steps": (analytics.steps, ("step",)),
-    "errors": (analytics.errors, ("step",)),
-    "runs": (analytics.runs, ("flow",)),
-    "loops": (analytics.loops, ("flow",)),
-    "findings": (analytics.findings, ("agent",)),
+# each topic, and what it is grouped by if nobody says
+_MAKERS: dict[str, tuple[Callable[..., Table[Any]], tuple[str, ...]]] = {
+    "calls": (statistics.calls, ("agent", "model")),
+    "steps": (statistics.steps, ("step",)),
+    "errors": (statistics.errors, ("step",)),
+    "runs": (statistics.runs, ("flow",)),
+    "loops": (statistics.loops, ("flow",)),
+    "findings": (statistics.findings, ("agent",)),
 }
-_COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {  # of each topic for people: heading, and the name of the value
+# of each topic for people: heading, and the name of the value
+_COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "calls": (
         ("CALLS", "calls"), ("FAILED", "failed"), ("REQUESTS", "requests"), ("FAILED REQ", "failed_requests"), ("RETRIES", "retries"),
         ("FALLBACKS", "fallbacks"), ("HEDGES", "hedges"), ("CACHE", "cache_hits"), ("TOKENS IN", "input_tokens"), ("OUT", "output_tokens"),
@@ -53,7 +55,8 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {  # of each topic for people
     "loops": (("LOOP", "loop"), ("RUNS", "runs"), ("ROUNDS", "rounds"), ("MOST", "most"), ("EXHAUSTED", "exhausted")),
     "findings": (("KIND", "kind"), ("WHERE", "where"), ("ACTION", "action"), ("COUNT", "count"), ("CALLS", "calls")),
 }  # fmt: skip
-_MEASURES = ("calls", "visits", "runs", "count", "rounds", "usd", "latency_p50", "latency_p90")  # what a comparison shows the change of
+# what a comparison shows the change of
+_MEASURES = ("calls", "visits", "runs", "count", "rounds", "usd", "latency_p50", "latency_p90")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +72,49 @@ class Wanted:
 
     @classmethod
     def of(
-        cls, topic: str, *, by: str, where: Sequence[str], since: str, until: str, is_compared: bool, form: str, chart: str
+        cls,
+        topic: str,
+        *,
+        by: str,
+        where: Sequence[str],
+        since: str,
+        until: str,
+        is_compared: bool,
+        form: str,
+        chart: str,
     ) -> Self:
         """Raises `InputError` for what is not possible."""
         if topic not in (*_MAKERS, "overview"):
-            raise InputError(f"There are no statistics of '{topic}'. {nearest(topic, (*_MAKERS, 'overview'))}")
+            raise InputError(
+                f"There are no statistics of '{topic}'. {nearest(topic, (*_MAKERS, 'overview'))}"
+            )
         kind = one_of(form, "--format", _FORMS)
         if topic == "overview" and (by or kind == "csv" or chart):
-            raise InputError("--by, --chart and --format csv are for one topic. Write, for example, `graphorch stats calls --by model`.")
+            raise InputError(
+                "--by, --chart and --format csv are for one topic. Write, for example, `graphorch stats calls --by model`."
+            )
         if is_compared and not since:
-            raise InputError("--compare needs the length of the window: give --since, for example --since 7d.")
+            raise InputError(
+                "--compare needs the length of the window: give --since, for example --since 7d."
+            )
         if chart:
             check_writable(chart)
         begin = moment_of(since, "--since") if since else None
         end = moment_of(until, "--until") if until else time.time() if is_compared else None
         if begin is not None and end is not None and end <= begin:
-            raise InputError(f"--until {until} is not after --since {since}. Give a window that has a length.")
+            raise InputError(
+                f"--until {until} is not after --since {since}. Give a window that has a length."
+            )
         selection = Selection(begin, end, _conditions(where))
         groups = tuple(part.strip() for part in by.split(",") if part.strip())
-        return cls(_OVERVIEW if topic == "overview" else (topic,), groups, selection, is_compared, kind, chart)
+        return cls(
+            _OVERVIEW if topic == "overview" else (topic,),
+            groups,
+            selection,
+            is_compared,
+            kind,
+            chart,
+        )
 
 
 def tell(wanted: Wanted, db: str) -> None:
@@ -98,11 +125,24 @@ def tell(wanted: Wanted, db: str) -> None:
         with SpanIndex.open(store) as index:
             caught = await index.catch_up(store)
             if caught.runs > 200:
-                say(f"note: read {caught.runs:,} runs for the first time in {caught.seconds:.1f} s; next time only what is new is read")
+                say(
+                    f"note: read {caught.runs:,} runs for the first time in {caught.seconds:.1f} s; next time only what is new is read"
+                )
             for run_id in caught.damaged[:10]:
-                say(f"note: run {run_id} is damaged and left out; `graphorch runs show {run_id}` says where")
-            tables = {topic: _table(index, topic, wanted, wanted.selection) for topic in wanted.topics}
-            before = {topic: _table(index, topic, wanted, wanted.selection.before()) for topic in wanted.topics} if wanted.is_compared else {}
+                say(
+                    f"note: run {run_id} is damaged and left out; `graphorch runs show {run_id}` says where"
+                )
+            tables = {
+                topic: _table(index, topic, wanted, wanted.selection) for topic in wanted.topics
+            }
+            before = (
+                {
+                    topic: _table(index, topic, wanted, wanted.selection.before())
+                    for topic in wanted.topics
+                }
+                if wanted.is_compared
+                else {}
+            )
             if wanted.chart:
                 _draw(index, wanted, tables[wanted.topics[0]])
             return tables, before
@@ -128,7 +168,9 @@ def _conditions(where: Sequence[str]) -> dict[str, str]:
     for one in where:
         key, has_value, value = one.partition("=")
         if not (key.strip() and has_value):
-            raise InputError(f"--where {one}: write KEY=VALUE, such as --where model=openai/gpt-5 or --where team=search for a tag.")
+            raise InputError(
+                f"--where {one}: write KEY=VALUE, such as --where model=openai/gpt-5 or --where team=search for a tag."
+            )
         found[key.strip()] = value
     return found
 
@@ -145,7 +187,10 @@ def _records(table: Table[Any], before: Table[Any] | None) -> list[dict[str, Any
         was = old.pop(_key(row, table.by), {})
         row |= {f"{name}_before": was.get(name) for name in measured}
     for was in old.values():
-        rows.append({name: was[name] for name in table.by} | {f"{name}_before": was[name] for name in measured})
+        rows.append(
+            {name: was[name] for name in table.by}
+            | {f"{name}_before": was[name] for name in measured}
+        )
     return rows
 
 
@@ -156,7 +201,9 @@ def _key(row: dict[str, Any], by: Sequence[str]) -> tuple[Any, ...]:
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     file = io.StringIO()
     if rows:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer = csv.DictWriter(
+            file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n"
+        )
         writer.writeheader()
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     return safe(file.getvalue().rstrip("\n"))
@@ -164,7 +211,11 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def _plain(value: Any) -> Any:
     """A cell that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+        else value
+    )
 
 
 def _show(tables: dict[str, Table[Any]], before: dict[str, Table[Any]]) -> None:
@@ -180,9 +231,19 @@ def _show(tables: dict[str, Table[Any]], before: dict[str, Table[Any]]) -> None:
         is_empty = False
         columns = list(_COLUMNS[topic])
         if topic in before:
-            columns += [(f"{name.upper()} BEFORE", f"{name}_before") for name in _MEASURES if any(f"{name}_before" in row for row in rows)]
+            columns += [
+                (f"{name.upper()} BEFORE", f"{name}_before")
+                for name in _MEASURES
+                if any(f"{name}_before" in row for row in rows)
+            ]
         heads = [*(name.upper() for name in table.by), *(head for head, _ in columns)]
-        lines = [[*(one_line(str(row.get(name) or "–"), 60) for name in table.by), *(_cell(row, name) for _, name in columns)] for row in rows[:_SHOWN]]
+        lines = [
+            [
+                *(one_line(str(row.get(name) or "–"), 60) for name in table.by),
+                *(_cell(row, name) for _, name in columns),
+            ]
+            for row in rows[:_SHOWN]
+        ]
         result(safe(aligned([tuple(heads), *map(tuple, lines)])))
         if len(rows) > _SHOWN:
             result(f"and {len(rows) - _SHOWN:,} more rows; --format csv has them all")
@@ -210,14 +271,23 @@ def _draw(index: SpanIndex, wanted: Wanted, table: Table[Any]) -> None:
     topic, by = wanted.topics[0], table.by
     rows = table.records()
     if topic == "steps":
-        found = analytics.spread(index, by, wanted.selection)
+        found = statistics.spread(index, by, wanted.selection)
         series = [Series(" · ".join(key), values) for key, values in found.items()]
         text = distribution_chart(series, title=f"Latency by {', '.join(by)}", unit="seconds")
     elif by[0] in ("day", "hour"):
-        text = line_chart(_over_time(rows, by, _measure(topic)), title=f"{_measure(topic)} by {', '.join(by)}", unit=_measure(topic))
+        text = line_chart(
+            _over_time(rows, by, _measure(topic)),
+            title=f"{_measure(topic)} by {', '.join(by)}",
+            unit=_measure(topic),
+        )
     else:
         names = [" · ".join(str(row[name]) or "–" for name in by) for row in rows]
-        text = bar_chart(names, [float(row[_measure(topic)] or 0) for row in rows], title=f"{_measure(topic)} by {', '.join(by)}", unit=_measure(topic))
+        text = bar_chart(
+            names,
+            [float(row[_measure(topic)] or 0) for row in rows],
+            title=f"{_measure(topic)} by {', '.join(by)}",
+            unit=_measure(topic),
+        )
     write_text(wanted.chart, text)
     say(f"written to {wanted.chart}")
 
@@ -233,7 +303,10 @@ def _over_time(rows: Sequence[dict[str, Any]], by: Sequence[str], measure: str) 
     for row in rows:
         name = " · ".join(str(row[each]) or "–" for each in by[1:])
         lines.setdefault(name, []).append((_moment(str(row[by[0]])), float(row[measure] or 0)))
-    return [Series(name, [value for _, value in sorted(points)], [at for at, _ in sorted(points)]) for name, points in lines.items()]
+    return [
+        Series(name, [value for _, value in sorted(points)], [at for at, _ in sorted(points)])
+        for name, points in lines.items()
+    ]
 
 
 def _moment(text: str) -> float:

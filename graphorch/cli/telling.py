@@ -17,19 +17,25 @@ from graphorch.cli.finding import AnyFlow
 from graphorch.cli.progress import Progress, counted, spent
 from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.cli.wishes import Wishes
-from graphorch.engine.record import Record
+from graphorch.engine.report import Record
 from graphorch.errors import InputError, NodeError, RunFailed
-from graphorch.flow.result import Question, Result
-from graphorch.models.structured import text_field
+from graphorch.models.structured_output import text_field
+from graphorch.runs.result import Question, Result
 
 
-def tell(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, more: Mapping[str, Any] | None = None) -> int:
+def tell(
+    flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, more: Mapping[str, Any] | None = None
+) -> int:
     """Tell of a run that reached its end or waits, write its output, and return the exit code. `more` is for programs."""
     is_waiting = ended.status == "waiting"
     output: BaseModel | None = None if is_waiting else ended.output
     problem = _written(output, wishes.target) if output is not None and wishes.target else ""
     if wishes.form != "text":
-        told = {"output": output, "questions": [_question(one) for one in ended.questions], **(more or {})}
+        told = {
+            "output": output,
+            "questions": [_question(one) for one in ended.questions],
+            **(more or {}),
+        }
         result(as_object(_about(flow, ended.record) | told))
     elif output is not None and (problem or not wishes.target):
         result(safe(text_of(output)))
@@ -63,13 +69,26 @@ def _file_text(output: BaseModel, target: str) -> str:
 
 def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, target: str) -> None:
     for source, header in ended.exhausted:
-        say(f"note: the loop {one_line(source)} → {one_line(header)} reached its bound; it went on with what it had.")
+        say(
+            f"note: the loop {one_line(source)} → {one_line(header)} reached its bound; it went on with what it had."
+        )
     for question in ended.questions:
-        say(f"waiting: {one_line(question.path)} asks ({question.answer_type.__name__}): {one_line(question.text, 400)}")
+        say(
+            f"waiting: {one_line(question.path)} asks ({question.answer_type.__name__}): {one_line(question.text, 400)}"
+        )
     if ended.questions and wishes.journal is None:
-        say("note: this run was in memory and ends here. With --durable or --db PATH it is kept, and answered with `graphorch answer`.")
+        say(
+            "note: this run was in memory and ends here. With --durable or --db PATH it is kept, and answered with `graphorch answer`."
+        )
     elif ended.questions:
-        say("\n".join(["answer with:", *(f"  {_answer(question, ended, wishes)}" for question in ended.questions)]))
+        say(
+            "\n".join(
+                [
+                    "answer with:",
+                    *(f"  {_answer(question, ended, wishes)}" for question in ended.questions),
+                ]
+            )
+        )
     if ended.status == "partial":
         failed = ", ".join(one_line(step.path) for step in ended.steps if step.status == "failed")
         say(f"note: partial: these nodes failed, and the rest went on without them: {failed}")
@@ -86,7 +105,12 @@ def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, target
 def _answer(question: Question, ended: Result[Any, Any], wishes: Wishes) -> str:
     """The command that answers a question; by its id if its path asks more than once."""
     asks_once = sum(one.path == question.path for one in ended.questions) == 1
-    return wishes.command("answer", ended.run_id, question.path if asks_once else question.id, value=value_of(question.answer_type))
+    return wishes.command(
+        "answer",
+        ended.run_id,
+        question.path if asks_once else question.id,
+        value=value_of(question.answer_type),
+    )
 
 
 def tell_failure(error: RunFailed, flow: AnyFlow, wishes: Wishes) -> None:
@@ -94,21 +118,37 @@ def tell_failure(error: RunFailed, flow: AnyFlow, wishes: Wishes) -> None:
     record = error.run
     if wishes.journal is not None and error.end_reason not in ("interrupted", "cancelled"):
         more = " --ambiguous repeat|fail" if error.end_reason == "ambiguous" else ""
-        error.add_note(f"What was done is kept. Go on with: {wishes.command('resume', error.run_id)}{more}")
+        error.add_note(
+            f"What was done is kept. Go on with: {wishes.command('resume', error.run_id)}{more}"
+        )
     if wishes.form != "text" and isinstance(record, Record):
         result(as_object(_about(flow, record) | {"output": None, "errors": errors_of(error)}))
 
 
-def tell_interrupt(flow: AnyFlow, run_id: str, progress: Progress, wishes: Wishes, failed: RunFailed | None = None) -> None:
+def tell_interrupt(
+    flow: AnyFlow, run_id: str, progress: Progress, wishes: Wishes, failed: RunFailed | None = None
+) -> None:
     """Tell what an interrupted run did; `failed` is how it ended, unless it was left at once."""
     done = one_line(", ".join(row.path for row in list(progress.rows.values()) if row.visits), 400)
     total = progress.total
     figures = f"; {spent(total)}" if total.calls else ""
-    say(f"interrupted after {progress.seconds:.2f} s: {counted(total.visits, 'step')} done ({done or 'none'}){figures}")
+    say(
+        f"interrupted after {progress.seconds:.2f} s: {counted(total.visits, 'step')} done ({done or 'none'}){figures}"
+    )
     if failed is not None and any(isinstance(error, NodeError) for error in failed.exceptions):
         say(message_of(failed))
     elif failed is None and wishes.form != "text":
-        result(as_object({"status": "interrupted", "flow": flow.name, "run_id": run_id, "output": None, "cost": total.usd}))
+        result(
+            as_object(
+                {
+                    "status": "interrupted",
+                    "flow": flow.name,
+                    "run_id": run_id,
+                    "output": None,
+                    "cost": total.usd,
+                }
+            )
+        )
     if wishes.journal is not None:
         say(f"what was done is kept; go on with: {wishes.command('resume', run_id)}")
 
@@ -129,4 +169,9 @@ def _about(flow: AnyFlow, record: Record) -> dict[str, Any]:
 
 
 def _question(question: Question) -> dict[str, Any]:
-    return {"id": question.id, "path": question.path, "text": question.text, "answer": question.answer_type.model_json_schema()}
+    return {
+        "id": question.id,
+        "path": question.path,
+        "text": question.text,
+        "answer": question.answer_type.model_json_schema(),
+    }

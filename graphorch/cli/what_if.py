@@ -17,15 +17,15 @@ from graphorch.cli.running import carry_out
 from graphorch.cli.safe import result, safe, say
 from graphorch.cli.telling import tell, tell_failure
 from graphorch.cli.wishes import Journal, Wishes
-from graphorch.core.activation import Activation
-from graphorch.engine import what_if
+from graphorch.core.tree import Activation
+from graphorch.engine import fork as forks
 from graphorch.errors import InputError, RunFailed, nearest
-from graphorch.flow.durable import rebuilt_run
-from graphorch.flow.result import Result
-from graphorch.flow.stores import opened
-from graphorch.flow.what_if import Effects, Rerun
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
+from graphorch.runs.durable import rebuilt_run
+from graphorch.runs.fork import Effects, Rerun
+from graphorch.runs.result import Result
+from graphorch.runs.stores import opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,32 @@ def rerun_with(flow: AnyFlow, run_id: str, change: Change, wishes: Wishes) -> in
     """Rerun with a change, tell what came of it and how it differs; the exit code. Raises like `Flow.rerun`."""
     _check_start("rerun", change.start, wishes)
     if change.model and change.values:
-        raise InputError("--model runs the node again, and --set takes its place. Give one of them.")
+        raise InputError(
+            "--model runs the node again, and --set takes its place. Give one of them."
+        )
     assert wishes.journal is not None
-    output = asyncio.run(_edited(flow.plan, run_id, change, wishes.journal)) if change.values else None
+    output = (
+        asyncio.run(_edited(flow.plan, run_id, change, wishes.journal)) if change.values else None
+    )
     new_id, done = uuid.uuid4().hex, list[Rerun[Any, Any]]()
 
     async def start(options: dict[str, Any]) -> Result[Any, Any]:
         del options["model"]  # of every agent; here it is of one node
-        again = await flow.rerun(run_id, start=change.start, output=output, model=change.model, effects=change.effects, run_id=new_id, **options)
+        again = await flow.rerun(
+            run_id,
+            start=change.start,
+            output=output,
+            model=change.model,
+            effects=change.effects,
+            run_id=new_id,
+            **options,
+        )
         done.append(again)
         return again.result
 
-    code = carry_out(flow, new_id, start, wishes, lambda: {"difference": asdict(done[0].difference)})
+    code = carry_out(
+        flow, new_id, start, wishes, lambda: {"difference": asdict(done[0].difference)}
+    )
     if done and wishes.form == "text" and not wishes.quiet:
         say(str(done[0].difference))
     return code
@@ -86,7 +100,9 @@ def forked(flow: AnyFlow, run_id: str, start: str, wishes: Wishes) -> None:
 
 def _check_start(command: str, start: str, wishes: Wishes) -> None:
     if not start:
-        raise InputError(f"--from is missing. Name the node to begin with: `graphorch {command} {wishes.flow} RUN --from NODE`, or NODE#2 for its second time.")
+        raise InputError(
+            f"--from is missing. Name the node to begin with: `graphorch {command} {wishes.flow} RUN --from NODE`, or NODE#2 for its second time."
+        )
 
 
 # ---- other values --------------------------------------------------------------------------------
@@ -96,21 +112,32 @@ async def _edited(plan: Plan, run_id: str, change: Change, journal: Journal) -> 
         one = await _activation(store, plan, run_id, change.start)
     model = one.step.node.signature.writes[0] if one.step.node.signature.writes else None
     if model is None:
-        raise InputError(f"'{one.path}' writes nothing, so there is nothing to set. Rerun from a node that does.")
+        raise InputError(
+            f"'{one.path}' writes nothing, so there is nothing to set. Rerun from a node that does."
+        )
     fields = one.scope.plan.schema.fields
-    written = {fields[index].name: value for index, value in (one.update or {}).items() if fields[index].name in model.model_fields}
+    written = {
+        fields[index].name: value
+        for index, value in (one.update or {}).items()
+        if fields[index].name in model.model_fields
+    }
     changed = _values(change.values, model)
     try:
         made = model.model_validate({**written, **changed})
     except ValidationError as error:
-        lines = "".join(f"\n  - {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False))
-        raise InputError(f"--set: the output of '{one.path}' ({model.__name__}) would not fit:{lines}") from error
+        lines = "".join(
+            f"\n  - {'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        )
+        raise InputError(
+            f"--set: the output of '{one.path}' ({model.__name__}) would not fit:{lines}"
+        ) from error
     return made
 
 
 async def _activation(store: Store, plan: Plan, run_id: str, start: str) -> Activation:
     _, rebuilt = await rebuilt_run(store, plan, run_id)
-    return what_if.find(rebuilt.run, start)
+    return forks.find(rebuilt.run, start)
 
 
 def _values(written: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
@@ -119,7 +146,11 @@ def _values(written: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
     for one in written:
         name, has_value, value = one.partition("=")
         if not has_value or name not in model.model_fields:
-            wrong = f"there is no field '{name}'" if has_value else "a field and its value belong together, as in score=9"
+            wrong = (
+                f"there is no field '{name}'"
+                if has_value
+                else "a field and its value belong together, as in score=9"
+            )
             raise InputError(f"--set {one}: {wrong}. {nearest(name, model.model_fields)}")
         found[name] = _value(value, model.model_fields[name].annotation)
     return found

@@ -6,11 +6,25 @@ from typing import Annotated
 
 import typer
 
-from graphorch.cli.arguments import Activations, AsJson, Db, Debug, FlowName, From, Output, Quiet, RunId, Seconds, Usd
+from graphorch.cli.arguments import (
+    Activations,
+    AsJson,
+    Db,
+    Debug,
+    FlowName,
+    From,
+    Output,
+    Quiet,
+    RunId,
+    Seconds,
+    Usd,
+)
 from graphorch.cli.ending import ending
 
 
-def replay(flow: FlowName, run: RunId = "", db: Db = "", as_json: AsJson = False, debug: Debug = False) -> None:
+def replay(
+    flow: FlowName, run: RunId = "", db: Db = "", as_json: AsJson = False, debug: Debug = False
+) -> None:
     """Read a run again, and show what it gave. No node runs and no model is asked.
 
     Every route, loop and mapping is asked again and has to say what it said then; the first difference is named.
@@ -27,7 +41,11 @@ def replay(flow: FlowName, run: RunId = "", db: Db = "", as_json: AsJson = False
         journal = existing(db)
         run = run_named(journal, run)
         found = find(flow).flow
-        code = replayed(found, run, Wishes(form_of(as_json=as_json, as_events=False), flow=flow, journal=journal))
+        code = replayed(
+            found,
+            run,
+            Wishes(form_of(as_json=as_json, as_events=False), flow=flow, journal=journal),
+        )
     raise typer.Exit(code)
 
 
@@ -35,11 +53,24 @@ def rerun(
     flow: FlowName,
     run: RunId = "",
     start: From = "",
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Run the node again with this model.")] = "",
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="Run the node again with this model.")
+    ] = "",
     values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Do not run the node; change this field of what it wrote. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Do not run the node; change this field of what it wrote. Repeatable.",
+        ),
     ] = None,
-    effects: Annotated[str, typer.Option(metavar="refuse|repeat|serve", help="For what would act again: do not, do, or use what it returned.")] = "refuse",
+    effects: Annotated[
+        str,
+        typer.Option(
+            metavar="refuse|repeat|serve",
+            help="For what would act again: do not, do, or use what it returned.",
+        ),
+    ] = "refuse",
     output: Output = "",
     usd: Usd = None,
     seconds: Seconds = None,
@@ -63,16 +94,38 @@ def rerun(
         from graphorch.cli.wishes import Wishes, form_of
 
         check_order("rerun", flow, run)
-        change = Change(start, model, tuple(values or ()), one_of(effects, "--effects", ("refuse", "repeat", "serve")))
+        change = Change(
+            start,
+            model,
+            tuple(values or ()),
+            one_of(effects, "--effects", ("refuse", "repeat", "serve")),
+        )
         journal = existing(db)
         run = run_named(journal, run)
         found = find(flow).flow
-        wishes = Wishes(form_of(as_json=as_json, as_events=False), quiet, output, "", usd, seconds, activations, flow, journal)
+        wishes = Wishes(
+            form_of(as_json=as_json, as_events=False),
+            quiet,
+            output,
+            "",
+            usd,
+            seconds,
+            activations,
+            flow,
+            journal,
+        )
         code = rerun_with(found, run, change, wishes)
     raise typer.Exit(code)
 
 
-def fork(flow: FlowName, run: RunId = "", start: From = "", db: Db = "", as_json: AsJson = False, debug: Debug = False) -> None:
+def fork(
+    flow: FlowName,
+    run: RunId = "",
+    start: From = "",
+    db: Db = "",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
     """Make a new run that is an old one up to a node, stopped there, and print its id. The old one stays as it is.
 
     Exit codes: 0 done, 2 wrong usage or journal, 3 the graph does not build.
@@ -87,4 +140,9 @@ def fork(flow: FlowName, run: RunId = "", start: From = "", db: Db = "", as_json
         journal = existing(db)
         run = run_named(journal, run)
         found = find(flow).flow
-        forked(found, run, start, Wishes(form_of(as_json=as_json, as_events=False), flow=flow, journal=journal))
+        forked(
+            found,
+            run,
+            start,
+            Wishes(form_of(as_json=as_json, as_events=False), flow=flow, journal=journal),
+        )

@@ -14,7 +14,9 @@ from graphorch.cli.ending import ending
 def why(
     flow: FlowName,
     run: RunName = "",
-    node: Annotated[str, typer.Argument(metavar="[NODE]", help="Its name or path; node#2 for its second time.")] = "",
+    node: Annotated[
+        str, typer.Argument(metavar="[NODE]", help="Its name or path; node#2 for its second time.")
+    ] = "",
     as_json: AsJson = False,
     db: Db = "",
     debug: Debug = False,

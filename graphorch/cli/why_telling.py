@@ -11,21 +11,28 @@ from graphorch.cli.encoding import as_object, as_text
 from graphorch.cli.finding import find
 from graphorch.cli.journals import ask, existing
 from graphorch.cli.safe import one_line, result, safe
-from graphorch.core.activation import Activation
 from graphorch.core.run import Run
-from graphorch.engine import calling
+from graphorch.core.tree import Activation
+from graphorch.engine.invocation import binding
 from graphorch.errors import GraphorchError, Unassigned
-from graphorch.flow.durable import rebuilt_run
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record
 from graphorch.journal.store import Store
-from graphorch.trace.conversation import Conversation, conversation_of
-from graphorch.trace.redaction import Redaction
-from graphorch.trace.runs import find_run
-from graphorch.trace.why import Reasons, activations_of, why_it_ran, why_not, why_the_run
+from graphorch.runs.durable import rebuilt_run
+from graphorch.trace.analysis.explain import (
+    Reasons,
+    activations_of,
+    why_it_ran,
+    why_not,
+    why_the_run,
+)
+from graphorch.trace.analysis.run_lookup import find_run
+from graphorch.trace.conversation.builder import Conversation, conversation_of
+from graphorch.trace.spans.redaction import Redaction
 
 _MOST = 20  # activations of one node that are explained
-_ENDS = ("commit", "entered", "asked", "failed", "skipped", "cancelled")  # what an activation reads is told as it was before these
+# what an activation reads is told as it was before these
+_ENDS = ("commit", "entered", "asked", "failed", "skipped", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,16 @@ def tell(flow: str, run_id: str, node: str, db: str, *, as_json: bool) -> None:
     read, told = ask(journal, lambda store: _explained(store, plan, run_id, node, redaction))
     if as_json:
         trace = read.conversation.trace
-        result(as_object({"run_id": trace.run_id, "flow": trace.flow, "status": trace.status, "reasons": [asdict(one) for one in told]}))
+        result(
+            as_object(
+                {
+                    "run_id": trace.run_id,
+                    "flow": trace.flow,
+                    "status": trace.status,
+                    "reasons": [asdict(one) for one in told],
+                }
+            )
+        )
         return
     for one in told:
         result(safe("\n".join(_lines(one))))
@@ -55,10 +71,14 @@ async def read_run(store: Store, plan: Plan, wanted: str, *, until: int | None =
     head = await find_run(store, wanted)
     _, rebuilt = await rebuilt_run(store, plan, head.run_id, until=until)
     log = await store.load(head.run_id)
-    return ReadRun(plan, rebuilt.run, conversation_of(log.head, log.records, time.time()), log.records)
+    return ReadRun(
+        plan, rebuilt.run, conversation_of(log.head, log.records, time.time()), log.records
+    )
 
 
-async def _explained(store: Store, plan: Plan, wanted: str, node: str, redaction: Redaction) -> tuple[ReadRun, list[Reasons]]:
+async def _explained(
+    store: Store, plan: Plan, wanted: str, node: str, redaction: Redaction
+) -> tuple[ReadRun, list[Reasons]]:
     read = await read_run(store, plan, wanted)
     trace, turns = read.conversation.trace, read.conversation.turns
     if not node:
@@ -76,18 +96,30 @@ async def _explained(store: Store, plan: Plan, wanted: str, node: str, redaction
 
 async def _saw(store: Store, read: ReadRun, one: Activation) -> dict[str, Any]:
     """What an activation read: its slices in the state of the moment before its first outcome."""
-    first = next((record.seq for record in read.records if record.kind in _ENDS and record.body["id"] == one.id), None)
-    _, then = await rebuilt_run(store, read.plan, read.conversation.trace.run_id, until=None if first is None else first - 1)
+    first = next(
+        (
+            record.seq
+            for record in read.records
+            if record.kind in _ENDS and record.body["id"] == one.id
+        ),
+        None,
+    )
+    _, then = await rebuilt_run(
+        store, read.plan, read.conversation.trace.run_id, until=None if first is None else first - 1
+    )
     same = next((each for each in then.run.unfinished() if each.id == one.id), None)
     if same is None or same.version is None:
         return {}
     try:
-        values = calling.arguments(same)
+        values = binding.arguments(same)
     except Unassigned as error:
         return {"nothing": str(error)}
     except GraphorchError:
         return {}
-    names = [model.__name__ if (model := each.model) is not None else "state" for each in same.step.node.signature.reads]
+    names = [
+        model.__name__ if (model := each.model) is not None else "state"
+        for each in same.step.node.signature.reads
+    ]
     if same.step.failure_at >= 0:
         names.insert(same.step.failure_at, "Failure")
     return {name: value for name, value in zip(names, values, strict=False) if value is not None}

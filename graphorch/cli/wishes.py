@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from graphorch.engine.settings import Limits
-from graphorch.flow.options import RunOptions
-from graphorch.models.budget import Budget
+from graphorch.models.budgets.budget import Budget
+from graphorch.runs.options import RunOptions
 
 Form = Literal["text", "json", "events"]  # of what goes to standard output
 
@@ -51,7 +51,9 @@ class Wishes:
     @property
     def run_options(self) -> RunOptions:
         """The same as options of a run. Raises `InputError` for a limit that makes no sense."""
-        options = RunOptions(limits=Limits(seconds=self.seconds, activations=self.activations), model=self.model)
+        options = RunOptions(
+            limits=Limits(seconds=self.seconds, activations=self.activations), model=self.model
+        )
         if self.usd is not None:
             options["budget"] = Budget(usd=self.usd)
         if self.journal is not None:
@@ -65,4 +67,6 @@ class Wishes:
     def command(self, verb: str, *words: str, value: str = "") -> str:
         """How to call another command for this flow and journal, ready to be pasted into a shell; `value` is quoted already."""
         quoted = [shlex.quote(word) for word in (self.flow, *words)]
-        return " ".join(["graphorch", verb, *quoted, *([value] if value else [])]) + (self.journal.option if self.journal is not None else "")
+        return " ".join(["graphorch", verb, *quoted, *([value] if value else [])]) + (
+            self.journal.option if self.journal is not None else ""
+        )

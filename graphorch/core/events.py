@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from graphorch.core.activation import Activation
-from graphorch.graph.shape import Edge
+from graphorch.core.tree import Activation
+from graphorch.graph.topology import Edge
 
 Update: TypeAlias = dict[int, Any]  # field index -> validated value
 
@@ -152,7 +152,19 @@ class Resumed:
 
 
 Event: TypeAlias = (
-    RunStarted | NodeSucceeded | Routed | Entered | NodeFailed | NodeSkipped | NodeCancelled | Asked | Approved | RetryDue | StopRequested | GraceOver | Resumed
+    RunStarted
+    | NodeSucceeded
+    | Routed
+    | Entered
+    | NodeFailed
+    | NodeSkipped
+    | NodeCancelled
+    | Asked
+    | Approved
+    | RetryDue
+    | StopRequested
+    | GraceOver
+    | Resumed
 )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphorch.core.activation import Activation, Inner, Status, Token
+from graphorch.core.firing import Scope
 from graphorch.core.run import Run
-from graphorch.core.scope import Scope
+from graphorch.core.tree import Activation, Inner, Status, Token
 from graphorch.errors import InternalError
 
 BUSY = (Status.RUNNING, Status.ROUTING, Status.RETRYING)
@@ -28,7 +28,9 @@ def check_invariants(run: Run) -> None:
     found += _at_root(run)
     if found:
         told = "".join(f"\n    {line}" for line in _stories(run))
-        raise InternalError(f"Run {run.run_id} contradicts itself: {'; '.join(found)}. Please report this as a bug of graphorch.{told}")
+        raise InternalError(
+            f"Run {run.run_id} contradicts itself: {'; '.join(found)}. Please report this as a bug of graphorch.{told}"
+        )
 
 
 def live_positions(scope: Scope) -> int:
@@ -39,14 +41,18 @@ def live_positions(scope: Scope) -> int:
     for index, tokens in scope.waiting.items():
         for token in tokens:
             mask |= 1 << (scope.plan.steps[index].latch if token.edge.kind == "loop" else index)
-    return sum(1 << step.index for step in scope.plan.steps if step.tracked and mask >> step.index & 1) | sum(
+    return sum(
+        1 << step.index for step in scope.plan.steps if step.tracked and mask >> step.index & 1
+    ) | sum(
         1 << step.latch for step in scope.plan.steps if step.latch >= 0 and mask >> step.latch & 1
     )
 
 
 def busy_count(scope: Scope) -> int:
     """How many activations keep a driver busy, and how many scopes inside do."""
-    return sum(one.status in BUSY for one in scope.active.values()) + sum(inner.busy > 0 for inner in scope.inner())
+    return sum(one.status in BUSY for one in scope.active.values()) + sum(
+        inner.busy > 0 for inner in scope.inner()
+    )
 
 
 def _at_root(run: Run) -> Iterator[str]:
@@ -109,26 +115,49 @@ def _active(scope: Scope, index: int, one: Activation) -> Iterator[str]:
 
 def _inside(one: Activation, inner: Inner) -> Iterator[str]:
     open_scopes = [scope for scope in inner.scopes if not scope.finished]
-    if inner.started != len(inner.scopes) or inner.succeeded != sum(scope.output is not None for scope in inner.scopes):
+    if inner.started != len(inner.scopes) or inner.succeeded != sum(
+        scope.output is not None for scope in inner.scopes
+    ):
         yield f"{one!r} has miscounted what is inside"
     if one.status is Status.INSIDE and inner.running != len(open_scopes):
         yield f"{one!r} counts {inner.running} items that run, and has {len(open_scopes)}"
     if one.step.map is not None and len(open_scopes) > one.step.map.concurrency:
         yield f"{one!r} has {len(open_scopes)} items under way, and may have {one.step.map.concurrency}"
-    may_start = one.step.map is None or (len(open_scopes) < one.step.map.concurrency and inner.started < len(inner.updates))
+    may_start = one.step.map is None or (
+        len(open_scopes) < one.step.map.concurrency and inner.started < len(inner.updates)
+    )
     idle = not any(scope.busy for scope in open_scopes)
-    if one.status is Status.INSIDE and idle and may_start and not one.scope.closed and not any(_is_held(scope) for scope in open_scopes):
+    if (
+        one.status is Status.INSIDE
+        and idle
+        and may_start
+        and not one.scope.closed
+        and not any(_is_held(scope) for scope in open_scopes)
+    ):
         yield f"nothing goes on inside {one!r}"
 
 
 def _is_held(scope: Scope) -> bool:
     """Whether a quiet scope has a reason to be quiet: it is closed, or somebody is asked."""
-    return scope.closed or any(one.status is Status.ASKED for one in scope.active.values()) or any(_is_held(inner) for inner in scope.inner())
+    return (
+        scope.closed
+        or any(one.status is Status.ASKED for one in scope.active.values())
+        or any(_is_held(inner) for inner in scope.inner())
+    )
 
 
 def _named(scope: Scope) -> str:
-    return ", ".join([*(one.path for one in scope.active.values()), *(scope.prefix + scope.plan.steps[index].name for index in scope.waiting)])
+    return ", ".join(
+        [
+            *(one.path for one in scope.active.values()),
+            *(scope.prefix + scope.plan.steps[index].name for index in scope.waiting),
+        ]
+    )
 
 
 def _stories(run: Run) -> list[str]:
-    return [line for one in (*run.history[-10:], *run.root.everything()) for line in (*(one.story or ()), repr(one))]
+    return [
+        line
+        for one in (*run.history[-10:], *run.root.everything())
+        for line in (*(one.story or ()), repr(one))
+    ]

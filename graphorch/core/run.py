@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphorch.core.activation import Activation, Inner, Status
 from graphorch.core.events import (
     Approved,
     Asked,
@@ -40,15 +39,23 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
+from graphorch.core.firing import Scope
 from graphorch.core.growing import added
-from graphorch.core.progress import UNLIMITED, OnFailure, Progress
-from graphorch.core.scope import Scope
+from graphorch.core.state import UNLIMITED, OnFailure, Progress
+from graphorch.core.tree import Activation, Inner, Status
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
-from graphorch.graph.shape import Edge
+from graphorch.graph.topology import Edge
 from graphorch.state.version import WIDTH, Version
 
-ASKED, DONE, HANDLED, ROUTING, RUNNING = Status.ASKED, Status.DONE, Status.HANDLED, Status.ROUTING, Status.RUNNING  # looked up for every event
+# looked up for every event
+ASKED, DONE, HANDLED, ROUTING, RUNNING = (
+    Status.ASKED,
+    Status.DONE,
+    Status.HANDLED,
+    Status.ROUTING,
+    Status.RUNNING,
+)
 _TAKEN: Update = {}  # never changed: in place of an input that its scope has by now
 OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
 
@@ -58,7 +65,14 @@ class Run(Progress):
 
     __slots__ = ("has_quorums", "out", "stop_status", "stopping")
 
-    def __init__(self, plan: Plan, run_id: str, *, max_activations: int = UNLIMITED, on_failure: OnFailure = "drain") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        run_id: str,
+        *,
+        max_activations: int = UNLIMITED,
+        on_failure: OnFailure = "drain",
+    ) -> None:
         super().__init__(plan, run_id, Scope(plan, run_id), max_activations, on_failure)
         self.has_quorums = plan.has_quorums
         self.stopping = ""  # why nothing new starts in the whole run
@@ -95,7 +109,11 @@ class Run(Progress):
 
     def _node_succeeded(self, event: NodeSucceeded) -> None:
         one = event.activation
-        if one.update is not None or one.status not in (RUNNING, ASKED) or event.attempt not in (0, one.attempt):
+        if (
+            one.update is not None
+            or one.status not in (RUNNING, ASKED)
+            or event.attempt not in (0, one.attempt)
+        ):
             return
         if one.status is ASKED:
             self._leave_asked(one)
@@ -122,9 +140,14 @@ class Run(Progress):
         if decision.loop >= 0:
             chosen = step.exits[decision.loop]
             if one.rounds(chosen.loop) >= chosen.bound:
-                raise InternalError(f"Loop {chosen.loop} of '{one.path}' was taken beyond its bound. Please report this as a bug of graphorch.")
+                raise InternalError(
+                    f"Loop {chosen.loop} of '{one.path}' was taken beyond its bound. Please report this as a bug of graphorch."
+                )
             edges: tuple[Edge, ...] = (chosen.back,)
-        elif decision.exhausted >= 0 and (instead := step.exits[decision.exhausted].instead) is not None:
+        elif (
+            decision.exhausted >= 0
+            and (instead := step.exits[decision.exhausted].instead) is not None
+        ):
             edges = (instead,)
         else:
             edges = step.edges + decision.edges
@@ -147,7 +170,10 @@ class Run(Progress):
 
     def _node_failed(self, event: NodeFailed) -> None:
         one = event.activation
-        if one.status not in (Status.RUNNING, Status.ROUTING, Status.ASKED) or event.attempt != one.attempt:
+        if (
+            one.status not in (Status.RUNNING, Status.ROUTING, Status.ASKED)
+            or event.attempt != one.attempt
+        ):
             return
         if one.status is Status.ASKED:
             self._leave_asked(one)
@@ -222,7 +248,8 @@ class Run(Progress):
     def _stop_requested(self, event: StopRequested) -> None:
         if self.status in ("failed", "stopped"):
             self.status = "running"
-            self._finish(event.status, event.reason)  # nothing runs; what changes is why, or that it is for good
+            # nothing runs; what changes is why, or that it is for good
+            self._finish(event.status, event.reason)
             return
         if self.status not in ("running", "waiting"):
             return
@@ -266,7 +293,11 @@ class Run(Progress):
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
         status = activation.status
-        activation.status = Status.DEAD if status is Status.FAILED and activation.failure is not None else Status.CANCELLED
+        activation.status = (
+            Status.DEAD
+            if status is Status.FAILED and activation.failure is not None
+            else Status.CANCELLED
+        )
         activation.tell(f"cancelled: {reason}")
         self.history.append(activation)
         if activation.inner is not None:
@@ -280,7 +311,13 @@ class Run(Progress):
     def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
         """Commit: emit the tokens, and start what they make ready."""
         scope, version = one.scope, one.version
-        if len(edges) == 1 and failure is None and version is not None and one.inner is None and scope.hand_on(self, one, edges, version):
+        if (
+            len(edges) == 1
+            and failure is None
+            and version is not None
+            and one.inner is None
+            and scope.hand_on(self, one, edges, version)
+        ):
             return
         one.status = DONE if failure is None else HANDLED
         one.taken = edges
@@ -324,7 +361,8 @@ class Run(Progress):
     def _run_again(self, one: Activation) -> None:
         """Another attempt; of a sub-flow or map: what is unfinished inside goes on."""
         one.failure = one.problem
-        if one.update is not None:  # its result is committed: only where it leads is evaluated again
+        # its result is committed: only where it leads is evaluated again
+        if one.update is not None:
             one.status = Status.ROUTING
             self.out.append(Decide(one))
         elif one.inner is None:
@@ -540,7 +578,11 @@ class Run(Progress):
 
 def _has_enough(one: Activation, inner: Inner) -> bool:
     """Whether as many items of a map are done as it needs, if it does not need all."""
-    return one.step.map is not None and one.step.map.need is not None and inner.succeeded >= one.step.map.need
+    return (
+        one.step.map is not None
+        and one.step.map.need is not None
+        and inner.succeeded >= one.step.map.need
+    )
 
 
 _HANDLERS: dict[type, Callable[[Run, Any], None]] = {

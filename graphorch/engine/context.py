@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from graphorch.core.activation import Activation
-from graphorch.engine.absences import absences
+from graphorch.core.tree import Activation
 from graphorch.engine.events import Called, Emitted, Token
-from graphorch.engine.labels import labels_of
-from graphorch.engine.prompts import PromptLog
-from graphorch.engine.record import CallRecord
+from graphorch.engine.missing_branches import absences
+from graphorch.engine.model_calls import PromptLog, labels_of
+from graphorch.engine.report import CallRecord
 from graphorch.errors import ModelError
 
 if TYPE_CHECKING:
-    from graphorch.engine.journaling import Asking
+    from graphorch.engine.run_journal import Asking
     from graphorch.engine.scheduler import Scheduler
-    from graphorch.models.budget import Budget
+    from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient, OnText
     from graphorch.models.messages import Prompt, Request, Response
 
@@ -32,7 +31,9 @@ class NodeContext:
 
     __slots__ = ("_activation", "_asked", "_scheduler", "attempt", "deadline")
 
-    def __init__(self, scheduler: Scheduler, activation: Activation, deadline: float | None) -> None:
+    def __init__(
+        self, scheduler: Scheduler, activation: Activation, deadline: float | None
+    ) -> None:
         self._scheduler = scheduler
         self._activation = activation
         self._asked: dict[str, int] = {}  # how often each request was made in this attempt
@@ -52,12 +53,14 @@ class NodeContext:
     @property
     def time_left(self) -> float | None:
         """Seconds until the nearest deadline."""
-        return None if self.deadline is None else max(0.0, self.deadline - self._scheduler.monotonic())
+        return (
+            None if self.deadline is None else max(0.0, self.deadline - self._scheduler.monotonic())
+        )
 
     @property
     def budget_left(self) -> Budget:
         """What the run may still spend."""
-        from graphorch.models.budget import Budget
+        from graphorch.models.budgets.budget import Budget
 
         account = self._scheduler.payer(self._activation)
         return account.left if account is not None else Budget()
@@ -75,7 +78,10 @@ class NodeContext:
     def has_room(self, condition: Callable[..., Any]) -> bool:
         """Whether a loop with this condition may go back once more from this node."""
         one = self._activation
-        return any(each.view.fn is condition and one.rounds(each.loop) < each.bound for each in one.step.exits)
+        return any(
+            each.view.fn is condition and one.rounds(each.loop) < each.bound
+            for each in one.step.exits
+        )
 
     async def complete(
         self,
@@ -95,7 +101,9 @@ class NodeContext:
         messages = to_messages(prompt)
         request = Request(
             model=scheduler.settings.models.get(one.path) or scheduler.settings.model or model,
-            messages=(Message(role="system", content=instructions), *messages) if instructions else messages,
+            messages=(Message(role="system", content=instructions), *messages)
+            if instructions
+            else messages,
             max_tokens=max_tokens,
             temperature=temperature,
             timeout=self.time_left,
@@ -107,13 +115,15 @@ class NodeContext:
         on_text = self._on_text if scheduler.is_watched else None
         if output is None:
             return (await client.complete(request, on_text)).text
-        from graphorch.models.structured import ask
+        from graphorch.models.structured_output import ask
 
         return (await ask(client, request, output, on_text)).value
 
     def emit(self, event: BaseModel) -> None:
         """Send an event to whoever watches the run."""
-        self._scheduler.tell(Emitted(self._activation.path, self._activation.step.name, event.model_copy(deep=True)))
+        self._scheduler.tell(
+            Emitted(self._activation.path, self._activation.step.name, event.model_copy(deep=True))
+        )
 
     def _on_text(self, text: str) -> None:
         self._scheduler.tell(Token(self._activation.path, self._activation.step.name, text))
@@ -155,12 +165,22 @@ class _Recorded:
             usage = response.usage
             tokens = (usage.input_tokens, usage.output_tokens)
             priced = (response.usd, response.usd_source)
-            scheduler.tell(Called(one.path, one.step.name, response.model, *tokens, *priced, response.seconds, response.note))
+            scheduler.tell(
+                Called(
+                    one.path,
+                    one.step.name,
+                    response.model,
+                    *tokens,
+                    *priced,
+                    response.seconds,
+                    response.note,
+                )
+            )
         return response
 
     def _asking(self, request: Request, began: float) -> Asking:
         """What the journal is told of a call that has ended."""
-        from graphorch.engine.journaling import Asking
+        from graphorch.engine.run_journal import Asking
 
         return Asking(began, self._scheduler.now(), self._log.described(request))
 
@@ -168,7 +188,9 @@ class _Recorded:
         """What identifies a request in its activation: what is asked, and the how-manieth equal one it is; never its place in the order."""
         schema = request.schema.model_json_schema() if request.schema is not None else None
         said = [(each.role, each.content) for each in request.messages]
-        told = repr((request.model, said, schema, request.max_tokens, request.temperature, request.tools))
+        told = repr(
+            (request.model, said, schema, request.max_tokens, request.temperature, request.tools)
+        )
         digest = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         self._asked[digest] = self._asked.get(digest, 0) + 1
         return f"{digest}:{self._asked[digest]}"

@@ -118,5 +118,7 @@ class Ended:
     at: float
 
 
-RunEvent: TypeAlias = Started | Token | Called | Committed | Failed | Skipped | Cancelled | Asked | Emitted | Ended
+RunEvent: TypeAlias = (
+    Started | Token | Called | Committed | Failed | Skipped | Cancelled | Asked | Emitted | Ended
+)
 Watcher: TypeAlias = Callable[[RunEvent], None]

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from graphorch.core.activation import Activation
 from graphorch.core.events import Update
+from graphorch.core.tree import Activation
 
 _MOST = 1_024  # entries; the least recently used goes first
 
@@ -38,6 +38,13 @@ class NodeCache:
 
 def key_of(one: Activation, given: list[Any], model: str) -> str:
     """What a result depends on: the node, the model that replaces its own, and the slices that it reads."""
-    told = [f"{type(value).__name__}:{value.model_dump_json()}" if isinstance(value, BaseModel) else repr(value) for value in given]
+    told = [
+        f"{type(value).__name__}:{value.model_dump_json()}"
+        if isinstance(value, BaseModel)
+        else repr(value)
+        for value in given
+    ]
     parts = [one.scope.plan.name, one.step.name, model, *told]
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()

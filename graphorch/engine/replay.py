@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphorch.core.activation import Activation
 from graphorch.core.events import (
     Approved,
     Asked,
@@ -30,12 +29,13 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.run import UNLIMITED, OnFailure, Run
-from graphorch.engine import calling
-from graphorch.engine.approval import Approval
-from graphorch.engine.encoding import Codecs
-from graphorch.engine.journaling import decoded_response
-from graphorch.engine.people import Asking
+from graphorch.core.tree import Activation
+from graphorch.engine.human_input import Asking
+from graphorch.engine.invocation import binding
+from graphorch.engine.run_journal import decoded_response
+from graphorch.engine.state_codec import Codecs
 from graphorch.errors import GraphorchError, ReplayDiverged
+from graphorch.graph.approval import Approval
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record
 from graphorch.models.messages import Response
@@ -62,7 +62,9 @@ class Rebuilt:
     run: Run
     began: float
     calls: dict[tuple[str, str], Response] = field(default_factory=dict[tuple[str, str], Response])
-    answered: list[tuple[Activation, Response]] = field(default_factory=list[tuple[Activation, Response]])
+    answered: list[tuple[Activation, Response]] = field(
+        default_factory=list[tuple[Activation, Response]]
+    )
     unsure: dict[str, Activation] = field(default_factory=dict[str, Activation])
     last_seq: int = 0
     ended: float = 0.0
@@ -73,7 +75,13 @@ class Rebuilt:
 
 
 def rebuild(
-    plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", until: int | None = None, adopted: int = 0
+    plan: Plan,
+    run_id: str,
+    records: Sequence[Record],
+    *,
+    on_failure: OnFailure = "drain",
+    until: int | None = None,
+    adopted: int = 0,
 ) -> Rebuilt:
     """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit.
 
@@ -87,7 +95,14 @@ def rebuild(
     return replay.rebuilt
 
 
-def verify(plan: Plan, run_id: str, records: Sequence[Record], *, on_failure: OnFailure = "drain", adopted: int = 0) -> Rebuilt:
+def verify(
+    plan: Plan,
+    run_id: str,
+    records: Sequence[Record],
+    *,
+    on_failure: OnFailure = "drain",
+    adopted: int = 0,
+) -> Rebuilt:
     """The same, and every selector, predicate, `over`, `enter`, `leave` and `gather` is asked again and has to say what it said.
 
     No node runs and no model is asked. Raises `ReplayDiverged` at the first difference.
@@ -106,7 +121,8 @@ def routing_of(commit: Body) -> Body:
 class _Replay:
     def __init__(self, plan: Plan, rebuilt: Rebuilt, adopted: int) -> None:
         self.plan = plan
-        self._copied = adopted  # up to this record, activations are another run's, or of an older graph, and keep the ids that they had there
+        # up to this record, activations are another run's, or of an older graph, and keep the ids that they had there
+        self._copied = adopted
         self.rebuilt = rebuilt
         self._open: dict[str, Activation] = {}
         self._codecs = Codecs()
@@ -116,11 +132,15 @@ class _Replay:
         make = getattr(self, record.kind) if record.kind in _KINDS else None
         body: Body = record.body
         if make is None or not isinstance(body, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ReplayDiverged(f"Record {record.seq} is of the unknown kind '{record.kind}'. It was written by another version of graphorch, or is damaged.")
+            raise ReplayDiverged(
+                f"Record {record.seq} is of the unknown kind '{record.kind}'. It was written by another version of graphorch, or is damaged."
+            )
         try:
             event: Event | None = make(body)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ReplayDiverged(f"Record {record.seq} ({record.kind}) does not hold what it should: {error!r}. The journal is damaged.") from error
+            raise ReplayDiverged(
+                f"Record {record.seq} ({record.kind}) does not hold what it should: {error!r}. The journal is damaged."
+            ) from error
         except ReplayDiverged as error:
             raise ReplayDiverged(f"Record {record.seq} ({record.kind}): {error}") from None
         if event is not None:
@@ -130,10 +150,16 @@ class _Replay:
         self.rebuilt.last_seq = record.seq
 
     def _apply(self, event: Event) -> None:
-        if isinstance(event, NodeSucceeded) or (isinstance(event, NodeFailed) and event.handler >= 0 and event.retry_after is None):
+        if isinstance(event, NodeSucceeded) or (
+            isinstance(event, NodeFailed) and event.handler >= 0 and event.retry_after is None
+        ):
             self.rebuilt.unsure.pop(event.activation.path, None)
         if isinstance(event, NodeFailed):  # an attempt that failed leaves nothing to the next
-            self.rebuilt.calls = {key: call for key, call in self.rebuilt.calls.items() if key[0] != event.activation.id}
+            self.rebuilt.calls = {
+                key: call
+                for key, call in self.rebuilt.calls.items()
+                if key[0] != event.activation.id
+            }
         at: float = getattr(event, "at", 0.0)
         self.rebuilt.ended = max(self.rebuilt.ended, at)
         self._note(self.rebuilt.run.handle(event), at)
@@ -150,11 +176,15 @@ class _Replay:
         path = body["path"]
         activation = self._open.get(path)
         if activation is None or activation.is_over:
-            raise ReplayDiverged(f"'{path}' is not open at this point. The flow is not the one that wrote the record.")
+            raise ReplayDiverged(
+                f"'{path}' is not open at this point. The flow is not the one that wrote the record."
+            )
         if self.rebuilt.last_seq < self._copied:
             activation.adopt(body["id"])
         if activation.id != body["id"]:
-            raise ReplayDiverged(f"'{path}' is activation {activation.id}, the record is about {body['id']}. The flow is not the one that wrote it.")
+            raise ReplayDiverged(
+                f"'{path}' is activation {activation.id}, the record is about {body['id']}. The flow is not the one that wrote it."
+            )
         return activation
 
     def forked(self, body: Body) -> None:
@@ -170,13 +200,19 @@ class _Replay:
     def commit(self, body: Body) -> Event:
         one = self.one(body)
         one.began = body["began"]
-        return NodeSucceeded(one, self._codecs.of(one.scope.plan).decode(body["update"]), body["at"])
+        return NodeSucceeded(
+            one, self._codecs.of(one.scope.plan).decode(body["update"]), body["at"]
+        )
 
     def routed(self, body: Body) -> Event:
         one = self.one(body)
         edges = one.scope.plan.shape.edges
         taken: list[int] = body["edges"]
-        return Routed(one, Decision(body["loop"], body["exhausted"], tuple(edges[index] for index in taken)), body["at"])
+        return Routed(
+            one,
+            Decision(body["loop"], body["exhausted"], tuple(edges[index] for index in taken)),
+            body["at"],
+        )
 
     def entered(self, body: Body) -> Event:
         one = self.one(body)
@@ -188,7 +224,15 @@ class _Replay:
 
     def failed(self, body: Body) -> Event:
         error = RecordedError(body["error"], body["message"])
-        return NodeFailed(self.one(body), body["attempt"], error, body["retry_after"], body["handler"], body["limit"], body["at"])
+        return NodeFailed(
+            self.one(body),
+            body["attempt"],
+            error,
+            body["retry_after"],
+            body["handler"],
+            body["limit"],
+            body["at"],
+        )
 
     def skipped(self, body: Body) -> Event:
         return NodeSkipped(self.one(body), body["reason"], body["at"])
@@ -241,7 +285,9 @@ class _Replay:
     def ended(self, body: Body) -> None:
         run = self.rebuilt.run
         if run.status != body["status"]:
-            raise ReplayDiverged(f"The record says that the run is {body['status']} here, and it is {run.status}.")
+            raise ReplayDiverged(
+                f"The record says that the run is {body['status']} here, and it is {run.status}."
+            )
 
 
 class _Verifying(_Replay):
@@ -250,16 +296,23 @@ class _Verifying(_Replay):
     def routed(self, body: Body) -> Event:
         event = super().routed(body)
         assert isinstance(event, Routed)
-        said = calling.decide(event.activation)
+        said = binding.decide(event.activation)
         if said != event.decision:
             before, now = _way(event.activation, event.decision), _way(event.activation, said)
-            raise ReplayDiverged(f"the route of '{event.activation.path}' went {before}, and now goes {now}.")
+            raise ReplayDiverged(
+                f"the route of '{event.activation.path}' went {before}, and now goes {now}."
+            )
         return event
 
     def entered(self, body: Body) -> Event:
         event = super().entered(body)
         assert isinstance(event, Entered)
-        self._same(event.activation, "what goes into it", body["items"], [self._inner(event.activation, item) for item in calling.items_of(event.activation)])
+        self._same(
+            event.activation,
+            "what goes into it",
+            body["items"],
+            [self._inner(event.activation, item) for item in binding.items_of(event.activation)],
+        )
         return event
 
     def commit(self, body: Body) -> Event:
@@ -267,7 +320,12 @@ class _Verifying(_Replay):
         assert isinstance(event, NodeSucceeded)
         if event.activation.inner is not None:
             codec = self._codecs.of(event.activation.scope.plan)
-            self._same(event.activation, "what comes out of it", body["update"], codec.encode(calling.leave(event.activation)))
+            self._same(
+                event.activation,
+                "what comes out of it",
+                body["update"],
+                codec.encode(binding.leave(event.activation)),
+            )
         return event
 
     def _inner(self, one: Activation, update: Any) -> Any:
@@ -277,14 +335,18 @@ class _Verifying(_Replay):
 
     def _same(self, one: Activation, what: str, recorded: object, now: object) -> None:
         if recorded != now:
-            raise ReplayDiverged(f"'{one.path}': {what} was {_short(recorded)}, and is {_short(now)} now.")
+            raise ReplayDiverged(
+                f"'{one.path}': {what} was {_short(recorded)}, and is {_short(now)} now."
+            )
 
 
 def _way(one: Activation, decision: Decision) -> str:
     steps = one.scope.plan.steps
     if decision.loop >= 0:
         return f"back to '{steps[one.step.exits[decision.loop].back.target].name}'"
-    return "to " + (", ".join(f"'{steps[edge.target].name}'" for edge in decision.edges) or "its other edges")
+    return "to " + (
+        ", ".join(f"'{steps[edge.target].name}'" for edge in decision.edges) or "its other edges"
+    )
 
 
 def _short(value: object) -> str:

@@ -16,7 +16,6 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
     Asked,
     CancelNode,
@@ -39,27 +38,38 @@ from graphorch.core.events import (
     Update,
 )
 from graphorch.core.growing import added
-from graphorch.core.policy import handler_of, retry_after
+from graphorch.core.retry import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
-from graphorch.engine import calling, events, node_cache, people
-from graphorch.engine.callers import Caller
+from graphorch.core.tree import Activation, Status
+from graphorch.engine import events, human_input, node_cache
 from graphorch.engine.context import NodeContext
-from graphorch.engine.encoding import Unstorable
-from graphorch.engine.record import Record
+from graphorch.engine.invocation import binding
+from graphorch.engine.invocation.invoker import Caller
+from graphorch.engine.node_budgets import Wallets
+from graphorch.engine.observers import Watchers, committed, told_of
+from graphorch.engine.report import Record
+from graphorch.engine.run_task import Strand
 from graphorch.engine.settings import Settings
-from graphorch.engine.strand import Strand
-from graphorch.engine.wallets import Wallets
-from graphorch.engine.watching import Watchers, committed, told_of
-from graphorch.errors import Ambiguous, BudgetExceeded, Expired, GraphorchError, JournalError, ModelError, Unassigned
+from graphorch.engine.state_codec import Unstorable
+from graphorch.errors import (
+    Ambiguous,
+    BudgetExceeded,
+    Expired,
+    GraphorchError,
+    JournalError,
+    ModelError,
+    Unassigned,
+)
 from graphorch.graph.plan import Plan
 
 if TYPE_CHECKING:
-    from graphorch.engine.journaling import Asking, RunJournal
     from graphorch.engine.replay import Rebuilt
-    from graphorch.models.budget import Account
+    from graphorch.engine.run_journal import Asking, RunJournal
+    from graphorch.models.budgets.budget import Account
     from graphorch.models.messages import Response
 
-RETRYING, ROUTING, RUNNING = Status.RETRYING, Status.ROUTING, Status.RUNNING  # looked up for every attempt
+# looked up for every attempt
+RETRYING, ROUTING, RUNNING = Status.RETRYING, Status.ROUTING, Status.RUNNING
 _NONE: frozenset[str] = frozenset()
 Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
 
@@ -88,11 +98,18 @@ class Scheduler:
     ) -> None:
         self.plan = plan
         self.journal = journal
-        self._pace = pace  # waited for before each node, so that a slow reader of events slows the run down
-        self._gate = gate  # waited for before each attempt, so that a debugger decides which activation is next
+        # waited for before each node, so that a slow reader of events slows the run down
+        self._pace = pace
+        # waited for before each attempt, so that a debugger decides which activation is next
+        self._gate = gate
         self.settings = settings
         limit = settings.limits.activations
-        self.run = Run(plan, settings.run_id, max_activations=UNLIMITED if limit is None else limit, on_failure=settings.on_failure)
+        self.run = Run(
+            plan,
+            settings.run_id,
+            max_activations=UNLIMITED if limit is None else limit,
+            on_failure=settings.on_failure,
+        )
         self.record = Record(self.run, settings.clock())
         self._watchers = Watchers(settings.run_id, settings.watchers) if settings.watchers else None
         self._strands: set[Strand] = set()
@@ -101,18 +118,22 @@ class Scheduler:
         self._deadline: float | None = None
         self._pauses: dict[Activation, float] = {}
         self.is_under_way = False  # whether something of the run is running
-        self._ended: asyncio.Event | None = None  # set at the end of what is under way, if somebody waits for that
+        # set at the end of what is under way, if somebody waits for that
+        self._ended: asyncio.Event | None = None
         self._epoch = 0.0
         self._is_calm = False  # nothing but the options of nodes says how they run
         self._is_private = False  # nobody has to hear of an event but the core
         self._is_direct = False  # the same, and nobody has to write an event down
         self._in_grace = False
-        self.unsure: dict[str, Activation] = {}  # nodes with effect `once` that began and did not finish
+        # nodes with effect `once` that began and did not finish
+        self.unsure: dict[str, Activation] = {}
         self._doubted: frozenset[str] = _NONE  # those of them that are to fail
         self._wallets: Wallets | None = None
         self._visits: dict[str, int] = {}  # of pinned paths
-        self._served: Mapping[tuple[str, str], Response] = {}  # answers that an attempt which vanished had got already
-        self._untold: Sequence[tuple[int, Event]] = ()  # what watchers hear of once it is durable, with the number of its record
+        # answers that an attempt which vanished had got already
+        self._served: Mapping[tuple[str, str], Response] = {}
+        # what watchers hear of once it is durable, with the number of its record
+        self._untold: Sequence[tuple[int, Event]] = ()
         self._heartbeat: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None  # of the strands, once there are several
 
@@ -160,8 +181,12 @@ class Scheduler:
         self._doubted = frozenset(self.unsure) if ambiguous == "fail" else _NONE
         if self.run.status == "running":
             self._told(StopRequested("crashed", at=self.settings.clock()))
-        late = [one for one in self.open_questions() if people.is_late(one, self.settings.clock())]
-        await self._execute(Resumed(), *(self._failed(one, people.expired(one)) for one in late))
+        late = [
+            one for one in self.open_questions() if human_input.is_late(one, self.settings.clock())
+        ]
+        await self._execute(
+            Resumed(), *(self._failed(one, human_input.expired(one)) for one in late)
+        )
 
     async def leave(self, reason: str) -> None:
         """Write down that the run is stopped where it is, for somebody to go on with it later."""
@@ -172,7 +197,8 @@ class Scheduler:
     async def cancel(self) -> None:
         """Cancel a run for good of which nothing is under way, also one whose process is gone."""
         self._enter_loop()
-        for status in ("stopped", "cancelled"):  # first what a stop that was under way had left to do
+        # first what a stop that was under way had left to do
+        for status in ("stopped", "cancelled"):
             self._told(StopRequested("cancelled", status, at=self.now()))
         await self._write_end()
 
@@ -187,7 +213,7 @@ class Scheduler:
 
         Raises `InputError` for an answer of the wrong type.
         """
-        event = people.answered(one, value, self.settings.clock())
+        event = human_input.answered(one, value, self.settings.clock())
         if isinstance(event, Expired):
             event = self._failed(one, event)
         if not self.is_under_way:
@@ -200,7 +226,9 @@ class Scheduler:
     def request_stop(self, reason: str, *, now: bool) -> None:
         """The same from any thread; without effect on a run that is not under way."""
         if self.is_under_way:
-            self._loop.call_soon_threadsafe(functools.partial(self._stop_if_under_way, reason, now=now))
+            self._loop.call_soon_threadsafe(
+                functools.partial(self._stop_if_under_way, reason, now=now)
+            )
 
     def _stop_if_under_way(self, reason: str, *, now: bool) -> None:
         if self.is_under_way:
@@ -215,7 +243,11 @@ class Scheduler:
 
     def _set_rules(self) -> None:
         """By which limit the core decides from here on, and what it does about a failure; written down if it is not what was said before."""
-        run, limit, on_failure = self.run, self.settings.limits.activations, self.settings.on_failure
+        run, limit, on_failure = (
+            self.run,
+            self.settings.limits.activations,
+            self.settings.on_failure,
+        )
         is_as_before = limit is None and run.left > UNLIMITED // 2 and run.on_failure == on_failure
         if self.journal is not None and not is_as_before:
             self.journal.note_rules(limit, on_failure)
@@ -279,14 +311,22 @@ class Scheduler:
         self.is_under_way, self._in_grace, self._group = True, False, None
         for event in first:
             event.at = self.now()
-        self._is_private = self.journal is None and self._watchers is None and not self.plan.acts_once
-        self._is_calm = self.settings.limits.concurrency is None and self._gate is None and not self.settings.pins and not self._doubted
+        self._is_private = (
+            self.journal is None and self._watchers is None and not self.plan.acts_once
+        )
+        self._is_calm = (
+            self.settings.limits.concurrency is None
+            and self._gate is None
+            and not self.settings.pins
+            and not self._doubted
+        )
         self._is_direct = self.journal is None and self._is_calm and not self.plan.acts_once
         self._set_deadline()
         try:
             if self.journal is None and type(first[0]) is RunStarted:
                 ready, first = self._told(first[0]), ()
-                while len(ready) == 1:  # for as long as one thing comes after another, the caller's task is all that it takes
+                # for as long as one thing comes after another, the caller's task is all that it takes
+                while len(ready) == 1:
                     ready = await self._follow(_of_caller(self._loop), ready.pop())
                 if ready:
                     async with asyncio.TaskGroup() as self._group:
@@ -296,12 +336,17 @@ class Scheduler:
             if self.journal is not None:
                 await self._write_end()
         except asyncio.CancelledError:
-            self._told(StopRequested("interrupted", at=self.now()))  # the tasks are gone already; the core has yet to hear of it
+            # the tasks are gone already; the core has yet to hear of it
+            self._told(StopRequested("interrupted", at=self.now()))
             await asyncio.shield(self._write_end())
             raise
         except BaseException as error:
             cause = _first_of(error)
-            self.run.handle(StopRequested("storage" if isinstance(cause, JournalError) else "interrupted", at=self.now()))
+            self.run.handle(
+                StopRequested(
+                    "storage" if isinstance(cause, JournalError) else "interrupted", at=self.now()
+                )
+            )
             if cause is error:
                 raise
             raise cause from error
@@ -362,7 +407,9 @@ class Scheduler:
             seconds = left if seconds is None else min(left, seconds)
         if seconds is not None:
             self._deadline = self._loop.time() + seconds
-            self._timers = added(self._timers, (self._loop.call_at(self._deadline, self.stop, "limit:seconds"),))
+            self._timers = added(
+                self._timers, (self._loop.call_at(self._deadline, self.stop, "limit:seconds"),)
+            )
 
     # ---- strands -------------------------------------------------------------------------------------------
     def _start_all(self, activations: list[Activation]) -> None:
@@ -395,31 +442,49 @@ class Scheduler:
         Where nothing surrounds a node and nobody writes down what it does, no coroutine and no event stands between it and the core: this
         loop is what a run spends its time in. Returns what is ready at once where there is no group of tasks for it yet.
         """
-        run, time, epoch, is_direct, watchers = self.run, self._time, self._epoch, self._is_direct, self._watchers
+        run, time, epoch, is_direct, watchers = (
+            self.run,
+            self._time,
+            self._epoch,
+            self._is_direct,
+            self._watchers,
+        )
         task, calm, pace = strand.task, strand.calm, self._pace
         self._strands.add(strand)
         one: Activation | None = first
         try:
             while one is not None:
                 strand.current, step = one, one.step
-                if not (is_direct and step.is_simple and one.status is RUNNING and one.problem is None):
+                if not (
+                    is_direct and step.is_simple and one.status is RUNNING and one.problem is None
+                ):
                     ready = await self._after(strand, await self._attempt(strand, one))
                 else:
                     one.began = one.began or epoch + time()
                     if watchers is not None:
-                        watchers.tell(events.Started(one.path, step.name, one.attempt, epoch + time()))
+                        watchers.tell(
+                            events.Started(one.path, step.name, one.attempt, epoch + time())
+                        )
                     try:
                         if step.maps_one:
                             try:
                                 given = step.read(one.version)
                             except Unassigned as error:
-                                raise calling.Unreadable(str(error)) from error
+                                raise binding.Unreadable(str(error)) from error
                             output = await step.fn(given)
-                            update = step.write(output) if output is not given else calling.update_of(step, output, [given], one.version)
+                            update = (
+                                step.write(output)
+                                if output is not given
+                                else binding.update_of(step, output, [given], one.version)
+                            )
                         else:
-                            given = calling.arguments(one)
-                            output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
-                            update = calling.update_of(step, output, given, one.version)
+                            given = binding.arguments(one)
+                            output = await (
+                                step.fn(self._context_of(one, None), *given)
+                                if step.has_context
+                                else step.fn(*given)
+                            )
+                            update = binding.update_of(step, output, given, one.version)
                     except BaseException as error:
                         ready = await self._after(strand, self._went_wrong(strand, one, error))
                     else:
@@ -430,7 +495,11 @@ class Scheduler:
                             commands = self._decided(one)
                         elif watchers is not None and not step.decides:
                             watchers.tell(committed(one))
-                        if len(commands) == 1 and type(command := commands[0]) is Activation and pace is None:
+                        if (
+                            len(commands) == 1
+                            and type(command := commands[0]) is Activation
+                            and pace is None
+                        ):
                             command.began = one.ended
                             one = command
                             continue
@@ -501,7 +570,11 @@ class Scheduler:
         if self.journal is not None:
             event = self._noted(event)
         commands = self.run.handle(event)
-        if self.unsure and isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
+        if (
+            self.unsure
+            and isinstance(event, NodeSucceeded | NodeFailed)
+            and event.activation.is_over
+        ):
             self.unsure.pop(event.activation.path, None)
         if self._watchers is not None:
             if self.journal is None:
@@ -547,7 +620,9 @@ class Scheduler:
         """Run one attempt (or wait for the next one), and say what became of it; None if it was cancelled meanwhile."""
         if one.status is RETRYING:
             return await self._pause(one)
-        if one.status is not RUNNING or (self._gate is not None and not await self._passes(self._gate, one)):
+        if one.status is not RUNNING or (
+            self._gate is not None and not await self._passes(self._gate, one)
+        ):
             return None
         if not one.began:
             one.began = self.now()
@@ -555,10 +630,17 @@ class Scheduler:
             self.tell(events.Started(one.path, one.step.name, one.attempt, self.now()))
         step = one.step
         try:
-            if step.is_simple and self._is_calm and one.problem is None:  # by far the most common: without the coroutines in between
-                given = calling.arguments(one)
-                output = await (step.fn(self._context_of(one, None), *given) if step.has_context else step.fn(*given))
-                event = NodeSucceeded(one, calling.update_of(step, output, given, one.version), self.now())
+            # by far the most common: without the coroutines in between
+            if step.is_simple and self._is_calm and one.problem is None:
+                given = binding.arguments(one)
+                output = await (
+                    step.fn(self._context_of(one, None), *given)
+                    if step.has_context
+                    else step.fn(*given)
+                )
+                event = NodeSucceeded(
+                    one, binding.update_of(step, output, given, one.version), self.now()
+                )
             else:
                 event = await self._run_node(one)
         except BaseException as error:
@@ -571,9 +653,11 @@ class Scheduler:
             raise error
         if not self._counts(strand, one):
             return None
-        if isinstance(error, calling.Unreadable):
+        if isinstance(error, binding.Unreadable):
             return self._unreadable(one, error)
-        return self._failed(one, _by_itself(error) if isinstance(error, asyncio.CancelledError) else error)
+        return self._failed(
+            one, _by_itself(error) if isinstance(error, asyncio.CancelledError) else error
+        )
 
     def _counts(self, strand: Strand, one: Activation) -> bool:
         """Whether what an attempt came to counts: not if its node was cancelled meanwhile. Raises if the whole run is being cancelled."""
@@ -582,9 +666,13 @@ class Scheduler:
             raise asyncio.CancelledError
         return one.status is RUNNING
 
-    def _unreadable(self, one: Activation, error: calling.Unreadable) -> Event:
+    def _unreadable(self, one: Activation, error: binding.Unreadable) -> Event:
         """A node lacks what it reads: a dead path if something went wrong before it, else a mistake that `build()` should have seen."""
-        return NodeSkipped(one, str(error), self.now()) if self.run.has_gaps else self._failed(one, error)
+        return (
+            NodeSkipped(one, str(error), self.now())
+            if self.run.has_gaps
+            else self._failed(one, error)
+        )
 
     async def _passes(self, gate: Callable[[Activation], Awaitable[None]], one: Activation) -> bool:
         """Wait at the gate; False if the activation was cancelled meanwhile."""
@@ -599,14 +687,16 @@ class Scheduler:
         step = one.step
         if one.path in self._doubted:
             self._doubted -= {one.path}
-            raise Ambiguous(f"'{one.path}' began and did not finish; whether it acted is not known.")
+            raise Ambiguous(
+                f"'{one.path}' began and did not finish; whether it acted is not known."
+            )
         if one.problem is not None:
             raise one.problem
         if step.inner_plan is not None:
-            return Entered(one, calling.items_of(one), self.now())
+            return Entered(one, binding.items_of(one), self.now())
         if step.ask is not None or (step.node.options.gate == "before" and not one.approved):
-            return Asked(one, people.asking(one, self.now()), self.now())
-        given = calling.arguments(one)
+            return Asked(one, human_input.asking(one, self.now()), self.now())
+        given = binding.arguments(one)
         pinned = self.settings.pins.get(one.path)
         if pinned:
             visit = self._visits[one.path] = self._visits.get(one.path, 0) + 1
@@ -621,9 +711,11 @@ class Scheduler:
                 self.journal.note_start(one)
                 await self.journal.flush()
         if self._caller is None:
-            self._caller = Caller(self._context_of, self._epoch, self.settings.limits.concurrency, self.record.abandon)
+            self._caller = Caller(
+                self._context_of, self._epoch, self.settings.limits.concurrency, self.record.abandon
+            )
         output = await self._caller.call(one, given)
-        update = calling.update_of(step, output, given, one.version)
+        update = binding.update_of(step, output, given, one.version)
         if cache is not None:
             self.settings.cache.put(key, update, self.now() + cache.ttl)
         return NodeSucceeded(one, update, self.now())
@@ -647,25 +739,35 @@ class Scheduler:
     # ---- what users' functions said ----------------------------------------------------------------------------
     def _decided(self, one: Activation) -> list[Command]:
         if one.step.approved_after and not one.approved:
-            return self._handled(Asked(one, people.asking(one, self.now()), self.now()))
+            return self._handled(Asked(one, human_input.asking(one, self.now()), self.now()))
         try:
-            decision = calling.decide(one)
+            decision = binding.decide(one)
         except Exception as error:
             return self._handled(self._failed(one, error))
-        return self.run.routed(one, decision) if self._is_private else self._handled(Routed(one, decision, self.now()))
+        return (
+            self.run.routed(one, decision)
+            if self._is_private
+            else self._handled(Routed(one, decision, self.now()))
+        )
 
     def _left(self, one: Activation) -> Event:
         try:
-            return NodeSucceeded(one, calling.leave(one), self.now())
+            return NodeSucceeded(one, binding.leave(one), self.now())
         except Exception as error:
             return self._failed(one, error)
 
     def _failed(self, one: Activation, error: Exception) -> NodeFailed:
-        one.tell(f"{one.path} attempt {one.attempt} failed after {max(0.0, self.now() - one.began):.3f} s: {type(error).__name__}: {error}")
+        one.tell(
+            f"{one.path} attempt {one.attempt} failed after {max(0.0, self.now() - one.began):.3f} s: {type(error).__name__}: {error}"
+        )
         handler = handler_of(one, error)
         pause = retry_after(one, error)
         options = one.step.node.options
-        if pause is not None and options.deadline is not None and self.now() + pause >= one.began + options.deadline:
+        if (
+            pause is not None
+            and options.deadline is not None
+            and self.now() + pause >= one.began + options.deadline
+        ):
             pause = None  # the next attempt could not even begin
         self._start_grace(pause, handler)
         limit = error.limit if isinstance(error, BudgetExceeded) and handler < 0 else ""
@@ -674,7 +776,13 @@ class Scheduler:
     def _start_grace(self, pause: float | None, handler: int) -> None:
         """After the first failure that nobody handles, what runs may finish, but not for ever."""
         grace = self.settings.limits.grace
-        if pause is None and handler < 0 and self.run.on_failure == "drain" and grace is not None and not self._in_grace:
+        if (
+            pause is None
+            and handler < 0
+            and self.run.on_failure == "drain"
+            and grace is not None
+            and not self._in_grace
+        ):
             self._in_grace = True
             self._timers = added(self._timers, (self._loop.call_later(grace, self._end_grace),))
 
@@ -691,11 +799,17 @@ def _of_caller(loop: asyncio.AbstractEventLoop) -> Strand:
 
 
 def _by_itself(error: asyncio.CancelledError) -> NotCancelled:
-    failure = NotCancelled("It raised CancelledError, and nobody had cancelled it. Catch that where it awaits a task that others may cancel.")
+    failure = NotCancelled(
+        "It raised CancelledError, and nobody had cancelled it. Catch that where it awaits a task that others may cancel."
+    )
     failure.__cause__ = error
     return failure
 
 
 def _first_of(error: BaseException) -> BaseException:
     """The bug, or the interrupt, that ended the run; never a user's exception, since those are events."""
-    return _first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+    return (
+        _first_of(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+        if isinstance(error, BaseExceptionGroup)
+        else error
+    )

@@ -15,7 +15,7 @@ from graphorch.errors import InputError
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Watcher
-    from graphorch.models.budget import Account
+    from graphorch.models.budgets.budget import Account
     from graphorch.models.client import ModelClient
 
 
@@ -34,9 +34,16 @@ class Limits:
     grace: float | None = 30.0
 
     def __post_init__(self) -> None:
-        for name, value in (("activations", self.activations), ("seconds", self.seconds), ("concurrency", self.concurrency), ("grace", self.grace)):
+        for name, value in (
+            ("activations", self.activations),
+            ("seconds", self.seconds),
+            ("concurrency", self.concurrency),
+            ("grace", self.grace),
+        ):
             if value is not None and not (value > 0 and math.isfinite(value)):
-                raise InputError(f"Limits({name}={value!r}): a limit is a number above 0; leave it out where there is none.")
+                raise InputError(
+                    f"Limits({name}={value!r}): a limit is a number above 0; leave it out where there is none."
+                )
 
 
 @dataclass(slots=True, kw_only=True)

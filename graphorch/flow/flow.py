@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.engine.background import background_loop
+from graphorch.engine.background_loop import background_loop
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.scheduler import Doubtful, Scheduler
 from graphorch.engine.settings import Settings
 from graphorch.errors import InputError, Problem, WrongOutput
-from graphorch.flow.clients import NoModels, Using, using
-from graphorch.flow.failing import run_failed
-from graphorch.flow.open_runs import OpenRuns
-from graphorch.flow.options import ForkOptions, RunOptions, check_resources, settings_of
-from graphorch.flow.result import Question, Result, open_question
-from graphorch.flow.stores import opened
+from graphorch.graph.networkx import networkx_of
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
-from graphorch.graph.topology import networkx_of
+from graphorch.runs.clients import NoModels, Using, using
+from graphorch.runs.failures import run_failed
+from graphorch.runs.options import ForkOptions, RunOptions, check_resources, settings_of
+from graphorch.runs.registry import OpenRuns
+from graphorch.runs.result import Question, Result, open_question
+from graphorch.runs.stores import opened
 
 if TYPE_CHECKING:
     import networkx
 
+    from graphorch.debugger.session import Session
     from graphorch.engine.events import RunEvent
-    from graphorch.engine.streaming import EventQueue
-    from graphorch.flow.session import Session
-    from graphorch.flow.stores import Durable
-    from graphorch.flow.what_if import Effects, Rerun
-    from graphorch.graph.amounts import Assumed
-    from graphorch.graph.estimate import Estimate
-    from graphorch.render.layout import Engine
-    from graphorch.render.theme import Theme
+    from graphorch.engine.observers import EventQueue
+    from graphorch.graph.estimate.amounts import Assumed
+    from graphorch.graph.estimate.estimator import Estimate
+    from graphorch.render.layout.engine import Engine
+    from graphorch.render.svg.theme import Theme
+    from graphorch.runs.fork import Effects, Rerun
+    from graphorch.runs.stores import Durable
 
 In = TypeVar("In", bound=BaseModel, contravariant=True)
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -84,7 +84,7 @@ class Flow(Generic[In, Out, State]):
         A run that fails raises `RunFailed` after its `Ended`. Leaving the loop early cancels the run; use `contextlib.aclosing` to have
         that happen at once. A slow reader slows the run down instead of filling the memory.
         """
-        from graphorch.engine.streaming import EventQueue
+        from graphorch.engine.observers import EventQueue
 
         queue = EventQueue()
         watched: RunOptions = {**options, "watch": (*options.get("watch", ()), queue.put)}
@@ -106,28 +106,50 @@ class Flow(Generic[In, Out, State]):
         """
         settings = self._settings(options)
         if options.get("durable", False) is not False:
-            raise InputError("debug() keeps its run in memory, so durable=… is not possible. Use run(…, durable=…) and rerun for a run in a journal.")
+            raise InputError(
+                "debug() keeps its run in memory, so durable=… is not possible. Use run(…, durable=…) and rerun for a run in a journal."
+            )
         check_resources(self.plan, settings.resources)
-        from graphorch.flow.session import Session
+        from graphorch.debugger.session import Session
 
-        return Session(self.plan, settings, using(self.plan, options.get("client"), options.get("budget")), self._update(input))
+        return Session(
+            self.plan,
+            settings,
+            using(self.plan, options.get("client"), options.get("budget")),
+            self._update(input),
+        )
 
     # ---- people, and going on ----------------------------------------------------------------------
     @overload
-    async def answer(self, run_id: str, question: Ask[Any, W], answer: W, /, **options: Unpack[RunOptions]) -> Result[Out, State]: ...
+    async def answer(
+        self, run_id: str, question: Ask[Any, W], answer: W, /, **options: Unpack[RunOptions]
+    ) -> Result[Out, State]: ...
     @overload
-    async def answer(self, run_id: str, question: Question | str, answer: BaseModel, /, **options: Unpack[RunOptions]) -> Result[Out, State]: ...
-    async def answer(self, run_id: str, question: object, answer: BaseModel, /, **options: Unpack[RunOptions]) -> Result[Out, State]:
+    async def answer(
+        self,
+        run_id: str,
+        question: Question | str,
+        answer: BaseModel,
+        /,
+        **options: Unpack[RunOptions],
+    ) -> Result[Out, State]: ...
+    async def answer(
+        self, run_id: str, question: object, answer: BaseModel, /, **options: Unpack[RunOptions]
+    ) -> Result[Out, State]:
         """Answer an open question of a run that waits, and go on with it; `question` is the `ask` node, or a question or its id.
 
         A gate is answered with an `Approval`. No node runs again because of an answer. A run in a journal is found with the same `durable`
         option. Raises `InputError` for a run or question that is not open, or an answer of the wrong type, and like `run`.
         """
         async with self._found(run_id, options) as scheduler:
-            await self._go_on(scheduler, scheduler.answer(open_question(scheduler, question), answer))
+            await self._go_on(
+                scheduler, scheduler.answer(open_question(scheduler, question), answer)
+            )
             return self._outcome(scheduler)
 
-    async def resume(self, run_id: str, /, *, ambiguous: Doubtful = "stop", **options: Unpack[RunOptions]) -> Result[Out, State]:
+    async def resume(
+        self, run_id: str, /, *, ambiguous: Doubtful = "stop", **options: Unpack[RunOptions]
+    ) -> Result[Out, State]:
         """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
 
         A run that succeeded meanwhile is not run again; its result is returned. Options replace those of the run, so a run that reached a
@@ -147,13 +169,17 @@ class Flow(Generic[In, Out, State]):
         Raises `ReplayDiverged` with the first difference, and `RunFailed` for a run that had failed, as `run` did.
         """
         from graphorch.engine.replay import verify
-        from graphorch.flow.durable import checked
+        from graphorch.runs.durable import checked
 
         async with opened(durable) as store:
             log = await store.load(run_id)
             read = checked(log, self.plan)
             rebuilt = verify(self.plan, run_id, read.records, adopted=read.adopted)
-            return self._outcome(Scheduler.of_record(self.plan, Settings(client=NoModels(), run_id=run_id), rebuilt, None))
+            return self._outcome(
+                Scheduler.of_record(
+                    self.plan, Settings(client=NoModels(), run_id=run_id), rebuilt, None
+                )
+            )
 
     async def rerun(
         self,
@@ -172,10 +198,12 @@ class Flow(Generic[In, Out, State]):
         There the node gives `output` without running, or runs again, with another `model` if one is named. What does not depend on it is
         taken from the record. `effects` says what to do about `once` and `idempotent` nodes that would act again. Raises like `run`.
         """
-        from graphorch.flow.what_if import Rerun, edited, fork
+        from graphorch.runs.fork import Rerun, edited, fork
 
         async with opened(durable) as store:
-            forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), effects)
+            forked = await fork(
+                store, self.plan, run_id, start, self._settings(RunOptions(**options)), effects
+            )
             scheduler = forked.scheduler
             if model:
                 scheduler.settings = replace(scheduler.settings, models={forked.change.path: model})
@@ -184,12 +212,16 @@ class Flow(Generic[In, Out, State]):
             await self._go_on(scheduler, scheduler.resume("repeat"))
             return Rerun(self._outcome(scheduler), forked.difference())
 
-    async def fork(self, run_id: str, /, *, start: str, durable: Durable = True, **options: Unpack[ForkOptions]) -> str:
+    async def fork(
+        self, run_id: str, /, *, start: str, durable: Durable = True, **options: Unpack[ForkOptions]
+    ) -> str:
         """A new run that is the old one up to `start`, stopped there; returns its id. `resume` goes on with it. The old one stays as it is."""
-        from graphorch.flow.what_if import fork
+        from graphorch.runs.fork import fork
 
         async with opened(durable) as store:
-            forked = await fork(store, self.plan, run_id, start, self._settings(RunOptions(**options)), "repeat")
+            forked = await fork(
+                store, self.plan, run_id, start, self._settings(RunOptions(**options)), "repeat"
+            )
             await forked.scheduler.leave("forked")
             return forked.scheduler.run.run_id
 
@@ -206,13 +238,19 @@ class Flow(Generic[In, Out, State]):
 
         What was committed stays to be read. Raises `InputError` for a run that is under way (`stop` it first) or over.
         """
-        from graphorch.flow.durable import FINAL
+        from graphorch.runs.durable import FINAL
 
-        async with self._found(run_id, RunOptions(durable=durable) if durable is not False else RunOptions()) as scheduler:
+        async with self._found(
+            run_id, RunOptions(durable=durable) if durable is not False else RunOptions()
+        ) as scheduler:
             if scheduler.is_under_way:
-                raise InputError(f"Run {run_id} is under way. Stop it with flow.stop(…), then cancel it.")
+                raise InputError(
+                    f"Run {run_id} is under way. Stop it with flow.stop(…), then cancel it."
+                )
             if scheduler.run.status in FINAL:
-                raise InputError(f"Run {run_id} is {scheduler.run.status}: there is nothing left to cancel.")
+                raise InputError(
+                    f"Run {run_id} is {scheduler.run.status}: there is nothing left to cancel."
+                )
             self._open.begin(scheduler)
             try:
                 await scheduler.cancel()
@@ -227,31 +265,38 @@ class Flow(Generic[In, Out, State]):
         what the structure cannot, such as the longest prompt; `model` replaces the model of every agent. What is unbounded is named in `gaps`.
         """
         from graphorch.flow.tariff import tariff_of
-        from graphorch.graph.estimate import estimate
-        from graphorch.models.config import find_config
+        from graphorch.graph.estimate.estimator import estimate
+        from graphorch.models.config.loader import find_config
 
-        return estimate(self.plan, tariff=tariff_of(find_config(Path.cwd()), os.environ), assumed=assumed, model=model)
+        return estimate(
+            self.plan,
+            tariff=tariff_of(find_config(Path.cwd()), os.environ),
+            assumed=assumed,
+            model=model,
+        )
 
     # ---- pictures --------------------------------------------------------------------------------
-    def svg(self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None) -> str:
+    def svg(
+        self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
+    ) -> str:
         """The topology as SVG.
 
         `depth` is how many levels of sub-flows and maps are opened, all by default. The layout is Graphviz's `dot` where it is installed,
         else the builtin one; both are drawn alike, and the same flow gives the same bytes.
         """
-        from graphorch.flow.pictures import topology_svg
+        from graphorch.runs.pictures import topology_svg
 
         return topology_svg(self.plan, theme, engine, depth)
 
     def to_dot(self, *, depth: int | None = None) -> str:
         """The topology in Graphviz's language."""
-        from graphorch.flow.pictures import topology_dot
+        from graphorch.runs.pictures import topology_dot
 
         return topology_dot(self.plan, depth)
 
     def to_mermaid(self, *, depth: int | None = None) -> str:
         """The topology in Mermaid's language, which GitHub draws in Markdown."""
-        from graphorch.flow.pictures import topology_mermaid
+        from graphorch.runs.pictures import topology_mermaid
 
         return topology_mermaid(self.plan, depth)
 
@@ -266,13 +311,17 @@ class Flow(Generic[In, Out, State]):
         return f"<flow {self.name}: {self.plan.input.__name__} → {self.plan.output.__name__}, {self.plan.end} nodes>"
 
     # ---- running ---------------------------------------------------------------------------------
-    async def _run(self, input: object, options: RunOptions, queue: EventQueue | None = None) -> Result[Out, State]:
+    async def _run(
+        self, input: object, options: RunOptions, queue: EventQueue | None = None
+    ) -> Result[Out, State]:
         settings = self._settings(options)
         update = self._update(input)
         pace = queue.room if queue is not None else None
         durable, after = options.get("durable", False), options.get("after", "")
         if durable is False and after:
-            raise InputError(f"after={after!r} needs the journal in which that run is. Say durable=True, or durable=\"its path\".")
+            raise InputError(
+                f'after={after!r} needs the journal in which that run is. Say durable=True, or durable="its path".'
+            )
         if durable is False:
             scheduler = Scheduler(self.plan, settings, pace=pace)
             client = self._open_run(scheduler)
@@ -282,14 +331,19 @@ class Flow(Generic[In, Out, State]):
                 self._open.end(scheduler)
                 await client.end()
             return self._outcome(scheduler)
-        from graphorch.flow.durable import begin
+        from graphorch.runs.durable import begin
 
         async with opened(durable) as store:
             if after:
-                from graphorch.flow.turns import next_turn
+                from graphorch.runs.durable import next_turn
 
                 update = await next_turn(store, self.plan, after, update)
-            scheduler = Scheduler(self.plan, settings, pace=pace, journal=await begin(store, self.plan, settings, after))
+            scheduler = Scheduler(
+                self.plan,
+                settings,
+                pace=pace,
+                journal=await begin(store, self.plan, settings, after),
+            )
             await self._go_on(scheduler, scheduler.begin(update))
             return self._outcome(scheduler)
 
@@ -298,16 +352,24 @@ class Flow(Generic[In, Out, State]):
         """The driver of a run that somebody comes back to: the one in memory, or a new one made of the journal."""
         durable = options.get("durable", False)
         if options.get("after"):
-            raise InputError(f"after={options.get('after')!r} begins a run, and run {run_id} was begun already. Say it with run(…).")
+            raise InputError(
+                f"after={options.get('after')!r} begins a run, and run {run_id} was begun already. Say it with run(…)."
+            )
         if durable is False:
             scheduler = self._open.find(run_id)
             if options:
-                from graphorch.flow.durable import continued
+                from graphorch.runs.durable import continued
 
-                scheduler.change(continued(scheduler, self._settings({**options, "run_id": run_id}), options.get("on_failure")))
+                scheduler.change(
+                    continued(
+                        scheduler,
+                        self._settings({**options, "run_id": run_id}),
+                        options.get("on_failure"),
+                    )
+                )
             yield scheduler
             return
-        from graphorch.flow.durable import reopen
+        from graphorch.runs.durable import reopen
 
         settings = self._settings({**options, "run_id": run_id})
         async with opened(durable) as store:
@@ -320,7 +382,12 @@ class Flow(Generic[In, Out, State]):
                 raise
 
     def _settings(self, options: RunOptions) -> Settings:
-        return settings_of(self.plan, options, using(self.plan, options.get("client"), options.get("budget")), self._cache)
+        return settings_of(
+            self.plan,
+            options,
+            using(self.plan, options.get("client"), options.get("budget")),
+            self._cache,
+        )
 
     async def _go_on(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -352,8 +419,12 @@ class Flow(Generic[In, Out, State]):
     def _update(self, input: object) -> dict[int, Any]:
         wanted = self.plan.input
         if not isinstance(input, wanted):
-            shown = f"the class {input.__name__}" if isinstance(input, type) else type(input).__name__
-            raise InputError(f"Flow '{self.name}' takes a {wanted.__name__}, got {shown}. Write flow.run({wanted.__name__}(…)).")
+            shown = (
+                f"the class {input.__name__}" if isinstance(input, type) else type(input).__name__
+            )
+            raise InputError(
+                f"Flow '{self.name}' takes a {wanted.__name__}, got {shown}. Write flow.run({wanted.__name__}(…))."
+            )
         try:
             return self.plan.read_input.update(input)
         except WrongOutput as error:

@@ -8,22 +8,33 @@ import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Literal, LiteralString, Never, Protocol, Self, TypeAlias, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    LiteralString,
+    Never,
+    Protocol,
+    Self,
+    TypeAlias,
+    overload,
+)
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem
 from graphorch.flow.flow import Flow
-from graphorch.flow.patterned import Patterned
-from graphorch.graph.blueprint import AskSpec, MapSpec, Migration, OnItemError, SubSpec
+from graphorch.flow.pattern_methods import Patterned
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
 from graphorch.graph.route import Fits, Of, Route
 from graphorch.graph.signature import Signature, returned
+from graphorch.graph.spec import AskSpec, MapSpec, Migration, OnItemError, SubSpec
 
 if TYPE_CHECKING:
-    from graphorch.graph.failure import Missing
+    from graphorch.graph.payloads import Missing
 
 S = TypeVar("S", bound=BaseModel)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741
@@ -60,17 +71,52 @@ class Graph(Patterned[S], Generic[S, I, O]):
     """
 
     @overload
-    def __init__(self: Graph[M, M, M], name: str, state: type[M], *, remember: Sequence[SliceOf[M, Any]] = ()) -> None: ...
-    @overload
     def __init__(
-        self, name: str, state: type[S], *, input: SliceOf[S, I], output: SliceOf[S, O], remember: Sequence[SliceOf[S, Any]] = ()
+        self: Graph[M, M, M], name: str, state: type[M], *, remember: Sequence[SliceOf[M, Any]] = ()
     ) -> None: ...
     @overload
-    def __init__(self: Graph[M, M, O2], name: str, state: type[M], *, output: SliceOf[M, O2], remember: Sequence[SliceOf[M, Any]] = ()) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        state: type[S],
+        *,
+        input: SliceOf[S, I],
+        output: SliceOf[S, O],
+        remember: Sequence[SliceOf[S, Any]] = (),
+    ) -> None: ...
     @overload
-    def __init__(self: Graph[M, I2, M], name: str, state: type[M], *, input: SliceOf[M, I2], remember: Sequence[SliceOf[M, Any]] = ()) -> None: ...
-    def __init__(self, name: str, state: Any, *, input: Any = None, output: Any = None, remember: Sequence[Any] = ()) -> None:
-        for role, given in (("state", state), ("input", input or state), ("output", output or state), *(("remember", one) for one in remember)):
+    def __init__(
+        self: Graph[M, M, O2],
+        name: str,
+        state: type[M],
+        *,
+        output: SliceOf[M, O2],
+        remember: Sequence[SliceOf[M, Any]] = (),
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Graph[M, I2, M],
+        name: str,
+        state: type[M],
+        *,
+        input: SliceOf[M, I2],
+        remember: Sequence[SliceOf[M, Any]] = (),
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        state: Any,
+        *,
+        input: Any = None,
+        output: Any = None,
+        remember: Sequence[Any] = (),
+    ) -> None:
+        for role, given in (
+            ("state", state),
+            ("input", input or state),
+            ("output", output or state),
+            *(("remember", one) for one in remember),
+        ):
             _check_model(name, f"{role} of graph '{name}'", given)
         super().__init__(name, state, input, output)
         self.blueprint.remember.extend(remember)
@@ -109,7 +155,14 @@ class Graph(Patterned[S], Generic[S, I, O]):
         where `gather` has to take the `Missing` ones too).
         """
         if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _refused(self.name, "NOT_A_NODE", f"map '{name}'", work, "node and no flow", "decorate the worker with @node or @agent, or give a built flow")
+            raise _refused(
+                self.name,
+                "NOT_A_NODE",
+                f"map '{name}'",
+                work,
+                "node and no flow",
+                "decorate the worker with @node or @agent, or give a built flow",
+            )
         item, result, worker, plan = _worker(work)
         spec = MapSpec(
             item=item,
@@ -127,17 +180,28 @@ class Graph(Patterned[S], Generic[S, I, O]):
         self.blueprint.maps[name] = spec
         return self._made(Node1[S, W], name, "map", gather)
 
-    def sub(self, name: str, flow: Flow[I2, O2, Any], *, enter: Of[S, I2], leave: Callable[[O2], W]) -> Node1[S, W]:
+    def sub(
+        self, name: str, flow: Flow[I2, O2, Any], *, enter: Of[S, I2], leave: Callable[[O2], W]
+    ) -> Node1[S, W]:
         """A node that runs a flow: `enter` makes its input of this graph's state, `leave` makes a slice of its output.
 
         The two share no fields by coincidence of name. Inside, everything shows under the path `name/…`.
         """
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _refused(self.name, "NOT_A_FLOW", f"sub '{name}'", flow, "flow", "give what build() of the inner graph returns")
+            raise _refused(
+                self.name,
+                "NOT_A_FLOW",
+                f"sub '{name}'",
+                flow,
+                "flow",
+                "give what build() of the inner graph returns",
+            )
         self.blueprint.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
         return self._made(Node1[S, W], name, "sub", leave)
 
-    def ask(self, name: str, *, question: Of[S, str], answer: type[W], expires: float | None = None) -> Ask[S, W]:
+    def ask(
+        self, name: str, *, question: Of[S, str], answer: type[W], expires: float | None = None
+    ) -> Ask[S, W]:
         """A node that a person completes: `question` says what to ask, and an `answer` of that type is what it writes.
 
         The run goes on elsewhere meanwhile, and returns when only questions are left. A question that is not answered within `expires`
@@ -145,9 +209,16 @@ class Graph(Patterned[S], Generic[S, I, O]):
         """
         _check_model(self.name, f"answer of ask '{name}'", answer)
         if expires is not None and not (math.isfinite(expires) and expires > 0):
-            self._problem("ASK_EXPIRES", f"ask '{name}'", f"expires={expires!r} is no time", "give seconds greater than 0, or leave it out")
+            self._problem(
+                "ASK_EXPIRES",
+                f"ask '{name}'",
+                f"expires={expires!r} is no time",
+                "give seconds greater than 0, or leave it out",
+            )
         self.blueprint.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer, expires)
-        node = Ask[S, W](_nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask")
+        node = Ask[S, W](
+            _nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask"
+        )
         self._add(node)
         return node
 
@@ -160,9 +231,19 @@ class Graph(Patterned[S], Generic[S, I, O]):
         """
         where = f"migration from '{from_}'"
         if not re.fullmatch(r"[0-9a-f]{32}", from_):
-            self._problem("MIGRATION_FROM", where, "that is no fingerprint", "give the 32 hexadecimal digits that `graphorch runs show` and the refusal name")
+            self._problem(
+                "MIGRATION_FROM",
+                where,
+                "that is no fingerprint",
+                "give the 32 hexadecimal digits that `graphorch runs show` and the refusal name",
+            )
         if from_ in self.blueprint.migrations:
-            self._problem("MIGRATION_FROM", where, "there are two of them", "declare one function for each fingerprint")
+            self._problem(
+                "MIGRATION_FROM",
+                where,
+                "there are two of them",
+                "declare one function for each fingerprint",
+            )
         self.blueprint.migrations[from_] = change
         return self
 
@@ -172,14 +253,20 @@ class Graph(Patterned[S], Generic[S, I, O]):
 
         return Flow(build_plan(self.blueprint))
 
-    def _made(self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]) -> Node1[S, W]:
+    def _made(
+        self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]
+    ) -> Node1[S, W]:
         """The node of a map or sub-flow. What a lambda returns is not known: it may write any slice of the state, or none."""
         try:
             hint = returned(maker)
         except GraphError:
             hint = None
-        written: type[BaseModel] | None = hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
-        signature = Signature((), (written or self.blueprint.state,), False, None, written is None, False)
+        written: type[BaseModel] | None = (
+            hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+        )
+        signature = Signature(
+            (), (written or self.blueprint.state,), False, None, written is None, False
+        )
         node = kind(_nothing, signature, name=name, kind=word)
         self._add(node)
         return node
@@ -188,7 +275,14 @@ class Graph(Patterned[S], Generic[S, I, O]):
 def _check_model(graph: str, where: str, given: object) -> None:
     """Raises `GraphError` at once: without a model there is nothing that the other checks could look at."""
     if not (inspect.isclass(given) and issubclass(given, BaseModel)):
-        raise _refused(graph, "NOT_A_MODEL", where, given, "pydantic model", "give a class that derives from BaseModel")
+        raise _refused(
+            graph,
+            "NOT_A_MODEL",
+            where,
+            given,
+            "pydantic model",
+            "give a class that derives from BaseModel",
+        )
 
 
 def _refused(graph: str, code: str, where: str, given: object, wanted: str, fix: str) -> GraphError:
@@ -207,4 +301,9 @@ def _worker(work: Any) -> tuple[type[BaseModel], type[BaseModel], Node[Any] | No
         return plan.input, plan.output, None, plan
     node: Node[Any] = work
     item = node.signature.reads[0].model if node.signature.reads else None
-    return item or BaseModel, node.signature.writes[0] if node.signature.writes else BaseModel, node, None
+    return (
+        item or BaseModel,
+        node.signature.writes[0] if node.signature.writes else BaseModel,
+        node,
+        None,
+    )

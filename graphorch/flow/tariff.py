@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphorch.graph.amounts import Price, Tariff
-from graphorch.models.config_model import POLICY, Config, TargetConfig
-from graphorch.models.endpoints import GATEWAYS
-from graphorch.models.environment import is_configured
-from graphorch.models.price import Price as Listed
-from graphorch.models.price import Rates
-from graphorch.models.pricing import Prices
+from graphorch.graph.estimate.amounts import Price, Tariff
+from graphorch.models.config.environment import is_configured
+from graphorch.models.config.schema import POLICY, Config, TargetConfig
+from graphorch.models.openai.gateways import GATEWAYS
+from graphorch.models.pricing.price_list import Price as Listed
+from graphorch.models.pricing.price_list import Rates
+from graphorch.models.pricing.prices import Prices
 
 FREE = Listed((Rates(input=0, output=0, cached_input=0, dearest_input=0),))
 
@@ -36,7 +36,9 @@ class _Tariff:
         policy = self._config.policies[name.removeprefix(POLICY)]
         found: list[Price] = []
         for each in policy.targets:
-            prices = self.of(each.model) if self._config.is_own_policy(each) else self._of_target(each)
+            prices = (
+                self.of(each.model) if self._config.is_own_policy(each) else self._of_target(each)
+            )
             if prices is None:
                 return None
             found += prices
@@ -46,7 +48,9 @@ class _Tariff:
         """One price for each time that the target may be asked; of several models that may answer in its place, the dearest each time."""
         endpoint = self._config.endpoints.get(self._config.endpoint_of(target) or "")
         gateway = GATEWAYS[endpoint.dialect if endpoint is not None else "generic"]
-        attempts = endpoint.attempts if endpoint is not None and endpoint.attempts else gateway.attempts
+        attempts = (
+            endpoint.attempts if endpoint is not None and endpoint.attempts else gateway.attempts
+        )
         if endpoint is not None and endpoint.free:
             return [FREE] * attempts
         markup = gateway.markup if endpoint is None or endpoint.markup is None else endpoint.markup

@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from graphorch.graph.shape import ALONE, START_INDEX, Edge, Shape
+from graphorch.graph.topology import ALONE, START_INDEX, Edge, Shape
 
 NOWHERE = -2  # the dominator of START, and of a node that nothing leads to
 Choice = tuple[Edge, ...]
@@ -51,9 +51,12 @@ class Analysis:
         found = [NOWHERE] * (self.count + 1)
         for node in self.order:
             sources = [edge.source for edge in self.before(node) if edge.source in self.reached]
-            sources.sort(key=self.position.__getitem__, reverse=True)  # from below, so that a climb is short
+            # from below, so that a climb is short
+            sources.sort(key=self.position.__getitem__, reverse=True)
             for source in sources:
-                found[node] = source if found[node] == NOWHERE else self._common(found, source, found[node])
+                found[node] = (
+                    source if found[node] == NOWHERE else self._common(found, source, found[node])
+                )
         return found
 
     def _common(self, dominator: Sequence[int], left: int, right: int) -> int:
@@ -98,7 +101,9 @@ class Analysis:
 
     def after_commit(self, node: int) -> int:
         """What the tokens of a node that did not fail will come to whatever is chosen."""
-        return self._ahead(self.unavoidable, [choice for choice in self.choices[node] if choice[0].kind != "error"])
+        return self._ahead(
+            self.unavoidable, [choice for choice in self.choices[node] if choice[0].kind != "error"]
+        )
 
     def _ahead(self, found: Sequence[int], choices: Sequence[Choice]) -> int:
         ahead = (1 << self.count) - 1 if choices else 0
@@ -141,10 +146,14 @@ class Analysis:
         return found, False
 
     def _all_from(self, fork: int, edges: Choice) -> list[int]:
-        found = reachable(self.shape, [edge.target for edge in edges if edge.target != fork], without=fork)
+        found = reachable(
+            self.shape, [edge.target for edge in edges if edge.target != fork], without=fork
+        )
         return sorted(found, key=self.position.__getitem__)
 
-    def dominators_within(self, fork: int, edges: Iterable[Edge], region: Sequence[int]) -> dict[int, int]:
+    def dominators_within(
+        self, fork: int, edges: Iterable[Edge], region: Sequence[int]
+    ) -> dict[int, int]:
         """For each node of a region, given in order, the nodes there that every path to it from these edges of a fork passes, itself included.
 
         So vertex-disjoint paths lead from the fork to two nodes if and only if their sets have nothing in common (Menger's theorem for
@@ -234,4 +243,5 @@ def _ordered(shape: Shape) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]
 
 
 def _onwards(shape: Shape, node: int) -> list[Edge]:
-    return [edge for edge in reversed(shape.leaving[node]) if edge.kind != "loop"]  # reversed, so that branches keep the order of declaration
+    # reversed, so that branches keep the order of declaration
+    return [edge for edge in reversed(shape.leaving[node]) if edge.kind != "loop"]

@@ -15,10 +15,20 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem, nearest
-from graphorch.graph.blueprint import Blueprint, ErrorSpec, JoinSpec, Label, LoopSpec, Need, Pure, RouteSpec, Short
 from graphorch.graph.node import Node
 from graphorch.graph.route import Fits, Of, Route, Steps
 from graphorch.graph.signature import pure_reads, returned
+from graphorch.graph.spec import (
+    Blueprint,
+    ErrorSpec,
+    JoinSpec,
+    Label,
+    LoopSpec,
+    Need,
+    Pure,
+    RouteSpec,
+    Short,
+)
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -28,11 +38,19 @@ RESERVED = ("START", "END")  # names of nodes that are always there
 class Builder(Generic[S]):
     """Nodes and edges of one graph. The public `Graph` adds what needs a runnable flow: `map`, `sub` and `build`."""
 
-    def __init__(self, name: str, state: type[BaseModel], input: type[BaseModel] | None, output: type[BaseModel] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        state: type[BaseModel],
+        input: type[BaseModel] | None,
+        output: type[BaseModel] | None,
+    ) -> None:
         self.name = name
         self.blueprint: Blueprint = Blueprint(name, state, input or state, output or state)
-        self._exits: dict[str, str] = {}  # of a step that a pattern follows up: the node that its plain edges, routes and loops leave by
-        self._replaced: dict[str, Node[Any]] = {}  # the author's own node, where a pattern put another one in its place
+        # of a step that a pattern follows up: the node that its plain edges, routes and loops leave by
+        self._exits: dict[str, str] = {}
+        # the author's own node, where a pattern put another one in its place
+        self._replaced: dict[str, Node[Any]] = {}
 
     def chain(self, *steps: Steps[S]) -> Self:
         """Connect each step to the next one; a list is several nodes side by side."""
@@ -85,12 +103,23 @@ class Builder(Generic[S]):
             fix = f'give "continue", "fail" or a node. {nearest(exhausted, ("continue", "fail"))}'
             self._problem("LOOP_OPTION", where, f"exhausted={exhausted!r} is not possible", fix)
         if header and sources:
-            spec = LoopSpec(sources, header, self._pure(while_, where), max_iterations, to or str(exhausted), bool(to))
+            spec = LoopSpec(
+                sources,
+                header,
+                self._pure(while_, where),
+                max_iterations,
+                to or str(exhausted),
+                bool(to),
+            )
             self.blueprint.loops.append(spec)
         return self
 
     def on_error(
-        self, source: Fits[S], handler: Fits[S], *, when: type[Exception] | tuple[type[Exception], ...] = Exception
+        self,
+        source: Fits[S],
+        handler: Fits[S],
+        *,
+        when: type[Exception] | tuple[type[Exception], ...] = Exception,
     ) -> Self:
         """Where to go if `source` failed for good, after its retries, with an exception of a type in `when`.
 
@@ -102,8 +131,20 @@ class Builder(Generic[S]):
         given = cast("tuple[object, ...]", when if isinstance(when, tuple) else (when,))
         types = tuple(one for one in given if isinstance(one, type) and issubclass(one, Exception))
         if not given or len(types) != len(given):
-            wrong = ", ".join(getattr(one, "__name__", repr(one)) for one in given if not any(one is kind for kind in types)) or "()"
-            self._problem("ERROR_TYPE", where, f"when={wrong} is no kind of Exception", "name classes that derive from Exception, such as TimeoutError")
+            wrong = (
+                ", ".join(
+                    getattr(one, "__name__", repr(one))
+                    for one in given
+                    if not any(one is kind for kind in types)
+                )
+                or "()"
+            )
+            self._problem(
+                "ERROR_TYPE",
+                where,
+                f"when={wrong} is no kind of Exception",
+                "name classes that derive from Exception, such as TimeoutError",
+            )
         if all(names):
             sources = dict.fromkeys((names[0], self._exit_of(names[0])))
             self.blueprint.errors.extend(ErrorSpec(source, names[1], types) for source in sources)
@@ -119,11 +160,18 @@ class Builder(Generic[S]):
     def _leave_by(self, name: str, last: str) -> None:
         """Have a step be left by the node `last`, whatever was or will be drawn from it; the pattern draws its own edges afterwards."""
         blueprint = self.blueprint
-        blueprint.edges[:] = [(last if source == name else source, target) for source, target in blueprint.edges]
-        blueprint.loops[:] = [replace(loop, sources=tuple(last if one == name else one for one in loop.sources)) for loop in blueprint.loops]
+        blueprint.edges[:] = [
+            (last if source == name else source, target) for source, target in blueprint.edges
+        ]
+        blueprint.loops[:] = [
+            replace(loop, sources=tuple(last if one == name else one for one in loop.sources))
+            for loop in blueprint.loops
+        ]
         for route in blueprint.routes:
             route.source = last if route.source == name else route.source
-        blueprint.errors.extend(replace(error, source=last) for error in tuple(blueprint.errors) if error.source == name)
+        blueprint.errors.extend(
+            replace(error, source=last) for error in tuple(blueprint.errors) if error.source == name
+        )
         self._exits[name] = last
 
     def _put_in_place(self, node: Node[Any]) -> None:
@@ -134,7 +182,11 @@ class Builder(Generic[S]):
     # ---- what the calls above share ------------------------------------------------------------
     def _named(self, steps: object, where: str) -> tuple[str, ...]:
         """The names of one node or of several; they become part of the graph."""
-        found = cast("Iterable[object]", steps) if isinstance(steps, Sequence) and not isinstance(steps, str) else [steps]
+        found = (
+            cast("Iterable[object]", steps)
+            if isinstance(steps, Sequence) and not isinstance(steps, str)
+            else [steps]
+        )
         names: list[str] = []
         for one in found:
             if isinstance(one, Node):
@@ -142,10 +194,20 @@ class Builder(Generic[S]):
                 self.blueprint.connected.add(names[-1])
             elif isinstance(one, str):
                 known = (node.name for node in self.blueprint.nodes.values())
-                self._problem("NOT_A_NODE", where, f"'{one}' is a name, not a node", f"pass the node itself. {nearest(one, known)}")
+                self._problem(
+                    "NOT_A_NODE",
+                    where,
+                    f"'{one}' is a name, not a node",
+                    f"pass the node itself. {nearest(one, known)}",
+                )
             else:
                 shown = getattr(one, "__name__", repr(one))
-                self._problem("NOT_A_NODE", where, f"'{shown}' is no node", "decorate the function with @node or @agent")
+                self._problem(
+                    "NOT_A_NODE",
+                    where,
+                    f"'{shown}' is no node",
+                    "decorate the function with @node or @agent",
+                )
         if not found:
             self._problem("NOT_A_NODE", where, "an empty list of nodes", "name at least one node")
         return tuple(names)
@@ -154,17 +216,29 @@ class Builder(Generic[S]):
         """The name of the one node that fits here, or nothing if that was wrong."""
         names = self._named(node, where)
         if len(names) > 1:
-            self._problem("ONE_NODE", where, f"{len(names)} nodes are given, but only one is possible", "make one call for each")
+            self._problem(
+                "ONE_NODE",
+                where,
+                f"{len(names)} nodes are given, but only one is possible",
+                "make one call for each",
+            )
         return names[0] if names else ""
 
     def _add(self, node: Node[Any]) -> str:
         if node.name in RESERVED and node.kind not in ("start", "end"):
             fix = "call it something else: @node(name='…'), or .named('…')"
-            self._problem("RESERVED_NAME", f"node '{node.name}'", "this name stands for where a run begins or ends", fix)
+            self._problem(
+                "RESERVED_NAME",
+                f"node '{node.name}'",
+                "this name stands for where a run begins or ends",
+                fix,
+            )
         known = self.blueprint.nodes.setdefault(node.name, node)
         if node not in (known, self._replaced.get(node.name)) and node.kind not in ("start", "end"):
             fix = f"give one of them another name: {node.name}.named('{node.name}_2'), and use that one object everywhere"
-            self._problem("DUPLICATE_NAME", f"node '{node.name}'", "two different nodes have this name", fix)
+            self._problem(
+                "DUPLICATE_NAME", f"node '{node.name}'", "two different nodes have this name", fix
+            )
         return node.name
 
     def _pure(self, fn: Callable[..., Any], where: str) -> Pure:
@@ -200,7 +274,11 @@ def _labels(hint: Any) -> list[Label] | None:
         return list(hint)
     if typing.get_origin(hint) in (Union, types.UnionType):
         parts = [_labels(part) for part in typing.get_args(hint)]
-        return None if any(part is None for part in parts) else [label for part in parts if part for label in part]
+        return (
+            None
+            if any(part is None for part in parts)
+            else [label for part in parts if part for label in part]
+        )
     return None
 
 

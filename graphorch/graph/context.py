@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar as DefaultTypeVar
 
 if TYPE_CHECKING:
-    from graphorch.models.budget import Budget
+    from graphorch.models.budgets.budget import Budget
     from graphorch.models.messages import Prompt
 
 M = TypeVar("M", bound=BaseModel)

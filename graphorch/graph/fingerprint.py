@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, cast
+from typing import Any
 
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import strip_names
@@ -27,7 +27,9 @@ def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
     """
     description = plan.descriptions.get(format)
     if description is None:
-        description = plan.descriptions[format] = _describe_1(plan) if format == 1 else _describe_2(plan)
+        description = plan.descriptions[format] = (
+            _describe_1(plan) if format == 1 else _describe_2(plan)
+        )
     return description
 
 
@@ -35,9 +37,13 @@ def compute_fingerprint(plan: Plan, format: int = FORMAT) -> str:
     """Return the fingerprint of a graph in a format of the journal: 32 hexadecimal digits."""
     fingerprint = plan.fingerprints.get(format)
     if fingerprint is None:
-        identity = describe(plan, format) if format == 1 else _without_writes(describe(plan, format))
+        identity = (
+            describe(plan, format) if format == 1 else _without_writes(describe(plan, format))
+        )
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        fingerprint = plan.fingerprints[format] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        fingerprint = plan.fingerprints[format] = hashlib.blake2b(
+            text.encode(), digest_size=16
+        ).hexdigest()
     return fingerprint
 
 
@@ -46,12 +52,31 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
     before: dict[str, Any] = stored if isinstance(stored, dict) else {}  # pyright: ignore[reportUnknownVariableType]
     now = describe(plan, 2 if before.get("format") == 2 else 1)
     found: list[str] = []
-    found += _changed("node", [node["name"] for node in before.get("nodes", [])], [node["name"] for node in now["nodes"]])
-    found += _changed("edge", [_arrow(edge) for edge in before.get("edges", [])], [_arrow(edge) for edge in now["edges"]])
-    old_fields, new_fields = before.get("state", {}).get("properties", {}), now["state"].get("properties", {})
+    found += _changed(
+        "node",
+        [node["name"] for node in before.get("nodes", [])],
+        [node["name"] for node in now["nodes"]],
+    )
+    found += _changed(
+        "edge",
+        [_arrow(edge) for edge in before.get("edges", [])],
+        [_arrow(edge) for edge in now["edges"]],
+    )
+    old_fields, new_fields = (
+        before.get("state", {}).get("properties", {}),
+        now["state"].get("properties", {}),
+    )
     found += _changed("field", list(old_fields), list(new_fields))
-    found += [f"field '{name}' has another type" for name in old_fields if name in new_fields and old_fields[name] != new_fields[name]]
-    found += [f"'{part}' changed" for part in ("reducers", "input", "output", "name") if before.get(part) != now[part]]
+    found += [
+        f"field '{name}' has another type"
+        for name in old_fields
+        if name in new_fields and old_fields[name] != new_fields[name]
+    ]
+    found += [
+        f"'{part}' changed"
+        for part in ("reducers", "input", "output", "name")
+        if before.get(part) != now[part]
+    ]
     return found or ["its order, joins or inner flows changed"]
 
 
@@ -121,17 +146,26 @@ def _describe_node_1(step: Step) -> dict[str, Any]:
 
 # ---- what both formats share -----------------------------------------------------------------------------------
 def _reducers(plan: Plan) -> dict[str, str]:
-    return {field.name: _name_reducer(field.info) for field in plan.schema.fields if field.reduce is not None}
+    return {
+        field.name: _name_reducer(field.info)
+        for field in plan.schema.fields
+        if field.reduce is not None
+    }
 
 
 def _name_reducer(info: Any) -> str:
-    candidates = (item for item in info.metadata if callable(item) and hasattr(item, "__qualname__"))
-    return next((cast("str", reducer.__qualname__) for reducer in candidates), "")
+    candidates = (
+        item for item in info.metadata if callable(item) and hasattr(item, "__qualname__")
+    )
+    return next((reducer.__qualname__ for reducer in candidates), "")
 
 
 def _edges(plan: Plan) -> list[list[Any]]:
     name = plan.shape.name
-    return [[name(edge.source), name(edge.target), edge.kind, [str(label) for label in edge.labels]] for edge in plan.shape.edges]
+    return [
+        [name(edge.source), name(edge.target), edge.kind, [str(label) for label in edge.labels]]
+        for edge in plan.shape.edges
+    ]
 
 
 def _arrow(edge: list[Any]) -> str:

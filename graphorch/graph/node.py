@@ -10,7 +10,19 @@ import copy
 import dataclasses
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeAlias, Unpack, cast, overload
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Never,
+    Protocol,
+    Self,
+    TypeAlias,
+    Unpack,
+    cast,
+    overload,
+)
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -20,7 +32,8 @@ from graphorch.graph.context import Context
 from graphorch.graph.options import NodeOptions, Options, options_from
 from graphorch.graph.signature import Signature, signature_of
 
-A = TypeVar("A", bound=BaseModel | None)  # `Verdict | None` is a slice that may be read before it is assigned
+# `Verdict | None` is a slice that may be read before it is assigned
+A = TypeVar("A", bound=BaseModel | None)
 B = TypeVar("B", bound=BaseModel | None)
 C = TypeVar("C", bound=BaseModel | None)
 D = TypeVar("D", bound=BaseModel | None)
@@ -71,7 +84,13 @@ class Node(Generic[Needs]):
     """
 
     def __init__(
-        self, fn: Callable[..., Any], signature: Signature, *, name: str, kind: NodeKind = "node", options: Options | None = None
+        self,
+        fn: Callable[..., Any],
+        signature: Signature,
+        *,
+        name: str,
+        kind: NodeKind = "node",
+        options: Options | None = None,
     ) -> None:
         self.fn = fn
         self.signature = signature
@@ -83,8 +102,19 @@ class Node(Generic[Needs]):
     def is_simple(self) -> bool:
         """Whether running it is calling its async function, and nothing else."""
         options = self.options
-        care = (options.timeout, options.deadline, options.cache, options.hedge_after, options.gate, options.concurrency)
-        return self.signature.is_async and options.effect != "once" and all(each is None for each in care)
+        care = (
+            options.timeout,
+            options.deadline,
+            options.cache,
+            options.hedge_after,
+            options.gate,
+            options.concurrency,
+        )
+        return (
+            self.signature.is_async
+            and options.effect != "once"
+            and all(each is None for each in care)
+        )
 
     def _needs(self) -> Needs:
         raise NotImplementedError  # exists for the type checker alone
@@ -104,7 +134,9 @@ class Node(Generic[Needs]):
     def prompt(self) -> Callable[..., Any]:
         """The prompt function of an agent, callable in a unit test. Raises `AttributeError` for a node that is no agent."""
         if self.kind != "agent":
-            raise AttributeError(f"Node '{self.name}' is no agent, so it has no prompt. Its function is `fn`.")
+            raise AttributeError(
+                f"Node '{self.name}' is no agent, so it has no prompt. Its function is `fn`."
+            )
         return cast(Prompting, self.fn).prompt
 
     def with_model(self, model: str) -> Self:
@@ -142,7 +174,11 @@ class Ask(Node1[A, W]):
 
 def _checked(name: str) -> str:
     if not name or "/" in name or any(ord(character) < 32 for character in name):
-        raise _bad_option(name, f"name={name!r} is no name for a node", "use a name that is not empty, without '/' and control characters")
+        raise _bad_option(
+            name,
+            f"name={name!r} is no name for a node",
+            "use a name that is not empty, without '/' and control characters",
+        )
     return name
 
 
@@ -178,21 +214,29 @@ class NodeDecorator:
         self._options = options
 
     @overload
-    def __call__(self, fn: F4[A, B, C, D, Nothing], /) -> Node[Reads[A] | Reads[B] | Reads[C] | Reads[D]]: ...  # type: ignore[overload-overlap]
+    def __call__(
+        self, fn: F4[A, B, C, D, Nothing], /
+    ) -> Node[Reads[A] | Reads[B] | Reads[C] | Reads[D]]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: F4[A, B, C, D, Pair[W, X]], /) -> Node[Reads[A] | Reads[B] | Reads[C] | Reads[D] | Writes[W] | Writes[X]]: ...
+    def __call__(
+        self, fn: F4[A, B, C, D, Pair[W, X]], /
+    ) -> Node[Reads[A] | Reads[B] | Reads[C] | Reads[D] | Writes[W] | Writes[X]]: ...
     @overload
     def __call__(self, fn: F4[A, B, C, D, One[W]], /) -> Node4[A, B, C, D, W]: ...
     @overload
     def __call__(self, fn: F3[A, B, C, Nothing], /) -> Node[Reads[A] | Reads[B] | Reads[C]]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: F3[A, B, C, Pair[W, X]], /) -> Node[Reads[A] | Reads[B] | Reads[C] | Writes[W] | Writes[X]]: ...
+    def __call__(
+        self, fn: F3[A, B, C, Pair[W, X]], /
+    ) -> Node[Reads[A] | Reads[B] | Reads[C] | Writes[W] | Writes[X]]: ...
     @overload
     def __call__(self, fn: F3[A, B, C, One[W]], /) -> Node3[A, B, C, W]: ...
     @overload
     def __call__(self, fn: F2[A, B, Nothing], /) -> Node[Reads[A] | Reads[B]]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, fn: F2[A, B, Pair[W, X]], /) -> Node[Reads[A] | Reads[B] | Writes[W] | Writes[X]]: ...
+    def __call__(
+        self, fn: F2[A, B, Pair[W, X]], /
+    ) -> Node[Reads[A] | Reads[B] | Writes[W] | Writes[X]]: ...
     @overload
     def __call__(self, fn: F2[A, B, One[W]], /) -> Node2[A, B, W]: ...
     @overload
@@ -209,7 +253,9 @@ class NodeDecorator:
             return NodeDecorator(cast(NodeOptions, {**self._options, **options}))
         name = self._options.get("name") or getattr(fn, "__name__", "")
         signature = signature_of(fn, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
-        return class_of(signature)(fn, signature, name=name, options=options_from(name, self._options))
+        return class_of(signature)(
+            fn, signature, name=name, options=options_from(name, self._options)
+        )
 
 
 node: NodeDecorator = NodeDecorator({})

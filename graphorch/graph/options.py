@@ -30,19 +30,32 @@ class Retry:
 
     def __post_init__(self) -> None:
         if not is_count(self.attempts):
-            raise InputError(f"Retry(attempts={self.attempts!r}) is no bound. Give a whole number from 1 on, the first attempt included.")
+            raise InputError(
+                f"Retry(attempts={self.attempts!r}) is no bound. Give a whole number from 1 on, the first attempt included."
+            )
         given: Any = self.on
         types = (given,) if isinstance(given, type) else tuple(given)
-        if not types or not all(isinstance(one, type) and issubclass(one, Exception) for one in types):
-            raise InputError(f"Retry(on={self.on!r}) names no exceptions. Give a tuple of exception classes, such as (TimeoutError,).")
+        if not types or not all(
+            isinstance(one, type) and issubclass(one, Exception) for one in types
+        ):
+            raise InputError(
+                f"Retry(on={self.on!r}) names no exceptions. Give a tuple of exception classes, such as (TimeoutError,)."
+            )
         object.__setattr__(self, "on", types)
-        for name, value, least in (("first", self.first, 0.0), ("factor", self.factor, 1.0), ("longest", self.longest, self.first)):
+        for name, value, least in (
+            ("first", self.first, 0.0),
+            ("factor", self.factor, 1.0),
+            ("longest", self.longest, self.first),
+        ):
             if not _is_number(value) or value < least:
-                raise InputError(f"Retry({name}={value!r}) is not possible. Give a finite number from {least:g} on.")
+                raise InputError(
+                    f"Retry({name}={value!r}) is not possible. Give a finite number from {least:g} on."
+                )
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after this attempt (from 1) failed, before any jitter."""
-        return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))  # 64 doublings pass any `longest`; more would overflow
+        # 64 doublings pass any `longest`; more would overflow
+        return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,9 @@ class Cache:
 
     def __post_init__(self) -> None:
         if not _is_number(self.ttl) or self.ttl <= 0:
-            raise InputError(f"Cache(ttl={self.ttl!r}) keeps nothing. Give the seconds for which a result stays valid.")
+            raise InputError(
+                f"Cache(ttl={self.ttl!r}) keeps nothing. Give the seconds for which a result stays valid."
+            )
 
 
 class NodeOptions(TypedDict, total=False):
@@ -153,7 +168,9 @@ _SECONDS = _Rule(_is_time, "give seconds greater than 0, or leave the option out
 _RULES: dict[str, _Rule] = {
     "name": _Rule(lambda value: isinstance(value, str), "give a string"),
     "effect": _one_of("pure", "idempotent", "once"),
-    "retry": _Rule(lambda value: isinstance(value, Retry), "give Retry(attempts), such as Retry(3)"),
+    "retry": _Rule(
+        lambda value: isinstance(value, Retry), "give Retry(attempts), such as Retry(3)"
+    ),
     "timeout": _SECONDS,
     "deadline": _SECONDS,
     "cache": _Rule(lambda value: isinstance(value, Cache), "give Cache(ttl=seconds)"),

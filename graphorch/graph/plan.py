@@ -13,11 +13,29 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from graphorch.graph.blueprint import AskSpec, Blueprint, JoinSpec, Label, MapSpec, Pure, RouteSpec, Short, SubSpec
 from graphorch.graph.node import END, Node
-from graphorch.graph.shape import OTHERWISE, START_INDEX, Edge, Loop, Shape, shape_of
 from graphorch.graph.signature import Read
-from graphorch.state.slices import AnyWriter, Reader, Reading, Schema, ValueReader, ValueWriter, Writing
+from graphorch.graph.spec import (
+    AskSpec,
+    Blueprint,
+    JoinSpec,
+    Label,
+    MapSpec,
+    Pure,
+    RouteSpec,
+    Short,
+    SubSpec,
+)
+from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Shape, shape_of
+from graphorch.state.slices import (
+    AnyWriter,
+    Reader,
+    Reading,
+    Schema,
+    ValueReader,
+    ValueWriter,
+    Writing,
+)
 from graphorch.state.version import Version
 
 ARRIVING = 0  # `Step.need` of the default join
@@ -40,7 +58,11 @@ class View:
     def __call__(self, version: Version) -> Any:
         """What the function says about this version of the state."""
         reads = self._reads
-        return self.fn(reads[0](version)) if len(reads) == 1 else self.fn(*[read(version) for read in reads])
+        return (
+            self.fn(reads[0](version))
+            if len(reads) == 1
+            else self.fn(*[read(version) for read in reads])
+        )
 
     def can_read(self, version: Version) -> bool:
         """Whether everything is assigned that the function reads."""
@@ -98,11 +120,14 @@ class Step:
     sub: SubSpec | None
     over: View | None  # what a map, a sub-flow or a question evaluates first
     inner_plan: Plan | None = None  # what runs inside a sub-flow, or once per item of a map
-    errors: tuple[tuple[tuple[type[BaseException], ...], Edge], ...] = ()  # which exceptions take which error edge; the first that fits
+    # which exceptions take which error edge; the first that fits
+    errors: tuple[tuple[tuple[type[BaseException], ...], Edge], ...] = ()
     decides: bool = False  # whether something must be evaluated before its tokens can be emitted
     ask: AskSpec | None = None
-    failure_at: int = -1  # which parameter gets the `Failure`, counted without the context, or -1; `reads` holds the others
-    bit: int = 0  # its position in the masks of live positions, 0 if nobody asks for it; and its latch's
+    # which parameter gets the `Failure`, counted without the context, or -1; `reads` holds the others
+    failure_at: int = -1
+    # its position in the masks of live positions, 0 if nobody asks for it; and its latch's
+    bit: int = 0
     latch_bit: int = 0
     fn: Callable[..., Any] = field(init=False)
     has_context: bool = field(init=False)
@@ -121,7 +146,12 @@ class Step:
         self.fn, self.has_context = self.node.fn, self.node.signature.has_context
         self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
         self.approved_after = self.node.options.gate == "after"
-        self.maps_one = self.reads_one and not self.has_context and len(self.writes) == 1 and not self.node.signature.may_skip
+        self.maps_one = (
+            self.reads_one
+            and not self.has_context
+            and len(self.writes) == 1
+            and not self.node.signature.may_skip
+        )
         if self.maps_one:
             self.read, self.write = self.reads[0][0].read, self.writes[0].update
         self.is_simple = self.node.is_simple and self.ask is None and self.inner_plan is None
@@ -146,18 +176,27 @@ class Plan:
     reducers: frozenset[int]
     resources: tuple[tuple[str, type], ...] = ()
     problems: tuple[Any, ...] = field(default=())
-    resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])  # loop -> those that count anew when it is taken
+    # loop -> those that count anew when it is taken
+    resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
     tags: tuple[tuple[str, View], ...] = ()  # what model calls are told about the run
 
     # derived once, since every run asks
     end: int = field(init=False)  # the index of END
-    entry: Step | None = field(init=False, repr=False, compare=False)  # the only node that START leads to, if no other edge leads there
-    has_quorums: bool = field(init=False)  # whether some join in here, or inside a sub-flow or map, is a `need=k` one
-    can_ask: bool = field(init=False)  # whether some node in here, or inside, has a context, and so may ask a model
-    acts_once: bool = field(init=False)  # whether some node in here, or inside, has effects that must not happen twice
+    # the only node that START leads to, if no other edge leads there
+    entry: Step | None = field(init=False, repr=False, compare=False)
+    # whether some join in here, or inside a sub-flow or map, is a `need=k` one
+    has_quorums: bool = field(init=False)
+    # whether some node in here, or inside, has a context, and so may ask a model
+    can_ask: bool = field(init=False)
+    # whether some node in here, or inside, has effects that must not happen twice
+    acts_once: bool = field(init=False)
     # By format of the journal; `graph/fingerprint.py` fills them once.
-    descriptions: dict[int, dict[str, Any]] = field(init=False, default_factory=dict[int, dict[str, Any]], repr=False, compare=False)
-    fingerprints: dict[int, str] = field(init=False, default_factory=dict[int, str], repr=False, compare=False)
+    descriptions: dict[int, dict[str, Any]] = field(
+        init=False, default_factory=dict[int, dict[str, Any]], repr=False, compare=False
+    )
+    fingerprints: dict[int, str] = field(
+        init=False, default_factory=dict[int, str], repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Derive the rest."""
@@ -168,9 +207,15 @@ class Plan:
             step.ends = target is not None and target.index == self.end
         entry = self._sole_target(self.starts)
         self.entry = entry if entry is not None and entry.index != self.end else None
-        self.has_quorums = any(step.need for step in self.steps) or any(plan.has_quorums for plan in inner)
-        self.can_ask = any(step.has_context for step in self.steps) or any(plan.can_ask for plan in inner)
-        self.acts_once = any(step.node.options.effect == "once" for step in self.steps) or any(plan.acts_once for plan in inner)
+        self.has_quorums = any(step.need for step in self.steps) or any(
+            plan.has_quorums for plan in inner
+        )
+        self.can_ask = any(step.has_context for step in self.steps) or any(
+            plan.can_ask for plan in inner
+        )
+        self.acts_once = any(step.node.options.effect == "once" for step in self.steps) or any(
+            plan.acts_once for plan in inner
+        )
 
     def _sole_target(self, edges: Sequence[Edge]) -> Step | None:
         """Where a single edge leads, if no other edge leads there too."""
@@ -181,13 +226,18 @@ class Plan:
 def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, frozenset[int]]) -> Plan:
     """The plan of a graph that passed its checks. `regions` gives the nodes between a quorum join and its dominator."""
     schema = Schema(blueprint.state, blueprint.memory)
-    latches = {header: len(shape.names) + 1 + number for number, header in enumerate(sorted({loop.header for loop in shape.loops}))}
+    latches = {
+        header: len(shape.names) + 1 + number
+        for number, header in enumerate(sorted({loop.header for loop in shape.loops}))
+    }
     masks = _blockers(shape, latches)
     asked = 0
     for mask in masks.values():
         asked |= mask
     joins = {join.node: join for join in reversed(blueprint.joins)}
-    compiler = _Compiler(blueprint, shape, schema, latches, masks, asked, regions, joins, _loops_around(shape))
+    compiler = _Compiler(
+        blueprint, shape, schema, latches, masks, asked, regions, joins, _loops_around(shape)
+    )
     steps = tuple(compiler.step(index) for index in range(len(shape.names) + 1))
     return Plan(
         name=blueprint.name,
@@ -222,14 +272,24 @@ class _Compiler:
     loops: Mapping[int, Sequence[Loop]]  # around each node
 
     def step(self, index: int) -> Step:
-        from graphorch.graph.failure import Failure  # a pydantic model: the first one of a program costs much, so that one is to be the user's
+        from graphorch.graph.payloads import (
+            # a pydantic model: the first one of a program costs much, so that one is to be the user's
+            Failure,
+        )
 
         shape, name = self.shape, self.shape.name(index)
         node = self.blueprint.nodes[name] if index < shape.end else END
-        spec, nested, ask = self.blueprint.maps.get(name), self.blueprint.subs.get(name), self.blueprint.asks.get(name)
+        spec, nested, ask = (
+            self.blueprint.maps.get(name),
+            self.blueprint.subs.get(name),
+            self.blueprint.asks.get(name),
+        )
         slices = node.signature.reads if spec is None and nested is None and ask is None else ()
         join, around = self.join_specs.get(name), self.loops.get(index, ())
-        routing, exits = self._routing(index), tuple(self._exit(index, loop) for loop in around if index in loop.sources)
+        routing, exits = (
+            self._routing(index),
+            tuple(self._exit(index, loop) for loop in around if index in loop.sources),
+        )
         need = join.need if join is not None and isinstance(join.need, int) else ARRIVING
         return Step(
             index=index,
@@ -252,8 +312,14 @@ class _Compiler:
             map=spec,
             sub=nested,
             over=self._over(name),
-            inner_plan=worker_plan(spec) if spec is not None else nested.flow if nested is not None else None,
-            errors=tuple((_exceptions(edge), edge) for edge in shape.leaving[index] if edge.kind == "error"),
+            inner_plan=worker_plan(spec)
+            if spec is not None
+            else nested.flow
+            if nested is not None
+            else None,
+            errors=tuple(
+                (_exceptions(edge), edge) for edge in shape.leaving[index] if edge.kind == "error"
+            ),
             decides=routing is not None or bool(exits) or node.options.gate == "after",
             ask=ask,
             failure_at=next((at for at, read in enumerate(slices) if read.model is Failure), -1),
@@ -268,8 +334,20 @@ class _Compiler:
         return self.schema.reader(read.model or self.schema.model), read.optional
 
     def _over(self, name: str) -> View | None:
-        spec, sub, ask = self.blueprint.maps.get(name), self.blueprint.subs.get(name), self.blueprint.asks.get(name)
-        pure = spec.over if spec is not None else sub.enter if sub is not None else ask.question if ask is not None else None
+        spec, sub, ask = (
+            self.blueprint.maps.get(name),
+            self.blueprint.subs.get(name),
+            self.blueprint.asks.get(name),
+        )
+        pure = (
+            spec.over
+            if spec is not None
+            else sub.enter
+            if sub is not None
+            else ask.question
+            if ask is not None
+            else None
+        )
         return View(pure, self.schema, hands_on=True) if pure is not None else None
 
     def _routing(self, index: int) -> Routing | None:
@@ -278,15 +356,36 @@ class _Compiler:
             return None
         routed = [edge for edge in self.shape.leaving[index] if edge.kind == "routed"]
         labels = dict.fromkeys(label for edge in routed for label in edge.labels)
-        edges = {label: tuple(edge for edge in routed if label in edge.labels) for label in labels if label != OTHERWISE}
-        default = tuple(edge for edge in routed if self.shape.name(edge.target) in spec.otherwise) if spec.otherwise is not None else None
+        edges = {
+            label: tuple(edge for edge in routed if label in edge.labels)
+            for label in labels
+            if label != OTHERWISE
+        }
+        default = (
+            tuple(edge for edge in routed if self.shape.name(edge.target) in spec.otherwise)
+            if spec.otherwise is not None
+            else None
+        )
         return Routing(View(spec.by, self.schema), spec.many, edges, default)
 
     def _exit(self, index: int, loop: Loop) -> Exit:
-        back = next(edge for edge in self.shape.leaving[index] if edge.kind == "loop" and edge.loop == loop.index)
-        instead = next((edge for edge in self.shape.leaving[index] if edge.kind == "exhausted" and edge.loop == loop.index), None)
+        back = next(
+            edge
+            for edge in self.shape.leaving[index]
+            if edge.kind == "loop" and edge.loop == loop.index
+        )
+        instead = next(
+            (
+                edge
+                for edge in self.shape.leaving[index]
+                if edge.kind == "exhausted" and edge.loop == loop.index
+            ),
+            None,
+        )
         exhausted = "node" if instead is not None else loop.spec.exhausted
-        return Exit(loop.index, View(loop.spec.condition, self.schema), loop.bound, back, exhausted, instead)
+        return Exit(
+            loop.index, View(loop.spec.condition, self.schema), loop.bound, back, exhausted, instead
+        )
 
 
 def worker_plan(spec: MapSpec) -> Plan:
@@ -300,21 +399,36 @@ def worker_plan(spec: MapSpec) -> Plan:
     worker = spec.worker
     assert worker is not None
     state: type[BaseModel] = create_model("Work", item=(spec.item, ...), result=(spec.result, ...))
-    bare = Node[Any](worker.fn, replace(worker.signature, reads=(), writes=()), name=worker.name, kind=worker.kind, options=worker.options)
+    bare = Node[Any](
+        worker.fn,
+        replace(worker.signature, reads=(), writes=()),
+        name=worker.name,
+        kind=worker.kind,
+        options=worker.options,
+    )
     blueprint = Blueprint(worker.name, state, state, state, nodes={worker.name: bare})
     plan = compile_plan(blueprint, shape_of(blueprint), {})
     item, result = plan.schema.fields
     blueprint.nodes[worker.name] = plan.steps[0].node = worker
     plan.input, plan.output = spec.item, spec.result
-    plan.read_input, plan.read_output = ValueWriter(spec.item, item), ValueReader(spec.result, result)
-    plan.steps[0].reads = tuple((ValueReader(spec.item, item), read.optional) for read in worker.signature.reads)
+    plan.read_input, plan.read_output = (
+        ValueWriter(spec.item, item),
+        ValueReader(spec.result, result),
+    )
+    plan.steps[0].reads = tuple(
+        (ValueReader(spec.item, item), read.optional) for read in worker.signature.reads
+    )
     plan.steps[0].writes = (ValueWriter(spec.result, result),)
     plan.steps[0].__post_init__()
     return plan
 
 
 def _exceptions(edge: Edge) -> tuple[type[BaseException], ...]:
-    return tuple(label for label in edge.labels if isinstance(label, type) and issubclass(label, BaseException))
+    return tuple(
+        label
+        for label in edge.labels
+        if isinstance(label, type) and issubclass(label, BaseException)
+    )
 
 
 def _loops_around(shape: Shape) -> dict[int, list[Loop]]:
@@ -329,8 +443,14 @@ def _loops_around(shape: Shape) -> dict[int, list[Loop]]:
 def _resets(shape: Shape) -> dict[int, frozenset[int]]:
     found: dict[int, frozenset[int]] = {}
     for loop in shape.loops:
-        inner = (other for other in shape.loops if other.header == loop.header and other.spec.nested and other.index != loop.index)
-        reset = frozenset(other.index for other in inner if not loop.spec.nested or other.index < loop.index)
+        inner = (
+            other
+            for other in shape.loops
+            if other.header == loop.header and other.spec.nested and other.index != loop.index
+        )
+        reset = frozenset(
+            other.index for other in inner if not loop.spec.nested or other.index < loop.index
+        )
         if reset:
             found[loop.index] = reset
     return found
@@ -339,7 +459,11 @@ def _resets(shape: Shape) -> dict[int, frozenset[int]]:
 def _resources(blueprint: Blueprint) -> tuple[tuple[str, type], ...]:
     """Which nodes need resources of which type, those of sub-flows included, by path."""
     found = [(name, node.signature.resources) for name, node in blueprint.nodes.items()]
-    found += [(name, spec.worker.signature.resources) for name, spec in blueprint.maps.items() if spec.worker is not None]
+    found += [
+        (name, spec.worker.signature.resources)
+        for name, spec in blueprint.maps.items()
+        if spec.worker is not None
+    ]
     inner = [(name, sub.flow) for name, sub in blueprint.subs.items()]
     inner += [(name, spec.flow) for name, spec in blueprint.maps.items() if spec.flow is not None]
     nested = [(f"{name}/{path}", kind) for name, plan in inner for path, kind in plan.resources]
@@ -357,12 +481,15 @@ def _blockers(shape: Shape, latches: Mapping[int, int]) -> dict[int, int]:
             groups.setdefault(closed, []).append(node)
     masks: dict[int, int] = {}
     for closed, nodes in groups.items():
-        ancestors = _ancestors(shape, lambda edge, closed=closed: not (edge.kind == "loop" and edge.target in closed))
+        ancestors = _ancestors(
+            shape, lambda edge, closed=closed: not (edge.kind == "loop" and edge.target in closed)
+        )
         for node in nodes:
             own = {loop.header for loop in around.get(node, ())}
             mask = ancestors[node] & ~(1 << node)
             for header, position in latches.items():
-                if mask >> header & 1 and header not in own:  # a latch blocks what its header blocks, but not its own body
+                # a latch blocks what its header blocks, but not its own body
+                if mask >> header & 1 and header not in own:
                     mask |= 1 << position
             masks[node] = mask
     return masks
@@ -371,7 +498,14 @@ def _blockers(shape: Shape, latches: Mapping[int, int]) -> dict[int, int]:
 def _ancestors(shape: Shape, allowed: Callable[[Edge], bool]) -> list[int]:
     """For each node the bitmask of nodes from which a path of at least one allowed edge leads to it."""
     count = len(shape.names) + 1
-    into: list[list[int]] = [[edge.source for edge in shape.entering[node] if edge.source != START_INDEX and allowed(edge)] for node in range(count)]
+    into: list[list[int]] = [
+        [
+            edge.source
+            for edge in shape.entering[node]
+            if edge.source != START_INDEX and allowed(edge)
+        ]
+        for node in range(count)
+    ]
     masks = [0] * count
     for component in components(into):
         members = sum(1 << node for node in component)

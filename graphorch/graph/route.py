@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, LiteralString, TypeAlia
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.graph.blueprint import RouteSpec
 from graphorch.graph.node import Node, Reads, Writes
+from graphorch.graph.spec import RouteSpec
 
 if TYPE_CHECKING:
-    from graphorch.graph.failure import Failure
+    from graphorch.graph.payloads import Failure
 
 S = TypeVar("S", bound=BaseModel)
 R = TypeVar("R")
@@ -25,7 +25,8 @@ Done = TypeVar("Done")
 Seen = TypeVar("Seen", covariant=True)
 
 Of: TypeAlias = Callable[[S], R] | Callable[[S, S], R] | Callable[[S, S, S], R]
-Fits: TypeAlias = "Node[Reads[S] | Reads[Failure] | Writes[S]]"  # a `Failure` may be read by the handler of an error edge, which `build()` checks
+# a `Failure` may be read by the handler of an error edge, which `build()` checks
+Fits: TypeAlias = "Node[Reads[S] | Reads[Failure] | Writes[S]]"
 Steps: TypeAlias = "Fits[S] | Sequence[Fits[S]]"
 
 
@@ -43,7 +44,9 @@ class Route(Generic[S, Labels, Done, Seen]):
     @overload
     def when(self: Route[S, E, Done, Seen], label: E, to: Steps[S]) -> Route[S, E, E, E]: ...
     @overload
-    def when(self, label: L | Literal["\0"], to: Steps[S]) -> Route[S, Labels, Done | L, Seen | L]: ...
+    def when(
+        self, label: L | Literal["\0"], to: Steps[S]
+    ) -> Route[S, Labels, Done | L, Seen | L]: ...
     def when(self, label: Any, to: Any) -> Any:
         """Where this label leads: one node, or several that start side by side."""
         self._spec.cases.append((label, self._named(to)))

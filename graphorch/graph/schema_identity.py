@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 _PROSE = frozenset({"title", "description", "$defs"})
-_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})  # their keys are names of the author's fields
-_VALUES = frozenset({"default", "const", "enum", "examples", "required"})  # their content is data, not schema
+# their keys are names of the author's fields
+_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+# their content is data, not schema
+_VALUES = frozenset({"default", "const", "enum", "examples", "required"})
 _REFERENCE = "#/$defs/"
 
 

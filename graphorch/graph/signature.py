@@ -47,37 +47,71 @@ def signature_of(fn: Callable[..., object], local: Mapping[str, Any]) -> Signatu
     context = bool(parameters) and _is_context(hints.get(parameters[0].name))
     slices = parameters[1:] if context else parameters
     if len(slices) > 4:
-        raise _wrong(fn, f"it reads {len(slices)} slices; at most 4 are possible", "merge slices, or read the whole state as one parameter")
+        raise _wrong(
+            fn,
+            f"it reads {len(slices)} slices; at most 4 are possible",
+            "merge slices, or read the whole state as one parameter",
+        )
     reads = tuple(_read(fn, parameter, hints) for parameter in slices)
     if not reads:
-        raise _wrong(fn, "it reads no slice", "give it a parameter annotated with a pydantic model that the state inherits from")
+        raise _wrong(
+            fn,
+            "it reads no slice",
+            "give it a parameter annotated with a pydantic model that the state inherits from",
+        )
     writes, may_skip = _writes(fn, hints.get("return", inspect.Parameter.empty))
     resources = _resources(hints[parameters[0].name]) if context else None
     return Signature(reads, writes, context, resources, may_skip, inspect.iscoroutinefunction(fn))
 
 
-def prompt_signature(fn: Callable[..., object], output: type[BaseModel], local: Mapping[str, Any]) -> Signature:
+def prompt_signature(
+    fn: Callable[..., object], output: type[BaseModel], local: Mapping[str, Any]
+) -> Signature:
     """The signature of an agent: it reads what its prompt function reads, and writes `output`."""
     if not (isinstance(output, type) and issubclass(output, BaseModel)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _wrong(fn, f"output={output!r} is no pydantic model", "name the slice that the agent writes: @agent(output=Draft)")
+        raise _wrong(
+            fn,
+            f"output={output!r} is no pydantic model",
+            "name the slice that the agent writes: @agent(output=Draft)",
+        )
     hints = hints_of(fn, local)
     reads = tuple(_read(fn, parameter, hints) for parameter in _parameters(fn))
     if not 1 <= len(reads) <= 4:
         raise _wrong(fn, f"its prompt reads {len(reads)} slices", "read one to four slices")
     returned = hints.get("return", str)
     if isinstance(returned, type) and not issubclass(returned, str | None):
-        raise _wrong(fn, f"its prompt returns {returned.__name__}", "return a string or a list of Message, or nothing to have the slices written out")
+        raise _wrong(
+            fn,
+            f"its prompt returns {returned.__name__}",
+            "return a string or a list of Message, or nothing to have the slices written out",
+        )
     return Signature(reads, (output,), True, None, False, True)
 
 
 def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
     """The slices of a selector, predicate, `over` or `enter`. Raises `GraphError` with code `PURE_SIGNATURE`."""
     hints = hints_of(fn, {})
-    reads = tuple(Read(None) if parameter.annotation is inspect.Parameter.empty else _read(fn, parameter, hints) for parameter in _parameters(fn))
-    if inspect.iscoroutinefunction(fn) or not 1 <= len(reads) <= 3 or any(read.optional for read in reads):
+    reads = tuple(
+        Read(None)
+        if parameter.annotation is inspect.Parameter.empty
+        else _read(fn, parameter, hints)
+        for parameter in _parameters(fn)
+    )
+    if (
+        inspect.iscoroutinefunction(fn)
+        or not 1 <= len(reads) <= 3
+        or any(read.optional for read in reads)
+    ):
         raise GraphError(
             _name(fn),
-            [Problem("PURE_SIGNATURE", where, f"'{_name(fn)}' must be a plain function of one to three slices", "drop async, other parameters and `| None`")],
+            [
+                Problem(
+                    "PURE_SIGNATURE",
+                    where,
+                    f"'{_name(fn)}' must be a plain function of one to three slices",
+                    "drop async, other parameters and `| None`",
+                )
+            ],
         )
     return reads
 
@@ -93,43 +127,77 @@ def hints_of(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str, A
         return typing.get_type_hints(fn, localns=dict(local), include_extras=True)
     except NameError as error:
         what = f"an annotation names '{error.name}', which cannot be found"
-        raise _wrong(fn, what, "define or import it at module level, not only for type checking") from error
+        raise _wrong(
+            fn, what, "define or import it at module level, not only for type checking"
+        ) from error
 
 
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
     parameters = list(inspect.signature(fn).parameters.values())
     for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise _wrong(fn, f"parameter '{parameter.name}' is not positional", "use plain positional parameters; settings belong into resources or a closure")
+        if parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            raise _wrong(
+                fn,
+                f"parameter '{parameter.name}' is not positional",
+                "use plain positional parameters; settings belong into resources or a closure",
+            )
     return parameters
 
 
-def _read(fn: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Read:
+def _read(
+    fn: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]
+) -> Read:
     hint = hints.get(parameter.name)
     options = [one for one in typing.get_args(hint) if one is not type(None)]
-    optional = typing.get_origin(hint) in (Union, types.UnionType) and len(options) == 1 and len(typing.get_args(hint)) == 2
+    optional = (
+        typing.get_origin(hint) in (Union, types.UnionType)
+        and len(options) == 1
+        and len(typing.get_args(hint)) == 2
+    )
     model = options[0] if optional else hint
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or model is BaseModel:
-        shown = "has no annotation" if hint is None else f"is annotated {_shown(hint)}, which is no slice"
-        raise _wrong(fn, f"parameter '{parameter.name}' {shown}", "annotate it with a pydantic model that the state inherits from (a Context comes first)")
+        shown = (
+            "has no annotation"
+            if hint is None
+            else f"is annotated {_shown(hint)}, which is no slice"
+        )
+        raise _wrong(
+            fn,
+            f"parameter '{parameter.name}' {shown}",
+            "annotate it with a pydantic model that the state inherits from (a Context comes first)",
+        )
     return Read(model, optional)
 
 
 def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel], ...], bool]:
     if hint is inspect.Parameter.empty:
-        raise _wrong(fn, "its return is not annotated", "annotate the slice that it writes, or `-> None`")
+        raise _wrong(
+            fn, "its return is not annotated", "annotate the slice that it writes, or `-> None`"
+        )
     if hint is None or hint is type(None):
         return (), True
     if typing.get_origin(hint) is tuple:
         pair = typing.get_args(hint)
         if len(pair) == 2 and all(_is_model(one) for one in pair) and pair[0] is not pair[1]:
             return pair, False
-        raise _wrong(fn, f"it returns {_shown(hint)}", "return one slice, or a tuple of two different ones")
-    parts = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+        raise _wrong(
+            fn, f"it returns {_shown(hint)}", "return one slice, or a tuple of two different ones"
+        )
+    parts = (
+        typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    )
     models = [part for part in parts if part is not type(None)]
     if len(models) == 1 and _is_model(models[0]):
         return (models[0],), len(parts) == 2
-    raise _wrong(fn, f"it returns {_shown(hint)}, which is no slice", "return a slice, `Slice | None`, a tuple of two slices, or None")
+    raise _wrong(
+        fn,
+        f"it returns {_shown(hint)}, which is no slice",
+        "return a slice, `Slice | None`, a tuple of two slices, or None",
+    )
 
 
 def _is_model(hint: Any) -> bool:

@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
 
-from graphorch.journal.failures import InvalidRecord
+from graphorch.journal.errors import InvalidRecord
 from graphorch.journal.records import Body
 
 HASH_BYTES = 32
 SALT_BYTES = 16
 INTEGER_BITS = 4096  # Python reads no more than 4,300 digits by default, and that can be set lower
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
 _decode = json.JSONDecoder().decode
 _type_of: Callable[[object], type] = type
 _only_text = frozenset([str]).issuperset
@@ -65,9 +67,13 @@ def load(data: bytes, limits: BodyLimits = LIMITS) -> Body:
     try:
         body = _decode(data.decode())
     except (ValueError, RecursionError) as error:
-        raise InvalidRecord(f"A stored body is no JSON: {type(error).__name__}: {str(error)[:200]}.") from None
+        raise InvalidRecord(
+            f"A stored body is no JSON: {type(error).__name__}: {str(error)[:200]}."
+        ) from None
     if dump(body, limits) != data:
-        raise InvalidRecord("A stored body is JSON that was spelt by something else: it is not what is written for its value.")
+        raise InvalidRecord(
+            "A stored body is JSON that was spelt by something else: it is not what is written for its value."
+        )
     return body
 
 
@@ -90,7 +96,11 @@ def next_link(link: bytes, seq: int, kind: str, body_digest: bytes) -> bytes:
 
 def seal(link: bytes, status: str, is_erased: bool) -> bytes:
     """What guards the changing part of a run's head."""
-    return blake2b(link + bytes([is_erased]) + status.encode(), digest_size=HASH_BYTES, person=b"graphorch head").digest()
+    return blake2b(
+        link + bytes([is_erased]) + status.encode(),
+        digest_size=HASH_BYTES,
+        person=b"graphorch head",
+    ).digest()
 
 
 def _check(body: Body, limits: BodyLimits) -> None:
@@ -116,7 +126,9 @@ def _check(body: Body, limits: BodyLimits) -> None:
         if seen > limits.max_bytes:
             raise InvalidRecord(_too_large(seen, limits))
         if depth > limits.max_depth:
-            raise InvalidRecord(f"The body nests deeper than {limits.max_depth} levels. Flatten it, or raise the store's `max_depth`.")
+            raise InvalidRecord(
+                f"The body nests deeper than {limits.max_depth} levels. Flatten it, or raise the store's `max_depth`."
+            )
         level = inner
 
 
@@ -142,7 +154,11 @@ def _faults(value: Any, place: str, depth: int) -> Iterator[str]:
             elif not _is_unicode(key):
                 yield f"{place} has the key {key!r:.80}, which holds half of a surrogate pair."
             else:
-                yield from _faults(item, f"{place}.{key}" if key.isidentifier() else f"{place}[{key!r:.80}]", depth - 1)
+                yield from _faults(
+                    item,
+                    f"{place}.{key}" if key.isidentifier() else f"{place}[{key!r:.80}]",
+                    depth - 1,
+                )
     elif kind is list and depth:
         for index, item in enumerate(cast("list[Any]", value)):
             yield from _faults(item, f"{place}[{index}]", depth - 1)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from graphorch.journal import codec
-from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.failures import StoreClosed
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import StoreClosed
 from graphorch.journal.records import RunQuery
 from graphorch.journal.store import Clock, TableStore
 from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, tags_of
@@ -95,7 +95,13 @@ class MemoryTables:
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
         """See `Tables.drop_finished`."""
         rows = [kept.row for kept in self._runs.values()]
-        gone = [row for row in rows if row.updated_at < before and row.status in statuses and not (row.owner and row.expires_at > now)]
+        gone = [
+            row
+            for row in rows
+            if row.updated_at < before
+            and row.status in statuses
+            and not (row.owner and row.expires_at > now)
+        ]
         for row in gone[:limit]:
             del self._runs[row.id], self._ids[row.run_id]
         return len(gone[:limit])

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphorch.journal import codec
-from graphorch.journal.chain import read_records, read_snapshot, snapshot_digest
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.failures import (
+from graphorch.journal.errors import (
     AppendConflict,
     InvalidRecord,
     JournalDamaged,
@@ -23,8 +22,17 @@ from graphorch.journal.failures import (
     RunExists,
     RunNotFound,
 )
+from graphorch.journal.hash_chain import read_records, read_snapshot, snapshot_digest
 from graphorch.journal.records import Lease, NewRun, RunHead, RunLog, RunPage, RunQuery, Snapshot
-from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, head_of, header_of, lease_of
+from graphorch.journal.tables import (
+    RecordRow,
+    RunRow,
+    SnapshotRow,
+    Tables,
+    head_of,
+    header_of,
+    lease_of,
+)
 
 Entry = tuple[str, bytes]
 """A record on its way in: its kind, and its body as canonical bytes."""
@@ -44,9 +52,23 @@ def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
         row.seal = codec.seal(row.link, row.status, False)
         tables.add_run(row)
         return head_of(row)
-    have = {"flow": row.flow, "fingerprint": row.fingerprint, "format": row.format, "parent": row.parent, "tags": row.tags.decode()}
-    want = {"flow": run.flow, "fingerprint": run.fingerprint, "format": run.format, "parent": run.parent, "tags": tags.decode()}
-    differences = [f"{name} is {have[name]!r}, not {want[name]!r}" for name in have if have[name] != want[name]]
+    have = {
+        "flow": row.flow,
+        "fingerprint": row.fingerprint,
+        "format": row.format,
+        "parent": row.parent,
+        "tags": row.tags.decode(),
+    }
+    want = {
+        "flow": run.flow,
+        "fingerprint": run.fingerprint,
+        "format": run.format,
+        "parent": run.parent,
+        "tags": tags.decode(),
+    }
+    differences = [
+        f"{name} is {have[name]!r}, not {want[name]!r}" for name in have if have[name] != want[name]
+    ]
     if differences:
         raise RunExists(run.run_id, "; ".join(differences))
     return head_of(row)
@@ -82,7 +104,14 @@ def release(tables: Tables, lease: Lease) -> None:
         tables.set_lease(row)
 
 
-def append(tables: Tables, lease: Lease, expected_last_seq: int, entries: Sequence[Entry], status: str | None, now: float) -> None:
+def append(
+    tables: Tables,
+    lease: Lease,
+    expected_last_seq: int,
+    entries: Sequence[Entry],
+    status: str | None,
+    now: float,
+) -> None:
     """Add records behind the expected last one and set the status; what is there already with the same content is not added again."""
     row = _owned(tables, lease, now)
     if row.last_seq != expected_last_seq:
@@ -113,10 +142,14 @@ def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: floa
     row = _owned(tables, lease, now)
     last = tables.record(row.id, seq)
     if last is None:
-        raise InvalidRecord(f"Run '{row.run_id}' has no record {seq} to make a snapshot at; it ends at {row.last_seq}.")
+        raise InvalidRecord(
+            f"Run '{row.run_id}' has no record {seq} to make a snapshot at; it ends at {row.last_seq}."
+        )
     kept = tables.snapshot(row.id)
     if kept is None or kept.seq <= seq:
-        tables.set_snapshot(row.id, SnapshotRow(seq, body, snapshot_digest(last.link, body, row.salt)))
+        tables.set_snapshot(
+            row.id, SnapshotRow(seq, body, snapshot_digest(last.link, body, row.salt))
+        )
 
 
 def load_snapshot(tables: Tables, run_id: str, limits: BodyLimits) -> Snapshot | None:
@@ -146,7 +179,10 @@ def erase(tables: Tables, run_id: str, now: float) -> None:
         raise LeaseHeld(run_id, lease.owner, lease.expires_at, now)
     if row.is_erased:
         return
-    digests = {record.seq: record.digest or codec.digest(record.body or b"", row.salt) for record in tables.records(row.id, 0)}
+    digests = {
+        record.seq: record.digest or codec.digest(record.body or b"", row.salt)
+        for record in tables.records(row.id, 0)
+    }
     for seq, digest in digests.items():
         tables.erase_record(row.id, seq, digest)
     row.is_erased, row.salt = 1, b""
@@ -173,7 +209,10 @@ def _owned(tables: Tables, lease: Lease, now: float) -> RunRow:
     _check_current(row, lease)
     if row.expires_at <= now:
         over = now - row.expires_at
-        raise LeaseExpired(row.run_id, f"the lease of '{lease.owner}' ran out {over:.1f} s ago. Renew it, and do so more often than it lasts.")
+        raise LeaseExpired(
+            row.run_id,
+            f"the lease of '{lease.owner}' ran out {over:.1f} s ago. Renew it, and do so more often than it lasts.",
+        )
     return row
 
 
@@ -185,15 +224,24 @@ def _check_not_erased(row: RunRow) -> None:
 def _check_current(row: RunRow, lease: Lease) -> None:
     if (row.owner, row.epoch) != (lease.owner, lease.epoch):
         now_with = f"'{row.owner}' has it in epoch {row.epoch}" if row.owner else "it was released"
-        raise LeaseLost(row.run_id, f"'{lease.owner}' had it in epoch {lease.epoch}, now {now_with}. Stop working on it, or claim it again.")
+        raise LeaseLost(
+            row.run_id,
+            f"'{lease.owner}' had it in epoch {lease.epoch}, now {now_with}. Stop working on it, or claim it again.",
+        )
 
 
 def _check_repeated(tables: Tables, row: RunRow, expected: int, entries: Sequence[Entry]) -> None:
     """Whether an append that does not fit the end was made before: then all of it is there, with the same content."""
     end = expected + len(entries)
     if not entries or row.last_seq < end:
-        raise AppendConflict(row.run_id, row.last_seq, f"the caller expects it to end at record {expected}, it ends at {row.last_seq}.")
+        raise AppendConflict(
+            row.run_id,
+            row.last_seq,
+            f"the caller expects it to end at record {expected}, it ends at {row.last_seq}.",
+        )
     for seq, entry in enumerate(entries, expected + 1):
         kept = tables.record(row.id, seq)
         if kept is None or (kept.kind, kept.body) != entry:
-            raise AppendConflict(row.run_id, row.last_seq, f"record {seq} is there already and holds something else.")
+            raise AppendConflict(
+                row.run_id, row.last_seq, f"record {seq} is there already and holds something else."
+            )

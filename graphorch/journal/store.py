@@ -18,11 +18,28 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
-from graphorch.journal.answers import Answer
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.names import check_new_run, check_number, check_query, check_records, check_run_id, check_seconds, check_text
-from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.completion import Answer
+from graphorch.journal.records import (
+    Lease,
+    NewRun,
+    Record,
+    RunHead,
+    RunLog,
+    RunPage,
+    RunQuery,
+    Snapshot,
+)
 from graphorch.journal.tables import Tables
+from graphorch.journal.validation import (
+    check_new_run,
+    check_number,
+    check_query,
+    check_records,
+    check_run_id,
+    check_seconds,
+    check_text,
+)
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -53,7 +70,14 @@ class Store(Protocol):
         """Let others have the run at once; does nothing if the lease is not the current one."""
         ...
 
-    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
         """Add records, all or none, behind record `expected_last_seq` and set the run's status; returns when that is durable.
 
         The same records in the same place again are a success, without adding or setting anything. Raises `InvalidRecord`, `LeaseLost`,
@@ -61,7 +85,14 @@ class Store(Protocol):
         """
         ...
 
-    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
         """Begin to `append` on the running event loop: None if it is durable already, without waiting for anything, else how it will end.
 
         Nothing of it can be cancelled half-way: `Answer` says why. Raises as `append` does, at once or by the answer. A store that has
@@ -131,7 +162,9 @@ class Runner(Protocol):
 class TableStore:
     """A `Store` over a `Runner`: checks what it is given, and turns each call into an operation."""
 
-    def __init__(self, runner: Runner, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS) -> None:
+    def __init__(
+        self, runner: Runner, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS
+    ) -> None:
         self._runner = runner
         self._clock = clock
         self._limits = limits
@@ -140,20 +173,26 @@ class TableStore:
         """See `Store.create`."""
         check_new_run(run)
         salt = secrets.token_bytes(codec.SALT_BYTES)
-        return await self._runner.write(lambda tables: operations.create(tables, run, salt, self._clock()))
+        return await self._runner.write(
+            lambda tables: operations.create(tables, run, salt, self._clock())
+        )
 
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
         """See `Store.claim`."""
         check_run_id(run_id)
         check_text(owner, "owner")
         check_seconds(ttl, "time to live", 0)
-        return await self._runner.write(lambda tables: operations.claim(tables, run_id, owner, ttl, self._clock()))
+        return await self._runner.write(
+            lambda tables: operations.claim(tables, run_id, owner, ttl, self._clock())
+        )
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         """See `Store.renew`."""
         check_run_id(lease.run_id)
         check_seconds(ttl, "time to live", 0)
-        return await self._runner.write(lambda tables: operations.renew(tables, lease, ttl, self._clock()))
+        return await self._runner.write(
+            lambda tables: operations.renew(tables, lease, ttl, self._clock())
+        )
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
@@ -162,34 +201,58 @@ class TableStore:
         if not self._runner.write_now(operation, 0):
             await self._runner.write(operation)
 
-    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
         """See `Store.append`. The bodies are read before this returns to the event loop, so they may change afterwards."""
         operation, size = self._appending(lease, records, expected_last_seq, status)
         if not self._runner.write_now(operation, size):
             await self._runner.write(operation)
 
-    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
         """See `Store.append_soon`."""
         operation, size = self._appending(lease, records, expected_last_seq, status)
-        return None if self._runner.write_now(operation, size) else self._runner.write_soon(operation)
+        return (
+            None if self._runner.write_now(operation, size) else self._runner.write_soon(operation)
+        )
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
         check_run_id(run_id)
         check_number(after_seq, "record to start after")
-        return await self._runner.read(lambda tables: operations.load(tables, run_id, after_seq, self._limits))
+        return await self._runner.read(
+            lambda tables: operations.load(tables, run_id, after_seq, self._limits)
+        )
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """See `Store.save_snapshot`."""
         check_run_id(lease.run_id)
         check_number(snapshot.seq, "record of a snapshot", 1)
         body = codec.dump(snapshot.body, self._limits)
-        await self._runner.write(lambda tables: operations.save_snapshot(tables, lease, snapshot.seq, body, self._clock()))
+        await self._runner.write(
+            lambda tables: operations.save_snapshot(
+                tables, lease, snapshot.seq, body, self._clock()
+            )
+        )
 
     async def load_snapshot(self, run_id: str) -> Snapshot | None:
         """See `Store.load_snapshot`."""
         check_run_id(run_id)
-        return await self._runner.read(lambda tables: operations.load_snapshot(tables, run_id, self._limits))
+        return await self._runner.read(
+            lambda tables: operations.load_snapshot(tables, run_id, self._limits)
+        )
 
     async def list_runs(self, query: RunQuery | None = None) -> RunPage:
         """See `Store.list_runs`."""
@@ -209,7 +272,11 @@ class TableStore:
             check_text(status, "status")
         count = 0
         while True:
-            found = await self._runner.write(lambda tables: operations.prune(tables, before, statuses, self._clock(), PRUNED_AT_ONCE))
+            found = await self._runner.write(
+                lambda tables: operations.prune(
+                    tables, before, statuses, self._clock(), PRUNED_AT_ONCE
+                )
+            )
             count += found
             if found < PRUNED_AT_ONCE:
                 return count
@@ -226,4 +293,6 @@ class TableStore:
         check_records(records, expected_last_seq, status)
         entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
         size = sum([len(body) for _, body in entries])
-        return lambda tables: operations.append(tables, lease, expected_last_seq, entries, status, self._clock()), size
+        return lambda tables: operations.append(
+            tables, lease, expected_last_seq, entries, status, self._clock()
+        ), size

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from graphorch.journal import codec
-from graphorch.journal.failures import InvalidRecord, JournalDamaged
+from graphorch.journal.errors import InvalidRecord, JournalDamaged
 from graphorch.journal.records import Lease, RunHead, RunQuery
 
 
@@ -117,7 +117,15 @@ class Tables(Protocol):
 
 def header_of(row: RunRow, tags: Mapping[str, str]) -> list[object]:
     """What the chain of a run starts with: all that never changes. The time as text: a damaged one may be no JSON number."""
-    return [row.run_id, row.flow, row.fingerprint, row.format, row.parent, dict(tags), repr(row.created_at)]
+    return [
+        row.run_id,
+        row.flow,
+        row.fingerprint,
+        row.format,
+        row.parent,
+        dict(tags),
+        repr(row.created_at),
+    ]
 
 
 def tags_of(row: RunRow) -> dict[str, str]:
@@ -126,18 +134,26 @@ def tags_of(row: RunRow) -> dict[str, str]:
         tags: object = codec.load(row.tags)
     except InvalidRecord as error:
         raise JournalDamaged(f"Run '{row.run_id}'", f"its tags cannot be read: {error}") from None
-    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in cast("dict[str, object]", tags).values()):
+    if not isinstance(tags, dict) or not all(
+        isinstance(value, str) for value in cast("dict[str, object]", tags).values()
+    ):
         raise JournalDamaged(f"Run '{row.run_id}'", "its tags are no texts by name.")
     return cast("dict[str, str]", tags)
 
 
 def head_of(row: RunRow) -> RunHead:
     """What a caller sees of a run. Raises `JournalDamaged` if the row is not as it was written."""
-    if row.seal != codec.seal(row.link, row.status, bool(row.is_erased)) or len(row.salt) != (0 if row.is_erased else codec.SALT_BYTES):
-        raise JournalDamaged(f"Run '{row.run_id}'", "its status or the end of its chain is not what was written.")
+    if row.seal != codec.seal(row.link, row.status, bool(row.is_erased)) or len(row.salt) != (
+        0 if row.is_erased else codec.SALT_BYTES
+    ):
+        raise JournalDamaged(
+            f"Run '{row.run_id}'", "its status or the end of its chain is not what was written."
+        )
     tags = tags_of(row)
     if row.last_seq == 0 and row.link != codec.first_link(header_of(row, tags)):
-        raise JournalDamaged(f"Run '{row.run_id}'", "what it was created with is not what was written.")
+        raise JournalDamaged(
+            f"Run '{row.run_id}'", "what it was created with is not what was written."
+        )
     return RunHead(
         row.run_id, row.flow, row.fingerprint, row.format, row.status, row.created_at, row.updated_at,
         tags, row.parent, row.last_seq, lease_of(row), bool(row.is_erased),

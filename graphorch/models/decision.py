@@ -52,7 +52,9 @@ class Decision:
 
     def text(self, indent: str = "") -> str:
         """The same for people, a line for each candidate and attempt."""
-        lines = [f"{indent}{self.policy} ({self.kind}): {f'answered by {self.answered_by}' if self.answered_by else 'no answer'}"]
+        lines = [
+            f"{indent}{self.policy} ({self.kind}): {f'answered by {self.answered_by}' if self.answered_by else 'no answer'}"
+        ]
         lines += [f"{indent}  {_of_candidate(each)}" for each in self.candidates]
         for each in self.attempts:
             lines.append(f"{indent}  → {_of_attempt(each)}")
@@ -65,11 +67,15 @@ class Decision:
 
 def _of_candidate(candidate: Candidate) -> str:
     score = "unknown" if candidate.score is None else f"{candidate.score:.6g}"
-    return f"{candidate.name}: score {score}" + (f", skipped: {candidate.skipped}" if candidate.skipped else "")
+    return f"{candidate.name}: score {score}" + (
+        f", skipped: {candidate.skipped}" if candidate.skipped else ""
+    )
 
 
 def _of_attempt(attempt: Attempt) -> str:
-    parts = [f"{attempt.target}{' (hedge)' if attempt.is_hedge else ''}: {attempt.outcome} after {attempt.seconds:.3g} s"]
+    parts = [
+        f"{attempt.target}{' (hedge)' if attempt.is_hedge else ''}: {attempt.outcome} after {attempt.seconds:.3g} s"
+    ]
     if attempt.status is not None:
         parts.append(f"status {attempt.status}")
     if attempt.first_token_seconds is not None:

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, cast, get_args
 from pydantic import BaseModel
 
 from graphorch.errors import InputError, nearest
-from graphorch.models.budget import Account
+from graphorch.models.budgets.budget import Account
 from graphorch.models.decision import Decision
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
@@ -51,13 +51,20 @@ class Message:
     tool_call_id: str = ""
 
     def __post_init__(self) -> None:
-        role, content = cast("tuple[object, object]", (self.role, self.content))  # what came, whatever the annotations say
+        # what came, whatever the annotations say
+        role, content = cast("tuple[object, object]", (self.role, self.content))
         if role not in ROLES:
-            raise InputError(f"Message(role={role!r}): there is no such role. {nearest(str(role), ROLES)}")
+            raise InputError(
+                f"Message(role={role!r}): there is no such role. {nearest(str(role), ROLES)}"
+            )
         if not isinstance(content, str):
-            raise InputError(f"Message(content=…) must be text, got {type(content).__name__}. Convert it with str() or json.dumps().")
+            raise InputError(
+                f"Message(content=…) must be text, got {type(content).__name__}. Convert it with str() or json.dumps()."
+            )
         if (role == "tool") != bool(self.tool_call_id):
-            raise InputError("A message with the role 'tool' answers one tool call, and no other does: give it, and only it, a tool_call_id.")
+            raise InputError(
+                "A message with the role 'tool' answers one tool call, and no other does: give it, and only it, a tool_call_id."
+            )
 
 
 Prompt: TypeAlias = str | Sequence[Message]
@@ -75,7 +82,9 @@ def to_messages(prompt: Prompt) -> tuple[Message, ...]:
     strangers = [type(each).__name__ for each in items if not isinstance(each, Message)]
     if strangers or not items:
         came = strangers[0] if strangers else "nothing"
-        raise InputError(f'A prompt is text or a sequence of messages, got {came}. Write [Message(content="…")].')
+        raise InputError(
+            f'A prompt is text or a sequence of messages, got {came}. Write [Message(content="…")].'
+        )
     return tuple(prompt)
 
 
@@ -152,6 +161,14 @@ class Response:
 
 def estimated_usage(request: Request, text: str) -> Usage:
     """A guess for an answer without usage: four characters a token, the usual rule of thumb for English."""
-    said = [text for each in request.messages for text in (each.content, *(call.arguments for call in each.tool_calls))]
-    asked = sum(map(len, [*said, *(f"{tool.description}{tool.parameters}" for tool in request.tools)]))
-    return Usage(input_tokens=(asked + 3) // 4, output_tokens=(len(text) + 3) // 4, is_estimated=True)
+    said = [
+        text
+        for each in request.messages
+        for text in (each.content, *(call.arguments for call in each.tool_calls))
+    ]
+    asked = sum(
+        map(len, [*said, *(f"{tool.description}{tool.parameters}" for tool in request.tools)])
+    )
+    return Usage(
+        input_tokens=(asked + 3) // 4, output_tokens=(len(text) + 3) // 4, is_estimated=True
+    )

@@ -28,8 +28,16 @@ class Backoff:
     patience: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.first < 0 or self.factor < 1 or self.longest < 0 or self.patience < 0:
-            raise InputError(f"{self} makes no sense: attempts ≥ 1, factor ≥ 1, and times in seconds ≥ 0.")
+        if (
+            self.attempts < 1
+            or self.first < 0
+            or self.factor < 1
+            or self.longest < 0
+            or self.patience < 0
+        ):
+            raise InputError(
+                f"{self} makes no sense: attempts ≥ 1, factor ≥ 1, and times in seconds ≥ 0."
+            )
 
     def pause(self, request: Request, attempt: int) -> float:
         """Seconds to wait after this attempt (the first is 1): half of it fixed, half spread by a hash of the request.
@@ -84,7 +92,9 @@ class RetryingClient:
             left = None if request.timeout is None else request.timeout - (self._clock() - began)
             asked = self._clock()
             try:
-                response = await self._client.complete(request if left is None else replace(request, timeout=left), on_text)
+                response = await self._client.complete(
+                    request if left is None else replace(request, timeout=left), on_text
+                )
             except ModelError as error:
                 left = None if left is None else left - (self._clock() - asked)
                 lost.append(error)
@@ -102,18 +112,29 @@ class RetryingClient:
         """Close the client within."""
         await close(self._client)
 
-    def _pause_after(self, error: ModelError, request: Request, attempt: int, left: float | None) -> float:
+    def _pause_after(
+        self, error: ModelError, request: Request, attempt: int, left: float | None
+    ) -> float:
         """How long to wait before the next attempt; raises the error again if there is none."""
         if not error.retryable:
             raise error
         if attempt >= self._backoff.attempts:
             raise _noted(error, attempt, "the attempts are used up")
         asked_for = error.retry_after
-        pause = max(self._backoff.pause(request, attempt), asked_for or 0.0)  # "Retry-After: 0" is no leave to hammer
+        # "Retry-After: 0" is no leave to hammer
+        pause = max(self._backoff.pause(request, attempt), asked_for or 0.0)
         if left is not None and pause >= left:
-            raise _noted(error, attempt, f"the next one would start in {pause:.1f} s and only {max(left, 0):.1f} s are left")
+            raise _noted(
+                error,
+                attempt,
+                f"the next one would start in {pause:.1f} s and only {max(left, 0):.1f} s are left",
+            )
         if asked_for is not None and asked_for > self._backoff.patience:
-            raise _noted(error, attempt, f"the endpoint wants a pause of {asked_for:g} s, the limit is {self._backoff.patience:g} s")
+            raise _noted(
+                error,
+                attempt,
+                f"the endpoint wants a pause of {asked_for:g} s, the limit is {self._backoff.patience:g} s",
+            )
         return pause
 
 
@@ -122,7 +143,9 @@ def _noted(error: ModelError, attempts: int, why: str) -> ModelError:
     return error
 
 
-def _including(response: Response, failed: int, seconds: float, lost: Sequence[ModelError]) -> Response:
+def _including(
+    response: Response, failed: int, seconds: float, lost: Sequence[ModelError]
+) -> Response:
     """The response with the failed attempts before it, which took that many seconds, and with what was charged for them."""
     first = response.first_token_seconds
     return replace(
@@ -137,5 +160,7 @@ def _including(response: Response, failed: int, seconds: float, lost: Sequence[M
 def _spread(request: Request, attempt: int) -> float:
     """A number in [0, 1) that depends on what is asked, by whom (the metadata), and on the attempt, and on nothing else."""
     said = [(each.role, each.content) for each in request.messages]
-    seed = repr((request.model, said, sorted(request.metadata.items()), attempt)).encode("utf-8", "surrogatepass")
+    seed = repr((request.model, said, sorted(request.metadata.items()), attempt)).encode(
+        "utf-8", "surrogatepass"
+    )
     return int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) / 2**48

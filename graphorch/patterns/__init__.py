@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from graphorch.patterns.errors import Declined, GateRejected, PlanRefused, ScoreOutside, TasksDeclined
-from graphorch.patterns.told import Chosen, Digest, Feedback, Gaps, Gated, Repeat, Round, Stop, Verdict
+from graphorch.patterns.errors import (
+    Declined,
+    GateRejected,
+    PlanRefused,
+    ScoreOutside,
+    TasksDeclined,
+)
+from graphorch.patterns.types import (
+    Chosen,
+    Digest,
+    Feedback,
+    Gaps,
+    Gated,
+    Repeat,
+    Round,
+    Stop,
+    Verdict,
+)
 
 __all__ = [
     "Chosen", "Declined", "Digest", "Feedback", "Gaps", "GateRejected", "Gated", "PlanRefused", "Repeat", "Round", "ScoreOutside", "Stop",

@@ -27,7 +27,9 @@ def size_of(value: object) -> int:
     if isinstance(value, BaseModel):
         return sum(size_of(each) for each in value.__dict__.values())
     if isinstance(value, dict):
-        return sum(size_of(key) + size_of(each) for key, each in cast("dict[Any, Any]", value).items())
+        return sum(
+            size_of(key) + size_of(each) for key, each in cast("dict[Any, Any]", value).items()
+        )
     if isinstance(value, list | tuple | set | frozenset):
         return sum(size_of(each) for each in cast("Sequence[Any]", value))
     return 0 if value is None else 1
@@ -55,7 +57,12 @@ def _cut(value: Any, tokens: int) -> Any:
     if isinstance(value, BaseModel):
         parts = value.__dict__
         shares = shares_of([size_of(each) for each in parts.values()], tokens)
-        return value.model_copy(update={name: _fitting(each, share) for (name, each), share in zip(parts.items(), shares, strict=True)})
+        return value.model_copy(
+            update={
+                name: _fitting(each, share)
+                for (name, each), share in zip(parts.items(), shares, strict=True)
+            }
+        )
     if isinstance(value, dict):
         found = cast("dict[Any, Any]", value)
         return dict(_first(list(found.items()), tokens))

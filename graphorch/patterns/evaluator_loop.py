@@ -20,14 +20,14 @@ from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
 from graphorch.errors import BudgetExceeded
-from graphorch.graph.blueprint import Pure
 from graphorch.graph.builder import Builder
-from graphorch.graph.failure import Failure
 from graphorch.graph.options import Wallet, is_count
+from graphorch.graph.payloads import Failure
 from graphorch.graph.signature import Read
+from graphorch.graph.spec import Pure
 from graphorch.patterns.errors import ScoreOutside
-from graphorch.patterns.told import Round
-from graphorch.patterns.wiring import Memory, Reading, Wiring, model_of, shown, with_fields
+from graphorch.patterns.pattern_builder import Memory, Reading, Wiring, model_of, shown, with_fields
+from graphorch.patterns.types import Round
 
 PATIENCE = 2  # rounds without a better score before the loop ends
 
@@ -81,42 +81,85 @@ def evaluator_loop(
 ) -> None:
     """See `Graph.evaluator_loop`."""
     wiring = Wiring(builder)
-    names = wiring.one(generate, "evaluator_loop(generate)"), wiring.one(evaluate, "evaluator_loop(evaluate)")
+    names = (
+        wiring.one(generate, "evaluator_loop(generate)"),
+        wiring.one(evaluate, "evaluator_loop(evaluate)"),
+    )
     if not all(names) or not _writes_something(wiring, *names):
         return
     _check(wiring, *names, bounds, same_model)
     slices = tuple(wiring.slices_of(*names))
-    best: type[BaseModel] = model_of("Best", {f"part{number}": (model | None, None) for number, model in enumerate(slices)})
+    best: type[BaseModel] = model_of(
+        "Best", {f"part{number}": (model | None, None) for number, model in enumerate(slices)}
+    )
     kind: type[Progress] = model_of("ProgressOfLoop", {"best": (best | None, None)}, Progress)
     memory = wiring.memory(f"{names[1]}_progress", kind, kind)
     loop = _Loop(wiring, *names, bounds, memory, kind, best, slices)
     generated = tuple(wiring.slices_of(names[0]))
     nested = wiring.blueprint.subs.get(names[0])
-    own = {read.model for read in (nested.enter.reads if nested is not None else wiring.node(names[0]).signature.reads)}
+    own = {
+        read.model
+        for read in (
+            nested.enter.reads if nested is not None else wiring.node(names[0]).signature.reads
+        )
+    }
     unread = [model for model in slices if model not in own]
-    told = not unread or wiring.tell(names[0], [memory.model, *unread], _said_again(memory, generated))
+    told = not unread or wiring.tell(
+        names[0], [memory.model, *unread], _said_again(memory, generated)
+    )
     if not told and not own & {*slices, None, wiring.blueprint.state}:
         what = f"it reads neither what it wrote the last time nor what '{names[1]}' says, so no round can be better than the first"
         listed = " or ".join(f"{model.__name__} | None" for model in slices)
-        wiring.warn("EVALUATOR_UNHEARD", f"node '{names[0]}'", what, f"read {listed}, or make it an @agent, which is told")
+        wiring.warn(
+            "EVALUATOR_UNHEARD",
+            f"node '{names[0]}'",
+            what,
+            f"read {listed}, or make it an @agent, which is told",
+        )
     _draw(loop, accept, score)
 
 
 def _check(wiring: Wiring, generate: str, evaluate: str, bounds: Bounds, same_model: bool) -> None:
     where = f"evaluator_loop of '{generate}' and '{evaluate}'"
     if not is_count(bounds.rounds):
-        wiring.problem("EVALUATOR_BOUND", where, f"max_rounds={bounds.rounds!r} is no bound", "give a whole number from 1 on, the first round included")
+        wiring.problem(
+            "EVALUATOR_BOUND",
+            where,
+            f"max_rounds={bounds.rounds!r} is no bound",
+            "give a whole number from 1 on, the first round included",
+        )
     if bounds.usd is not None and not (bounds.usd > 0 and math.isfinite(bounds.usd)):
-        wiring.problem("EVALUATOR_USD", where, f"usd={bounds.usd!r} pays for nothing", "give dollars above 0, or leave it out")
+        wiring.problem(
+            "EVALUATOR_USD",
+            where,
+            f"usd={bounds.usd!r} pays for nothing",
+            "give dollars above 0, or leave it out",
+        )
     if bounds.scale is not None and not bounds.scale[0] < bounds.scale[1]:
-        wiring.problem("EVALUATOR_SCALE", where, f"scale={bounds.scale!r} is no range", "give the lowest and the highest score, such as (0, 10)")
+        wiring.problem(
+            "EVALUATOR_SCALE",
+            where,
+            f"scale={bounds.scale!r} is no range",
+            "give the lowest and the highest score, such as (0, 10)",
+        )
     models = wiring.node(generate).model, wiring.node(evaluate).model
     if models[0] and models[0] == models[1] and not same_model:
         what = f"both ask '{models[0]}', and a model is a mild judge of its own work"
         if models[0] == "default":
-            wiring.warn("EVALUATOR_MODEL", where, what, "name a model for one of them, or say same_model=True")
+            wiring.warn(
+                "EVALUATOR_MODEL",
+                where,
+                what,
+                "name a model for one of them, or say same_model=True",
+            )
         else:
-            wiring.problem("EVALUATOR_MODEL", where, what, "name another model for one of them, or say same_model=True")
+            wiring.problem(
+                "EVALUATOR_MODEL",
+                where,
+                what,
+                "name another model for one of them, or say same_model=True",
+            )
+
 
 def _writes_something(wiring: Wiring, *names: str) -> bool:
     before = len(wiring.blueprint.problems)
@@ -124,9 +167,19 @@ def _writes_something(wiring: Wiring, *names: str) -> bool:
         node = wiring.node(name)
         if node.kind in ("map", "sub") and node.signature.may_skip:
             fix = "annotate what its leave or gather function returns; a lambda may write anything"
-            wiring.problem("EVALUATOR_WRITES", f"node '{name}'", "what it writes is not known, so the best attempt could not be kept", fix)
+            wiring.problem(
+                "EVALUATOR_WRITES",
+                f"node '{name}'",
+                "what it writes is not known, so the best attempt could not be kept",
+                fix,
+            )
         elif not node.signature.writes:
-            wiring.problem("EVALUATOR_WRITES", f"node '{name}'", "it writes nothing", "have it return the slice that it makes")
+            wiring.problem(
+                "EVALUATOR_WRITES",
+                f"node '{name}'",
+                "it writes nothing",
+                "have it return the slice that it makes",
+            )
     return len(wiring.blueprint.problems) == before
 
 
@@ -135,7 +188,11 @@ def _draw(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any] | N
     where = f"evaluator_loop of '{loop.generate}' and '{loop.evaluate}'"
     reading = Reading([Read(memory.model)])
     parts = reading.add(*loop.slices, optional=True)
-    unsure = [model for model in loop.slices if any(info.is_required() for info in model.model_fields.values())]
+    unsure = [
+        model
+        for model in loop.slices
+        if any(info.is_required() for info in model.model_fields.values())
+    ]
     accepts = reading.of(wiring.pure(accept, where), unsure)
     scores = reading.of(wiring.pure(score, where), unsure) if score is not None else None
     name = getattr(score, "__name__", "score")
@@ -148,24 +205,53 @@ def _draw(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any] | N
             now = old.model_copy(update={"going": False, "open": False, "money_over": False})
             ctx.emit(Round(round=old.rounds, best=old.score, stopped="the money set aside is over"))
         else:
-            fresh = old if old.open else loop.kind(left=bounds.usd if old.left is None else old.left)
+            fresh = (
+                old if old.open else loop.kind(left=bounds.usd if old.left is None else old.left)
+            )
             value = None if scores is None else _checked(name, scores(given), bounds.scale)
             attempt = loop.best(**{f"part{number}": one for number, one in enumerate(given[parts])})
             accepted = bool(accepts(given))
-            now = _next(fresh, attempt, value, accepted, ctx.budget_left.usd if bounds.usd is not None else None)
-            stopped = "accepted" if accepted else _why_stop(now, bounds, has_room=ctx.has_room(wants_more))
-            ctx.emit(Round(round=now.rounds, score=value, best=now.score, accepted=accepted, stopped=stopped))
+            now = _next(
+                fresh,
+                attempt,
+                value,
+                accepted,
+                ctx.budget_left.usd if bounds.usd is not None else None,
+            )
+            stopped = (
+                "accepted"
+                if accepted
+                else _why_stop(now, bounds, has_room=ctx.has_room(wants_more))
+            )
+            ctx.emit(
+                Round(
+                    round=now.rounds,
+                    score=value,
+                    best=now.score,
+                    accepted=accepted,
+                    stopped=stopped,
+                )
+            )
             now = now.model_copy(update={"open": not stopped, "going": stopped in ("", _BOUND)})
         taken: set[str] = set()
-        best = [None if now.open else getattr(now.best, f"part{number}") for number in range(len(loop.slices))]
-        return memory.keep(now), *(with_fields(model, part, taken) for model, part in zip(loop.slices, best, strict=True))
+        best = [
+            None if now.open else getattr(now.best, f"part{number}")
+            for number in range(len(loop.slices))
+        ]
+        return memory.keep(now), *(
+            with_fields(model, part, taken) for model, part in zip(loop.slices, best, strict=True)
+        )
 
-    wallet = Wallet(f"loop of '{loop.evaluate}'", usd=bounds.usd) if bounds.usd is not None else None
+    wallet = (
+        Wallet(f"loop of '{loop.evaluate}'", usd=bounds.usd) if bounds.usd is not None else None
+    )
     if wallet is not None:
         wiring.pay_from(loop.generate, wallet)
         wiring.pay_from(loop.evaluate, wallet)
     inside = {one: wiring.exit_of(one) for one in (loop.generate, loop.evaluate)}
-    last = wiring.hidden(f"{loop.evaluate}_progress", weigh, reading.reads, (memory.model, *loop.slices))
+    last = wiring.hidden(
+        f"{loop.evaluate}_progress", weigh, reading.reads, (memory.model, *loop.slices)
+    )
     wiring.leave_by(inside[loop.evaluate], last)
     if wallet is not None:
         wiring.pay_from(last, wallet)
@@ -182,10 +268,18 @@ def _money(loop: _Loop, last: str) -> None:
     def money_is_over(ctx: NodeContext, failure: Failure, slice: BaseModel) -> BaseModel:
         progress: Progress = memory.of(slice)
         if progress.best is None or not progress.open:
-            raise BudgetExceeded(f"The money ended before the first attempt was evaluated: {failure.message}", limit="usd")
+            raise BudgetExceeded(
+                f"The money ended before the first attempt was evaluated: {failure.message}",
+                limit="usd",
+            )
         return memory.keep(progress.model_copy(update={"money_over": True}))
 
-    name = loop.wiring.hidden(f"{loop.evaluate}_money", money_is_over, (Read(Failure), Read(memory.model)), (memory.model,))
+    name = loop.wiring.hidden(
+        f"{loop.evaluate}_money",
+        money_is_over,
+        (Read(Failure), Read(memory.model)),
+        (memory.model,),
+    )
     for source in (loop.generate, loop.evaluate):
         loop.wiring.on_error(source, name, BudgetExceeded)
     loop.wiring.edge(name, last)
@@ -194,7 +288,9 @@ def _money(loop: _Loop, last: str) -> None:
 _BOUND = "max_rounds"
 
 
-def _next(old: Progress, attempt: BaseModel, value: float | None, accepted: bool, left: float | None) -> Progress:
+def _next(
+    old: Progress, attempt: BaseModel, value: float | None, accepted: bool, left: float | None
+) -> Progress:
     """The memory after a round. Without scores the last attempt is the best one, and so is an accepted one."""
     better = accepted or value is None or old.score is None or value > old.score
     digest = hashlib.blake2b(attempt.model_dump_json().encode(), digest_size=16).hexdigest()
@@ -227,7 +323,12 @@ def _why_stop(now: Progress, bounds: Bounds, *, has_room: bool) -> str:
 def _checked(name: str, value: Any, scale: tuple[float, float] | None) -> float:
     """A score as a number. Raises `ScoreOutside`."""
     low, high = scale or (-math.inf, math.inf)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
         raise ScoreOutside(name, value, low, high)
     return float(value)
 
@@ -246,7 +347,9 @@ def _said_again(memory: Memory, generated: tuple[type[BaseModel], ...]) -> Calla
         if slice is None or not memory.of(slice).open:
             return ""
         drafts = [shown(one) for one in written if one is not None and isinstance(one, generated)]
-        verdicts = [shown(one) for one in written if one is not None and not isinstance(one, generated)]
+        verdicts = [
+            shown(one) for one in written if one is not None and not isinstance(one, generated)
+        ]
         parts = ["What you wrote:", *drafts] if drafts else []
         parts += ["What the evaluation says:", *verdicts] if verdicts else []
         return "\n\n".join(["Improve your last attempt.", *parts])

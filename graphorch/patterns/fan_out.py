@@ -16,14 +16,19 @@ from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
 from graphorch.errors import QuorumNotMet
-from graphorch.graph.blueprint import JoinSpec
 from graphorch.graph.builder import Builder
-from graphorch.patterns.told import Gaps
-from graphorch.patterns.wiring import Wiring
+from graphorch.graph.spec import JoinSpec
+from graphorch.patterns.pattern_builder import Wiring
+from graphorch.patterns.types import Gaps
 
 
 def fan_out(
-    builder: Builder[Any], branches: Sequence[Any], merge: Any, need: int | Literal["arriving"], deadline: float | None, hedge_after: float | None
+    builder: Builder[Any],
+    branches: Sequence[Any],
+    merge: Any,
+    need: int | Literal["arriving"],
+    deadline: float | None,
+    hedge_after: float | None,
 ) -> None:
     """See `Graph.fan_out`."""
     wiring = Wiring(builder)
@@ -32,7 +37,8 @@ def fan_out(
     if not names or not target:
         return
     if not _is_possible(wiring, where, names, need, deadline):
-        need, deadline = "arriving", None  # drawn all the same, so that nothing is reported that only follows from this
+        # drawn all the same, so that nothing is reported that only follows from this
+        need, deadline = "arriving", None
     for name in names:
         wiring.change(name, deadline=deadline, hedge_after=hedge_after)
     exits = {wiring.exit_of(name): name for name in names}
@@ -51,16 +57,41 @@ def fan_out(
         _failures(wiring, exits, target, join, need)
 
 
-def _is_possible(wiring: Wiring, where: str, names: Sequence[str], need: int | Literal["arriving"], deadline: float | None) -> bool:
+def _is_possible(
+    wiring: Wiring,
+    where: str,
+    names: Sequence[str],
+    need: int | Literal["arriving"],
+    deadline: float | None,
+) -> bool:
     before = len(wiring.blueprint.problems)
-    if isinstance(need, bool) or not (need == "arriving" or (isinstance(need, int) and 1 <= need <= len(names))):  # pyright: ignore[reportUnnecessaryIsInstance]
-        wiring.problem("FAN_OUT_NEED", where, f"need={need!r} of {len(names)} branches is not possible", f'give a number from 1 to {len(names)}, or "arriving"')
+    asked: object = need
+    is_count = isinstance(asked, int) and not isinstance(asked, bool)
+    if asked != "arriving" and not (is_count and 1 <= asked <= len(names)):
+        wiring.problem(
+            "FAN_OUT_NEED",
+            where,
+            f"need={need!r} of {len(names)} branches is not possible",
+            f'give a number from 1 to {len(names)}, or "arriving"',
+        )
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
-            wiring.problem("FAN_OUT_TWICE", where, f"branch '{name}' is named twice", f"name it once, or run it twice: {name}.named('{name}_2')")
+            wiring.problem(
+                "FAN_OUT_TWICE",
+                where,
+                f"branch '{name}' is named twice",
+                f"name it once, or run it twice: {name}.named('{name}_2')",
+            )
         if deadline is not None and wiring.node(name).kind in ("map", "sub", "ask"):
-            what = f"deadline={deadline:g} cannot stop '{name}', which is a {wiring.node(name).kind}"
-            wiring.problem("FAN_OUT_DEADLINE", where, what, "leave the deadline out, and give deadlines to the nodes inside")
+            what = (
+                f"deadline={deadline:g} cannot stop '{name}', which is a {wiring.node(name).kind}"
+            )
+            wiring.problem(
+                "FAN_OUT_DEADLINE",
+                where,
+                what,
+                "leave the deadline out, and give deadlines to the nodes inside",
+            )
     return len(wiring.blueprint.problems) == before
 
 
@@ -76,8 +107,15 @@ def _join(wiring: Wiring, exits: dict[str, str], target: str) -> str:
         return Gaps(gaps=gaps) if model is Gaps else own.keep(gaps)
 
     def say(slice: BaseModel | None) -> str:
-        gaps: dict[str, str] = {} if slice is None else slice.gaps if isinstance(slice, Gaps) else own.of(slice)
-        return "" if not gaps else "Some parts are missing; say so where it matters:\n" + "\n".join(f"- {name}: {why}" for name, why in gaps.items())
+        gaps: dict[str, str] = (
+            {} if slice is None else slice.gaps if isinstance(slice, Gaps) else own.of(slice)
+        )
+        return (
+            ""
+            if not gaps
+            else "Some parts are missing; say so where it matters:\n"
+            + "\n".join(f"- {name}: {why}" for name, why in gaps.items())
+        )
 
     name = wiring.hidden(f"{target}_join", meet, (), (model,))
     wiring.edge(name, target)
@@ -90,7 +128,12 @@ def _failures(wiring: Wiring, exits: dict[str, str], target: str, join: str, nee
 
     def too_few(ctx: NodeContext) -> None:
         gaps = {exits[name]: why for name, why in ctx.absences.items() if name in exits}
-        raise QuorumNotMet(_told(f"'{target}' needs {need} of {len(exits)} branches, and only {len(exits) - len(gaps)} came", gaps))
+        raise QuorumNotMet(
+            _told(
+                f"'{target}' needs {need} of {len(exits)} branches, and only {len(exits) - len(gaps)} came",
+                gaps,
+            )
+        )
 
     # Where one branch is enough, what each writes counts as written; this node never ends well, so it may say that it writes it too.
     writes = wiring.slices_of(*exits) if need == 1 else []

@@ -15,10 +15,12 @@ from typing import Any
 
 from graphorch.graph.builder import Builder
 from graphorch.graph.options import Wallet
-from graphorch.patterns.wiring import Wiring
+from graphorch.patterns.pattern_builder import Wiring
 
 
-def hierarchy(builder: Builder[Any], lead: Any, teams: Sequence[Any], report: Any, shares: Mapping[Any, float]) -> None:
+def hierarchy(
+    builder: Builder[Any], lead: Any, teams: Sequence[Any], report: Any, shares: Mapping[Any, float]
+) -> None:
     """See `Graph.hierarchy`."""
     wiring = Wiring(builder)
     names = wiring.named(teams, "hierarchy(teams)")
@@ -29,13 +31,28 @@ def hierarchy(builder: Builder[Any], lead: Any, teams: Sequence[Any], report: An
     given = {wiring.one(team, "hierarchy(shares=…)"): share for team, share in shares.items()}
     for name, share in given.items():
         if name not in names:
-            wiring.problem("HIERARCHY_SHARES", where, f"'{name}' has a share, but is none of its teams", "name a node that is one of the teams")
+            wiring.problem(
+                "HIERARCHY_SHARES",
+                where,
+                f"'{name}' has a share, but is none of its teams",
+                "name a node that is one of the teams",
+            )
         elif not 0 < share <= 1:
-            wiring.problem("HIERARCHY_SHARES", where, f"the share of '{name}' is {share!r}", "give a part of the budget: above 0, at most 1")
+            wiring.problem(
+                "HIERARCHY_SHARES",
+                where,
+                f"the share of '{name}' is {share!r}",
+                "give a part of the budget: above 0, at most 1",
+            )
         else:
             wiring.pay_from(name, Wallet(f"team '{name}'", share=share))
     if sum(given.values()) > 1 + 1e-9 and all(math.isfinite(share) for share in given.values()):
-        wiring.problem("HIERARCHY_SHARES", where, f"the shares add up to {sum(given.values()):g}", "give shares that add up to at most 1")
+        wiring.problem(
+            "HIERARCHY_SHARES",
+            where,
+            f"the shares add up to {sum(given.values()):g}",
+            "give shares that add up to at most 1",
+        )
     for name in names:
         wiring.edge(wiring.exit_of(first), name)
         wiring.edge(wiring.exit_of(name), last)

@@ -15,13 +15,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
-from graphorch.graph.blueprint import Pure
 from graphorch.graph.builder import Builder
 from graphorch.graph.options import is_count
 from graphorch.graph.signature import Read
+from graphorch.graph.spec import Pure
 from graphorch.patterns.errors import GateRejected
-from graphorch.patterns.told import Feedback, Gated, Repeat, Stop
-from graphorch.patterns.wiring import Memory, Reading, Wiring, shown
+from graphorch.patterns.pattern_builder import Memory, Reading, Wiring, shown
+from graphorch.patterns.types import Feedback, Gated, Repeat, Stop
 
 
 class GateMemory(BaseModel):
@@ -32,20 +32,36 @@ class GateMemory(BaseModel):
     repeat: bool = False
 
 
-def pipeline(builder: Builder[Any], steps: Sequence[Any], gates: Mapping[Any, Callable[..., Any]], attempts: int, timeout: float | None) -> None:
+def pipeline(
+    builder: Builder[Any],
+    steps: Sequence[Any],
+    gates: Mapping[Any, Callable[..., Any]],
+    attempts: int,
+    timeout: float | None,
+) -> None:
     """See `Graph.pipeline`."""
     wiring = Wiring(builder)
     rows = [wiring.named(step, "pipeline()") for step in steps]
     if not rows:
         wiring.problem("PIPELINE_EMPTY", "pipeline()", "it has no steps", "name at least one node")
     if not is_count(attempts):
-        wiring.problem("PIPELINE_ATTEMPTS", "pipeline()", f"attempts={attempts!r} is no bound", "give a whole number from 1 on, the first attempt included")
+        wiring.problem(
+            "PIPELINE_ATTEMPTS",
+            "pipeline()",
+            f"attempts={attempts!r} is no bound",
+            "give a whole number from 1 on, the first attempt included",
+        )
     for name in dict.fromkeys(name for row in rows for name in row):
         wiring.change(name, timeout=timeout)
     for node, gate in gates.items():
         name = wiring.one(node, "pipeline(gates=…)")
         if name and name not in {one for row in rows for one in row}:
-            wiring.problem("PIPELINE_GATE", f"gate of '{name}'", "it belongs to no step of this pipeline", "name a node that is one of the steps")
+            wiring.problem(
+                "PIPELINE_GATE",
+                f"gate of '{name}'",
+                "it belongs to no step of this pipeline",
+                "name a node that is one of the steps",
+            )
         elif name:
             _gate(wiring, name, gate, attempts)
     for before, after in itertools.pairwise(rows):
@@ -74,9 +90,18 @@ def _gate(wiring: Wiring, step: str, gate: Callable[..., Any], attempts: int) ->
         return (now, Feedback(feedback=reason)) if tells else now
 
     origin = wiring.exit_of(step)
-    name = wiring.hidden(f"{step}_gate", decide, reading.reads, (memory.model, Feedback) if tells else (memory.model,))
+    name = wiring.hidden(
+        f"{step}_gate",
+        decide,
+        reading.reads,
+        (memory.model, Feedback) if tells else (memory.model,),
+    )
     own = {read.model for read in wiring.node(step).signature.reads}
-    wiring.tell(step, [memory.model, *(model for model in wiring.slices_of(step) if model not in own)], _said_again(memory))
+    wiring.tell(
+        step,
+        [memory.model, *(model for model in wiring.slices_of(step) if model not in own)],
+        _said_again(memory),
+    )
     wiring.leave_by(origin, name)
     wiring.edge(origin, name)
     if is_count(attempts) and attempts > 1:
@@ -100,6 +125,14 @@ def _said_again(memory: Memory) -> Callable[..., str]:
         last = [shown(one) for one in written if one is not None]
         why = gate.reason or "no reason was given"
         parts = ["What you wrote:", *last] if last else []
-        return "\n\n".join(["Your last attempt was not accepted.", *parts, "Why it was not accepted:", why, "Write it anew."])
+        return "\n\n".join(
+            [
+                "Your last attempt was not accepted.",
+                *parts,
+                "Why it was not accepted:",
+                why,
+                "Write it anew.",
+            ]
+        )
 
     return say

@@ -19,12 +19,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
-from graphorch.graph.blueprint import Label, Pure
 from graphorch.graph.builder import Builder, labels_of
 from graphorch.graph.signature import Read
+from graphorch.graph.spec import Label, Pure
 from graphorch.patterns.errors import ScoreOutside
-from graphorch.patterns.told import Chosen
-from graphorch.patterns.wiring import Memory, Reading, Wiring
+from graphorch.patterns.pattern_builder import Memory, Reading, Wiring
+from graphorch.patterns.types import Chosen
 
 DEFAULT = "default"
 
@@ -71,7 +71,12 @@ class _Router:
         if self.sure is None:
             return 1.0
         value: Any = self.sure.fn(*given[len(self.by.reads) : len(self.reads)])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or not 0 <= value <= 1
+        ):
             raise ScoreOutside(self.sure.name, value, 0, 1)
         return float(value)
 
@@ -85,7 +90,12 @@ class _Router:
 
 
 def router(
-    builder: Builder[Any], classify: Any, by: Callable[..., Any], routes: Mapping[Any, Any], default: Any, certainty: Certainty
+    builder: Builder[Any],
+    classify: Any,
+    by: Callable[..., Any],
+    routes: Mapping[Any, Any],
+    default: Any,
+    certainty: Certainty,
 ) -> None:
     """See `Graph.router`."""
     wiring = Wiring(builder)
@@ -99,11 +109,18 @@ def router(
     others = [label for label in labels if label not in routes]
     if sure is None and not others:
         fix = "say how sure the classifier is (confidence=, threshold=), or use g.route(…).exhaustive()"
-        wiring.warn("ROUTER_DEFAULT", where, "its default is never taken: every label has a route, and nothing says when the classifier is unsure", fix)
+        wiring.warn(
+            "ROUTER_DEFAULT",
+            where,
+            "its default is never taken: every label has a route, and nothing says when the classifier is unsure",
+            fix,
+        )
         fallback: tuple[str, ...] = ()
     else:
         fallback = wiring.named(default, f"{where}, default")
-    cases = [(label, wiring.named(steps, where)) for label, steps in routes.items()] + [(label, fallback) for label in others]
+    cases = [(label, wiring.named(steps, where)) for label, steps in routes.items()] + [
+        (label, fallback) for label in others
+    ]
     unsure = next(one for one in ("unsure", "(unsure)", "((unsure))") if one not in labels)
     one = _Router(wiring, name, pure, sure, certainty.threshold, tuple(cases), fallback, unsure)
     if certainty.second_opinion is None:
@@ -113,26 +130,54 @@ def router(
         _two_opinions(one, certainty.second_opinion)
 
 
-def _labels(wiring: Wiring, where: str, by: Callable[..., Any], routes: Mapping[Any, Any]) -> tuple[Label, ...] | None:
+def _labels(
+    wiring: Wiring, where: str, by: Callable[..., Any], routes: Mapping[Any, Any]
+) -> tuple[Label, ...] | None:
     labels, many = labels_of(by)
     selector = getattr(by, "__name__", "function")
     if labels is None or many:
-        what = f"'{selector}' returns several labels at once" if many else f"the return type of '{selector}' does not list its labels"
-        wiring.problem("ROUTER_SELECTOR", where, what, 'annotate it: def selector(…) -> Literal["a", "b"], or an Enum; several at once are for g.route()')
+        what = (
+            f"'{selector}' returns several labels at once"
+            if many
+            else f"the return type of '{selector}' does not list its labels"
+        )
+        wiring.problem(
+            "ROUTER_SELECTOR",
+            where,
+            what,
+            'annotate it: def selector(…) -> Literal["a", "b"], or an Enum; several at once are for g.route()',
+        )
         return None
     never = [label for label in routes if label not in labels]
     for label in never:
-        wiring.problem("ROUTER_LABEL", where, f"'{selector}' never returns {word(label)!r}", f"use its labels: {', '.join(map(word, labels))}")
+        wiring.problem(
+            "ROUTER_LABEL",
+            where,
+            f"'{selector}' never returns {word(label)!r}",
+            f"use its labels: {', '.join(map(word, labels))}",
+        )
     return None if never else labels
 
 
 def _is_possible(wiring: Wiring, where: str, certainty: Certainty) -> bool:
     before = len(wiring.blueprint.problems)
     if not 0 <= certainty.threshold <= 1:
-        wiring.problem("ROUTER_THRESHOLD", where, f"threshold={certainty.threshold!r} is no confidence", "give a number from 0 to 1")
-    if certainty.confidence is None and (certainty.threshold or certainty.second_opinion is not None):
+        wiring.problem(
+            "ROUTER_THRESHOLD",
+            where,
+            f"threshold={certainty.threshold!r} is no confidence",
+            "give a number from 0 to 1",
+        )
+    if certainty.confidence is None and (
+        certainty.threshold or certainty.second_opinion is not None
+    ):
         what = "nothing says how sure the classifier is, so it never is unsure"
-        wiring.problem("ROUTER_CONFIDENCE", where, what, "give confidence=, a function of the slice that the classifier writes")
+        wiring.problem(
+            "ROUTER_CONFIDENCE",
+            where,
+            what,
+            "give confidence=, a function of the slice that the classifier writes",
+        )
     elif certainty.confidence is not None and not certainty.threshold:
         fix = "give the confidence from which the label is trusted, such as 0.7"
         wiring.problem("ROUTER_THRESHOLD", where, "threshold=0 is reached by every confidence", fix)
@@ -163,31 +208,55 @@ def _two_opinions(router: _Router, second_opinion: Any) -> None:
         label, confidence = router.label(given), router.confidence(given)
         trusted = confidence >= router.threshold or (opinion.asked and word(label) == opinion.first)
         route = word(label) if trusted else DEFAULT
-        ctx.emit(Chosen(router=name, label=word(label), route=route, confidence=confidence, opinions=2 if opinion.asked else 1))
+        ctx.emit(
+            Chosen(
+                router=name,
+                label=word(label),
+                route=route,
+                confidence=confidence,
+                opinions=2 if opinion.asked else 1,
+            )
+        )
         return memory.keep(Opinion(route=route))
 
     reading = Reading([*router.reads, Read(memory.model)])
     unsure = wiring.hidden(f"{name}_unsure", note, router.reads, (memory.model,))
     last = wiring.hidden(f"{name}_route", weigh, reading.reads, (memory.model,))
     sure: Label = "sure"
-    wiring.route(name, Pure(_is_sure(router), router.reads), [(sure, (last,)), (router.unsure, (unsure,))])
+    wiring.route(
+        name, Pure(_is_sure(router), router.reads), [(sure, (last,)), (router.unsure, (unsure,))]
+    )
     wiring.edge(unsure, second)
     wiring.edge(wiring.exit_of(second), last)
     words = {word(label): label for label, _ in router.cases}
-    wiring.route(last, Pure(_decided(memory, words, router.unsure), (Read(memory.model),)), router.targets)
+    wiring.route(
+        last, Pure(_decided(memory, words, router.unsure), (Read(memory.model),)), router.targets
+    )
     wiring.blueprint.tags[f"route.{name}"] = Pure(_remembered(memory), (Read(memory.model),))
 
 
 def _is_another(wiring: Wiring, name: str, second: str) -> bool:
     before = len(wiring.blueprint.problems)
     where = f"router of '{name}'"
-    lacking = [model.__name__ for model in wiring.slices_of(name) if model not in wiring.slices_of(second)]
+    lacking = [
+        model.__name__ for model in wiring.slices_of(name) if model not in wiring.slices_of(second)
+    ]
     if lacking:
-        what = f"the second opinion '{second}' does not write {', '.join(lacking)}, as '{name}' does"
+        what = (
+            f"the second opinion '{second}' does not write {', '.join(lacking)}, as '{name}' does"
+        )
         wiring.problem("ROUTER_OPINION", where, what, "have both write the same slice")
-    if second == name or (wiring.node(second).model and wiring.node(second).model == wiring.node(name).model != "default"):
+    if second == name or (
+        wiring.node(second).model
+        and wiring.node(second).model == wiring.node(name).model != "default"
+    ):
         what = f"'{second}' asks the model of '{name}' again, which is no second opinion"
-        wiring.problem("ROUTER_OPINION", where, what, f"ask another model: {second}.named('second').with_model('…')")
+        wiring.problem(
+            "ROUTER_OPINION",
+            where,
+            what,
+            f"ask another model: {second}.named('second').with_model('…')",
+        )
     return len(wiring.blueprint.problems) == before
 
 
@@ -198,7 +267,9 @@ def _is_sure(router: _Router) -> Callable[..., Hashable]:
     return is_sure
 
 
-def _decided(memory: Memory, words: Mapping[str, Label], unsure: Label) -> Callable[[BaseModel], Label]:
+def _decided(
+    memory: Memory, words: Mapping[str, Label], unsure: Label
+) -> Callable[[BaseModel], Label]:
     def decided(slice: BaseModel) -> Label:
         route = memory.of(slice).route
         return unsure if route == DEFAULT and DEFAULT not in words else words[route]

@@ -22,19 +22,19 @@ from pydantic import BaseModel
 from graphorch.agents.agent import AgentCall
 from graphorch.engine.context import NodeContext
 from graphorch.errors import GraphError
-from graphorch.graph.blueprint import MapSpec, Pure
 from graphorch.graph.builder import Builder, labels_of
 from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
 from graphorch.graph.plan import Plan
 from graphorch.graph.signature import Read, Signature, returned
+from graphorch.graph.spec import MapSpec, Pure
 from graphorch.models.messages import Message, Prompt, to_messages
 from graphorch.patterns.digests import digest_of, shares_of, size_of
 from graphorch.patterns.errors import Declined, TasksDeclined
+from graphorch.patterns.pattern_builder import Memory, Reading, Wiring, model_of, shown
 from graphorch.patterns.router import word
-from graphorch.patterns.tasks import NEEDS, Job, planned, ready
-from graphorch.patterns.told import Digest, Feedback
-from graphorch.patterns.wiring import Memory, Reading, Wiring, model_of, shown
+from graphorch.patterns.task_plan import NEEDS, Job, planned, ready
+from graphorch.patterns.types import Digest, Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,22 @@ class Worker:
         """What it takes."""
         if self.flow is not None:
             return self.flow.input
-        return (self.node.signature.reads[0].model if self.node is not None and self.node.signature.reads else None) or BaseModel
+        return (
+            self.node.signature.reads[0].model
+            if self.node is not None and self.node.signature.reads
+            else None
+        ) or BaseModel
 
     @property
     def result(self) -> type[BaseModel]:
         """What it reports."""
         if self.flow is not None:
             return self.flow.output
-        return self.node.signature.writes[0] if self.node is not None and self.node.signature.writes else BaseModel
+        return (
+            self.node.signature.writes[0]
+            if self.node is not None and self.node.signature.writes
+            else BaseModel
+        )
 
 
 class Order(BaseModel):
@@ -140,19 +148,34 @@ def supervisor(
     name = wiring.one(plan, "supervisor(plan)")
     where = f"supervisor of '{name}'"
     written = _written(gather)
-    if not name or not _is_possible(wiring, where, worker_of, workers, gather, written, bounds) or written is None:
+    if (
+        not name
+        or not _is_possible(wiring, where, worker_of, workers, gather, written, bounds)
+        or written is None
+    ):
         return
     item = _item(tasks) or workers[0].item
     job: type[Job] = model_of("JobOfSupervisor", {"task": (item, ...)}, Job)
-    reports: dict[str, tuple[Any, Any]] = {f"reports{number}": (list[worker.result], []) for number, worker in enumerate(workers)}
+    reports: dict[str, tuple[Any, Any]] = {
+        f"reports{number}": (list[worker.result], []) for number, worker in enumerate(workers)
+    }
     desk: type[Desk] = model_of("DeskOfSupervisor", {"jobs": (list[job], []), **reports}, Desk)
     memory = wiring.memory(f"{name}_desk", desk, desk)
-    outcomes = [model_of("OutcomeOfWorker", {"report": (worker.result | None, None)}, Outcome) for worker in workers]
-    founds = tuple(wiring.memory(f"{name}_{worker.word}", list[outcome], list) for worker, outcome in zip(workers, outcomes, strict=True))
+    outcomes = [
+        model_of("OutcomeOfWorker", {"report": (worker.result | None, None)}, Outcome)
+        for worker in workers
+    ]
+    founds = tuple(
+        wiring.memory(f"{name}_{worker.word}", list[outcome], list)
+        for worker, outcome in zip(workers, outcomes, strict=True)
+    )
     drawn = _Supervisor(wiring, name, tuple(workers), bounds, memory, job, founds)
     origin = wiring.exit_of(name)
     first = _draw_tasks(drawn, wiring.pure(tasks, where), worker_of)
-    maps = [_draw_worker(drawn, number, item, cast("type[Outcome]", outcome)) for number, outcome in enumerate(outcomes)]
+    maps = [
+        _draw_worker(drawn, number, item, cast("type[Outcome]", outcome))
+        for number, outcome in enumerate(outcomes)
+    ]
     is_to_plan_anew = _asks_for(memory, "replan")
     last = _draw_reports(drawn, gather, written, is_to_plan_anew)
     wiring.leave_by(origin, last)
@@ -161,7 +184,9 @@ def supervisor(
     for one in maps:
         wiring.edge(one, last)
     if bounds.tasks > 1 and any(field in item.model_fields for field in NEEDS):
-        wiring.loop(last, first, Pure(_asks_for(memory, "wave"), (Read(memory.model),)), bounds.tasks)
+        wiring.loop(
+            last, first, Pure(_asks_for(memory, "wave"), (Read(memory.model),)), bounds.tasks
+        )
     if bounds.replans:
         wiring.loop(last, name, Pure(is_to_plan_anew, (Read(memory.model),)), bounds.replans + 1)
     if assemble is not None:
@@ -179,27 +204,71 @@ def _is_possible(
     bounds: Bounds,
 ) -> bool:
     before = len(wiring.blueprint.problems)
-    for option, value in (("max_tasks", bounds.tasks), ("digest_tokens", bounds.digest_tokens), ("concurrency", bounds.concurrency)):
+    for option, value in (
+        ("max_tasks", bounds.tasks),
+        ("digest_tokens", bounds.digest_tokens),
+        ("concurrency", bounds.concurrency),
+    ):
         if not is_count(value):
-            wiring.problem("SUPERVISOR_BOUND", where, f"{option}={value!r} is no bound", "give a whole number from 1 on")
+            wiring.problem(
+                "SUPERVISOR_BOUND",
+                where,
+                f"{option}={value!r} is no bound",
+                "give a whole number from 1 on",
+            )
     if isinstance(bounds.replans, bool) or bounds.replans < 0:
-        wiring.problem("SUPERVISOR_BOUND", where, f"replans={bounds.replans!r} is no bound", "give a whole number from 0 on")
+        wiring.problem(
+            "SUPERVISOR_BOUND",
+            where,
+            f"replans={bounds.replans!r} is no bound",
+            "give a whole number from 0 on",
+        )
     if not workers:
-        wiring.problem("SUPERVISOR_WORKERS", where, "it has no workers", "name at least one: workers={'research': look}")
+        wiring.problem(
+            "SUPERVISOR_WORKERS",
+            where,
+            "it has no workers",
+            "name at least one: workers={'research': look}",
+        )
     labels, many = labels_of(worker_of)
-    selector, known = getattr(worker_of, "__name__", "function"), [worker.label for worker in workers]
+    selector, known = (
+        getattr(worker_of, "__name__", "function"),
+        [worker.label for worker in workers],
+    )
     if labels is None or many:
         what = f"the return type of '{selector}' does not list the workers"
-        wiring.problem("SUPERVISOR_WORKERS", where, what, 'annotate it: def worker_of(task: Task) -> Literal["research", "write"]')
+        wiring.problem(
+            "SUPERVISOR_WORKERS",
+            where,
+            what,
+            'annotate it: def worker_of(task: Task) -> Literal["research", "write"]',
+        )
     for label in labels or ():
         if label not in known:
-            wiring.problem("SUPERVISOR_WORKERS", where, f"'{selector}' may return {word(label)!r}, for which there is no worker", "add it to workers=")
+            wiring.problem(
+                "SUPERVISOR_WORKERS",
+                where,
+                f"'{selector}' may return {word(label)!r}, for which there is no worker",
+                "add it to workers=",
+            )
     for label in known if labels is not None else ():
         if label not in labels:
-            wiring.problem("SUPERVISOR_WORKERS", where, f"'{selector}' never returns {word(label)!r}, so that worker gets nothing", "leave it out of workers=")
+            wiring.problem(
+                "SUPERVISOR_WORKERS",
+                where,
+                f"'{selector}' never returns {word(label)!r}, so that worker gets nothing",
+                "leave it out of workers=",
+            )
     if written is None:
-        what = f"gather '{getattr(gather, '__name__', 'function')}' does not say which slice it makes"
-        wiring.problem("SUPERVISOR_GATHER", where, what, "make it a function with an annotated return: def gather(reports: list[Report]) -> Notes")
+        what = (
+            f"gather '{getattr(gather, '__name__', 'function')}' does not say which slice it makes"
+        )
+        wiring.problem(
+            "SUPERVISOR_GATHER",
+            where,
+            what,
+            "make it a function with an annotated return: def gather(reports: list[Report]) -> Notes",
+        )
     return len(wiring.blueprint.problems) == before
 
 
@@ -217,7 +286,11 @@ def _item(tasks: Callable[..., Any]) -> type[BaseModel] | None:
         arguments = typing.get_args(returned(tasks))
     except GraphError:
         return None
-    return arguments[0] if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel) else None
+    return (
+        arguments[0]
+        if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel)
+        else None
+    )
 
 
 # ---- the nodes -------------------------------------------------------------------------------------------
@@ -233,7 +306,9 @@ def _draw_tasks(drawn: _Supervisor, tasks: Pure, worker_of: Callable[[Any], Any]
         if desk.phase != "wave":
             desk = desk if desk.phase == "replan" else type(desk)()
             kept = [job for job in desk.jobs if job.status == "done"]
-            desk.jobs = planned(list(ask(given)), kept, drawn.job, worker_of, words, bounds.tasks, drawn.plan)
+            desk.jobs = planned(
+                list(ask(given)), kept, drawn.job, worker_of, words, bounds.tasks, drawn.plan
+            )
         for job in ready(desk.jobs):
             job.status = "given"
         return memory.keep(desk)
@@ -242,7 +317,9 @@ def _draw_tasks(drawn: _Supervisor, tasks: Pure, worker_of: Callable[[Any], Any]
     return wiring.hidden(f"{drawn.plan}_tasks", give, reading.reads, (memory.model,))
 
 
-def _draw_worker(drawn: _Supervisor, number: int, item: type[BaseModel], outcome: type[Outcome]) -> str:
+def _draw_worker(
+    drawn: _Supervisor, number: int, item: type[BaseModel], outcome: type[Outcome]
+) -> str:
     """The map that has one worker do its part of the plan."""
     worker, found, memory = drawn.workers[number], drawn.founds[number], drawn.memory
     order: type[Order] = model_of("OrderOfSupervisor", {"task": (item, ...)}, Order)
@@ -250,12 +327,27 @@ def _draw_worker(drawn: _Supervisor, number: int, item: type[BaseModel], outcome
     def orders(slice: BaseModel) -> list[Any]:
         desk: Desk = memory.of(slice)
         jobs = drawn.given(desk, worker)
-        return [job.task for job in jobs] if worker.is_apart else [order(task=job.task, known=_known(drawn, desk, job)) for job in jobs]
+        return (
+            [job.task for job in jobs]
+            if worker.is_apart
+            else [order(task=job.task, known=_known(drawn, desk, job)) for job in jobs]
+        )
 
     def collect(results: list[Any]) -> BaseModel:
-        return found.keep([one if isinstance(one, outcome) else outcome(report=one, declined=str(getattr(one, "declined", "") or "")) for one in results])
+        return found.keep(
+            [
+                one
+                if isinstance(one, outcome)
+                else outcome(report=one, declined=str(getattr(one, "declined", "") or ""))
+                for one in results
+            ]
+        )
 
-    works = worker.node if worker.node is None or worker.is_apart else _worker(worker.node, order, outcome)
+    works = (
+        worker.node
+        if worker.node is None or worker.is_apart
+        else _worker(worker.node, order, outcome)
+    )
     name = f"{drawn.plan}_{worker.word}"
     drawn.wiring.blueprint.maps[name] = MapSpec(
         item=item if works is None else works.signature.reads[0].model or item,
@@ -270,10 +362,20 @@ def _draw_worker(drawn: _Supervisor, number: int, item: type[BaseModel], outcome
         need=None,
         on_item_error="fail",
     )
-    return drawn.wiring.named(Node[Any](collect, Signature((), (found.model,), False, None, False, False), name=name, kind="map"), "supervisor")[0]
+    return drawn.wiring.named(
+        Node[Any](
+            collect, Signature((), (found.model,), False, None, False, False), name=name, kind="map"
+        ),
+        "supervisor",
+    )[0]
 
 
-def _draw_reports(drawn: _Supervisor, gather: Callable[..., Any], written: type[BaseModel], is_to_plan_anew: Callable[..., bool]) -> str:
+def _draw_reports(
+    drawn: _Supervisor,
+    gather: Callable[..., Any],
+    written: type[BaseModel],
+    is_to_plan_anew: Callable[..., bool],
+) -> str:
     """The node that takes the reports in, and says what comes next: the rest of the plan, another plan, or the end."""
     wiring, memory = drawn.wiring, drawn.memory
     tells = wiring.has(Feedback)
@@ -288,12 +390,21 @@ def _draw_reports(drawn: _Supervisor, gather: Callable[..., Any], written: type[
             if not ctx.has_room(is_to_plan_anew):
                 raise TasksDeclined(drawn.plan, declined, desk.replans)
             desk.replans += 1
-        result = gather(_digests(drawn, ctx, desk)) if not desk.phase else written.model_construct(set[str]())
+        result = (
+            gather(_digests(drawn, ctx, desk))
+            if not desk.phase
+            else written.model_construct(set[str]())
+        )
         told = (Feedback(feedback=_said_again(memory, memory.keep(desk))),) if tells else ()
         return (memory.keep(desk), result, *told)
 
     reads = [Read(memory.model), *(Read(found.model) for found in drawn.founds)]
-    return wiring.hidden(f"{drawn.plan}_reports", take_in, reads, (memory.model, written, *((Feedback,) if tells else ())))
+    return wiring.hidden(
+        f"{drawn.plan}_reports",
+        take_in,
+        reads,
+        (memory.model, written, *((Feedback,) if tells else ())),
+    )
 
 
 def _asks_for(memory: Memory, phase: str) -> Callable[[BaseModel], bool]:
@@ -325,7 +436,9 @@ def _worker(node: Node[Any], order: type[Order], outcome: type[Outcome]) -> Node
     return twin
 
 
-def _declining(fn: Callable[..., Any], outcome: type[Outcome], *, is_async: bool) -> Callable[..., Any]:
+def _declining(
+    fn: Callable[..., Any], outcome: type[Outcome], *, is_async: bool
+) -> Callable[..., Any]:
     def declined(error: Declined) -> Outcome:
         return outcome(declined=str(error) or "no reason was given")
 
@@ -350,7 +463,10 @@ def _take(drawn: _Supervisor, desk: Desk, worker: Worker, outcomes: Sequence[Out
     reports: list[Any] = getattr(desk, f"reports{number}")
     for job, outcome in zip(drawn.given(desk, worker), outcomes, strict=True):
         if outcome.declined or outcome.report is None:
-            job.status, job.reason = "declined", f"'{worker.word}' declined: {outcome.declined or 'it reported nothing'}"
+            job.status, job.reason = (
+                "declined",
+                f"'{worker.word}' declined: {outcome.declined or 'it reported nothing'}",
+            )
         else:
             job.status, job.number = "done", len(reports)
             reports.append(outcome.report)
@@ -361,7 +477,10 @@ def _digests(drawn: _Supervisor, ctx: NodeContext, desk: Desk) -> list[BaseModel
     jobs = [job for job in desk.jobs if job.status == "done"]
     reports = [drawn.report(desk, job) for job in jobs]
     sizes = [size_of(report) for report in reports]
-    found = [digest_of(report, share) for report, share in zip(reports, shares_of(sizes, drawn.bounds.digest_tokens), strict=True)]
+    found = [
+        digest_of(report, share)
+        for report, share in zip(reports, shares_of(sizes, drawn.bounds.digest_tokens), strict=True)
+    ]
     for job, size, digest in zip(jobs, sizes, found, strict=True):
         ctx.emit(Digest(task=job.name, worker=job.label, tokens=size, kept=size_of(digest)))
     return found
@@ -372,7 +491,10 @@ def _known(drawn: _Supervisor, desk: Desk, job: Job) -> str:
     before = [each for each in desk.jobs if each.name in job.needs]
     reports = [drawn.report(desk, each) for each in before]
     shares = shares_of([size_of(report) for report in reports], drawn.bounds.digest_tokens)
-    told = [f"{each.name}:\n{shown(digest_of(report, share))}" for each, report, share in zip(before, reports, shares, strict=True)]
+    told = [
+        f"{each.name}:\n{shown(digest_of(report, share))}"
+        for each, report, share in zip(before, reports, shares, strict=True)
+    ]
     return "\n\n".join(["What was found before:", *told]) if told else ""
 
 
@@ -381,9 +503,14 @@ def _said_again(memory: Memory, slice: BaseModel | None) -> str:
     desk: Desk | None = None if slice is None else memory.of(slice)
     if desk is None or desk.phase != "replan":
         return ""
-    declined = [f"- {shown(job.task)}\n  {job.reason}" for job in desk.jobs if job.status == "declined"]
+    declined = [
+        f"- {shown(job.task)}\n  {job.reason}" for job in desk.jobs if job.status == "declined"
+    ]
     parts = ["Plan anew: these tasks were declined.", *declined]
-    for status, words in (("open", "These could not begin; plan them too where they still matter."), ("done", "These are done; do not plan them again.")):
+    for status, words in (
+        ("open", "These could not begin; plan them too where they still matter."),
+        ("done", "These are done; do not plan them again."),
+    ):
         named = [f"- {shown(job.task)}" for job in desk.jobs if job.status == status]
         parts += [words, *named] if named else []
     return "\n".join(parts)

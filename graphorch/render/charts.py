@@ -16,7 +16,13 @@ from graphorch.errors import InputError
 
 _SIZE = (8.0, 4.2)  # inches
 _MOST = 20  # bars or lines; the rest is added up as "other"
-_SETTINGS = {"svg.hashsalt": "graphorch", "svg.fonttype": "none", "font.family": "sans-serif", "axes.spines.top": False, "axes.spines.right": False}
+_SETTINGS = {
+    "svg.hashsalt": "graphorch",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,12 @@ def line_chart(series: Sequence[Series], *, title: str, unit: str) -> str:
 
     def paint(axes: Any) -> None:
         for one in series[:_MOST]:
-            axes.plot([datetime.fromtimestamp(at, UTC) for at in one.at], one.values, marker=".", label=_shown(one.name))
+            axes.plot(
+                [datetime.fromtimestamp(at, UTC) for at in one.at],
+                one.values,
+                marker=".",
+                label=_shown(one.name),
+            )
         axes.set_ylabel(unit)
         axes.tick_params(axis="x", rotation=25)
         if len(series) > 1:
@@ -76,13 +87,23 @@ def distribution_chart(series: Sequence[Series], *, title: str, unit: str) -> st
 
 
 def _drawn(paint: Any, title: str, *, is_empty: bool) -> str:
-    matplotlib, svg, figures = (_module(name) for name in ("matplotlib", "matplotlib.backends.backend_svg", "matplotlib.figure"))
+    matplotlib, svg, figures = (
+        _module(name)
+        for name in ("matplotlib", "matplotlib.backends.backend_svg", "matplotlib.figure")
+    )
     with matplotlib.rc_context(_SETTINGS):
         figure = figures.Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
         axes.set_title(_shown(title, 90), loc="left", fontsize="medium")
         if is_empty:
-            axes.text(0.5, 0.5, "no data in this window", ha="center", va="center", transform=axes.transAxes)
+            axes.text(
+                0.5,
+                0.5,
+                "no data in this window",
+                ha="center",
+                va="center",
+                transform=axes.transAxes,
+            )
         else:
             paint(axes)
         file = io.StringIO()
@@ -95,10 +116,14 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError("Charts need matplotlib. Install it: pip install 'graphorch[charts]'.") from error
+        raise InputError(
+            "Charts need matplotlib. Install it: pip install 'graphorch[charts]'."
+        ) from error
 
 
-def _with_other(names: Sequence[str], values: Sequence[float]) -> tuple[Sequence[str], Sequence[float]]:
+def _with_other(
+    names: Sequence[str], values: Sequence[float]
+) -> tuple[Sequence[str], Sequence[float]]:
     if len(names) <= _MOST:
         return names, values
     rest = len(names) - _MOST + 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from graphorch.render.picture import Box, BoxKind, Group, Line, LineKind, Picture
-from graphorch.render.shapes import box_class
-from graphorch.render.sizes import CARD_KINDS, box_text, label_text, title_texts
-from graphorch.render.text import clean
-from graphorch.render.theme import LIGHT
+from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.render.picture.sizes import CARD_KINDS, box_text, label_text, title_texts
+from graphorch.render.picture.text_width import clean
+from graphorch.render.svg.shapes import box_class
+from graphorch.render.svg.theme import LIGHT
 
 _FONT = 'fontname="Helvetica,Arial,sans-serif"'
 _HEAD = f"""\
@@ -30,7 +30,9 @@ _LINES: Mapping[LineKind, str] = {
     "exhausted": f'style=dashed, color="{LIGHT["exhausted"]}", fontcolor="{LIGHT["exhausted"]}"',
 }
 _TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
-_STRING = str.maketrans({"&": "&amp;", '"': "&quot;", "\\": "\\\\", "\n": "\\n", "\r": "", "\t": " "})
+_STRING = str.maketrans(
+    {"&": "&amp;", '"': "&quot;", "\\": "\\\\", "\n": "\\n", "\r": "", "\t": " "}
+)
 
 
 def to_dot(picture: Picture) -> str:
@@ -41,7 +43,9 @@ def to_dot(picture: Picture) -> str:
     return f"digraph {_string(picture.name)} {{\n{_HEAD}\n{body}\n{lines}\n}}\n"
 
 
-def _content(picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str) -> Iterator[str]:
+def _content(
+    picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str
+) -> Iterator[str]:
     """The boxes directly in a group (or in none), then the groups in it."""
     for box in picture.boxes:
         if box.group == group:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from graphorch.render.picture import Box, BoxKind, Group, Line, LineKind, Picture
-from graphorch.render.shapes import box_class
-from graphorch.render.sizes import box_text, label_text, title_texts
-from graphorch.render.theme import LIGHT
+from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.render.picture.sizes import box_text, label_text, title_texts
+from graphorch.render.svg.shapes import box_class
+from graphorch.render.svg.theme import LIGHT
 
 _SHAPES: Mapping[BoxKind, tuple[str, str]] = {
     "start": ("((", "))"),
@@ -19,13 +19,20 @@ _SHAPES: Mapping[BoxKind, tuple[str, str]] = {
     "sub": ("[[", "]]"),
 }
 _CARD = ("(", ")")
-_ARROWS: Mapping[LineKind, str] = {"always": "-->", "conditional": "-.->", "loop": "-.->", "error": "-.->", "exhausted": "-.->"}
+_ARROWS: Mapping[LineKind, str] = {
+    "always": "-->",
+    "conditional": "-.->",
+    "loop": "-.->",
+    "error": "-.->",
+    "exhausted": "-.->",
+}
 _LINE_STYLES: Mapping[LineKind, str] = {
     "loop": f"stroke:{LIGHT['loop']},color:{LIGHT['loop']}",
     "error": f"stroke:{LIGHT['error']},color:{LIGHT['error']},stroke-dasharray:2 4",
     "exhausted": f"stroke:{LIGHT['exhausted']},color:{LIGHT['exhausted']}",
 }
-_UNSAFE = re.compile(r"[^\w .,·…×→-]")  # Mermaid reads markdown, HTML and its own brackets in labels
+# Mermaid reads markdown, HTML and its own brackets in labels
+_UNSAFE = re.compile(r"[^\w .,·…×→-]")
 
 
 def to_mermaid(picture: Picture) -> str:
@@ -37,7 +44,9 @@ def to_mermaid(picture: Picture) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _content(picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str) -> Iterator[str]:
+def _content(
+    picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str
+) -> Iterator[str]:
     """The boxes directly in a group (or in none), then the groups in it."""
     for box in picture.boxes:
         if box.group == group:

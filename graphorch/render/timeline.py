@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graphorch.errors import InputError
-from graphorch.render.markup import content, number
-from graphorch.render.overlay import format_seconds
-from graphorch.render.sizes import DETAIL_SIZE, TITLE_SIZE
-from graphorch.render.text import one_line, shorten
-from graphorch.render.theme import Palette, Theme
+from graphorch.render.picture.overlay import format_seconds
+from graphorch.render.picture.sizes import DETAIL_SIZE, TITLE_SIZE
+from graphorch.render.picture.text_width import one_line, shorten
+from graphorch.render.svg.markup import content, number
+from graphorch.render.svg.theme import Palette, Theme
 
 _WIDTH = 960.0
 _LEFT, _TOP, _RIGHT = 14.0, 52.0, 14.0
@@ -71,8 +71,16 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
     lanes = min(sheet.lanes, _MOST)
     height = _TOP + lanes * _ROW + 26
     last = {one.lane: one for one in sorted(sheet.placed, key=lambda one: one.bar.begin)}
-    drawn = "".join(_bar(one, scale, is_last=last[one.lane] is one) for one in sheet.placed if one.lane < _MOST)
-    note = f"{left_out:,} bars further down are left out" if left_out else "nothing has happened yet" if not bars else ""
+    drawn = "".join(
+        _bar(one, scale, is_last=last[one.lane] is one) for one in sheet.placed if one.lane < _MOST
+    )
+    note = (
+        f"{left_out:,} bars further down are left out"
+        if left_out
+        else "nothing has happened yet"
+        if not bars
+        else ""
+    )
     head = shorten(f"{name} · {title}" if title else name, TITLE_SIZE, _WIDTH - 30, bold=True)
     body = (
         f'<rect class="go_canvas" width="{number(_WIDTH)}" height="{number(height)}" rx="6"/>'
@@ -109,7 +117,11 @@ def _place(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int)
 
 def _bar(one: _Placed, scale: float, *, is_last: bool) -> str:
     bar = one.bar
-    x, y, width = _LEFT + bar.begin * scale, _TOP + one.lane * _ROW, max(1.5, (bar.end - bar.begin) * scale)
+    x, y, width = (
+        _LEFT + bar.begin * scale,
+        _TOP + one.lane * _ROW,
+        max(1.5, (bar.end - bar.begin) * scale),
+    )
     status = bar.status if bar.status in _STATUSES else "done"
     took = format_seconds(bar.end - bar.begin)
     hint = "\n".join(part for part in (f"{bar.name} · {took}", bar.hint) if part)
@@ -136,9 +148,13 @@ def _axis(total: float, scale: float, lanes: int) -> str:
     at = 0.0
     while at <= total * 1.0001:
         x = _LEFT + at * scale
-        ticks.append(f'<path class="go_rule" d="M{number(x)} {number(_TOP - 8)}V{number(_TOP + lanes * _ROW)}"/>')
+        ticks.append(
+            f'<path class="go_rule" d="M{number(x)} {number(_TOP - 8)}V{number(_TOP + lanes * _ROW)}"/>'
+        )
         if x < _WIDTH - 50:
-            ticks.append(f'<text class="go_hint" x="{number(x + 2)}" y="{number(_TOP - 10)}">{content(format_seconds(at) if at else "0")}</text>')
+            ticks.append(
+                f'<text class="go_hint" x="{number(x + 2)}" y="{number(_TOP - 10)}">{content(format_seconds(at) if at else "0")}</text>'
+            )
         at += step
     return "".join(ticks)
 
@@ -169,4 +185,7 @@ def _styles(root: str, theme: Theme) -> str:
 
 def _status_rules(colour: Palette) -> Iterable[tuple[str, str]]:
     for status in _STATUSES:
-        yield f".go_is_{status} .go_shape", colour("fill", f"{status}_fill") + colour("stroke", f"{status}_line")
+        yield (
+            f".go_is_{status} .go_shape",
+            colour("fill", f"{status}_fill") + colour("stroke", f"{status}_line"),
+        )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from graphorch.errors import Unassigned, WrongOutput, nearest
-from graphorch.state.copying import Copier, copier, maker
+from graphorch.state.copiers import Copier, copier, maker
 from graphorch.state.reducers import at_once, trusted
-from graphorch.state.validation import Validator, field_validators, whole_validator
+from graphorch.state.validators import Validator, field_validators, whole_validator
 from graphorch.state.version import UNSET, Fold, Version
 
 if TYPE_CHECKING:
@@ -33,7 +33,19 @@ _set = object.__setattr__
 class Field:
     """One field of the state, compiled: how it is validated, copied, folded, and what it is before anybody wrote it."""
 
-    __slots__ = ("constant", "copy", "index", "info", "name", "reduce", "reduce_all", "required", "shares_nothing", "validate", "validator")
+    __slots__ = (
+        "constant",
+        "copy",
+        "index",
+        "info",
+        "name",
+        "reduce",
+        "reduce_all",
+        "required",
+        "shares_nothing",
+        "validate",
+        "validator",
+    )
 
     def __init__(self, index: int, name: str, info: FieldInfo, validator: Validator) -> None:
         self.index = index
@@ -43,12 +55,15 @@ class Field:
         self.validator = validator
         self.validate = validator.validate
         self.copy: Copier | None = copier(info.annotation)
-        self.shares_nothing = validator.rebuilds or self.copy is None  # what was validated is the engine's own
+        # what was validated is the engine's own
+        self.shares_nothing = validator.rebuilds or self.copy is None
         reducer = reducer_of(info)
         self.reduce = _guarded(reducer, self.copy)
         self.reduce_all = at_once().get(reducer)
         # a default that no function makes; readers are handed copies of it, as of every other value
-        self.constant = UNSET if self.required or info.default_factory is not None else info.get_default()
+        self.constant = (
+            UNSET if self.required or info.default_factory is not None else info.get_default()
+        )
 
     def default(self) -> Any:
         """A fresh default, or `UNSET` for a required field."""
@@ -101,8 +116,11 @@ class Reader(Generic[M]):
     def __init__(self, model: type[M], fields: Sequence[Field], *, partial: bool = False) -> None:
         self.model = model
         self.fields = tuple(fields)
-        self._compiled = tuple((field.index, field.name, field.constant, field.copy, field) for field in fields)
-        self.partial = partial  # a reader of the whole state sees what is assigned; another slice must be complete
+        self._compiled = tuple(
+            (field.index, field.name, field.constant, field.copy, field) for field in fields
+        )
+        # a reader of the whole state sees what is assigned; another slice must be complete
+        self.partial = partial
         self._made = maker(model)
 
     def read(self, version: Version) -> M:
@@ -111,13 +129,15 @@ class Reader(Generic[M]):
         own, base = version.own, version.base
         for index, name, constant, copy, field in self._compiled:
             entry = own.get(index) or base.get(index)
-            if type(entry) is tuple:  # by far the most common: a field that was written, and is not folded
+            # by far the most common: a field that was written, and is not folded
+            if type(entry) is tuple:
                 values[name] = entry[1] if copy is None else copy(entry[1])
             elif entry is None and constant is not UNSET:
                 values[name] = constant if copy is None else copy(constant)
             else:
                 self._add(values, field, version)
-        return self._made(values, set())  # valid when they were committed; and nothing counts as set by the node
+        # valid when they were committed; and nothing counts as set by the node
+        return self._made(values, set())
 
     def _add(self, values: dict[str, Any], field: Field, version: Version) -> None:
         value = field.value(version)
@@ -125,18 +145,26 @@ class Reader(Generic[M]):
             values[field.name] = value
         elif not self.partial:
             fix = "Write it before, or give it a default."
-            raise Unassigned(f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. {fix}")
+            raise Unassigned(
+                f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. {fix}"
+            )
 
     def is_assigned(self, version: Version) -> bool:
         """Whether every required field, and at least one field, has been written: what an `X | None` parameter asks."""
-        required = all(version.get(field.index) is not None for field in self.fields if field.required)
+        required = all(
+            version.get(field.index) is not None for field in self.fields if field.required
+        )
         return required and any(version.get(field.index) is not None for field in self.fields)
 
     def result(self, version: Version) -> M:
         """The slice as the run's caller gets it: like `read`, and `model_fields_set` names what was assigned."""
         made = self.read(version)
         written = version.entries() if version.base else version.own
-        _set(made, "__pydantic_fields_set__", {field.name for field in self.fields if field.index in written})
+        _set(
+            made,
+            "__pydantic_fields_set__",
+            {field.name for field in self.fields if field.index in written},
+        )
         return made
 
 
@@ -148,14 +176,27 @@ class Writer(Generic[M]):
     def __init__(self, model: type[M], fields: Sequence[Field]) -> None:
         self.model = model
         self.fields: Mapping[str, Field] = {field.name: field for field in fields}
-        self._whole = whole_validator({field.name: field.validator for field in fields}) if len(fields) >= _MANY else None
+        self._whole = (
+            whole_validator({field.name: field.validator for field in fields})
+            if len(fields) >= _MANY
+            else None
+        )
         self._indices = tuple(field.index for field in fields)
-        self._compiled = {field.name: (field.index, field.validate, None if field.shares_nothing else field.copied) for field in fields}
+        self._compiled = {
+            field.name: (
+                field.index,
+                field.validate,
+                None if field.shares_nothing else field.copied,
+            )
+            for field in fields
+        }
 
     def update(self, output: object) -> Update:
         """The fields that were set on `output`, validated. Raises `WrongOutput`."""
         if not isinstance(output, self.model):
-            raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
+            raise WrongOutput(
+                f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}."
+            )
         if self._whole is not None and len(output.__pydantic_fields_set__) == len(self._indices):
             try:
                 return dict(zip(self._indices, self._whole(output.__dict__).values(), strict=True))
@@ -166,7 +207,9 @@ class Writer(Generic[M]):
         for name in output.__pydantic_fields_set__:
             field = compiled.get(name)
             if field is None:
-                raise WrongOutput(f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, self.fields)}")
+                raise WrongOutput(
+                    f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, self.fields)}"
+                )
             index, validate, copied = field
             try:
                 valid = validate(values[name])
@@ -185,7 +228,9 @@ class Writer(Generic[M]):
             before = field.stored(version) if field.copy is not None else UNSET
             if before is UNSET and field.copy is not None:
                 before = field.default()
-            changed = field.index in update or (before is not UNSET and output.__dict__.get(field.name) != before)
+            changed = field.index in update or (
+                before is not UNSET and output.__dict__.get(field.name) != before
+            )
             if changed and field.reduce is not None:
                 raise WrongOutput(
                     f"It changed '{field.name}' of the slice that it was handed, and returned that slice. '{field.name}' has a reducer: "
@@ -205,7 +250,9 @@ class Writer(Generic[M]):
     def _invalid(self, name: str, error: ValidationError) -> WrongOutput:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (name, *first["loc"]))
-        return WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.")
+        return WrongOutput(
+            f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}."
+        )
 
 
 class Reading(Protocol):
@@ -260,13 +307,17 @@ class ValueWriter:
     def update(self, output: object) -> Update:
         """The slice, validated. Raises `WrongOutput`."""
         if not isinstance(output, self.model):
-            raise WrongOutput(f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}.")
+            raise WrongOutput(
+                f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}."
+            )
         try:
             valid = self.field.validate(output)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise WrongOutput(f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}.") from error
+            raise WrongOutput(
+                f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}."
+            ) from error
         return {self.field.index: valid if self.field.shares_nothing else self.field.copied(valid)}
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
@@ -287,8 +338,12 @@ class AnyWriter:
         """The fields that were set on `output`, validated. Raises `WrongOutput`."""
         if not isinstance(output, BaseModel) or self._schema.mistakes(type(output)):
             state = self._schema.model.__name__
-            raise WrongOutput(f"It returned {_shown(output)}, which is no slice of the state {state}. Return a model that {state} inherits from.")
-        writer = self._writers.get(type(output)) or self._writers.setdefault(type(output), self._schema.writer(type(output)))
+            raise WrongOutput(
+                f"It returned {_shown(output)}, which is no slice of the state {state}. Return a model that {state} inherits from."
+            )
+        writer = self._writers.get(type(output)) or self._writers.setdefault(
+            type(output), self._schema.writer(type(output))
+        )
         return writer.update(output)
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
@@ -304,9 +359,17 @@ class Schema:
 
     def __init__(self, model: type[BaseModel], memory: Sequence[type[BaseModel]] = ()) -> None:
         self.model = model
-        found = [(name, info) for one in (model, *memory) for name, info in one.model_fields.items()]
-        validators = {name: validator for one in (model, *memory) for name, validator in field_validators(one).items()}
-        self.fields = tuple(Field(index, name, info, validators[name]) for index, (name, info) in enumerate(found))
+        found = [
+            (name, info) for one in (model, *memory) for name, info in one.model_fields.items()
+        ]
+        validators = {
+            name: validator
+            for one in (model, *memory)
+            for name, validator in field_validators(one).items()
+        }
+        self.fields = tuple(
+            Field(index, name, info, validators[name]) for index, (name, info) in enumerate(found)
+        )
         self.by_name = {field.name: field for field in self.fields}
 
     def reader(self, model: type[M]) -> Reader[M]:
@@ -323,9 +386,13 @@ class Schema:
         for name, info in slice.model_fields.items():
             field = self.by_name.get(name)
             if field is None:
-                found.append(f"'{slice.__name__}.{name}' is no field of the state {self.model.__name__}.")
+                found.append(
+                    f"'{slice.__name__}.{name}' is no field of the state {self.model.__name__}."
+                )
             elif not _same(info, field.info):
-                found.append(f"'{slice.__name__}.{name}' is declared as {_declared(info)}, but the state {self.model.__name__} has {_declared(field.info)}.")
+                found.append(
+                    f"'{slice.__name__}.{name}' is declared as {_declared(info)}, but the state {self.model.__name__} has {_declared(field.info)}."
+                )
         return found
 
     def _of(self, model: type[BaseModel]) -> list[Field]:
@@ -333,14 +400,29 @@ class Schema:
 
 
 def _same(left: FieldInfo, right: FieldInfo) -> bool:
-    return (left.annotation, left.metadata, left.is_required(), left.default) == (right.annotation, right.metadata, right.is_required(), right.default)
+    return (left.annotation, left.metadata, left.is_required(), left.default) == (
+        right.annotation,
+        right.metadata,
+        right.is_required(),
+        right.default,
+    )
 
 
 def _declared(info: FieldInfo) -> str:
-    kind = getattr(info.annotation, "__name__", None) if not getattr(info.annotation, "__args__", None) else None
+    kind = (
+        getattr(info.annotation, "__name__", None)
+        if not getattr(info.annotation, "__args__", None)
+        else None
+    )
     reducer = reducer_of(info)
     extra = f" folded by {getattr(reducer, '__name__', reducer)}" if reducer is not None else ""
-    default = "" if info.is_required() else f" = {info.default!r}" if info.default_factory is None else " with a default factory"
+    default = (
+        ""
+        if info.is_required()
+        else f" = {info.default!r}"
+        if info.default_factory is None
+        else " with a default factory"
+    )
     return f"{kind or info.annotation}{extra}{default}"
 
 

@@ -42,12 +42,15 @@ class Mark:
 
     __slots__ = ("length", "order", "previous", "source", "update")
 
-    def __init__(self, previous: Mark | None, order: Order, update: Any, source: Mark | None = None) -> None:
+    def __init__(
+        self, previous: Mark | None, order: Order, update: Any, source: Mark | None = None
+    ) -> None:
         self.previous = previous
         self.order = order
         self.update = update
         self.length: int = previous.length + 1 if previous is not None else 1
-        self.source = source  # the first mark of the same write, if this is another one of it, in another history
+        # the first mark of the same write, if this is another one of it, in another history
+        self.source = source
 
     @property
     def write(self) -> Mark:
@@ -65,7 +68,12 @@ class Fold:
         self.parent = parent
         self.value = value
 
-    def read(self, seed: Callable[[], Any], reduce: Callable[[Any, Any], Any], reduce_all: ReduceAll | None = None) -> Any:
+    def read(
+        self,
+        seed: Callable[[], Any],
+        reduce: Callable[[Any, Any], Any],
+        reduce_all: ReduceAll | None = None,
+    ) -> Any:
         """The folded value; kept, so that it is computed once. `seed` gives the field's default, or `UNSET`.
 
         `reduce_all` folds many updates in one go; without it every stage on the way is kept too, so that branches behind it share the work.
@@ -84,7 +92,11 @@ class Fold:
                 else:
                     updates.append(mark.update)
             if updates:
-                value = functools.reduce(reduce, updates, value) if reduce_all is None else reduce_all(value, updates)
+                value = (
+                    functools.reduce(reduce, updates, value)
+                    if reduce_all is None
+                    else reduce_all(value, updates)
+                )
             fold.value, fold.parent, known = value, None, fold.head
         return value
 
@@ -106,7 +118,9 @@ class Version:
         entry = self.own.get(field)
         return entry if entry is not None else self.base.get(field)
 
-    def take(self, update: Mapping[int, Any], reducers: frozenset[int], order: Order, by: str) -> None:
+    def take(
+        self, update: Mapping[int, Any], reducers: frozenset[int], order: Order, by: str
+    ) -> None:
         """Put a whole update into this version; `reducers` are the fields that are folded."""
         own, base = self.own, self.base
         if not (own or base or reducers):  # an input
@@ -160,7 +174,10 @@ def _united(layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]]) -
                 found[field] = [entry]
             elif entries[-1] is not entry:
                 entries.append(entry)
-    return {field: entries[0] if len(entries) == 1 else _united_entry(field, entries, known) for field, entries in found.items()}
+    return {
+        field: entries[0] if len(entries) == 1 else _united_entry(field, entries, known)
+        for field, entries in found.items()
+    }
 
 
 def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]]) -> Entry:
@@ -169,7 +186,9 @@ def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]
         return _last_write(plain)
     folds = [entry for entry in entries if isinstance(entry, Fold)]
     if plain:
-        raise InternalError(f"Field {field} is both plain and folded. Please report this as a bug of graphorch.")
+        raise InternalError(
+            f"Field {field} is both plain and folded. Please report this as a bug of graphorch."
+        )
     bases = [entry for layer in known if isinstance(entry := layer.get(field), Fold)]
     return _united_fold(folds, [*bases, *folds])
 
@@ -207,7 +226,9 @@ def _united_fold(folds: list[Fold], known: list[Fold]) -> Fold:
     for mark in sorted(extra.values(), key=lambda mark: mark.order):
         head = Mark(head, mark.order, mark.update, mark.write)
     if head is None:
-        raise InternalError("A reducer field has an empty history. Please report this as a bug of graphorch.")
+        raise InternalError(
+            "A reducer field has an empty history. Please report this as a bug of graphorch."
+        )
     return parent if parent is not None and parent.head is head else Fold(head, parent)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphorch.lazy import lazy_names
+from graphorch._lazy import lazy_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from graphorch.testing.check import FlowBroken as FlowBroken
     from graphorch.testing.check import FlowReport as FlowReport
     from graphorch.testing.check import check_flow as check_flow
-    from graphorch.testing.clock import Deadlock as Deadlock
-    from graphorch.testing.clock import VirtualLoop as VirtualLoop
-    from graphorch.testing.clock import run_virtual as run_virtual
     from graphorch.testing.faults import FailNth as FailNth
     from graphorch.testing.faults import Injected as Injected
     from graphorch.testing.faults import around_nodes as around_nodes
@@ -34,6 +31,9 @@ if TYPE_CHECKING:
     from graphorch.testing.strategies import schedules as schedules
     from graphorch.testing.strategies import slices as slices
     from graphorch.testing.strategies import updates as updates
+    from graphorch.testing.virtual_clock import Deadlock as Deadlock
+    from graphorch.testing.virtual_clock import VirtualLoop as VirtualLoop
+    from graphorch.testing.virtual_clock import run_virtual as run_virtual
 
 # Where each public name lives; only `strategies` needs Hypothesis, and only when a strategy is asked for.
 __getattr__: Callable[[str], Any]
@@ -42,7 +42,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "check": "FlowBroken FlowReport check_flow",
-        "clock": "Deadlock VirtualLoop run_virtual",
+        "virtual_clock": "Deadlock VirtualLoop run_virtual",
         "faults": "FailNth Injected around_nodes with_nodes",
         "models": "FlakyModel ScriptMismatch ScriptedModel when",
         "reducers": "ReducerBroken ReducerReport check_reducer",

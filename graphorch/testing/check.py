@@ -19,24 +19,24 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from pydantic import BaseModel
 
 from graphorch.core.run import OnFailure
-from graphorch.engine.approval import Approval
 from graphorch.engine.events import Committed, Ended, Failed, RunEvent, Skipped
-from graphorch.engine.journaling import LEASE_SECONDS
-from graphorch.engine.record import Record
+from graphorch.engine.report import Record
+from graphorch.engine.run_journal import LEASE_SECONDS
 from graphorch.engine.settings import Limits
 from graphorch.errors import GraphorchError, InputError, JournalError, RunFailed
 from graphorch.flow.flow import Flow
-from graphorch.flow.options import RunOptions
-from graphorch.flow.result import Question, Result
+from graphorch.graph.approval import Approval
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.client import ModelClient
-from graphorch.models.offline import OfflineClient
-from graphorch.testing.clock import VirtualLoop, run_virtual
+from graphorch.models.offline.client import OfflineClient
+from graphorch.runs.options import RunOptions
+from graphorch.runs.result import Question, Result
 from graphorch.testing.faults import Call, FailNth, twin_of, with_nodes
 from graphorch.testing.schedule import Schedule
+from graphorch.testing.virtual_clock import VirtualLoop, run_virtual
 
 In = TypeVar("In", bound=BaseModel)
 
@@ -52,7 +52,9 @@ class FlowBroken(AssertionError):
         self.promise = promise
         self.kind = kind
         self.seed = seed
-        super().__init__(f"{promise}: {told} It is repeated by check_flow(…, seed={seed}, runs=1), a run of kind '{kind}'.")
+        super().__init__(
+            f"{promise}: {told} It is repeated by check_flow(…, seed={seed}, runs=1), a run of kind '{kind}'."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class _Case(Generic[In]):
     calls: int = 0  # of nodes, in the undisturbed run
     steps: int = 0  # of its event loop
     appends: int = 0  # of its store
-    wanted: _Ending | None = None  # None while it is found out, and for flows whose result timing may decide
+    # None while it is found out, and for flows whose result timing may decide
+    wanted: _Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +154,21 @@ class _Trial:
         self.seed = seed
         self.rng = rng
         calm = kind == "calm"
-        self.schedule = Schedule(seed, None if calm else rng.choice([None, None, 1, 2, 3]), 0.0 if calm else case.longest)
-        self.policy: OnFailure = rng.choice(["drain", "cancel", "isolate"]) if kind in ("failure", "lost result") else "drain"
-        self.fault = FailNth(self._drawn("failure", "lost result", most=case.calls), when="after" if kind == "lost result" else "before")
-        self.store_fault = FailNth(self._drawn("storage", most=case.appends), when=rng.choice(["before", "after"]))
+        self.schedule = Schedule(
+            seed, None if calm else rng.choice([None, None, 1, 2, 3]), 0.0 if calm else case.longest
+        )
+        self.policy: OnFailure = (
+            rng.choice(["drain", "cancel", "isolate"])
+            if kind in ("failure", "lost result")
+            else "drain"
+        )
+        self.fault = FailNth(
+            self._drawn("failure", "lost result", most=case.calls),
+            when="after" if kind == "lost result" else "before",
+        )
+        self.store_fault = FailNth(
+            self._drawn("storage", most=case.appends), when=rng.choice(["before", "after"])
+        )
         self.cancel_at = self._drawn("cancellation", most=case.steps * 2)
         self.store: MemoryStore | None = None
         self.calls = 0
@@ -162,7 +176,8 @@ class _Trial:
         self.has_resumed = False
         self.committed: set[str] = set()  # keys
         self.has_failed = False  # an attempt failed that was not repeated
-        self.survived = False  # something failed and the flow went on: what came of it is another result
+        # something failed and the flow went on: what came of it is another result
+        self.survived = False
         self.ends: list[Ended] = []
         self.may_repeat = False
         self._begun: set[str] = set()  # keys
@@ -183,7 +198,11 @@ class _Trial:
         except (RunFailed, InputError):
             raise
         except (GraphorchError, _Broken, Warning) as error:
-            promise, told = error.args if isinstance(error, _Broken) else ("nothing is left over", f"{type(error).__name__}: {error}")
+            promise, told = (
+                error.args
+                if isinstance(error, _Broken)
+                else ("nothing is left over", f"{type(error).__name__}: {error}")
+            )
             raise FlowBroken(promise, told, kind=self.kind, seed=self.seed) from error
         return ending
 
@@ -220,12 +239,18 @@ class _Trial:
 
     def _again(self, options: RunOptions) -> dict[str, Any]:
         """The options for going on: a run in memory still has its own."""
-        return {name: value for name, value in options.items() if name != "run_id" and self.store is not None}
+        return {
+            name: value
+            for name, value in options.items()
+            if name != "run_id" and self.store is not None
+        }
 
     def _now(self) -> float:
         return 1e9 + asyncio.get_running_loop().time()
 
-    async def _disturbed(self, loop: VirtualLoop, flow: Flow[Any, Any, Any], options: RunOptions) -> Result[Any, Any] | None:
+    async def _disturbed(
+        self, loop: VirtualLoop, flow: Flow[Any, Any, Any], options: RunOptions
+    ) -> Result[Any, Any] | None:
         task = loop.create_task(self._to_the_end(flow, options), name="checked run")
         if self.cancel_at:
             loop.at_step(self.cancel_at, task.cancel)
@@ -236,15 +261,25 @@ class _Trial:
             self._check_failed(error)
         elif not task.cancelled():
             return task.result()
-        if not self.ends or self.ends[-1].status not in ("failed", "stopped", "waiting") or self.policy == "isolate" or self.survived:
+        if (
+            not self.ends
+            or self.ends[-1].status not in ("failed", "stopped", "waiting")
+            or self.policy == "isolate"
+            or self.survived
+        ):
             return None
         before = set(self.committed)
         await asyncio.sleep(10.0)  # nothing may happen meanwhile
         if self.committed != before:
-            raise _Broken("a run that ended commits nothing more", f"{len(self.committed - before)} activations did.")
+            raise _Broken(
+                "a run that ended commits nothing more",
+                f"{len(self.committed - before)} activations did.",
+            )
         return await self._resumed(flow, options)
 
-    async def _stored(self, flow: Flow[Any, Any, Any], options: RunOptions) -> Result[Any, Any] | None:
+    async def _stored(
+        self, flow: Flow[Any, Any, Any], options: RunOptions
+    ) -> Result[Any, Any] | None:
         try:
             return await self._to_the_end(flow, options)
         except (JournalError, TimeoutError):
@@ -261,14 +296,25 @@ class _Trial:
             return await self._to_the_end(flow, options, again="stop")
         except RunFailed as error:
             if error.end_reason != "ambiguous":
-                raise _Broken("a resumed run ends like the undisturbed one", f"It failed: {error}.") from error
-        self.may_repeat = True  # a node with effect `once` began and did not finish: a person says what is to be done
+                raise _Broken(
+                    "a resumed run ends like the undisturbed one", f"It failed: {error}."
+                ) from error
+        # a node with effect `once` began and did not finish: a person says what is to be done
+        self.may_repeat = True
         try:
             return await self._to_the_end(flow, options, again="repeat")
         except RunFailed as error:
-            raise _Broken("a resumed run ends like the undisturbed one", f"It failed: {error}.") from error
+            raise _Broken(
+                "a resumed run ends like the undisturbed one", f"It failed: {error}."
+            ) from error
 
-    async def _to_the_end(self, flow: Flow[Any, Any, Any], options: RunOptions, *, again: Literal["", "stop", "repeat"] = "") -> Result[Any, Any]:
+    async def _to_the_end(
+        self,
+        flow: Flow[Any, Any, Any],
+        options: RunOptions,
+        *,
+        again: Literal["", "stop", "repeat"] = "",
+    ) -> Result[Any, Any]:
         result: Result[Any, Any]
         if again:
             result = await flow.resume(RUN_ID, ambiguous=again, **cast(Any, self._again(options)))
@@ -285,16 +331,24 @@ class _Trial:
             return self.case.answers(question)
         if question.answer_type is Approval:
             return Approval(approved=True)
-        raise InputError(f"'{question.path}' asks a person: {question.text} Give check_flow answers=, a function of the question.")
+        raise InputError(
+            f"'{question.path}' asks a person: {question.text} Give check_flow answers=, a function of the question."
+        )
 
     # ---- what is seen --------------------------------------------------------------------------------
     async def _around(self, node: Node[Any], ctx: Context[Any], call: Call) -> Any:
         self.calls += 1
         if node.options.effect == "once" and ctx.key in self._begun and not self.may_repeat:
-            self._broken = _Broken("a node with effect `once` begins once", f"'{ctx.path}' began twice, with the key {ctx.key}.")
+            self._broken = _Broken(
+                "a node with effect `once` begins once",
+                f"'{ctx.path}' began twice, with the key {ctx.key}.",
+            )
         self._begun.add(ctx.key)
         if ctx.key in self.committed:
-            self._broken = _Broken("a committed activation is never executed again", f"'{ctx.path}' was, with the key {ctx.key}.")
+            self._broken = _Broken(
+                "a committed activation is never executed again",
+                f"'{ctx.path}' was, with the key {ctx.key}.",
+            )
         self._keys[ctx.path] = ctx.key
         await asyncio.sleep(self.schedule.seconds(ctx.key, ctx.attempt))
         return await self.fault.around(ctx, call)
@@ -317,59 +371,116 @@ class _Trial:
     def _check_quiet(self) -> None:
         left = asyncio.all_tasks() - {cast("asyncio.Task[Any]", asyncio.current_task())}
         if left:
-            raise _Broken("no task is left", f"{len(left)} are: {', '.join(sorted(task.get_name() for task in left))}.")
+            raise _Broken(
+                "no task is left",
+                f"{len(left)} are: {', '.join(sorted(task.get_name() for task in left))}.",
+            )
 
     def _check_ends(self) -> None:
         strange = [end.status for end in self.ends if end.status not in _STATUSES]
-        final = [end.status for end in self.ends if end.status in ("succeeded", "partial", "cancelled")]
-        if strange or (len(final) > 1 and self.kind != "storage"):  # an end that was not written down is reached again
-            raise _Broken("a run ends once, with one status", f"It ended as {', '.join(end.status for end in self.ends)}.")
+        final = [
+            end.status for end in self.ends if end.status in ("succeeded", "partial", "cancelled")
+        ]
+        # an end that was not written down is reached again
+        if strange or (len(final) > 1 and self.kind != "storage"):
+            raise _Broken(
+                "a run ends once, with one status",
+                f"It ended as {', '.join(end.status for end in self.ends)}.",
+            )
 
     def _check_failed(self, error: BaseException) -> None:
         """A run that was disturbed ends as `RunFailed`, with all that its siblings committed."""
         if not isinstance(error, RunFailed):
             if isinstance(error, InputError) or self.kind == "calm":
                 raise error
-            raise _Broken("a run that fails raises RunFailed", f"It raised {type(error).__name__}: {error}.")
+            raise _Broken(
+                "a run that fails raises RunFailed", f"It raised {type(error).__name__}: {error}."
+            )
         if self.kind not in ("failure", "lost result"):
-            raise error if self.kind == "calm" else _Broken("no schedule makes a run fail", f"It failed: {error}.")
+            raise (
+                error
+                if self.kind == "calm"
+                else _Broken("no schedule makes a run fail", f"It failed: {error}.")
+            )
         record = cast(Record, error.run)
-        lost = self.committed - {step.activation for step in record.steps() if step.status == "done"}
+        lost = self.committed - {
+            step.activation for step in record.steps() if step.status == "done"
+        }
         if lost:
-            raise _Broken("a failure removes no commit of a sibling", f"{len(lost)} of {len(self.committed)} are gone.")
+            raise _Broken(
+                "a failure removes no commit of a sibling",
+                f"{len(lost)} of {len(self.committed)} are gone.",
+            )
 
     def _checked(self, result: Result[Any, Any] | None) -> _Ending | None:
         if result is None:
             return None
-        ending = _Ending(result.state, frozenset(step.activation for step in result.steps if step.status == "done"))
+        ending = _Ending(
+            result.state,
+            frozenset(step.activation for step in result.steps if step.status == "done"),
+        )
         wanted = self.case.wanted
-        if wanted is None or self.survived or result.status == "partial" or (self.has_failed and not self.has_resumed):
+        if (
+            wanted is None
+            or self.survived
+            or result.status == "partial"
+            or (self.has_failed and not self.has_resumed)
+        ):
             return ending
         if ending.done != wanted.done:
             more, less = len(ending.done - wanted.done), len(wanted.done - ending.done)
-            raise _Broken("every run has the same activations", f"{more} are others, {less} are missing.")
+            raise _Broken(
+                "every run has the same activations", f"{more} are others, {less} are missing."
+            )
         if ending.state != wanted.state:
-            raise _Broken("every run ends in the same state", f"{_difference(wanted.state, ending.state)}.")
+            raise _Broken(
+                "every run ends in the same state", f"{_difference(wanted.state, ending.state)}."
+            )
         return ending
 
 
 def _difference(wanted: BaseModel, found: BaseModel) -> str:
-    names = [name for name in type(wanted).model_fields if getattr(wanted, name) != getattr(found, name)]
-    shown = [f"'{name}' is {getattr(found, name)!r}, undisturbed it was {getattr(wanted, name)!r}" for name in names[:3]]
-    return "; ".join(shown) or f"other fields are set: {found.model_fields_set ^ wanted.model_fields_set}"
+    names = [
+        name for name in type(wanted).model_fields if getattr(wanted, name) != getattr(found, name)
+    ]
+    shown = [
+        f"'{name}' is {getattr(found, name)!r}, undisturbed it was {getattr(wanted, name)!r}"
+        for name in names[:3]
+    ]
+    return (
+        "; ".join(shown)
+        or f"other fields are set: {found.model_fields_set ^ wanted.model_fields_set}"
+    )
 
 
 def _inside(plan: Plan) -> list[Plan]:
-    return [plan, *(one for step in plan.steps if step.inner_plan is not None for one in _inside(step.inner_plan))]
+    return [
+        plan,
+        *(
+            one
+            for step in plan.steps
+            if step.inner_plan is not None
+            for one in _inside(step.inner_plan)
+        ),
+    ]
 
 
 def _races(plan: Plan) -> bool:
     """Whether timing may decide what happens: a `need=k` join or map somewhere."""
-    return any(step.need or (step.map is not None and step.map.need is not None) for one in _inside(plan) for step in one.steps)
+    return any(
+        step.need or (step.map is not None and step.map.need is not None)
+        for one in _inside(plan)
+        for step in one.steps
+    )
 
 
 def _longest(plan: Plan) -> float:
     """Seconds that an attempt may take more, so that no time limit of a node is reached by it."""
     options = [step.node.options for one in _inside(plan) for step in one.steps]
-    limits = [limit for each in options for limit in (each.timeout, each.deadline, each.hedge_after) if limit is not None]
+    limits = [
+        limit
+        for each in options
+        for limit in (each.timeout, each.deadline, each.hedge_after)
+        if limit is not None
+    ]
     return min(1.0, min(limits, default=1.0) / 1000)

@@ -20,9 +20,18 @@ from graphorch.flow.flow import Flow
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan, Step
-from graphorch.journal.answers import Answer
-from graphorch.journal.failures import StoreUnavailable
-from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import StoreUnavailable
+from graphorch.journal.records import (
+    Lease,
+    NewRun,
+    Record,
+    RunHead,
+    RunLog,
+    RunPage,
+    RunQuery,
+    Snapshot,
+)
 from graphorch.journal.store import Store
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.messages import Request, Response
@@ -53,7 +62,9 @@ def around_nodes(flow: Flow[In, Out, State], around: Around) -> Flow[In, Out, St
     return with_nodes(flow, lambda node: twin_of(node, around))
 
 
-def with_nodes(flow: Flow[In, Out, State], change: Callable[[Node[Any]], Node[Any]]) -> Flow[In, Out, State]:
+def with_nodes(
+    flow: Flow[In, Out, State], change: Callable[[Node[Any]], Node[Any]]
+) -> Flow[In, Out, State]:
     """The same flow with other nodes under the same names: what `change` makes of each node that has a function."""
     return Flow(_changed(flow.plan, change))
 
@@ -111,7 +122,9 @@ class FailNth:
             await fault.nodes(flow).run(Topic(topic="tides"))
     """
 
-    def __init__(self, n: int, error: Exception | None = None, *, when: Literal["before", "after"] = "before") -> None:
+    def __init__(
+        self, n: int, error: Exception | None = None, *, when: Literal["before", "after"] = "before"
+    ) -> None:
         self.n = n
         self.calls = 0
         self._error = error
@@ -136,7 +149,9 @@ class FailNth:
 
     async def around(self, ctx: Context[Any], call: Call) -> Any:
         """For `around_nodes`."""
-        return await self.call(call, Injected(f"call {self.calls + 1} of a node, at {ctx.path}, was made to fail"))
+        return await self.call(
+            call, Injected(f"call {self.calls + 1} of a node, at {ctx.path}, was made to fail")
+        )
 
     async def call(self, call: Callable[[], Awaitable[T]], otherwise: Exception) -> T:
         """Count a call, and make it, or fail."""
@@ -154,7 +169,11 @@ class _FailingModel:
         self._client = client
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        error = ModelError(f"call {self._fault.calls + 1} of a model was made to fail", model=request.model, retryable=True)
+        error = ModelError(
+            f"call {self._fault.calls + 1} of a model was made to fail",
+            model=request.model,
+            retryable=True,
+        )
         return await self._fault.call(partial(self._client.complete, request, on_text), error)
 
 
@@ -164,7 +183,9 @@ class _FailingStore:
         self._store = store
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._fault.call(call, StoreUnavailable(f"call {self._fault.calls + 1} of a store was made to fail"))
+        return await self._fault.call(
+            call, StoreUnavailable(f"call {self._fault.calls + 1} of a store was made to fail")
+        )
 
     async def create(self, run: NewRun) -> RunHead:
         return await self._call(partial(self._store.create, run))
@@ -178,11 +199,35 @@ class _FailingStore:
     async def release(self, lease: Lease) -> None:
         await self._call(partial(self._store.release, lease))
 
-    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
-        await self._call(partial(self._store.append, lease, records, expected_last_seq=expected_last_seq, status=status))
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
+        await self._call(
+            partial(
+                self._store.append,
+                lease,
+                records,
+                expected_last_seq=expected_last_seq,
+                status=status,
+            )
+        )
 
-    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
-        return Answer.of(self.append(lease, records, expected_last_seq=expected_last_seq, status=status))
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
+        return Answer.of(
+            self.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        )
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(partial(self._store.load, run_id, after_seq=after_seq))

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from graphorch.errors import ModelError
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.messages import Request, Response, estimated_usage
-from graphorch.models.structured import text_field
+from graphorch.models.structured_output import text_field
 
 Answer: TypeAlias = "str | BaseModel | Response | Exception | Callable[[Request], Answer]"
 
@@ -46,17 +46,29 @@ class When:
         """Whether this is the call, and there is an answer left."""
         if not self.answers:
             return False
-        if self.node and self.node not in (request.metadata.get("path"), request.metadata.get("node")):
+        if self.node and self.node not in (
+            request.metadata.get("path"),
+            request.metadata.get("node"),
+        ):
             return False
         said = _said(request)
-        return self.text in said if isinstance(self.text, str) else self.text.search(said) is not None
+        return (
+            self.text in said if isinstance(self.text, str) else self.text.search(said) is not None
+        )
 
     def __str__(self) -> str:
         text = self.text if isinstance(self.text, str) else self.text.pattern
-        return " ".join([*([f"node '{self.node}'"] if self.node else []), *([f"{text!r}"] if text or not self.node else [])])
+        return " ".join(
+            [
+                *([f"node '{self.node}'"] if self.node else []),
+                *([f"{text!r}"] if text or not self.node else []),
+            ]
+        )
 
 
-def when(text: str | re.Pattern[str] = "", *answers: Answer, node: str = "", repeats: bool = False) -> When:
+def when(
+    text: str | re.Pattern[str] = "", *answers: Answer, node: str = "", repeats: bool = False
+) -> When:
     """Answers for the calls whose messages hold a text, or in which a pattern is found, or that a node makes (by its name or path).
 
     Each answer is given once, in order; with `repeats` the last one is given again and again, and need not be given at all.
@@ -87,30 +99,47 @@ class ScriptedModel:
 
     def check(self) -> None:
         """Raise `ScriptMismatch` unless all of the script was played, and nothing else was asked."""
-        left = [f"{len(rule.answers)} for {rule}" for rule in self._rules if rule.answers and not rule.repeats]
+        left = [
+            f"{len(rule.answers)} for {rule}"
+            for rule in self._rules
+            if rule.answers and not rule.repeats
+        ]
         left += [f"{len(self._answers)} in order"] if self._answers else []
         if self._refused:
             raise ScriptMismatch(self._refused[0])
         if left:
-            raise ScriptMismatch(f"The model was asked {len(self.requests)} times, and the script still holds answers: {', '.join(left)}.")
+            raise ScriptMismatch(
+                f"The model was asked {len(self.requests)} times, and the script still holds answers: {', '.join(left)}."
+            )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if error is None:
             self.check()
 
     def _next(self, request: Request) -> Answer:
         for rule in self._rules:
             if rule.matches(request):
-                return rule.answers[0] if rule.repeats and len(rule.answers) == 1 else rule.answers.pop(0)
+                return (
+                    rule.answers[0]
+                    if rule.repeats and len(rule.answers) == 1
+                    else rule.answers.pop(0)
+                )
         if self._answers:
             return self._answers.pop(0)
         where = request.metadata.get("path", "nowhere")
         told = f"Call {len(self.requests)}, of '{where}', is not in the script: {_said(request)[:_SHOWN]!r}."
         known = ", ".join(str(rule) for rule in self._rules)
-        self._refused.append(f"{told} {f'It knows {known}' if known else 'It has no answer left'}; add one for this call.")
+        self._refused.append(
+            f"{told} {f'It knows {known}' if known else 'It has no answer left'}; add one for this call."
+        )
         raise ScriptMismatch(self._refused[-1])
 
 
@@ -122,7 +151,9 @@ class FlakyModel:
         flow.run_sync(Topic(topic="tides"), client=FlakyModel(ScriptedModel(...), chance=0.3, seed=7))
     """
 
-    def __init__(self, client: ModelClient, *, chance: float = 0.0, nth: Collection[int] = (), seed: int = 0) -> None:
+    def __init__(
+        self, client: ModelClient, *, chance: float = 0.0, nth: Collection[int] = (), seed: int = 0
+    ) -> None:
         self.calls = 0
         self.failed = 0
         self._client = client
@@ -136,10 +167,18 @@ class FlakyModel:
         self.calls += 1
         said = f"{request.model} {request.metadata.get('path')} {_said(request)}"
         self._asked[said] += 1
-        drawn = crc32(f"{self._seed} {self._asked[said]} {said}".encode("utf-8", "surrogatepass")) / 2**32
+        drawn = (
+            crc32(f"{self._seed} {self._asked[said]} {said}".encode("utf-8", "surrogatepass"))
+            / 2**32
+        )
         if self.calls in self._nth or drawn < self._chance:
             self.failed += 1
-            raise ModelError(f"call {self.calls} was made to fail", model=request.model, retryable=True, status=503)
+            raise ModelError(
+                f"call {self.calls} was made to fail",
+                model=request.model,
+                retryable=True,
+                status=503,
+            )
         return await self._client.complete(request, on_text)
 
 
@@ -155,7 +194,9 @@ def _response(answer: Answer, request: Request) -> Response:
     if isinstance(answer, Response):
         return answer
     text = answer if isinstance(answer, str) else _text_of(answer, request)
-    return Response(text, request.model, estimated_usage(request, text), 0.0, "free", "stop", 1, 0.0, None)
+    return Response(
+        text, request.model, estimated_usage(request, text), 0.0, "free", "stop", 1, 0.0, None
+    )
 
 
 def _text_of(answer: BaseModel, request: Request) -> str:

@@ -33,10 +33,10 @@ class ReducerReport:
 def check_reducer(reducer: Callable[[T, T], T], values: Iterable[T]) -> ReducerReport:
     """Try a reducer on all triples of some values (the first few thousand). Raises `ReducerBroken` with the first law that it breaks.
 
-        def longest(old: str, new: str) -> str:
-            return max(old, new, key=len)
+    def longest(old: str, new: str) -> str:
+        return max(old, new, key=len)
 
-        check_reducer(longest, ["", "a", "bb", "cc"])
+    check_reducer(longest, ["", "a", "bb", "cc"])
     """
     given = list(values)
     triples = list(itertools.islice(itertools.product(given, repeat=3), _MOST))
@@ -65,10 +65,14 @@ def _harmless(reducer: Callable[[T, T], T], old: T, new: T) -> T:
     first, second = copy.deepcopy(old), copy.deepcopy(new)
     folded = copy.deepcopy(reducer(first, second))
     for name, argument in _changed((old, first), (new, second)):
-        raise ReducerBroken(f"{_name(reducer)} changes its {name} argument: {argument}. Return a new value instead.")
+        raise ReducerBroken(
+            f"{_name(reducer)} changes its {name} argument: {argument}. Return a new value instead."
+        )
     again = _folded(reducer, old, new)
     if folded != again:
-        raise ReducerBroken(f"{_name(reducer)} is not pure: for {old!r} and {new!r} it makes {folded!r} and then {again!r}.")
+        raise ReducerBroken(
+            f"{_name(reducer)} is not pure: for {old!r} and {new!r} it makes {folded!r} and then {again!r}."
+        )
     return folded
 
 

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from graphorch.engine.settings import Limits
 from graphorch.flow.flow import Flow
-from graphorch.flow.options import RunOptions
-from graphorch.flow.result import Result
 from graphorch.graph.context import Context
-from graphorch.testing.clock import run_virtual
+from graphorch.runs.options import RunOptions
+from graphorch.runs.result import Result
 from graphorch.testing.faults import Call, around_nodes
+from graphorch.testing.virtual_clock import run_virtual
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -46,7 +46,12 @@ class Schedule:
         return await call()
 
 
-def run_under(schedule: Schedule, flow: Flow[In, Out, State], input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
+def run_under(
+    schedule: Schedule, flow: Flow[In, Out, State], input: In, **options: Unpack[RunOptions]
+) -> Result[Out, State]:
     """Run a flow under a schedule, on a virtual clock. Raises what `Flow.run` raises, and `Deadlock`."""
     limits = options.get("limits") or Limits(concurrency=schedule.concurrency)
-    return run_virtual(around_nodes(flow, schedule.around).run(input, **{**options, "limits": limits}), seed=schedule.seed)
+    return run_virtual(
+        around_nodes(flow, schedule.around).run(input, **{**options, "limits": limits}),
+        seed=schedule.seed,
+    )

@@ -1,8 +1,8 @@
 """Hypothesis strategies: slices of state, what nodes write, flows that build, and schedules. Needs Hypothesis installed.
 
-    @given(flows(), schedules())
-    def test_no_schedule_changes_a_result(flow, schedule):
-        assert run_under(schedule, flow, Drawn()).state == run_under(Schedule(0), flow, Drawn()).state
+@given(flows(), schedules())
+def test_no_schedule_changes_a_result(flow, schedule):
+    assert run_under(schedule, flow, Drawn()).state == run_under(Schedule(0), flow, Drawn()).state
 """
 
 from __future__ import annotations
@@ -40,14 +40,26 @@ def schedules(*, longest: float = 1.0) -> SearchStrategy[Schedule]:
     """Schedules; each attempt takes up to `longest` seconds more."""
     import hypothesis.strategies as st
 
-    return st.builds(Schedule, st.integers(0, 2**16), st.sampled_from([None, 1, 2, 3]), st.sampled_from([0.0, longest]))
+    return st.builds(
+        Schedule,
+        st.integers(0, 2**16),
+        st.sampled_from([None, 1, 2, 3]),
+        st.sampled_from([0.0, longest]),
+    )
 
 
 def _instances(model: type[M], *, partial: bool) -> SearchStrategy[M]:
     import hypothesis.strategies as st
 
-    fields = {name: st.from_type(cast(Any, Annotated)[(info.annotation, *(info.metadata or ("",)))]) for name, info in model.model_fields.items()}
-    required = {name: values for name, values in fields.items() if not partial or model.model_fields[name].is_required()}
+    fields = {
+        name: st.from_type(cast(Any, Annotated)[(info.annotation, *(info.metadata or ("",)))])
+        for name, info in model.model_fields.items()
+    }
+    required = {
+        name: values
+        for name, values in fields.items()
+        if not partial or model.model_fields[name].is_required()
+    }
     optional = {name: values for name, values in fields.items() if name not in required}
 
     def made(values: dict[str, Any]) -> M | None:
@@ -56,7 +68,12 @@ def _instances(model: type[M], *, partial: bool) -> SearchStrategy[M]:
         except ValidationError:
             return None
 
-    return cast("SearchStrategy[M]", st.fixed_dictionaries(required, optional=optional).map(made).filter(lambda one: one is not None))
+    return cast(
+        "SearchStrategy[M]",
+        st.fixed_dictionaries(required, optional=optional)
+        .map(made)
+        .filter(lambda one: one is not None),
+    )
 
 
 # ---- flows -------------------------------------------------------------------------------------
@@ -111,7 +128,9 @@ def _built(block: Block) -> AnyFlow:
     return graph.build()
 
 
-def _add(graph: Graph[Drawn, Drawn, Drawn], block: Block, names: Iterator[str]) -> tuple[Node[Any], Node[Any]]:
+def _add(
+    graph: Graph[Drawn, Drawn, Drawn], block: Block, names: Iterator[str]
+) -> tuple[Node[Any], Node[Any]]:
     """Add a block to a graph; returns its one node in, and its one node out."""
     kind, *rest = block
     if kind == "step":
@@ -141,7 +160,9 @@ def _add(graph: Graph[Drawn, Drawn, Drawn], block: Block, names: Iterator[str]) 
     return first, last
 
 
-def _loop(graph: Graph[Drawn, Drawn, Drawn], body: Block, bound: int, names: Iterator[str]) -> tuple[Node[Any], Node[Any]]:
+def _loop(
+    graph: Graph[Drawn, Drawn, Drawn], body: Block, bound: int, names: Iterator[str]
+) -> tuple[Node[Any], Node[Any]]:
     header, source, after = _step(next(names)), _step(next(names)), _step(next(names))
     begin, end = _add(graph, body, names)
     graph.chain(header, begin)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from graphorch.trace.conversation import Conversation, Turn, conversation_of
-from graphorch.trace.derive import trace_of
-from graphorch.trace.exporter import Otlp
-from graphorch.trace.index import SpanIndex
-from graphorch.trace.propagation import continuing, headers_of
-from graphorch.trace.recorder import Recorder, Sink
-from graphorch.trace.redaction import Redaction
-from graphorch.trace.sampling import Sampling
-from graphorch.trace.selection import Selection
-from graphorch.trace.spans import Span, Trace
+from graphorch.trace.analysis.selection import Selection
+from graphorch.trace.conversation.builder import Conversation, Turn, conversation_of
+from graphorch.trace.export.exporter import Otlp
+from graphorch.trace.export.propagation import continuing, headers_of
+from graphorch.trace.export.recorder import Recorder, Sink
+from graphorch.trace.spans.builder import trace_of
+from graphorch.trace.spans.index import SpanIndex
+from graphorch.trace.spans.model import Span, Trace
+from graphorch.trace.spans.redaction import Redaction
+from graphorch.trace.spans.sampling import Sampling
 
 __all__ = [
     "Conversation",

@@ -66,7 +66,8 @@ async def _run(folder: Path, limits: Limits) -> tuple[str, str]:
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(limits.seconds + 1):  # the guard counts from when the code is loaded
+            # the guard counts from when the code is loaded
+            async with asyncio.timeout(limits.seconds + 1):
                 await process.wait()
         except TimeoutError:
             return "time", _printed(folder)
@@ -75,7 +76,9 @@ async def _run(folder: Path, limits: Limits) -> tuple[str, str]:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     code = process.returncode or 0
-    return {-signal.SIGXCPU: "time", -signal.SIGALRM: "time", -signal.SIGXFSZ: "output", 0: ""}.get(code, f"exit code {code}"), _printed(folder)
+    return {-signal.SIGXCPU: "time", -signal.SIGALRM: "time", -signal.SIGXFSZ: "output", 0: ""}.get(
+        code, f"exit code {code}"
+    ), _printed(folder)
 
 
 def _printed(folder: Path) -> str:
@@ -98,14 +101,22 @@ def _report(lines: list[dict[str, Any]], ended: str, limits: Limits, printed: st
     passed = {line["passed"] for line in lines if "passed" in line}
     failed = {line["failed"]: line["why"] for line in lines if "failed" in line}
     failures = [f"{name}: {why}" for name, why in failed.items()]
-    begun = [line["begun"] for line in lines if "begun" in line and line["begun"] not in passed | failed.keys()]
+    begun = [
+        line["begun"]
+        for line in lines
+        if "begun" in line and line["begun"] not in passed | failed.keys()
+    ]
     what = begun[-1] if begun else "the code"
     if ended == "time":
-        failures.append(f"{what} did not end within {limits.seconds:g} s. Look for a loop that never ends.")
+        failures.append(
+            f"{what} did not end within {limits.seconds:g} s. Look for a loop that never ends."
+        )
     elif ended == "output":
         failures.append(f"{what} wrote more than {limits.file_megabytes} MB. Print and write less.")
     elif ended or begun:
-        failures.append(f"{what} ended the process ({ended or 'it left early'}). Code must return or raise, and not exit.")
+        failures.append(
+            f"{what} ended the process ({ended or 'it left early'}). Code must return or raise, and not exit."
+        )
     elif not total and not failures:
         failures.append("no tests ran.")
     return Report(len(passed), total, tuple(failures), printed)

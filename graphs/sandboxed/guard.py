@@ -22,7 +22,20 @@ _REFUSED = {
     "ctypes.": "foreign code", "urllib.": "the network", "ftplib.": "the network", "smtplib.": "the network", "http.": "the network",
     "sys.addaudithook": "an audit hook", "resource.setrlimit": "other limits", "resource.prlimit": "other limits",
 }  # fmt: skip
-_CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime", "os.chdir", "shutil.")
+_CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "os.utime",
+    "os.chdir",
+    "shutil.",
+)
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -32,7 +45,12 @@ class Refused(BaseException):
 
 def guard(folder: str) -> Callable[[str, tuple[Any, ...]], None]:
     """The audit hook: refuses what leads out of the folder."""
-    readable = tuple({folder, *(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path) if path)})
+    readable = tuple(
+        {
+            folder,
+            *(os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path) if path),
+        }
+    )
     inside, real = os.path.join(folder, ""), os.path.realpath
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
@@ -48,7 +66,9 @@ def guard(folder: str) -> Callable[[str, tuple[Any, ...]], None]:
         elif event.startswith(_CHANGES):
             paths = [real(os.fsdecode(one)) for one in arguments if isinstance(one, str | bytes)]
             if any(not path.startswith(inside) for path in paths):
-                raise Refused(f"it tried to change {next(path for path in paths if not path.startswith(inside))}, outside of its folder")
+                raise Refused(
+                    f"it tried to change {next(path for path in paths if not path.startswith(inside))}, outside of its folder"
+                )
 
     return check
 
@@ -79,8 +99,16 @@ def why(error: BaseException) -> str:
         said = str(error)
     if isinstance(error, MemoryError):
         said = "it needs more memory than is allowed"
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename.endswith(("tests.py", "solution.py"))]
-    line = f" [{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: {frames[-1].line}]" if frames else ""
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if each.filename.endswith(("tests.py", "solution.py"))
+    ]
+    line = (
+        f" [{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: {frames[-1].line}]"
+        if frames
+        else ""
+    )
     return (said + line)[:500]
 
 
@@ -102,7 +130,11 @@ def main(folder: str, seconds: float, megabytes: int, file_megabytes: int) -> No
     except BaseException as error:  # whatever the code raises when it is loaded
         tell(failed="loading the code", why=why(error))
         return
-    found = {name: value for name, value in vars(tests).items() if name.startswith("test_") and callable(value)}
+    found = {
+        name: value
+        for name, value in vars(tests).items()
+        if name.startswith("test_") and callable(value)
+    }
     tell(total=len(found))
     for name, test in found.items():
         tell(begun=name)

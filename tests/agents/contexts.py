@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from graphorch.models.budget import Budget
+from graphorch.models.budgets.budget import Budget
 from graphorch.models.messages import Prompt
 
 

@@ -33,13 +33,22 @@ class Draft(BaseModel):
     draft: str
 
 
-@agent(output=Draft, model="policy/careful", instructions="Be brief.", max_tokens=500, temperature=0.5, timeout=30)
+@agent(
+    output=Draft,
+    model="policy/careful",
+    instructions="Be brief.",
+    max_tokens=500,
+    temperature=0.5,
+    timeout=30,
+)
 def write(t: Topic, r: Research) -> str:
     """Write an article."""
     return f"Write about {t.topic}. Notes: {r.research}"
 
 
-def run(made: Node[Any], *slices: BaseModel | None, answer: Any = None) -> tuple[Any, dict[str, Any]]:
+def run(
+    made: Node[Any], *slices: BaseModel | None, answer: Any = None
+) -> tuple[Any, dict[str, Any]]:
     """What the agent returns, and what it asked for."""
     context = Asked(Draft(draft="done") if answer is None else answer)
     value = asyncio.run(made.fn(context, *slices))
@@ -69,7 +78,12 @@ def test_without_options_the_default_model_decides() -> None:
         return t.topic
 
     _, call = run(plain, Topic(topic="tides"))
-    assert (call["model"], call["instructions"], call["max_tokens"], call["temperature"]) == ("default", "", None, None)
+    assert (call["model"], call["instructions"], call["max_tokens"], call["temperature"]) == (
+        "default",
+        "",
+        None,
+        None,
+    )
 
 
 def test_a_prompt_may_be_messages() -> None:
@@ -77,7 +91,10 @@ def test_a_prompt_may_be_messages() -> None:
     def talk(t: Topic) -> Prompt:
         return [Message(role="system", content="s"), Message(content=t.topic)]
 
-    assert run(talk, Topic(topic="tides"))[1]["prompt"] == [Message(role="system", content="s"), Message(content="tides")]
+    assert run(talk, Topic(topic="tides"))[1]["prompt"] == [
+        Message(role="system", content="s"),
+        Message(content="tides"),
+    ]
 
 
 @pytest.mark.parametrize("empty", ["", "  \n", []])
@@ -97,21 +114,36 @@ def test_a_function_without_a_body_has_its_slices_written_out() -> None:
     def bare(t: Topic, v: Verdict | None) -> str: ...
 
     _, call = run(bare, Topic(topic="tides"), None)
-    assert call["prompt"] == "Write the draft, from what follows. Answer with its text and nothing else.\n\nTopic:\ntides"
+    assert (
+        call["prompt"]
+        == "Write the draft, from what follows. Answer with its text and nothing else.\n\nTopic:\ntides"
+    )
 
 
 # ---- the node ----------------------------------------------------------------------------------
 
 
 def test_the_node_knows_its_kind_its_slices_and_its_options() -> None:
-    assert (write.name, write.kind, write.model, write.options.timeout) == ("write", "agent", "policy/careful", 30)
+    assert (write.name, write.kind, write.model, write.options.timeout) == (
+        "write",
+        "agent",
+        "policy/careful",
+        30,
+    )
     assert [read.model for read in write.signature.reads] == [Topic, Research]
-    assert (write.signature.writes, write.signature.has_context, write.signature.is_async) == ((Draft,), True, True)
+    assert (write.signature.writes, write.signature.has_context, write.signature.is_async) == (
+        (Draft,),
+        True,
+        True,
+    )
     assert isinstance(write.fn, AgentCall)
 
 
 def test_the_prompt_function_is_callable_in_a_unit_test() -> None:
-    assert write.prompt(Topic(topic="tides"), Research(research="moon")) == "Write about tides. Notes: moon"
+    assert (
+        write.prompt(Topic(topic="tides"), Research(research="moon"))
+        == "Write about tides. Notes: moon"
+    )
 
 
 def test_the_class_follows_the_number_of_slices() -> None:
@@ -132,7 +164,12 @@ def test_the_class_follows_the_number_of_slices() -> None:
 
 def test_another_model_makes_another_agent_and_leaves_the_first_alone() -> None:
     other = write.with_model("openai/gpt-5").named("other")
-    assert (other.model, other.name, write.model, write.name) == ("openai/gpt-5", "other", "policy/careful", "write")
+    assert (other.model, other.name, write.model, write.name) == (
+        "openai/gpt-5",
+        "other",
+        "policy/careful",
+        "write",
+    )
     assert other.prompt is write.prompt
     assert run(other, Topic(topic="t"), Research())[1]["model"] == "openai/gpt-5"
     assert type(other) is Node2
@@ -174,7 +211,9 @@ def fine(t: Topic) -> str: ...
         (waits, "its prompt function is async"),
     ],
 )
-def test_a_wrong_prompt_function_is_refused_where_it_is_decorated(prompt: Callable[..., Any], says: str) -> None:
+def test_a_wrong_prompt_function_is_refused_where_it_is_decorated(
+    prompt: Callable[..., Any], says: str
+) -> None:
     with pytest.raises(GraphError) as caught:
         agent(output=Draft)(prompt)
     assert says in str(caught.value)
@@ -194,7 +233,9 @@ def test_a_wrong_prompt_function_is_refused_where_it_is_decorated(prompt: Callab
         ({"output": str}, "no pydantic model"),
     ],
 )
-def test_a_wrong_option_is_refused_where_it_is_decorated(options: dict[str, Any], says: str) -> None:
+def test_a_wrong_option_is_refused_where_it_is_decorated(
+    options: dict[str, Any], says: str
+) -> None:
     make: Any = agent
     with pytest.raises(GraphError) as caught:
         make(**{"output": Draft, **options})(fine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from graphorch import Graph, agent
-from graphorch.models.offline import OfflineClient
+from graphorch.models.offline.client import OfflineClient
 from tests.agents.test_tools import Model, water
 from tests.models.documents import HARBOUR
 
@@ -67,5 +67,7 @@ def test_an_agent_with_tools_gets_their_results() -> None:
 
     model = Model([("water", '{"harbour": "Northcliff"}')], "It is 1.5 metres deep.")
     flow = Graph("look", Desk, input=Document, output=Draft).chain(look).build()
-    assert flow.run_sync(Document(document="How deep is it?"), client=model).output == Draft(draft="It is 1.5 metres deep.")
+    assert flow.run_sync(Document(document="How deep is it?"), client=model).output == Draft(
+        draft="It is 1.5 metres deep."
+    )
     assert model.results == ['{"name":"Northcliff at 12","depth":1.5}']

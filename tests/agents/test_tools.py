@@ -14,9 +14,9 @@ from graphorch.agents.agent import agent
 from graphorch.agents.tools import Tool, ToolClient, TooManyToolRounds, tools_of
 from graphorch.errors import BudgetExceeded, GraphError, ModelError
 from graphorch.models.client import OnText
-from graphorch.models.failures import TimedOut
+from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, Usage
-from graphorch.models.structured import ask
+from graphorch.models.structured_output import ask
 from tests.agents.contexts import Asked
 
 
@@ -25,7 +25,9 @@ class Place(BaseModel):
     depth: float = 1.5
 
 
-def water(harbour: str, hour: Annotated[int, Field(ge=0, le=23, description="of the day")] = 12) -> Place:
+def water(
+    harbour: str, hour: Annotated[int, Field(ge=0, le=23, description="of the day")] = 12
+) -> Place:
     """The depth of the water in a harbour."""
     if harbour == "nowhere":
         raise LookupError("no such harbour")
@@ -48,8 +50,17 @@ class Model:
         step = self.steps[min(len(self.asked), len(self.steps) - 1)]
         self.asked.append(request)
         text = step if isinstance(step, str) else ""
-        calls = () if isinstance(step, str) else tuple(ToolCall(id=f"c{n}", name=name, arguments=given) for n, (name, given) in enumerate(step))
-        return Response(text, "m", Usage(10, 5), 0.5, "table", "stop", 1, 1.0, None, tool_calls=calls)
+        calls = (
+            ()
+            if isinstance(step, str)
+            else tuple(
+                ToolCall(id=f"c{n}", name=name, arguments=given)
+                for n, (name, given) in enumerate(step)
+            )
+        )
+        return Response(
+            text, "m", Usage(10, 5), 0.5, "table", "stop", 1, 1.0, None, tool_calls=calls
+        )
 
     @property
     def results(self) -> list[str]:
@@ -57,27 +68,40 @@ class Model:
         return [each.content for each in self.asked[-1].messages if each.role == "tool"]
 
 
-def run(model: Model, *tools: Callable[..., Any], rounds: int = 8, timeout: float | None = None) -> Response:
+def run(
+    model: Model, *tools: Callable[..., Any], rounds: int = 8, timeout: float | None = None
+) -> Response:
     client = ToolClient(model, tools, rounds=rounds)
-    return asyncio.run(client.complete(Request("m", (Message(content="how deep?"),), timeout=timeout)))
+    return asyncio.run(
+        client.complete(Request("m", (Message(content="how deep?"),), timeout=timeout))
+    )
 
 
 # ---- the loop ----------------------------------------------------------------------------------
 
 
 def test_the_model_is_told_what_the_tools_say_and_then_answers() -> None:
-    model = Model([("water", '{"harbour": "Northcliff", "hour": 3}'), ("tide", '{"kind": "neap"}')], "1.5 metres")
+    model = Model(
+        [("water", '{"harbour": "Northcliff", "hour": 3}'), ("tide", '{"kind": "neap"}')],
+        "1.5 metres",
+    )
     response = run(model, water, tide)
     assert response.text == "1.5 metres"
     assert model.results == ['{"name":"Northcliff at 3","depth":1.5}', "neap None"]
     question, said, first, second = model.asked[1].messages
-    assert (question.content, said.role, [call.name for call in said.tool_calls]) == ("how deep?", "assistant", ["water", "tide"])
+    assert (question.content, said.role, [call.name for call in said.tool_calls]) == (
+        "how deep?",
+        "assistant",
+        ["water", "tide"],
+    )
     assert (first.tool_call_id, second.tool_call_id) == ("c0", "c1")
     assert [tool.name for tool in model.asked[0].tools] == ["water", "tide"]
 
 
 def test_the_response_counts_every_round() -> None:
-    response = run(Model([("water", '{"harbour": "a"}')], [("water", '{"harbour": "b"}')], "done"), water)
+    response = run(
+        Model([("water", '{"harbour": "a"}')], [("water", '{"harbour": "b"}')], "done"), water
+    )
     assert (response.usage, response.usd, response.attempts) == (Usage(30, 15), 1.5, 3)
     assert response.note == "tools: water, water"
 
@@ -102,8 +126,14 @@ def test_the_rounds_are_bounded() -> None:
 
 
 def test_structured_output_works_on_top() -> None:
-    model = Model([("water", '{"harbour": "a"}')], '{"name": "a", "depth": "deep"}', '{"name": "a", "depth": 2}')
-    answer = asyncio.run(ask(ToolClient(model, [water]), Request("m", (Message(content="?"),)), Place))
+    model = Model(
+        [("water", '{"harbour": "a"}')],
+        '{"name": "a", "depth": "deep"}',
+        '{"name": "a", "depth": 2}',
+    )
+    answer = asyncio.run(
+        ask(ToolClient(model, [water]), Request("m", (Message(content="?"),)), Place)
+    )
     assert answer.value == Place(name="a", depth=2)
     assert answer.usd == 1.5
     assert all(each.schema is Place for each in model.asked)
@@ -117,7 +147,10 @@ def test_structured_output_works_on_top() -> None:
     [
         (("wate", "{}"), "there is no tool 'wate'. Did you mean 'water'?"),
         (("water", "{}"), "harbour: Field required"),
-        (("water", '{"harbour": "a", "hour": 99}'), "hour: Input should be less than or equal to 23"),
+        (
+            ("water", '{"harbour": "a", "hour": 99}'),
+            "hour: Input should be less than or equal to 23",
+        ),
         (("water", '{"harbour": "a", "speed": 1}'), "speed: Extra inputs are not permitted"),
         (("water", '{"harbour": '), "Invalid JSON"),
         (("water", "[]"), "arguments: "),
@@ -190,9 +223,19 @@ def test_a_very_long_result_is_cut_and_says_so() -> None:
 
 def test_the_schema_comes_from_the_signature_and_the_description_from_the_docstring() -> None:
     (tool,) = tools_of([water])
-    assert (tool.spec.name, tool.spec.description) == ("water", "The depth of the water in a harbour.")
+    assert (tool.spec.name, tool.spec.description) == (
+        "water",
+        "The depth of the water in a harbour.",
+    )
     properties: Any = tool.spec.parameters["properties"]
-    assert properties["hour"] == {"default": 12, "description": "of the day", "maximum": 23, "minimum": 0, "title": "hour", "type": "integer"}
+    assert properties["hour"] == {
+        "default": 12,
+        "description": "of the day",
+        "maximum": 23,
+        "minimum": 0,
+        "title": "hour",
+        "type": "integer",
+    }
     assert tool.spec.parameters["required"] == ["harbour"]
     assert tool.spec.parameters["additionalProperties"] is False
     assert tool("Northcliff") == water("Northcliff")
@@ -230,7 +273,9 @@ def odd(x: threading.Lock) -> None: ...  # type: ignore[valid-type]  # pyright: 
         ([water, tide, water], "2 tools have this name"),
     ],
 )
-def test_a_function_that_can_be_no_tool_is_refused(tools: list[Callable[..., Any]], says: str) -> None:
+def test_a_function_that_can_be_no_tool_is_refused(
+    tools: list[Callable[..., Any]], says: str
+) -> None:
     with pytest.raises(GraphError) as caught:
         tools_of(tools)
     assert says in str(caught.value)

@@ -12,7 +12,14 @@ LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports_command; s
 
 def check_floors(project: Path) -> subprocess.CompletedProcess[str]:
     """import-linter in a process of its own: it imports the package, and keeps what it read in caches of its own."""
-    command = [sys.executable, "-c", LINT_IMPORTS, "--no-logo", "--no-cache", str(project / "pyproject.toml")]
+    command = [
+        sys.executable,
+        "-c",
+        LINT_IMPORTS,
+        "--no-logo",
+        "--no-cache",
+        str(project / "pyproject.toml"),
+    ]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
@@ -21,9 +28,13 @@ def test_every_contract_is_kept() -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
-def test_an_import_of_a_higher_floor_a_cycle_and_a_clock_in_the_core_are_found(tmp_path: Path) -> None:
+def test_an_import_of_a_higher_floor_a_cycle_and_a_clock_in_the_core_are_found(
+    tmp_path: Path,
+) -> None:
     """The contracts of pyproject.toml on a package that breaks each of them: a contract that cannot break guards nothing."""
-    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     wrong = {
         "errors.py": "",
         "core/__init__.py": "def now():\n    import time\n    return time.time()\n",
@@ -32,7 +43,8 @@ def test_an_import_of_a_higher_floor_a_cycle_and_a_clock_in_the_core_are_found(t
         "state/__init__.py": "",
         "state/left.py": "import graphorch.state.right\n",
         "state/right.py": "import graphorch.state.left\n",
-        "clock.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import graphorch.core\n",  # up, but for an annotation only
+        # up, but for an annotation only
+        "clock.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import graphorch.core\n",
         "helpers.py": "",
     }
     for name, source in {"__init__.py": "", **wrong}.items():

@@ -37,7 +37,9 @@ def test_dir_shows_every_public_name() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_name_is_there_and_documented(name: str) -> None:
-    assert not undocumented(getattr(graphorch, name)), f"graphorch.{name} has no docstring of its own"
+    assert not undocumented(getattr(graphorch, name)), (
+        f"graphorch.{name} has no docstring of its own"
+    )
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -18,5 +18,8 @@ def test_looking_up_a_name_is_refused() -> None:
 
 
 def test_a_connection_to_this_machine_is_allowed() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
         assert client.getpeername() == server.getsockname()

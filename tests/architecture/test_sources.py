@@ -17,11 +17,19 @@ def offences(source: str) -> list[str]:
     found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="builtins"), attr=name)) if name in BANNED_CALLS:
+            case ast.Call(
+                func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="builtins"), attr=name)
+            ) if name in BANNED_CALLS:
                 found.append((node.lineno, f"{name}()"))
             case ast.Import(names=names):
-                found += [(node.lineno, alias.name) for alias in names if alias.name.partition(".")[0] in BANNED_MODULES]
-            case ast.ImportFrom(module=str(name), level=0) if name.partition(".")[0] in BANNED_MODULES:
+                found += [
+                    (node.lineno, alias.name)
+                    for alias in names
+                    if alias.name.partition(".")[0] in BANNED_MODULES
+                ]
+            case ast.ImportFrom(module=str(name), level=0) if (
+                name.partition(".")[0] in BANNED_MODULES
+            ):
                 found.append((node.lineno, name))
             case _:
                 pass
@@ -31,16 +39,30 @@ def offences(source: str) -> list[str]:
 def test_no_module_runs_text_as_code_or_unpickles() -> None:
     modules = sorted(PACKAGE.rglob("*.py"))
     assert modules
-    assert [f"{module.relative_to(PACKAGE)}:{offence}" for module in modules for offence in offences(module.read_text("utf-8"))] == []
+    assert [
+        f"{module.relative_to(PACKAGE)}:{offence}"
+        for module in modules
+        for offence in offences(module.read_text("utf-8"))
+    ] == []
 
 
 @pytest.mark.parametrize(
-    "line", ["eval('1')", "def f(): exec(text)", "import builtins; builtins.exec(text)", "import pickle", "from dill import loads"]
+    "line",
+    [
+        "eval('1')",
+        "def f(): exec(text)",
+        "import builtins; builtins.exec(text)",
+        "import pickle",
+        "from dill import loads",
+    ],
 )
 def test_each_way_to_run_text_is_found(line: str) -> None:
     assert len(offences(line)) == 1
 
 
-@pytest.mark.parametrize("line", ["evaluate(x)", "re.compile(x)", "cursor.exec(x)", "import pickles", "from .pickle import x"])
+@pytest.mark.parametrize(
+    "line",
+    ["evaluate(x)", "re.compile(x)", "cursor.exec(x)", "import pickles", "from .pickle import x"],
+)
 def test_harmless_code_is_left_alone(line: str) -> None:
     assert offences(line) == []

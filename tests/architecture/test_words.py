@@ -12,8 +12,12 @@ ROOT = Path(__file__).parents[2]
 FORBIDDEN = {
     "a path of one machine": re.compile(r"(?<![\w.~*}-])/(?:root|work|Users/\w+|home/\w+)/"),
     "a folder outside the repository": re.compile(r"\.\./shared\b"),
-    "the host of a package index": re.compile(r"\b(?:pypi\.org|pythonhosted\.org|npmjs\.org|deb\.debian\.org|anaconda\.org)\b"),
-    "a trailer of who wrote it": re.compile(r"^\s*(?:co-authored-by|generated with)\b", re.IGNORECASE | re.MULTILINE),
+    "the host of a package index": re.compile(
+        r"\b(?:pypi\.org|pythonhosted\.org|npmjs\.org|deb\.debian\.org|anaconda\.org)\b"
+    ),
+    "a trailer of who wrote it": re.compile(
+        r"^\s*(?:co-authored-by|generated with)\b", re.IGNORECASE | re.MULTILINE
+    ),
 }
 
 
@@ -31,10 +35,16 @@ def test_no_file_of_the_repository_holds_a_forbidden_word() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a checkout: git cannot say which files belong to the project")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    listed = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
     files = [ROOT / name for name in listed if name and (ROOT / name).is_file()]
     assert files
-    assert [f"{file.relative_to(ROOT)}:{found}" for file in files for found in found_in(file.read_text("utf-8", "replace"))] == []
+    assert [
+        f"{file.relative_to(ROOT)}:{found}"
+        for file in files
+        for found in found_in(file.read_text("utf-8", "replace"))
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """`python -m tests.benchmarks`: graphorch, plain asyncio and three other systems on the same work, side by side.
 
-    install             make an environment for each of the others, and install it there
-    run                 measure, in rounds; everything by default, and what is done without a command
-    table               show the results; --targets against what is aimed at, --readme writes the short form into README.md
-    profile W1          where the time of graphorch goes
-    growth              time from 10 to 10,000 nodes, branches, rounds and items, and what runs hold in memory
+install             make an environment for each of the others, and install it there
+run                 measure, in rounds; everything by default, and what is done without a command
+table               show the results; --targets against what is aimed at, --readme writes the short form into README.md
+profile W1          where the time of graphorch goes
+growth              time from 10 to 10,000 nodes, branches, rounds and items, and what runs hold in memory
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def run(given: argparse.Namespace) -> None:
     chosen = systems.installed(systems.selected(given.systems), given.cache)
     about = rounds.versions(chosen, given.cache)
     rows: list[dict[str, Any]] = []
-    for row in rounds.rounds(chosen, tuple(workloads.values()), given.cache, given.rounds, given.seconds):
+    for row in rounds.rounds(
+        chosen, tuple(workloads.values()), given.cache, given.rounds, given.seconds
+    ):
         rows.append(row)
         print(rounds.told(row, workloads[row["workload"]]), flush=True)
         rounds.save(given.json, about, rows)
@@ -37,7 +39,9 @@ def show(given: argparse.Namespace) -> None:
     results = table.Results.load(given.json)
     if given.readme:
         readme = ROOT / "README.md"
-        readme.write_text(table.put_between_marks(readme.read_text("utf-8"), table.short(results)), "utf-8")
+        readme.write_text(
+            table.put_between_marks(readme.read_text("utf-8"), table.short(results)), "utf-8"
+        )
         print(f"written to {readme.name}")
     else:
         print(table.against_targets(results) if given.targets else table.full(results))
@@ -61,7 +65,11 @@ def grow(_: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        "python -m tests.benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = made.add_subparsers(required=True)
     install = commands.add_parser("install")
     install.set_defaults(do=lambda given: systems.install(given.cache))
@@ -70,16 +78,28 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--only", default="", help="workloads, separated by commas")
     one.add_argument("--systems", default="", help="systems, separated by commas")
     one.add_argument("--rounds", type=int, default=3)
-    one.add_argument("--seconds", type=float, default=0.5, help="how long each process repeats a run (%(default)s)")
+    one.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        help="how long each process repeats a run (%(default)s)",
+    )
     for each in (install, one):
         help = f"where the others are installed (or ${systems.VARIABLE}; %(default)s)"
         each.add_argument("--cache", type=Path, default=systems.default_cache(), help=help)
     other = commands.add_parser("table")
     other.set_defaults(do=show)
-    other.add_argument("--readme", action="store_true", help="write the short form between the marks in README.md")
+    other.add_argument(
+        "--readme", action="store_true", help="write the short form between the marks in README.md"
+    )
     other.add_argument("--targets", action="store_true", help="against what is aimed at")
     for each in (one, other):
-        each.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="the file of results (%(default)s)")
+        each.add_argument(
+            "--json",
+            type=Path,
+            default=Path("benchmarks.json"),
+            help="the file of results (%(default)s)",
+        )
     shown = commands.add_parser("profile")
     shown.set_defaults(do=profile)
     shown.add_argument("workloads", help="such as W1, or W1,W3")

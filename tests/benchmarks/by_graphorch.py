@@ -11,37 +11,101 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, create_model
 
 from graphorch import Flow, Graph, RunEvent, RunFailed, append, node
-from graphorch.journal.sqlite import SqliteStore
-from tests.benchmarks.workloads import FIELD_NODES, IDLE_ROUNDS, WIDE_FIELDS, WIDE_VALUE, Broken, Job, dag_of, message, number_of
+from graphorch.journal.sqlite.store import SqliteStore
+from tests.benchmarks.workloads import (
+    FIELD_NODES,
+    IDLE_ROUNDS,
+    WIDE_FIELDS,
+    WIDE_VALUE,
+    Broken,
+    Job,
+    dag_of,
+    message,
+    number_of,
+)
 
 
-class Count(BaseModel): x: int = 0
-class Items(BaseModel): items: Annotated[list[int], append] = []
-class Total(BaseModel): total: int = 0
+class Count(BaseModel):
+    x: int = 0
+
+
+class Items(BaseModel):
+    items: Annotated[list[int], append] = []
+
+
+class Total(BaseModel):
+    total: int = 0
+
+
 class Summed(Items, Total): ...
 
-class Draft(BaseModel): draft: int = 0
-class Score(BaseModel): score: int = 0
-class Target(BaseModel): target: int = 100
+
+class Draft(BaseModel):
+    draft: int = 0
+
+
+class Score(BaseModel):
+    score: int = 0
+
+
+class Target(BaseModel):
+    target: int = 100
+
+
 class Essay(Draft, Score, Target): ...
 
+
 Label = Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b9"]
-class Ticket(BaseModel): number: int = 0
-class Class(BaseModel): label: Label = "b0"
-class Done(BaseModel): done: str = ""
+
+
+class Ticket(BaseModel):
+    number: int = 0
+
+
+class Class(BaseModel):
+    label: Label = "b0"
+
+
+class Done(BaseModel):
+    done: str = ""
+
+
 class Desk(Ticket, Class, Done): ...
 
-class Messages(BaseModel): messages: Annotated[list[str], append] = []
+
+class Messages(BaseModel):
+    messages: Annotated[list[str], append] = []
+
+
 class Log(Count, Messages): ...
 
-class Item(BaseModel): item: int
-class Found(BaseModel): found: int
+
+class Item(BaseModel):
+    item: int
+
+
+class Found(BaseModel):
+    found: int
+
+
 class Worker(Item, Found): ...
-class Todo(BaseModel): todo: list[Item] = []
-class Results(BaseModel): results: list[int] = []
+
+
+class Todo(BaseModel):
+    todo: list[Item] = []
+
+
+class Results(BaseModel):
+    results: list[int] = []
+
+
 class Mapped(Todo, Results, Total): ...
 
-class Base(BaseModel): base: int = 0
+
+class Base(BaseModel):
+    base: int = 0
+
+
 class Level(Base, Items): ...
 
 
@@ -92,7 +156,12 @@ class Programs:
     def __init__(self, *, is_watched: bool = False) -> None:
         self.watch: Sequence[Callable[[RunEvent], None]] = (listen,) if is_watched else ()
 
-    def job(self, flow: Flow[Any, Any, Any], given: Callable[[], BaseModel], check: Callable[[Any], bool]) -> Job:
+    def job(
+        self,
+        flow: Flow[Any, Any, Any],
+        given: Callable[[], BaseModel],
+        check: Callable[[Any], bool],
+    ) -> Job:
         """Run a flow, and check its output."""
         if self.watch:
             watch = self.watch
@@ -121,7 +190,11 @@ class Programs:
 
         graph = Graph("fan_out", Summed)
         graph.chain(begin, branches(size), merge)
-        return self.job(graph.build(), Summed, lambda state: state.items == list(range(size)) and state.total == size)
+        return self.job(
+            graph.build(),
+            Summed,
+            lambda state: state.items == list(range(size)) and state.total == size,
+        )
 
     def map_items(self, size: int) -> Job:
         @node
@@ -143,9 +216,15 @@ class Programs:
             return Results(results=[each.found for each in found])
 
         graph = Graph("map", Mapped)
-        workers = graph.map("workers", work, over=over, gather=gather, max_items=size, concurrency=size)
+        workers = graph.map(
+            "workers", work, over=over, gather=gather, max_items=size, concurrency=size
+        )
         graph.chain(plan, workers, merge)
-        return self.job(graph.build(), Mapped, lambda state: state.results == list(range(size)) and state.total == size)
+        return self.job(
+            graph.build(),
+            Mapped,
+            lambda state: state.results == list(range(size)) and state.total == size,
+        )
 
     def loop(self, size: int) -> Job:
         @node
@@ -165,7 +244,9 @@ class Programs:
         graph = Graph("loop", Essay)
         graph.chain(generate, evaluate, publish)
         graph.loop(evaluate, back_to=generate, while_=is_weak, max_iterations=size + 1)
-        return self.job(graph.build(), lambda: Essay(target=size), lambda state: state.draft == size)
+        return self.job(
+            graph.build(), lambda: Essay(target=size), lambda state: state.draft == size
+        )
 
     def dag(self, size: str) -> Job:
         dag = dag_of(size)
@@ -183,7 +264,9 @@ class Programs:
             graph.chain(nodes[name])
             for parent in parents:
                 graph.chain(nodes[parent], nodes[name])
-        return self.job(graph.build(), Items, lambda state: sorted(state.items) == list(range(len(dag.names))))
+        return self.job(
+            graph.build(), Items, lambda state: sorted(state.items) == list(range(len(dag.names)))
+        )
 
     def sleepers(self, size: int) -> Job:
         @node
@@ -215,10 +298,15 @@ class Programs:
             route.when(f"b{index}", handling(index))
         route.exhaustive()
         numbers = iter(range(1 << 60))
-        return self.job(graph.build(), lambda: Desk(number=next(numbers)), lambda state: state.done == f"done{state.number % size}")
+        return self.job(
+            graph.build(),
+            lambda: Desk(number=next(numbers)),
+            lambda state: state.done == f"done{state.number % size}",
+        )
 
     def wide(self, size: int) -> Job:
-        parts = [create_model(f"Part{index}", **{f"f{index}": (str, WIDE_VALUE)}) for index in range(size)]  # pyright: ignore
+        make: Any = create_model
+        parts = [make(f"Part{index}", **{f"f{index}": (str, WIDE_VALUE)}) for index in range(size)]
         rest: Any = {f"f{index}": (str, WIDE_VALUE) for index in range(size, WIDE_FIELDS)}
         state: Any = create_model("Wide", __base__=(*parts, create_model("Rest", **rest)))
 
@@ -232,7 +320,11 @@ class Programs:
         graph: Any = Graph("wide", state)
         graph.chain(*(changing(index) for index in range(size)))
         given = state().model_dump()
-        return self.job(graph.build(), lambda: state(**given), lambda made: all(getattr(made, f"f{index}") == "changed" for index in range(size)))
+        return self.job(
+            graph.build(),
+            lambda: state(**given),
+            lambda made: all(getattr(made, f"f{index}") == "changed" for index in range(size)),
+        )
 
     async def durable(self, size: str, path: Path) -> Job:
         mode, count = size.partition("/")[0], number_of(size)
@@ -270,7 +362,11 @@ class Programs:
         async def run() -> Log:
             return (await flow.resume("r", durable=store)).output
 
-        return Job(run, lambda state: state.x == size + 1 and len(state.messages) == size, close=store.close)
+        return Job(
+            run,
+            lambda state: state.x == size + 1 and len(state.messages) == size,
+            close=store.close,
+        )
 
     def error(self, size: int) -> Job:
         def sleeping(index: int) -> Any:

@@ -25,7 +25,8 @@ def count_calls(job: Job) -> int:
                 found += 1
 
         before, collects = sys.getprofile(), gc.isenabled()
-        gc.disable()  # what a collection of garbage calls back would be counted, wherever it happens to fall
+        # what a collection of garbage calls back would be counted, wherever it happens to fall
+        gc.disable()
         sys.setprofile(note)
         try:
             await job.run()

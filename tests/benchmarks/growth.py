@@ -15,14 +15,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch import Graph, node
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from tests.benchmarks.by_graphorch import Count, Log, Programs, step, talk
 from tests.benchmarks.measuring import size_of
 from tests.benchmarks.table import lines_of, shown
 from tests.benchmarks.workloads import Job
 
 SIZES = (10, 100, 1000, 10_000)
-LINEAR = 2.0  # a unit may cost so many times more at the largest size than at the cheapest: caches and collections of garbage take their part
+# a unit may cost so many times more at the largest size than at the cheapest: caches and collections of garbage take their part
+LINEAR = 2.0
 
 
 def growth() -> str:
@@ -40,9 +41,13 @@ def growth() -> str:
             cost.append(asyncio.run(_processor_seconds(job)) / size * 1e6)
         times = cost[-1] / min(cost)
         verdict = "linear" if times <= LINEAR else "more than linear"
-        rows.append([f"{name}, µs of the processor a unit", *map(shown, cost), f"{times:.2f} × {verdict}"])
+        rows.append(
+            [f"{name}, µs of the processor a unit", *map(shown, cost), f"{times:.2f} × {verdict}"]
+        )
         rows.append([f"{name}, building it", *map(shown, built), f"{built[-1] / min(built):.2f} ×"])
-    return "\n".join(lines_of(["", *(f"{size:,}" for size in SIZES), "largest against cheapest"], rows))
+    return "\n".join(
+        lines_of(["", *(f"{size:,}" for size in SIZES), "largest against cheapest"], rows)
+    )
 
 
 async def _processor_seconds(job: Job) -> float:
@@ -57,7 +62,10 @@ async def _processor_seconds(job: Job) -> float:
 
 
 # ---- memory -----------------------------------------------------------------------------------------
-class Approval(BaseModel): is_approved: bool = False
+class Approval(BaseModel):
+    is_approved: bool = False
+
+
 class Waiting(Count, Approval): ...
 
 
@@ -67,9 +75,18 @@ def memory() -> str:
         ["a run that waits for a sleeping node", f"{shown(asyncio.run(_sleeping(2000)))} bytes"],
         ["a run that waits for a person, in memory", f"{shown(asyncio.run(_asking(200)))} bytes"],
         ["a step of a run in memory", f"{shown(asyncio.run(_per_step()))} bytes"],
-        ["a step of a durable run, in memory", f"{shown(asyncio.run(_per_durable_step('heap')))} bytes"],
-        ["a step of a durable run, on disk", f"{shown(asyncio.run(_per_durable_step('disk')))} bytes"],
-        ["the process at its largest", f"{shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)} MiB"],
+        [
+            "a step of a durable run, in memory",
+            f"{shown(asyncio.run(_per_durable_step('heap')))} bytes",
+        ],
+        [
+            "a step of a durable run, on disk",
+            f"{shown(asyncio.run(_per_durable_step('disk')))} bytes",
+        ],
+        [
+            "the process at its largest",
+            f"{shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)} MiB",
+        ],
     ]
     return "\n".join(lines_of(["what is held", ""], rows))
 

@@ -14,8 +14,10 @@ from typing import Any
 
 from tests.benchmarks.workloads import Job, Size, Workload
 
-SLOW = 4.0  # seconds; a first run that takes longer is no matter of warming up, and is the measurement
-BATCH = 0.002  # seconds; shorter runs are timed several at once, since reading the clocks takes a part of a microsecond
+# seconds; a first run that takes longer is no matter of warming up, and is the measurement
+SLOW = 4.0
+# seconds; shorter runs are timed several at once, since reading the clocks takes a part of a microsecond
+BATCH = 0.002
 
 
 class WrongAnswer(Exception):
@@ -68,7 +70,9 @@ async def repeated(job: Job, seconds: float) -> Figures:
     wall, _ = await once(job)
     times = max(1, int(BATCH / wall)) if job.before is None and job.after is None else 1
     end = time.perf_counter() + seconds
-    while (len(found.wall) < 3 and sum(found.wall) < SLOW) or (time.perf_counter() < end and len(found.wall) < 300):
+    while (len(found.wall) < 3 and sum(found.wall) < SLOW) or (
+        time.perf_counter() < end and len(found.wall) < 300
+    ):
         wall, cpu = await once(job, times)
         found.wall.append(wall)
         found.cpu.append(cpu)
@@ -112,7 +116,9 @@ async def failing(job: Job, times: int) -> Figures:
     return found
 
 
-async def durable(make: Callable[[Size, Path], Awaitable[Job]], size: Size, seconds: float) -> Figures:
+async def durable(
+    make: Callable[[Size, Path], Awaitable[Job]], size: Size, seconds: float
+) -> Figures:
     """Each run on a file of its own; the first one does not count. `bytes` is what the file and its log hold at the end of the run."""
     found = Figures()
     end = time.perf_counter() + seconds

@@ -16,7 +16,9 @@ from tests.benchmarks.workloads import Job, Size, Workload
 SECONDS = 1.0
 
 
-def profile(workload: Workload, size: Size | None = None, *, top: int = 25, is_watched: bool = False) -> str:
+def profile(
+    workload: Workload, size: Size | None = None, *, top: int = 25, is_watched: bool = False
+) -> str:
     """The functions in which most time is spent, with their calls per node (branch, round, item). Concurrent runs are profiled together."""
     chosen = workload.sizes[-1] if size is None else size
     found = cProfile.Profile()
@@ -28,7 +30,9 @@ def profile(workload: Workload, size: Size | None = None, *, top: int = 25, is_w
     return f"{workload.name}: {workload.titled(chosen)}; {calls / units:,.1f} calls for each of {units:,} units\n{_short_paths(out.getvalue())}"
 
 
-async def _collected(found: cProfile.Profile, workload: Workload, size: Size, is_watched: bool) -> int:
+async def _collected(
+    found: cProfile.Profile, workload: Workload, size: Size, is_watched: bool
+) -> int:
     """Profile runs for about a second; returns how many nodes (branches, rounds, items) that were."""
     make = getattr(Programs(is_watched=is_watched), workload.program)
     if workload.kind == "build":
@@ -56,7 +60,11 @@ async def _collected(found: cProfile.Profile, workload: Workload, size: Size, is
 
 async def _profiled(found: cProfile.Profile, job: Job, at_once: int) -> None:
     found.enable()
-    results = await asyncio.gather(*(job.run() for _ in range(at_once))) if at_once > 1 else [await job.run()]
+    results = (
+        await asyncio.gather(*(job.run() for _ in range(at_once)))
+        if at_once > 1
+        else [await job.run()]
+    )
     found.disable()
     for result in results:
         assert job.check(result)

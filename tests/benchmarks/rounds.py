@@ -21,24 +21,49 @@ from tests.benchmarks.workloads import Workload
 TIMEOUT = 240.0
 
 
-def measure(system: System, workload: Workload, cache: Path, seconds: float) -> list[dict[str, Any]]:
+def measure(
+    system: System, workload: Workload, cache: Path, seconds: float
+) -> list[dict[str, Any]]:
     """The rows of one process: one for each size, or one that says what went wrong."""
-    command = [str(system.python(cache)), "-W", "ignore", "-m", "tests.benchmarks.worker", system.name, workload.name, "--seconds", str(seconds)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [
+        str(system.python(cache)),
+        "-W",
+        "ignore",
+        "-m",
+        "tests.benchmarks.worker",
+        system.name,
+        workload.name,
+        "--seconds",
+        str(seconds),
+    ]
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
     if workload.kind == "import":
-        subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)  # writes the bytecode
+        # writes the bytecode
+        subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT
+        )
         told, errors = done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
         told = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
         errors = f"took longer than {TIMEOUT:.0f} s"
     rows = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     missing = [size for size in workload.sizes if size not in [row["size"] for row in rows]]
-    return rows + [{"size": size, "error": errors.strip()[-500:] or "no figure"} for size in missing]
+    return rows + [
+        {"size": size, "error": errors.strip()[-500:] or "no figure"} for size in missing
+    ]
 
 
-def rounds(systems: Sequence[System], workloads: Sequence[Workload], cache: Path, count: int, seconds: float) -> Iterator[dict[str, Any]]:
+def rounds(
+    systems: Sequence[System],
+    workloads: Sequence[Workload],
+    cache: Path,
+    count: int,
+    seconds: float,
+) -> Iterator[dict[str, Any]]:
     """Every row of every round, as it comes."""
     for number in range(count):
         rng = random.Random(number)
@@ -47,17 +72,30 @@ def rounds(systems: Sequence[System], workloads: Sequence[Workload], cache: Path
             rng.shuffle(turn)
             for system in turn:
                 for row in measure(system, workload, cache, seconds):
-                    yield {"round": number, "workload": workload.name, "system": system.name, "load": os.getloadavg()[0], **row}
+                    yield {
+                        "round": number,
+                        "workload": workload.name,
+                        "system": system.name,
+                        "load": os.getloadavg()[0],
+                        **row,
+                    }
 
 
 def versions(systems: Sequence[System], cache: Path) -> dict[str, str]:
     """What was measured where: the interpreter, and the version of each system."""
-    found = {"python": platform.python_version(), "platform": platform.system(), "processors": str(os.cpu_count()), "date": time.strftime("%Y-%m-%d")}
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "processors": str(os.cpu_count()),
+        "date": time.strftime("%Y-%m-%d"),
+    }
     program = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
     for system in systems:
         if system.packages:
             package = system.packages[0].partition("==")[0]
-            told = subprocess.run([str(system.python(cache)), "-c", program, package], capture_output=True, text=True)
+            told = subprocess.run(
+                [str(system.python(cache)), "-c", program, package], capture_output=True, text=True
+            )
             found[system.name] = told.stdout.strip()
     return found
 
@@ -73,6 +111,12 @@ def told(row: dict[str, Any], workload: Workload) -> str:
     """One row on a terminal."""
     head = f"{row['round']} {workload.name:4} {row['system']:15} {row['size']!s:>10}"
     if "value" in row:
-        bytes_ = f"  {row['bytes'] / 1024:,.0f} KiB" if "bytes" in row else f"  {row['kib']:.1f} KiB a run" if "kib" in row else ""
+        bytes_ = (
+            f"  {row['bytes'] / 1024:,.0f} KiB"
+            if "bytes" in row
+            else f"  {row['kib']:.1f} KiB a run"
+            if "kib" in row
+            else ""
+        )
         return f"{head}  {row['value']:12,.3f} {workload.unit}, processor {row['cpu']:,.3f}{bytes_}"
     return f"{head}  {row.get('cannot') or row.get('error')}"

@@ -33,21 +33,22 @@ from functools import partial
 from zlib import crc32
 
 from graphorch.cli.comparison import quantile
+from graphorch.clock import Runtime
 from graphorch.errors import ModelError
-from graphorch.models.budget import Account
+from graphorch.models.budgets.budget import Account
 from graphorch.models.client import OnText
-from graphorch.models.failures import Empty
+from graphorch.models.errors import Empty
 from graphorch.models.messages import Message, Request, Response, Usage
-from graphorch.models.policies import Policy, cascade, fallback
-from graphorch.models.pricing import Prices, Tariff
-from graphorch.models.runtime import Runtime
-from graphorch.models.target import Target, TargetRules
-from graphorch.testing.clock import run_virtual
+from graphorch.models.policies.policy import Policy, cascade, fallback
+from graphorch.models.policies.target import Target, TargetRules
+from graphorch.models.pricing.prices import Prices, Tariff
+from graphorch.testing.virtual_clock import run_virtual
 
 RATIOS = (3, 5, 10, 20, 50)
 FRONTIER = Tariff(input=3, output=15)  # dollars per million tokens
 FAILING = 0.02
-JUDGES = {"good": (0.95, 0.10), "weak": (0.75, 0.50)}  # the shares of right and of wrong answers that each accepts
+# the shares of right and of wrong answers that each accepts
+JUDGES = {"good": (0.95, 0.10), "weak": (0.75, 0.50)}
 BLUR = 0.25  # of the classifier's view of the difficulty
 WANTED = 0.95  # of the frontier model's quality, when the classifier's threshold is chosen
 RESAMPLES = 400
@@ -80,8 +81,13 @@ def items_of(count: int, seed: int) -> list[Item]:
     found: list[Item] = []
     for number in range(count):
         hard, shared = rng.random(), rng.random()
-        luck = {name: shared if rng.random() < 0.5 else rng.random() for name in ("cheap", "frontier")}
-        right = {"cheap": luck["cheap"] < 0.97 - 0.65 * hard, "frontier": luck["frontier"] < 0.97 - 0.24 * hard}
+        luck = {
+            name: shared if rng.random() < 0.5 else rng.random() for name in ("cheap", "frontier")
+        }
+        right = {
+            "cheap": luck["cheap"] < 0.97 - 0.65 * hard,
+            "frontier": luck["frontier"] < 0.97 - 0.24 * hard,
+        }
         found.append(Item(number, right, hard + rng.gauss(0, BLUR)))
     return found
 
@@ -116,7 +122,9 @@ class Simulated:
         kind, number, *rest = said.split()
         item = self.items[int(number)]
         usage = self._usage(kind)
-        usd = (usage.input_tokens * self.tariff.input + usage.output_tokens * self.tariff.output) / 1e6
+        usd = (
+            usage.input_tokens * self.tariff.input + usage.output_tokens * self.tariff.output
+        ) / 1e6
         self.ledger[item.number] = self.ledger.get(item.number, 0.0) + usd
         self.asked[said] = self.asked.get(said, 0) + 1
         if self._drawn("fails", said, self.asked[said]) < FAILING:
@@ -126,7 +134,11 @@ class Simulated:
 
     def _usage(self, kind: str) -> Usage:
         question, answer = self.shape.question, self.shape.answer
-        return {"answer": Usage(question, answer), "judge": Usage(question + answer + 100, 60), "classify": Usage(question + 100, 5)}[kind]
+        return {
+            "answer": Usage(question, answer),
+            "judge": Usage(question + answer + 100, 60),
+            "classify": Usage(question + 100, 5),
+        }[kind]
 
     def _text(self, kind: str, item: Item, rest: Sequence[str]) -> str:
         if kind == "answer":
@@ -134,10 +146,15 @@ class Simulated:
         if kind == "classify":
             return f"{item.looks:.6f}"
         answer, judge = rest
-        return "yes" if self._drawn("judge", item.number, answer) < JUDGES[judge][answer == "wrong"] else "no"
+        return (
+            "yes"
+            if self._drawn("judge", item.number, answer) < JUDGES[judge][answer == "wrong"]
+            else "no"
+        )
 
     def _drawn(self, *what: object) -> float:
-        return random.Random(crc32(repr((self.seed, self.name, what)).encode())).random()  # crc32 alone is no good source of chance
+        # crc32 alone is no good source of chance
+        return random.Random(crc32(repr((self.seed, self.name, what)).encode())).random()
 
 
 @dataclass
@@ -153,28 +170,51 @@ class World:
     def __post_init__(self) -> None:
         cheap = Tariff(input=FRONTIER.input / self.ratio, output=FRONTIER.output / self.ratio)
         tariffs = {"cheap": cheap, "frontier": FRONTIER}
-        self.models = {name: Simulated(name, self.items, tariff, self.shape, self.seed) for name, tariff in tariffs.items()}
+        self.models = {
+            name: Simulated(name, self.items, tariff, self.shape, self.seed)
+            for name, tariff in tariffs.items()
+        }
         self.account = Account("benchmark")
         self.prices = Prices(dict(tariffs), list_prices=False)
-        self.runtime = Runtime(clock=lambda: asyncio.get_running_loop().time(), random=random.Random(self.seed).random)
+        self.runtime = Runtime(
+            clock=lambda: asyncio.get_running_loop().time(), random=random.Random(self.seed).random
+        )
         targets = {name: self._target(name) for name in self.models}
-        self.direct: dict[str, Policy] = {name: fallback(name, [self._target(name)], runtime=self.runtime) for name in targets}
+        self.direct: dict[str, Policy] = {
+            name: fallback(name, [self._target(name)], runtime=self.runtime) for name in targets
+        }
         both = [targets["cheap"], targets["frontier"]]
-        self.cascades = {judge: cascade("cascade", both, partial(self._judged, judge), runtime=self.runtime) for judge in JUDGES}
+        self.cascades = {
+            judge: cascade("cascade", both, partial(self._judged, judge), runtime=self.runtime)
+            for judge in JUDGES
+        }
 
     def _target(self, name: str) -> Target:
-        return Target(name, self.models[name], model=name, rules=TargetRules(attempts=3), prices=self.prices, runtime=self.runtime)
+        return Target(
+            name,
+            self.models[name],
+            model=name,
+            rules=TargetRules(attempts=3),
+            prices=self.prices,
+            runtime=self.runtime,
+        )
 
     async def ask(self, policy: Policy, said: str) -> str:
         """The text of an answer, or "" if there is none after all attempts."""
         try:
-            return (await policy.complete(Request(policy.name, (Message(content=said),), payer=self.account))).text
+            return (
+                await policy.complete(
+                    Request(policy.name, (Message(content=said),), payer=self.account)
+                )
+            ).text
         except ModelError:
             return ""
 
     async def _judged(self, judge: str, request: Request, response: Response) -> bool:
         number = request.messages[-1].content.split()[1]
-        return await self.ask(self.direct["cheap"], f"judge {number} {response.text} {judge}") == "yes"
+        return (
+            await self.ask(self.direct["cheap"], f"judge {number} {response.text} {judge}") == "yes"
+        )
 
     async def always(self, name: str, item: Item) -> str:
         """One model for everything."""
@@ -183,12 +223,17 @@ class World:
     async def by_chance(self, item: Item) -> str:
         """As often to the frontier model as the router does, but blindly."""
         share = sum(each.looks > self.threshold for each in self.items) / len(self.items)
-        return await self.always("frontier" if random.Random(f"{self.seed} {item.number}").random() < share else "cheap", item)
+        return await self.always(
+            "frontier" if random.Random(f"{self.seed} {item.number}").random() < share else "cheap",
+            item,
+        )
 
     async def routed(self, item: Item) -> str:
         """To the frontier model what the classifier takes for hard, and what it does not answer."""
         said = await self.ask(self.direct["cheap"], f"classify {item.number}")
-        return await self.always("cheap" if said and float(said) <= self.threshold else "frontier", item)
+        return await self.always(
+            "cheap" if said and float(said) <= self.threshold else "frontier", item
+        )
 
     async def checked(self, judge: str, item: Item) -> str:
         """The cheap model first, and the frontier model where the judge rejects its answer."""
@@ -196,7 +241,9 @@ class World:
 
     async def ideal(self, item: Item) -> str:
         """The cheapest model that is right; the cheap one where none is."""
-        return await self.always("frontier" if item.right["frontier"] and not item.right["cheap"] else "cheap", item)
+        return await self.always(
+            "frontier" if item.right["frontier"] and not item.right["cheap"] else "cheap", item
+        )
 
 
 Strategy = Callable[[World, Item], Awaitable[str]]
@@ -247,11 +294,16 @@ def outcome_of(strategy: Strategy, make: Callable[[], World]) -> Outcome:
         return world, [await strategy(world, item) for item in world.items]
 
     world, said = run_virtual(all_items())
-    usd = [sum(model.ledger.get(item.number, 0.0) for model in world.models.values()) for item in world.items]
+    usd = [
+        sum(model.ledger.get(item.number, 0.0) for model in world.models.values())
+        for item in world.items
+    ]
     return Outcome(usd, [text == "right" for text in said], world.account.spent.usd, math.fsum(usd))
 
 
-def measured(count: int, seed: int, ratios: Sequence[float] = RATIOS, shapes: Sequence[Shape] = SHAPES) -> list[Line]:
+def measured(
+    count: int, seed: int, ratios: Sequence[float] = RATIOS, shapes: Sequence[Shape] = SHAPES
+) -> list[Line]:
     """Every strategy, at every ratio and shape. Raises `AssertionError` if account and ledgers do not agree."""
     items, threshold = items_of(count, seed), threshold_of(items_of(2 * count, seed + 1_000_003))
     lines: list[Line] = []
@@ -260,13 +312,21 @@ def measured(count: int, seed: int, ratios: Sequence[float] = RATIOS, shapes: Se
             make = partial(World, items, shape, ratio, seed, threshold)
             outcomes = {name: outcome_of(strategy, make) for name, strategy in STRATEGIES.items()}
             for name, outcome in outcomes.items():
-                assert math.isclose(outcome.settled, outcome.charged, rel_tol=1e-6), (name, outcome.settled, outcome.charged)
-                figures = _figures(outcome, outcomes["always frontier"], outcomes["always cheap"], seed)
+                assert math.isclose(outcome.settled, outcome.charged, rel_tol=1e-6), (
+                    name,
+                    outcome.settled,
+                    outcome.charged,
+                )
+                figures = _figures(
+                    outcome, outcomes["always frontier"], outcomes["always cheap"], seed
+                )
                 lines.append(Line(shape.name, ratio, name, *figures))
     return lines
 
 
-def _figures(outcome: Outcome, base: Outcome, cheap: Outcome, seed: int) -> tuple[Interval, Interval, Interval]:
+def _figures(
+    outcome: Outcome, base: Outcome, cheap: Outcome, seed: int
+) -> tuple[Interval, Interval, Interval]:
     rng, count = random.Random(seed), len(outcome.usd)
     savings: list[float] = []
     qualities: list[float] = []
@@ -278,7 +338,8 @@ def _figures(outcome: Outcome, base: Outcome, cheap: Outcome, seed: int) -> tupl
         qualities.append(sum(outcome.right[at] for at in chosen) / right)
         least = sum(cheap.right[at] for at in chosen) / right
         most = 1 - sum(cheap.usd[at] for at in chosen) / cost
-        asked_cheap = 1.0 if least >= 1 else min(1.0, max(0.0, (1 - qualities[-1]) / (1 - least)))  # by a coin of that quality
+        # by a coin of that quality
+        asked_cheap = 1.0 if least >= 1 else min(1.0, max(0.0, (1 - qualities[-1]) / (1 - least)))
         edges.append(savings[-1] - most * asked_cheap)
     return _interval(savings), _interval(qualities), _interval(edges)
 
@@ -290,20 +351,30 @@ def _interval(values: Sequence[float]) -> Interval:
 
 def table(lines: Sequence[Line]) -> str:
     """The lines as a table of Markdown."""
-    rows = ["| work | price ratio | strategy | saving | quality | beyond chance |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| work | price ratio | strategy | saving | quality | beyond chance |",
+        "|---|---|---|---|---|---|",
+    ]
     for line in lines:
-        cells = [f"{value:.0%} [{low:.0%}, {high:.0%}]" for value, low, high in (line.saving, line.quality, line.edge)]
+        cells = [
+            f"{value:.0%} [{low:.0%}, {high:.0%}]"
+            for value, low, high in (line.saving, line.quality, line.edge)
+        ]
         rows.append(f"| {line.shape} | {line.ratio:g} | {line.strategy} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="What routing saves, and what it costs in quality.")
+    parser = argparse.ArgumentParser(
+        description="What routing saves, and what it costs in quality."
+    )
     parser.add_argument("--items", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    print(f"{given.items} questions, seed {given.seed}; saving and quality against always frontier, 95 % intervals in brackets\n")
+    print(
+        f"{given.items} questions, seed {given.seed}; saving and quality against always frontier, 95 % intervals in brackets\n"
+    )
     print(table(measured(given.items, given.seed)))
 
 

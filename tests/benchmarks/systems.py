@@ -36,12 +36,35 @@ class System:
 SYSTEMS = (
     System("asyncio", "asyncio by hand", "by_asyncio", "asyncio:run"),
     System("graphorch", "graphorch", "by_graphorch", "graphorch:Graph node"),
-    System("watched", "graphorch, one listener", "by_graphorch", "graphorch:Graph node", is_watched=True, workloads="W1 W2 W3 W5 W6 W7 W9 W12"),
     System(
-        "langgraph", "LangGraph", "by_langgraph", "langgraph.graph:StateGraph", ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2", "aiosqlite==0.22.1")
+        "watched",
+        "graphorch, one listener",
+        "by_graphorch",
+        "graphorch:Graph node",
+        is_watched=True,
+        workloads="W1 W2 W3 W5 W6 W7 W9 W12",
     ),
-    System("pydantic-graph", "pydantic-graph", "by_pydantic_graph", "pydantic_graph:GraphBuilder", ("pydantic-graph==2.68.0",)),
-    System("burr", "Burr", "by_burr", "burr.core:ApplicationBuilder action", ("apache-burr==0.43.0", "pydantic==2.14.4", "aiosqlite==0.22.1")),
+    System(
+        "langgraph",
+        "LangGraph",
+        "by_langgraph",
+        "langgraph.graph:StateGraph",
+        ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2", "aiosqlite==0.22.1"),
+    ),
+    System(
+        "pydantic-graph",
+        "pydantic-graph",
+        "by_pydantic_graph",
+        "pydantic_graph:GraphBuilder",
+        ("pydantic-graph==2.68.0",),
+    ),
+    System(
+        "burr",
+        "Burr",
+        "by_burr",
+        "burr.core:ApplicationBuilder action",
+        ("apache-burr==0.43.0", "pydantic==2.14.4", "aiosqlite==0.22.1"),
+    ),
 )
 HAND, OURS = SYSTEMS[0], SYSTEMS[1]
 PEERS = tuple(system for system in SYSTEMS if system.packages)
@@ -69,7 +92,9 @@ def installed(systems: tuple[System, ...], cache: Path) -> tuple[System, ...]:
         if system.python(cache).exists():
             found.append(system)
         else:
-            print(f"skipped: {system.title} is not installed in {cache}; `python -m tests.benchmarks install` does that")
+            print(
+                f"skipped: {system.title} is not installed in {cache}; `python -m tests.benchmarks install` does that"
+            )
     return tuple(found)
 
 
@@ -80,4 +105,15 @@ def install(cache: Path) -> None:
         print(f"{system.title}: {', '.join(system.packages)} in {home}")
         if not system.python(cache).exists():
             subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(system.python(cache)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *system.packages], check=True)
+        subprocess.run(
+            [
+                str(system.python(cache)),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                *system.packages,
+            ],
+            check=True,
+        )

@@ -13,7 +13,8 @@ from tests.benchmarks.calls import calls_per_unit, count_calls
 from tests.benchmarks.workloads import FIELD_NODES, IDLE_ROUNDS
 
 PLAIN, WATCHED = Programs(), Programs(is_watched=True)
-BOUNDS = {"chain": 27, "fan_out": 107, "loop": 86, "map_items": 119}  # calls of one more node, branch, round of two nodes, item
+# calls of one more node, branch, round of two nodes, item
+BOUNDS = {"chain": 27, "fan_out": 107, "loop": 86, "map_items": 119}
 ROUTED_RUN = 240  # calls of a whole run: a router and the node that it chose
 LISTENER = 2.5  # a listener to all events may cost so many times more
 
@@ -29,7 +30,9 @@ def test_a_routed_run_costs_at_most_so_many_calls() -> None:
 
 @pytest.mark.parametrize("program", BOUNDS)
 def test_a_listener_costs_at_most_two_and_a_half_times_the_calls(program: str) -> None:
-    without, listening = (calls_per_unit(getattr(each, program), 10, 40) for each in (PLAIN, WATCHED))
+    without, listening = (
+        calls_per_unit(getattr(each, program), 10, 40) for each in (PLAIN, WATCHED)
+    )
     assert without < listening <= LISTENER * without
 
 

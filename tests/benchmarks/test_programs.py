@@ -12,7 +12,9 @@ from tests.benchmarks import by_asyncio, by_graphorch
 from tests.benchmarks.measuring import WrongAnswer, once, repeated
 from tests.benchmarks.workloads import WORKLOADS, Job, Workload, dag_of, named
 
-QUICK = [workload for workload in WORKLOADS if workload.kind == "repeat" and workload.clock == "cpu"]
+QUICK = [
+    workload for workload in WORKLOADS if workload.kind == "repeat" and workload.clock == "cpu"
+]
 DURABLE = [workload for workload in WORKLOADS if workload.kind == "durable"]
 SYSTEMS = {"asyncio": by_asyncio.Programs(), "graphorch": by_graphorch.Programs()}
 
@@ -26,9 +28,13 @@ def test_the_smallest_size_gives_the_right_answer(workload: Workload, system: st
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("workload", DURABLE, ids=lambda workload: workload.name)
-def test_a_durable_run_gives_the_right_answer(workload: Workload, system: str, tmp_path: Path) -> None:
+def test_a_durable_run_gives_the_right_answer(
+    workload: Workload, system: str, tmp_path: Path
+) -> None:
     async def run() -> None:
-        job: Job = await getattr(SYSTEMS[system], workload.program)(workload.sizes[0], tmp_path / "runs.db")
+        job: Job = await getattr(SYSTEMS[system], workload.program)(
+            workload.sizes[0], tmp_path / "runs.db"
+        )
         await once(job)
         assert job.close is not None
         await job.close()
@@ -38,7 +44,9 @@ def test_a_durable_run_gives_the_right_answer(workload: Workload, system: str, t
 
 
 def test_a_wrong_answer_is_an_error() -> None:
-    async def run() -> int: return 41
+    async def run() -> int:
+        return 41
+
     with pytest.raises(WrongAnswer, match="wrong answer: 41"):
         asyncio.run(repeated(Job(run, lambda result: result == 42), 0.0))
 
@@ -46,9 +54,15 @@ def test_a_wrong_answer_is_an_error() -> None:
 def test_what_surrounds_a_run_is_done_each_time() -> None:
     told: list[str] = []
 
-    async def before() -> None: told.append("before")
-    async def run() -> str: return "run"
-    async def after(result: Any) -> None: told.append(result)
+    async def before() -> None:
+        told.append("before")
+
+    async def run() -> str:
+        return "run"
+
+    async def after(result: Any) -> None:
+        told.append(result)
+
     asyncio.run(once(Job(run, lambda result: result == "run", before, after)))
     assert told == ["before", "run"]
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.routing_savings import JUDGES, STRATEGIES, Line, items_of, measured, table, threshold_of
+from tests.benchmarks.routing_savings import (
+    JUDGES,
+    STRATEGIES,
+    Line,
+    items_of,
+    measured,
+    table,
+    threshold_of,
+)
 
 
 @pytest.fixture(scope="module")
 def lines() -> dict[tuple[str, float, str], Line]:
-    return {(line.shape, line.ratio, line.strategy): line for line in measured(150, 3, ratios=(3, 50))}
+    return {
+        (line.shape, line.ratio, line.strategy): line for line in measured(150, 3, ratios=(3, 50))
+    }
 
 
-def test_account_and_ledgers_agree_and_every_strategy_is_there(lines: dict[tuple[str, float, str], Line]) -> None:
+def test_account_and_ledgers_agree_and_every_strategy_is_there(
+    lines: dict[tuple[str, float, str], Line],
+) -> None:
     """`measured` raises if what the account settled is not what the models charged."""
     assert {strategy for _, _, strategy in lines} == set(STRATEGIES)
     assert len(lines) == 2 * 2 * len(STRATEGIES)
@@ -23,7 +35,9 @@ def test_the_baselines_are_what_they_have_to_be(lines: dict[tuple[str, float, st
         assert lines[shape, 3, "always frontier"].saving[0] == 0
         assert lines[shape, 3, "always cheap"].saving[0] == pytest.approx(2 / 3, abs=0.02)
         oracle = lines[shape, 50, "oracle"]
-        assert all(oracle.quality[0] >= lines[shape, 50, strategy].quality[0] for strategy in STRATEGIES)
+        assert all(
+            oracle.quality[0] >= lines[shape, 50, strategy].quality[0] for strategy in STRATEGIES
+        )
 
 
 def test_a_good_judge_pays_at_a_large_ratio_and_a_classifier_or_judge_costs_more_on_short_work_at_a_small_one(
@@ -32,15 +46,22 @@ def test_a_good_judge_pays_at_a_large_ratio_and_a_classifier_or_judge_costs_more
     assert lines["long answers", 50, "cascade, good judge"].edge[1] > 0
     assert lines["short answers", 3, "router"].saving[0] < 0
     assert lines["short answers", 3, "cascade, weak judge"].edge[2] < 0
-    assert lines["short answers", 3, "cascade, good judge"].saving[0] < lines["long answers", 3, "cascade, good judge"].saving[0]
+    assert (
+        lines["short answers", 3, "cascade, good judge"].saving[0]
+        < lines["long answers", 3, "cascade, good judge"].saving[0]
+    )
 
 
-def test_a_weak_judge_saves_what_a_good_one_saves_and_loses_quality(lines: dict[tuple[str, float, str], Line]) -> None:
+def test_a_weak_judge_saves_what_a_good_one_saves_and_loses_quality(
+    lines: dict[tuple[str, float, str], Line],
+) -> None:
     good, weak = (lines["long answers", 50, f"cascade, {judge} judge"] for judge in JUDGES)
     assert weak.quality[0] < good.quality[0]
 
 
-def test_the_threshold_keeps_the_quality_that_it_promises_on_the_questions_it_was_chosen_by() -> None:
+def test_the_threshold_keeps_the_quality_that_it_promises_on_the_questions_it_was_chosen_by() -> (
+    None
+):
     tuning = items_of(800, 5)
     limit = threshold_of(tuning)
     kept = sum(item.right["frontier" if item.looks > limit else "cheap"] for item in tuning)

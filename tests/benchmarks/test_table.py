@@ -7,47 +7,80 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.systems import HAND, OURS, PEERS
-from tests.benchmarks.table import BEGIN, END, Results, against_targets, full, put_between_marks, short
+from tests.benchmarks.table import (
+    BEGIN,
+    END,
+    Results,
+    against_targets,
+    full,
+    put_between_marks,
+    short,
+)
 from tests.benchmarks.workloads import named
 
 (CHAIN,) = named("W1")
 
 
 def row(round: int, system: str, value: float, cpu: float, size: int = 1000) -> dict[str, Any]:
-    return {"round": round, "workload": "W1", "system": system, "size": size, "value": value, "cpu": cpu}
+    return {
+        "round": round,
+        "workload": "W1",
+        "system": system,
+        "size": size,
+        "value": value,
+        "cpu": cpu,
+    }
 
 
 def results(*rows: dict[str, Any]) -> Results:
-    return Results({"python": "3.11.7", "platform": "Linux", "processors": "2", "burr": "0.43.0"}, list(rows))
+    return Results(
+        {"python": "3.11.7", "platform": "Linux", "processors": "2", "burr": "0.43.0"}, list(rows)
+    )
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
     """The second round was ten times slower for everybody; that is no difference between the two."""
-    found = results(row(0, "asyncio", 1, 1), row(0, "graphorch", 4, 4), row(1, "asyncio", 10, 10), row(1, "graphorch", 40, 40), row(2, "graphorch", 9, 9))
+    found = results(
+        row(0, "asyncio", 1, 1),
+        row(0, "graphorch", 4, 4),
+        row(1, "asyncio", 10, 10),
+        row(1, "graphorch", 40, 40),
+        row(2, "graphorch", 9, 9),
+    )
     assert found.ratio(CHAIN, 1000, OURS, HAND, "cpu") == 4
     assert found.median(CHAIN, 1000, OURS, "value") == 9
 
 
 def test_the_best_of_the_others_is_the_one_to_beat() -> None:
-    found = results(row(0, "graphorch", 2, 2), row(0, "langgraph", 400, 400), row(0, "burr", 60, 60))
+    found = results(
+        row(0, "graphorch", 2, 2), row(0, "langgraph", 400, 400), row(0, "burr", 60, 60)
+    )
     assert found.best_peer(CHAIN, 1000, "cpu") == (PEERS[-1], 30)
 
 
 def test_an_aim_is_reached_or_missed_by_so_much() -> None:
-    told = against_targets(results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480)))
+    told = against_targets(
+        results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
+    )
     assert "| W1 | chain of 1,000 nodes: × by hand | ≤ 8 | 16.0 | 20.0 | missed 2.00 × |" in told
     assert "| W1 | times faster than Burr | ≥ 25 | 30.0 | 25.0 | reached |" in told
 
 
 def test_the_full_table_has_both_times_and_says_why_a_figure_is_missing() -> None:
     none = {"round": 0, "workload": "W1", "system": "burr", "size": 1000, "cannot": "no chains"}
-    told = full(results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(1, "graphorch", 30, 16), none))
+    told = full(
+        results(
+            row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(1, "graphorch", 30, 16), none
+        )
+    )
     assert "| graphorch | n/a | n/a | 25.0 [20.0–30.0] ×20.0 · 16.0 ×16.0 |" in told
     assert "- Burr: no chains" in told
 
 
 def test_the_short_table_shows_the_time_that_counts_and_the_versions() -> None:
-    told = short(results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480)))
+    told = short(
+        results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
+    )
     assert "| chain of 1,000 nodes, µs a node | 1.00 | 16.0 ×16.0 | – | – | 480 ×480 |" in told
     assert "Burr 0.43.0" in told
 

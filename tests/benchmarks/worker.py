@@ -20,7 +20,13 @@ from tests.benchmarks.measuring import Figures, measured
 from tests.benchmarks.systems import System, selected
 from tests.benchmarks.workloads import Size, Workload, named
 
-QUIET = {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "OTEL_SDK_DISABLED": "true", "DO_NOT_TRACK": "1", "LOGFIRE_IGNORE_NO_CONFIG": "1"}
+QUIET = {
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "OTEL_SDK_DISABLED": "true",
+    "DO_NOT_TRACK": "1",
+    "LOGFIRE_IGNORE_NO_CONFIG": "1",
+}
 
 
 def importing(system: System) -> Figures:
@@ -31,7 +37,9 @@ def importing(system: System) -> Figures:
     module = importlib.import_module(name)
     for each in wanted.split():
         getattr(module, each)
-    return Figures([time.perf_counter() - wall], [time.process_time() - cpu], {"modules": len(sys.modules)})
+    return Figures(
+        [time.perf_counter() - wall], [time.process_time() - cpu], {"modules": len(sys.modules)}
+    )
 
 
 def programs_of(system: System) -> Any:
@@ -51,7 +59,10 @@ def row_of(system: System, workload: Workload, size: Size, seconds: float) -> di
     try:
         found = asyncio.run(measured(programs_of(system), workload, size, seconds))
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"[:500], "trace": traceback.format_exc()[-2000:]}
+        return {
+            "error": f"{type(error).__name__}: {error}"[:500],
+            "trace": traceback.format_exc()[-2000:],
+        }
     return found.as_row(workload.scale / workload.count(size))
 
 
@@ -66,7 +77,9 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     for size in workload.sizes:
-        print(json.dumps({"size": size, **row_of(system, workload, size, given.seconds)}), flush=True)
+        print(
+            json.dumps({"size": size, **row_of(system, workload, size, given.seconds)}), flush=True
+        )
     sys.stdout.flush()
     os._exit(0)  # threads that a system leaves behind do not hold the round
 

@@ -74,38 +74,186 @@ def number_of(size: Size) -> int:
     return size if isinstance(size, int) else int(size.rpartition("/")[2])
 
 
-IDLE_ROUNDS = 500  # rounds of a run of W13, and nodes of one of W14: the size is what lies around them
+# rounds of a run of W13, and nodes of one of W14: the size is what lies around them
+IDLE_ROUNDS = 500
 FIELD_NODES = 100
 
 WORKLOADS = (
-    Workload("W1", "chain of {size} nodes", "chain", (10, 100, 1000), "µs a node", hand=8, peer=25, most=3),
-    Workload("W2", "fan-out to {size} branches", "fan_out", (10, 100, 1000), "µs a branch", hand=2.5, peer=12),
-    Workload("W3", "loop of two nodes, {size} rounds", "loop", (100, 1000), "µs a round", hand=6, peer=30),
-    Workload("W4", "two lanes of unequal nodes ({size})", "dag", ("lanes",), "ms", units=1, hand=1.03, peer=1, clock="wall"),
-    Workload("W4b", "graph of 64 sleeping nodes ({size})", "dag", ("layered",), "ms", units=1, hand=1.03, peer=1, clock="wall"),
-    Workload("W5", "{size} concurrent runs of five sleeping nodes", "sleepers", (1000,), "µs a run", "concurrent", hand=1.4, peer=6, kib=6, clock="wall"),
-    Workload("W5b", "{size} concurrent runs of five sleeping nodes", "sleepers", (5000,), "µs a run", "concurrent", hand=1.4, peer=6, kib=6, clock="wall"),
-    Workload("W6", "router to one of {size}", "router", (10,), "µs a run", units=1, hand=6, peer=15),
-    Workload("W7", "chain of {size} on a state of 300 fields, 1 MB", "wide", (20,), "µs a node", hand=2.5, peer=15),
     Workload(
-        "W8", "durable history of 1 KB a step, WAL, sync={size} steps", "durable", ("normal/20", "normal/200"), "µs a step", "durable",
-        peer=20, hand_bytes=1.3, clock="wall",
+        "W1",
+        "chain of {size} nodes",
+        "chain",
+        (10, 100, 1000),
+        "µs a node",
+        hand=8,
+        peer=25,
+        most=3,
     ),
     Workload(
-        "W8b", "durable history of 1 KB a step, WAL, sync={size} steps", "durable", ("full/20", "full/200"), "µs a step", "durable",
-        peer=5, hand_bytes=1.3, clock="wall",
+        "W2",
+        "fan-out to {size} branches",
+        "fan_out",
+        (10, 100, 1000),
+        "µs a branch",
+        hand=2.5,
+        peer=12,
+    ),
+    Workload(
+        "W3", "loop of two nodes, {size} rounds", "loop", (100, 1000), "µs a round", hand=6, peer=30
+    ),
+    Workload(
+        "W4",
+        "two lanes of unequal nodes ({size})",
+        "dag",
+        ("lanes",),
+        "ms",
+        units=1,
+        hand=1.03,
+        peer=1,
+        clock="wall",
+    ),
+    Workload(
+        "W4b",
+        "graph of 64 sleeping nodes ({size})",
+        "dag",
+        ("layered",),
+        "ms",
+        units=1,
+        hand=1.03,
+        peer=1,
+        clock="wall",
+    ),
+    Workload(
+        "W5",
+        "{size} concurrent runs of five sleeping nodes",
+        "sleepers",
+        (1000,),
+        "µs a run",
+        "concurrent",
+        hand=1.4,
+        peer=6,
+        kib=6,
+        clock="wall",
+    ),
+    Workload(
+        "W5b",
+        "{size} concurrent runs of five sleeping nodes",
+        "sleepers",
+        (5000,),
+        "µs a run",
+        "concurrent",
+        hand=1.4,
+        peer=6,
+        kib=6,
+        clock="wall",
+    ),
+    Workload(
+        "W6", "router to one of {size}", "router", (10,), "µs a run", units=1, hand=6, peer=15
+    ),
+    Workload(
+        "W7",
+        "chain of {size} on a state of 300 fields, 1 MB",
+        "wide",
+        (20,),
+        "µs a node",
+        hand=2.5,
+        peer=15,
+    ),
+    Workload(
+        "W8",
+        "durable history of 1 KB a step, WAL, sync={size} steps",
+        "durable",
+        ("normal/20", "normal/200"),
+        "µs a step",
+        "durable",
+        peer=20,
+        hand_bytes=1.3,
+        clock="wall",
+    ),
+    Workload(
+        "W8b",
+        "durable history of 1 KB a step, WAL, sync={size} steps",
+        "durable",
+        ("full/20", "full/200"),
+        "µs a step",
+        "durable",
+        peer=5,
+        hand_bytes=1.3,
+        clock="wall",
     ),
     Workload("W9", "map over {size} items", "map_items", (10, 1000), "µs an item", hand=3, peer=10),
-    Workload("W10", "building a chain of {size} nodes", "chain", (100,), "ms", "build", units=1, most=10),
-    Workload("W10b", "importing it, pydantic being there", "", (1,), "ms", "import", units=1, most=60),
-    Workload("W11", "an error among {size} sleeping branches reaches the caller", "error", (100,), "ms", "error", units=1, hand=2, peer=1, clock="wall"),
-    Workload("W12", "three levels of ten, {size} leaves", "nested", (1000,), "µs a leaf", hand=2.5, peer=10),
-    Workload("W13", "a round of one node among {size} idle nodes", "idle", (0, 100, 800), "µs a round", units=IDLE_ROUNDS),
-    Workload("W14", "chain of 100 nodes on a state of {size} fields", "fields", (1, 100, 500), "µs a node", units=FIELD_NODES),
-    Workload("W15", "a lane of {size} nodes beside a lane of one, and a join", "unbalanced", (100, 1000), "µs a node"),
-    Workload("W16", "loop that appends to a history, {size} rounds", "history", (500, 5000), "µs a round"),
-    Workload("W17", "first event of a chain of {size} nodes", "first_event", (100,), "µs", units=1, clock="wall"),
-    Workload("W18", "resuming a run after {size} journaled steps", "resume", (10, 100, 1000), "ms", "durable", units=1, clock="wall"),
+    Workload(
+        "W10", "building a chain of {size} nodes", "chain", (100,), "ms", "build", units=1, most=10
+    ),
+    Workload(
+        "W10b", "importing it, pydantic being there", "", (1,), "ms", "import", units=1, most=60
+    ),
+    Workload(
+        "W11",
+        "an error among {size} sleeping branches reaches the caller",
+        "error",
+        (100,),
+        "ms",
+        "error",
+        units=1,
+        hand=2,
+        peer=1,
+        clock="wall",
+    ),
+    Workload(
+        "W12",
+        "three levels of ten, {size} leaves",
+        "nested",
+        (1000,),
+        "µs a leaf",
+        hand=2.5,
+        peer=10,
+    ),
+    Workload(
+        "W13",
+        "a round of one node among {size} idle nodes",
+        "idle",
+        (0, 100, 800),
+        "µs a round",
+        units=IDLE_ROUNDS,
+    ),
+    Workload(
+        "W14",
+        "chain of 100 nodes on a state of {size} fields",
+        "fields",
+        (1, 100, 500),
+        "µs a node",
+        units=FIELD_NODES,
+    ),
+    Workload(
+        "W15",
+        "a lane of {size} nodes beside a lane of one, and a join",
+        "unbalanced",
+        (100, 1000),
+        "µs a node",
+    ),
+    Workload(
+        "W16", "loop that appends to a history, {size} rounds", "history", (500, 5000), "µs a round"
+    ),
+    Workload(
+        "W17",
+        "first event of a chain of {size} nodes",
+        "first_event",
+        (100,),
+        "µs",
+        units=1,
+        clock="wall",
+    ),
+    Workload(
+        "W18",
+        "resuming a run after {size} journaled steps",
+        "resume",
+        (10, 100, 1000),
+        "ms",
+        "durable",
+        units=1,
+        clock="wall",
+    ),
 )
 
 
@@ -161,7 +309,9 @@ class Dag:
 def dag_of(size: str) -> Dag:
     """`lanes`: ten nodes of 5 ms in a row beside one of 50 ms. `layered`: eight layers of eight with two parents each, one node in eight slow."""
     if size == "lanes":
-        parents: dict[str, tuple[str, ...]] = {f"a{index}": (f"a{index - 1}",) if index else () for index in range(10)} | {"b0": ()}
+        parents: dict[str, tuple[str, ...]] = {
+            f"a{index}": (f"a{index - 1}",) if index else () for index in range(10)
+        } | {"b0": ()}
         seconds = {name: 0.05 if name == "b0" else 0.005 for name in parents}
         return Dag(parents, seconds, (("a0", "b0"), *((f"a{index}",) for index in range(1, 10))))
     rng = random.Random(11)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from graphorch.flow.stores import VARIABLE
-from graphorch.models.variables import VARIABLES
+from graphorch.models.config.environment import VARIABLES
+from graphorch.runs.stores import VARIABLE
 from tests.cli.shell import Shell
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Shell]:
     monkeypatch.chdir(tmp_path)
     for name in (*VARIABLES, VARIABLE, "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)

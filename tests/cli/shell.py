@@ -67,16 +67,32 @@ class Shell:
         return Ended(int(exit.value.code or 0), said.out, said.err)
 
 
-async def started(*arguments: str, here: Path, environment: Mapping[str, str] | None = None, hands_in: bytes | None = None) -> asyncio.subprocess.Process:
+async def started(
+    *arguments: str,
+    here: Path,
+    environment: Mapping[str, str] | None = None,
+    hands_in: bytes | None = None,
+) -> asyncio.subprocess.Process:
     """The command line as a process, in a directory, without any setting of who runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "GRAPHORCH_", "TERM", "NO_COLOR"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OPENAI_", "GRAPHORCH_", "TERM", "NO_COLOR"))
+    }
     pipe = asyncio.subprocess.PIPE
     stdin = pipe if hands_in is not None else asyncio.subprocess.DEVNULL
     settings = {**kept, **(environment or {})}
-    return await asyncio.create_subprocess_exec(*PROGRAM, *arguments, cwd=here, env=settings, stdin=stdin, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(
+        *PROGRAM, *arguments, cwd=here, env=settings, stdin=stdin, stdout=pipe, stderr=pipe
+    )
 
 
-async def program(*arguments: str, here: Path, environment: Mapping[str, str] | None = None, hands_in: bytes | None = None) -> Ended:
+async def program(
+    *arguments: str,
+    here: Path,
+    environment: Mapping[str, str] | None = None,
+    hands_in: bytes | None = None,
+) -> Ended:
     """Run a command as a process of its own."""
     process = await started(*arguments, here=here, environment=environment, hands_in=hands_in)
     async with asyncio.timeout(60):

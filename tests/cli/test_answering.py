@@ -58,7 +58,9 @@ class Many(BaseModel):
         (Many, ['["a", "b"]'], {"names": ["a", "b"]}),
     ],
 )
-def test_a_value_becomes_an_answer(model: type[BaseModel], words: list[str], fields: dict[str, Any]) -> None:
+def test_a_value_becomes_an_answer(
+    model: type[BaseModel], words: list[str], fields: dict[str, Any]
+) -> None:
     assert answer_of(model, words).model_dump() == fields
 
 
@@ -66,7 +68,11 @@ def test_a_value_becomes_an_answer(model: type[BaseModel], words: list[str], fie
     "model, words, says",
     [
         (Approval, ["maybe"], "'maybe' is no answer: Approval is asked for. Write yes or no."),
-        (Flags, ["yes"], "'yes' is no answer: Flags is asked for. Write '{\"one\": true, \"other\": true}'."),
+        (
+            Flags,
+            ["yes"],
+            "'yes' is no answer: Flags is asked for. Write '{\"one\": true, \"other\": true}'.",
+        ),
         (Both, ["x"], "'x' is no answer: Both is asked for."),
         (Score, ["seven"], "score: Input should be a valid integer"),
         (Score, [], "score: missing. Give --score NUMBER"),
@@ -75,14 +81,24 @@ def test_a_value_becomes_an_answer(model: type[BaseModel], words: list[str], fie
         (Both, ["@nowhere.json"], "VALUE: file 'nowhere.json' cannot be read"),
     ],
 )
-def test_what_is_no_answer_is_explained(model: type[BaseModel], words: list[str], says: str) -> None:
+def test_what_is_no_answer_is_explained(
+    model: type[BaseModel], words: list[str], says: str
+) -> None:
     with pytest.raises(InputError) as caught:
         answer_of(model, words)
     assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "model, shown", [(Approval, "yes"), (Text, "TEXT"), (Both, """'{"first": "…", "second": "…"}'"""), (Score, """'{"score": 1}'""")]
+    "model, shown",
+    [
+        (Approval, "yes"),
+        (Text, "TEXT"),
+        (Both, """'{"first": "…", "second": "…"}'"""),
+        (Score, """'{"score": 1}'"""),
+    ],
 )
-def test_how_a_value_is_written_is_shown_as_a_shell_takes_it(model: type[BaseModel], shown: str) -> None:
+def test_how_a_value_is_written_is_shown_as_a_shell_takes_it(
+    model: type[BaseModel], shown: str
+) -> None:
     assert value_of(model) == shown

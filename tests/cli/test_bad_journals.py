@@ -14,9 +14,9 @@ import typer
 
 from graphorch.cli.ending import ending
 from graphorch.cli.finding import find
-from graphorch.flow.durable import cancel
-from graphorch.journal import statements
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite import statements
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.runs.durable import cancel
 from tests.cli.flows import ASKING, finished, told, waiting
 from tests.cli.shell import Ended, Shell
 
@@ -81,7 +81,9 @@ def refused(ended: Ended, says: str) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_file_that_is_no_journal_of_ours_is_refused_by_every_command_and_left_as_it_is(shell: Shell, damage: str) -> None:
+def test_a_file_that_is_no_journal_of_ours_is_refused_by_every_command_and_left_as_it_is(
+    shell: Shell, damage: str
+) -> None:
     make, says = DAMAGES[damage]
     run_id = waiting(shell)
     make(shell.here / "r.sqlite")
@@ -106,7 +108,9 @@ def test_a_changed_record_is_found_and_named(shell: Shell) -> None:
     assert bytes_of(shell).keys() == before.keys()
 
 
-def ending_of(work: Callable[[SqliteStore], Awaitable[object]], path: Path, shell: Shell, **options: Any) -> Ended:
+def ending_of(
+    work: Callable[[SqliteStore], Awaitable[object]], path: Path, shell: Shell, **options: Any
+) -> Ended:
     """How a command ends that does something with a store that was opened with these options."""
 
     async def main() -> None:
@@ -137,8 +141,14 @@ def test_a_locked_journal_is_refused(shell: Shell) -> None:
     flow = find("ask.py").flow
     with closing(sqlite3.connect(shell.here / "r.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        for work in (lambda store: flow.resume(run_id, durable=store), lambda store: cancel(store, run_id, 0.0)):
-            refused(ending_of(work, shell.here / "r.sqlite", shell, lock_timeout=0.01), "Another process is writing to it")
+        for work in (
+            lambda store: flow.resume(run_id, durable=store),
+            lambda store: cancel(store, run_id, 0.0),
+        ):
+            refused(
+                ending_of(work, shell.here / "r.sqlite", shell, lock_timeout=0.01),
+                "Another process is writing to it",
+            )
         assert call(shell, "runs show RUN", run_id).code == 0  # reading waits for nobody
     assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
 
@@ -149,7 +159,9 @@ def test_a_full_journal_stores_nothing_and_says_so(shell: Shell) -> None:
     flow = find("ask.py").flow
     large = flow.plan.input(topic="x" * 100_000)
     full = connecting("PRAGMA max_page_count = 1")
-    ended = ending_of(lambda store: flow.run(large, durable=store), shell.here / "r.sqlite", shell, connect=full)
+    ended = ending_of(
+        lambda store: flow.run(large, durable=store), shell.here / "r.sqlite", shell, connect=full
+    )
     refused(ended, "Free some room, or delete old runs with `prune`.")
     assert told(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
     assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
@@ -159,8 +171,12 @@ def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
     run_id = waiting(shell)
     before = bytes_of(shell)
     flow = find("ask.py").flow
-    only_read = connecting("PRAGMA query_only = ON")  # answers what a file without permission does, also to root
-    for work in (lambda store: flow.resume(run_id, durable=store), lambda store: cancel(store, run_id, 0.0)):
+    # answers what a file without permission does, also to root
+    only_read = connecting("PRAGMA query_only = ON")
+    for work in (
+        lambda store: flow.resume(run_id, durable=store),
+        lambda store: cancel(store, run_id, 0.0),
+    ):
         ended = ending_of(work, shell.here / "r.sqlite", shell, connect=only_read)
         refused(ended, "Allow this user to write the file and its folder.")
     assert bytes_of(shell) == before
@@ -168,20 +184,32 @@ def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
 
 def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> None:
     run_id = waiting(shell)
-    shell.write("other.py", 'flow = Graph("other", Essay, input=Topic, output=Draft).chain(write, write.named("more")).build()')
+    shell.write(
+        "other.py",
+        'flow = Graph("other", Essay, input=Topic, output=Draft).chain(write, write.named("more")).build()',
+    )
     before = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
     for command in COMMANDS[5:]:
         ended = call(shell, command.replace("ask.py", "other.py"), run_id)
-        refused(ended, "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is gone; node 'more' is new")
+        refused(
+            ended,
+            "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is gone; node 'more' is new",
+        )
         assert "graph.migration(from_=" in ended.err
     assert told(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
 
 
 @pytest.mark.parametrize(
     "run_id, says",
-    [("nothing", "no run 'nothing'"), ("../../etc/passwd", "and is no path"), ("a" * 70, "is no run id")],
+    [
+        ("nothing", "no run 'nothing'"),
+        ("../../etc/passwd", "and is no path"),
+        ("a" * 70, "is no run id"),
+    ],
 )
-def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(shell: Shell, run_id: str, says: str) -> None:
+def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(
+    shell: Shell, run_id: str, says: str
+) -> None:
     finished(shell)
     runs = told(shell, "runs", "--db", "r.sqlite")
     for command in COMMANDS:
@@ -190,17 +218,24 @@ def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(shell: Shell,
             assert (ended.code, ended.out) == (2, "")
             assert says in ended.err
     assert told(shell, "runs", "--db", "r.sqlite") == runs
-    assert sorted(each.name for each in shell.here.iterdir() if each.suffix == ".sqlite") == ["r.sqlite"]
+    assert sorted(each.name for each in shell.here.iterdir() if each.suffix == ".sqlite") == [
+        "r.sqlite"
+    ]
 
 
 def test_a_journal_that_does_not_exist_is_not_made_by_a_question(shell: Shell) -> None:
     shell.write("ask.py", ASKING)
     for command in COMMANDS:
-        refused(call(shell, command, "abc"), "There is no journal 'r.sqlite'. Name one with --db PATH or GRAPHORCH_DB")
+        refused(
+            call(shell, command, "abc"),
+            "There is no journal 'r.sqlite'. Name one with --db PATH or GRAPHORCH_DB",
+        )
     assert not (shell.here / "r.sqlite").exists()
 
 
-def test_a_journal_in_a_folder_that_does_not_exist_is_refused_before_anything_runs(shell: Shell) -> None:
+def test_a_journal_in_a_folder_that_does_not_exist_is_refused_before_anything_runs(
+    shell: Shell,
+) -> None:
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "x", "--db", "nowhere/r.sqlite")
     refused(ended, "cannot be made")

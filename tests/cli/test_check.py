@@ -36,7 +36,11 @@ flow = Graph("warned", Remarked, input=Topic, output=Draft).chain(write, remark)
 def test_a_flow_that_builds_is_ok(shell: Shell) -> None:
     shell.write("essay.py")
     ended = shell("check", "essay.py")
-    assert (ended.code, ended.out, ended.err) == (0, "ok: essay.py:flow: 'essay' (Topic → Draft, 1 node)\n", "")
+    assert (ended.code, ended.out, ended.err) == (
+        0,
+        "ok: essay.py:flow: 'essay' (Topic → Draft, 1 node)\n",
+        "",
+    )
 
 
 def test_a_graph_with_many_mistakes_shows_all_of_them(shell: Shell) -> None:
@@ -48,7 +52,14 @@ def test_a_graph_with_many_mistakes_shows_all_of_them(shell: Shell) -> None:
     numbered = [line for line in ended.err.splitlines() if line.split(".")[0].strip().isdigit()]
     assert len(numbered) >= 8
     assert ended.err.count("fix: ") == len(numbered)
-    for code in ("SLICE_MISSING", "UNDECLARED_CYCLE", "ROUTE_LABEL", "ROUTE_OPEN", "LOOP_BOUND", "JOIN_NEED"):
+    for code in (
+        "SLICE_MISSING",
+        "UNDECLARED_CYCLE",
+        "ROUTE_LABEL",
+        "ROUTE_OPEN",
+        "LOOP_BOUND",
+        "JOIN_NEED",
+    ):
         assert code in ended.err
 
 
@@ -75,7 +86,11 @@ def test_a_program_gets_each_problem_with_its_code(shell: Shell) -> None:
     told = json.loads(shell("check", "essay.py", "ten.py", "--json").out)
     assert told["ok"] is False
     good, bad = told["checked"]
-    assert (good["reference"], good["exit_code"], good["flows"][0]["name"]) == ("essay.py", 0, "essay")
+    assert (good["reference"], good["exit_code"], good["flows"][0]["name"]) == (
+        "essay.py",
+        0,
+        "essay",
+    )
     assert {"code", "where", "message", "fix"} <= set(bad["errors"][0])
 
 

@@ -67,7 +67,10 @@ def bench(shell: Shell) -> Shell:
 
 
 def put(shell: Shell, cases: Iterable[Any]) -> None:
-    shell.here.joinpath("cases.jsonl").write_text("".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in cases), "utf-8")
+    shell.here.joinpath("cases.jsonl").write_text(
+        "".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in cases),
+        "utf-8",
+    )
 
 
 def told(shell: Shell, *arguments: str) -> dict[str, Any]:
@@ -84,8 +87,18 @@ def test_both_run_every_case_and_what_differs_is_said_with_its_interval(bench: S
     found = told(bench, "flows.py:a", "flows.py:b", "--score", "flows.py:right")
     assert (found["cases"], found["answered_by_both"]) == (20, 16)
     quality = row(found, "quality")
-    assert (quality["first"]["value"], quality["second"]["value"], quality["verdict"]) == (1.0, 10 / 16, "A is better")
-    assert quality["difference"]["low"] < quality["difference"]["value"] == -6 / 16 < quality["difference"]["high"] < 0
+    assert (quality["first"]["value"], quality["second"]["value"], quality["verdict"]) == (
+        1.0,
+        10 / 16,
+        "A is better",
+    )
+    assert (
+        quality["difference"]["low"]
+        < quality["difference"]["value"]
+        == -6 / 16
+        < quality["difference"]["high"]
+        < 0
+    )
     failed = row(found, "failed runs")
     assert (failed["first"]["value"], failed["second"]["value"]) == (0, 0.2)
     assert [each["line"] for each in found["runs"] if each["b"]["error"]] == [5, 10, 15, 20]
@@ -93,30 +106,57 @@ def test_both_run_every_case_and_what_differs_is_said_with_its_interval(bench: S
 
 
 def test_the_table_tells_the_same_to_people(bench: Shell) -> None:
-    ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--score", "flows.py:as_wanted")
+    ended = bench(
+        "compare",
+        "flows.py:a",
+        "flows.py:b",
+        "--inputs",
+        "cases.jsonl",
+        "--score",
+        "flows.py:as_wanted",
+    )
     assert ended.code == 0
     lines = [" ".join(line.split()) for line in ended.out.splitlines()]
     assert lines[:2] == ["A: flows.py:a", "B: flows.py:b"]
-    assert any(line.startswith("quality 1 [1, 1] 0.625 [") and line.endswith("A is better") for line in lines)
-    assert "failed: 0 of A, 4 of B; quality and seconds are of the 16 cases that both answered" in lines
-    assert "B failed most often with: Node 'hasty' failed: ValueError: too hasty for 4 (at hasty)" in lines
+    assert any(
+        line.startswith("quality 1 [1, 1] 0.625 [") and line.endswith("A is better")
+        for line in lines
+    )
+    assert (
+        "failed: 0 of A, 4 of B; quality and seconds are of the 16 cases that both answered"
+        in lines
+    )
+    assert (
+        "B failed most often with: Node 'hasty' failed: ValueError: too hasty for 4 (at hasty)"
+        in lines
+    )
     assert "line 5, B: Node 'hasty' failed: ValueError: too hasty for 4 (at hasty)" in ended.err
 
 
 def test_a_flow_does_not_differ_from_itself(bench: Shell) -> None:
     found = told(bench, "flows.py:a", "flows.py:a", "--score", "flows.py:right")
-    assert [row(found, name)["verdict"] for name in ("quality", "dollars a run", "failed runs")] == ["no difference shown"] * 3
+    assert [
+        row(found, name)["verdict"] for name in ("quality", "dollars a run", "failed runs")
+    ] == ["no difference shown"] * 3
 
 
 def test_equal_runs_give_equal_intervals_and_another_seed_others(bench: Shell) -> None:
-    first, second, other = (row(told(bench, "flows.py:a", "flows.py:b", "--score", "flows.py:right", "--seed", seed), "quality") for seed in "112")
+    first, second, other = (
+        row(
+            told(bench, "flows.py:a", "flows.py:b", "--score", "flows.py:right", "--seed", seed),
+            "quality",
+        )
+        for seed in "112"
+    )
     assert first == second
     assert first["second"]["value"] == other["second"]["value"]
 
 
 def test_without_a_score_nothing_is_said_about_quality(bench: Shell) -> None:
     ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl")
-    assert "quality " not in ended.out.replace("quality and seconds", "").replace("about quality", "")
+    assert "quality " not in ended.out.replace("quality and seconds", "").replace(
+        "about quality", ""
+    )
     assert "nothing is said about quality" in ended.out
 
 
@@ -127,21 +167,46 @@ def test_few_cases_conclude_nothing(bench: Shell) -> None:
 
 
 def test_the_picture_is_svg_and_says_what_the_table_says(bench: Shell) -> None:
-    ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--score", "flows.py:right", "--svg", "out.svg")
+    ended = bench(
+        "compare",
+        "flows.py:a",
+        "flows.py:b",
+        "--inputs",
+        "cases.jsonl",
+        "--score",
+        "flows.py:right",
+        "--svg",
+        "out.svg",
+    )
     assert "written to out.svg" in ended.err
     picture = ElementTree.parse(bench.here / "out.svg").getroot()
     words = " ".join(picture.itertext())
     assert picture.tag.endswith("svg")
-    assert all(word in words for word in ("quality", "seconds, P90", "A is better", "20 cases, 16 answered by both"))
+    assert all(
+        word in words
+        for word in ("quality", "seconds, P90", "A is better", "20 cases, 16 answered by both")
+    )
 
 
-def test_inputs_may_stand_alone_in_their_lines_and_on_standard_input(bench: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_may_stand_alone_in_their_lines_and_on_standard_input(
+    bench: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(bench, [{"n": n} for n in range(3)] + ["", {"n": 7}])
     assert told(bench, "flows.py:a", "flows.py:b")["runs"][3]["line"] == 5
 
 
 def test_flows_that_never_succeed_end_with_1(bench: Shell) -> None:
-    ended = bench("compare", "flows.py:c", "flows.py:c", "--inputs", "cases.jsonl", "--score", "flows.py:right", "--svg", "out.svg")
+    ended = bench(
+        "compare",
+        "flows.py:c",
+        "flows.py:c",
+        "--inputs",
+        "cases.jsonl",
+        "--score",
+        "flows.py:right",
+        "--svg",
+        "out.svg",
+    )
     assert ended.code == 1
     assert "nothing to compare" in bench.here.joinpath("out.svg").read_text("utf-8")
 
@@ -155,7 +220,9 @@ def test_flows_that_never_succeed_end_with_1(bench: Shell) -> None:
     ('{"input": {"m": 1}}', "line 2: Query has no field 'm'."),
     ("[" * 100_000, "line 2: nested too deeply"),
 ])  # fmt: skip
-def test_a_wrong_line_is_named_by_its_number_before_anything_runs(bench: Shell, line: str, said: str) -> None:
+def test_a_wrong_line_is_named_by_its_number_before_anything_runs(
+    bench: Shell, line: str, said: str
+) -> None:
     put(bench, [CASES[0], line, *CASES])
     ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl")
     assert (ended.code, ended.out) == (2, "")
@@ -193,12 +260,16 @@ def test_flows_with_different_inputs_are_refused(bench: Shell) -> None:
     ("nowhere.py:right", "nowhere.py does not exist"),
 ])  # fmt: skip
 def test_a_score_that_is_none_ends_it_with_one_message(bench: Shell, score: str, said: str) -> None:
-    ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--score", score)
+    ended = bench(
+        "compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--score", score
+    )
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_runs(bench: Shell) -> None:
-    ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--svg", "nowhere/out.svg")
+    ended = bench(
+        "compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--svg", "nowhere/out.svg"
+    )
     assert ended.code == 2
     assert "80 runs" not in ended.err

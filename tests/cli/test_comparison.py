@@ -11,7 +11,12 @@ from graphorch.cli.comparison import Ran, compared, mean, quantile
 
 
 def test_quantiles_lie_between_values_by_straight_line() -> None:
-    assert [quantile([4, 1, 3, 2], share) for share in (0, 0.5, 0.9, 1)] == [1, 2.5, pytest.approx(3.7), 4]
+    assert [quantile([4, 1, 3, 2], share) for share in (0, 0.5, 0.9, 1)] == [
+        1,
+        2.5,
+        pytest.approx(3.7),
+        4,
+    ]
     assert math.isnan(quantile([], 0.5))
     assert math.isnan(mean([]))
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import typer
 
-from graphorch import GraphError, GraphorchError, InputError, InternalError, NodeError, Problem, RunFailed
+from graphorch import (
+    GraphError,
+    GraphorchError,
+    InputError,
+    InternalError,
+    NodeError,
+    Problem,
+    RunFailed,
+)
 from graphorch.cli.ending import ending, errors_of, message_of
 
 NODE = {"node": "write", "path": "team/write", "activation": "a1", "attempt": 2}
@@ -21,7 +29,9 @@ NODE = {"node": "write", "path": "team/write", "activation": "a1", "attempt": 2}
         (KeyboardInterrupt(), 130),
     ],
 )
-def test_each_kind_of_error_has_its_exit_code(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_kind_of_error_has_its_exit_code(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(typer.Exit) as exit, ending(debug=False):
         raise error
     assert exit.value.exit_code == code
@@ -33,7 +43,9 @@ def test_an_error_that_nobody_foresaw_shows_itself() -> None:
         raise ZeroDivisionError
 
 
-def test_a_program_gets_an_object_unless_its_run_was_told_already(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_gets_an_object_unless_its_run_was_told_already(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for error, count in ((InputError("no"), 1), (RunFailed("Run r failed", [ValueError("no")]), 0)):
         with pytest.raises(typer.Exit), ending(debug=False, as_json=True):
             raise error
@@ -42,14 +54,26 @@ def test_a_program_gets_an_object_unless_its_run_was_told_already(capsys: pytest
 
 def test_the_story_of_a_node_is_told_only_if_there_is_more_to_it() -> None:
     once = NodeError("Node 'write' failed: E", **NODE, story=["attempt 1 failed"])
-    twice = NodeError("Node 'write' failed: E", **NODE, story=["attempt 1 failed", "attempt 2 failed"])
-    assert message_of(RunFailed("Run r failed", [once])) == "error: Run r failed\n  - Node 'write' failed: E (at team/write, attempt 2)"
-    assert message_of(RunFailed("Run r failed", [twice])).endswith("(at team/write, attempt 2)\n      attempt 1 failed\n      attempt 2 failed")
+    twice = NodeError(
+        "Node 'write' failed: E", **NODE, story=["attempt 1 failed", "attempt 2 failed"]
+    )
+    assert (
+        message_of(RunFailed("Run r failed", [once]))
+        == "error: Run r failed\n  - Node 'write' failed: E (at team/write, attempt 2)"
+    )
+    assert message_of(RunFailed("Run r failed", [twice])).endswith(
+        "(at team/write, attempt 2)\n      attempt 1 failed\n      attempt 2 failed"
+    )
 
 
 def test_a_program_gets_each_failure_with_its_place() -> None:
     failed = NodeError("Node 'write' failed: E", **NODE)
     failed.__cause__ = ValueError("no")
     told = errors_of(RunFailed("Run r failed", [failed, GraphorchError("odd \x1b[2J")]))
-    assert told[0] == {"path": "team/write", "attempt": 2, "type": "ValueError", "message": "Node 'write' failed: E (at team/write, attempt 2)"}
+    assert told[0] == {
+        "path": "team/write",
+        "attempt": 2,
+        "type": "ValueError",
+        "message": "Node 'write' failed: E (at team/write, attempt 2)",
+    }
     assert told[1] == {"type": "GraphorchError", "message": "odd \\x1b[2J"}

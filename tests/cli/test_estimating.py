@@ -52,8 +52,24 @@ def told(shell: Shell, *arguments: str) -> dict:
 
 
 def test_the_figures_are_those_of_the_configuration(priced: Shell) -> None:
-    found = told(priced, "essay.py:bounded", "--longest-prompt", "4000", "--usual-prompt", "1000", "--usual-answer", "100")
-    assert found["worst"] == {"activations": 1, "calls": 2, "input_tokens": 8000, "output_tokens": 2000, "usd": pytest.approx(0.036), "seconds": 60}
+    found = told(
+        priced,
+        "essay.py:bounded",
+        "--longest-prompt",
+        "4000",
+        "--usual-prompt",
+        "1000",
+        "--usual-answer",
+        "100",
+    )
+    assert found["worst"] == {
+        "activations": 1,
+        "calls": 2,
+        "input_tokens": 8000,
+        "output_tokens": 2000,
+        "usd": pytest.approx(0.036),
+        "seconds": 60,
+    }
     assert found["expected"]["usd"] == pytest.approx(0.003)
     assert found["unbounded"] == []
 
@@ -63,14 +79,21 @@ def test_a_table_shows_every_node_and_names_what_nothing_bounds(priced: Shell) -
     lines = [" ".join(line.split()) for line in ended.out.splitlines()]
     assert lines[0] == "open: at most / expected"
     assert "outline 1 / 1 2 / 1 16,000 / 2,000 2,000 / 500 $0.0520 / $0.0090 60 / 11" in lines
-    assert "the tokens of polish: no max_tokens bounds its answers, nor so what they cost. Give the agent max_tokens=…." in lines
-    assert any(line.startswith("the dollars of polish: the price of 'house/unknown' is not known.") for line in lines)
+    assert (
+        "the tokens of polish: no max_tokens bounds its answers, nor so what they cost. Give the agent max_tokens=…."
+        in lines
+    )
+    assert any(
+        line.startswith("the dollars of polish: the price of 'house/unknown' is not known.")
+        for line in lines
+    )
     assert told(priced, "essay.py:open_")["worst"]["usd"] is None
 
 
 def test_another_model_and_a_policy_change_what_is_paid(priced: Shell) -> None:
     free = told(priced, "essay.py:bounded", "--model", "policy/careful")
-    assert free["worst"]["output_tokens"] == 4000  # two targets may be paid for each call, and one of them charges
+    # two targets may be paid for each call, and one of them charges
+    assert free["worst"]["output_tokens"] == 4000
     assert free["worst"]["usd"] == pytest.approx(2 * (8_000 * 2 + 1_000 * 10) / 1e6)
     assert told(priced, "essay.py:bounded", "--model", "default")["worst"] == free["worst"]
 
@@ -85,7 +108,9 @@ def test_without_an_endpoint_nothing_is_charged(shell: Shell) -> None:
     (("essay.py:bounded", "--longest-prompt", "10"), 2, "the usual prompt is longer than the longest one"),
     (("essay.py:bounded", "--usual-answer", "-1"), 2, "usual_answer=-1"),
 ])  # fmt: skip
-def test_what_makes_no_sense_is_said_in_one_message(priced: Shell, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_what_makes_no_sense_is_said_in_one_message(
+    priced: Shell, arguments: tuple[str, ...], code: int, said: str
+) -> None:
     ended = priced("estimate", *arguments)
     assert (ended.code, ended.out) == (code, "")
     assert said in ended.err

@@ -16,8 +16,13 @@ def test_a_file_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
     assert read_text(str(tmp_path / "a.txt"), "--topic") == "größe"
 
 
-@pytest.mark.parametrize("name, says", [("none.txt", "no such file"), (".", "is a directory"), ("latin.txt", "byte 2 is 0xf6")])
-def test_a_file_that_cannot_be_read_is_named_with_the_option(tmp_path: Path, name: str, says: str) -> None:
+@pytest.mark.parametrize(
+    "name, says",
+    [("none.txt", "no such file"), (".", "is a directory"), ("latin.txt", "byte 2 is 0xf6")],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_option(
+    tmp_path: Path, name: str, says: str
+) -> None:
     (tmp_path / "latin.txt").write_bytes("größe".encode("latin-1"))
     with pytest.raises(InputError, match=says) as caught:
         read_text(str(tmp_path / name), "--topic")
@@ -46,8 +51,17 @@ def test_a_device_is_written_to_directly() -> None:
     assert not Path(os.devnull).is_file()
 
 
-@pytest.mark.parametrize("name, says", [("nowhere/out.txt", "no such file or directory"), ("", "is a directory"), ("file/out.txt", "not a directory")])
-def test_a_target_that_cannot_be_written_is_found_out_without_a_trace(tmp_path: Path, name: str, says: str) -> None:
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("nowhere/out.txt", "no such file or directory"),
+        ("", "is a directory"),
+        ("file/out.txt", "not a directory"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_found_out_without_a_trace(
+    tmp_path: Path, name: str, says: str
+) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match=says):
         check_writable(str(tmp_path / name))

@@ -53,7 +53,10 @@ def test_a_graph_that_nobody_built_is_built(shell: Shell) -> None:
 
 
 def test_a_graph_beside_its_flow_is_no_second_flow(shell: Shell) -> None:
-    shell.write("essay.py", 'g = Graph("essay", Essay, input=Topic, output=Draft).chain(write)\nbuilt = g.build()')
+    shell.write(
+        "essay.py",
+        'g = Graph("essay", Essay, input=Topic, output=Draft).chain(write)\nbuilt = g.build()',
+    )
     assert find("essay.py").where == "essay.py:built"
 
 
@@ -90,8 +93,14 @@ def test_what_a_file_prints_is_no_result(shell: Shell) -> None:
     [
         ("def f(:\n    pass", r"bad\.py:1 is no valid Python: invalid syntax\.\n    def f\(:"),
         ("x = 1\ny = x / 0", r"bad\.py:2, in `y = x / 0`: ZeroDivisionError: division by zero"),
-        ("import not_there", r"bad\.py:1, in `import not_there`: ModuleNotFoundError: No module named 'not_there'"),
-        ("import sys\nsys.exit(3)", r"bad\.py ended the program while it was loaded \(sys\.exit\(3\)\)"),
+        (
+            "import not_there",
+            r"bad\.py:1, in `import not_there`: ModuleNotFoundError: No module named 'not_there'",
+        ),
+        (
+            "import sys\nsys.exit(3)",
+            r"bad\.py ended the program while it was loaded \(sys\.exit\(3\)\)",
+        ),
         ("x = 1", r"bad\.py defines no flow\. Write `flow = graph\.build\(\)`"),
     ],
 )
@@ -109,12 +118,17 @@ def test_a_file_that_cannot_be_used_is_explained(shell: Shell, body: str, says: 
         ("folder.py", r"folder\.py is a directory"),
         ("essay.py:flwo", r"essay\.py has no 'flwo'\. Flows in it: Did you mean 'flow'\?"),
         ("essay.py:write", r"'write' in essay\.py is no flow but a Node"),
-        ("not_there:flow", r"There is no module 'not_there', neither in .* nor installed\. .* not_there\.py"),
+        (
+            "not_there:flow",
+            r"There is no module 'not_there', neither in .* nor installed\. .* not_there\.py",
+        ),
         ("--topic", r"'--topic' is no FLOW\..*Options of the flow come after it"),
         ("essay.txt", r"'essay\.txt' is no Python file"),
     ],
 )
-def test_a_reference_that_leads_nowhere_is_explained(shell: Shell, reference: str, says: str) -> None:
+def test_a_reference_that_leads_nowhere_is_explained(
+    shell: Shell, reference: str, says: str
+) -> None:
     shell.write("essay.py")
     (shell.here / "folder.py").mkdir()
     (shell.here / "essay.txt").touch()
@@ -129,7 +143,11 @@ def test_a_graph_that_does_not_build_is_the_authors_error(shell: Shell) -> None:
 
 
 def test_a_mistake_that_shows_while_the_file_is_loaded_is_told_with_its_line(shell: Shell) -> None:
-    shell.write("signature.py", "def f(x: int) -> int: return x\nnode(f)", preamble="from graphorch import node\n")
+    shell.write(
+        "signature.py",
+        "def f(x: int) -> int: return x\nnode(f)",
+        preamble="from graphorch import node\n",
+    )
     ended = shell("check", "signature.py")
     assert ended.code == 3
     assert "signature.py:3, in `node(f)`" in ended.err

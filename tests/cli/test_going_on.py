@@ -18,12 +18,16 @@ def test_a_run_that_waits_says_how_it_is_answered_and_the_answer_ends_it(shell: 
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "tides", "--db", "my runs.sqlite")
     assert (ended.code, ended.out) == (4, "")
-    (command,) = [line.strip() for line in ended.err.splitlines() if line.startswith("  graphorch answer")]
+    (command,) = [
+        line.strip() for line in ended.err.splitlines() if line.startswith("  graphorch answer")
+    ]
     run_id = ended.err.splitlines()[-1].rpartition("; run ")[2]
     assert command == f"graphorch answer ask.py {run_id} approve yes --db 'my runs.sqlite'"
     ended = shell("answer", "ask.py", run_id, "approve", "yes", "--db", "my runs.sqlite")
     assert (ended.code, ended.out) == (0, "1 words on tides, yes\n")
-    assert "write" not in [line.split()[2] for line in ended.err.splitlines() if line.startswith("    ")]
+    assert "write" not in [
+        line.split()[2] for line in ended.err.splitlines() if line.startswith("    ")
+    ]
 
 
 def test_durable_uses_the_default_file_and_needs_no_name_afterwards(shell: Shell) -> None:
@@ -32,10 +36,15 @@ def test_durable_uses_the_default_file_and_needs_no_name_afterwards(shell: Shell
     assert (shell.here / "graphorch.sqlite").exists()
     assert "--db" not in ended.err
     run_id = told(shell, "runs")["runs"][0]["run_id"]
-    assert shell("answer", "ask.py", run_id, "approve", "no", "--reason", "too dull", "-q").out == "1 words on tides, no too dull\n"
+    assert (
+        shell("answer", "ask.py", run_id, "approve", "no", "--reason", "too dull", "-q").out
+        == "1 words on tides, no too dull\n"
+    )
 
 
-def test_the_default_file_is_the_one_that_the_environment_names(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_file_is_the_one_that_the_environment_names(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shell.write("essay.py")
     monkeypatch.setenv("GRAPHORCH_DB", "kept.sqlite")
     assert shell("run", "essay.py", "--topic", "x", "--durable").code == 0
@@ -47,7 +56,9 @@ def test_a_run_in_memory_leaves_no_file_and_says_what_would_keep_it(shell: Shell
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "tides")
     assert ended.code == 4
-    assert "this run was in memory and ends here. With --durable or --db PATH it is kept" in ended.err
+    assert (
+        "this run was in memory and ends here. With --durable or --db PATH it is kept" in ended.err
+    )
     assert sorted(each.name for each in shell.here.iterdir()) == ["ask.py"]
 
 
@@ -62,7 +73,8 @@ def test_a_failed_run_says_how_to_go_on_and_goes_on_where_it_stopped(shell: Shel
     ended = shell(*command.removeprefix("graphorch ").split())
     assert (ended.code, ended.out) == (0, "1 words on tides!\n")
     assert "write started" not in ended.err
-    assert shell(*command.removeprefix("graphorch ").split(), "-q").out == "1 words on tides!\n"  # it is over, and only shown
+    # it is over, and only shown
+    assert shell(*command.removeprefix("graphorch ").split(), "-q").out == "1 words on tides!\n"
 
 
 def test_a_failed_run_in_memory_says_nothing_of_going_on(shell: Shell) -> None:
@@ -71,11 +83,21 @@ def test_a_failed_run_in_memory_says_nothing_of_going_on(shell: Shell) -> None:
 
 
 def test_a_larger_limit_lets_a_run_go_on(shell: Shell) -> None:
-    shell.write("essay.py", 'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write, write.named("again")).build()')
-    run_id = told(shell, "run", "essay.py", "--topic", "x", "--activations", "1", "--db", "r.sqlite")["run_id"]
+    shell.write(
+        "essay.py",
+        'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write, write.named("again")).build()',
+    )
+    run_id = told(
+        shell, "run", "essay.py", "--topic", "x", "--activations", "1", "--db", "r.sqlite"
+    )["run_id"]
     again = told(shell, "resume", "essay.py", run_id, "--activations", "1", "--db", "r.sqlite")
     assert (again["status"], again["end_reason"]) == ("stopped", "limit:activations")
-    assert told(shell, "resume", "essay.py", run_id, "--activations", "9", "--db", "r.sqlite")["status"] == "succeeded"
+    assert (
+        told(shell, "resume", "essay.py", run_id, "--activations", "9", "--db", "r.sqlite")[
+            "status"
+        ]
+        == "succeeded"
+    )
 
 
 def test_resuming_a_run_that_waits_says_again_what_it_waits_for(shell: Shell) -> None:
@@ -95,7 +117,9 @@ def test_resuming_a_run_that_waits_says_again_what_it_waits_for(shell: Shell) ->
         (["--approved", "--reason=by option"], "yes by option"),
     ],
 )
-def test_an_answer_is_a_word_json_a_file_or_options(shell: Shell, words: list[str], output: str) -> None:
+def test_an_answer_is_a_word_json_a_file_or_options(
+    shell: Shell, words: list[str], output: str
+) -> None:
     (shell.here / "answer.json").write_text('{"approved": true, "reason": "read"}')
     run_id = waiting(shell)
     ended = shell("answer", "ask.py", run_id, "approve", *words, "--db", "r.sqlite", "-q")
@@ -111,7 +135,9 @@ def test_an_answer_is_a_word_json_a_file_or_options(shell: Shell, words: list[st
         (["yes", "--why", "x"], "--why: there is no such option"),
     ],
 )
-def test_a_wrong_answer_is_refused_and_the_question_stays_open(shell: Shell, words: list[str], says: str) -> None:
+def test_a_wrong_answer_is_refused_and_the_question_stays_open(
+    shell: Shell, words: list[str], says: str
+) -> None:
     run_id = waiting(shell)
     before = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
     ended = shell("answer", "ask.py", run_id, "approve", *words, "--db", "r.sqlite")
@@ -136,11 +162,23 @@ def test_a_question_that_is_not_open_is_named_with_those_that_are(shell: Shell) 
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["resume", "abc"], "Write `graphorch resume FLOW RUN`, the flow first. A journal holds data and never says which code to run"),
-        (["resume", "abc", "ask.py"], "'ask.py' is no id of a run. The flow comes first: `graphorch resume ask.py abc`"),
+        (
+            ["resume", "abc"],
+            "Write `graphorch resume FLOW RUN`, the flow first. A journal holds data and never says which code to run",
+        ),
+        (
+            ["resume", "abc", "ask.py"],
+            "'ask.py' is no id of a run. The flow comes first: `graphorch resume ask.py abc`",
+        ),
         (["resume", "abc", "flows:main"], "`graphorch resume flows:main abc`"),
-        (["answer", "ask.py", "abc"], "QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`"),
-        (["resume", "ask.py", "abc", "--ambiguous", "maybe"], "--ambiguous maybe: that is not possible. Known: fail, repeat, stop."),
+        (
+            ["answer", "ask.py", "abc"],
+            "QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`",
+        ),
+        (
+            ["resume", "ask.py", "abc", "--ambiguous", "maybe"],
+            "--ambiguous maybe: that is not possible. Known: fail, repeat, stop.",
+        ),
         (["resume", "ask.py", "abc"], "There is no journal"),
     ],
 )
@@ -166,7 +204,10 @@ flow = Graph("chat", Chat, input=Topic, output=Talk, remember=[Talk]).chain(repl
 """,
     )
     first = told(shell, "run", "chat.py", "--topic", "a", "--durable")["run_id"]
-    assert shell("run", "chat.py", "--topic", "b", "--after", first, "-q").out == "b after a after nothing\n"
+    assert (
+        shell("run", "chat.py", "--topic", "b", "--after", first, "-q").out
+        == "b after a after nothing\n"
+    )
     ended = shell("run", "chat.py", "--topic", "b", "--after", "nothing")
     assert ended.code == 2
     assert "The journal has no run 'nothing'" in ended.err
@@ -189,7 +230,9 @@ flow = Graph("gated", Essay, input=Topic, output=Draft).chain(write, gate, last)
 
 
 async def interrupted(here: Path) -> tuple[int, str]:
-    process = await started("run", "gated.py", "--topic", "x", "--events", "--db", "r.sqlite", here=here, hands_in=b"")
+    process = await started(
+        "run", "gated.py", "--topic", "x", "--events", "--db", "r.sqlite", here=here, hands_in=b""
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -223,5 +266,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(shell: Shell) 
 def test_a_run_may_be_named_by_the_beginning_of_its_id_or_as_the_last_one(shell: Shell) -> None:
     run_id = waiting(shell)
     assert shell("resume", "ask.py", run_id[:8], "--db", "r.sqlite").code == 4
-    assert shell("answer", "ask.py", "last", "approve", "yes", "--db", "r.sqlite", "-q").out == "1 words on tides, yes\n"
-    assert shell("runs", "erase", "last", "--db", "r.sqlite").code == 2  # for good, so by the whole id only
+    assert (
+        shell("answer", "ask.py", "last", "approve", "yes", "--db", "r.sqlite", "-q").out
+        == "1 words on tides, yes\n"
+    )
+    # for good, so by the whole id only
+    assert shell("runs", "erase", "last", "--db", "r.sqlite").code == 2

@@ -44,7 +44,9 @@ gated, endless, stuck = flow_of(gate), flow_of(forever), flow_of(stubborn)
 
 async def interrupted(shell: Shell, name: str, *, times: int, then: bytes = b"") -> Ended:
     """Run until the second node has started, and press Ctrl-C so often; each press is heard before the next."""
-    process = await started("run", f"slow.py:{name}", "--topic", "x", "--events", here=shell.here, hands_in=b"")
+    process = await started(
+        "run", f"slow.py:{name}", "--topic", "x", "--events", here=shell.here, hands_in=b""
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -71,7 +73,10 @@ def test_the_first_lets_what_runs_finish_and_nothing_new_start(shell: Shell) -> 
     ended = asyncio.run(interrupted(shell, "gated", times=1, then=b"go\n"))
     told = json.loads(ended.out.splitlines()[-1])
     assert (ended.code, told["status"], told["end_reason"]) == (130, "stopped", "interrupted")
-    assert [(step["path"], step["status"]) for step in told["steps"]] == [("write", "done"), ("gate", "done")]
+    assert [(step["path"], step["status"]) for step in told["steps"]] == [
+        ("write", "done"),
+        ("gate", "done"),
+    ]
     assert "2 steps done (write, gate)" in ended.err
     assert "Traceback" not in ended.err
 

@@ -29,7 +29,11 @@ def test_the_table_says_what_runs_since_when_and_what_it_cost() -> None:
     progress.feed(events.Committed("research", "research", {}, ("write",), 1.5, 11.5))
     progress.feed(events.Started("team/write", "write", 1, 11.5))
     lines = [" ".join(line.split()) for line in drawn(progress).splitlines()]
-    assert lines == ["done research 1.5 s 1 call, 1,200 tokens, $0.5000", "running team/write 2.5 s", "total 0.0 s 1,200 tokens, $0.5000"]
+    assert lines == [
+        "done research 1.5 s 1 call, 1,200 tokens, $0.5000",
+        "running team/write 2.5 s",
+        "total 0.0 s 1,200 tokens, $0.5000",
+    ]
 
 
 def test_a_running_node_shows_the_end_of_its_answer() -> None:
@@ -59,12 +63,24 @@ def test_what_runs_stays_visible_among_many() -> None:
     [
         (events.Started("a", "a", 1, 0.0), "a started"),
         (events.Started("a", "a", 2, 0.0), "a started, attempt 2"),
-        (events.Called("a", "a", "m", 1000, 20, 0.5, "table", 1.0, ""), "a asked m: 1,020 tokens, $0.5000, 1.00 s"),
-        (events.Called("a", "a", "m", 1, 2, 0.0, "none", 1.0, "cut"), "a asked m: 3 tokens, price unknown, 1.00 s; cut"),
+        (
+            events.Called("a", "a", "m", 1000, 20, 0.5, "table", 1.0, ""),
+            "a asked m: 1,020 tokens, $0.5000, 1.00 s",
+        ),
+        (
+            events.Called("a", "a", "m", 1, 2, 0.0, "none", 1.0, "cut"),
+            "a asked m: 3 tokens, price unknown, 1.00 s; cut",
+        ),
         (events.Committed("a", "a", {}, ("b", "c"), 1.0, 0.0), "a done in 1.00 s → b, c"),
         (events.Failed("a", "a", 1, "E: no", None, False, 0.0), "a failed, attempt 1: E: no"),
-        (events.Failed("a", "a", 1, "E: no", 0.5, False, 0.0), "a failed, attempt 1: E: no; again in 0.5 s"),
-        (events.Failed("a", "a", 1, "E: no", None, True, 0.0), "a failed, attempt 1: E: no; its error edge carries on"),
+        (
+            events.Failed("a", "a", 1, "E: no", 0.5, False, 0.0),
+            "a failed, attempt 1: E: no; again in 0.5 s",
+        ),
+        (
+            events.Failed("a", "a", 1, "E: no", None, True, 0.0),
+            "a failed, attempt 1: E: no; its error edge carries on",
+        ),
         (events.Skipped("a", "a", "no draft"), "a skipped: no draft"),
         (events.Cancelled("a", "a", "limit"), "a cancelled: limit"),
         (events.Asked("a", "a", "Publish?"), "a asks: Publish?"),
@@ -85,7 +101,9 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("term, live", [("xterm-256color", True), ("dumb", False), ("", False)])
-def test_a_terminal_that_cannot_rewrite_lines_gets_plain_ones(monkeypatch: pytest.MonkeyPatch, term: str, live: bool) -> None:
+def test_a_terminal_that_cannot_rewrite_lines_gets_plain_ones(
+    monkeypatch: pytest.MonkeyPatch, term: str, live: bool
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -101,10 +119,23 @@ def test_on_a_terminal_the_table_is_redrawn_and_the_cursor_comes_back(shell: She
     leader, terminal = os.openpty()
     command = [*PROGRAM, "run", "essay.py", "--topic", "tides"]
     settings = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-    ended = subprocess.run(command, cwd=shell.here, env=settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, check=True)
+    ended = subprocess.run(
+        command,
+        cwd=shell.here,
+        env=settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        check=True,
+    )
     os.close(terminal)
     seen = os.read(leader, 100_000).decode()
     os.close(leader)
     assert ended.stdout == b"1 words on tides\n"
-    assert seen.index("\x1b[?25l") < seen.index("done") < seen.index("\x1b[?25h") < seen.index("succeeded: 'essay'")
+    assert (
+        seen.index("\x1b[?25l")
+        < seen.index("done")
+        < seen.index("\x1b[?25h")
+        < seen.index("succeeded: 'essay'")
+    )
     assert "\x1b[3" not in seen

@@ -15,15 +15,31 @@ from tests.cli.shell import FLOW, Shell, program
 
 def test_help_and_version_load_nothing_heavy() -> None:
     code = "import sys, graphorch.cli.main; print(*sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert {"typer", "graphorch.errors"} <= set(loaded)
-    assert not {"pydantic", "networkx", "openai", "graphviz", "rich", "graphorch.flow"} & set(loaded)
+    assert not {"pydantic", "networkx", "openai", "graphviz", "rich", "graphorch.flow"} & set(
+        loaded
+    )
 
 
 def test_help_names_every_command(shell: Shell) -> None:
     ended = shell("--help")
     assert ended.code == 0
-    for command in ("run", "check", "render", "show", "runs", "resume", "answer", "replay", "rerun", "fork", "policies"):
+    for command in (
+        "run",
+        "check",
+        "render",
+        "show",
+        "runs",
+        "resume",
+        "answer",
+        "replay",
+        "rerun",
+        "fork",
+        "policies",
+    ):
         assert f"\n  {command} " in ended.out
         assert "Exit codes" in " ".join(shell(command, "--help").out.split())
 
@@ -32,7 +48,10 @@ def test_the_version_is_the_packages(shell: Shell) -> None:
     assert shell("--version").out == f"graphorch {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments, says", [(["rnu"], "No such command 'rnu'"), (["run"], "FLOW"), (["show", "a.py", "--nope"], "--nope")])
+@pytest.mark.parametrize(
+    "arguments, says",
+    [(["rnu"], "No such command 'rnu'"), (["run"], "FLOW"), (["show", "a.py", "--nope"], "--nope")],
+)
 def test_wrong_usage_exits_with_2(shell: Shell, arguments: list[str], says: str) -> None:
     ended = shell(*arguments)
     assert (ended.code, ended.out) == (2, "")
@@ -41,15 +60,33 @@ def test_wrong_usage_exits_with_2(shell: Shell, arguments: list[str], says: str)
 
 def test_a_terminal_without_unicode_gets_escapes(shell: Shell) -> None:
     shell.write("essay.py")
-    ended = asyncio.run(program("run", "essay.py", "--topic", "größe", here=shell.here, environment={"PYTHONIOENCODING": "ascii"}))
+    ended = asyncio.run(
+        program(
+            "run",
+            "essay.py",
+            "--topic",
+            "größe",
+            here=shell.here,
+            environment={"PYTHONIOENCODING": "ascii"},
+        )
+    )
     assert (ended.code, ended.out) == (0, "1 words on gr\\xf6\\xdfe\n")
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback(shell: Shell, tmp_path: Path) -> None:
     """Nor does the run go on: a node that would wait for ever is stopped."""
     endless = "import asyncio\n@node\nasync def endless(draft: Draft) -> Draft:\n    return await asyncio.Event().wait()\n"
-    shell.write("essay.py", endless + FLOW.replace("chain(write)", 'chain(write, write.named("again"), endless)'))
+    shell.write(
+        "essay.py",
+        endless + FLOW.replace("chain(write)", 'chain(write, write.named("again"), endless)'),
+    )
     script = f"{sys.executable} -c 'from graphorch.cli.main import main; main()' run essay.py --topic x --events | head -c 5"
-    ended = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {script}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (ended.returncode, ended.stdout) == (1, '{"eve')
     assert "Traceback" not in ended.stderr

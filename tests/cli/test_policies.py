@@ -26,12 +26,16 @@ targets = ["vendor/small"]
 """
 
 
-def test_a_policy_is_explained_down_to_the_endpoints_and_the_key_is_never_shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_is_explained_down_to_the_endpoints_and_the_key_is_never_shown(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (shell.here / "graphorch.toml").write_text(CONFIG)
     monkeypatch.setenv("MAIN_KEY", "a-secret-key")
     ended = shell("policies", "careful")
     assert ended.code == 0
-    assert ended.out.splitlines()[0].startswith("policy/careful is a fallback: the first that answers")
+    assert ended.out.splitlines()[0].startswith(
+        "policy/careful is a fallback: the first that answers"
+    )
     assert "vendor/large: endpoint 'main'" in ended.out
     assert "MAIN_KEY (set)" in ended.out
     assert "a-secret-key" not in ended.out + ended.err
@@ -55,7 +59,10 @@ def test_without_a_configuration_that_is_said(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     "name, config, says",
-    [("policy/carefull", CONFIG, "Did you mean 'careful'?"), ("", "[polices.x]", "polices: there is no such key. Did you mean 'policies'?")],
+    [
+        ("policy/carefull", CONFIG, "Did you mean 'careful'?"),
+        ("", "[polices.x]", "polices: there is no such key. Did you mean 'policies'?"),
+    ],
 )
 def test_a_wrong_name_or_file_is_explained(shell: Shell, name: str, config: str, says: str) -> None:
     (shell.here / "graphorch.toml").write_text(config)

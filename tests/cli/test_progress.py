@@ -17,7 +17,14 @@ def test_a_node_adds_up_over_its_rounds() -> None:
         progress.feed(called("write", 0.25))
         progress.feed(events.Committed("write", "write", {}, ("review",), 1.5, at + 1.5))
     row = progress.rows["write"]
-    assert (row.status, row.visits, row.calls, row.tokens, row.usd, row.seconds) == ("done", 2, 2, 240, 0.5, 3.0)
+    assert (row.status, row.visits, row.calls, row.tokens, row.usd, row.seconds) == (
+        "done",
+        2,
+        2,
+        240,
+        0.5,
+        3.0,
+    )
 
 
 def test_each_event_leads_to_its_status() -> None:

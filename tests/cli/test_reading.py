@@ -44,7 +44,9 @@ class Brief(BaseModel):
     size: Annotated[int, Field(ge=1)] = 1
 
 
-def read(*arguments: str, source: str | None = None, model: type[BaseModel] = Brief) -> dict[str, Any]:
+def read(
+    *arguments: str, source: str | None = None, model: type[BaseModel] = Brief
+) -> dict[str, Any]:
     """What was explicitly set."""
     return read_input(model, source, arguments).model_dump(exclude_unset=True)
 
@@ -67,7 +69,10 @@ def read(*arguments: str, source: str | None = None, model: type[BaseModel] = Br
         (["--kind", "news"], {"kind": "news"}),
         (["--due", "2024-02-29"], {"due": date(2024, 2, 29)}),
         (["--limits", '{"most": 3}'], {"limits": {"most": 3}}),
-        (["--stages", '{"most": 1}', "--stages", '{"most": 2}'], {"stages": ({"most": 1}, {"most": 2})}),
+        (
+            ["--stages", '{"most": 1}', "--stages", '{"most": 2}'],
+            {"stages": ({"most": 1}, {"most": 2})},
+        ),
         (["--weights", '{"a": 1}'], {"weights": {"a": 1.0}}),
         (["--note", "-5"], {"note": "-5"}),
         (["--note", "{not json"], {"note": "{not json"}),
@@ -81,7 +86,10 @@ def test_an_option_is_read_as_its_field_says(arguments: list[str], values: dict[
 def test_an_option_takes_the_text_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("high\nwater\n")
     (tmp_path / "l.json").write_text('{"most": 4}')
-    assert read("--topic", f"@{tmp_path}/t.txt", f"--limits=@{tmp_path}/l.json") == {"topic": "high\nwater\n", "limits": {"most": 4}}
+    assert read("--topic", f"@{tmp_path}/t.txt", f"--limits=@{tmp_path}/l.json") == {
+        "topic": "high\nwater\n",
+        "limits": {"most": 4},
+    }
 
 
 @pytest.mark.parametrize("source", ["-", "@-"])
@@ -102,7 +110,10 @@ def test_json_is_read_from_a_word_and_from_a_file(tmp_path: Path) -> None:
 
 
 def test_an_option_wins_over_the_json() -> None:
-    assert read("--topic", "moons", source='{"topic": "tides", "size": 2}') == {"topic": "moons", "size": 2}
+    assert read("--topic", "moons", source='{"topic": "tides", "size": 2}') == {
+        "topic": "moons",
+        "size": 2,
+    }
 
 
 def test_a_strict_model_takes_options_that_say_the_value_in_words() -> None:
@@ -111,9 +122,17 @@ def test_a_strict_model_takes_options_that_say_the_value_in_words() -> None:
         count: int
         due: date
 
-    assert read("--count", "3", "--due", "2024-02-29", model=Strict) == {"count": 3, "due": date(2024, 2, 29)}
-    assert read(source='{"count": 3, "due": "2024-02-29"}', model=Strict) == {"count": 3, "due": date(2024, 2, 29)}
-    with pytest.raises(InputError, match=r"count: Input should be a valid integer \(got '3', from --input\)"):
+    assert read("--count", "3", "--due", "2024-02-29", model=Strict) == {
+        "count": 3,
+        "due": date(2024, 2, 29),
+    }
+    assert read(source='{"count": 3, "due": "2024-02-29"}', model=Strict) == {
+        "count": 3,
+        "due": date(2024, 2, 29),
+    }
+    with pytest.raises(
+        InputError, match=r"count: Input should be a valid integer \(got '3', from --input\)"
+    ):
         read(source='{"count": "3", "due": "2024-02-29"}', model=Strict)
 
 
@@ -137,14 +156,20 @@ def test_a_model_that_takes_any_field_takes_any_key() -> None:
 @pytest.mark.parametrize(
     "source, says",
     [
-        ('{"topic": "x",}', r"--input is no JSON: .* at line 1, column 15, near `\{\"topic\": \"x\",\}`\. Write an object such as"),
+        (
+            '{"topic": "x",}',
+            r"--input is no JSON: .* at line 1, column 15, near `\{\"topic\": \"x\",\}`\. Write an object such as",
+        ),
         ("", r"--input is empty\. Write an object such as '\{\"topic\": \"…\", \"max_words\": 1,"),
         ("[1]", r"--input is a JSON list, and has to be an object"),
         ("true", r"--input is a JSON truth value"),
         ("[" * 100_000, r"--input is nested too deeply"),
         ("@none.json", r"--input: file 'none\.json' cannot be read: no such file or directory"),
         ('{"topic": 1}', r"topic: Input should be a valid string \(got 1, from --input\)"),
-        ('{"topic": "x", "limits": {"most": "many"}}', r"limits\.most: Input should be a valid integer"),
+        (
+            '{"topic": "x", "limits": {"most": "many"}}',
+            r"limits\.most: Input should be a valid integer",
+        ),
     ],
 )
 def test_json_that_does_not_fit_is_explained(source: str, says: str) -> None:
@@ -156,16 +181,37 @@ def test_json_that_does_not_fit_is_explained(source: str, says: str) -> None:
     "arguments, says",
     [
         ([], r"topic: missing\. Give --topic TEXT, or 'topic' in --input\."),
-        (["--tpoic", "x"], r"--tpoic: there is no such option and no such field\. Did you mean '--topic'\?"),
+        (
+            ["--tpoic", "x"],
+            r"--tpoic: there is no such option and no such field\. Did you mean '--topic'\?",
+        ),
         (["--topic", "x", "--modle", "m"], r"--modle: .*Did you mean '--model'\?"),
-        (["--topic", "x", "stray"], r"stray: this word belongs to no option\. Put text with spaces in quotes"),
+        (
+            ["--topic", "x", "stray"],
+            r"stray: this word belongs to no option\. Put text with spaces in quotes",
+        ),
         (["--topic"], r"topic: --topic needs a value\. Write --topic TEXT"),
         (["--topic", "--size", "3"], r"topic: --topic needs a value\. Write --topic TEXT"),
-        (["--topic", "@none.txt"], r"topic: --topic: file 'none\.txt' cannot be read: no such file"),
-        (["--topic", "x", "--limits", "3 to 4"], r"limits: --limits is no JSON: .*Write --limits '\{…\}'"),
-        (["--topic", "x", "--size", "many"], r"size: Input should be a valid integer.* \(got 'many', from --size\)"),
-        (["--topic", "x", "--size", "0"], r"size: Input should be greater than or equal to 1 \(got '0', from --size\)"),
-        (["--topic", "x", "--tone", "loud"], r"tone: Input should be 'plain' or 'formal' \(got 'loud', from --tone\)"),
+        (
+            ["--topic", "@none.txt"],
+            r"topic: --topic: file 'none\.txt' cannot be read: no such file",
+        ),
+        (
+            ["--topic", "x", "--limits", "3 to 4"],
+            r"limits: --limits is no JSON: .*Write --limits '\{…\}'",
+        ),
+        (
+            ["--topic", "x", "--size", "many"],
+            r"size: Input should be a valid integer.* \(got 'many', from --size\)",
+        ),
+        (
+            ["--topic", "x", "--size", "0"],
+            r"size: Input should be greater than or equal to 1 \(got '0', from --size\)",
+        ),
+        (
+            ["--topic", "x", "--tone", "loud"],
+            r"tone: Input should be 'plain' or 'formal' \(got 'loud', from --tone\)",
+        ),
     ],
 )
 def test_an_option_that_does_not_fit_is_explained(arguments: list[str], says: str) -> None:
@@ -178,7 +224,12 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         read("--sise", "3", "--limits", "{", source='{"tpoic": "x"}')
     lines = str(caught.value).split("\n")
     assert lines[0] == "The input (Brief) does not fit:"
-    assert [line.split(":")[0] for line in lines[1:]] == ["  - tpoic", "  - --sise", "  - limits", "  - topic"]
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "  - tpoic",
+        "  - --sise",
+        "  - limits",
+        "  - topic",
+    ]
 
 
 def test_a_long_value_is_cut_in_the_message() -> None:
@@ -207,8 +258,18 @@ def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
 
 def test_the_taken_names_are_the_options_of_the_command() -> None:
     hints = get_type_hints(run, include_extras=True).values()
-    options = [one for hint in hints for one in getattr(hint, "__metadata__", ()) if isinstance(one, OptionInfo)]
-    declared = {word for one in options for word in (one.default, *(one.param_decls or ())) if str(word).startswith("--")}
+    options = [
+        one
+        for hint in hints
+        for one in getattr(hint, "__metadata__", ())
+        if isinstance(one, OptionInfo)
+    ]
+    declared = {
+        word
+        for one in options
+        for word in (one.default, *(one.param_decls or ()))
+        if str(word).startswith("--")
+    }
     assert declared | {"--help"} == TAKEN
 
 

@@ -7,7 +7,10 @@ import pytest
 from tests.cli.shell import FLOW, Shell
 
 
-@pytest.mark.parametrize("name, begins", [("t.svg", "<svg"), ("t.dot", "digraph"), ("t.gv", "digraph"), ("t.mmd", "flowchart")])
+@pytest.mark.parametrize(
+    "name, begins",
+    [("t.svg", "<svg"), ("t.dot", "digraph"), ("t.gv", "digraph"), ("t.mmd", "flowchart")],
+)
 def test_the_ending_of_the_file_says_what_is_drawn(shell: Shell, name: str, begins: str) -> None:
     shell.write("essay.py")
     ended = shell("render", "essay.py", "-o", name, "--engine", "builtin")
@@ -43,7 +46,11 @@ def test_check_compares_with_the_file_and_writes_nothing(shell: Shell) -> None:
 @pytest.mark.parametrize(
     "arguments, code, says",
     [
-        (["-o", "t.png"], 2, "'t.png' ends in '.png', which is no picture of ours. Use .svg, .dot or .mmd."),
+        (
+            ["-o", "t.png"],
+            2,
+            "'t.png' ends in '.png', which is no picture of ours. Use .svg, .dot or .mmd.",
+        ),
         (["-o", "nowhere/t.svg"], 2, "Cannot write 'nowhere/t.svg': no such file or directory"),
         (["--check"], 2, "--check compares with a file. Name it with -o."),
         (["-o", "none.svg", "--check"], 2, "-o: file 'none.svg' cannot be read: no such file"),

@@ -63,7 +63,10 @@ def test_an_output_of_several_fields_is_shown_as_json(shell: Shell) -> None:
 
 
 def test_what_a_node_prints_is_no_output(shell: Shell) -> None:
-    shell.write("essay.py", BROKEN.replace('return "no draft"', 'print("hello"); return Draft(draft="done")'))
+    shell.write(
+        "essay.py",
+        BROKEN.replace('return "no draft"', 'print("hello"); return Draft(draft="done")'),
+    )
     ended = shell("run", "essay.py", "--topic", "x", "--json")
     assert json.loads(ended.out)["output"] == {"draft": "done"}
     assert "hello" in ended.err
@@ -73,7 +76,10 @@ def test_the_sample_is_used_with_a_notice_if_no_input_is_given(shell: Shell) -> 
     shell.write("essay.py", f"{FLOW}\nsample = Topic(topic='moons')")
     ended = shell("run", "essay.py")
     assert ended.out == "1 words on moons\n"
-    assert "note: no input was given, so the sample in essay.py is used; give --topic, --count or --input for another.\n" in ended.err
+    assert (
+        "note: no input was given, so the sample in essay.py is used; give --topic, --count or --input for another.\n"
+        in ended.err
+    )
     assert shell("run", "essay.py", "--count", "2").code == 2  # some input is no sample
 
 
@@ -86,10 +92,18 @@ def test_the_offline_model_is_announced_where_a_model_is_asked(shell: Shell) -> 
     shell.write("essay.py")
     shell.write("asks.py", AGENT)
     assert "offline/extractive" not in shell("run", "essay.py", "--topic", "x").err
-    ended = shell("run", "asks.py", "--topic", "The tide rises twice a day. The tide is caused by the Moon. Boats like it.")
+    ended = shell(
+        "run",
+        "asks.py",
+        "--topic",
+        "The tide rises twice a day. The tide is caused by the Moon. Boats like it.",
+    )
     assert ended.code == 0
     notice = ended.err.splitlines()[0]
-    assert "no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the embedded offline/extractive answers." in notice
+    assert (
+        "no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the embedded offline/extractive answers."
+        in notice
+    )
     assert "It is no language model" in notice
 
 
@@ -120,7 +134,9 @@ def test_a_program_gets_one_object(shell: Shell) -> None:
     assert ended.out.isascii()
     told: dict[str, Any] = json.loads(ended.out)
     assert told["status"] == "succeeded"
-    assert set(told) == set("status end_reason flow run_id output cost usage seconds exhausted steps questions".split())
+    assert set(told) == set(
+        "status end_reason flow run_id output cost usage seconds exhausted steps questions".split()
+    )
     assert told["usage"]["calls"] == 1
     assert [step["path"] for step in told["steps"]] == ["ask_one"]
 
@@ -142,7 +158,10 @@ def test_a_failed_run_exits_with_1_and_one_message(shell: Shell) -> None:
     assert (ended.code, ended.out) == (1, "")
     lines = ended.err.splitlines()
     assert lines[0].startswith("error: Run ")
-    assert lines[1] == "  - Node 'broken' failed: WrongOutput: It returned str 'no draft', but declares Draft. Return a Draft. (at broken, attempt 1)"
+    assert (
+        lines[1]
+        == "  - Node 'broken' failed: WrongOutput: It returned str 'no draft', but declares Draft. Return a Draft. (at broken, attempt 1)"
+    )
     assert len(lines) == 2
 
 
@@ -151,11 +170,17 @@ def test_a_program_gets_the_failure_as_an_object(shell: Shell) -> None:
     ended = shell("run", "broken.py", "--topic", "x", "--json")
     told = json.loads(ended.out)
     assert (ended.code, told["status"], told["output"]) == (1, "failed", None)
-    assert [(one["type"], one["path"], one["attempt"]) for one in told["errors"]] == [("WrongOutput", "broken", 1)]
+    assert [(one["type"], one["path"], one["attempt"]) for one in told["errors"]] == [
+        ("WrongOutput", "broken", 1)
+    ]
 
 
-@pytest.mark.parametrize("arguments, code", [(["none.py"], 2), (["essay.py"], 2), (["wrong.py"], 3)])
-def test_a_program_gets_an_object_for_a_run_that_never_began(shell: Shell, arguments: list[str], code: int) -> None:
+@pytest.mark.parametrize(
+    "arguments, code", [(["none.py"], 2), (["essay.py"], 2), (["wrong.py"], 3)]
+)
+def test_a_program_gets_an_object_for_a_run_that_never_began(
+    shell: Shell, arguments: list[str], code: int
+) -> None:
     shell.write("essay.py")
     shell.write("wrong.py", 'flow = Graph("wrong", Draft).chain(write).build()')
     ended = shell("run", *arguments, "--json")
@@ -188,10 +213,17 @@ def test_a_target_that_cannot_be_written_is_found_out_before_anything_runs(shell
 
 def test_an_output_whose_file_went_away_meanwhile_is_shown_instead(shell: Shell) -> None:
     (shell.here / "out").mkdir()
-    shell.write("essay.py", BROKEN.replace('return "no draft"', 'import os; os.rmdir("out"); return Draft(draft="done")'))
+    shell.write(
+        "essay.py",
+        BROKEN.replace(
+            'return "no draft"', 'import os; os.rmdir("out"); return Draft(draft="done")'
+        ),
+    )
     ended = shell("run", "essay.py", "--topic", "x", "-o", "out/draft.txt")
     assert (ended.code, ended.out) == (2, "done\n")
-    assert ended.err.splitlines()[-1].startswith("error: Cannot write 'out/draft.txt': no such file or directory.")
+    assert ended.err.splitlines()[-1].startswith(
+        "error: Cannot write 'out/draft.txt': no such file or directory."
+    )
     assert "written to" not in ended.err
 
 
@@ -208,7 +240,9 @@ def test_what_a_model_wrote_is_shown_and_not_obeyed(shell: Shell) -> None:
     ended = shell("run", "evil.py", "--topic", "x")
     assert ended.out == "<script>alert(1)</script> \\x1b[31m[bold]red[/bold] \\u202e\n"
     assert "\x1b" not in ended.err
-    assert json.loads(shell("run", "evil.py", "--topic", "x", "--json").out)["output"]["draft"].endswith("\u202e")
+    assert json.loads(shell("run", "evil.py", "--topic", "x", "--json").out)["output"][
+        "draft"
+    ].endswith("\u202e")
 
 
 def test_a_file_gets_what_the_model_wrote_as_it_is(shell: Shell) -> None:
@@ -217,14 +251,18 @@ def test_a_file_gets_what_the_model_wrote_as_it_is(shell: Shell) -> None:
     assert "\x1b[31m" in (shell.here / "out.txt").read_text()
 
 
-def test_a_run_that_waits_for_people_exits_with_4_and_says_what_they_are_asked(shell: Shell) -> None:
+def test_a_run_that_waits_for_people_exits_with_4_and_says_what_they_are_asked(
+    shell: Shell,
+) -> None:
     shell.write("asking.py", ASKING)
     ended = shell("run", "asking.py", "--topic", "tides")
     assert (ended.code, ended.out) == (4, "")
     assert "waiting: approve asks (Draft): Write about tides?" in ended.err
     told = json.loads(shell("run", "asking.py", "--topic", "tides", "--json").out)
     assert (told["status"], told["output"]) == ("waiting", None)
-    assert [(one["path"], one["text"], one["answer"]["title"]) for one in told["questions"]] == [("approve", "Write about tides?", "Draft")]
+    assert [(one["path"], one["text"], one["answer"]["title"]) for one in told["questions"]] == [
+        ("approve", "Write about tides?", "Draft")
+    ]
 
 
 LOOP = """
@@ -253,7 +291,11 @@ def test_a_limit_on_activations_ends_the_run(shell: Shell) -> None:
 
 def test_the_limits_and_the_model_become_options_of_the_run() -> None:
     options = Wishes(usd=0.5, seconds=3, activations=7, model="house/large").run_options
-    assert options == {"budget": Budget(usd=0.5), "limits": Limits(seconds=3, activations=7), "model": "house/large"}
+    assert options == {
+        "budget": Budget(usd=0.5),
+        "limits": Limits(seconds=3, activations=7),
+        "model": "house/large",
+    }
     assert Wishes().run_options == {"limits": Limits(), "model": ""}
 
 

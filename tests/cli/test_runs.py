@@ -86,9 +86,15 @@ def test_a_program_gets_the_run_as_one_object_and_each_record_as_a_line(shell: S
     run_id = waiting(shell)
     shown = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
     assert (shown["status"], shown["is_under_way"], shown["last_seq"]) == ("waiting", False, 4)
-    assert [(step["path"], step["status"]) for step in shown["steps"]] == [("write", "done"), ("approve", "waiting")]
+    assert [(step["path"], step["status"]) for step in shown["steps"]] == [
+        ("write", "done"),
+        ("approve", "waiting"),
+    ]
     assert [one["text"] for one in shown["questions"]] == ["Publish 1 words on tides?"]
-    lines = [json.loads(line) for line in shell("runs", "show", run_id, "--db", "r.sqlite", "--records").out.splitlines()]
+    lines = [
+        json.loads(line)
+        for line in shell("runs", "show", run_id, "--db", "r.sqlite", "--records").out.splitlines()
+    ]
     assert [line["kind"] for line in lines] == ["started", "commit", "asked", "ended"]
 
 
@@ -113,7 +119,11 @@ def test_a_cancelled_run_takes_no_answer(shell: Shell) -> None:
     ended = shell("runs", "cancel", run_id, "--db", "r.sqlite")
     assert (ended.code, ended.err) == (0, f"run {run_id} was waiting, and is cancelled for good\n")
     assert told(shell, "runs", "show", run_id, "--db", "r.sqlite")["questions"] == []
-    for command in (["answer", "ask.py", run_id, "approve", "yes"], ["resume", "ask.py", run_id], ["runs", "cancel", run_id]):
+    for command in (
+        ["answer", "ask.py", run_id, "approve", "yes"],
+        ["resume", "ask.py", run_id],
+        ["runs", "cancel", run_id],
+    ):
         ended = shell(*command, "--db", "r.sqlite")
         assert (ended.code, ended.out) == (2, "")
         assert "cancel" in ended.err
@@ -127,11 +137,18 @@ def test_a_run_can_be_cancelled_by_its_flow_too(shell: Shell) -> None:
 
 def test_old_runs_are_deleted_and_those_that_could_go_on_only_by_name(shell: Shell) -> None:
     done, waits = finished(shell), waiting(shell)
-    assert shell("runs", "prune", "--older-than", "1h", "--db", "r.sqlite").err == "deleted 0 runs (succeeded, partial, cancelled; older than 1h)\n"
-    assert shell("runs", "prune", "--older-than", "0s", "--db", "r.sqlite").err.startswith("deleted 1 run (")
+    assert (
+        shell("runs", "prune", "--older-than", "1h", "--db", "r.sqlite").err
+        == "deleted 0 runs (succeeded, partial, cancelled; older than 1h)\n"
+    )
+    assert shell("runs", "prune", "--older-than", "0s", "--db", "r.sqlite").err.startswith(
+        "deleted 1 run ("
+    )
     assert listed(shell) == [waits]
     assert done != waits
-    assert shell("runs", "prune", "--older-than", "0s", "--status", "waiting", "--db", "r.sqlite").err.startswith("deleted 1 run (waiting;")
+    assert shell(
+        "runs", "prune", "--older-than", "0s", "--status", "waiting", "--db", "r.sqlite"
+    ).err.startswith("deleted 1 run (waiting;")
     assert listed(shell) == []
 
 
@@ -148,7 +165,9 @@ def test_an_erased_run_keeps_its_place_and_nothing_else(shell: Shell) -> None:
     run_id = finished(shell)
     assert b"words on tides" in (shell.here / "r.sqlite").read_bytes()
     assert shell("runs", "erase", run_id, "--db", "r.sqlite").code == 0
-    assert b"words on tides" not in b"".join(each.read_bytes() for each in shell.here.glob("r.sqlite*"))
+    assert b"words on tides" not in b"".join(
+        each.read_bytes() for each in shell.here.glob("r.sqlite*")
+    )
     shown = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
     assert (shown["is_erased"], shown["steps"]) == (True, [])
     assert "erased, the hashes are left" in shell("runs", "show", run_id, "--db", "r.sqlite").out
@@ -159,20 +178,29 @@ def test_an_erased_run_keeps_its_place_and_nothing_else(shell: Shell) -> None:
 
 def test_the_journal_may_be_named_before_the_command_or_after_it(shell: Shell) -> None:
     run_id = waiting(shell)
-    assert shell("runs", "--db", "r.sqlite", "show", run_id).out == shell("runs", "show", run_id, "--db", "r.sqlite").out
+    assert (
+        shell("runs", "--db", "r.sqlite", "show", run_id).out
+        == shell("runs", "show", run_id, "--db", "r.sqlite").out
+    )
 
 
 def crashed(shell: Shell) -> str:
     """A journal whose process was killed, and a file with its flow."""
     folder = Path(__file__).parents[1] / "golden" / "format_1"
     shutil.copyfile(folder / "crashed.golden", shell.here / "r.sqlite")
-    shell.write("crashing.py", "from tests.golden.flows import crashing\nflow = crashing()\n", preamble="")
+    shell.write(
+        "crashing.py", "from tests.golden.flows import crashing\nflow = crashing()\n", preamble=""
+    )
     return "crashed"
 
 
 def test_a_run_whose_process_was_killed_is_shown_as_crashed_and_goes_on(shell: Shell) -> None:
     run_id = crashed(shell)
-    assert shell("runs", "--db", "r.sqlite").out.splitlines()[1].split()[:3] == [run_id, "crashed", "crashing"]
+    assert shell("runs", "--db", "r.sqlite").out.splitlines()[1].split()[:3] == [
+        run_id,
+        "crashed",
+        "crashing",
+    ]
     ended = shell("resume", "crashing.py", run_id, "--db", "r.sqlite")
     assert ended.code == 0
     assert "split started" not in ended.err

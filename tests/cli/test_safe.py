@@ -24,7 +24,9 @@ def test_a_character_that_acts_is_written_out(text: str, shown: str) -> None:
     assert safe(text) == shown
 
 
-@pytest.mark.parametrize("text", ["größe – 潮汐 😀\n\tindented", "<script>alert(1)</script>", "[bold]x[/bold]", "\\x1b"])
+@pytest.mark.parametrize(
+    "text", ["größe – 潮汐 😀\n\tindented", "<script>alert(1)</script>", "[bold]x[/bold]", "\\x1b"]
+)
 def test_text_that_only_shows_is_left_as_it_is(text: str) -> None:
     assert safe(text) == text
 

@@ -49,7 +49,9 @@ def test_everything_that_matters_is_said(shell: Shell) -> None:
     assert "--topics ITEM (repeat it, or give a JSON list) optional what to write about" in said
     assert "each map, at most 5 items, 2 at once All any of All judge 1 ×" in said
     assert "each/write node Topic Draft END 5 ×" in said
-    assert "judge node Topic, Draft (or nothing) Kind lengthen (if long), note (if short) 1 ×" in said
+    assert (
+        "judge node Topic, Draft (or nothing) Kind lengthen (if long), note (if short) 1 ×" in said
+    )
     assert "lengthen agent, house/large Draft Draft begin 1 ×" in said
     assert "note node Draft – begin 1 ×" in said
     assert "begin → begin while <lambda>, at most 3 rounds, then: continue" in said
@@ -61,9 +63,20 @@ def test_everything_that_matters_is_said(shell: Shell) -> None:
 def test_a_program_gets_the_same_as_an_object(shell: Shell) -> None:
     shell.write("rich.py", RICH)
     told = json.loads(shell("show", "rich.py", "--json").out)
-    assert told["loops"] == [{"from": ["begin"], "back_to": "begin", "while": "<lambda>", "max_iterations": 3, "exhausted": "continue"}]
+    assert told["loops"] == [
+        {
+            "from": ["begin"],
+            "back_to": "begin",
+            "while": "<lambda>",
+            "max_iterations": 3,
+            "exhausted": "continue",
+        }
+    ]
     assert told["worst_case"]["model_calls"] == 1
-    assert [one["path"] for one in told["nodes"] if "/" in one["path"]] == ["each/write", "begin/write"]
+    assert [one["path"] for one in told["nodes"] if "/" in one["path"]] == [
+        "each/write",
+        "begin/write",
+    ]
 
 
 def test_a_node_that_asks_models_itself_has_no_known_worst_case(shell: Shell) -> None:
@@ -78,6 +91,9 @@ def test_a_node_that_asks_models_itself_has_no_known_worst_case(shell: Shell) ->
 
 
 def test_a_name_is_shown_and_not_obeyed(shell: Shell) -> None:
-    shell.write("essay.py", 'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write.named("a\\x1b[2Jb")).build()')
+    shell.write(
+        "essay.py",
+        'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write.named("a\\x1b[2Jb")).build()',
+    )
     ended = shell("show", "essay.py")
     assert "\x1b" not in ended.out + ended.err

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from graphorch.journal.records import NewRun
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from tests.cli.shell import Shell, program
 from tests.trace.running import ran
 
@@ -38,14 +38,24 @@ def shop_shell(shell: Shell) -> Shell:
 def test_the_overview_has_runs_costs_steps_and_errors(shop_shell: Shell) -> None:
     ended = shop_shell("stats")
     assert ended.code == 0
-    for line in ("order  3     2          1", "plan    openai/gpt-5   3", "fulfilment/stock/count  attempt  ValueError  1"):
+    for line in (
+        "order  3     2          1",
+        "plan    openai/gpt-5   3",
+        "fulfilment/stock/count  attempt  ValueError  1",
+    ):
         assert line in ended.out
 
 
 def test_statistics_as_json_and_csv_are_the_same_rows(shop_shell: Shell) -> None:
     rows = json.loads(shop_shell("stats", "calls", "--by", "user,model", "--format", "json").out)
-    read = list(csv.DictReader(io.StringIO(shop_shell("stats", "calls", "--by", "user,model", "--format", "csv").out)))
-    assert [(row["user"], row["model"], row["usd"]) for row in rows] == [(row["user"], row["model"], float(row["usd"])) for row in read]
+    read = list(
+        csv.DictReader(
+            io.StringIO(shop_shell("stats", "calls", "--by", "user,model", "--format", "csv").out)
+        )
+    )
+    assert [(row["user"], row["model"], row["usd"]) for row in rows] == [
+        (row["user"], row["model"], float(row["usd"])) for row in read
+    ]
     assert sum(row["calls"] for row in rows) == 5
 
 
@@ -53,32 +63,53 @@ def test_filters_windows_and_comparisons(shop_shell: Shell) -> None:
     rows = json.loads(shop_shell("stats", "calls", "--where", "user=bob", "--format", "json").out)
     assert [(row["agent"], row["calls"]) for row in rows] == [("plan", 1)]
     assert "nothing in this window" in shop_shell("stats", "calls", "--until", "2020-01-01").err
-    compared = json.loads(shop_shell("stats", "runs", "--since", "1h", "--compare", "--format", "json").out)
+    compared = json.loads(
+        shop_shell("stats", "runs", "--since", "1h", "--compare", "--format", "json").out
+    )
     assert (compared[0]["runs"], compared[0]["runs_before"]) == (3, None)
 
 
 def test_a_chart_is_written_as_svg(shop_shell: Shell) -> None:
-    for topic, by in (("calls", "agent"), ("calls", "day,agent"), ("steps", "step"), ("runs", "flow")):
+    for topic, by in (
+        ("calls", "agent"),
+        ("calls", "day,agent"),
+        ("steps", "step"),
+        ("runs", "flow"),
+    ):
         assert shop_shell("stats", topic, "--by", by, "--chart", "chart.svg").code == 0
         assert "</svg>" in (shop_shell.here / "chart.svg").read_text()
 
 
 def test_one_command_leads_to_the_fault_three_levels_deep(shop_shell: Shell) -> None:
-    assert "'fulfilment/stock/count' failed in attempt 1: ValueError: only 9 on the shelf" in shop_shell("why", "shop.py", "bad").out
-    assert "fulfilment/stock/count  [failed, attempt 1; for good]" in shop_shell("conversation", "bad").out
+    assert (
+        "'fulfilment/stock/count' failed in attempt 1: ValueError: only 9 on the shelf"
+        in shop_shell("why", "shop.py", "bad").out
+    )
+    assert (
+        "fulfilment/stock/count  [failed, attempt 1; for good]"
+        in shop_shell("conversation", "bad").out
+    )
 
 
 def test_why_tells_what_a_node_saw_and_why_another_did_not_run(shop_shell: Shell) -> None:
     ran_there = shop_shell("why", "shop.py", "good", "count").out
     assert 'saw Order: { "order": "tides", "amount": 3 }' in ran_there
-    assert "its route went to count (label here), not here" in shop_shell("why", "shop.py", "good", "reorder").out
+    assert (
+        "its route went to count (label here), not here"
+        in shop_shell("why", "shop.py", "good", "reorder").out
+    )
     told = json.loads(shop_shell("why", "shop.py", "good", "plan", "--json").out)
     assert told["reasons"][0]["saw"]["Order"]["amount"] == 3
 
 
 def test_a_conversation_in_every_form(shop_shell: Shell) -> None:
-    assert "plan → openai/gpt-5" in shop_shell("conversation", "last").out or "plan → openai/gpt-5" in shop_shell("conversation", "good").out
-    assert len(json.loads(shop_shell("conversation", "good", "--format", "json").out)["turns"]) == 13
+    assert (
+        "plan → openai/gpt-5" in shop_shell("conversation", "last").out
+        or "plan → openai/gpt-5" in shop_shell("conversation", "good").out
+    )
+    assert (
+        len(json.loads(shop_shell("conversation", "good", "--format", "json").out)["turns"]) == 13
+    )
     assert shop_shell("conversation", "good", "--format", "html", "-o", "talk.html").code == 0
     assert (shop_shell.here / "talk.html").read_text().startswith("<!doctype html>")
     assert "+→ fulfilment/stock/reorder" in shop_shell("conversation", "good", "far", "--diff").out
@@ -94,10 +125,14 @@ def test_a_conversation_is_followed_until_the_run_ends(shop_shell: Shell) -> Non
         store = await SqliteStore.open(path, sync="normal")
         await store.create(NewRun("live", "order", "x", 1))
         await store.claim("live", "me", ttl=60)
-        follower = asyncio.create_task(program("conversation", "live", "--follow", "--db", "live.db", here=shop_shell.here))
+        follower = asyncio.create_task(
+            program("conversation", "live", "--follow", "--db", "live.db", here=shop_shell.here)
+        )
         other = await ran("other", store=store)
         lease = await store.claim("live", "me", ttl=60)
-        await store.append(lease, (await other.load("other")).records, expected_last_seq=0, status="succeeded")
+        await store.append(
+            lease, (await other.load("other")).records, expected_last_seq=0, status="succeeded"
+        )
         ended = await follower
         await store.close()
         assert ended.code == 0
@@ -109,7 +144,9 @@ def test_a_conversation_is_followed_until_the_run_ends(shop_shell: Shell) -> Non
 
 def test_the_critical_path_and_the_pictures(shop_shell: Shell) -> None:
     assert "its critical path is" in shop_shell("critical", "shop.py", "good").out
-    assert set(json.loads(shop_shell("critical", "shop.py", "good", "--json").out)["with_limit"]) == {"1", "2", "4", "8", "16"}
+    assert set(
+        json.loads(shop_shell("critical", "shop.py", "good", "--json").out)["with_limit"]
+    ) == {"1", "2", "4", "8", "16"}
     for arguments in (
         ("timeline", "good"), ("heat", "shop.py"), ("heat", "shop.py", "--by", "errors", "--theme", "dark"), ("heat", "shop.py", "--run", "good"),
         ("heat", "shop.py", "--run", "far", "--against", "good"),
@@ -136,7 +173,10 @@ def test_help_names_the_exit_codes(shell: Shell, command: str) -> None:
         (("stats", "runs", "--by", "model"), "Runs have no 'model'"),
         (("conversation", "nope"), "The journal has no run 'nope'"),
         (("conversation", "good", "far"), "--diff compares two runs"),
-        (("conversation", "good", "--follow", "--format", "json"), "--follow shows one run as text"),
+        (
+            ("conversation", "good", "--follow", "--format", "json"),
+            "--follow shows one run as text",
+        ),
         (("conversation", "good", "--node", "nope"), "Nothing was said at 'nope'"),
         (("why", "good"), "RUN or FLOW is missing"),
         (("why", "shop.py", "good", "nope"), "has no node 'nope'"),
@@ -145,7 +185,9 @@ def test_help_names_the_exit_codes(shell: Shell, command: str) -> None:
         (("timeline", "../../etc/passwd"), "The journal has no run"),
     ],
 )
-def test_wrong_use_is_told_without_a_traceback(shop_shell: Shell, arguments: tuple[str, ...], says: str) -> None:
+def test_wrong_use_is_told_without_a_traceback(
+    shop_shell: Shell, arguments: tuple[str, ...], says: str
+) -> None:
     ended = shop_shell(*arguments)
     assert ended.code == 2
     assert says in ended.err
@@ -154,7 +196,12 @@ def test_wrong_use_is_told_without_a_traceback(shop_shell: Shell, arguments: tup
 
 def test_no_journal_and_an_empty_one_are_told(shell: Shell) -> None:
     shell.write("shop.py", FLOW, preamble="")
-    for arguments in (("stats",), ("conversation", "last"), ("why", "shop.py", "last"), ("timeline", "last")):
+    for arguments in (
+        ("stats",),
+        ("conversation", "last"),
+        ("why", "shop.py", "last"),
+        ("timeline", "last"),
+    ):
         ended = shell(*arguments)
         assert ended.code == 2
         assert "There is no journal" in ended.err

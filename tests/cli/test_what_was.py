@@ -12,8 +12,12 @@ def test_a_replay_gives_the_output_again_and_says_that_nothing_ran(shell: Shell)
     run_id = finished(shell)
     ended = shell("replay", "ask.py", run_id, "--db", "r.sqlite")
     assert (ended.code, ended.out) == (0, "1 words on tides, yes\n")
-    assert ended.err.startswith("replayed: everything is as it was; no node ran and no model was asked\n")
-    assert told(shell, "replay", "ask.py", run_id, "--db", "r.sqlite")["output"] == {"draft": "1 words on tides, yes"}
+    assert ended.err.startswith(
+        "replayed: everything is as it was; no node ran and no model was asked\n"
+    )
+    assert told(shell, "replay", "ask.py", run_id, "--db", "r.sqlite")["output"] == {
+        "draft": "1 words on tides, yes"
+    }
 
 
 def test_a_replay_that_diverges_names_the_first_difference(shell: Shell) -> None:
@@ -45,7 +49,19 @@ def test_a_replay_of_a_run_that_waits_or_failed_ends_as_the_run_did(shell: Shell
 
 def test_a_rerun_with_another_value_shows_the_difference(shell: Shell) -> None:
     run_id = finished(shell)
-    ended = shell("rerun", "ask.py", run_id, "--from", "approve", "--set", "approved=false", "--set", "reason=dull", "--db", "r.sqlite")
+    ended = shell(
+        "rerun",
+        "ask.py",
+        run_id,
+        "--from",
+        "approve",
+        "--set",
+        "approved=false",
+        "--set",
+        "reason=dull",
+        "--db",
+        "r.sqlite",
+    )
     assert (ended.code, ended.out) == (0, "1 words on tides, no dull\n")
     assert f"beside {run_id}: ran again: approve, end" in ended.err
     assert "approved: True → False" in ended.err
@@ -57,7 +73,11 @@ def test_a_rerun_with_another_value_shows_the_difference(shell: Shell) -> None:
 def test_a_program_gets_result_and_difference_as_one_object(shell: Shell) -> None:
     run_id = finished(shell)
     again = told(shell, "rerun", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
-    assert (again["status"], again["difference"]["ran"], again["difference"]["fields"]) == ("succeeded", ["end"], {})
+    assert (again["status"], again["difference"]["ran"], again["difference"]["fields"]) == (
+        "succeeded",
+        ["end"],
+        {},
+    )
     assert told(shell, "runs", "show", again["run_id"], "--db", "r.sqlite")["parent"] == run_id
 
 
@@ -69,17 +89,41 @@ def ask_one(topic: Topic) -> str:
 flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
 """
     shell.write("asks.py", agent)
-    run_id = told(shell, "run", "asks.py", "--topic", "The tide rises. The Moon pulls.", "--db", "r.sqlite")["run_id"]
-    ended = shell("rerun", "asks.py", run_id, "--from", "ask_one", "--model", "house/large", "--db", "r.sqlite")
+    run_id = told(
+        shell, "run", "asks.py", "--topic", "The tide rises. The Moon pulls.", "--db", "r.sqlite"
+    )["run_id"]
+    ended = shell(
+        "rerun",
+        "asks.py",
+        run_id,
+        "--from",
+        "ask_one",
+        "--model",
+        "house/large",
+        "--db",
+        "r.sqlite",
+    )
     assert ended.code == 0
     assert "ran again: ask_one" in ended.err
 
 
 def test_a_rerun_that_comes_to_a_question_waits_as_a_run_of_its_own(shell: Shell) -> None:
     run_id = finished(shell)
-    ended = shell("rerun", "ask.py", run_id, "--from", "write", "--set", "draft=another one", "--db", "r.sqlite")
+    ended = shell(
+        "rerun",
+        "ask.py",
+        run_id,
+        "--from",
+        "write",
+        "--set",
+        "draft=another one",
+        "--db",
+        "r.sqlite",
+    )
     assert ended.code == 4
-    (command,) = [line.strip() for line in ended.err.splitlines() if line.startswith("  graphorch answer")]
+    (command,) = [
+        line.strip() for line in ended.err.splitlines() if line.startswith("  graphorch answer")
+    ]
     assert run_id not in command
     assert shell(*command.removeprefix("graphorch ").split(), "-q").out == "another one, yes\n"
 
@@ -101,7 +145,20 @@ flow = Graph("acts", Essay, input=Topic, output=Draft).chain(write, act).build()
     assert ended.code == 2
     assert "would repeat effects under new keys: 'act' (once)" in ended.err
     for effects, times in (("serve", "x"), ("repeat", "xx")):
-        assert shell("rerun", "acts.py", run_id, "--from", "write", "--effects", effects, "--db", "r.sqlite").code == 0
+        assert (
+            shell(
+                "rerun",
+                "acts.py",
+                run_id,
+                "--from",
+                "write",
+                "--effects",
+                effects,
+                "--db",
+                "r.sqlite",
+            ).code
+            == 0
+        )
         assert (shell.here / "acts.txt").read_text() == times
 
 
@@ -109,9 +166,17 @@ def test_a_fork_is_a_new_run_that_stands_before_its_node(shell: Shell) -> None:
     run_id = finished(shell)
     ended = shell("fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
     new_id = ended.out.strip()
-    assert ended.err == f"it is run {run_id} up to 'end'; go on with: graphorch resume ask.py {new_id} --db r.sqlite\n"
-    assert shell("resume", "ask.py", new_id, "--db", "r.sqlite", "-q").out == "1 words on tides, yes\n"
-    assert told(shell, "fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")["parent"] == run_id
+    assert (
+        ended.err
+        == f"it is run {run_id} up to 'end'; go on with: graphorch resume ask.py {new_id} --db r.sqlite\n"
+    )
+    assert (
+        shell("resume", "ask.py", new_id, "--db", "r.sqlite", "-q").out == "1 words on tides, yes\n"
+    )
+    assert (
+        told(shell, "fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")["parent"]
+        == run_id
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,14 +185,22 @@ def test_a_fork_is_a_new_run_that_stands_before_its_node(shell: Shell) -> None:
         ([], "--from is missing. Name the node to begin with"),
         (["--from", "ende"], "'ende' was not done in run"),
         (["--from", "end#3"], "'end' was done 1 times"),
-        (["--from", "end", "--set", "drft=x"], "--set drft=x: there is no field 'drft'. Did you mean 'draft'?"),
+        (
+            ["--from", "end", "--set", "drft=x"],
+            "--set drft=x: there is no field 'drft'. Did you mean 'draft'?",
+        ),
         (["--from", "end", "--set", "draft"], "--set draft: a field and its value belong together"),
-        (["--from", "approve", "--set", "approved=maybe"], "--set: the output of 'approve' (Ok) would not fit:\n  - approved: Input should be a valid boolean"),
+        (
+            ["--from", "approve", "--set", "approved=maybe"],
+            "--set: the output of 'approve' (Ok) would not fit:\n  - approved: Input should be a valid boolean",
+        ),
         (["--from", "end", "--set", "draft=x", "--model", "m"], "Give one of them."),
         (["--from", "end", "--effects", "all"], "--effects all: that is not possible"),
     ],
 )
-def test_a_rerun_that_cannot_be_is_explained_and_leaves_no_run_behind(shell: Shell, options: list[str], says: str) -> None:
+def test_a_rerun_that_cannot_be_is_explained_and_leaves_no_run_behind(
+    shell: Shell, options: list[str], says: str
+) -> None:
     run_id = finished(shell)
     ended = shell("rerun", "ask.py", run_id, *options, "--db", "r.sqlite")
     assert (ended.code, ended.out) == (2, "")

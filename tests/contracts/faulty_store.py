@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Literal, TypeVar
 
-from graphorch.journal.answers import Answer
-from graphorch.journal.failures import StoreUnavailable
-from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import StoreUnavailable
+from graphorch.journal.records import (
+    Lease,
+    NewRun,
+    Record,
+    RunHead,
+    RunLog,
+    RunPage,
+    RunQuery,
+    Snapshot,
+)
 from graphorch.journal.store import Store
 
 T = TypeVar("T")
@@ -47,11 +56,29 @@ class FaultyStore:
     async def release(self, lease: Lease) -> None:
         await self._call(self._store.release(lease))
 
-    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
-        await self._call(self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status))
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
+        await self._call(
+            self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        )
 
-    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
-        return Answer.of(self.append(lease, records, expected_last_seq=expected_last_seq, status=status))
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
+        return Answer.of(
+            self.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        )
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(self._store.load(run_id, after_seq=after_seq))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from graphorch.errors import JournalError
-from graphorch.journal.failures import (
+from graphorch.journal.errors import (
     AppendConflict,
     InvalidName,
     InvalidRecord,
@@ -56,9 +56,13 @@ class Bench:
         await self.store.create(replace(NEW, run_id=run_id))
         return await self.store.claim(run_id, owner, ttl=ttl)
 
-    async def add(self, lease: Lease, *bodies: Any, after: int = 0, status: str | None = None) -> None:
+    async def add(
+        self, lease: Lease, *bodies: Any, after: int = 0, status: str | None = None
+    ) -> None:
         """Append records of kind "commit"."""
-        await self.store.append(lease, entries(*bodies, after=after), expected_last_seq=after, status=status)
+        await self.store.append(
+            lease, entries(*bodies, after=after), expected_last_seq=after, status=status
+        )
 
     async def bodies(self, run_id: str = "run-1", after: int = 0) -> list[Any]:
         """The bodies that load."""
@@ -107,7 +111,13 @@ def every_scenario(test: Callable[..., None]) -> Callable[..., None]:
 async def a_new_run_has_what_it_was_created_with(bench: Bench) -> None:
     head = await bench.store.create(replace(NEW, parent="run-0", status="queued"))
     assert (head.run_id, head.flow, head.fingerprint, head.format) == ("run-1", "content", "f1", 1)
-    assert (head.status, head.tags, head.parent, head.last_seq, head.lease) == ("queued", {"team": "red"}, "run-0", 0, None)
+    assert (head.status, head.tags, head.parent, head.last_seq, head.lease) == (
+        "queued",
+        {"team": "red"},
+        "run-0",
+        0,
+        None,
+    )
     assert (head.created_at, head.updated_at) == (bench.clock.now, bench.clock.now)
     assert (await bench.store.load("run-1")).head == head
 
@@ -126,14 +136,30 @@ async def another_run_of_the_same_id_is_refused_with_the_difference(bench: Bench
     for other in (
         replace(NEW, flow="other"), replace(NEW, fingerprint="f2"), replace(NEW, format=2), replace(NEW, parent="run-0"), replace(NEW, tags={}),
     ):  # fmt: skip
-        with pytest.raises(RunExists, match=r"is another one: (flow|fingerprint|format|parent|tags) is"):
+        with pytest.raises(
+            RunExists, match=r"is another one: (flow|fingerprint|format|parent|tags) is"
+        ):
             await bench.store.create(other)
 
 
 @scenario
 async def an_id_that_is_no_id_is_refused_everywhere(bench: Bench) -> None:
     store = bench.store
-    for wrong in ("../x", "", "a/b", "a\\b", "x" * 65, "a b", "run\n", "%2e%2e", "\0", "é", "C:x", ".", 7):
+    for wrong in (
+        "../x",
+        "",
+        "a/b",
+        "a\\b",
+        "x" * 65,
+        "a b",
+        "run\n",
+        "%2e%2e",
+        "\0",
+        "é",
+        "C:x",
+        ".",
+        7,
+    ):
         lease = Lease(wrong, "me", 1, 0)  # type: ignore[arg-type]
         calls: list[Awaitable[Any]] = [
             store.create(replace(NEW, run_id=wrong)), store.create(replace(NEW, parent=wrong)), store.claim(wrong, "me", ttl=1),  # type: ignore[arg-type]
@@ -189,17 +215,29 @@ async def what_was_appended_loads_in_order(bench: Bench) -> None:
     lease = await bench.begin()
     await bench.add(lease, {"n": 1}, {"n": 2})
     bench.clock.now += 3
-    await bench.store.append(lease, [Record(3, "ended", [])], expected_last_seq=2, status="succeeded")
+    await bench.store.append(
+        lease, [Record(3, "ended", [])], expected_last_seq=2, status="succeeded"
+    )
     log = await bench.store.load("run-1")
-    assert log.records == (Record(1, "commit", {"n": 1}), Record(2, "commit", {"n": 2}), Record(3, "ended", []))
-    assert (log.head.last_seq, log.head.status, log.head.updated_at) == (3, "succeeded", bench.clock.now)
+    assert log.records == (
+        Record(1, "commit", {"n": 1}),
+        Record(2, "commit", {"n": 2}),
+        Record(3, "ended", []),
+    )
+    assert (log.head.last_seq, log.head.status, log.head.updated_at) == (
+        3,
+        "succeeded",
+        bench.clock.now,
+    )
     assert log.head.lease == lease
 
 
 @scenario
 async def loading_starts_after_the_record_that_is_asked_for(bench: Bench) -> None:
     await bench.add(await bench.begin(), *"abcde")
-    assert [await bench.bodies(after=after) for after in range(6)] == [list("abcde"[after:]) for after in range(6)]
+    assert [await bench.bodies(after=after) for after in range(6)] == [
+        list("abcde"[after:]) for after in range(6)
+    ]
 
 
 @scenario
@@ -221,7 +259,20 @@ async def every_plain_value_comes_back_equal_and_of_its_type(bench: Bench) -> No
 @scenario
 async def a_value_that_would_not_come_back_is_refused_and_nothing_is_stored(bench: Bench) -> None:
     lease = await bench.begin()
-    for wrong in ((1,), {1: 1}, {1}, b"x", float("nan"), float("-inf"), "\ud800", {"\udfff": 1}, 1j, object(), [{"a": (1,)}], 2**4096):
+    for wrong in (
+        (1,),
+        {1: 1},
+        {1},
+        b"x",
+        float("nan"),
+        float("-inf"),
+        "\ud800",
+        {"\udfff": 1},
+        1j,
+        object(),
+        [{"a": (1,)}],
+        2**4096,
+    ):
         with pytest.raises(InvalidRecord, match="body"):
             await bench.add(lease, "good", wrong)
     assert await bench.bodies() == []
@@ -282,7 +333,11 @@ async def a_status_alone_is_set_only_at_the_expected_end(bench: Bench) -> None:
 @scenario
 async def records_that_are_numbered_wrongly_are_refused(bench: Bench) -> None:
     lease = await bench.begin()
-    for records in ([Record(2, "commit", 1)], [Record(1, "commit", 1), Record(3, "commit", 1)], [Record(1, "commit", None, is_erased=True)]):
+    for records in (
+        [Record(2, "commit", 1)],
+        [Record(1, "commit", 1), Record(3, "commit", 1)],
+        [Record(1, "commit", None, is_erased=True)],
+    ):
         with pytest.raises(InvalidRecord, match=r"where record . belongs"):
             await bench.store.append(lease, records, expected_last_seq=0)
     assert await bench.bodies() == []
@@ -291,21 +346,35 @@ async def records_that_are_numbered_wrongly_are_refused(bench: Bench) -> None:
 @scenario
 async def appends_of_many_runs_at_once_succeed_or_fail_each_on_its_own(bench: Bench) -> None:
     leases = [await bench.begin(f"run-{number}") for number in range(12)]
-    stale = [replace(lease, epoch=0) if number % 3 == 0 else lease for number, lease in enumerate(leases)]
+    stale = [
+        replace(lease, epoch=0) if number % 3 == 0 else lease for number, lease in enumerate(leases)
+    ]
     after = [7 if number % 3 == 1 else 0 for number in range(12)]
     outcomes = await asyncio.gather(
-        *(bench.add(lease, {"run": number}, after=after[number]) for number, lease in enumerate(stale)), return_exceptions=True
+        *(
+            bench.add(lease, {"run": number}, after=after[number])
+            for number, lease in enumerate(stale)
+        ),
+        return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [LeaseLost, AppendConflict, type(None)] * 4
-    assert [await bench.bodies(f"run-{number}") for number in range(12)] == [[{"run": n}] if n % 3 == 2 else [] for n in range(12)]
+    assert [await bench.bodies(f"run-{number}") for number in range(12)] == [
+        [{"run": n}] if n % 3 == 2 else [] for n in range(12)
+    ]
 
 
 @scenario
 async def of_two_appends_at_once_to_one_place_one_wins(bench: Bench) -> None:
     lease = await bench.begin()
-    outcomes = await asyncio.gather(*(bench.add(lease, number) for number in range(5)), return_exceptions=True)
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AppendConflict"] * 4 + ["NoneType"]
-    assert await bench.bodies() == [next(number for number, outcome in enumerate(outcomes) if outcome is None)]
+    outcomes = await asyncio.gather(
+        *(bench.add(lease, number) for number in range(5)), return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AppendConflict"] * 4 + [
+        "NoneType"
+    ]
+    assert await bench.bodies() == [
+        next(number for number, outcome in enumerate(outcomes) if outcome is None)
+    ]
 
 
 @scenario
@@ -342,7 +411,9 @@ async def an_owner_that_was_replaced_commits_nothing(bench: Bench) -> None:
         bench.add(first, "b", after=1), bench.add(first, "a"), bench.add(first, after=1, status="failed"), bench.store.renew(first, ttl=10),
         bench.store.save_snapshot(first, Snapshot(1, {})),
     ):  # fmt: skip
-        with pytest.raises(LeaseLost, match="'first' had it in epoch 1, now 'second' has it in epoch 2") as caught:
+        with pytest.raises(
+            LeaseLost, match="'first' had it in epoch 1, now 'second' has it in epoch 2"
+        ) as caught:
             await call
         assert not isinstance(caught.value, LeaseExpired)
     await bench.store.release(first)
@@ -374,7 +445,9 @@ async def a_claim_that_is_repeated_ends_the_lease_whose_reply_was_lost(bench: Be
 
 
 @scenario
-async def a_released_run_can_be_claimed_at_once_and_releasing_again_does_nothing(bench: Bench) -> None:
+async def a_released_run_can_be_claimed_at_once_and_releasing_again_does_nothing(
+    bench: Bench,
+) -> None:
     first = await bench.begin(owner="first")
     for _ in range(2):
         await bench.store.release(first)
@@ -433,7 +506,14 @@ async def a_snapshot_of_a_record_that_is_not_there_is_refused(bench: Bench) -> N
 async def _ten_runs(bench: Bench) -> None:
     for number in range(10):
         bench.clock.now = 100 + number // 2  # two of each age
-        run = NewRun(f"run-{number}", f"flow-{number % 2}", "f", 1, f"status-{number % 3}", {"n": str(number), "team": "red' OR 1=1"})
+        run = NewRun(
+            f"run-{number}",
+            f"flow-{number % 2}",
+            "f",
+            1,
+            f"status-{number % 3}",
+            {"n": str(number), "team": "red' OR 1=1"},
+        )
         await bench.store.create(run)
 
 
@@ -474,7 +554,12 @@ async def runs_are_filtered_by_status_flow_tag_and_time(bench: Bench) -> None:
 async def a_filter_is_a_value_and_never_a_part_of_a_query(bench: Bench) -> None:
     await _ten_runs(bench)
     for text in ("' OR 1=1 --", "%", "_", "*", "$.n", 'x") OR ("1"="1', "status-0' UNION SELECT 1"):
-        for query in ({"status": text}, {"flow": text}, {"tag": (text, "red")}, {"tag": ("n", text)}):
+        for query in (
+            {"status": text},
+            {"flow": text},
+            {"tag": (text, "red")},
+            {"tag": ("n", text)},
+        ):
             assert await _listed(bench, **query) == []
     assert len(await _listed(bench, tag=("team", "red' OR 1=1"))) == 10
 
@@ -491,11 +576,18 @@ async def an_erased_run_keeps_its_chain_and_cannot_go_on(bench: Bench) -> None:
     for _ in range(2):
         await bench.store.erase("run-1")
     log = await bench.store.load("run-1")
-    assert log.records == (Record(1, "commit", None, is_erased=True), Record(2, "commit", None, is_erased=True))
+    assert log.records == (
+        Record(1, "commit", None, is_erased=True),
+        Record(2, "commit", None, is_erased=True),
+    )
     assert (log.head.is_erased, log.head.status, log.head.last_seq) == (True, "succeeded", 2)
     assert (await bench.store.load("run-1", after_seq=1)).records == log.records[1:]
     assert await bench.store.load_snapshot("run-1") is None
-    for call in (bench.store.claim("run-1", "me", ttl=1), bench.store.renew(lease, ttl=1), bench.add(lease, "c", after=2)):
+    for call in (
+        bench.store.claim("run-1", "me", ttl=1),
+        bench.store.renew(lease, ttl=1),
+        bench.add(lease, "c", after=2),
+    ):
         with pytest.raises(RunErased, match="was erased"):
             await call
 
@@ -517,7 +609,9 @@ async def pruning_deletes_old_runs_of_the_named_statuses_that_nobody_has(bench: 
         lease = await bench.begin(f"run-{number}", ttl=10 if number != 3 else 1000)
         await bench.add(lease, number, status=status)
         bench.clock.now += 100 if number != 3 else 200
-    assert await bench.store.prune(before=bench.clock.now - 100, statuses=["succeeded", "failed"]) == 2
+    assert (
+        await bench.store.prune(before=bench.clock.now - 100, statuses=["succeeded", "failed"]) == 2
+    )
     assert await _listed(bench) == ["run-4", "run-3", "run-2"]
     assert await bench.store.prune(before=bench.clock.now, statuses=[]) == 0
     for call in (bench.store.load("run-0"), bench.store.claim("run-0", "me", ttl=1)):
@@ -528,7 +622,9 @@ async def pruning_deletes_old_runs_of_the_named_statuses_that_nobody_has(bench: 
 
 @scenario
 async def pruning_many_runs_takes_them_all(bench: Bench) -> None:
-    await asyncio.gather(*(bench.store.create(replace(NEW, run_id=f"run-{number}")) for number in range(230)))
+    await asyncio.gather(
+        *(bench.store.create(replace(NEW, run_id=f"run-{number}")) for number in range(230))
+    )
     bench.clock.now += 1
     assert await bench.store.prune(before=bench.clock.now, statuses=["running"]) == 230
     assert (await bench.store.list_runs()).runs == ()
@@ -552,7 +648,12 @@ async def a_closed_store_takes_no_calls_and_closes_again(bench: Bench) -> None:
     lease = await bench.begin()
     for _ in range(2):
         await bench.store.close()
-    for call in (bench.store.create(NEW), bench.store.load("run-1"), bench.add(lease, "a"), bench.store.list_runs()):
+    for call in (
+        bench.store.create(NEW),
+        bench.store.load("run-1"),
+        bench.add(lease, "a"),
+        bench.store.list_runs(),
+    ):
         with pytest.raises(StoreClosed, match="was closed"):
             await call
 

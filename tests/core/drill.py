@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
-from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
     Asked,
     CancelNode,
@@ -28,15 +27,16 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.invariants import check_invariants
-from graphorch.core.policy import handler_of
+from graphorch.core.retry import handler_of
 from graphorch.core.run import Run
-from graphorch.engine import calling
-from graphorch.graph.blueprint import Blueprint, MapSpec, Pure, SubSpec
+from graphorch.core.tree import Activation, Status
+from graphorch.engine.invocation import binding
 from graphorch.graph.builder import Builder
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.shape import shape_of
 from graphorch.graph.signature import Read, Signature
+from graphorch.graph.spec import Blueprint, MapSpec, Pure, SubSpec
+from graphorch.graph.topology import shape_of
 from graphorch.state.reducers import append
 from tests.simulation.structure import region_of, structure_of
 
@@ -79,8 +79,15 @@ def plan_of(made: Builder[State] | Blueprint) -> Plan:
     blueprint = made.blueprint if isinstance(made, Builder) else made
     assert not blueprint.problems, blueprint.problems
     structure = structure_of(blueprint)
-    regions = {structure.order(join.node): region_of(structure, join.node) for join in blueprint.joins if isinstance(join.need, int)}
-    numbered = {index: frozenset(structure.order(name) for name in region or ()) for index, region in regions.items()}
+    regions = {
+        structure.order(join.node): region_of(structure, join.node)
+        for join in blueprint.joins
+        if isinstance(join.need, int)
+    }
+    numbered = {
+        index: frozenset(structure.order(name) for name in region or ())
+        for index, region in regions.items()
+    }
     return compile_plan(blueprint, shape_of(blueprint), numbered)
 
 
@@ -88,16 +95,27 @@ def sub(made: Builder[State], name: str, flow: Plan) -> Node[Any]:
     """A node that runs a flow on an empty log, and appends the flow's log as one entry."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
     enter = Pure(lambda state: State(number=state.number), (Read(State),))
-    made.blueprint.subs[name] = SubSpec(flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"]))
+    made.blueprint.subs[name] = SubSpec(
+        flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"])
+    )
     return node
 
 
 def map_over(
-    made: Builder[State], name: str, items: int, *, concurrency: int = 8, need: int | None = None, on_item_error: Any = "fail", flow: Plan | None = None
+    made: Builder[State],
+    name: str,
+    items: int,
+    *,
+    concurrency: int = 8,
+    need: int | None = None,
+    on_item_error: Any = "fail",
+    flow: Plan | None = None,
 ) -> Node[Any]:
     """A map over the numbers from 0; it logs what each item came to (ten times the number), and who is missing."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="map")
-    worker: Node[Any] = Node(lambda given: Done(done=given.item * 10), _signature(Item, Done), name="work")
+    worker: Node[Any] = Node(
+        lambda given: Done(done=given.item * 10), _signature(Item, Done), name="work"
+    )
 
     def gather(found: list[Any], missing: list[Any]) -> Log:
         told = [str(one.done) if isinstance(one, Done) else " ".join(one.log) for one in found]
@@ -108,7 +126,12 @@ def map_over(
         result=Done if flow is None else State,
         worker=worker if flow is None else None,
         flow=flow,
-        over=Pure(lambda state: [Item(item=at) if flow is None else State(number=at) for at in range(items)], (Read(State),)),
+        over=Pure(
+            lambda state: [
+                Item(item=at) if flow is None else State(number=at) for at in range(items)
+            ],
+            (Read(State),),
+        ),
         gather=gather,
         wants_missing=True,
         max_items=100,
@@ -126,7 +149,9 @@ def _signature(read: type[BaseModel], write: type[BaseModel]) -> Signature:
 class Drill:
     """A run, and the work that it asked for. Nodes are named by path."""
 
-    def __init__(self, plan: Plan, *, run_id: str = "drill", checked: bool = True, **options: Any) -> None:
+    def __init__(
+        self, plan: Plan, *, run_id: str = "drill", checked: bool = True, **options: Any
+    ) -> None:
         self.plan = plan
         self.run = Run(plan, run_id, **options)
         self.jobs: list[Command] = []
@@ -153,7 +178,12 @@ class Drill:
         return commands
 
     def _answer(self) -> None:
-        at_once = [job for job in self.jobs if isinstance(job, Decide | Leave) or (isinstance(job, Activation) and job.step.inner_plan is not None)]
+        at_once = [
+            job
+            for job in self.jobs
+            if isinstance(job, Decide | Leave)
+            or (isinstance(job, Activation) and job.step.inner_plan is not None)
+        ]
         for job in at_once[:1]:
             self.jobs.remove(job)
             self.tell(self._result(job))
@@ -165,14 +195,16 @@ class Drill:
             if one.failure is not None and isinstance(job, Activation):
                 raise one.failure
             if isinstance(job, Decide):
-                return Routed(one, calling.decide(one))
+                return Routed(one, binding.decide(one))
             if isinstance(job, Leave):
-                return NodeSucceeded(one, calling.leave(one))
+                return NodeSucceeded(one, binding.leave(one))
             if one.step.inner_plan is not None:
-                return Entered(one, calling.items_of(one))
-            given = calling.arguments(one)
+                return Entered(one, binding.items_of(one))
+            given = binding.arguments(one)
             assert one.version is not None
-            return NodeSucceeded(one, calling.update_of(one.step, one.step.node.fn(*given), given, one.version))
+            return NodeSucceeded(
+                one, binding.update_of(one.step, one.step.node.fn(*given), given, one.version)
+            )
         except Exception as error:
             return NodeFailed(one, one.attempt, error, handler=handler_of(one, error))
 
@@ -183,7 +215,9 @@ class Drill:
         return sorted(job.path for job in self.jobs if isinstance(job, Activation))
 
     def job(self, path: str) -> Any:
-        found = [job for job in self.jobs if not isinstance(job, FinishRun) and about(job).path == path]
+        found = [
+            job for job in self.jobs if not isinstance(job, FinishRun) and about(job).path == path
+        ]
         assert found, f"'{path}' does not run; running: {self.running}"
         return found[0]
 
@@ -198,7 +232,14 @@ class Drill:
             self.tell(self._result(job))
         return self
 
-    def fail(self, path: str, error: Exception | None = None, *, retry_after: float | None = None, limit: str = "") -> Drill:
+    def fail(
+        self,
+        path: str,
+        error: Exception | None = None,
+        *,
+        retry_after: float | None = None,
+        limit: str = "",
+    ) -> Drill:
         job = self.job(path)
         self.jobs.remove(job)
         one, raised = about(job), error or ValueError(path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch.core.activation import Activation, Status
 from graphorch.core.invariants import check_invariants
+from graphorch.core.tree import Activation, Status
 from graphorch.errors import InternalError
 from tests.core.drill import Drill, graph, map_over, plan_of, step
 
@@ -14,7 +14,9 @@ from tests.core.drill import Drill, graph, map_over, plan_of, step
 def drill() -> Drill:
     """A run with a token that waits at a join, a branch that runs, and a map that is under way."""
     made = graph()
-    made.chain(step("fork"), [step("a"), step("b"), map_over(made, "map", 3, concurrency=2)], step("merge"))
+    made.chain(
+        step("fork"), [step("a"), step("b"), map_over(made, "map", 3, concurrency=2)], step("merge")
+    )
     return Drill(plan_of(made)).finish("fork", "a")
 
 

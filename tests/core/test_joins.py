@@ -36,13 +36,21 @@ def test_a_join_waits_for_the_slowest_branch():
 @pytest.mark.parametrize("order", list(permutations("abc")))
 def test_what_a_join_sees_does_not_depend_on_the_order_of_arrival(order):
     made = graph().chain(step("fork"), [step("a"), step("b"), step("c")], step("merge"))
-    assert Drill(plan_of(made)).finish("fork", *order).finish_all().log == ["fork", "a", "b", "c", "merge"]
+    assert Drill(plan_of(made)).finish("fork", *order).finish_all().log == [
+        "fork",
+        "a",
+        "b",
+        "c",
+        "merge",
+    ]
 
 
 def test_branches_of_unequal_length_fire_the_join_once():
     made = graph()
     fork, merge = step("fork"), step("merge")
-    made.chain(fork, step("x1"), step("x2"), step("x3"), merge).chain(fork, step("y"), merge).chain(fork, merge)
+    made.chain(fork, step("x1"), step("x2"), step("x3"), merge).chain(fork, step("y"), merge).chain(
+        fork, merge
+    )
     drill = Drill(plan_of(made)).finish("fork", "y")
     assert drill.running == ["x1"]
     assert drill.finish_all().log == ["fork", "x1", "y", "x2", "x3", "merge"]
@@ -50,7 +58,11 @@ def test_branches_of_unequal_length_fire_the_join_once():
 
 def test_a_fast_branch_does_not_wait_for_a_slow_one_that_cannot_reach_it():
     fork, merge = step("fork"), step("merge")
-    made = graph().chain(fork, [step("f1"), step("f2")], step("fast"), merge).chain(fork, step("slow"), merge)
+    made = (
+        graph()
+        .chain(fork, [step("f1"), step("f2")], step("fast"), merge)
+        .chain(fork, step("slow"), merge)
+    )
     drill = Drill(plan_of(made)).finish("fork", "f1", "f2")
     assert drill.running == ["fast", "slow"]
 
@@ -96,14 +108,18 @@ def test_end_is_a_join_like_any_other():
 
 
 def test_a_write_that_both_branches_saw_counts_once():
-    made = graph().chain(step("first"), step("fork"), [step("a"), step("b")], step("merge"), step("last"))
+    made = graph().chain(
+        step("first"), step("fork"), [step("a"), step("b")], step("merge"), step("last")
+    )
     assert Drill(plan_of(made)).finish_all(max).log == ["first", "fork", "a", "b", "merge", "last"]
 
 
 def test_concurrent_writes_fold_by_depth_and_then_by_declaration():
     made = graph()
     fork, merge = step("fork"), step("merge")
-    made.chain(fork, [step("z"), step("a")]).chain(made.blueprint.nodes["a"], step("deep"), merge).chain(made.blueprint.nodes["z"], merge)
+    made.chain(fork, [step("z"), step("a")]).chain(
+        made.blueprint.nodes["a"], step("deep"), merge
+    ).chain(made.blueprint.nodes["z"], merge)
     assert Drill(plan_of(made)).finish_all().log == ["fork", "z", "a", "deep", "merge"]
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from graphorch.core.activation import Status
 from graphorch.core.events import NodeSucceeded
+from graphorch.core.tree import Status
 from graphorch.graph.node import END
 from tests.core.drill import Drill, graph, plan_of, step
 
@@ -90,7 +90,9 @@ def test_regions_nest():
     inner_fork, inner, outer = step("inner_fork"), step("inner"), step("outer")
     made.chain(step("fork"), [inner_fork, step("slow")], outer)
     made.blueprint.edges.remove(("inner_fork", "outer"))
-    made.chain(inner_fork, [step("x"), step("y")], inner, outer).join(inner, need=1).join(outer, need=1)
+    made.chain(inner_fork, [step("x"), step("y")], inner, outer).join(inner, need=1).join(
+        outer, need=1
+    )
     drill = Drill(plan_of(made)).finish("fork", "inner_fork", "y")
     assert sorted(drill.cancelled) == ["x"]
     drill.finish("slow")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch.core.activation import Activation, Status
 from graphorch.core.events import (
     Approved,
     Asked,
@@ -21,10 +20,11 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.run import Run
+from graphorch.core.tree import Activation, Status
 from graphorch.errors import InternalError
 from graphorch.graph.node import END
 from graphorch.graph.plan import compile_plan
-from graphorch.graph.shape import shape_of
+from graphorch.graph.topology import shape_of
 from tests.core.drill import Drill, Log, count, graph, map_over, plan_of, step, sub
 
 
@@ -88,7 +88,12 @@ def test_an_isolated_failure_that_cuts_off_end_fails_the_run():
 def test_an_error_edge_carries_on_with_a_failure_and_without_an_update():
     handler = step("handler")
     first = step("first")
-    made = graph().chain(first, step("next")).on_error(first, handler, when=ValueError).chain(handler, END)
+    made = (
+        graph()
+        .chain(first, step("next"))
+        .on_error(first, handler, when=ValueError)
+        .chain(handler, END)
+    )
     drill = Drill(plan_of(made)).fail("first", ValueError("no"))
     assert drill.running == ["handler"]
     assert str(drill.activation("handler").tokens[0].failure) == "no"
@@ -118,7 +123,11 @@ def test_two_writes_at_once_fail_the_join_with_both_writers_named():
 
 def test_a_conflict_that_an_error_edge_would_take_fails_the_run_since_there_is_no_state_to_go_on_with():
     merge = step("merge")
-    made = graph().chain(step("fork"), [count("left"), count("right")], merge, END).on_error(merge, step("handler"))
+    made = (
+        graph()
+        .chain(step("fork"), [count("left"), count("right")], merge, END)
+        .on_error(merge, step("handler"))
+    )
     drill = Drill(plan_of(made)).finish("fork", "left", "right").finish_all()
     assert drill.ends == ["failed"]
     assert [one.path for one in drill.run.failed()] == ["merge"]
@@ -139,7 +148,11 @@ def test_an_attempt_that_failed_is_repeated_with_the_same_id_and_input():
 
 def test_a_selector_that_failed_is_evaluated_again_and_not_the_node():
     head = step("head")
-    made = graph().chain(head, step("after")).loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    made = (
+        graph()
+        .chain(head, step("after"))
+        .loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    )
     plan = plan_of(made)
     run = Run(plan, "r")
     one = begun(run)
@@ -154,7 +167,11 @@ def test_a_selector_that_failed_is_evaluated_again_and_not_the_node():
 
 def test_a_selector_that_failed_for_good_is_evaluated_again_when_the_run_is_resumed():
     head = step("head")
-    made = graph().chain(head, step("after")).loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    made = (
+        graph()
+        .chain(head, step("after"))
+        .loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    )
     run = Run(plan_of(made), "r")
     one = begun(run)
     run.handle(NodeSucceeded(one, {0: ["head"]}))
@@ -172,7 +189,13 @@ def test_what_waits_for_its_next_attempt_stays_undone_in_a_drain():
 
 
 def test_an_attempt_that_fails_in_a_drain_and_could_be_repeated_is_repeated_after_resuming():
-    drill = Drill(diamond(), on_failure="isolate").finish("fork").stop(now=False).fail("a", retry_after=5).finish("b")
+    drill = (
+        Drill(diamond(), on_failure="isolate")
+        .finish("fork")
+        .stop(now=False)
+        .fail("a", retry_after=5)
+        .finish("b")
+    )
     assert drill.ends == ["stopped: asked to"]
     drill.resume()
     assert drill.running == ["a"]
@@ -190,9 +213,20 @@ def busy_plan():
     made = graph()
     team = plan_of(graph().chain(step("dig"), [step("sort"), step("wash")], step("pack")))
     head, tail = step("head"), step("tail")
-    made.chain(step("fork"), [sub(made, "team", team), map_over(made, "workers", 3, concurrency=2, on_item_error="skip"), head])
-    made.chain(head, tail, step("merge")).chain(made.blueprint.nodes["team"], made.blueprint.nodes["merge"])
-    made.chain(made.blueprint.nodes["workers"], made.blueprint.nodes["merge"]).loop(tail, back_to=head, while_=lambda s: True, max_iterations=2)
+    made.chain(
+        step("fork"),
+        [
+            sub(made, "team", team),
+            map_over(made, "workers", 3, concurrency=2, on_item_error="skip"),
+            head,
+        ],
+    )
+    made.chain(head, tail, step("merge")).chain(
+        made.blueprint.nodes["team"], made.blueprint.nodes["merge"]
+    )
+    made.chain(made.blueprint.nodes["workers"], made.blueprint.nodes["merge"]).loop(
+        tail, back_to=head, while_=lambda s: True, max_iterations=2
+    )
     return plan_of(made)
 
 
@@ -214,7 +248,9 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_like_one_that_is_not(no
 
 
 @pytest.mark.parametrize("after", range(13))
-def test_a_run_in_which_anything_waits_for_a_retry_when_it_is_stopped_ends_like_one_that_is_not(after):
+def test_a_run_in_which_anything_waits_for_a_retry_when_it_is_stopped_ends_like_one_that_is_not(
+    after,
+):
     drill = Drill(busy_plan())
     for _ in range(after):
         drill.finish(drill.running[0])
@@ -318,7 +354,11 @@ def test_an_answer_to_a_stopped_run_commits_and_acts_when_the_run_is_resumed():
 
 def test_an_answer_to_a_stopped_run_that_has_to_be_routed_is_routed():
     head = step("head")
-    made = graph().chain(head, step("after")).loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    made = (
+        graph()
+        .chain(head, step("after"))
+        .loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    )
     drill = Drill(plan_of(made))
     question = drill.ask("head")
     drill.resume()
@@ -349,7 +389,11 @@ def test_an_answer_is_taken_once():
 
 def test_a_question_inside_a_sub_flow_that_failed_is_withdrawn_when_an_error_edge_carries_on():
     made = graph()
-    team = sub(made, "team", plan_of(graph().chain(step("fork"), [step("ask"), step("work")], step("merge"))))
+    team = sub(
+        made,
+        "team",
+        plan_of(graph().chain(step("fork"), [step("ask"), step("work")], step("merge"))),
+    )
     made.chain(team, END).on_error(team, step("handler"))
     drill = Drill(plan_of(made)).finish("team/fork")
     question = drill.ask("team/ask")
@@ -416,7 +460,14 @@ def test_doubled_events_change_nothing():
     drill = Drill(diamond()).finish("fork")
     a = drill.activation("a")
     drill.finish("a")
-    for event in (RunStarted({}), NodeSucceeded(a, {}), NodeFailed(a, 1, ValueError()), RetryDue(a, 1), Routed(a, Decision()), NodeCancelled(a)):
+    for event in (
+        RunStarted({}),
+        NodeSucceeded(a, {}),
+        NodeFailed(a, 1, ValueError()),
+        RetryDue(a, 1),
+        Routed(a, Decision()),
+        NodeCancelled(a),
+    ):
         assert drill.tell(event) == []
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
@@ -440,7 +491,11 @@ def test_a_late_success_of_a_lost_attempt_is_not_taken_for_the_one_that_runs():
 
 def test_a_result_that_waits_at_a_gate_is_not_given_a_second_time():
     head = step("head")
-    made = graph().chain(head, step("after")).loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    made = (
+        graph()
+        .chain(head, step("after"))
+        .loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
+    )
     run = Run(plan_of(made), "r")
     one = begun(run)
     run.handle(NodeSucceeded(one, one.step.writes[0].update(Log(log=["head"]))))
@@ -500,7 +555,9 @@ def test_the_time_to_finish_means_nothing_to_a_run_without_a_failure():
 
 def test_a_loop_beyond_its_bound_is_a_bug_of_the_driver_and_changes_nothing():
     head = step("head")
-    made = graph().chain(head, END).loop(head, back_to=head, while_=lambda s: True, max_iterations=1)
+    made = (
+        graph().chain(head, END).loop(head, back_to=head, while_=lambda s: True, max_iterations=1)
+    )
     run = Run(plan_of(made), "r")
     one = begun(run)
     run.handle(NodeSucceeded(one, {}))
@@ -518,7 +575,10 @@ def test_ids_are_equal_in_every_schedule():
 
 
 def test_ids_differ_between_runs_and_between_items():
-    first, second = ([one.id for one in Drill(busy_plan(), run_id=name).finish_all().run.history] for name in ("one", "other"))
+    first, second = (
+        [one.id for one in Drill(busy_plan(), run_id=name).finish_all().run.history]
+        for name in ("one", "other")
+    )
     assert not {*first} & {*second}
     assert len({*first}) == len(first)
 
@@ -544,10 +604,18 @@ def test_a_chain_of_ten_thousand_nodes_runs_without_recursion():
 
 
 def test_a_fan_out_of_ten_thousand_nodes_joins_once():
-    blueprint = graph().chain(step("fork"), [step(f"n{at}") for at in range(10_000)], step("merge")).blueprint
+    blueprint = (
+        graph()
+        .chain(step("fork"), [step(f"n{at}") for at in range(10_000)], step("merge"))
+        .blueprint
+    )
     plan = compile_plan(blueprint, shape_of(blueprint), {})
     run = Run(plan, "r")
-    starts = [command for command in run.handle(NodeSucceeded(begun(run), {})) if isinstance(command, Activation)]
+    starts = [
+        command
+        for command in run.handle(NodeSucceeded(begun(run), {}))
+        if isinstance(command, Activation)
+    ]
     assert len(starts) == 10_000
     log = plan.schema.by_name["log"].index
     joined = [run.handle(NodeSucceeded(one, {log: [one.step.name]})) for one in starts]

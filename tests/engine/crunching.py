@@ -17,15 +17,30 @@ from pydantic import BaseModel
 from graphorch import Failure, ModelError, Retry, node
 
 
-class Number(BaseModel): n: int = 0
-class Square(BaseModel): square: int = 0
-class Who(BaseModel): pids: list[int] = []
+class Number(BaseModel):
+    n: int = 0
+
+
+class Square(BaseModel):
+    square: int = 0
+
+
+class Who(BaseModel):
+    pids: list[int] = []
+
+
 class Blob(BaseModel):
     blob: bytes = b""
     ratio: float = 0.0
     anything: Any = None
-class Told(BaseModel): told: str = ""
-class Place(BaseModel): place: str = ""
+
+
+class Told(BaseModel):
+    told: str = ""
+
+
+class Place(BaseModel):
+    place: str = ""
 
 
 class Work(Number, Square, Who, Blob, Told, Place): ...

@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Graph, node
-from graphorch.core.activation import Activation
 from graphorch.core.events import RunStarted
 from graphorch.core.run import Run
+from graphorch.core.tree import Activation
 from graphorch.engine.node_cache import NodeCache, key_of
 
 
@@ -82,7 +82,9 @@ def test_of_too_many_the_one_that_nobody_asked_for_goes_first() -> None:
 
 # ---- keys ----------------------------------------------------------------------------------------
 def test_equal_inputs_of_one_node_have_one_key() -> None:
-    assert key_of(activation(), [Topic(topic="a")], "") == key_of(activation(), [Topic(topic="a", words=0)], "")
+    assert key_of(activation(), [Topic(topic="a")], "") == key_of(
+        activation(), [Topic(topic="a", words=0)], ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from graphorch.core.invariants import check_invariants
 from graphorch.engine.replay import RecordedError, crashed, rebuild, verify
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.scenarios.flows import FLOWS, Ledger, State
 
 
@@ -38,7 +38,11 @@ def values_of(rebuilt: Any, plan: Any) -> Any:
 def changed(records: list[Record], kind: str, **body: Any) -> list[Record]:
     """The records, the first of a kind with something else in it."""
     number = next(index for index, one in enumerate(records) if one.kind == kind)
-    return [*records[:number], replace(records[number], body={**records[number].body, **body}), *records[number + 1 :]]
+    return [
+        *records[:number],
+        replace(records[number], body={**records[number].body, **body}),
+        *records[number + 1 :],
+    ]
 
 
 def diverges(plan: Any, records: list[Record], read: Any = rebuild) -> str:
@@ -81,8 +85,15 @@ def test_what_a_node_raised_comes_back_as_its_kind_and_message() -> None:
     plan, records = recorded("rescued")
     failed = next(record for record in records if record.kind == "failed")
     rebuilt = rebuild(plan, "r", records, until=failed.seq)
-    errors = [token.failure for one in rebuilt.unfinished() for token in one.tokens if token.failure is not None]
-    assert [(type(error), error.kind, str(error)) for error in errors] == [(RecordedError, failed.body["error"], failed.body["message"])]
+    errors = [
+        token.failure
+        for one in rebuilt.unfinished()
+        for token in one.tokens
+        if token.failure is not None
+    ]
+    assert [(type(error), error.kind, str(error)) for error in errors] == [
+        (RecordedError, failed.body["error"], failed.body["message"])
+    ]
 
 
 def test_an_attempt_that_began_and_never_said_how_it_ended_is_unsure_until_it_commits() -> None:
@@ -98,8 +109,14 @@ def test_an_attempt_that_began_and_never_said_how_it_ended_is_unsure_until_it_co
 @pytest.mark.parametrize(
     "body, told",
     [
-        ({"path": "nowhere"}, "Record 2 (commit): 'nowhere' is not open at this point. The flow is not the one that wrote the record."),
-        ({"id": "0" * 32}, "the record is about 00000000000000000000000000000000. The flow is not the one that wrote it."),
+        (
+            {"path": "nowhere"},
+            "Record 2 (commit): 'nowhere' is not open at this point. The flow is not the one that wrote the record.",
+        ),
+        (
+            {"id": "0" * 32},
+            "the record is about 00000000000000000000000000000000. The flow is not the one that wrote it.",
+        ),
         ({"update": []}, "A stored update is a list"),
     ],
 )
@@ -113,20 +130,33 @@ def test_a_record_of_another_run_or_flow_is_named(body: dict[str, Any], told: st
 @pytest.mark.parametrize("key", ["path", "id", "at", "began", "update"])
 def test_a_commit_that_lacks_something_is_damage(key: str) -> None:
     plan, records = recorded("chain")
-    short = [replace(one, body={name: value for name, value in one.body.items() if name != key}) if one.seq == 2 else one for one in records]
-    assert diverges(plan, short) == f"Record 2 (commit) does not hold what it should: KeyError('{key}'). The journal is damaged."
+    short = [
+        replace(one, body={name: value for name, value in one.body.items() if name != key})
+        if one.seq == 2
+        else one
+        for one in records
+    ]
+    assert (
+        diverges(plan, short)
+        == f"Record 2 (commit) does not hold what it should: KeyError('{key}'). The journal is damaged."
+    )
 
 
 @pytest.mark.parametrize("kind", ["commits", "take", "rebuilt", "__init__", ""])
 def test_an_unknown_kind_of_record_is_refused_whatever_it_is_called(kind: str) -> None:
     plan, records = recorded("chain")
     told = diverges(plan, [records[0], replace(records[1], kind=kind)])
-    assert told == f"Record 2 is of the unknown kind '{kind}'. It was written by another version of graphorch, or is damaged."
+    assert (
+        told
+        == f"Record 2 is of the unknown kind '{kind}'. It was written by another version of graphorch, or is damaged."
+    )
 
 
 def test_a_body_that_is_no_object_is_refused() -> None:
     plan, records = recorded("chain")
-    assert diverges(plan, [replace(records[0], body=[1])]).startswith("Record 1 is of the unknown kind 'started'")
+    assert diverges(plan, [replace(records[0], body=[1])]).startswith(
+        "Record 1 is of the unknown kind 'started'"
+    )
 
 
 def test_a_missing_record_is_noticed_at_the_next_one_that_needs_it() -> None:
@@ -147,19 +177,32 @@ def test_a_selector_that_changed_its_mind_is_named_with_both_ways() -> None:
     number = next(index for index, one in enumerate(records) if "route" in one.body)
     one = records[number]
     edges = plan.shape.edges
-    other = next(edge.index for edge in edges if edge.kind == "routed" and edge.index not in one.body["route"]["edges"])
-    moved = [*records[:number], replace(one, body={**one.body, "route": {**one.body["route"], "edges": [other]}})]
+    other = next(
+        edge.index
+        for edge in edges
+        if edge.kind == "routed" and edge.index not in one.body["route"]["edges"]
+    )
+    moved = [
+        *records[:number],
+        replace(one, body={**one.body, "route": {**one.body["route"], "edges": [other]}}),
+    ]
     rebuild(plan, "r", moved)  # whoever only rebuilds takes the record's word
-    assert f"Record {one.seq} (routed): the route of '{one.body['path']}' went to '{plan.steps[edges[other].target].name}', and now goes to '" in diverges(
-        plan, moved, verify
+    assert (
+        f"Record {one.seq} (routed): the route of '{one.body['path']}' went to '{plan.steps[edges[other].target].name}', and now goes to '"
+        in diverges(plan, moved, verify)
     )
 
 
 @pytest.mark.parametrize(
     "name, kind, field, told",
-    [("mapped", "entered", "items", "what goes into it was"), ("sub_flows", "entered", "items", "what goes into it was")],
+    [
+        ("mapped", "entered", "items", "what goes into it was"),
+        ("sub_flows", "entered", "items", "what goes into it was"),
+    ],
 )
-def test_other_items_than_were_written_down_are_named(name: str, kind: str, field: str, told: str) -> None:
+def test_other_items_than_were_written_down_are_named(
+    name: str, kind: str, field: str, told: str
+) -> None:
     plan, records = recorded(name)
     moved = changed(records, kind, **{field: []})
     assert told in diverges(plan, moved, verify)
@@ -167,6 +210,15 @@ def test_other_items_than_were_written_down_are_named(name: str, kind: str, fiel
 
 def test_another_result_of_leave_than_was_written_down_is_named() -> None:
     plan, records = recorded("sub_flows")
-    number = next(index for index, one in enumerate(records) if one.kind == "commit" and one.body["path"] == "team")
-    moved = [*records[:number], replace(records[number], body={**records[number].body, "update": {"log": ["other"]}})]
-    assert "'team': what comes out of it was {'log': ['other']}, and is {'log': ['" in diverges(plan, moved, verify)
+    number = next(
+        index
+        for index, one in enumerate(records)
+        if one.kind == "commit" and one.body["path"] == "team"
+    )
+    moved = [
+        *records[:number],
+        replace(records[number], body={**records[number].body, "update": {"log": ["other"]}}),
+    ]
+    assert "'team': what comes out of it was {'log': ['other']}, and is {'log': ['" in diverges(
+        plan, moved, verify
+    )

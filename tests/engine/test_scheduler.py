@@ -38,7 +38,7 @@ from graphorch import (
     append,
     node,
 )
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 
 
 class Count(BaseModel):
@@ -125,7 +125,10 @@ def test_parallel_branches_run_at_once_and_fold_in_declaration_order() -> None:
 def test_a_fast_branch_does_not_wait_for_a_slow_sibling() -> None:
     """Two lanes of three steps, slow where the other is fast: 1+1+10 beside 10+1+1, so 12 and not 30."""
     graph = Graph("lanes", State)
-    lanes = [[sleeper(f"{lane}{step}", seconds) for step, seconds in enumerate(times)] for lane, times in zip("ab", ([1, 1, 10], [10, 1, 1]), strict=True)]
+    lanes = [
+        [sleeper(f"{lane}{step}", seconds) for step, seconds in enumerate(times)]
+        for lane, times in zip("ab", ([1, 1, 10], [10, 1, 1]), strict=True)
+    ]
     end = sleeper("end")
     for lane in lanes:
         graph.chain(up, *lane, end)
@@ -176,7 +179,9 @@ def test_a_node_limit_holds_across_the_items_of_a_map() -> None:
         return item
 
     graph = Graph("map", Batch)
-    graph.chain(graph.map("m", work, over=lambda b: b.items, gather=texts, max_items=10, concurrency=10))
+    graph.chain(
+        graph.map("m", work, over=lambda b: b.items, gather=texts, max_items=10, concurrency=10)
+    )
     _, seconds = elapsed(graph.build().run(Batch(items=[Item(text=str(i)) for i in range(6)])))
     assert seconds == 3
 
@@ -258,7 +263,10 @@ def test_resources_reach_nodes_and_are_checked_before_the_run() -> None:
 
     flow = Graph("g", Count).chain(use).build()
     assert run_virtual(flow.run(Count(), resources=Clients())).output.n == 3
-    with pytest.raises(InputError, match=r"Node 'use' of flow 'g' needs resources of type Clients, got nothing\. Pass resources=Clients"):
+    with pytest.raises(
+        InputError,
+        match=r"Node 'use' of flow 'g' needs resources of type Clients, got nothing\. Pass resources=Clients",
+    ):
         run_virtual(flow.run(Count()))
 
 
@@ -272,7 +280,9 @@ def test_the_key_is_equal_for_every_attempt_and_for_no_other_activation() -> Non
             raise ValueError("again")
         return count
 
-    run_virtual(Graph("g", Count).chain(flaky, flaky.named("other")).build().run(Count(), run_id="r"))
+    run_virtual(
+        Graph("g", Count).chain(flaky, flaky.named("other")).build().run(Count(), run_id="r")
+    )
     assert len(keys) == 6
     assert len(set(keys[:3])) == 1
     assert len(set(keys)) == 2
@@ -284,10 +294,19 @@ def test_drain_lets_siblings_finish_and_starts_nothing_new() -> None:
     graph.chain(up, [raiser("bad", ValueError("no"), 1), sleeper("good", 5)], sleeper("never"))
     failure = failed_run(graph.build().run(State()))
     record: Any = failure.run
-    assert {(step.node, step.status) for step in record.steps()} == {("up", "done"), ("good", "done"), ("bad", "failed")}
+    assert {(step.node, step.status) for step in record.steps()} == {
+        ("up", "done"),
+        ("good", "done"),
+        ("bad", "failed"),
+    }
     (error,) = failure.exceptions
     assert isinstance(error, NodeError)
-    assert (error.node, error.path, error.attempt, failure.end_reason) == ("bad", "bad", 1, "failed")
+    assert (error.node, error.path, error.attempt, failure.end_reason) == (
+        "bad",
+        "bad",
+        1,
+        "failed",
+    )
     assert isinstance(error.__cause__, ValueError)
 
 
@@ -315,7 +334,10 @@ def test_every_failure_is_told_in_the_order_in_which_it_happened() -> None:
     graph = Graph("g", State)
     graph.chain(up, [raiser("late", ValueError("b"), 2), raiser("early", KeyError("a"), 1)])
     failure = failed_run(graph.build().run(State()))
-    assert [error.node for error in failure.exceptions if isinstance(error, NodeError)] == ["early", "late"]
+    assert [error.node for error in failure.exceptions if isinstance(error, NodeError)] == [
+        "early",
+        "late",
+    ]
 
 
 def test_an_error_edge_carries_the_failure_to_its_handler() -> None:
@@ -391,7 +413,12 @@ def test_a_deadline_counts_all_attempts() -> None:
 
 # ---- limits ----------------------------------------------------------------------------------------
 def test_the_limit_on_seconds_stops_the_run() -> None:
-    failure = failed_run(Graph("g", State).chain(up, sleeper("slow", 100)).build().run(State(), limits=Limits(seconds=5)))
+    failure = failed_run(
+        Graph("g", State)
+        .chain(up, sleeper("slow", 100))
+        .build()
+        .run(State(), limits=Limits(seconds=5))
+    )
     assert failure.end_reason == "limit:seconds"
     assert any(isinstance(error, LimitReached) for error in failure.exceptions)
 
@@ -409,7 +436,9 @@ def test_the_limit_on_activations_stops_the_run_and_keeps_what_was_done() -> Non
 def test_an_exhausted_loop_fails_or_is_named() -> None:
     def flow(exhausted: Literal["continue", "fail"]) -> Flow[Count, Count, Count]:
         graph = Graph("g", Count)
-        graph.chain(up).loop(up, back_to=up, while_=lambda s: s.n < 10, max_iterations=3, exhausted=exhausted)
+        graph.chain(up).loop(
+            up, back_to=up, while_=lambda s: s.n < 10, max_iterations=3, exhausted=exhausted
+        )
         return graph.build()
 
     result = run_virtual(flow("continue").run(Count()))
@@ -445,26 +474,50 @@ def test_results_of_a_map_are_in_the_order_of_the_items() -> None:
 
 def test_a_map_leaves_out_what_failed_and_names_it() -> None:
     def gather(found: list[Item], missing: list[Missing]) -> Texts:
-        return Texts(texts=[item.text for item in found] + [f"{one.index}: {one.reason}" for one in missing])
+        return Texts(
+            texts=[item.text for item in found] + [f"{one.index}: {one.reason}" for one in missing]
+        )
 
     graph = Graph("g", Batch)
-    graph.chain(graph.map("m", odd_fails, over=lambda b: b.items, gather=gather, max_items=5, on_item_error="collect"))
-    assert run_virtual(graph.build().run(batch(4))).state.texts == ["00", "22", "1: 1 is odd", "3: 3 is odd"]
+    graph.chain(
+        graph.map(
+            "m",
+            odd_fails,
+            over=lambda b: b.items,
+            gather=gather,
+            max_items=5,
+            on_item_error="collect",
+        )
+    )
+    assert run_virtual(graph.build().run(batch(4))).state.texts == [
+        "00",
+        "22",
+        "1: 1 is odd",
+        "3: 3 is odd",
+    ]
 
 
 def test_a_map_takes_the_first_k_and_cancels_the_rest() -> None:
     graph = Graph("g", Batch)
-    graph.chain(graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=9, need=2))
+    graph.chain(
+        graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=9, need=2)
+    )
     result, seconds = elapsed(graph.build().run(batch(9)))
     assert (result.state.texts, seconds) == (["00", "22"], 2)
 
 
 def test_a_map_that_cannot_get_k_says_which_are_missing() -> None:
     graph = Graph("g", Batch)
-    graph.chain(graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=9, need=3))
+    graph.chain(
+        graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=9, need=3)
+    )
     failure = failed_run(graph.build().run(batch(4)))
     causes = [error.__cause__ for error in failure.exceptions]
-    assert any(isinstance(cause, QuorumNotMet) and "3 items are needed, and 2 succeeded: item 1: 1 is odd; item 3" in str(cause) for cause in causes)
+    assert any(
+        isinstance(cause, QuorumNotMet)
+        and "3 items are needed, and 2 succeeded: item 1: 1 is odd; item 3" in str(cause)
+        for cause in causes
+    )
 
 
 def test_more_items_than_the_bound_fail_typed() -> None:
@@ -502,7 +555,9 @@ def test_a_node_that_swallows_its_cancellation_commits_nothing() -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
-                await Graph("g", Count).chain(stubborn, up).build().run(Count(), watch=[seen.append])
+                await (
+                    Graph("g", Count).chain(stubborn, up).build().run(Count(), watch=[seen.append])
+                )
 
     run_virtual(main())
     assert not [event for event in seen if isinstance(event, Committed)]
@@ -522,7 +577,13 @@ def test_a_quorum_cancels_the_rest_of_its_region() -> None:
 # ---- events --------------------------------------------------------------------------------------------
 def test_a_stream_tells_everything_and_ends_with_ended() -> None:
     seen = run_virtual(events_of(Graph("g", State).chain(up, sleeper("s", 1)).build(), State()))
-    assert [type(event).__name__ for event in seen] == ["Started", "Committed", "Started", "Committed", "Ended"]
+    assert [type(event).__name__ for event in seen] == [
+        "Started",
+        "Committed",
+        "Started",
+        "Committed",
+        "Ended",
+    ]
     committed = seen[1]
     assert isinstance(committed, Committed)
     assert (committed.update, committed.to) == ({"n": 1}, ("s",))
@@ -532,7 +593,9 @@ def test_a_stream_of_a_failing_run_ends_and_then_raises() -> None:
     seen: list[RunEvent] = []
 
     async def main() -> None:
-        async for event in Graph("g", State).chain(raiser("bad", ValueError("no"))).build().stream(State()):
+        async for event in (
+            Graph("g", State).chain(raiser("bad", ValueError("no"))).build().stream(State())
+        ):
             seen.append(event)
 
     failed_run(main())
@@ -574,7 +637,9 @@ def test_a_watcher_that_raises_is_dropped_and_harms_nothing() -> None:
         raise RuntimeError("broken")
 
     with pytest.warns(RuntimeWarning, match="a watcher of run r raised RuntimeError: broken"):
-        result = run_virtual(Graph("g", Count).chain(up).build().run(Count(), watch=[broken], run_id="r"))
+        result = run_virtual(
+            Graph("g", Count).chain(up).build().run(Count(), watch=[broken], run_id="r")
+        )
     assert result.output.n == 1
 
 
@@ -610,8 +675,14 @@ def test_chains_and_fan_outs_are_linear_and_need_no_recursion(count: int) -> Non
     async def silent(count: Count) -> None:
         return None
 
-    chain = Graph("chain", Count).chain(*[step.named(f"s{number}") for number in range(count)]).build()
-    fan = Graph("fan", Count).chain(step, [silent.named(f"b{number}") for number in range(count)], step.named("end")).build()
+    chain = (
+        Graph("chain", Count).chain(*[step.named(f"s{number}") for number in range(count)]).build()
+    )
+    fan = (
+        Graph("fan", Count)
+        .chain(step, [silent.named(f"b{number}") for number in range(count)], step.named("end"))
+        .build()
+    )
     begun = time.perf_counter()
     assert asyncio.run(chain.run(Count())).output.n == count
     assert asyncio.run(fan.run(Count())).output.n == 2
@@ -626,11 +697,15 @@ def test_a_question_is_asked_while_other_branches_go_on() -> None:
     class Asking(State, Approval): ...
 
     graph = Graph("g", Asking)
-    approve: Ask[Asking, Approval] = graph.ask("approve", question=lambda s: f"Publish number {s.n}?", answer=Approval)
+    approve: Ask[Asking, Approval] = graph.ask(
+        "approve", question=lambda s: f"Publish number {s.n}?", answer=Approval
+    )
     graph.chain(up, [approve, sleeper("other", 1)], sleeper("last"))
     result = run_virtual(graph.build().run(Asking()))
     assert result.status == "waiting"
-    assert [(question.node, question.text) for question in result.questions] == [("approve", "Publish number 1?")]
+    assert [(question.node, question.text) for question in result.questions] == [
+        ("approve", "Publish number 1?")
+    ]
     with pytest.raises(InputError, match="has no output yet, it waits for people"):
         _ = result.output
 
@@ -682,7 +757,11 @@ def test_siblings_of_a_failure_are_cancelled_when_their_grace_is_over() -> None:
     failure, seconds = run_virtual(main())
     assert (failure.end_reason, seconds) == ("failed", 11)
     record: Any = failure.run
-    assert {step.node: step.status for step in record.steps()} == {"up": "done", "bad": "failed", "slow": "failed"}
+    assert {step.node: step.status for step in record.steps()} == {
+        "up": "done",
+        "bad": "failed",
+        "slow": "failed",
+    }
 
 
 def test_a_run_that_is_asked_to_stop_finishes_what_runs_and_can_go_on() -> None:

@@ -55,7 +55,9 @@ flow: Any = Graph("keep", Text).chain(keep).build()
     ],
     ids=["state", "input", "output", "answer", "worker", "flow"],
 )
-def test_a_graph_refuses_at_once_what_no_check_could_look_at(make: Callable[[], object], told: str) -> None:
+def test_a_graph_refuses_at_once_what_no_check_could_look_at(
+    make: Callable[[], object], told: str
+) -> None:
     with pytest.raises(GraphError) as refused:
         make()
     assert [str(problem) for problem in refused.value.problems] == [told]
@@ -67,7 +69,7 @@ def test_a_graph_refuses_at_once_what_no_check_could_look_at(make: Callable[[], 
         ({"budget": 0.5}, "budget=0.5 is no Budget. Write budget=Budget(usd=0.50)."),
         ({"limits": 30}, "limits=30 is no Limits. Write limits=Limits(seconds=60)."),
         ({"model": keep}, 'model=<node keep> is no str. Write model="vendor/model".'),
-        ({"tags": ["a"]}, "tags=['a'] is no Mapping. Write tags={\"team\": \"search\"}."),
+        ({"tags": ["a"]}, 'tags=[\'a\'] is no Mapping. Write tags={"team": "search"}.'),
         ({"buget": None}, "run() has no option 'buget'. Did you mean 'budget'? "),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

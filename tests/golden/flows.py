@@ -13,7 +13,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch import Approval, Ask, Context, Failure, Flow, Graph, Request, Response, Usage, append, node
+from graphorch import (
+    Approval,
+    Ask,
+    Context,
+    Failure,
+    Flow,
+    Graph,
+    Request,
+    Response,
+    Usage,
+    append,
+    node,
+)
 
 AnyFlow = Flow[Any, Any, Any]
 
@@ -101,7 +113,9 @@ def everything() -> AnyFlow:
     inner = Graph("inner", State).chain(step, step.named("again")).build()
     graph = Graph("everything", State)
     each = graph.map("each", shout, over=lambda s: s.parts, gather=joined, max_items=9)
-    team = graph.sub("team", inner, enter=lambda s: State(topic=s.topic, count=s.count), leave=counted)
+    team = graph.sub(
+        "team", inner, enter=lambda s: State(topic=s.topic, count=s.count), leave=counted
+    )
     graph.chain(think, split, each, team, [step, fails], last)
     graph.chain(rescue, last)
     graph.on_error(fails, rescue, when=ValueError)
@@ -122,7 +136,9 @@ def counted(state: State) -> Count:
 def asking() -> AnyFlow:
     """A question beside work that is done, and a gate after it; it waits."""
     graph = Graph("asking", State)
-    ask: Ask[State, Verdict] = graph.ask("ask", question=lambda s: f"Publish {s.topic}?", answer=Verdict)
+    ask: Ask[State, Verdict] = graph.ask(
+        "ask", question=lambda s: f"Publish {s.topic}?", answer=Verdict
+    )
     graph.chain(split, [ask, step], gated, last)
     return graph.build()
 
@@ -162,7 +178,11 @@ def crashing() -> AnyFlow:
 
 @node
 async def twice(ctx: Context, count: Count) -> Log:
-    return Log(log=[await ctx.complete(f"{number} of {count.count}", model="golden") for number in range(2)])
+    return Log(
+        log=[
+            await ctx.complete(f"{number} of {count.count}", model="golden") for number in range(2)
+        ]
+    )
 
 
 class Answering:
@@ -175,7 +195,17 @@ class Answering:
         """An answer that costs something."""
         self.calls += 1
         said = request.messages[-1].content
-        return Response(f"answer to: {said}", "golden", Usage(len(said), 10), 0.25, "reported", "stop", 1, 0.5, None)
+        return Response(
+            f"answer to: {said}",
+            "golden",
+            Usage(len(said), 10),
+            0.25,
+            "reported",
+            "stop",
+            1,
+            0.5,
+            None,
+        )
 
 
 FLOWS = {"finished": everything, "waiting": asking, "failed": failing, "crashed": crashing}
@@ -187,7 +217,11 @@ TOPIC = State(topic="tides and harbours", count=1)
 async def to_the_end(flow: AnyFlow, run_id: str, **options: Any) -> State:
     """Begin a run, or go on with one that is in a journal, answer what it asks, and return its last state."""
     options = {"client": Answering(), "resources": World(is_repaired=True), **options}
-    result = await flow.resume(run_id, **options) if "durable" in options else await flow.run(TOPIC, run_id=run_id, **options)
+    result = (
+        await flow.resume(run_id, **options)
+        if "durable" in options
+        else await flow.run(TOPIC, run_id=run_id, **options)
+    )
     while result.status == "waiting":
         question = result.questions[0]
         answer: BaseModel = Approval(approved=True)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from graphorch import Request, Response, RunFailed
-from graphorch.engine.journaling import FORMAT
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.engine.run_journal import FORMAT
+from graphorch.journal.sqlite.store import SqliteStore
 from tests.golden.flows import FLOWS, TOPIC, Answering, World, to_the_end
 from tests.golden.pattern_flows import PATTERNS, SUBJECT, Model, sorted_requests, to_the_end_of
 
@@ -39,9 +39,17 @@ class Dying(Answering):
 async def write(name: str, path: Path) -> None:
     """One run in a journal of its own, as far as it gets."""
     client = Dying() if name == "crashed" else Answering()
-    store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)  # the lease of the one that dies has run out when it is read
+    # the lease of the one that dies has run out when it is read
+    store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
     try:
-        await FLOWS[name]().run(TOPIC, run_id=name, durable=store, client=client, resources=World(), tags={"kind": "golden"})
+        await FLOWS[name]().run(
+            TOPIC,
+            run_id=name,
+            durable=store,
+            client=client,
+            resources=World(),
+            tags={"kind": "golden"},
+        )
     except RunFailed:
         assert name == "failed"
     finally:
@@ -52,7 +60,9 @@ async def write_pattern(name: str, path: Path, dies_at: int | None) -> None:
     """One run of a pattern in a journal of its own; the process dies at a model call, or it goes as far as it gets."""
     client = Model(dies_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
-    await PATTERNS[name]().run(SUBJECT, run_id=name, durable=store, client=client, tags={"kind": "golden"})
+    await PATTERNS[name]().run(
+        SUBJECT, run_id=name, durable=store, client=client, tags={"kind": "golden"}
+    )
     await store.close()
 
 
@@ -85,11 +95,15 @@ def main() -> None:
             states[name] = asyncio.run(to_the_end(make(), name)).model_dump(mode="json")
         for name, make in PATTERNS.items():
             model = Model()
-            states[name] = asyncio.run(to_the_end_of(make(), name, client=model)).model_dump(mode="json")
+            states[name] = asyncio.run(to_the_end_of(make(), name, client=model)).model_dump(
+                mode="json"
+            )
             requests[name] = sorted_requests(model)
             for suffix, dies_at in (("", None), (".crashed", len(model.requests) // 2)):
                 path = Path(folder) / f"{name}{suffix}.sqlite"
-                in_a_process(path, FOLDER / f"{name}{suffix}.golden", write_pattern(name, path, dies_at))
+                in_a_process(
+                    path, FOLDER / f"{name}{suffix}.golden", write_pattern(name, path, dies_at)
+                )
     (FOLDER / "expected.json").write_text(json.dumps(states, indent=1) + "\n")
     (FOLDER / "requests.json").write_text(json.dumps(requests, indent=1) + "\n")
     print(f"wrote {', '.join(sorted(each.name for each in FOLDER.iterdir()))} in {FOLDER}")

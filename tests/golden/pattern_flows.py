@@ -173,7 +173,9 @@ def finish(d: Draft, l: Legal, m: Money) -> Report:  # noqa: E741
 
 def pipeline() -> AnyFlow:
     """A gate that sends a step back once."""
-    made = graph("pipeline").pipeline(note_down, law, finish, gates={note_down: long_enough}, attempts=3)
+    made = graph("pipeline").pipeline(
+        note_down, law, finish, gates={note_down: long_enough}, attempts=3
+    )
     return made.build()
 
 
@@ -188,14 +190,25 @@ def router() -> AnyFlow:
     made = graph("router")
     second = classify.named("second").with_model("golden-second")
     made.router(
-        classify, kind_of, {"short": note_down, "long": write}, default=note_down, confidence=sure_of, threshold=0.6, second_opinion=second
+        classify,
+        kind_of,
+        {"short": note_down, "long": write},
+        default=note_down,
+        confidence=sure_of,
+        threshold=0.6,
+        second_opinion=second,
     )
     return made.chain([note_down, write], finish).build()
 
 
 def evaluator_loop() -> AnyFlow:
     """Drafts until one is good, inside a sub-flow beside a question."""
-    inner = graph("inner").evaluator_loop(write, judge, accept=good, score=points_of, max_rounds=4).chain(judge, finish).build()
+    inner = (
+        graph("inner")
+        .evaluator_loop(write, judge, accept=good, score=points_of, max_rounds=4)
+        .chain(judge, finish)
+        .build()
+    )
     made = graph("evaluator_loop")
     team = made.sub("team", inner, enter=lambda s: Topic(topic=s.topic), leave=kept)
     ask: Any = made.ask("ask", question=lambda s: f"Publish {s.topic}?", answer=Approved)
@@ -208,11 +221,12 @@ def kept(report: Report) -> Report:
 
 def supervisor() -> AnyFlow:
     """A plan with an order of its tasks, one of which is declined, so that the planner plans again."""
+    workers: Any = {"study": study, "essay": essay}
     made = graph("supervisor").supervisor(
         plan,
         tasks=lambda s: s.tasks,
         worker_of=worker_of,
-        workers={"study": study, "essay": essay},
+        workers=workers,
         gather=reported,
         max_tasks=4,
         assemble=summarize,
@@ -225,7 +239,13 @@ def hierarchy() -> AnyFlow:
     office = supervisor()
     house = graph("house")
     team = house.sub("office", office, enter=lambda s: Topic(topic=s.topic), leave=kept)
-    each = house.map("each", article(), over=lambda s: [Topic(topic=word) for word in s.topic.split()], gather=joined, max_items=5)
+    each = house.map(
+        "each",
+        article(),
+        over=lambda s: [Topic(topic=word) for word in s.topic.split()],
+        gather=joined,
+        max_items=5,
+    )
 
     @node
     def lead(t: Topic) -> None: ...
@@ -259,8 +279,22 @@ class Model:
         calls: tuple[ToolCall, ...] = ()
         text = _answer(request.metadata["node"], asked)
         if request.tools and all(message.role != "tool" for message in request.messages):
-            calls, text = (ToolCall(id="c1", name="depth", arguments='{"harbour": "north", "hour": 9}'),), ""
-        return Response(text, "golden", Usage(len(asked), 10), 0.25, "reported", "stop", 1, 0.5, None, tool_calls=calls)
+            calls, text = (
+                (ToolCall(id="c1", name="depth", arguments='{"harbour": "north", "hour": 9}'),),
+                "",
+            )
+        return Response(
+            text,
+            "golden",
+            Usage(len(asked), 10),
+            0.25,
+            "reported",
+            "stop",
+            1,
+            0.5,
+            None,
+            tool_calls=calls,
+        )
 
 
 def _answer(name: str, asked: str) -> str:
@@ -274,8 +308,15 @@ def _answer(name: str, asked: str) -> str:
             return Grade(points=points, remark=f"{points} points").model_dump_json()
         case "plan":
             part = "moons" if "declined" in asked else "ghosts"
-            first, second = Task(id="a", part="tides", worker="study"), Task(id="b", part=part, worker="essay", needs=["a"])
-            tasks = Tasks(tasks=[first, second] if part == "ghosts" else [second.model_copy(update={"needs": []})])
+            first, second = (
+                Task(id="a", part="tides", worker="study"),
+                Task(id="b", part=part, worker="essay", needs=["a"]),
+            )
+            tasks = Tasks(
+                tasks=[first, second]
+                if part == "ghosts"
+                else [second.model_copy(update={"needs": []})]
+            )
             return tasks.model_dump_json()
         case "money":
             return Money(price=len(asked)).model_dump_json()
@@ -291,13 +332,25 @@ def described(request: Request) -> dict[str, Any]:
     """All of a request that an endpoint gets."""
     schema = request.schema.model_json_schema() if request.schema is not None else None
     messages = [{"role": each.role, "content": each.content} for each in request.messages]
-    tools = [{"name": each.name, "description": each.description, "parameters": each.parameters} for each in request.tools]
-    return {"path": request.metadata["path"], "model": request.model, "messages": messages, "schema": schema, "tools": tools}
+    tools = [
+        {"name": each.name, "description": each.description, "parameters": each.parameters}
+        for each in request.tools
+    ]
+    return {
+        "path": request.metadata["path"],
+        "model": request.model,
+        "messages": messages,
+        "schema": schema,
+        "tools": tools,
+    }
 
 
 def sorted_requests(model: Model) -> list[Any]:
     """What a model was asked, in an order that does not depend on the schedule."""
-    return sorted((json.loads(json.dumps(described(request))) for request in model.requests), key=lambda each: json.dumps(each, sort_keys=True))
+    return sorted(
+        (json.loads(json.dumps(described(request))) for request in model.requests),
+        key=lambda each: json.dumps(each, sort_keys=True),
+    )
 
 
 PATTERNS: dict[str, Callable[[], AnyFlow]] = {
@@ -315,7 +368,11 @@ SUBJECT = Topic(topic="tides and harbours")
 
 async def to_the_end_of(flow: AnyFlow, run_id: str, **options: Any) -> Any:
     """Begin a run, or go on with one that is in a journal, answer what it asks, and return its last state."""
-    result = await flow.resume(run_id, **options) if "durable" in options else await flow.run(SUBJECT, run_id=run_id, **options)
+    result = (
+        await flow.resume(run_id, **options)
+        if "durable" in options
+        else await flow.run(SUBJECT, run_id=run_id, **options)
+    )
     while result.status == "waiting":
         result = await flow.answer(run_id, result.questions[0], Approved(approved=True), **options)
     return result.state

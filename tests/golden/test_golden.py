@@ -13,20 +13,30 @@ import pytest
 from graphorch import RunFailed
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from tests.golden.flows import FLOWS, Answering, State, to_the_end
 from tests.golden.pattern_flows import PATTERNS, Model, sorted_requests, to_the_end_of
 
-FORMATS = sorted(Path(__file__).parent.glob("format_*"), key=lambda folder: int(folder.name.partition("_")[2]))
-GOLDEN = [pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FORMATS for name in FLOWS]
-PATTERN_RUNS = [pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FORMATS for name in PATTERNS]
+FORMATS = sorted(
+    Path(__file__).parent.glob("format_*"), key=lambda folder: int(folder.name.partition("_")[2])
+)
+GOLDEN = [
+    pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FORMATS for name in FLOWS
+]
+PATTERN_RUNS = [
+    pytest.param(folder, name, id=f"{folder.name}-{name}")
+    for folder in FORMATS
+    for name in PATTERNS
+]
 STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "crashed": "running"}
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Any:
     """Makes a copy of a golden journal, so that the original stays what it is."""
-    return lambda folder, name: Path(shutil.copyfile(folder / f"{name}.golden", tmp_path / f"{name}.sqlite"))
+    return lambda folder, name: Path(
+        shutil.copyfile(folder / f"{name}.golden", tmp_path / f"{name}.sqlite")
+    )
 
 
 def expected(folder: Path, name: str) -> dict[str, Any]:
@@ -51,7 +61,9 @@ def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
 
 
 @pytest.mark.parametrize("folder, name", GOLDEN)
-def test_a_golden_journal_is_read_and_its_flow_is_still_the_same_graph(folder: Path, name: str, copy: Any) -> None:
+def test_a_golden_journal_is_read_and_its_flow_is_still_the_same_graph(
+    folder: Path, name: str, copy: Any
+) -> None:
     log = asyncio.run(loaded(copy(folder, name), name))
     assert (log.head.status, log.head.tags) == (STATUS[name], {"kind": "golden"})
     assert log.head.fingerprint == compute_fingerprint(FLOWS[name]().plan, log.head.format)
@@ -69,13 +81,17 @@ def test_a_golden_run_that_finished_is_replayed_to_its_state(folder: Path, copy:
 def test_a_golden_run_that_failed_or_waits_is_replayed_as_it_was(folder: Path, copy: Any) -> None:
     with pytest.raises(RunFailed, match="failed") as caught:
         asyncio.run(FLOWS["failed"]().replay("failed", durable=copy(folder, "failed")))
-    assert "OSError: the disk is not there" in str(caught.value) or "the disk is not there" in str(caught.value)
+    assert "OSError: the disk is not there" in str(caught.value) or "the disk is not there" in str(
+        caught.value
+    )
     waits = asyncio.run(FLOWS["waiting"]().replay("waiting", durable=copy(folder, "waiting")))
     assert [question.text for question in waits.questions] == ["Publish tides and harbours?"]
 
 
 @pytest.mark.parametrize("folder, name", GOLDEN)
-def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(folder: Path, name: str, copy: Any) -> None:
+def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(
+    folder: Path, name: str, copy: Any
+) -> None:
     flow, path, client = FLOWS[name](), copy(folder, name), Answering()
     state: State = asyncio.run(to_the_end(flow, name, durable=path, client=client))
     assert state.model_dump(mode="json") == expected(folder, name)
@@ -86,7 +102,11 @@ def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(folder: Path, nam
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
 def test_a_golden_run_is_forked(folder: Path, copy: Any) -> None:
-    again = asyncio.run(FLOWS["finished"]().rerun("finished", start="last", durable=copy(folder, "finished"), client=Answering()))
+    again = asyncio.run(
+        FLOWS["finished"]().rerun(
+            "finished", start="last", durable=copy(folder, "finished"), client=Answering()
+        )
+    )
     assert again.difference.fields == {}
 
 

@@ -8,88 +8,198 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch.graph.blueprint import AskSpec, MapSpec, Pure, SubSpec
 from graphorch.graph.builder import Builder, gather_takes_missing
 from graphorch.graph.checks import check
-from graphorch.graph.failure import Failure, Missing
 from graphorch.graph.node import Node, node
+from graphorch.graph.payloads import Failure, Missing
 from graphorch.graph.plan import Plan
 from graphorch.graph.route import Route
-from graphorch.graph.shape import shape_of
 from graphorch.graph.signature import Signature, pure_reads
+from graphorch.graph.spec import AskSpec, MapSpec, Pure, SubSpec
+from graphorch.graph.topology import shape_of
 from graphorch.state.reducers import append
 
 
-class Topic(BaseModel): topic: str
-class Research(BaseModel): research: str
-class Draft(BaseModel): draft: str
+class Topic(BaseModel):
+    topic: str
+
+
+class Research(BaseModel):
+    research: str
+
+
+class Draft(BaseModel):
+    draft: str
+
+
 class Verdict(BaseModel):
     score: float = 0
     feedback: str = ""
-class Notes(BaseModel): notes: Annotated[list[str], append] = []
-class Kind(BaseModel): kind: Literal["math", "prose"] = "math"
+
+
+class Notes(BaseModel):
+    notes: Annotated[list[str], append] = []
+
+
+class Kind(BaseModel):
+    kind: Literal["math", "prose"] = "math"
+
+
 class Content(Topic, Research, Draft, Verdict, Notes, Kind): ...
-class Other(BaseModel): other: int = 0
-class Job(BaseModel): job: str
-class Report(BaseModel): report: str
+
+
+class Other(BaseModel):
+    other: int = 0
+
+
+class Job(BaseModel):
+    job: str
+
+
+class Report(BaseModel):
+    report: str
+
+
 class Tone(Enum):
     WARM = "warm"
     COLD = "cold"
 
 
 @node
-def research(t: Topic) -> Research: return Research(research=t.topic)
+def research(t: Topic) -> Research:
+    return Research(research=t.topic)
+
+
 @node
-def write(t: Topic, r: Research, v: Verdict) -> Draft: return Draft(draft=r.research)
+def write(t: Topic, r: Research, v: Verdict) -> Draft:
+    return Draft(draft=r.research)
+
+
 @node
-def judge(t: Topic, d: Draft) -> Verdict: return Verdict(score=1)
+def judge(t: Topic, d: Draft) -> Verdict:
+    return Verdict(score=1)
+
+
 @node
-def tidy(d: Draft) -> Draft: return d
+def tidy(d: Draft) -> Draft:
+    return d
+
+
 @node
-def dash(t: Topic) -> Draft: return Draft(draft=t.topic)
+def dash(t: Topic) -> Draft:
+    return Draft(draft=t.topic)
+
+
 @node
-def maybe(t: Topic) -> Draft | None: return None
+def maybe(t: Topic) -> Draft | None:
+    return None
+
+
 @node
-def note(t: Topic) -> Notes: return Notes(notes=[t.topic])
+def note(t: Topic) -> Notes:
+    return Notes(notes=[t.topic])
+
+
 @node
-def classify(t: Topic) -> Kind: return Kind()
+def classify(t: Topic) -> Kind:
+    return Kind()
+
+
 @node
 def look(t: Topic) -> None: ...
 @node
-def rescue(f: Failure, t: Topic) -> Research: return Research(research=f.error)
+def rescue(f: Failure, t: Topic) -> Research:
+    return Research(research=f.error)
+
+
 @node
-def dig(j: Job) -> Report: return Report(report=j.job)
+def dig(j: Job) -> Report:
+    return Report(report=j.job)
 
 
-def weak(v: Verdict) -> bool: return v.score < 8
-def kind_of(k: Kind) -> Literal["math", "prose"]: return k.kind
-def kinds_of(k: Kind) -> set[Literal["math", "prose"]]: return {k.kind}
-def tone_of(k: Kind) -> Tone: return Tone.WARM
-def any_kind(k: Kind) -> str: return k.kind
-def jobs_of(t: Topic) -> list[Job]: return [Job(job=t.topic)]
-def notes_of(found: list[Report]) -> Notes: return Notes(notes=[one.report for one in found])
-def notes_of_some(found: list[Report], missing: list[Missing]) -> Notes: return notes_of(found)
-def to_topic(t: Topic) -> Topic: return t
-def no_notes(t: Topic) -> Notes: return Notes()
+def weak(v: Verdict) -> bool:
+    return v.score < 8
+
+
+def kind_of(k: Kind) -> Literal["math", "prose"]:
+    return k.kind
+
+
+def kinds_of(k: Kind) -> set[Literal["math", "prose"]]:
+    return {k.kind}
+
+
+def tone_of(k: Kind) -> Tone:
+    return Tone.WARM
+
+
+def any_kind(k: Kind) -> str:
+    return k.kind
+
+
+def jobs_of(t: Topic) -> list[Job]:
+    return [Job(job=t.topic)]
+
+
+def notes_of(found: list[Report]) -> Notes:
+    return Notes(notes=[one.report for one in found])
+
+
+def notes_of_some(found: list[Report], missing: list[Missing]) -> Notes:
+    return notes_of(found)
+
+
+def to_topic(t: Topic) -> Topic:
+    return t
+
+
+def no_notes(t: Topic) -> Notes:
+    return Notes()
 
 
 class Sketch(Builder[Any]):
     """A builder with the calls of the public graph that the checks are about."""
 
-    def __init__(self, state: type[BaseModel] = Content, input: type[BaseModel] = Topic, output: type[BaseModel] = Topic) -> None:
+    def __init__(
+        self,
+        state: type[BaseModel] = Content,
+        input: type[BaseModel] = Topic,
+        output: type[BaseModel] = Topic,
+    ) -> None:
         super().__init__("content", state, input, output)
 
     def route(self, source: Node[Any], by: Callable[..., Any]) -> Route[Any, Any, Any, Any]:
         return self._route(source, by)
 
-    def map(self, name: str, worker: Node[Any] | Plan, over: Callable[..., Any], gather: Callable[..., Any], **options: Any) -> Node[Any]:
+    def map(
+        self,
+        name: str,
+        worker: Node[Any] | Plan,
+        over: Callable[..., Any],
+        gather: Callable[..., Any],
+        **options: Any,
+    ) -> Node[Any]:
         node, flow = (worker, None) if isinstance(worker, Node) else (None, worker)
         item, result = (Job, Report) if flow is None else (flow.input, flow.output)
-        given: dict[str, Any] = {"max_items": 4, "concurrency": 2, "need": None, "on_item_error": "fail"} | options
-        self.blueprint.maps[name] = MapSpec(item, result, node, flow, _pure(over), gather, gather_takes_missing(gather), **given)
+        given: dict[str, Any] = {
+            "max_items": 4,
+            "concurrency": 2,
+            "need": None,
+            "on_item_error": "fail",
+        } | options
+        self.blueprint.maps[name] = MapSpec(
+            item, result, node, flow, _pure(over), gather, gather_takes_missing(gather), **given
+        )
         return self._made(name, "map", Notes)
 
-    def sub(self, name: str, flow: Plan, enter: Callable[..., Any], leave: Callable[..., Any], writes: type[BaseModel] = Notes) -> Node[Any]:
+    def sub(
+        self,
+        name: str,
+        flow: Plan,
+        enter: Callable[..., Any],
+        leave: Callable[..., Any],
+        writes: type[BaseModel] = Notes,
+    ) -> Node[Any]:
         self.blueprint.subs[name] = SubSpec(flow, _pure(enter), leave)
         return self._made(name, "sub", writes)
 
@@ -98,7 +208,9 @@ class Sketch(Builder[Any]):
         return self._made(name, "ask", answer)
 
     def _made(self, name: str, kind: Any, writes: type[BaseModel]) -> Node[Any]:
-        made: Node[Any] = Node(_nothing, Signature((), (writes,), False, None, False, False), name=name, kind=kind)
+        made: Node[Any] = Node(
+            _nothing, Signature((), (writes,), False, None, False, False), name=name, kind=kind
+        )
         self._add(made)
         return made
 

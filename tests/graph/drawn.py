@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from graphorch.graph.blueprint import Blueprint, ErrorSpec, JoinSpec, Label, LoopSpec, Pure, RouteSpec
 from graphorch.graph.node import END, START, Node
 from graphorch.graph.options import Options
 from graphorch.graph.signature import Read, Signature
+from graphorch.graph.spec import Blueprint, ErrorSpec, JoinSpec, Label, LoopSpec, Pure, RouteSpec
 
 
 def nothing(*slices: object) -> None:
@@ -21,9 +21,14 @@ def nothing(*slices: object) -> None:
 
 
 @cache
-def models(fields: tuple[str, ...]) -> tuple[dict[str, type[BaseModel]], type[BaseModel], type[BaseModel]]:
+def models(
+    fields: tuple[str, ...],
+) -> tuple[dict[str, type[BaseModel]], type[BaseModel], type[BaseModel]]:
     """A slice for each field, the state of them all, and an empty slice of it; kept, since pydantic takes its time."""
-    slices: dict[str, type[BaseModel]] = {name: create_model(name.upper(), **{name: (int, ...)}) for name in fields}  # type: ignore[call-overload]
+    make: Any = create_model
+    slices: dict[str, type[BaseModel]] = {
+        name: make(name.upper(), **{name: (int, ...)}) for name in fields
+    }
     empty: type[BaseModel] = create_model("Nothing")
     return slices, create_model("State", __base__=(*slices.values(), empty)), empty
 
@@ -35,10 +40,23 @@ class Drawing:
         self.slices, state, nothing_given = models(tuple(fields))
         self.blueprint = Blueprint("drawn", state, nothing_given, nothing_given)
 
-    def node(self, name: str, reads: str = "", writes: str = "", *, skips: bool = False, options: Options | None = None) -> Node[Any]:
+    def node(
+        self,
+        name: str,
+        reads: str = "",
+        writes: str = "",
+        *,
+        skips: bool = False,
+        options: Options | None = None,
+    ) -> Node[Any]:
         """Add a node; a field is written by a slice of its own."""
         signature = Signature(
-            tuple(Read(self.slices[one]) for one in reads), tuple(self.slices[one] for one in writes), False, None, skips, False
+            tuple(Read(self.slices[one]) for one in reads),
+            tuple(self.slices[one] for one in writes),
+            False,
+            None,
+            skips,
+            False,
         )
         made: Node[Any] = Node(nothing, signature, name=name, options=options)
         self.blueprint.nodes[name] = made
@@ -59,17 +77,34 @@ class Drawing:
                     self.blueprint.edges += [(source, target) for target in after]
             self._mark(name for step in steps for name in step)
 
-    def route(self, source: str, cases: Mapping[str, str | Sequence[str]], *, many: bool = False) -> None:
+    def route(
+        self, source: str, cases: Mapping[str, str | Sequence[str]], *, many: bool = False
+    ) -> None:
         """Add an exhaustive route."""
-        targets: list[tuple[Label, tuple[str, ...]]] = [(label, (to,) if isinstance(to, str) else tuple(to)) for label, to in cases.items()]
-        spec = RouteSpec(source, Pure(nothing, (Read(None),)), tuple(cases), many, targets, None, True)
+        targets: list[tuple[Label, tuple[str, ...]]] = [
+            (label, (to,) if isinstance(to, str) else tuple(to)) for label, to in cases.items()
+        ]
+        spec = RouteSpec(
+            source, Pure(nothing, (Read(None),)), tuple(cases), many, targets, None, True
+        )
         self.blueprint.routes.append(spec)
         self._mark(name for _, found in targets for name in found)
 
-    def loop(self, sources: str, header: str, exhausted: str = "continue", *, bound: int = 2) -> None:
+    def loop(
+        self, sources: str, header: str, exhausted: str = "continue", *, bound: int = 2
+    ) -> None:
         """Add a loop; several sources are separated by a comma."""
         is_node = exhausted not in ("continue", "fail")
-        self.blueprint.loops.append(LoopSpec(tuple(sources.split(",")), header, Pure(nothing, (Read(None),)), bound, exhausted, is_node))
+        self.blueprint.loops.append(
+            LoopSpec(
+                tuple(sources.split(",")),
+                header,
+                Pure(nothing, (Read(None),)),
+                bound,
+                exhausted,
+                is_node,
+            )
+        )
 
     def error(self, source: str, handler: str, *when: type[Exception]) -> None:
         """Add an error edge."""
@@ -86,7 +121,9 @@ class Drawing:
                 self.blueprint.nodes.setdefault(name, START if name == "START" else END)
 
 
-def random_drawing(seed: int, *, size: int = 8, loops: bool = True, errors: bool = True, writers: int = 2) -> Drawing:
+def random_drawing(
+    seed: int, *, size: int = 8, loops: bool = True, errors: bool = True, writers: int = 2
+) -> Drawing:
     """A random graph with forks, routes, loops and error edges; two or more nodes write "x", and one reads it."""
     rng = random.Random(seed)
     names = [f"n{index}" for index in range(rng.randint(3, size))]
@@ -106,7 +143,15 @@ def random_drawing(seed: int, *, size: int = 8, loops: bool = True, errors: bool
     return drawing
 
 
-def _lead(drawing: Drawing, rng: random.Random, name: str, targets: list[str], later: list[str], *, errors: bool) -> None:
+def _lead(
+    drawing: Drawing,
+    rng: random.Random,
+    name: str,
+    targets: list[str],
+    later: list[str],
+    *,
+    errors: bool,
+) -> None:
     if rng.random() < 0.2:
         targets = [*targets, "END"]
     kind = rng.random()
@@ -114,7 +159,11 @@ def _lead(drawing: Drawing, rng: random.Random, name: str, targets: list[str], l
         plain = targets[:1] if kind < 0.1 else []
         routed = targets[len(plain) :]
         if len(routed) > 1:
-            drawing.route(name, {f"l{number}": target for number, target in enumerate(routed)}, many=kind > 0.45)
+            drawing.route(
+                name,
+                {f"l{number}": target for number, target in enumerate(routed)},
+                many=kind > 0.45,
+            )
         else:
             plain = targets
         for target in plain:
@@ -126,8 +175,12 @@ def _lead(drawing: Drawing, rng: random.Random, name: str, targets: list[str], l
         drawing.error(name, rng.choice(later))
 
 
-def _go_back(drawing: Drawing, rng: random.Random, names: list[str], onwards: dict[str, list[str]]) -> None:
+def _go_back(
+    drawing: Drawing, rng: random.Random, names: list[str], onwards: dict[str, list[str]]
+) -> None:
     for _ in range(rng.choice((0, 1, 1, 2))):
         source = rng.randrange(len(names))
-        if onwards[names[source]] and any(edge[0] == names[source] for edge in drawing.blueprint.edges):
+        if onwards[names[source]] and any(
+            edge[0] == names[source] for edge in drawing.blueprint.edges
+        ):
             drawing.loop(names[source], names[rng.randint(0, source)], bound=rng.randint(2, 3))

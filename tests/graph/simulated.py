@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from graphorch.graph.blueprint import Blueprint
-from graphorch.graph.shape import START_INDEX, Edge, Shape
+from graphorch.graph.spec import Blueprint
+from graphorch.graph.topology import START_INDEX, Edge, Shape
 
 Position = tuple[str, int]  # ("at", node) or ("latch", header)
 
@@ -43,8 +43,16 @@ class Simulator:
     def of(cls, blueprint: Blueprint, shape: Shape) -> Simulator:
         """The simulator of a drawing, in which each node reads and writes one field at most."""
         nodes = [blueprint.nodes[name].signature for name in shape.names]
-        writes = {index: next(iter(one.writes[0].model_fields)) for index, one in enumerate(nodes) if one.writes}
-        reads = {index: next(iter(model.model_fields)) for index, one in enumerate(nodes) if one.reads and (model := one.reads[0].model)}
+        writes = {
+            index: next(iter(one.writes[0].model_fields))
+            for index, one in enumerate(nodes)
+            if one.writes
+        }
+        reads = {
+            index: next(iter(model.model_fields))
+            for index, one in enumerate(nodes)
+            if one.reads and (model := one.reads[0].model)
+        }
         return cls(shape, writes, reads)
 
     @cached_property
@@ -54,8 +62,12 @@ class Simulator:
         headers = {loop.header for loop in self.shape.loops}
         found = {(("at", x), v): x != v and self.leads(x, v) for x in nodes for v in nodes}
         for header in headers:
-            body = {node for loop in self.shape.loops if loop.header == header for node in loop.body}
-            found.update({(("latch", header), v): v not in body and self.leads(header, v) for v in nodes})
+            body = {
+                node for loop in self.shape.loops if loop.header == header for node in loop.body
+            }
+            found.update(
+                {(("latch", header), v): v not in body and self.leads(header, v) for v in nodes}
+            )
         return found
 
     def leads(self, x: int, v: int) -> bool:
@@ -82,8 +94,16 @@ class Simulator:
         for edge in self.shape.leaving[START_INDEX]:
             waiting.setdefault(edge.target, []).append((False, Token(frozenset(), ())))
         for _ in range(400):
-            live = {("at", node) for node in active} | {("latch" if loop else "at", node) for node, held in waiting.items() for loop, _ in held}
-            ready = [v for v in waiting if v not in active and not any(self.blocking[one, v] for one in live)]
+            live = {("at", node) for node in active} | {
+                ("latch" if loop else "at", node)
+                for node, held in waiting.items()
+                for loop, _ in held
+            }
+            ready = [
+                v
+                for v in waiting
+                if v not in active and not any(self.blocking[one, v] for one in live)
+            ]
             if not ready and not active:
                 seen.stuck = bool(waiting)
                 return seen
@@ -92,7 +112,9 @@ class Simulator:
                 held = waiting.pop(node)
                 active[node] = [token for _, token in held]
                 if not all(loop for loop, _ in held):  # a forward entry: its loops count anew
-                    rounds.update({loop.index: 0 for loop in self.shape.loops if loop.header == node})
+                    rounds.update(
+                        {loop.index: 0 for loop in self.shape.loops if loop.header == node}
+                    )
                 continue
             node = rng.choice(sorted(active))
             self._commit(node, active.pop(node), rng, seen, waiting, rounds, made)
@@ -106,8 +128,14 @@ class Simulator:
         for token in tokens:
             for one, write in token.last:
                 before = last.get(one, write)
-                if before != write and before not in made[write][1] and write not in made[before][1]:
-                    pair = sorted((self.shape.name(made[before][0]), self.shape.name(made[write][0])))
+                if (
+                    before != write
+                    and before not in made[write][1]
+                    and write not in made[before][1]
+                ):
+                    pair = sorted(
+                        (self.shape.name(made[before][0]), self.shape.name(made[write][0]))
+                    )
                     seen.conflicts.add((one, pair[0], pair[1]))
                 last[one] = write if before in made[write][1] else before
         if node in self.reads and self.reads[node] not in last:
@@ -125,7 +153,11 @@ class Simulator:
 
     def _taken(self, node: int, rng: random.Random, rounds: dict[int, int]) -> list[Edge]:
         edges = self.shape.leaving[node]
-        alone = [edge for edge in edges if edge.kind in ("loop", "error", "exhausted") and self._has_room(edge, rounds)]
+        alone = [
+            edge
+            for edge in edges
+            if edge.kind in ("loop", "error", "exhausted") and self._has_room(edge, rounds)
+        ]
         if alone and rng.random() < 0.5:
             edge = rng.choice(alone)
             if edge.kind == "loop":
@@ -141,4 +173,6 @@ class Simulator:
         return plain + [edge for edge in routed if chosen & set(map(str, edge.labels))]
 
     def _has_room(self, edge: Edge, rounds: dict[int, int]) -> bool:
-        return edge.kind != "loop" or rounds.get(edge.loop, 0) < self.shape.loops[edge.loop].bound - 1
+        return (
+            edge.kind != "loop" or rounds.get(edge.loop, 0) < self.shape.loops[edge.loop].bound - 1
+        )

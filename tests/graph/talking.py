@@ -12,19 +12,27 @@ from pydantic import BaseModel
 from graphorch import Retry, Usage, agent
 from graphorch.errors import ModelError
 from graphorch.flow.flow import Flow
-from graphorch.graph.amounts import Assumed
-from graphorch.graph.estimate import Estimate, estimate
+from graphorch.graph.estimate.amounts import Assumed
+from graphorch.graph.estimate.estimator import Estimate, estimate
 from graphorch.graph.node import Node
 from graphorch.graph.options import Options, Wallet
 from graphorch.graph.plan import compile_plan
-from graphorch.graph.shape import shape_of
+from graphorch.graph.topology import shape_of
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response, ToolCall
-from graphorch.models.price import Price, Rates
+from graphorch.models.pricing.price_list import Price, Rates
 from tests.simulation.behaviour import SLICES, Found, Item, State
 from tests.simulation.graphs import Sample, random_graph, regions_of
 
-PROMPT, PRICE = 900, Price((Rates(input=2, output=8, cached_input=1, dearest_input=3), Rates(above=500, input=4, output=16, cached_input=2, dearest_input=6)))
+PROMPT, PRICE = (
+    900,
+    Price(
+        (
+            Rates(input=2, output=8, cached_input=1, dearest_input=3),
+            Rates(above=500, input=4, output=16, cached_input=2, dearest_input=6),
+        )
+    ),
+)
 ASSUMED = Assumed(longest_prompt=PROMPT, usual_prompt=300, usual_answer=50)
 
 
@@ -46,13 +54,36 @@ class Talker:
         if rng.random() < 0.05:
             raise ModelError("made to fail", model=request.model, retryable=True)
         asks = bool(request.tools) and rng.random() < self.eager
-        usage = Usage(rng.choice([PROMPT, rng.randint(1, PROMPT)]), rng.choice([request.max_tokens, rng.randint(0, request.max_tokens)]))
+        usage = Usage(
+            rng.choice([PROMPT, rng.randint(1, PROMPT)]),
+            rng.choice([request.max_tokens, rng.randint(0, request.max_tokens)]),
+        )
         calls = (ToolCall(id="1", name="look_up", arguments='{"word": "a"}'),) if asks else ()
         text = "no JSON" if rng.random() < self.eager / 2 else self._fitting(request.schema)
-        return Response(text, request.model, usage, PRICE.cost(usage), "table", "stop", 1, 0.0, None, tool_calls=calls)
+        return Response(
+            text,
+            request.model,
+            usage,
+            PRICE.cost(usage),
+            "table",
+            "stop",
+            1,
+            0.0,
+            None,
+            tool_calls=calls,
+        )
 
     def _fitting(self, schema: type[BaseModel] | None) -> str:
-        return "{}" if schema is None else schema(**{name: [1] if name == "log" else self.rng.randint(0, 99) for name in schema.model_fields}).model_dump_json()
+        return (
+            "{}"
+            if schema is None
+            else schema(
+                **{
+                    name: [1] if name == "log" else self.rng.randint(0, 99)
+                    for name in schema.model_fields
+                }
+            ).model_dump_json()
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +98,9 @@ def talk(seed: int) -> Talk:
     """The random graph of a seed, with agents in place of most of its nodes."""
     rng = random.Random(seed)
     sample = _talking(random_graph(seed), rng)
-    return Talk(Flow(sample.plan), estimate(sample.plan, tariff=lambda model: (PRICE,), assumed=ASSUMED))
+    return Talk(
+        Flow(sample.plan), estimate(sample.plan, tariff=lambda model: (PRICE,), assumed=ASSUMED)
+    )
 
 
 def _talking(sample: Sample, rng: random.Random) -> Sample:
@@ -81,7 +114,9 @@ def _talking(sample: Sample, rng: random.Random) -> Sample:
             blueprint.maps[name] = replace(blueprint.maps[name], flow=inner)
     for name in sample.workers:
         if rng.random() < 0.7:
-            blueprint.maps[name] = replace(blueprint.maps[name], worker=_agent("work", Item, Found, rng))
+            blueprint.maps[name] = replace(
+                blueprint.maps[name], worker=_agent("work", Item, Found, rng)
+            )
     for name, work in sample.works.items():
         if name not in sample.insides and rng.random() < 0.7:
             blueprint.nodes[name] = _agent(name, State, SLICES[work.slices[0]], rng)
@@ -91,16 +126,25 @@ def _talking(sample: Sample, rng: random.Random) -> Sample:
     return sample
 
 
-def _agent(name: str, read: type[BaseModel], output: type[BaseModel], rng: random.Random) -> Node[Any]:
+def _agent(
+    name: str, read: type[BaseModel], output: type[BaseModel], rng: random.Random
+) -> Node[Any]:
     def prompt(given: Any) -> str:
         return "say something"
 
     prompt.__annotations__ = {"given": read, "return": str}
-    made: Any = agent(output=output, tools=[look_up] if rng.random() < 0.3 else [], max_tokens=rng.choice([1, 60, 700]), name=name)(prompt)
+    made: Any = agent(
+        output=output,
+        tools=[look_up] if rng.random() < 0.3 else [],
+        max_tokens=rng.choice([1, 60, 700]),
+        name=name,
+    )(prompt)
     timeout = rng.choice([5.0, 30.0])
     made.options = Options(
         timeout=timeout,
-        retry=Retry(rng.randint(1, 3), first=rng.choice([0.0, 2.0])) if rng.random() < 0.5 else None,
+        retry=Retry(rng.randint(1, 3), first=rng.choice([0.0, 2.0]))
+        if rng.random() < 0.5
+        else None,
         deadline=timeout + 1 if rng.random() < 0.2 else None,
         hedge_after=1.0 if rng.random() < 0.2 else None,
         wallet=Wallet("purse", usd=rng.choice([0.001, 0.05])) if rng.random() < 0.1 else None,

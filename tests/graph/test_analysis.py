@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from graphorch.graph.analysis import Analysis, reachable, together
-from graphorch.graph.shape import START_INDEX, shape_of
+from graphorch.graph.topology import START_INDEX, shape_of
 from tests.graph.drawn import Drawing, random_drawing
 
 
@@ -20,7 +20,9 @@ def test_the_order_follows_every_edge_that_is_no_way_back(seed: int) -> None:
     assert sorted(analysis.order) == [START_INDEX, *range(analysis.shape.end + 1)]
     assert analysis.cycles == []
     for edge in analysis.shape.edges:
-        assert edge.kind == "loop" or analysis.position[edge.source] < analysis.position[edge.target]
+        assert (
+            edge.kind == "loop" or analysis.position[edge.source] < analysis.position[edge.target]
+        )
 
 
 @given(seed=st.integers(0, 2**32))
@@ -31,7 +33,13 @@ def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
         without = reachable(shape, [START_INDEX], without=node)
         lost = {other for other in analysis.reached if other >= 0 and other not in without}
         # loop edges lead to headers that dominate their sources, unless the loop has a second entry
-        assume(all(analysis.dominates(loop.header, source) for loop in shape.loops for source in loop.sources))
+        assume(
+            all(
+                analysis.dominates(loop.header, source)
+                for loop in shape.loops
+                for source in loop.sources
+            )
+        )
         assert {other for other in range(shape.end + 1) if analysis.dominates(node, other)} == lost
 
 
@@ -52,7 +60,9 @@ def test_two_nodes_have_disjoint_paths_from_a_fork_unless_one_node_cuts_both_off
                     assert bool(mask >> other & 1) == cut, (fork, node, other)
 
 
-def _from(analysis: Analysis, starts: list[int], fork: int, without: int, inside: set[int]) -> set[int]:
+def _from(
+    analysis: Analysis, starts: list[int], fork: int, without: int, inside: set[int]
+) -> set[int]:
     pending, found = [start for start in starts if start != without], set[int]()
     while pending:
         node = pending.pop()
@@ -64,7 +74,15 @@ def _from(analysis: Analysis, starts: list[int], fork: int, without: int, inside
 
 def drawn(*lines: str) -> Drawing:
     drawing = Drawing()
-    drawing.nodes(dict.fromkeys(name for line in lines for step in line.split(">") for name in step.split(",") if name != "END"))
+    drawing.nodes(
+        dict.fromkeys(
+            name
+            for line in lines
+            for step in line.split(">")
+            for name in step.split(",")
+            if name != "END"
+        )
+    )
     drawing.edges(*lines)
     return drawing
 
@@ -96,8 +114,14 @@ def test_a_loop_ends_at_last_but_may_fail_on_the_way() -> None:
 def test_the_region_of_a_fork_ends_where_its_branches_have_met() -> None:
     shape = shape_of(drawn("f>a,b", "a>c>j", "b>j>d,e>k").blueprint)
     analysis = Analysis(shape)
-    regions = {shape.name(fork): "".join(shape.name(node) for node in analysis.region(fork, edges)[0]) for fork, edges in analysis.forks}
-    assert {name: "".join(sorted(found)) for name, found in regions.items()} == {"f": "abcj", "j": "dek"}
+    regions = {
+        shape.name(fork): "".join(shape.name(node) for node in analysis.region(fork, edges)[0])
+        for fork, edges in analysis.forks
+    }
+    assert {name: "".join(sorted(found)) for name, found in regions.items()} == {
+        "f": "abcj",
+        "j": "dek",
+    }
 
 
 def test_only_edges_that_one_commit_takes_together_make_a_fork() -> None:
@@ -106,4 +130,7 @@ def test_only_edges_that_one_commit_takes_together_make_a_fork() -> None:
     drawing.route("f", {"one": ["a", "b"], "two": "c"})
     drawing.error("f", "z")
     shape = shape_of(drawing.blueprint)
-    assert [[shape.name(edge.target) for edge in edges] for edges in together(shape, shape.names.index("f"))] == [["a", "b"]]
+    assert [
+        [shape.name(edge.target) for edge in edges]
+        for edges in together(shape, shape.names.index("f"))
+    ] == [["a", "b"]]

@@ -7,10 +7,22 @@ from typing import Any, Literal
 
 import pytest
 
-from graphorch.graph.blueprint import ErrorSpec
 from graphorch.graph.builder import gather_takes_missing, labels_of
 from graphorch.graph.node import END, START
-from tests.graph.content import Kind, Sketch, dash, judge, kind_of, look, note, notes_of, notes_of_some, tidy, weak
+from graphorch.graph.spec import ErrorSpec
+from tests.graph.content import (
+    Kind,
+    Sketch,
+    dash,
+    judge,
+    kind_of,
+    look,
+    note,
+    notes_of,
+    notes_of_some,
+    tidy,
+    weak,
+)
 
 Alias = Literal["a", "b"]
 
@@ -20,18 +32,42 @@ class Level(Enum):
     HIGH = 2
 
 
-def literal(k: Kind) -> Literal["a", "b"]: return "a"
-def alias(k: Kind) -> Alias: return "a"
-def enum(k: Kind) -> Level: return Level.LOW
-def union(k: Kind) -> Literal["a"] | Level: return "a"
-def many(k: Kind) -> frozenset[Literal["a", "b"]]: return frozenset()
-def text(k: Kind) -> str: return "a"
-def perhaps(k: Kind) -> Literal["a"] | None: return None
+def literal(k: Kind) -> Literal["a", "b"]:
+    return "a"
+
+
+def alias(k: Kind) -> Alias:
+    return "a"
+
+
+def enum(k: Kind) -> Level:
+    return Level.LOW
+
+
+def union(k: Kind) -> Literal["a"] | Level:
+    return "a"
+
+
+def many(k: Kind) -> frozenset[Literal["a", "b"]]:
+    return frozenset()
+
+
+def text(k: Kind) -> str:
+    return "a"
+
+
+def perhaps(k: Kind) -> Literal["a"] | None:
+    return None
 
 
 def test_a_chain_connects_every_step_with_every_next_one() -> None:
     sketch = Sketch().chain(look, [note, dash], tidy)
-    assert sketch.blueprint.edges == [("look", "note"), ("look", "dash"), ("note", "tidy"), ("dash", "tidy")]
+    assert sketch.blueprint.edges == [
+        ("look", "note"),
+        ("look", "dash"),
+        ("note", "tidy"),
+        ("dash", "tidy"),
+    ]
     assert list(sketch.blueprint.nodes) == ["look", "note", "dash", "tidy"]
     assert sketch.blueprint.connected == {"look", "note", "dash", "tidy"}
 
@@ -47,7 +83,11 @@ def test_a_route_collects_its_cases_in_order() -> None:
     sketch.route(look, kind_of).when("math", [note, dash]).otherwise(tidy)
     (spec,) = sketch.blueprint.routes
     assert (spec.source, spec.labels, spec.many) == ("look", ("math", "prose"), False)
-    assert (spec.cases, spec.otherwise, spec.exhaustive) == ([("math", ("note", "dash"))], ("tidy",), False)
+    assert (spec.cases, spec.otherwise, spec.exhaustive) == (
+        [("math", ("note", "dash"))],
+        ("tidy",),
+        False,
+    )
 
 
 def test_a_loop_keeps_its_sources_its_bound_and_where_it_goes_when_exhausted() -> None:
@@ -62,7 +102,10 @@ def test_an_error_edge_keeps_its_exceptions_as_a_tuple() -> None:
     sketch = Sketch()
     sketch.on_error(look, note)
     sketch.on_error(look, dash, when=(TimeoutError, ValueError))
-    assert sketch.blueprint.errors == [ErrorSpec("look", "note", (Exception,)), ErrorSpec("look", "dash", (TimeoutError, ValueError))]
+    assert sketch.blueprint.errors == [
+        ErrorSpec("look", "note", (Exception,)),
+        ErrorSpec("look", "dash", (TimeoutError, ValueError)),
+    ]
     assert sketch.blueprint.connected == {"look", "note", "dash"}
 
 
@@ -78,16 +121,23 @@ def test_a_wrong_call_is_noted_and_the_next_one_still_counts() -> None:
     sketch.route([look, note], kind_of).when("math", dash).exhaustive()  # type: ignore[arg-type,misc]
     sketch.loop([], back_to=[note, dash], while_=weak, max_iterations=2)  # type: ignore[arg-type]
     sketch.chain(look, note)
-    assert [problem.code for problem in sketch.blueprint.problems] == ["ONE_NODE", "NOT_A_NODE", "ONE_NODE"]
+    assert [problem.code for problem in sketch.blueprint.problems] == [
+        "ONE_NODE",
+        "NOT_A_NODE",
+        "ONE_NODE",
+    ]
     assert sketch.blueprint.edges == [("look", "note")]
 
 
 def test_a_function_that_reads_no_slices_is_noted_where_it_was_given() -> None:
-    async def later(k: Kind) -> bool: return True
+    async def later(k: Kind) -> bool:
+        return True
 
     sketch = Sketch()
     sketch.loop(look, back_to=look, while_=later, max_iterations=2)  # type: ignore[arg-type]
-    assert [(problem.code, problem.where) for problem in sketch.blueprint.problems] == [("PURE_SIGNATURE", "loop 'look' → 'look'")]
+    assert [(problem.code, problem.where) for problem in sketch.blueprint.problems] == [
+        ("PURE_SIGNATURE", "loop 'look' → 'look'")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,19 @@ from graphorch.graph.schema_identity import strip_names
 AnyFlow = Flow[Any, Any, Any]
 
 
-def make_flow(*, part: str = "Part", doc: str = "", title: str | None = None, kind: Any = int, slice: str = "Parts") -> AnyFlow:
+def make_flow(
+    *,
+    part: str = "Part",
+    doc: str = "",
+    title: str | None = None,
+    kind: Any = int,
+    slice: str = "Parts",
+) -> AnyFlow:
     """Build a flow of one node and a sub-flow, whose state holds a list of models."""
     make: Any = create_model
-    part_model = make(part, __doc__=doc, size=(kind, Field(0, title=title, description=doc or None)))
+    part_model = make(
+        part, __doc__=doc, size=(kind, Field(0, title=title, description=doc or None))
+    )
     parts = make(slice, __doc__=doc, parts=(Annotated[list[part_model], append], []))
     state = make("State" + slice, __base__=parts, __doc__=doc)
 
@@ -36,7 +45,9 @@ def make_flow(*, part: str = "Part", doc: str = "", title: str | None = None, ki
 def test_fingerprint_ignores_names_and_docstrings() -> None:
     """Renaming a class, editing a docstring, a title or a description does not lock stored runs."""
     before = compute_fingerprint(make_flow().plan)
-    after = compute_fingerprint(make_flow(part="Piece", doc="Other words.", title="Size!", slice="Pieces").plan)
+    after = compute_fingerprint(
+        make_flow(part="Piece", doc="Other words.", title="Size!", slice="Pieces").plan
+    )
     assert before == after
 
 
@@ -50,7 +61,9 @@ def test_fingerprint_depends_on_field_types() -> None:
     before, after = make_flow().plan, make_flow(kind=str).plan
     assert compute_fingerprint(before) != compute_fingerprint(after)
     assert list_differences(describe(before), before) == ["its order, joins or inner flows changed"]
-    assert list_differences({**describe(before), "state": {"properties": {"parts": {}}}}, before) == ["field 'parts' has another type"]
+    assert list_differences(
+        {**describe(before), "state": {"properties": {"parts": {}}}}, before
+    ) == ["field 'parts' has another type"]
 
 
 def test_format_is_the_latest() -> None:
@@ -88,7 +101,9 @@ def rename(schema: Any, names: dict[str, str]) -> Any:
     if isinstance(schema, dict):
         renamed = {key: rename(value, names) for key, value in schema.items()}
         if "$defs" in renamed:
-            renamed["$defs"] = {names[name]: value for name, value in reversed(renamed["$defs"].items())}
+            renamed["$defs"] = {
+                names[name]: value for name, value in reversed(renamed["$defs"].items())
+            }
         return renamed
     return schema
 
@@ -107,7 +122,9 @@ def test_strip_names_keeps_fields_called_title() -> None:
     assert set(strip_names(Cat.model_json_schema())["properties"]) == {"kind", "title"}
 
 
-@pytest.mark.parametrize("change", [{"default": "blue"}, {"enum": ["red"]}, {"type": "integer"}, {"minLength": 1}])
+@pytest.mark.parametrize(
+    "change", [{"default": "blue"}, {"enum": ["red"]}, {"type": "integer"}, {"minLength": 1}]
+)
 def test_strip_names_keeps_constraints(change: dict[str, Any]) -> None:
     schema = {"properties": {"a": {"type": "string", "title": "A"}}}
     changed = {"properties": {"a": {"type": "string", "title": "A", **change}}}

@@ -75,17 +75,27 @@ def test_options_are_kept_as_given() -> None:
         ("concurrency", 0, "give a whole number from 1 on, or leave the option out"),
     ],
 )  # fmt: skip
-def test_an_impossible_value_is_named_with_what_is_possible(option: str, value: Any, fix: str) -> None:
+def test_an_impossible_value_is_named_with_what_is_possible(
+    option: str, value: Any, fix: str
+) -> None:
     given: Any = {option: value}
     with pytest.raises(GraphError) as caught:
         options_from("write", given)
     (problem,) = caught.value.problems
-    assert str(problem) == f"NODE_OPTION at node 'write': {option}={value!r} is not possible\n    fix: {fix}"
+    assert (
+        str(problem)
+        == f"NODE_OPTION at node 'write': {option}={value!r} is not possible\n    fix: {fix}"
+    )
 
 
 def test_an_unknown_option_is_named_with_the_nearest_one_and_all_mistakes_are_told() -> None:
     given: Any = {"retries": Retry(2), "timeout": -1}
     with pytest.raises(GraphError) as caught:
         options_from("write", given)
-    assert [problem.what for problem in caught.value.problems] == ["there is no option 'retries'", "timeout=-1 is not possible"]
-    assert caught.value.problems[0].fix.startswith("Did you mean 'retry'? Known: cache, concurrency, deadline")
+    assert [problem.what for problem in caught.value.problems] == [
+        "there is no option 'retries'",
+        "timeout=-1 is not possible",
+    ]
+    assert caught.value.problems[0].fix.startswith(
+        "Did you mean 'retry'? Known: cache, concurrency, deadline"
+    )

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphorch.graph.blueprint import Pure
 from graphorch.graph.checks import build_plan
-from graphorch.graph.failure import Failure
 from graphorch.graph.node import END, node
+from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import Plan, Step, compile_plan, components
-from graphorch.graph.shape import shape_of
+from graphorch.graph.spec import Pure
+from graphorch.graph.topology import shape_of
 from tests.graph.content import (
     Draft,
     Research,
@@ -39,7 +39,10 @@ from tests.graph.simulated import Simulator
 
 
 @node
-def late(t: Topic, f: Failure) -> Research: return Research(research=f.error)
+def late(t: Topic, f: Failure) -> Research:
+    return Research(research=f.error)
+
+
 @node
 def free(t: Topic) -> None: ...
 
@@ -53,12 +56,24 @@ def blockers(drawing: Drawing, name: str) -> set[str]:
     plan = compile_plan(drawing.blueprint, shape_of(drawing.blueprint), {})
     mask = step_of(plan, name).blockers
     found = {step.name for step in plan.steps if mask >> step.index & 1}
-    return found | {f"latch of {plan.shape.name(header)}" for position, header in plan.latch_headers.items() if mask >> position & 1}
+    return found | {
+        f"latch of {plan.shape.name(header)}"
+        for position, header in plan.latch_headers.items()
+        if mask >> position & 1
+    }
 
 
 def drawn(*lines: str) -> Drawing:
     drawing = Drawing()
-    drawing.nodes(dict.fromkeys(name for line in lines for step in line.split(">") for name in step.split(",") if name != "END"))
+    drawing.nodes(
+        dict.fromkeys(
+            name
+            for line in lines
+            for step in line.split(">")
+            for name in step.split(",")
+            if name != "END"
+        )
+    )
     drawing.edges(*lines)
     return drawing
 
@@ -106,7 +121,9 @@ def test_the_masks_say_what_a_search_of_paths_says(seed: int) -> None:
     positions += [(("latch", header), position) for position, header in plan.latch_headers.items()]
     for step in plan.steps:
         if step.joins:
-            assert {one for one, position in positions if step.blockers >> position & 1} == {one for one, _ in positions if naive[one, step.index]}
+            assert {one for one, position in positions if step.blockers >> position & 1} == {
+                one for one, _ in positions if naive[one, step.index]
+            }
 
 
 @given(seed=st.integers(0, 2**32))
@@ -119,14 +136,18 @@ def test_no_random_run_gets_stuck_or_runs_a_node_twice_without_a_loop(seed: int)
 
 
 def test_only_who_is_asked_about_is_tracked() -> None:
-    plan = build_plan(Sketch().chain(look, note, [free, look.named("b")], note.named("j")).blueprint)
+    plan = build_plan(
+        Sketch().chain(look, note, [free, look.named("b")], note.named("j")).blueprint
+    )
     assert [step.name for step in plan.steps if step.tracked] == ["look", "note", "free", "b"]
 
 
 def test_a_route_knows_the_edges_of_each_label() -> None:
     sketch = Sketch()
     sketch.route(look, any_kind).when("math", [note, note.named("b")]).otherwise(note.named("c"))
-    routing = step_of(compile_plan(sketch.blueprint, shape_of(sketch.blueprint), {}), "look").routing
+    routing = step_of(
+        compile_plan(sketch.blueprint, shape_of(sketch.blueprint), {}), "look"
+    ).routing
     assert routing is not None
     assert [edge.target for edge in routing.taken("math") or ()] == [1, 2]
     assert [edge.target for edge in routing.taken("whatever") or ()] == [3]
@@ -153,8 +174,14 @@ def test_a_handler_knows_where_its_failure_goes_and_reads_the_rest() -> None:
     sketch.on_error(research, rescue, when=(TimeoutError, ValueError))
     sketch.on_error(research, late)
     plan = build_plan(sketch.blueprint)
-    assert [(types, edge.target) for types, edge in step_of(plan, "research").errors] == [((TimeoutError, ValueError), 2), ((Exception,), 3)]
-    assert [(step_of(plan, name).failure_at, len(step_of(plan, name).reads)) for name in ("rescue", "late", "look")] == [(0, 1), (1, 1), (-1, 1)]
+    assert [(types, edge.target) for types, edge in step_of(plan, "research").errors] == [
+        ((TimeoutError, ValueError), 2),
+        ((Exception,), 3),
+    ]
+    assert [
+        (step_of(plan, name).failure_at, len(step_of(plan, name).reads))
+        for name in ("rescue", "late", "look")
+    ] == [(0, 1), (1, 1), (-1, 1)]
 
 
 def test_a_question_is_a_step_that_evaluates_its_text_first() -> None:
@@ -173,12 +200,23 @@ def test_a_map_holds_the_plan_of_its_worker() -> None:
     inner = step_of(build_plan(sketch.blueprint), "digs").inner_plan
     assert inner is not None
     assert [step.name for step in inner.steps] == ["dig", "END"]
-    assert (inner.steps[0].node, len(inner.steps[0].reads), len(inner.steps[0].writes)) == (dig, 1, 1)
+    assert (inner.steps[0].node, len(inner.steps[0].reads), len(inner.steps[0].writes)) == (
+        dig,
+        1,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
     ("into", "expected"),
-    [([[], [0], [1]], [{0}, {1}, {2}]), ([[1], [0], [1]], [{0, 1}, {2}]), ([[0]], [{0}]), ([[2], [0], [1], []], [{0, 1, 2}, {3}])],
+    [
+        ([[], [0], [1]], [{0}, {1}, {2}]),
+        ([[1], [0], [1]], [{0, 1}, {2}]),
+        ([[0]], [{0}]),
+        ([[2], [0], [1], []], [{0, 1, 2}, {3}]),
+    ],
 )
-def test_components_come_after_all_that_lead_into_them(into: list[list[int]], expected: list[set[int]]) -> None:
+def test_components_come_after_all_that_lead_into_them(
+    into: list[list[int]], expected: list[set[int]]
+) -> None:
     assert [set(component) for component in components(into)] == expected

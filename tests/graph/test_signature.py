@@ -10,12 +10,29 @@ from pydantic import BaseModel
 
 from graphorch.errors import GraphError
 from graphorch.graph.context import Context
-from graphorch.graph.signature import Read, Signature, hints_of, prompt_signature, pure_reads, returned, signature_of
+from graphorch.graph.signature import (
+    Read,
+    Signature,
+    hints_of,
+    prompt_signature,
+    pure_reads,
+    returned,
+    signature_of,
+)
 
 
-class Topic(BaseModel): topic: str
-class Draft(BaseModel): draft: str
-class Verdict(BaseModel): score: float = 0
+class Topic(BaseModel):
+    topic: str
+
+
+class Draft(BaseModel):
+    draft: str
+
+
+class Verdict(BaseModel):
+    score: float = 0
+
+
 class Clients: ...
 
 
@@ -45,7 +62,9 @@ def unknown(t: Nowhere) -> Draft: ...  # type: ignore[name-defined] # noqa: F821
         (nothing, Signature((Read(Topic, True),), (), False, None, True, False)),
     ],
 )  # fmt: skip
-def test_a_signature_is_read_off_the_annotations(fn: Callable[..., Any], expected: Signature) -> None:
+def test_a_signature_is_read_off_the_annotations(
+    fn: Callable[..., Any], expected: Signature
+) -> None:
     assert signature_of(fn, {}) == expected
 
 
@@ -75,7 +94,8 @@ def test_a_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> No
 
 
 def test_a_slice_that_is_defined_beside_the_function_is_found() -> None:
-    class Local(BaseModel): local: int
+    class Local(BaseModel):
+        local: int
 
     def uses(one: Local) -> Local: ...
 
@@ -93,7 +113,9 @@ def test_a_pure_function_reads_one_to_three_slices_and_a_bare_parameter_is_the_s
 def test_a_function_that_is_not_pure_is_refused_where_it_was_given(fn: Callable[..., Any]) -> None:
     with pytest.raises(GraphError) as caught:
         pure_reads(fn if fn is not later else _async, "loop 'a' → 'b'")
-    assert [(problem.code, problem.where) for problem in caught.value.problems] == [("PURE_SIGNATURE", "loop 'a' → 'b'")]
+    assert [(problem.code, problem.where) for problem in caught.value.problems] == [
+        ("PURE_SIGNATURE", "loop 'a' → 'b'")
+    ]
 
 
 async def _async(t: Topic) -> bool: ...
@@ -103,7 +125,9 @@ def test_a_prompt_function_makes_an_agent_that_writes_its_output() -> None:
     def prompt(t: Topic, d: Draft) -> str: ...
     def wrong(t: Topic) -> int: ...
 
-    assert prompt_signature(prompt, Verdict, {}) == Signature((Read(Topic), Read(Draft)), (Verdict,), True, None, False, True)
+    assert prompt_signature(prompt, Verdict, {}) == Signature(
+        (Read(Topic), Read(Draft)), (Verdict,), True, None, False, True
+    )
     with pytest.raises(GraphError, match="its prompt returns int"):
         prompt_signature(wrong, Verdict, {})
     with pytest.raises(GraphError, match="is no pydantic model"):

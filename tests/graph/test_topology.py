@@ -1,33 +1,167 @@
-"""A plan as a networkx graph, which is also the oracle for our own analyses."""
+"""Edges of every kind, implicit ones included, and the bodies of loops."""
 
 from __future__ import annotations
 
-import networkx
+from hypothesis import given
+from hypothesis import strategies as st
 
-from graphorch.graph.analysis import Analysis
-from graphorch.graph.topology import networkx_of
-from tests.scenarios.flows import FLOWS
-
-
-def test_every_node_and_edge_is_there_with_its_kind() -> None:
-    graph = FLOWS["routes"]().to_networkx()
-    assert set(graph) == {"START", "END", "first", "second", "even", "a", "b", "c", "end"}
-    assert graph.nodes["first"]["kind"] == "node"
-    assert [data["labels"] for _, _, data in graph.edges("first", data=True)] == [("even",), ("odd",)]
+from graphorch.graph.topology import OTHERWISE, START_INDEX, Shape, reachable, shape_of
+from tests.graph.content import Sketch, any_kind, kind_of, kinds_of, look, note, tidy
+from tests.graph.drawn import Drawing, random_drawing
 
 
-def test_a_sub_flow_holds_its_own_graph() -> None:
-    graph = FLOWS["sub_flows"]().to_networkx()
-    assert set(graph.nodes["team"]["inner"]) == {"START", "END", "up", "i3", "deeper"}
+def edges(shape: Shape, kind: str = "") -> set[str]:
+    return {
+        f"{shape.name(edge.source)}>{shape.name(edge.target)}"
+        for edge in shape.edges
+        if kind in ("", edge.kind)
+    }
 
 
-def test_loops_are_the_only_cycles_and_dominators_agree_with_ours() -> None:
-    for build in FLOWS.values():
-        plan = build().plan
-        graph = networkx_of(plan)
-        forward = networkx.MultiDiGraph((u, v) for u, v, data in graph.edges(data=True) if data["kind"] != "loop")
-        assert networkx.is_directed_acyclic_graph(forward)
-        theirs = networkx.immediate_dominators(networkx.DiGraph(forward), "START")
-        analysis = Analysis(plan.shape)
-        ours = {plan.shape.name(node): plan.shape.name(above) for node, above in enumerate(analysis.dominator[: len(plan.steps)])}
-        assert ours == {node: above for node, above in theirs.items() if node != "START"}
+def drawn(*lines: str, nodes: str = "") -> Drawing:
+    drawing = Drawing()
+    drawing.nodes(
+        dict.fromkeys(
+            [
+                name
+                for line in lines
+                for step in line.split(">")
+                for name in step.split(",")
+                if name != "END"
+            ]
+            + list(nodes)
+        )
+    )
+    drawing.edges(*lines)
+    return drawing
+
+
+def test_nodes_that_nothing_leads_to_begin_and_nodes_that_lead_nowhere_end() -> None:
+    assert edges(shape_of(drawn("a>b", nodes="c").blueprint)) == {
+        "START>a",
+        "a>b",
+        "b>END",
+        "START>c",
+        "c>END",
+    }
+
+
+def test_the_same_edge_said_twice_is_one() -> None:
+    assert len(shape_of(drawn("a>b", "a>b").blueprint).edges) == 3
+
+
+def test_a_header_that_only_its_loop_leads_to_begins_too() -> None:
+    drawing = drawn("a>b>c")
+    drawing.loop("b", "a")
+    assert edges(shape_of(drawing.blueprint), "always") == {"START>a", "a>b", "b>c", "c>END"}
+
+
+def test_a_handler_does_not_begin_and_a_node_with_only_an_error_edge_ends() -> None:
+    drawing = drawn("a>b", nodes="h")
+    drawing.error("b", "h", ValueError)
+    shape = shape_of(drawing.blueprint)
+    assert edges(shape) == {"START>a", "a>b", "b>h", "b>END", "h>END"}
+    (edge,) = (edge for edge in shape.edges if edge.kind == "error")
+    assert edge.labels == (ValueError,)
+
+
+def test_sources_without_a_way_on_end_only_if_all_of_their_loop_do() -> None:
+    both = drawn("a>b,c")
+    both.loop("b,c", "a")
+    assert {"b>END", "c>END"} <= edges(shape_of(both.blueprint))
+    one = drawn("a>b,c", "c>d")
+    one.loop("b,c", "a")
+    assert "b>END" not in edges(shape_of(one.blueprint))
+
+
+def test_an_exhausted_edge_leads_on_unless_it_would_stay_inside() -> None:
+    drawing = drawn("a>b>c", nodes="x")
+    drawing.loop("b", "a", "x")
+    shape = shape_of(drawing.blueprint)
+    assert edges(shape, "exhausted") == {"b>x"}
+    assert "START>x" not in edges(shape)
+    inside = drawn("a>b>c")
+    inside.loop("b", "a", "a")
+    assert edges(shape_of(inside.blueprint), "exhausted") == set()
+
+
+def test_a_label_takes_its_own_edges_and_otherwise_the_rest() -> None:
+    sketch = Sketch()
+    sketch.route(look, kind_of).when("math", [note, tidy]).otherwise(note)
+    assert [(edge.target, edge.labels) for edge in shape_of(sketch.blueprint).leaving[0]] == [
+        (1, ("math", "prose")),
+        (2, ("math",)),
+    ]
+    unknown = Sketch()
+    unknown.route(look, any_kind).when("math", note).otherwise(tidy)
+    assert [edge.labels for edge in shape_of(unknown.blueprint).leaving[0]] == [
+        ("math",),
+        (OTHERWISE,),
+    ]
+
+
+def test_which_edges_one_commit_can_take_together() -> None:
+    sketch = Sketch()
+    sketch.chain(look, note)
+    sketch.route(look, kind_of).when("math", tidy).when("prose", tidy.named("other")).exhaustive()
+    sketch.on_error(look, note.named("handler"))
+    shape = shape_of(sketch.blueprint)
+    plain, math, prose, error = shape.leaving[0]
+    assert shape.together(plain, math)
+    assert shape.together(plain, prose)
+    assert not shape.together(math, prose)
+    assert not shape.together(plain, error)
+    assert not shape.together(plain, plain)
+    several = Sketch()
+    several.route(look, kinds_of).when("math", tidy).when("prose", note).exhaustive()
+    assert shape_of(several.blueprint).together(*shape_of(several.blueprint).leaving[0])
+
+
+def test_a_shape_is_made_of_whatever_is_wrong() -> None:
+    """The checks look at it, so it must exist."""
+    sketch = Sketch()
+    sketch.blueprint.edges += [("END", "START")]
+    sketch.chain(look)
+    sketch.blueprint.nodes["END"] = sketch.blueprint.nodes["look"].named("END")
+    assert isinstance(shape_of(sketch.blueprint), Shape)
+
+
+def naive_body(shape: Shape, header: int) -> set[int]:
+    """The header, and every node from which a path to a source does not pass it."""
+
+    sources = {source for loop in shape.loops if loop.header == header for source in loop.sources}
+
+    def reaches(node: int) -> bool:
+        pending, seen = [node], {node}
+        while pending:
+            one = pending.pop()
+            if one in sources:
+                return True
+            for edge in shape.leaving[one]:
+                if edge.target != header and edge.target not in seen:
+                    seen.add(edge.target)
+                    pending.append(edge.target)
+        return False
+
+    return {header} | {node for node in range(shape.end) if node != header and reaches(node)}
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_body_of_a_loop_is_what_reaches_a_source_without_the_header(seed: int) -> None:
+    shape = shape_of(random_drawing(seed).blueprint)
+    for loop in shape.loops:
+        assert loop.body == naive_body(shape, loop.header)
+
+
+def test_loops_that_share_a_header_share_their_body() -> None:
+    drawing = drawn("a>b>c>d")
+    drawing.loop("b", "a")
+    drawing.loop("c", "a")
+    assert [loop.body for loop in shape_of(drawing.blueprint).loops] == [{0, 1, 2}, {0, 1, 2}]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_everything_begins_somewhere_and_ends_somewhere(seed: int) -> None:
+    shape = shape_of(random_drawing(seed).blueprint)
+    assert reachable(shape, [START_INDEX]) >= set(range(shape.end))
+    assert reachable(shape, [shape.end], backwards=True) >= set(range(shape.end))

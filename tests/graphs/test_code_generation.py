@@ -57,7 +57,12 @@ def test_failures_go_back_with_the_attempt_and_the_task() -> None:
     wrong = "def double(n):\n    return n + 2\n"
     result, coder = solved([wrong, RIGHT])
     assert result.output.round == 2
-    for given in ("Double a number.", wrong, "1 of 2 tests passed.", "test_three: AssertionError: three [tests.py:7: assert double(3) == 6, 'three']"):
+    for given in (
+        "Double a number.",
+        wrong,
+        "1 of 2 tests passed.",
+        "test_three: AssertionError: three [tests.py:7: assert double(3) == 6, 'three']",
+    ):
         assert given in coder.prompts[1]
 
 
@@ -68,8 +73,13 @@ def test_the_best_attempt_is_kept_when_none_passes() -> None:
 
 
 def test_answers_without_code_are_replaced_by_prepared_attempts_and_it_is_said() -> None:
-    result, _ = solved(["I cannot write code.", "Sorry."], attempts=["def double(n):\n    return 0\n", RIGHT])
-    assert (result.output.code, result.output.by) == (RIGHT, "prepared attempt 2: the model's answer held no code")
+    result, _ = solved(
+        ["I cannot write code.", "Sorry."], attempts=["def double(n):\n    return 0\n", RIGHT]
+    )
+    assert (result.output.code, result.output.by) == (
+        RIGHT,
+        "prepared attempt 2: the model's answer held no code",
+    )
 
 
 def test_offline_the_sample_fails_hangs_and_passes() -> None:

@@ -33,7 +33,9 @@ class Editor(ModelClient):
 
     def _answer(self, prompt: str) -> str:
         if prompt.startswith("Review"):
-            return json.dumps({"score": self.scores.pop(0), "feedback": f"remark {len(self.scores)}"})
+            return json.dumps(
+                {"score": self.scores.pop(0), "feedback": f"remark {len(self.scores)}"}
+            )
         return f"text {len(self.prompts)}"
 
 
@@ -64,7 +66,9 @@ def test_after_three_drafts_the_article_goes_out_with_what_is_still_missing() ->
     result, editor = run([5, 6, 7.5])
     assert result.exhausted == (("review", "write"),)
     assert editor.scores == []
-    assert result.output.article == "# Tides\n\ntext 6\n\nThe editor's score was 7.5 of 10. remark 0"
+    assert (
+        result.output.article == "# Tides\n\ntext 6\n\nThe editor's score was 7.5 of 10. remark 0"
+    )
 
 
 def test_an_empty_document_is_no_brief() -> None:
@@ -78,7 +82,9 @@ def test_the_embedded_model_writes_whole_sentences_of_the_document_about_its_top
     article = found.flow.run_sync(sample).output.article
     title, *paragraphs = article.split("\n\n")
     assert title == f"# {sample.topic}"
-    sentences = [each for paragraph in paragraphs for each in paragraph.replace(". ", ".\n").split("\n")]
+    sentences = [
+        each for paragraph in paragraphs for each in paragraph.replace(". ", ".\n").split("\n")
+    ]
     assert 6 <= len(sentences) <= 24
     assert all(each in sample.document for each in sentences)
     assert sum("tide" in each.lower() for each in sentences) >= len(sentences) / 2

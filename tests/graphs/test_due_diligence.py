@@ -17,14 +17,26 @@ sample: Any = found.sample
 
 
 def test_the_three_reviews_make_one_memo() -> None:
-    with ScriptedModel(*(when("Contract:", f"{name} says no.", node=name) for name in ("legal", "financial", "technical"))) as model:
+    with ScriptedModel(
+        *(
+            when("Contract:", f"{name} says no.", node=name)
+            for name in ("legal", "financial", "technical")
+        )
+    ) as model:
         memo = flow.run_sync(sample, client=model).output.memo
-    assert memo == "# Before we sign\n\n## Legal\n\nlegal says no.\n\n## Financial\n\nfinancial says no.\n\n## Technical\n\ntechnical says no."
+    assert (
+        memo
+        == "# Before we sign\n\n## Legal\n\nlegal says no.\n\n## Financial\n\nfinancial says no.\n\n## Technical\n\ntechnical says no."
+    )
     assert all("Black Friday" in request.messages[-1].content for request in model.requests)
 
 
 def test_a_review_that_fails_is_named_and_does_not_hold_up_the_others() -> None:
-    with ScriptedModel(when("", ValueError("no lawyer today"), node="legal"), when("", "a", node="financial"), when("", "b", node="technical")) as model:
+    with ScriptedModel(
+        when("", ValueError("no lawyer today"), node="legal"),
+        when("", "a", node="financial"),
+        when("", "b", node="technical"),
+    ) as model:
         memo = flow.run_sync(sample, client=model).output.memo
     assert "- The legal review is missing: it failed: ValueError: no lawyer today" in memo
     assert "## Financial\n\na" in memo

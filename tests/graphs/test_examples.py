@@ -23,7 +23,9 @@ def test_it_is_short(example: Path) -> None:
     assert len(example.read_text("utf-8").splitlines()) <= 120
 
 
-def test_it_runs_on_its_sample_with_the_embedded_model_and_gives_the_same_twice(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_on_its_sample_with_the_embedded_model_and_gives_the_same_twice(
+    example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     found = find(str(example))

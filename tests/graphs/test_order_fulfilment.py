@@ -25,7 +25,10 @@ def run(given: Any) -> tuple[Any, ScriptedModel]:
 def test_every_order_is_picked_shipped_charged_and_answered() -> None:
     result, model = run(sample)
     lines = result.output.day.splitlines()
-    assert lines[1] == "- 7001 Ines Aalto: 1 × tent-2, 2 × mat (parcel to FI, 3.8 kg); invoice EUR 427.00"
+    assert (
+        lines[1]
+        == "- 7001 Ines Aalto: 1 × tent-2, 2 × mat (parcel to FI, 3.8 kg); invoice EUR 427.00"
+    )
     assert lines[2] == "  Thank you."
     assert len(model.requests) == len(sample.orders)
 
@@ -34,27 +37,45 @@ def test_no_piece_is_promised_twice_and_what_is_missing_is_said() -> None:
     result, _ = run(sample)
     assert "1 × tent-4, 12 × mat, 8 × lamp; later 3 × tent-4, 4 × mat" in result.output.day
     for article, count in sample.stock.items():
-        assert sum(case.reserved.get(article, 0) for case in result.state.cases) + result.state.left[article] == count
+        assert (
+            sum(case.reserved.get(article, 0) for case in result.state.cases)
+            + result.state.left[article]
+            == count
+        )
 
 
 def test_an_order_that_fails_is_reported_and_the_others_go_on() -> None:
     orders = [each.model_dump() for each in sample.orders[:3]]
     orders[1]["lines"] = {"unicorn": 1}
     result, _ = run(book(orders=orders))
-    assert "- order 2 of the book FAILED: fulfilment/release: order 7002 has articles that nobody sells: unicorn" in result.output.day
+    assert (
+        "- order 2 of the book FAILED: fulfilment/release: order 7002 has articles that nobody sells: unicorn"
+        in result.output.day
+    )
     assert "- 7003 Tomas Ruiz" in result.output.day
 
 
 def test_paths_name_all_three_levels() -> None:
     result, model = run(book(orders=[each.model_dump() for each in sample.orders[:2]]))
     paths = {step.path for step in result.steps}
-    assert {"orders", "orders[0]/fulfilment", "orders[1]/fulfilment/stock", "orders[0]/fulfilment/carrier", "orders[1]/billing"} <= paths
-    assert {request.metadata["path"] for request in model.requests} == {"orders[0]/care", "orders[1]/care"}
+    assert {
+        "orders",
+        "orders[0]/fulfilment",
+        "orders[1]/fulfilment/stock",
+        "orders[0]/fulfilment/carrier",
+        "orders[1]/billing",
+    } <= paths
+    assert {request.metadata["path"] for request in model.requests} == {
+        "orders[0]/care",
+        "orders[1]/care",
+    }
 
 
 def test_what_is_low_is_ordered() -> None:
     result, _ = run(book(orders=[sample.orders[0].model_dump()]))
-    assert result.output.day.endswith("To be ordered\n- tent-4: 1 left\n- pan: 0 left\n- ".removesuffix("\n- "))
+    assert result.output.day.endswith(
+        "To be ordered\n- tent-4: 1 left\n- pan: 0 left\n- ".removesuffix("\n- ")
+    )
 
 
 def test_offline_the_answers_are_sentences_of_the_terms() -> None:

@@ -18,18 +18,24 @@ sample: Any = found.sample
 
 
 def planned(**work: str) -> str:
-    return json.dumps(dict.fromkeys(("engineering", "software", "legal", "communication", "finance"), "") | work)
+    return json.dumps(
+        dict.fromkeys(("engineering", "software", "legal", "communication", "finance"), "") | work
+    )
 
 
 def test_each_department_gets_its_people_and_finance_begins_when_it_knows_the_others() -> None:
     plan = planned(engineering="build gauges", legal="get licences", finance="ask the state")
-    with ScriptedModel(when("Brief:", plan), when("People:", "We take all of them.", repeats=True)) as model:
+    with ScriptedModel(
+        when("Brief:", plan), when("People:", "We take all of them.", repeats=True)
+    ) as model:
         text = flow.run_sync(sample, client=model).output.staffing
     assert text.startswith("# Staffing: A second river gauge network")
     assert text.count("We take all of them.") == 3
     places = [text.index(f"## {name}") for name in ("engineering", "legal", "finance")]
     assert places == sorted(places)
-    asked = ["\n".join(message.content for message in request.messages) for request in model.requests]
+    asked = [
+        "\n".join(message.content for message in request.messages) for request in model.requests
+    ]
     assert "Amira Haddad" in asked[1] + asked[2]
     assert "Nils Eriksen" in asked[3]
 
@@ -37,11 +43,19 @@ def test_each_department_gets_its_people_and_finance_begins_when_it_knows_the_ot
 def test_a_department_without_people_declines_and_the_lead_plans_once_more_told_why() -> None:
     roster = "\n".join(line for line in sample.roster.splitlines() if ",legal," not in line)
     first, second = planned(software="write it", legal="read it"), planned(software="write it")
-    with ScriptedModel(when("Brief:", first, second), when("People:", "Esther.", repeats=True)) as model:
+    with ScriptedModel(
+        when("Brief:", first, second), when("People:", "Esther.", repeats=True)
+    ) as model:
         result = flow.run_sync(flow.plan.input(brief=sample.brief, roster=roster), client=model)
     assert "## software" in result.output.staffing
-    plans = [request for request in model.requests if any("Brief:" in message.content for message in request.messages)]
-    assert "legal has nobody on the roster" in "\n".join(message.content for message in plans[1].messages)
+    plans = [
+        request
+        for request in model.requests
+        if any("Brief:" in message.content for message in request.messages)
+    ]
+    assert "legal has nobody on the roster" in "\n".join(
+        message.content for message in plans[1].messages
+    )
 
 
 def test_a_plan_with_nothing_to_do_ends_with_a_reason() -> None:
@@ -52,14 +66,23 @@ def test_a_plan_with_nothing_to_do_ends_with_a_reason() -> None:
 
 def test_long_proposals_are_cut_to_their_budget() -> None:
     plan = planned(engineering="a", software="b", legal="c", communication="d", finance="e")
-    with ScriptedModel(when("Brief:", plan), when("People:", "A very long sentence about a person. " * 2_000, repeats=True)) as model:
+    with ScriptedModel(
+        when("Brief:", plan),
+        when("People:", "A very long sentence about a person. " * 2_000, repeats=True),
+    ) as model:
         text = flow.run_sync(sample, client=model).output.staffing
     assert len(text) < 4 * 1_500 + 500
 
 
 def test_offline_every_department_has_something_to_do_and_somebody_to_do_it() -> None:
     text = flow.run_sync(sample).output.staffing
-    for name, person in {"engineering": "Amira", "software": "Farid", "legal": "Ida", "communication": "Maja", "finance": "Nils"}.items():
+    for name, person in {
+        "engineering": "Amira",
+        "software": "Farid",
+        "legal": "Ida",
+        "communication": "Maja",
+        "finance": "Nils",
+    }.items():
         part = text.split(f"## {name}")[1].split("## ")[0]
         assert "Has to do: " in part
         assert person in part

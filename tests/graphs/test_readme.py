@@ -21,12 +21,18 @@ def blocks(language: str) -> list[str]:
 
 def programs() -> list[tuple[str, str]]:
     """Each program with what it prints."""
-    return re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return re.findall(
+        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+    )
 
 
 @pytest.mark.parametrize("program, output", programs(), ids=["graph", "durable", "testing"])
 def test_each_program_prints_what_is_shown(
-    program: str, output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    program: str,
+    output: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -44,11 +50,20 @@ def test_the_graph_has_about_twenty_lines_of_code() -> None:
 
 
 def test_the_mistakes_are_told_as_shown() -> None:
-    program = blocks("python")[0].replace("State(Text, Summary, Figures, Report)", "State(Text, Summary, Report)")
+    program = blocks("python")[0].replace(
+        "State(Text, Summary, Figures, Report)", "State(Text, Summary, Report)"
+    )
     added = re.search(r"`(graph\.loop\(.*\))` added", README)
     assert added is not None
     with pytest.raises(GraphError) as caught:
-        exec(compile(program.replace("flow = graph.build()", f"{added.group(1)}\nflow = graph.build()"), "README.md", "exec"), {"__name__": "readme"})
+        exec(
+            compile(
+                program.replace("flow = graph.build()", f"{added.group(1)}\nflow = graph.build()"),
+                "README.md",
+                "exec",
+            ),
+            {"__name__": "readme"},
+        )
     assert message_of(caught.value) + "\n" in blocks("text")
 
 
@@ -62,13 +77,29 @@ def test_each_of_the_two_commands_follows_its_mark(name: str) -> None:
 def test_every_link_and_picture_leads_to_a_file() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
-    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
+    assert [
+        link for link in links if not link.startswith("http") and not (ROOT / link).exists()
+    ] == []
 
 
 def test_the_floors_are_those_of_the_contract() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    declared = [set(re.findall(r"\w+", layer)) for layer in next(each for each in contracts if each["id"] == "floors")["layers"]]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    declared = [
+        set(re.findall(r"\w+", layer))
+        for layer in next(each for each in contracts if each["id"] == "floors")["layers"]
+    ]
     package = ROOT / "graphorch"
-    existing = [{name for name in layer if (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()} for layer in declared]
-    shown = [set(re.split(r"\s{2,}", line)[1].split(" · ")) for line in blocks("text")[-1].splitlines()]
+    existing = [
+        {
+            name
+            for name in layer
+            if (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()
+        }
+        for layer in declared
+    ]
+    shown = [
+        set(re.split(r"\s{2,}", line)[1].split(" · ")) for line in blocks("text")[-1].splitlines()
+    ]
     assert shown == [layer for layer in existing if layer]

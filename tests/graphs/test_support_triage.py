@@ -15,7 +15,10 @@ from tests.cli.shell import Shell
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
 GRAPH = str(GRAPHS / "support_triage.py")
-CASES = [json.loads(line) for line in (GRAPHS / "samples" / "support_requests.jsonl").read_text("utf-8").splitlines()]
+CASES = [
+    json.loads(line)
+    for line in (GRAPHS / "samples" / "support_requests.jsonl").read_text("utf-8").splitlines()
+]
 
 
 def handled(request: str, category: str, confidence: float, *others: Any) -> tuple[Any, list[str]]:
@@ -27,17 +30,33 @@ def handled(request: str, category: str, confidence: float, *others: Any) -> tup
 
 
 def test_a_sure_classifier_sends_the_request_to_its_specialist() -> None:
-    output, asked = handled("The box was torn.", "shipping", 0.9, when("Parcels leave", "We send a new one.", node="shipping"))
-    assert (output.category, output.reply, asked) == ("shipping", "We send a new one.", ["classify", "shipping"])
+    output, asked = handled(
+        "The box was torn.",
+        "shipping",
+        0.9,
+        when("Parcels leave", "We send a new one.", node="shipping"),
+    )
+    assert (output.category, output.reply, asked) == (
+        "shipping",
+        "We send a new one.",
+        ["classify", "shipping"],
+    )
 
 
 def test_where_it_is_unsure_the_key_words_may_decide() -> None:
-    output, asked = handled("My parcel with the invoice never came, where is the parcel?", "billing", 0.4, when("", "We look.", node="shipping"))
+    output, asked = handled(
+        "My parcel with the invoice never came, where is the parcel?",
+        "billing",
+        0.4,
+        when("", "We look.", node="shipping"),
+    )
     assert (output.category, asked) == ("shipping", ["classify", "shipping"])
 
 
 def test_where_nobody_is_sure_the_general_desk_asks_back() -> None:
-    output, asked = handled("My account shows the wrong invoice.", "other", 0.2, when("", "Which one?", node="general"))
+    output, asked = handled(
+        "My account shows the wrong invoice.", "other", 0.2, when("", "Which one?", node="general")
+    )
     assert (output.reply, asked) == ("Which one?", ["classify", "general"])
 
 
@@ -50,15 +69,29 @@ def test_there_are_sixty_requests_at_least_of_every_category_each_once() -> None
 
 def test_offline_most_requests_come_to_the_right_desk() -> None:
     flow: Any = find(GRAPH).flow
-    right = sum(flow.run_sync(flow.plan.input(**case["input"])).output.category == case["category"] for case in CASES)
+    right = sum(
+        flow.run_sync(flow.plan.input(**case["input"])).output.category == case["category"]
+        for case in CASES
+    )
     assert right >= 0.75 * len(CASES)
 
 
-def test_the_comparison_of_the_docstring_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_comparison_of_the_docstring_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shell = Shell(tmp_path, capsys)
     score = f"{GRAPH}:right"
     cases = str(GRAPHS / "samples" / "support_requests.jsonl")
-    ended = shell("compare", f"{GRAPH}:flow", f"{GRAPH}:one_for_all", "--inputs", cases, "--score", score, "--json")
+    ended = shell(
+        "compare",
+        f"{GRAPH}:flow",
+        f"{GRAPH}:one_for_all",
+        "--inputs",
+        cases,
+        "--score",
+        score,
+        "--json",
+    )
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
     assert found["answered_by_both"] == len(CASES)

@@ -12,13 +12,32 @@ from hypothesis import strategies as st
 
 from graphorch.journal import codec
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.failures import InvalidRecord
+from graphorch.journal.errors import InvalidRecord
 
-ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-BODIES = st.recursive(ATOMS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=20)
+ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+BODIES = st.recursive(
+    ATOMS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
 ANYTHING = st.recursive(
-    ATOMS | st.floats() | st.binary() | st.text(st.characters()) | st.text(st.characters(categories=["Cs"])) | st.complex_numbers(),
-    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(st.text() | st.integers(), inner, max_size=3),
+    ATOMS
+    | st.floats()
+    | st.binary()
+    | st.text(st.characters())
+    | st.text(st.characters(categories=["Cs"]))
+    | st.complex_numbers(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
@@ -62,7 +81,9 @@ def test_what_would_not_come_back_is_refused_with_its_place(body: Any, told: str
     with pytest.raises(InvalidRecord) as caught:
         codec.dump(body)
     assert str(caught.value).startswith(told)
-    assert str(caught.value).endswith("Store dict, list, str, int, float, bool and None, and turn everything else into them first.")
+    assert str(caught.value).endswith(
+        "Store dict, list, str, int, float, bool and None, and turn everything else into them first."
+    )
 
 
 def test_a_value_that_is_refused_is_not_shown_since_it_may_be_a_secret() -> None:
@@ -131,7 +152,10 @@ def test_the_chain_depends_on_every_part() -> None:
         (b"l" * 32, 1, "call", b"d" * 32), (b"l" * 32, 1, "commit", b"e" * 32),
     ]  # fmt: skip
     assert len({codec.next_link(*part) for part in parts}) == len(parts)
-    assert len({codec.seal(b"l", status, erased) for status in ("a", "b") for erased in (True, False)}) == 4
+    assert (
+        len({codec.seal(b"l", status, erased) for status in ("a", "b") for erased in (True, False)})
+        == 4
+    )
     assert codec.digest(b"yes", b"s" * 16) != codec.digest(b"yes", b"t" * 16)
 
 
@@ -141,8 +165,12 @@ def mutated(rng: random.Random) -> bytes:
     if kind == 0:
         return rng.randbytes(rng.randrange(40))
     if kind == 1:
-        return bytes(rng.choice(b'{}[]",:0123456789.eE+-\\u NaNtrufls') for _ in range(rng.randrange(40)))
-    data = bytearray(codec.dump({"a": [1, 2.5, "é", None, {"b": True, "c": "\\\n\u2028"}], "d": -7}))
+        return bytes(
+            rng.choice(b'{}[]",:0123456789.eE+-\\u NaNtrufls') for _ in range(rng.randrange(40))
+        )
+    data = bytearray(
+        codec.dump({"a": [1, 2.5, "é", None, {"b": True, "c": "\\\n\u2028"}], "d": -7})
+    )
     for _ in range(rng.randrange(1, 4)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     if kind == 2:

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import pytest
 
-from graphorch.journal.failures import StoreUnavailable
+from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record, RunLog, Snapshot
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
 from tests.contracts.faulty_store import Fault, FaultyStore
 from tests.contracts.store_contract import NEW, FakeClock, entries
@@ -35,9 +35,15 @@ async def whole_life(store: Store) -> tuple[RunLog, Snapshot | None]:
     await repeated(lambda: store.create(NEW))
     lease = await repeated(lambda: store.claim("run-1", "me", ttl=60))
     await repeated(lambda: store.append(lease, entries("a", "b"), expected_last_seq=0))
-    await repeated(lambda: store.append(lease, entries(after=2), expected_last_seq=2, status="waiting"))
+    await repeated(
+        lambda: store.append(lease, entries(after=2), expected_last_seq=2, status="waiting")
+    )
     renewed = await repeated(lambda: store.renew(lease, ttl=90))
-    await repeated(lambda: store.append(renewed, [Record(3, "ended", {})], expected_last_seq=2, status="succeeded"))
+    await repeated(
+        lambda: store.append(
+            renewed, [Record(3, "ended", {})], expected_last_seq=2, status="succeeded"
+        )
+    )
     await repeated(lambda: store.save_snapshot(renewed, Snapshot(3, "all")))
     await repeated(lambda: store.release(renewed))
     log = await repeated(lambda: store.load("run-1"))
@@ -57,7 +63,9 @@ async def sqlite(path: Path) -> Store:
 @pytest.mark.parametrize("make", [memory, sqlite])
 @pytest.mark.parametrize("fault", ["fails", "times out", "loses the reply"])
 @pytest.mark.parametrize("n", range(CALLS + 1))
-def test_whichever_call_goes_wrong_the_journal_is_the_same(tmp_path: Path, make: Callable[[Path], Awaitable[Store]], fault: Fault, n: int) -> None:
+def test_whichever_call_goes_wrong_the_journal_is_the_same(
+    tmp_path: Path, make: Callable[[Path], Awaitable[Store]], fault: Fault, n: int
+) -> None:
     async def lived() -> None:
         store = await make(tmp_path)
         faulty = FaultyStore(store, fault, n)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from graphorch.journal.records import Record
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from tests.contracts.store_contract import NEW
 from tests.journal.writer import PER_APPEND, RUNS, body_of
 
@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 def start(*arguments: str) -> subprocess.Popen[str]:
     """A process of `writer.py` that talks by lines."""
     command = [sys.executable, "-m", "tests.journal.writer", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
 
 
 def tell(process: subprocess.Popen[str], line: str) -> None:
@@ -54,7 +56,9 @@ def forks() -> Iterator[subprocess.Popen[str]]:
     end(process)
 
 
-def kill_a_writer(forks: subprocess.Popen[str], path: Path, seed: int, rng: random.Random, longest: int, sync: str) -> dict[int, int]:
+def kill_a_writer(
+    forks: subprocess.Popen[str], path: Path, seed: int, rng: random.Random, longest: int, sync: str
+) -> dict[int, int]:
     """Lets a process write to a store and kills it after so many acknowledgements and a moment; what each run was acknowledged."""
     tell(forks, f"{path} {seed} {sync}")
     acknowledged = dict.fromkeys(range(RUNS), 0)
@@ -88,14 +92,18 @@ async def check_what_is_left(path: Path, seed: int, acknowledged: dict[int, int]
         stored = log.head.last_seq
         assert stored >= last
         assert stored % PER_APPEND == 0
-        assert log.records == tuple(Record(seq, "commit", body_of(run, seq, seed)) for seq in range(1, stored + 1))
+        assert log.records == tuple(
+            Record(seq, "commit", body_of(run, seq, seed)) for seq in range(1, stored + 1)
+        )
         assert log.head.status == (f"at-{stored}" if stored else "running")
         beyond += stored - last
     await store.close()
     return beyond
 
 
-def kill_many(forks: subprocess.Popen[str], tmp_path: Path, kills: int, sync: str, *, longest: int = 40) -> None:
+def kill_many(
+    forks: subprocess.Popen[str], tmp_path: Path, kills: int, sync: str, *, longest: int = 40
+) -> None:
     """Kills writers at random points, and checks that some of the kills did come between a commit and its reply.
 
     Without a thread in between that is a moment so short that only many kills are sure to meet it.
@@ -104,34 +112,45 @@ def kill_many(forks: subprocess.Popen[str], tmp_path: Path, kills: int, sync: st
     for number in range(kills):
         path = tmp_path / f"{number}.db"
         acknowledged = kill_a_writer(forks, path, number, rng, longest, sync)
-        beyond += asyncio.run(check_what_is_left(path, number, acknowledged)) if path.exists() else 0
+        beyond += (
+            asyncio.run(check_what_is_left(path, number, acknowledged)) if path.exists() else 0
+        )
         for suffix in ("", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
     assert beyond > 0 or (sync == "normal" and kills < 100)
 
 
-either_sync = pytest.mark.parametrize("sync", ["full", "normal"])  # by the thread, and where it was asked for
+# by the thread, and where it was asked for
+either_sync = pytest.mark.parametrize("sync", ["full", "normal"])
 
 
 @either_sync
-def test_60_kills_lose_nothing_that_was_acknowledged(forks: subprocess.Popen[str], tmp_path: Path, sync: str) -> None:
+def test_60_kills_lose_nothing_that_was_acknowledged(
+    forks: subprocess.Popen[str], tmp_path: Path, sync: str
+) -> None:
     kill_many(forks, tmp_path, 60, sync)
 
 
 @pytest.mark.slow
 @either_sync
-def test_300_kills_lose_nothing_that_was_acknowledged(forks: subprocess.Popen[str], tmp_path: Path, sync: str) -> None:
+def test_300_kills_lose_nothing_that_was_acknowledged(
+    forks: subprocess.Popen[str], tmp_path: Path, sync: str
+) -> None:
     kill_many(forks, tmp_path, 300, sync)
 
 
 @pytest.mark.slow
 @either_sync
-def test_kills_while_the_log_is_moved_into_the_file_lose_nothing(forks: subprocess.Popen[str], tmp_path: Path, sync: str) -> None:
+def test_kills_while_the_log_is_moved_into_the_file_lose_nothing(
+    forks: subprocess.Popen[str], tmp_path: Path, sync: str
+) -> None:
     """So many records that the log is moved into the file once or twice before the kill."""
     kill_many(forks, tmp_path, 15, sync, longest=4000)
 
 
-def test_an_owner_that_was_stopped_past_its_lease_commits_nothing_once_it_goes_on(tmp_path: Path) -> None:
+def test_an_owner_that_was_stopped_past_its_lease_commits_nothing_once_it_goes_on(
+    tmp_path: Path,
+) -> None:
     path, clock = tmp_path / "runs.db", tmp_path / "clock"
     clock.write_text("1000")
 
@@ -184,7 +203,7 @@ def test_a_process_that_claims_under_the_same_name_takes_the_run_over(tmp_path: 
 
 COMES_AND_GOES = """
 import asyncio, sys
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 
 async def main():
     store = await SqliteStore.open(sys.argv[1])
@@ -197,12 +216,22 @@ asyncio.run(main())
 
 def seen_by_another(path: Path) -> int:
     """How many runs a process sees that opens the file, looks, and ends."""
-    done = subprocess.run([sys.executable, "-c", COMES_AND_GOES, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COMES_AND_GOES, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("more", ["no other store", "another one that stays", "another one that was closed"])
-def test_a_process_that_comes_and_goes_leaves_the_log_to_who_still_writes(tmp_path: Path, more: str) -> None:
+@pytest.mark.parametrize(
+    "more", ["no other store", "another one that stays", "another one that was closed"]
+)
+def test_a_process_that_comes_and_goes_leaves_the_log_to_who_still_writes(
+    tmp_path: Path, more: str
+) -> None:
     """Locks of a process end with the first descriptor that it closes, whoever opened that: then the other would remove the log as the last one."""
     path = tmp_path / "runs.db"
 

@@ -15,8 +15,8 @@ import pytest
 
 from graphorch.journal import codec
 from graphorch.journal.records import NewRun, Record
-from graphorch.journal.sqlite import SqliteStore
-from graphorch.journal.worker import Done, Worker
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.journal.sqlite.thread import Done, Worker
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,9 @@ async def ours(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:
     return taken
 
 
-def rounds(tmp_path: Path, sync: Sync, runs: int, appends: int, count: int) -> tuple[list[list[float]], list[list[float]]]:
+def rounds(
+    tmp_path: Path, sync: Sync, runs: int, appends: int, count: int
+) -> tuple[list[list[float]], list[list[float]]]:
     """Bare and ours in turns, so that a busy moment of the machine hits both."""
     logs: list[list[float]] = []
     stores: list[list[float]] = []
@@ -91,7 +93,9 @@ def rounds(tmp_path: Path, sync: Sync, runs: int, appends: int, count: int) -> t
     return logs, stores
 
 
-def test_a_hundred_runs_make_ten_thousand_commits_a_second_or_half_of_a_bare_log(tmp_path: Path) -> None:
+def test_a_hundred_runs_make_ten_thousand_commits_a_second_or_half_of_a_bare_log(
+    tmp_path: Path,
+) -> None:
     """On a quiet machine it is the first, by far; a busy one slows the bare log down too."""
     logs, stores = rounds(tmp_path, "full", runs=100, appends=60, count=5)
     log, store = (6000 / min(taken[-1] for taken in each) for each in (logs, stores))
@@ -106,8 +110,12 @@ def test_an_append_costs_at_most_60_µs_more_than_the_commit(tmp_path: Path) -> 
         folder = tmp_path / str(number)
         folder.mkdir()
         logs, stores = rounds(folder, "normal", runs=1, appends=1000, count=3)
-        log, store = (min(statistics.median(taken[:-1]) for taken in each) * 1e6 for each in (logs, stores))
-        print(f"\none run, normal sync: bare log {log:.0f} µs, store {store:.0f} µs, difference {store - log:.0f} µs")
+        log, store = (
+            min(statistics.median(taken[:-1]) for taken in each) * 1e6 for each in (logs, stores)
+        )
+        print(
+            f"\none run, normal sync: bare log {log:.0f} µs, store {store:.0f} µs, difference {store - log:.0f} µs"
+        )
         differences.append(store - log)
     assert min(differences) <= 60
 
@@ -115,7 +123,9 @@ def test_an_append_costs_at_most_60_µs_more_than_the_commit(tmp_path: Path) -> 
 def test_200_records_of_1_kb_take_at_most_1_3_times_the_bytes_of_a_bare_log(tmp_path: Path) -> None:
     rounds(tmp_path, "normal", runs=1, appends=200, count=1)
     log, store = ((tmp_path / f"{name}-0.db").stat().st_size for name in ("bare", "ours"))
-    print(f"\n200 records of {len(DATA)} bytes: bare log {log:,} bytes, store {store:,}, {store / log:.2f} times")
+    print(
+        f"\n200 records of {len(DATA)} bytes: bare log {log:,} bytes, store {store:,}, {store / log:.2f} times"
+    )
     assert store <= 1.3 * log
 
 
@@ -125,7 +135,11 @@ def test_10_000_records_load_in_a_second(tmp_path: Path) -> None:
         await store.create(NewRun("run-1", "flow", "f", 1))
         lease = await store.claim("run-1", "me", ttl=1e6)
         for last in range(0, 10_000, 1000):
-            await store.append(lease, [Record(last + number, "commit", BODY) for number in range(1, 1001)], expected_last_seq=last)
+            await store.append(
+                lease,
+                [Record(last + number, "commit", BODY) for number in range(1, 1001)],
+                expected_last_seq=last,
+            )
         times: list[float] = []
         for _ in range(3):
             began = time.perf_counter()

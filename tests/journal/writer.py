@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from graphorch.journal.failures import LeaseLost
+from graphorch.journal.errors import LeaseLost
 from graphorch.journal.records import NewRun, Record
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 
 RUNS = 5
 PER_APPEND = 3
@@ -24,7 +24,11 @@ PER_APPEND = 3
 
 def body_of(run: int, seq: int, seed: int) -> dict[str, object]:
     """What record `seq` of a run holds, so that whoever reads can tell."""
-    return {"run": run, "seq": seq, "text": "x" * ((seed * 7919 + run * 104_729 + seq * 1_299_709) % 6000)}
+    return {
+        "run": run,
+        "seq": seq,
+        "text": "x" * ((seed * 7919 + run * 104_729 + seq * 1_299_709) % 6000),
+    }
 
 
 def say(line: str) -> None:
@@ -42,7 +46,12 @@ async def write_forever(path: Path, seed: int, sync: Any) -> None:
         last = 0
         while True:
             seqs = range(last + 1, last + 1 + PER_APPEND)
-            await store.append(lease, [Record(seq, "commit", body_of(run, seq, seed)) for seq in seqs], expected_last_seq=last, status=f"at-{seqs[-1]}")
+            await store.append(
+                lease,
+                [Record(seq, "commit", body_of(run, seq, seed)) for seq in seqs],
+                expected_last_seq=last,
+                status=f"at-{seqs[-1]}",
+            )
             last = seqs[-1]
             say(f"stored {run} {last}")
             await asyncio.sleep(0)  # an append that waits for nothing gives nobody else a turn

@@ -22,11 +22,20 @@ class Scripted:
         self.asked.append(request)
         if isinstance(step, ModelError):
             raise step
-        response = response_of(step, model=request.model) if isinstance(step, str) else step(request)
+        response = (
+            response_of(step, model=request.model) if isinstance(step, str) else step(request)
+        )
         if on_text is not None:
             on_text(response.text)
         return response
 
 
-def response_of(text: str, *, model: str = "m", usage: Usage = Usage(10, 5), usd: float = 0.25, seconds: float = 1.0) -> Response:  # noqa: B008
+def response_of(
+    text: str,
+    *,
+    model: str = "m",
+    usage: Usage = Usage(10, 5),  # noqa: B008  (a frozen value)
+    usd: float = 0.25,
+    seconds: float = 1.0,
+) -> Response:
     return Response(text, model, usage, usd, "table", "stop", 1, seconds, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphorch.errors import ModelError
 from graphorch.models.client import OnText
-from graphorch.models.failures import TimedOut, Truncated, Unreadable
+from graphorch.models.errors import TimedOut, Truncated, Unreadable
 from graphorch.models.messages import Message, Request, Response, Usage
 
 
@@ -58,7 +58,11 @@ Action = Answer | ModelError | Callable[[Request], "Answer | ModelError"]
 class FakeModel:
     """A `ModelClient` that answers with the next of its actions, the last one for ever. `clock` is that of the loop."""
 
-    def __init__(self, *actions: Action, clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()) -> None:
+    def __init__(
+        self,
+        *actions: Action,
+        clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
+    ) -> None:
         self.actions = list(actions) or [Answer()]
         self.requests: list[Request] = []
         self.cancelled = 0
@@ -80,7 +84,9 @@ class FakeModel:
         finally:
             self.running -= 1
 
-    async def _do(self, action: Answer | ModelError, request: Request, on_text: OnText | None, began: float) -> Response:
+    async def _do(
+        self, action: Answer | ModelError, request: Request, on_text: OnText | None, began: float
+    ) -> Response:
         if isinstance(action, ModelError):
             await asyncio.sleep(0.01)
             raise action
@@ -107,10 +113,18 @@ def request_to(model: str = "any", text: str = "hello there", **fields: object) 
     return Request(model, (Message(content=text),), **fields)  # type: ignore[arg-type]
 
 
-def status(code: int, *, retryable: bool | None = None, retry_after: float | None = None) -> ModelError:
+def status(
+    code: int, *, retryable: bool | None = None, retry_after: float | None = None
+) -> ModelError:
     """The error of an endpoint that answered with a status."""
     passes = code in (408, 409, 424, 429) or code >= 500
-    return ModelError(f"answered {code}", model="fake", retryable=passes if retryable is None else retryable, status=code, retry_after=retry_after)
+    return ModelError(
+        f"answered {code}",
+        model="fake",
+        retryable=passes if retryable is None else retryable,
+        status=code,
+        retry_after=retry_after,
+    )
 
 
 def html_page() -> ModelError:
@@ -118,7 +132,9 @@ def html_page() -> ModelError:
 
 
 def cut_stream() -> ModelError:
-    return Truncated("it ended without a finish reason", model="fake", retryable=True, partial="half an")
+    return Truncated(
+        "it ended without a finish reason", model="fake", retryable=True, partial="half an"
+    )
 
 
 def hangs() -> Answer:

@@ -76,13 +76,15 @@ NUMBERS = {
     """,
 }
 
-EMAILS: tuple[str, ...] = tuple("""
+EMAILS: tuple[str, ...] = tuple(
+    """
     anna.schmidt@example.com j.doe+newsletter@mail.example.org info@kanzlei-mueller.de o'neil@dublin.example.ie sales@acme.co.uk
     first_last@sub.dept.university.edu 1234567890@numbers.example.net x@y.io maria.garcia@correo.example.es billing%dept@corp.example.com
     support@shop.berlin jean-luc.picard@enterprise.space contact@société.example.fr user@xn--bcher-kva.example a.b.c.d@long-domain-name.museum
     WILLIAM@EXAMPLE.COM luca_rossi@posta.example.it dev-team@startup.ai no-reply@notifications.example.app kim@firma.gmbh
     joao.silva@empresa.com.br q@z.dev hello@world.technology press@museum.example.nl
-""".split())
+""".split()
+)
 
 PHONES = (
     "+1 415-555-2671", "+1 (212) 555-0199", "+44 20 7946 0958", "+44 7700 900123", "+49 30 901820", "+49 (0)171 2345678", "+33 1 23 45 67 89",
@@ -179,7 +181,9 @@ KEYS = (
 
 def _random_text(source: random.Random, alphabet: str, length: int) -> str:
     """Ends in a letter, as a key that ends in a hyphen would be cut by the sentence around it."""
-    return "".join(source.choice(alphabet) for _ in range(length - 1)) + source.choice([each for each in alphabet if each.isalnum()])
+    return "".join(source.choice(alphabet) for _ in range(length - 1)) + source.choice(
+        [each for each in alphabet if each.isalnum()]
+    )
 
 
 def _grouped(number: str, sizes: tuple[int, ...], separator: str) -> str:
@@ -194,12 +198,27 @@ def _written(kind: str, number: str, turn: int) -> str:
     """A number as people write it: plain, or in the groups that are usual."""
     forms = {
         "iban": [number, _grouped(number, (4,) * (len(number) // 4), " "), number],
-        "card": [number, *([_grouped(number, (4, 6), s) if len(number) in (14, 15) else _grouped(number, (4, 4, 4), s) for s in " -"])],
+        "card": [
+            number,
+            *(
+                [
+                    _grouped(number, (4, 6), s)
+                    if len(number) in (14, 15)
+                    else _grouped(number, (4, 4, 4), s)
+                    for s in " -"
+                ]
+            ),
+        ],
         "us_ssn": [number],
         "uk_nino": [number, _grouped(number, (2, 2, 2, 2), " ")],
         "fr_nir": [number, _grouped(number, (1, 2, 2, 2, 3, 3), " ")],
         "es_dni": [number, f"{number[:-1]}-{number[-1]}"],
-        "it_cf": [number, number, _grouped(number, (3, 3, 5, 5), " ")[: 3 + 1 + 3 + 1 + 5 + 1 + 5], number.lower()],
+        "it_cf": [
+            number,
+            number,
+            _grouped(number, (3, 3, 5, 5), " ")[: 3 + 1 + 3 + 1 + 5 + 1 + 5],
+            number.lower(),
+        ],
         "de_tax_id": [number, _grouped(number, (2, 3, 3), " ")],
     }[kind]
     return forms[turn % len(forms)]
@@ -207,36 +226,58 @@ def _written(kind: str, number: str, turn: int) -> str:
 
 def _jwt(source: random.Random, claims: dict[str, object]) -> str:
     def part(value: object) -> str:
-        return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=").decode()
+        return (
+            base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode())
+            .rstrip(b"=")
+            .decode()
+        )
 
     algorithm = source.choice(["HS256", "RS256", "ES256"])
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims)}.{_random_text(source, URLSAFE, 43)}"
 
 
 def _private_key(source: random.Random, label: str, lines: int, newline: str = "\n") -> str:
-    body = [_random_text(source, ALNUM + "+/", 64) for _ in range(lines)] + [_random_text(source, ALNUM, 30) + "=="]
+    body = [_random_text(source, ALNUM + "+/", 64) for _ in range(lines)] + [
+        _random_text(source, ALNUM, 30) + "=="
+    ]
     return newline.join([f"-----BEGIN {label}-----", *body, f"-----END {label}-----"])
 
 
 def _looks_mixed(text: str) -> bool:
     """Whether a random text is as mixed as such texts usually are: both cases, at least four digits."""
-    return sum(each.isdigit() for each in text) >= 4 and any(each.islower() for each in text) and any(each.isupper() for each in text)
+    return (
+        sum(each.isdigit() for each in text) >= 4
+        and any(each.islower() for each in text)
+        and any(each.isupper() for each in text)
+    )
 
 
 def positives() -> list[Positive]:
     """Each value in one sentence."""
     source = random.Random(7)
     values: dict[str, list[str]] = {
-        kind: [_written(kind, number, turn) for turn, number in enumerate(numbers.split())] for kind, numbers in NUMBERS.items()
+        kind: [_written(kind, number, turn) for turn, number in enumerate(numbers.split())]
+        for kind, numbers in NUMBERS.items()
     }
     values["email"] = list(EMAILS)
     values["phone"] = list(PHONES)
-    values["api_key"] = ["".join(prefix) + _random_text(source, alphabet, length) for prefix, alphabet, length in KEYS]
+    values["api_key"] = [
+        "".join(prefix) + _random_text(source, alphabet, length)
+        for prefix, alphabet, length in KEYS
+    ]
     values["api_key"][-1] += "_0123abcd"
-    values["jwt"] = [_jwt(source, {"sub": str(number), "name": f"Person {number}", "iat": 1516239022 + number}) for number in range(21)]
-    values["auth_token"] = [_random_text(source, ALNUM + "._~-", 24 + number) for number in range(16)]
+    values["jwt"] = [
+        _jwt(source, {"sub": str(number), "name": f"Person {number}", "iat": 1516239022 + number})
+        for number in range(21)
+    ]
+    values["auth_token"] = [
+        _random_text(source, ALNUM + "._~-", 24 + number) for number in range(16)
+    ]
     values["password"] = list(PASSWORDS)
-    random_texts = (_random_text(source, ALNUM + ("+/" if number % 3 == 0 else ""), 32 + number) for number in range(60))
+    random_texts = (
+        _random_text(source, ALNUM + ("+/" if number % 3 == 0 else ""), 32 + number)
+        for number in range(60)
+    )
     values["high_entropy"] = [each for each in random_texts if _looks_mixed(each)][:20]
     found = [
         Positive(kind, FRAMES[kind][turn % len(FRAMES[kind])].format(value), value)
@@ -249,21 +290,56 @@ def positives() -> list[Positive]:
 
 def _more_secrets(source: random.Random) -> list[Positive]:
     found: list[Positive] = []
-    labels = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "DSA PRIVATE KEY")
-    frames = ("{}", "Here is my key:\n{}\nPlease check it.", 'KEY="{}"', "deploy:\n{}\n", "cat id_rsa\n{}", "{} is what I got")
+    labels = (
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "DSA PRIVATE KEY",
+    )
+    frames = (
+        "{}",
+        "Here is my key:\n{}\nPlease check it.",
+        'KEY="{}"',
+        "deploy:\n{}\n",
+        "cat id_rsa\n{}",
+        "{} is what I got",
+    )
     for turn in range(18):
         block = _private_key(source, labels[turn % len(labels)], 3 + turn)
         found.append(Positive("private_key", frames[turn // 3].format(block), block))
     escaped = _private_key(source, "PRIVATE KEY", 6, "\\n")
-    found.append(Positive("private_key", f'{{"type": "service_account", "private_key": "{escaped}\\n"}}', escaped))
-    armoured = _private_key(source, "PGP PRIVATE KEY BLOCK", 8).replace("BLOCK-----\n", "BLOCK-----\nVersion: GnuPG v2.4 (Linux)\n\n", 1)
+    found.append(
+        Positive(
+            "private_key", f'{{"type": "service_account", "private_key": "{escaped}\\n"}}', escaped
+        )
+    )
+    armoured = _private_key(source, "PGP PRIVATE KEY BLOCK", 8).replace(
+        "BLOCK-----\n", "BLOCK-----\nVersion: GnuPG v2.4 (Linux)\n\n", 1
+    )
     found.append(Positive("private_key", armoured, armoured))
-    for name, secret in (("admin", "s3cr3t"), ("api-user", "hunter22"), ("jane@example.com", "Tr0ub4dor"), ("deploy", "xK9-2f")):
+    for name, secret in (
+        ("admin", "s3cr3t"),
+        ("api-user", "hunter22"),
+        ("jane@example.com", "Tr0ub4dor"),
+        ("deploy", "xK9-2f"),
+    ):
         encoded = base64.b64encode(f"{name}:{secret}".encode()).decode()
         found.append(Positive("auth_token", f"Authorization: Basic {encoded}", encoded))
-    for scheme, secret in (("postgres", "pgpass99"), ("mongodb+srv", "M0ng0!x"), ("redis", "r3d1s"), ("https", "tok3n-abc"), ("amqp", "guest77")):
+    for scheme, secret in (
+        ("postgres", "pgpass99"),
+        ("mongodb+srv", "M0ng0!x"),
+        ("redis", "r3d1s"),
+        ("https", "tok3n-abc"),
+        ("amqp", "guest77"),
+    ):
         found.append(Positive("password", f"{scheme}://app:{secret}@db.internal:5432/main", secret))
-    for frame in ("<password>{}</password>", "mysql --password {} --host db", "login --db-password {}"):
+    for frame in (
+        "<password>{}</password>",
+        "mysql --password {} --host db",
+        "login --db-password {}",
+    ):
         found.append(Positive("password", frame.format("S3cure!Pass"), "S3cure!Pass"))
     hook = f"hooks.slack.com/services/T0{'2ABCDEF'}/B0{'3GHIJKL'}/{_random_text(source, ALNUM, 24)}"
     found.append(Positive("api_key", f"curl https://{hook}", hook))
@@ -444,7 +520,12 @@ def negatives() -> list[Negative]:
     for number in NUMBERS["card"].split():
         found.append(Negative("card", f"Order {_last_digit_changed(number)} was confirmed."))
     for number in NUMBERS["iban"].split():
-        found.append(Negative("iban", f"Reference {number[:2]}{(int(number[2:4]) + 1) % 100:02d}{number[4:]} in your letter"))
+        found.append(
+            Negative(
+                "iban",
+                f"Reference {number[:2]}{(int(number[2:4]) + 1) % 100:02d}{number[4:]} in your letter",
+            )
+        )
     for number in NUMBERS["de_tax_id"].split():
         found.append(Negative("de_tax_id", f"Artikel {_last_digit_changed(number)} ist lieferbar."))
     for number in NUMBERS["fr_nir"].split():
@@ -453,9 +534,14 @@ def negatives() -> list[Negative]:
         other = "TRWAG"[("TRWAG".find(number[-1]) + 1) % 5]
         found.append(Negative("es_dni", f"Referencia {number[:-1]}{other}."))
     for number in NUMBERS["it_cf"].split():
-        found.append(Negative("it_cf", f"Codice {number[:-1]}{chr((ord(number[-1]) - 64) % 26 + 65)}"))
+        found.append(
+            Negative("it_cf", f"Codice {number[:-1]}{chr((ord(number[-1]) - 64) % 26 + 65)}")
+        )
     for number in NUMBERS["uk_nino"].split()[:10]:
-        found += [Negative("uk_nino", f"Part Q{number[1:]}"), Negative("uk_nino", f"Item {number[:-1]}E")]
+        found += [
+            Negative("uk_nino", f"Part Q{number[1:]}"),
+            Negative("uk_nino", f"Item {number[:-1]}E"),
+        ]
     return [*found, *_machine_made(source)]
 
 
@@ -471,11 +557,31 @@ def _machine_made(source: random.Random) -> list[Negative]:
         found += [
             Negative("high_entropy", f"request {uuid.UUID(bytes=seed[:16])} took {number} ms"),
             Negative("high_entropy", f"HEAD is now at {hashlib.sha1(seed).hexdigest()}"),
-            Negative("high_entropy", f"integrity sha256-{base64.b64encode(hashlib.sha256(seed).digest()).decode()}"),
-            Negative("high_entropy", f'<img src="data:image/png;base64,{base64.b64encode(source.randbytes(60 + 40 * number)).decode()}">'),
-            Negative("high_entropy", base64.b64encode(f"This is only text number {number}, encoded for transport.".encode()).decode()),
-            Negative("card", f"trace {source.randrange(10**18, 10**19)} span {source.randrange(10**8, 10**9)}"),
-            Negative("phone", f"row {source.randrange(10**6)} of {source.randrange(10**7)}, offset {source.randrange(10**9)}"),
-            Negative("iban", f"SKU {source.choice(['XX', 'QQ', 'ZZ', 'AA'])}{source.randrange(10**18):018d}"),
+            Negative(
+                "high_entropy",
+                f"integrity sha256-{base64.b64encode(hashlib.sha256(seed).digest()).decode()}",
+            ),
+            Negative(
+                "high_entropy",
+                f'<img src="data:image/png;base64,{base64.b64encode(source.randbytes(60 + 40 * number)).decode()}">',
+            ),
+            Negative(
+                "high_entropy",
+                base64.b64encode(
+                    f"This is only text number {number}, encoded for transport.".encode()
+                ).decode(),
+            ),
+            Negative(
+                "card",
+                f"trace {source.randrange(10**18, 10**19)} span {source.randrange(10**8, 10**9)}",
+            ),
+            Negative(
+                "phone",
+                f"row {source.randrange(10**6)} of {source.randrange(10**7)}, offset {source.randrange(10**9)}",
+            ),
+            Negative(
+                "iban",
+                f"SKU {source.choice(['XX', 'QQ', 'ZZ', 'AA'])}{source.randrange(10**18):018d}",
+            ),
         ]
     return found

@@ -94,7 +94,10 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> A
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     except asyncio.IncompleteReadError:
         return None
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    headers = {
+        name.lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in head[1:] if line)
+    }
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Asked(head[0].split(" ")[1], headers, json.loads(body) if body else None, reader, writer)
 
@@ -102,7 +105,9 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> A
 # ---- bodies ------------------------------------------------------------------------------------
 
 
-def completion(text: object = "hello", finish_reason: object = "stop", **more: object) -> dict[str, Any]:
+def completion(
+    text: object = "hello", finish_reason: object = "stop", **more: object
+) -> dict[str, Any]:
     """A whole answer as OpenAI's reference shows it; `more` is put into the message."""
     message = {"role": "assistant", "content": text, **more}
     return {
@@ -119,7 +124,13 @@ def chunk(text: object = None, finish_reason: object = None, **more: object) -> 
     """One event of a stream; `more` is put into the delta."""
     delta = {**({} if text is None else {"content": text}), **more}
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m-1", "choices": [choice]}
+    return {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m-1",
+        "choices": [choice],
+    }
 
 
 def event(data: object) -> bytes:
@@ -129,7 +140,12 @@ def event(data: object) -> bytes:
 def pieces_of(*texts: str, finish_reason: str | None = "stop") -> list[bytes]:
     """The events of a complete stream, the usage in one of its own."""
     last = {**chunk(), "choices": [], "usage": dict(USAGE)}
-    said = [chunk(role="assistant"), *(chunk(each) for each in texts), chunk(None, finish_reason), last]
+    said = [
+        chunk(role="assistant"),
+        *(chunk(each) for each in texts),
+        chunk(None, finish_reason),
+        last,
+    ]
     return [*(event(each) for each in said), event("[DONE]")]
 
 
@@ -137,13 +153,27 @@ def pieces_of(*texts: str, finish_reason: str | None = "stop") -> list[bytes]:
 
 
 def replies(
-    body: object, status: int = 200, headers: Mapping[str, str] | None = None, kind: str = "application/json", length: int | None = None
+    body: object,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    kind: str = "application/json",
+    length: int | None = None,
 ) -> Handler:
     """One HTTP response; `length` lies about how long it is, and the connection ends after it."""
-    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    content = (
+        body
+        if isinstance(body, bytes)
+        else body.encode()
+        if isinstance(body, str)
+        else json.dumps(body).encode()
+    )
 
     async def handle(asked: Asked) -> None:
-        told = {"content-type": kind, "content-length": str(len(content) if length is None else length), **(headers or {})}
+        told = {
+            "content-type": kind,
+            "content-length": str(len(content) if length is None else length),
+            **(headers or {}),
+        }
         await asked.send(_head(status, told) + content)
         if length is not None:
             asked.close()
@@ -151,7 +181,9 @@ def replies(
     return handle
 
 
-def streams(events: Sequence[bytes], *, then: str = "end", kind: str = "text/event-stream") -> Handler:
+def streams(
+    events: Sequence[bytes], *, then: str = "end", kind: str = "text/event-stream"
+) -> Handler:
     """Server-sent events, each in a write of its own; `then` the body ends, the connection breaks (`cut`), or nothing comes (`stall`)."""
 
     async def handle(asked: Asked) -> None:
@@ -172,7 +204,9 @@ def drips(piece: bytes, *, before: Sequence[bytes] = ()) -> Handler:
     """A stream that sends one piece over and over, as fast as it is taken, until the client leaves."""
 
     async def handle(asked: Asked) -> None:
-        await asked.send(_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+        await asked.send(
+            _head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        )
         for each in before:
             await asked.send(b"%x\r\n%s\r\n" % (len(each), each))
         while not asked.reader.at_eof():

@@ -19,7 +19,16 @@ def test_messages_stay_as_they_are() -> None:
     assert to_messages(prompt) == tuple(prompt)
 
 
-@pytest.mark.parametrize("wrong, says", [([], "got nothing"), ([1], "got int"), (7, "got int"), (None, "got NoneType"), (b"hi", "got int")])
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        ([], "got nothing"),
+        ([1], "got int"),
+        (7, "got int"),
+        (None, "got NoneType"),
+        (b"hi", "got int"),
+    ],
+)
 def test_anything_else_is_refused_with_what_came(wrong: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         to_messages(wrong)

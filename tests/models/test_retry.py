@@ -36,7 +36,9 @@ def question(timeout: float | None = None, prompt: str = "hi", run: str = "r") -
     return Request("m", (Message(content=prompt),), timeout=timeout, metadata={"run": run})
 
 
-def ask(steps: list[str | ModelError], *, request: Request | None = None, backoff: Backoff | None = None) -> tuple[Response | ModelError, Scripted, Clock]:
+def ask(
+    steps: list[str | ModelError], *, request: Request | None = None, backoff: Backoff | None = None
+) -> tuple[Response | ModelError, Scripted, Clock]:
     client, clock = Scripted([*steps]), Clock()
     retrying = RetryingClient(client, backoff, sleep=clock.sleep, clock=clock)
     try:
@@ -109,13 +111,17 @@ def test_no_attempt_begins_after_the_time_of_the_request() -> None:
 
 def test_each_attempt_gets_what_is_left_of_the_time() -> None:
     _, client, clock = ask([passing(), passing(), "hello"], request=question(timeout=10.0))
-    assert [each.timeout for each in client.asked] == pytest.approx([10.0, 10.0 - clock.pauses[0], 10.0 - sum(clock.pauses)])
+    assert [each.timeout for each in client.asked] == pytest.approx(
+        [10.0, 10.0 - clock.pauses[0], 10.0 - sum(clock.pauses)]
+    )
 
 
 def test_every_retry_is_told_before_its_pause() -> None:
     told: list[Retrying] = []
     clock = Clock()
-    client = RetryingClient(Scripted([passing(), "hello"]), on_retry=told.append, sleep=clock.sleep, clock=clock)
+    client = RetryingClient(
+        Scripted([passing(), "hello"]), on_retry=told.append, sleep=clock.sleep, clock=clock
+    )
     asyncio.run(client.complete(question()))
     assert [(each.attempt, each.pause) for each in told] == [(1, clock.pauses[0])]
     assert told[0].error.retryable
@@ -133,7 +139,10 @@ def test_closing_closes_the_client_within() -> None:
     assert closed == ["yes"]
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first": -1.0}, {"factor": 0.5}, {"longest": -1.0}, {"patience": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"attempts": 0}, {"first": -1.0}, {"factor": 0.5}, {"longest": -1.0}, {"patience": -1.0}],
+)
 def test_values_without_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="attempts ≥ 1"):
         Backoff(**wrong)  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from graphorch.models.runtime import Runtime
+from graphorch.clock import Runtime
 
 T = TypeVar("T")
 

@@ -11,11 +11,12 @@ from pydantic import BaseModel
 
 from graphorch import Emitted, Flow, GraphError, Request, Response, RunEvent, RunFailed, Usage
 from graphorch.models.client import OnText
-from graphorch.models.metering import MeteredClient
-from graphorch.testing.clock import run_virtual
+from graphorch.models.pricing.metering import MeteredClient
+from graphorch.testing.virtual_clock import run_virtual
 from tests.models.fakes import Flat, Table
 
-Said = str | BaseModel | tuple[float, "str | BaseModel"]  # text, a slice, or either after so many seconds
+# text, a slice, or either after so many seconds
+Said = str | BaseModel | tuple[float, "str | BaseModel"]
 
 
 class Models:
@@ -82,4 +83,8 @@ async def events_of(flow: Flow[Any, Any, Any], value: BaseModel, **options: Any)
 
 def emitted(events: list[RunEvent], kind: type[BaseModel]) -> list[Any]:
     """Those that the patterns themselves emitted, of one kind."""
-    return [event.event for event in events if isinstance(event, Emitted) and isinstance(event.event, kind)]
+    return [
+        event.event
+        for event in events
+        if isinstance(event, Emitted) and isinstance(event.event, kind)
+    ]

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from graphorch import Flow, Graph, GraphError, Request, agent, node
 from graphorch.patterns import Repeat
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, failure
 
 Kind = Literal["short", "long"]
@@ -162,7 +162,14 @@ def graph(name: str = "desk") -> Graph[Desk, Topic, Draft]:
 def flat() -> Graph[Desk, Topic, Draft]:
     """Five patterns in one graph: a router, whose long route is an evaluator loop, whose result a fan-out reviews in a gated pipeline."""
     made = graph()
-    made.router(classify, kind_of, {"short": note_down, "long": write}, default=note_down, confidence=sure_of, threshold=0.5)
+    made.router(
+        classify,
+        kind_of,
+        {"short": note_down, "long": write},
+        default=note_down,
+        confidence=sure_of,
+        threshold=0.5,
+    )
     made.evaluator_loop(write, judge, accept=good, score=points, max_rounds=3)
 
     @node
@@ -182,13 +189,24 @@ def essay() -> Flow[Task, Draft, Any]:
     def begin(t: Task) -> Topic:
         return Topic(topic=t.part)
 
-    return made.chain(begin, write).evaluator_loop(write, judge, accept=good, score=points, max_rounds=3).build()
+    return (
+        made.chain(begin, write)
+        .evaluator_loop(write, judge, accept=good, score=points, max_rounds=3)
+        .build()
+    )
 
 
 def nested() -> Flow[Topic, Draft, Desk]:
     """A hierarchy whose team is a supervisor, whose worker is an evaluator loop."""
     office = graph("office")
-    office.supervisor(plan, tasks=tasks_of, worker_of=worker_of, workers={"essay": essay()}, gather=joined, max_tasks=4)
+    office.supervisor(
+        plan,
+        tasks=tasks_of,
+        worker_of=worker_of,
+        workers={"essay": essay()},
+        gather=joined,
+        max_tasks=4,
+    )
     house = graph("house")
     team = house.sub("office", office.build(), enter=lambda s: Topic(topic=s.topic), leave=same)
 
@@ -203,10 +221,24 @@ def test_patterns_share_nodes_in_one_graph() -> None:
     assert flow.warnings == ()
     found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
     ran = [step.node for step in found.steps]
-    assert ran[:8] == ["classify", "write", "judge", "judge_progress", "write", "judge", "judge_progress", "review"]
+    assert ran[:8] == [
+        "classify",
+        "write",
+        "judge",
+        "judge_progress",
+        "write",
+        "judge",
+        "judge_progress",
+        "review",
+    ]
     assert found.output.draft == "publish 1"
     short = run_virtual(flow.run(Topic(topic="tides"), client=models("short")))
-    assert [step.node for step in short.steps][:4] == ["classify", "note_down", "note_down_gate", "review"]
+    assert [step.node for step in short.steps][:4] == [
+        "classify",
+        "note_down",
+        "note_down_gate",
+        "review",
+    ]
 
 
 def test_patterns_hold_flows_that_are_patterns() -> None:
@@ -214,7 +246,12 @@ def test_patterns_hold_flows_that_are_patterns() -> None:
     assert flow.warnings == ()
     found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
     paths = {step.path for step in found.steps}
-    assert {"office/plan_essay[0]/judge", "office/plan_essay[1]/judge_progress", "office/plan_reports", "publish"} <= paths
+    assert {
+        "office/plan_essay[0]/judge",
+        "office/plan_essay[1]/judge_progress",
+        "office/plan_reports",
+        "publish",
+    } <= paths
     assert found.output.draft == "publish 1"
 
 
@@ -292,6 +329,10 @@ def test_what_a_pattern_remembers_is_no_part_of_the_state_of_the_result() -> Non
 
 
 def test_one_node_in_two_patterns_that_cannot_hold_it_does_not_build() -> None:
-    made = graph().evaluator_loop(write, judge, accept=good, max_rounds=3).evaluator_loop(write, judge, accept=good, max_rounds=3)
+    made = (
+        graph()
+        .evaluator_loop(write, judge, accept=good, max_rounds=3)
+        .evaluator_loop(write, judge, accept=good, max_rounds=3)
+    )
     with pytest.raises(GraphError):
         made.build()

@@ -32,7 +32,9 @@ wholes = st.builds(
 
 
 @given(wholes, st.integers(2, 600))
-def test_a_digest_never_counts_as_more_than_its_budget_and_is_of_the_same_type(whole: Whole, tokens: int) -> None:
+def test_a_digest_never_counts_as_more_than_its_budget_and_is_of_the_same_type(
+    whole: Whole, tokens: int
+) -> None:
     found = digest_of(whole, tokens)
     assert size_of(found) <= tokens
     assert Whole.model_validate(found.model_dump()) == found

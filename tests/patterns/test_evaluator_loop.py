@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from graphorch import Budget, Graph, Limits, Request, RunFailed, agent, node
 from graphorch.patterns import Round, ScoreOutside
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure, metered
 
 
@@ -74,7 +74,10 @@ def graded(*scores: float) -> Models:
     def say(request: Request) -> str | BaseModel:
         if request.model == "vendor/writer":
             return f"draft {next(drafts)}"
-        return Grade(points=left.pop(0) if len(left) > 1 else left[0], remark=f"more, after {asked(request)[-1]}")
+        return Grade(
+            points=left.pop(0) if len(left) > 1 else left[0],
+            remark=f"more, after {asked(request)[-1]}",
+        )
 
     return Models(say)
 
@@ -92,14 +95,19 @@ def test_the_plain_wiring_returns_the_last_attempt_and_the_pattern_the_best_one(
     plain = Graph("essay", State, input=Task, output=Out).chain(write, judge)
     plain.loop(judge, back_to=write, while_=lambda s: s.points < 9, max_iterations=4)
     scores = (3, 8, 4, 2)
-    assert run_virtual(plain.build().run(Task(task="tides"), client=graded(*scores))).output == Out(draft="draft 4", points=2, remark="more, after 4")
+    assert run_virtual(plain.build().run(Task(task="tides"), client=graded(*scores))).output == Out(
+        draft="draft 4", points=2, remark="more, after 4"
+    )
     best = run_virtual(looped(max_rounds=4).build().run(Task(task="tides"), client=graded(*scores)))
     assert best.output == Out(draft="draft 2", points=8, remark="more, after 2")
 
 
 def test_it_stops_when_the_evaluator_accepts() -> None:
     models = graded(3, 9.5, 1)
-    assert run_virtual(looped().build().run(Task(task="tides"), client=models)).output.draft == "draft 2"
+    assert (
+        run_virtual(looped().build().run(Task(task="tides"), client=models)).output.draft
+        == "draft 2"
+    )
     assert rounds(models) == 2
 
 
@@ -116,9 +124,15 @@ def test_the_generator_is_told_task_last_draft_and_feedback() -> None:
 def test_a_generator_that_reads_them_itself_is_not_told_twice() -> None:
     @agent(output=Draft, model="vendor/writer")
     def rewrite(t: Task, d: Draft | None, g: Grade) -> str:
-        return f"Write: {t.task}" + (f", better than {d.draft}: {g.remark}" if d is not None else "")
+        return f"Write: {t.task}" + (
+            f", better than {d.draft}: {g.remark}" if d is not None else ""
+        )
 
-    flow = Graph("essay", State, input=Task, output=Out).evaluator_loop(rewrite, judge, accept=good, max_rounds=3).build()
+    flow = (
+        Graph("essay", State, input=Task, output=Out)
+        .evaluator_loop(rewrite, judge, accept=good, max_rounds=3)
+        .build()
+    )
     models = graded(3, 9.5)
     run_virtual(flow.run(Task(task="tides"), client=models))
     assert asked(models.of("rewrite")[1]) == "Write: tides, better than draft 1: more, after 1"
@@ -149,14 +163,19 @@ def test_the_bound_ends_it_and_the_result_says_so() -> None:
 
 def test_each_round_is_an_event() -> None:
     events = run_virtual(events_of(looped().build(), Task(task="tides"), client=graded(3, 2, 9.5)))
-    told = [(one.round, one.score, one.best, one.accepted, one.stopped) for one in emitted(events, Round)]
+    told = [
+        (one.round, one.score, one.best, one.accepted, one.stopped)
+        for one in emitted(events, Round)
+    ]
     assert told == [(1, 3, 3, False, ""), (2, 2, 3, False, ""), (3, 9.5, 9.5, True, "accepted")]
 
 
 def never(usd: float | None) -> tuple[Models, Any]:
     """A loop whose evaluator never accepts, though each draft is a little better; a round costs about two cents."""
     models = graded(*(1 + number / 100 for number in range(100)))
-    return models, looped(max_rounds=50, usd=usd).build().run(Task(task="tides"), client=metered(models))
+    return models, looped(max_rounds=50, usd=usd).build().run(
+        Task(task="tides"), client=metered(models)
+    )
 
 
 def test_an_evaluator_that_never_accepts_spends_over_a_dollar_without_a_cap() -> None:
@@ -165,13 +184,17 @@ def test_an_evaluator_that_never_accepts_spends_over_a_dollar_without_a_cap() ->
 
 
 @pytest.mark.parametrize("usd", [0.2, 0.25, 0.3, 0.5, 1.0])
-def test_an_evaluator_that_never_accepts_spends_no_more_than_the_cap_and_leaves_the_best_attempt(usd: float) -> None:
+def test_an_evaluator_that_never_accepts_spends_no_more_than_the_cap_and_leaves_the_best_attempt(
+    usd: float,
+) -> None:
     models, run = never(usd)
     result = run_virtual(run)
     judged = len(models.of("judge"))
     assert 0 < result.cost <= usd
     assert judged >= 2
-    assert result.output == Out(draft=f"draft {judged}", points=1 + (judged - 1) / 100, remark=f"more, after {judged % 10}")
+    assert result.output == Out(
+        draft=f"draft {judged}", points=1 + (judged - 1) / 100, remark=f"more, after {judged % 10}"
+    )
 
 
 def test_a_cap_that_does_not_cover_the_first_round_ends_the_run_as_a_limit() -> None:
@@ -183,18 +206,28 @@ def test_a_cap_that_does_not_cover_the_first_round_ends_the_run_as_a_limit() -> 
 def test_the_best_attempt_is_left_when_the_money_ends_in_the_middle_of_a_round() -> None:
     def say(request: Request) -> str | BaseModel:
         number = len(models.of("write"))
-        return f"draft {number}" + "!" * 2000 * (number - 1) if request.model == "vendor/writer" else Grade(points=number)
+        return (
+            f"draft {number}" + "!" * 2000 * (number - 1)
+            if request.model == "vendor/writer"
+            else Grade(points=number)
+        )
 
     models = Models(say, tokens=10)
     flow = looped(usd=0.25).build()
     events = run_virtual(events_of(flow, Task(task="tides"), client=metered(models)))
     assert emitted(events, Round)[-1].stopped == "the money set aside is over"
-    result = run_virtual(flow.run(Task(task="tides"), client=metered(models := Models(say, tokens=10))))
+    result = run_virtual(
+        flow.run(Task(task="tides"), client=metered(models := Models(say, tokens=10)))
+    )
     assert (result.output.draft, result.cost <= 0.25) == ("draft 1", True)
 
 
 def test_the_cap_counts_at_the_budget_of_the_run_too() -> None:
-    failed = failure(looped(usd=0.5).build().run(Task(task="tides"), client=metered(graded(1)), budget=Budget(usd=0.01)))
+    failed = failure(
+        looped(usd=0.5)
+        .build()
+        .run(Task(task="tides"), client=metered(graded(1)), budget=Budget(usd=0.01))
+    )
     assert failed.end_reason == "limit:usd"
 
 
@@ -225,10 +258,16 @@ def test_a_loop_that_is_entered_again_begins_anew() -> None:
     def tail(m: Mark) -> None:
         ran.append("tail")
 
-    graph = Graph("twice", Both).evaluator_loop(more, look, accept=lambda s: s.mark % 5 == 0, max_rounds=3).chain(look, tail)
+    graph = (
+        Graph("twice", Both)
+        .evaluator_loop(more, look, accept=lambda s: s.mark % 5 == 0, max_rounds=3)
+        .chain(look, tail)
+    )
     graph.chain(head, more).loop(tail, back_to=head, while_=lambda s: s.mark < 10, max_iterations=9)
     result = run_virtual(graph.build().run(Both()))
-    assert ran == ["more"] * 3 + ["tail"] + ["more"] * 2 + ["tail"] + ["more"] * 3 + ["tail"] + ["more"] * 2 + ["tail"]
+    assert ran == ["more"] * 3 + ["tail"] + ["more"] * 2 + ["tail"] + ["more"] * 3 + ["tail"] + [
+        "more"
+    ] * 2 + ["tail"]
     assert result.output.n == 10
 
 
@@ -243,7 +282,9 @@ def test_a_score_outside_its_range_ends_the_run_in_plain_words(value: float) -> 
         return Loose(value=value)
 
     graph = Graph("rated", Rated, input=Loose, output=Draft)
-    graph.evaluator_loop(draft, rate, accept=lambda s: False, max_rounds=3, score=value_of, scale=(0, 10))
+    graph.evaluator_loop(
+        draft, rate, accept=lambda s: False, max_rounds=3, score=value_of, scale=(0, 10)
+    )
     failed = failure(graph.build().run(Loose()))
     assert isinstance(cause(failed), ScoreOutside)
     assert f"'value_of' gave {value!r}, which is no number from 0 to 10." in str(failed)
@@ -253,7 +294,11 @@ def test_two_agents_that_name_one_model_do_not_build_unless_told() -> None:
     twin = judge.with_model("vendor/writer")
 
     def build(**options: Any) -> Callable[[], Any]:
-        return Graph("essay", State, input=Task, output=Out).evaluator_loop(write, twin, accept=good, max_rounds=2, **options).build
+        return (
+            Graph("essay", State, input=Task, output=Out)
+            .evaluator_loop(write, twin, accept=good, max_rounds=2, **options)
+            .build
+        )
 
     assert codes(build()) == {"EVALUATOR_MODEL"}
     assert build(same_model=True)().warnings == ()
@@ -261,7 +306,9 @@ def test_two_agents_that_name_one_model_do_not_build_unless_told() -> None:
 
 def test_two_agents_that_leave_the_model_to_the_run_get_a_warning() -> None:
     graph = Graph("essay", State, input=Task, output=Out)
-    graph.evaluator_loop(write.with_model("default"), judge.with_model("default"), accept=good, max_rounds=2)
+    graph.evaluator_loop(
+        write.with_model("default"), judge.with_model("default"), accept=good, max_rounds=2
+    )
     assert [problem.code for problem in graph.build().warnings] == ["EVALUATOR_MODEL"]
 
 
@@ -270,7 +317,11 @@ def test_a_generator_that_hears_nothing_gets_a_warning() -> None:
     def deaf(t: Task) -> Draft:
         return Draft(draft=t.task)
 
-    flow = Graph("essay", State, input=Task, output=Out).evaluator_loop(deaf, judge, accept=good, max_rounds=2).build()
+    flow = (
+        Graph("essay", State, input=Task, output=Out)
+        .evaluator_loop(deaf, judge, accept=good, max_rounds=2)
+        .build()
+    )
     assert [problem.code for problem in flow.warnings] == ["EVALUATOR_UNHEARD"]
 
 
@@ -298,7 +349,9 @@ def test_what_follows_the_evaluator_comes_after_the_loop() -> None:
     assert [step.node for step in result.steps].count("publish") == 1
 
 
-def test_the_best_attempt_is_left_where_a_loop_around_it_shares_its_header_and_so_its_rounds() -> None:
+def test_the_best_attempt_is_left_where_a_loop_around_it_shares_its_header_and_so_its_rounds() -> (
+    None
+):
     scores = (3, 8, 4, 2)
     graph = looped(max_rounds=2)
     graph.loop(judge, back_to=write, while_=lambda s: s.task != "", max_iterations=2)
@@ -312,9 +365,17 @@ def test_what_was_spent_before_a_stop_counts_at_the_cap_after_it(tmp_path: Path)
 
     async def stopped_and_resumed() -> Any:
         with pytest.raises(RunFailed):
-            await flow.run(Task(task="tides"), client=metered(models), durable=store, run_id="one", limits=Limits(activations=14))
+            await flow.run(
+                Task(task="tides"),
+                client=metered(models),
+                durable=store,
+                run_id="one",
+                limits=Limits(activations=14),
+            )
         assert len(models.requests) >= 8
-        return await flow.resume("one", client=metered(models), durable=store, limits=Limits(activations=1_000))
+        return await flow.resume(
+            "one", client=metered(models), durable=store, limits=Limits(activations=1_000)
+        )
 
     result = asyncio.run(stopped_and_resumed())
     assert result.cost <= 0.4

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from graphorch import Flow, Graph, Node, QuorumNotMet, Request, Retry, agent, append, node
 from graphorch.patterns import Gaps
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, failure
 
 
@@ -61,7 +61,9 @@ def conclude(n: Notes) -> Brief:
     return Brief(brief="+".join(n.notes))
 
 
-def branch(name: str, model: type[BaseModel], seconds: float = 1, error: Exception | None = None) -> Node[Any]:
+def branch(
+    name: str, model: type[BaseModel], seconds: float = 1, error: Exception | None = None
+) -> Node[Any]:
     async def work(d: Deal) -> Any:
         await asyncio.sleep(seconds)
         if error is not None:
@@ -75,17 +77,29 @@ def branch(name: str, model: type[BaseModel], seconds: float = 1, error: Excepti
 @node
 def brief(l: Legal | None, m: Money | None, t: Tech | None, g: Gaps) -> Brief:  # noqa: E741
     parts = [l.legal if l else "", m.money if m else "", t.tech if t else ""]
-    return Brief(brief="; ".join([*filter(None, parts), *(f"no {name}: {why}" for name, why in g.gaps.items())]))
+    return Brief(
+        brief="; ".join(
+            [*filter(None, parts), *(f"no {name}: {why}" for name, why in g.gaps.items())]
+        )
+    )
 
 
-def review(legal: Node[Any], money: Node[Any], tech: Node[Any], **options: Any) -> Flow[Deal, Brief, Review]:
-    return Graph("review", Review, input=Deal, output=Brief).fan_out([legal, money, tech], brief, **options).build()
+def review(
+    legal: Node[Any], money: Node[Any], tech: Node[Any], **options: Any
+) -> Flow[Deal, Brief, Review]:
+    return (
+        Graph("review", Review, input=Deal, output=Brief)
+        .fan_out([legal, money, tech], brief, **options)
+        .build()
+    )
 
 
 def seconds_of(times: list[float], **options: Any) -> float:
     branches = [noting(f"branch{number}", seconds) for number, seconds in enumerate(times)]
     graph = Graph("book", Book, input=Deal, output=Brief)
-    flow = graph.fan_out(branches, conclude, **options) if options else graph.chain(branches, conclude)
+    flow = (
+        graph.fan_out(branches, conclude, **options) if options else graph.chain(branches, conclude)
+    )
     return run_virtual(flow.build().run(Deal(deal="x"))).seconds
 
 
@@ -116,14 +130,23 @@ def test_a_partial_result_names_what_is_missing_and_why() -> None:
     flow = review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), deadline=10)
     result = run_virtual(flow.run(Deal(deal="x")))
     assert result.seconds == pytest.approx(10, abs=0.01)
-    assert result.output.brief.startswith("legal of x; no money: it failed: RuntimeError: no network; no tech: it failed: NodeTimedOut: ")
+    assert result.output.brief.startswith(
+        "legal of x; no money: it failed: RuntimeError: no network; no tech: it failed: NodeTimedOut: "
+    )
     assert set(result.state.gaps) == {"money", "tech"}
 
 
 def test_with_enough_branches_it_says_which_were_not_waited_for() -> None:
     broken = branch("money", Money, 0.5, RuntimeError("no network"))
-    result = run_virtual(review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), need=1).run(Deal(deal="x")))
-    assert result.output.brief == "legal of x; no money: it failed: RuntimeError: no network; no tech: it was not waited for: enough others had come"
+    result = run_virtual(
+        review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), need=1).run(
+            Deal(deal="x")
+        )
+    )
+    assert (
+        result.output.brief
+        == "legal of x; no money: it failed: RuntimeError: no network; no tech: it was not waited for: enough others had come"
+    )
     assert result.seconds == pytest.approx(1, abs=0.01)
 
 
@@ -133,14 +156,22 @@ def test_a_deadline_is_for_all_attempts_of_a_branch() -> None:
         await asyncio.sleep(3)
         raise RuntimeError("again")
 
-    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([flaky, noting("a", 1)], conclude, deadline=8).build()
+    flow = (
+        Graph("book", Book, input=Deal, output=Brief)
+        .fan_out([flaky, noting("a", 1)], conclude, deadline=8)
+        .build()
+    )
     result = run_virtual(flow.run(Deal(deal="x")))
     assert result.output.brief == "a"
     assert result.seconds < 8.01
 
 
 def test_too_few_branches_end_the_run_with_every_reason() -> None:
-    branches = [noting("a", 1), noting("b", 2, ValueError("bad page")), noting("c", 3, RuntimeError("no network"))]
+    branches = [
+        noting("a", 1),
+        noting("b", 2, ValueError("bad page")),
+        noting("c", 3, RuntimeError("no network")),
+    ]
     flow = Graph("book", Book, input=Deal, output=Brief).fan_out(branches, conclude, need=2).build()
     failed = failure(flow.run(Deal(deal="x")))
     assert isinstance(cause(failed), QuorumNotMet)
@@ -149,14 +180,22 @@ def test_too_few_branches_end_the_run_with_every_reason() -> None:
 
 
 def test_if_no_branch_comes_before_its_deadline_the_run_fails() -> None:
-    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 50), noting("b", 60)], conclude, deadline=5).build()
+    flow = (
+        Graph("book", Book, input=Deal, output=Brief)
+        .fan_out([noting("a", 50), noting("b", 60)], conclude, deadline=5)
+        .build()
+    )
     failed = failure(flow.run(Deal(deal="x")))
     assert "No branch into 'conclude' brought anything. 'a': it failed: NodeTimedOut" in str(failed)
 
 
 def test_without_options_it_waits_for_all_and_fails_with_any() -> None:
     assert seconds_of([1, 5, 2], need="arriving") == pytest.approx(5, abs=0.01)
-    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 1), noting("b", 1, ValueError("bad"))], conclude).build()
+    flow = (
+        Graph("book", Book, input=Deal, output=Brief)
+        .fan_out([noting("a", 1), noting("b", 1, ValueError("bad"))], conclude)
+        .build()
+    )
     assert "bad" in str(failure(flow.run(Deal(deal="x"))))
 
 
@@ -166,12 +205,21 @@ def test_an_agent_that_merges_is_told_what_is_missing() -> None:
         return f"Sum up: {n.notes}"
 
     branches = [noting("a", 1), noting("b", 1, ValueError("bad page"))]
-    flow = Graph("book", Book, input=Deal, output=Brief).fan_out(branches, sum_up, deadline=9).build()
+    flow = (
+        Graph("book", Book, input=Deal, output=Brief).fan_out(branches, sum_up, deadline=9).build()
+    )
     models = Models(lambda _: "done")
     run_virtual(flow.run(Deal(deal="x"), client=models))
-    assert asked(models.requests[0]) == "Sum up: ['a']\nSome parts are missing; say so where it matters:\n- b: it failed: ValueError: bad page"
+    assert (
+        asked(models.requests[0])
+        == "Sum up: ['a']\nSome parts are missing; say so where it matters:\n- b: it failed: ValueError: bad page"
+    )
     whole = Models(lambda _: "done")
-    ok = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 1), noting("b", 2)], sum_up, deadline=9).build()
+    ok = (
+        Graph("book", Book, input=Deal, output=Brief)
+        .fan_out([noting("a", 1), noting("b", 2)], sum_up, deadline=9)
+        .build()
+    )
     run_virtual(ok.run(Deal(deal="x"), client=whole))
     assert asked(whole.requests[0]) == "Sum up: ['a', 'b']"
 
@@ -186,7 +234,11 @@ def test_a_slow_call_is_hedged() -> None:
     def law(d: Deal) -> str:
         return d.deal
 
-    flow = Graph("review", Review, input=Deal, output=Brief).fan_out([law, branch("money", Money), branch("tech", Tech)], brief, hedge_after=5).build()
+    flow = (
+        Graph("review", Review, input=Deal, output=Brief)
+        .fan_out([law, branch("money", Money), branch("tech", Tech)], brief, hedge_after=5)
+        .build()
+    )
     result = run_virtual(flow.run(Deal(deal="x"), client=Models(say)))
     assert result.seconds == pytest.approx(6, abs=0.01)
 
@@ -197,7 +249,11 @@ def test_the_first_of_several_answers_to_one_question_is_enough_to_read_it() -> 
         return Brief(brief=t.tech)
 
     slow, fast = branch("tech", Tech, 9).named("slow"), branch("tech", Tech, 1).named("fast")
-    flow = Graph("review", Review, input=Deal, output=Brief).fan_out([slow, fast], publish, need=1).build()
+    flow = (
+        Graph("review", Review, input=Deal, output=Brief)
+        .fan_out([slow, fast], publish, need=1)
+        .build()
+    )
     assert flow.warnings == ()
     assert run_virtual(flow.run(Deal(deal="x"))).output.brief == "tech of x"
 
@@ -237,15 +293,31 @@ def test_what_cannot_work_does_not_build() -> None:
 
     inner = graph().chain(one, conclude).build()
     whole = graph()
-    team = whole.sub("team", inner, enter=lambda s: Deal(deal=s.deal), leave=lambda b: Notes(notes=[b.brief]))
+    team = whole.sub(
+        "team", inner, enter=lambda s: Deal(deal=s.deal), leave=lambda b: Notes(notes=[b.brief])
+    )
     assert codes(whole.fan_out([team, one], conclude, deadline=5).build) == {"FAN_OUT_DEADLINE"}
     assert codes(graph().fan_out([one, other], conclude, need=3).build) == {"FAN_OUT_NEED"}
     assert codes(graph().fan_out([one, other], conclude, need=0).build) == {"FAN_OUT_NEED"}
     assert codes(graph().fan_out([one, one], conclude).build) == {"FAN_OUT_TWICE"}
 
 
-@pytest.mark.parametrize("options", [{}, {"need": 2}, {"need": 3}, {"need": 1}, {"deadline": 5.0}, {"need": 2, "deadline": 5.0, "hedge_after": 1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"need": 2},
+        {"need": 3},
+        {"need": 1},
+        {"deadline": 5.0},
+        {"need": 2, "deadline": 5.0, "hedge_after": 1.0},
+    ],
+)
 def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
-    flow = Graph("book", Book, input=Deal, output=Brief).fan_out([noting("a", 1), noting("b", 1), noting("c", 1)], conclude, **options).build()
+    flow = (
+        Graph("book", Book, input=Deal, output=Brief)
+        .fan_out([noting("a", 1), noting("b", 1), noting("c", 1)], conclude, **options)
+        .build()
+    )
     assert flow.warnings == ()
     assert "conclude" in flow.svg()

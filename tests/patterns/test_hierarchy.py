@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Budget, Failed, Flow, Graph, Limits, NodeError, Request, RunEvent, agent, node
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, codes, failure, metered
 
 
@@ -84,7 +84,11 @@ def as_found(r: Report) -> Found:
 
 
 def stock_of_agents() -> Flow[Order, Report, Level]:
-    return Graph("agents", Level, input=Order, output=Report).hierarchy(lead, [count, fine], sum_up).build()
+    return (
+        Graph("agents", Level, input=Order, output=Report)
+        .hierarchy(lead, [count, fine], sum_up)
+        .build()
+    )
 
 
 def one(request: Request) -> str:
@@ -103,14 +107,21 @@ def test_a_fault_three_levels_deep_names_its_path_where_nested_calls_do_not() ->
     assert isinstance(told, NodeError)
     assert told.path == "by_hand"
     events: list[RunEvent] = []
-    failed = failure(house(broken).run(Order(order="x"), client=Models(one), watch=[events.append], limits=Limits(grace=1)))
+    failed = failure(
+        house(broken).run(
+            Order(order="x"), client=Models(one), watch=[events.append], limits=Limits(grace=1)
+        )
+    )
     error = failed.exceptions[0]
     assert isinstance(error, NodeError)
     assert error.path == "fulfilment/stock/broken"
     assert len(failed.exceptions) == 1
     assert "fulfilment/stock/broken" in str(failed)
     assert "the shelf is empty" in str(failed)
-    assert next(event.path for event in events if isinstance(event, Failed)) == "fulfilment/stock/broken"
+    assert (
+        next(event.path for event in events if isinstance(event, Failed))
+        == "fulfilment/stock/broken"
+    )
 
 
 def test_every_call_says_its_level_department_and_parent_and_has_the_run_id_of_the_whole() -> None:
@@ -151,7 +162,11 @@ def test_shares_of_nested_teams_are_parts_of_parts() -> None:
     flow = house(fine, shares={"sales": 0.5, "fulfilment": 0.5})
     models = Models(one)
     result = run_virtual(flow.run(Order(order="x"), client=metered(models), budget=Budget(usd=10)))
-    assert {request.metadata["path"]: request.payer.name for request in models.requests if request.payer is not None} == {
+    assert {
+        request.metadata["path"]: request.payer.name
+        for request in models.requests
+        if request.payer is not None
+    } == {
         "sales/count": "team 'sales'",
         "fulfilment/count": "team 'fulfilment'",
         "fulfilment/stock/count": "team 'fulfilment'",
@@ -161,7 +176,9 @@ def test_shares_of_nested_teams_are_parts_of_parts() -> None:
 
 def test_without_a_budget_shares_limit_nothing() -> None:
     models = Models(one)
-    run_virtual(house(fine, shares={"sales": 0.5, "fulfilment": 0.5}).run(Order(order="x"), client=models))
+    run_virtual(
+        house(fine, shares={"sales": 0.5, "fulfilment": 0.5}).run(Order(order="x"), client=models)
+    )
     assert all(request.payer is None for request in models.requests)
 
 
@@ -169,9 +186,15 @@ def test_shares_are_checked() -> None:
     def graph() -> Graph[Level, Order, Report]:
         return Graph("order", Level, input=Order, output=Report)
 
-    assert codes(graph().hierarchy(lead, [count, fine], sum_up, shares={count: 0.8, fine: 0.5}).build) == {"HIERARCHY_SHARES"}
-    assert codes(graph().hierarchy(lead, [count, fine], sum_up, shares={count: 0.0}).build) == {"HIERARCHY_SHARES"}
-    assert "HIERARCHY_SHARES" in codes(graph().hierarchy(lead, [count], sum_up, shares={fine: 0.5}).build)
+    assert codes(
+        graph().hierarchy(lead, [count, fine], sum_up, shares={count: 0.8, fine: 0.5}).build
+    ) == {"HIERARCHY_SHARES"}
+    assert codes(graph().hierarchy(lead, [count, fine], sum_up, shares={count: 0.0}).build) == {
+        "HIERARCHY_SHARES"
+    }
+    assert "HIERARCHY_SHARES" in codes(
+        graph().hierarchy(lead, [count], sum_up, shares={fine: 0.5}).build
+    )
 
 
 def test_it_builds_without_a_warning_and_can_be_drawn_to_every_depth() -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from graphorch import Context, Graph, NodeError, Request, agent, node
 from graphorch.patterns import Feedback, Gated, GateRejected, Repeat, Stop
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure
 
 
@@ -55,7 +55,9 @@ def garbage_first(request: Request) -> str:
 
 
 def gated(**options: Any) -> Graph[Article, Topic, Text]:
-    return Graph("article", Article, input=Topic, output=Text).pipeline(research, write, gates={research: sourced}, **options)
+    return Graph("article", Article, input=Topic, output=Text).pipeline(
+        research, write, gates={research: sourced}, **options
+    )
 
 
 def test_garbage_in_step_1_poisons_a_plain_chain_and_a_gate_keeps_it_out() -> None:
@@ -66,7 +68,13 @@ def test_garbage_in_step_1_poisons_a_plain_chain_and_a_gate_keeps_it_out() -> No
     result = run_virtual(gated().build().run(Topic(topic="tides"), client=models))
     assert "see the source" in result.output.text
     assert "lorem ipsum" not in result.output.text
-    assert [step.path for step in result.steps] == ["research", "research_gate", "research", "research_gate", "write"]
+    assert [step.path for step in result.steps] == [
+        "research",
+        "research_gate",
+        "research",
+        "research_gate",
+        "write",
+    ]
 
 
 def test_an_agent_that_repeats_is_told_what_it_wrote_and_why_it_was_rejected() -> None:
@@ -80,10 +88,16 @@ def test_an_agent_that_repeats_is_told_what_it_wrote_and_why_it_was_rejected() -
 
 
 def test_a_gate_that_always_rejects_ends_the_run_after_its_attempts_with_a_typed_reason() -> None:
-    failed = failure(gated(attempts=3).build().run(Topic(topic="tides"), client=Models(lambda _: "lorem ipsum")))
+    failed = failure(
+        gated(attempts=3).build().run(Topic(topic="tides"), client=Models(lambda _: "lorem ipsum"))
+    )
     rejected = cause(failed)
     assert isinstance(rejected, GateRejected)
-    assert (rejected.step, rejected.reason, rejected.attempts) == ("research", "no source is named", 3)
+    assert (rejected.step, rejected.reason, rejected.attempts) == (
+        "research",
+        "no source is named",
+        3,
+    )
     assert "The gate after 'research' rejected 3 attempts of it: no source is named." in str(failed)
 
 
@@ -91,7 +105,11 @@ def test_a_gate_may_stop_at_once() -> None:
     def closed(f: Facts) -> bool | Stop:
         return Stop("the topic is not for us")
 
-    flow = Graph("article", Article, input=Topic, output=Text).pipeline(research, write, gates={research: closed}, attempts=5).build()
+    flow = (
+        Graph("article", Article, input=Topic, output=Text)
+        .pipeline(research, write, gates={research: closed}, attempts=5)
+        .build()
+    )
     models = Models(garbage_first)
     rejected = cause(failure(flow.run(Topic(topic="tides"), client=models)))
     assert isinstance(rejected, GateRejected)
@@ -99,7 +117,9 @@ def test_a_gate_may_stop_at_once() -> None:
 
 
 def test_every_attempt_is_an_event() -> None:
-    events = run_virtual(events_of(gated().build(), Topic(topic="tides"), client=Models(garbage_first)))
+    events = run_virtual(
+        events_of(gated().build(), Topic(topic="tides"), client=Models(garbage_first))
+    )
     told = [(one.step, one.attempt, one.passed, one.reason) for one in emitted(events, Gated)]
     assert told == [("research", 1, False, "no source is named"), ("research", 2, True, "")]
 
@@ -109,7 +129,11 @@ def test_a_plain_function_reads_the_reason_as_feedback() -> None:
     def look_up(t: Topic, f: Feedback) -> Facts:
         return Facts(facts=f"{t.topic}: a source" if f.feedback else t.topic)
 
-    flow = Graph("article", Told, input=Topic, output=Facts).pipeline(look_up, gates={look_up: sourced}).build()
+    flow = (
+        Graph("article", Told, input=Topic, output=Facts)
+        .pipeline(look_up, gates={look_up: sourced})
+        .build()
+    )
     assert run_virtual(flow.run(Topic(topic="tides"))).output.facts == "tides: a source"
 
 
@@ -124,10 +148,21 @@ def test_a_step_without_a_time_of_its_own_gets_that_of_the_pipeline() -> None:
         await asyncio.sleep(50)  # longer than the pipeline's time, and well within its own
         return Text(text=f.facts)
 
-    failed = failure(Graph("article", Article, input=Topic, output=Text).pipeline(slow, patient, timeout=10).build().run(Topic(topic="tides")))
+    failed = failure(
+        Graph("article", Article, input=Topic, output=Text)
+        .pipeline(slow, patient, timeout=10)
+        .build()
+        .run(Topic(topic="tides"))
+    )
     assert "timeout=10 s" in str(failed)
-    flow = Graph("article", Article, input=Topic, output=Text).pipeline(research, patient, timeout=10).build()
-    assert run_virtual(flow.run(Topic(topic="tides"), client=Models(garbage_first))).seconds == pytest.approx(50, abs=0.01)
+    flow = (
+        Graph("article", Article, input=Topic, output=Text)
+        .pipeline(research, patient, timeout=10)
+        .build()
+    )
+    assert run_virtual(
+        flow.run(Topic(topic="tides"), client=Models(garbage_first))
+    ).seconds == pytest.approx(50, abs=0.01)
 
 
 def test_what_is_drawn_from_a_gated_step_leaves_by_its_gate_whenever_it_is_drawn() -> None:
@@ -147,7 +182,12 @@ def test_what_is_drawn_from_a_gated_step_leaves_by_its_gate_whenever_it_is_drawn
     for before in (True, False):
         flow = build(Graph("article", Article, input=Topic, output=Text), before=before).build()
         result = run_virtual(flow.run(Topic(topic="tides"), client=Models(garbage_first)))
-        assert [step.path for step in result.steps] == ["research", "write", "write_gate", "publish"]
+        assert [step.path for step in result.steps] == [
+            "research",
+            "write",
+            "write_gate",
+            "publish",
+        ]
 
 
 def test_a_rejected_step_can_be_handled_by_an_error_edge_of_the_step() -> None:
@@ -156,7 +196,9 @@ def test_a_rejected_step_can_be_handled_by_an_error_edge_of_the_step() -> None:
         return Text(text=f"nothing about {t.topic}")
 
     graph = gated().on_error(research, give_up, when=GateRejected)
-    result = run_virtual(graph.build().run(Topic(topic="tides"), client=Models(lambda _: "lorem ipsum")))
+    result = run_virtual(
+        graph.build().run(Topic(topic="tides"), client=Models(lambda _: "lorem ipsum"))
+    )
     assert result.output.text == "nothing about tides"
 
 
@@ -181,8 +223,17 @@ def test_a_gate_is_checked_with_the_graph() -> None:
         return True
 
     assert codes(gated(attempts=0).build) == {"PIPELINE_ATTEMPTS"}
-    assert codes(Graph("article", Article, input=Topic, output=Text).chain(research, write).pipeline(research, gates={write: other}).build) == {"PIPELINE_GATE"}
-    assert "UNASSIGNED" in codes(Graph("article", Article, input=Topic, output=Text).pipeline(research, write, gates={research: other}).build)
+    assert codes(
+        Graph("article", Article, input=Topic, output=Text)
+        .chain(research, write)
+        .pipeline(research, gates={write: other})
+        .build
+    ) == {"PIPELINE_GATE"}
+    assert "UNASSIGNED" in codes(
+        Graph("article", Article, input=Topic, output=Text)
+        .pipeline(research, write, gates={research: other})
+        .build
+    )
 
 
 def test_the_pipeline_builds_without_a_warning_and_draws_its_gate() -> None:
@@ -197,7 +248,12 @@ def test_a_step_that_fails_names_itself() -> None:
     async def broken(ctx: Context, t: Topic) -> Facts:
         raise RuntimeError("no network")
 
-    failed = failure(Graph("article", Article, input=Topic, output=Text).pipeline(broken, write).build().run(Topic(topic="tides")))
+    failed = failure(
+        Graph("article", Article, input=Topic, output=Text)
+        .pipeline(broken, write)
+        .build()
+        .run(Topic(topic="tides"))
+    )
     error = failed.exceptions[0]
     assert isinstance(error, NodeError)
     assert error.path == "broken"

@@ -23,9 +23,25 @@ PRINTED = {
     "hierarchy": "['A!', 'report of 1']",
     "evaluator_loop": "xxx",
 }
-SKETCH = {"pipeline": 8, "supervisor": 18, "fan_out": 16, "router": 17, "hierarchy": 19, "evaluator_loop": 11}
-LANGGRAPH = {"pipeline": 8, "supervisor": 12, "fan_out": 15, "router": 10, "hierarchy": 16, "evaluator_loop": 11}  # the shortest that were found
-CHECKED = {  # before anything runs: by the type checker or by build(), of ours; LangGraph checks that the named nodes exist
+SKETCH = {
+    "pipeline": 8,
+    "supervisor": 18,
+    "fan_out": 16,
+    "router": 17,
+    "hierarchy": 19,
+    "evaluator_loop": 11,
+}
+# the shortest that were found
+LANGGRAPH = {
+    "pipeline": 8,
+    "supervisor": 12,
+    "fan_out": 15,
+    "router": 10,
+    "hierarchy": 16,
+    "evaluator_loop": 11,
+}
+# before anything runs: by the type checker or by build(), of ours; LangGraph checks that the named nodes exist
+CHECKED = {
     "pipeline": "each step's reads and writes are in the state, and assigned before they are read",
     "supervisor": "every label has a worker and every worker a label; items, reports and gather fit; the number of tasks is bounded",
     "fan_out": "items, results and gather fit; the number of items is bounded",
@@ -39,11 +55,15 @@ PEER = Path(os.environ.get("GRAPHORCH_LANGGRAPH", "/opt/langgraph/bin/python"))
 def lines_of(path: Path) -> int:
     """The non-blank lines, but for what this repository asks for at the top of every file."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return sum(1 for line in lines if line.strip() and not line.startswith(("#", '"""', "from __future__")))
+    return sum(
+        1 for line in lines if line.strip() and not line.startswith(("#", '"""', "from __future__"))
+    )
 
 
 @pytest.mark.parametrize("pattern", PRINTED)
-def test_our_program_prints_what_it_should(pattern: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_program_prints_what_it_should(
+    pattern: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = f"ours_{pattern}"
     spec = importlib.util.spec_from_file_location(name, PROGRAMS / f"{name}.py")
     assert spec is not None
@@ -56,17 +76,32 @@ def test_our_program_prints_what_it_should(pattern: str, capsys: pytest.CaptureF
 
 @pytest.mark.peer
 @pytest.mark.slow
-@pytest.mark.skipif(not PEER.exists(), reason="LangGraph is not installed in an environment of its own")
+@pytest.mark.skipif(
+    not PEER.exists(), reason="LangGraph is not installed in an environment of its own"
+)
 @pytest.mark.parametrize("pattern", PRINTED)
 def test_the_program_in_langgraph_prints_the_same(pattern: str) -> None:
-    outcome = subprocess.run([str(PEER), str(PROGRAMS / f"peer_{pattern}.py")], capture_output=True, text=True, check=False, timeout=60)
+    outcome = subprocess.run(
+        [str(PEER), str(PROGRAMS / f"peer_{pattern}.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.strip() == PRINTED[pattern]
 
 
 def test_ours_is_no_longer_than_the_sketch_and_the_table_says_how_both_compare() -> None:
-    print(f"\n{'pattern':16}{'ours':>6}{'sketch':>8}{'LangGraph here':>16}{'shortest found':>16}  what ours checks before it runs")
+    print(
+        f"\n{'pattern':16}{'ours':>6}{'sketch':>8}{'LangGraph here':>16}{'shortest found':>16}  what ours checks before it runs"
+    )
     for pattern in PRINTED:
-        ours, peer = lines_of(PROGRAMS / f"ours_{pattern}.py"), lines_of(PROGRAMS / f"peer_{pattern}.py")
-        print(f"{pattern:16}{ours:>6}{SKETCH[pattern]:>8}{peer:>16}{LANGGRAPH[pattern]:>16}  {CHECKED[pattern]}")
+        ours, peer = (
+            lines_of(PROGRAMS / f"ours_{pattern}.py"),
+            lines_of(PROGRAMS / f"peer_{pattern}.py"),
+        )
+        print(
+            f"{pattern:16}{ours:>6}{SKETCH[pattern]:>8}{peer:>16}{LANGGRAPH[pattern]:>16}  {CHECKED[pattern]}"
+        )
         assert ours <= SKETCH[pattern]

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from graphorch import Committed, Graph, Request, agent, node
 from graphorch.patterns import Chosen, ScoreOutside
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure
 
 Label = Literal["billing", "technical", "account"]
@@ -74,12 +74,22 @@ def sure_of(s: Sorted) -> float:
 
 def desk(**options: Any) -> Graph[Desk, Question, Reply]:
     options = {"default": person, "confidence": sure_of, "threshold": 0.7, **options}
-    routes: Any = options.pop("routes", {"billing": billing, "technical": technical, "account": account})
-    return Graph("desk", Desk, input=Question, output=Reply).router(classify, kind_of, routes, **options)
+    routes: Any = options.pop(
+        "routes", {"billing": billing, "technical": technical, "account": account}
+    )
+    return Graph("desk", Desk, input=Question, output=Reply).router(
+        classify, kind_of, routes, **options
+    )
 
 
 def says(kind: Label, sure: float, again: Label = "billing", sure_again: float = 1.0) -> Models:
-    return Models(lambda request: Sorted(kind=kind, sure=sure) if request.model == "vendor/small" else Sorted(kind=again, sure=sure_again))
+    return Models(
+        lambda request: (
+            Sorted(kind=kind, sure=sure)
+            if request.model == "vendor/small"
+            else Sorted(kind=again, sure=sure_again)
+        )
+    )
 
 
 def routed(graph: Graph[Desk, Question, Reply], models: Models) -> str:
@@ -95,7 +105,11 @@ def misclassifying(seed: int) -> Models:
         kind: Label
         is_wrong = chance.random() < (0.2 if request.model == "vendor/small" else 0.1)
         kind = chance.choice([label for label in LABELS if label != right]) if is_wrong else right
-        sure = chance.uniform(0.3, 0.69) if chance.random() < (0.8 if is_wrong else 0.15) else chance.uniform(0.7, 1.0)
+        sure = (
+            chance.uniform(0.3, 0.69)
+            if chance.random() < (0.8 if is_wrong else 0.15)
+            else chance.uniform(0.7, 1.0)
+        )
         return Sorted(kind=kind, sure=sure)
 
     return Models(say)
@@ -106,22 +120,33 @@ def shares(graph: Graph[Desk, Question, Reply], cases: int = 400) -> tuple[float
     flow, models = graph.build(), misclassifying(3)
 
     async def all_of() -> list[str]:
-        return [(await flow.run(Question(question=str(number)), client=models)).output.reply for number in range(cases)]
+        return [
+            (await flow.run(Question(question=str(number)), client=models)).output.reply
+            for number in range(cases)
+        ]
 
     found = run_virtual(all_of())
     right = sum(reply == LABELS[number % 3] for number, reply in enumerate(found))
-    wrong = sum(reply in LABELS and reply != LABELS[number % 3] for number, reply in enumerate(found))
+    wrong = sum(
+        reply in LABELS and reply != LABELS[number % 3] for number, reply in enumerate(found)
+    )
     return right / cases, wrong / cases
 
 
-def test_with_one_in_five_misclassified_a_second_opinion_brings_more_to_the_right_specialist() -> None:
+def test_with_one_in_five_misclassified_a_second_opinion_brings_more_to_the_right_specialist() -> (
+    None
+):
     plain = Graph("desk", Desk, input=Question, output=Reply)
-    plain.route(classify, kind_of).when("billing", billing).when("technical", technical).when("account", account).exhaustive()
+    plain.route(classify, kind_of).when("billing", billing).when("technical", technical).when(
+        "account", account
+    ).exhaustive()
     right_plain, wrong_plain = shares(plain)
     right_threshold, wrong_threshold = shares(desk())
     right_second, wrong_second = shares(desk(second_opinion=classify_again))
-    print(f"right/wrong specialist: plain {right_plain:.3f}/{wrong_plain:.3f}, threshold {right_threshold:.3f}/{wrong_threshold:.3f}, "
-          f"second opinion {right_second:.3f}/{wrong_second:.3f}")
+    print(
+        f"right/wrong specialist: plain {right_plain:.3f}/{wrong_plain:.3f}, threshold {right_threshold:.3f}/{wrong_threshold:.3f}, "
+        f"second opinion {right_second:.3f}/{wrong_second:.3f}"
+    )
     assert 0.17 < wrong_plain < 0.23
     assert wrong_threshold < 0.07
     assert right_second > right_plain + 0.05
@@ -138,7 +163,9 @@ def test_with_one_in_five_misclassified_a_second_opinion_brings_more_to_the_righ
         (("billing", 0.3), ("technical", 0.3), "person"),
     ],
 )
-def test_whose_opinion_counts(first: tuple[Label, float], second: tuple[Label, float], route: str) -> None:
+def test_whose_opinion_counts(
+    first: tuple[Label, float], second: tuple[Label, float], route: str
+) -> None:
     models = says(*first, *second)
     assert routed(desk(second_opinion=classify_again), models) == route
     assert len(models.requests) == (1 if first[1] >= 0.7 else 2)
@@ -158,7 +185,10 @@ def test_several_targets_and_a_default_of_several() -> None:
     @node
     def log(q: Question) -> None: ...
 
-    graph = desk(routes={"billing": [billing, log], "technical": technical, "account": account}, default=[person, log])
+    graph = desk(
+        routes={"billing": [billing, log], "technical": technical, "account": account},
+        default=[person, log],
+    )
     result = run_virtual(graph.build().run(Question(question="?"), client=says("billing", 0.9)))
     assert sorted(step.node for step in result.steps) == ["billing", "classify", "log"]
 
@@ -169,7 +199,11 @@ def test_the_route_is_in_the_metadata_of_later_calls_and_in_the_commit() -> None
         return q.question
 
     for options in ({}, {"second_opinion": classify_again}):
-        models = Models(lambda request: "paid" if request.model == "vendor/pay" else Sorted(kind="billing", sure=0.9))
+        models = Models(
+            lambda request: (
+                "paid" if request.model == "vendor/pay" else Sorted(kind="billing", sure=0.9)
+            )
+        )
         graph = desk(routes={"billing": pay, "technical": technical, "account": account}, **options)
         events = run_virtual(events_of(graph.build(), Question(question="?"), client=models))
         assert models.of("pay")[0].metadata["route.classify"] == "billing"
@@ -187,14 +221,28 @@ def test_the_default_is_called_default_in_the_metadata() -> None:
 
     kinds: dict[str, Label] = {"vendor/small": "billing", "other/large": "account"}
     for options in ({}, {"second_opinion": classify_again}):
-        models = Models(lambda request: Sorted(kind=kinds[request.model], sure=0.2) if request.model in kinds else "ok")
-        run_virtual(desk(default=helper, **options).build().run(Question(question="?"), client=models))
+        models = Models(
+            lambda request: (
+                Sorted(kind=kinds[request.model], sure=0.2) if request.model in kinds else "ok"
+            )
+        )
+        run_virtual(
+            desk(default=helper, **options).build().run(Question(question="?"), client=models)
+        )
         assert models.of("helper")[0].metadata["route.classify"] == "default"
 
 
 def test_what_two_opinions_came_to_is_an_event() -> None:
-    events = run_virtual(events_of(desk(second_opinion=classify_again).build(), Question(question="?"), client=says("billing", 0.3, "account", 0.8)))
-    assert emitted(events, Chosen) == [Chosen(router="classify", label="account", route="account", confidence=0.8, opinions=2)]
+    events = run_virtual(
+        events_of(
+            desk(second_opinion=classify_again).build(),
+            Question(question="?"),
+            client=says("billing", 0.3, "account", 0.8),
+        )
+    )
+    assert emitted(events, Chosen) == [
+        Chosen(router="classify", label="account", route="account", confidence=0.8, opinions=2)
+    ]
 
 
 @pytest.mark.parametrize("sure", [85.0, -0.1, float("nan")])
@@ -204,7 +252,9 @@ def test_a_confidence_outside_its_range_ends_the_run_in_plain_words(sure: float)
         return Sorted(kind="billing", sure=sure)
 
     graph = Graph("desk", Desk, input=Question, output=Reply)
-    graph.router(guess, kind_of, {"billing": billing}, default=person, confidence=sure_of, threshold=0.7)
+    graph.router(
+        guess, kind_of, {"billing": billing}, default=person, confidence=sure_of, threshold=0.7
+    )
     failed = failure(graph.build().run(Question(question="?")))
     assert isinstance(cause(failed), ScoreOutside)
     assert f"'sure_of' gave {sure!r}, which is no number from 0 to 1." in str(failed)
@@ -244,21 +294,32 @@ def test_what_cannot_work_does_not_build() -> None:
     never: Any = {"billing": billing, "technical": technical, "account": account, "refund": person}
     anything: Any = free
     assert "ROUTER_LABEL" in codes(desk(routes=never).build)
-    assert "ROUTER_SELECTOR" in codes(Graph("desk", Desk, input=Question, output=Reply).router(classify, anything, {"billing": billing}, default=person).build)
+    assert "ROUTER_SELECTOR" in codes(
+        Graph("desk", Desk, input=Question, output=Reply)
+        .router(classify, anything, {"billing": billing}, default=person)
+        .build
+    )
     assert "ROUTER_THRESHOLD" in codes(desk(threshold=70).build)
     assert "ROUTER_THRESHOLD" in codes(desk(threshold=0.0).build)
     assert "ROUTER_CONFIDENCE" in codes(desk(confidence=None).build)
-    assert "ROUTER_OPINION" in codes(desk(second_opinion=classify_again.with_model("vendor/small")).build)
+    assert "ROUTER_OPINION" in codes(
+        desk(second_opinion=classify_again.with_model("vendor/small")).build
+    )
     assert "ROUTER_OPINION" in codes(desk(second_opinion=person).build)
 
 
 def test_a_default_that_is_never_taken_gets_a_warning() -> None:
     flow = desk(confidence=None, threshold=0.0).build()
     assert [problem.code for problem in flow.warnings] == ["ROUTER_DEFAULT"]
-    assert run_virtual(flow.run(Question(question="?"), client=says("account", 0.1))).output.reply == "account"
+    assert (
+        run_virtual(flow.run(Question(question="?"), client=says("account", 0.1))).output.reply
+        == "account"
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"second_opinion": classify_again}, {"routes": {"billing": billing}}])
+@pytest.mark.parametrize(
+    "options", [{}, {"second_opinion": classify_again}, {"routes": {"billing": billing}}]
+)
 def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
     flow = desk(**options).build()
     assert flow.warnings == ()

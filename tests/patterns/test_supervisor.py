@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Context, Flow, Graph, Request, RunEvent, TooManyItems, agent, node
-from graphorch.models.tokens import input_bound
+from graphorch.models.token_count import input_bound
 from graphorch.patterns import Declined, Digest, Feedback, PlanRefused, TasksDeclined
-from graphorch.testing.clock import run_virtual
+from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure
 
 Who = Literal["web", "paper"]
@@ -87,10 +87,17 @@ def collect(reports: list[Report]) -> Notes:
 WORKERS: dict[Who, Any] = {"web": web, "paper": paper}
 
 
-def office(planner: Any = plan, workers: dict[Who, Any] | None = None, state: type[Office] = Office, **options: Any) -> Graph[Any, Any, Any]:
+def office(
+    planner: Any = plan,
+    workers: dict[Who, Any] | None = None,
+    state: type[Office] = Office,
+    **options: Any,
+) -> Graph[Any, Any, Any]:
     options = {"gather": collect, "max_tasks": 16, "assemble": assemble, **options}
     graph: Graph[Any, Any, Any] = Graph("office", state, input=Goal, output=Answer)
-    return graph.supervisor(planner, tasks=tasks_of, worker_of=worker_of, workers=workers or WORKERS, **options)
+    return graph.supervisor(
+        planner, tasks=tasks_of, worker_of=worker_of, workers=workers or WORKERS, **options
+    )
 
 
 def planning(*plans: list[Task], report: str = "found", declining: Sequence[str] = ()) -> Models:
@@ -104,7 +111,9 @@ def planning(*plans: list[Task], report: str = "found", declining: Sequence[str]
         if request.metadata["node"] == "assemble":
             return "the answer"
         refused = next((text for text in declining if text in said), "")
-        return Report(text=f"{report}: {said}", declined=f"{refused} is not for me" if refused else "")
+        return Report(
+            text=f"{report}: {said}", declined=f"{refused} is not for me" if refused else ""
+        )
 
     return Models(say)
 
@@ -125,11 +134,16 @@ def planner_of(*tasks: Task) -> Any:
 def long_reports(count: int) -> Models:
     """Workers whose reports have 20,000 tokens each, by the rule of four characters."""
     word = "tide-table. "
-    return planning([Task(text=f"part {number}") for number in range(count)], report=word * (80_000 // len(word)))
+    return planning(
+        [Task(text=f"part {number}") for number in range(count)],
+        report=word * (80_000 // len(word)),
+    )
 
 
 @pytest.mark.parametrize("count", [4, 8, 16])
-def test_the_assembling_prompt_stays_under_its_bound_where_the_plain_wiring_grows_with_every_worker(count: int) -> None:
+def test_the_assembling_prompt_stays_under_its_bound_where_the_plain_wiring_grows_with_every_worker(
+    count: int,
+) -> None:
     plain = Graph("office", Office, input=Goal, output=Answer)
     workers = plain.map("workers", web, over=tasks_of, gather=collect, max_items=16)
     models = long_reports(count)
@@ -139,12 +153,15 @@ def test_the_assembling_prompt_stays_under_its_bound_where_the_plain_wiring_grow
     run(office(digest_tokens=6000).build(), models)
     assembling = models.of("assemble")[0]
     assert len(asked(assembling)) / 4 <= 6000 + 50
-    assert len(asked(assembling).encode()) <= 3 * 6000 + 200  # bytes: what certainly bounds the tokens of any model is three times the budget
+    # bytes: what certainly bounds the tokens of any model is three times the budget
+    assert len(asked(assembling).encode()) <= 3 * 6000 + 200
     assert input_bound(assembling) <= 3 * 6000 + 400
 
 
 def test_digests_are_reported() -> None:
-    events = run_virtual(events_of(office(digest_tokens=6000).build(), Goal(goal="tides"), client=long_reports(4)))
+    events = run_virtual(
+        events_of(office(digest_tokens=6000).build(), Goal(goal="tides"), client=long_reports(4))
+    )
     told: list[Digest] = emitted(events, Digest)
     assert [one.task for one in told] == ["1", "2", "3", "4"]
     assert all(one.tokens > 20_000 and one.kept <= 1500 for one in told)
@@ -153,8 +170,13 @@ def test_digests_are_reported() -> None:
 def test_short_reports_leave_their_part_of_the_budget_to_long_ones() -> None:
     def say(request: Request) -> Any:
         said = asked(request)
-        return Report(text="x" * 9000 if "long" in said else "short") if request.metadata["node"] == "web" else Plan(
-            tasks=[Task(text="long"), Task(text="other"), Task(text="third")]) if request.metadata["node"] == "plan" else "done"
+        return (
+            Report(text="x" * 9000 if "long" in said else "short")
+            if request.metadata["node"] == "web"
+            else Plan(tasks=[Task(text="long"), Task(text="other"), Task(text="third")])
+            if request.metadata["node"] == "plan"
+            else "done"
+        )
 
     result = run(office(digest_tokens=2000).build(), Models(say))
     assert [len(note) > 5000 for note in result.state.notes] == [True, False, False]
@@ -175,7 +197,12 @@ def timed(log: list[str]) -> dict[Who, Any]:
 
 def test_tasks_that_do_not_wait_run_at_once_and_the_others_in_order() -> None:
     log: list[str] = []
-    tasks = (Task(text="c", id="c", needs=["a", "b"]), Task(text="a", id="a"), Task(text="b", id="b", worker="paper"), Task(text="d", id="d", needs=["c"]))
+    tasks = (
+        Task(text="c", id="c", needs=["a", "b"]),
+        Task(text="a", id="a"),
+        Task(text="b", id="b", worker="paper"),
+        Task(text="d", id="d", needs=["c"]),
+    )
     result = run(office(planner_of(*tasks), timed(log)).build(), planning([]))
     assert result.seconds == pytest.approx(3, abs=0.01)
     assert sorted(log[:2]) == ["+a", "+b"]
@@ -184,7 +211,9 @@ def test_tasks_that_do_not_wait_run_at_once_and_the_others_in_order() -> None:
 
 
 def test_an_agent_is_told_what_the_tasks_reported_that_its_own_waited_for() -> None:
-    models = planning([Task(text="tables", id="a"), Task(text="summary", id="b", needs=["a"], worker="paper")])
+    models = planning(
+        [Task(text="tables", id="a"), Task(text="summary", id="b", needs=["a"], worker="paper")]
+    )
     run(office().build(), models)
     assert asked(models.of("web")[0]) == "Search: tables"
     told = asked(models.of("paper")[0])
@@ -243,7 +272,11 @@ def test_a_function_declines_by_raising() -> None:
 
     @node(name="plan")
     def planner(g: Goal, f: Feedback) -> Plan:
-        return Plan(tasks=[Task(text="charts", worker="paper" if "no network here" in f.feedback else "web")])
+        return Plan(
+            tasks=[
+                Task(text="charts", worker="paper" if "no network here" in f.feedback else "web")
+            ]
+        )
 
     result = run(office(planner, {"web": picky, "paper": reader}, Told).build(), planning([]))
     assert result.state.notes == ["read charts"]
@@ -251,7 +284,11 @@ def test_a_function_declines_by_raising() -> None:
 
 def test_a_plan_made_anew_may_name_what_is_done_without_doing_it_again() -> None:
     first = [Task(text="charts"), Task(text="tables")]
-    models = planning(first, [Task(text="charts", worker="paper"), Task(text="tables")], declining=["Search: charts"])
+    models = planning(
+        first,
+        [Task(text="charts", worker="paper"), Task(text="tables")],
+        declining=["Search: charts"],
+    )
     run(office().build(), models)
     assert [len(models.of(name)) for name in ("web", "paper")] == [2, 1]
 
@@ -262,13 +299,19 @@ def test_a_task_that_is_declined_again_ends_the_run_in_plain_words() -> None:
     error = cause(failed)
     assert isinstance(error, TasksDeclined)
     assert error.reasons == {"1": "'web' declined: charts is not for me"}
-    assert "1 of the tasks of 'plan' were declined after 1 replan: 1: 'web' declined: charts is not for me." in str(failed)
+    assert (
+        "1 of the tasks of 'plan' were declined after 1 replan: 1: 'web' declined: charts is not for me."
+        in str(failed)
+    )
     assert len(models.of("plan")) == 2
 
 
 def test_without_replans_it_ends_at_once() -> None:
     models = planning([Task(text="charts")], declining=["charts"])
-    assert isinstance(cause(failure(office(replans=0).build().run(Goal(goal="tides"), client=models))), TasksDeclined)
+    assert isinstance(
+        cause(failure(office(replans=0).build().run(Goal(goal="tides"), client=models))),
+        TasksDeclined,
+    )
     assert len(models.of("plan")) == 1
 
 
@@ -294,7 +337,9 @@ def test_what_waited_for_a_declined_task_is_planned_anew_with_it() -> None:
         ([Task(text="a", id="a", needs=["z"])], "task 'a' waits for 'z'. Known: a."),
     ],
 )  # fmt: skip
-def test_a_plan_that_cannot_be_carried_out_is_refused_in_plain_words_before_anybody_works(tasks: list[Task], told: str) -> None:
+def test_a_plan_that_cannot_be_carried_out_is_refused_in_plain_words_before_anybody_works(
+    tasks: list[Task], told: str
+) -> None:
     models = planning(tasks)
     failed = failure(office().build().run(Goal(goal="tides"), client=models))
     assert isinstance(cause(failed), PlanRefused)
@@ -303,7 +348,11 @@ def test_a_plan_that_cannot_be_carried_out_is_refused_in_plain_words_before_anyb
 
 
 def test_more_tasks_than_allowed_are_refused() -> None:
-    failed = failure(office(max_tasks=2).build().run(Goal(goal="tides"), client=planning([Task(text=str(number)) for number in range(3)])))
+    failed = failure(
+        office(max_tasks=2)
+        .build()
+        .run(Goal(goal="tides"), client=planning([Task(text=str(number)) for number in range(3)]))
+    )
     assert isinstance(cause(failed), TooManyItems)
     assert "has 3 tasks, and max_tasks is 2" in str(failed)
 
@@ -321,7 +370,15 @@ def nobody(t: Task) -> Who:
 
 def test_a_task_for_a_worker_that_does_not_exist_is_refused() -> None:
     graph = Graph("office", Office, input=Goal, output=Answer)
-    graph.supervisor(plan, tasks=tasks_of, worker_of=nobody, workers=WORKERS, gather=collect, max_tasks=3, assemble=assemble)
+    graph.supervisor(
+        plan,
+        tasks=tasks_of,
+        worker_of=nobody,
+        workers=WORKERS,
+        gather=collect,
+        max_tasks=3,
+        assemble=assemble,
+    )
     failed = failure(graph.build().run(Goal(goal="tides"), client=planning([Task(text="a")])))
     assert "to 'moon'. " in str(failed)
     assert "Known: paper, web." in str(failed)
@@ -344,7 +401,9 @@ def test_what_cannot_work_does_not_build() -> None:
     assert "SUPERVISOR_WORKERS" in codes(office(workers=extra).build)
     free: Any = vague
     graph = Graph("office", Office, input=Goal, output=Answer)
-    graph.supervisor(plan, tasks=tasks_of, worker_of=free, workers=WORKERS, gather=collect, max_tasks=3)
+    graph.supervisor(
+        plan, tasks=tasks_of, worker_of=free, workers=WORKERS, gather=collect, max_tasks=3
+    )
     assert "SUPERVISOR_WORKERS" in codes(graph.build)
 
     @node
@@ -360,7 +419,9 @@ def test_a_failed_worker_fails_the_run_with_its_path() -> None:
         raise RuntimeError("the page is torn")
 
     models = planning([Task(text="a"), Task(text="b", worker="paper")])
-    failed = failure(office(workers={"web": web, "paper": torn}).build().run(Goal(goal="tides"), client=models))
+    failed = failure(
+        office(workers={"web": web, "paper": torn}).build().run(Goal(goal="tides"), client=models)
+    )
     assert "plan_paper[0]/paper" in str(failed)
     assert "the page is torn" in str(failed)
 
@@ -373,7 +434,9 @@ def test_it_begins_anew_when_it_is_entered_again() -> None:
     @node
     def head(g: Goal) -> None: ...
 
-    graph.chain(head, plan).loop(assemble, back_to=head, while_=lambda s: len(s.notes) < 2, max_iterations=3)
+    graph.chain(head, plan).loop(
+        assemble, back_to=head, while_=lambda s: len(s.notes) < 2, max_iterations=3
+    )
     result = run(graph.build(), models)
     assert result.state.notes == ["found: Search: b", "found: Search: c"]
 
@@ -388,7 +451,9 @@ def test_it_builds_without_a_warning_and_can_be_drawn() -> None:
 def test_events_show_every_worker_under_its_path() -> None:
     events: list[RunEvent] = []
     run(office().build(), planning([Task(text="a"), Task(text="b")]), watch=[events.append])
-    assert {"plan_web[0]/web", "plan_web[1]/web"} <= {getattr(event, "path", "") for event in events}
+    assert {"plan_web[0]/web", "plan_web[1]/web"} <= {
+        getattr(event, "path", "") for event in events
+    }
 
 
 @node(isolation="process", name="paper")

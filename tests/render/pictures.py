@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch.graph.blueprint import MapSpec, Pure, SubSpec
 from graphorch.graph.builder import Builder
 from graphorch.graph.node import END, Node
 from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.shape import shape_of
 from graphorch.graph.signature import Read, Signature
-from graphorch.render.overlay import Mark, Overlay, Status
-from graphorch.render.picture import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.graph.spec import MapSpec, Pure, SubSpec
+from graphorch.graph.topology import shape_of
+from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.render.picture.overlay import Mark, Overlay, Status
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -59,15 +59,24 @@ class Asked:
         return Draft()
 
 
-def step(name: str, kind: Literal["node", "agent", "map", "sub"] = "node", model: str = "") -> Node[Any]:
+def step(
+    name: str, kind: Literal["node", "agent", "map", "sub"] = "node", model: str = ""
+) -> Node[Any]:
     """A node that reads a topic and a score, and writes a draft."""
-    signature = Signature((Read(Topic), Read(Score, optional=True)), (Draft,), False, None, False, False)
+    signature = Signature(
+        (Read(Topic), Read(Score, optional=True)), (Draft,), False, None, False, False
+    )
     return Node(Asked(model), signature, name=name, kind=kind)
 
 
 def worker(name: str, model: str) -> Node[Any]:
     """An agent that does one item."""
-    return Node(Asked(model), Signature((Read(Item),), (Draft,), False, None, False, False), name=name, kind="agent")
+    return Node(
+        Asked(model),
+        Signature((Read(Item),), (Draft,), False, None, False, False),
+        name=name,
+        kind="agent",
+    )
 
 
 def planned(builder: Builder[Any]) -> Plan:
@@ -95,26 +104,38 @@ def kind_of(topic: Topic) -> Literal["billing", "technical", "sales", "legal", "
 
 
 def add_map(
-    builder: Builder[Any], name: str, work: Node[Any] | None = None, flow: Plan | None = None, *, need: int | None = None
+    builder: Builder[Any],
+    name: str,
+    work: Node[Any] | None = None,
+    flow: Plan | None = None,
+    *,
+    need: int | None = None,
 ) -> Node[Any]:
     """A map node with a worker or a flow."""
     made = step(name, "map")
     over = Pure(lambda state: [], (Read(None),))
-    builder.blueprint.maps[name] = MapSpec(Item, Draft, work, flow, over, lambda found: Draft(), False, 16, 8, need, "fail")
+    builder.blueprint.maps[name] = MapSpec(
+        Item, Draft, work, flow, over, lambda found: Draft(), False, 16, 8, need, "fail"
+    )
     return made
 
 
 def add_sub(builder: Builder[Any], name: str, flow: Plan) -> Node[Any]:
     """A node that runs a flow."""
     made = step(name, "sub")
-    builder.blueprint.subs[name] = SubSpec(flow, Pure(lambda state: state, (Read(None),)), lambda out: out)
+    builder.blueprint.subs[name] = SubSpec(
+        flow, Pure(lambda state: state, (Read(None),)), lambda out: out
+    )
     return made
 
 
 def essay() -> Plan:
     """Five nodes and a loop."""
     built = graph("essay")
-    research, write = step("research", "agent", "google/gemini-2.5-pro"), step("write", "agent", "openai/gpt-5")
+    research, write = (
+        step("research", "agent", "google/gemini-2.5-pro"),
+        step("write", "agent", "openai/gpt-5"),
+    )
     judge, tidy = step("judge", "agent", "openai/gpt-5-mini"), step("tidy")
     built.chain(research, write, judge, tidy)
     built.loop(judge, back_to=write, while_=weak, max_iterations=3)
@@ -124,27 +145,54 @@ def essay() -> Plan:
 def support() -> Plan:
     """A route with five labels, a loop in a loop, an exhausted way, a person, and an unopened kind."""
     built = graph("support")
-    classify, answer, check = step("classify", "agent", "openai/gpt-5-mini"), step("answer", "agent", "openai/gpt-5"), step("check")
-    billing, technical, sales, legal = (step(name, "agent", "policy/cheap") for name in ("billing", "technical", "sales", "legal"))
-    refine, polish, send, person = step("refine", "agent", "openai/gpt-5"), step("polish"), step("send"), step("person")
+    classify, answer, check = (
+        step("classify", "agent", "openai/gpt-5-mini"),
+        step("answer", "agent", "openai/gpt-5"),
+        step("check"),
+    )
+    billing, technical, sales, legal = (
+        step(name, "agent", "policy/cheap") for name in ("billing", "technical", "sales", "legal")
+    )
+    refine, polish, send, person = (
+        step("refine", "agent", "openai/gpt-5"),
+        step("polish"),
+        step("send"),
+        step("person"),
+    )
     built.chain(step("receive"), classify)
     route = built._route(classify, kind_of)
-    for label, to in (("billing", billing), ("technical", technical), ("sales", sales), ("legal", legal)):
+    for label, to in (
+        ("billing", billing),
+        ("technical", technical),
+        ("sales", sales),
+        ("legal", legal),
+    ):
         route.when(label, to)
     route.otherwise(END)
     built.chain([billing, technical, sales, legal], answer, refine, check, polish, send)
     built.loop(check, back_to=refine, while_=weak, max_iterations=3)
-    built.loop(polish, back_to=answer, while_=lambda state: False, max_iterations=5, exhausted=person)
+    built.loop(
+        polish, back_to=answer, while_=lambda state: False, max_iterations=5, exhausted=person
+    )
     return planned(built)
 
 
 def supervisor() -> Plan:
     """Workers in one row that all lead back to who sent them, a loop of one node, and an error that leads elsewhere."""
     built = graph("supervisor")
-    lead, report, cache = step("lead", "agent", "openai/gpt-5"), step("report", "agent", "policy/frontier"), step("use_cache")
+    lead, report, cache = (
+        step("lead", "agent", "openai/gpt-5"),
+        step("report", "agent", "policy/frontier"),
+        step("use_cache"),
+    )
     names = ("search_the_literature_thoroughly_and_summarise_each_paper", "compute", "draft", "a")
     search, *others = workers = [step(name, "agent", "policy/cheap") for name in names]
-    route = built._route(lead, kind_of).when("billing", search).when("technical", others[0]).when("sales", others[1])
+    route = (
+        built._route(lead, kind_of)
+        .when("billing", search)
+        .when("technical", others[0])
+        .when("sales", others[1])
+    )
     route.when("legal", others[2]).otherwise(report)
     built.loop(workers, back_to=lead, while_=weak, max_iterations=8)
     built.chain(workers, report)
@@ -158,7 +206,12 @@ def fan(width: int) -> Plan:
     built = graph("fan")
     merge = step("merge", "agent", "openai/gpt-5")
     rescue = step("rescue")
-    built.chain(step("split"), [step(f"branch_{number}", "agent", "openai/gpt-5-mini") for number in range(width)], merge, step("report"))
+    built.chain(
+        step("split"),
+        [step(f"branch_{number}", "agent", "openai/gpt-5-mini") for number in range(width)],
+        merge,
+        step("report"),
+    )
     built.join(merge, need=3)
     built.on_error(merge, rescue, when=TimeoutError)
     return planned(built)
@@ -169,12 +222,19 @@ def company(levels: int = 3) -> Plan:
     inner: Plan | None = None
     for level in range(levels, 0, -1):
         built = graph(f"level_{level}")
-        plan_, report = step("plan", "agent", "openai/gpt-5"), step("report", "agent", "openai/gpt-5")
+        plan_, report = (
+            step("plan", "agent", "openai/gpt-5"),
+            step("report", "agent", "openai/gpt-5"),
+        )
         built.chain(plan_, [_middle(built, inner), step(f"check_{level}")], report)
         inner = planned(built)
     built = graph("company")
     researchers = add_map(built, "researchers", worker("research", "google/gemini-2.5-flash"))
-    built.chain(step("brief"), [add_sub(built, "team", inner) if inner else step("team"), researchers], step("publish"))
+    built.chain(
+        step("brief"),
+        [add_sub(built, "team", inner) if inner else step("team"), researchers],
+        step("publish"),
+    )
     return planned(built)
 
 
@@ -200,8 +260,15 @@ def workflow(blocks: int) -> Picture:
         for source in before:
             join(source, head)
         for number in range(5):
-            boxes.append(Box(f"{group}/{number}", f"work_{block}_{number}", "node", "node", group=group))
-            join(head, f"{group}/{number}", "conditional" if number == 4 else "always", "maybe" if number == 4 else "")
+            boxes.append(
+                Box(f"{group}/{number}", f"work_{block}_{number}", "node", "node", group=group)
+            )
+            join(
+                head,
+                f"{group}/{number}",
+                "conditional" if number == 4 else "always",
+                "maybe" if number == 4 else "",
+            )
             join(f"{group}/{number}", foot)
         boxes.append(Box(foot, f"merge_{block}", "node", "node", group=group))
         if block % 3 == 0:
@@ -215,13 +282,31 @@ def workflow(blocks: int) -> Picture:
 
 def hostile() -> Picture:
     """Every text of a picture is something that a page should not run."""
-    kinds: tuple[BoxKind, ...] = ("agent", "node", "map", "sub", "ask", "decision", "join", "start", "end")
+    kinds: tuple[BoxKind, ...] = (
+        "agent",
+        "node",
+        "map",
+        "sub",
+        "ask",
+        "decision",
+        "join",
+        "start",
+        "end",
+    )
     group = Group(HOSTILE[0], HOSTILE[0], "loop", HOSTILE[1])
     boxes = tuple(
-        Box(f"{index} {text}", text, kinds[index], text, text, group.id if index % 2 else None) for index, text in enumerate(HOSTILE)
+        Box(f"{index} {text}", text, kinds[index], text, text, group.id if index % 2 else None)
+        for index, text in enumerate(HOSTILE)
     )
     lines = tuple(
-        Line(f"{index} {HOSTILE[index]}", boxes[index].id, boxes[index + 1].id, "conditional", HOSTILE[index], HOSTILE[index])
+        Line(
+            f"{index} {HOSTILE[index]}",
+            boxes[index].id,
+            boxes[index + 1].id,
+            "conditional",
+            HOSTILE[index],
+            HOSTILE[index],
+        )
         for index in range(len(boxes) - 1)
     )
     return Picture(HOSTILE[0], boxes, lines, (group,))
@@ -235,12 +320,28 @@ def tangled(boxes: int, lines: int, seed: int, *, grouped: bool = True) -> Pictu
     made = [Box("0", "start", "start")]
     for number in range(1, boxes):
         group = dice.choice(groups).id if groups and dice.random() < 0.6 else None
-        made.append(Box(f"{number}", "n" * dice.randint(1, 24), dice.choice(kinds), dice.choice(("", "agent · gpt-5")), group=group))
+        made.append(
+            Box(
+                f"{number}",
+                "n" * dice.randint(1, 24),
+                dice.choice(kinds),
+                dice.choice(("", "agent · gpt-5")),
+                group=group,
+            )
+        )
     drawn: list[Line] = []
     for number in range(lines):
         source, target = dice.randrange(boxes), dice.randrange(boxes)
-        kind = dice.choice(("always", "conditional", "error", "exhausted")) if source < target else "loop"
-        drawn.append(Line(f"{number}", f"{source}", f"{target}", kind, dice.choice(("", "", "a label", "no"))))
+        kind = (
+            dice.choice(("always", "conditional", "error", "exhausted"))
+            if source < target
+            else "loop"
+        )
+        drawn.append(
+            Line(
+                f"{number}", f"{source}", f"{target}", kind, dice.choice(("", "", "a label", "no"))
+            )
+        )
     return Picture(f"tangled {seed}", tuple(made), tuple(drawn), tuple(groups))
 
 
@@ -248,7 +349,9 @@ def _random_groups(dice: random.Random, count: int) -> tuple[Group, ...]:
     groups: list[Group] = []
     for number in range(count):
         parent = dice.choice(groups).id if groups and dice.random() < 0.5 else None
-        groups.append(Group(f"g{number}", f"group {number}", dice.choice(("loop", "sub", "map")), "", parent))
+        groups.append(
+            Group(f"g{number}", f"group {number}", dice.choice(("loop", "sub", "map")), "", parent)
+        )
     return tuple(groups)
 
 
@@ -259,8 +362,18 @@ def overlay_of(picture: Picture) -> Overlay:
     for index, box in enumerate(picture.boxes[: half + 3]):
         late: dict[int, Status] = {half: "running", half + 1: "failed", half + 2: "waiting"}
         if box.kind not in ("start", "end", "decision", "join"):
-            marks[box.id] = Mark(late.get(index, "done"), 1 + index % 3, 0.4 + index * 1.7, 900 * (index + 1), 0.0021 * (index + 1))
-    taken = frozenset(line.id for line in picture.lines if marks.get(line.source) and (line.target in marks or "//" in line.target))
+            marks[box.id] = Mark(
+                late.get(index, "done"),
+                1 + index % 3,
+                0.4 + index * 1.7,
+                900 * (index + 1),
+                0.0021 * (index + 1),
+            )
+    taken = frozenset(
+        line.id
+        for line in picture.lines
+        if marks.get(line.source) and (line.target in marks or "//" in line.target)
+    )
     return Overlay(marks, taken, "run 7f3a · running · 41.2 s · $0.083")
 
 
@@ -270,9 +383,18 @@ def layered(boxes: int, seed: int) -> Picture:
     made = [Box("0", "start", "start")]
     drawn: list[Line] = []
     for number in range(1, boxes):
-        made.append(Box(f"{number}", f"step_{number}", dice.choice(("agent", "node", "node")), "agent · openai/gpt-5"))
+        made.append(
+            Box(
+                f"{number}",
+                f"step_{number}",
+                dice.choice(("agent", "node", "node")),
+                "agent · openai/gpt-5",
+            )
+        )
         for source in {max(0, number - dice.randint(1, 12)) for _ in range(dice.choice((1, 1, 2)))}:
             drawn.append(Line(f"{len(drawn)}", f"{source}", f"{number}", "always"))
         if number % 25 == 0:
-            drawn.append(Line(f"{len(drawn)}", f"{number}", drawn[-1].source, "loop", "while weak · max 3"))
+            drawn.append(
+                Line(f"{len(drawn)}", f"{number}", drawn[-1].source, "loop", "while weak · max 3")
+            )
     return Picture(f"layered {seed}", tuple(made), tuple(drawn))

@@ -15,7 +15,12 @@ def test_the_same_figures_give_the_same_bytes() -> None:
 
 
 def test_names_of_any_kind_are_text() -> None:
-    svg = bar_chart(["$x^2$", "<script>", "\ud800", "n" * 300, ""], [1, 2, 3, 4, 5], title="a $b$ <c>", unit="usd")
+    svg = bar_chart(
+        ["$x^2$", "<script>", "\ud800", "n" * 300, ""],
+        [1, 2, 3, 4, 5],
+        title="a $b$ <c>",
+        unit="usd",
+    )
     ElementTree.fromstring(svg)
     assert "<script>" not in svg
 
@@ -26,7 +31,13 @@ def test_many_bars_are_added_up() -> None:
 
 
 def test_lines_and_distributions_are_drawn_and_nothing_is_said_to_be_nothing() -> None:
-    assert "a" in line_chart([Series("a", [1, 2], [0.0, 86_400.0]), Series("b", [1], [0.0])], title="t", unit="u")
+    assert "a" in line_chart(
+        [Series("a", [1, 2], [0.0, 86_400.0]), Series("b", [1], [0.0])], title="t", unit="u"
+    )
     assert "(3)" in distribution_chart([Series("a", [1, 2, 3])], title="t", unit="s")
-    for empty in (bar_chart([], [], title="t", unit="u"), line_chart([], title="t", unit="u"), distribution_chart([], title="t", unit="s")):
+    for empty in (
+        bar_chart([], [], title="t", unit="u"),
+        line_chart([], title="t", unit="u"),
+        distribution_chart([], title="t", unit="s"),
+    ):
         assert "no data in this window" in empty

@@ -11,22 +11,26 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graphorch.render.dot import to_dot
-from graphorch.render.of_plan import picture_of
-from graphorch.render.picture import Box, Group, Line, Picture
+from graphorch.render.picture.model import Box, Group, Line, Picture
+from graphorch.render.plan_picture import picture_of
 from tests.render.pictures import HOSTILE, company, essay, hostile, support
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 
 
 def read_by_dot(source: str, form: str = "json0") -> str:
-    done = subprocess.run(["dot", f"-T{form}"], input=source.encode(), capture_output=True, check=False)
+    done = subprocess.run(
+        ["dot", f"-T{form}"], input=source.encode(), capture_output=True, check=False
+    )
     assert (done.returncode, done.stderr.decode()) == (0, "")
     return done.stdout.decode()
 
 
 @needs_dot
 @pytest.mark.parametrize(
-    "picture", [picture_of(essay()), picture_of(support()), picture_of(company()), hostile()], ids=lambda one: one.name[:8]
+    "picture",
+    [picture_of(essay()), picture_of(support()), picture_of(company()), hostile()],
+    ids=lambda one: one.name[:8],
 )
 def test_dot_reads_every_box_line_and_group(picture: Picture) -> None:
     answer = json.loads(read_by_dot(to_dot(picture)))
@@ -53,7 +57,12 @@ def test_hostile_names_come_out_of_dot_as_words() -> None:
 @example("\ud800", "\x00", "\ufffe")
 def test_dot_reads_any_text(name: str, detail: str, label: str) -> None:
     boxes = Box("a", name, "agent", detail, label, "g"), Box("b", detail, "end")
-    picture = Picture(name, boxes, (Line("1", "a", "b", "conditional", label, detail),), (Group("g", name, "loop", detail),))
+    picture = Picture(
+        name,
+        boxes,
+        (Line("1", "a", "b", "conditional", label, detail),),
+        (Group("g", name, "loop", detail),),
+    )
     assert len(json.loads(read_by_dot(to_dot(picture)))["edges"]) == 1
 
 

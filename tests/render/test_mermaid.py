@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.render.mermaid import to_mermaid
-from graphorch.render.of_plan import picture_of
-from graphorch.render.picture import Box, Group, Line, Picture
+from graphorch.render.picture.model import Box, Group, Line, Picture
+from graphorch.render.plan_picture import picture_of
 from tests.render.pictures import company, essay, hostile
 
 BOX = re.compile(r'^ +n\d+(\(\(\(|\(\(|\(|\{|\[\[|\[)"([^"\n]*)"(\)\)\)|\)\)|\)|\}|\]\]|\])$')
@@ -36,7 +36,9 @@ def texts(source: str) -> list[str]:
 
 def test_a_plan_is_written_line_by_line() -> None:
     source = to_mermaid(picture_of(essay()))
-    assert source.startswith('flowchart TD\n  n0(("start"))\n  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n')
+    assert source.startswith(
+        'flowchart TD\n  n0(("start"))\n  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n'
+    )
     assert '  subgraph g0["loop"]\n    n2("write<br/>' in source
     assert '  n3 -.->|"while weak · max 3"| n2\n' in source
     assert '  n5((("end")))\n' in source
@@ -56,7 +58,9 @@ def test_hostile_names_become_entities() -> None:
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_any_text_stays_inside_its_quotes(name: str, detail: str, label: str) -> None:
     boxes = Box("a", name, "decision", detail, group="g"), Box("b", detail, "join")
-    picture = Picture(name, boxes, (Line("1", "a", "b", "error", label),), (Group("g", label, "loop", detail),))
+    picture = Picture(
+        name, boxes, (Line("1", "a", "b", "error", label),), (Group("g", label, "loop", detail),)
+    )
     assert all(WORDS.match(text) for text in texts(to_mermaid(picture)))
 
 

@@ -21,7 +21,16 @@ def rows(svg: str) -> list[tuple[float, float, float]]:
 
 def test_bars_of_one_lane_never_overlap() -> None:
     rng = random.Random(1)
-    bars = [Bar(str(number), "", f"n{number}", begin := rng.random() * 100, begin + 3 + rng.random() * 10) for number in range(120)]
+    bars = [
+        Bar(
+            str(number),
+            "",
+            f"n{number}",
+            begin := rng.random() * 100,
+            begin + 3 + rng.random() * 10,
+        )
+        for number in range(120)
+    ]
     svg = timeline(bars, name="run")
     ElementTree.fromstring(svg)
     lanes: dict[float, list[tuple[float, float]]] = {}
@@ -36,19 +45,35 @@ def test_bars_of_one_lane_never_overlap() -> None:
 
 def test_what_runs_at_the_same_time_has_lanes_of_its_own_and_what_follows_shares_one() -> None:
     both = rows(timeline([Bar("a", "", "a", 0, 2), Bar("b", "", "b", 1, 3)], name="run"))
-    one_after_the_other = rows(timeline([Bar("a", "", "a", 0, 1), Bar("b", "", "b", 1, 3)], name="run"))
+    one_after_the_other = rows(
+        timeline([Bar("a", "", "a", 0, 1), Bar("b", "", "b", 1, 3)], name="run")
+    )
     assert len({y for y, _, _ in both}) == 2
     assert len({y for y, _, _ in one_after_the_other}) == 1
 
 
 def test_what_is_inside_lies_below() -> None:
-    svg = timeline([Bar("in", "out", "in", 1, 2), Bar("out", "", "out", 0, 3), Bar("lost", "nobody", "lost", 0, 1)], name="run")
+    svg = timeline(
+        [
+            Bar("in", "out", "in", 1, 2),
+            Bar("out", "", "out", 0, 3),
+            Bar("lost", "nobody", "lost", 0, 1),
+        ],
+        name="run",
+    )
     at = {name: svg.index(f"<title>{name} ·") for name in ("in", "out", "lost")}
     assert at["out"] < at["in"]
     assert len(rows(svg)) == 3
 
 
-@pytest.mark.parametrize("bars", [[], [Bar("a", "", "a", 0, 0)], [Bar("a", "", "<&>\u202e" * 50, 0, 1e6, "failed", "<x>", ((0, 1e5),))]])
+@pytest.mark.parametrize(
+    "bars",
+    [
+        [],
+        [Bar("a", "", "a", 0, 0)],
+        [Bar("a", "", "<&>\u202e" * 50, 0, 1e6, "failed", "<x>", ((0, 1e5),))],
+    ],
+)
 def test_a_run_of_any_length_has_a_timeline(bars: list[Bar]) -> None:
     for theme in ("auto", "light", "dark"):
         ElementTree.fromstring(timeline(bars, name="run", theme=theme))

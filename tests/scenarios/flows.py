@@ -110,7 +110,9 @@ def inner_flow(depth: int) -> AnyFlow:
     graph = Graph(f"inner{depth}", State)
     steps: list[Step] = [up(), says(f"i{depth}")]
     if depth > 1:
-        steps.append(graph.sub("deeper", inner_flow(depth - 1), enter=lambda s: State(n=s.n), leave=as_log))
+        steps.append(
+            graph.sub("deeper", inner_flow(depth - 1), enter=lambda s: State(n=s.n), leave=as_log)
+        )
     graph.chain(*steps)
     return graph.build()
 
@@ -152,7 +154,9 @@ def routes() -> AnyFlow:
     graph = Graph("routes", State)
     first, second, end = up("first"), up("second"), says("end")
     graph.route(first, parity).when("even", says("even")).when("odd", second).exhaustive()
-    graph.route(second, some).when("a", says("a")).when("b", says("b")).when("c", says("c")).exhaustive()
+    graph.route(second, some).when("a", says("a")).when("b", says("b")).when(
+        "c", says("c")
+    ).exhaustive()
     for name in ("even", "a", "b", "c"):
         graph.chain(graph.blueprint.nodes[name], end)
     return graph.build()
@@ -161,14 +165,25 @@ def routes() -> AnyFlow:
 def mapped() -> AnyFlow:
     graph = Graph("mapped", State)
     work: Any = up("work")
-    graph.chain(make_items("make", 4), graph.map("each", work, over=items_of, gather=joined, max_items=9, concurrency=2), says("end"))
+    graph.chain(
+        make_items("make", 4),
+        graph.map("each", work, over=items_of, gather=joined, max_items=9, concurrency=2),
+        says("end"),
+    )
     return graph.build()
 
 
 def mapped_flows() -> AnyFlow:
     item = Graph("item", State, input=Number, output=Number).chain(up("one"), up("two")).build()
     graph = Graph("mapped_flows", State)
-    each = graph.map("each", item, over=items_of, gather=joined_with_missing, max_items=9, on_item_error="collect")
+    each = graph.map(
+        "each",
+        item,
+        over=items_of,
+        gather=joined_with_missing,
+        max_items=9,
+        on_item_error="collect",
+    )
     graph.chain(make_items("make", 3), [each, says("beside")], says("end"))
     return graph.build()
 
@@ -177,16 +192,25 @@ def sub_flows() -> AnyFlow:
     graph = Graph("subs", State)
     team = graph.sub("team", inner_flow(3), enter=lambda s: State(n=s.n * 10), leave=as_log)
     graph.chain(up("a"), [team, says("beside")], says("end"))
-    graph.loop(graph.blueprint.nodes["end"], back_to=graph.blueprint.nodes["a"], while_=lambda s: s.n < 2, max_iterations=3)
+    graph.loop(
+        graph.blueprint.nodes["end"],
+        back_to=graph.blueprint.nodes["a"],
+        while_=lambda s: s.n < 2,
+        max_iterations=3,
+    )
     return graph.build()
 
 
 def asked() -> AnyFlow:
     graph = Graph("asked", State)
-    ask: Ask[State, Choice] = graph.ask("ask", question=lambda s: f"go on with {s.n}?", answer=Choice)
+    ask: Ask[State, Choice] = graph.ask(
+        "ask", question=lambda s: f"go on with {s.n}?", answer=Choice
+    )
     first = up("first")
     graph.chain(first, [says("beside"), ask], says("end"))
-    graph.loop(graph.blueprint.nodes["end"], back_to=first, while_=lambda s: s.n < 2, max_iterations=3)
+    graph.loop(
+        graph.blueprint.nodes["end"], back_to=first, while_=lambda s: s.n < 2, max_iterations=3
+    )
     return graph.build()
 
 
@@ -225,7 +249,11 @@ FLOWS: dict[str, Callable[[], AnyFlow]] = {
 
 async def to_the_end(flow: AnyFlow, run_id: str, begin: bool, **options: Any) -> Any:
     """Run a flow, or go on with a run, and answer whatever it asks with yes."""
-    result = await flow.run(State(), run_id=run_id, **options) if begin else await flow.resume(run_id, **options)
+    result = (
+        await flow.run(State(), run_id=run_id, **options)
+        if begin
+        else await flow.resume(run_id, **options)
+    )
     while result.status == "waiting":
         question = result.questions[0]
         result = await flow.answer(run_id, question, question.answer_type(approved=True), **options)

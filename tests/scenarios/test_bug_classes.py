@@ -13,7 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from graphorch import Ended, Flow, Graph, GraphError, InputError, JournalError, Limits, Node, RunFailed, append, node
+from graphorch import (
+    Ended,
+    Flow,
+    Graph,
+    GraphError,
+    InputError,
+    JournalError,
+    Limits,
+    Node,
+    RunFailed,
+    append,
+    node,
+)
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import Drawn, FailNth, Schedule, check_flow, flows, run_under, run_virtual
 from tests.scenarios.flows import FLOWS, Ledger, to_the_end
@@ -66,7 +78,9 @@ def test_a_fast_branch_is_never_held_up_by_a_slow_one(lanes: list[list[int]]) ->
     """The time of a run is that of its longest lane, whatever the lanes do step by step."""
     graph, begin, end = Graph("lanes", State), up("begin"), says("end")
     for at, times in enumerate(lanes):
-        graph.chain(begin, *[says(f"l{at}s{step}", seconds) for step, seconds in enumerate(times)], end)
+        graph.chain(
+            begin, *[says(f"l{at}s{step}", seconds) for step, seconds in enumerate(times)], end
+        )
     flow = graph.build()
 
     async def main() -> float:
@@ -79,7 +93,9 @@ def test_a_fast_branch_is_never_held_up_by_a_slow_one(lanes: list[list[int]]) ->
 # ---- 2 ---------------------------------------------------------------------------------------------
 @settings(max_examples=40)
 @given(flows(), st.integers(0, 1000))
-def test_no_join_waits_for_a_branch_that_was_not_taken_nor_goes_without_one_that_was(flow: Any, seed: int) -> None:
+def test_no_join_waits_for_a_branch_that_was_not_taken_nor_goes_without_one_that_was(
+    flow: Any, seed: int
+) -> None:
     """A join that waited in vain would be a deadlock, which the virtual clock reports; one that went early would lose what came late."""
     result = run_under(Schedule(seed), flow, Drawn())
     calm = run_under(Schedule(0, longest=0.0), flow, Drawn())
@@ -95,7 +111,9 @@ def test_a_join_in_a_loop_is_right_in_every_round(rounds: int) -> None:
     graph.chain(head, says("a"), says("b"), tail)
     graph.loop(tail, back_to=head, while_=lambda s: s.n < rounds, max_iterations=rounds)
     log = run_virtual(graph.build().run(State())).state.log
-    assert Counter(log) == Counter(f"{name}{at}" for at in range(1, rounds + 1) for name in ("slow", "fast", "a", "b", "tail"))
+    assert Counter(log) == Counter(
+        f"{name}{at}" for at in range(1, rounds + 1) for name in ("slow", "fast", "a", "b", "tail")
+    )
 
 
 # ---- 4 ---------------------------------------------------------------------------------------------
@@ -135,9 +153,27 @@ def flattened(found: list[Cells]) -> Cells:
 @given(st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=5), st.integers(0, 99))
 def test_a_map_in_a_map_neither_loses_nor_doubles_a_value(rows: list[list[int]], seed: int) -> None:
     inner = Graph("row", RowState, input=Row, output=Cells)
-    inner.chain(inner.map("cells", twice, over=lambda s: [Cell(cell=one) for one in s.row], gather=gathered, max_items=9, concurrency=2))
+    inner.chain(
+        inner.map(
+            "cells",
+            twice,
+            over=lambda s: [Cell(cell=one) for one in s.row],
+            gather=gathered,
+            max_items=9,
+            concurrency=2,
+        )
+    )
     graph = Graph("table", Table)
-    graph.chain(graph.map("rows", inner.build(), over=lambda s: [Row(row=row) for row in s.rows], gather=flattened, max_items=9, concurrency=3))
+    graph.chain(
+        graph.map(
+            "rows",
+            inner.build(),
+            over=lambda s: [Row(row=row) for row in s.rows],
+            gather=flattened,
+            max_items=9,
+            concurrency=3,
+        )
+    )
     result = run_under(Schedule(seed), graph.build(), Table(rows=rows))
     assert result.state.cells == [cell * 2 for row in rows for cell in row]
 
@@ -152,7 +188,9 @@ def test_what_waits_at_a_join_survives_a_lost_process_at_every_event(name: str) 
         store, fault = MemoryStore(clock=lambda: asyncio.get_running_loop().time()), FailNth(n)
         with_fault: Any = fault.store(store)
         try:
-            return fault, await to_the_end(FLOWS[name](), "r", True, durable=with_fault, resources=Ledger())
+            return fault, await to_the_end(
+                FLOWS[name](), "r", True, durable=with_fault, resources=Ledger()
+            )
         except JournalError:
             await asyncio.sleep(60)
         begin = not (await store.list_runs()).runs or not (await store.load("r")).records
@@ -169,7 +207,9 @@ def test_what_waits_at_a_join_survives_a_lost_process_at_every_event(name: str) 
 # ---- 6 and 7 -----------------------------------------------------------------------------------------
 def panel(count: int, rounds: int) -> AnyFlow:
     graph, head, tail = Graph("panel", State), up("head"), says("tail")
-    asks: list[Any] = [graph.ask(f"ask{at}", question=lambda s: f"round {s.n}", answer=Said) for at in range(count)]
+    asks: list[Any] = [
+        graph.ask(f"ask{at}", question=lambda s: f"round {s.n}", answer=Said) for at in range(count)
+    ]
     graph.chain(head, asks, tail)
     graph.loop(tail, back_to=head, while_=lambda s: s.n < rounds, max_iterations=rounds)
     return graph.build()
@@ -181,13 +221,17 @@ async def answer_in(flow: AnyFlow, order: Any, durable: bool) -> Any:
     while result.status == "waiting":
         open_ = sorted(result.questions, key=lambda question: question.node)
         question = open_[order(len(open_))]
-        result = await flow.answer("r", question.id, Said(said=[f"{question.node} in {question.text}"]), **options)
+        result = await flow.answer(
+            "r", question.id, Said(said=[f"{question.node} in {question.text}"]), **options
+        )
     return result
 
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_several_pauses_at_once_are_answered_in_every_order(order: tuple[int, ...], durable: bool) -> None:
+def test_several_pauses_at_once_are_answered_in_every_order(
+    order: tuple[int, ...], durable: bool
+) -> None:
     left = list(range(4))
 
     def next_of(count: int) -> int:
@@ -204,7 +248,9 @@ def test_several_pauses_at_once_are_answered_in_every_order(order: tuple[int, ..
 @pytest.mark.parametrize("seed", range(6))
 def test_pauses_in_later_rounds_of_a_loop_are_other_questions(seed: int, durable: bool) -> None:
     result = run_virtual(answer_in(panel(3, 4), random.Random(seed).randrange, durable))
-    assert result.state.said == [f"ask{at} in round {round_}" for round_ in range(1, 5) for at in range(3)]
+    assert result.state.said == [
+        f"ask{at} in round {round_}" for round_ in range(1, 5) for at in range(3)
+    ]
 
 
 # ---- 8 ---------------------------------------------------------------------------------------------
@@ -227,7 +273,9 @@ def test_a_node_runs_as_often_as_it_is_reached() -> None:
     graph.chain([graph.blueprint.nodes["odd"], graph.blueprint.nodes["even"]], tail)
     graph.loop(tail, back_to=head, while_=lambda s: s.n < 7, max_iterations=9)
     result = run_virtual(graph.build().run(State()))
-    assert Counter(step.node for step in result.steps if step.status == "done") == Counter(head=7, tail=7, odd=4, even=3)
+    assert Counter(step.node for step in result.steps if step.status == "done") == Counter(
+        head=7, tail=7, odd=4, even=3
+    )
 
 
 # ---- 10 --------------------------------------------------------------------------------------------
@@ -305,7 +353,9 @@ def test_a_route_is_not_decided_again_when_a_run_goes_on() -> None:
 @pytest.mark.parametrize("n", range(1, 6))
 @pytest.mark.parametrize("policy", ["drain", "cancel", "isolate"])
 def test_a_stream_ends_with_its_end_whatever_fails(n: int, policy: Any) -> None:
-    flow = FailNth(n).nodes(Graph("g", State).chain(up(), [says("a", 1), says("b", 2)], says("end")).build())
+    flow = FailNth(n).nodes(
+        Graph("g", State).chain(up(), [says("a", 1), says("b", 2)], says("end")).build()
+    )
 
     async def main() -> list[Any]:
         seen: list[Any] = []
@@ -343,7 +393,9 @@ def test_a_run_in_single_steps_ends_like_one_in_one_go(name: str) -> None:
                     return result, allowed
                 question = result.questions[0]
                 answer = question.answer_type(approved=True)
-                going = flow.answer("r", question, answer, limits=Limits(activations=allowed), resources=Ledger())
+                going = flow.answer(
+                    "r", question, answer, limits=Limits(activations=allowed), resources=Ledger()
+                )
 
     result, stops = run_virtual(main())
     assert result.state == calm.state
@@ -366,7 +418,14 @@ def variants() -> dict[str, AnyFlow]:
     }
 
 
-@pytest.mark.parametrize(("old", "new"), list(itertools.permutations(["plain", "another node", "another name", "another edge", "a loop"], 2)))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    list(
+        itertools.permutations(
+            ["plain", "another node", "another name", "another edge", "a loop"], 2
+        )
+    ),
+)
 def test_a_changed_graph_is_never_resumed_silently(old: str, new: str) -> None:
     async def main() -> None:
         store = MemoryStore()
@@ -414,4 +473,10 @@ def test_nothing_is_taken_for_absent_because_it_is_zero_or_empty() -> None:
 
 
 def test_all_of_it_together_under_random_faults() -> None:
-    check_flow(panel(2, 3), State(), runs=24, durable=True, answers=lambda question: Said(said=[question.node]))
+    check_flow(
+        panel(2, 3),
+        State(),
+        runs=24,
+        durable=True,
+        answers=lambda question: Said(said=[question.node]),
+    )

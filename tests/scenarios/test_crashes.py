@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from graphorch.errors import JournalError
-from graphorch.journal.answers import Answer
+from graphorch.journal.completion import Answer
 from graphorch.journal.records import Lease, Record
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
 
 
@@ -34,16 +34,32 @@ class Killing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def append(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> None:
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
         self._left -= 1
         self._die(not self._after)
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
         self._die(self._after)
 
-    def append_soon(self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, status: str | None = None) -> Answer | None:
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
         self._left -= 1
         self._die(not self._after)
-        answer = self._store.append_soon(lease, records, expected_last_seq=expected_last_seq, status=status)
+        answer = self._store.append_soon(
+            lease, records, expected_last_seq=expected_last_seq, status=status
+        )
         if answer is None:
             self._die(self._after)
         else:
@@ -57,10 +73,22 @@ class Killing:
 
 
 def commits_of(records: Sequence[Record]) -> list[str]:
-    return [f"{record.body['path']} {record.body['id']}" for record in records if record.kind == "commit"]
+    return [
+        f"{record.body['path']} {record.body['id']}"
+        for record in records
+        if record.kind == "commit"
+    ]
 
 
-async def run_once(flow: AnyFlow, database: Path, ledger: Path, begin: bool, kill_at: int = 0, after: bool = False, late: float = 0.0) -> dict[str, Any]:
+async def run_once(
+    flow: AnyFlow,
+    database: Path,
+    ledger: Path,
+    begin: bool,
+    kill_at: int = 0,
+    after: bool = False,
+    late: float = 0.0,
+) -> dict[str, Any]:
     """One process's part of a run; the final state, if it gets there."""
     with ledger.open("a") as lines:
 
@@ -113,10 +141,14 @@ def check_kills(name: str, tmp_path: Path, step: int = 1) -> int:
             if not killed_child(flow, database, ledger, at, after):
                 break
             kills += 1
-            committed, before = asyncio.run(durable_commits(database)), ledger.read_text().splitlines() if ledger.exists() else []
+            committed, before = (
+                asyncio.run(durable_commits(database)),
+                ledger.read_text().splitlines() if ledger.exists() else [],
+            )
             begun = at > 1 or after
             if begun:
-                state = asyncio.run(run_once(flow, database, ledger, False, late=60.0))  # the dead process's lease has run out
+                # the dead process's lease has run out
+                state = asyncio.run(run_once(flow, database, ledger, False, late=60.0))
                 assert state == wanted
                 assert sorted(asyncio.run(durable_commits(database))) == sorted(calm)
                 again = ledger.read_text().splitlines()[len(before) :]
@@ -132,7 +164,9 @@ def test_a_killed_run_goes_on_and_ends_like_the_undisturbed_one(name: str, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_run_killed_at_every_commit_ends_like_the_undisturbed_one(name: str, tmp_path: Path) -> None:
+def test_a_run_killed_at_every_commit_ends_like_the_undisturbed_one(
+    name: str, tmp_path: Path
+) -> None:
     kills = check_kills(name, tmp_path)
     print(f"{name}: {kills} kills")
     assert kills >= 8
@@ -154,7 +188,9 @@ def killed_after(flow: AnyFlow, database: Path, ledger: Path, seconds: float) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_run_killed_at_any_moment_ends_like_the_undisturbed_one(name: str, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_ends_like_the_undisturbed_one(
+    name: str, tmp_path: Path
+) -> None:
     """Moments between an effect and its commit included; 140 per flow, so more than 1,500 kills together with those at each commit."""
     flow, chance = FLOWS[name](), random.Random(name)
     begun = time.perf_counter()

@@ -13,10 +13,21 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Context, Graph, InputError, ModelError, NodeError, Result, Retry, RunFailed, agent, node
+from graphorch import (
+    Context,
+    Graph,
+    InputError,
+    ModelError,
+    NodeError,
+    Result,
+    Retry,
+    RunFailed,
+    agent,
+    node,
+)
 from graphorch.errors import JournalError
 from graphorch.journal.memory import MemoryStore
-from graphorch.journal.sqlite import SqliteStore
+from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
 from graphorch.testing import FailNth, Injected, ScriptedModel, run_virtual, when
 from tests.contracts.faulty_store import Fault, FaultyStore
@@ -49,12 +60,21 @@ def nothing_left() -> None:
 
 
 # ---- nodes ---------------------------------------------------------------------------------------
-async def fail_node(flow: AnyFlow, n: int, way: Way, policy: Any) -> tuple[FailNth, Result[Any, Any], Ledger, bool]:
+async def fail_node(
+    flow: AnyFlow, n: int, way: Way, policy: Any
+) -> tuple[FailNth, Result[Any, Any], Ledger, bool]:
     """The flow with its n-th node call failing, resumed where that stops it; also whether it did."""
     fault, ledger = FailNth(n, when=way), Ledger()
     twin = fault.nodes(flow)
     try:
-        return fault, await answered(twin, await twin.run(State(), run_id="r", resources=ledger, on_failure=policy)), ledger, False
+        return (
+            fault,
+            await answered(
+                twin, await twin.run(State(), run_id="r", resources=ledger, on_failure=policy)
+            ),
+            ledger,
+            False,
+        )
     except RunFailed as error:
         failed = error
     nothing_left()
@@ -74,7 +94,9 @@ async def fail_node(flow: AnyFlow, n: int, way: Way, policy: Any) -> tuple[FailN
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize("policy", ["drain", "cancel"])
 @pytest.mark.parametrize("name", FLOWS)
-def test_whichever_node_call_fails_the_resumed_run_ends_like_the_undisturbed_one(name: str, policy: str, way: Way) -> None:
+def test_whichever_node_call_fails_the_resumed_run_ends_like_the_undisturbed_one(
+    name: str, policy: str, way: Way
+) -> None:
     flow = FLOWS[name]()
     calm = run(to_the_end(flow, "r", True, resources=Ledger()))
     stopped = 0
@@ -99,7 +121,12 @@ def test_whichever_node_call_fails_in_isolation_the_rest_is_done(name: str) -> N
         fault = FailNth(n)
         twin = fault.nodes(flow)
         try:
-            ended = (await answered(twin, await twin.run(State(), run_id="r", resources=Ledger(), on_failure="isolate"))).status
+            ended = (
+                await answered(
+                    twin,
+                    await twin.run(State(), run_id="r", resources=Ledger(), on_failure="isolate"),
+                )
+            ).status
         except RunFailed as failed:
             ended = failed.end_reason
         assert ended in ("succeeded", "partial", "failed", "end not reached")
@@ -151,31 +178,45 @@ def essay() -> Any:
 
 
 def script() -> ScriptedModel:
-    return ScriptedModel(*[when(re.compile(f"^{word}"), f"{word}!", repeats=True) for word in ("left", "right", "join", "with")])
+    return ScriptedModel(
+        *[
+            when(re.compile(f"^{word}"), f"{word}!", repeats=True)
+            for word in ("left", "right", "join", "with")
+        ]
+    )
 
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize("n", range(1, 7))
-def test_whichever_model_call_fails_the_resumed_run_gives_the_same_text(n: int, way: Way, durable: bool) -> None:
+def test_whichever_model_call_fails_the_resumed_run_gives_the_same_text(
+    n: int, way: Way, durable: bool
+) -> None:
     flow = essay()
 
     async def main() -> tuple[Any, FailNth, bool]:
         fault = FailNth(n, when=way)
-        options: Any = {"client": fault.model(script()), "run_id": "r", **({"durable": MemoryStore()} if durable else {})}
+        options: Any = {
+            "client": fault.model(script()),
+            "run_id": "r",
+            **({"durable": MemoryStore()} if durable else {}),
+        }
         try:
             return await flow.run(Essay(text="tides"), **options), fault, False
         except RunFailed as failed:
             (error,) = failed.exceptions
             assert isinstance(error.__cause__, ModelError)
             nothing_left()
-        options = {name: value for name, value in options.items() if name != "run_id"} if durable else {}
+        options = (
+            {name: value for name, value in options.items() if name != "run_id"} if durable else {}
+        )
         return await flow.resume("r", **options), fault, True
 
     result, fault, stopped = run(main())
     assert result.output.text == "join!with!"
     assert stopped == (n in (1, 3, 4))  # the second is retried
-    assert fault.calls == {1: 5, 2: 5, 3: 5, 4: 6}.get(n, 4)  # an attempt that failed bequeaths nothing: its first call is made again
+    # an attempt that failed bequeaths nothing: its first call is made again
+    assert fault.calls == {1: 5, 2: 5, 3: 5, 4: 6}.get(n, 4)
 
 
 # ---- stores ----------------------------------------------------------------------------------------
@@ -197,7 +238,9 @@ def committed(records: Any) -> list[str]:
     return [record.body["id"] for record in records if record.kind == "commit"]
 
 
-async def fail_store(flow: AnyFlow, kept: Kept, fault: Fault, n: int) -> tuple[int, Any, list[str], list[str]]:
+async def fail_store(
+    flow: AnyFlow, kept: Kept, fault: Fault, n: int
+) -> tuple[int, Any, list[str], list[str]]:
     """Calls that were made, the result, the ids of the durable commits, and what ran after the failure although it was committed."""
     store = await kept.open()
     faulty, ledger = FaultyStore(store, fault, n), Ledger()
@@ -215,7 +258,9 @@ async def fail_store(flow: AnyFlow, kept: Kept, fault: Fault, n: int) -> tuple[i
         except (InputError, JournalError):
             assert not before
             result = await to_the_end(flow, "r", True, durable=faulty, resources=ledger)
-        before = [one for one in before if one in {line.split()[1] for line in ledger.entries[began:]}]
+        before = [
+            one for one in before if one in {line.split()[1] for line in ledger.entries[began:]}
+        ]
     commits = committed((await store.load("r")).records)
     await store.close()
     return faulty.calls, result, commits, before
@@ -223,10 +268,14 @@ async def fail_store(flow: AnyFlow, kept: Kept, fault: Fault, n: int) -> tuple[i
 
 def store_faults(name: str, kind: str, tmp_path: Any, step: int = 1) -> Iterator[int]:
     flow = FLOWS[name]()
-    _, calm, wanted, _ = asyncio.run(fail_store(flow, Kept(kind, tmp_path / "calm.sqlite"), "fails", 0))
+    _, calm, wanted, _ = asyncio.run(
+        fail_store(flow, Kept(kind, tmp_path / "calm.sqlite"), "fails", 0)
+    )
     for fault in ("fails", "times out", "loses the reply"):
         for n in range(1, 400, step):
-            calls, result, commits, again = asyncio.run(fail_store(flow, Kept(kind, tmp_path / f"{fault}{n}.sqlite"), fault, n))
+            calls, result, commits, again = asyncio.run(
+                fail_store(flow, Kept(kind, tmp_path / f"{fault}{n}.sqlite"), fault, n)
+            )
             if calls < n:
                 break
             assert result.state == calm.state, (fault, n)
@@ -235,13 +284,20 @@ def store_faults(name: str, kind: str, tmp_path: Any, step: int = 1) -> Iterator
             yield n
 
 
-@pytest.mark.parametrize(("name", "kind", "step"), [*((name, "memory", 3) for name in FLOWS), ("diamond", "sqlite", 4), ("asked", "sqlite", 4)])
-def test_whichever_call_of_the_store_fails_no_commit_is_lost_or_doubled(name: str, kind: str, step: int, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "step"),
+    [*((name, "memory", 3) for name in FLOWS), ("diamond", "sqlite", 4), ("asked", "sqlite", 4)],
+)
+def test_whichever_call_of_the_store_fails_no_commit_is_lost_or_doubled(
+    name: str, kind: str, step: int, tmp_path: Any
+) -> None:
     assert len(list(store_faults(name, kind, tmp_path, step))) >= 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("name", FLOWS)
-def test_every_call_of_the_store_fails_once_and_no_commit_is_lost_or_doubled(name: str, kind: str, tmp_path: Any) -> None:
+def test_every_call_of_the_store_fails_once_and_no_commit_is_lost_or_doubled(
+    name: str, kind: str, tmp_path: Any
+) -> None:
     assert len(list(store_faults(name, kind, tmp_path))) > 15

@@ -45,7 +45,8 @@ def test_a_budget_counts_what_was_spent_before_the_run_was_gone_on_with(is_durab
         with pytest.raises(RunFailed, match="limit:calls"):
             await flow.run(State(), run_id="r", budget=Budget(calls=2), **options)
         assert client.calls == 2
-        with pytest.raises(RunFailed, match="limit:calls"):  # the same budget still, though nobody says so again
+        # the same budget still, though nobody says so again
+        with pytest.raises(RunFailed, match="limit:calls"):
             await flow.resume("r", **options)
         with pytest.raises(RunFailed, match="limit:calls"):
             await flow.resume("r", budget=Budget(calls=5), **options)
@@ -70,11 +71,16 @@ def test_a_run_that_reached_its_limit_again_and_again_ends_like_one_without(name
         store, ledger = MemoryStore(), Ledger()
         calm = await flow.run(State(), resources=Ledger())
         with pytest.raises(RunFailed, match="limit:activations"):
-            await flow.run(State(), durable=store, run_id="r", resources=ledger, limits=Limits(activations=1))
+            await flow.run(
+                State(), durable=store, run_id="r", resources=ledger, limits=Limits(activations=1)
+            )
         limit, status = 1, ""
         while status not in ("succeeded", "partial"):
             before = len(ledger.entries)
-            assert await resumed(flow, store, ledger, limits=Limits(activations=limit)) == "limit:activations"
+            assert (
+                await resumed(flow, store, ledger, limits=Limits(activations=limit))
+                == "limit:activations"
+            )
             assert len(ledger.entries) == before  # the same limit lets nothing more run
             limit += 2
             status = await resumed(flow, store, ledger, limits=Limits(activations=limit))
@@ -104,7 +110,9 @@ def test_a_run_that_isolated_a_failure_is_replayed_without_being_told_so() -> No
 
     async def main() -> None:
         store = MemoryStore()
-        was = await flow.run(State(), durable=store, run_id="r", resources=Ledger(), on_failure="isolate")
+        was = await flow.run(
+            State(), durable=store, run_id="r", resources=Ledger(), on_failure="isolate"
+        )
         assert was.status == "partial"
         again = await flow.replay("r", durable=store)
         assert (again.status, again.state) == ("partial", was.state)
@@ -133,7 +141,9 @@ def test_a_fork_has_its_own_limit() -> None:
     async def main() -> None:
         store = MemoryStore()
         with pytest.raises(RunFailed):
-            await flow.run(State(), durable=store, run_id="r", resources=Ledger(), limits=Limits(activations=3))
+            await flow.run(
+                State(), durable=store, run_id="r", resources=Ledger(), limits=Limits(activations=3)
+            )
         again = await flow.rerun("r", start="c", durable=store, resources=Ledger())
         assert again.result.state.n == 3
 

@@ -93,7 +93,9 @@ def test_one_failure_among_a_hundred_sleepers_reaches_the_caller_at_once() -> No
 def test_how_much_slower_than_a_task_group_a_failure_is(capsys: pytest.CaptureFixture[str]) -> None:
     group, flow = failing_fast(fan(), 60)
     with capsys.disabled():
-        print(f"\n1 of {BRANCHES} fails: TaskGroup {group * 1e3:.2f} ms, graphorch {flow * 1e3:.2f} ms, {flow / group:.2f} times")
+        print(
+            f"\n1 of {BRANCHES} fails: TaskGroup {group * 1e3:.2f} ms, graphorch {flow * 1e3:.2f} ms, {flow / group:.2f} times"
+        )
     assert flow < 4 * group + 0.01
 
 
@@ -158,14 +160,23 @@ def peaks_of(rounds: int, count: int) -> tuple[list[float], float]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc")
-def test_ten_thousand_runs_at_once_stay_small_over_twenty_rounds(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc"
+)
+def test_ten_thousand_runs_at_once_stay_small_over_twenty_rounds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """In a process of its own, so that nothing else counts."""
-    faulthandler.cancel_dump_traceback_later()  # takes minutes on a busy machine, and that is no hang
-    done = subprocess.run([sys.executable, __file__, "20", "10000"], check=True, capture_output=True, text=True)
+    # takes minutes on a busy machine, and that is no hang
+    faulthandler.cancel_dump_traceback_later()
+    done = subprocess.run(
+        [sys.executable, __file__, "20", "10000"], check=True, capture_output=True, text=True
+    )
     peaks, seconds = json.loads(done.stdout)
     with capsys.disabled():
-        print(f"\n10,000 runs of 5 nodes: {seconds:.2f} s a round; peak of each round {', '.join(f'{one:.0f}' for one in peaks)} MiB")
+        print(
+            f"\n10,000 runs of 5 nodes: {seconds:.2f} s a round; peak of each round {', '.join(f'{one:.0f}' for one in peaks)} MiB"
+        )
     assert max(peaks) < 300
     assert max(peaks[10:]) < max(peaks[:5]) * 1.05
 

@@ -19,15 +19,15 @@ from typing import Any, cast
 import pytest
 
 from graphorch import Approval, Context, Node, Retry
-from graphorch.core.activation import Status
 from graphorch.core.invariants import check_invariants
+from graphorch.core.tree import Status
 from graphorch.engine.events import Committed, Ended, RunEvent
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import Limits, Settings
 from graphorch.errors import InternalError, WriteConflict
 from graphorch.flow.flow import Flow
 from graphorch.graph.plan import Plan
-from graphorch.models.offline import OfflineClient
+from graphorch.models.offline.client import OfflineClient
 from graphorch.testing import Injected, Schedule, VirtualLoop, around_nodes, run_virtual, with_nodes
 from graphorch.testing.faults import Call
 from tests.simulation.behaviour import INPUT
@@ -86,13 +86,16 @@ class Subject:
 
     def __init__(self, sample: Sample, reference: Result | None) -> None:
         self.sample = sample
-        self.wanted = as_bytes(reference.final) if reference is not None else None  # None: timing decides
+        # None: timing decides
+        self.wanted = as_bytes(reference.final) if reference is not None else None
         self.ids: frozenset[str] | None = None
         self.steps = 40  # of the loop, in one run; corrected by each
 
     def plan(self, mishaps: Mishaps, trial: Trial) -> Plan:
         flow: Flow[Any, Any, Any] = Flow(self.sample.plan)
-        return around_nodes(with_nodes(flow, lambda node: trial.changed(node, mishaps)), trial.around).plan
+        return around_nodes(
+            with_nodes(flow, lambda node: trial.changed(node, mishaps)), trial.around
+        ).plan
 
 
 class Trial:
@@ -111,15 +114,31 @@ class Trial:
         self.may_fail = True
         plan = subject.plan(self.mishaps, self)
         limits = Limits(concurrency=self.schedule.concurrency)
-        settings = Settings(client=CLIENT, run_id="r", limits=limits, on_failure=self.mishaps.policy, watchers=(self.watch,), clock=lambda: 1e9)
+        settings = Settings(
+            client=CLIENT,
+            run_id="r",
+            limits=limits,
+            on_failure=self.mishaps.policy,
+            watchers=(self.watch,),
+            clock=lambda: 1e9,
+        )
         self.scheduler = Scheduler(plan, settings)
 
     # ---- what happens to nodes -----------------------------------------------------------------------
     def changed(self, node: Node[Any], mishaps: Mishaps) -> Node[Any]:
         twin = node.named(node.name)
-        gate = self.rng.choice(["before", "after"]) if self.rng.randrange(100) < mishaps.gates else None
+        gate = (
+            self.rng.choice(["before", "after"])
+            if self.rng.randrange(100) < mishaps.gates
+            else None
+        )
         again = mishaps.retried or mishaps.hanging
-        twin.options = replace(node.options, gate=gate, retry=AGAIN if again else None, timeout=50.0 if mishaps.hanging else None)
+        twin.options = replace(
+            node.options,
+            gate=gate,
+            retry=AGAIN if again else None,
+            timeout=50.0 if mishaps.hanging else None,
+        )
         return twin
 
     async def around(self, ctx: Context[Any], call: Call) -> Any:
@@ -129,7 +148,8 @@ class Trial:
             raise Injected("for now")
         if ctx.attempt < 3 and drawn < mishaps.retried + mishaps.hanging:
             await asyncio.sleep(1000)
-        if self.may_fail and drawn >= 100 - mishaps.failing and "[" not in ctx.path:  # a map may leave out items that fail
+        # a map may leave out items that fail
+        if self.may_fail and drawn >= 100 - mishaps.failing and "[" not in ctx.path:
             raise ZeroDivisionError("for good")
         return await call()
 
@@ -163,7 +183,9 @@ class Trial:
             if run.status in ("succeeded", "partial"):
                 self.subject.steps = loop.steps
                 return self.check()
-            if self.subject.wanted is None and any(isinstance(one.failure, WriteConflict) for one in run.errors):
+            if self.subject.wanted is None and any(
+                isinstance(one.failure, WriteConflict) for one in run.errors
+            ):
                 return None  # two branches of a race; `build()` would have refused them
             work = await self.next(run)
         raise Broken("it does not come to an end")
@@ -173,7 +195,9 @@ class Trial:
         if self.mishaps.cancelled and not (self.mishaps.stopped and self.rng.random() < 0.5):
             loop.at_step(at, task.cancel)
         elif self.mishaps.stopped:
-            loop.at_step(at, lambda: self.scheduler.request_stop("told to", now=self.rng.random() < 0.5))
+            loop.at_step(
+                at, lambda: self.scheduler.request_stop("told to", now=self.rng.random() < 0.5)
+            )
 
     async def next(self, run: Any) -> Any:
         """What goes on with a run that is not over: an answer, or resuming it."""
@@ -186,7 +210,8 @@ class Trial:
             self.tally.answered += 1
             return self.scheduler.answer(self.rng.choice(open_), Approval(approved=True))
         if run.status == "running" and not run.started:
-            return self.scheduler.begin(run.plan.read_input.update(run.plan.input(**INPUT)))  # cancelled before it began
+            # cancelled before it began
+            return self.scheduler.begin(run.plan.read_input.update(run.plan.input(**INPUT)))
         self.tally.resumed += 1
         return self.scheduler.resume()
 
@@ -209,7 +234,9 @@ class Trial:
             raise Broken(f"the state is {state}, not {subject.wanted!r}")
         subject.ids = subject.ids or ids
         if ids != subject.ids:
-            raise Broken(f"other activations: {len(ids - subject.ids)} more, {len(subject.ids - ids)} fewer")
+            raise Broken(
+                f"other activations: {len(ids - subject.ids)} more, {len(subject.ids - ids)} fewer"
+            )
 
 
 def run_one(subject: Subject, kind: str, seed: int, tally: Tally) -> None:
@@ -218,7 +245,9 @@ def run_one(subject: Subject, kind: str, seed: int, tally: Tally) -> None:
     try:
         run_virtual(trial.main(), seed=seed)
     except BaseException as error:
-        error.add_note(f"graph {subject.sample.seed}, '{kind}', seed {seed}: repeat({subject.sample.seed}, {kind!r}, {seed})")
+        error.add_note(
+            f"graph {subject.sample.seed}, '{kind}', seed {seed}: repeat({subject.sample.seed}, {kind!r}, {seed})"
+        )
         raise
     tally.runs += 1
     tally.ends[kind] += 1
@@ -264,7 +293,9 @@ def test_a_thousand_random_runs_end_as_the_reference_says(part: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(50))
-def test_a_hundred_thousand_runs_end_as_the_reference_says(part: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hundred_thousand_runs_end_as_the_reference_says(
+    part: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     seed, begun = SEED + part * 10_000, time.perf_counter()
     with capsys.disabled():
         print(f"\nseed {seed}:", end=" ", flush=True)

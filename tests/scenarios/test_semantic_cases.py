@@ -41,7 +41,7 @@ from graphorch import (
     append,
     node,
 )
-from graphorch.engine.record import Record
+from graphorch.engine.report import Record
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import run_virtual
 
@@ -91,7 +91,9 @@ def up(name: str = "up") -> Node[Any]:
     return count
 
 
-def fails(name: str, error: Exception, seconds: float = 0.0, times: int = 10**6, **options: Any) -> Node[Any]:
+def fails(
+    name: str, error: Exception, seconds: float = 0.0, times: int = 10**6, **options: Any
+) -> Node[Any]:
     """Fails the first so many times."""
     calls: list[int] = []
 
@@ -232,7 +234,12 @@ def test_a_field_that_is_not_of_the_output_stays_inside() -> None:
 
 def test_branches_are_folded_in_the_order_of_their_declaration_whoever_is_first() -> None:
     for slow, fast in ((2, 1), (1, 2)):
-        result = run_virtual(Graph("g", State).chain(up(), [says("a", slow), says("b", fast)], up("end")).build().run(State()))
+        result = run_virtual(
+            Graph("g", State)
+            .chain(up(), [says("a", slow), says("b", fast)], up("end"))
+            .build()
+            .run(State())
+        )
         assert result.state.log == ["a1", "b1"]
 
 
@@ -245,7 +252,9 @@ def test_a_node_that_returns_nothing_writes_nothing_and_what_follows_runs() -> N
     async def maybe(number: Number) -> Note | None:
         return None
 
-    result = run_virtual(Graph("g", State).chain(maybe, says("after")).build().run(State(note="old")))
+    result = run_virtual(
+        Graph("g", State).chain(maybe, says("after")).build().run(State(note="old"))
+    )
     assert (result.state.note, result.state.log) == ("old", ["after0"])
 
 
@@ -254,7 +263,10 @@ def test_none_as_a_value_is_a_write() -> None:
     async def clear(number: Number) -> Note:
         return Note(note=None)
 
-    assert run_virtual(Graph("g", State).chain(clear).build().run(State(note="old"))).state.note is None
+    assert (
+        run_virtual(Graph("g", State).chain(clear).build().run(State(note="old"))).state.note
+        is None
+    )
 
 
 def test_only_what_was_set_counts_as_written() -> None:
@@ -266,7 +278,9 @@ def test_only_what_was_set_counts_as_written() -> None:
     async def half(pair: Pair) -> Pair:
         return Pair(a=5)
 
-    assert run_virtual(Graph("g", Pair).chain(half).build().run(Pair(a=1, b=1))).output == Pair(a=5, b=1)
+    assert run_virtual(Graph("g", Pair).chain(half).build().run(Pair(a=1, b=1))).output == Pair(
+        a=5, b=1
+    )
 
 
 def test_an_output_of_another_type_is_the_fault_of_the_node_that_gave_it() -> None:
@@ -342,17 +356,26 @@ def test_what_a_node_does_to_its_input_reaches_neither_siblings_nor_the_caller()
         return Log(log=[str(bag.bag)])
 
     given = Both(bag=[[1]])
-    result = run_virtual(Graph("g", Both).chain(spoil.named("begin"), [spoil, look]).build().run(given))
+    result = run_virtual(
+        Graph("g", Both).chain(spoil.named("begin"), [spoil, look]).build().run(given)
+    )
     assert (given.bag, result.state.bag, result.state.log) == ([[1]], [[1]], ["[[1]]"])
 
 
 # ---- control flow ---------------------------------------------------------------------------------
 def test_steps_of_a_chain_run_in_order() -> None:
-    assert ran(run_virtual(Graph("g", State).chain(up("a"), up("b"), up("c")).build().run(State()))) == ["a", "b", "c"]
+    assert ran(
+        run_virtual(Graph("g", State).chain(up("a"), up("b"), up("c")).build().run(State()))
+    ) == ["a", "b", "c"]
 
 
 def test_a_join_runs_once_after_both_branches() -> None:
-    result = run_virtual(Graph("g", State).chain(up("a"), [says("b", 2), says("c", 1)], says("d")).build().run(State()))
+    result = run_virtual(
+        Graph("g", State)
+        .chain(up("a"), [says("b", 2), says("c", 1)], says("d"))
+        .build()
+        .run(State())
+    )
     assert ran(result) == ["a", "c", "b", "d"]
 
 
@@ -387,7 +410,17 @@ def test_a_join_in_a_loop_waits_anew_in_every_round() -> None:
     graph, head, tail = Graph("g", State), up("head"), says("tail")
     graph.chain(head, [says("a", 2), says("b", 1)], tail)
     graph.loop(tail, back_to=head, while_=low, max_iterations=5)
-    assert run_virtual(graph.build().run(State())).state.log == ["a1", "b1", "tail1", "a2", "b2", "tail2", "a3", "b3", "tail3"]
+    assert run_virtual(graph.build().run(State())).state.log == [
+        "a1",
+        "b1",
+        "tail1",
+        "a2",
+        "b2",
+        "tail2",
+        "a3",
+        "b3",
+        "tail3",
+    ]
 
 
 def test_a_route_may_take_several_ways() -> None:
@@ -395,7 +428,9 @@ def test_a_route_may_take_several_ways() -> None:
         return {"a", "c"}
 
     graph = Graph("g", State)
-    graph.route(up(), some).when("a", says("a")).when("b", says("b")).when("c", says("c")).exhaustive()
+    graph.route(up(), some).when("a", says("a")).when("b", says("b")).when(
+        "c", says("c")
+    ).exhaustive()
     assert run_virtual(graph.build().run(State())).state.log == ["a1", "c1"]
 
 
@@ -405,7 +440,9 @@ def test_a_route_that_takes_no_way_is_an_error() -> None:
 
     graph = Graph("g", State)
     graph.route(up(), none).when("a", says("a")).when("b", says("b")).exhaustive()
-    assert "'none' returned no label. Return at least one." in str(failure(graph.build().run(State())))
+    assert "'none' returned no label. Return at least one." in str(
+        failure(graph.build().run(State()))
+    )
 
 
 def test_a_branch_that_goes_to_the_end_does_not_end_the_others() -> None:
@@ -493,7 +530,12 @@ def test_a_map_in_a_map_keeps_every_value_once() -> None:
 
     outer.chain(outer.map("rows", inner.build(), over=lambda t: t.rows, gather=gather, max_items=9))
     rows = [Items(items=[Number(n=10 * row + cell) for cell in range(row)]) for row in range(4)]
-    assert run_virtual(outer.build().run(Table(rows=rows))).state.log == ["", "10", "20+21", "30+31+32"]
+    assert run_virtual(outer.build().run(Table(rows=rows))).state.log == [
+        "",
+        "10",
+        "20+21",
+        "30+31+32",
+    ]
 
 
 def test_more_items_than_the_bound_is_a_failure() -> None:
@@ -511,7 +553,9 @@ def test_a_cleanup_after_all_branches_runs_once_and_last() -> None:
 
 
 def test_a_run_with_several_last_nodes_ends_when_all_of_them_have() -> None:
-    result, seconds = timed(Graph("g", State).chain(up(), [says("a", 1), says("b", 7)]).build().run(State()))
+    result, seconds = timed(
+        Graph("g", State).chain(up(), [says("a", 1), says("b", 7)]).build().run(State())
+    )
     assert (result.state.log, seconds) == (["a1", "b1"], 7)
 
 
@@ -525,7 +569,12 @@ def test_what_follows_a_fast_branch_starts_while_the_slow_one_runs() -> None:
 
 
 def test_independent_nodes_overlap() -> None:
-    assert timed(Graph("g", State).chain(up(), [says(name, 5) for name in "abcd"]).build().run(State()))[1] == 5
+    assert (
+        timed(
+            Graph("g", State).chain(up(), [says(name, 5) for name in "abcd"]).build().run(State())
+        )[1]
+        == 5
+    )
 
 
 def test_no_more_nodes_run_at_once_than_allowed_in_maps_and_sub_flows_either() -> None:
@@ -574,7 +623,9 @@ def test_a_node_that_blocks_holds_up_nobody_else() -> None:
     async def releases(number: Number) -> None:
         released.set()
 
-    assert Graph("g", State).chain(up(), [blocks, releases]).build().run_sync(State()).state.log == ["released True"]
+    assert Graph("g", State).chain(up(), [blocks, releases]).build().run_sync(
+        State()
+    ).state.log == ["released True"]
 
 
 def test_the_result_does_not_depend_on_how_long_nodes_take() -> None:
@@ -584,7 +635,10 @@ def test_the_result_does_not_depend_on_how_long_nodes_take() -> None:
         graph.chain(graph.blueprint.nodes["a"], says("c", times[3]), join)
         return graph.build()
 
-    logs = {tuple(run_virtual(flow(times).run(State())).state.log) for times in ([0.0, 1, 2, 3], [0.0, 3, 2, 1], [0.0, 2, 9, 0])}
+    logs = {
+        tuple(run_virtual(flow(times).run(State())).state.log)
+        for times in ([0.0, 1, 2, 3], [0.0, 3, 2, 1], [0.0, 2, 9, 0])
+    }
     assert logs == {("a1", "b1", "c1", "join1")}
 
 
@@ -595,7 +649,11 @@ def test_a_long_chain_and_a_wide_fan_out_take_time_in_proportion() -> None:
         return time.perf_counter() - begun
 
     chain = Graph("chain", State).chain(*[up(f"u{number}") for number in range(1000)]).build()
-    fan = Graph("fan", State).chain(up(), [says(f"s{number}") for number in range(1000)], up("end")).build()
+    fan = (
+        Graph("fan", State)
+        .chain(up(), [says(f"s{number}") for number in range(1000)], up("end"))
+        .build()
+    )
     assert seconds(chain) < 5
     assert seconds(fan) < 5
 
@@ -603,7 +661,9 @@ def test_a_long_chain_and_a_wide_fan_out_take_time_in_proportion() -> None:
 # ---- failure --------------------------------------------------------------------------------------
 def test_the_original_exception_reaches_the_caller_with_the_node_s_name() -> None:
     original = KeyError("mine")
-    (error,) = failure(Graph("g", State).chain(fails("bad", original)).build().run(State())).exceptions
+    (error,) = failure(
+        Graph("g", State).chain(fails("bad", original)).build().run(State())
+    ).exceptions
     assert isinstance(error, NodeError)
     assert (error.node, error.__cause__) == ("bad", original)
 
@@ -616,7 +676,11 @@ def test_what_a_sibling_had_done_is_not_done_again() -> None:
         calls.append("good")
         return Log(log=["good"])
 
-    flow = Graph("g", State).chain(up(), [good, fails("bad", ValueError("no"), 1, times=1)], says("end")).build()
+    flow = (
+        Graph("g", State)
+        .chain(up(), [good, fails("bad", ValueError("no"), 1, times=1)], says("end"))
+        .build()
+    )
 
     async def main() -> Any:
         with pytest.raises(RunFailed):
@@ -628,15 +692,26 @@ def test_what_a_sibling_had_done_is_not_done_again() -> None:
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("drain", {"up", "slow"}), ("cancel", {"up"})])
-def test_a_running_sibling_finishes_or_is_cancelled_and_is_never_half_done(policy: Any, kept: set[str]) -> None:
-    flow = Graph("g", State).chain(up(), [says("slow", 9), fails("bad", ValueError("no"), 1)]).build()
+def test_a_running_sibling_finishes_or_is_cancelled_and_is_never_half_done(
+    policy: Any, kept: set[str]
+) -> None:
+    flow = (
+        Graph("g", State).chain(up(), [says("slow", 9), fails("bad", ValueError("no"), 1)]).build()
+    )
     record: Any = failure(flow.run(State(), on_failure=policy)).run
     assert {step.path for step in record.steps() if step.status == "done"} == kept
 
 
 def test_two_siblings_that_fail_are_both_reported() -> None:
-    flow = Graph("g", State).chain(up(), [fails("a", ValueError("first")), fails("b", KeyError("second"), 1)]).build()
-    assert [type(error.__cause__) for error in failure(flow.run(State())).exceptions] == [ValueError, KeyError]
+    flow = (
+        Graph("g", State)
+        .chain(up(), [fails("a", ValueError("first")), fails("b", KeyError("second"), 1)])
+        .build()
+    )
+    assert [type(error.__cause__) for error in failure(flow.run(State())).exceptions] == [
+        ValueError,
+        KeyError,
+    ]
 
 
 def test_a_retry_repeats_what_it_names_and_no_sibling() -> None:
@@ -649,7 +724,9 @@ def test_a_retry_repeats_what_it_names_and_no_sibling() -> None:
             raise TimeoutError
         return Log(log=["flaky"])
 
-    result = run_virtual(Graph("g", State).chain(up(), [flaky, says("sibling")]).build().run(State()))
+    result = run_virtual(
+        Graph("g", State).chain(up(), [flaky, says("sibling")]).build().run(State())
+    )
     assert (calls, ran(result).count("sibling")) == ([1, 2, 3], 1)
 
 
@@ -665,7 +742,11 @@ def test_after_the_last_attempt_an_error_edge_carries_on() -> None:
 
 
 def test_a_handler_that_fails_fails_the_run() -> None:
-    graph, bad, handler = Graph("g", State), fails("bad", ValueError("no")), fails("handler", KeyError("worse"))
+    graph, bad, handler = (
+        Graph("g", State),
+        fails("bad", ValueError("no")),
+        fails("handler", KeyError("worse")),
+    )
     graph.chain(bad, says("never"))
     graph.on_error(bad, handler, when=ValueError)
     (error,) = failure(graph.build().run(State())).exceptions
@@ -712,7 +793,9 @@ def test_an_attempt_that_takes_too_long_is_cancelled_and_writes_nothing() -> Non
             raise
         return Log(log=[f"attempt {ctx.attempt}"])
 
-    assert run_virtual(Graph("g", State).chain(slow).build().run(State())).state.log == ["attempt 2"]
+    assert run_virtual(Graph("g", State).chain(slow).build().run(State())).state.log == [
+        "attempt 2"
+    ]
     assert seen == ["cancelled"]
 
 
@@ -730,7 +813,9 @@ def test_a_cancelled_caller_cancels_every_node_and_the_run_can_be_resumed() -> N
 
     graph = Graph("g", State)
     inner = Graph("inner", State).chain(up("before"), deep).build()
-    graph.chain(up(), graph.sub("team", inner, enter=lambda s: State(), leave=lambda s: Log(log=s.log)))
+    graph.chain(
+        up(), graph.sub("team", inner, enter=lambda s: State(), leave=lambda s: Log(log=s.log))
+    )
     flow = graph.build()
 
     async def main() -> Any:
@@ -743,7 +828,11 @@ def test_a_cancelled_caller_cancels_every_node_and_the_run_can_be_resumed() -> N
         return await flow.resume("r")
 
     result = run_virtual(main())
-    assert (seen, result.state.log, ran(result).count("team/before")) == (["cancelled"], ["deep"], 1)
+    assert (seen, result.state.log, ran(result).count("team/before")) == (
+        ["cancelled"],
+        ["deep"],
+        1,
+    )
 
 
 def test_a_node_that_raises_cancelled_error_by_itself_has_failed() -> None:
@@ -751,7 +840,9 @@ def test_a_node_that_raises_cancelled_error_by_itself_has_failed() -> None:
     async def odd(number: Number) -> Log:
         raise asyncio.CancelledError("mine")
 
-    (error,) = failure(Graph("g", State).chain(up(), [odd, says("good", 2)]).build().run(State())).exceptions
+    (error,) = failure(
+        Graph("g", State).chain(up(), [odd, says("good", 2)]).build().run(State())
+    ).exceptions
     assert isinstance(error, NodeError)
     assert error.node == "odd"
 
@@ -776,11 +867,19 @@ def test_a_question_pauses_its_branch_only_and_the_answer_completes_it() -> None
 
     async def main() -> Any:
         waiting = await flow.run(State())
-        assert (waiting.status, [question.text for question in waiting.questions], ran(waiting)) == ("waiting", ["1?"], ["before", "beside"])
+        assert (
+            waiting.status,
+            [question.text for question in waiting.questions],
+            ran(waiting),
+        ) == ("waiting", ["1?"], ["before", "beside"])
         return await flow.answer(waiting.run_id, ask, Choice(approved=True))
 
     result = run_virtual(main())
-    assert (result.state.approved, result.state.log, calls) == (True, ["beside1", "end1"], ["before"])
+    assert (result.state.approved, result.state.log, calls) == (
+        True,
+        ["beside1", "end1"],
+        ["before"],
+    )
 
 
 def test_what_ran_before_a_gate_runs_once() -> None:
@@ -816,7 +915,9 @@ def test_parallel_questions_are_answered_by_id_in_any_order(order: tuple[int, ..
         questions = result.questions
         for at in order:
             assert result.status == "waiting"
-            result = await flow.answer(result.run_id, questions[at].id, Log(log=[questions[at].node]))
+            result = await flow.answer(
+                result.run_id, questions[at].id, Log(log=[questions[at].node])
+            )
         return result
 
     assert run_virtual(main()).state.log == ["a", "b", "c", "end1"]
@@ -877,10 +978,20 @@ def test_a_question_three_levels_down_is_answered_there() -> None:
             return Number(n=number.n + 1)
 
         if flow is None:
-            ask: Ask[State, Choice] = graph.ask("ask", question=lambda s: f"at {s.n}?", answer=Choice)
+            ask: Ask[State, Choice] = graph.ask(
+                "ask", question=lambda s: f"at {s.n}?", answer=Choice
+            )
             graph.chain(work, ask)
         else:
-            graph.chain(work, graph.sub("down", flow, enter=lambda s: State(n=s.n), leave=lambda s: Choice(approved=s.approved)))
+            graph.chain(
+                work,
+                graph.sub(
+                    "down",
+                    flow,
+                    enter=lambda s: State(n=s.n),
+                    leave=lambda s: Choice(approved=s.approved),
+                ),
+            )
         flow = graph.build()
     assert flow is not None
     top = flow
@@ -972,7 +1083,14 @@ class Rich(BaseModel):
 
 
 def test_values_come_back_from_the_journal_with_the_types_that_they_had() -> None:
-    wanted = Rich(colour=Colour.RED, tags={"b", "c"}, pair=(2, "y"), raw=b"\x00raw", either=7, nested=[Number(n=3)])
+    wanted = Rich(
+        colour=Colour.RED,
+        tags={"b", "c"},
+        pair=(2, "y"),
+        raw=b"\x00raw",
+        either=7,
+        nested=[Number(n=3)],
+    )
 
     @node
     async def write(rich: Rich) -> Rich:
@@ -987,7 +1105,9 @@ def test_values_come_back_from_the_journal_with_the_types_that_they_had() -> Non
 
     found = run_virtual(main()).output
     assert found.model_dump() == wanted.model_dump()
-    assert [type(getattr(found, name)) for name in Rich.model_fields] == [type(getattr(wanted, name)) for name in Rich.model_fields]
+    assert [type(getattr(found, name)) for name in Rich.model_fields] == [
+        type(getattr(wanted, name)) for name in Rich.model_fields
+    ]
 
 
 def test_a_value_that_would_not_come_back_fails_its_node_and_says_so() -> None:
@@ -1018,7 +1138,12 @@ def test_a_graph_that_changed_refuses_to_go_on_with_an_old_run() -> None:
     async def main() -> None:
         store = MemoryStore()
         with pytest.raises(RunFailed):
-            await Graph("g", State).chain(up("a"), fails("b", ValueError("no"))).build().run(State(), durable=store, run_id="r")
+            await (
+                Graph("g", State)
+                .chain(up("a"), fails("b", ValueError("no")))
+                .build()
+                .run(State(), durable=store, run_id="r")
+            )
         with pytest.raises(Exception, match="is not the same graph: node 'b' is gone"):
             await Graph("g", State).chain(up("a"), says("z")).build().resume("r", durable=store)
 
@@ -1029,7 +1154,11 @@ def test_a_graph_that_changed_refuses_to_go_on_with_an_old_run() -> None:
 def test_only_what_is_mapped_crosses_into_a_sub_flow_and_back() -> None:
     inner = Graph("inner", State).chain(says("in"), up()).build()
     graph = Graph("g", State)
-    graph.chain(says("out"), graph.sub("team", inner, enter=lambda s: State(n=10), leave=lambda s: Log(log=s.log)), says("end"))
+    graph.chain(
+        says("out"),
+        graph.sub("team", inner, enter=lambda s: State(n=10), leave=lambda s: Log(log=s.log)),
+        says("end"),
+    )
     result = run_virtual(graph.build().run(State(note="outside")))
     assert (result.state.log, result.state.n) == (["out0", "in10", "end0"], 0)
 
@@ -1054,11 +1183,21 @@ def test_one_sub_flow_used_twice_and_in_a_loop_shares_nothing() -> None:
         return Log(log=[str(state.n)])
 
     graph, head = Graph("g", State), up("head")
-    subs = [graph.sub(name, inner, enter=lambda s: State(n=s.n), leave=add) for name in ("left", "right")]
+    subs = [
+        graph.sub(name, inner, enter=lambda s: State(n=s.n), leave=add)
+        for name in ("left", "right")
+    ]
     tail = says("tail")
     graph.chain(head, subs, tail)
     graph.loop(tail, back_to=head, while_=lambda s: s.n < 2, max_iterations=3)
-    assert run_virtual(graph.build().run(State())).state.log == ["3", "3", "tail1", "4", "4", "tail2"]
+    assert run_virtual(graph.build().run(State())).state.log == [
+        "3",
+        "3",
+        "tail1",
+        "4",
+        "4",
+        "tail2",
+    ]
 
 
 async def events(flow: AnyFlow, **options: Any) -> list[Any]:
@@ -1070,7 +1209,11 @@ def test_a_stream_tells_things_in_causal_order_and_ends_with_its_end() -> None:
     graph = Graph("g", State)
     graph.chain(up("a"), graph.sub("team", inner, enter=lambda s: s, leave=lambda s: Number(n=s.n)))
     seen = run_virtual(events(graph.build()))
-    assert [event.path for event in seen if isinstance(event, Committed)] == ["a", "team/deep", "team"]
+    assert [event.path for event in seen if isinstance(event, Committed)] == [
+        "a",
+        "team/deep",
+        "team",
+    ]
     assert [type(event) for event in seen].count(Ended) == 1
     assert isinstance(seen[-1], Ended)
 
@@ -1232,7 +1375,9 @@ def test_resources_are_checked_and_reach_sub_flows() -> None:
 
 def test_a_quorum_that_cannot_be_met_any_more_is_a_failure_of_its_own() -> None:
     graph, join = Graph("g", State), says("join")
-    graph.chain(up(), [fails("a", ValueError("no")), fails("b", ValueError("no")), says("c", 1)], join)
+    graph.chain(
+        up(), [fails("a", ValueError("no")), fails("b", ValueError("no")), says("c", 1)], join
+    )
     graph.join(join, need=2)
     failed = failure(graph.build().run(State(), on_failure="isolate"))
     assert any(isinstance(error.__cause__, QuorumNotMet) for error in failed.exceptions)
@@ -1246,10 +1391,14 @@ def test_a_map_tells_which_items_are_missing_and_why() -> None:
         return number
 
     def gather(found: list[Number], missing: list[Missing]) -> Log:
-        return Log(log=[str(one.n) for one in found] + [f"{one.index}: {one.reason}" for one in missing])
+        return Log(
+            log=[str(one.n) for one in found] + [f"{one.index}: {one.reason}" for one in missing]
+        )
 
     graph = Graph("g", State)
-    graph.chain(graph.map("m", work, over=items, gather=gather, max_items=5, on_item_error="collect"))
+    graph.chain(
+        graph.map("m", work, over=items, gather=gather, max_items=5, on_item_error="collect")
+    )
     log = run_virtual(graph.build().run(numbers(1, 2, 3))).state.log
     assert log[:2] == ["1", "3"]
     assert "two" in log[2]

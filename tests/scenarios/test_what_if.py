@@ -43,14 +43,22 @@ def test_a_changed_selector_is_the_first_divergence() -> None:
     def build() -> AnyFlow:
         graph = Graph("g", State)
         graph.chain(up())
-        graph.loop(graph.blueprint.nodes["up"], back_to=graph.blueprint.nodes["up"], while_=lambda s: s.n < threshold[0], max_iterations=9)
+        graph.loop(
+            graph.blueprint.nodes["up"],
+            back_to=graph.blueprint.nodes["up"],
+            while_=lambda s: s.n < threshold[0],
+            max_iterations=9,
+        )
         return graph.build()
 
     async def main() -> None:
         store = MemoryStore()
         await recorded(build(), store)
         threshold[0] = 2
-        with pytest.raises(ReplayDiverged, match=r"Record 3 \(routed\): the route of 'up' went back to 'up', and now goes to its other edges"):
+        with pytest.raises(
+            ReplayDiverged,
+            match=r"Record 3 \(routed\): the route of 'up' went back to 'up', and now goes to its other edges",
+        ):
             await build().replay("r", durable=store)
 
     run(main())
@@ -80,7 +88,9 @@ def test_a_rerun_with_another_output_shows_what_it_changes() -> None:
         store = MemoryStore()
         await recorded(flow, store)
         ledger = Ledger()
-        again = await flow.rerun("r", start="b", output=Number(n=40), durable=store, resources=ledger)
+        again = await flow.rerun(
+            "r", start="b", output=Number(n=40), durable=store, resources=ledger
+        )
         unchanged = await flow.replay("r", durable=store)
         assert unchanged.state.n == 3
         return again, [line.split()[0] for line in ledger.entries]
@@ -113,7 +123,9 @@ def test_a_rerun_of_a_later_round_keeps_the_earlier_ones() -> None:
         store = MemoryStore()
         await recorded(flow, store)
         ledger = Ledger()
-        again = await flow.rerun("r", start="header#3", output=Number(n=3), durable=store, resources=ledger)
+        again = await flow.rerun(
+            "r", start="header#3", output=Number(n=3), durable=store, resources=ledger
+        )
         return again, [line.split()[0] for line in ledger.entries]
 
     again, ran = run(main())
@@ -127,7 +139,9 @@ def test_a_rerun_that_goes_another_way_names_both() -> None:
     async def main() -> Any:
         store = MemoryStore()
         await recorded(flow, store)
-        return await flow.rerun("r", start="first", output=Number(n=2), durable=store, resources=Ledger())
+        return await flow.rerun(
+            "r", start="first", output=Number(n=2), durable=store, resources=Ledger()
+        )
 
     difference = run(main()).difference
     assert difference.only_new == ("even",)
@@ -151,9 +165,13 @@ def test_effects_that_would_happen_again_are_refused_repeated_or_served() -> Non
     async def main() -> None:
         store = MemoryStore()
         await recorded(flow, store)
-        with pytest.raises(InputError, match=r"would repeat effects under new keys: 'send' \(once\)"):
+        with pytest.raises(
+            InputError, match=r"would repeat effects under new keys: 'send' \(once\)"
+        ):
             await flow.rerun("r", start="a", durable=store, resources=Ledger())
-        served = await flow.rerun("r", start="a", durable=store, resources=Ledger(), effects="serve")
+        served = await flow.rerun(
+            "r", start="a", durable=store, resources=Ledger(), effects="serve"
+        )
         assert (served.result.state.note, len(sent)) == ("sent 1", 1)
         await flow.rerun("r", start="a", durable=store, resources=Ledger(), effects="repeat")
         assert len(set(sent)) == 2
@@ -187,7 +205,9 @@ def test_the_ids_of_what_was_taken_over_stay_and_new_ones_are_new() -> None:
         store = MemoryStore()
         was = await recorded(flow, store)
         again = await flow.rerun("r", start="c", durable=store, resources=Ledger())
-        return [step.activation for step in was.steps], [step.activation for step in again.result.steps]
+        return [step.activation for step in was.steps], [
+            step.activation for step in again.result.steps
+        ]
 
     before, now = run(main())
     assert now[:2] == before[:2]
@@ -215,7 +235,9 @@ def test_a_changed_graph_refuses_to_resume_and_says_what_changed() -> None:
     async def main() -> None:
         store = MemoryStore()
         await recorded(FLOWS["chain"](), store)
-        other: Flow[Any, Any, Any] = Graph("chain", Bigger).chain(up("a"), up("z"), says("c"), up("d")).build()
+        other: Flow[Any, Any, Any] = (
+            Graph("chain", Bigger).chain(up("a"), up("z"), says("c"), up("d")).build()
+        )
         with pytest.raises(Exception, match="node 'b' is gone; node 'z' is new; edge 'a → b"):
             await other.resume("r", durable=store)
 
@@ -232,14 +254,20 @@ def test_a_paid_call_is_served_to_the_next_attempt_and_not_bought_again() -> Non
             self.calls += 1
             if self.calls == 3:
                 await asyncio.sleep(3_600)
-            return Response(f"answer {self.calls}", "m", Usage(1, 1), 0.5, "reported", "stop", 1, 0.1, None)
+            return Response(
+                f"answer {self.calls}", "m", Usage(1, 1), 0.5, "reported", "stop", 1, 0.1, None
+            )
 
     class Text(BaseModel):
         text: str = ""
 
     @node
     async def ask_thrice(ctx: Context, text: Text) -> Text:
-        return Text(text=" ".join([await ctx.complete(f"question {number}", model="m") for number in range(3)]))
+        return Text(
+            text=" ".join(
+                [await ctx.complete(f"question {number}", model="m") for number in range(3)]
+            )
+        )
 
     flow = Graph("g", Text).chain(ask_thrice).build()
     store = MemoryStore(clock=lambda: now[0])
@@ -271,5 +299,3 @@ def test_a_log_of_a_run_can_be_read_by_its_flow_only() -> None:
             await FLOWS["diamond"]().replay("r", durable=store)
 
     run(main())
-
-

@@ -41,9 +41,13 @@ class Found(BaseModel):
     value: int = 0
 
 
-OWNED = 10  # plain fields w0, w1, …: node i writes w(i mod 10), so that most writers have a field to themselves
+# plain fields w0, w1, …: node i writes w(i mod 10), so that most writers have a field to themselves
+OWNED = 10
 NAMES = [*(f"w{number}" for number in range(OWNED)), "s0", "s1"]  # the last two any node may write
-PLAIN = [cast("type[BaseModel]", create_model(name.upper(), **cast("Any", {name: (int, 0)}))) for name in NAMES]
+PLAIN = [
+    cast("type[BaseModel]", create_model(name.upper(), **cast("Any", {name: (int, 0)})))
+    for name in NAMES
+]
 SLICES: dict[str, type[BaseModel]] = {model.__name__: model for model in (*PLAIN, Log, Best)}
 State: type[BaseModel] = create_model("State", __base__=(*PLAIN, Log, Best))
 FIELDS = tuple(State.model_fields)
@@ -81,7 +85,11 @@ class Work:
         found = mix(self.seed, number)
         if found // 7 % 100 < self.failing:
             raise Boom(f"boom {self.seed}")
-        return {name: product(name, found + at) for at, name in enumerate(self.fields) if found >> 2 * at & 7}
+        return {
+            name: product(name, found + at)
+            for at, name in enumerate(self.fields)
+            if found >> 2 * at & 7
+        }
 
     @property
     def fields(self) -> list[str]:
@@ -101,7 +109,9 @@ class Choice:
         chosen = self.labels[number % len(self.labels)]
         if not self.many:
             return chosen
-        return frozenset({chosen} | {label for at, label in enumerate(self.labels) if number >> (4 + at) & 1})
+        return frozenset(
+            {chosen} | {label for at, label in enumerate(self.labels) if number >> (4 + at) & 1}
+        )
 
 
 @dataclass(frozen=True, slots=True)

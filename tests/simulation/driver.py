@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphorch.core.activation import Activation, Status, Token
 from graphorch.core.events import (
     Approved,
     Asked,
@@ -33,11 +32,12 @@ from graphorch.core.events import (
     RunStarted,
     StopRequested,
 )
+from graphorch.core.firing import Scope
 from graphorch.core.invariants import check_invariants
-from graphorch.core.policy import handler_of
+from graphorch.core.retry import handler_of
 from graphorch.core.run import OnFailure, Run
-from graphorch.core.scope import Scope
-from graphorch.engine import calling
+from graphorch.core.tree import Activation, Status, Token
+from graphorch.engine.invocation import binding
 from tests.simulation.behaviour import INPUT, Boom
 from tests.simulation.graphs import Sample
 from tests.simulation.structure import activation_key
@@ -60,7 +60,8 @@ class Schedule:
     retries: int = 0  # an attempt fails and is repeated
     failures: int = 0  # a node fails for good; the run is resumed when it has stopped
     stops: int = 0  # the run is asked to stop, and resumed when it has
-    asks: int = 0  # a node asks a person, or waits at a gate before it runs or before its result goes on
+    # a node asks a person, or waits at a gate before it runs or before its result goes on
+    asks: int = 0
     stale: int = 0  # an event arrives twice, or late
     grace: int = 0  # what a failure left running has had its time
     activations: int = 1 << 40  # how many may start until the run is resumed
@@ -106,20 +107,32 @@ class _Driver:
 
     def drive(self) -> Outcome:
         self.rng = random.Random(self.schedule.seed)
-        self.run = Run(self.sample.plan, "r", max_activations=self.schedule.activations, on_failure=self.schedule.policy)
+        self.run = Run(
+            self.sample.plan,
+            "r",
+            max_activations=self.schedule.activations,
+            on_failure=self.schedule.policy,
+        )
         self.watch = Watch(self.sample, self.run)
         update = self.sample.plan.read_input.update(self.sample.plan.input(**INPUT))
         self.tell(RunStarted(update))
         while self.run.status in ("running", "waiting") or self.may_resume():
             if not self.jobs and self.run.status == "running":
-                raise Broken("I11 no deadlock", f"nothing runs, and the run goes on: waiting {list(self.run.root.waiting)}")
+                raise Broken(
+                    "I11 no deadlock",
+                    f"nothing runs, and the run goes on: waiting {list(self.run.root.waiting)}",
+                )
             self.step()
             if self.steps > 4000:
                 raise Broken("I12 bounded", "4000 steps were not enough")
         return self.outcome()
 
     def may_resume(self) -> bool:
-        return self.run.status in ("failed", "stopped") and self.run.reason != "end not reached" and self.resumes < 200
+        return (
+            self.run.status in ("failed", "stopped")
+            and self.run.reason != "end not reached"
+            and self.resumes < 200
+        )
 
     # ---- one step ----------------------------------------------------------------------------------
     def step(self) -> None:
@@ -151,18 +164,32 @@ class _Driver:
         """What becomes of a command."""
         assert not isinstance(job, FinishRun | CancelNode)
         one = job if isinstance(job, Activation) else job.activation
-        if not isinstance(job, RetryLater | Leave) and one.failure is None and not one.approved and self.chance(self.schedule.asks):
+        if (
+            not isinstance(job, RetryLater | Leave)
+            and one.failure is None
+            and not one.approved
+            and self.chance(self.schedule.asks)
+        ):
             self.asked.append(one)
             return Asked(one, "well?")
         if isinstance(job, RetryLater):
             return RetryDue(one, one.attempt)
-        if not isinstance(job, Decide) and one.failure is None and self.chance(self.schedule.retries):
+        if (
+            not isinstance(job, Decide)
+            and one.failure is None
+            and self.chance(self.schedule.retries)
+        ):
             return NodeFailed(one, one.attempt, Boom("once"), retry_after=1.0)
-        if one.failure is None and self.resumes < 12 and not may_be_left_out(one) and self.chance(self.schedule.failures):
+        if (
+            one.failure is None
+            and self.resumes < 12
+            and not may_be_left_out(one)
+            and self.chance(self.schedule.failures)
+        ):
             return NodeFailed(one, one.attempt, Boom("for good"))
         try:
             return self.result_of(job)
-        except (Boom, calling.InnerFailed) as error:
+        except (Boom, binding.InnerFailed) as error:
             return NodeFailed(one, one.attempt, error, handler=handler_of(one, error))
 
     def answer(self, one: Activation) -> None:
@@ -178,16 +205,18 @@ class _Driver:
             case Activation() as one if one.failure is not None:
                 raise one.failure
             case Activation() as one if one.step.inner_plan is not None:
-                return Entered(one, calling.items_of(one))
+                return Entered(one, binding.items_of(one))
             case Activation() as one:
-                given = calling.arguments(one)
+                given = binding.arguments(one)
                 self.watch.read(one, given)
                 assert one.version is not None
-                return NodeSucceeded(one, calling.update_of(one.step, one.step.node.fn(*given), given, one.version))
+                return NodeSucceeded(
+                    one, binding.update_of(one.step, one.step.node.fn(*given), given, one.version)
+                )
             case Leave(one):
-                return NodeSucceeded(one, calling.leave(one))
+                return NodeSucceeded(one, binding.leave(one))
             case Decide(one):
-                return Routed(one, calling.decide(one))
+                return Routed(one, binding.decide(one))
             case _:
                 raise AssertionError(job)
 
@@ -205,8 +234,12 @@ class _Driver:
         self.watch.after(event, commands)
         if self.schedule.checked:
             check_invariants(self.run)
-        if self.run.status != "running" and any(not isinstance(job, Decide | Leave) for job in self.jobs):
-            raise Broken("I13 one end", f"the run is {self.run.status}, but there is work: {self.jobs}")
+        if self.run.status != "running" and any(
+            not isinstance(job, Decide | Leave) for job in self.jobs
+        ):
+            raise Broken(
+                "I13 one end", f"the run is {self.run.status}, but there is work: {self.jobs}"
+            )
 
     def drop(self, one: Activation) -> None:
         """An attempt is stopped; what it would have said may still arrive."""
@@ -222,7 +255,9 @@ class _Driver:
         before = fingerprint(self.run)
         commands = self.run.handle(event)
         if commands or fingerprint(self.run) != before:
-            raise Broken("stale events", f"{event} was told again, and changed something: {commands}")
+            raise Broken(
+                "stale events", f"{event} was told again, and changed something: {commands}"
+            )
 
     # ---- the end -----------------------------------------------------------------------------------
     def outcome(self) -> Outcome:
@@ -231,14 +266,35 @@ class _Driver:
         if run.status == "cancelled":
             self.after_cancel()
         output = run.root.output
-        final = dict(self.sample.plan.read_state.read(output).__dict__) if output is not None and run.root.finished else None
-        if final is not None and dict(self.sample.plan.blueprint.state.model_validate(final).__dict__) != final:
+        final = (
+            dict(self.sample.plan.read_state.read(output).__dict__)
+            if output is not None and run.root.finished
+            else None
+        )
+        if (
+            final is not None
+            and dict(self.sample.plan.blueprint.state.model_validate(final).__dict__) != final
+        ):
             raise Broken("I17 the state validates", str(final))
         commits = self.watch.commits
         ids = {key: one.id for key, one in commits.items()}
-        path = [one.step.name for one in sorted(commits.values(), key=lambda one: (one.depth, one.step.index)) if one.scope is run.root]
+        path = [
+            one.step.name
+            for one in sorted(commits.values(), key=lambda one: (one.depth, one.step.index))
+            if one.scope is run.root
+        ]
         done = {key: self.watch.given.get(key) for key in commits}
-        return Outcome(run.status, done, ids, self.watch.order, path, final, run.started, self.resumes, self.steps)
+        return Outcome(
+            run.status,
+            done,
+            ids,
+            self.watch.order,
+            path,
+            final,
+            run.started,
+            self.resumes,
+            self.steps,
+        )
 
     def after_cancel(self) -> None:
         """I24: nothing starts or commits any more, whatever arrives."""
@@ -275,7 +331,9 @@ def may_be_left_out(one: Activation) -> bool:
 def _is_stale(event: Event) -> bool:
     """Whether an event that was told before can mean nothing any more."""
     match event:
-        case NodeFailed(one, attempt) | RetryDue(one, attempt) | NodeSucceeded(one, attempt=attempt) if attempt:
+        case (
+            NodeFailed(one, attempt) | RetryDue(one, attempt) | NodeSucceeded(one, attempt=attempt)
+        ) if attempt:
             return attempt < one.attempt or one.status >= Status.DONE
         case NodeSucceeded(one) | Routed(one) | Entered(one):
             return one.status >= Status.DONE
@@ -289,10 +347,33 @@ def fingerprint(run: Run) -> Any:
     """All that an event could change."""
 
     def of(scope: Scope) -> Any:
-        active = [(index, one.status, one.attempt, [of(each) for each in one.inner.scopes] if one.inner else None) for index, one in scope.active.items()]
-        return active, [(index, len(tokens)) for index, tokens in scope.waiting.items()], scope.live, scope.busy, scope.closed, scope.finished
+        active = [
+            (
+                index,
+                one.status,
+                one.attempt,
+                [of(each) for each in one.inner.scopes] if one.inner else None,
+            )
+            for index, one in scope.active.items()
+        ]
+        return (
+            active,
+            [(index, len(tokens)) for index, tokens in scope.waiting.items()],
+            scope.live,
+            scope.busy,
+            scope.closed,
+            scope.finished,
+        )
 
-    return of(run.root), run.status, run.reason, len(run.history), len(run.errors), len(run.cancelled_tokens), run.left
+    return (
+        of(run.root),
+        run.status,
+        run.reason,
+        len(run.history),
+        len(run.errors),
+        len(run.cancelled_tokens),
+        run.left,
+    )
 
 
 class Watch:
@@ -314,27 +395,42 @@ class Watch:
     def key(self, one: Activation) -> str:
         """What an activation is, computed as the reference does it."""
         if one not in self.keys:
-            self.keys[one] = activation_key(one.path, (self.token(one.scope, token) for token in one.tokens))
+            self.keys[one] = activation_key(
+                one.path, (self.token(one.scope, token) for token in one.tokens)
+            )
         return self.keys[one]
 
     def token(self, scope: Scope, token: Token) -> tuple[str, str, str, int]:
         edge = token.edge
         origin = "run" if scope.parent is None else f"{self.key(scope.parent)}:{max(0, scope.item)}"
-        return (origin if token.source is None else self.key(token.source), scope.plan.shape.name(edge.target), edge.kind, edge.loop)
+        return (
+            origin if token.source is None else self.key(token.source),
+            scope.plan.shape.name(edge.target),
+            edge.kind,
+            edge.loop,
+        )
 
     def read(self, one: Activation, given: list[Any]) -> None:
         """I6: each attempt reads the same."""
         values = dict(given[0].__dict__)
         if self.given.setdefault(self.key(one), values) != values:
-            raise Broken("I6 equal input", f"{one.path}: {self.given[self.key(one)]} and then {values}")
+            raise Broken(
+                "I6 equal input", f"{one.path}: {self.given[self.key(one)]} and then {values}"
+            )
 
     def after(self, event: Event, commands: list[Command]) -> None:
         """Look at one transition."""
-        self.may_start = isinstance(event, Resumed) or (self.may_start and not isinstance(event, StopRequested) and not self.run.root.failures)
+        self.may_start = isinstance(event, Resumed) or (
+            self.may_start and not isinstance(event, StopRequested) and not self.run.root.failures
+        )
         for one in self.run.history[self.seen :]:
             self._ended(one)
         self.seen = len(self.run.history)
-        if isinstance(event, NodeFailed) and event.activation.status in (Status.FAILED, Status.DEAD) and may_be_left_out(event.activation):
+        if (
+            isinstance(event, NodeFailed)
+            and event.activation.status in (Status.FAILED, Status.DEAD)
+            and may_be_left_out(event.activation)
+        ):
             self.order.append(self.key(event.activation))
         for command in commands:
             if isinstance(command, Activation):
@@ -345,9 +441,13 @@ class Watch:
         if key in self.commits:
             raise Broken("I2 committed once", f"{one.path} is started again")
         if (one, one.attempt) in self.attempts:
-            raise Broken("I3 attempts do not overlap", f"attempt {one.attempt} of {one.path} is started twice")
+            raise Broken(
+                "I3 attempts do not overlap",
+                f"attempt {one.attempt} of {one.path} is started twice",
+            )
         self.attempts.add((one, one.attempt))
-        if not self.may_start and one.step.index != one.scope.end:  # END fires all the same, and where writes conflict there it fails
+        # END fires all the same, and where writes conflict there it fails
+        if not self.may_start and one.step.index != one.scope.end:
             raise Broken("I24 nothing starts", f"{one.path} is started in a run that is stopping")
         if one not in self.running:
             self.running.add(one)
@@ -357,10 +457,14 @@ class Watch:
     def _consume(self, one: Activation) -> None:
         for token in one.tokens:
             edge, name = token.edge, self.token(one.scope, token)
-            if edge not in one.scope.plan.shape.entering[one.step.index] or (token.source is not None and token.source.step.index != edge.source):
+            if edge not in one.scope.plan.shape.entering[one.step.index] or (
+                token.source is not None and token.source.step.index != edge.source
+            ):
                 raise Broken("I9 declared edges", f"{one.path} got a token over {edge}")
             if (token.failure is not None) != (edge.kind == "error"):
-                raise Broken("failures on error edges", f"{one.path} got {token.failure!r} over {edge}")
+                raise Broken(
+                    "failures on error edges", f"{one.path} got {token.failure!r} over {edge}"
+                )
             self.consumed[(one.scope.prefix, *name)] += 1
             if self.consumed[(one.scope.prefix, *name)] > 1:
                 raise Broken("I7 a token is consumed once", f"{name} by {one.path}")
@@ -372,12 +476,26 @@ class Watch:
         if sample is None or one.step.need or self.keys[one] in self.commits:
             return
         named = scope.plan.shape.name
-        live = {named(index) for index in scope.active} | {named(i) for i, tokens in scope.waiting.items() if any(t.edge.kind != "loop" for t in tokens)}
-        latches = {named(i) for i, tokens in scope.waiting.items() if any(token.edge.kind == "loop" for token in tokens)}
+        live = {named(index) for index in scope.active} | {
+            named(i)
+            for i, tokens in scope.waiting.items()
+            if any(t.edge.kind != "loop" for t in tokens)
+        }
+        latches = {
+            named(i)
+            for i, tokens in scope.waiting.items()
+            if any(token.edge.kind == "loop" for token in tokens)
+        }
         early = [position for position in live if sample.structure.blocks(position, name)]
-        early += [f"latch of {header}" for header in latches if sample.structure.latch_blocks(header, name)]
+        early += [
+            f"latch of {header}"
+            for header in latches
+            if sample.structure.latch_blocks(header, name)
+        ]
         if early and one.scope.active.get(one.step.index) is one:
-            raise Broken("I10 no join fires early", f"{one.path} fired while {early} could reach it")
+            raise Broken(
+                "I10 no join fires early", f"{one.path} fired while {early} could reach it"
+            )
 
     def _sample_of(self, scope: Scope) -> Sample | None:
         if scope.parent is None:
@@ -407,12 +525,24 @@ class Watch:
         cancelled = {(token.source, token.edge.index) for token in self.run.cancelled_tokens}
         for one in self.commits.values():
             for edge in one.taken:
-                name = (one.scope.prefix, self.key(one), one.scope.plan.shape.name(edge.target), edge.kind, edge.loop)
+                name = (
+                    one.scope.prefix,
+                    self.key(one),
+                    one.scope.plan.shape.name(edge.target),
+                    edge.kind,
+                    edge.loop,
+                )
                 gone = (one, edge.index) in cancelled or edge.target == one.scope.plan.end
                 if not gone and not self.consumed[name] and not _is_void(one.scope):
-                    raise Broken("I7 no token is left", f"{one.path} sent one to {name[2]} that nobody consumed")
+                    raise Broken(
+                        "I7 no token is left",
+                        f"{one.path} sent one to {name[2]} that nobody consumed",
+                    )
         if self.run.root.waiting or self.run.root.active:
-            raise Broken("I7 no token is left", f"waiting {list(self.run.root.waiting)}, active {list(self.run.root.active.values())}")
+            raise Broken(
+                "I7 no token is left",
+                f"waiting {list(self.run.root.waiting)}, active {list(self.run.root.active.values())}",
+            )
 
 
 def _is_void(scope: Scope) -> bool:
@@ -422,5 +552,3 @@ def _is_void(scope: Scope) -> bool:
             return True
         scope = scope.parent.scope
     return False
-
-

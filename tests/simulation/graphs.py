@@ -15,13 +15,25 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel
 
-from graphorch.graph.blueprint import Blueprint, MapSpec, Pure, SubSpec
 from graphorch.graph.builder import Builder
 from graphorch.graph.node import END, Node
 from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.shape import shape_of
 from graphorch.graph.signature import Read, Signature
-from tests.simulation.behaviour import OWNED, SLICES, Boom, Choice, Found, Inside, Item, State, While, Work, Worker
+from graphorch.graph.spec import Blueprint, MapSpec, Pure, SubSpec
+from graphorch.graph.topology import shape_of
+from tests.simulation.behaviour import (
+    OWNED,
+    SLICES,
+    Boom,
+    Choice,
+    Found,
+    Inside,
+    Item,
+    State,
+    While,
+    Work,
+    Worker,
+)
 from tests.simulation.structure import Structure, mistakes, region_of, structure_of
 
 Fn = Callable[..., Any]
@@ -46,7 +58,9 @@ class Sample:
     @property
     def races(self) -> bool:
         """Whether timing may decide what happens: a `need=k` join or map, here or further in."""
-        quorum = any(isinstance(join.need, int) for join in self.blueprint.joins) or any(spec.need is not None for spec in self.blueprint.maps.values())
+        quorum = any(isinstance(join.need, int) for join in self.blueprint.joins) or any(
+            spec.need is not None for spec in self.blueprint.maps.values()
+        )
         return quorum or any(flow.races for flow in self.flows.values())
 
 
@@ -59,7 +73,8 @@ class Draft:
     declared: list[str]
     always: dict[str, list[str]]
     routes: dict[str, tuple[bool, dict[str, list[str]]]] = field(default_factory=dict)
-    loops: list[tuple[list[str], str, int, str, int]] = field(default_factory=list)  # sources, header, bound, exhausted, rate
+    # sources, header, bound, exhausted, rate
+    loops: list[tuple[list[str], str, int, str, int]] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
     needs: dict[str, int] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)  # name -> "map" or "sub"
@@ -70,7 +85,9 @@ class Draft:
 
     def targets(self, name: str) -> list[str]:
         """Where a node leads, forwards."""
-        routed = [target for found in self.routes.get(name, (False, {}))[1].values() for target in found]
+        routed = [
+            target for found in self.routes.get(name, (False, {}))[1].values() for target in found
+        ]
         return [*self.always.get(name, []), *routed]
 
 
@@ -102,7 +119,9 @@ def _drawn(rng: random.Random, level: int) -> Draft:
     _add_edges(draft)
     for _ in range(rng.choice([0, 0, 0, 0, 0, 1] if level else [0, 0, 0, 1, 1, 2])):
         _plant_race(draft)
-    draft.declared = rng.sample(draft.names, len(draft.names)) if rng.random() < 0.7 else list(draft.names)
+    draft.declared = (
+        rng.sample(draft.names, len(draft.names)) if rng.random() < 0.7 else list(draft.names)
+    )
     if level < 2:
         for name in draft.names:
             if rng.random() < (0.06 if level else 0.1):
@@ -119,7 +138,10 @@ def _drawn(rng: random.Random, level: int) -> Draft:
 def _add_edges(draft: Draft) -> None:
     rng, names = draft.rng, draft.names
     leads: dict[str, list[str]] = {name: [] for name in names}
-    steps, extra = rng.choice([*[([1, 1, 1, 1, 1, 2], len(names) // 4)] * 2, ([1, 1, 1, 2, 3, 5], len(names))])  # slim as a chain, or wide
+    # slim as a chain, or wide
+    steps, extra = rng.choice(
+        [*[([1, 1, 1, 1, 1, 2], len(names) // 4)] * 2, ([1, 1, 1, 2, 3, 5], len(names))]
+    )
     for at, name in enumerate(names[1:], 1):
         if rng.random() < 0.97:
             leads[names[max(0, at - rng.choice(steps))]].append(name)
@@ -136,13 +158,23 @@ def _share_out(draft: Draft, name: str, targets: list[str]) -> None:
     """Make the edges of a node plain, routed, or some of each."""
     rng = draft.rng
     style = rng.choice(["always", "always", "one", "many", "mixed"]) if targets else "always"
-    routed = targets if style in ("one", "many") else [target for target in targets if rng.random() < 0.5] if style == "mixed" else []
+    routed = (
+        targets
+        if style in ("one", "many")
+        else [target for target in targets if rng.random() < 0.5]
+        if style == "mixed"
+        else []
+    )
     draft.always[name] = [target for target in targets if target not in routed]
     if not routed:
         return
     labels: dict[str, list[str]] = {f"l{at}": [target] for at, target in enumerate(routed)}
     if rng.random() < 0.3:
-        labels[f"l{len(labels)}"] = rng.sample(draft.after(name), 1) if rng.random() < 0.5 else rng.sample(routed, min(2, len(routed)))
+        labels[f"l{len(labels)}"] = (
+            rng.sample(draft.after(name), 1)
+            if rng.random() < 0.5
+            else rng.sample(routed, min(2, len(routed)))
+        )
     draft.routes[name] = (style == "many" or rng.random() < 0.3, labels)
 
 
@@ -155,7 +187,10 @@ def _plant_race(draft: Draft) -> None:
     source, target = rng.choice(edges)
     stem = f"r{len(draft.names)}"
     fork, join = f"{stem}f", f"{stem}j"
-    branches = [[f"{stem}b{number}{part}" for part in "xy"[: rng.randint(1, 2)]] for number in range(rng.randint(2, 3))]
+    branches = [
+        [f"{stem}b{number}{part}" for part in "xy"[: rng.randint(1, 2)]]
+        for number in range(rng.randint(2, 3))
+    ]
     draft.always[source][draft.always[source].index(target)] = fork
     draft.always[fork] = [branch[0] for branch in branches]
     for branch in branches:
@@ -163,7 +198,10 @@ def _plant_race(draft: Draft) -> None:
             draft.always[one] = [following]
     draft.always[join] = [target]
     if rng.random() < 0.3:
-        draft.always[branches[0][0]], draft.routes[branches[0][0]] = [], (False, {"l0": list(draft.always[branches[0][0]]), "l1": [join]})
+        draft.always[branches[0][0]], draft.routes[branches[0][0]] = (
+            [],
+            (False, {"l0": list(draft.always[branches[0][0]]), "l1": [join]}),
+        )
     draft.needs[join] = rng.randint(1, len(branches))
     at = draft.names.index(source) + 1
     draft.names[at:at] = [fork, *(name for branch in branches for name in branch), join]
@@ -182,8 +220,15 @@ def _add_loop(draft: Draft) -> Callable[[], None]:
     sources = [name for name in (header, *draft.after(header)) if name != "END"]
     if draft.loops and rng.random() < 0.6:  # around one that is there, or on its header
         inner_sources, inner, *_ = rng.choice(draft.loops)
-        header = rng.choice([inner, *draft.names[max(0, draft.names.index(inner) - 3) : draft.names.index(inner) + 1]])
-        sources = list(dict.fromkeys([*inner_sources, *draft.names[draft.names.index(inner_sources[0]) + 1 :]]))
+        header = rng.choice(
+            [
+                inner,
+                *draft.names[max(0, draft.names.index(inner) - 3) : draft.names.index(inner) + 1],
+            ]
+        )
+        sources = list(
+            dict.fromkeys([*inner_sources, *draft.names[draft.names.index(inner_sources[0]) + 1 :]])
+        )
     chosen = rng.sample(sources, min(len(sources), rng.choice([1, 1, 1, 2])))
     exhausted = rng.choice(["continue", "continue", *draft.after(header)])
     extra: list[str] = []
@@ -191,7 +236,9 @@ def _add_loop(draft: Draft) -> Callable[[], None]:
         if not draft.targets(name):
             draft.always[name].append("END")
             extra.append(name)
-    draft.loops.append((chosen, header, rng.choice([1, 2, 2, 3, 3]), exhausted, rng.choice([30, 60, 90])))
+    draft.loops.append(
+        (chosen, header, rng.choice([1, 2, 2, 3, 3]), exhausted, rng.choice([30, 60, 90]))
+    )
 
     def undo() -> None:
         draft.loops.pop()
@@ -211,11 +258,15 @@ def _add_error(draft: Draft) -> Callable[[], None]:
 def _blueprint(draft: Draft) -> Blueprint:
     """The blueprint of a draft whose functions do nothing: enough to judge its structure."""
     nothing = {name: _node(name, lambda state: None, ("Log",), "node") for name in draft.declared}
-    choices = {name: Choice(0, tuple(labels), many) for name, (many, labels) in draft.routes.items()}
+    choices = {
+        name: Choice(0, tuple(labels), many) for name, (many, labels) in draft.routes.items()
+    }
     return _connected(draft, nothing, choices, [While(0, 0) for _ in draft.loops])
 
 
-def _connected(draft: Draft, nodes: dict[str, Node[Any]], choices: dict[str, Choice], whiles: list[While]) -> Blueprint:
+def _connected(
+    draft: Draft, nodes: dict[str, Node[Any]], choices: dict[str, Choice], whiles: list[While]
+) -> Blueprint:
     graph = Builder(f"g{len(nodes)}", State, None, None)
     known: dict[str, Node[Any]] = {**nodes, "END": cast("Node[Any]", END)}
     for name in draft.declared:
@@ -234,7 +285,13 @@ def _connected(draft: Draft, nodes: dict[str, Node[Any]], choices: dict[str, Cho
             route.when(rest[0], [known[target] for target in rest[1]]).exhaustive()
     for (sources, header, bound, exhausted, _), holds in zip(draft.loops, whiles, strict=True):
         ending: Any = known.get(exhausted, exhausted)
-        graph.loop([nodes[name] for name in sources], back_to=nodes[header], while_=_on_state(holds), max_iterations=bound, exhausted=ending)
+        graph.loop(
+            [nodes[name] for name in sources],
+            back_to=nodes[header],
+            while_=_on_state(holds),
+            max_iterations=bound,
+            exhausted=ending,
+        )
     for source, handler in draft.errors:
         graph.on_error(nodes[source], known[handler], when=Boom)
     for name, need in draft.needs.items():
@@ -253,26 +310,58 @@ def _built(draft: Draft, seed: int, level: int) -> Sample:
     may_fail = {source for source, _ in draft.errors}
     for at, name in enumerate(draft.declared):
         count = 1 if name in draft.inner else 2
-        slices = tuple(dict.fromkeys(rng.sample([f"W{at % OWNED}"] * 5 + ["Log"] * 4 + ["Best", "Best", "S0", "S1"], count)))
-        work = works[name] = Work(rng.getrandbits(32), slices, rng.choice([30, 60]) if name in may_fail else 0)
+        slices = tuple(
+            dict.fromkeys(
+                rng.sample(
+                    [f"W{at % OWNED}"] * 5 + ["Log"] * 4 + ["Best", "Best", "S0", "S1"], count
+                )
+            )
+        )
+        work = works[name] = Work(
+            rng.getrandbits(32), slices, rng.choice([30, 60]) if name in may_fail else 0
+        )
         nodes[name] = _node(name, _writer(work), slices, draft.inner.get(name, "node"))
         if name in draft.inner:
             _fill(rng, name, draft.inner[name], work, level, insides, flows, workers)
-    choices = {name: Choice(rng.getrandbits(32), tuple(labels), many) for name, (many, labels) in draft.routes.items()}
+    choices = {
+        name: Choice(rng.getrandbits(32), tuple(labels), many)
+        for name, (many, labels) in draft.routes.items()
+    }
     whiles = [While(rng.getrandbits(32), rate) for *_, rate in draft.loops]
     blueprint = _connected(draft, nodes, choices, whiles)
     for name, inside in insides.items():
         if draft.inner[name] == "sub":
-            blueprint.subs[name] = SubSpec(flows[name].plan, Pure(_enter(inside), (Read(State),)), _leave(inside))
+            blueprint.subs[name] = SubSpec(
+                flows[name].plan, Pure(_enter(inside), (Read(State),)), _leave(inside)
+            )
         else:
             blueprint.maps[name] = _map_spec(rng, inside, flows.get(name), workers.get(name))
     structure = structure_of(blueprint)
     plan = compile_plan(blueprint, shape_of(blueprint), regions_of(structure))
-    return Sample(seed, blueprint.name, blueprint, plan, structure, works, choices, whiles, insides, flows, workers)
+    return Sample(
+        seed,
+        blueprint.name,
+        blueprint,
+        plan,
+        structure,
+        works,
+        choices,
+        whiles,
+        insides,
+        flows,
+        workers,
+    )
 
 
 def _fill(
-    rng: random.Random, name: str, kind: str, work: Work, level: int, insides: dict[str, Inside], flows: dict[str, Sample], workers: dict[str, Worker]
+    rng: random.Random,
+    name: str,
+    kind: str,
+    work: Work,
+    level: int,
+    insides: dict[str, Inside],
+    flows: dict[str, Sample],
+    workers: dict[str, Worker],
 ) -> None:
     flow = kind == "sub" or rng.random() < 0.4
     if flow:
@@ -282,10 +371,14 @@ def _fill(
     insides[name] = Inside(work, (1, 1) if kind == "sub" else rng.choice([(0, 3), (2, 4)]), flow)
 
 
-def _map_spec(rng: random.Random, inside: Inside, flow: Sample | None, worker: Worker | None) -> MapSpec:
+def _map_spec(
+    rng: random.Random, inside: Inside, flow: Sample | None, worker: Worker | None
+) -> MapSpec:
     reliable = worker is None or not worker.failing
     needs = inside.items[0] == 2 and reliable and rng.random() < 0.3
-    node = None if worker is None else Node(_worker(worker), _signature(Item, (Found,)), name="work")
+    node = (
+        None if worker is None else Node(_worker(worker), _signature(Item, (Found,)), name="work")
+    )
     item, result = (State, State) if flow is not None else (Item, Found)
     return MapSpec(
         item=item,
@@ -307,7 +400,9 @@ def regions_of(structure: Structure) -> dict[int, frozenset[int]]:
     found: dict[int, frozenset[int]] = {}
     for join in structure.blueprint.joins:
         region = region_of(structure, join.node)
-        found[structure.order(join.node)] = frozenset(structure.order(name) for name in region or ())
+        found[structure.order(join.node)] = frozenset(
+            structure.order(name) for name in region or ()
+        )
     return found
 
 
@@ -317,12 +412,17 @@ def _signature(read: type[BaseModel], writes: tuple[type[BaseModel], ...]) -> Si
 
 
 def _node(name: str, fn: Fn, slices: tuple[str, ...], kind: Any) -> Node[Any]:
-    return Node(fn, _signature(State, tuple(SLICES[slice] for slice in slices)), name=name, kind=kind)
+    return Node(
+        fn, _signature(State, tuple(SLICES[slice] for slice in slices)), name=name, kind=kind
+    )
 
 
 def as_slices(work: Work, written: dict[str, Any]) -> BaseModel | tuple[BaseModel, ...]:
     """What a node function returns: one slice, or a tuple of two."""
-    made = tuple(SLICES[name](**{one: written[one] for one in SLICES[name].model_fields if one in written}) for name in work.slices)
+    made = tuple(
+        SLICES[name](**{one: written[one] for one in SLICES[name].model_fields if one in written})
+        for name in work.slices
+    )
     return made if len(made) > 1 else next(iter(made))
 
 
@@ -356,7 +456,9 @@ def _items(inside: Inside, item: type[BaseModel]) -> Fn:
 
 
 def _gather(inside: Inside) -> Fn:
-    return lambda found, missing: as_slices(inside.work, inside.gather([one.__dict__ for one in found], [one.index for one in missing]))
+    return lambda found, missing: as_slices(
+        inside.work, inside.gather([one.__dict__ for one in found], [one.index for one in missing])
+    )
 
 
 def _worker(worker: Worker) -> Fn:

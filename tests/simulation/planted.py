@@ -9,16 +9,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from graphorch.core import firing as scope_module
 from graphorch.core import run as run_module
-from graphorch.core import scope as scope_module
-from graphorch.core.activation import Activation, Status
 from graphorch.core.events import NodeFailed, NodeSucceeded, Routed
+from graphorch.core.firing import Scope
 from graphorch.core.run import Run
-from graphorch.core.scope import Scope
-from graphorch.engine import calling
+from graphorch.core.tree import Activation, Status
+from graphorch.engine.invocation import binding
 from graphorch.graph import plan as plan_module
-from graphorch.graph import shape as shape_module
-from graphorch.graph.shape import Edge
+from graphorch.graph import topology as shape_module
+from graphorch.graph.topology import Edge
 from graphorch.state import version as version_module
 from tests.state.orders import order_of
 
@@ -53,7 +53,12 @@ def join_fires_early() -> Any:
         def fire_ready(self: Scope, run: Run) -> None:
             for index in list(self.waiting):
                 step = self.plan.steps[index]
-                if index in self.waiting and index not in self.active and not step.need and not self.closed:
+                if (
+                    index in self.waiting
+                    and index not in self.active
+                    and not step.need
+                    and not self.closed
+                ):
                     self._start(run, step, self._take(step))
             right(self, run)
 
@@ -115,7 +120,13 @@ def fold_in_order_of_completion() -> Any:
 
     def wrong(right: Any) -> Any:
         def take(self: Any, update: Any, reducers: Any, order: int, by: str) -> None:
-            right(self, update, reducers, order if order < order_of(1, 0) else order_of(next(clock), 0), by)
+            right(
+                self,
+                update,
+                reducers,
+                order if order < order_of(1, 0) else order_of(next(clock), 0),
+                by,
+            )
 
         return take
 
@@ -128,7 +139,9 @@ def depth_of_the_first_branch() -> Any:
     def wrong(right: Any) -> Any:
         def made(scope: Scope, step: Any, tokens: Any, version: Any) -> Any:
             activation = right(scope, step, tokens, version)
-            activation.depth = 1 + min(token.source.depth if token.source is not None else 0 for token in tokens)
+            activation.depth = 1 + min(
+                token.source.depth if token.source is not None else 0 for token in tokens
+            )
             return activation
 
         return made
@@ -249,7 +262,17 @@ def lost_attempts_count() -> Any:
 
     def wrong(right: Any) -> Any:
         def failed(run: Run, event: NodeFailed) -> None:
-            right(run, NodeFailed(event.activation, event.activation.attempt, event.failure, event.retry_after, event.handler, event.limit))
+            right(
+                run,
+                NodeFailed(
+                    event.activation,
+                    event.activation.attempt,
+                    event.failure,
+                    event.retry_after,
+                    event.handler,
+                    event.limit,
+                ),
+            )
 
         return failed
 
@@ -312,7 +335,9 @@ def cancel_misses_one_node() -> Any:
 
     def wrong(right: Any) -> Any:
         def cancel_node(self: Scope, run: Run, index: int, reason: str) -> None:
-            regions = [step.region for step in self.plan.steps if step.need and index in step.region]
+            regions = [
+                step.region for step in self.plan.steps if step.need and index in step.region
+            ]
             if not any(index == region[-1] for region in regions):
                 right(self, run, index, reason)
 
@@ -360,7 +385,7 @@ def items_in_order_of_completion() -> Any:
 
     both = contextlib.ExitStack()
     both.enter_context(replaced(Run, "reached_end", noting))
-    both.enter_context(replaced(calling, "leave", wrong))
+    both.enter_context(replaced(binding, "leave", wrong))
     return both
 
 
@@ -415,5 +440,3 @@ def busy_is_miscounted() -> Any:
         return cancel
 
     return replaced(Run, "cancel", wrong)
-
-

@@ -55,7 +55,12 @@ class Token:
     counters: dict[int, int]
 
     def name(self, origin: str) -> tuple[str, str, str, int]:
-        return (self.source.key if self.source is not None else origin, self.arc.target, self.arc.kind, self.arc.loop)
+        return (
+            self.source.key if self.source is not None else origin,
+            self.arc.target,
+            self.arc.kind,
+            self.arc.loop,
+        )
 
 
 @dataclass(eq=False, slots=True)
@@ -120,7 +125,9 @@ class _World:
 class Scope:
     """One level of a run."""
 
-    def __init__(self, world: _World, sample: Sample, prefix: str, origin: str, parent: Activation | None) -> None:
+    def __init__(
+        self, world: _World, sample: Sample, prefix: str, origin: str, parent: Activation | None
+    ) -> None:
         self.world = world
         self.sample = sample
         self.prefix = prefix
@@ -129,7 +136,9 @@ class Scope:
         self.tokens: dict[str, list[Token]] = {}
         self.active: dict[str, Activation] = {}
         self.output: frozenset[Write] | None = None
-        self.needs = {join.node: join.need for join in sample.blueprint.joins if isinstance(join.need, int)}
+        self.needs = {
+            join.node: join.need for join in sample.blueprint.joins if isinstance(join.need, int)
+        }
 
     @property
     def is_over(self) -> bool:
@@ -140,10 +149,18 @@ class Scope:
         self.emit(None, self.sample.structure.leaving("START"), past, {})
 
     # ---- tokens ----------------------------------------------------------------------------------
-    def emit(self, source: Activation | None, arcs: Iterable[Arc], past: frozenset[Write], counters: dict[int, int]) -> None:
+    def emit(
+        self,
+        source: Activation | None,
+        arcs: Iterable[Arc],
+        past: frozenset[Write],
+        counters: dict[int, int],
+    ) -> None:
         arcs = list(arcs)
         for arc in arcs:
-            self.tokens.setdefault(arc.target, []).append(Token(source, arc, past, self._carried(arc, counters)))
+            self.tokens.setdefault(arc.target, []).append(
+                Token(source, arc, past, self._carried(arc, counters))
+            )
         if source is not None:
             del self.active[source.node]
         for node in dict.fromkeys(arc.target for arc in arcs if arc.target in self.needs):
@@ -156,7 +173,11 @@ class Scope:
         found = dict(counters)
         if arc.kind == "loop":
             found[arc.loop] = counters.get(arc.loop, 1) + 1
-        return {loop: count for loop, count in found.items() if arc.target in structure.bodies[structure.loops[loop].header]}
+        return {
+            loop: count
+            for loop, count in found.items()
+            if arc.target in structure.bodies[structure.loops[loop].header]
+        }
 
     def fire(self) -> None:
         """Fire whatever may fire, until nothing may."""
@@ -168,8 +189,19 @@ class Scope:
 
     def _may_fire(self, node: str) -> bool:
         structure = self.sample.structure
-        positions = {*self.active, *(name for name, tokens in self.tokens.items() if any(token.arc.kind != "loop" for token in tokens))}
-        latches = {name for name, tokens in self.tokens.items() if any(token.arc.kind == "loop" for token in tokens)}
+        positions = {
+            *self.active,
+            *(
+                name
+                for name, tokens in self.tokens.items()
+                if any(token.arc.kind != "loop" for token in tokens)
+            ),
+        }
+        latches = {
+            name
+            for name, tokens in self.tokens.items()
+            if any(token.arc.kind == "loop" for token in tokens)
+        }
         return (
             node not in self.active
             and not any(structure.blocks(position, node) for position in positions)
@@ -225,7 +257,11 @@ class Scope:
         values = fold(one.past)
         inside, structure = self.sample.insides.get(one.node), self.sample.structure
         try:
-            update = self.sample.works[one.node](values) if inside is None else self._gathered(one, inside)
+            update = (
+                self.sample.works[one.node](values)
+                if inside is None
+                else self._gathered(one, inside)
+            )
         except Boom:
             handler = next(arc for arc in structure.leaving(one.node) if arc.kind == "error")
             self.world.finish(one, values)
@@ -254,7 +290,9 @@ class Scope:
             return plain
         chosen = choice(values)
         labels = chosen if choice.many else {chosen}
-        return plain + [arc for arc in leaving if arc.kind == "routed" and {*arc.labels} & {*labels}]
+        return plain + [
+            arc for arc in leaving if arc.kind == "routed" and {*arc.labels} & {*labels}
+        ]
 
     # ---- inside a sub-flow or map ------------------------------------------------------------------
     def _enter(self, one: Activation, inside: Inside) -> None:
@@ -267,9 +305,17 @@ class Scope:
     def _start_items(self, one: Activation) -> None:
         spec = self.sample.blueprint.maps.get(one.node)
         room = spec.concurrency if spec is not None else 1
-        while one.is_inside and len(one.items) < len(one.inputs) and sum(not item.is_over for item in one.items) < room:
+        while (
+            one.is_inside
+            and len(one.items) < len(one.inputs)
+            and sum(not item.is_over for item in one.items) < room
+        ):
             number = len(one.items)
-            prefix = f"{self.prefix}{one.node}[{number}]/" if spec is not None else f"{self.prefix}{one.node}/"
+            prefix = (
+                f"{self.prefix}{one.node}[{number}]/"
+                if spec is not None
+                else f"{self.prefix}{one.node}/"
+            )
             item = self._item(one, prefix, f"{one.key}:{number}")
             one.items.append(item)
             item.begin(one.inputs[number])
@@ -300,7 +346,14 @@ class Scope:
 
     def _gathered(self, one: Activation, inside: Inside) -> dict[str, Any]:
         found = [item.result() for item in one.items if item.output is not None]
-        return inside.gather(found, [number for number in range(len(one.inputs)) if number >= len(one.items) or one.items[number].output is None])
+        return inside.gather(
+            found,
+            [
+                number
+                for number in range(len(one.inputs))
+                if number >= len(one.items) or one.items[number].output is None
+            ],
+        )
 
     def result(self) -> Any:
         return fold(self.output or frozenset())
@@ -309,7 +362,9 @@ class Scope:
 class _Item(Scope):
     """One item of a map whose worker is a single node."""
 
-    def __init__(self, above: Scope, parent: Activation, worker: Worker, origin: str, prefix: str) -> None:
+    def __init__(
+        self, above: Scope, parent: Activation, worker: Worker, origin: str, prefix: str
+    ) -> None:
         super().__init__(above.world, above.sample, prefix, origin, parent)
         self.worker = worker
         self.given: dict[str, Any] = {}
@@ -352,23 +407,31 @@ def fold(past: Iterable[Write]) -> dict[str, Any]:
     for name in FIELDS:
         default = DEFAULTS[name]
         found = writes.get(name, [])
-        values[name] = _folded(name, default, found) if name in REDUCERS else _last(name, default, found)
+        values[name] = (
+            _folded(name, default, found) if name in REDUCERS else _last(name, default, found)
+        )
     return values
 
 
 def _folded(name: str, default: Any, writes: list[Write]) -> Any:
     orders = [write.order for write in writes]
-    assert len({*orders}) == len(orders), f"two writes of one history share a place in canonical order: {orders}"
+    assert len({*orders}) == len(orders), (
+        f"two writes of one history share a place in canonical order: {orders}"
+    )
     value = default
     for write in sorted(writes, key=lambda write: write.order):
-        value = write.update[name] if write.order[0] == 0 else REDUCERS[name](value, write.update[name])
+        value = (
+            write.update[name] if write.order[0] == 0 else REDUCERS[name](value, write.update[name])
+        )
     return value
 
 
 def _last(name: str, default: Any, writes: list[Write]) -> Any:
     if not writes:
         return default
-    last = [write for write in writes if all(other is write or other in write.past for other in writes)]
+    last = [
+        write for write in writes if all(other is write or other in write.past for other in writes)
+    ]
     if not last:
         raise Conflict(name)
     return last[0].update[name]

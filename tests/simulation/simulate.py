@@ -29,7 +29,8 @@ STOPPING: dict[str, dict[str, Any]] = {
     "everything": {"stops": 3, "failures": 3, "retries": 10, "asks": 10, "stale": 5, "limit": 3},
 }
 LONGEST = 10_000  # activations in a reference that follows a run
-SCHEDULES = {**CALM, **STOPPING}  # a stop lets branches of a race finish that would have been cancelled
+# a stop lets branches of a race finish that would have been cancelled
+SCHEDULES = {**CALM, **STOPPING}
 
 
 @dataclass(slots=True)
@@ -47,7 +48,9 @@ class Tally:
         return f"{self.runs} runs of {self.graphs} graphs ({self.refused} refused), {self.commits} commits; graphs with {covered}"
 
 
-def simulate(seed: int, *, graphs: int, schedules: Iterable[str] = tuple(SCHEDULES), runs: int = 1 << 60) -> Tally:
+def simulate(
+    seed: int, *, graphs: int, schedules: Iterable[str] = tuple(SCHEDULES), runs: int = 1 << 60
+) -> Tally:
     """Run graphs from a seed on until so many have been run, or so many runs made. Raises `Broken`, or what the core raises, with the seed."""
     tally = Tally()
     while tally.graphs < graphs and tally.runs < runs:
@@ -70,16 +73,22 @@ def _run_all(sample: Sample, reference: Result, schedules: Sequence[str], tally:
         schedule = Schedule(sample.seed * 31 + number, **SCHEDULES[name])
         try:
             outcome = check(sample, reference, schedule, replays=name in CALM)
-            if outcome is not None and any(ids.setdefault(key, one) != one for key, one in outcome.ids.items()):
+            if outcome is not None and any(
+                ids.setdefault(key, one) != one for key, one in outcome.ids.items()
+            ):
                 raise Broken("I5 ids", "an activation has another id in another schedule")
         except Exception as error:
-            error.add_note(f"graph {sample.seed}, schedule '{name}': drive(random_graph({sample.seed}), {schedule})")
+            error.add_note(
+                f"graph {sample.seed}, schedule '{name}': drive(random_graph({sample.seed}), {schedule})"
+            )
             raise
         tally.runs += 1
         tally.commits += len(outcome.done) if outcome is not None else 0
 
 
-def check(sample: Sample, reference: Result, schedule: Schedule, *, replays: bool = True) -> Outcome | None:
+def check(
+    sample: Sample, reference: Result, schedule: Schedule, *, replays: bool = True
+) -> Outcome | None:
     """One run, compared with the reference; None if the branches of a race wrote one field at once (the core may cancel that before it fails).
 
     Where a race decides, the reference is led along the same order of events, if it can be (`replays`).
@@ -105,10 +114,13 @@ def follow(sample: Sample, order: Sequence[str]) -> Result:
     def pick(running: list[str]) -> str:
         chosen = next(following, None)
         if chosen not in running:
-            raise Broken("I15 the reference follows", f"{chosen} ended, where the reference has {running}")
+            raise Broken(
+                "I15 the reference follows", f"{chosen} ended, where the reference has {running}"
+            )
         return chosen
 
-    return run_reference(sample, pick, most=LONGEST)  # where a race decides, another order may take more rounds
+    # where a race decides, another order may take more rounds
+    return run_reference(sample, pick, most=LONGEST)
 
 
 def compare(reference: Result, outcome: Outcome) -> None:
@@ -116,11 +128,19 @@ def compare(reference: Result, outcome: Outcome) -> None:
     if outcome.status != "succeeded":
         raise Broken("the run succeeds", outcome.status)
     if {*outcome.done} != {*reference.done}:
-        here, there = outcome.done.keys() - reference.done.keys(), reference.done.keys() - outcome.done.keys()
-        raise Broken("I15 the same activations", f"only in the core {here}, only in the reference {there}")
+        here, there = (
+            outcome.done.keys() - reference.done.keys(),
+            reference.done.keys() - outcome.done.keys(),
+        )
+        raise Broken(
+            "I15 the same activations", f"only in the core {here}, only in the reference {there}"
+        )
     for key, read in outcome.done.items():
         if read is not None and read != reference.done[key]:
-            raise Broken("I14 input is the fold of the causal past", f"{key} read {read}, not {reference.done[key]}")
+            raise Broken(
+                "I14 input is the fold of the causal past",
+                f"{key} read {read}, not {reference.done[key]}",
+            )
     if as_bytes(outcome.final) != as_bytes(reference.final):
         raise Broken("I15 the same final state", f"{outcome.final}, not {reference.final}")
     if outcome.path != reference.path:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any
 
-from graphorch.graph.blueprint import Blueprint, LoopSpec, RouteSpec
+from graphorch.graph.spec import Blueprint, LoopSpec, RouteSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Structure:
     arcs: list[Arc]
     routes: dict[str, RouteSpec]
     loops: list[LoopSpec]
-    bodies: dict[str, frozenset[str]] = field(default_factory=dict)  # header -> its natural loop, over all its loop edges
+    # header -> its natural loop, over all its loop edges
+    bodies: dict[str, frozenset[str]] = field(default_factory=dict)
     known: dict[tuple[str, str], bool] = field(default_factory=dict)
     out: dict[str, list[Arc]] = field(default_factory=dict)
 
@@ -113,9 +114,20 @@ def structure_of(blueprint: Blueprint) -> Structure:
     arcs = [Arc(source, target, "always") for source, target in dict.fromkeys(blueprint.edges)]
     routes = {route.source: route for route in blueprint.routes}
     for route in blueprint.routes:
-        cases = [*route.cases, *((label, route.otherwise) for label in rest_of(route) if route.otherwise is not None)]
+        cases = [
+            *route.cases,
+            *((label, route.otherwise) for label in rest_of(route) if route.otherwise is not None),
+        ]
         targets = dict.fromkeys(target for _, found in cases for target in found)
-        arcs += [Arc(route.source, target, "routed", tuple(label for label, found in cases if target in found)) for target in targets]
+        arcs += [
+            Arc(
+                route.source,
+                target,
+                "routed",
+                tuple(label for label, found in cases if target in found),
+            )
+            for target in targets
+        ]
     for number, loop in enumerate(blueprint.loops):
         for source in dict.fromkeys(loop.sources):
             arcs.append(Arc(source, loop.header, "loop", (), number))
@@ -131,7 +143,9 @@ def structure_of(blueprint: Blueprint) -> Structure:
 
 def rest_of(route: RouteSpec) -> list[Any]:
     """The labels that `otherwise` stands for."""
-    return [label for label in route.labels or () if label not in [named for named, _ in route.cases]]
+    return [
+        label for label in route.labels or () if label not in [named for named, _ in route.cases]
+    ]
 
 
 def activation_key(path: str, consumed: Iterable[tuple[str, str, str, int]]) -> str:
@@ -143,21 +157,40 @@ def _add_implicit(made: Structure) -> None:
     starts = [name for name in made.names if all(arc.kind == "loop" for arc in made.entering(name))]
     for name in starts:
         made.add(Arc("START", name, "always"))
-    bare = [name for name in made.names if all(arc.kind in ("loop", "error") for arc in made.leaving(name))]
+    bare = [
+        name
+        for name in made.names
+        if all(arc.kind in ("loop", "error") for arc in made.leaving(name))
+    ]
     for name in bare:
-        if all(source in bare for loop in made.loops if name in loop.sources for source in loop.sources):
+        if all(
+            source in bare for loop in made.loops if name in loop.sources for source in loop.sources
+        ):
             made.add(Arc(name, "END", "always"))
 
 
 def _body(made: Structure, header: str) -> frozenset[str]:
     sources = [source for loop in made.loops if loop.header == header for source in loop.sources]
-    return frozenset({header} | {name for name in made.names if name != header and made.reached([name], without=[header]) & {*sources}})
+    return frozenset(
+        {header}
+        | {
+            name
+            for name in made.names
+            if name != header and made.reached([name], without=[header]) & {*sources}
+        }
+    )
 
 
 # ---- what makes a graph valid ------------------------------------------------------------------
 def mistakes(made: Structure) -> Iterator[str]:
     """Why a graph must not be run; nothing if it may. Slow: simple paths are enumerated."""
-    forward = Structure(made.blueprint, made.names, [arc for arc in made.arcs if arc.kind != "loop"], made.routes, [])
+    forward = Structure(
+        made.blueprint,
+        made.names,
+        [arc for arc in made.arcs if arc.kind != "loop"],
+        made.routes,
+        [],
+    )
     reachable = made.reached(["START"])
     for name in made.names:
         if name in forward.reached(arc.target for arc in forward.leaving(name)):
@@ -187,19 +220,29 @@ def _leaks(made: Structure, header: str) -> bool:
     body = made.bodies[header]
     sources = {source for loop in made.loops if loop.header == header for source in loop.sources}
     for node in body:
-        for one, other in combinations([arc for arc in made.leaving(node) if arc.kind != "loop"], 2):
-            if made.together(one, other) and (_escapes(made, body, sources, header, one, other) or _escapes(made, body, sources, header, other, one)):
+        for one, other in combinations(
+            [arc for arc in made.leaving(node) if arc.kind != "loop"], 2
+        ):
+            if made.together(one, other) and (
+                _escapes(made, body, sources, header, one, other)
+                or _escapes(made, body, sources, header, other, one)
+            ):
                 return True
     return False
 
 
-def _escapes(made: Structure, body: frozenset[str], sources: set[str], header: str, back: Arc, out: Arc) -> bool:
+def _escapes(
+    made: Structure, body: frozenset[str], sources: set[str], header: str, back: Arc, out: Arc
+) -> bool:
     """Whether a path from `back` to a source leaves a path from `out` to the outside that shares no node with it."""
     if back.target not in body or back.target == header:
         return False
     if out.target not in body:
         return bool(made.reached([back.target], without=[header]) & sources)
-    return any(_leaves(made, body, out.target, {header, *path}) for path in _paths(made, body - {header}, back.target, sources))
+    return any(
+        _leaves(made, body, out.target, {header, *path})
+        for path in _paths(made, body - {header}, back.target, sources)
+    )
 
 
 def _leaves(made: Structure, body: frozenset[str], start: str, barred: set[str]) -> bool:
@@ -209,23 +252,49 @@ def _leaves(made: Structure, body: frozenset[str], start: str, barred: set[str])
     return any(name not in body for name in inside)
 
 
-def _paths(made: Structure, within: frozenset[str], start: str, goals: set[str]) -> Iterator[tuple[str, ...]]:
+def _paths(
+    made: Structure, within: frozenset[str], start: str, goals: set[str]
+) -> Iterator[tuple[str, ...]]:
     """Every simple path inside `within` from a node to a goal."""
     pending: list[tuple[str, ...]] = [(start,)] if start in within else []
     while pending:
         path = pending.pop()
         if path[-1] in goals:
             yield path
-        pending += [(*path, arc.target) for arc in made.leaving(path[-1]) if arc.target in within and arc.target not in path]
+        pending += [
+            (*path, arc.target)
+            for arc in made.leaving(path[-1])
+            if arc.target in within and arc.target not in path
+        ]
 
 
 def region_of(made: Structure, join: str) -> frozenset[str] | None:
     """The nodes between a `need=k` join and its immediate dominator, or None if they are no region."""
-    dominators = [name for name in made.names if name != join and join not in made.reached(["START"], without=[name])]
-    nearest = next((one for one in dominators if all(other == one or one not in made.reached(["START"], without=[other]) for other in dominators)), None)
+    dominators = [
+        name
+        for name in made.names
+        if name != join and join not in made.reached(["START"], without=[name])
+    ]
+    nearest = next(
+        (
+            one
+            for one in dominators
+            if all(
+                other == one or one not in made.reached(["START"], without=[other])
+                for other in dominators
+            )
+        ),
+        None,
+    )
     if nearest is None:
         return None
-    between = {name for name in made.reached([arc.target for arc in made.leaving(nearest)], without=[join, nearest]) if name != "END"}
+    between = {
+        name
+        for name in made.reached(
+            [arc.target for arc in made.leaving(nearest)], without=[join, nearest]
+        )
+        if name != "END"
+    }
     between = {name for name in between if join in made.reached([name], without=[nearest])}
     for arc in made.arcs:
         if arc.target in between and arc.source not in {*between, nearest}:

@@ -50,7 +50,9 @@ def test_a_cancelled_run_ends_at_once_and_for_good():
     cancelled = 0
     for sample, _ in calm_graphs(40):
         for after in range(1, 40, 3):
-            outcome = drive(sample, Schedule(sample.seed, cancel_after=after, limit=3, retries=10, asks=10))
+            outcome = drive(
+                sample, Schedule(sample.seed, cancel_after=after, limit=3, retries=10, asks=10)
+            )
             if outcome.status != "cancelled":
                 break
             cancelled += 1
@@ -62,7 +64,12 @@ def test_isolated_failures_never_leave_a_run_hanging():
     ends: set[str] = set()
     for seed in range(150):
         with contextlib.suppress(WriteConflict):  # two branches of a race
-            ends.add(drive(random_graph(seed), Schedule(seed, failures=8, retries=10, asks=5, limit=3, policy="isolate")).status)
+            ends.add(
+                drive(
+                    random_graph(seed),
+                    Schedule(seed, failures=8, retries=10, asks=5, limit=3, policy="isolate"),
+                ).status
+            )
     assert ends == {"succeeded", "partial", "failed"}
 
 
@@ -81,6 +88,15 @@ def test_the_same_seed_gives_the_same_run():
 def test_the_generator_covers_every_structure():
     found = {feature for seed in range(150) for feature in features(random_graph(seed))}
     assert found == {
-        *("loops", "nested loops", "loops on one header", "several sources", "exhausted nodes", "routes", "multi-choice", "maps"),
+        *(
+            "loops",
+            "nested loops",
+            "loops on one header",
+            "several sources",
+            "exhausted nodes",
+            "routes",
+            "multi-choice",
+            "maps",
+        ),
         *("sub-flows", "two levels", "error edges", "races"),
     }

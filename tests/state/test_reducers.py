@@ -14,14 +14,26 @@ from hypothesis import strategies as st
 
 import graphorch
 from graphorch.state import reducers
-from graphorch.state.reducers import add, append, at_once, last, maximum, merge, minimum, trusted, union
+from graphorch.state.reducers import (
+    add,
+    append,
+    at_once,
+    last,
+    maximum,
+    merge,
+    minimum,
+    trusted,
+    union,
+)
 
 LISTS, SETS = st.lists(st.integers(0, 3), max_size=3), st.sets(st.integers(0, 5))
 TABLES, NUMBERS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), st.integers(-5, 5)
 VALUES: dict[Callable[[Any, Any], Any], st.SearchStrategy[Any]] = {
     append: LISTS, add: NUMBERS, union: SETS, merge: TABLES, maximum: LISTS, minimum: LISTS, last: LISTS,
 }  # fmt: skip
-ANY = st.sampled_from(list(VALUES)).flatmap(lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], VALUES[reduce], VALUES[reduce]))
+ANY = st.sampled_from(list(VALUES)).flatmap(
+    lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], VALUES[reduce], VALUES[reduce])
+)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +52,9 @@ ANY = st.sampled_from(list(VALUES)).flatmap(lambda reduce: st.tuples(st.just(red
         (last, 1, None, None),
     ],
 )
-def test_a_reducer_folds_two_values(reduce: Callable[[Any, Any], Any], old: Any, new: Any, folded: Any) -> None:
+def test_a_reducer_folds_two_values(
+    reduce: Callable[[Any, Any], Any], old: Any, new: Any, folded: Any
+) -> None:
     assert reduce(old, new) == folded
 
 
@@ -51,15 +65,23 @@ def test_a_reducer_is_associative(drawn: tuple[Callable[[Any, Any], Any], Any, A
 
 
 @given(ANY)
-def test_a_reducer_changes_neither_argument(drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any]) -> None:
+def test_a_reducer_changes_neither_argument(
+    drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any],
+) -> None:
     reduce, old, new, _ = drawn
     before = copy.deepcopy((old, new))
     reduce(old, new)
     assert (old, new) == before
 
 
-@given(st.sampled_from(list(at_once())).flatmap(lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], st.lists(VALUES[reduce]))))
-def test_folding_many_at_once_is_folding_one_after_the_other(drawn: tuple[Callable[[Any, Any], Any], Any, list[Any]]) -> None:
+@given(
+    st.sampled_from(list(at_once())).flatmap(
+        lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], st.lists(VALUES[reduce]))
+    )
+)
+def test_folding_many_at_once_is_folding_one_after_the_other(
+    drawn: tuple[Callable[[Any, Any], Any], Any, list[Any]],
+) -> None:
     reduce, old, new = drawn
     before = copy.deepcopy((old, new))
     folded, one_by_one = at_once()[reduce](old, new), functools.reduce(reduce, new, old)
@@ -69,7 +91,9 @@ def test_folding_many_at_once_is_folding_one_after_the_other(drawn: tuple[Callab
 
 
 @pytest.mark.parametrize("reduce, empty", [(append, [1]), (union, {1}), (merge, {"a": 1})])
-def test_what_is_collected_is_a_new_object_even_where_nothing_is_added(reduce: Callable[[Any, Any], Any], empty: Any) -> None:
+def test_what_is_collected_is_a_new_object_even_where_nothing_is_added(
+    reduce: Callable[[Any, Any], Any], empty: Any
+) -> None:
     made = reduce(empty, type(empty)())
     assert made == empty
     assert made is not empty
@@ -86,6 +110,10 @@ def test_merged_keys_stay_in_the_order_in_which_they_came() -> None:
 
 
 def test_all_of_them_are_trusted_public_and_nothing_else_is() -> None:
-    here = {one for name, one in inspect.getmembers(reducers, inspect.isfunction) if one not in (trusted, at_once) and not name.startswith("_")}
+    here = {
+        one
+        for name, one in inspect.getmembers(reducers, inspect.isfunction)
+        if one not in (trusted, at_once) and not name.startswith("_")
+    }
     assert trusted() == here == set(VALUES)
     assert all(getattr(graphorch, one.__name__) is one for one in VALUES)

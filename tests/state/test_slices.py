@@ -51,7 +51,12 @@ def version_of(**values: Any) -> Version:
     version = Version({}, {})
     for depth, (name, value) in enumerate(values.items(), start=1):
         field = SCHEMA.by_name[name]
-        version.take({field.index: value}, frozenset({SCHEMA.by_name["log"].index}), order_of(depth, 0), "test")
+        version.take(
+            {field.index: value},
+            frozenset({SCHEMA.by_name["log"].index}),
+            order_of(depth, 0),
+            "test",
+        )
     return version
 
 
@@ -73,7 +78,10 @@ def test_a_result_says_what_was_assigned() -> None:
 
 
 def test_a_required_field_that_nothing_wrote_is_named() -> None:
-    with pytest.raises(Unassigned, match=r"'Draft.draft' was read, but nothing has assigned it in this run. Write it before, or give it a default."):
+    with pytest.raises(
+        Unassigned,
+        match=r"'Draft.draft' was read, but nothing has assigned it in this run. Write it before, or give it a default.",
+    ):
         SCHEMA.reader(Draft).read(version_of(words=3))
 
 
@@ -86,9 +94,16 @@ def test_the_whole_state_is_read_as_far_as_it_is_assigned() -> None:
 
 @pytest.mark.parametrize(
     "written, is_assigned",
-    [({}, False), ({"words": 1}, False), ({"draft": "d"}, True), ({"draft": "d", "words": 1}, True)],
+    [
+        ({}, False),
+        ({"words": 1}, False),
+        ({"draft": "d"}, True),
+        ({"draft": "d", "words": 1}, True),
+    ],
 )
-def test_a_slice_is_assigned_once_all_its_required_fields_are(written: dict[str, Any], is_assigned: bool) -> None:
+def test_a_slice_is_assigned_once_all_its_required_fields_are(
+    written: dict[str, Any], is_assigned: bool
+) -> None:
     assert SCHEMA.reader(Draft).is_assigned(version_of(**written)) == is_assigned
 
 
@@ -137,24 +152,34 @@ def test_a_field_that_was_set_later_counts_too() -> None:
 
 
 def test_a_coerced_value_is_what_is_kept() -> None:
-    update = named(SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, draft="d", words="3")))
+    update = named(
+        SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, draft="d", words="3"))
+    )
     assert update == {"words": 3}
     assert type(update["words"]) is int
 
 
 def test_another_type_is_refused_with_what_came() -> None:
-    with pytest.raises(WrongOutput, match=r"It returned Topic Topic\(topic='t'\), but declares Draft. Return a Draft."):
+    with pytest.raises(
+        WrongOutput,
+        match=r"It returned Topic Topic\(topic='t'\), but declares Draft. Return a Draft.",
+    ):
         SCHEMA.writer(Draft).update(Topic(topic="t"))
     with pytest.raises(WrongOutput, match=r"It returned NoneType None, but declares Draft"):
         SCHEMA.writer(Draft).update(None)
 
 
 def test_an_invalid_value_is_refused_with_its_place() -> None:
-    with pytest.raises(WrongOutput, match=r"It returned Draft with 'words' = str 'many': Input should be a valid integer"):
+    with pytest.raises(
+        WrongOutput,
+        match=r"It returned Draft with 'words' = str 'many': Input should be a valid integer",
+    ):
         SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, words="many"))
     deep = Map(points={"p": Point()})
     deep.points["p"].at = ["x"]  # type: ignore[list-item]
-    with pytest.raises(WrongOutput, match=r"with 'points.p.at.0' = str 'x': Input should be a valid integer"):
+    with pytest.raises(
+        WrongOutput, match=r"with 'points.p.at.0' = str 'x': Input should be a valid integer"
+    ):
         SCHEMA.writer(Map).update(deep)
 
 
@@ -169,7 +194,10 @@ def test_a_field_of_a_subclass_is_unknown_and_the_nearest_is_named() -> None:
     class Wide(Draft):
         drafts: str = ""
 
-    with pytest.raises(WrongOutput, match=r"It returned a field 'drafts' that Draft does not have. Did you mean 'draft'\? Known: draft, words."):
+    with pytest.raises(
+        WrongOutput,
+        match=r"It returned a field 'drafts' that Draft does not have. Did you mean 'draft'\? Known: draft, words.",
+    ):
         SCHEMA.writer(Draft).update(Wide(draft="d", drafts="e"))
     assert named(SCHEMA.writer(Draft).update(Wide(draft="d"))) == {"draft": "d"}
 
@@ -216,20 +244,30 @@ def test_a_reducer_field_of_the_input_that_was_changed_is_refused(in_place: bool
         handed.log.append("b")
     else:
         handed.log = ["a", "b"]
-    with pytest.raises(WrongOutput, match=r"It changed 'log' of the slice that it was handed, .* return Log\(log=…\) with only what is new."):
+    with pytest.raises(
+        WrongOutput,
+        match=r"It changed 'log' of the slice that it was handed, .* return Log\(log=…\) with only what is new.",
+    ):
         SCHEMA.writer(Log).returned_input(handed, version)
 
 
 def test_an_invalid_change_in_place_is_refused_with_its_place() -> None:
     handed = SCHEMA.reader(Map).read(version_of(names=["a"]))
     handed.names.append(3)  # type: ignore[arg-type]
-    with pytest.raises(WrongOutput, match=r"with 'names.1' = int 3: Input should be a valid string"):
+    with pytest.raises(
+        WrongOutput, match=r"with 'names.1' = int 3: Input should be a valid string"
+    ):
         SCHEMA.writer(Map).returned_input(handed, version_of(names=["a"]))
 
 
 # ---- the law ---------------------------------------------------------------------------------------
-@given(st.lists(st.text(max_size=3), max_size=4), st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(), max_size=2), max_size=2))
-def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(names: list[str], points: dict[str, list[int]]) -> None:
+@given(
+    st.lists(st.text(max_size=3), max_size=4),
+    st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(), max_size=2), max_size=2),
+)
+def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(
+    names: list[str], points: dict[str, list[int]]
+) -> None:
     made = Map(names=names, points={key: Point(at=at) for key, at in points.items()})
     whole = made.model_copy(deep=True)
     version = Version({}, {})
@@ -267,7 +305,10 @@ def test_aliases_are_for_input_and_names_for_the_state() -> None:
         n: int = Field(0, alias="N")
         names: list[str] = Field(default_factory=list, validation_alias="Names")
 
-    assert roundtrip(Aliased, Aliased.model_validate({"N": "3", "Names": ["a"]})).model_dump() == {"n": 3, "names": ["a"]}
+    assert roundtrip(Aliased, Aliased.model_validate({"N": "3", "Names": ["a"]})).model_dump() == {
+        "n": 3,
+        "names": ["a"],
+    }
 
 
 def test_a_frozen_slice_can_be_read_and_written() -> None:
@@ -309,7 +350,9 @@ def test_validators_run_on_what_is_written() -> None:
         Schema(Even).writer(Even).update(made)
 
 
-def test_a_slice_with_room_for_more_is_handed_out_like_any_instance_but_more_is_not_written() -> None:
+def test_a_slice_with_room_for_more_is_handed_out_like_any_instance_but_more_is_not_written() -> (
+    None
+):
     class Open(BaseModel):
         model_config = ConfigDict(extra="allow")
         n: int = 0
@@ -393,9 +436,13 @@ def test_a_whole_slice_is_written_and_read_as_one_value() -> None:
 
 def test_a_whole_slice_that_does_not_fit_is_refused() -> None:
     writer = ValueWriter(Item, Schema(Work).fields[0])
-    with pytest.raises(WrongOutput, match=r"It returned str 'a', but declares Item. Return a Item."):
+    with pytest.raises(
+        WrongOutput, match=r"It returned str 'a', but declares Item. Return a Item."
+    ):
         writer.update("a")
-    with pytest.raises(WrongOutput, match=r"It returned Item with 'text' = int 3: Input should be a valid string."):
+    with pytest.raises(
+        WrongOutput, match=r"It returned Item with 'text' = int 3: Input should be a valid string."
+    ):
         writer.update(Item.model_construct({"text"}, text=3))
 
 
@@ -403,7 +450,10 @@ def test_any_slice_of_the_state_may_come_from_a_lambda_and_nothing_else() -> Non
     writer = AnyWriter(SCHEMA)
     assert named(writer.update(Draft(draft="d"))) == {"draft": "d"}
     assert named(writer.update(State(topic="t", draft="d"))) == {"topic": "t", "draft": "d"}
-    with pytest.raises(WrongOutput, match=r"which is no slice of the state State. Return a model that State inherits from."):
+    with pytest.raises(
+        WrongOutput,
+        match=r"which is no slice of the state State. Return a model that State inherits from.",
+    ):
         writer.update(Item(text="a"))
 
 
@@ -429,7 +479,10 @@ def test_slices_beside_the_state_follow_it_and_the_state_does_not_see_them() -> 
         rounds: int = 0
 
     schema = Schema(Topic, (Memory,))
-    assert [(field.index, field.name, field.required) for field in schema.fields] == [(0, "topic", True), (1, "rounds", False)]
+    assert [(field.index, field.name, field.required) for field in schema.fields] == [
+        (0, "topic", True),
+        (1, "rounds", False),
+    ]
     assert [field.name for field in schema.reader(Topic).fields] == ["topic"]
 
 
@@ -456,9 +509,15 @@ def one_by_one(given: Many) -> dict[int, Any]:
     return {field.index: field.validate(getattr(given, field.name)) for field in fields}
 
 
-@given(st.integers(), st.floats(0, 1e9), st.text(), st.lists(st.integers()), st.booleans() | st.none())
-def test_all_fields_in_one_go_are_what_each_of_them_is_alone(a: int, b: float, c: str, d: list[int], h: bool | None) -> None:
-    given = Many.model_construct({*Many.model_fields}, a=a, b=b, c=c, d=d, e={"p": Point(at=d)}, f=(a,), g=Point(at=d), h=h)
+@given(
+    st.integers(), st.floats(0, 1e9), st.text(), st.lists(st.integers()), st.booleans() | st.none()
+)
+def test_all_fields_in_one_go_are_what_each_of_them_is_alone(
+    a: int, b: float, c: str, d: list[int], h: bool | None
+) -> None:
+    given = Many.model_construct(
+        {*Many.model_fields}, a=a, b=b, c=c, d=d, e={"p": Point(at=d)}, f=(a,), g=Point(at=d), h=h
+    )
     update = Schema(Many).writer(Many).update(given)
     assert update == one_by_one(given)
     assert update[3] is not given.d
@@ -466,7 +525,11 @@ def test_all_fields_in_one_go_are_what_each_of_them_is_alone(a: int, b: float, c
 
 
 def test_a_wrong_one_of_many_fields_is_named_like_any_other() -> None:
-    given = Many.model_validate({"a": 1, "b": 1, "c": "c", "d": [1], "e": {}, "f": (), "g": Point(), "h": None})
+    given = Many.model_validate(
+        {"a": 1, "b": 1, "c": "c", "d": [1], "e": {}, "f": (), "g": Point(), "h": None}
+    )
     given.d.append("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    with pytest.raises(WrongOutput, match=r"It returned Many with 'd.1' = str 'x': Input should be a valid integer"):
+    with pytest.raises(
+        WrongOutput, match=r"It returned Many with 'd.1' = str 'x': Input should be a valid integer"
+    ):
         Schema(Many).writer(Many).update(given)

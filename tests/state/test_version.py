@@ -54,7 +54,11 @@ def naive_value(history: frozenset[Naive], number: int) -> Any:
         return UNSET
     folded = SEEDS[number]
     for write in writes:
-        folded = list(write.value) if folded is UNSET or write.order < order_of(1, 0) else joined(folded, list(write.value))
+        folded = (
+            list(write.value)
+            if folded is UNSET or write.order < order_of(1, 0)
+            else joined(folded, list(write.value))
+        )
     return folded
 
 
@@ -64,7 +68,9 @@ def naive_conflicts(history: frozenset[Naive]) -> set[int]:
     for number in PLAIN:
         writes = [one for one in history if one.number == number]
         latest = max(writes, key=lambda one: one.order, default=None)
-        if latest is not None and any(one is not latest and one not in latest.seen for one in writes):
+        if latest is not None and any(
+            one is not latest and one not in latest.seen for one in writes
+        ):
             found.add(number)
     return found
 
@@ -86,9 +92,17 @@ def graphs(draw: st.DrawFn) -> list[Drawn]:
     declared = draw(st.permutations(range(size)))
     made: list[Drawn] = []
     for index in range(size):
-        sources = draw(st.sets(st.integers(0, index - 1), min_size=1, max_size=3)) if index else set[int]()
+        sources = (
+            draw(st.sets(st.integers(0, index - 1), min_size=1, max_size=3))
+            if index
+            else set[int]()
+        )
         writes = draw(st.sets(st.sampled_from([*PLAIN, *FOLDED, *FOLDED])))
-        made.append(Drawn(tuple(sorted(sources)), tuple(sorted(writes)), draw(st.booleans()), declared[index]))
+        made.append(
+            Drawn(
+                tuple(sorted(sources)), tuple(sorted(writes)), draw(st.booleans()), declared[index]
+            )
+        )
     return made
 
 
@@ -108,7 +122,15 @@ def begun(writes: tuple[int, ...]) -> tuple[Version, frozenset[Naive]]:
     for number in writes:
         value = ["input"] if number in FOLDED else "input"
         version.take({number: value}, frozenset(FOLDED), order_of(0, 0), "START")
-        history.add(Naive(number, order_of(0, 0), tuple(value) if number in FOLDED else value, "START", frozenset()))
+        history.add(
+            Naive(
+                number,
+                order_of(0, 0),
+                tuple(value) if number in FOLDED else value,
+                "START",
+                frozenset(),
+            )
+        )
     return version, frozenset(history)
 
 
@@ -133,11 +155,15 @@ def run(graph: list[Drawn], inputs: tuple[int, ...]) -> None:
         assert values_of(version) == [naive_value(history, number) for number in (*PLAIN, *FOLDED)]
         history = written(version, history, drawn, order_of(depth, drawn.declared), f"n{index}")
         if drawn.reads:
-            assert values_of(version) == [naive_value(history, number) for number in (*PLAIN, *FOLDED)]
+            assert values_of(version) == [
+                naive_value(history, number) for number in (*PLAIN, *FOLDED)
+            ]
         ran[index] = Ran(version, history, depth, version.split(followers[index]))
 
 
-def written(version: Version, history: frozenset[Naive], drawn: Drawn, order: Order, name: str) -> frozenset[Naive]:
+def written(
+    version: Version, history: frozenset[Naive], drawn: Drawn, order: Order, name: str
+) -> frozenset[Naive]:
     made: set[Naive] = set()
     for number in drawn.writes:
         value: Any = [name] if number in FOLDED else name
@@ -148,12 +174,16 @@ def written(version: Version, history: frozenset[Naive], drawn: Drawn, order: Or
 
 
 @given(graphs(), st.sets(st.sampled_from([*PLAIN, *FOLDED])))
-def test_every_activation_sees_the_fold_over_its_causal_ancestors_and_nothing_else(graph: list[Drawn], inputs: set[int]) -> None:
+def test_every_activation_sees_the_fold_over_its_causal_ancestors_and_nothing_else(
+    graph: list[Drawn], inputs: set[int]
+) -> None:
     run(graph, tuple(sorted(inputs)))
 
 
 @given(graphs())
-def test_nothing_that_was_read_before_a_join_changes_what_is_read_after_it(graph: list[Drawn]) -> None:
+def test_nothing_that_was_read_before_a_join_changes_what_is_read_after_it(
+    graph: list[Drawn],
+) -> None:
     for reads in (True, False):
         run([Drawn(one.sources, one.writes, reads, one.declared) for one in graph], PLAIN + FOLDED)
 
@@ -170,7 +200,9 @@ def branches(draw: st.DrawFn) -> list[Version]:
     made = [*nested, *second.split(1)]
     for index, version in enumerate(made):
         for depth in range(2, 2 + draw(st.integers(0, 3))):
-            version.fold(draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], order_of(depth, index))
+            version.fold(
+                draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], order_of(depth, index)
+            )
             if draw(st.booleans()):
                 value_of(version, 2)
     if draw(st.booleans()):
@@ -197,7 +229,9 @@ def test_uniting_is_associative_and_idempotent(made: list[Version]) -> None:
 def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Version]) -> None:
     before = [values_of(one) for one in made]
     united = unite(made)
-    united.take({0: "later", 2: ["later"], 3: ["later"]}, frozenset(FOLDED), order_of(9, 9), "later")
+    united.take(
+        {0: "later", 2: ["later"], 3: ["later"]}, frozenset(FOLDED), order_of(9, 9), "later"
+    )
     assert [values_of(one) for one in made] == before
 
 
@@ -226,7 +260,10 @@ def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
     left, right = Version({}, {}).split(2)
     left.take({0: 1}, frozenset(), order_of(2, 0), "left")
     right.take({0: 2}, frozenset(), order_of(2, 1), "right")
-    with pytest.raises(WriteConflict, match=r"'right' and 'left' both wrote the field at once, and neither saw the other. Give the field a reducer"):
+    with pytest.raises(
+        WriteConflict,
+        match=r"'right' and 'left' both wrote the field at once, and neither saw the other. Give the field a reducer",
+    ):
         unite([left, right])
 
 

@@ -42,7 +42,13 @@ async def up(number: Number) -> Number:
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_sound_flow_keeps_its_promises(name: str) -> None:
-    report = check_flow(FLOWS[name](), State(), resources=Ledger, runs=16, answers=lambda question: question.answer_type(approved=True))
+    report = check_flow(
+        FLOWS[name](),
+        State(),
+        resources=Ledger,
+        runs=16,
+        answers=lambda question: question.answer_type(approved=True),
+    )
     assert sum(report.runs.values()) == 16
     assert report.resumed
     assert report.is_confluent
@@ -50,7 +56,14 @@ def test_a_sound_flow_keeps_its_promises(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["diamond", "asked"])
 def test_a_journal_whose_calls_fail_loses_nothing(name: str) -> None:
-    report = check_flow(FLOWS[name](), State(), resources=Ledger, runs=20, durable=True, answers=lambda question: question.answer_type(approved=True))
+    report = check_flow(
+        FLOWS[name](),
+        State(),
+        resources=Ledger,
+        runs=20,
+        durable=True,
+        answers=lambda question: question.answer_type(approved=True),
+    )
     assert report.runs["storage"] == 4
 
 
@@ -60,7 +73,11 @@ def broken(flow: AnyFlow, **options: Any) -> FlowBroken:
         check_flow(flow, Both(), **options)
     with pytest.raises(FlowBroken) as again:
         check_flow(flow, Both(), **{**options, "seed": caught.value.seed, "runs": 1})
-    assert (again.value.promise, again.value.seed, again.value.kind) == (caught.value.promise, caught.value.seed, caught.value.kind)
+    assert (again.value.promise, again.value.seed, again.value.kind) == (
+        caught.value.promise,
+        caught.value.seed,
+        caught.value.kind,
+    )
     return caught.value
 
 
@@ -121,7 +138,9 @@ def test_a_flow_that_fails_by_itself_raises_its_own_error() -> None:
 
 
 def test_a_question_without_an_answer_says_what_to_give() -> None:
-    with pytest.raises(InputError, match=r"'ask' asks a person: go on with 1\? Give check_flow answers="):
+    with pytest.raises(
+        InputError, match=r"'ask' asks a person: go on with 1\? Give check_flow answers="
+    ):
         check_flow(FLOWS["asked"](), State(), resources=Ledger)
 
 

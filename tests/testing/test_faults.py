@@ -58,7 +58,9 @@ def test_a_lost_result_is_one_whose_work_was_done() -> None:
     for when_ in ("before", "after"):
         ledger = Ledger()
         with pytest.raises(RunFailed):
-            run_virtual(FailNth(1, when=when_).nodes(FLOWS["chain"]()).run(State(), resources=ledger))
+            run_virtual(
+                FailNth(1, when=when_).nodes(FLOWS["chain"]()).run(State(), resources=ledger)
+            )
         ledgers.append(ledger.entries)
     assert [len(entries) for entries in ledgers] == [0, 1]
 

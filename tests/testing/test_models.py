@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Context, Graph, Message, ModelError, NodeError, Request, Response, Retry, RunFailed, Usage, agent, node
+from graphorch import (
+    Context,
+    Graph,
+    Message,
+    ModelError,
+    NodeError,
+    Request,
+    Response,
+    Retry,
+    RunFailed,
+    Usage,
+    agent,
+    node,
+)
 from graphorch.testing import FlakyModel, ScriptedModel, ScriptMismatch, run_virtual, when
 
 
@@ -62,14 +75,23 @@ def test_a_model_of_one_text_is_answered_with_the_bare_text() -> None:
         assert flow().run_sync(State(), client=model).state.draft == "bare"
 
 
-@pytest.mark.parametrize("by", [when("Judge", Verdict(score=3)), when(re.compile("^Judge: .*$"), Verdict(score=3)), when("", Verdict(score=3), node="judge")])
+@pytest.mark.parametrize(
+    "by",
+    [
+        when("Judge", Verdict(score=3)),
+        when(re.compile("^Judge: .*$"), Verdict(score=3)),
+        when("", Verdict(score=3), node="judge"),
+    ],
+)
 def test_answers_are_found_by_what_is_asked_or_by_who_asks(by: Any) -> None:
     with ScriptedModel(by, when("Write", "A draft.")) as model:
         assert flow().run_sync(State(), client=model).state.score == 3
 
 
 def test_a_repeated_answer_is_given_for_ever_and_need_not_be_asked_for() -> None:
-    with ScriptedModel(when("x", "first", "rest", repeats=True), when("never", "no", repeats=True)) as model:
+    with ScriptedModel(
+        when("x", "first", "rest", repeats=True), when("never", "no", repeats=True)
+    ) as model:
         assert [told(model, "x") for _ in range(4)] == ["first", "rest", "rest", "rest"]
 
 
@@ -99,7 +121,10 @@ def test_an_unexpected_call_fails_the_node_and_names_it() -> None:
     (error,) = caught.value.exceptions
     assert isinstance(error, NodeError)
     assert isinstance(error.__cause__, ScriptMismatch)
-    assert "Call 1, of 'write', is not in the script: 'Write about tides'. It knows 'Judge'; add one for this call." in str(error)
+    assert (
+        "Call 1, of 'write', is not in the script: 'Write about tides'. It knows 'Judge'; add one for this call."
+        in str(error)
+    )
 
 
 def test_an_unexpected_call_that_the_flow_survives_fails_the_check() -> None:
@@ -116,7 +141,10 @@ def test_an_unexpected_call_that_the_flow_survives_fails_the_check() -> None:
 
 
 def test_an_answer_that_nobody_asked_for_fails_the_check() -> None:
-    with pytest.raises(ScriptMismatch, match=r"asked 1 times, and the script still holds answers: 1 for 'y', 2 in order"):
+    with pytest.raises(
+        ScriptMismatch,
+        match=r"asked 1 times, and the script still holds answers: 1 for 'y', 2 in order",
+    ):
         with ScriptedModel("a", "b", "c", when("y", "no")) as model:
             told(model, "x")
 

@@ -23,7 +23,9 @@ from graphorch.testing import ReducerBroken, check_reducer
         (last, [1, 2], False),
     ],
 )
-def test_our_own_reducers_keep_their_laws(reducer: Callable[[Any, Any], Any], values: list[Any], commutes: bool) -> None:
+def test_our_own_reducers_keep_their_laws(
+    reducer: Callable[[Any, Any], Any], values: list[Any], commutes: bool
+) -> None:
     report = check_reducer(reducer, values)
     assert report.is_commutative is commutes
     assert report.triples == len(values) ** 3
@@ -36,7 +38,10 @@ def test_one_that_is_not_associative_is_shown_with_its_values() -> None:
     def mean(old: float, new: float) -> float:
         return (old + new) / 2
 
-    with pytest.raises(ReducerBroken, match=r"'mean' is not associative: for 0\.0, 0\.0 and 4\.0 it makes 2\.0 from the left and 1\.0 from the right"):
+    with pytest.raises(
+        ReducerBroken,
+        match=r"'mean' is not associative: for 0\.0, 0\.0 and 4\.0 it makes 2\.0 from the left and 1\.0 from the right",
+    ):
         check_reducer(mean, [0.0, 4.0])
 
 
@@ -45,7 +50,9 @@ def test_one_that_changes_an_argument_is_refused() -> None:
         old.extend(new)
         return old
 
-    with pytest.raises(ReducerBroken, match=r"'extend' changes its first argument: \[\] became \[1\]"):
+    with pytest.raises(
+        ReducerBroken, match=r"'extend' changes its first argument: \[\] became \[1\]"
+    ):
         check_reducer(extend, [[], [1]])
 
 

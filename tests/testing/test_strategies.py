@@ -7,7 +7,16 @@ from typing import Annotated, Any
 from hypothesis import find, given, settings
 from pydantic import BaseModel, Field, field_validator
 
-from graphorch.testing import Drawn, Schedule, check_flow, flows, run_under, schedules, slices, updates
+from graphorch.testing import (
+    Drawn,
+    Schedule,
+    check_flow,
+    flows,
+    run_under,
+    schedules,
+    slices,
+    updates,
+)
 
 
 class Verdict(BaseModel):

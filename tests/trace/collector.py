@@ -16,7 +16,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-_TYPES: dict[str, Any] = {"/v1/traces": ExportTraceServiceRequest, "/v1/metrics": ExportMetricsServiceRequest, "/v1/logs": ExportLogsServiceRequest}
+_TYPES: dict[str, Any] = {
+    "/v1/traces": ExportTraceServiceRequest,
+    "/v1/metrics": ExportMetricsServiceRequest,
+    "/v1/logs": ExportLogsServiceRequest,
+}
 
 
 @dataclass(slots=True)
@@ -31,14 +35,31 @@ class Collector:
     may_answer: threading.Event = field(default_factory=threading.Event)
 
     def spans(self) -> list[dict[str, Any]]:
-        return [span for body in self.bodies["/v1/traces"] for one in body["resourceSpans"] for scope in one["scopeSpans"] for span in scope["spans"]]
+        return [
+            span
+            for body in self.bodies["/v1/traces"]
+            for one in body["resourceSpans"]
+            for scope in one["scopeSpans"]
+            for span in scope["spans"]
+        ]
 
     def logs(self) -> list[dict[str, Any]]:
-        return [record for body in self.bodies["/v1/logs"] for one in body["resourceLogs"] for scope in one["scopeLogs"] for record in scope["logRecords"]]
+        return [
+            record
+            for body in self.bodies["/v1/logs"]
+            for one in body["resourceLogs"]
+            for scope in one["scopeLogs"]
+            for record in scope["logRecords"]
+        ]
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         last = self.bodies["/v1/metrics"][-1]
-        return {metric["name"]: metric for one in last["resourceMetrics"] for scope in one["scopeMetrics"] for metric in scope["metrics"]}
+        return {
+            metric["name"]: metric
+            for one in last["resourceMetrics"]
+            for scope in one["scopeMetrics"]
+            for metric in scope["metrics"]
+        }
 
 
 def attributes(told: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +81,9 @@ def collecting() -> Iterator[Collector]:
             if found.status == 200:
                 found.raw.append(data)
                 found.headers.append({name.lower(): value for name, value in self.headers.items()})
-                found.bodies[self.path].append(_decoded(self.path, data, self.headers["content-type"]))
+                found.bodies[self.path].append(
+                    _decoded(self.path, data, self.headers["content-type"])
+                )
             self.send_response(found.status)
             self.send_header("content-length", "0")
             self.end_headers()

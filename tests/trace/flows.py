@@ -75,9 +75,23 @@ def shop() -> AnyFlow:
     look = check.named("look")
     stock.route(look, where).when("here", count).when("elsewhere", reorder).exhaustive()
     fulfilment = Graph("fulfilment", Shop)
-    fulfilment.chain(check, fulfilment.sub("stock", stock.build(), enter=lambda s: s, leave=lambda s: Stock(stock=s.stock)))
+    fulfilment.chain(
+        check,
+        fulfilment.sub(
+            "stock", stock.build(), enter=lambda s: s, leave=lambda s: Stock(stock=s.stock)
+        ),
+    )
     order = Graph("order", Shop, input=Order, output=Reply)
-    order.chain(plan, order.sub("fulfilment", fulfilment.build(), enter=lambda s: s, leave=lambda s: Stock(stock=s.stock)), answer)
+    order.chain(
+        plan,
+        order.sub(
+            "fulfilment",
+            fulfilment.build(),
+            enter=lambda s: s,
+            leave=lambda s: Stock(stock=s.stock),
+        ),
+        answer,
+    )
     return order.build()
 
 
@@ -91,7 +105,11 @@ class Model:
 
     async def complete(self, request: Request, on_text: Any = None) -> Response:
         said = request.messages[-1]
-        calls = (ToolCall(id="c1", name=self._tool, arguments='{"word": "tides"}'),) if self._tool and said.role != "tool" else ()
+        calls = (
+            (ToolCall(id="c1", name=self._tool, arguments='{"word": "tides"}'),)
+            if self._tool and said.role != "tool"
+            else ()
+        )
         self.ledger.append((request.model, self._price))
         return Response(
             text="" if calls else f"done: {said.content}", model=request.model, usage=Usage(100, 20, 10), usd=self._price, usd_source="reported",

@@ -9,18 +9,22 @@ from typing import Any
 from graphorch.errors import RunFailed
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
-from graphorch.trace.conversation import Conversation, conversation_of
-from graphorch.trace.derive import trace_of
-from graphorch.trace.spans import Span, Trace
+from graphorch.trace.conversation.builder import Conversation, conversation_of
+from graphorch.trace.spans.builder import trace_of
+from graphorch.trace.spans.model import Span, Trace
 from tests.trace.flows import Model, Order, shop
 
 
-async def ran(run_id: str = "one", amount: int = 3, *, store: Store | None = None, **options: Any) -> Store:
+async def ran(
+    run_id: str = "one", amount: int = 3, *, store: Store | None = None, **options: Any
+) -> Store:
     """A run of the shop, whatever becomes of it."""
     kept = store or MemoryStore()
     settings: dict[str, Any] = {"client": Model(), **options}
     with contextlib.suppress(RunFailed):
-        await shop().run(Order(order="tides", amount=amount), run_id=run_id, durable=kept, **settings)
+        await shop().run(
+            Order(order="tides", amount=amount), run_id=run_id, durable=kept, **settings
+        )
     return kept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from graphorch.trace.spans import Span, Trace, span_id
+from graphorch.trace.spans.model import Span, Trace, span_id
 
 MODELS = ("openai/gpt-5", "google/gemini", "offline/extractive")
 
@@ -16,8 +16,21 @@ def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
     for number in range(spans // 100):
         run_id = f"run-{number:06d}"
         began = 1_700_000_000.0 + number * 60
-        trace = Trace(run_id, f"flow{number % 3}", "succeeded", "succeeded", {"team": f"t{number % 5}"}, None, began, 30.0, None, 100)
-        trace.spans.append(Span(span_id(run_id), "", "run", "", "", trace.flow, 0, 1, began, 30.0, "ok"))
+        trace = Trace(
+            run_id,
+            f"flow{number % 3}",
+            "succeeded",
+            "succeeded",
+            {"team": f"t{number % 5}"},
+            None,
+            began,
+            30.0,
+            None,
+            100,
+        )
+        trace.spans.append(
+            Span(span_id(run_id), "", "run", "", "", trace.flow, 0, 1, began, 30.0, "ok")
+        )
         for step in range(33):
             trace.spans += _node(run_id, step, began + step, rng)
         yield trace
@@ -25,8 +38,12 @@ def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
 
 def _node(run_id: str, step: int, began: float, rng: random.Random) -> list[Span]:
     name, seconds = f"node{step % 8}", rng.expovariate(1.0)
-    node = Span(span_id(run_id, step), span_id(run_id), "node", name, name, name, 1, 1, began, seconds, "ok")
-    attempt = Span(span_id(run_id, step, "a"), node.id, "attempt", name, name, name, 1, 1, began, seconds, "ok")
+    node = Span(
+        span_id(run_id, step), span_id(run_id), "node", name, name, name, 1, 1, began, seconds, "ok"
+    )
+    attempt = Span(
+        span_id(run_id, step, "a"), node.id, "attempt", name, name, name, 1, 1, began, seconds, "ok"
+    )
     failed = rng.random() < 0.02
     call = Span(
         span_id(run_id, step, "c"), attempt.id, "call", name, name, name, 1, 1, began, seconds, "failed" if failed else "ok",

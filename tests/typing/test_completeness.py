@@ -16,7 +16,11 @@ import graphorch
 pytestmark = pytest.mark.slow  # a third run of a type checker, over every module of the package
 
 PYTHON = Path(sys.executable)
-PUBLIC_HOMES = {getattr(graphorch, name).__module__ for name in graphorch.__all__ if hasattr(getattr(graphorch, name), "__qualname__")}
+PUBLIC_HOMES = {
+    getattr(graphorch, name).__module__
+    for name in graphorch.__all__
+    if hasattr(getattr(graphorch, name), "__qualname__")
+}
 # Names of the package itself: a list that is made when it is imported, and what it imports to load the rest.
 NOT_OURS = ("graphorch.import_module",)
 FOREIGN = "Type of metaclass unknown"  # of a base class in a package without types
@@ -26,8 +30,23 @@ FOREIGN = "Type of metaclass unknown"  # of a base class in a package without ty
 def symbols() -> list[dict[str, Any]]:
     """Every symbol of the package as `pyright --verifytypes` sees it. It looks for the package through the first Python of the PATH."""
     path = os.pathsep.join([str(PYTHON.parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "pyright", "--verifytypes", "graphorch", "--ignoreexternal", "--outputjson"]
-    outcome = subprocess.run(command, cwd=PYTHON.parent, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pyright",
+        "--verifytypes",
+        "graphorch",
+        "--ignoreexternal",
+        "--outputjson",
+    ]
+    outcome = subprocess.run(
+        command,
+        cwd=PYTHON.parent,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert outcome.returncode in (0, 1), outcome.stdout + outcome.stderr
     return json.loads(outcome.stdout)["typeCompleteness"]["symbols"]
 
@@ -35,21 +54,33 @@ def symbols() -> list[dict[str, Any]]:
 def own_faults(symbol: dict[str, Any]) -> list[str]:
     """What is wrong with a symbol itself, not with a type that it mentions."""
     messages = [one["message"].replace("\xa0", " ") for one in symbol["diagnostics"]]
-    return [f"{symbol['name']}: {one}" for one in messages if "partially unknown" not in one.split("\n")[0]]
+    return [
+        f"{symbol['name']}: {one}"
+        for one in messages
+        if "partially unknown" not in one.split("\n")[0]
+    ]
 
 
 def is_public(name: str) -> bool:
     """Whether a symbol is of a module that public names come from, or of the package itself."""
-    return name not in NOT_OURS and (name.count(".") == 1 or any(name.startswith(f"{home}.") for home in PUBLIC_HOMES))
+    return name not in NOT_OURS and (
+        name.count(".") == 1 or any(name.startswith(f"{home}.") for home in PUBLIC_HOMES)
+    )
 
 
 def test_no_type_of_the_package_is_unknown(symbols: list[dict[str, Any]]) -> None:
     assert len(symbols) > 1000
     unknown = [one for one in symbols if not one["isTypeKnown"] and not one["isTypeAmbiguous"]]
-    assert [one["name"] for one in unknown if {each["message"] for each in one["diagnostics"]} != {FOREIGN}] == []
+    assert [
+        one["name"]
+        for one in unknown
+        if {each["message"] for each in one["diagnostics"]} != {FOREIGN}
+    ] == []
 
 
-def test_whatever_is_public_declares_its_type_and_is_documented(symbols: list[dict[str, Any]]) -> None:
+def test_whatever_is_public_declares_its_type_and_is_documented(
+    symbols: list[dict[str, Any]],
+) -> None:
     """Declared, not inferred: another checker would otherwise be free to infer something else."""
     public = [one for one in symbols if is_public(one["name"])]
     assert {f"graphorch.{name}" for name in graphorch.__all__} <= {one["name"] for one in public}

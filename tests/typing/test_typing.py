@@ -36,7 +36,12 @@ CHECKERS = ("pyright", "mypy")
 TAG = re.compile(r"# (?P<id>[A-Z]\d\d): \[(?P<words>[^]]+)\] \S")
 MARK = "# wrong"
 # What pyright adds wherever the type of an expression became unknown through the error that counts.
-CONSEQUENCES = {"reportUnknownArgumentType", "reportUnknownLambdaType", "reportUnknownMemberType", "reportUnknownVariableType"}
+CONSEQUENCES = {
+    "reportUnknownArgumentType",
+    "reportUnknownLambdaType",
+    "reportUnknownMemberType",
+    "reportUnknownVariableType",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,13 @@ BLOCKS = [block for path in WRONG for block in blocks_of(path, path.read_text(en
 
 def by_name(value: object) -> str | None:
     """The id of a test's parameter."""
-    return value.stem if isinstance(value, Path) else value.function if isinstance(value, Block) else None
+    return (
+        value.stem
+        if isinstance(value, Path)
+        else value.function
+        if isinstance(value, Block)
+        else None
+    )
 
 
 # ---- the checkers ------------------------------------------------------------------------------
@@ -91,27 +102,64 @@ def by_name(value: object) -> str | None:
 
 def pyright_reports(output: str) -> list[Report]:
     found = json.loads(output)["generalDiagnostics"]
-    return [Report("pyright", Path(one["file"]).name, one["range"]["start"]["line"] + 1, one.get("rule", ""), one["message"]) for one in found]
+    return [
+        Report(
+            "pyright",
+            Path(one["file"]).name,
+            one["range"]["start"]["line"] + 1,
+            one.get("rule", ""),
+            one["message"],
+        )
+        for one in found
+    ]
 
 
 def mypy_reports(output: str) -> list[Report]:
     found = [json.loads(line) for line in output.splitlines()]
-    return [Report("mypy", Path(one["file"]).name, one["line"], one["code"] or "", one["message"]) for one in found if one["severity"] == "error"]
+    return [
+        Report("mypy", Path(one["file"]).name, one["line"], one["code"] or "", one["message"])
+        for one in found
+        if one["severity"] == "error"
+    ]
 
 
-READERS: dict[str, Callable[[str], list[Report]]] = {"pyright": pyright_reports, "mypy": mypy_reports}
+READERS: dict[str, Callable[[str], list[Report]]] = {
+    "pyright": pyright_reports,
+    "mypy": mypy_reports,
+}
 
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
     """What the two checkers say about all programs; one process each, side by side."""
-    cache_dir = tmp_path_factory.getbasetemp().parent / "mypy"  # stays: the second run takes a fifth of the time
+    # stays: the second run takes a fifth of the time
+    cache_dir = tmp_path_factory.getbasetemp().parent / "mypy"
     commands = {
-        "pyright": ["pyright", "--outputjson", "--pythonpath", sys.executable, "--project", str(HERE / "pyrightconfig.json")],
-        "mypy": ["mypy", "--strict", "--config-file=", "--output=json", f"--cache-dir={cache_dir}", *map(str, PROGRAMS)],
+        "pyright": [
+            "pyright",
+            "--outputjson",
+            "--pythonpath",
+            sys.executable,
+            "--project",
+            str(HERE / "pyrightconfig.json"),
+        ],
+        "mypy": [
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--output=json",
+            f"--cache-dir={cache_dir}",
+            *map(str, PROGRAMS),
+        ],
     }
     running = {
-        name: subprocess.Popen([sys.executable, "-m", *command], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        name: subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=HERE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for name, command in commands.items()
     }
     found: list[Report] = []
@@ -123,7 +171,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
 
 
 def shown(found: Iterable[Report]) -> str:
-    return "\n".join(f"{one.checker}: {one.file}:{one.line}: {one.message} [{one.rule}]" for one in found)
+    return "\n".join(
+        f"{one.checker}: {one.file}:{one.line}: {one.message} [{one.rule}]" for one in found
+    )
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=by_name)
@@ -133,8 +183,14 @@ def test_a_right_program_is_clean_under_both_checkers(path: Path, reports: list[
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=by_name)
-def test_a_wrong_program_is_reported_by_whom_its_tag_names(block: Block, reports: list[Report]) -> None:
-    found = [one for one in reports if one.file == block.path.name and one.line in block.lines and one.rule not in CONSEQUENCES]
+def test_a_wrong_program_is_reported_by_whom_its_tag_names(
+    block: Block, reports: list[Report]
+) -> None:
+    found = [
+        one
+        for one in reports
+        if one.file == block.path.name and one.line in block.lines and one.rule not in CONSEQUENCES
+    ]
     elsewhere = [one for one in found if one.line not in block.marked]
     assert not elsewhere, shown(elsewhere)
     assert {one.checker for one in found} == block.checkers, shown(found) or "nobody reports it"
@@ -142,7 +198,11 @@ def test_a_wrong_program_is_reported_by_whom_its_tag_names(block: Block, reports
 
 def test_nothing_is_reported_beside_the_wrong_programs(reports: list[Report]) -> None:
     covered = {(block.path.name, line) for block in BLOCKS for line in block.lines}
-    found = [one for one in reports if one.file.startswith("wrong_") and (one.file, one.line) not in covered]
+    found = [
+        one
+        for one in reports
+        if one.file.startswith("wrong_") and (one.file, one.line) not in covered
+    ]
     assert not found, shown(found)
 
 
@@ -194,7 +254,10 @@ def test_each_tag_has_its_function_and_each_function_its_tag() -> None:
         assert [block.function for block in BLOCKS if block.path == path] == functions
 
 
-@pytest.mark.parametrize("tag", ["# A01: [pyrite] x\n1  # wrong", "# A01: [pyright] x\n1", "# A01: [build:CODE] x\n1  # wrong"])
+@pytest.mark.parametrize(
+    "tag",
+    ["# A01: [pyrite] x\n1  # wrong", "# A01: [pyright] x\n1", "# A01: [build:CODE] x\n1  # wrong"],
+)
 def test_a_tag_that_proves_nothing_is_noticed(tag: str) -> None:
     with pytest.raises(ValueError, match="A01"):
         list(blocks_of(Path("x.py"), tag))

@@ -9,46 +9,46 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from graphorch.errors import GraphError, Problem
-from graphorch.graph.blueprint import Blueprint
 from graphorch.graph.checks import (
     assignment,
-    errors,
-    inner,
+    error_edges,
     joins,
-    leaks,
+    loop_leaks,
     loops,
+    memory,
     names,
+    nesting,
     options,
     quorums,
     races,
-    reach,
-    remembered,
+    reachability,
     routes,
     slices,
-    unread,
+    unused_fields,
 )
 from graphorch.graph.checks.subject import Subject
 from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.shape import Shape, shape_of
+from graphorch.graph.spec import Blueprint
+from graphorch.graph.topology import Shape, shape_of
 
 Check = Callable[[Subject], Iterable[Problem]]
 
 CHECKS: tuple[Check, ...] = (
     names.check,
     slices.check,
-    reach.check,
+    reachability.check,
     routes.check,
     loops.check,
-    leaks.check,
-    errors.check,
+    loop_leaks.check,
+    error_edges.check,
     joins.check,
     quorums.check,
     options.check,
-    inner.check,
+    nesting.check,
     assignment.check,
     races.check,
-    unread.check,
-    remembered.check,
+    unused_fields.check,
+    memory.check,
 )
 
 

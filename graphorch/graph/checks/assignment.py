@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from graphorch.errors import Problem
 from graphorch.graph.checks import quorums
 from graphorch.graph.checks.subject import Subject, Use
-from graphorch.graph.shape import START_INDEX, Edge
+from graphorch.graph.topology import START_INDEX, Edge
 
 Pair = tuple[int, int]  # a node, and the bit of a field that must be assigned when it starts
 CHUNK = 4096  # pairs per pass
@@ -45,7 +45,12 @@ def _needs(subject: Subject) -> dict[Pair, list[Use]]:
     """What must be assigned where, and who says so. The whole state is read as far as it is assigned, so it needs nothing."""
     needs: dict[Pair, list[Use]] = defaultdict(list)
     for use in subject.uses:
-        if use.model is None or use.model is subject.blueprint.state or use.optional or use.node not in subject.analysis.reached:
+        if (
+            use.model is None
+            or use.model is subject.blueprint.state
+            or use.optional
+            or use.node not in subject.analysis.reached
+        ):
             continue
         mask = subject.mask(use.model) & subject.required & ~subject.given
         if use.late:
@@ -64,8 +69,16 @@ def _known(subject: Subject) -> list[int]:
         if node == START_INDEX:
             known[node] = subject.given & subject.required
             continue
-        brought = [_brought(subject, known, edge) for edge in subject.analysis.before(node) if edge.source in subject.analysis.reached]
-        known[node] = _on_enough(brought, len(brought) - subject.quorums.get(node, len(brought)) + 1) if node in subject.quorums else _on_all(brought)
+        brought = [
+            _brought(subject, known, edge)
+            for edge in subject.analysis.before(node)
+            if edge.source in subject.analysis.reached
+        ]
+        known[node] = (
+            _on_enough(brought, len(brought) - subject.quorums.get(node, len(brought)) + 1)
+            if node in subject.quorums
+            else _on_all(brought)
+        )
     return known
 
 
@@ -114,7 +127,10 @@ def _hits(subject: Subject, known: Sequence[int], pairs: Sequence[Pair]) -> int:
         settled = _pairs_of(of_field, known[node] & interesting)
         written = _pairs_of(of_field, subject.must_write[node] & interesting)
         hits = avoids = 0
-        choices = [[edge for edge in choice if not analysis.goes_back(edge)] for choice in analysis.choices[node]]
+        choices = [
+            [edge for edge in choice if not analysis.goes_back(edge)]
+            for choice in analysis.choices[node]
+        ]
         for choice in filter(None, choices):
             all_avoid = all_fine = full
             some = 0
@@ -163,7 +179,14 @@ def _pairs_of(of_field: dict[int, int], mask: int) -> int:
 
 def _still_unsafe(subject: Subject, known: Sequence[int], unsafe: set[Pair]) -> set[Pair]:
     """Those pairs for which the field is not assigned at a join that dominates the node either."""
-    above = {pair: [(node, pair[1]) for node in subject.analysis.dominators(pair[0]) if len(subject.shape.entering[node]) > 1] for pair in unsafe}
+    above = {
+        pair: [
+            (node, pair[1])
+            for node in subject.analysis.dominators(pair[0])
+            if len(subject.shape.entering[node]) > 1
+        ]
+        for pair in unsafe
+    }
     asked = list(dict.fromkeys(pair for pairs in above.values() for pair in pairs))
     still = _unsafe(subject, known, asked)
     return {pair for pair in unsafe if all(one in still for one in above[pair])}
@@ -176,7 +199,12 @@ def _problem(subject: Subject, use: Use, pair: Pair) -> Problem:
     optional = "" if use.node == subject.shape.end or use.late else f", or read `{model} | None`"
     if not writers:
         what = f"it reads {model}.{name}, which has no default, and nothing writes it"
-        return Problem("UNASSIGNED", use.where, what, f"write it in a node before, make it part of the input, or give it a default{optional}")
+        return Problem(
+            "UNASSIGNED",
+            use.where,
+            what,
+            f"write it in a node before, make it part of the input, or give it a default{optional}",
+        )
     path = " → ".join(subject.shape.name(node) for node in _witness(subject, pair))
     what = f"it reads {model}.{name}, which has no default and is not assigned on the path {path}"
     fix = f"write it on that path too ({subject.named(writers)} may write it), or give it a default{optional}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.subject import Subject
-from graphorch.graph.shape import START_INDEX, Edge
+from graphorch.graph.topology import START_INDEX, Edge
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -15,18 +15,41 @@ def check(subject: Subject) -> Iterator[Problem]:
     for node, join in subject.joins:
         where = f"join of '{join.node}'"
         if node in seen:
-            yield Problem("JOIN_TWICE", where, "how it joins is declared twice", "keep one join() for each node")
+            yield Problem(
+                "JOIN_TWICE",
+                where,
+                "how it joins is declared twice",
+                "keep one join() for each node",
+            )
         seen.add(node)
-        need, edges = join.need, [edge for edge in subject.shape.entering[node] if edge.kind != "loop"]
+        need, edges = (
+            join.need,
+            [edge for edge in subject.shape.entering[node] if edge.kind != "loop"],
+        )
         if join.short not in ("fail", "fire"):
-            yield Problem("JOIN_OPTION", where, f"short={join.short!r} is not possible", 'give "fail" or "fire"')
+            yield Problem(
+                "JOIN_OPTION",
+                where,
+                f"short={join.short!r} is not possible",
+                'give "fail" or "fire"',
+            )
         if isinstance(need, str) and need not in ("arriving", "all"):
-            yield Problem("JOIN_OPTION", where, f"need={need!r} is not possible", 'give "arriving", "all" or a number')
+            yield Problem(
+                "JOIN_OPTION",
+                where,
+                f"need={need!r} is not possible",
+                'give "arriving", "all" or a number',
+            )
         elif need == "all":
             yield from _all(subject, node, where)
         elif not isinstance(need, str) and (isinstance(need, bool) or not 1 <= need <= len(edges)):
             count = f"{len(edges)} edge{'s lead' if len(edges) != 1 else ' leads'}"
-            yield Problem("JOIN_NEED", where, f"need={need} is out of range: {count} to it", f"give a number from 1 to {max(len(edges), 1)}")
+            yield Problem(
+                "JOIN_NEED",
+                where,
+                f"need={need} is out of range: {count} to it",
+                f"give a number from 1 to {max(len(edges), 1)}",
+            )
 
 
 def _all(subject: Subject, node: int, where: str) -> Iterator[Problem]:
@@ -39,7 +62,12 @@ def _all(subject: Subject, node: int, where: str) -> Iterator[Problem]:
     for number, edge in enumerate(edges):
         if not certain >> number & 1:
             what = f'need="all" waits for {subject.edge_name(edge)}, which not every run takes'
-            yield Problem("JOIN_ALL", where, what, 'use the default need="arriving", which waits for what can still arrive')
+            yield Problem(
+                "JOIN_ALL",
+                where,
+                what,
+                'use the default need="arriving", which waits for what can still arrive',
+            )
 
 
 def _taken_for_sure(subject: Subject, edges: list[Edge]) -> list[int]:
@@ -56,7 +84,9 @@ def _taken_for_sure(subject: Subject, edges: list[Edge]) -> list[int]:
             for choice in analysis.choices[node]:
                 mask = 0
                 for edge in choice:
-                    mask |= bit.get(edge.index, 0) | (found[edge.target] if edge.target != edges[0].target else 0)
+                    mask |= bit.get(edge.index, 0) | (
+                        found[edge.target] if edge.target != edges[0].target else 0
+                    )
                 ahead &= mask
             if node != edges[0].target and ahead != found[node]:
                 found[node], changed = ahead, True

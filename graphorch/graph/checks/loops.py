@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphorch.errors import Problem
 from graphorch.graph.checks.subject import Subject
 from graphorch.graph.options import is_count
-from graphorch.graph.shape import START_INDEX, Edge, Loop
+from graphorch.graph.topology import START_INDEX, Edge, Loop
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -17,7 +17,12 @@ def check(subject: Subject) -> Iterator[Problem]:
         if not is_count(bound):
             what = f"max_iterations={bound!r} is no bound"
             where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
-            yield Problem("LOOP_BOUND", where, what, "give a whole number from 1 on: how often the body runs per entry")
+            yield Problem(
+                "LOOP_BOUND",
+                where,
+                what,
+                "give a whole number from 1 on: how often the body runs per entry",
+            )
     for loop in subject.shape.loops:
         yield from _entry(subject, loop)
         yield from _exhausted(subject, loop)
@@ -33,7 +38,10 @@ def title(subject: Subject, loop: Loop) -> str:
 def is_natural(subject: Subject, loop: Loop) -> bool:
     """Whether the header dominates every source, so that the body is what it should be."""
     analysis = subject.analysis
-    return all(source in analysis.reached and analysis.dominates(loop.header, source) for source in loop.sources)
+    return all(
+        source in analysis.reached and analysis.dominates(loop.header, source)
+        for source in loop.sources
+    )
 
 
 def _entry(subject: Subject, loop: Loop) -> Iterator[Problem]:
@@ -46,7 +54,12 @@ def _entry(subject: Subject, loop: Loop) -> Iterator[Problem]:
             continue
         if source not in inside:
             what = f"'{header}' does not lead to '{name}', so this is no way back"
-            yield Problem("LOOP_NOT_BACK", title(subject, loop), what, f"use g.chain({name}, {header}), or name a node that runs before '{name}'")
+            yield Problem(
+                "LOOP_NOT_BACK",
+                title(subject, loop),
+                what,
+                f"use g.chain({name}, {header}), or name a node that runs before '{name}'",
+            )
             continue
         edge = _second_entry(subject, loop, inside, source)
         what = f"its body is also entered by {subject.edge_name(edge)}, past its header '{header}'"
@@ -71,7 +84,9 @@ def _second_entry(subject: Subject, loop: Loop, inside: set[int], source: int) -
     pending, seen = [source], {source}
     while True:
         for edge in subject.shape.entering[pending.pop()]:
-            if edge.source == START_INDEX or (edge.source not in inside and edge.source in subject.analysis.reached):
+            if edge.source == START_INDEX or (
+                edge.source not in inside and edge.source in subject.analysis.reached
+            ):
                 return edge
             if edge.source != loop.header and edge.source not in seen:
                 seen.add(edge.source)
@@ -82,7 +97,9 @@ def _exhausted(subject: Subject, loop: Loop) -> Iterator[Problem]:
     target = subject.number.get(loop.spec.exhausted) if loop.spec.exhausted_is_node else None
     if target in loop.body:
         what = f"exhausted={loop.spec.exhausted} is inside the loop's own body"
-        yield Problem("LOOP_EXHAUSTED_INSIDE", title(subject, loop), what, "name a node after the loop")
+        yield Problem(
+            "LOOP_EXHAUSTED_INSIDE", title(subject, loop), what, "name a node after the loop"
+        )
 
 
 def _exits(subject: Subject) -> Iterator[Problem]:
@@ -95,4 +112,9 @@ def _exits(subject: Subject) -> Iterator[Problem]:
     for source, loop in stuck.items():
         name = shape.name(source)
         what = f"when it stops at '{name}', nothing leads on from there"
-        yield Problem("LOOP_NO_EXIT", title(subject, loop), what, f"connect what comes next: g.chain({name}, …), or g.chain({name}, END)")
+        yield Problem(
+            "LOOP_NO_EXIT",
+            title(subject, loop),
+            what,
+            f"connect what comes next: g.chain({name}, …), or g.chain({name}, END)",
+        )

@@ -12,11 +12,21 @@ def check(subject: Subject) -> Iterator[Problem]:
     """`EMPTY_GRAPH`, `NOT_CONNECTED`, `INTO_START` and `OUT_OF_END`."""
     blueprint = subject.blueprint
     if not subject.nodes:
-        yield Problem("EMPTY_GRAPH", f"graph '{blueprint.name}'", "it has no node", "connect at least one: g.chain(first)")
+        yield Problem(
+            "EMPTY_GRAPH",
+            f"graph '{blueprint.name}'",
+            "it has no node",
+            "connect at least one: g.chain(first)",
+        )
     for name in subject.shape.names:
         if name not in blueprint.connected:
             what = "it was created but never connected"
-            yield Problem("NOT_CONNECTED", f"node '{name}'", what, "name it in chain(), route() or loop(), or remove it")
+            yield Problem(
+                "NOT_CONNECTED",
+                f"node '{name}'",
+                what,
+                "name it in chain(), route() or loop(), or remove it",
+            )
     yield from _markers(subject)
 
 
@@ -26,20 +36,43 @@ def _markers(subject: Subject) -> Iterator[Problem]:
     targets = [(target, f"edge '{source}' → '{target}'") for source, target in blueprint.edges]
     for route in blueprint.routes:
         sources.append((route.source, f"route of '{route.source}'"))
-        named = [target for _, found in route.cases for target in found] + list(route.otherwise or ())
+        named = [target for _, found in route.cases for target in found] + list(
+            route.otherwise or ()
+        )
         targets += [(target, f"route of '{route.source}'") for target in named]
     for loop in blueprint.loops:
         where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
         sources += [(source, where) for source in (*loop.sources, loop.header)]
-        targets += [(target, where) for target in (*loop.sources, loop.header, *([loop.exhausted] if loop.exhausted_is_node else []))]
+        targets += [
+            (target, where)
+            for target in (
+                *loop.sources,
+                loop.header,
+                *([loop.exhausted] if loop.exhausted_is_node else []),
+            )
+        ]
     for error in blueprint.errors:
         where = f"on_error '{error.source}' → '{error.handler}'"
         sources.append((error.source, where))
         targets.append((error.handler, where))
     for name, where in sources:
         if name == "END" or (name == "START" and not where.startswith("edge")):
-            what = f"{name} is no node: it neither runs nor leads anywhere" if name == "END" else "START is no node: it runs nothing"
-            yield Problem("OUT_OF_END" if name == "END" else "OUT_OF_START", where, what, "start from a node, or leave this out")
+            what = (
+                f"{name} is no node: it neither runs nor leads anywhere"
+                if name == "END"
+                else "START is no node: it runs nothing"
+            )
+            yield Problem(
+                "OUT_OF_END" if name == "END" else "OUT_OF_START",
+                where,
+                what,
+                "start from a node, or leave this out",
+            )
     for name, where in targets:
         if name == "START":
-            yield Problem("INTO_START", where, "nothing can lead to START", "lead to the first node, by a loop if it has run before")
+            yield Problem(
+                "INTO_START",
+                where,
+                "nothing can lead to START",
+                "lead to the first node, by a loop if it has run before",
+            )

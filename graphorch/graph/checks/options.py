@@ -12,7 +12,10 @@ from graphorch.graph.options import Effect
 
 FORBIDDEN: dict[Effect, dict[str, str]] = {
     "pure": {},
-    "idempotent": {"cache": "a result from the cache would leave the effect out", "hedge_after": "two attempts at once could both take effect"},
+    "idempotent": {
+        "cache": "a result from the cache would leave the effect out",
+        "hedge_after": "two attempts at once could both take effect",
+    },
     "once": {
         "retry": "a second attempt would repeat the effect",
         "cache": "a result from the cache would leave the effect out",
@@ -40,23 +43,44 @@ def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
     for option, why in FORBIDDEN[options.effect].items():
         if getattr(options, option) is not None:
             fix = f"leave {option} out, or declare another effect if that is what the node has"
-            yield Problem("OPTION_EFFECT", where, f'effect="{options.effect}" forbids {option}: {why}', fix)
+            yield Problem(
+                "OPTION_EFFECT", where, f'effect="{options.effect}" forbids {option}: {why}', fix
+            )
     for option, why in INSIDE.items() if nesting else ():
         if getattr(options, option) is not None:
-            yield Problem("OPTION_NESTED", where, f"a {nesting} cannot have {option}: {why}", f"give {option} to a node inside")
+            yield Problem(
+                "OPTION_NESTED",
+                where,
+                f"a {nesting} cannot have {option}: {why}",
+                f"give {option} to a node inside",
+            )
     yield from _times(node, where)
     if options.isolation == "process" and (node.signature.is_async or node.signature.has_context):
         what = "an async function" if node.signature.is_async else "a Context"
-        yield Problem("OPTION_PROCESS", where, f'isolation="process" cannot carry {what} into another process', "use a plain function of slices")
-    elif options.isolation == "process" and "<" in (name := getattr(node.fn, "__qualname__", "<no name>")):
+        yield Problem(
+            "OPTION_PROCESS",
+            where,
+            f'isolation="process" cannot carry {what} into another process',
+            "use a plain function of slices",
+        )
+    elif options.isolation == "process" and "<" in (
+        name := getattr(node.fn, "__qualname__", "<no name>")
+    ):
         what = f'isolation="process" needs a function that another process can import, and {name} is none'
-        yield Problem("OPTION_PROCESS", where, what, "define it with `def` at the top level of a module")
+        yield Problem(
+            "OPTION_PROCESS", where, what, "define it with `def` at the top level of a module"
+        )
 
 
 def _times(node: Node[Any], where: str) -> Iterator[Problem]:
     options = node.options
-    for option, whole in (("timeout", "deadline"), ("hedge_after", "timeout" if options.timeout is not None else "deadline")):
+    for option, whole in (
+        ("timeout", "deadline"),
+        ("hedge_after", "timeout" if options.timeout is not None else "deadline"),
+    ):
         short, long = getattr(options, option), getattr(options, whole)
         if short is not None and long is not None and short >= long:
             what = f"{option}={short:g} is not less than {whole}={long:g}, so it would never matter"
-            yield Problem("OPTION_TIMES", where, what, f"give a {option} below {long:g}, or a longer {whole}")
+            yield Problem(
+                "OPTION_TIMES", where, what, f"give a {option} below {long:g}, or a longer {whole}"
+            )

@@ -17,12 +17,16 @@ def check(subject: Subject) -> Iterator[Problem]:
     for node in subject.quorums:
         if node in subject.analysis.reached:
             for what in _wrong(subject, node, region(subject, node)):
-                yield Problem("QUORUM_REGION", f"join of '{subject.shape.name(node)}'", what, ADVICE)
+                yield Problem(
+                    "QUORUM_REGION", f"join of '{subject.shape.name(node)}'", what, ADVICE
+                )
 
 
 def regions(subject: Subject) -> Mapping[int, frozenset[int]]:
     """The region of each `need=k` join."""
-    return {node: region(subject, node) for node in subject.quorums if node in subject.analysis.reached}
+    return {
+        node: region(subject, node) for node in subject.quorums if node in subject.analysis.reached
+    }
 
 
 def region(subject: Subject, node: int) -> frozenset[int]:
@@ -32,7 +36,12 @@ def region(subject: Subject, node: int) -> frozenset[int]:
     pending = [node]
     while pending:
         for edge in analysis.before(pending.pop()):
-            if edge.source >= 0 and edge.source not in (start, node) and edge.source not in found and edge.source in analysis.reached:
+            if (
+                edge.source >= 0
+                and edge.source not in (start, node)
+                and edge.source not in found
+                and edge.source in analysis.reached
+            ):
                 found.add(edge.source)
                 pending.append(edge.source)
     return frozenset(found)
@@ -80,6 +89,9 @@ def once_inside(plan: Plan) -> Iterator[str]:
         worker = step.map.worker if step.map is not None else None
         if worker is not None and worker.options.effect == "once":
             yield f"{step.name}/{worker.name}"
-        for flow in (step.map.flow if step.map is not None else None, step.sub.flow if step.sub is not None else None):
+        for flow in (
+            step.map.flow if step.map is not None else None,
+            step.sub.flow if step.sub is not None else None,
+        ):
             if flow is not None:
                 yield from (f"{step.name}/{path}" for path in once_inside(flow))

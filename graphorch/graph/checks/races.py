@@ -34,7 +34,9 @@ def check(subject: Subject) -> Iterator[Problem]:
         dominators = subject.analysis.dominators_within(fork, edges, region)
         races: dict[tuple[int, ...], int] = {}
         for bit, nodes in shared.items():
-            racing = _racing(subject, dominators, [node for node in nodes if node in dominators], first_wins)
+            racing = _racing(
+                subject, dominators, [node for node in nodes if node in dominators], first_wins
+            )
             if racing:
                 races[racing] = races.get(racing, 0) | bit
         for nodes, mask in races.items():
@@ -51,7 +53,11 @@ def _contested(subject: Subject) -> dict[int, list[int]]:
         twice |= once & mask
         once |= mask
     twice &= ~subject.reduced
-    return {node: list(_bits(mask & twice)) for node, mask in enumerate(subject.may_write) if mask & twice}
+    return {
+        node: list(_bits(mask & twice))
+        for node, mask in enumerate(subject.may_write)
+        if mask & twice
+    }
 
 
 def _shared(contested: dict[int, list[int]], fork: int, region: list[int]) -> dict[int, list[int]]:
@@ -70,14 +76,20 @@ def _bits(mask: int) -> Iterator[int]:
         mask &= mask - 1
 
 
-def _racing(subject: Subject, dominators: dict[int, int], nodes: list[int], first_wins: _FirstWins) -> tuple[int, ...]:
+def _racing(
+    subject: Subject, dominators: dict[int, int], nodes: list[int], first_wins: _FirstWins
+) -> tuple[int, ...]:
     """Those of the writers of one field that are unordered with another one."""
     found: set[int] = set()
     for number, node in enumerate(nodes):
         for other in nodes[number + 1 :]:
             if node in found and other in found:
                 continue
-            if not dominators[node] & dominators[other] and not _ordered(subject, dominators, node, other) and not first_wins.apart(node, other):
+            if (
+                not dominators[node] & dominators[other]
+                and not _ordered(subject, dominators, node, other)
+                and not first_wins.apart(node, other)
+            ):
                 found |= {node, other}
     return tuple(node for node in nodes if node in found)
 
@@ -93,7 +105,9 @@ class _FirstWins:
     def __init__(self, subject: Subject) -> None:
         self._shape = subject.shape
         found = quorums.regions(subject)
-        self._regions = [(join, region) for join, region in found.items() if subject.quorums[join] == 1]
+        self._regions = [
+            (join, region) for join, region in found.items() if subject.quorums[join] == 1
+        ]
 
     def apart(self, node: int, other: int) -> bool:
         """Whether at most one of the two can be in the history of anything outside the region."""
@@ -104,7 +118,11 @@ class _FirstWins:
 
     def _ahead(self, node: int, join: int) -> set[int]:
         """Where what a node wrote may get to before the join: not over its own error edges."""
-        following = [edge.target for edge in self._shape.leaving[node] if edge.kind != "error" and edge.target != join]
+        following = [
+            edge.target
+            for edge in self._shape.leaving[node]
+            if edge.kind != "error" and edge.target != join
+        ]
         return {node} | reachable(self._shape, following, without=join)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from enum import Enum
 
 from graphorch.errors import Problem, nearest
-from graphorch.graph.blueprint import Label, RouteSpec
 from graphorch.graph.checks.subject import Subject, listed
-from graphorch.graph.shape import case_labels
+from graphorch.graph.spec import Label, RouteSpec
+from graphorch.graph.topology import case_labels
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -28,7 +28,12 @@ def check(subject: Subject) -> Iterator[Problem]:
 def _selector(route: RouteSpec, where: str) -> Iterator[Problem]:
     if route.labels is None:
         what = f"the return type of '{route.by.name}' does not list its labels"
-        yield Problem("ROUTE_SELECTOR", where, what, 'annotate it: def selector(…) -> Literal["a", "b"], an Enum, or a set of these')
+        yield Problem(
+            "ROUTE_SELECTOR",
+            where,
+            what,
+            'annotate it: def selector(…) -> Literal["a", "b"], an Enum, or a set of these',
+        )
 
 
 def _cases(route: RouteSpec, where: str) -> Iterator[Problem]:
@@ -39,7 +44,12 @@ def _cases(route: RouteSpec, where: str) -> Iterator[Problem]:
             yield Problem("ROUTE_LABEL_TWICE", where, f"label {_code(label)} has two cases", fix)
         if route.labels is not None and label not in route.labels:
             known = [_plain(one) for one in route.labels]
-            yield Problem("ROUTE_LABEL", where, f"'{route.by.name}' never returns {_code(label)}", nearest(_plain(label), known))
+            yield Problem(
+                "ROUTE_LABEL",
+                where,
+                f"'{route.by.name}' never returns {_code(label)}",
+                nearest(_plain(label), known),
+            )
 
 
 def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
@@ -47,14 +57,29 @@ def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
     names = listed([_plain(label) for label in missing])
     if route.otherwise is None and not route.exhaustive:
         hint = f" ({names} would have no target)" if missing else ""
-        yield Problem("ROUTE_OPEN", where, f"it is not closed{hint}", "end it in .exhaustive(), or in .otherwise(node) for the rest")
+        yield Problem(
+            "ROUTE_OPEN",
+            where,
+            f"it is not closed{hint}",
+            "end it in .exhaustive(), or in .otherwise(node) for the rest",
+        )
     elif route.exhaustive and route.otherwise is None and missing:
         several = len(missing) > 1
         what = f"it is called exhaustive, but label{'s' if several else ''} {names} {'have' if several else 'has'} no target"
-        yield Problem("ROUTE_INCOMPLETE", where, what, f"add .when({_code(missing[0])}, node), or end it in .otherwise(node)")
+        yield Problem(
+            "ROUTE_INCOMPLETE",
+            where,
+            what,
+            f"add .when({_code(missing[0])}, node), or end it in .otherwise(node)",
+        )
     elif route.otherwise is not None and route.labels is not None and not missing:
         what = "every label has a case, so otherwise() can never be taken"
-        yield Problem("ROUTE_NO_LABEL_LEFT", where, what, "end it in .exhaustive(), or drop the case that otherwise() should cover")
+        yield Problem(
+            "ROUTE_NO_LABEL_LEFT",
+            where,
+            what,
+            "end it in .exhaustive(), or drop the case that otherwise() should cover",
+        )
 
 
 def _plain(label: Label) -> str:

@@ -29,7 +29,10 @@ def check(subject: Subject) -> Iterator[Problem]:
         elif model not in compared:
             compared.add(model)
             fix = "declare the field once, in one slice, and inherit it where it is needed"
-            yield from (Problem("SLICE_DIFFERS", where, mistake.rstrip("."), fix) for mistake in schema.mistakes(model))
+            yield from (
+                Problem("SLICE_DIFFERS", where, mistake.rstrip("."), fix)
+                for mistake in schema.mistakes(model)
+            )
 
 
 def _used(subject: Subject) -> Iterator[tuple[str, str, type[BaseModel]]]:
@@ -49,5 +52,7 @@ def _missing(verb: str, model: type[BaseModel], state: type[BaseModel]) -> str:
 
 
 def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
-    slices = [one.__name__ for one in state.__mro__ if issubclass(one, BaseModel) and one is not BaseModel]
+    slices = [
+        one.__name__ for one in state.__mro__ if issubclass(one, BaseModel) and one is not BaseModel
+    ]
     return f"add it: class {state.__name__}(…, {model.__name__}). {nearest(model.__name__, slices)}"

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.graph.analysis import Analysis
-from graphorch.graph.blueprint import Blueprint, JoinSpec, Pure
-from graphorch.graph.failure import Failure
 from graphorch.graph.node import Node
-from graphorch.graph.shape import START_INDEX, Edge, Shape
+from graphorch.graph.payloads import Failure
+from graphorch.graph.spec import Blueprint, JoinSpec, Pure
+from graphorch.graph.topology import START_INDEX, Edge, Shape
 from graphorch.state.slices import reducer_of
 
 
@@ -42,7 +42,11 @@ class Subject:
 
     def where(self, node: int) -> str:
         """How a problem names a node."""
-        return self.shape.name(node) if node in (START_INDEX, self.shape.end) else f"node '{self.shape.name(node)}'"
+        return (
+            self.shape.name(node)
+            if node in (START_INDEX, self.shape.end)
+            else f"node '{self.shape.name(node)}'"
+        )
 
     def named(self, nodes: Iterable[int], limit: int = 6) -> str:
         """The names of nodes in a sentence."""
@@ -63,12 +67,18 @@ class Subject:
     @cached_property
     def required(self) -> int:
         """The fields of the state that have no default."""
-        return sum(self.bit[name] for name, info in self.blueprint.fields.items() if info.is_required())
+        return sum(
+            self.bit[name] for name, info in self.blueprint.fields.items() if info.is_required()
+        )
 
     @cached_property
     def reduced(self) -> int:
         """The fields that a reducer folds."""
-        return sum(self.bit[name] for name, info in self.blueprint.fields.items() if reducer_of(info) is not None)
+        return sum(
+            self.bit[name]
+            for name, info in self.blueprint.fields.items()
+            if reducer_of(info) is not None
+        )
 
     @cached_property
     def given(self) -> int:
@@ -83,11 +93,17 @@ class Subject:
     @cached_property
     def must_write(self) -> list[int]:
         """For each node the required fields that it writes whenever it does not fail."""
-        return [self._written(node) & self.required if not node.signature.may_skip else 0 for node in self.nodes] + [0, 0]
+        return [
+            self._written(node) & self.required if not node.signature.may_skip else 0
+            for node in self.nodes
+        ] + [0, 0]
 
     def writes_anything(self, node: int) -> bool:
         """Whether a map or sub-flow does not say what it writes: its `gather` or `leave` has no return annotation."""
-        return self.nodes[node].kind in ("map", "sub") and self.blueprint.state in self.nodes[node].signature.writes
+        return (
+            self.nodes[node].kind in ("map", "sub")
+            and self.blueprint.state in self.nodes[node].signature.writes
+        )
 
     def _written(self, node: Node[Any]) -> int:
         found = 0
@@ -108,19 +124,29 @@ class Subject:
     @cached_property
     def uses(self) -> list[Use]:
         """Everything that reads the state, in order of declaration; a `Failure` is no part of the state."""
-        return [*self._node_uses(), *self._pure_uses(), Use(self.shape.end, f"output of graph '{self.blueprint.name}'", self.blueprint.output)]
+        return [
+            *self._node_uses(),
+            *self._pure_uses(),
+            Use(self.shape.end, f"output of graph '{self.blueprint.name}'", self.blueprint.output),
+        ]
 
     def _node_uses(self) -> Iterator[Use]:
-        special = self.blueprint.maps.keys() | self.blueprint.subs.keys() | self.blueprint.asks.keys()
+        special = (
+            self.blueprint.maps.keys() | self.blueprint.subs.keys() | self.blueprint.asks.keys()
+        )
         for index, node in enumerate(self.nodes):
             if node.name not in special:
                 reads = (read for read in node.signature.reads if read.model is not Failure)
-                yield from (Use(index, f"node '{node.name}'", read.model, read.optional) for read in reads)
+                yield from (
+                    Use(index, f"node '{node.name}'", read.model, read.optional) for read in reads
+                )
 
     def _pure_uses(self) -> Iterator[Use]:
         for where, pure, nodes, late in self.pures:
             for node in nodes:
-                yield from (Use(node, where, read.model, read.optional, late) for read in pure.reads)
+                yield from (
+                    Use(node, where, read.model, read.optional, late) for read in pure.reads
+                )
 
     @cached_property
     def pures(self) -> list[tuple[str, Pure, tuple[int, ...], bool]]:
@@ -150,14 +176,22 @@ class Subject:
         found: dict[int, int] = {}
         for node, join in self.joins:
             edges = [edge for edge in self.shape.entering[node] if edge.kind != "loop"]
-            if isinstance(join.need, int) and not isinstance(join.need, bool) and 1 <= join.need <= len(edges):
+            if (
+                isinstance(join.need, int)
+                and not isinstance(join.need, bool)
+                and 1 <= join.need <= len(edges)
+            ):
                 found[node] = join.need
         return found
 
     @cached_property
     def joins(self) -> list[tuple[int, JoinSpec]]:
         """The declared joins with their node."""
-        return [(self.number[join.node], join) for join in self.blueprint.joins if join.node in self.number]
+        return [
+            (self.number[join.node], join)
+            for join in self.blueprint.joins
+            if join.node in self.number
+        ]
 
 
 def listed(names: list[str], limit: int = 6) -> str:
@@ -165,4 +199,10 @@ def listed(names: list[str], limit: int = 6) -> str:
     shown = [f"'{name}'" for name in names[:limit]]
     if len(names) > limit:
         return f"{', '.join(shown)} and {len(names) - limit} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "none"
+    return (
+        shown[0]
+        if len(shown) == 1
+        else f"{', '.join(shown[:-1])} and {shown[-1]}"
+        if shown
+        else "none"
+    )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-PATTERN = re.compile(r"\s*(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+)\s*s)?\s*", re.ASCII | re.IGNORECASE)
+PATTERN = re.compile(
+    r"\s*(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+)\s*s)?\s*",
+    re.ASCII | re.IGNORECASE,
+)
 SECONDS = (86400, 3600, 60, 1)
 
 
@@ -14,5 +17,11 @@ def parse_duration(text: str) -> int:
         return int(alone)
     found = PATTERN.fullmatch(text)
     if found is None or not any(found.groups()):
-        raise ValueError(f"{text!r} is no duration: write one such as 1h30m, from days (d) down to seconds (s)")
-    return sum(int(number) * seconds for number, seconds in zip(found.groups(), SECONDS, strict=True) if number)
+        raise ValueError(
+            f"{text!r} is no duration: write one such as 1h30m, from days (d) down to seconds (s)"
+        )
+    return sum(
+        int(number) * seconds
+        for number, seconds in zip(found.groups(), SECONDS, strict=True)
+        if number
+    )

@@ -12,8 +12,12 @@ def refused(text: str) -> None:
     except ValueError as error:
         said = str(error)
     else:
-        raise AssertionError(f"parse_duration({text!r}) returned {value!r} and has to raise ValueError")
-    assert text in said, f"the message of the ValueError for {text!r} does not hold the text: {said}"
+        raise AssertionError(
+            f"parse_duration({text!r}) returned {value!r} and has to raise ValueError"
+        )
+    assert text in said, (
+        f"the message of the ValueError for {text!r} does not hold the text: {said}"
+    )
 
 
 def gives(text: str, seconds: int) -> None:

@@ -10,8 +10,24 @@ from hypothesis import strategies as st
 
 from graphorch.graph.checks import check
 from graphorch.graph.node import node
-from graphorch.graph.shape import shape_of
-from tests.graph.content import Content, Draft, Kind, Sketch, codes, dash, judge, look, maybe, note, research, said, tidy, weak, write
+from graphorch.graph.topology import shape_of
+from tests.graph.content import (
+    Content,
+    Draft,
+    Kind,
+    Sketch,
+    codes,
+    dash,
+    judge,
+    look,
+    maybe,
+    note,
+    research,
+    said,
+    tidy,
+    weak,
+    write,
+)
 from tests.graph.drawn import Drawing, random_drawing
 from tests.graph.simulated import Simulator
 
@@ -20,7 +36,8 @@ from tests.graph.simulated import Simulator
 def opt(d: Draft | None) -> None: ...
 @node
 def whole(c: Content) -> None: ...
-def long(d: Draft) -> bool: return len(d.draft) > 3
+def long(d: Draft) -> bool:
+    return len(d.draft) > 3
 
 
 def unassigned(drawing: Drawing) -> set[str]:
@@ -66,7 +83,10 @@ def test_selectors_and_predicates_see_what_their_own_node_writes() -> None:
     sketch = Sketch()
     sketch.chain(look, tidy)
     sketch.loop(look, back_to=look, while_=long, max_iterations=2)
-    assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at node 'tidy'", "UNASSIGNED at loop 'look' → 'look'"]
+    assert [line.split(":")[0] for line in said(sketch)] == [
+        "UNASSIGNED at node 'tidy'",
+        "UNASSIGNED at loop 'look' → 'look'",
+    ]
 
 
 def test_what_may_be_none_and_the_whole_state_need_nothing() -> None:
@@ -77,7 +97,8 @@ def test_what_may_be_none_and_the_whole_state_need_nothing() -> None:
 
 
 def test_over_enter_and_question_are_readers() -> None:
-    def ask_for(d: Draft) -> str: return d.draft
+    def ask_for(d: Draft) -> str:
+        return d.draft
 
     sketch = Sketch()
     sketch.chain(sketch.ask("ok", ask_for, Kind))
@@ -98,9 +119,17 @@ def test_a_field_that_is_first_written_in_the_body_is_missing_in_the_first_round
 # ---- drawn: f forks, w writes x, r reads it ----------------------------------------------------
 def drawn(*edges: str, writers: str = "w", reader: str = "r", skips: str = "") -> Drawing:
     drawing = Drawing("x")
-    names = dict.fromkeys(name for line in edges for step in line.split(">") for name in step.split(",") if name != "END")
+    names = dict.fromkeys(
+        name
+        for line in edges
+        for step in line.split(">")
+        for name in step.split(",")
+        if name != "END"
+    )
     for name in names:
-        drawing.node(name, "x" if name == reader else "", "x" if name in writers else "", skips=name in skips)
+        drawing.node(
+            name, "x" if name == reader else "", "x" if name in writers else "", skips=name in skips
+        )
     drawing.edges(*edges)
     return drawing
 
@@ -152,8 +181,13 @@ def test_an_exhausted_loop_is_another_path() -> None:
     assert unassigned(drawing) == {"r"}
 
 
-@pytest.mark.parametrize(("need", "writers", "missing"), [(1, "pqs", set()), (1, "pq", {"r"}), (2, "pq", set()), (2, "p", {"r"}), (3, "p", set())])
-def test_behind_a_quorum_enough_branches_must_assign(need: int, writers: str, missing: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("need", "writers", "missing"),
+    [(1, "pqs", set()), (1, "pq", {"r"}), (2, "pq", set()), (2, "p", {"r"}), (3, "p", set())],
+)
+def test_behind_a_quorum_enough_branches_must_assign(
+    need: int, writers: str, missing: set[str]
+) -> None:
     """Of three branches n-k+1 must, and whoever comes after the join knows no more."""
     drawing = drawn("f>p,q,s>j>r", writers=writers)
     drawing.join("j", need)

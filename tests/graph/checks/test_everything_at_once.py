@@ -28,14 +28,19 @@ from tests.graph.content import (
 )
 
 
-class Foreign(BaseModel): foreign: int = 0
+class Foreign(BaseModel):
+    foreign: int = 0
+
+
 @node
 def stranger(f: Foreign) -> None: ...
 
 
 def ten_mistakes() -> Sketch:
     sketch = Sketch(output=Draft)
-    paid = type(look)(look.fn, look.signature, name="paid", options=Options(effect="once", retry=Retry(2)))
+    paid = type(look)(
+        look.fn, look.signature, name="paid", options=Options(effect="once", retry=Retry(2))
+    )
     sketch.chain("classify", classify)  # type: ignore[arg-type]
     sketch.chain(classify, [dash, maybe], tidy, judge)
     sketch.chain(judge, note, note.named("again"), note)
@@ -66,7 +71,9 @@ def test_ten_mistakes_are_told_at_once() -> None:
         "UNORDERED_WRITES at field 'draft'",
     ]
     text = str(caught.value)
-    assert text.startswith("Graph 'content' does not build: 11 problems.\n  NOT_A_NODE at chain(): 'classify' is a name, not a node\n")
+    assert text.startswith(
+        "Graph 'content' does not build: 11 problems.\n  NOT_A_NODE at chain(): 'classify' is a name, not a node\n"
+    )
     assert text.count("    fix: ") == 11
 
 

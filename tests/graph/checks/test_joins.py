@@ -17,7 +17,10 @@ def fan() -> Sketch:
 def test_a_number_that_is_no_count_of_the_edges_is_refused(need: int) -> None:
     sketch = fan()
     sketch.join(look.named("last"), need=need)
-    assert said(sketch)[-1] == f"JOIN_NEED at join of 'last': need={need} is out of range: 2 edges lead to it\n    fix: give a number from 1 to 2"
+    assert (
+        said(sketch)[-1]
+        == f"JOIN_NEED at join of 'last': need={need} is out of range: 2 edges lead to it\n    fix: give a number from 1 to 2"
+    )
 
 
 def test_unknown_words_and_a_second_declaration_are_refused() -> None:
@@ -27,9 +30,9 @@ def test_unknown_words_and_a_second_declaration_are_refused() -> None:
     sketch.join(last, need="some")  # type: ignore[arg-type]
     sketch.join(last, need="all", short="x")  # type: ignore[arg-type]
     assert said(sketch) == [
-        'JOIN_OPTION at join of \'last\': need=\'some\' is not possible\n    fix: give "arriving", "all" or a number',
+        "JOIN_OPTION at join of 'last': need='some' is not possible\n    fix: give \"arriving\", \"all\" or a number",
         "JOIN_TWICE at join of 'last': how it joins is declared twice\n    fix: keep one join() for each node",
-        'JOIN_OPTION at join of \'last\': short=\'x\' is not possible\n    fix: give "fail" or "fire"',
+        "JOIN_OPTION at join of 'last': short='x' is not possible\n    fix: give \"fail\" or \"fire\"",
     ]
 
 
@@ -72,7 +75,9 @@ def test_all_cannot_wait_for_a_node_that_may_fail_elsewhere() -> None:
     sketch.chain(look, [note, note.named("b")], last)
     sketch.on_error(note, look.named("rescue"))
     sketch.join(last, need="all")
-    assert [line.split(",")[0] for line in said(sketch)] == ["JOIN_ALL at join of 'last': need=\"all\" waits for 'note' → 'last'"]
+    assert [line.split(",")[0] for line in said(sketch)] == [
+        "JOIN_ALL at join of 'last': need=\"all\" waits for 'note' → 'last'"
+    ]
 
 
 def test_all_cannot_wait_for_a_loop_but_for_its_end() -> None:
@@ -84,4 +89,6 @@ def test_all_cannot_wait_for_a_loop_but_for_its_end() -> None:
     sketch.join(last, need="all")
     assert said(sketch) == []
     sketch.join(note, need="all")
-    assert [line.split(",")[0] for line in said(sketch)] == ["JOIN_ALL at join of 'note': need=\"all\" waits for 'b' → 'note'"]
+    assert [line.split(",")[0] for line in said(sketch)] == [
+        "JOIN_ALL at join of 'note': need=\"all\" waits for 'b' → 'note'"
+    ]

@@ -56,7 +56,7 @@ def test_the_exhausted_node_cannot_be_inside_the_loop() -> None:
 def test_an_unknown_word_for_exhausted_is_refused_with_the_nearest_one() -> None:
     assert said(looping(exhausted="contineu")) == [
         "LOOP_OPTION at loop 'judge' → 'dash': exhausted='contineu' is not possible\n"
-        "    fix: give \"continue\", \"fail\" or a node. Did you mean 'continue'? Known: continue, fail."
+        '    fix: give "continue", "fail" or a node. Did you mean \'continue\'? Known: continue, fail.'
     ]
 
 

@@ -7,7 +7,9 @@ from tests.graph.content import Sketch, Verdict, codes, dash, kind_of, look, not
 
 
 def test_an_empty_graph_is_refused() -> None:
-    assert said(Sketch()) == ["EMPTY_GRAPH at graph 'content': it has no node\n    fix: connect at least one: g.chain(first)"]
+    assert said(Sketch()) == [
+        "EMPTY_GRAPH at graph 'content': it has no node\n    fix: connect at least one: g.chain(first)"
+    ]
 
 
 def test_what_is_no_node_is_named_with_the_nearest_one() -> None:
@@ -78,7 +80,10 @@ def test_a_route_loop_or_error_edge_of_a_marker_is_refused() -> None:
     sketch.loop(END, back_to=look, while_=weak, max_iterations=2)
     sketch.on_error(START, note)
     found = said(sketch)
-    assert "OUT_OF_START at route of 'START': START is no node: it runs nothing\n    fix: start from a node, or leave this out" in found
+    assert (
+        "OUT_OF_START at route of 'START': START is no node: it runs nothing\n    fix: start from a node, or leave this out"
+        in found
+    )
     assert [line.split(":")[0] for line in found] == [
         "OUT_OF_START at route of 'START'",
         "OUT_OF_END at loop 'END' → 'look'",
@@ -97,4 +102,7 @@ def test_a_call_that_takes_one_node_refuses_two() -> None:
     sketch = Sketch()
     sketch.chain(look, note)
     sketch.on_error([look, note], dash)  # type: ignore[arg-type]
-    assert said(sketch)[0] == "ONE_NODE at on_error(): 2 nodes are given, but only one is possible\n    fix: make one call for each"
+    assert (
+        said(sketch)[0]
+        == "ONE_NODE at on_error(): 2 nodes are given, but only one is possible\n    fix: make one call for each"
+    )

@@ -11,11 +11,27 @@ from graphorch.graph.checks import build_plan
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node, node
 from graphorch.graph.options import Cache, Options, Retry
-from tests.graph.content import Sketch, Topic, dig, jobs_of, look, no_notes, notes_of, said, to_topic
+from tests.graph.content import (
+    Sketch,
+    Topic,
+    dig,
+    jobs_of,
+    look,
+    no_notes,
+    notes_of,
+    said,
+    to_topic,
+)
 
 
 def with_options(node: Node[Any], **options: Any) -> Node[Any]:
-    return type(node)(node.fn, node.signature, name=node.name, kind=node.kind, options=replace(Options(), **options))
+    return type(node)(
+        node.fn,
+        node.signature,
+        name=node.name,
+        kind=node.kind,
+        options=replace(Options(), **options),
+    )
 
 
 def alone(**options: Any) -> list[str]:
@@ -37,7 +53,10 @@ def test_once_forbids_whatever_repeats_it_or_leaves_it_out() -> None:
 
 def test_idempotent_may_retry_but_neither_cache_nor_hedge() -> None:
     found = alone(effect="idempotent", retry=Retry(3), cache=Cache(5), hedge_after=1)
-    assert [line.split(": ")[1] for line in found] == ['effect="idempotent" forbids cache', 'effect="idempotent" forbids hedge_after']
+    assert [line.split(": ")[1] for line in found] == [
+        'effect="idempotent" forbids cache',
+        'effect="idempotent" forbids hedge_after',
+    ]
 
 
 def test_pure_may_do_all_of_it() -> None:
@@ -104,5 +123,9 @@ def test_a_map_or_sub_flow_is_neither_cached_nor_hedged() -> None:
 
 def test_the_worker_of_a_map_is_checked_under_its_path() -> None:
     sketch = Sketch()
-    sketch.chain(sketch.map("digs", with_options(dig, effect="once", retry=Retry(2)), jobs_of, notes_of))
-    assert said(sketch)[0].startswith("OPTION_EFFECT at node 'digs/dig': effect=\"once\" forbids retry")
+    sketch.chain(
+        sketch.map("digs", with_options(dig, effect="once", retry=Retry(2)), jobs_of, notes_of)
+    )
+    assert said(sketch)[0].startswith(
+        "OPTION_EFFECT at node 'digs/dig': effect=\"once\" forbids retry"
+    )

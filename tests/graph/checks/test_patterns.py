@@ -35,44 +35,100 @@ from tests.graph.content import (
 )
 
 
-class Legal(BaseModel): legal: str = ""
-class Money(BaseModel): money: str = ""
-class Next(BaseModel): next: Literal["web", "paper", "done"] = "done"
-class Plan(BaseModel): jobs: list[Job] = []
+class Legal(BaseModel):
+    legal: str = ""
+
+
+class Money(BaseModel):
+    money: str = ""
+
+
+class Next(BaseModel):
+    next: Literal["web", "paper", "done"] = "done"
+
+
+class Plan(BaseModel):
+    jobs: list[Job] = []
+
+
 class Case(Topic, Research, Draft, Verdict, Notes, Kind, Legal, Money, Next, Plan): ...
 
 
 @node
-def outline(t: Topic) -> Research: return Research(research=t.topic)
+def outline(t: Topic) -> Research:
+    return Research(research=t.topic)
+
+
 @node
-def legal(r: Research) -> Legal: return Legal(legal="fine")
+def legal(r: Research) -> Legal:
+    return Legal(legal="fine")
+
+
 @node
-def money(r: Research) -> Money: return Money(money="none")
+def money(r: Research) -> Money:
+    return Money(money="none")
+
+
 @node
-def merge(l: Legal, m: Money) -> Draft: return Draft(draft=l.legal + m.money)  # noqa: E741
+def merge(l: Legal, m: Money) -> Draft:  # noqa: E741
+    return Draft(draft=l.legal + m.money)
+
+
 @node
-def improve(d: Draft, v: Verdict) -> Draft: return d
+def improve(d: Draft, v: Verdict) -> Draft:
+    return d
+
+
 @node
-def lead(t: Topic, n: Notes) -> Next: return Next()
+def lead(t: Topic, n: Notes) -> Next:
+    return Next()
+
+
 @node
-def web(t: Topic) -> Notes: return Notes(notes=["web"])
+def web(t: Topic) -> Notes:
+    return Notes(notes=["web"])
+
+
 @node
-def paper(t: Topic) -> Notes: return Notes(notes=["paper"])
+def paper(t: Topic) -> Notes:
+    return Notes(notes=["paper"])
+
+
 @node
-def report(n: Notes) -> Draft: return Draft(draft=" ".join(n.notes))
+def report(n: Notes) -> Draft:
+    return Draft(draft=" ".join(n.notes))
+
+
 @node
-def plan(t: Topic, v: Verdict) -> Plan: return Plan()
+def plan(t: Topic, v: Verdict) -> Plan:
+    return Plan()
+
+
 @node
 def stop(v: Verdict) -> None: ...
 @node
-def solve(t: Topic) -> Draft: return Draft(draft="4")
+def solve(t: Topic) -> Draft:
+    return Draft(draft="4")
 
 
-def next_of(n: Next) -> Literal["web", "paper", "done"]: return n.next
-def jobs_in(p: Plan) -> list[Job]: return p.jobs
-def always(n: Next) -> bool: return True
-def to_topic(r: Research) -> Topic: return Topic(topic=r.research)
-def to_notes(d: Draft) -> Notes: return Notes(notes=[d.draft])
+def next_of(n: Next) -> Literal["web", "paper", "done"]:
+    return n.next
+
+
+def jobs_in(p: Plan) -> list[Job]:
+    return p.jobs
+
+
+def always(n: Next) -> bool:
+    return True
+
+
+def to_topic(r: Research) -> Topic:
+    return Topic(topic=r.research)
+
+
+def to_notes(d: Draft) -> Notes:
+    return Notes(notes=[d.draft])
 
 
 def clean(sketch: Sketch) -> None:
@@ -105,14 +161,17 @@ def test_supervisor_with_a_map() -> None:
 
 def test_supervisor_with_routes_to_its_workers_and_back() -> None:
     sketch = case()
-    sketch.route(lead, next_of).when("web", web).when("paper", paper).when("done", report).exhaustive()
+    sketch.route(lead, next_of).when("web", web).when("paper", paper).when(
+        "done", report
+    ).exhaustive()
     sketch.chain([web, paper], report)
     sketch.loop([web, paper], back_to=lead, while_=always, max_iterations=5)
     clean(sketch)
 
 
 def test_supervisor_that_starts_several_workers_at_once() -> None:
-    def several(n: Next) -> set[Literal["web", "paper"]]: return {"web"}
+    def several(n: Next) -> set[Literal["web", "paper"]]:
+        return {"web"}
 
     sketch = case()
     sketch.route(lead, several).when("web", web).when("paper", paper).exhaustive()
@@ -166,7 +225,10 @@ def test_router_whose_branches_meet_again() -> None:
 def test_hierarchy() -> None:
     team = build_plan(case().chain(research, write, judge, improve).blueprint)
     sketch = case()
-    one, two = sketch.sub("one", team, to_topic, to_notes), sketch.sub("two", team, to_topic, to_notes)
+    one, two = (
+        sketch.sub("one", team, to_topic, to_notes),
+        sketch.sub("two", team, to_topic, to_notes),
+    )
     sketch.chain(outline, [one, two], report)
     clean(sketch)
 
@@ -187,7 +249,8 @@ def test_a_loop_in_a_loop_with_a_fan_out_inside() -> None:
 
 
 def test_a_question_between_two_steps() -> None:
-    def ask_for(d: Draft) -> str: return d.draft
+    def ask_for(d: Draft) -> str:
+        return d.draft
 
     sketch = case()
     sketch.chain(dash, sketch.ask("approve", ask_for, Verdict), improve)

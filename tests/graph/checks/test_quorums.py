@@ -8,15 +8,33 @@ from typing import Any
 from graphorch.graph.checks import build_plan, check
 from graphorch.graph.node import END, Node
 from graphorch.graph.options import Options
-from graphorch.graph.shape import shape_of
-from tests.graph.content import Sketch, codes, dig, jobs_of, look, no_notes, note, notes_of, said, to_topic, weak
+from graphorch.graph.topology import shape_of
+from tests.graph.content import (
+    Sketch,
+    codes,
+    dig,
+    jobs_of,
+    look,
+    no_notes,
+    note,
+    notes_of,
+    said,
+    to_topic,
+    weak,
+)
 
 ADVICE = "    fix: put the branches into a sub-flow, which has no other way in or out"
 a, b, c, last = note.named("a"), note.named("b"), note.named("c"), look.named("last")
 
 
 def with_options(node: Node[Any], **options: Any) -> Node[Any]:
-    return type(node)(node.fn, node.signature, name=node.name, kind=node.kind, options=replace(Options(), **options))
+    return type(node)(
+        node.fn,
+        node.signature,
+        name=node.name,
+        kind=node.kind,
+        options=replace(Options(), **options),
+    )
 
 
 def racing(need: int = 1) -> Sketch:
@@ -28,7 +46,10 @@ def racing(need: int = 1) -> Sketch:
 
 def regions(sketch: Sketch) -> dict[str, set[str]]:
     shape = shape_of(sketch.blueprint)
-    return {shape.name(join): {shape.name(node) for node in nodes} for join, nodes in check(sketch.blueprint, shape).regions.items()}
+    return {
+        shape.name(join): {shape.name(node) for node in nodes}
+        for join, nodes in check(sketch.blueprint, shape).regions.items()
+    }
 
 
 def test_the_region_is_what_lies_between_the_fork_and_the_join() -> None:
@@ -55,7 +76,9 @@ def test_a_region_from_start_to_end_is_possible() -> None:
 def test_an_edge_out_of_the_region_is_refused() -> None:
     sketch = racing()
     sketch.chain(a, c)
-    assert said(sketch) == [f"QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may cancel\n{ADVICE}"]
+    assert said(sketch) == [
+        f"QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may cancel\n{ADVICE}"
+    ]
 
 
 def test_an_edge_into_the_region_moves_its_fork() -> None:
@@ -71,20 +94,27 @@ def test_a_loop_into_the_region_is_refused() -> None:
     sketch.chain(last, c, note)
     sketch.loop(c, back_to=a, while_=weak, max_iterations=2)
     assert codes(sketch) == ["LOOP_ENTRY", "QUORUM_REGION"]
-    assert said(sketch)[1] == f"QUORUM_REGION at join of 'last': 'c' → 'a' leads into what need=1 may cancel\n{ADVICE}"
+    assert (
+        said(sketch)[1]
+        == f"QUORUM_REGION at join of 'last': 'c' → 'a' leads into what need=1 may cancel\n{ADVICE}"
+    )
 
 
 def test_an_error_edge_out_of_the_region_is_refused() -> None:
     sketch = racing()
     sketch.on_error(a, c)
-    assert said(sketch) == [f"QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may cancel\n{ADVICE}"]
+    assert said(sketch) == [
+        f"QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may cancel\n{ADVICE}"
+    ]
 
 
 def test_an_effect_that_happens_once_must_not_be_cancelled() -> None:
     sketch = Sketch()
     sketch.chain(look, [with_options(a, effect="once"), b], last)
     sketch.join(last, need=1)
-    assert said(sketch) == [f"QUORUM_REGION at join of 'last': 'a' has effect=\"once\", so it must not be cancelled\n{ADVICE}"]
+    assert said(sketch) == [
+        f"QUORUM_REGION at join of 'last': 'a' has effect=\"once\", so it must not be cancelled\n{ADVICE}"
+    ]
 
 
 def test_an_effect_inside_a_map_or_sub_flow_counts_too() -> None:

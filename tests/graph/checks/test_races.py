@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from graphorch.graph.checks import check
-from graphorch.graph.shape import shape_of
+from graphorch.graph.topology import shape_of
 from tests.graph.content import Content, Sketch, dash, judge, look, maybe, note, said
 from tests.graph.drawn import Drawing, random_drawing
 from tests.graph.simulated import Simulator
@@ -19,7 +19,13 @@ from tests.graph.simulated import Simulator
 def drawn(*edges: str, writers: str = "uw") -> Drawing:
     """Nodes whose names are in `writers` write x."""
     drawing = Drawing("x")
-    names = dict.fromkeys(name for line in edges for step in line.split(">") for name in step.split(",") if name != "END")
+    names = dict.fromkeys(
+        name
+        for line in edges
+        for step in line.split(">")
+        for name in step.split(",")
+        if name != "END"
+    )
     for name in names:
         drawing.node(name, "", "x" if name in writers else "")
     drawing.edges(*edges)
@@ -61,7 +67,9 @@ def test_a_map_or_sub_flow_that_does_not_say_what_it_writes_is_told_to() -> None
     made: Any = sketch.ask("team", lambda state: "", Content)
     made.kind = "sub"
     sketch.chain(look, [made, dash])
-    assert said(sketch)[-1].endswith("fix: annotate what the function of 'team' returns: without that, as in a lambda, it may write any field")
+    assert said(sketch)[-1].endswith(
+        "fix: annotate what the function of 'team' returns: without that, as in a lambda, it may write any field"
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,11 @@ def test_whatever_conflicts_in_a_random_run_was_found_before(seed: int) -> None:
     simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
     for _ in range(8):
         for _, one, other in simulator.run(rng).conflicts:
-            assert any(f"'{one}'" in what and f"'{other}'" in what for what in found), (seed, one, other)
+            assert any(f"'{one}'" in what and f"'{other}'" in what for what in found), (
+                seed,
+                one,
+                other,
+            )
 
 
 @pytest.mark.slow
@@ -189,7 +201,9 @@ def test_of_a_thousand_random_graphs_none_is_missed_and_hardly_one_is_blamed_for
         if not {problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"}:
             continue
         simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
-        conflicts = set[tuple[str, str, str]]().union(*(simulator.run(rng).conflicts for _ in range(30)))
+        conflicts = set[tuple[str, str, str]]().union(
+            *(simulator.run(rng).conflicts for _ in range(30))
+        )
         raced = any(problem.code == "UNORDERED_WRITES" for problem in problems)
         assert raced or not conflicts, (seed, conflicts)
         flagged += raced

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graph.content import Sketch, Tone, any_kind, classify, codes, kind_of, kinds_of, look, note, said, tone_of
+from tests.graph.content import (
+    Sketch,
+    Tone,
+    any_kind,
+    classify,
+    codes,
+    kind_of,
+    kinds_of,
+    look,
+    note,
+    said,
+    tone_of,
+)
 
 
 def test_a_route_that_is_not_closed_says_what_would_be_missing() -> None:
@@ -67,7 +79,9 @@ def test_a_label_with_two_cases_is_refused() -> None:
 def test_otherwise_without_a_label_left_is_refused() -> None:
     """Its target would start at once, as a node that nothing leads to."""
     sketch = Sketch()
-    sketch.route(classify, kind_of).when("math", look).when("prose", note).otherwise(note.named("rest"))
+    sketch.route(classify, kind_of).when("math", look).when("prose", note).otherwise(
+        note.named("rest")
+    )
     assert said(sketch) == [
         "ROUTE_NO_LABEL_LEFT at route of 'classify': every label has a case, so otherwise() can never be taken\n"
         "    fix: end it in .exhaustive(), or drop the case that otherwise() should cover"

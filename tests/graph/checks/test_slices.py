@@ -5,21 +5,53 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from graphorch.graph.node import node
-from tests.graph.content import Content, Draft, Job, Other, Sketch, Topic, Verdict, judge, look, note, said, weak
+from tests.graph.content import (
+    Content,
+    Draft,
+    Job,
+    Other,
+    Sketch,
+    Topic,
+    Verdict,
+    judge,
+    look,
+    note,
+    said,
+    weak,
+)
 
 
-class Same(BaseModel): same: int
-class Differs(BaseModel): same: str = ""
+class Same(BaseModel):
+    same: int
+
+
+class Differs(BaseModel):
+    same: str = ""
+
+
 class Both(Same, Differs): ...  # pyright: ignore[reportIncompatibleVariableOverride]
-class Verdicts(BaseModel): score: float = 0
+
+
+class Verdicts(BaseModel):
+    score: float = 0
+
+
 class Small(Topic, Verdicts): ...
-@node
-def reads_differs(d: Differs) -> Same: return Same(same=1)
-@node
-def same_name(o: Job) -> Draft: return Draft(draft=o.job)
 
 
-def test_a_slice_that_a_node_reads_or_writes_and_the_state_lacks_is_named_with_the_nearest() -> None:
+@node
+def reads_differs(d: Differs) -> Same:
+    return Same(same=1)
+
+
+@node
+def same_name(o: Job) -> Draft:
+    return Draft(draft=o.job)
+
+
+def test_a_slice_that_a_node_reads_or_writes_and_the_state_lacks_is_named_with_the_nearest() -> (
+    None
+):
     sketch = Sketch(Small)
     sketch.chain(judge)
     assert said(sketch) == [
@@ -51,11 +83,14 @@ def test_a_predicate_must_read_slices_of_the_state() -> None:
 
 def test_a_whole_other_state_is_no_slice() -> None:
     @node
-    def whole(c: Content) -> Topic: return c
+    def whole(c: Content) -> Topic:
+        return c
 
     sketch = Sketch(Small)
     sketch.chain(whole)
-    assert [line.split(",")[0] for line in said(sketch)] == ["SLICE_MISSING at node 'whole': it reads Content"]
+    assert [line.split(",")[0] for line in said(sketch)] == [
+        "SLICE_MISSING at node 'whole': it reads Content"
+    ]
 
 
 def test_two_slices_that_declare_a_field_differently_are_refused() -> None:
@@ -82,11 +117,14 @@ def test_a_state_that_names_an_unknown_type_is_refused_in_plain_words() -> None:
 
 
 def test_slices_that_share_a_field_are_fine() -> None:
-    class More(Verdict): more: int = 0
+    class More(Verdict):
+        more: int = 0
+
     class State(Topic, More): ...
 
     @node
-    def reads_more(m: More) -> Verdict: return m
+    def reads_more(m: More) -> Verdict:
+        return m
 
     sketch = Sketch(State, Topic, Verdict)
     sketch.chain(reads_more)

@@ -19,29 +19,41 @@ from graphorch.state.reducers import add
 pytestmark = pytest.mark.slow
 
 
-class Sum(BaseModel): total: Annotated[int, add] = 0
+class Sum(BaseModel):
+    total: Annotated[int, add] = 0
 
 
 def idle() -> None: ...
 
 
 def made(name: str, reads: list[type[BaseModel]], writes: list[type[BaseModel]]) -> Node[Any]:
-    return Node(idle, Signature(tuple(map(Read, reads)), tuple(writes), False, None, False, False), name=name)
+    return Node(
+        idle,
+        Signature(tuple(map(Read, reads)), tuple(writes), False, None, False, False),
+        name=name,
+    )
 
 
 def chain(count: int) -> Builder[Any]:
-    return Builder("chain", Sum, None, None).chain(*(made(f"n{index}", [Sum], [Sum]) for index in range(count)))
+    return Builder("chain", Sum, None, None).chain(
+        *(made(f"n{index}", [Sum], [Sum]) for index in range(count))
+    )
 
 
 def fan_out(count: int) -> Builder[Any]:
     return Builder("fan", Sum, None, None).chain(
-        made("first", [Sum], [Sum]), [made(f"n{index}", [Sum], [Sum]) for index in range(count)], made("last", [Sum], [Sum])
+        made("first", [Sum], [Sum]),
+        [made(f"n{index}", [Sum], [Sum]) for index in range(count)],
+        made("last", [Sum], [Sum]),
     )
 
 
 def ladder(count: int) -> Builder[Any]:
     """Stages of one node and five side by side; each node has a required field of its own and reads those before it; loops around it."""
-    slices: list[type[BaseModel]] = [create_model(f"S{index}", **{f"f{index}": (int, ...)}) for index in range(count)]  # type: ignore[call-overload]
+    make: Any = create_model
+    slices: list[type[BaseModel]] = [
+        make(f"S{index}", **{f"f{index}": (int, ...)}) for index in range(count)
+    ]
     state: type[BaseModel] = create_model("State", __base__=tuple(slices))
     builder: Builder[Any] = Builder("ladder", state, slices[0], slices[-1])
     stages: list[list[Node[Any]]] = []
@@ -49,7 +61,9 @@ def ladder(count: int) -> Builder[Any]:
     index = 0
     while index < count:
         own = slices[index : index + (5 if len(stages) % 2 else 1)]
-        stages.append([made(f"n{index + number}", before[:4], [one]) for number, one in enumerate(own)])
+        stages.append(
+            [made(f"n{index + number}", before[:4], [one]) for number, one in enumerate(own)]
+        )
         before, index = own, index + len(own)
     if len(stages[-1]) > 1:
         stages[-1] = stages[-1][-1:]
@@ -63,12 +77,21 @@ def ladder(count: int) -> Builder[Any]:
 def tangle(count: int) -> Builder[Any]:
     """A random graph without loops; each field has three writers, one after the other."""
     rng = random.Random(5)
-    slices: list[type[BaseModel]] = [create_model(f"S{index}", **{f"f{index}": (int, 0)}) for index in range(count // 3 + 1)]  # type: ignore[call-overload]
+    make: Any = create_model
+    slices: list[type[BaseModel]] = [
+        make(f"S{index}", **{f"f{index}": (int, 0)}) for index in range(count // 3 + 1)
+    ]
     state: type[BaseModel] = create_model("State", __base__=tuple(slices))
-    nodes = [made(f"n{index}", [slices[index // 3]], [slices[index // 3]]) for index in range(count)]
+    nodes = [
+        made(f"n{index}", [slices[index // 3]], [slices[index // 3]]) for index in range(count)
+    ]
     builder: Builder[Any] = Builder("tangle", state, None, None)
     for index in range(1, count):
-        sources = {index - 1} if index % 3 else {rng.randrange(max(0, index - 20), index) for _ in range(2)}
+        sources = (
+            {index - 1}
+            if index % 3
+            else {rng.randrange(max(0, index - 20), index) for _ in range(2)}
+        )
         for source in sources:
             builder.chain(nodes[source], nodes[index])
     return builder
@@ -95,5 +118,7 @@ def test_a_thousand_nodes_build_in_a_second(make: Callable[[int], Builder[Any]])
 
 
 @pytest.mark.parametrize("make", [chain, fan_out])
-def test_ten_thousand_nodes_build_in_a_few_seconds_without_recursion(make: Callable[[int], Builder[Any]]) -> None:
+def test_ten_thousand_nodes_build_in_a_few_seconds_without_recursion(
+    make: Callable[[int], Builder[Any]],
+) -> None:
     assert best(make, 10_000, 1) <= 4.0

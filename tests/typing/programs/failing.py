@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from graphorch import END, Budget, Failure, Graph, Limits, LoopExhausted, ModelError, NodeError, Retry, RunFailed, node
+from graphorch import (
+    END,
+    Budget,
+    Failure,
+    Graph,
+    Limits,
+    LoopExhausted,
+    ModelError,
+    NodeError,
+    Retry,
+    RunFailed,
+    node,
+)
 
 
 class Place(BaseModel):

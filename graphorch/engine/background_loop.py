@@ -1,0 +1,62 @@
+"""One event loop on a thread of its own, for callers that have none: `run_sync`, and hosts that already run a loop.
+
+A loop is never patched or entered twice. The thread is a daemon; it starts at the first use and lives as long as the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from functools import cache
+from typing import Any, TypeVar
+
+from graphorch.errors import InputError
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """An event loop that runs on its own thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self.loop.run_forever, name="graphorch-loop", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs on this loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine there."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result. An interrupt of the caller (Ctrl-C) cancels it, and waits until nothing of it runs any more.
+
+        Raises `InputError` when called from the loop's own thread, where waiting would wait for itself.
+        """
+        if self.is_here:
+            coroutine.close()
+            raise InputError(
+                "run_sync() was called on the engine's own loop, by a node, and would wait for itself. Use `await flow.run(…)` there."
+            )
+        future = self.submit(coroutine)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            # what matters is that it stopped; the interrupt is what the caller hears
+            wait([future], timeout=10)
+            raise
+
+
+@cache
+def background_loop() -> BackgroundLoop:
+    """The one background loop of this process."""
+    return BackgroundLoop()

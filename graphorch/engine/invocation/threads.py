@@ -1,0 +1,106 @@
+"""Threads for nodes that are not async: as many as there are calls at once, up to a limit, kept for the next call.
+
+They are daemons: a thread cannot be stopped, and one that hangs in a user's function must not keep the program from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from graphorch.clock import outside
+
+Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class ThreadPool:
+    """Runs functions beside the event loop. One per scheduler; `close` lets idle threads end."""
+
+    def __init__(self, limit: int = 64) -> None:
+        self._limit = limit
+        self._jobs: deque[Job] = deque()
+        self._ready = threading.Condition()
+        self._idle = 0
+        self._count = 0
+        self._closed = False
+
+    async def call(self, fn: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function returns or raises. Cancelling the wait leaves the function running."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+        with outside(loop):
+            self._submit((lambda: context.run(fn, *arguments), loop, future))
+            return await future
+
+    def _submit(self, job: Job) -> None:
+        with self._ready:
+            self._jobs.append(job)
+            if self._idle < len(self._jobs) and self._count < self._limit:
+                self._count += 1
+                threading.Thread(
+                    target=self._work, name=f"graphorch-{self._count}", daemon=True
+                ).start()
+            self._ready.notify()
+
+    def close(self) -> None:
+        """Let every thread end once it has nothing to do."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def _work(self) -> None:
+        self._is_idle()
+        while True:
+            with self._ready:
+                while not self._jobs:
+                    if self._closed:
+                        self._count -= 1
+                        return
+                    self._ready.wait()
+                self._idle -= 1
+                call, loop, future = self._jobs.popleft()
+            value, error = _called(call)
+            # before anybody has the answer, so that whoever calls next finds this thread
+            self._is_idle()
+            _answer(loop, future, value, error)
+            del call, loop, future, value, error  # they hold the arguments and what came of them
+
+    def _is_idle(self) -> None:
+        with self._ready:
+            self._idle += 1
+
+
+def _called(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return call(), None
+    except BaseException as raised:
+        return None, raised
+
+
+def _answer(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    value: Any,
+    error: BaseException | None,
+) -> None:
+    try:
+        loop.call_soon_threadsafe(_resolve, future, value, error)
+    except RuntimeError:
+        return  # the loop is gone; nobody waits for the answer any more
+
+
+def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # the wait was cancelled: the answer is late, and dropped
+    if isinstance(error, StopIteration):
+        # a future cannot carry it
+        error = RuntimeError(f"the function raised StopIteration: {error}")
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)

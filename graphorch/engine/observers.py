@@ -1,0 +1,126 @@
+"""Those who watch a run, and what they are told: events of the core as events for people.
+
+Events on their way from a run to a reader that may be slower than the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+
+from graphorch.core.events import Asked, Event, NodeFailed, NodeSkipped, NodeSucceeded, Routed
+from graphorch.core.tree import Activation
+from graphorch.engine import events
+from graphorch.engine.events import RunEvent, Token, Watcher
+
+
+class Watchers:
+    """The watchers of one run. One that raises is dropped with a warning: it must not harm the run."""
+
+    def __init__(self, run_id: str, watchers: Sequence[Watcher]) -> None:
+        self._run_id = run_id
+        self._watchers = list(watchers)
+
+    def tell(self, event: RunEvent) -> None:
+        """Hand an event to every watcher."""
+        for watcher in tuple(self._watchers):
+            try:
+                watcher(event)
+            except Exception as error:
+                self._watchers.remove(watcher)
+                told = f"a watcher of run {self._run_id} raised {type(error).__name__}: {error}; it gets no further events"
+                warnings.warn(told, RuntimeWarning, stacklevel=2)
+
+
+def told_of(event: Event) -> RunEvent | None:
+    """What watchers are told of an event of the core, once the core has taken it; None if it is none of their business."""
+    match event:
+        case NodeSucceeded(one) if not one.step.decides:
+            return committed(one)
+        case Routed(one):
+            return committed(one)
+        case NodeFailed(one, attempt, failure, retry, handler):
+            error = f"{type(failure).__name__}: {failure}"
+            return events.Failed(
+                one.path,
+                one.step.name,
+                attempt,
+                error,
+                retry,
+                handler >= 0 and retry is None,
+                event.at,
+            )
+        case NodeSkipped(one, reason):
+            return events.Skipped(one.path, one.step.name, reason)
+        case Asked(one, question):
+            return events.Asked(one.path, one.step.name, question.text)
+        case _:
+            return None
+
+
+def committed(one: Activation) -> events.Committed:
+    """What watchers are told of a result that counts from now on."""
+    plan = one.scope.plan
+    fields, steps = plan.schema.fields, plan.steps
+    update = {
+        fields[index].name: fields[index].copied(value)
+        for index, value in (one.update or {}).items()
+    }
+    to = tuple([steps[edge.target].name for edge in one.taken])
+    return events.Committed(
+        one.path, one.step.name, update, to, max(0.0, one.ended - one.began), one.ended
+    )
+
+
+_FULL = 256  # events that may wait before the run does
+# events that may wait before the reader gets a turn, while nothing that the run does waits for anything
+_TURN = 32
+
+
+class EventQueue:
+    """A queue that slows the run down when it is full, and never loses an event; waiting tokens of one node are joined into one."""
+
+    def __init__(self) -> None:
+        self._events: deque[RunEvent] = deque()
+        self._filled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._closed = False
+        self._turn = 1  # the first event is read at once
+
+    def put(self, event: RunEvent) -> None:
+        """Take an event."""
+        last = self._events[-1] if self._events else None
+        if isinstance(event, Token) and isinstance(last, Token) and last.path == event.path:
+            self._events[-1] = Token(last.path, last.node, last.text + event.text)
+        else:
+            self._events.append(event)
+        self._filled.set()
+
+    async def room(self) -> None:
+        """Wait until there is room: what a run does before its next node."""
+        if len(self._events) >= self._turn:
+            self._turn = _TURN
+            await asyncio.sleep(0)
+        while len(self._events) >= _FULL and not self._closed:
+            self._drained.clear()
+            await self._drained.wait()
+
+    def close(self) -> None:
+        """No event comes any more."""
+        self._closed = True
+        self._filled.set()
+        self._drained.set()
+
+    async def __aiter__(self) -> AsyncIterator[RunEvent]:
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                if len(self._events) < _FULL:
+                    self._drained.set()
+                yield event
+            if self._closed:
+                return
+            self._filled.clear()
+            await self._filled.wait()

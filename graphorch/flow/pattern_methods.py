@@ -1,0 +1,185 @@
+"""The six patterns as typed methods: each draws ordinary nodes and edges into the graph that it is called on.
+
+A pattern is loaded by its method: most graphs use one of them, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, LiteralString, Self
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.flow.flow import Flow
+from graphorch.graph.builder import Builder
+from graphorch.graph.node import Node1
+from graphorch.graph.route import Fits, Of, Steps
+
+if TYPE_CHECKING:
+    from graphorch.patterns.supervisor import Worker
+    from graphorch.patterns.types import Verdict
+
+S = TypeVar("S", bound=BaseModel)
+I2 = TypeVar("I2", bound=BaseModel)
+O2 = TypeVar("O2", bound=BaseModel)
+W = TypeVar("W", bound=BaseModel)
+L = TypeVar("L", bound=LiteralString)
+
+
+class Patterned(Builder[S]):
+    """A builder that knows the six patterns."""
+
+    def pipeline(
+        self,
+        *steps: Steps[S],
+        gates: Mapping[Fits[S], Of[S, Verdict]] | None = None,
+        attempts: int = 2,
+        timeout: float | None = None,
+    ) -> Self:
+        """Steps in a row, with gates between them: a weak step does not poison all that follow.
+
+        A gate is a pure function of the state after its step. True lets the step pass; False or `Repeat(reason)` has it try again, at
+        most `attempts` times in all; `Stop(reason)`, or the last attempt rejected, ends the run with `GateRejected`. When it tries again
+        an agent is told what it wrote and the reason; a plain function may read the slice `Feedback`, if the state inherits from it.
+        `timeout` is the seconds for one attempt of each step that has none of its own.
+        """
+        from graphorch.patterns.pipeline import pipeline
+
+        pipeline(self, steps, gates or {}, attempts, timeout)
+        return self
+
+    def supervisor(
+        self,
+        plan: Fits[S],
+        *,
+        tasks: Of[S, Sequence[I2]],
+        worker_of: Callable[[I2], L],
+        workers: Mapping[L, Node1[I2, O2] | Flow[I2, O2, Any]],
+        gather: Callable[[list[O2]], W],
+        max_tasks: int,
+        assemble: Fits[S] | None = None,
+        replans: int = 1,
+        digest_tokens: int = 8000,
+        concurrency: int = 8,
+    ) -> Self:
+        """A planner that writes tasks, workers that do them, and `gather` that makes a slice of their reports for `assemble`.
+
+        Each task goes to the worker that `worker_of` names, all at once; a task with an `id` and `needs` (or `after`: ids of other tasks)
+        begins when those are done, and an agent is told what they reported. A plan that is empty, goes round in a circle, or has a task
+        twice ends the run with `PlanRefused`; more than `max_tasks` with `TooManyItems`. A worker declines by raising `Declined`, or by a
+        report whose field `declined` says why: then `plan` runs again, told the reasons, at most `replans` times; `TasksDeclined` after that.
+        `gather` gets the reports cut to digests that together count as at most `digest_tokens`; the event `Digest` says what was cut.
+        """
+        from graphorch.patterns.supervisor import Bounds, supervisor
+
+        found = [_worker(label, work) for label, work in workers.items()]
+        supervisor(
+            self,
+            plan,
+            tasks,
+            worker_of,
+            found,
+            gather,
+            assemble,
+            Bounds(max_tasks, replans, digest_tokens, concurrency),
+        )
+        return self
+
+    def fan_out(
+        self,
+        branches: Sequence[Fits[S]],
+        merge: Fits[S],
+        *,
+        need: int | Literal["arriving"] = "arriving",
+        deadline: float | None = None,
+        hedge_after: float | None = None,
+    ) -> Self:
+        """Branches side by side, and a node that merges what they bring: the slowest one does not rule.
+
+        `need=k` takes the first k that succeed and cancels the others; with fewer the run fails with every reason. With a `deadline`
+        (seconds for each branch) and no `need`, what failed or is late is left out. In both cases an agent that merges is told what is
+        missing and why; a plain function may read the slice `Gaps`, if the state inherits from it. `hedge_after` asks a second time
+        after so many seconds, and takes the first answer.
+        """
+        from graphorch.patterns.fan_out import fan_out
+
+        fan_out(self, branches, merge, need, deadline, hedge_after)
+        return self
+
+    def router(
+        self,
+        classify: Fits[S],
+        by: Of[S, L],
+        routes: Mapping[L, Steps[S]],
+        *,
+        default: Steps[S],
+        confidence: Of[S, float] | None = None,
+        threshold: float = 0.0,
+        second_opinion: Fits[S] | None = None,
+    ) -> Self:
+        """One of several specialists, by the label that `by` reads of what `classify` wrote.
+
+        `default` takes the labels that have no route, and whatever the classifier is less sure of than `threshold` (`confidence` is a
+        function that says how sure, from 0 to 1). A `second_opinion`, a node that writes the same slice by another model, is asked before
+        that: where it is sure, or agrees, its label counts. The route is in the metadata of every later model call.
+        """
+        from graphorch.patterns.router import Certainty, router
+
+        router(
+            self, classify, by, routes, default, Certainty(confidence, threshold, second_opinion)
+        )
+        return self
+
+    def hierarchy(
+        self,
+        lead: Fits[S],
+        teams: Sequence[Fits[S]],
+        report: Fits[S],
+        *,
+        shares: Mapping[Fits[S], float] | None = None,
+    ) -> Self:
+        """A lead, teams that work at once, and a report; a team is a node, or `sub()` of a flow that has teams of its own, to any depth.
+
+        Errors, events and the metadata of model calls carry the path through all levels. `shares` splits the run's budget: a team, with
+        all that is inside it, spends at most that part of it.
+        """
+        from graphorch.patterns.hierarchy import hierarchy
+
+        hierarchy(self, lead, teams, report, shares or {})
+        return self
+
+    def evaluator_loop(
+        self,
+        generate: Fits[S],
+        evaluate: Fits[S],
+        *,
+        accept: Of[S, bool],
+        max_rounds: int,
+        score: Of[S, float] | None = None,
+        scale: tuple[float, float] | None = None,
+        usd: float | None = None,
+        same_model: bool = False,
+    ) -> Self:
+        """Write, evaluate, and write again with the evaluation in hand, until `accept`; the state keeps the best attempt.
+
+        It ends at `max_rounds`, when an attempt was made before, when `score` was not better for two rounds, or when the dollars left of
+        `usd` do not cover another round; no call is made that could exceed them. From the second round on an agent that generates is told
+        its last attempt and the evaluation, as far as it does not read them anyway. A score that is no number within `scale` ends the run
+        with `ScoreOutside`; without `score` the last attempt is the best one. Two agents that name one model do not build, unless `same_model`.
+        """
+        from graphorch.patterns.evaluator_loop import Bounds, evaluator_loop
+
+        evaluator_loop(
+            self, generate, evaluate, accept, score, Bounds(max_rounds, usd, scale), same_model
+        )
+        return self
+
+
+def _worker(label: Any, work: Any) -> Worker:
+    """A supervisor's worker: a flow, or a node."""
+    from graphorch.patterns.supervisor import Worker
+
+    if isinstance(work, Flow):
+        return Worker(label, None, work.plan)  # pyright: ignore[reportUnknownMemberType]
+    return Worker(label, work, None)

@@ -1,0 +1,49 @@
+"""Every `on_error` edge can be taken, and a handler that reads the `Failure` always gets one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphorch.errors import Problem
+from graphorch.graph.checks.subject import Subject
+from graphorch.graph.payloads import Failure
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """`ERROR_SHADOWED` and `FAILURE_READ`."""
+    yield from _shadowed(subject)
+    for index, node in enumerate(subject.nodes):
+        reads = [read for read in node.signature.reads if read.model is Failure]
+        others = [edge for edge in subject.shape.entering[index] if edge.kind != "error"]
+        if len(reads) > 1:
+            yield Problem(
+                "FAILURE_READ",
+                subject.where(index),
+                "it reads the Failure twice",
+                "keep one of the parameters",
+            )
+        elif reads and not reads[0].optional and others:
+            what = f"it reads a Failure, but {subject.edge_name(others[0])} brings none"
+            yield Problem(
+                "FAILURE_READ",
+                subject.where(index),
+                what,
+                "lead to it by on_error() only, or read `Failure | None`",
+            )
+
+
+def _shadowed(subject: Subject) -> Iterator[Problem]:
+    earlier: dict[str, list[tuple[str, type[Exception]]]] = {}
+    for error in subject.blueprint.errors:
+        before = earlier.setdefault(error.source, [])
+        taken = [
+            next((one for one in before if issubclass(kind, one[1])), None) for kind in error.when
+        ]
+        if taken and all(taken):
+            handler, kind = next(one for one in taken if one is not None)
+            where = f"on_error '{error.source}' → '{error.handler}'"
+            what = (
+                f"it is never taken: {kind.__name__}, declared before, already leads to '{handler}'"
+            )
+            yield Problem("ERROR_SHADOWED", where, what, "declare the narrower exceptions first")
+        before += [(error.handler, kind) for kind in error.when]

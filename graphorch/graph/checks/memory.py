@@ -1,0 +1,42 @@
+"""What a flow remembers from one turn of a conversation to the next is a part of its state that the first turn can do without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from graphorch.errors import Problem, nearest
+from graphorch.graph.checks.subject import Subject
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """`REMEMBER_SLICE` and `REMEMBER_DEFAULT`."""
+    state = subject.blueprint.state
+    where = f"remember of graph '{subject.blueprint.name}'"
+    for model in subject.blueprint.remember:
+        if not issubclass(state, model) or model is BaseModel:
+            yield Problem(
+                "REMEMBER_SLICE",
+                where,
+                f"{model.__name__} is no slice of the state {state.__name__}",
+                _fix(model, state),
+            )
+            continue
+        for name in (name for name, info in model.model_fields.items() if info.is_required()):
+            what = f"'{model.__name__}.{name}' has no default, and the first turn has nothing to remember"
+            yield Problem(
+                "REMEMBER_DEFAULT",
+                where,
+                what,
+                f"give it the value that it has before anything was said: {name}: … = …",
+            )
+
+
+def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
+    slices = [
+        one.__name__ for one in state.__mro__ if issubclass(one, BaseModel) and one is not BaseModel
+    ]
+    return (
+        f"remember classes that {state.__name__} inherits from. {nearest(model.__name__, slices)}"
+    )

@@ -1,0 +1,195 @@
+"""What goes into a map or sub-flow, and comes out of it, is what the other side takes; as far as annotations say."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from inspect import Parameter, signature
+from typing import Any, Union
+
+from graphorch.errors import GraphError, Problem
+from graphorch.graph.checks.quorums import once_inside
+from graphorch.graph.checks.subject import Subject
+from graphorch.graph.options import is_count
+from graphorch.graph.signature import hints_of
+from graphorch.graph.spec import MapSpec, SubSpec
+
+
+def check(subject: Subject) -> Iterator[Problem]:
+    """`MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE` and `ASK_QUESTION`."""
+    for name, spec in subject.blueprint.maps.items():
+        where = f"map '{name}'"
+        yield from _worker(spec, where)
+        yield from _items(spec, where)
+        yield from _results(spec, where)
+        yield from _bounds(spec, where)
+    for name, sub in subject.blueprint.subs.items():
+        yield from _mapping(sub, f"sub '{name}'")
+    for name, ask in subject.blueprint.asks.items():
+        text = _returns(ask.question.fn)
+        if _clash(text, str):
+            what = f"'{ask.question.name}' returns {_shown(text)}, but a question is text"
+            yield Problem(
+                "ASK_QUESTION",
+                f"question of '{name}'",
+                what,
+                "return the str that the person should read",
+            )
+
+
+def _worker(spec: MapSpec, where: str) -> Iterator[Problem]:
+    if spec.worker is not None:
+        given = spec.worker.signature
+        if len(given.reads) != 1 or len(given.writes) != 1 or given.may_skip:
+            what = f"worker '{spec.worker.name}' must read one item and always write one result"
+            yield Problem(
+                "MAP_WORKER",
+                where,
+                what,
+                "let the item carry what else it needs, or use a flow as the worker",
+            )
+            return
+    takes = (
+        spec.worker.signature.reads[0].model
+        if spec.worker is not None
+        else spec.flow.input
+        if spec.flow is not None
+        else None
+    )
+    if _clash(spec.item, takes):
+        what = f"the worker takes {_shown(takes)}, but an item is {_shown(spec.item)}"
+        yield Problem(
+            "MAP_WORKER", where, what, "use a worker that takes the items, or items that it takes"
+        )
+
+
+def _items(spec: MapSpec, where: str) -> Iterator[Problem]:
+    hint = _returns(spec.over.fn)
+    items = _element(hint)
+    if hint is not None and items is None:
+        what = f"over '{spec.over.name}' returns {_shown(hint)}, which is no list"
+        yield Problem("MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}]")
+    elif _clash(items, spec.item):
+        what = f"over '{spec.over.name}' returns items of {_shown(items)}, but the worker takes {_shown(spec.item)}"
+        yield Problem(
+            "MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}], or use another worker"
+        )
+
+
+def _results(spec: MapSpec, where: str) -> Iterator[Problem]:
+    takes = _takes(spec.gather, 0)
+    results = _element(takes)
+    name = getattr(spec.gather, "__name__", "function")
+    if (takes is not None and results is None) or _clash(spec.result, results):
+        what = f"gather '{name}' takes {_shown(takes)}, but the worker writes {_shown(spec.result)}"
+        yield Problem("MAP_RESULTS", where, what, f"take list[{_shown(spec.result)}]")
+    if spec.on_item_error == "collect" and not spec.wants_missing:
+        what = f"on_item_error=\"collect\", but gather '{name}' does not take what is missing"
+        yield Problem(
+            "MAP_RESULTS",
+            where,
+            what,
+            'add a second parameter, missing: list[Missing], or use on_item_error="skip"',
+        )
+
+
+def _bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
+    for option, value in (("max_items", spec.max_items), ("concurrency", spec.concurrency)):
+        if not is_count(value):
+            yield Problem(
+                "MAP_OPTION",
+                where,
+                f"{option}={value!r} is no bound",
+                "give a whole number from 1 on",
+            )
+    if spec.on_item_error not in ("fail", "skip", "collect"):
+        yield Problem(
+            "MAP_OPTION",
+            where,
+            f"on_item_error={spec.on_item_error!r} is not possible",
+            'give "fail", "skip" or "collect"',
+        )
+    if spec.need is None:
+        return
+    if not is_count(spec.need) or (is_count(spec.max_items) and spec.need > spec.max_items):
+        what = f"need={spec.need!r} is out of range for max_items={spec.max_items!r}"
+        yield Problem("MAP_OPTION", where, what, f"give a number from 1 to {spec.max_items}")
+    once = next(once_inside(spec.flow), None) if spec.flow is not None else None
+    if spec.worker is not None and spec.worker.options.effect == "once":
+        once = spec.worker.name
+    if once is not None:
+        what = f"need={spec.need} may cancel '{once}', which has effect=\"once\""
+        yield Problem("MAP_OPTION", where, what, "need all items, or move the effect after the map")
+
+
+def _mapping(sub: SubSpec, where: str) -> Iterator[Problem]:
+    given, taken = _returns(sub.enter.fn), _takes(sub.leave, 0)
+    if _clash(given, sub.flow.input):
+        what = f"enter '{sub.enter.name}' returns {_shown(given)}, but flow '{sub.flow.name}' takes {_shown(sub.flow.input)}"
+        yield Problem("SUB_ENTER", where, what, f"return a {_shown(sub.flow.input)}")
+    if _clash(sub.flow.output, taken):
+        name = getattr(sub.leave, "__name__", "function")
+        what = f"leave '{name}' takes {_shown(taken)}, but flow '{sub.flow.name}' gives {_shown(sub.flow.output)}"
+        yield Problem("SUB_LEAVE", where, what, f"take a {_shown(sub.flow.output)}")
+
+
+# ---- annotations -------------------------------------------------------------------------------
+def _returns(fn: Callable[..., Any]) -> Any:
+    """The return annotation of a function, or None if it has none that can be read."""
+    return _hints(fn).get("return")
+
+
+def _takes(fn: Callable[..., Any], position: int) -> Any:
+    """The annotation of a parameter, or None if it has none that can be read."""
+    parameters: list[Parameter] = list(signature(fn).parameters.values())
+    return _hints(fn).get(parameters[position].name) if position < len(parameters) else None
+
+
+def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return hints_of(fn, {})
+    # a name that is known to the type checker alone, or a callable without annotations
+    except (GraphError, TypeError):
+        return {}
+
+
+def _element(hint: Any) -> Any:
+    """The type of the elements of an annotated list, `object` if it does not say, None if it is no list."""
+    if hint is Any:
+        return object
+    origin = typing.get_origin(hint) or hint
+    if (
+        not isinstance(origin, type)
+        or not issubclass(origin, Sequence)
+        or issubclass(origin, str | bytes)
+    ):
+        return None
+    arguments = typing.get_args(hint)
+    return arguments[0] if arguments else object
+
+
+def _clash(given: Any, wanted: Any) -> bool:
+    """Whether no value of the one type can be meant by the other; false if the annotations do not tell."""
+    if typing.get_origin(given) in (Union, types.UnionType):
+        return any(_clash(part, wanted) for part in typing.get_args(given))
+    vague = (object, Any)  # `Any` is a class, from Python 3.11 on
+    known = (
+        isinstance(given, type)
+        and isinstance(wanted, type)
+        and given not in vague
+        and wanted not in vague
+    )
+    return known and not issubclass(given, wanted)
+
+
+def _shown(hint: Any) -> str:
+    arguments = typing.get_args(hint)
+    name = getattr(hint, "__name__", str(hint).removeprefix("typing."))
+    return (
+        f"{name}[{', '.join(_shown(one) for one in arguments)}]"
+        if arguments
+        else "…"
+        if hint is ...
+        else name
+    )

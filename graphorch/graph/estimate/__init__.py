@@ -1,0 +1,3 @@
+"""Estimates of cost and time before a run."""
+
+from __future__ import annotations

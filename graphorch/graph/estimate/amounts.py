@@ -1,0 +1,112 @@
+"""The values of an estimate: amounts, what is assumed where the structure says nothing, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol, TypeAlias
+
+from graphorch.errors import InputError
+from graphorch.models.messages import Usage
+
+Figure: TypeAlias = Literal["calls", "tokens", "dollars", "seconds"]
+
+
+class Price(Protocol):
+    """What a call of one model costs, in dollars."""
+
+    def cost(self, usage: Usage, /) -> float:
+        """The price of these tokens."""
+        ...
+
+    def worst(self, input_tokens: int, max_output_tokens: int, /) -> float:
+        """The highest price that so many tokens can have."""
+        ...
+
+
+Tariff: TypeAlias = Callable[[str], Sequence[Price] | None]
+"""The price of each request that one call of a model may make (a policy may ask several), the usual one first; None if one is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Activations, model calls, tokens, dollars and seconds; `inf` where nothing bounds them."""
+
+    activations: float = 0.0
+    calls: float = 0.0
+    input_tokens: float = 0.0
+    output_tokens: float = 0.0
+    usd: float = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: Amounts) -> Amounts:
+        return Amounts(*(one + two for one, two in zip(self.values(), other.values(), strict=True)))
+
+    def times(self, count: float) -> Amounts:
+        """So often the same; nothing stays nothing."""
+        return Amounts(*(value * count if value and count else 0.0 for value in self.values()))
+
+    def or_more(self, other: Amounts) -> Amounts:
+        """The larger of each figure."""
+        return Amounts(*map(max, self.values(), other.values()))
+
+    def values(self) -> tuple[float, ...]:
+        """The figures in the order of the fields."""
+        return (
+            self.activations,
+            self.calls,
+            self.input_tokens,
+            self.output_tokens,
+            self.usd,
+            self.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A figure that nothing bounds: which node (a path), which figure, why, and what would bound it."""
+
+    path: str
+    figure: Figure
+    why: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.figure} of '{self.path}': {self.why}. {self.fix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """What a structure cannot say; a default is a rule of thumb, and yours is better.
+
+    `longest_prompt` is what no call exceeds, in tokens; the worst case rests on it. The others are for the expected case only: the tokens
+    of a usual prompt and answer, the seconds to the first token and the tokens per second after it, and the share (0 to 1) of the further
+    rounds of a loop and of the items of a map that a usual run needs.
+
+    Raises `InputError` for a value that makes no sense.
+    """
+
+    longest_prompt: int = 8_000
+    usual_prompt: int = 2_000
+    usual_answer: int = 500
+    first_token: float = 1.0
+    tokens_per_second: float = 50.0
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value: float = getattr(self, one.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(
+                    f"Assumed({one.name}={value!r}) makes no sense. Give a finite number from 0 on."
+                )
+        if self.share > 1 or self.tokens_per_second == 0:
+            raise InputError(
+                f"Assumed(share={self.share:g}, tokens_per_second={self.tokens_per_second:g}): a share is at most 1, a speed above 0."
+            )
+        if self.usual_prompt > self.longest_prompt:
+            raise InputError(
+                f"Assumed(usual_prompt={self.usual_prompt:,}, longest_prompt={self.longest_prompt:,}): the usual prompt is longer than the longest one. "
+                "Raise longest_prompt, or lower usual_prompt."
+            )

@@ -1,0 +1,109 @@
+"""The seconds of a run: those of the nodes that wait for each other, one after the other.
+
+A loop is looked at as one node that takes the seconds of its body's longest path, as often as it can go round: the way out of a round may
+leave it anywhere, so the rounds before must not be counted along that way. Natural loops with different headers lie inside each other or
+apart, so this can be done from the outermost in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from statistics import fmean
+
+from graphorch.graph.analysis import Analysis
+from graphorch.graph.estimate.totals import rounds_at, usual_choices
+from graphorch.graph.plan import Plan
+from graphorch.graph.topology import Edge
+
+Later = Callable[[int], float]  # the seconds from a node on
+Follow = Callable[[int, Later], float]  # the seconds after a node, out of those from its targets on
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    plan: Plan
+    seconds: Mapping[int, float]  # of one activation of each node
+    share: float  # of the further rounds of a loop
+    edges: Mapping[int, Sequence[Edge]]
+    follow: Follow
+
+    def of(self, nodes: Sequence[int], depth: int) -> float:
+        """The seconds from the first to the last of some nodes; `depth` is the number of loops that are around all of them."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        home: dict[int, int] = {}
+        for node in nodes:
+            chain = self._headers(node)
+            home[node] = chain[depth] if len(chain) > depth else node
+            groups[home[node]].append(node)
+        ahead = {group: self._ahead(group, members, home) for group, members in groups.items()}
+        left: dict[int, float] = {}
+
+        def later(node: int) -> float:
+            return left.get(home.get(node, -1), 0.0)
+
+        for group in TopologicalSorter(ahead).static_order():  # what lies ahead comes first
+            is_loop = len(self._headers(group)) > depth
+            after = (
+                max(map(later, ahead[group]), default=0.0) if is_loop else self.follow(group, later)
+            )
+            left[group] = after + (
+                self._round(group, groups[group], depth)
+                if is_loop
+                else self.seconds.get(group, 0.0)
+            )
+        return max(left.values(), default=0.0)
+
+    def _round(self, header: int, members: Sequence[int], depth: int) -> float:
+        """The seconds of all rounds of the loops of a header."""
+        loops = (loop for loop in self.plan.shape.loops if loop.header == header)
+        return rounds_at(loops, self.share) * self.of(members, depth + 1)
+
+    def _headers(self, node: int) -> list[int]:
+        """The headers of the loops around a node, from the outermost in."""
+        loops = self.plan.shape.loops
+        bodies = {
+            loops[loop].header: len(loops[loop].body) for loop in self.plan.steps[node].inside
+        }
+        return sorted(bodies, key=lambda header: -bodies[header])
+
+    def _ahead(self, group: int, members: Sequence[int], home: Mapping[int, int]) -> set[int]:
+        """The groups that a group leads to."""
+        return {
+            home[edge.target]
+            for node in members
+            for edge in self.edges[node]
+            if home.get(edge.target, group) != group
+        }
+
+
+def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
+    """The most seconds that a run waits; `seconds` are those of one activation of each node at worst."""
+    edges = {
+        node: [edge for edge in plan.shape.leaving[node] if edge.kind != "loop"]
+        for node in range(len(plan.steps))
+    }
+
+    def longest(node: int, later: Later) -> float:
+        return max((later(edge.target) for edge in edges[node]), default=0.0)
+
+    return _Span(plan, seconds, 1.0, edges, longest).of(range(len(plan.steps)), 0)
+
+
+def expected_seconds(
+    plan: Plan, analysis: Analysis, seconds: Mapping[int, float], share: float
+) -> float:
+    """The seconds that a usual run waits: of a fork's branches the longest, of the choices of a route the mean."""
+    choices = {node: usual_choices(analysis, node) for node in range(len(plan.steps))}
+    edges = {node: [edge for choice in found for edge in choice] for node, found in choices.items()}
+
+    def usual(node: int, later: Later) -> float:
+        return (
+            fmean(max(later(edge.target) for edge in choice) for choice in choices[node])
+            if choices[node]
+            else 0.0
+        )
+
+    return _Span(plan, seconds, share, edges, usual).of(range(len(plan.steps)), 0)

@@ -1,0 +1,183 @@
+"""What a flow costs before it runs: the most that one run can do, and what a usual one does.
+
+The worst case is a sound upper bound: no run does more, whatever models answer. It is the sum over the graph, with the dearest of branches
+that exclude each other, the bounds of loops and the sizes of maps multiplied, and every retry, hedge, repair and round of tools counted.
+Where nothing bounds a figure it is `inf`, and a `Gap` says why. The expected case is no bound but a guess by the rules of `Assumed`.
+
+    demand.py  one activation of one node        totals.py  the whole graph        critical_path.py  what is waited for
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from graphorch.graph.analysis import Analysis
+from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Tariff
+from graphorch.graph.estimate.demand import Demand, demand_of, no_tariff
+from graphorch.graph.estimate.duration import expected_seconds, worst_seconds
+from graphorch.graph.estimate.totals import capped, chances_of, rounds_of, total_of, within_wallets
+from graphorch.graph.plan import Plan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEstimate:
+    """All activations of one node together, with what runs inside it. Nodes in maps and sub-flows have paths; so many levels up, so often more.
+
+    The seconds are those of all its activations one after the other.
+    """
+
+    path: str
+    kind: str
+    model: str
+    worst: Amounts
+    expected: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one run can do at most (`worst`), and what a usual one does (`expected`); `nodes` are all nodes by path.
+
+    Seconds are those of the critical path: model calls, timeouts and pauses; a plain function without a timeout counts as instantaneous,
+    and the time of people, as for a run's deadline, does not count. `gaps` says what is unbounded or unknown, and why.
+    """
+
+    flow: str
+    worst: Amounts
+    expected: Amounts
+    nodes: tuple[NodeEstimate, ...]
+    gaps: tuple[Gap, ...]
+    assumed: Assumed
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether every figure of the worst case is known."""
+        return all(math.isfinite(value) for value in self.worst.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The most that one run can do. `calls` is None if some node talks to models itself, so that nobody can say how often.
+
+    `by_node` gives the activations of every node by path, those inside maps and sub-flows included; nodes of exclusive branches are all
+    listed, so it may add up to more than `activations`.
+    """
+
+    activations: int
+    calls: int | None
+    by_node: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def worst_case(plan: Plan) -> Worst:
+    """The structure's part of the estimate, which needs neither prices nor assumptions."""
+    found = estimate(plan)
+    calls = None if math.isinf(found.worst.calls) else int(found.worst.calls)
+    return Worst(
+        int(found.worst.activations),
+        calls,
+        {node.path: int(node.worst.activations) for node in found.nodes},
+    )
+
+
+def estimate(
+    plan: Plan, *, tariff: Tariff = no_tariff, assumed: Assumed | None = None, model: str = ""
+) -> Estimate:
+    """The estimate of a whole flow. `tariff` says what the calls of a model may cost; `model` replaces the model of every agent."""
+    return _Estimator(tariff, assumed or Assumed(), model).of(plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimator:
+    tariff: Tariff
+    assumed: Assumed
+    model: str
+
+    def of(self, plan: Plan) -> Estimate:
+        """The estimate of a plan, and of those inside it."""
+        analysis = Analysis(plan.shape)
+        rounds, usual_rounds, chances = (
+            rounds_of(plan),
+            rounds_of(plan, self.assumed.share),
+            chances_of(plan, analysis),
+        )
+        found = {step.index: self._step(step) for step in plan.steps[:-1]}
+        worst = {
+            at: capped(plan.steps[at].node.options.wallet, one.whole.worst.times(rounds[at]))
+            for at, one in found.items()
+        }
+        usual = {at: chances[at] * usual_rounds[at] for at in found}
+        total = within_wallets(plan, total_of(plan, analysis, worst), worst)
+        waits = {at: one.whole.expected.seconds for at, one in found.items()}
+        return Estimate(
+            flow=plan.name,
+            worst=replace(
+                total,
+                seconds=worst_seconds(
+                    plan, {at: one.whole.worst.seconds for at, one in found.items()}
+                ),
+            ),
+            expected=replace(
+                sum((one.whole.expected.times(usual[at]) for at, one in found.items()), Amounts()),
+                seconds=expected_seconds(plan, analysis, waits, self.assumed.share),
+            ),
+            nodes=tuple(
+                replace(row, worst=capped(plan.steps[at].node.options.wallet, row.worst))
+                for at, one in found.items()
+                for row in (_times(node, rounds[at], usual[at]) for node in one.nodes)
+            ),
+            gaps=tuple(gap for one in found.values() for gap in one.gaps),
+            assumed=self.assumed,
+        )
+
+    def _step(self, step: Step) -> _Found:
+        """What one activation of a node does, all that runs inside it included."""
+        own = demand_of(step.node, self.tariff, self.assumed, self.model)
+        gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
+        row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
+        if step.inner_plan is None:
+            return _Found(own, (row,), gaps)
+        inner = self.of(step.inner_plan)
+        most, usual, most_waits, usual_waits = self._items(step)
+        # a retry goes on inside, with what failed there
+        tries = step.node.options.retry.attempts if step.node.options.retry is not None else 1
+        waits = Amounts(seconds=inner.worst.seconds).times(most_waits * tries).seconds
+        whole = Demand(
+            worst=replace(own.worst + inner.worst.times(most * tries), seconds=waits),
+            expected=replace(
+                own.expected + inner.expected.times(usual),
+                seconds=inner.expected.seconds * usual_waits,
+            ),
+        )
+        under = [
+            replace(_times(node, most * tries, usual), path=f"{step.name}/{node.path}")
+            for node in inner.nodes
+        ]
+        return _Found(
+            whole,
+            (row, *under),
+            (*gaps, *(replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)),
+        )
+
+    def _items(self, step: Step) -> tuple[int, int, int, int]:
+        """How often what is inside runs, at most and usually; and how often one after the other, at most and usually."""
+        if step.map is None:
+            return 1, 1, 1, 1
+        most = step.map.max_items
+        usual = math.ceil(self.assumed.share * most)
+        worker = step.map.worker.options.concurrency if step.map.worker is not None else None
+        at_once = min(step.map.concurrency, worker or step.map.concurrency)
+        return most, usual, math.ceil(most / at_once), math.ceil(usual / at_once)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one activation of a node does, and the nodes that do it."""
+
+    whole: Demand
+    nodes: tuple[NodeEstimate, ...]
+    gaps: tuple[Gap, ...]
+
+
+def _times(node: NodeEstimate, most: float, usual: float) -> NodeEstimate:
+    return replace(node, worst=node.worst.times(most), expected=node.expected.times(usual))

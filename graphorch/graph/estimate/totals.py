@@ -1,0 +1,151 @@
+"""Amounts of a whole graph out of those of its nodes.
+
+A node runs at most once per iteration of each loop around it; loops that share a header count their rounds together, and loops inside each
+other multiply. Of branches of which one commit takes only one, the dearest counts, if it leads nowhere else: what a node of the dominator
+tree holds is only entered through that node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from graphorch.graph.analysis import Analysis
+from graphorch.graph.estimate.amounts import Amounts
+from graphorch.graph.options import Wallet
+from graphorch.graph.plan import Plan
+from graphorch.graph.topology import ALONE, START_INDEX, Edge, Loop
+
+
+def rounds_of(plan: Plan, share: float = 1.0) -> list[float]:
+    """How often each node runs if every loop around it takes this share of its further rounds; by default how often it can."""
+    found: list[float] = []
+    for step in plan.steps:
+        around: dict[int, list[Loop]] = defaultdict(list)
+        for loop in step.inside:
+            around[plan.shape.loops[loop].header].append(plan.shape.loops[loop])
+        found.append(math.prod(rounds_at(loops, share) for loops in around.values()))
+    return found
+
+
+def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
+    """How often the header of these loops runs per entry: nested ones begin anew with each round of the others, which count together."""
+    together, each = 1.0, 1.0
+    for loop in loops:
+        further = share * (loop.bound - 1)
+        together, each = (
+            (together, each * (1 + further)) if loop.spec.nested else (together + further, each)
+        )
+    return together * each
+
+
+def chances_of(plan: Plan, analysis: Analysis) -> list[float]:
+    """How likely each node is reached at all if every label of a route is as likely as any other, and nothing fails.
+
+    Where branches meet, their chances add up, to no more than that of the last node which all of them passed. Exact for branches of one
+    route and of one fork, else an upper bound.
+    """
+    found = [0.0] * (len(plan.steps) + 1)  # START is the last entry
+    found[START_INDEX] = 1.0
+    for node in analysis.order:  # whatever leads to a node comes before it
+        if node != START_INDEX:
+            found[node] = min(found[node], found[analysis.dominator[node]])
+        choices = usual_choices(analysis, node)
+        for choice in choices:
+            for edge in choice:
+                found[edge.target] += found[node] / len(choices)
+    return found
+
+
+def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
+    """The choices of a node on which nothing failed and no loop goes round."""
+    return [choice for choice in analysis.choices[node] if choice[0].kind not in ALONE]
+
+
+def total_of(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) -> Amounts:
+    """The cost of everything below START in the dominator tree, from the leaves up."""
+    below: dict[int, list[int]] = defaultdict(list)
+    for node in analysis.order:
+        if node in costs:
+            below[_holder(plan, analysis, node)].append(node)
+    totals: dict[int, Amounts] = {}
+    for node in reversed(analysis.order):
+        totals[node] = costs.get(node, Amounts()) + _branches(
+            plan, analysis, node, below[node], totals
+        )
+    return totals[START_INDEX]
+
+
+def _holder(plan: Plan, analysis: Analysis, node: int) -> int:
+    """The nearest dominator that is in no loop that the node is not in.
+
+    A node after a loop runs beside what was chosen in the rounds of the loop, so no branch inside may count it as its own.
+    """
+    holder = analysis.dominator[node]
+    while holder >= 0 and not plan.steps[holder].inside <= plan.steps[node].inside:
+        holder = analysis.dominator[holder]
+    return holder
+
+
+def _branches(
+    plan: Plan,
+    analysis: Analysis,
+    node: int,
+    children: Sequence[int],
+    totals: Mapping[int, Amounts],
+) -> Amounts:
+    """What a node's branches cost: of those that exclude each other the dearest, of everything else the sum."""
+    always = Amounts()
+    choosing: dict[int, Amounts] = {}
+    for child in children:
+        if all(edge.source == node for edge in analysis.before(child)):
+            choosing[child] = totals[child]
+        else:
+            always += totals[child]
+    dearest = Amounts()
+    for choice in _full_choices(plan, analysis, node):
+        dearest = dearest.or_more(_sum(choice, choosing))
+    return always + dearest
+
+
+def _full_choices(plan: Plan, analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
+    """The choices of a node; a multi-choice route may take all its edges."""
+    route = plan.shape.routes.get(node)
+    alone = [choice for choice in analysis.choices[node] if len(choice) == 1]
+    return (
+        [tuple(plan.shape.forward(node)), *alone]
+        if route is not None and route.many
+        else analysis.choices[node]
+    )
+
+
+def _sum(choice: Sequence[Edge], choosing: Mapping[int, Amounts]) -> Amounts:
+    total = Amounts()
+    for target in {edge.target for edge in choice}:
+        total += choosing.get(target, Amounts())
+    return total
+
+
+# ---- wallets -------------------------------------------------------------------------------------
+def capped(wallet: Wallet | None, amounts: Amounts) -> Amounts:
+    """Under a cap in dollars no call is made that might exceed it."""
+    cap = wallet.usd if wallet is not None else None
+    return amounts if cap is None or amounts.usd <= cap else replace(amounts, usd=cap)
+
+
+def within_wallets(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> Amounts:
+    """The total, with what several nodes pay from one wallet counted no higher than what the wallet holds."""
+    pools: dict[str, Amounts] = defaultdict(Amounts)
+    caps: dict[str, Wallet] = {}
+    free = 0.0
+    for index, cost in costs.items():
+        wallet = plan.steps[index].node.options.wallet
+        if wallet is None or wallet.usd is None:
+            free += cost.usd
+        else:
+            pools[wallet.name] += cost
+            caps[wallet.name] = wallet
+    usd = free + sum(capped(caps[name], pool).usd for name, pool in pools.items())
+    return total if total.usd <= usd else replace(total, usd=usd)

@@ -1,0 +1,35 @@
+"""A graph as a networkx graph, for analyses of the user's own: centrality, cuts, other layouts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from graphorch.graph.plan import Plan
+
+if TYPE_CHECKING:
+    import networkx
+
+
+def networkx_of(plan: Plan) -> networkx.MultiDiGraph[str]:
+    """A directed multigraph over the names of nodes, START and END included.
+
+    A node has its `kind` and, for a map or sub-flow, `inner`: the graph inside it. An edge has its `kind` (`always`, `routed`, `loop`,
+    `exhausted`, `error`) and the `labels` that take it.
+    """
+    import networkx
+
+    graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph(name=plan.name)
+    graph.add_node("START", kind="start")
+    for step in plan.steps:
+        inner: dict[str, Any] = (
+            {"inner": networkx_of(step.inner_plan)} if step.inner_plan is not None else {}
+        )
+        graph.add_node(step.name, kind=step.node.kind, **inner)
+    for edge in plan.shape.edges:
+        graph.add_edge(
+            plan.shape.name(edge.source),
+            plan.shape.name(edge.target),
+            kind=edge.kind,
+            labels=edge.labels,
+        )
+    return graph

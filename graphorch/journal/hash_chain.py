@@ -1,0 +1,97 @@
+"""Reading with proof: a run's records and snapshot, checked against the chain of hashes, the first damaged one named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphorch.journal import codec
+from graphorch.journal.codec import BodyLimits
+from graphorch.journal.errors import InvalidRecord, JournalDamaged
+from graphorch.journal.records import Record, Snapshot
+from graphorch.journal.tables import RecordRow, RunRow, Tables, header_of, tags_of
+
+
+def read_records(
+    tables: Tables, row: RunRow, after_seq: int, limits: BodyLimits
+) -> Iterator[Record]:
+    """The records after one, up to the end that the run's head names. What came before is trusted as far as its hash goes.
+
+    Raises `JournalDamaged` at the first record that is missing, altered, moved or unreadable, and if the chain ends elsewhere.
+    """
+    link, seq = _link_at(tables, row, after_seq), after_seq
+    for found in tables.records(row.id, after_seq):
+        seq += 1
+        if seq > row.last_seq:
+            raise _damage(row, seq, f"it lies beyond the end of the run, which is {row.last_seq}.")
+        if found.seq != seq:
+            raise _damage(row, seq, f"it is missing; the next one is {found.seq}.")
+        record, link = _follow(row, link, found, limits)
+        yield record
+    if seq != row.last_seq:
+        raise _damage(row, seq + 1, f"it is missing; the run ends at {row.last_seq}.")
+    if link != row.link:
+        raise _damage(row, seq, "the chain does not end where the run's head says.")
+
+
+def snapshot_digest(link: bytes, body: bytes, salt: bytes) -> bytes:
+    """What ties a snapshot to the chain at its record."""
+    return codec.digest(link + body, salt)
+
+
+def read_snapshot(tables: Tables, row: RunRow, limits: BodyLimits) -> Snapshot | None:
+    """The latest snapshot. Raises `JournalDamaged` if it does not belong to the record that it names; the records still load without it."""
+    kept = tables.snapshot(row.id)
+    if kept is None:
+        return None
+    last = tables.record(row.id, kept.seq)
+    if last is None or kept.digest != snapshot_digest(last.link, kept.body, row.salt):
+        raise JournalDamaged(
+            f"Run '{row.run_id}'",
+            f"the snapshot at record {kept.seq} was altered; load the run without it.",
+        )
+    try:
+        return Snapshot(kept.seq, codec.load(kept.body, limits))
+    except InvalidRecord as error:
+        raise JournalDamaged(
+            f"Run '{row.run_id}'", f"the snapshot at record {kept.seq} cannot be read: {error}"
+        ) from None
+
+
+def _link_at(tables: Tables, row: RunRow, seq: int) -> bytes:
+    if seq == 0:
+        return codec.first_link(header_of(row, tags_of(row)))
+    if seq > row.last_seq:
+        raise _damage(
+            row,
+            row.last_seq + 1,
+            f"it is missing: records after {seq} were asked for and the run ends at {row.last_seq}.",
+        )
+    found = tables.record(row.id, seq)
+    if found is None:
+        raise _damage(row, seq, "it is missing.")
+    return found.link
+
+
+def _follow(row: RunRow, link: bytes, found: RecordRow, limits: BodyLimits) -> tuple[Record, bytes]:
+    """One record and the chain with it."""
+    if (found.body is None) != bool(row.is_erased) or (found.digest is None) != (
+        found.body is not None
+    ):
+        raise _damage(row, found.seq, "its body is gone, or is there although it was erased.")
+    body_digest = (
+        found.digest if found.digest is not None else codec.digest(found.body or b"", row.salt)
+    )
+    link = codec.next_link(link, found.seq, found.kind, body_digest)
+    if link != found.link:
+        hint = ", or what the run was created with" if found.seq == 1 else ""
+        raise _damage(row, found.seq, f"it{hint} is not what was written.")
+    if found.body is None:
+        return Record(found.seq, found.kind, None, is_erased=True), link
+    try:
+        return Record(found.seq, found.kind, codec.load(found.body, limits)), link
+    except InvalidRecord as error:
+        raise _damage(row, found.seq, f"it cannot be read: {error}") from None
+
+
+def _damage(row: RunRow, seq: int, message: str) -> JournalDamaged:
+    return JournalDamaged(f"Run '{row.run_id}', record {seq}", message, seq=seq)

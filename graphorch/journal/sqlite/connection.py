@@ -1,0 +1,261 @@
+"""Opens the file of a SQLite store, or says what is wrong with it and leaves it as it is.
+
+Rule of this file: nothing but SQLite opens a database. A process that closes a file loses every lock that it holds on it, those of its
+connections included; another process would then take itself for the last one, and remove the log that is still written to.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from graphorch.errors import JournalError
+from graphorch.journal.errors import (
+    JournalDamaged,
+    NewerFormat,
+    NotAJournal,
+    StoreFull,
+    StoreLocked,
+    StoreNotOpened,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from graphorch.journal.sqlite import statements
+
+Connect = Callable[..., sqlite3.Connection]
+_MAKING = threading.Lock()
+_SMALLEST_PAGE = 512  # bytes
+# seconds between the tries while somebody else has the file
+_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05)
+OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
+
+# the latter if a message of SQLite quotes a damaged file
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+_DAMAGE = frozenset(
+    [
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_RANGE,
+    ]
+)
+
+
+def open_connection(
+    path: Path, connect: Connect, *, lock_timeout: float, is_durable: bool
+) -> sqlite3.Connection:
+    """A connection to a store's file, which is made if there is none, readable by its owner only.
+
+    Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreNotOpened(
+            f"SQLite {sqlite3.sqlite_version} is too old for '{path}': 3.37 or later is needed. Use a newer build of Python."
+        )
+    _make_file(path)
+    _check_size(path)
+    try:
+        connection = connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except SQLITE_ERRORS as error:
+        raise explain(error, path) from None
+    try:
+        insist(lambda: _set_up(connection, path, is_durable), lock_timeout)
+    except SQLITE_ERRORS as error:
+        connection.close()
+        raise explain(error, path) from None
+    except JournalError:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> None:
+    _check_end(connection, path)
+    _check_stamp(connection, path)
+    _configure(connection, path, is_durable)
+    migrate(connection)
+    _check_schema(connection, path)
+
+
+def insist(work: Callable[[], object], seconds: float) -> None:
+    """Do something as often as SQLite says that the file is busy, for so long.
+
+    SQLite waits by itself only where its connection is told to, and never where two that wait could wait for each other, as several do that
+    make one file at the same time.
+    """
+    end, tries = time.monotonic() + seconds, 0
+    while True:
+        try:
+            work()
+            return
+        except sqlite3.Error as error:
+            if (
+                getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY
+                or time.monotonic() >= end
+            ):
+                raise
+        time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+        tries += 1
+
+
+def migrate(
+    connection: sqlite3.Connection, migrations: dict[int, tuple[str, ...]] = statements.MIGRATIONS
+) -> None:
+    """Take the tables from the file's format to the newest one, in one transaction; does nothing, and waits for nobody, if they are there."""
+    if _number(connection.execute(statements.GET_FORMAT)) not in migrations:
+        return
+    connection.execute(statements.BEGIN_WRITE)
+    try:
+        while (found := _number(connection.execute(statements.GET_FORMAT))) in migrations:
+            for step in migrations[found]:
+                connection.execute(step)
+    except BaseException:
+        connection.execute(statements.ROLLBACK)
+        raise
+    connection.execute(statements.COMMIT)
+
+
+def explain(error: Exception, path: Path) -> JournalError:
+    """An error of SQLite in the words of a store: what happened, to which file, what to do."""
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = None if code is None else code & 0xFF
+    where = f"'{path}': SQLite says: {error}."
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(
+            f"{where} Another process is writing to it for longer than this one waits. Stop it, or raise `lock_timeout`."
+        )
+    if kind == sqlite3.SQLITE_FULL:
+        return StoreFull(
+            f"{where} Nothing was stored. Free some room, or delete old runs with `prune`."
+        )
+    if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreReadOnly(
+            f"{where} Nothing was stored. Allow this user to write the file and its folder."
+        )
+    if kind == sqlite3.SQLITE_CANTOPEN:
+        return StoreNotOpened(
+            f"{where} Check that the folder exists and that this user may write to it."
+        )
+    if kind == sqlite3.SQLITE_NOTADB:
+        return NotAJournal(_no_database(path))
+    # without a code: text that is no UTF-8, a value of the wrong kind
+    if kind in _DAMAGE or kind is None:
+        return JournalDamaged(
+            f"'{path}'",
+            f"SQLite says: {error}. It may be half of a copy; copy the '-wal' file along with it.",
+        )
+    return StoreUnavailable(f"{where} Repeat the call; if it fails again, check the disk.")
+
+
+def _make_file(path: Path) -> None:
+    try:
+        with _MAKING:  # so that nobody here has the file open when it is closed
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise StoreNotOpened(
+                f"'{path}' is no file. Name the file of the store, not a folder."
+            ) from None
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise StoreNotOpened(
+            f"'{path}' cannot be made: {error}. Check that its folder exists and may be written."
+        ) from None
+
+
+def _check_size(path: Path) -> None:
+    """SQLite takes a file that is smaller than its smallest page for an empty one, and would write over it."""
+    if 0 < path.stat().st_size < _SMALLEST_PAGE:
+        raise NotAJournal(_no_database(path))
+
+
+def _check_end(connection: sqlite3.Connection, path: Path) -> None:
+    """What SQLite forgives and we do not: a last page that is not whole."""
+    # has the head of the file read: what is no database is refused here
+    connection.execute(statements.GET_FORMAT).fetchone()
+    page, log = _number(connection.execute(statements.GET_PAGE_SIZE)), Path(f"{path}-wal")
+    if path.stat().st_size % page and not (log.exists() and log.stat().st_size):
+        raise JournalDamaged(
+            f"'{path}'", "the file is cut off in the middle of a page: it is half of a copy."
+        )
+
+
+def _no_database(path: Path) -> str:
+    return f"'{path}' is no SQLite database. It was left as it is. Choose another path, or restore the file from a copy."
+
+
+def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
+    # as of one instant: somebody else may be making the tables right now
+    connection.execute(statements.BEGIN_READ)
+    try:
+        application, found = (
+            _number(connection.execute(statements.GET_APPLICATION_ID)),
+            _number(connection.execute(statements.GET_FORMAT)),
+        )
+        is_empty = connection.execute(statements.GET_SCHEMA).fetchone() is None
+    finally:
+        connection.execute(statements.ROLLBACK)
+    if application == statements.APPLICATION_ID:
+        if found > statements.FORMAT:
+            raise NewerFormat(
+                f"'{path}' has format {found}, written by a later version of graphorch; this one knows up to {statements.FORMAT}. "
+                "It was left as it is. Upgrade graphorch."
+            )
+    elif application or found or not is_empty:
+        raise NotAJournal(
+            f"'{path}' is a database of another program. It was left as it is. Choose another path."
+        )
+
+
+def _configure(connection: sqlite3.Connection, path: Path, is_durable: bool) -> None:
+    mode = connection.execute(statements.USE_WAL).fetchone()[0]
+    if mode != "wal":
+        raise StoreNotOpened(
+            f"'{path}' is where SQLite cannot share memory between processes (mode {mode}). Use a local disk."
+        )
+    connection.execute(statements.SYNC_EVERY_COMMIT if is_durable else statements.SYNC_CHECKPOINTS)
+    connection.execute(statements.OVERWRITE_WHAT_IS_DELETED)
+    connection.execute(statements.DISTRUST_SCHEMA)
+    connection.execute(statements.CHECK_CELLS)
+    connection.execute(statements.CHECKPOINT_EVERY_4000_PAGES)
+    connection.execute(statements.KEEP_64_MB_OF_LOG)
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Exactly our tables: a view or a trigger in the file would be code that the file chooses."""
+    if _schema(connection) != _our_schema():
+        raise NotAJournal(
+            f"'{path}' has other tables than graphorch makes. It was left as it is. Restore it from a copy."
+        )
+
+
+@cache
+def _our_schema() -> list[list[str]]:
+    empty = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(empty)
+    made = _schema(empty)
+    empty.close()
+    return made
+
+
+def _schema(connection: sqlite3.Connection) -> list[list[str]]:
+    """What there is in a file, however its definition was laid out in lines."""
+    return [
+        [" ".join(str(part).split()) for part in row]
+        for row in connection.execute(statements.GET_SCHEMA).fetchall()
+    ]
+
+
+def _number(found: sqlite3.Cursor) -> int:
+    return found.fetchone()[0]

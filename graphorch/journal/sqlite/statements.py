@@ -1,0 +1,194 @@
+"""Every statement that is ever sent to SQLite. None is put together at run time: values are bound, and there is nothing else to fill in."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
+FORMAT = 1  # the version of the tables below; a file of a later one is refused
+
+BEGIN_READ = "BEGIN"
+BEGIN_WRITE = "BEGIN IMMEDIATE"
+COMMIT = "COMMIT"
+ROLLBACK = "ROLLBACK"
+GET_DATA_VERSION = "PRAGMA data_version"
+
+GET_APPLICATION_ID = "PRAGMA application_id"
+GET_FORMAT = "PRAGMA user_version"
+GET_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+
+USE_WAL = "PRAGMA journal_mode = WAL"
+SYNC_EVERY_COMMIT = "PRAGMA synchronous = FULL"
+SYNC_CHECKPOINTS = "PRAGMA synchronous = NORMAL"
+OVERWRITE_WHAT_IS_DELETED = "PRAGMA secure_delete = ON"
+DISTRUST_SCHEMA = "PRAGMA trusted_schema = OFF"
+CHECK_CELLS = "PRAGMA cell_size_check = ON"
+CHECKPOINT_EVERY_4000_PAGES = "PRAGMA wal_autocheckpoint = 4000"
+KEEP_64_MB_OF_LOG = "PRAGMA journal_size_limit = 67108864"
+ONLY_READ = "PRAGMA query_only = ON"
+GET_PAGE_SIZE = "PRAGMA page_size"
+DO_NOT_WAIT = "PRAGMA busy_timeout = 0"
+MOVE_THE_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
+EMPTY_THE_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+# What leads from each format of the file to the next one; format 0 is an empty file.
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    0: (
+        """
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY,
+            run_id TEXT NOT NULL UNIQUE,
+            flow TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            format INTEGER NOT NULL,
+            parent TEXT,
+            tags TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL,
+            status TEXT NOT NULL,
+            last_seq INTEGER NOT NULL,
+            link BLOB NOT NULL,
+            seal BLOB NOT NULL,
+            salt BLOB NOT NULL,
+            is_erased INTEGER NOT NULL,
+            owner TEXT NOT NULL,
+            epoch INTEGER NOT NULL,
+            expires_at REAL NOT NULL
+        ) STRICT
+        """,
+        # Not keyed by (run, seq) itself: appends of many runs then share the last page instead of writing one page each, which is twice as fast.
+        """
+        CREATE TABLE records (
+            run INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            body BLOB,
+            digest BLOB,
+            link BLOB NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE snapshots (
+            run INTEGER PRIMARY KEY,
+            seq INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            digest BLOB NOT NULL
+        ) STRICT
+        """,
+        # What `graphorch.trace` reads out of the records. It can be made again from them at any time, and goes when they go.
+        """
+        CREATE TABLE traces (
+            id INTEGER PRIMARY KEY,
+            run_id TEXT NOT NULL UNIQUE,
+            flow TEXT NOT NULL,
+            status TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            tags TEXT NOT NULL,
+            parent TEXT,
+            began REAL NOT NULL,
+            seconds REAL,
+            budget REAL,
+            version INTEGER NOT NULL,
+            seq INTEGER NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE spans (
+            run INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            parent TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            path TEXT NOT NULL,
+            step TEXT NOT NULL,
+            node TEXT NOT NULL,
+            level INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            began REAL NOT NULL,
+            seconds REAL,
+            status TEXT NOT NULL,
+            error TEXT NOT NULL,
+            message TEXT NOT NULL,
+            model TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            input_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER NOT NULL,
+            usd REAL NOT NULL,
+            usd_source TEXT NOT NULL,
+            first_token REAL,
+            sent INTEGER NOT NULL,
+            retries INTEGER NOT NULL,
+            fallbacks INTEGER NOT NULL,
+            hedges INTEGER NOT NULL,
+            from_cache INTEGER NOT NULL,
+            loop TEXT NOT NULL,
+            findings TEXT,
+            copied INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX spans_by_run ON spans (run)",
+        "CREATE INDEX spans_by_time ON spans (kind, began)",
+        "CREATE UNIQUE INDEX records_by_run ON records (run, seq)",
+        "CREATE INDEX runs_by_age ON runs (created_at, run_id)",
+        "CREATE INDEX runs_by_status ON runs (status, created_at, run_id)",
+        "PRAGMA application_id = 1735552882",
+        "PRAGMA user_version = 1",
+    ),
+}
+
+FIND_RUN = """
+    SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
+        is_erased, owner, epoch, expires_at
+    FROM runs WHERE run_id = ?
+"""
+ADD_RUN = """
+    INSERT INTO runs (run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
+        is_erased, owner, epoch, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+SET_PROGRESS = "UPDATE runs SET updated_at = ?, last_seq = ?, link = ?, seal = ? WHERE id = ?"
+# apart, so that the index on it is seldom touched
+SET_STATUS = "UPDATE runs SET status = ? WHERE id = ?"
+SET_LEASE = "UPDATE runs SET owner = ?, epoch = ?, expires_at = ? WHERE id = ?"
+SET_ERASED = "UPDATE runs SET is_erased = ?, salt = ?, seal = ? WHERE id = ?"
+
+ADD_RECORD = "INSERT INTO records (run, seq, kind, body, digest, link) VALUES (?, ?, ?, ?, ?, ?)"
+GET_RECORDS = (
+    "SELECT seq, kind, body, digest, link FROM records WHERE run = ? AND seq > ? ORDER BY seq"
+)
+GET_RECORD = "SELECT seq, kind, body, digest, link FROM records WHERE run = ? AND seq = ?"
+ERASE_RECORD = "UPDATE records SET body = NULL, digest = ? WHERE run = ? AND seq = ?"
+
+GET_SNAPSHOT = "SELECT seq, body, digest FROM snapshots WHERE run = ?"
+SET_SNAPSHOT = "INSERT OR REPLACE INTO snapshots (run, seq, body, digest) VALUES (?, ?, ?, ?)"
+
+LIST_RUNS = """
+    SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
+        is_erased, owner, epoch, expires_at
+    FROM runs
+    WHERE (?1 IS NULL OR flow = ?1)
+        AND (?2 IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?2 AND value = ?3)))
+        AND created_at >= ?4 AND created_at < ?5
+        AND (created_at, run_id) < (?6, ?7)
+    ORDER BY created_at DESC, run_id DESC LIMIT ?8
+"""
+LIST_RUNS_OF_STATUS = """
+    SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
+        is_erased, owner, epoch, expires_at
+    FROM runs
+    WHERE status = ?9 AND (?1 IS NULL OR flow = ?1)
+        AND (?2 IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?2 AND value = ?3)))
+        AND created_at >= ?4 AND created_at < ?5
+        AND (created_at, run_id) < (?6, ?7)
+    ORDER BY created_at DESC, run_id DESC LIMIT ?8
+"""
+
+FIND_FINISHED = """
+    SELECT id FROM runs
+    WHERE status IN (SELECT value FROM json_each(?)) AND updated_at < ? AND NOT (owner <> '' AND expires_at > ?)
+    ORDER BY id LIMIT ?
+"""
+DROP_RECORDS = "DELETE FROM records WHERE run = ?"
+DROP_SNAPSHOT = "DELETE FROM snapshots WHERE run = ?"
+DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT traces.id FROM traces JOIN runs USING (run_id) WHERE runs.id = ?)"
+DROP_TRACE = "DELETE FROM traces WHERE run_id = (SELECT run_id FROM runs WHERE id = ?)"
+DROP_RUN = "DELETE FROM runs WHERE id = ?"

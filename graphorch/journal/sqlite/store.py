@@ -1,0 +1,178 @@
+"""The store for one machine: a SQLite file with a write-ahead log, one writing thread, one reading thread.
+
+Many runs share one commit, so that waiting for the disk (`sync="full"`, the default) costs next to nothing once a few dozen of them
+append at the same time. `sync="normal"` does not wait: what was acknowledged survives the death of the process, but the last commits
+may be lost when the machine loses power. An append then needs no thread either, as long as nobody else writes to the file.
+
+A process that is stopped in the middle of a commit holds the file until it goes on: others then get `StoreLocked`. Whoever comes first
+commits, and the epoch of its lease keeps the other one out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from graphorch.errors import JournalError
+from graphorch.journal import codec
+from graphorch.journal.codec import BodyLimits
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import StoreLocked
+from graphorch.journal.sqlite import statements
+from graphorch.journal.sqlite.committer import Committer, attempt, roll_back
+from graphorch.journal.sqlite.connection import SQLITE_ERRORS, Connect, explain, open_connection
+from graphorch.journal.sqlite.tables import SqliteTables
+from graphorch.journal.sqlite.thread import Done, Operation, Worker
+from graphorch.journal.store import Clock, TableStore
+from graphorch.journal.tables import Tables
+
+T = TypeVar("T")
+
+
+class SqliteRunner:
+    """Runs operations on two connections to one file: writes at once or in batches that share a commit, reads each at one instant."""
+
+    def __init__(self, path: Path, committer: Committer, reading: sqlite3.Connection) -> None:
+        self._path = path
+        self._committer = committer
+        self._writer = Worker(
+            "graphorch journal writer", committer.commit_all, committer.close, batch=1000
+        )
+        self._reader = Worker(
+            "graphorch journal reader", partial(self._read_batch, reading), reading.close, batch=1
+        )
+
+    def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
+        """See `Runner.write_now`. Nobody overtakes what was asked for before."""
+        return self._writer.is_idle and self._committer.commit_now(operation, size)
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+        """See `Runner.write_soon`."""
+        return self._writer.begin(operation)
+
+    async def write(self, operation: Callable[[Tables], T]) -> T:
+        """See `Runner.write`."""
+        return await self._writer.run(operation)
+
+    async def read(self, operation: Callable[[Tables], T]) -> T:
+        """See `Runner.read`."""
+        return await self._reader.run(operation)
+
+    async def close(self) -> None:
+        """See `Runner.close`."""
+        await self._reader.close()
+        await self._writer.close()  # the last connection moves the log into the file
+
+    def _read_batch(
+        self, connection: sqlite3.Connection, operations: Sequence[Operation]
+    ) -> Sequence[Done]:
+        return [self._read_one(connection, operation) for operation in operations]
+
+    def _read_one(self, connection: sqlite3.Connection, operation: Operation) -> Done:
+        try:
+            connection.execute(statements.BEGIN_READ)
+            return attempt(operation, SqliteTables(connection))
+        # the border of the thread: whatever it was, the caller is told and the thread goes on
+        except Exception as error:
+            return Done(
+                error=explain(error, self._path) if isinstance(error, SQLITE_ERRORS) else error
+            )
+        finally:
+            roll_back(connection)
+
+
+class SqliteStore(TableStore):
+    """A `Store` in one file. Open it with `await SqliteStore.open(path)`, close it with `await store.close()`."""
+
+    def __init__(
+        self,
+        path: Path,
+        runner: SqliteRunner,
+        *,
+        clock: Clock,
+        limits: BodyLimits,
+        lock_timeout: float,
+    ) -> None:
+        super().__init__(runner, clock=clock, limits=limits)
+        self._path = path
+        self._lock_timeout = lock_timeout
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({str(self._path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        sync: Literal["full", "normal"] = "full",
+        lock_timeout: float = 5.0,
+        limits: BodyLimits = codec.LIMITS,
+        clock: Clock = time.time,
+        connect: Connect = sqlite3.connect,
+    ) -> SqliteStore:
+        """Open the file of a store, or make one. `lock_timeout` is how long (seconds) to wait while another process writes.
+
+        Raises `StoreNotOpened` (also `NotAJournal`, `NewerFormat`), `StoreLocked`, `StoreReadOnly`, `JournalDamaged`; the file is then as it was.
+        """
+        where = Path(path)
+        opening = partial(
+            open_connection, where, connect, lock_timeout=lock_timeout, is_durable=sync == "full"
+        )
+        writing, reading = await asyncio.to_thread(_open_both, opening)
+        committer = Committer(
+            where, writing, waits_for_disk=sync == "full", lock_timeout=lock_timeout
+        )
+        return cls(
+            where,
+            SqliteRunner(where, committer, reading),
+            clock=clock,
+            limits=limits,
+            lock_timeout=lock_timeout,
+        )
+
+    async def erase(self, run_id: str) -> None:
+        """See `Store.erase`. The log is emptied too, since it still holds the pages as they were.
+
+        Raises `StoreLocked` if somebody is reading from the log: the run is erased, and calling this again empties the log.
+        """
+        await super().erase(run_id)
+        await asyncio.to_thread(self._empty_log)
+
+    def _empty_log(self) -> None:
+        connection = open_connection(
+            self._path, sqlite3.connect, lock_timeout=self._lock_timeout, is_durable=True
+        )
+        try:
+            is_busy = connection.execute(statements.EMPTY_THE_LOG).fetchone()[0]
+        except SQLITE_ERRORS as error:
+            raise explain(error, self._path) from None
+        finally:
+            connection.close()
+        if is_busy:
+            raise StoreLocked(
+                f"'{self._path}': the content was erased, but its log is being read and still holds it. Erase the run again."
+            )
+
+
+def _open_both(
+    opening: Callable[[], sqlite3.Connection],
+) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    writing = opening()
+    try:
+        reading = opening()
+    except JournalError:
+        writing.close()
+        raise
+    reading.execute(statements.ONLY_READ)
+    return writing, reading

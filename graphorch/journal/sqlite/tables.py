@@ -1,0 +1,192 @@
+"""The rows of a store in a SQLite file, as operations see them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from graphorch.journal.errors import JournalDamaged
+from graphorch.journal.records import RunQuery
+from graphorch.journal.sqlite import statements
+from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow
+
+T = TypeVar("T")
+_KNOWN_RUNS = 4096
+_AFTER_ALL_IDS = "~"  # sorts behind every run id
+
+
+class SqliteTables:
+    """`Tables` over the open transaction of a connection.
+
+    It remembers the runs that it found: an append then reads nothing. `refresh` has to come first in each transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._known: dict[str, RunRow] = {}
+        self._version: int | None = None
+        self._size = 0
+
+    def refresh(self) -> None:
+        """Forget everything if another connection wrote to the file meanwhile, and now and then to stay small."""
+        version = self._db.execute(statements.GET_DATA_VERSION).fetchone()[0]
+        if version != self._version or len(self._known) > _KNOWN_RUNS:
+            self._known.clear()
+        self._version = version
+
+    def forget(self) -> None:
+        """Forget everything: the transaction was rolled back."""
+        self._known.clear()
+
+    def take_size(self) -> int:
+        """The bytes of the bodies that were added since the last call."""
+        size, self._size = self._size, 0
+        return size
+
+    def find_run(self, run_id: str) -> RunRow | None:
+        """See `Tables.find_run`."""
+        row = self._known.get(run_id)
+        if row is None:
+            found = self._db.execute(statements.FIND_RUN, (run_id,)).fetchone()
+            if found is None:
+                return None
+            row = self._known[run_id] = _run_row(found)
+        return row
+
+    def add_run(self, row: RunRow) -> None:
+        """See `Tables.add_run`."""
+        values = (
+            row.run_id, row.flow, row.fingerprint, row.format, row.parent, row.tags.decode(), row.created_at, row.updated_at, row.status,
+            row.last_seq, row.link, row.seal, row.salt, row.is_erased, row.owner, row.epoch, row.expires_at,
+        )  # fmt: skip
+        self._db.execute(statements.ADD_RUN, values)
+
+    def set_progress(self, row: RunRow) -> None:
+        """See `Tables.set_progress`."""
+        self._db.execute(
+            statements.SET_PROGRESS, (row.updated_at, row.last_seq, row.link, row.seal, row.id)
+        )
+
+    def set_status(self, row: RunRow) -> None:
+        """See `Tables.set_status`."""
+        self._db.execute(statements.SET_STATUS, (row.status, row.id))
+
+    def set_lease(self, row: RunRow) -> None:
+        """See `Tables.set_lease`."""
+        self._db.execute(statements.SET_LEASE, (row.owner, row.epoch, row.expires_at, row.id))
+
+    def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
+        """See `Tables.add_records`."""
+        for row in rows:
+            self._db.execute(
+                statements.ADD_RECORD, (run, row.seq, row.kind, row.body, row.digest, row.link)
+            )
+            self._size += len(row.body or b"")
+
+    def records(self, run: int, after_seq: int) -> Iterable[RecordRow]:
+        """See `Tables.records`."""
+        return map(_record_row, self._db.execute(statements.GET_RECORDS, (run, after_seq)))
+
+    def record(self, run: int, seq: int) -> RecordRow | None:
+        """See `Tables.record`."""
+        found = self._db.execute(statements.GET_RECORD, (run, seq)).fetchone()
+        return None if found is None else _record_row(found)
+
+    def snapshot(self, run: int) -> SnapshotRow | None:
+        """See `Tables.snapshot`."""
+        found = self._db.execute(statements.GET_SNAPSHOT, (run,)).fetchone()
+        return None if found is None else _typed(SnapshotRow, found, _SNAPSHOT_TYPES)
+
+    def set_snapshot(self, run: int, row: SnapshotRow) -> None:
+        """See `Tables.set_snapshot`."""
+        self._db.execute(statements.SET_SNAPSHOT, (run, row.seq, row.body, row.digest))
+
+    def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
+        """See `Tables.list_runs`."""
+        tag, value = query.tag or (None, None)
+        earliest = -math.inf if query.created_from is None else query.created_from
+        latest = math.inf if query.created_until is None else query.created_until
+        before = query.after or (math.inf, _AFTER_ALL_IDS)
+        values = (query.flow, tag, value, earliest, latest, *before, query.limit)
+        if query.status is None:
+            return map(_run_row, self._db.execute(statements.LIST_RUNS, values))
+        return map(
+            _run_row, self._db.execute(statements.LIST_RUNS_OF_STATUS, (*values, query.status))
+        )
+
+    def erase_record(self, run: int, seq: int, digest: bytes) -> None:
+        """See `Tables.erase_record`."""
+        self._db.execute(statements.ERASE_RECORD, (digest, run, seq))
+
+    def set_erased(self, row: RunRow) -> None:
+        """See `Tables.set_erased`."""
+        self._db.execute(statements.SET_ERASED, (row.is_erased, row.salt, row.seal, row.id))
+        self._db.execute(statements.DROP_SNAPSHOT, (row.id,))
+        self._db.execute(statements.DROP_SPANS, (row.id,))
+        self._db.execute(statements.DROP_TRACE, (row.id,))
+
+    def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
+        """See `Tables.drop_finished`."""
+        self._known.clear()
+        gone = self._db.execute(
+            statements.FIND_FINISHED, (json.dumps(list(statuses)), before, now, limit)
+        ).fetchall()
+        self._db.executemany(statements.DROP_RECORDS, gone)
+        self._db.executemany(statements.DROP_SNAPSHOT, gone)
+        self._db.executemany(statements.DROP_SPANS, gone)
+        self._db.executemany(statements.DROP_TRACE, gone)
+        self._db.executemany(statements.DROP_RUN, gone)
+        return len(gone)
+
+
+_NULL = type(None)
+_RUN_TYPES = frozenset(
+    (
+        int,
+        str,
+        str,
+        str,
+        int,
+        parent,
+        str,
+        float,
+        float,
+        str,
+        int,
+        bytes,
+        bytes,
+        bytes,
+        int,
+        str,
+        int,
+        float,
+    )
+    for parent in (str, _NULL)
+)
+_RECORD_TYPES = frozenset(
+    (int, str, body, digest, bytes) for body in (bytes, _NULL) for digest in (bytes, _NULL)
+)
+_SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
+
+
+def _typed(make: Callable[..., T], found: tuple[Any, ...], types: frozenset[tuple[type, ...]]) -> T:
+    """A row of what the columns should hold: a damaged page can hold anything."""
+    if tuple(map(type, found)) not in types:
+        raise JournalDamaged(
+            f"{make.__name__} {found[0]!r:.20}",
+            "a column holds something that is never written there.",
+        )
+    return make(*found)
+
+
+def _run_row(found: tuple[Any, ...]) -> RunRow:
+    row = _typed(RunRow, found, _RUN_TYPES)
+    row.tags = str(row.tags).encode()  # text in the file, so that SQLite can look into it
+    return row
+
+
+def _record_row(found: tuple[Any, ...]) -> RecordRow:
+    return _typed(RecordRow, found, _RECORD_TYPES)

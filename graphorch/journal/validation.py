@@ -1,0 +1,97 @@
+"""What a store takes as an id, a name, a number or a time: checked before anything is asked of the storage."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from graphorch.journal.errors import InvalidName, InvalidRecord
+from graphorch.journal.records import NewRun, Record, RunQuery
+
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TEXT_LENGTH = 200
+LARGEST = 2**53  # whole numbers that every storage and every JSON reader holds exactly
+
+
+def check_run_id(run_id: str) -> None:
+    """Raises `InvalidName` for what is no id; so an id can be a part of a path or an address and never lead elsewhere."""
+    if not isinstance(run_id, str) or RUN_ID.fullmatch(run_id) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidName(
+            f"{run_id!r:.80} is no run id: it has 1 to 64 letters, digits, '-' or '_', and is no path."
+        )
+
+
+def check_text(value: str, what: str) -> None:
+    """Raises `InvalidName` for an empty or long text, or one with line breaks or other invisible characters."""
+    if not isinstance(value, str) or not 0 < len(value) <= TEXT_LENGTH or not value.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidName(
+            f"{value!r:.80} is no {what}: it is one line of 1 to {TEXT_LENGTH} visible characters."
+        )
+
+
+def check_number(value: int, what: str, least: int = 0) -> None:
+    """Raises `InvalidName` for what is no whole number from `least` on."""
+    if type(value) is not int or not least <= value <= LARGEST:
+        raise InvalidName(f"{value!r:.80} is no {what}: it is a whole number from {least} on.")
+
+
+def check_seconds(value: float, what: str, least: float = -math.inf) -> None:
+    """Raises `InvalidName` for what is no finite number of seconds above `least`."""
+    if type(value) not in (int, float) or not math.isfinite(value) or value <= least:
+        raise InvalidName(
+            f"{value!r:.80} is no {what} in seconds: it is a finite number{'' if math.isinf(least) else f' above {least:g}'}."
+        )
+
+
+def check_new_run(run: NewRun) -> None:
+    """Raises `InvalidName` if a part of it is not what a store takes."""
+    check_run_id(run.run_id)
+    if run.parent is not None:
+        check_run_id(run.parent)
+    for value, what in (
+        (run.flow, "flow"),
+        (run.fingerprint, "fingerprint"),
+        (run.status, "status"),
+    ):
+        check_text(value, what)
+    check_number(run.format, "format")
+    for name, value in run.tags.items():
+        check_text(name, "name of a tag")
+        check_text(value, f"value of tag '{name}'")
+
+
+def check_records(records: Sequence[Record], expected_last_seq: int, status: str | None) -> None:
+    """Raises `InvalidRecord` unless the records count on from the expected last one, `InvalidName` for a wrong kind or status."""
+    check_number(expected_last_seq, "last record")
+    if status is not None:
+        check_text(status, "status")
+    elif not records:
+        raise InvalidRecord("There is nothing to append: neither a record nor a status.")
+    for seq, record in enumerate(records, expected_last_seq + 1):
+        check_text(record.kind, "kind of record")
+        if record.seq != seq or record.is_erased:
+            raise InvalidRecord(
+                f"Record {record.seq} ('{record.kind}') is to be appended where record {seq} belongs: number them from there on."
+            )
+
+
+def check_query(query: RunQuery) -> None:
+    """Raises `InvalidName` if a part of it is not what a store takes."""
+    for value, what in (
+        (query.status, "status"),
+        (query.flow, "flow"),
+        *((part, "part of a tag") for part in query.tag or ()),
+    ):
+        if value is not None:
+            check_text(value, what)
+    for value, what in (
+        (query.created_from, "earliest time"),
+        (query.created_until, "latest time"),
+    ):
+        if value is not None:
+            check_seconds(value, what)
+    if query.after is not None:
+        check_seconds(query.after[0], "time of a cursor")
+        check_run_id(query.after[1])
+    check_number(query.limit, "limit of a page", 1)

@@ -1,0 +1,156 @@
+"""A store that is another one: for those that change or watch some of its calls, and hand on all others.
+
+A store that lets a function of the user's take secrets out of everything before it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import InvalidName
+from graphorch.journal.records import (
+    Body,
+    Lease,
+    NewRun,
+    Record,
+    RunHead,
+    RunLog,
+    RunPage,
+    RunQuery,
+    Snapshot,
+)
+from graphorch.journal.store import Store
+
+
+class StoreAround:
+    """A `Store` that hands every call to the one within."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(self, run: NewRun) -> RunHead:
+        """See `Store.create`."""
+        return await self._store.create(run)
+
+    async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
+        """See `Store.claim`."""
+        return await self._store.claim(run_id, owner, ttl=ttl)
+
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        """See `Store.renew`."""
+        return await self._store.renew(lease, ttl=ttl)
+
+    async def release(self, lease: Lease) -> None:
+        """See `Store.release`."""
+        await self._store.release(lease)
+
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
+        """See `Store.append`."""
+        await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
+        """See `Store.append_soon`."""
+        return self._store.append_soon(
+            lease, records, expected_last_seq=expected_last_seq, status=status
+        )
+
+    async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
+        """See `Store.load`."""
+        return await self._store.load(run_id, after_seq=after_seq)
+
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
+        """See `Store.save_snapshot`."""
+        await self._store.save_snapshot(lease, snapshot)
+
+    async def load_snapshot(self, run_id: str) -> Snapshot | None:
+        """See `Store.load_snapshot`."""
+        return await self._store.load_snapshot(run_id)
+
+    async def list_runs(self, query: RunQuery | None = None) -> RunPage:
+        """See `Store.list_runs`."""
+        return await self._store.list_runs(query)
+
+    async def erase(self, run_id: str) -> None:
+        """See `Store.erase`."""
+        await self._store.erase(run_id)
+
+    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
+        """See `Store.prune`."""
+        return await self._store.prune(before=before, statuses=statuses)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self._store.close()
+
+
+Mask = Callable[[Body], Body]
+"""Takes plain JSON data and returns it without secrets. It must not change what it is given, and must answer equal for equal."""
+
+
+class MaskedStore(StoreAround):
+    """A `Store` that masks the bodies of records and snapshots, and the tags of runs, and hands them to another one.
+
+    What `mask` raises comes out of the call, and nothing is stored.
+    """
+
+    def __init__(self, store: Store, mask: Mask) -> None:
+        super().__init__(store)
+        self._mask = mask
+
+    async def create(self, run: NewRun) -> RunHead:
+        """See `Store.create`. Raises `InvalidName` if the mask makes of the tags something that is no text by name."""
+        tags = self._mask(dict(run.tags))
+        if not isinstance(tags, dict):
+            raise InvalidName(
+                f"The mask made a {type(tags).__name__} of the tags of run '{run.run_id}': return a dict of texts for a dict of texts."
+            )
+        return await self._store.create(replace(run, tags=tags))
+
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None:
+        """See `Store.append`."""
+        await self._store.append(
+            lease, self._masked(records), expected_last_seq=expected_last_seq, status=status
+        )
+
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None:
+        """See `Store.append_soon`."""
+        return self._store.append_soon(
+            lease, self._masked(records), expected_last_seq=expected_last_seq, status=status
+        )
+
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
+        """See `Store.save_snapshot`."""
+        await self._store.save_snapshot(lease, replace(snapshot, body=self._mask(snapshot.body)))
+
+    def _masked(self, records: Sequence[Record]) -> list[Record]:
+        return [replace(record, body=self._mask(record.body)) for record in records]

@@ -1,0 +1,383 @@
+"""What a run may spend on model calls: amounts that are reserved before a call is made and settled after it.
+
+An `Account` is one level of the money: a run, a sub-flow, a node, a round of a loop; or, beside these, a tag or a day. A call is paid by
+the innermost one (`Request.payer`), and counts at every level above and beside it at once. How the books are kept: `ledger.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from graphorch.errors import BudgetExceeded, InputError, InternalError
+from graphorch.models.budgets.ledger import NOTHING, PICO, Kept, Level, Units, reserve, settle
+
+_UNITS = ("usd", "tokens", "calls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Amounts in US dollars, tokens, model calls and seconds of wall-clock time; None is no limit. A run never starts a call that does
+    not fit.
+
+    Raises `InputError` for an amount below 0. What is left of a budget may be 0, but an account does not open with nothing in it.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{unit}={value!r}"
+            for unit, value in self.amounts()
+            if value is not None and not 0 <= value < math.inf
+        ]
+        if wrong:
+            raise InputError(
+                f"Budget({', '.join(wrong)}): an amount is a number above 0; leave it out where there is no limit."
+            )
+
+    def amounts(self) -> Iterator[tuple[str, float | None]]:
+        """Each unit with its amount."""
+        yield from (
+            ("usd", self.usd),
+            ("tokens", self.tokens),
+            ("calls", self.calls),
+            ("seconds", self.seconds),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Dollars, tokens and calls: what something costs, at most or in the end."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    calls: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A level has spent a share (0 to 1) of one of its amounts: told once for each share."""
+
+    level: str
+    unit: str
+    share: float
+    spent: float
+    cap: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapRules:
+    """What happens near a cap and at it.
+
+    `at_cap`: `fail` ends the run with the limit as its reason; `route` makes it an ordinary failure of the node, for its error edge;
+    the name of a policy (`policy/cheap`) asks that one instead, once. `alert_shares` are told to `on_alert` when spending crosses them;
+    it is called on the event loop and must not block.
+    """
+
+    at_cap: str = "fail"
+    alert_shares: tuple[float, ...] = ()
+    on_alert: Callable[[Alert], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_cap not in ("fail", "route") and not self.at_cap.startswith("policy/"):
+            raise InputError(
+                f"at_cap={self.at_cap!r}: it is 'fail', 'route' or the name of a policy such as 'policy/cheap'."
+            )
+        wrong = [share for share in self.alert_shares if not 0 < share <= 1]
+        if wrong:
+            raise InputError(
+                f"alert_shares has {wrong[0]!r}: a share lies above 0 and is at most 1, such as 0.8."
+            )
+
+
+class CapReached(BudgetExceeded):
+    """A call that did not fit: at which `level`, in which unit (`limit`), and what is declared for that case (`at_cap`)."""
+
+    def __init__(self, message: str, *, level: str, limit: str, at_cap: str) -> None:
+        self.level = level
+        self.at_cap = at_cap
+        super().__init__(message, limit=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a level's money. `reserved` is open now; `spent` is settled, and `estimated` is the part of its dollars that was
+    booked at the worst case because nobody said what the call cost.
+
+    `ever_reserved` is what had been set aside for the settled calls: against `spent` it says how far the worst case lay from the bill.
+    `overrun` is what bills came to beyond their reservation: 0 unless a provider broke its word.
+    """
+
+    level: str
+    spent: Amount
+    reserved: Amount
+    ever_reserved: float
+    estimated: float
+    overrun: float
+
+
+class Account:
+    """One level of the money. Raises `InputError` for a budget with a 0 in it: no call could be made.
+
+    `beside` are accounts that this one counts at too, each with all of its own levels; `kept` keeps the level beyond this process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        budget: Budget | None = None,
+        *,
+        rules: CapRules | None = None,
+        beside: Sequence[Account] = (),
+        kept: Kept | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.budget: Budget = budget or Budget()
+        self.rules: CapRules = rules or CapRules()
+        self._clock = clock
+        self._ends = None if self.budget.seconds is None else clock() + self.budget.seconds
+        self.level: Level = Level(name, _caps(name, self.budget), kept)
+        self.accounts: tuple[Account, ...] = tuple(
+            dict.fromkeys([self, *(each for account in beside for each in account.accounts)])
+        )
+        self._levels = tuple(account.level for account in self.accounts)
+        self._capped = frozenset(
+            unit
+            for each in self.accounts
+            for unit, value in each.budget.amounts()
+            if value is not None
+        )
+        self._kept = tuple(account for account in self.accounts if account.level.is_kept)
+        self._watched = tuple(
+            account
+            for account in self.accounts
+            if account.rules.alert_shares and account.rules.on_alert
+        )
+        self._told: set[tuple[int, float]] = set()
+        self.turn_page()
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r}, {self.spent})"
+
+    def open(
+        self,
+        name: str,
+        budget: Budget | None = None,
+        *,
+        rules: CapRules | None = None,
+        beside: Sequence[Account] = (),
+    ) -> Account:
+        """A level below this one: what it spends counts here too. Without rules of its own it has this level's `at_cap`."""
+        inherited = rules or CapRules(at_cap=self.rules.at_cap)
+        return Account(name, budget, rules=inherited, beside=(self, *beside), clock=self._clock)
+
+    def has_cap(self, *units: str) -> bool:
+        """Whether this level or one that it counts at limits one of `usd`, `tokens`, `calls`, `seconds`."""
+        return not self._capped.isdisjoint(units)
+
+    @property
+    def ends(self) -> float | None:
+        """The time on this account's own clock at which its seconds are over."""
+        return self._ends
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the first of the levels is out of time, or None."""
+        if "seconds" not in self._capped:
+            return None
+        return (
+            min(account.ends for account in self.accounts if account.ends is not None)
+            - self._clock()
+        )
+
+    @property
+    def left(self) -> Budget:
+        """What could be reserved now, on all levels."""
+        usd, tokens, calls = (self._room(unit) for unit in range(3))
+        seconds = self.seconds_left
+        dollars = None if usd is None else usd / PICO
+        return Budget(
+            usd=dollars,
+            tokens=tokens,
+            calls=calls,
+            seconds=None if seconds is None else max(0.0, seconds),
+        )
+
+    @property
+    def spent(self) -> Amount:
+        """What is settled, by this process."""
+        return _amount(self.level.spent)
+
+    def count_earlier(self, spent: Amount) -> None:
+        """Count what was spent here before this account was opened, for a run that is gone on with; the levels beside it counted it then."""
+        self.level.elsewhere = _units(spent)
+
+    def report(self) -> Report:
+        """How what was set aside compares with what it came to."""
+        level = self.level
+        totals = level.totals
+        dollars = [each / PICO for each in (totals.reserved, totals.estimated, totals.overrun)]
+        return Report(self.name, self.spent, _amount(level.reserved), *dollars)
+
+    def fits(self, worst: Amount) -> bool:
+        """Whether a call of that size would be reserved at once, without keeping anybody waiting."""
+        need = _units(worst)
+        return all(not level.waiting and level.lacks(need) is None for level in self._levels)
+
+    async def reserve(self, worst: Amount) -> Reservation:
+        """Set the worst case of a call aside on every level; waits while it lacks room only because of calls that are not settled.
+
+        Raises `CapReached` if it cannot fit.
+        """
+        for account in self._kept:
+            account.turn_page()
+        left = self.seconds_left
+        if left is not None and left <= 0:
+            raise self.out_of_time()
+        need = _units(worst)
+        short = await reserve(self._levels, need)
+        if short is not None:
+            raise self._refusal(short, need)
+        return Reservation(self, self._levels, need)
+
+    def turn_page(self) -> None:
+        """Begin the period that it is, if the level is kept by periods; what earlier processes crossed was theirs to tell."""
+        if self.level.turn_page():
+            self._told = set(self._crossed())
+
+    def out_of_time(self) -> CapReached:
+        """The error for a call that the seconds of a budget ended, or did not let begin."""
+        first = min(
+            (each for each in self.accounts if each.ends is not None),
+            key=lambda each: each.ends or 0.0,
+        )
+        return CapReached(
+            f"The time of '{first.name}' is over: its budget gave it {first.budget.seconds:g} s. Raise Budget(seconds=…), or ask for less.",
+            level=first.name, limit="seconds", at_cap=first.rules.at_cap,
+        )  # fmt: skip
+
+    def tell_alerts(self) -> None:
+        """Tell each share that a level has crossed since the last time."""
+        for account in self._watched:
+            account._tell_alerts()
+
+    def _tell_alerts(self) -> None:
+        tell = self.rules.on_alert
+        for unit, share in sorted(set(self._crossed()) - self._told):
+            self._told.add((unit, share))
+            spent = self.level.spent[unit] + self.level.elsewhere[unit]
+            scale = PICO if unit == 0 else 1
+            if tell is not None:
+                tell(
+                    Alert(
+                        self.name,
+                        _UNITS[unit],
+                        share,
+                        spent / scale,
+                        (self.level.caps[unit] or 0) / scale,
+                    )
+                )
+
+    def _crossed(self) -> Iterator[tuple[int, float]]:
+        for unit, cap in enumerate(self.level.caps):
+            spent = self.level.spent[unit] + self.level.elsewhere[unit]
+            yield from (
+                (unit, share)
+                for share in self.rules.alert_shares
+                if cap is not None and spent >= share * cap
+            )
+
+    def _room(self, unit: int) -> int | None:
+        """What is left of one unit, on the level that has least."""
+        rooms = [
+            max(0, cap - level.used(unit))
+            for level in self._levels
+            if (cap := level.caps[unit]) is not None
+        ]
+        return min(rooms) if rooms else None
+
+    def _refusal(self, level: Level, need: Units) -> CapReached:
+        unit = level.lacks(need) or 0
+        cap = level.caps[unit] or 0
+        wants, left, of = (
+            _shown(unit, each) for each in (need[unit], max(0, cap - level.used(unit)), cap)
+        )
+        at_cap = next(account.rules.at_cap for account in self.accounts if account.level is level)
+        return CapReached(
+            f"The budget of '{level.name}' does not cover this call: it may need {wants}, and {left} of {of} are left. "
+            "Raise the budget, lower max_tokens, shorten the prompt, or use a cheaper model.",
+            level=level.name, limit=_UNITS[unit], at_cap=at_cap,
+        )  # fmt: skip
+
+
+class Reservation:
+    """What is set aside for one call. It must be settled or released, once; a second time is a bug and raises `InternalError`."""
+
+    __slots__ = ("_account", "_keys", "_levels", "_need", "is_open")
+
+    def __init__(self, account: Account, levels: Sequence[Level], need: Units) -> None:
+        self._account = account
+        self._levels = levels
+        self._need = need
+        self._keys: list[str] = [level.key for level in levels]
+        self.is_open: bool = True
+
+    def settle(self, actual: Amount, *, is_estimate: bool = False) -> None:
+        """Book what the call came to, even if that is more than was set aside: the money is gone."""
+        self._close(_units(actual), is_estimate=is_estimate)
+
+    def settle_worst(self) -> None:
+        """Book all that was set aside: the call was sent, and nobody says what it cost."""
+        self._close(self._need, is_estimate=True)
+
+    def release(self) -> None:
+        """Give everything back: nothing was sent."""
+        self._close(NOTHING, is_estimate=False)
+
+    def _close(self, actual: Units, *, is_estimate: bool) -> None:
+        if not self.is_open:
+            raise InternalError(
+                f"A reservation of '{self._account.name}' was settled twice. Please report it with what the run did."
+            )
+        self.is_open = False
+        settle(self._levels, self._keys, self._need, actual, is_estimate=is_estimate)
+        self._account.tell_alerts()
+
+
+def _caps(name: str, budget: Budget) -> tuple[int | None, int | None, int | None]:
+    """The caps in whole units, rounded down."""
+    empty = [f"{unit}=0" for unit, value in budget.amounts() if value == 0]
+    if empty:
+        fix = "Give an amount above 0, or leave it out where there is no limit."
+        raise InputError(
+            f"The budget of '{name}' has {' and '.join(empty)}, so no call could be made. {fix}"
+        )
+    return (
+        None if budget.usd is None else math.floor(budget.usd * PICO + _NOISE),
+        budget.tokens,
+        budget.calls,
+    )
+
+
+# A float product such as 0.1 × 10¹² may lie a hair beside the whole number that is meant; a thousandth of a picodollar is no money.
+_NOISE = 1e-3
+
+
+def _units(amount: Amount) -> Units:
+    """In whole units, dollars rounded up."""
+    return math.ceil(amount.usd * PICO - _NOISE), amount.tokens, amount.calls
+
+
+def _amount(units: Units) -> Amount:
+    return Amount(units[0] / PICO, units[1], units[2])
+
+
+def _shown(unit: int, value: int) -> str:
+    return f"${value / PICO:.6f}" if unit == 0 else f"{value:,} {_UNITS[unit]}"

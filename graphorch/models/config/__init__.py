@@ -1,0 +1,3 @@
+"""`graphorch.toml`, and the clients that it configures."""
+
+from __future__ import annotations

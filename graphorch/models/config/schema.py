@@ -1,0 +1,149 @@
+"""What may stand in the configuration: one model for each of its tables. What the parts mean to each other: `config_checks.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from graphorch.models.budgets.budget import Budget, CapRules
+from graphorch.models.openai.gateways import GATEWAYS
+from graphorch.models.policies.rate_limiter import RateLimits
+from graphorch.models.pricing.prices import Tariff
+
+POLICY = "policy/"
+
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dialect: TypeAlias = Literal["generic", "openai", "requesty", "openrouter", "litellm"]
+Kind: TypeAlias = Literal["fallback", "weighted", "cheapest", "fastest", "cascade"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EndpointConfig(_Part):
+    """One endpoint. `free`: nobody charges for it. `caps_output`: it obeys a limit on output tokens; `max_output` is the limit for calls
+    under a budget that have none.
+    """
+
+    base_url: str
+    key_env: str | None = None
+    dialect: Dialect = "generic"
+    options: dict[str, Any] = {}
+    attempts: Annotated[int, Field(ge=1)] | None = None
+    markup: _From0 | None = None
+    free: bool = False
+    caps_output: bool = True
+    max_output: Annotated[int, Field(ge=1)] = 4096
+
+
+class TargetConfig(_Part):
+    """One target of a policy: a model (or `policy/NAME`), where, and what the policy wants to know about it."""
+
+    model: Annotated[str, Field(min_length=1)]
+    endpoint: str | None = None
+    weight: _From0 = 1.0
+    quality: _From0 = 0.0
+    reaches: list[str] = []
+
+
+def _as_table(value: object) -> object:
+    return {"model": value} if isinstance(value, str) else value
+
+
+class PolicyConfig(_Part):
+    """One policy. `on`: failures that go on to the next target; `check`: the name of a check that the program provides."""
+
+    kind: Kind
+    targets: Annotated[
+        list[Annotated[TargetConfig, BeforeValidator(_as_table)]], Field(min_length=1)
+    ]
+    on: list[str] | None = None
+    check: str | None = None
+    floor: _From0 = 0.0
+    attempt_timeout: _Above0 | None = None
+    hedge_after: _Above0 | None = None
+    hedge_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+    rounds: Annotated[int, Field(ge=1)] = 2
+
+
+class LimitsConfig(_Part):
+    """Requests and tokens per minute, and calls at the same time, of one model."""
+
+    rpm: _Above0 | None = None
+    tpm: _Above0 | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+
+    def value(self) -> RateLimits:
+        """The same as what the limiter takes."""
+        return RateLimits(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
+
+
+class BudgetConfig(_Part):
+    """The amounts of one level, and what happens at the cap: `fail`, `route`, or the policy to ask instead."""
+
+    usd: _Above0 | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = None
+    calls: Annotated[int, Field(gt=0)] | None = None
+    seconds: _Above0 | None = None
+    at_cap: str = "fail"
+
+    def value(self) -> Budget:
+        """The same as what an account takes."""
+        return Budget(usd=self.usd, tokens=self.tokens, calls=self.calls, seconds=self.seconds)
+
+
+class BudgetsConfig(_Part):
+    """What a run, each of its nodes, a day, and a tag may spend.
+
+    A day's and a tag's spending outlives the process in the file `kept`. It is no journal: one day covers the runs of many journals, and of none.
+    """
+
+    run: BudgetConfig | None = None
+    node: BudgetConfig | None = None
+    day: BudgetConfig | None = None
+    tags: dict[str, BudgetConfig] = {}
+    kept: Annotated[str, Field(min_length=1)] | None = None
+
+
+class AlertsConfig(_Part):
+    """At which shares of each budget to say so."""
+
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = []
+
+
+class Config(_Part):
+    """The whole file. `guards` is handed on as it is."""
+
+    default_model: str | None = None
+    default_endpoint: str | None = None
+    endpoints: dict[str, EndpointConfig] = {}
+    policies: dict[str, PolicyConfig] = {}
+    limits: dict[str, LimitsConfig] = {}
+    budgets: BudgetsConfig = BudgetsConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    guards: dict[str, Any] = {}
+    prices: dict[str, Tariff] = {}
+
+    def rules_of(self, budget: BudgetConfig) -> CapRules:
+        """What happens near the cap of a level and at it; give it your `on_alert` with `dataclasses.replace`."""
+        return CapRules(at_cap=budget.at_cap, alert_shares=tuple(self.alerts.shares))
+
+    def endpoint_of(self, target: TargetConfig) -> str | None:
+        """The name of the endpoint that a target is asked at; None is the one of the environment."""
+        return target.endpoint or self.default_endpoint or next(iter(self.endpoints), None)
+
+    def passes_through(self, target: TargetConfig | None = None) -> bool:
+        """Whether a policy that is not in the file is one of the gateway's own."""
+        endpoint = self.endpoints.get(self.endpoint_of(target or TargetConfig(model="any")) or "")
+        return endpoint is not None and GATEWAYS[endpoint.dialect].owns_policies
+
+    def is_own_policy(self, target: TargetConfig) -> bool:
+        """Whether a target is a policy of the file: it has the name of one, and no endpoint that it is meant for."""
+        return (
+            target.endpoint is None
+            and target.model.startswith(POLICY)
+            and target.model.removeprefix(POLICY) in self.policies
+        )

@@ -1,0 +1,82 @@
+"""Where in a TOML text a value stands: the parser does not say, and an error that names the line is half the repair."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias, cast
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_TRIPLE = re.compile(r'"""|\'\'\'')
+_STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """The line (from 1) of the value at a path such as `("policies", "x", "kind")`, or of the nearest thing around it that has one."""
+    lines = dict(_places(text))
+    for length in range(len(path), 0, -1):
+        found = lines.get(tuple(path[:length]))
+        if found is not None:
+            return found
+    return None
+
+
+def _places(text: str) -> Iterator[tuple[Path, int]]:
+    """Every table and key with its line, in a text that has been parsed before and is known to be TOML."""
+    table: Path = ()
+    counts: dict[Path, int] = {}
+    depth, quote = 0, ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        is_inside = bool(quote or depth)
+        rest, quote = _without_strings(line, quote)
+        if (
+            not is_inside
+            and (header := re.match(r"\s*(\[\[?)(.*?)\]\]?\s*(?:#.*)?$", line))
+            and not re.match(r"\s*[^\[\s]", line)
+        ):
+            table = _keys(header.group(2))
+            if header.group(1) == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+            yield table, number
+            continue
+        if not is_inside and (
+            key := re.match(r"\s*((?:[\w-]+|\"(?:\\.|[^\"\\])*\"|'[^']*'|\s*\.\s*)+?)\s*=", line)
+        ):
+            yield (*table, *_keys(key.group(1))), number
+        depth += sum(rest.count(each) for each in "[{") - sum(rest.count(each) for each in "]}")
+
+
+def _without_strings(line: str, quote: str) -> tuple[str, str]:
+    """The line without its strings and comment, and the triple quote that is still open at its end."""
+    kept = ""
+    while line:
+        if quote:
+            _, found, line = line.partition(quote)
+            quote = "" if found else quote
+            continue
+        triple, string, comment = _TRIPLE.search(line), _STRING.search(line), line.find("#")
+        starts = [each.start() for each in (triple, string) if each] + (
+            [comment] if comment >= 0 else []
+        )
+        start = min(starts, default=len(line))
+        kept += line[:start]
+        if triple and triple.start() == start:
+            quote, line = triple.group(), line[triple.end() :]
+        elif string and string.start() == start:
+            line = line[string.end() :]
+        else:
+            line = ""
+    return kept, quote
+
+
+def _keys(dotted: str) -> Path:
+    """The parts of a dotted key, with its quotes read by the parser itself."""
+    value: object = tomllib.loads(f"{dotted} = 0")
+    keys: list[str] = []
+    while isinstance(value, dict):
+        ((key, value),) = cast("dict[str, object]", value).items()
+        keys.append(key)
+    return tuple(keys)

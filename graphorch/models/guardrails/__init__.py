@@ -1,0 +1,3 @@
+"""Guards that keep personal data and secrets out of requests and answers."""
+
+from __future__ import annotations

@@ -1,0 +1,255 @@
+"""A shorter text out of the sentences of another: its headline, then what matters most, in the order of the document, nothing twice."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from graphorch.models.offline.prompt_parser import (
+    GENERIC,
+    Material,
+    Sentence,
+    content_words,
+    sentences_of,
+    words_of,
+)
+from graphorch.models.offline.sentence_ranking import leans, ranked
+
+_LONGEST = 320  # characters of a sentence; what is longer is a table or a list that lost its lines
+_SHORT_SECTION = 12  # words: a section that short is a topic or a question, not a text
+_PARAGRAPH = 4  # sentences
+_MOST = 40  # sentences of a text that grows from round to round
+_BETTER = frozenset(
+    "correct edit fix improve polish proofread refine rephrase revise rewrite tidy translate".split()
+)
+_SHORTER = frozenset(
+    "abstract condense digest headline shorten shorter summaries summarise summarize summary".split()
+)
+_NUMBERS = {
+    word: number
+    for number, word in enumerate(
+        "one two three four five six seven eight nine ten".split(), start=1
+    )
+}
+_WANTED = re.compile(
+    rf"\b(\d{{1,3}}|{'|'.join(_NUMBERS)})\s+(?:[a-z-]+\s+)?(sentences?|points?|bullets?|items?|paragraphs?|words?)\b",
+    re.IGNORECASE,
+)
+_PROSE = frozenset(
+    "article blog body content draft edit email essay letter polish post prose rewrite revise story text write".split()
+)
+_WRITTEN = frozenset(
+    "answer article content draft essay letter output post proposal reply report response result story summary text".split()
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Material, and what can be told about it: worked out once, when it is first asked for."""
+
+    material: Material
+
+    @cached_property
+    def topics(self) -> tuple[str, ...]:
+        """Short sections beside a text: what it is about, or what is asked of it."""
+        texts = [section.text for section in self.material.sections]
+        short = [text for text in texts if len(text.split()) <= _SHORT_SECTION]
+        return tuple(short) if len(short) < len(texts) else ()
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The words that say what it is about: of the question and of its topics."""
+        return content_words(" ".join([self.material.asked, *self.topics])) - GENERIC
+
+    @cached_property
+    def is_question(self) -> bool:
+        """Whether something is asked for by name, not a shorter text."""
+        return any("?" in text for text in (self.material.asked, *self.topics))
+
+    @cached_property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """The sentences of the texts, each once: a sentence of a draft keeps its place in the document, the longest of the sections.
+
+        Those of the topics are among them only if there is nothing else.
+        """
+        sections, topics = self.material.sections, set(self.topics)
+        by_length = sorted(
+            range(len(self.material.sentences)),
+            key=lambda each: -len(sections[self.material.sentences[each].section].text),
+        )
+        places: dict[str, int] = {}
+        for place in by_length:
+            places.setdefault(self.material.sentences[place].text.casefold(), place)
+        unique = [self.material.sentences[place] for place in sorted(places.values())]
+        return tuple(each for each in unique if sections[each.section].text not in topics)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Indices of `sentences`: the headline, then the most important ones in the light of the remarks on an earlier version.
+
+        Before all others come those of a draft, or those that speak of what is asked.
+        """
+        order = ranked(self.sentences, self.asked)
+        remarks = content_words(self.material.remarks) - GENERIC
+        if remarks and order:
+            order = list(dict.fromkeys([order[0], *ranked(self.sentences, self.asked | remarks)]))
+        if self.draft:
+            order.sort(key=lambda index: self.sentences[index].text.casefold() not in self.draft)
+        elif self.is_question:
+            order.sort(
+                key=lambda index: (
+                    -len(self.sentences[index].words & self.asked)
+                    / math.sqrt(4 + len(self.sentences[index].words))
+                )
+            )
+        return tuple(order)
+
+    @cached_property
+    def reviewed(self) -> int | None:
+        """The index of the section that somebody wrote and that may be under review, if it is named as such."""
+        named = [
+            index
+            for index, section in enumerate(self.material.sections)
+            if _WRITTEN & set(words_of(section.name))
+        ]
+        return named[-1] if named else None
+
+    @cached_property
+    def draft(self) -> frozenset[str]:
+        """The sentences, in lower case, of an earlier version that is to be made better, and so to be kept."""
+        if self.reviewed is None or _SHORTER & set(words_of(self.material.asked)):
+            return frozenset()
+        sections = self.material.sections
+        is_all = sections[self.reviewed] is max(sections, key=lambda section: len(section.text))
+        if is_all and not _BETTER & set(words_of(self.material.asked)):
+            return frozenset()
+        paragraphs = sections[self.reviewed].paragraphs
+        return frozenset(
+            one.casefold() for paragraph in paragraphs for one in sentences_of(paragraph)
+        )
+
+    @cached_property
+    def remarked(self) -> int:
+        """How many sentences the earlier version had, if its reviewer counted them."""
+        counted = re.search(r"\b(\d{1,3}) sentences?\b", self.material.remarks)
+        return int(counted.group(1)) if counted else 0
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether there is no text to work on, a topic at most."""
+        return len(self.material.text.split()) < 4
+
+    @property
+    def headline(self) -> str:
+        """The sentence that says most."""
+        return (
+            quoted(self.sentences[self.order[0]].text) if self.order else self.material.text.strip()
+        )
+
+
+def composed(source: Source, *, purpose: str, most_characters: int) -> str:
+    """A text for a purpose (the name and description of what is wanted, which decides between prose and points)."""
+    if source.is_thin or not source.order:
+        return nothing_to_say(source)
+    asked = words_of(f"{purpose} {source.material.asked}")
+    count, most_words = _wanted(source)
+    chosen = _chosen(source, count, most_words, most_characters)
+    lead, *others = chosen
+    if source.is_question or (_PROSE & set(asked)):
+        return _prose(source, lead, others)
+    return "\n".join(
+        [quoted(source.sentences[lead].text), *([""] if others else []), *_points(source, others)]
+    )
+
+
+def nothing_to_say(source: Source) -> str:
+    """What to answer where there is nothing to extract from."""
+    topic = " ".join((source.material.text or source.material.asked).split())
+    if not topic or topic.endswith(":"):
+        return "There is no text to work on: the prompt is empty where the text should be."
+    shown = topic if len(topic) <= 80 else topic[:79] + "…"
+    return f"On “{shown.rstrip('.:')}”: no source text was given, and the offline model only works on text that it is given."
+
+
+def quoted(sentence: str) -> str:
+    """A sentence fit to stand alone: ended, and cut at a word if it is endless."""
+    if len(sentence) > _LONGEST:
+        return (
+            sentence[
+                : sentence.rfind(" ", 0, _LONGEST) if " " in sentence[:_LONGEST] else _LONGEST
+            ].rstrip(",;:")
+            + " …"
+        )
+    return sentence if not sentence[-1].isalnum() else f"{sentence}."
+
+
+def _wanted(source: Source) -> tuple[int, int | None]:
+    """How many sentences, and at most how many words, by what the prompt asks for or else by the length of the text.
+
+    A draft that is in the prompt, or whose length its reviewer tells, was not enough, or it would not come up: the next one is two
+    sentences longer.
+    """
+    numbers = {
+        unit.lower().rstrip("s"): _NUMBERS.get(number.lower()) or int(number)
+        for number, unit in _WANTED.findall(source.material.asked)
+    }
+    most_words = numbers.pop("word", None)
+    if "paragraph" in numbers:
+        numbers["sentence"] = numbers.pop("paragraph") * _PARAGRAPH
+    if numbers:
+        return max(1, *numbers.values()), most_words
+    count = (
+        3 if source.is_question else min(12, max(3, round(1.2 * math.sqrt(len(source.sentences)))))
+    )
+    before = len(source.draft) or source.remarked
+    return (min(_MOST, max(count, before + 2)) if before else count), most_words
+
+
+def _chosen(source: Source, count: int, most_words: int | None, most_characters: int) -> list[int]:
+    """The best sentence, then the others in the order of the document, within every limit; one at least."""
+    chosen: list[int] = []
+    words = characters = 0
+    for index in _standing(source, count):
+        text = quoted(source.sentences[index].text)
+        words, characters = words + len(text.split()), characters + len(text) + 3
+        if chosen and (
+            characters > most_characters or (most_words is not None and words > most_words)
+        ):
+            break
+        chosen.append(index)
+    return [chosen[0], *sorted(chosen[1:])]
+
+
+def _standing(source: Source, count: int) -> list[int]:
+    """The best sentences that can stand where they will stand: one that leans on its predecessor only beside it, if there are enough others."""
+    standing: list[int] = []
+    leaning: list[int] = []
+    for index in source.order:
+        before = index - 1
+        is_followed = (
+            before in standing
+            and source.sentences[before].section == source.sentences[index].section
+        )
+        (
+            standing
+            if is_followed or source.is_question or not leans(source.sentences[index].text)
+            else leaning
+        ).append(index)
+    return [*standing, *leaning][:count]
+
+
+def _points(source: Source, chosen: Sequence[int]) -> list[str]:
+    return [f"- {quoted(source.sentences[index].text)}" for index in chosen]
+
+
+def _prose(source: Source, lead: int, others: Sequence[int]) -> str:
+    """Paragraphs of a few sentences. The lead stands first, whatever its place in the document."""
+    paragraphs: list[list[str]] = [[quoted(source.sentences[lead].text)]]
+    for index in others:
+        if len(paragraphs[-1]) >= _PARAGRAPH:
+            paragraphs.append([])
+        paragraphs[-1].append(quoted(source.sentences[index].text))
+    return "\n\n".join(" ".join(each) for each in paragraphs)

@@ -1,0 +1,117 @@
+"""How a request is put to an endpoint: they all speak the same protocol, with accents.
+
+A `Dialect` is what was found out about one model at one endpoint. It starts with what is standard and changes by one step each time
+that the endpoint says it does not understand; there are three steps, so the search ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphorch.errors import ModelError
+from graphorch.models.errors import SchemaRefused
+from graphorch.models.messages import Message, Request
+from graphorch.models.structured_output import in_words, response_format
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`schema_in_words`: no `response_format`. `completion_tokens`: the limit is called `max_completion_tokens`, as newer models want.
+
+    `without_usage`: no `stream_options`, so that a stream ends without its usage.
+    """
+
+    schema_in_words: bool = False
+    completion_tokens: bool = False
+    without_usage: bool = False
+
+    def after(self, failure: ModelError, request: Request) -> Dialect | None:
+        """The dialect to try next, or None if the failure is not a matter of dialect."""
+        if failure.status not in (400, 422):
+            return None
+        if (
+            request.max_tokens is not None
+            and not self.completion_tokens
+            and "max_completion_tokens" in str(failure)
+        ):
+            return replace(self, completion_tokens=True)
+        if not self.without_usage and "stream_options" in str(failure):
+            return replace(self, without_usage=True)
+        if (
+            request.schema is not None
+            and not self.schema_in_words
+            and isinstance(failure, SchemaRefused)
+        ):
+            return replace(self, schema_in_words=True)
+        return None
+
+    def note(self) -> str:
+        """What a person may want to know about it."""
+        return (
+            "the endpoint takes no schema, so it was put into the instructions"
+            if self.schema_in_words
+            else ""
+        )
+
+
+def messages_of(request: Request, dialect: Dialect) -> list[dict[str, object]]:
+    """The `messages` of the body."""
+    messages = list(request.messages)
+    if request.schema is not None and dialect.schema_in_words:
+        messages = _with_instruction(messages, in_words(request.schema))
+    return [_message(each) for each in messages]
+
+
+def options_of(request: Request, dialect: Dialect, *, streamed: bool) -> dict[str, object]:
+    """The rest of the body; nothing is sent that was not asked for, because every option is unknown to some endpoint."""
+    options: dict[str, object] = {}
+    if request.max_tokens is not None:
+        options["max_completion_tokens" if dialect.completion_tokens else "max_tokens"] = (
+            request.max_tokens
+        )
+    if request.temperature is not None:
+        options["temperature"] = request.temperature
+    if request.schema is not None and not dialect.schema_in_words:
+        options["response_format"] = response_format(request.schema)
+    if request.tools:
+        options["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": each.name,
+                    "description": each.description,
+                    "parameters": dict(each.parameters),
+                },
+            }
+            for each in request.tools
+        ]
+    if streamed and not dialect.without_usage:
+        options["stream_options"] = {"include_usage": True}
+    return options
+
+
+def _message(message: Message) -> dict[str, object]:
+    told: dict[str, object] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        told["content"] = message.content or None  # as the reference has it; "" is refused by some
+        told["tool_calls"] = [
+            {
+                "id": each.id,
+                "type": "function",
+                "function": {"name": each.name, "arguments": each.arguments},
+            }
+            for each in message.tool_calls
+        ]
+    if message.tool_call_id:
+        told["tool_call_id"] = message.tool_call_id
+    return told
+
+
+def _with_instruction(messages: list[Message], instruction: str) -> list[Message]:
+    """The instruction at the end of the system message; a second system message would be refused by some endpoints."""
+    if messages and messages[0].role == "system":
+        return [
+            Message(role="system", content=f"{messages[0].content}\n\n{instruction}"),
+            *messages[1:],
+        ]
+    return [Message(role="system", content=instruction), *messages]

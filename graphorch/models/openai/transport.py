@@ -1,0 +1,78 @@
+"""The HTTP client under the openai package: what of a request goes out, where it may go, and how much may come back.
+
+Imported at the first call only, since it loads the openai package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import openai
+
+from graphorch.models.openai.errors import Endpoint, Overlong
+
+# All that an HTTP request of ours may carry. The openai package adds headers from environment variables (organisation, project, and any
+# in OPENAI_CUSTOM_HEADERS) and a description of this machine; none of it is the endpoint's business.
+_HEADERS = frozenset({
+    "host", "accept", "connection", "user-agent", "content-type", "content-length", "transfer-encoding", "x-stainless-raw-response",
+})  # fmt: skip
+
+
+def open_transport(
+    endpoint: Endpoint, *, connect: float, max_bytes: int, own_headers: str = ""
+) -> httpx2.AsyncClient:
+    """A client that follows no redirect and no proxy of the environment, and sends the key to this endpoint only.
+
+    `own_headers` is the beginning of the names of headers that the endpoint's gateway takes beside the usual ones; empty is none.
+    `connect` is the limit on connecting and on each write, in seconds. Reading has none here: the caller limits each of its waits.
+    """
+
+    async def outgoing(request: httpx2.Request) -> None:
+        for name in [
+            each
+            for each in request.headers
+            if each.lower() not in _HEADERS
+            and not (own_headers and each.lower().startswith(own_headers))
+        ]:
+            del request.headers[name]
+        # A compressed answer could unfold to a thousand times its size, and a bound on bytes would bound nothing.
+        request.headers["accept-encoding"] = "identity"
+        key = endpoint.key.get_secret_value()
+        if key:
+            request.headers["authorization"] = f"Bearer {key}"
+
+    async def incoming(response: httpx2.Response) -> None:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            raise Overlong(
+                f"its answer is compressed ({encoding}) although that was not asked for, so its size cannot be bounded"
+            )
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Bounded(response.stream, max_bytes)
+
+    return openai.DefaultAsyncHttpxClient(
+        follow_redirects=False,
+        trust_env=False,
+        timeout=openai.Timeout(None, connect=connect, write=connect),
+        event_hooks={"request": [outgoing], "response": [incoming]},
+    )
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The body of an answer, up to a number of bytes."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, limit: int) -> None:
+        self._inner = inner
+        self._left = limit
+        self._limit = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._inner:
+            self._left -= len(part)
+            if self._left < 0:
+                raise Overlong(f"its answer is longer than {self._limit:,} bytes")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -1,0 +1,3 @@
+"""Policies that choose among several targets for one call: fallback, cascade, weighted, cheapest, fastest."""
+
+from __future__ import annotations

@@ -1,0 +1,120 @@
+"""What a model call costs: list prices of the `genai-prices` package, and a table of your own that goes before them.
+
+Rules of this file:
+- a price that is not known for certain is None, which means *unknown* and never 0;
+- a bound is never too low: whatever the provider may charge for (a higher tier, a cache write, another hour of the day) is in it;
+- nothing is fetched: the list prices are those that came with the installed package, so they are as old as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from graphorch.errors import InputError
+from graphorch.models.pricing.price_list import ListPrices, Price, Rates
+from graphorch.models.token_count import without_snapshot
+
+_Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Tariff(BaseModel):
+    """One line of your own price table: US dollars per million tokens. Without `cached_input`, the cache saves nothing."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    input: _Dollars
+    output: _Dollars
+    cached_input: _Dollars | None = None
+
+
+class Prices:
+    """Finds the price of a model by the name that a gateway uses for it: `provider/model`.
+
+    `own` maps such names to a `Tariff` (or a dictionary of its fields) and goes before the list prices. `markup` is the fraction that
+    the gateway adds to list prices (0.05 for 5 %); your own prices are taken as what you pay. `list_prices=False` uses `own` only.
+    The list prices need the package `genai-prices` (`pip install graphorch[prices]`); without it only `own` is known.
+    `now` tells the time, for prices that start on a date or depend on the hour.
+
+    Raises `InputError` for a price or a markup that makes no sense; all wrong lines of the table at once.
+    """
+
+    def __init__(
+        self,
+        own: Mapping[str, Tariff | Mapping[str, object]] | None = None,
+        *,
+        markup: float = 0.0,
+        list_prices: bool = True,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if not _is_fraction(markup):
+            raise InputError(
+                f"Prices(markup={markup!r}) makes no sense: give the fraction that the gateway adds, such as 0.05 for 5 %."
+            )
+        self._own = _own_prices(own or {})
+        self._markup = markup
+        self._list = ListPrices()
+        self._use_list = list_prices
+        self._now = now
+
+    def of(self, model: str) -> Price | None:
+        """The price of a model, or None if it is unknown.
+
+        A dated snapshot (`-2025-08-07`) that has no price of its own costs what its model costs. Nothing else is guessed:
+        another region (`@eu`), variant (`:free`) or suffix (`-pro`, `-latest`) is another model; a policy (`policy/…`) has no price.
+        """
+        name = model.strip().lower()
+        own = self._own.get(name) or self._own.get(without_snapshot(name))
+        if own is not None or not self._use_list:
+            return own
+        found = self._list.of(name, self._now())
+        return found.times(1 + self._markup) if found is not None and self._markup else found
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 100
+
+
+def _own_prices(table: Mapping[str, Tariff | Mapping[str, object]]) -> dict[str, Price]:
+    """The user's table, checked; keys are compared without regard to case."""
+    prices: dict[str, Price] = {}
+    wrong: list[str] = []
+    for name, line in table.items():
+        try:
+            tariff = Tariff.model_validate(line)
+        except ValidationError as error:
+            wrong += [
+                f"  {name}: {_where(each['loc'])}{each['msg']}"
+                for each in error.errors(include_url=False)
+            ]
+        else:
+            prices[name.strip().lower()] = _price_of(tariff)
+    if wrong:
+        told = "\n".join(wrong)
+        raise InputError(
+            f"The price table does not fit:\n{told}\n"
+            "Each line is dollars per million tokens, as numbers ≥ 0: {'input': 1.25, 'output': 10, 'cached_input': 0.125}; "
+            "cached_input may be left out."
+        )
+    return prices
+
+
+def _where(steps: Sequence[str | int]) -> str:
+    return f"{'.'.join(str(step) for step in steps)}: " if steps else ""
+
+
+def _price_of(tariff: Tariff) -> Price:
+    cached = tariff.input if tariff.cached_input is None else tariff.cached_input
+    return Price(
+        (
+            Rates(
+                input=tariff.input,
+                output=tariff.output,
+                cached_input=cached,
+                dearest_input=max(tariff.input, cached),
+            ),
+        )
+    )

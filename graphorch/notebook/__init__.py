@@ -1,7 +1,0 @@
-"""Flows, results and sessions in a notebook's cells, and a session as one file to share."""
-
-from __future__ import annotations
-
-from graphorch.notebook.export import to_html as to_html
-
-__all__ = ["to_html"]

@@ -1,0 +1,177 @@
+"""Heat maps: figures of many visits on the topology, the hotter the redder; and the difference of two runs on it.
+
+The boxes are those of `picture_of`, and figures are given by their ids. Colours are laid over the picture's own style sheet, half
+transparent, so that both themes stay readable.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from graphorch.errors import InputError, nearest
+from graphorch.render.layout.engine import Engine, layout
+from graphorch.render.picture.model import Picture
+from graphorch.render.picture.overlay import Mark, Overlay, format_seconds, format_usd
+from graphorch.render.svg.document import draw
+from graphorch.render.svg.theme import Theme
+
+Measure = Literal["cost", "p50", "p95", "errors", "visits"]
+MEASURES: tuple[Measure, ...] = ("cost", "p50", "p95", "errors", "visits")
+
+_HOTTEST = 0.55  # opacity of the red; text keeps a contrast of 4.5 to 1 on it in both themes
+_CHANGED, _ADDED, _GONE = "217,119,6", "22,163,74", "220,38,38"
+_PLAIN_ID = re.compile(r'["\\<>&]')
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """The figures of one box: dollars, seconds, the share of visits that failed, and how many visits there were."""
+
+    visits: int = 0
+    usd: float = 0.0
+    p50: float | None = None
+    p95: float | None = None
+    error_rate: float = 0.0
+
+
+def heat_map(
+    picture: Picture,
+    heats: Mapping[str, Heat],
+    by: Measure,
+    *,
+    title: str = "",
+    theme: Theme = "auto",
+    engine: Engine = "auto",
+) -> str:
+    """The picture with every box as red as its figure is large, and all its figures beside its name. Raises `InputError` for another measure."""
+    if by not in MEASURES:
+        raise InputError(f"There is no heat '{by}'. {nearest(str(by), MEASURES)}")
+    values = {id_: _value(heat, by) for id_, heat in heats.items() if heat.visits}
+    most = max(values.values(), default=0.0)
+    marks = {
+        id_: Mark("done", heat.visits, note=_note(heat, by))
+        for id_, heat in heats.items()
+        if heat.visits
+    }
+    scale = f"{_NAMES[by]}, up to {_shown(most, by)}" if most else _NAMES[by]
+    overlay = Overlay(marks, title=" · ".join(part for part in (title, scale) if part))
+    svg = _drawn(picture, overlay, theme, engine)
+    return _coloured(
+        svg,
+        {
+            id_: ("220,38,38", _HOTTEST * (value / most if most else 0.0))
+            for id_, value in values.items()
+        },
+    )
+
+
+def difference_map(
+    picture: Picture, before: Mapping[str, Heat], after: Mapping[str, Heat], *, changed: frozenset[str] = frozenset(), title: str = "",
+    theme: Theme = "auto", engine: Engine = "auto",
+) -> str:  # fmt: skip
+    """The picture of what a run did otherwise than another: amber is different (`changed` names boxes whose results are), green ran only now,
+    red only before."""
+    marks: dict[str, Mark] = {}
+    colours: dict[str, tuple[str, float]] = {}
+    for id_ in [*before, *(one for one in after if one not in before)]:
+        old, new = before.get(id_, Heat()), after.get(id_, Heat())
+        if not (old.visits or new.visits):
+            continue
+        marks[id_] = Mark("done", new.visits, note=_change(old, new, is_other=id_ in changed))
+        if not old.visits or not new.visits:
+            colours[id_] = (_ADDED if new.visits else _GONE, _HOTTEST)
+        elif old.visits != new.visits or id_ in changed:
+            colours[id_] = (_CHANGED, 0.35)
+    svg = _drawn(picture, Overlay(marks, title=title), theme, engine)
+    return _coloured(svg, colours)
+
+
+def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> str:
+    """The picture with boxes wide enough for their figures; what nothing runs in (ends, decisions, joins) counts as visited."""
+    notes = {id_: mark.note for id_, mark in overlay.marks.items()}
+    wide = replace(
+        picture,
+        boxes=tuple(replace(box, detail=notes.get(box.id, box.detail)) for box in picture.boxes),
+    )
+    between = (
+        {
+            box.id: Mark("done")
+            for box in picture.boxes
+            if box.kind in ("start", "end", "decision", "join")
+        }
+        if notes
+        else {}
+    )
+    return draw(
+        wide,
+        layout(wide, engine),
+        theme=theme,
+        overlay=replace(overlay, marks={**between, **overlay.marks}),
+    )
+
+
+def _coloured(svg: str, colours: Mapping[str, tuple[str, float]]) -> str:
+    """The picture with the shapes of boxes in colours (red,green,blue) of an opacity, after its own rules."""
+    root = svg.partition('class="')[2].partition('"')[0]
+    rules = "".join(
+        f'.{root} [data-box="{id_}"] .go_shape{{fill:rgba({colour},{opacity:.3f})}}'
+        for id_, (colour, opacity) in sorted(colours.items())
+        if not _PLAIN_ID.search(id_)
+    )
+    return svg.replace("</style>", f"{rules}</style>", 1)
+
+
+_NAMES: Mapping[Measure, str] = {
+    "cost": "cost", "p50": "median latency", "p95": "95th percentile of latency", "errors": "share of failed visits", "visits": "visits"
+}  # fmt: skip
+
+
+def _value(heat: Heat, by: Measure) -> float:
+    values: dict[Measure, float | None] = {
+        "cost": heat.usd,
+        "p50": heat.p50,
+        "p95": heat.p95,
+        "errors": heat.error_rate,
+        "visits": heat.visits,
+    }
+    value = values[by] or 0.0
+    return value if math.isfinite(value) else 0.0
+
+
+def _shown(value: float, by: Measure) -> str:
+    if by == "cost":
+        return format_usd(value)
+    if by == "errors":
+        return f"{value:.1%}"
+    return f"{value:.0f}" if by == "visits" else format_seconds(value)
+
+
+def _note(heat: Heat, by: Measure) -> str:
+    """The figure that is asked for first."""
+    parts = {
+        "visits": f"{heat.visits} ×",
+        "cost": format_usd(heat.usd) if heat.usd else "",
+        "p50": f"P50 {format_seconds(heat.p50)}" if heat.p50 is not None else "",
+        "p95": f"P95 {format_seconds(heat.p95)}" if heat.p95 is not None else "",
+        "errors": f"{heat.error_rate:.0%} failed" if heat.error_rate else "",
+    }
+    ordered = [parts.pop(by), *parts.values()]
+    return " · ".join(part for part in ordered if part)
+
+
+def _change(old: Heat, new: Heat, *, is_other: bool) -> str:
+    if not old.visits:
+        return "only after"
+    if not new.visits:
+        return "only before"
+    parts = [f"{new.visits - old.visits:+d} visits"] if new.visits != old.visits else []
+    if old.p50 is not None and new.p50 is not None and abs(new.p50 - old.p50) >= 0.001:
+        parts.append(f"{'+' if new.p50 > old.p50 else '−'}{format_seconds(abs(new.p50 - old.p50))}")
+    if abs(new.usd - old.usd) >= 0.0001:
+        parts.append(f"{'+' if new.usd > old.usd else '−'}{format_usd(abs(new.usd - old.usd))}")
+    parts += ["other result"] if is_other else []
+    return " · ".join(parts) or "the same"

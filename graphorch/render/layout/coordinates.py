@@ -1,0 +1,259 @@
+"""Third step of the builtin layout: an x for every cell, and the left and right side of every group.
+
+Cells that should stand exactly below one another (the passes of a long line, a chain of boxes) share one *column* variable; a group has
+two. Every demand is of the form "b at least `sep` right of a", and these form a directed graph without circles. Wishes (stand below the
+mean of your neighbours) are met as far as the demands allow by two walks over that graph: one that only pushes right, one that only
+pushes left; both obey all demands, hence so does their mean. Repeating it settles quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from graphorch.render.layout.layering import Cell, Grid
+
+GROUP_PAD = 14.0
+_GAPS = {("box", "box"): 30.0}
+_GAP = 14.0  # where a line, a label or a lane is one of the two
+_GROUP_GAP = 20.0
+_ROUNDS = 40
+_NO_WISH = 9
+
+
+@dataclass(slots=True)
+class _Demands:
+    """Variables and the demands between them. Variables are numbers; `before[b]` holds (a, sep) for each demand on b."""
+
+    before: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
+
+    def variable(self) -> int:
+        self.before.append({})
+        return len(self.before) - 1
+
+    def at_least(self, left: int, right: int, sep: float) -> None:
+        """Demand right - left ≥ sep; the strictest demand on a pair holds."""
+        if self.before[right].get(left, -1.0) < sep:
+            self.before[right][left] = sep
+
+    def topological(self) -> list[int] | None:
+        """All variables with those on the left first, or None if the demands run in a circle."""
+        after: list[list[int]] = [[] for _ in self.before]
+        waiting = [len(lefts) for lefts in self.before]
+        for right, lefts in enumerate(self.before):
+            for left in lefts:
+                after[left].append(right)
+        sequence = [variable for variable, count in enumerate(waiting) if not count]
+        for variable in sequence:  # grows while it is walked
+            for right in after[variable]:
+                waiting[right] -= 1
+                if not waiting[right]:
+                    sequence.append(right)
+        return sequence if len(sequence) == len(self.before) else None
+
+
+@dataclass(slots=True)
+class _Model:
+    """The variables of one grid: of cells, and of the left and right sides of groups."""
+
+    demands: _Demands
+    cells: dict[Cell, int]
+    lefts: dict[str, int]
+    rights: dict[str, int]
+    sequence: list[int]
+
+
+def place_columns(grid: Grid, title_widths: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """Set the x of every cell; return the left and right side of every group. `title_widths`: how wide groups must at least be."""
+    model = _model(grid, title_widths, straight=True) or _model(grid, title_widths, straight=False)
+    # cannot be: without columns each cell lies in one row, and groups are in one order
+    if model is None:
+        raise AssertionError("the order of cells contradicts itself")
+    values = _settle(model, grid)
+    for cell, variable in model.cells.items():
+        cell.x = values[variable]
+    return {
+        group: (values[model.lefts[group]], values[model.rights[group]]) for group in grid.spans
+    }
+
+
+def _model(grid: Grid, title_widths: dict[str, float], *, straight: bool) -> _Model | None:
+    demands = _Demands()
+    cells: dict[Cell, int] = {}
+    below = _straight_runs(grid) if straight else {}
+    for row in grid.rows:
+        for cell in row:
+            if cell not in cells:
+                cells[cell] = demands.variable()
+            if cell in below:
+                cells[below[cell]] = cells[cell]
+    lefts = {group: demands.variable() for group in grid.spans}
+    rights = {group: demands.variable() for group in grid.spans}
+    for group in grid.spans:
+        demands.at_least(lefts[group], rights[group], title_widths.get(group, 0.0))
+    for row in grid.rows:
+        _demand_row(row, demands, cells, lefts, rights)
+    sequence = demands.topological()
+    return _Model(demands, cells, lefts, rights, sequence) if sequence is not None else None
+
+
+def _demand_row(
+    row: Sequence[Cell],
+    demands: _Demands,
+    cells: dict[Cell, int],
+    lefts: dict[str, int],
+    rights: dict[str, int],
+) -> None:
+    """Demands between neighbours in a row, through the sides of the groups that end and begin between them."""
+    for cell in row:
+        for outer, inner in pairwise(cell.groups):
+            demands.at_least(lefts[outer], lefts[inner], GROUP_PAD)
+            demands.at_least(rights[inner], rights[outer], GROUP_PAD)
+        if cell.groups:
+            demands.at_least(lefts[cell.groups[-1]], cells[cell], cell.left + GROUP_PAD)
+            demands.at_least(cells[cell], rights[cell.groups[-1]], cell.right + GROUP_PAD)
+    for one, other in pairwise(row):
+        common = sum(1 for _ in _shared(one.groups, other.groups))
+        closes, opens = len(one.groups) > common, len(other.groups) > common
+        left, reach = (rights[one.groups[common]], 0.0) if closes else (cells[one], one.right)
+        right, room = (lefts[other.groups[common]], 0.0) if opens else (cells[other], other.left)
+        demands.at_least(left, right, reach + room + _gap(one, other, grouped=closes or opens))
+
+
+def _gap(one: Cell, other: Cell, *, grouped: bool) -> float:
+    if other.anchor is not None:
+        return 0.0  # a lane brings its own air to its box
+    if grouped:
+        return _GROUP_GAP if "box" in (one.role, other.role) else _GAP
+    return _GAPS.get((one.role, other.role), _GAP)
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> Iterable[str]:
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            return
+        yield mine
+
+
+def _straight_runs(grid: Grid) -> dict[Cell, Cell]:
+    """Pairs (upper, lower) of neighbouring rows that are to share a column.
+
+    Such pairs must not cross each other, nor change sides with a group that lies in both rows; the demands would run in a circle. Ways
+    back come first, then long lines, then chains of boxes.
+    """
+    below: dict[Cell, Cell] = {}
+    for upper, lower in pairwise(grid.rows):
+        sides = _group_sides(upper), _group_sides(lower)
+        pairs = [
+            (cell, down) for cell in upper for down in cell.downs if _wish(cell, down) < _NO_WISH
+        ]
+        taken: list[tuple[int, int]] = []
+        for one, other in sorted(pairs, key=lambda pair: _wish(*pair)):
+            free = all((one.place - mine) * (other.place - theirs) > 0 for mine, theirs in taken)
+            if free and _same_sides(one, other, *sides):
+                below[one] = other
+                taken.append((one.place, other.place))
+    return below
+
+
+def _wish(one: Cell, other: Cell) -> int:
+    """How early a pair may choose its column."""
+    if one.role == "lane":
+        return 0
+    if one.role != "box" and other.role != "box":
+        return 1
+    if len(one.downs) == 1 and len(other.ups) == 1:
+        return 2 if one.role == other.role else 3
+    return _NO_WISH
+
+
+def _group_sides(row: Sequence[Cell]) -> dict[str, tuple[int, int]]:
+    """The first and last place of each group in a row."""
+    sides: dict[str, tuple[int, int]] = {}
+    for cell in row:
+        for group in cell.groups:
+            sides[group] = sides.get(group, (cell.place, cell.place))[0], cell.place
+    return sides
+
+
+def _same_sides(
+    one: Cell, other: Cell, upper: dict[str, tuple[int, int]], lower: dict[str, tuple[int, int]]
+) -> bool:
+    return all(
+        _side(one.place, upper[group]) == _side(other.place, lower[group])
+        for group in upper.keys() & lower.keys()
+    )
+
+
+def _side(place: int, span: tuple[int, int]) -> int:
+    return (place > span[1]) - (place < span[0])
+
+
+def _settle(model: _Model, grid: Grid) -> list[float]:
+    """Values for all variables: wishes, then demands, over and over."""
+    values = _pushed_right([0.0] * len(model.demands.before), model)
+    wishes = _wishes(model, grid)
+    for _ in range(_ROUNDS):
+        wanted = list(values)
+        for variable, neighbours in wishes.items():
+            total = sum(weight for _, _, weight in neighbours)
+            mean = (
+                sum((values[other] + offset) * weight for other, offset, weight in neighbours)
+                / total
+            )
+            # the whole way, two rows would only change places for ever
+            wanted[variable] = (values[variable] + mean) / 2
+        _wish_group_sides(model, wanted)
+        right, left = _pushed_right(wanted, model), _pushed_left(wanted, model)
+        values = [(one + other) / 2 for one, other in zip(right, left, strict=True)]
+    return values
+
+
+def _wishes(model: _Model, grid: Grid) -> dict[int, list[tuple[int, float, float]]]:
+    """For each variable the variables that it wants to be near: (other, offset to it, weight)."""
+    wishes: dict[int, list[tuple[int, float, float]]] = {}
+    for row in grid.rows:
+        for cell in row:
+            mine = model.cells[cell]
+            for lower in cell.downs:
+                theirs = model.cells[lower]
+                if mine != theirs:
+                    weight = 1.0 if cell.role == lower.role == "box" else 2.0
+                    wishes.setdefault(mine, []).append((theirs, 0.0, weight))
+                    wishes.setdefault(theirs, []).append((mine, 0.0, weight))
+            if cell.anchor is not None:
+                wishes.setdefault(mine, []).append(
+                    (model.cells[cell.anchor], cell.anchor.right + cell.left, 4.0)
+                )
+    return wishes
+
+
+def _wish_group_sides(model: _Model, wanted: list[float]) -> None:
+    """The sides of groups want to be close to what the groups hold."""
+    for group in model.lefts:
+        wanted[model.lefts[group]], wanted[model.rights[group]] = float("inf"), float("-inf")
+    for cell, variable in model.cells.items():
+        for group in cell.groups:
+            left, right = model.lefts[group], model.rights[group]
+            wanted[left] = min(wanted[left], wanted[variable] - cell.left - GROUP_PAD)
+            wanted[right] = max(wanted[right], wanted[variable] + cell.right + GROUP_PAD)
+
+
+def _pushed_right(wanted: Sequence[float], model: _Model) -> list[float]:
+    values = list(wanted)
+    for variable in model.sequence:
+        for left, sep in model.demands.before[variable].items():
+            if values[left] + sep > values[variable]:
+                values[variable] = values[left] + sep
+    return values
+
+
+def _pushed_left(wanted: Sequence[float], model: _Model) -> list[float]:
+    values = list(wanted)
+    for variable in reversed(model.sequence):
+        reach = values[variable]
+        for left, sep in model.demands.before[variable].items():
+            if reach - sep < values[left]:
+                values[left] = reach - sep
+    return values

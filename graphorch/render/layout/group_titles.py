@@ -1,0 +1,55 @@
+"""Where the titles of groups stand: at the left of the frame's upper side, unless lines run there and another spot is free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from graphorch.render.picture.model import Picture
+from graphorch.render.picture.placement import Curve, Layout, Point, Rect
+from graphorch.render.picture.sizes import TITLE_INDENT, title_width
+
+_BASELINE = 17.0
+_BAND = 24.0
+_AIR = 4.0
+_STEP = 6.0  # pixels between two points looked at on a curve, roughly
+
+
+def place_titles(picture: Picture, layout: Layout) -> Layout:
+    """The layout with a place for the title of every group that has a frame."""
+    points = [point for curve in layout.lines.values() for point in points_on(curve)]
+    titles: dict[str, Point] = {}
+    for group in picture.groups:
+        if group.id in layout.groups:
+            frame = layout.groups[group.id]
+            band = Rect(frame.x, frame.y, frame.width, _BAND)
+            crossed = sorted(
+                x for x, y in points if band.x <= x <= band.right and band.y <= y <= band.bottom
+            )
+            titles[group.id] = (_free_spot(frame, title_width(group), crossed), frame.y + _BASELINE)
+    return replace(layout, titles=titles)
+
+
+def points_on(curve: Curve) -> Iterable[Point]:
+    """Points along a curve, close enough together to see what it meets."""
+    points = curve.points
+    for start in range(0, len(points) - 3, 3):
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = points[start : start + 4]
+        steps = 4 + int((abs(x3 - x0) + abs(y3 - y0)) / _STEP)
+        for step in range(steps + 1):
+            t = step / steps
+            s = 1 - t
+            a, b, c, d = s * s * s, 3 * s * s * t, 3 * s * t * t, t * t * t
+            yield a * x0 + b * x1 + c * x2 + d * x3, a * y0 + b * y1 + c * y2 + d * y3
+
+
+def _free_spot(frame: Rect, width: float, crossed: list[float]) -> float:
+    """The leftmost x where the title meets no line; the left end if there is none."""
+    first, last = frame.x + TITLE_INDENT, frame.right - TITLE_INDENT - width
+    spots = [first, *(x + _AIR for x in crossed), last]
+    for spot in sorted(spots):
+        if first <= spot <= last and not any(
+            spot - _AIR < x < spot + width + _AIR for x in crossed
+        ):
+            return spot
+    return first

@@ -1,0 +1,271 @@
+"""First step of the builtin layout: rows, and cells in them.
+
+Boxes get ranks so that lines point down (the longest path from a source). Below a rank whose lines carry labels follows a row for the
+labels, so that a label never meets a box. Then everything that needs room of its own becomes a *cell* in a row: a box, a label, the pass
+of a long line through a row, a *lane* (the way back of a loop, at the right of its boxes), and a hold that keeps a group together in a
+row where it has nothing else. The later steps only order cells in rows and give them an x.
+
+The scheme is that of K. Sugiyama, S. Tagawa and M. Toda, "Methods for visual understanding of hierarchical system structures" (1981).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+from graphorch.render.picture.model import Box, Line, Picture, group_chains
+from graphorch.render.picture.sizes import LABEL_HEIGHT, label_size
+
+Size = tuple[float, float]
+Role = Literal["box", "pass", "label", "lane", "hold"]
+
+_LANE_LEFT = 14.0  # from a box to the way back beside it
+_LANE_RIGHT = 6.0
+_PASS_SIDE = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """Room in a row. `left` and `right` are its extents from its x; `groups` lie around it, outermost first.
+
+    Mutable: the ordering sets `place`, the columns set `x`. A lane's end has an `anchor`: it stands directly right of that cell.
+    """
+
+    role: Role
+    owner: str  # the id of its box, line or group
+    row: int
+    left: float
+    right: float
+    height: float
+    groups: tuple[str, ...]
+    anchor: Cell | None = None
+    ups: list[Cell] = field(default_factory=list["Cell"])
+    downs: list[Cell] = field(default_factory=list["Cell"])
+    place: int = 0
+    x: float = 0.0
+
+
+@dataclass(slots=True)
+class Grid:
+    """All cells. `chains` holds, for each line that points down, its cells from source to target; `lanes` the same for ways back."""
+
+    rows: list[list[Cell]]
+    boxes: dict[str, Cell]
+    chains: dict[str, list[Cell]]
+    lanes: dict[str, list[Cell]]
+    spans: dict[str, tuple[int, int]]  # of groups: first and last row
+    label_rows: frozenset[int]
+
+
+def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
+    """The cells of a picture whose boxes have these sizes, in a first order that follows the picture."""
+    back = back_lines(picture)
+    forward = [line for line in picture.lines if line.id not in back]
+    ranks = rank(picture.boxes, forward)
+    row_of, label_row_of = _rows_of_ranks(ranks, forward)
+    around = group_chains(picture)
+    grid = Grid(
+        [[] for _ in range(1 + max(row_of.values(), default=-1))],
+        {},
+        {},
+        {},
+        {},
+        frozenset(label_row_of.values()),
+    )
+    for box in _depth_first(picture, forward):
+        width, height = sizes[box.id]
+        cell = Cell(
+            "box", box.id, row_of[ranks[box.id]], width / 2, width / 2, height, around[box.group]
+        )
+        grid.boxes[box.id] = cell
+        grid.rows[cell.row].append(cell)
+    grid.spans = _spans(grid.boxes.values())
+    for line in forward:
+        _add_chain(grid, line, label_row_of.get(ranks[line.source]))
+    for line in sorted(
+        (line for line in picture.lines if line.id in back), key=lambda line: _reach(grid, line)
+    ):
+        _add_lane(grid, line)
+    _add_holds(grid)
+    return grid
+
+
+def back_lines(picture: Picture) -> frozenset[str]:
+    """The ids of the lines that lead back: those that close a circle in a depth-first walk from the start.
+
+    For loops with one entry these are exactly the loop lines, whatever the walk's order.
+    """
+    out: dict[str, list[Line]] = {box.id: [] for box in picture.boxes}
+    entered = {line.target for line in picture.lines}
+    for line in picture.lines:
+        out[line.source].append(line)
+    first = sorted(picture.boxes, key=lambda box: (box.kind != "start", box.id in entered))
+    back: set[str] = set()
+    open_: set[str] = set()
+    seen: set[str] = set()
+    for root in first:
+        stack = [(root.id, iter(out[root.id]))] if root.id not in seen else []
+        seen.add(root.id)
+        open_.update(id_ for id_, _ in stack)
+        while stack:
+            at, lines = stack[-1]
+            following = next(lines, None)
+            if following is None:
+                open_.discard(at)
+                stack.pop()
+            elif following.target in open_:
+                back.add(following.id)
+            elif following.target not in seen:
+                seen.add(following.target)
+                open_.add(following.target)
+                stack.append((following.target, iter(out[following.target])))
+    return frozenset(back)
+
+
+def rank(boxes: Sequence[Box], forward: Sequence[Line]) -> dict[str, int]:
+    """A rank for each box, 0 at the top, so that every line points down; lines that close circles must be left out. O(boxes + lines)."""
+    into: dict[str, list[str]] = {box.id: [] for box in boxes}
+    out: dict[str, list[str]] = {box.id: [] for box in boxes}
+    for line in forward:
+        out[line.source].append(line.target)
+        into[line.target].append(line.source)
+    waiting = {id_: len(sources) for id_, sources in into.items()}
+    order = [box.id for box in boxes if not waiting[box.id]]
+    for id_ in order:  # grows while it is walked
+        for target in out[id_]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                order.append(target)
+    ranks: dict[str, int] = {}
+    for id_ in order:
+        ranks[id_] = 1 + max((ranks[source] for source in into[id_]), default=-1)
+    # a box that only feeds something far below moves down to it: shorter lines
+    for id_ in reversed(order):
+        if len(out[id_]) > len(into[id_]) and (not into[id_] or len(out[id_]) > 1):
+            ranks[id_] = max(ranks[id_], min(ranks[target] for target in out[id_]) - 1)
+    return ranks
+
+
+def _rows_of_ranks(
+    ranks: Mapping[str, int], forward: Iterable[Line]
+) -> tuple[dict[int, int], dict[int, int]]:
+    labelled = {ranks[line.source] for line in forward if line.label.strip()}
+    rows: dict[int, int] = {}
+    label_rows: dict[int, int] = {}
+    at = 0
+    for value in range(1 + max(ranks.values(), default=-1)):
+        rows[value] = at
+        at += 1
+        if value in labelled:
+            label_rows[value] = at
+            at += 1
+    return rows, label_rows
+
+
+def _depth_first(picture: Picture, forward: Sequence[Line]) -> list[Box]:
+    """Boxes in the order of a walk along the lines, so that what belongs together starts out side by side."""
+    by_id = {box.id: box for box in picture.boxes}
+    out: dict[str, list[str]] = {box.id: [] for box in picture.boxes}
+    entered: set[str] = set()
+    for line in forward:
+        out[line.source].append(line.target)
+        entered.add(line.target)
+    stack = [box.id for box in reversed(picture.boxes) if box.id not in entered]
+    walked: dict[str, Box] = {}
+    while stack:
+        id_ = stack.pop()
+        if id_ not in walked:
+            walked[id_] = by_id[id_]
+            stack.extend(reversed(out[id_]))
+    return list(walked.values())
+
+
+def _spans(cells: Iterable[Cell]) -> dict[str, tuple[int, int]]:
+    spans: dict[str, tuple[int, int]] = {}
+    for cell in cells:
+        for group in cell.groups:
+            first, last = spans.get(group, (cell.row, cell.row))
+            spans[group] = min(first, cell.row), max(last, cell.row)
+    return spans
+
+
+def _add_chain(grid: Grid, line: Line, label_row: int | None) -> None:
+    source, target = grid.boxes[line.source], grid.boxes[line.target]
+    width, _ = label_size(line)
+    chain = [source]
+    for row in range(source.row + 1, target.row):
+        groups = _groups_of_pass(source, target, row, grid.spans)
+        if width and row == label_row:
+            cell = Cell("label", line.id, row, width / 2, width / 2, LABEL_HEIGHT, groups)
+        else:
+            cell = Cell("pass", line.id, row, _PASS_SIDE, _PASS_SIDE, 0.0, groups)
+        grid.rows[row].append(cell)
+        chain.append(cell)
+    chain.append(target)
+    grid.chains[line.id] = chain
+    for upper, lower in pairwise(chain):
+        upper.downs.append(lower)
+        lower.ups.append(upper)
+
+
+def _groups_of_pass(
+    source: Cell, target: Cell, row: int, spans: Mapping[str, tuple[int, int]]
+) -> tuple[str, ...]:
+    """The groups that a line is inside of in a row: it leaves a group through its bottom and enters one through its top."""
+    common = _common(source.groups, target.groups)
+    left = [group for group in source.groups[common:] if row <= spans[group][1]]
+    if left:
+        return source.groups[: common + len(left)]
+    entered = [group for group in target.groups[common:] if row >= spans[group][0]]
+    return target.groups[: common + len(entered)]
+
+
+def _reach(grid: Grid, line: Line) -> int:
+    return abs(grid.boxes[line.source].row - grid.boxes[line.target].row)
+
+
+def _add_lane(grid: Grid, line: Line) -> None:
+    """Room for a way back at the right of its two boxes, from the header's row down to the source's."""
+    source, header = grid.boxes[line.source], grid.boxes[line.target]
+    groups = source.groups[: _common(source.groups, header.groups)]
+    width, _ = label_size(line)
+    lane: list[Cell] = []
+    for row in range(header.row, source.row + 1):
+        labelled = width and row == (header.row + source.row + 1) // 2
+        cell = Cell(
+            "lane", line.id, row, _LANE_LEFT, width + 4 if labelled else _LANE_RIGHT, 0.0, groups
+        )
+        grid.rows[row].append(cell)
+        if lane:
+            lane[-1].downs.append(cell)
+            cell.ups.append(lane[-1])
+        lane.append(cell)
+    lane[-1].anchor = source
+    lane[0].anchor = header
+    grid.lanes[line.id] = lane
+
+
+def _add_holds(grid: Grid) -> None:
+    present = {(group, cell.row) for row in grid.rows for cell in row for group in cell.groups}
+    around = {
+        group: cell.groups[: cell.groups.index(group) + 1]
+        for cell in grid.boxes.values()
+        for group in cell.groups
+    }
+    for group, (first, last) in grid.spans.items():
+        for row in range(first, last + 1):
+            if (group, row) not in present:
+                grid.rows[row].append(Cell("hold", group, row, 0.0, 0.0, 0.0, around[group]))
+                present.update((outer, row) for outer in around[group])
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many groups, from the outermost inwards, lie around both."""
+    count = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            break
+        count += 1
+    return count

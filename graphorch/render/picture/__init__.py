@@ -1,0 +1,3 @@
+"""The picture of a graph as data, before anything is drawn."""
+
+from __future__ import annotations

@@ -1,0 +1,110 @@
+"""What a run did, as marks on the boxes and lines of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from graphorch.render.picture.model import Picture
+
+Status = Literal["done", "running", "waiting", "failed", "not_reached"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One box in one run: its status and sums over all its visits. `note` replaces the figures in the second line, if given."""
+
+    status: Status
+    visits: int = 0
+    seconds: float | None = None
+    tokens: int = 0
+    usd: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Marks by the ids of boxes and groups, the ids of the lines that were taken, and a title.
+
+    A box without a mark counts as not reached, unless it is one that nothing runs in: `completed` gives those theirs.
+    """
+
+    marks: Mapping[str, Mark]
+    taken: frozenset[str] = frozenset()
+    title: str = ""
+
+
+def completed(picture: Picture, overlay: Overlay) -> Overlay:
+    """The overlay with marks for start, end, decisions and joins, and with the short lines that tie decisions and joins to their nodes.
+
+    Nothing runs in those, so a run has no record of them; what happened around them tells. Marks that are given stay.
+    """
+    marks = dict(overlay.marks)
+    kinds = {box.id: box.kind for box in picture.boxes}
+    reached = {id_ for id_, mark in marks.items() if mark.status != "not_reached"}
+    taken = overlay.taken | {
+        line.id
+        for line in picture.lines
+        if kinds[line.source] in ("start", "join") and line.target in reached
+    }
+    used = {line.source for line in picture.lines if line.id in taken}
+    taken |= {
+        line.id
+        for line in picture.lines
+        if kinds[line.target] == "decision" and line.target in used
+    }
+    touched = {
+        end for line in picture.lines if line.id in taken for end in (line.source, line.target)
+    }
+    for box in picture.boxes:
+        begun = box.id in touched or (box.kind == "start" and box.group is None and bool(reached))
+        if begun and box.kind in ("start", "end", "decision", "join"):
+            marks.setdefault(box.id, Mark("done"))
+    return replace(overlay, marks=marks, taken=taken)
+
+
+def second_line(mark: Mark) -> str:
+    """The line under a box's name: `3 calls · 1.2 s · 1.4k tok · $0.011`; only what is known and not zero."""
+    if mark.note:
+        return mark.note
+    if mark.status == "not_reached":
+        return "not reached"
+    parts = [f"{mark.visits} call{'s' if mark.visits != 1 else ''}"] if mark.visits else []
+    if mark.seconds is not None:
+        parts.append(format_seconds(mark.seconds))
+    if mark.tokens:
+        parts.append(f"{format_count(mark.tokens)} tok")
+    if mark.usd:
+        parts.append(format_usd(mark.usd))
+    return " · ".join(parts) or mark.status
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration of about three characters and its unit: `45 ms`, `1.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_count(count: int) -> str:
+    """A count of at most four characters: `940`, `1.4k`, `12k`, `3.1M`."""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size * 0.9995:
+            scaled = count / size
+            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return str(count)
+
+
+def format_usd(usd: float) -> str:
+    """Dollars, with the digits that matter: `$12.30`, `$0.011`, `<$0.0001`."""
+    if usd >= 1:
+        return f"${usd:,.2f}"
+    if usd >= 0.01:
+        return f"${usd:.3f}"
+    return f"${usd:.4f}" if usd >= 0.0001 else "<$0.0001"

@@ -1,0 +1,140 @@
+"""How large a box, a label and a group's title are, and which words of theirs fit. Both layout engines and the drawing use it.
+
+All sizes are CSS pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphorch.render.picture.model import Box, Group, Line
+from graphorch.render.picture.overlay import (
+    Mark,
+    format_count,
+    format_seconds,
+    format_usd,
+    second_line,
+)
+from graphorch.render.picture.text_width import one_line, shorten, width
+
+NAME_SIZE = 12.5
+DETAIL_SIZE = 10.0
+SMALL_SIZE = 10.0  # start, end and join
+DECISION_SIZE = 11.0
+LABEL_SIZE = 10.0
+TITLE_SIZE = 11.0
+
+TEXT_LEFT = 33.0  # where the words of a rounded box begin: after its icon
+TEXT_RIGHT = 13.0
+TITLE_INDENT = 12.0
+TITLE_GAP = 8.0
+LABEL_HEIGHT = 14.0
+
+_NAME_LIMIT = 230.0
+_DECISION_LIMIT = 150.0
+_LABEL_LIMIT = 150.0
+_TITLE_LIMIT = 200.0
+
+ROUND_KINDS = ("start", "end")
+CARD_KINDS = ("node", "agent", "map", "sub", "ask")
+
+
+@dataclass(frozen=True, slots=True)
+class BoxText:
+    """The words of one box, cut to what it may hold. `detail` is empty where the kind shows none."""
+
+    name: str
+    detail: str
+
+
+def box_text(box: Box, mark: Mark | None = None) -> BoxText:
+    """The words of a box; under a mark the second line tells what the run did."""
+    name = one_line(box.name) or one_line(box.id) or "?"
+    if box.kind in CARD_KINDS:
+        detail = second_line(mark) if mark else box.detail
+        return BoxText(
+            shorten(name, NAME_SIZE, _NAME_LIMIT, bold=True),
+            shorten(detail, DETAIL_SIZE, _NAME_LIMIT),
+        )
+    limit, size = (
+        (_DECISION_LIMIT, DECISION_SIZE) if box.kind == "decision" else (_NAME_LIMIT, SMALL_SIZE)
+    )
+    detail = "" if box.kind in ROUND_KINDS else box.detail
+    if box.kind == "join":
+        joined = f"{name} · {one_line(detail)}" if detail else name
+        return BoxText(shorten(joined, size, limit), "")
+    return BoxText(shorten(name, size, limit), shorten(detail, DETAIL_SIZE, limit * 0.7))
+
+
+def box_size(box: Box, mark: Mark | None = None) -> tuple[float, float]:
+    """Width and height of a box around its words."""
+    text = box_text(box, mark)
+    if box.kind in ROUND_KINDS:
+        return max(40.0, _even(width(text.name, SMALL_SIZE) + 18)), 40.0
+    if box.kind == "join":
+        return max(76.0, _even(width(text.name, SMALL_SIZE) + 24)), 20.0
+    if box.kind == "decision":
+        return _diamond_size(text)
+    words = max(width(text.name, NAME_SIZE, bold=True), width(text.detail, DETAIL_SIZE))
+    return max(76.0, _even(TEXT_LEFT + words + TEXT_RIGHT)), 42.0 if text.detail else 34.0
+
+
+def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
+    """The second line under a mark in a box that was sized without it: figures are dropped, the least telling first, until it fits."""
+    room = box_width - TEXT_LEFT - 6
+    lines = [box_text(box, mark).detail]
+    if mark.status != "not_reached" and not mark.note:
+        calls = f"{mark.visits}×" if mark.visits else ""
+        seconds = format_seconds(mark.seconds) if mark.seconds is not None else ""
+        usd = format_usd(mark.usd) if mark.usd else ""
+        tokens = f"{format_count(mark.tokens)} tok" if mark.tokens else ""
+        for parts in (
+            (calls, seconds, tokens, usd),
+            (calls, seconds, usd),
+            (calls, seconds),
+            (seconds,),
+            (calls,),
+        ):
+            lines.append(" · ".join(part for part in parts if part))
+    for line in lines:
+        if line and width(line, DETAIL_SIZE) <= room:
+            return line
+    return shorten(lines[0], DETAIL_SIZE, room)
+
+
+def label_text(line: Line) -> str:
+    """The label of a line, cut to what a line may carry."""
+    return shorten(line.label, LABEL_SIZE, _LABEL_LIMIT)
+
+
+def label_size(line: Line) -> tuple[float, float]:
+    """Width and height of a line's label with air around it; zero without a label."""
+    text = label_text(line)
+    return (_even(width(text, LABEL_SIZE) + 8), LABEL_HEIGHT) if text else (0.0, 0.0)
+
+
+def title_texts(group: Group) -> tuple[str, str]:
+    """The name of a group and the small words behind it."""
+    name = shorten(group.name, TITLE_SIZE, _TITLE_LIMIT, bold=True)
+    return name, shorten(group.detail, DETAIL_SIZE, _TITLE_LIMIT)
+
+
+def title_width(group: Group) -> float:
+    """The width of a group's title, without the air beside it."""
+    name, detail = title_texts(group)
+    return width(name, TITLE_SIZE, bold=True) + (
+        TITLE_GAP + width(detail, DETAIL_SIZE) if detail else 0.0
+    )
+
+
+def _diamond_size(text: BoxText) -> tuple[float, float]:
+    """A diamond is as wide at the height of a line of text as that line, with room to its sides."""
+    height = 64.0 if text.detail else 50.0
+    words = max(width(text.name, DECISION_SIZE), width(text.detail, DETAIL_SIZE))
+    share = 1 - (34 if text.detail else 16) / height
+    return max(84.0, _even(words / share + 10)), height
+
+
+def _even(value: float) -> float:
+    """Whole even pixels, so that centres fall on whole pixels and drawings stay short."""
+    return float(-(-value // 2) * 2)

@@ -1,0 +1,388 @@
+"""The picture of a compiled plan: its nodes as boxes, its edges as lines, its loops, maps and sub-flows as frames.
+
+Ids are paths as in the journal and the trace (`team/research`). What is no node has an id that no node can have, since no name holds a
+`/`: a decision is `classify//route`, a bar where lines join `merge//join`, a frame of a loop `write//loop`. The line of an edge is its
+number in the shape, under the path of its flow: `3`, `team/3`.
+
+An opened sub-flow has no box of its own: lines lead to the first box inside and leave from the last. Where there are several of
+those, a start or an end stands in the frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from graphorch.graph.node import Node
+from graphorch.graph.plan import Plan
+from graphorch.graph.spec import JoinSpec, MapSpec, Pure, RouteSpec
+from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Shape
+from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
+
+MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
+_ITEM = re.compile(r"\[\d+\](?=/)")
+_KINDS: Mapping[str, BoxKind] = {
+    "node": "node",
+    "agent": "agent",
+    "map": "map",
+    "sub": "sub",
+    "ask": "ask",
+}
+_LINES: Mapping[str, LineKind] = {
+    "always": "always",
+    "routed": "conditional",
+    "loop": "loop",
+    "exhausted": "exhausted",
+    "error": "error",
+}
+
+
+def picture_of(
+    plan: Plan, *, depth: int | None = None, closed: frozenset[str] = frozenset()
+) -> Picture:
+    """The picture of a plan.
+
+    `depth` is how many levels of maps and sub-flows are opened: 0 is none, None all of them, as long as there are at most 800 boxes.
+    Those whose paths are in `closed` are not opened in any case.
+    """
+    if depth is not None:
+        return _drawn(plan, depth, closed)
+    opened = _levels(plan)
+    picture = _drawn(plan, opened, closed)
+    while opened and len(picture.boxes) > MANY:
+        opened -= 1
+        picture = _drawn(plan, opened, closed)
+    return picture
+
+
+def line_id(path: str, edge: Edge) -> str:
+    """The id of the line of an edge; `path` is that of the edge's flow, `""` for the outermost."""
+    return f"{path}/{edge.index}" if path else str(edge.index)
+
+
+def box_id(path: str) -> str:
+    """The id of the box of an activation's path: all items of a map run in one box, `each[3]/work` in `each/work`."""
+    return _ITEM.sub("", path)
+
+
+def _levels(plan: Plan) -> int:
+    """How deep flows lie within a plan."""
+    blueprint = plan.blueprint
+    inner = [sub.flow for sub in blueprint.subs.values()] + [
+        spec.flow for spec in blueprint.maps.values() if spec.flow is not None
+    ]
+    workers = any(spec.worker is not None for spec in blueprint.maps.values())
+    return max((1 + _levels(flow) for flow in inner), default=1 if workers else 0)
+
+
+def _drawn(plan: Plan, depth: int, closed: frozenset[str]) -> Picture:
+    sheet = _Sheet(closed)
+    outermost = _Flow(sheet, plan, "", None, depth)
+    outermost.draw()
+    return Picture(plan.name, tuple(sheet.boxes), tuple(sheet.lines), tuple(sheet.groups))
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """What is drawn so far, of all levels."""
+
+    closed: frozenset[str]  # the paths of maps and sub-flows that are not opened
+    boxes: list[Box] = field(default_factory=list[Box])
+    lines: list[Line] = field(default_factory=list[Line])
+    groups: list[Group] = field(default_factory=list[Group])
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """The boxes where lines into a node end and where lines out of it begin."""
+
+    entry: str
+    exit: str
+
+
+@dataclass(slots=True)
+class _Flow:
+    """One plan being drawn at a path, inside a group."""
+
+    sheet: _Sheet
+    plan: Plan
+    path: str
+    group: str | None
+    depth: int
+    ends: dict[int, _Ends] = field(default_factory=dict[int, _Ends])
+    # the innermost group around a node
+    around: dict[int, str | None] = field(default_factory=dict[int, str | None])
+    # the bodies of the loops that have a frame
+    loops: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
+
+    def draw(self) -> _Ends:
+        """Draw the flow; the ends are those of the whole of it."""
+        shape = self.plan.shape
+        first, last = (None, None) if not self.path else (_only_first(shape), _only_last(shape))
+        self._frame_loops()
+        if first is None:
+            self._add(Box(self._id("START"), "start", "start", group=self.group))
+        for index in range(len(shape.names)):
+            self._node(index)
+        if last is None:
+            self._add(Box(self._id("END"), "end", "end", group=self.group))
+        self.ends[START_INDEX] = _Ends(self._id("START"), self._id("START"))
+        self.ends[shape.end] = _Ends(self._id("END"), self._id("END"))
+        self._lines(skip_start=first is not None, skip_end=last is not None)
+        entry = self.ends[START_INDEX if first is None else first].entry
+        return _Ends(entry, self.ends[shape.end if last is None else last].exit)
+
+    # ---- frames of loops ---------------------------------------------------------------------
+    def _frame_loops(self) -> None:
+        """One frame per header, the outer ones first; a body that is not wholly inside or outside the others gets none."""
+        bodies: dict[int, frozenset[int]] = {}
+        for loop in self.plan.shape.loops:
+            bodies[loop.header] = bodies.get(loop.header, frozenset()) | loop.body
+        for header, body in sorted(bodies.items(), key=lambda item: -len(item[1])):
+            if all(body <= other or not body & other for other in self.loops.values()):
+                id_ = self._id(f"{self.plan.shape.name(header)}//loop")
+                parent = self._group_of(body)
+                self.loops[id_] = body
+                self.sheet.groups.append(
+                    Group(id_, "loop", "loop", self._loop_detail(header), parent)
+                )
+
+    def _loop_detail(self, header: int) -> str:
+        failing = [
+            loop
+            for loop in self.plan.shape.loops
+            if loop.header == header and loop.spec.exhausted == "fail"
+        ]
+        return f"fails after {' or '.join(str(loop.bound) for loop in failing)}" if failing else ""
+
+    def _group_of(self, nodes: frozenset[int]) -> str | None:
+        """The innermost frame around all of these nodes."""
+        found = self.group
+        for id_, body in self.loops.items():  # outer frames come first
+            if nodes <= body:
+                found = id_
+        return found
+
+    # ---- boxes -------------------------------------------------------------------------------
+    def _node(self, index: int) -> None:
+        name = self.plan.shape.names[index]
+        id_, node, group = (
+            self._id(name),
+            self.plan.blueprint.nodes[name],
+            self._group_of(frozenset((index,))),
+        )
+        inside = (
+            self._inside(id_, name, node, group)
+            if self.depth and id_ not in self.sheet.closed
+            else None
+        )
+        self.ends[index] = inside or _Ends(id_, id_)
+        self.around[index] = group
+        if inside is None:
+            asks = self.plan.blueprint.asks.get(name)
+            detail = (
+                f"asks for {asks.answer.__name__}"
+                if asks
+                else _detail(node, self.plan.blueprint.maps.get(name))
+            )
+            self._add(_box(id_, name, node, group, detail))
+        join = next(
+            (
+                one
+                for one in self.plan.blueprint.joins
+                if one.node == name and one.need != "arriving"
+            ),
+            None,
+        )
+        if join is not None:
+            self._join(index, join, group)
+        if index in self.plan.shape.routes:
+            self._decision(index, self.plan.shape.routes[index])
+
+    def _inside(self, id_: str, name: str, node: Node[Any], group: str | None) -> _Ends | None:
+        """What a map or a sub-flow holds, in a frame; None for a node that holds nothing."""
+        spec, sub = self.plan.blueprint.maps.get(name), self.plan.blueprint.subs.get(name)
+        if spec is None and sub is None:
+            return None
+        self.sheet.groups.append(
+            Group(id_, name, "map", _detail(node, spec), group)
+            if spec
+            else Group(id_, name, "sub", "", group)
+        )
+        flow = spec.flow if spec is not None else sub.flow if sub is not None else None
+        if flow is not None:
+            return _Flow(self.sheet, flow, id_, id_, self.depth - 1).draw()
+        worker = spec.worker if spec is not None else None
+        if worker is None:
+            return None
+        inner = f"{id_}/{worker.name}"
+        self._add(_box(inner, worker.name, worker, id_, _detail(worker, None)))
+        return _Ends(inner, inner)
+
+    def _join(self, index: int, join: JoinSpec, group: str | None) -> None:
+        """A bar above a node that does not simply wait for what can arrive. It stands outside of a loop that begins at the node."""
+        shape = self.plan.shape
+        arriving = [edge for edge in shape.entering[index] if edge.kind != "loop"]
+        outside = next(
+            (
+                body
+                for body in self.loops.values()
+                if any(loop.header == index for loop in shape.loops) and index in body
+            ),
+            None,
+        )
+        words = "all" if join.need == "all" else f"first {join.need} of {len(arriving)}"
+        hint = "goes on with what it has if fewer can come" if join.short == "fire" else ""
+        id_ = self._id(f"{shape.names[index]}//join")
+        around = (
+            group
+            if outside is None
+            else self._group_of(frozenset((index, *(edge.source for edge in arriving))))
+        )
+        self._add(Box(id_, words, "join", tooltip=hint, group=around))
+        self._line(f"{id_}/", id_, self.ends[index].entry, "always")
+        self.ends[index] = _Ends(id_, self.ends[index].exit)
+
+    def _decision(self, index: int, route: RouteSpec) -> None:
+        """A diamond below a node, within those loops around the node that it can stay in."""
+        shape = self.plan.shape
+        id_ = self._id(f"{shape.names[index]}//route")
+        targets = [edge.target for edge in shape.leaving[index] if edge.kind == "routed"]
+        groups = [self._group_of(frozenset((index, target))) for target in targets]
+        depth = {group: number for number, group in enumerate([self.group, *self.loops])}
+        hint = f"reads {_slices(route.by)}" + (
+            "\ntakes one branch or several" if route.many else ""
+        )
+        group = max(groups, key=lambda one: depth[one], default=self.group)
+        self._add(Box(id_, f"{_called(route.by)}?", "decision", tooltip=hint, group=group))
+        self._line(f"{id_}/", self.ends[index].exit, id_, "always")
+
+    # ---- lines -------------------------------------------------------------------------------
+    def _lines(self, *, skip_start: bool, skip_end: bool) -> None:
+        shape = self.plan.shape
+        for edge in shape.edges:
+            if (skip_start and edge.source == START_INDEX) or (
+                skip_end and edge.target == shape.end
+            ):
+                continue
+            source, target = self._source(edge), self._target(edge)
+            label, hint = self._words(edge)
+            self._line(
+                line_id(self.path, edge),
+                source,
+                target,
+                _LINES.get(edge.kind, "always"),
+                label,
+                hint,
+            )
+
+    def _source(self, edge: Edge) -> str:
+        if edge.kind == "routed":
+            return self._id(f"{self.plan.shape.name(edge.source)}//route")
+        return self.ends[edge.source].exit
+
+    def _target(self, edge: Edge) -> str:
+        """Ways back lead past the bar of a join, into the node itself."""
+        entry = self.ends[edge.target].entry
+        if edge.kind == "loop" and entry.endswith("//join"):
+            return next(line.target for line in self.sheet.lines if line.source == entry)
+        return entry
+
+    def _words(self, edge: Edge) -> tuple[str, str]:
+        """The label and the tooltip of a line."""
+        kind = str(edge.kind)
+        if kind == "routed":
+            return _labels(edge.labels), ""
+        if kind in ("loop", "exhausted"):
+            loop = self.plan.shape.loops[edge.loop]
+            return _loop_words(loop, edge)
+        if kind == "error":
+            return _labels(edge.labels) or "on error", "taken if the node failed for good"
+        return "", ""
+
+    def _line(
+        self, id_: str, source: str, target: str, kind: LineKind, label: str = "", hint: str = ""
+    ) -> None:
+        self.sheet.lines.append(Line(id_, source, target, kind, label, hint))
+
+    def _add(self, box: Box) -> None:
+        self.sheet.boxes.append(box)
+
+    def _id(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+
+def _only_first(shape: Shape) -> int | None:
+    """The node that every run of a flow begins with, if lines into the flow may as well lead to it."""
+    starts = shape.leaving[START_INDEX]
+    return starts[0].target if len(starts) == 1 and starts[0].target != shape.end else None
+
+
+def _only_last(shape: Shape) -> int | None:
+    """The node that every run of a flow ends with, if lines out of the flow may as well begin at it."""
+    ends = shape.entering[shape.end]
+    if len(ends) != 1 or ends[0].kind != "always" or ends[0].source == START_INDEX:
+        return None
+    return ends[0].source
+
+
+def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -> Box:
+    reads = ", ".join(
+        read.model.__name__ if read.model else "the state" for read in node.signature.reads
+    )
+    writes = ", ".join(model.__name__ for model in node.signature.writes)
+    gate = {"before": "it runs", "after": "its result goes on"}.get(node.options.gate or "")
+    hint = "\n".join(
+        f"{verb} {what}"
+        for verb, what in (("reads", reads), ("writes", writes), ("a person agrees before", gate))
+        if what
+    )
+    return Box(id_, name, _KINDS.get(node.kind, "node"), detail, hint, group)
+
+
+def _detail(node: Node[Any], spec: MapSpec | None) -> str:
+    """The second line of a box: what it is, and what bounds or serves it."""
+    if spec is not None:
+        need = f" · first {spec.need}" if spec.need is not None else ""
+        return f"map · max {spec.max_items}{need}"
+    kind = {"agent": "agent", "sub": "sub-flow", "ask": "asks a person"}.get(node.kind, "node")
+    gate = f"gate {node.options.gate}" if node.options.gate else ""
+    return " · ".join(part for part in (kind, node.model, gate) if part)
+
+
+def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
+    """What a way back and the way out of a used up loop say. Of several ways back of one loop only the first has words."""
+    if edge.kind == "exhausted":
+        return (
+            f"after {loop.bound} rounds",
+            "taken if the loop's bound is reached and its condition still holds",
+        )
+    condition = _called(loop.spec.condition)
+    label = f"while {condition} · max {loop.bound}" if edge.source == loop.sources[0] else ""
+    return (
+        label,
+        f"again while {condition}, at most {loop.bound} rounds; reads {_slices(loop.spec.condition)}",
+    )
+
+
+def _called(pure: Pure) -> str:
+    return "…" if pure.name == "<lambda>" else pure.name
+
+
+def _slices(pure: Pure) -> str:
+    models: list[type[BaseModel] | None] = [read.model for read in pure.reads]
+    return ", ".join(model.__name__ if model else "the state" for model in models) or "nothing"
+
+
+def _labels(labels: Iterable[object]) -> str:
+    return ", ".join("otherwise" if label == OTHERWISE else _label(label) for label in labels)
+
+
+def _label(label: object) -> str:
+    if isinstance(label, type):
+        return label.__name__
+    return str(getattr(label, "value", label))

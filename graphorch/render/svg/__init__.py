@@ -1,0 +1,3 @@
+"""Drawing a laid-out picture as SVG."""
+
+from __future__ import annotations

@@ -1,0 +1,145 @@
+"""The legend: a sample and a word for each kind of box, line and group, or status, that the picture holds, and for none else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from graphorch.render.picture.model import BoxKind, GroupKind, LineKind, Picture
+from graphorch.render.picture.overlay import Mark, Overlay, Status
+from graphorch.render.picture.placement import Rect
+from graphorch.render.picture.sizes import DETAIL_SIZE
+from graphorch.render.picture.text_width import width
+from graphorch.render.svg.icons import badge, icon
+from graphorch.render.svg.markup import number, numbers
+from graphorch.render.svg.shapes import box_class, outline, text_at
+
+_BOX_WORDS: dict[BoxKind, str] = {
+    "node": "function", "agent": "agent", "map": "map", "sub": "sub-flow", "ask": "person", "decision": "decision", "join": "join",
+}  # fmt: skip
+_LINE_WORDS: dict[LineKind, str] = {
+    "always": "always", "conditional": "conditional", "loop": "loop back", "error": "on error", "exhausted": "bound reached",
+}  # fmt: skip
+_GROUP_WORDS: dict[GroupKind, str] = {
+    "loop": "loop",
+    "sub": "inside a sub-flow",
+    "map": "once per item",
+}
+_STATUS_WORDS: dict[Status, str] = {
+    "done": "done", "running": "running", "waiting": "waiting", "failed": "failed", "not_reached": "not reached",
+}  # fmt: skip
+_SAMPLE = 24.0
+_SPACE = 7.0  # between a sample and its word
+_GAP = 20.0  # between entries
+_ROW = 21.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A sample, drawn from (0, 0) to the right around y = 0, and its word."""
+
+    sample: str
+    word: str
+
+    @property
+    def width(self) -> float:
+        return _SAMPLE + _SPACE + width(self.word, DETAIL_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """The drawn legend, from (0, 0) down, and its size."""
+
+    svg: str
+    width: float
+    height: float
+
+
+def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
+    """The legend of a picture, in rows of at most `room` pixels: first what boxes mean, then lines and frames."""
+    first = list(_statuses(picture, overlay) if overlay else _boxes(picture))
+    second = [*_lines(picture, overlay), *_groups(picture)]
+    together = sum(entry.width + _GAP for entry in (*first, *second)) <= room
+    rows = [[*first, *second]] if together else [*_rows(first, room), *_rows(second, room)]
+    widths = [sum(entry.width for entry in row) + _GAP * (len(row) - 1) for row in rows]
+    parts = [_row(row, _ROW * (index + 0.5)) for index, row in enumerate(rows)]
+    return Legend(
+        f'<g class="go_legend">{"".join(parts)}</g>' if rows else "",
+        max(widths, default=0.0),
+        _ROW * len(rows),
+    )
+
+
+def _rows(entries: Sequence[_Entry], room: float) -> list[list[_Entry]]:
+    """As few rows as fit, filled evenly."""
+    total = sum(entry.width + _GAP for entry in entries)
+    target = total / max(1, -(-total // room))
+    rows: list[list[_Entry]] = []
+    used = 0.0
+    for entry in entries:
+        if not rows or used + entry.width > room or used + entry.width / 2 > target:
+            rows.append([])
+            used = 0.0
+        rows[-1].append(entry)
+        used += entry.width + _GAP
+    return rows
+
+
+def _row(entries: Sequence[_Entry], y: float) -> str:
+    x = 0.0
+    parts: list[str] = []
+    for entry in entries:
+        word = text_at(entry.word, (_SAMPLE + _SPACE, 3.5), DETAIL_SIZE, "go_hint")
+        parts.append(f'<g transform="translate({numbers(x, y)})">{entry.sample}{word}</g>')
+        x += entry.width + _GAP
+    return "".join(parts)
+
+
+def _boxes(picture: Picture) -> Iterable[_Entry]:
+    present = {box.kind for box in picture.boxes}
+    for kind, word in _BOX_WORDS.items():
+        if kind in present:
+            yield _Entry(f'<g class="{box_class(kind)}">{_sample_box(kind)}</g>', word)
+
+
+def _sample_box(kind: BoxKind) -> str:
+    if kind == "decision":
+        return outline(kind, Rect(2, -8, 20, 16))
+    if kind == "join":
+        return outline(kind, Rect(0, -4, 24, 8))
+    shape = outline("node", Rect(1, -8.5, 22, 17))
+    return shape + icon(kind, 12, 0)
+
+
+def _statuses(picture: Picture, overlay: Overlay) -> Iterable[_Entry]:
+    present = {overlay.marks.get(box.id, Mark("not_reached")).status for box in picture.boxes}
+    for status in get_args(Status):
+        if status in present:
+            sample = outline("node", Rect(0, -7, 20, 14)) + badge(status, 17, -4)
+            yield _Entry(f'<g class="go_node go_is_{status}">{sample}</g>', _STATUS_WORDS[status])
+
+
+def _lines(picture: Picture, overlay: Overlay | None) -> Iterable[_Entry]:
+    present = {line.kind for line in picture.lines}
+    for kind, word in _LINE_WORDS.items():
+        if kind in present:
+            yield _Entry(_sample_line(f"go_{kind}"), word)
+    if overlay and overlay.taken:
+        yield _Entry(_sample_line("go_always go_taken"), "taken")
+
+
+def _sample_line(classes: str) -> str:
+    end = _SAMPLE - 7
+    tip = f"M{number(end)}-3.5L{number(_SAMPLE)} 0L{number(end)} 3.5Z"
+    return f'<g class="{classes}"><path class="go_way" d="M0 0H{number(end)}"/><path class="go_tip" d="{tip}"/></g>'
+
+
+def _groups(picture: Picture) -> Iterable[_Entry]:
+    present = {group.kind for group in picture.groups}
+    for kind, word in _GROUP_WORDS.items():
+        if kind in present:
+            yield _Entry(
+                f'<rect class="go_frame go_of_{kind}" x="1" y="-7" width="22" height="14" rx="4"/>',
+                word,
+            )

@@ -1,0 +1,131 @@
+"""The style sheet of one picture. Every rule begins with the class of that picture's own `<svg>`, so it can restyle no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from graphorch.render.picture.overlay import Status
+from graphorch.render.picture.sizes import (
+    DECISION_SIZE,
+    DETAIL_SIZE,
+    LABEL_SIZE,
+    NAME_SIZE,
+    SMALL_SIZE,
+    TITLE_SIZE,
+)
+from graphorch.render.svg.theme import Palette, Theme
+
+_FONT = "Helvetica Neue,Helvetica,Arial,Liberation Sans,Nimbus Sans,sans-serif"
+_BOXES = ("node", "agent", "map", "sub", "ask", "decision", "terminal", "join")
+_DASHES = {"conditional": "6 4", "loop": "6 4", "error": "1.5 4", "exhausted": "9 3 2 3"}
+_COLOURED = ("loop", "error", "exhausted")
+
+
+def style_sheet(root: str, theme: Theme, *, overlay: bool) -> str:
+    """All rules for the picture whose `<svg>` has the class `root`."""
+    colour = Palette(theme)
+    rules = [*_text_rules(colour), *_box_rules(colour), *_group_rules(colour), *_line_rules(colour)]
+    if overlay:
+        rules += _overlay_rules(colour, root)
+    own = "".join(
+        f"{_within(root, selectors)}{{{declarations}}}" for selectors, declarations in rules
+    )
+    moving = _motion(root) if overlay else ""
+    return f"{colour.variables(f'.{root}')}.{root}{{font-family:{_FONT};}}{own}{moving}"
+
+
+def _within(root: str, selectors: str) -> str:
+    return ",".join(f".{root} {selector}" for selector in selectors.split(","))
+
+
+def _text_rules(colour: Palette) -> Iterable[tuple[str, str]]:
+    halo = f"paint-order:stroke;stroke-width:4px;stroke-linejoin:round;{colour('stroke', 'canvas')}"
+    yield ".go_canvas", colour("fill", "canvas")
+    yield "text", colour("fill", "text") + "white-space:pre;"
+    yield ".go_name", f"font-size:{NAME_SIZE}px;font-weight:700;"
+    yield (
+        ".go_detail,.go_label,.go_legend text,.go_hint",
+        colour("fill", "muted") + f"font-size:{DETAIL_SIZE}px;",
+    )
+    yield ".go_question", f"font-size:{DECISION_SIZE}px;"
+    yield ".go_small", f"font-size:{SMALL_SIZE}px;"
+    yield ".go_title", f"font-size:{TITLE_SIZE}px;font-weight:700;"
+    yield ".go_label", f"font-size:{LABEL_SIZE}px;"
+    yield ".go_halo", halo
+    yield ".go_rule", colour("stroke", "panel_line")
+
+
+def _box_rules(colour: Palette) -> Iterable[tuple[str, str]]:
+    yield ".go_shape", "stroke-width:1.4;"
+    yield ".go_icon", "fill:none;stroke-width:1.4;stroke-linecap:round;stroke-linejoin:round;"
+    for kind in _BOXES:
+        line = colour("stroke", f"{kind}_line")
+        yield f".go_{kind} .go_shape", colour("fill", f"{kind}_fill") + line
+        yield f".go_{kind} .go_icon", line
+        yield f".go_{kind} .go_solid", colour("fill", f"{kind}_line")
+
+
+def _group_rules(colour: Palette) -> Iterable[tuple[str, str]]:
+    yield (
+        ".go_frame",
+        "stroke-width:1.2;" + colour("fill", "panel_fill") + colour("stroke", "panel_line"),
+    )
+    yield ".go_frame.go_of_map", colour("stroke", "map_line") + "stroke-opacity:.55;"
+    yield ".go_frame.go_of_sub", colour("stroke", "sub_line") + "stroke-opacity:.55;"
+    yield ".go_frame.go_of_loop", "fill:none;stroke-dasharray:6 4;" + colour("stroke", "loop")
+    yield ".go_title.go_of_loop", colour("fill", "loop")
+
+
+def _line_rules(colour: Palette) -> Iterable[tuple[str, str]]:
+    yield ".go_way", "fill:none;stroke-width:1.3;" + colour("stroke", "edge")
+    yield ".go_tip", colour("fill", "edge")
+    for kind, dashes in _DASHES.items():
+        caps = "stroke-linecap:round;" if kind == "error" else ""
+        yield (
+            f".go_{kind} .go_way",
+            f"stroke-dasharray:{dashes};{caps}"
+            + (colour("stroke", kind) if kind in _COLOURED else ""),
+        )
+        if kind in _COLOURED:
+            yield f".go_{kind} .go_tip,.go_label.go_of_{kind}", colour("fill", kind)
+
+
+def _overlay_rules(colour: Palette, root: str) -> Iterable[tuple[str, str]]:
+    for status in get_args(Status):
+        line = colour("stroke", f"{status}_line")
+        yield f".go_is_{status} .go_shape", colour("fill", f"{status}_fill") + line
+        yield f".go_is_{status} .go_icon", line
+        yield (
+            f".go_is_{status} .go_solid,.go_is_{status} .go_badge circle",
+            colour("fill", f"{status}_line"),
+        )
+    yield ".go_is_not_reached .go_shape", "stroke-dasharray:4 3;"
+    yield ".go_is_not_reached text", colour("fill", "muted")
+    yield (
+        ".go_is_running .go_shape",
+        f"stroke-width:2.4;animation:{root}_pulse 1.6s ease-in-out infinite;",
+    )
+    yield ".go_badge circle", "stroke-width:1.5;" + colour("stroke", "canvas")
+    yield (
+        ".go_badge path",
+        "fill:none;stroke-width:1.7;stroke-linecap:round;stroke-linejoin:round;"
+        + colour("stroke", "canvas"),
+    )
+    yield ".go_is_running .go_badge path", colour("fill", "canvas")
+    yield ".go_taken .go_way", "stroke-width:2.6;"
+    yield (
+        ".go_taken.go_always .go_way,.go_taken.go_conditional .go_way",
+        colour("stroke", "terminal_line"),
+    )
+    yield (
+        ".go_taken.go_always .go_tip,.go_taken.go_conditional .go_tip",
+        colour("fill", "terminal_line"),
+    )
+
+
+def _motion(root: str) -> str:
+    return (
+        f"@keyframes {root}_pulse{{50%{{stroke-opacity:.35}}}}"
+        f"@media(prefers-reduced-motion:reduce){{.{root} .go_is_running .go_shape{{animation:none}}}}"
+    )

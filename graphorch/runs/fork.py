@@ -1,0 +1,131 @@
+"""Forks of runs in a journal: a new run that took over what stays true, and has open what has to be done anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.core.events import Update
+from graphorch.core.run import Run
+from graphorch.core.tree import Activation
+from graphorch.engine import fork as forks
+from graphorch.engine.fork import Difference
+from graphorch.engine.replay import Rebuilt, rebuild
+from graphorch.engine.report import Record as RunRecord
+from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.settings import Settings
+from graphorch.errors import InputError, InternalError
+from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.graph.plan import Plan
+from graphorch.journal.records import NewRun, Record
+from graphorch.journal.store import Store
+from graphorch.runs.durable import checked
+from graphorch.runs.result import Result
+
+Out = TypeVar("Out", bound=BaseModel, covariant=True)
+State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
+Effects = Literal["refuse", "repeat", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun(Generic[Out, State]):
+    """What a run would have given with something changed, and how that differs."""
+
+    result: Result[Out, State]
+    difference: Difference
+
+
+@dataclass(slots=True)
+class Fork:
+    """A new run, ready to go on, and what it was made of. `change` is the activation that is done anew."""
+
+    scheduler: Scheduler
+    change: Activation
+    old: RunRecord
+    copied: set[str]
+
+    def difference(self) -> Difference:
+        """How the new run differs from the old one, once it has run."""
+        return forks.difference(self.old, self.scheduler.record, self.copied)
+
+
+async def fork(
+    store: Store, plan: Plan, run_id: str, start: str, settings: Settings, effects: Effects
+) -> Fork:
+    """Make a new run that is the old one up to `start`, which is done anew. Raises `InputError` and `JournalError`."""
+    log = await store.load(run_id)
+    read = checked(log, plan)
+    old = rebuild(plan, run_id, read.records, adopted=read.adopted)
+    change = forks.find(old.run, start)
+    gone, around = forks.affected(old.run, change)
+    settings = _with_effects(settings, old.run, gone, effects)
+    copied = forks.kept(read.records, gone, around)
+    head = await store.create(
+        NewRun(
+            settings.run_id,
+            plan.name,
+            compute_fingerprint(plan),
+            FORMAT,
+            tags=settings.tags,
+            parent=run_id,
+        )
+    )
+    if head.last_seq:
+        raise InputError(
+            f"Run {settings.run_id} is in the journal already. Choose another run_id, or leave it out."
+        )
+    lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
+    records = [
+        Record(1, "forked", {"from": run_id, "at": change.path, "copied": len(copied)}),
+        *copied,
+    ]
+    await store.append(lease, records, expected_last_seq=0)
+    rebuilt = rebuild(plan, settings.run_id, records)
+    for one in rebuilt.unfinished():
+        one.began = 0.0  # it begins here, and not when the old run came to it
+    scheduler = Scheduler.of_record(
+        plan, settings, rebuilt, RunJournal(store, lease, len(records), plan)
+    )
+    taken_over = {one.id for one in rebuilt.run.history}
+    return Fork(scheduler, _opened(rebuilt, change), _recorded(old), taken_over)
+
+
+def _with_effects(settings: Settings, old: Run, gone: set[str], effects: Effects) -> Settings:
+    """Effects that would happen again are refused, repeated, or served from the record."""
+    again = forks.effects_of(old, gone)
+    if not again or effects == "repeat":
+        return settings
+    if effects == "refuse":
+        names = ", ".join(f"'{one.path}' ({one.step.node.options.effect})" for one in again)
+        raise InputError(
+            f'Doing this anew would repeat effects under new keys: {names}. Say effects="repeat", or effects="serve" to use what they returned.'
+        )
+    pins: dict[str, list[Update]] = {}
+    for one in again:
+        pins.setdefault(one.path, []).append(one.update or {})
+    return replace(settings, pins={**settings.pins, **pins})
+
+
+def _opened(rebuilt: Rebuilt, change: Activation) -> Activation:
+    """The activation of the new run that stands where the changed one stood."""
+    for one in rebuilt.unfinished():
+        if one.path == change.path:
+            return one
+    raise InternalError(
+        f"The fork of run {rebuilt.run.run_id} does not have '{change.path}' open. Please report this as a bug of graphorch."
+    )
+
+
+def _recorded(rebuilt: Rebuilt) -> RunRecord:
+    record = RunRecord(rebuilt.run, rebuilt.began)
+    record.take(rebuilt.answered)
+    return record
+
+
+def edited(one: Activation, output: Any) -> Update:
+    """The update of an output that a person gives in place of the node's. Raises `WrongOutput`."""
+    return one.step.writes[0].update(output)

@@ -1,0 +1,158 @@
+"""An event loop whose time is virtual: it jumps to the next timer when there is nothing else to do, so hours pass in milliseconds.
+
+Theory of operation. The loop's selector never blocks. When nothing is ready it moves the time to the next timer; when there is no timer
+either, every task waits for something that cannot happen, and the loop says so instead of hanging. Work on real threads is waited for
+in real time. With a seed, callbacks that are ready at the same moment run in a shuffled order, the same for the same seed.
+
+    result = run_virtual(flow.run(Topic(topic="tides")), seed=7)      # sleeps, timeouts and retries take no real time
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+from graphorch.errors import GraphorchError, InputError
+
+T = TypeVar("T")
+
+
+class Deadlock(GraphorchError):
+    """Every task waits, and no timer is set that could wake one."""
+
+
+class _Selector(selectors.SelectSelector):
+    """Looks for real events without waiting, and has the loop's time jump if there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop: VirtualLoop | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        loop = self.loop
+        if loop is not None and loop.outside:
+            ready = super().select(timeout)  # a thread works for a task: real time
+            if not ready and timeout is not None:
+                # it works on, and so much of it has gone by: a timeout of that task comes true
+                loop.jump(timeout)
+            return ready
+        ready = super().select(0)
+        if not ready and loop is not None:
+            loop.jump(timeout)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The loop. `outside` counts the calls that run on threads at the moment; whoever starts one keeps it.
+
+    `steps` counts the loop's rounds, and `at_step` does something before one of them. `complaints` holds what asyncio would have logged:
+    tasks that were destroyed while they waited, exceptions that nobody looked at.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._now = 0.0
+        self._random = random.Random(seed) if seed is not None else None
+        self.outside = 0
+        self.steps = 0
+        self.complaints: list[str] = []
+        self._calls: dict[int, Callable[[], object]] = {}
+        selector = _Selector()
+        super().__init__(selector)
+        selector.loop = self
+        self.set_exception_handler(_complain)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._now
+
+    def jump(self, timeout: float | None) -> None:
+        """Nothing is ready: move to the next timer. Raises `Deadlock` if there is none."""
+        if timeout is None:
+            waiting = sorted(task.get_name() for task in asyncio.all_tasks(self))
+            raise Deadlock(
+                f"Every task waits and no timer is set: {', '.join(waiting)}. Something that they wait for never happens."
+            )
+        self._now += timeout
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """What `asyncio.to_thread` uses: time stands still until the thread has answered."""
+        future = super().run_in_executor(executor, func, *args)
+        self.outside += 1
+        future.add_done_callback(self._came_back)
+        return future
+
+    def _came_back(self, _: object) -> None:
+        self.outside -= 1
+
+    def at_step(self, step: int, call: Callable[[], object]) -> None:
+        """Call something before the loop's n-th round from its beginning: so a run is disturbed at each of its await points."""
+        self._calls[step] = call
+
+    def _run_once(self) -> None:
+        self.steps += 1
+        if (call := self._calls.pop(self.steps, None)) is not None:
+            call()
+        ready = cast("deque[Any]", self._ready)  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+        if self._random is not None and len(ready) > 1:
+            shuffled = list(ready)
+            self._random.shuffle(shuffled)
+            ready.clear()
+            ready.extend(shuffled)
+        super()._run_once()  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+
+
+def run_virtual(main: Coroutine[Any, Any, T], *, seed: int | None = None, debug: bool = False) -> T:
+    """Run a coroutine on a virtual clock, and see that no task of it is left; `debug` is that of asyncio.
+
+    Raises `Deadlock`, whatever the coroutine raises, `GraphorchError` if tasks are left or asyncio has something to complain about, and
+    `InputError` where an event loop runs already.
+    """
+    _check_no_loop_runs(main)
+    loop = VirtualLoop(seed)
+    loop.set_debug(debug)
+    try:
+        result = loop.run_until_complete(main)
+        left = asyncio.all_tasks(loop)
+        if left:
+            raise GraphorchError(
+                f"{len(left)} tasks are left running: {', '.join(sorted(task.get_name() for task in left))}."
+            )
+        if loop.complaints:
+            raise GraphorchError(f"asyncio complains: {'; '.join(loop.complaints)}.")
+        return result
+    finally:
+        _cancel_all(loop)
+        loop.close()
+
+
+def _check_no_loop_runs(main: Coroutine[Any, Any, Any]) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    main.close()
+    raise InputError(
+        "An event loop runs here already, and a virtual clock needs its own. Call it from a plain function, or with asyncio.to_thread(…)."
+    )
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    told, error = str(context.get("message")), context.get("exception")
+    cast("VirtualLoop", loop).complaints.append(
+        f"{told} ({type(error).__name__}: {error})" if error is not None else told
+    )
+
+
+def _cancel_all(loop: VirtualLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())

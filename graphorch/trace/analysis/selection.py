@@ -1,0 +1,117 @@
+"""Which spans a question is about, and how they are grouped: checked here, and turned into SQL in which only our own words stand.
+
+Everything that a caller gives is bound as a value. A group or filter that is none of the words below is the name of a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from graphorch.errors import InputError, nearest
+
+_OF_SPANS = {
+    "agent": "s.node",
+    "node": "s.node",
+    "step": "s.step",
+    "path": "s.path",
+    "level": "s.level",
+    "model": "s.model",
+    "endpoint": "s.endpoint",
+    "policy": "s.policy",
+    "error": "s.error",
+    "state": "s.status",
+    "attempt": "s.attempt",
+    "day": "strftime('%Y-%m-%d', s.began, 'unixepoch')",
+    "hour": "strftime('%Y-%m-%dT%H:00', s.began, 'unixepoch')",
+}
+_OF_RUNS = {
+    "flow": "t.flow",
+    "run": "t.run_id",
+    "status": "t.status",
+    "reason": "t.reason",
+}
+_RUN_TIMES = {
+    "day": "strftime('%Y-%m-%d', t.began, 'unixepoch')",
+    "hour": "strftime('%Y-%m-%dT%H:00', t.began, 'unixepoch')",
+}
+_PATH_SIGNS = frozenset('"\\\0')
+WORDS = (*_OF_SPANS, *_OF_RUNS)
+"""What can be grouped by and filtered on beside tags. Tags are meant with `tag:` where their name is one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`since` ≤ time < `until` in seconds since 1970, None is open. `where` maps words or tags to the value that they must have."""
+
+    since: float | None = None
+    until: float | None = None
+    where: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def before(self) -> Selection:
+        """The window of the same length right before this one. Raises `InputError` if this one has no beginning and end."""
+        if self.since is None or self.until is None:
+            raise InputError(
+                "Only a window with a beginning and an end has one before it: give `since` and `until`."
+            )
+        return replace(self, since=2 * self.since - self.until, until=self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A piece of SQL with the values that it binds."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+def groups(by: Sequence[str], *, of_runs: bool = False) -> Clause:
+    """The columns g0, g1, … of a grouping."""
+    terms = [_term(word, of_runs) for word in by]
+    columns = ", ".join(
+        f"coalesce({term.sql}, '') AS g{number}" for number, term in enumerate(terms)
+    )
+    return Clause(columns or "'' AS g0", tuple(value for term in terms for value in term.values))
+
+
+def names(by: Sequence[str]) -> str:
+    """The names of those columns."""
+    return ", ".join(f"g{number}" for number in range(len(by) or 1))
+
+
+def conditions(selection: Selection, *, of_runs: bool = False) -> Clause:
+    """What rows have to meet."""
+    time = "t.began" if of_runs else "s.began"
+    sql: list[str] = []
+    values: list[Any] = []
+    for comparison, bound in ((">=", selection.since), ("<", selection.until)):
+        if bound is not None:
+            sql.append(f"{time} {comparison} ?")
+            values.append(bound)
+    for word, wanted in selection.where.items():
+        term = _term(word, of_runs)
+        sql.append(f"CAST(coalesce({term.sql}, '') AS TEXT) = ?")
+        values += [*term.values, str(wanted)]
+    return Clause("".join(f" AND {one}" for one in sql), tuple(values))
+
+
+def _term(word: str, of_runs: bool) -> Clause:
+    if word in _OF_RUNS:
+        return Clause(_OF_RUNS[word])
+    if of_runs and word in _RUN_TIMES:
+        return Clause(_RUN_TIMES[word])
+    if word in _OF_SPANS and not of_runs:
+        return Clause(_OF_SPANS[word])
+    if word in _OF_SPANS:
+        raise InputError(
+            f"Runs have no '{word}': it belongs to what happens in them. {nearest(word, (*_OF_RUNS, *_RUN_TIMES))}"
+        )
+    name = word.removeprefix("tag:").strip()
+    if not name:
+        raise InputError(
+            f"{word!r} names nothing to group by or filter on. {nearest(word, WORDS)} Anything else is the name of a tag."
+        )
+    if set(name) & _PATH_SIGNS:  # a path of SQLite's has no way to write them
+        return Clause("(SELECT value FROM json_each(t.tags) WHERE key = ?)", (name,))
+    return Clause("json_extract(t.tags, ?)", (f'$."{name}"',))

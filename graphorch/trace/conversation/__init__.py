@@ -1,0 +1,3 @@
+"""Records of a run as a conversation: who said what to whom."""
+
+from __future__ import annotations

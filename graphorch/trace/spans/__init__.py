@@ -1,0 +1,3 @@
+"""Records of a run as spans."""
+
+from __future__ import annotations

@@ -1,0 +1,238 @@
+"""The spans of all runs of a store as rows, for statistics: beside the records in a SQLite store's file, else in a database of their own.
+
+A run pays nothing for it: the rows are made from the records when somebody asks, run by run, and only of runs that went on since. They
+hold no prompt, no answer and no state; the messages of errors go through the redaction. Erasing or pruning a run takes its rows along.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from graphorch.journal.errors import JournalDamaged, RunNotFound
+from graphorch.journal.records import RunHead, RunQuery
+from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, migrate, open_connection
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.journal.store import Store
+from graphorch.trace.spans.builder import SpanBuilder
+from graphorch.trace.spans.model import Span, Trace
+from graphorch.trace.spans.redaction import Redaction
+from graphorch.trace.spans.sampling import Sampling
+
+VERSION = 1  # of how spans are made: rows of another one are made anew
+_AT_ONCE = 5_000  # rows per transaction, so that runs which append get in between
+_PAGE = 500
+_LONGEST = 500  # characters of an error's message
+
+_ADD_TRACE = """
+    INSERT INTO traces (run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 31)})"
+_DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT id FROM traces WHERE run_id = ?)"
+_DROP_TRACE = "DELETE FROM traces WHERE run_id = ?"
+
+
+@dataclass(slots=True)
+class Caught:
+    """What catching up did: how many runs and spans were read, which runs are damaged, and how long it took."""
+
+    runs: int = 0
+    spans: int = 0
+    seconds: float = 0.0
+    damaged: list[str] = field(default_factory=list[str])
+
+
+class SpanIndex:
+    """An open index. Close it, or use it in a `with`."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path | None,
+        redaction: Redaction,
+        sampling: Sampling,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._db = connection
+        self._path = path
+        self._redaction = redaction
+        self._sampling = sampling
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        store: Store | None = None,
+        *,
+        redaction: Redaction | None = None,
+        sampling: Sampling | None = None,
+    ) -> Self:
+        """The index of a store. Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`."""
+        path = store.path if isinstance(store, SqliteStore) else None
+        if path is not None:
+            connection = open_connection(path, sqlite3.connect, lock_timeout=5.0, is_durable=False)
+        else:
+            # a file that is gone when it is closed
+            connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            migrate(connection)
+        return cls(connection, path, redaction or Redaction(), sampling or Sampling())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    async def catch_up(self, store: Store) -> Caught:
+        """Read what happened since the last time. A damaged run is named, and hides no other."""
+        began, caught = time.perf_counter(), Caught()
+        known: dict[str, tuple[int, str, int]] = {
+            run_id: (seq, status, version)
+            for run_id, seq, status, version in self._rows(
+                "SELECT run_id, seq, status, version FROM traces"
+            )
+        }
+        seen: set[str] = set()
+        pending: list[Trace] = []
+        async for head in _heads(store, caught):
+            seen.add(head.run_id)
+            status = "crashed" if _is_gone(head, self._clock()) else head.status
+            if head.is_erased or known.get(head.run_id) == (head.last_seq, status, VERSION):
+                continue
+            trace = await self._trace(store, head, caught)
+            if trace is None:
+                continue
+            pending.append(trace)
+            if sum(len(each.spans) for each in pending) >= _AT_ONCE:
+                self._put(pending, caught)
+                pending = []
+        self._put(pending, caught)
+        self._drop([run_id for run_id in known if run_id not in seen])
+        caught.seconds = time.perf_counter() - began
+        return caught
+
+    async def _trace(self, store: Store, head: RunHead, caught: Caught) -> Trace | None:
+        try:
+            log = await store.load(head.run_id)
+        except (JournalDamaged, RunNotFound):
+            caught.damaged.append(head.run_id)
+            return None
+        builder = SpanBuilder(log.head)
+        builder.take_all(log.records)
+        return builder.close(log.head, self._clock())
+
+    def add(self, traces: Sequence[Trace]) -> None:
+        """Put traces in, instead of what is known of their runs."""
+        self._put(traces, Caught())
+
+    def _put(self, traces: Sequence[Trace], caught: Caught) -> None:
+        if not traces:
+            return
+        with self._writing():
+            for trace in traces:
+                self._db.execute(_DROP_SPANS, (trace.run_id,))
+                self._db.execute(_DROP_TRACE, (trace.run_id,))
+                number = self._db.execute(_ADD_TRACE, self._head(trace)).lastrowid
+                if self._sampling.keeps(trace):
+                    self._db.executemany(
+                        _ADD_SPAN, (self._row(number, span) for span in trace.spans)
+                    )
+                    caught.spans += len(trace.spans)
+                caught.runs += 1
+
+    def _drop(self, run_ids: Sequence[str]) -> None:
+        if run_ids:
+            with self._writing():
+                self._db.executemany(_DROP_SPANS, [(run_id,) for run_id in run_ids])
+                self._db.executemany(_DROP_TRACE, [(run_id,) for run_id in run_ids])
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement of ours. Raises what the state of the file raises."""
+        return list(self._rows(sql, values))
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(sql, values)
+        except SQLITE_ERRORS as error:
+            raise self._told(error) from None
+
+    def _writing(self) -> _Transaction:
+        return _Transaction(self._db, self._told)
+
+    def _told(self, error: Exception) -> Exception:
+        return explain(error, self._path or Path("the index"))
+
+    def _head(self, trace: Trace) -> tuple[Any, ...]:
+        tags = json.dumps(self._redaction.data(dict(trace.tags)), ensure_ascii=False)
+        return (
+            trace.run_id, trace.flow, trace.status, trace.reason, tags, trace.parent, trace.began, trace.seconds, trace.budget, VERSION, trace.seq,
+        )  # fmt: skip
+
+    def _row(self, number: int | None, span: Span) -> tuple[Any, ...]:
+        message = (
+            self._redaction.text(span.message[: 4 * _LONGEST])[:_LONGEST] if span.message else ""
+        )
+        return (
+            number, span.id, span.parent, span.kind, span.path, span.step, span.node, span.level, span.attempt, span.began, span.seconds,
+            span.status, span.error, message, span.model, span.endpoint, span.policy, span.input_tokens, span.output_tokens,
+            span.cached_tokens, span.usd, span.usd_source, span.first_token, span.sent, span.retries, span.fallbacks, span.hedges,
+            span.from_cache, span.loop, json.dumps(span.findings) if span.findings else None, span.is_copy,
+        )  # fmt: skip
+
+
+class _Transaction:
+    """One transaction: all of it, or nothing."""
+
+    def __init__(self, db: sqlite3.Connection, told: Callable[[Exception], Exception]) -> None:
+        self._db = db
+        self._told = told
+
+    def __enter__(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except SQLITE_ERRORS as error:
+            raise self._told(error) from None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._db.execute("COMMIT")
+            return
+        self._db.execute("ROLLBACK")
+        if isinstance(error, SQLITE_ERRORS):
+            raise self._told(error) from None
+
+
+async def _heads(store: Store, caught: Caught) -> AsyncIterator[RunHead]:
+    """The heads of all runs."""
+    query: RunQuery | None = RunQuery(limit=_PAGE)
+    while query is not None:
+        page = await store.list_runs(query)
+        caught.damaged += page.damaged
+        for head in page.runs:
+            yield head
+        query = RunQuery(limit=_PAGE, after=page.next) if page.next is not None else None
+
+
+def _is_gone(head: RunHead, now: float) -> bool:
+    """Whether a run is under way by its status, and nobody works on it."""
+    return head.status == "running" and (head.lease is None or head.lease.expires_at < now)

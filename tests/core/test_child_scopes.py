@@ -1,0 +1,269 @@
+"""What runs inside a node: maps over items, and flows within flows."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphorch.core.events import Leave, NodeFailed, Resumed, RetryDue
+from graphorch.core.tree import Status
+from graphorch.graph.node import END
+from tests.core.drill import Drill, graph, map_over, plan_of, step, sub
+
+
+def mapped(items: int, **options):
+    made = graph()
+    made.chain(map_over(made, "map", items, **options), step("after"))
+    return plan_of(made)
+
+
+def chain(*names: str):
+    return plan_of(graph().chain(*[step(name) for name in names]))
+
+
+# ---- maps ------------------------------------------------------------------------------------------
+def test_an_empty_list_completes_at_once():
+    drill = Drill(mapped(0))
+    assert drill.running == ["after"]
+    assert drill.finish_all().log == ["map[]", "after"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0)])
+def test_results_are_gathered_in_input_order(order):
+    drill = Drill(mapped(3))
+    drill.finish(*(f"map[{at}]/work" for at in order))
+    assert drill.finish_all().log == ["map[0,10,20]", "after"]
+
+
+def test_no_more_items_run_than_may():
+    drill = Drill(mapped(5, concurrency=2))
+    assert drill.running == ["map[0]/work", "map[1]/work"]
+    drill.finish("map[1]/work")
+    assert drill.running == ["map[0]/work", "map[2]/work"]
+    assert drill.finish_all().log == ["map[0,10,20,30,40]", "after"]
+
+
+def test_the_needed_number_of_items_decides_and_the_rest_is_cancelled():
+    drill = Drill(mapped(4, concurrency=3, need=2)).finish("map[1]/work", "map[2]/work")
+    assert drill.running == ["after"]
+    assert sorted(drill.cancelled) == ["map[0]/work", "map[3]/work"]
+    assert drill.finish_all().log == ["map[10,20]", "missing 0", "missing 3", "after"]
+
+
+def test_fewer_successes_than_needed_fail_the_map():
+    drill = Drill(mapped(2, need=2)).fail("map[0]/work").finish("map[1]/work")
+    assert drill.ends == ["failed"]
+    assert "QuorumNotMet" in [type(one.failure).__name__ for one in drill.run.errors]
+
+
+@pytest.mark.parametrize("policy", ["skip", "collect"])
+def test_an_item_that_fails_is_left_out(policy):
+    drill = (
+        Drill(mapped(3, on_item_error=policy))
+        .fail("map[1]/work")
+        .finish("map[0]/work", "map[2]/work")
+    )
+    assert drill.finish_all().log == ["map[0,20]", "missing 1", "after"]
+    assert drill.ends == ["succeeded"]
+
+
+def test_an_item_that_fails_makes_room_for_the_next():
+    drill = Drill(mapped(3, concurrency=1, on_item_error="skip")).fail("map[0]/work")
+    assert drill.running == ["map[1]/work"]
+
+
+def test_an_item_that_fails_fails_the_map_and_nothing_new_starts_in_it():
+    drill = Drill(mapped(4, concurrency=2)).fail("map[0]/work")
+    assert drill.running == ["map[1]/work"]
+    drill.finish("map[1]/work")
+    assert drill.ends == ["failed"]
+
+
+def test_a_map_that_failed_repeats_only_the_unfinished_items():
+    drill = (
+        Drill(mapped(4, concurrency=2))
+        .finish("map[0]/work")
+        .fail("map[1]/work")
+        .finish("map[2]/work")
+        .resume()
+    )
+    assert drill.running == ["map[1]/work", "map[3]/work"]
+    assert drill.finish_all().log == ["map[0,10,20,30]", "after"]
+    assert drill.done.count("map[0]/work") == 1
+
+
+def test_a_map_that_failed_and_is_stopped_after_resuming_is_still_only_stopped():
+    drill = Drill(mapped(2, concurrency=2)).finish("map[0]/work").fail("map[1]/work").resume()
+    assert drill.running == ["map[1]/work"]
+    drill.stop()
+    assert drill.ends == ["failed", "stopped: asked to"]
+    assert drill.run.failed() == []
+    assert drill.resume().finish_all().log == ["map[0,10]", "after"]
+
+
+def test_a_map_whose_gather_failed_does_not_start_further_items_beyond_its_need():
+    drill = Drill(mapped(3, concurrency=1, need=1))
+    one = drill.activation("map[0]/work").scope.parent
+    assert one is not None
+    drill._answer = lambda: None  # type: ignore[method-assign]
+    drill.finish("map[0]/work")
+    drill.jobs.clear()
+    drill.tell(NodeFailed(one, one.attempt, ValueError("gather")))
+    commands = drill.tell(Resumed())
+    assert [type(command) for command in commands] == [Leave]
+
+
+def test_an_item_of_a_flow_that_waits_for_a_retry_when_the_run_stops_is_not_left_out():
+    drill = Drill(mapped(2, on_item_error="skip", flow=chain("x", "y")))
+    drill.finish("map[0]/x").fail("map[0]/y", retry_after=9).stop(now=False).finish("map[1]/x")
+    assert drill.ends == ["stopped: asked to"]
+    assert drill.resume().finish_all().log == ["map[x y,x y]", "after"]
+
+
+def test_items_that_are_flows_may_wait_for_people():
+    drill = Drill(mapped(2, flow=chain("x", "y")))
+    questions = [drill.ask("map[0]/x"), drill.ask("map[1]/x")]
+    assert drill.ends == ["waiting"]
+    drill.answer(questions[1], "second")
+    assert drill.running == ["map[1]/y"]
+    drill.finish("map[1]/y")
+    drill.answer(questions[0], "first")
+    assert drill.finish_all().log == ["map[first y,second y]", "after"]
+
+
+def test_an_item_that_waits_for_a_person_is_cancelled_when_enough_others_are_done():
+    drill = Drill(mapped(2, need=1, flow=chain("x", "y")))
+    question = drill.ask("map[0]/x")
+    drill.finish("map[1]/x", "map[1]/y")
+    assert question.status is Status.CANCELLED
+    assert drill.answer(question, "late") == []
+    assert drill.finish_all().ends == ["succeeded"]
+
+
+def test_a_question_in_an_item_that_failed_is_withdrawn():
+    flow = plan_of(graph().chain(step("fork"), [step("ask"), step("work")], step("merge")))
+    drill = Drill(mapped(2, on_item_error="skip", flow=flow)).finish("map[0]/fork")
+    question = drill.ask("map[0]/ask")
+    drill.fail("map[0]/work")
+    assert question.status is Status.CANCELLED
+    assert drill.answer(question, "late") == []
+    assert drill.finish_all().log == ["map[fork ask work merge]", "missing 0", "after"]
+
+
+# ---- sub-flows -----------------------------------------------------------------------------------------
+def three_deep():
+    third = chain("dig", "sort")
+    second = graph()
+    second.chain(sub(second, "third", third), step("check"))
+    first = graph()
+    first.chain(step("plan"), sub(first, "second", plan_of(second)))
+    made = graph()
+    made.chain(sub(made, "first", plan_of(first)), step("report"))
+    return plan_of(made)
+
+
+def test_flows_run_three_levels_deep():
+    drill = Drill(three_deep()).finish("first/plan")
+    assert drill.running == ["first/second/third/dig"]
+    assert drill.finish_all().log == ["first(plan second(third(dig sort) check))", "report"]
+    assert drill.done[1] == "first/second/third/dig"
+
+
+def test_a_failure_three_levels_deep_fails_the_run_once_and_resuming_repeats_only_it():
+    drill = (
+        Drill(three_deep())
+        .finish("first/plan", "first/second/third/dig")
+        .fail("first/second/third/sort")
+    )
+    assert drill.ends == ["failed"]
+    assert [one.path for one in drill.run.failed()] == ["first/second/third/sort"]
+    drill.resume()
+    assert drill.running == ["first/second/third/sort"]
+    assert drill.finish_all().log == ["first(plan second(third(dig sort) check))", "report"]
+    assert drill.done.count("first/second/third/dig") == 1
+
+
+def test_an_error_edge_of_a_sub_flow_takes_a_failure_inside():
+    made = graph()
+    team = sub(made, "team", chain("x", "y"))
+    made.chain(team, END).on_error(team, step("handler"))
+    drill = Drill(plan_of(made)).finish("team/x").fail("team/y")
+    assert drill.running == ["handler"]
+    assert drill.finish_all().ends == ["succeeded"]
+
+
+def test_a_sub_flow_that_is_retried_resumes_what_is_inside():
+    made = graph()
+    made.chain(sub(made, "team", chain("x", "y")))
+    drill = Drill(plan_of(made)).finish("team/x")
+    one = drill.activation("team/y").scope.parent
+    assert one is not None
+    answer = drill._answer
+    drill._answer = lambda: None  # type: ignore[method-assign]
+    drill.fail("team/y")
+    assert [type(job) for job in drill.jobs] == [Leave]
+    drill.jobs.clear()
+    drill.tell(NodeFailed(one, 1, ValueError("inside"), retry_after=1.0))
+    drill._answer = answer  # type: ignore[method-assign]
+    drill.tell(RetryDue(one, 1))
+    assert drill.running == ["team/y"]
+    assert drill.finish_all().log == ["team(x y)"]
+    assert drill.done.count("team/x") == 1
+
+
+def test_a_sub_flow_in_a_loop_is_fresh_in_every_round():
+    made = graph()
+    team = sub(made, "team", chain("x"))
+    made.chain(team, END).loop(team, back_to=team, while_=lambda s: True, max_iterations=3)
+    drill = Drill(plan_of(made)).finish_all()
+    assert drill.log == ["team(x)"] * 3
+    assert len({*drill.ids()["team/x"]}) == 3
+
+
+def test_an_interrupted_sub_flow_goes_on_where_it_was():
+    drill = Drill(three_deep()).finish("first/plan", "first/second/third/dig").stop()
+    assert drill.cancelled == ["first/second/third/sort"]
+    drill.resume()
+    assert drill.running == ["first/second/third/sort"]
+    assert drill.finish_all().ends == ["stopped: asked to", "succeeded"]
+
+
+def test_a_race_cancels_everything_inside_a_sub_flow():
+    made = graph()
+    merge = step("merge")
+    made.chain(step("fork"), [sub(made, "team", chain("x", "y")), step("quick")], merge).join(
+        merge, need=1
+    )
+    drill = Drill(plan_of(made)).finish("fork", "team/x", "quick")
+    assert drill.cancelled == ["team/y"]
+    assert drill.finish_all().log == ["fork", "quick", "merge"]
+
+
+def test_an_item_that_failed_in_a_branch_that_lost_a_race_does_not_make_the_run_partial():
+    made = graph()
+    merge = step("merge")
+    made.chain(
+        step("fork"), [map_over(made, "map", 2, on_item_error="skip"), step("quick")], merge
+    ).join(merge, need=1)
+    drill = Drill(plan_of(made)).finish("fork").fail("map[0]/work").finish("quick")
+    assert drill.finish_all().ends == ["succeeded"]
+
+
+def test_items_that_run_are_interrupted_by_one_that_failed_where_failures_cancel():
+    drill = Drill(mapped(2), on_failure="cancel").fail("map[0]/work")
+    assert (drill.cancelled, drill.ends) == (["map[1]/work"], ["failed"])
+    assert drill.resume().finish_all().log == ["map[0,10]", "after"]
+
+
+@pytest.mark.parametrize("limit", range(2, 9))
+def test_items_beyond_a_limit_are_not_left_out_but_go_on_when_there_is_more(limit):
+    """A limit that is met while one item is resumed must not let the next one run into it as if it had failed."""
+    flow = plan_of(graph().chain(step("x"), step("y"), step("z")))
+    drill = Drill(
+        mapped(4, concurrency=3, on_item_error="skip", flow=flow), max_activations=limit
+    ).finish_all()
+    for _ in range(40):
+        if drill.run.status != "stopped":
+            break
+        drill.run.left = 1
+        drill.resume().finish_all()
+    assert drill.log == ["map[x y z,x y z,x y z,x y z]", "after"]

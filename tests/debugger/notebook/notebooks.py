@@ -1,0 +1,73 @@
+"""Runs the notebooks from a clean kernel, and writes them with their outputs.
+
+    python -m tests.debugger.notebook.notebooks            # run all of them, and say what failed
+    python -m tests.debugger.notebook.notebooks --write    # and keep the outputs, after a change
+
+What is kept is what a page without a kernel can show: pictures and text. A widget's view would be an empty place there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+FOLDER = Path(__file__).parents[3] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def executed(path: Path) -> Any:
+    """The notebook after all its cells have run. Raises `CellExecutionError`."""
+    notebook: Any = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(FOLDER)}},
+        store_widget_state=False,
+    )
+    client.execute()
+    return notebook
+
+
+def kept(notebook: Any) -> Any:
+    """The notebook as it is written: without widgets, times and whatever else is only true of this execution."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata = {}
+        cell["id"] = f"cell-{number}"
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+            output.pop("metadata", None)
+            if output.output_type in ("display_data", "execute_result"):
+                output["metadata"] = {}
+    return notebook
+
+
+def main(names: list[str], *, write: bool) -> int:
+    """Run notebooks; the number of those that failed."""
+    failed = 0
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        if names and path.stem not in names:
+            continue
+        try:
+            notebook = executed(path)
+        except CellExecutionError as error:
+            failed += 1
+            print(f"{path.name} failed:\n{error}", file=sys.stderr)
+            continue
+        if write:
+            nbformat.write(kept(notebook), path)
+    return failed
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    sys.exit(main([one for one in given if not one.startswith("--")], write="--write" in given))

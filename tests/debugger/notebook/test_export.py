@@ -1,0 +1,67 @@
+"""A session as one HTML file, and the static output of a cell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch import Graph, InputError, node
+from graphorch.debugger.notebook import to_html
+from graphorch.debugger.notebook.display import shown
+from graphorch.debugger.session import Session
+from tests.scenarios.flows import Log, Note, Number, State
+
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+def evil() -> Session[Any, Any]:
+    @node(name="writes")
+    async def writes(number: Number) -> Note:
+        return Note(note=EVIL)
+
+    @node(name="fails")
+    async def fails(note: Note) -> Log:
+        raise ValueError(EVIL)
+
+    session = Graph("g", State).chain(writes, fails).build().debug(State())
+    session.go()
+    return session
+
+
+def test_an_export_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
+    with evil() as session:
+        page = to_html(session, tmp_path / "session.html")
+    assert (tmp_path / "session.html").read_text(encoding="utf-8") == page
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert "default-src 'none'" in page
+
+
+def test_values_and_errors_are_never_markup() -> None:
+    with evil() as session:
+        page, static = to_html(session), shown(session)["text/html"]
+    assert EVIL not in page
+    assert "<img" not in page
+    assert page.count("</script>") == 2  # its own two
+    assert "<img" not in static
+    assert "&lt;img src=x onerror=alert(1)&gt;" in static
+
+
+def test_without_a_kernel_a_session_is_shown_as_text_picture_and_table() -> None:
+    with evil() as session:
+        bundle = session._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
+    assert bundle["text/plain"].startswith("<failed session")
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with (
+        evil() as session,
+        pytest.raises(
+            InputError, match=r"cannot be written to '.*nowhere/s.html': No such file or directory"
+        ),
+    ):
+        to_html(session, tmp_path / "nowhere" / "s.html")

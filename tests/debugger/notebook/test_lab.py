@@ -1,0 +1,271 @@
+"""The stepper in real JupyterLab in headless Chromium: each button and click does what it says, and nothing leaves the machine.
+
+Needs what the extra `dev` installs, and Chromium (Debian: `apt-get install chromium`). Set STEPPER_SHOTS to a folder to look at pictures:
+
+    STEPPER_SHOTS=/tmp/shots pytest -m slow tests/debugger/notebook/test_lab.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.debugger.notebook.lab import Lab, lab, needs_browser
+
+pytestmark = [needs_browser, pytest.mark.slow]
+_SHOTS = os.environ.get("STEPPER_SHOTS")
+
+FLOW = '''
+from pydantic import BaseModel
+from graphorch import Graph, agent, node
+
+class Topic(BaseModel): topic: str
+class Notes(BaseModel): notes: str = ""
+class Draft(BaseModel): draft: str = ""
+class Verdict(BaseModel): score: float = 0; feedback: str = ""
+class Choice(BaseModel): approved: bool = False; remark: str = ""
+class Content(Topic, Notes, Draft, Verdict, Choice): ...
+
+@agent(output=Notes)
+def research(t: Topic) -> str:
+    return f"Collect what matters.\\n\\nTopic: {t.topic}\\n\\nSource:\\nThe tide rises twice a day. The moon pulls the water. Ports need deep water."
+
+@agent(output=Draft, instructions="You write for busy readers.")
+def write(t: Topic, n: Notes, v: Verdict) -> str:
+    return f"Write about {t.topic}.\\n\\nNotes:\\n{n.notes}\\n\\n{v.feedback}"
+
+@node
+def judge(d: Draft, v: Verdict) -> Verdict:
+    """Is never content at first."""
+    return Verdict(score=v.score + 4, feedback="More about <b>ports</b>, please.")
+
+def weak(v: Verdict) -> bool: return v.score < 8
+
+@node
+def tidy(d: Draft) -> Draft: return Draft(draft=d.draft.strip() + "<img src=x onerror=alert(1)>")
+
+team_graph = Graph("team", Content).chain(tidy)
+g = Graph("content", Content, input=Topic)
+team = g.sub("team", team_graph.build(), enter=lambda s: s, leave=lambda s: Draft(draft=s.draft))
+ask = g.ask("approve", question=lambda s: f"Publish {s.topic}?", answer=Choice)
+g.chain(research, write, judge, team, ask)
+g.loop(judge, back_to=write, while_=weak, max_iterations=3)
+flow = g.build()
+'''
+SHOW = "session = flow.debug(Topic(topic='tides'))\nsession"
+BIG = """
+from typing import Annotated
+from pydantic import BaseModel
+from graphorch import Graph, append, node
+
+class Number(BaseModel): n: int = 0
+class Log(BaseModel): log: Annotated[list[int], append] = []
+class State(Number, Log): ...
+
+def made(name):
+    @node(name=name)
+    async def step(number: Number) -> Log: return Log(log=[number.n])
+    return step
+
+def flow_of(size):
+    graph, nodes = Graph(f"flow of {size}", State), [made(f"n{number}") for number in range(size)]
+    for at in range(0, size - 5, 5):
+        graph.chain(nodes[at], nodes[at + 1 : at + 5], nodes[at + 5])
+    graph.chain(*nodes[at + 5 :])
+    graph.loop(nodes[-1], back_to=nodes[0], while_=lambda s: True, max_iterations=9)
+    return graph.build()
+
+session = flow_of(%d).debug(State())
+session
+"""
+CLICKS = """async (count) => {
+  const panel = document.querySelector(".gs-panel"), button = panel.querySelector("[data-command=step]"), times = [];
+  for (let made = 0; made < count; made++) {
+    const before = panel.dataset.steps;
+    times.push(await new Promise((done) => {
+      const watcher = new MutationObserver(() => {
+        if (panel.dataset.steps === before || panel.dataset.status !== "paused") return;
+        watcher.disconnect();
+        requestAnimationFrame(() => done(performance.now() - begun));
+      });
+      watcher.observe(panel, { attributes: true });
+      const begun = performance.now();
+      button.click();
+    }));
+  }
+  return times.sort((a, b) => a - b);
+}"""
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with lab(tmp_path_factory.mktemp("lab")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def quiet(opened: Lab) -> Iterator[None]:
+    """No error in the console, and no request that leaves the machine, in any of these tests."""
+    opened.errors.clear()
+    yield
+    assert opened.errors == []
+    assert opened.strangers() == []
+
+
+class Page:
+    """The stepper on the page."""
+
+    def __init__(self, opened: Lab) -> None:
+        self.page: Any = opened.page
+        self.page.wait_for_selector(".gs-panel", timeout=60_000)
+
+    def steps(self, panel: int = 1) -> int:
+        return int(self.page.get_attribute(f".gs-panel:nth-child({panel})", "data-steps"))
+
+    def press(
+        self, command: str, *, panel: int = 1, until: str = "paused", steps: int | None = None
+    ) -> None:
+        """Click a button, and wait until the page shows so many steps, and that status."""
+        wanted = steps if steps is not None else self.steps(panel) + 1
+        self.page.click(f".gs-panel:nth-child({panel}) [data-command={command}]")
+        self.page.wait_for_selector(
+            f".gs-panel:nth-child({panel})[data-steps='{wanted}'][data-status='{until}']"
+        )
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def shot(self, name: str) -> None:
+        if _SHOTS:
+            self.page.evaluate("document.querySelector('.gs-panel').scrollIntoView()")
+            self.page.screenshot(path=str(Path(_SHOTS) / f"{name}.png"))
+
+
+def test_the_buttons_step_go_back_and_run_to_breakpoints_and_to_the_question(opened: Lab) -> None:
+    opened.open("buttons", FLOW, SHOW)
+    page = Page(opened)
+    page.press("step")
+    assert "next: write" in page.text(".gs-status")
+    page.press("step")
+    assert "Write about tides" in page.text(".gs-section-calls")
+    page.press("back", steps=1)
+    assert "next: write" in page.text(".gs-status")
+    page.page.click("[data-box=judge] .gs-dot", force=True)
+    page.page.wait_for_selector("[data-box=judge].gs-broken")
+    page.press("go", steps=2)
+    assert "stopped before 'judge'" in page.text(".gs-status")
+    page.shot("light")
+    opened.theme("Dark")
+    page.shot("dark")
+    opened.theme("Light")
+    page.press("step")
+    assert "More about <b>ports</b>, please." in page.text("[data-field=feedback] pre")
+    page.page.click("[data-box=judge] .gs-dot", force=True)
+    page.page.wait_for_selector("[data-box=judge]:not(.gs-broken)")
+    page.press("go", steps=9, until="waiting")
+    assert "Publish tides?" in page.text(".gs-question")
+    assert page.page.query_selector(".gs-stepper img") is None
+    assert "onerror" in page.text("[data-field=draft] pre")
+    page.shot("question")
+    page.page.check(".gs-question input[name=approved]")
+    page.page.fill(".gs-question input[name=remark]", "fine")
+    page.page.click(".gs-question button")
+    page.page.wait_for_selector(".gs-panel[data-status=succeeded]")
+    assert page.text("[data-field=remark] pre") == "fine"
+    page.shot("succeeded")
+
+
+def test_state_is_edited_and_outputs_are_pinned_in_place_and_forks_stand_side_by_side(
+    opened: Lab,
+) -> None:
+    opened.open("editing", FLOW, SHOW)
+    page = Page(opened)
+    page.press("go", steps=9, until="waiting")
+    for steps in (8, 6, 5):
+        page.press("back", steps=steps)
+    page.page.hover("[data-field=score]")
+    page.page.click("[data-edit=score]")
+    page.page.fill("[data-field=score] textarea", "much")
+    page.page.click("[data-field=score] .gs-save")
+    page.page.wait_for_selector(".gs-told:not([hidden])")
+    assert "That is no JSON" in page.text(".gs-told")
+    page.page.hover("[data-field=score]")
+    page.page.click("[data-edit=score]")
+    page.page.fill("[data-field=score] textarea", "1.5")
+    page.page.click("[data-field=score] .gs-save")
+    page.page.wait_for_function(
+        "document.querySelector('[data-field=score] pre')?.textContent === '1.5'"
+    )
+    assert "next: write" in page.text(".gs-status")
+    page.page.click("[data-box=write] .go_name")
+    page.page.click("[data-action=pin]")
+    page.page.fill(".gs-pin textarea[name=draft]", "Pinned words.")
+    page.page.click("[data-action=save-pin]")
+    page.page.wait_for_selector("[data-box=write].gs-pinned")
+    page.page.click("[data-command=fork]")
+    page.page.wait_for_selector(".gs-panel:nth-child(2)")
+    page.press("step", panel=2)
+    assert page.text(".gs-panel:nth-child(2) [data-field=draft] pre") == "Pinned words."
+    assert page.steps(1) == 5
+    page.shot("forks")
+    page.page.click(".gs-panel:nth-child(2) .gs-bar .gs-quiet")
+    page.page.wait_for_selector(".gs-panel:nth-child(2)", state="detached")
+
+
+def test_a_click_is_answered_while_a_cell_awaits_and_sub_flows_open_and_close(opened: Lab) -> None:
+    opened.open(
+        "awaiting",
+        FLOW,
+        SHOW,
+        "import asyncio\nwhile session.next != 'judge':\n    await asyncio.sleep(0.02)\nprint('the cell saw it')",
+    )
+    page = Page(opened)
+    page.press("step")
+    page.press("step")
+    page.page.wait_for_selector("text=the cell saw it")
+    page.page.click("[data-group=team]")
+    page.page.wait_for_selector("[data-box='team']")
+    page.page.dblclick("[data-box='team'] .go_name")
+    page.page.wait_for_selector("[data-box='team/tidy']")
+    page.page.focus(".gs-stepper")
+    page.page.keyboard.press("s")
+    page.page.wait_for_selector(".gs-panel[data-steps='3']")
+    page.page.click("[data-at='0']")
+    page.page.wait_for_function(
+        "document.querySelector('.gs-section-changed summary')?.textContent.startsWith('Step 1: research')"
+    )
+
+
+def test_a_cell_that_runs_again_closes_its_session_and_says_so(opened: Lab) -> None:
+    opened.open(
+        "twice",
+        FLOW,
+        "first = globals().get('session')\n" + SHOW,
+        "print('the first one is', first.status if first else 'none')",
+    )
+    page = Page(opened)
+    page.press("step")
+    opened.run_all()
+    page.page.wait_for_selector(".jp-OutputArea-output:has-text('the first one is closed')")
+    page.page.wait_for_selector(".gs-panel[data-steps='0'][data-status=paused]")
+
+
+@pytest.mark.parametrize("size, most", [(30, 100), (200, 250)])
+def test_a_click_is_answered_in_time(
+    opened: Lab, size: int, most: float, record_property: Any
+) -> None:
+    opened.open(f"speed{size}", BIG % size)
+    page = Page(opened)
+    page.press("step")
+    # the machine may have other things to do
+    times = min((page.page.evaluate(CLICKS, 50) for _ in range(3)), key=lambda one: one[25])
+    page.shot(f"nodes{size}")
+    record_property("median_ms", times[25])
+    print(
+        f"\n{size} nodes: a click is answered in {times[25]:.0f} ms (median of 50; fastest {times[0]:.0f}, slowest {times[-1]:.0f})"
+    )
+    assert times[25] <= most

@@ -1,0 +1,112 @@
+"""What the page is told of a session: plain JSON in which every value is text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from graphorch.debugger.notebook.view import (
+    SHOWN,
+    detail,
+    given_value,
+    lines_of,
+    nodes_of,
+    text_of,
+    view_of,
+)
+from graphorch.debugger.session import Session
+from graphorch.engine.background_loop import background_loop
+from graphorch.errors import GraphorchError
+from tests.scenarios.flows import FLOWS, Ledger, State
+
+AnySession = Session[Any, Any]
+
+
+def opened(name: str) -> AnySession:
+    return FLOWS[name]().debug(State(), resources=Ledger())
+
+
+def viewed(session: AnySession) -> dict[str, Any]:
+    async def look() -> dict[str, Any]:
+        return view_of(session)
+
+    return background_loop().wait(look())
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_point_of_every_flow_has_a_view_that_is_json(name: str) -> None:
+    with opened(name) as session:
+        while session.next or session.waiting:
+            if session.next:
+                session.into()
+            else:
+                session.answer({"approved": True}, session.waiting[0])
+            view = viewed(session)
+            assert json.loads(json.dumps(view)) == view
+            assert view["moments"][-1]["path"] == session.history[-1].path
+
+
+def test_a_view_shows_the_state_with_what_the_last_step_changed() -> None:
+    with opened("loop_with_join") as session:
+        session.step()
+        fields = {field["name"]: field for field in viewed(session)["state"]}
+        assert (
+            fields["n"]["value"],
+            fields["n"]["changed"],
+            fields["n"]["before"],
+            fields["log"]["set"],
+        ) == ("1", True, "0", False)
+
+
+def test_inside_a_sub_flow_its_own_state_is_shown_beside() -> None:
+    with opened("sub_flows") as session:
+        session.step()
+        session.into()
+        inside = viewed(session)["inside"]
+        assert inside["path"] == "team"
+        assert {"name": "n", "value": "10"}.items() <= next(
+            field for field in inside["state"] if field["name"] == "n"
+        ).items()
+
+
+def test_a_question_is_shown_with_the_fields_of_its_answer() -> None:
+    with opened("asked") as session:
+        session.go()
+        (question,) = viewed(session)["questions"]
+        assert (
+            question["text"],
+            question["fields"][0]["kind"],
+            question["fields"][0]["value"],
+        ) == ("go on with 1?", "flag", False)
+
+
+def test_a_failed_step_shows_its_error() -> None:
+    with opened("rescued") as session:
+        session.go(until="end")
+        bad = next(moment for moment in session.history if moment.path == "bad")
+        assert (detail(bad)["kind"], detail(bad)["error"]) == ("handled", "ValueError: no 1")
+
+
+def test_boxes_and_lines_are_known_at_every_level() -> None:
+    plan = FLOWS["sub_flows"]().plan
+    nodes, lines = nodes_of(plan), lines_of(plan)
+    assert nodes["team"]["opens"]
+    assert nodes["team/deeper/i2"]["writes"] == [
+        {"name": "log", "type": "list[str]", "value": "[]"}
+    ]
+    assert ["team/up", "i3"] in lines.values()
+
+
+def test_long_values_are_cut_and_values_that_cannot_be_shown_as_json_are_shown_somehow() -> None:
+    assert text_of("x" * (SHOWN + 5)).endswith("… (5 more characters)")
+    assert text_of([1, 2]) == "[1,2]"
+    assert text_of(object()).startswith("<object object")
+
+
+def test_what_is_typed_is_json_or_text() -> None:
+    assert given_value("3", plain=False) == 3
+    assert given_value("3", plain=True) == "3"
+    with pytest.raises(GraphorchError, match="That is no JSON: Expecting value at character 1"):
+        given_value("much", plain=False)

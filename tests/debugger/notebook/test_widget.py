@@ -1,0 +1,158 @@
+"""The stepper without a page: commands as a front end sends them, on whichever thread, and the state that it gets back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("anywidget", reason="the stepper needs the extra 'notebook'")
+
+from graphorch.debugger.notebook.widget import Stepper
+from tests.scenarios.flows import FLOWS, Ledger, State
+
+
+class Front:
+    """Stands where the page is."""
+
+    def __init__(self, name: str) -> None:
+        self.session = FLOWS[name]().debug(State(), resources=Ledger())
+        self.stepper = Stepper(self.session)
+        self._changed = threading.Condition()
+        self.stepper.observe(self._seen, "panels")
+
+    def _seen(self, _change: object) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def send(self, command: str, panel: int = 0, **more: Any) -> None:
+        self.stepper._handle_custom_msg({"command": command, "panel": panel, **more}, [])
+
+    def until(self, holds: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: holds(self.stepper.panels), 10), (
+                self.stepper.panels
+            )
+        return self.stepper.panels
+
+
+@pytest.fixture
+def front(request: pytest.FixtureRequest) -> Iterator[Front]:
+    made = Front(request.param)
+    yield made
+    made.stepper.end("closed")
+
+
+def steps(panels: list[dict[str, Any]], panel: int = 0) -> int:
+    return len(panels[panel]["moments"])
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_commands_step_go_back_and_run_to_a_node(front: Front) -> None:
+    front.send("step")
+    front.until(lambda panels: steps(panels) == 1)
+    front.send("until", box="d")
+    front.until(lambda panels: panels[0]["next"] == "d")
+    front.send("back")
+    front.until(lambda panels: steps(panels) == 2)
+    front.send("go")
+    assert (
+        front.until(lambda panels: panels[0]["status"] == "succeeded")[0]["state"][-1] is not None
+    )
+
+
+@pytest.mark.parametrize("front", ["routes"], indirect=True)
+def test_breakpoints_on_boxes_and_lines_come_and_go(front: Front) -> None:
+    line = next(name for name, ends in front.stepper.lines.items() if ends == ["first", "second"])
+    front.send("break", line=line)
+    front.until(
+        lambda panels: (
+            panels[0]["breakpoints"]
+            == [{"text": "on 'first' → 'second'", "box": "", "lines": [line]}]
+        )
+    )
+    front.send("go")
+    front.until(lambda panels: panels[0]["stopped"] == "on 'first' → 'second'")
+    front.send("unbreak", text="on 'first' → 'second'")
+    front.send("break", box="end")
+    front.until(lambda panels: [one["box"] for one in panels[0]["breakpoints"]] == ["end"])
+    front.send("break", box="end")
+    front.until(lambda panels: panels[0]["breakpoints"] == [])
+    front.send("errors")
+    front.until(
+        lambda panels: [one["text"] for one in panels[0]["breakpoints"]] == ["on Exception"]
+    )
+
+
+@pytest.mark.parametrize("front", ["asked"], indirect=True)
+def test_answers_edits_pins_forks_and_reruns_arrive(front: Front) -> None:
+    front.send("step")
+    front.until(lambda panels: steps(panels) == 1)
+    front.send("edit", name="n", value="2", plain=False)
+    front.until(lambda panels: panels[0]["step"]["how"] == "edited")
+    front.send("pin", box="beside", values={"log": '["pinned"]'})
+    front.until(lambda panels: panels[0]["pins"] == {"beside": {"log": '["pinned"]'}})
+    front.send("fork")
+    front.until(lambda panels: len(panels) == 2)
+    front.send("go", panel=1)
+    (question,) = front.until(lambda panels: panels[1]["status"] == "waiting")[1]["questions"]
+    front.send(
+        "answer",
+        panel=1,
+        question=question["id"],
+        values={"approved": {"kind": "flag", "value": True}},
+    )
+    front.until(lambda panels: panels[1]["next"] == "end")
+    front.send("rerun", start="first")
+    front.until(lambda panels: len(panels) == 3)
+    assert steps(front.stepper.panels) == 1
+    front.send("drop", panel=2)
+    front.until(lambda panels: len(panels) == 2)
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+@pytest.mark.parametrize(
+    "message, told",
+    [
+        ({"command": "back"}, "There is nothing to go back to: this is where the session began."),
+        (
+            {"command": "edit", "name": "n", "value": "many", "plain": False},
+            "That is no JSON: Expecting value at character 1",
+        ),
+        (
+            {"command": "edit", "name": "m", "value": "1", "plain": False},
+            "'m' is no field of State.",
+        ),
+        ({"command": "dance"}, "The stepper knows no command 'dance'."),
+        ({"command": "pin", "box": "a"}, None),
+        ({"command": "answer", "question": "x", "values": {}}, "Question 'x' is not open"),
+        ({"command": "detail", "at": "one"}, "ValueError: invalid literal for int()"),
+    ],
+)
+def test_what_does_not_fit_is_told_on_the_page_and_changes_nothing(
+    front: Front, message: dict[str, Any], told: str | None
+) -> None:
+    front.stepper._handle_custom_msg({"panel": 0, **message}, [])
+    if told is not None:
+        front.until(lambda panels: panels[0]["told"].startswith(told))
+    front.send("step")
+    assert front.until(lambda panels: steps(panels) == 1)[0]["told"] == ""
+
+
+@pytest.mark.parametrize("front", ["sub_flows"], indirect=True)
+def test_sub_flows_open_and_close_in_the_picture(front: Front) -> None:
+    assert 'data-box="team/up"' in front.stepper.panels[0]["svg"]
+    front.send("fold", path="team")
+    svg = front.until(lambda panels: panels[0]["groups"][0]["closed"])[0]["svg"]
+    assert 'data-box="team/up"' not in svg
+    assert 'data-box="team"' in svg
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_messages_that_are_none_are_ignored(front: Front) -> None:
+    for content in ("step", None, {"command": "step", "panel": 9}):
+        front.stepper._handle_custom_msg(content, [])
+    front.send("step")
+    assert steps(front.until(lambda panels: steps(panels) >= 1)) == 1

@@ -1,0 +1,702 @@
+"""A run under a person's hand: step, go, back, edit, pin, fork, rerun and answer, and what is said when that is not possible."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Approval, Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
+from graphorch.debugger.session import Session
+from graphorch.engine.background_loop import background_loop
+from tests.scenarios.flows import (
+    FLOWS,
+    AnyFlow,
+    Ledger,
+    Log,
+    Note,
+    Number,
+    State,
+    says,
+    to_the_end,
+    up,
+)
+
+AnySession = Session[Any, Any]
+
+
+def opened(name: str, ledger: Ledger | None = None, **options: Any) -> AnySession:
+    return FLOWS[name]().debug(State(), run_id="r", resources=ledger or Ledger(), **options)
+
+
+def on(session: AnySession, one: Callable[[], object]) -> None:
+    """One step inside, or the answer to what is asked."""
+    if session.next:
+        one()
+    else:
+        session.answer({"approved": True}, session.waiting[0])
+
+
+def to_end(session: AnySession, one: Callable[[], object]) -> list[str]:
+    """Take steps until nothing is left, and give the states after each."""
+    states: list[str] = []
+    while session.next or session.waiting:
+        on(session, one)
+        states.append(session.state.model_dump_json())
+    return states
+
+
+def same(result: Any, other: Any) -> bool:
+    """Whether two runs did the same, whatever the order: activations with their ids, and the state byte for byte."""
+    did, did_other = (
+        sorted((step.activation, step.path, step.status) for step in one.steps)
+        for one in (result, other)
+    )
+    return did == did_other and result.state.model_dump_json() == other.state.model_dump_json()
+
+
+# ---- the same run --------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", FLOWS)
+def test_stepping_to_the_end_gives_what_run_gives(name: str) -> None:
+    was = asyncio.run(to_the_end(FLOWS[name](), "r", True, resources=Ledger()))
+    for one in ("step", "into", "go"):
+        with opened(name) as session:
+            to_end(session, getattr(session, one))
+            assert same(session.result, was), one
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_back_to_every_point_and_forward_again_gives_the_same_states(name: str) -> None:
+    with opened(name) as session:
+        begin = session.state.model_dump_json()
+        states = to_end(session, session.into)
+        was = session.result
+        for state in [*states[-2::-1], begin]:
+            session.back()
+            assert session.state.model_dump_json() == state
+        assert session.history == []
+        assert to_end(session, session.into) == states
+        assert same(session.result, was)
+
+
+def test_steps_come_in_canonical_order_one_at_a_time() -> None:
+    ledger = Ledger()
+    with opened("diamond", ledger) as session:
+        assert session.ready == ["a", "a2"]
+        assert [session.step().path for _ in range(7)] == ["a", "a2", "b", "c", "d", "e", "end"]
+        assert [line.split()[0] for line in ledger.entries] == [
+            "a",
+            "a2",
+            "b",
+            "c",
+            "d",
+            "e",
+            "end",
+        ]
+
+
+def test_nothing_has_run_when_the_session_comes() -> None:
+    ledger = Ledger()
+    with opened("chain", ledger) as session:
+        assert (ledger.entries, session.status, session.next, session.history) == (
+            [],
+            "paused",
+            "a",
+            [],
+        )
+
+
+def test_a_step_runs_a_sub_flow_as_a_whole_and_into_goes_inside() -> None:
+    with opened("sub_flows") as session:
+        session.step()
+        assert session.next == "team"
+        assert session.step().path == "team"
+        assert [moment.path for moment in session.history][1:4] == ["team", "team/up", "team/i3"]
+        session.back()
+        assert (session.next, len(session.history)) == ("team", 1)
+        moment = session.into()
+        assert (moment.kind, session.next) == ("entered", "team/up")
+        assert session.step().path == "team/up"
+        session.back()
+        assert session.next == "team/up"
+
+
+def test_a_moment_says_what_changed_and_where_it_led() -> None:
+    with opened("loop_with_join") as session:
+        moment = session.step()
+        assert (moment.changed, moment.to, moment.kind, moment.how) == (
+            {"n": (0, 1)},
+            ("x", "y"),
+            "done",
+            "ran",
+        )
+        session.step()
+        assert session.step().changed == {"log": ([], ["y1"])}
+        assert session.step().to == ("header",)
+        assert session.state.log == ["x1", "y1", "last1"]
+
+
+def test_a_command_may_be_awaited_in_a_running_loop() -> None:
+    async def cell() -> tuple[str, str]:
+        session = opened("chain")
+        moment = await session.step()
+        last = await session.go()
+        session.close()
+        return moment.path, last.path
+
+    assert asyncio.run(cell()) == ("a", "d")
+
+
+# ---- go, and what stops it -----------------------------------------------------------------------
+def test_go_stops_before_a_node_each_time_it_comes() -> None:
+    with opened("loop_with_join") as session:
+        session.go(until="last")
+        assert (session.next, session.stopped_by) == ("last", "before 'last'")
+        session.go(until="last")
+        assert (session.next, session.state.n) == ("last", 2)
+
+
+def test_go_stops_after_the_step_that_leaves_a_condition_true() -> None:
+    def second_round(state: State) -> bool:
+        return state.n == 2
+
+    with opened("loop_with_join") as session:
+        assert session.go(until=second_round).path == "header"
+        assert session.stopped_by == "when second_round holds"
+
+
+def test_breakpoints_on_nodes_routes_errors_and_predicates_stop_go() -> None:
+    with opened("routes") as session:
+        at = session.break_at("end")
+        route = session.break_on_route("first", "second")
+        session.go()
+        assert (session.stopped_by, session.next) == ("on 'first' → 'second'", "second")
+        session.unbreak(route)
+        session.go()
+        assert (session.stopped_by, session.next, session.breakpoints) == (
+            "before 'end'",
+            "end",
+            (at,),
+        )
+    with opened("rescued") as session:
+        session.break_on_error(ValueError)
+        assert session.go().path == "bad"
+        assert session.stopped_by == "on ValueError"
+    with opened("nested_loops") as session:
+        session.break_when(lambda state: state.n > 3)
+        session.go()
+        assert session.state.n == 4
+        session.go()
+        assert session.status == "succeeded"
+
+
+def test_a_breakpoint_inside_a_map_counts_for_every_item() -> None:
+    with opened("mapped_flows") as session:
+        session.break_at("each/two")
+        for item in range(3):
+            session.go()
+            assert session.next == f"each[{item}]/two"
+
+
+def test_a_condition_that_raises_is_named_and_the_session_goes_on() -> None:
+    with opened("chain") as session:
+        with pytest.raises(
+            InputError, match=r"The condition '<lambda>' raised AttributeError: .*'scroe'"
+        ):
+            session.go(until=lambda state: state.scroe > 3)
+        assert session.next == "b"
+        session.go()
+        assert session.status == "succeeded"
+
+
+def test_go_pauses_after_the_step_that_runs() -> None:
+    session: AnySession
+
+    @node
+    async def again(number: Number) -> Number:
+        if number.n == 2:
+            session.pause()
+        return Number(n=number.n + 1)
+
+    graph = Graph("g", State).chain(again)
+    graph.loop(again, back_to=again, while_=lambda s: s.n < 9, max_iterations=9)
+    with graph.build().debug(State()) as session:
+        session.go()
+        assert (session.state.n, session.stopped_by, session.status) == (3, "pause", "paused")
+        session.go()
+        assert session.result.state.n == 9
+
+
+# ---- changing ------------------------------------------------------------------------------------
+def test_an_edit_replaces_what_the_last_step_wrote() -> None:
+    ledger = Ledger()
+    with opened("chain", ledger) as session:
+        session.step()
+        moment = session.edit(Number(n=40))
+        assert moment is not None
+        assert (moment.how, moment.changed) == ("edited", {"n": (0, 40)})
+        session.edit({"note": "by hand"})
+        session.go()
+        assert (session.result.state.n, session.result.state.log, session.result.state.note) == (
+            42,
+            ["c41"],
+            "by hand",
+        )
+        assert [line.split()[0] for line in ledger.entries] == ["a", "b", "c", "d"]
+
+
+def test_an_edit_changes_which_way_a_route_goes() -> None:
+    with opened("routes") as session:
+        assert session.step().to == ("second",)
+        moment = session.edit(Number(n=2))
+        assert moment is not None
+        assert (moment.to, session.next) == (("even",), "even")
+        session.back()
+        assert session.step().to == ("second",)
+
+
+def test_an_edit_before_the_first_step_changes_the_input() -> None:
+    with opened("chain") as session:
+        session.edit({"n": 10})
+        session.go()
+        assert session.result.state.n == 13
+
+
+def test_an_edit_of_a_failed_step_lets_the_run_go_on() -> None:
+    with failing().debug(State()) as session:
+        session.go()
+        assert session.status == "failed"
+        session.edit(Number(n=5))
+        assert session.status == "paused"
+        session.go()
+        assert session.result.state.log == ["end5"]
+
+
+def failing() -> AnyFlow:
+    @node
+    async def bad(number: Number) -> Number:
+        raise ValueError("no")
+
+    @node(name="end")
+    async def end(number: Number) -> Log:
+        return Log(log=[f"end{number.n}"])
+
+    return Graph("failing", State).chain(bad, end).build()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"nn": 1}, r"'nn' is no field of State\. Did you mean 'n'\?"),
+        (
+            {"n": "many"},
+            r"'n' of State does not fit: Input should be a valid integer, unable to parse string as an integer \(got 'many'\)",
+        ),
+        ([1], r"edit\(\) takes a slice or a mapping of fields, got list"),
+    ],
+)
+def test_an_edit_that_does_not_fit_is_refused_and_nothing_changes(
+    change: Any, message: str
+) -> None:
+    with opened("chain") as session:
+        session.step()
+        with pytest.raises(InputError, match=message):
+            session.edit(change)
+        assert (session.state.n, session.next, len(session.history)) == (1, "b", 1)
+
+
+def test_a_pinned_node_is_served_and_not_run() -> None:
+    ledger = Ledger()
+    with opened("loop_with_join", ledger) as session:
+        session.pin("header", Number(n=7))
+        assert session.step().how == "pinned"
+        session.pin("header", None)
+        session.go()
+        assert "header" not in [line.split()[0] for line in ledger.entries]
+        assert session.result.state.n == 7
+
+
+def test_a_pin_in_a_map_serves_every_item_or_one() -> None:
+    with opened("mapped") as session:
+        session.pin("each/work", {"n": 9})
+        session.pin("each[1]/work", Number(n=1))
+        session.go()
+        assert session.result.state.log[0] == "9+1+9+9"
+
+
+@pytest.mark.parametrize(
+    "node, output, message",
+    [
+        ("hedaer", Number(n=1), r"'hedaer' names no node of 'loop'\. Did you mean 'header'\?"),
+        ("header", Log(log=[]), r"That is no output of 'header': .*declares Number"),
+        ("header", {"m": 1}, r"'header' writes no field 'm'\. Known: n\."),
+        ("header", {"n": "x"}, r"The output of 'header' does not fit at n"),
+    ],
+)
+def test_a_pin_that_does_not_fit_is_refused(node: str, output: Any, message: str) -> None:
+    with opened("loop_with_join") as session, pytest.raises(InputError, match=message):
+        session.pin(node, output)
+
+
+# ---- going back ----------------------------------------------------------------------------------
+def test_going_back_past_the_start_is_refused() -> None:
+    with opened("chain") as session:
+        with pytest.raises(
+            InputError, match="nothing to go back to: this is where the session began"
+        ):
+            session.back()
+        session.step()
+        session.back()
+        assert session.next == "a"
+
+
+def test_stepping_at_the_end_is_refused() -> None:
+    with opened("chain") as session:
+        session.go()
+        with pytest.raises(
+            InputError,
+            match=r"The session is at its end, the run succeeded\. Look at result, go back\(\)",
+        ):
+            session.step()
+        session.back()
+        assert session.step().path == "d"
+
+
+def test_going_back_over_a_node_that_must_not_act_twice_is_refused_repeated_or_served() -> None:
+    sent: list[str] = []
+
+    @node(effect="once")
+    async def send(ctx: Context, number: Number) -> Note:
+        sent.append(ctx.key)
+        return Note(note="sent")
+
+    with Graph("g", State).chain(send).build().debug(State()) as session:
+        session.step()
+        with pytest.raises(InputError, match=r"would let 'send' act again \(effect once\)"):
+            session.back()
+        session.back(effects="serve")
+        assert (session.step().how, session.state.note, len(sent)) == ("pinned", "sent", 1)
+        session.back(effects="repeat")
+
+
+def test_a_failed_step_can_be_tried_again_after_going_back() -> None:
+    tries: list[int] = []
+
+    @node
+    async def shaky(number: Number) -> Number:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("not yet")
+        return Number(n=1)
+
+    with Graph("g", State).chain(shaky).build().debug(State()) as session:
+        moment = session.step()
+        assert (moment.kind, moment.error, session.status) == (
+            "failed",
+            "ValueError: not yet",
+            "failed",
+        )
+        with pytest.raises(
+            InputError,
+            match=r"The run failed \(failed\): 'shaky' raised ValueError: not yet\. Go back\(\) to try again",
+        ):
+            session.step()
+        with pytest.raises(RunFailed):
+            session.result
+        session.back()
+        assert (session.step().kind, session.status) == ("done", "succeeded")
+
+
+def test_retries_belong_to_the_step() -> None:
+    tries: list[int] = []
+
+    @node(retry=Retry(3, first=0.001))
+    async def shaky(number: Number) -> Number:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("not yet")
+        return Number(n=1)
+
+    with Graph("g", State).chain(shaky).build().debug(State()) as session:
+        moment = session.step()
+        assert (moment.kind, moment.attempts, len(tries)) == ("done", 3, 3)
+
+
+# ---- people --------------------------------------------------------------------------------------
+def test_a_question_waits_while_other_branches_step_and_takes_its_answer() -> None:
+    with opened("asked") as session:
+        session.step()
+        assert session.step().kind == "asked"
+        assert (session.status, session.next, len(session.waiting)) == ("paused", "beside", 1)
+        session.step()
+        assert session.status == "waiting"
+        assert [question.text for question in session.waiting] == ["go on with 1?"]
+        with pytest.raises(
+            InputError,
+            match=r"Nothing can run before a question is answered\. 'ask' asks: go on with 1\?",
+        ):
+            session.step()
+        with pytest.raises(InputError, match=r"The Choice does not fit at approved"):
+            session.answer({"approved": "perhaps"})
+        answered = session.answer({"approved": True})
+        assert answered is not None
+        assert (answered.how, answered.changed, session.next) == (
+            "answered",
+            {"approved": (False, True)},
+            "end",
+        )
+        session.back()
+        assert session.status == "waiting"
+
+
+def test_gates_wait_before_and_after_a_node_and_a_no_fails_it() -> None:
+    @node(gate="before")
+    async def pay(number: Number) -> Note:
+        return Note(note="paid")
+
+    @node(gate="after")
+    async def ship(number: Number) -> Log:
+        return Log(log=["shipped"])
+
+    with Graph("g", State).chain(pay, ship).build().debug(State()) as session:
+        assert session.step().kind == "asked"
+        assert session.answer(Approval(approved=True)) is None
+        assert (session.next, session.step().kind) == ("pay", "done")
+        assert session.step().kind == "asked"
+        moment = session.answer(Approval(approved=False, reason="too late"))
+        assert moment is not None
+        assert (moment.kind, moment.error, session.status) == (
+            "failed",
+            "Rejected: too late",
+            "failed",
+        )
+        session.back()
+        session.answer(Approval(approved=True))
+        assert session.result.state.log == ["shipped"]
+
+
+@pytest.mark.parametrize(
+    "policy, kinds, status",
+    [
+        ("drain", "done failed done", "failed"),
+        ("cancel", "done failed", "failed"),
+        ("isolate", "done skipped done done", "partial"),
+    ],
+)
+def test_a_failure_does_to_the_other_branches_what_the_policy_says(
+    policy: Any, kinds: str, status: str
+) -> None:
+    @node
+    async def bad(number: Number) -> Note:
+        raise ValueError("no")
+
+    flow = Graph("g", State).chain(up("a"), [bad, says("b")], says("c")).build()
+    with flow.debug(State(), resources=Ledger(), on_failure=policy) as session:
+        session.go()
+        assert (" ".join(moment.kind for moment in session.history), session.status) == (
+            kinds,
+            status,
+        )
+
+
+def test_edits_reach_answers_and_what_is_inside_sub_flows_and_maps() -> None:
+    with opened("asked") as session:
+        session.go()
+        session.answer({"approved": True})
+        session.edit({"approved": False})
+        assert (session.state.approved, session.next) == (False, "end")
+    with opened("sub_flows") as session:
+        session.step()
+        session.into()
+        session.step()
+        session.edit({"n": 99})
+        assert session.inside is not None
+        assert (session.inside[0], session.inside[1].model_dump()["n"], session.state.n) == (
+            "team",
+            99,
+            1,
+        )
+    with opened("mapped") as session:
+        session.step()
+        session.into()
+        session.step()
+        session.edit({"result": {"n": 77}})
+        session.go()
+        assert session.result.state.log[0] == "77+2+3+4"
+
+
+# ---- forks ---------------------------------------------------------------------------------------
+def test_a_fork_goes_its_own_way_and_the_other_stays() -> None:
+    with opened("chain") as session:
+        session.step()
+        fork = session.fork()
+        fork.edit(Number(n=50))
+        fork.go()
+        assert (session.next, session.state.n) == ("b", 1)
+        session.go()
+        assert (fork.result.state.n, session.result.state.n) == (52, 3)
+        assert fork.run_id != session.run_id
+        assert fork.difference.fields == {"n": (3, 52), "log": (["c2"], ["c51"])}
+        fork.back()
+        assert fork.next == "d"
+        fork.close()
+
+
+def test_a_rerun_does_one_thing_anew_and_shows_what_it_changes() -> None:
+    with opened("chain") as session:
+        session.go()
+        again = session.rerun("b", output=Number(n=30))
+        assert (again.next, again.state.n, again.history[-1].how) == ("c", 30, "pinned")
+        again.go()
+        assert again.difference.fields == {"n": (3, 31), "log": (["c2"], ["c30"])}
+        assert session.result.state.n == 3
+        again.close()
+
+
+class Topic(BaseModel):
+    topic: str
+
+
+class Text(BaseModel):
+    text: str = ""
+
+
+class Words(Topic, Text): ...
+
+
+def test_a_rerun_with_another_model_asks_that_one_and_moments_hold_their_calls() -> None:
+    @agent(output=Text, model="vendor/first")
+    def write(topic: Topic) -> str:
+        return f"Write about {topic.topic}. The tide rises twice a day. The moon pulls the water."
+
+    with (
+        Graph("g", Words, input=Topic)
+        .chain(write)
+        .build()
+        .debug(Topic(topic="tides"), budget=Budget(usd=1)) as session
+    ):
+        (call,) = session.step().calls
+        assert "Write about tides" in call.messages[-1].content
+        assert call.response is not None
+        assert call.response.usage.input_tokens > 0
+        again = session.rerun(model="vendor/second")
+        assert len(again.history[-1].calls) == 1
+        assert (
+            session.history[-1].tokens
+            == call.response.usage.input_tokens + call.response.usage.output_tokens
+        )
+        again.close()
+
+
+# ---- ending --------------------------------------------------------------------------------------
+def tasks() -> set[asyncio.Task[Any]]:
+    async def found() -> set[asyncio.Task[Any]]:
+        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+    return background_loop().wait(found())
+
+
+def test_closing_in_the_middle_of_a_call_leaves_no_task() -> None:
+    before, began, stopped = tasks(), threading.Event(), threading.Event()
+
+    @node
+    async def slow(number: Number) -> Number:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return number
+
+    session = Graph("g", State).chain(slow).build().debug(State())
+    errors: list[BaseException] = []
+
+    def press() -> None:
+        try:
+            session.step()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    began.wait()
+    session.close()
+    thread.join()
+    assert stopped.is_set()
+    assert session.status == "closed"
+    assert tasks() <= before
+    with pytest.raises(
+        InputError, match=r"The session is closed\. Make a new one with flow\.debug"
+    ):
+        session.step()
+    assert [type(error) for error in errors] == [InputError]
+
+
+def test_an_interrupted_step_leaves_the_session_before_it() -> None:
+    """As when somebody presses Ctrl-C, or the kernel's stop button."""
+    began, calls, main = threading.Event(), 0, threading.main_thread().ident or 0
+
+    @node
+    async def slow(number: Number) -> Number:
+        nonlocal calls
+        calls += 1
+        began.set()
+        if calls == 1:
+            await asyncio.Event().wait()
+        return Number(n=number.n + 1)
+
+    with (
+        Graph("g", State)
+        .chain(up("first"), slow)
+        .build()
+        .debug(State(), resources=Ledger()) as session
+    ):
+        session.step()
+        presses = threading.Thread(
+            target=lambda: (began.wait(), signal.pthread_kill(main, signal.SIGINT))
+        )
+        presses.start()
+        with pytest.raises(KeyboardInterrupt):
+            session.step()
+        presses.join()
+        assert session.step().path == "slow"
+        assert (calls, session.result.state.n, len(session.history)) == (2, 2, 2)
+
+
+def test_a_session_that_nobody_has_any_more_leaves_no_task() -> None:
+    """As when the cell that made it runs again."""
+    before = tasks()
+    session = opened("chain")
+    session.step()
+    assert tasks() - before
+    del session
+    gc.collect()
+    for _ in range(5):
+        if not tasks() - before:
+            break
+    assert not tasks() - before
+
+
+def test_two_sessions_of_one_flow_do_not_disturb_each_other() -> None:
+    flow = FLOWS["chain"]()
+    with (
+        flow.debug(State(), resources=Ledger()) as one,
+        flow.debug(State(n=10), resources=Ledger()) as other,
+    ):
+        one.step()
+        other.go()
+        assert (one.state.n, other.result.state.n) == (1, 13)
+
+
+def test_a_journal_on_disk_and_an_input_of_another_type_are_refused() -> None:
+    flow = FLOWS["chain"]()
+    with pytest.raises(InputError, match="debug\\(\\) keeps its run in memory"):
+        flow.debug(State(), durable=True, resources=Ledger())
+    with pytest.raises(InputError, match="Flow 'chain' takes a State, got int"):
+        flow.debug(3, resources=Ledger())  # pyright: ignore

@@ -1,0 +1,452 @@
+"""What a node is given and what its return becomes: every way in which either can be wrong, in its own words."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import (
+    Failure,
+    Graph,
+    LoopExhausted,
+    Missing,
+    Node,
+    QuorumNotMet,
+    TooManyItems,
+    WrongOutput,
+    append,
+)
+from graphorch.core.events import (
+    Decide,
+    Decision,
+    Entered,
+    Leave,
+    NodeFailed,
+    NodeSucceeded,
+    Routed,
+    RunStarted,
+)
+from graphorch.core.run import Run
+from graphorch.core.tree import Activation
+from graphorch.engine.invocation import binding
+from graphorch.graph.node import class_of
+from graphorch.graph.signature import signature_of
+
+
+class Number(BaseModel):
+    n: int = 0
+
+
+class Name(BaseModel):
+    name: str
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class Items(BaseModel):
+    items: list[Number] = []
+
+
+class State(Number, Log, Items): ...
+
+
+class Named(Number, Name): ...
+
+
+AnyNode = Node[Any]
+
+
+class Driver:
+    """A run by hand: the test says what its nodes return."""
+
+    def __init__(self, flow: Any, **values: Any) -> None:
+        self.plan = flow.plan
+        self.run = Run(self.plan, "r")
+        given = self.plan.input.model_construct(set(values), **values)
+        self.commands = self.run.handle(RunStarted(self.plan.read_input.update(given)))
+
+    @property
+    def started(self) -> Activation:
+        (command,) = self.commands
+        assert isinstance(command, Activation)
+        return command
+
+    def returns(self, output: Any) -> None:
+        one = self.started
+        given = binding.arguments(one)
+        self.commands = self.run.handle(
+            NodeSucceeded(one, binding.update_of(one.step, output, given, one.version))
+        )
+
+    @property
+    def deciding(self) -> Activation:
+        (command,) = self.commands
+        assert isinstance(command, Decide)
+        return command.activation
+
+
+def only(fn: Any, state: type[BaseModel] = State) -> Any:
+    """A flow of one node."""
+    return Graph("one", state).chain(made(fn)).build()
+
+
+def made(fn: Any, name: str = "it") -> AnyNode:
+    signature = signature_of(fn, {})
+    return class_of(signature)(fn, signature, name=name)
+
+
+def looks(number: Number) -> None: ...
+def counts(number: Number) -> Number:
+    return number
+
+
+def may_count(number: Number) -> Number | None:
+    return None
+
+
+def says(number: Number) -> Log:
+    return Log()
+
+
+def both(number: Number) -> tuple[Number, Log]:
+    return number, Log()
+
+
+def greets(name: Name | None, number: Number) -> Number:
+    return number
+
+
+def needs(name: Name) -> None: ...
+
+
+def update_of(fn: Any, output: object) -> dict[str, Any]:
+    """What a return becomes, by field."""
+    driver = Driver(only(fn))
+    one = driver.started
+    update = binding.update_of(one.step, output, binding.arguments(one), one.version)
+    return named(driver, update)
+
+
+def named(driver: Driver, update: dict[int, Any]) -> dict[str, Any]:
+    return {driver.plan.schema.fields[index].name: value for index, value in update.items()}
+
+
+def left(driver: Driver, one: Activation) -> dict[str, Any]:
+    return named(driver, binding.leave(one))
+
+
+# ---- in ------------------------------------------------------------------------------------------
+def test_a_node_is_given_its_slices_in_the_order_of_its_parameters() -> None:
+    def two(log: Log, number: Number) -> None: ...
+
+    log, number = binding.arguments(Driver(only(two), n=3, log=["a"]).started)
+    assert (log, number) == (Log(log=["a"]), Number(n=3))
+
+
+@pytest.mark.parametrize("values, name", [({}, None), ({"name": "x"}, Name(name="x"))])
+def test_an_optional_slice_is_none_until_it_is_assigned(
+    values: dict[str, Any], name: Name | None
+) -> None:
+    assert binding.arguments(Driver(only(greets, Named), **values).started)[0] == name
+
+
+def test_a_slice_that_lacks_a_required_field_cannot_be_read() -> None:
+    with pytest.raises(
+        binding.Unreadable, match=r"'Name.name' was read, but nothing has assigned it in this run"
+    ):
+        binding.arguments(Driver(only(needs, Named)).started)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_handler_is_given_the_failure_where_it_asks_for_it(at: int) -> None:
+    def first(failure: Failure, number: Number) -> None: ...
+    def second(number: Number, failure: Failure) -> None: ...
+
+    graph, worker = Graph("handled", State), made(looks, "worker")
+    graph.chain(worker).on_error(worker, made([first, second][at], "handler"), when=ValueError)
+    driver = Driver(graph.build(), n=7)
+    one = driver.started
+    one.attempt = 2
+    driver.commands = driver.run.handle(NodeFailed(one, 2, ValueError("no"), handler=0))
+    given = binding.arguments(driver.started)
+    assert given[at] == Failure(
+        node="worker", path="worker", error="ValueError", message="no", attempt=2
+    )
+    assert given[1 - at] == Number(n=7)
+
+
+# ---- out -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "fn, output, update",
+    [
+        (looks, None, {}),
+        (counts, Number(n=1), {"n": 1}),
+        (counts, Number(), {}),
+        (may_count, None, {}),
+        (may_count, Number(n=1), {"n": 1}),
+        (both, (Number(n=1), Log(log=["a"])), {"n": 1, "log": ["a"]}),
+    ],
+)
+def test_a_return_becomes_what_was_set_of_it(
+    fn: Any, output: object, update: dict[str, Any]
+) -> None:
+    assert update_of(fn, output) == update
+
+
+@pytest.mark.parametrize(
+    "fn, output, told",
+    [
+        (
+            looks,
+            Number(),
+            "It returned Number, but declares that it returns None. Annotate the slice that it writes.",
+        ),
+        (counts, None, "It returned NoneType None, but declares Number. Return a Number."),
+        (counts, Log(), "It returned Log Log(log=[]), but declares Number. Return a Number."),
+        (both, Number(), "It returned Number, but declares a tuple of 2 slices. Return them all."),
+        (
+            both,
+            (Number(),),
+            "It returned tuple, but declares a tuple of 2 slices. Return them all.",
+        ),
+        (
+            both,
+            [Number(), Log()],
+            "It returned list, but declares a tuple of 2 slices. Return them all.",
+        ),
+        (
+            both,
+            (Log(), Number()),
+            "It returned Log Log(log=[]), but declares Number. Return a Number.",
+        ),
+    ],
+)
+def test_a_return_that_was_not_declared_is_refused(fn: Any, output: object, told: str) -> None:
+    with pytest.raises(WrongOutput) as caught:
+        update_of(fn, output)
+    assert str(caught.value) == told
+
+
+def test_two_slices_that_set_the_same_field_are_refused() -> None:
+    class Wide(Number):
+        name: str = ""
+
+    class Both(Wide): ...
+
+    def twice(number: Number) -> tuple[Number, Wide]: ...  # type: ignore[empty-body]
+
+    signature = signature_of(twice, {"Wide": Wide})
+    twin: AnyNode = Node(twice, signature, name="twice")
+    driver = Driver(Graph("twice", Both).chain(twin).build())
+    one = driver.started
+    with pytest.raises(
+        WrongOutput, match=r"Two slices that it returned set field number 0. Set it in one of them."
+    ):
+        binding.update_of(one.step, (Number(n=1), Wide(n=2)), [], one.version)
+
+
+def test_the_very_slice_that_was_handed_over_counts_with_what_was_changed_in_it() -> None:
+    one = Driver(only(counts), n=1).started
+    given = binding.arguments(one)
+    given[0].n = 5
+    assert list(binding.update_of(one.step, given[0], given, one.version).values()) == [5]
+    equal = Number.model_construct(set(), n=5)
+    assert binding.update_of(one.step, equal, given, one.version) == {}
+
+
+# ---- maps and sub-flows -------------------------------------------------------------------------
+def sum_of(found: list[Number]) -> Number:
+    return Number(n=sum(one.n for one in found))
+
+
+def told(found: list[Number], missing: list[Missing]) -> Log:
+    return Log(log=[f"{one.n}" for one in found] + [f"{one.index} {one.reason}" for one in missing])
+
+
+def mapped(gather: Any = sum_of, **options: Any) -> Any:
+    graph = Graph("mapped", State)
+    work: Any = made(counts, "work")
+    return graph.chain(
+        graph.map("each", work, over=lambda s: s.items, gather=gather, max_items=3, **options)
+    ).build()
+
+
+def entered(flow: Any, count: int) -> tuple[Driver, Activation]:
+    driver = Driver(flow, items=[Number(n=number) for number in range(count)])
+    one = driver.started
+    driver.commands = driver.run.handle(Entered(one, binding.items_of(one)))
+    return driver, one
+
+
+def test_each_item_is_an_input_of_its_own() -> None:
+    driver, one = entered(mapped(), 3)
+    assert [
+        binding.arguments(command)[0].n
+        for command in driver.commands
+        if isinstance(command, Activation)
+    ] == [0, 1, 2]
+    assert len(binding.items_of(one)) == 3
+
+
+def test_more_items_than_the_map_allows_are_refused() -> None:
+    with pytest.raises(
+        TooManyItems,
+        match=r"4 items came, and max_items is 3. Raise max_items, or make fewer items.",
+    ):
+        entered(mapped(), 4)
+
+
+def finish(driver: Driver, failing: dict[int, str]) -> Activation:
+    """Let every item succeed with its number plus ten, or fail."""
+    items = [command for command in driver.commands if isinstance(command, Activation)]
+    left: Activation | None = None
+    for index, item in enumerate(items):
+        if index in failing:
+            commands = driver.run.handle(NodeFailed(item, 1, ValueError(failing[index])))
+        else:
+            commands = driver.run.handle(
+                NodeSucceeded(
+                    item, binding.update_of(item.step, Number(n=index + 10), [], item.version)
+                )
+            )
+        left = next(
+            (command.activation for command in commands if isinstance(command, Leave)), left
+        )
+    assert left is not None
+    return left
+
+
+def test_a_map_gathers_in_the_order_of_its_items() -> None:
+    driver, _ = entered(mapped(), 3)
+    assert left(driver, finish(driver, {})) == {"n": 10 + 11 + 12}
+
+
+def test_gather_is_told_what_is_missing_and_why() -> None:
+    driver, _ = entered(mapped(told, on_item_error="collect"), 3)
+    assert left(driver, finish(driver, {1: "broken"})) == {"log": ["10", "12", "1 broken"]}
+
+
+def test_too_few_items_for_the_quorum_are_refused_with_the_reasons() -> None:
+    driver, _ = entered(mapped(told, need=2, on_item_error="collect"), 2)
+    with pytest.raises(QuorumNotMet, match=r"2 items are needed, and 1 succeeded: item 0: broken"):
+        binding.leave(finish(driver, {0: "broken"}))
+
+
+def test_an_empty_list_is_gathered_at_once() -> None:
+    driver, one = entered(mapped(), 0)
+    assert [type(command) for command in driver.commands] == [Leave]
+    assert left(driver, one) == {"n": 0}
+
+
+def test_a_sub_flow_is_entered_and_left_through_its_mappings() -> None:
+    inner = Graph("inner", State).chain(made(counts, "count")).build()
+    graph = Graph("outer", State)
+    graph.chain(
+        graph.sub(
+            "team", inner, enter=lambda s: State(n=s.n + 1), leave=lambda s: Log(log=[f"{s.n}"])
+        )
+    )
+    driver = Driver(graph.build(), n=1)
+    one = driver.started
+    assert [named(driver, item) for item in binding.items_of(one)] == [{"n": 2}]
+    driver.commands = driver.run.handle(Entered(one, binding.items_of(one)))
+    item = driver.started
+    (command,) = driver.run.handle(
+        NodeSucceeded(item, binding.update_of(item.step, Number(n=7), [], item.version))
+    )
+    assert isinstance(command, Leave)
+    assert left(driver, command.activation) == {"log": ["7"]}
+
+
+# ---- ways ----------------------------------------------------------------------------------------
+def parity(number: Number) -> Literal["even", "odd"]:
+    return "odd" if number.n % 2 else "even"
+
+
+def routed(by: Any = parity) -> Any:
+    graph, first = Graph("routed", State), made(counts, "first")
+    graph.route(first, by).when("even", made(looks, "a")).when("odd", made(looks, "b")).exhaustive()
+    return graph.build()
+
+
+def targets(driver: Driver) -> list[str]:
+    one = driver.deciding
+    return [driver.plan.steps[edge.target].name for edge in binding.decide(one).edges]
+
+
+@pytest.mark.parametrize("n, target", [(2, ["a"]), (3, ["b"])])
+def test_a_route_reads_what_the_node_wrote(n: int, target: list[str]) -> None:
+    driver = Driver(routed(), n=0)
+    driver.returns(Number(n=n))
+    assert targets(driver) == target
+
+
+def test_a_label_that_leads_nowhere_is_refused_with_the_nearest() -> None:
+    def wrong(number: Number) -> Literal["even", "odd"]:
+        return "evn"  # type: ignore[return-value]
+
+    driver = Driver(routed(wrong))
+    driver.returns(Number(n=1))
+    with pytest.raises(
+        WrongOutput,
+        match=r"The selector 'wrong' returned 'evn', which leads nowhere. Did you mean 'even'\? Known: even, odd.",
+    ):
+        targets(driver)
+
+
+def test_several_labels_take_each_edge_once_in_their_order() -> None:
+    def some(number: Number) -> set[Literal["even", "odd"]]:
+        return {"odd", "even"} if number.n else set()
+
+    driver = Driver(routed(some))
+    driver.returns(Number(n=1))
+    assert targets(driver) == ["a", "b"]
+    driver = Driver(routed(some))
+    driver.returns(Number(n=0))
+    with pytest.raises(
+        WrongOutput, match=r"The selector 'some' returned no label. Return at least one."
+    ):
+        targets(driver)
+
+
+def looped(exhausted: Any) -> Any:
+    graph, first = Graph("looped", State), made(counts, "first")
+    graph.chain(first, made(looks, "end"))
+    graph.loop(
+        first, back_to=first, while_=lambda s: s.n < 9, max_iterations=2, exhausted=exhausted
+    )
+    return graph.build()
+
+
+def test_a_loop_is_taken_while_it_holds_and_has_room() -> None:
+    driver = Driver(looped("continue"))
+    driver.returns(Number(n=9))
+    assert binding.decide(driver.deciding) == Decision()
+    driver = Driver(looped("continue"))
+    driver.returns(Number(n=1))
+    assert binding.decide(driver.deciding) == Decision(loop=0)
+
+
+@pytest.mark.parametrize("exhausted", ["continue", "node", "fail"])
+def test_a_loop_at_its_bound_ends_as_it_was_told_to(exhausted: str) -> None:
+    driver = Driver(looped(made(looks, "instead") if exhausted == "node" else exhausted))
+    driver.returns(Number(n=1))
+    one = driver.deciding
+    driver.commands = driver.run.handle(routed_event(one))
+    driver.returns(Number(n=2))
+    if exhausted == "fail":
+        with pytest.raises(
+            LoopExhausted,
+            match=r"The loop back to 'first' ran 2 times, and '<lambda>' still holds.",
+        ):
+            binding.decide(driver.deciding)
+    else:
+        assert binding.decide(driver.deciding) == Decision(exhausted=0)
+
+
+def routed_event(one: Activation) -> Routed:
+    return Routed(one, binding.decide(one))

@@ -1,0 +1,100 @@
+"""A hedge: the first attempt that succeeds counts, and neither is left running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from graphorch.engine.invocation.invoker import hedged
+from graphorch.testing.virtual_clock import run_virtual
+
+
+class Attempts:
+    """Calls that take and return what a script says; remembers how each ended."""
+
+    def __init__(self, *script: tuple[float, object]) -> None:
+        self._script = list(script)
+        self.ended: list[str] = []
+
+    @property
+    def call(self) -> Callable[[], Coroutine[Any, Any, object]]:
+        return self._call
+
+    async def _call(self) -> object:
+        seconds, outcome = self._script.pop(0)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append(repr(outcome))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def timed(attempts: Attempts, after: float = 2) -> tuple[Any, float]:
+    """The outcome, and when it came."""
+
+    async def main() -> tuple[Any, float]:
+        try:
+            outcome: object = await hedged(attempts.call, after)
+        except Exception as error:
+            outcome = error
+        return outcome, asyncio.get_running_loop().time()
+
+    return run_virtual(main())
+
+
+def test_a_call_that_is_done_in_time_has_no_second_one() -> None:
+    attempts = Attempts((1, "a"))
+    assert timed(attempts) == ("a", 1)
+    assert attempts.ended == ["'a'"]
+
+
+@pytest.mark.parametrize(
+    "script, outcome, ended",
+    [
+        ([(10, "slow"), (1, "fast")], ("fast", 3), ["'fast'", "cancelled"]),
+        ([(4, "first"), (9, "second")], ("first", 4), ["'first'", "cancelled"]),
+        ([(3, ValueError()), (2, "second")], ("second", 4), ["ValueError()", "'second'"]),
+        ([(5, "first"), (1, ValueError())], ("first", 5), ["ValueError()", "'first'"]),
+    ],
+    ids=["second wins", "first wins", "first fails", "second fails"],
+)
+def test_the_first_success_counts_and_the_other_is_cancelled(
+    script: Any, outcome: tuple[str, float], ended: list[str]
+) -> None:
+    attempts = Attempts(*script)
+    assert timed(attempts) == outcome
+    assert attempts.ended == ended
+
+
+def test_if_both_fail_the_first_attempt_says_why() -> None:
+    outcome, seconds = timed(Attempts((5, ValueError("first")), (1, KeyError("second"))))
+    assert repr(outcome) == "ValueError('first')"
+    assert seconds == 5
+
+
+def test_a_call_that_fails_in_time_has_no_second_one() -> None:
+    attempts = Attempts((1, ValueError("first")))
+    assert repr(timed(attempts)[0]) == "ValueError('first')"
+    assert attempts.ended == ["ValueError('first')"]
+
+
+@pytest.mark.parametrize("when, running", [(1, 1), (3, 2)])
+def test_cancelling_the_wait_cancels_whatever_runs(when: float, running: int) -> None:
+    attempts = Attempts((10, "a"), (10, "b"))
+
+    async def main() -> None:
+        task = asyncio.create_task(hedged(attempts.call, 2))
+        await asyncio.sleep(when)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run_virtual(main())
+    assert attempts.ended == ["cancelled"] * running

@@ -1,0 +1,521 @@
+"""Nodes in worker processes: what crosses and how, what is refused, and that nothing of a process is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch import Graph, ModelError, Node, NodeError, RunFailed, WrongOutput, node
+from graphorch.cli.finding import find
+from graphorch.engine.invocation.invoker import NodeTimedOut
+from graphorch.engine.invocation.process_protocol import ProcessError, Unportable
+from graphorch.engine.invocation.processes import INSIDE, ProcessPool, WorkerDied, address_of
+from graphorch.graph.payloads import Failure
+from graphorch.testing.virtual_clock import run_virtual
+from tests.engine.crunching import (
+    Blob,
+    Flaky,
+    Number,
+    Place,
+    Square,
+    Told,
+    Work,
+    change,
+    deaf,
+    die,
+    echo,
+    fail,
+    handle,
+    hang,
+    lossy,
+    maybe,
+    pair,
+    silent,
+    skip,
+    square,
+    stubborn,
+    talk,
+    triple,
+    who,
+    wrong,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+class Shared:
+    """One pool of one process for all tests of this file that leave it alive."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self.pool = ProcessPool(1)
+
+    def call(
+        self, node: Node[Any], *slices: Any, declared: tuple[type[Exception], ...] = ()
+    ) -> Any:
+        return self.runner.run(self.pool.call(node, slices, declared))
+
+    def raised(
+        self, node: Node[Any], *slices: Any, declared: tuple[type[Exception], ...] = ()
+    ) -> Exception:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  (which one is what the tests ask)
+            self.call(node, *slices, declared=declared)
+        return caught.value
+
+
+@pytest.fixture(scope="module")
+def shared() -> Generator[Shared]:
+    with asyncio.Runner() as runner:
+        made = Shared(runner)
+        yield made
+        runner.run(made.pool.close())
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that is over and waits for whoever adopted it does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    """Whether a process that nobody here started ends within a while: its parent reaps it, not we."""
+    deadline = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < deadline:
+        os.sched_yield()
+    return not is_alive(pid)
+
+
+# ---- what crosses --------------------------------------------------------------------------------
+def test_a_node_runs_in_another_process_and_the_next_call_in_the_same(shared: Shared) -> None:
+    assert shared.call(square, Number(n=7)) == Square(square=49)
+    first, second = shared.call(who, Number()), shared.call(who, Number())
+    assert first == second
+    assert first.pids != [os.getpid()]
+
+
+def test_only_what_the_node_set_counts_as_set(shared: Shared) -> None:
+    assert shared.call(square, Number(n=7)).model_fields_set == {"square"}
+    assert shared.call(echo, Blob(blob=b"ab")).model_fields_set == {"blob", "ratio"}
+
+
+def test_what_a_node_prints_is_no_answer_and_what_it_reads_is_empty(shared: Shared) -> None:
+    assert shared.call(talk, Number()) == Square(square=1)
+    assert shared.call(square, Number(n=2)) == Square(square=4)
+
+
+def test_bytes_that_are_no_text_and_numbers_that_are_none_come_through(shared: Shared) -> None:
+    made = shared.call(echo, Blob(blob=b"\xff\x00", ratio=math.inf))
+    assert made.blob == b"\x00\xff"
+    assert math.isnan(made.ratio)
+
+
+def test_a_node_that_returns_what_it_was_handed_returns_that_very_slice_as_it_changed_it(
+    shared: Shared,
+) -> None:
+    given = Number.model_construct(set(), n=1)
+    assert shared.call(change, given) is given
+    assert given.n == 2
+    assert given.model_fields_set == {"n"}
+
+
+def test_two_slices_none_and_nothing_at_all_come_back(shared: Shared) -> None:
+    assert shared.call(pair, Number(n=1), Square(square=2)) == (Number(n=2), Square(square=1))
+    assert shared.call(skip, Number()) is None
+    assert shared.call(silent, Number()) is None
+
+
+def test_an_unassigned_slice_crosses_as_none_and_a_failure_as_itself(shared: Shared) -> None:
+    assert shared.call(maybe, Number(), None) == Square(square=0)
+    assert shared.call(maybe, Number(), Told(told="abc")) == Square(square=3)
+    assert shared.call(
+        handle, Failure(node="a", path="a", error="E", message="m"), Number()
+    ) == Told(told="E: m")
+
+
+def test_a_function_in_a_class_is_found_by_its_qualified_name(shared: Shared) -> None:
+    assert shared.call(triple, Number(n=2)) == Square(square=6)
+
+
+def test_a_renamed_node_is_the_same_function(shared: Shared) -> None:
+    assert shared.call(square.named("other"), Number(n=3)) == Square(square=9)
+
+
+@pytest.mark.parametrize(
+    "node_and_slice", [(lossy, Number()), (echo, Blob(anything=(1, 2)))], ids=["out", "in"]
+)
+def test_a_value_that_changes_on_the_way_is_refused_with_its_name(
+    shared: Shared, node_and_slice: tuple[Any, Any]
+) -> None:
+    error = shared.raised(*node_and_slice)
+    assert isinstance(error, Unportable)
+    assert str(error) == (
+        "Blob cannot cross into another process: 'anything' = (1, 2) comes back as [1, 2]. "
+        "Use types that survive JSON, give them a serializer and a validator, or run the node in a thread."
+    )
+
+
+@pytest.mark.parametrize(
+    "n, message",
+    [
+        (0, "It returned int 3, but declares Square. Return a Square."),
+        (1, "It returned Number Number(n=1), but declares Square. Return a Square."),
+        (
+            2,
+            "It returned Square with 'square' = str 'many': Input should be a valid integer, unable to parse string as an integer.",
+        ),
+    ],
+)
+def test_a_wrong_return_is_told_as_in_a_thread(shared: Shared, n: int, message: str) -> None:
+    error = shared.raised(wrong, Number(n=n))
+    assert isinstance(error, WrongOutput)
+    assert str(error) == message
+
+
+# ---- errors --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "n, kind, name, message",
+    [
+        (0, ValueError, "ValueError", "seven"),
+        (1, ValueError, "TooSmall", "eight"),
+        (2, ProcessError, "Flaky", "code 9: tired"),
+        (3, KeyError, "KeyError", "'ten'"),
+        (4, ModelError, "ModelError", "busy"),
+        (5, FileNotFoundError, "FileNotFoundError", "[Errno 2] No such file: 'x'"),
+        (6, ZeroDivisionError, "ZeroDivisionError", ""),
+        (
+            7,
+            UnicodeError,
+            "UnicodeDecodeError",
+            "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        ),
+        (8, ProcessError, "SystemExit", "3"),
+        (9, ProcessError, "ExceptionGroup", "two (2 sub-exceptions)"),
+    ],
+)
+def test_an_exception_comes_back_as_what_it_was_or_nearly(
+    shared: Shared, n: int, kind: type[Exception], name: str, message: str
+) -> None:
+    error = shared.raised(fail, Number(n=n))
+    assert type(error) is kind
+    assert getattr(error, "kind", type(error).__name__) == name
+    assert str(error) == message
+    assert "in fail\n" in error.__notes__[0]
+
+
+def test_an_exception_that_the_flow_declares_is_rebuilt_with_its_attributes(shared: Shared) -> None:
+    error = shared.raised(fail, Number(n=2), declared=(Flaky,))
+    assert isinstance(error, Flaky)
+    assert (error.code, str(error)) == (9, "code 9: tired")
+
+
+def test_a_model_error_stays_retryable(shared: Shared) -> None:
+    error = shared.raised(fail, Number(n=4))
+    assert isinstance(error, ModelError)
+    assert (error.retryable, error.status, error.model) == (True, 429, "m")
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+def test_a_node_that_no_module_holds_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @node(isolation="process")
+    def inside(n: Number) -> Square:
+        return Square()
+
+    with pytest.raises(
+        Unportable,
+        match=r"Node 'inside' has isolation=\"process\", and another process cannot import it: .*<locals>.inside has no name",
+    ):
+        address_of(inside)
+    twin = square.named("twin")
+    twin.fn = functools.wraps(square.fn)(lambda n: square.fn(n))
+    with pytest.raises(
+        Unportable, match=r"tests\.engine\.crunching\.square is something else than its function"
+    ):
+        address_of(twin)
+    monkeypatch.setenv(INSIDE, "1")
+    with pytest.raises(
+        Unportable,
+        match=r"this is a worker process itself\. Put what runs flows under `if __name__ == '__main__':`",
+    ):
+        address_of(square)
+
+
+# ---- processes that end --------------------------------------------------------------------------
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "n, code, told",
+    [
+        (0, 3, "it ended with exit code 3. Return from the function, or raise."),
+        (1, -signal.SIGSEGV, "it was killed by SIGSEGV, a crash in compiled code."),
+        (
+            int(signal.SIGKILL),
+            -signal.SIGKILL,
+            "it was killed by SIGKILL, perhaps it needed more memory than there was.",
+        ),
+    ],
+)
+def test_a_process_that_dies_is_an_error_that_says_how_and_the_next_call_gets_another(
+    n: int, code: int, told: str
+) -> None:
+    async def main() -> None:
+        pool = ProcessPool(1)
+        try:
+            with pytest.raises(WorkerDied) as caught:
+                await pool.call(die, [Number(n=n)])
+            assert (caught.value.exit_code, str(caught.value)) == (
+                code,
+                f"The worker process of 'die' died before it answered: {told}",
+            )
+            assert await pool.call(square, [Number(n=2)]) == Square(square=4)
+        finally:
+            await pool.close()
+
+    asyncio.run(main())
+
+
+async def read_when_there(path: Path) -> list[int]:
+    """The numbers in a file that another process writes."""
+
+    def read() -> list[int]:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if path.exists() and (text := path.read_text()):
+                return [int(word) for word in text.split()]
+            os.sched_yield()
+        raise TimeoutError(path)
+
+    return await asyncio.to_thread(read)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("node, unwinds", [(hang, True), (deaf, False)], ids=["listens", "deaf"])
+def test_a_cancelled_call_ends_only_when_its_process_and_what_that_started_are_gone(
+    node: Node[Any], unwinds: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        pool = ProcessPool(1)
+        call = asyncio.create_task(pool.call(node, [Place(place=str(tmp_path / "pids"))]))
+        pids = await read_when_there(tmp_path / "pids")
+        assert [is_alive(pid) for pid in pids] == [True] * len(pids)
+        call.cancel()
+        await asyncio.sleep(0)
+        call.cancel()  # an impatient caller does not leave the process behind
+        await asyncio.wait([call])
+        assert call.cancelled()
+        assert not is_alive(pids[0])
+        assert all(gone(pid) for pid in pids)
+        assert (tmp_path / "pids.unwound").exists() == unwinds
+        await pool.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_a_call_that_is_cancelled_before_its_process_began_leaves_none() -> None:
+    async def main() -> None:
+        pool = ProcessPool(1)
+        for steps in range(6):
+            call = asyncio.create_task(pool.call(square, [Number()]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
+        await pool.close()
+
+    asyncio.run(main())
+    assert children() == []
+
+
+@pytest.mark.slow
+def test_no_more_processes_run_at_once_than_the_limit() -> None:
+    async def main() -> None:
+        pool = ProcessPool(2)
+        pids = {
+            made.pids[0]
+            for made in await asyncio.gather(*(pool.call(who, [Number()]) for _ in range(12)))
+        }
+        assert len(pids) <= 2
+        await pool.close()
+        assert [pid for pid in pids if is_alive(pid)] == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_closing_goes_on_to_its_end_even_when_it_is_cancelled() -> None:
+    async def main() -> None:
+        pool = ProcessPool(2)
+        pids = {
+            made.pids[0]
+            for made in await asyncio.gather(*(pool.call(who, [Number()]) for _ in range(4)))
+        }
+        closing = asyncio.create_task(pool.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert [pid for pid in pids if is_alive(pid)] == []
+
+    asyncio.run(main())
+
+
+def children() -> list[str]:
+    """The worker processes of this one."""
+    found = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "args="],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    return [line for line in found.splitlines() if "process_worker" in line]
+
+
+# ---- in runs -------------------------------------------------------------------------------------
+def flow_of(*nodes: Any) -> Any:
+    return Graph("crunching", Work).chain(*nodes).build()
+
+
+@pytest.mark.slow
+def test_a_run_uses_one_process_for_its_chain_and_ends_it() -> None:
+    result = flow_of(who, square, change).run_sync(Work(n=3))
+    assert (result.state.n, result.state.square) == (4, 9)
+    assert not is_alive(result.state.pids[0])
+    assert children() == []
+
+
+@pytest.mark.slow
+def test_a_timeout_in_virtual_time_kills_the_process(tmp_path: Path) -> None:
+    @node
+    def caught(f: Failure, p: Place) -> Told:
+        return Told(told=f.error)
+
+    slow = hang.named("slow")
+    slow.options = type(slow.options)(isolation="process", timeout=5.0)
+    graph = Graph("timed", Work).chain(slow)
+    graph.on_error(slow, caught, when=NodeTimedOut)
+    result = run_virtual(graph.build().run(Work(place=str(tmp_path / "pids"))))
+    assert result.state.told == "NodeTimedOut"
+    assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+
+
+@pytest.mark.slow
+def test_retries_and_error_edges_see_the_exceptions_that_they_name(tmp_path: Path) -> None:
+    result = flow_of(stubborn).run_sync(Work(place=str(tmp_path / "tries")))
+    assert result.state.square == 2
+
+    graph = Graph("handled", Work).chain(fail)
+    graph.on_error(fail, handle, when=Flaky)
+    assert graph.build().run_sync(Work(n=2)).state.told == "Flaky: code 9: tired"
+
+
+@pytest.mark.slow
+def test_a_failed_run_shows_the_traceback_of_the_other_process() -> None:
+    with pytest.raises(RunFailed) as caught:
+        flow_of(fail).run_sync(Work(n=1))
+    error = caught.value.exceptions[0]
+    assert isinstance(error, NodeError)
+    assert error.__cause__ is not None
+    assert "crunching.py" in error.__cause__.__notes__[0]
+    assert children() == []
+
+
+def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A program in a folder of its own, which sees this checkout."""
+    (folder / "program.py").write_text(textwrap.dedent(text))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+SCRIPT = """
+    from __future__ import annotations
+    from pydantic import BaseModel
+    from graphorch import Graph, node
+
+    class Number(BaseModel): n: int = 0
+
+    class Odd(Exception): ...
+
+    @node(isolation="process")
+    def halve(x: Number) -> Number:
+        if x.n % 2:
+            raise Odd(f"{x.n} is odd")
+        return Number(n=x.n // 2)
+
+    @node
+    def repair(x: Number) -> Number:
+        return Number(n=-1)
+
+    graph = Graph("halves", Number).chain(halve)
+    graph.on_error(halve, repair, when=Odd)
+    flow = graph.build()
+"""
+
+
+@pytest.mark.slow
+def test_a_node_of_the_program_itself_is_loaded_from_its_file(tmp_path: Path) -> None:
+    ran = run_script(
+        SCRIPT
+        + "\n    if __name__ == '__main__':\n        print([flow.run_sync(Number(n=n)).output.n for n in (8, 7)])\n",
+        tmp_path,
+    )
+    assert (ran.stdout, ran.stderr) == ("[4, -1]\n", "")
+
+
+@pytest.mark.slow
+def test_a_program_that_runs_its_flow_unguarded_does_not_start_itself_again_and_again(
+    tmp_path: Path,
+) -> None:
+    ran = run_script(SCRIPT + "\n    flow.run_sync(Number(n=8))\n", tmp_path)
+    assert ran.returncode == 1
+    assert "Put what runs flows under `if __name__ == '__main__':`" in ran.stderr
+
+
+@pytest.mark.slow
+def test_a_flow_that_the_command_line_loaded_from_a_file_runs_there(tmp_path: Path) -> None:
+    file = tmp_path / "halves.py"
+    file.write_text(textwrap.dedent(SCRIPT))
+    flow = find(str(file)).flow
+    assert flow.run_sync(flow.plan.input(n=8)).output.n == 4  # type: ignore[call-arg]
+
+
+@pytest.mark.slow
+def test_a_busy_worker_ends_when_the_engine_is_killed(tmp_path: Path) -> None:
+    program = f"""
+        from tests.engine.crunching import Place, Work, hang
+        from graphorch import Graph
+        Graph("g", Work).chain(hang).build().run_sync(Work(place={str(tmp_path / "pids")!r}))
+    """
+    (tmp_path / "program.py").write_text(textwrap.dedent(program))
+    engine = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py")], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    try:
+        pids = asyncio.run(read_when_there(tmp_path / "pids"))
+    finally:
+        engine.kill()
+        engine.wait()
+    assert all(gone(pid) for pid in pids)

@@ -1,0 +1,143 @@
+"""Threads for functions that are not async: one per call at once, kept for the next, and never waited for twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from typing import Any
+
+import pytest
+
+from graphorch.engine.invocation.threads import ThreadPool
+from graphorch.testing.virtual_clock import run_virtual
+
+NAME: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="")
+
+
+def with_pool(main: Any, limit: int = 64) -> Any:
+    """Run something with a pool, and see that its threads end."""
+
+    async def run() -> Any:
+        pool = ThreadPool(limit)
+        try:
+            return await main(pool)
+        finally:
+            pool.close()
+
+    return asyncio.run(run())
+
+
+def here() -> threading.Thread:
+    return threading.current_thread()
+
+
+def test_a_call_returns_and_raises_what_its_function_does() -> None:
+    async def main(pool: ThreadPool) -> int:
+        with pytest.raises(ZeroDivisionError):
+            await pool.call(lambda: 1 // 0)
+        return await pool.call(divmod, 7, 2)
+
+    assert with_pool(main) == (3, 1)
+
+
+def test_it_runs_beside_the_loop_and_the_next_call_takes_the_same_thread() -> None:
+    async def main(pool: ThreadPool) -> list[threading.Thread]:
+        return [await pool.call(here) for _ in range(3)]
+
+    threads = with_pool(main)
+    assert threading.current_thread() not in threads
+    assert len(set(threads)) == 1
+    assert threads[0].daemon
+
+
+def test_calls_at_once_have_a_thread_each() -> None:
+    async def main(pool: ThreadPool) -> Any:
+        barrier = threading.Barrier(4, timeout=10)
+        return await asyncio.gather(*(pool.call(barrier.wait) for _ in range(4)))
+
+    assert sorted(with_pool(main)) == [0, 1, 2, 3]
+
+
+def test_no_more_threads_than_the_limit_and_the_rest_waits() -> None:
+    async def main(pool: ThreadPool) -> set[threading.Thread]:
+        return set(await asyncio.gather(*(pool.call(here) for _ in range(20))))
+
+    assert len(with_pool(main, limit=2)) <= 2
+
+
+def test_context_variables_are_those_of_the_caller_and_changes_stay_there() -> None:
+    async def main(pool: ThreadPool) -> tuple[str, str]:
+        NAME.set("caller")
+        read = await pool.call(NAME.get)
+        await pool.call(NAME.set, "thread")
+        return read, NAME.get()
+
+    assert with_pool(main) == ("caller", "caller")
+
+
+def test_a_stop_iteration_becomes_an_error_that_a_future_can_carry() -> None:
+    async def main(pool: ThreadPool) -> None:
+        with pytest.raises(RuntimeError, match="the function raised StopIteration: 3"):
+            await pool.call(raise_stop)
+
+    with_pool(main)
+
+
+def raise_stop() -> None:
+    raise StopIteration(3)
+
+
+def test_the_answer_of_a_call_that_was_cancelled_is_dropped() -> None:
+    async def main(pool: ThreadPool) -> str:
+        begun, go = threading.Event(), threading.Event()
+
+        def slow() -> str:
+            begun.set()
+            go.wait(10)
+            return "late"
+
+        call = asyncio.create_task(pool.call(slow))
+        assert await pool.call(begun.wait, 10)
+        call.cancel()
+        await asyncio.wait([call])
+        go.set()
+        assert call.cancelled()
+        return await pool.call(lambda: "next")
+
+    assert with_pool(main) == "next"
+
+
+def test_idle_threads_end_when_the_pool_is_closed() -> None:
+    async def main(pool: ThreadPool) -> threading.Thread:
+        return await pool.call(here)
+
+    thread = with_pool(main)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_virtual_time_stands_still_while_a_thread_works_and_jumps_again_afterwards() -> None:
+    async def main() -> tuple[float, float]:
+        pool, loop = ThreadPool(), asyncio.get_running_loop()
+        sleeper = asyncio.create_task(asyncio.sleep(3600))
+        await pool.call(lambda: None)
+        worked = loop.time()
+        await sleeper
+        pool.close()
+        return worked, loop.time()
+
+    assert run_virtual(main()) == (0.0, 3600.0)
+
+
+def test_a_timeout_in_virtual_time_comes_true_beside_a_thread_that_hangs() -> None:
+    async def main() -> float:
+        pool, go = ThreadPool(), threading.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await pool.call(go.wait, 10)
+        go.set()
+        pool.close()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) == 0.01

@@ -1,0 +1,84 @@
+"""The loop on a thread of its own: results and errors come back, and what would wait for itself is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Generator
+
+import pytest
+
+from graphorch import InputError
+from graphorch.engine.background_loop import BackgroundLoop, background_loop
+
+
+@pytest.fixture
+def background() -> Generator[BackgroundLoop]:
+    made = BackgroundLoop()
+    yield made
+    made.loop.call_soon_threadsafe(made.loop.stop)
+    while made.loop.is_running():
+        os.sched_yield()
+    made.loop.close()
+
+
+async def thread_name() -> str:
+    return threading.current_thread().name
+
+
+def test_a_coroutine_runs_there_and_its_result_comes_back(background: BackgroundLoop) -> None:
+    assert background.wait(thread_name()) == "graphorch-loop"
+    assert not background.is_here
+
+
+def test_what_it_raises_comes_back(background: BackgroundLoop) -> None:
+    async def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError, match="x"):
+        background.wait(fail())
+
+
+def test_it_works_inside_a_running_loop(background: BackgroundLoop) -> None:
+    async def main() -> str:
+        return background.wait(thread_name())
+
+    assert asyncio.run(main()) == "graphorch-loop"
+
+
+def test_waiting_on_its_own_thread_is_refused_and_the_coroutine_closed(
+    background: BackgroundLoop,
+) -> None:
+    async def nested() -> None:
+        assert background.is_here
+        background.wait(thread_name())
+
+    with pytest.raises(
+        InputError,
+        match=r"run_sync\(\) was called on the engine's own loop, by a node, and would wait for itself",
+    ):
+        background.wait(nested())
+
+
+def test_an_interrupt_of_the_caller_cancels_what_it_waits_for_before_it_is_raised(
+    background: BackgroundLoop,
+) -> None:
+    told: list[str] = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0.02)  # by then the caller waits
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("cancelled")
+
+    with pytest.raises(KeyboardInterrupt):
+        background.wait(slow())
+    assert told == ["cancelled"]
+
+
+def test_there_is_one_for_the_whole_process() -> None:
+    assert background_loop() is background_loop()

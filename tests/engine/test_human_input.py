@@ -1,0 +1,417 @@
+"""Questions and gates: asked, answered once, refused when it is too late, and no node runs again because of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import (
+    Ambiguous,
+    Approval,
+    Ask,
+    Expired,
+    Failure,
+    Flow,
+    Graph,
+    InputError,
+    NodeError,
+    Rejected,
+    Result,
+    RunFailed,
+    append,
+    node,
+)
+from graphorch.journal.memory import MemoryStore
+from graphorch.testing.virtual_clock import run_virtual
+
+
+class Number(BaseModel):
+    n: int = 0
+
+
+class Choice(BaseModel):
+    approved: bool = False
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class State(Number, Choice, Log): ...
+
+
+ran: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    ran.clear()
+
+
+@node
+async def up(number: Number) -> Number:
+    ran.append("up")
+    return Number(n=number.n + 1)
+
+
+@node
+async def note(number: Number, choice: Choice) -> Log:
+    ran.append("note")
+    return Log(log=[f"{number.n} {choice.approved}"])
+
+
+@node
+async def other(number: Number) -> Log:
+    ran.append("other")
+    await asyncio.sleep(1)
+    return Log(log=["other"])
+
+
+Asking = Ask[State, Choice]
+
+
+def asking_flow(**options: Any) -> tuple[Flow[State, State, State], Asking]:
+    graph = Graph("g", State)
+    approve: Asking = graph.ask(
+        "approve", question=lambda s: f"Publish {s.n}?", answer=Choice, **options
+    )
+    graph.chain(up, [approve, other], note)
+    return graph.build(), approve
+
+
+def test_an_answer_completes_the_run_and_no_node_runs_twice() -> None:
+    flow, approve = asking_flow()
+
+    async def main() -> Result[State, State]:
+        waiting = await flow.run(State())
+        assert waiting.status == "waiting"
+        assert [question.text for question in waiting.questions] == ["Publish 1?"]
+        return await flow.answer(waiting.run_id, approve, Choice(approved=True))
+
+    result = run_virtual(main())
+    assert result.state.log == ["other", "1 True"]
+    assert ran == ["up", "other", "note"]
+
+
+@pytest.mark.parametrize("by", ["node", "id", "question"])
+def test_a_question_is_answered_by_its_node_its_id_or_itself(by: str) -> None:
+    flow, approve = asking_flow()
+
+    async def main() -> bool:
+        waiting = await flow.run(State())
+        (question,) = waiting.questions
+        ways: dict[str, Any] = {"node": approve, "id": question.id, "question": question}
+        return (await flow.answer(waiting.run_id, ways[by], Choice(approved=True))).output.approved
+
+    assert run_virtual(main())
+
+
+def test_an_answer_of_the_wrong_type_is_refused_and_the_question_stays_open() -> None:
+    flow, approve = asking_flow()
+
+    async def main() -> Result[State, State]:
+        waiting = await flow.run(State())
+        wrong: Any = Number(n=1)
+        with pytest.raises(
+            InputError, match=r"'approve' asks for a Choice, got Number\. Answer with Choice"
+        ):
+            await flow.answer(waiting.run_id, approve, wrong)
+        return await flow.answer(waiting.run_id, approve, Choice())
+
+    assert run_virtual(main()).status == "succeeded"
+
+
+def test_a_second_answer_is_refused() -> None:
+    flow, approve = asking_flow()
+
+    async def main() -> None:
+        result = await flow.run(State())
+        done = await flow.answer(result.run_id, approve, Choice())
+        with pytest.raises(InputError, match="has no open run"):
+            await flow.answer(done.run_id, approve, Choice(approved=True))
+
+    run_virtual(main())
+
+
+def test_an_answer_to_a_run_that_is_gone_is_refused() -> None:
+    flow, approve = asking_flow()
+    with pytest.raises(InputError, match="has no open run 'nothing'"):
+        run_virtual(flow.answer("nothing", approve, Choice()))
+
+
+def test_several_questions_of_one_node_are_told_apart_by_their_ids() -> None:
+    class Item(BaseModel):
+        text: str
+
+    class Said(BaseModel):
+        said: str = ""
+
+    class Both(Item, Said): ...
+
+    class Items(BaseModel):
+        items: list[Item] = []
+
+    class All(Items, Log): ...
+
+    inner = Graph("inner", Both, input=Item, output=Said)
+    ask: Ask[Both, Said] = inner.ask("ask", question=lambda s: f"What about {s.text}?", answer=Said)
+    inner.chain(ask)
+
+    def gather(found: list[Said]) -> Log:
+        return Log(log=[one.said for one in found])
+
+    graph = Graph("g", All)
+    graph.chain(graph.map("m", inner.build(), over=lambda s: s.items, gather=gather, max_items=3))
+    flow = graph.build()
+
+    async def main() -> Result[All, All]:
+        result = await flow.run(All(items=[Item(text="a"), Item(text="b")]))
+        assert [question.path for question in result.questions] == ["m[0]/ask", "m[1]/ask"]
+        with pytest.raises(InputError, match="2 questions of 'ask' are open"):
+            await flow.answer(result.run_id, ask, Said(said="?"))
+        first, second = result.questions
+        result = await flow.answer(result.run_id, second, Said(said="about b"))
+        assert result.status == "waiting"
+        return await flow.answer(result.run_id, first, Said(said="about a"))
+
+    assert run_virtual(main()).state.log == ["about a", "about b"]
+
+
+def test_a_question_inside_a_loop_is_asked_in_every_round() -> None:
+    graph = Graph("g", State)
+    approve: Asking = graph.ask("approve", question=lambda s: f"Round {s.n}?", answer=Choice)
+    graph.chain(up, approve, note)
+    graph.loop(approve, back_to=up, while_=lambda s: not s.approved, max_iterations=5)
+    flow = graph.build()
+
+    async def main() -> tuple[list[str], Result[State, State]]:
+        result = await flow.run(State())
+        texts: list[str] = []
+        while result.status == "waiting":
+            texts.append(result.questions[0].text)
+            result = await flow.answer(result.run_id, approve, Choice(approved=len(texts) == 3))
+        return texts, result
+
+    texts, result = run_virtual(main())
+    assert texts == ["Round 1?", "Round 2?", "Round 3?"]
+    assert result.state.log == ["3 True"]
+
+
+# ---- gates -------------------------------------------------------------------------------------------
+def gated(gate: Any) -> Flow[State, State, State]:
+    @node(gate=gate, name="act")
+    async def act(number: Number) -> Log:
+        ran.append("act")
+        return Log(log=[f"acted on {number.n}"])
+
+    return Graph("g", State).chain(up, act, note).build()
+
+
+@pytest.mark.parametrize(("gate", "before"), [("before", ["up"]), ("after", ["up", "act"])])
+def test_a_gate_waits_before_or_after_its_node(gate: Any, before: list[str]) -> None:
+    flow = gated(gate)
+
+    async def main() -> Result[State, State]:
+        result = await flow.run(State())
+        assert (result.status, ran) == ("waiting", before)
+        (question,) = result.questions
+        assert question.answer_type is Approval
+        assert ('"n":1' if gate == "before" else "acted on 1") in question.text
+        return await flow.answer(result.run_id, question, Approval(approved=True))
+
+    assert run_virtual(main()).state.log == ["acted on 1", "1 False"]
+    assert ran == ["up", "act", "note"]
+
+
+@pytest.mark.parametrize("gate", ["before", "after"])
+def test_a_no_at_a_gate_fails_as_rejected(gate: Any) -> None:
+    flow = gated(gate)
+
+    async def main() -> None:
+        result = await flow.run(State())
+        await flow.answer(
+            result.run_id, result.questions[0], Approval(approved=False, reason="not today")
+        )
+
+    with pytest.raises(RunFailed) as caught:
+        run_virtual(main())
+    (error,) = caught.value.exceptions
+    assert isinstance(error, NodeError)
+    assert isinstance(error.__cause__, Rejected)
+    assert str(error.__cause__) == "not today"
+
+
+def test_an_error_edge_takes_a_rejection() -> None:
+    @node(gate="before")
+    async def act(number: Number) -> Log:
+        return Log(log=["acted"])
+
+    @node
+    async def give_up(failure: Failure, number: Number) -> Log:
+        return Log(log=[f"{failure.error}: {failure.message}"])
+
+    graph = Graph("g", State)
+    graph.chain(up, act)
+    graph.on_error(act, give_up, when=Rejected)
+    flow = graph.build()
+
+    async def main() -> Result[State, State]:
+        result = await flow.run(State())
+        return await flow.answer(
+            result.run_id, result.questions[0], Approval(approved=False, reason="no")
+        )
+
+    assert run_virtual(main()).state.log == ["Rejected: no"]
+
+
+# ---- time --------------------------------------------------------------------------------------------
+def test_a_late_answer_is_refused_and_the_default_edge_is_taken() -> None:
+    graph = Graph("g", State)
+    approve: Asking = graph.ask("approve", question=lambda s: "Now?", answer=Choice, expires=60)
+
+    @node
+    async def late(failure: Failure, number: Number) -> Log:
+        return Log(log=[failure.error])
+
+    graph.chain(up, approve, note)
+    graph.on_error(approve, late, when=Expired)
+    flow = graph.build()
+    now = [1_000.0]
+
+    async def main(*, answer: bool) -> Result[State, State]:
+        result = await flow.run(State(), clock=lambda: now[0])
+        assert result.questions[0].expires == 1_060.0
+        now[0] += 61
+        if answer:
+            return await flow.answer(result.run_id, approve, Choice(approved=True))
+        return await flow.resume(result.run_id)
+
+    assert run_virtual(main(answer=True)).state.log == ["Expired"]
+    now[0] = 1_000.0
+    assert run_virtual(main(answer=False)).state.log == ["Expired"]
+
+
+# ---- going on ----------------------------------------------------------------------------------------
+def test_a_failed_run_goes_on_where_it_stopped() -> None:
+    broken = [True]
+
+    @node
+    async def flaky(number: Number) -> Log:
+        ran.append("flaky")
+        if broken[0]:
+            raise ValueError("not yet")
+        return Log(log=["flaky"])
+
+    flow = Graph("g", State).chain(up, [flaky, other], note).build()
+
+    async def main() -> Result[State, State]:
+        with pytest.raises(RunFailed) as caught:
+            await flow.run(State())
+        broken[0] = False
+        return await flow.resume(caught.value.run_id)
+
+    result = run_virtual(main())
+    assert result.state.log == ["flaky", "other", "1 False"]
+    assert sorted(ran) == ["flaky", "flaky", "note", "other", "up"]
+
+
+def test_an_answer_to_a_failed_run_commits_and_acts_when_it_is_resumed() -> None:
+    broken = [True]
+
+    @node
+    async def flaky(number: Number) -> Log:
+        if broken[0]:
+            raise ValueError("not yet")
+        return Log(log=["flaky"])
+
+    graph = Graph("g", State)
+    approve: Asking = graph.ask("approve", question=lambda s: "?", answer=Choice)
+    graph.chain(up, [approve, flaky], note)
+    flow = graph.build()
+
+    async def main() -> Result[State, State]:
+        with pytest.raises(RunFailed) as caught:
+            await flow.run(State())
+        with pytest.raises(RunFailed):
+            await flow.answer(caught.value.run_id, approve, Choice(approved=True))
+        broken[0] = False
+        return await flow.resume(caught.value.run_id)
+
+    assert run_virtual(main()).state.log == ["flaky", "1 True"]
+
+
+def test_a_run_that_reached_a_limit_goes_on_with_a_larger_one() -> None:
+    from graphorch import Limits
+
+    graph = Graph("g", State)
+    graph.chain(up).loop(up, back_to=up, while_=lambda s: s.n < 8, max_iterations=20)
+    flow = graph.build()
+
+    async def main() -> Result[State, State]:
+        with pytest.raises(RunFailed) as caught:
+            await flow.run(State(), limits=Limits(activations=5))
+        assert ran == ["up"] * 5
+        return await flow.resume(caught.value.run_id, limits=Limits(activations=10))
+
+    assert run_virtual(main()).output.n == 8
+    assert ran == ["up"] * 8
+
+
+# ---- effects that must not happen twice ------------------------------------------------------------------
+def once_flow(sent: list[str]) -> Flow[State, State, State]:
+    @node(effect="once", name="send")
+    async def send(number: Number) -> Log:
+        sent.append("sent")
+        if len(sent) == 1:
+            await asyncio.sleep(3_600)
+        return Log(log=["sent"])
+
+    @node
+    async def instead(failure: Failure, number: Number) -> Log:
+        return Log(log=[failure.error])
+
+    graph = Graph("g", State).chain(up, send)
+    graph.on_error(send, instead, when=Ambiguous)
+    return graph.build()
+
+
+async def interrupted(flow: Flow[State, State, State], **options: Any) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await flow.run(State(), run_id="r", **options)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_an_effect_that_may_have_happened_is_never_repeated_silently(durable: bool) -> None:
+    sent: list[str] = []
+    flow = once_flow(sent)
+    options: dict[str, Any] = {"durable": MemoryStore()} if durable else {}
+
+    async def main() -> Result[State, State]:
+        await interrupted(flow, **options)
+        with pytest.raises(RunFailed) as caught:
+            await flow.resume("r", **options)
+        assert caught.value.end_reason == "ambiguous"
+        (error,) = caught.value.exceptions
+        assert isinstance(error, Ambiguous)
+        assert "Node 'send' must not act twice" in str(error)
+        assert len(sent) == 1
+        return await flow.resume("r", ambiguous="repeat", **options)
+
+    assert run_virtual(main()).state.log == ["sent"]
+    assert len(sent) == 2
+
+
+def test_an_effect_in_doubt_may_be_taken_for_failed() -> None:
+    sent: list[str] = []
+    flow = once_flow(sent)
+
+    async def main() -> Result[State, State]:
+        await interrupted(flow)
+        return await flow.resume("r", ambiguous="fail")
+
+    assert run_virtual(main()).state.log == ["Ambiguous"]
+    assert len(sent) == 1

@@ -1,0 +1,52 @@
+"""What the journal keeps of a prompt: bounded, clean, and only what is new."""
+
+from __future__ import annotations
+
+from graphorch.engine.model_calls import LONGEST, MOST, PromptLog, clean
+from graphorch.models.messages import Message, Request, ToolCall
+
+
+def request(*messages: Message) -> Request:
+    return Request(model="m", messages=messages)
+
+
+def test_a_conversation_that_goes_on_is_told_without_what_was_told_before() -> None:
+    log = PromptLog()
+    first, call = (
+        Message(content="hello"),
+        Message(
+            role="assistant",
+            content="",
+            tool_calls=(ToolCall(id="c", name="look", arguments="{}"),),
+        ),
+    )
+    answer = Message(role="tool", content="seen", tool_call_id="c")
+    assert log.described(request(first))["messages"] == [{"role": "user", "content": "hello"}]
+    told = log.described(request(first, call, answer))
+    assert told["shared"] == 1
+    assert told["messages"] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "calls": [{"id": "c", "name": "look", "arguments": "{}"}],
+        },
+        {"role": "tool", "content": "seen", "answers": "c"},
+    ]
+
+
+def test_another_conversation_is_told_whole() -> None:
+    log = PromptLog()
+    log.described(request(Message(content="one")))
+    assert log.described(request(Message(content="two")))["shared"] == 0
+
+
+def test_long_texts_and_many_messages_are_cut_and_say_so() -> None:
+    told = PromptLog().described(
+        request(*[Message(content=str(number)) for number in range(MOST + 7)])
+    )
+    assert (len(told["messages"]), told["left_out"]) == (MOST, 7)
+    assert clean("x" * (LONGEST + 5)).endswith("… (5 more characters)")
+
+
+def test_half_a_character_is_replaced() -> None:
+    assert clean("a\ud800b") == "a?b"

@@ -1,0 +1,386 @@
+"""A run's way into its store: one append at a time, none after one that failed, and watchers hear of what is durable only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch import Committed, JournalError, ModelError
+from graphorch.core.events import GraceOver
+from graphorch.engine.run_journal import (
+    RunJournal,
+    decoded_response,
+    encoded_failure,
+    encoded_response,
+)
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import LeaseExpired, StoreUnavailable
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import Lease, NewRun
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.models.messages import Response, Usage
+from graphorch.testing import FailNth, Schedule, around_nodes, run_virtual
+from tests.scenarios.flows import FLOWS, Ledger, State
+
+
+class SlowStore(MemoryStore):
+    """Takes a second for each append, and fails the n-th; remembers the first numbers of those that were under way at once."""
+
+    def __init__(self, fail_at: int = 0) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self.appends = 0
+        self.running: set[int] = set()
+        self.most = 0
+        self._fail_at = fail_at
+
+    async def append(
+        self, lease: Lease, records: Any, *, expected_last_seq: int, status: str | None = None
+    ) -> None:
+        self.appends += 1
+        number = self.appends
+        self.running.add(number)
+        self.most = max(self.most, len(self.running))
+        try:
+            await asyncio.sleep(1)
+            if number == self._fail_at:
+                raise JournalError("the disk is full")
+            await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        finally:
+            self.running.discard(number)
+
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        return Answer.of(self.append(*arguments, **options))
+
+
+async def journal_in(store: MemoryStore) -> RunJournal:
+    await store.create(NewRun("r", "chain", "f", 1))
+    lease = await store.claim("r", "me", ttl=60)
+    return RunJournal(store, lease, 0, FLOWS["chain"]().plan)
+
+
+def test_a_cancelled_flush_ends_when_its_append_has_and_the_next_one_goes_on_from_there() -> None:
+    async def main() -> None:
+        store = SlowStore()
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        first = asyncio.create_task(journal.flush())
+        await asyncio.sleep(0.5)
+        first.cancel()
+        journal.note(GraceOver(2.0))
+        await journal.flush()
+        assert first.cancelled()
+        assert store.most == 1
+        assert [record.seq for record in (await store.load("r")).records] == [1, 2]
+        assert (journal.durable, journal.noted) == (2, 2)
+
+    run_virtual(main())
+
+
+def test_nothing_is_written_after_an_append_that_failed() -> None:
+    async def main() -> None:
+        store = SlowStore(fail_at=1)
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        with pytest.raises(JournalError, match="the disk is full"):
+            await journal.flush()
+        journal.note(GraceOver(2.0))
+        with pytest.raises(JournalError, match="the disk is full"):
+            await journal.flush()
+        assert store.appends == 1
+        assert journal.durable == 0
+
+    run_virtual(main())
+
+
+def test_an_append_that_fails_while_its_flush_is_cancelled_is_told_to_the_next() -> None:
+    async def main() -> None:
+        journal = await journal_in(SlowStore(fail_at=1))
+        journal.note(GraceOver(1.0))
+        first = asyncio.create_task(journal.flush())
+        await asyncio.sleep(0.5)
+        first.cancel()
+        await asyncio.wait([first])
+        assert first.cancelled()
+        journal.note(GraceOver(2.0))
+        with pytest.raises(JournalError, match="the disk is full"):
+            await journal.flush()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("n", range(2, 12))
+def test_a_watcher_never_hears_of_a_commit_that_is_not_durable(n: int) -> None:
+    told: list[str] = []
+
+    async def main(seed: int) -> list[str]:
+        """Appends take as long as nodes do, so that one branch commits while what another one wrote is on its way."""
+        store, flow = (
+            SlowStore(fail_at=n),
+            around_nodes(FLOWS["mapped_flows"](), Schedule(seed, longest=3.0).around),
+        )
+        watch: Any = (
+            lambda event: told.append(event.path) if isinstance(event, Committed) else None,
+        )
+        with contextlib.suppress(JournalError):
+            await flow.run(State(), run_id="r", durable=store, resources=Ledger(), watch=watch)
+        return [
+            record.body["path"]
+            for record in (await store.load("r")).records
+            if record.kind == "commit"
+        ]
+
+    for seed in range(8):
+        told.clear()
+        durable = run_virtual(main(seed), seed=seed)
+        assert set(told) <= set(durable)
+
+
+def test_a_run_that_was_created_and_never_begun_says_so_and_can_be_begun() -> None:
+    async def main() -> Any:
+        flow, store = FLOWS["chain"](), MemoryStore(clock=lambda: asyncio.get_running_loop().time())
+        with pytest.raises(JournalError):
+            await flow.run(State(), run_id="r", durable=FailNth(2).store(store), resources=Ledger())
+        await asyncio.sleep(60)
+        with pytest.raises(
+            Exception,
+            match=r"Run r was created, but its input was never written down. Begin it with run\(",
+        ):
+            await flow.resume("r", durable=store, resources=Ledger())
+        return await flow.run(State(), run_id="r", durable=store, resources=Ledger())
+
+    assert run_virtual(main()).state.n == 3
+
+
+# ---- at once, and under way ----------------------------------------------------------------------
+def test_a_store_that_need_not_wait_is_not_waited_for() -> None:
+    async def main() -> None:
+        journal = await journal_in(MemoryStore(clock=lambda: 0.0))
+        journal.note(GraceOver(1.0))
+        with pytest.raises(StopIteration):
+            journal.flush().send(None)
+        assert journal.durable == 1
+
+    run_virtual(main())
+
+
+def test_a_chain_of_appends_that_wait_for_nothing_gives_others_a_turn_now_and_then() -> None:
+    async def main() -> None:
+        journal = await journal_in(MemoryStore(clock=lambda: 0.0))
+        turns: list[int] = []
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: turns.append(journal.durable))
+        for at in range(250):
+            journal.note(GraceOver(float(at)))
+            await journal.flush()
+        assert turns
+        assert turns[0] <= 100
+
+    run_virtual(main())
+
+
+def test_a_flush_that_is_cancelled_while_the_disk_is_waited_for_knows_what_became_of_it(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db")
+        await store.create(NewRun("r", "chain", "f", 1))
+        journal = RunJournal(store, await store.claim("r", "me", ttl=60), 0, FLOWS["chain"]().plan)
+        for at in range(50):
+            journal.note(GraceOver(float(at)))
+            flushing = asyncio.create_task(journal.flush())
+            await asyncio.sleep(0)
+            flushing.cancel()
+            if at % 3:
+                journal.note(GraceOver(float(at)))
+                await journal.flush()
+            await asyncio.wait([flushing])
+            assert flushing.cancelled()
+            assert journal.durable == journal.noted
+            assert (await store.load("r")).head.last_seq == journal.noted
+        await store.close()
+
+    asyncio.run(main())
+
+
+class InterruptedStore(MemoryStore):
+    """Ctrl-C arrives in the middle of its first append."""
+
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        raise KeyboardInterrupt
+
+
+def test_nothing_is_written_after_an_append_that_was_interrupted() -> None:
+    async def main() -> None:
+        journal = await journal_in(InterruptedStore(clock=lambda: 0.0))
+        journal.note(GraceOver(1.0))
+        with contextlib.suppress(KeyboardInterrupt):
+            await journal.flush()
+        with pytest.raises(JournalError, match="interrupted"):
+            await journal.flush()
+
+    run_virtual(main())
+
+
+# ---- what passes, and what does not --------------------------------------------------------------
+class MoodyStore(MemoryStore):
+    """Fails its appends as a script says, one entry each; remembers when each was tried, and how often the lease was renewed."""
+
+    def __init__(self, *script: Exception | None) -> None:
+        super().__init__(clock=lambda: asyncio.get_running_loop().time())
+        self._script = list(script)
+        self.tried: list[float] = []
+        self.renewed: list[float] = []
+
+    async def append(
+        self, lease: Lease, records: Any, *, expected_last_seq: int, status: str | None = None
+    ) -> None:
+        self.tried.append(asyncio.get_running_loop().time())
+        error = self._script.pop(0) if self._script else None
+        if error is not None:
+            raise error
+        await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+
+    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+        return Answer.of(self.append(*arguments, **options))
+
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        self.renewed.append(asyncio.get_running_loop().time())
+        return await super().renew(lease, ttl=ttl)
+
+
+def busy() -> StoreUnavailable:
+    return StoreUnavailable("the database is locked")
+
+
+def test_a_store_that_is_busy_is_asked_again_after_growing_pauses() -> None:
+    async def main() -> None:
+        store = MoodyStore(busy(), busy(), busy())
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        await journal.flush()
+        assert store.tried == pytest.approx([0, 0.05, 0.25, 1.25])
+        assert [record.kind for record in (await store.load("r")).records] == ["grace"]
+
+    run_virtual(main())
+
+
+def test_a_store_that_stays_busy_is_told_so_in_the_end() -> None:
+    async def main() -> None:
+        store = MoodyStore(*(busy() for _ in range(9)))
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        with pytest.raises(StoreUnavailable, match="the database is locked"):
+            await journal.flush()
+        assert len(store.tried) == 4
+        assert journal.durable == 0
+
+    run_virtual(main())
+
+
+def test_a_lease_that_ran_out_while_nobody_took_the_run_is_renewed_at_once() -> None:
+    async def main() -> None:
+        store = MoodyStore(LeaseExpired("r", "the lease of run r ran out"))
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        await journal.flush()
+        assert (store.tried, store.renewed) == ([0, 0], [0])
+
+    run_virtual(main())
+
+
+def test_a_run_under_way_renews_its_lease_three_times_before_it_would_run_out() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        keeping = asyncio.create_task((await journal_in(store)).keep())
+        await asyncio.sleep(35)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        assert store.renewed == [10, 20, 30]
+
+    run_virtual(main())
+
+
+def test_somebody_else_who_took_the_run_ends_the_keeping() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        journal = await journal_in(store)
+        await asyncio.sleep(61)
+        await store.claim("r", "another", ttl=600)
+        with pytest.raises(JournalError):
+            await journal.keep()
+        journal.note(GraceOver(1.0))
+        with pytest.raises(JournalError):
+            await journal.flush()
+
+    run_virtual(main())
+
+
+def test_the_end_is_written_with_its_status_and_the_run_is_free_again() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        journal = await journal_in(store)
+        journal.note(GraceOver(1.0))
+        await journal.end("failed", "error")
+        await journal.release()
+        log = await store.load("r")
+        assert [(record.kind, record.body) for record in log.records][1] == (
+            "ended",
+            {"status": "failed", "reason": "error"},
+        )
+        assert (log.head.status, log.head.lease) == ("failed", None)
+        await store.claim("r", "another", ttl=60)
+
+    run_virtual(main())
+
+
+def test_a_flush_without_anything_new_asks_the_store_for_nothing() -> None:
+    async def main() -> None:
+        store = MoodyStore()
+        journal = await journal_in(store)
+        await journal.flush()
+        assert store.tried == []
+        await asyncio.gather(*(note_and_flush(journal, at) for at in range(5)))
+        assert len(store.tried) < 5  # what was noted meanwhile goes with the next
+        assert [record.body["at"] for record in (await store.load("r")).records] == [0, 1, 2, 3, 4]
+
+    async def note_and_flush(journal: RunJournal, at: int) -> None:
+        journal.note(GraceOver(float(at)))
+        await journal.flush()
+
+    run_virtual(main())
+
+
+# ---- failures of model calls as they are told ----------------------------------------------------
+def test_a_failed_model_call_is_told_at_a_bounded_length() -> None:
+    told = encoded_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
+    assert (told["model"], told["status"], told["usage"], told["decision"]) == (
+        "m",
+        429,
+        None,
+        None,
+    )
+    assert told["message"] == "x" * 2000 + "… (3,000 more characters)"
+
+
+def test_an_answer_comes_back_as_it_was_and_damage_is_said() -> None:
+    response = Response(
+        text="hello",
+        model="m",
+        usage=Usage(3, 2),
+        usd=0.5,
+        usd_source="table",
+        finish_reason="stop",
+        attempts=1,
+        seconds=0.5,
+        first_token_seconds=None,
+    )
+    assert decoded_response(json.loads(json.dumps(encoded_response(response)))) == response
+    with pytest.raises(
+        JournalError, match=r"A stored model answer is not one: .* The journal is damaged\."
+    ):
+        decoded_response({"text": 3})

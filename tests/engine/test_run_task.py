@@ -1,0 +1,203 @@
+"""The caller's own task runs nodes: what is meant for one of them does not reach the caller, and what is meant for the caller reaches all."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Flow, Graph, Node, RunFailed, append, node
+from graphorch.journal.memory import MemoryStore
+from graphorch.testing.virtual_clock import run_virtual
+
+
+class Count(BaseModel):
+    n: int = 0
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class State(Count, Log): ...
+
+
+@node
+async def fork(count: Count) -> Count:
+    return Count(n=count.n + 1)
+
+
+@node
+async def after(count: Count) -> Log:
+    return Log(log=["after"])
+
+
+@node
+async def fast(count: Count) -> Log:
+    await asyncio.sleep(1)
+    return Log(log=["fast"])
+
+
+def stubborn(what: str) -> Node[Any]:
+    """A node that waits for long, and makes something else of its cancellation."""
+
+    @node(name="stubborn")
+    async def wait(count: Count) -> Log:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            if what == "returns":
+                return Log(log=["stubborn"])
+            if what == "raises":
+                raise ValueError("no") from None
+            if what == "goes on":
+                await asyncio.sleep(5)
+                return Log(log=["stubborn"])
+            raise
+        return Log(log=["late"])
+
+    return wait
+
+
+def race(what: str, *, is_first: bool) -> Flow[Any, Any, Any]:
+    """Two branches of which the first to end wins. The last of several branches runs in the task that made them ready: here the caller's."""
+    slow = stubborn(what)
+    graph = Graph("race", State)
+    graph.chain(fork, [slow, fast] if is_first else [fast, slow], after)
+    graph.join(after, need=1)
+    return graph.build()
+
+
+WHAT = ["gives in", "returns", "raises", "goes on"]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
+@pytest.mark.parametrize("what", WHAT)
+def test_the_loser_of_a_race_counts_for_nothing_and_the_caller_is_not_cancelled(
+    what: str, is_first: bool
+) -> None:
+    async def main() -> list[str]:
+        task = asyncio.current_task()
+        assert task is not None
+        result = await race(what, is_first=is_first).run(State())
+        assert task.cancelling() == 0
+        await asyncio.sleep(1)  # where a cancellation that was left over would arrive
+        return result.output.log
+
+    assert run_virtual(main()) == ["fast", "after"]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
+@pytest.mark.parametrize("what", WHAT)
+def test_what_the_loser_of_a_race_says_is_not_in_the_journal(what: str, is_first: bool) -> None:
+    async def main() -> None:
+        store, flow = MemoryStore(), race(what, is_first=is_first)
+        result = await flow.run(State(), durable=store, run_id="r")
+        records = (await store.load("r")).records
+        assert [record.body["path"] for record in records if record.kind == "commit"] == [
+            "fork",
+            "fast",
+            "after",
+        ]
+        assert not [record for record in records if record.kind == "failed"]
+        assert (await flow.replay("r", durable=store)).output == result.output
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_a_timeout_of_the_caller_ends_a_chain_in_its_own_task(what: str) -> None:
+    flow = Graph("g", State).chain(fork, stubborn(what), after).build()
+
+    async def main() -> tuple[float, list[str]]:
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3):
+                await flow.run(State(), run_id="r")
+        assert task.cancelling() == 0
+        ended = asyncio.get_running_loop().time()
+        return ended, (await flow.resume("r")).output.log
+
+    assert run_virtual(main()) == (8 if what == "goes on" else 3, ["late", "after"])
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
+def test_the_caller_is_cancelled_in_the_very_moment_in_which_the_race_is_decided(
+    is_first: bool,
+) -> None:
+    """One cancellation is for the node, the other for the caller: both arrive as one exception, and the caller's holds."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(race("returns", is_first=is_first).run(State()))
+        loop.call_at(1.0, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run_virtual(main())
+
+
+def test_a_task_that_is_being_cancelled_can_still_run_a_flow() -> None:
+    """As a handler does which cleans up: cancellations from before are none of the run's."""
+    flow = Graph("g", State).chain(fork, fast, after).build()
+    found: list[list[str]] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            found.append((await flow.run(State())).output.log)
+
+    async def main() -> None:
+        task = asyncio.create_task(work())
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    run_virtual(main())
+    assert found == [["fast", "after"]]
+
+
+def test_a_node_that_cancels_itself_fails_like_any_other() -> None:
+    @node
+    async def gives_up(count: Count) -> Count:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        with pytest.raises(RunFailed) as caught:
+            await Graph("g", Count).chain(gives_up).build().run(Count())
+        assert "nobody had cancelled it" in str(caught.value.exceptions[0])
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    run_virtual(main())
+
+
+def test_runs_in_one_another_s_nodes_each_end_what_is_theirs() -> None:
+    """A node that runs a flow: the race inside is decided without touching the task around it."""
+    inner = race("returns", is_first=False)
+
+    @node
+    async def runs(count: Count) -> Log:
+        return Log(log=(await inner.run(State())).output.log)
+
+    flow = Graph("g", State).chain(fork, runs, after).build()
+
+    async def main() -> list[str]:
+        return (await flow.run(State())).output.log
+
+    assert run_virtual(main()) == ["fast", "after", "after"]
+
+
+def test_frameworks_can_tell_that_a_flow_is_awaited() -> None:
+    """Whoever is handed `flow.run` to call it later has to see that it is no function for a thread."""
+    flow = race("returns", is_first=True)
+    assert all(
+        inspect.iscoroutinefunction(method)
+        for method in (flow.run, flow.answer, flow.resume, flow.replay, flow.rerun, flow.cancel)
+    )

@@ -1,0 +1,91 @@
+"""SQL is a table of fixed texts: the journal sends nothing else, so no value can ever become a part of a statement."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from graphorch.journal.sqlite import statements
+
+PACKAGE = Path(statements.__file__).parents[1]
+SENDING = {"execute", "executemany", "executescript"}
+
+
+def is_named(node: ast.expr) -> bool:
+    """`statements.NAME`, or one of two of them."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="statements"), attr=name):
+            return name.isupper()
+        case ast.IfExp(body=body, orelse=other):
+            return is_named(body) and is_named(other)
+        case _:
+            return False
+
+
+def offences(source: str) -> list[int]:
+    """The lines that send something to a database that is no entry of the table."""
+    tree = ast.parse(source)
+    # A loop over a list of fixed texts of the table may send its loop variable; only the migrations do.
+    steps = {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For)
+        and isinstance(node.target, ast.Name)
+        and ast.unparse(node.iter) == "migrations[found]"
+    }
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in SENDING
+        if not (
+            node.args
+            and (
+                is_named(node.args[0])
+                or (isinstance(node.args[0], ast.Name) and node.args[0].id in steps)
+            )
+        )
+    ]
+
+
+def test_only_statements_of_the_table_are_sent() -> None:
+    modules = sorted(PACKAGE.rglob("*.py"))
+    assert len(modules) >= 10
+    assert {path.name: offences(path.read_text("utf-8")) for path in modules} == {
+        path.name: [] for path in modules
+    }
+
+
+def test_the_table_holds_plain_texts_only() -> None:
+    """No f-string, no `+`, no `%`, no `.format`, no call: what is written there is what is sent."""
+    tree = ast.parse(Path(statements.__file__).read_text("utf-8"))
+    allowed = (
+        ast.Module, ast.Expr, ast.Assign, ast.AnnAssign, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Dict, ast.Tuple, ast.Subscript,
+        ast.ImportFrom, ast.alias,
+    )  # fmt: skip
+    assert [ast.unparse(node) for node in ast.walk(tree) if not isinstance(node, allowed)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "db.execute(f'SELECT {x}')", "db.execute('SELECT 1')", "db.execute('SELECT ' + x)", "db.execute(text)", "db.executescript(text)",
+        "db.executemany(statements.A + x, rows)", "db.execute(statements.A if x else text)", "db.execute(statements.A % x)", "db.execute()",
+        "db.execute(statements.A.format(x))", "db.cursor().execute(sql=text)", "for step in other:\n    db.execute(step)",
+    ],
+)  # fmt: skip
+def test_each_other_way_to_send_something_is_found(line: str) -> None:
+    assert len(offences(line)) == 1
+
+
+def test_the_stamp_in_the_file_is_the_one_that_is_expected() -> None:
+    last = statements.MIGRATIONS[statements.FORMAT - 1]
+    assert last[-2:] == (
+        f"PRAGMA application_id = {statements.APPLICATION_ID}",
+        f"PRAGMA user_version = {statements.FORMAT}",
+    )
+    assert statements.APPLICATION_ID.to_bytes(4, "big") == b"gror"
+    assert sorted(statements.MIGRATIONS) == list(range(statements.FORMAT))

@@ -1,0 +1,118 @@
+"""The log is longer than what was written to it, and nobody reads what is behind that."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.journal.sqlite.wal import LogFile
+from tests.contracts.store_contract import Bench
+
+
+def test_it_gets_longer_before_it_is_used_up_and_when_it_is_not_as_long_as_it_was_left(
+    tmp_path: Path,
+) -> None:
+    log, file = LogFile(tmp_path / "runs.db"), tmp_path / "runs.db-wal"
+    log.lengthen()  # there is none
+    assert not file.exists()
+    file.write_bytes(b"frames")
+    log.lengthen()
+    made = file.stat().st_size
+    assert file.read_bytes() == b"frames" + bytes(made - 6)
+    log.lengthen()
+    log.use(made // 2)
+    log.lengthen()
+    assert file.stat().st_size == made  # half of it is still ahead
+    log.use(made // 2)
+    log.lengthen()
+    assert file.stat().st_size == 2 * made - 6
+    log.start_over()
+    log.use(made)
+    log.lengthen()
+    assert file.stat().st_size == 2 * made - 6
+    file.write_bytes(b"")  # somebody emptied it
+    log.lengthen()
+    assert file.stat().st_size == made - 6
+
+
+async def filled(path: Path, count: int, copy_to: Path | None = None) -> list[object]:
+    """Appends so many records that wait for the disk, and what the file holds at the end."""
+    bench = Bench(await SqliteStore.open(path))
+    lease = await bench.begin(ttl=1e9)
+    for last in range(count):
+        await bench.add(lease, {"n": last, "text": "x" * 1000}, after=last)
+    if copy_to is not None:
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy_to}{suffix}")
+    bodies = await bench.bodies()
+    await bench.store.close()
+    return bodies
+
+
+def test_a_process_that_vanished_leaves_a_log_with_zeros_that_loads_whole(tmp_path: Path) -> None:
+    bodies = asyncio.run(filled(tmp_path / "runs.db", 200, copy_to=tmp_path / "copy.db"))
+    assert (tmp_path / "copy.db-wal").read_bytes().endswith(bytes(64 * 1024))
+
+    async def read() -> list[object]:
+        bench = Bench(await SqliteStore.open(tmp_path / "copy.db"))
+        found = await bench.bodies()
+        await bench.store.close()
+        return found
+
+    assert asyncio.run(read()) == bodies
+    assert len(bodies) == 200
+
+
+def test_a_log_of_nothing_but_zeros_is_an_empty_one(tmp_path: Path) -> None:
+    """What a process leaves that vanished after it had made the log longer, and before it wrote to it."""
+    bodies = asyncio.run(filled(tmp_path / "runs.db", 5))
+    (tmp_path / "runs.db-wal").write_bytes(bytes(1024 * 1024))
+
+    async def read() -> list[object]:
+        bench = Bench(await SqliteStore.open(tmp_path / "runs.db"))
+        found = await bench.bodies()
+        await bench.begin("run-2")
+        await bench.store.close()
+        return found
+
+    assert asyncio.run(read()) == bodies
+
+
+def test_two_stores_that_share_a_log_lengthen_it_in_turns(tmp_path: Path) -> None:
+    async def main() -> None:
+        benches = [Bench(await SqliteStore.open(tmp_path / "runs.db")) for _ in range(2)]
+        leases = [
+            await bench.begin(f"run-{number}", owner=f"{number}", ttl=1e9)
+            for number, bench in enumerate(benches)
+        ]
+
+        async def write(number: int) -> None:
+            for last in range(150):
+                await benches[number].add(leases[number], "x" * 3000, after=last)
+
+        await asyncio.gather(write(0), write(1))
+        for number in range(2):
+            assert await benches[1 - number].bodies(f"run-{number}") == ["x" * 3000] * 150
+        for bench in benches:
+            await bench.store.close()
+
+    asyncio.run(main())
+
+
+def test_an_emptied_log_is_lengthened_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(await SqliteStore.open(tmp_path / "runs.db"))
+        lease = await bench.begin(ttl=1e9)
+        await bench.add(lease, "a")
+        await bench.begin("run-2", ttl=0.001)
+        await asyncio.sleep(0.01)
+        await bench.store.erase("run-2")
+        assert (tmp_path / "runs.db-wal").stat().st_size == 0
+        await bench.add(lease, "b", after=1)
+        assert (tmp_path / "runs.db-wal").stat().st_size >= 1024 * 1024
+        assert await bench.bodies() == ["a", "b"]
+        await bench.store.close()
+
+    asyncio.run(main())

@@ -1,0 +1,68 @@
+"""Whoever waits for an answer gets it, and is cancelled only after that."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from graphorch.journal.completion import Answer
+from graphorch.journal.errors import StoreUnavailable
+
+
+def test_who_is_cancelled_while_waiting_hears_of_it_when_the_work_has_ended() -> None:
+    async def main() -> None:
+        ended: list[str] = []
+
+        async def work() -> None:
+            await asyncio.sleep(0.01)
+            ended.append("work")
+
+        answer = Answer.of(work())
+
+        async def wait() -> None:
+            try:
+                await answer
+            finally:
+                ended.append("wait")
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        for _ in range(3):
+            waiting.cancel()
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        assert ended == ["work", "wait"]
+        assert answer.exception() is None
+        assert not answer.cancel()
+
+    asyncio.run(main())
+
+
+def test_what_failed_says_so_also_to_one_who_was_cancelled() -> None:
+    async def main() -> None:
+        async def work() -> None:
+            await asyncio.sleep(0.01)
+            raise ValueError("no")
+
+        answer = Answer.of(work())
+        waiting = asyncio.create_task(asyncio.wait_for(answer, 0.001))
+        with pytest.raises((asyncio.TimeoutError, ValueError)):
+            await waiting
+        assert isinstance(answer.exception(), ValueError)
+
+    asyncio.run(main())
+
+
+def test_work_that_was_cancelled_may_have_taken_effect() -> None:
+    async def main() -> None:
+        answer = Answer.of(asyncio.sleep(60))
+        work = next(task for task in asyncio.all_tasks() if task is not asyncio.current_task())
+        await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(StoreUnavailable, match="Repeat it"):
+            await answer
+
+    asyncio.run(main())

@@ -1,0 +1,124 @@
+"""The accounts of a run, as its configuration asks for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graphorch.clock import Runtime
+from graphorch.errors import JournalError
+from graphorch.models.budgets.budget import Alert, Amount, Budget, CapReached
+from graphorch.models.config.accounts import Bank, utc_day
+from graphorch.models.config.environment import models_of
+from graphorch.models.config.loader import config_of
+from tests.models.virtual import run
+
+CONFIG = config_of({
+    "budgets": {"run": {"usd": 5, "at_cap": "route"}, "node": {"usd": 2}, "day": {"usd": 6}, "tags": {"blog": {"calls": 3}}},
+    "alerts": {"shares": [0.5]},
+})  # fmt: skip
+
+
+def test_runs_of_a_day_share_its_budget_and_each_has_its_own() -> None:
+    async def main(runtime: Runtime) -> None:
+        told: list[Alert] = []
+        bank = Bank(config=CONFIG, on_alert=told.append, clock=runtime.clock)
+        first, second = bank.open_run("r1"), bank.open_run("r2")
+        (await first.reserve(Amount(4))).settle(Amount(4))
+        with pytest.raises(CapReached) as caught:
+            await second.reserve(Amount(3))
+        assert (caught.value.level, caught.value.at_cap) == ("day", "fail")
+        assert [(alert.level, alert.share) for alert in told] == [("r1", 0.5), ("day", 0.5)]
+
+    run(main)
+
+
+def test_a_tag_counts_in_all_runs_that_have_it_and_unknown_tags_in_none() -> None:
+    async def main(runtime: Runtime) -> None:
+        bank = Bank(config=CONFIG, clock=runtime.clock)
+        for name in ("r1", "r2", "r3"):
+            (await bank.open_run(name, tags=["blog", "other"]).reserve(Amount(0.1))).settle(
+                Amount(0.1)
+            )
+        with pytest.raises(CapReached, match="'tag blog'"):
+            await bank.open_run("r4", tags=["blog"]).reserve(Amount(0.1))
+        (await bank.open_run("r5").reserve(Amount(0.1))).release()
+
+    run(main)
+
+
+def test_the_budget_of_the_caller_goes_before_the_one_of_the_file_and_nodes_have_theirs() -> None:
+    async def main(runtime: Runtime) -> None:
+        bank = Bank(config=CONFIG, clock=runtime.clock)
+        account = bank.open_run("r", Budget(usd=3))
+        assert account.left == Budget(usd=3)
+        node = bank.open_node(account, "draft")
+        assert node.left == Budget(usd=2)
+        (await node.reserve(Amount(2))).settle(Amount(1.5))
+        assert (node.left.usd, account.left.usd) == (0.5, 1.5)
+        assert bank.open_node(Bank(config=config_of({})).open_run("free"), "draft").left == Budget(
+            usd=2
+        )
+
+    run(main)
+
+
+def test_a_run_over_midnight_goes_on_with_the_new_days_money() -> None:
+    async def main(runtime: Runtime) -> None:
+        today = ["2026-11-25"]
+        bank = Bank(config=CONFIG, today=lambda: today[0], clock=runtime.clock)
+        (await bank.open_run("r1").reserve(Amount(5))).settle(Amount(5))
+        account = bank.open_run("r2")
+        today[0] = "2026-11-26"
+        (await account.reserve(Amount(4))).settle(Amount(4))
+
+    run(main)
+
+
+def test_the_day_is_a_date() -> None:
+    assert len(utc_day().split("-")) == 3
+
+
+SPEND = """
+import asyncio
+from pathlib import Path
+from graphorch.models.budgets.budget import Amount, CapReached
+from graphorch.models.config.loader import find_config
+from graphorch.models.config.environment import models_of
+
+async def main():
+    account = models_of({}, find_config(Path())).bank.open_run("r")
+    try:
+        (await account.reserve(Amount(0.6))).settle(Amount(0.5))
+        print("spent")
+    except CapReached as error:
+        print(error.level)
+
+asyncio.run(main())
+"""
+
+
+def test_what_a_day_spent_is_kept_between_processes_where_the_configuration_says(
+    tmp_path: Path,
+) -> None:
+    def spend() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", SPEND], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    file = tmp_path / "graphorch.toml"
+    file.write_text("[budgets]\nkept = 'spend.db'\n[budgets.day]\nusd = 1.0\n", "utf-8")
+    assert [spend(), spend()] == ["spent", "day"]
+    file.write_text("[budgets.day]\nusd = 1.0\n", "utf-8")
+    assert spend() == "spent", "without a file every process has a day of its own"
+
+
+def test_a_file_of_spending_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spend.db").write_text(
+        "no database at all, and long enough to be read as one" * 40, "utf-8"
+    )
+    with pytest.raises(JournalError, match=r"spend\.db' cannot be kept"):
+        models_of({}, config_of({"budgets": {"kept": str(tmp_path / "spend.db")}}))

@@ -1,0 +1,326 @@
+"""The configuration file: what it means, and that an error names the file, the line, the field and what was meant."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from graphorch.errors import InputError
+from graphorch.models.budgets.budget import Budget, CapRules
+from graphorch.models.config.loader import config_of, explain_policy, find_config, read_config
+from graphorch.models.config.schema import TargetConfig
+from graphorch.models.config.toml_lines import line_of
+
+WHOLE = """\
+default_model = "policy/careful"
+default_endpoint = "main"
+
+[endpoints.main]
+base_url = "https://router.requesty.ai/v1"
+key_env = "REQUESTY_API_KEY"
+dialect = "requesty"
+
+[endpoints.direct]
+base_url = "https://api.openai.com/v1"
+key_env = "OPENAI_API_KEY"
+dialect = "openai"
+
+[policies.careful]
+kind = "fallback"
+targets = [
+    "openai/gpt-5",
+    { model = "gpt-5", endpoint = "direct" },
+    "policy/split",
+]
+attempt_timeout = 30
+
+[policies.split]
+kind = "weighted"
+targets = [{ model = "openai/gpt-5-mini", weight = 3 }, { model = "openai/gpt-5-nano", weight = 1 }]
+
+[limits."openai/gpt-5"]
+rpm = 60
+concurrency = 8
+
+[budgets.run]
+usd = 0.50
+at_cap = "policy/split"
+
+[budgets.tags.research]
+tokens = 100_000
+
+[alerts]
+shares = [0.5, 0.8]
+
+[guards]
+secrets = "mask"
+
+[prices."openai/gpt-5"]
+input = 1.25
+output = 10
+"""
+
+
+def written(folder: Path, text: str, name: str = "graphorch.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_whole_file_is_read(tmp_path: Path) -> None:
+    config = read_config(written(tmp_path, WHOLE))
+    assert config.policies["careful"].targets[1] == TargetConfig(model="gpt-5", endpoint="direct")
+    assert config.limits["openai/gpt-5"].value().rpm == 60
+    assert config.prices["openai/gpt-5"].output == 10
+    assert config.guards == {"secrets": "mask"}
+    run = config.budgets.run
+    assert run is not None
+    assert (run.value(), config.rules_of(run)) == (
+        Budget(usd=0.5),
+        CapRules(at_cap="policy/split", alert_shares=(0.5, 0.8)),
+    )
+
+
+def test_the_project_file_works_as_well(tmp_path: Path) -> None:
+    text = '[project]\nname = "x"\n\n[tool.graphorch.endpoints.a]\nbase_url = "http://127.0.0.1:1/v1"\ndialekt = "openai"\n'
+    with pytest.raises(
+        InputError,
+        match=r"pyproject.toml:6: endpoints\.a\.dialekt: there is no such key\. Did you mean 'dialect'",
+    ):
+        find_config(written(tmp_path, text, "pyproject.toml").parent)
+
+
+def test_no_file_is_an_empty_configuration(tmp_path: Path) -> None:
+    assert find_config(tmp_path) == config_of({})
+
+
+def test_the_file_of_its_own_goes_before_the_project_file(tmp_path: Path) -> None:
+    written(tmp_path, '[tool.graphorch]\ndefault_model = "b"\n', "pyproject.toml")
+    written(tmp_path, 'default_model = "a"\n')
+    assert find_config(tmp_path).default_model == "a"
+
+
+# Each: what is changed in the whole file, and the line, the field and the words of the error.
+WRONG = [
+    (
+        'kind = "fallback"',
+        'kind = "fallbak"',
+        r":15: policies\.careful\.kind: Input should be 'fallback'",
+    ),
+    (
+        "attempt_timeout = 30",
+        "attempt_timout = 30",
+        r":21: policies\.careful\.attempt_timout: there is no such key\. Did you mean 'attempt_timeout'",
+    ),
+    ("rpm = 60", "rpm = 0", r":28: limits\.openai/gpt-5\.rpm: Input should be greater than 0"),
+    (
+        "rpm = 60",
+        "rmp = 60",
+        r":28: limits\.openai/gpt-5\.rmp: there is no such key\. Did you mean 'rpm'",
+    ),
+    ("usd = 0.50", "usd = -1", r":32: budgets\.run\.usd: Input should be greater than 0"),
+    ("usd = 0.50", "usd = 0", r":32: budgets\.run\.usd: Input should be greater than 0"),
+    ("usd = 0.50", "usd = nan", r":32: budgets\.run\.usd"),
+    (
+        "tokens = 100_000",
+        'tokens = "many"',
+        r":36: budgets\.tags\.research\.tokens: Input should be a valid integer",
+    ),
+    (
+        "input = 1.25",
+        'input = "1,25"',
+        r":45: prices\.openai/gpt-5\.input: Input should be a valid number",
+    ),
+    (
+        "input = 1.25",
+        "input = -1",
+        r":45: prices\.openai/gpt-5\.input: Input should be greater than or equal to 0",
+    ),
+    (
+        "shares = [0.5, 0.8]",
+        "shares = [0.5, 80]",
+        r":39: alerts\.shares\.1: Input should be less than or equal to 1",
+    ),
+    ("[alerts]", "[alert]", r":38: alert: there is no such key\. Did you mean 'alerts'"),
+    (
+        'endpoint = "direct"',
+        'endpoint = "dircet"',
+        r":16: policies\.careful\.targets\.1\.endpoint: there is no endpoint 'dircet'\. Did you mean 'direct'",
+    ),
+    (
+        'default_endpoint = "main"',
+        'default_endpoint = "mein"',
+        r":2: default_endpoint: there is no endpoint 'mein'\. Did you mean 'main'",
+    ),
+    ('at_cap = "policy/split"', 'at_cap = "stop"', r":33: budgets\.run\.at_cap: at_cap='stop'"),
+    (
+        'dialect = "requesty"',
+        'dialect = "requestly"',
+        r":7: endpoints\.main\.dialect: Input should be",
+    ),
+    (
+        'base_url = "https://api',
+        'base_url = "api',
+        r":10: endpoints\.direct\.base_url: base_url is no address",
+    ),
+    ('kind = "weighted"', 'kind = "cascade"', r":23: policies\.split: a cascade needs a check"),
+    (
+        'kind = "weighted"',
+        'kind = "cheapest"\nfloor = 5',
+        r":25: policies\.split\.floor: no target has a quality of 5",
+    ),
+    (
+        "attempt_timeout = 30",
+        'on = ["timeout", "sever"]',
+        r":21: policies\.careful\.on\.1: there is no failure 'sever'\. Did you mean 'server'",
+    ),
+    (
+        "weight = 1 }",
+        "weight = 1, wieght = 2 }",
+        r":25: policies\.split\.targets\.1\.wieght: there is no such key\. Did you mean 'weight'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "told"), WRONG)
+def test_what_is_wrong_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    assert old in WHOLE
+    with pytest.raises(InputError, match=rf"graphorch\.toml{told}"):
+        read_config(written(tmp_path, WHOLE.replace(old, new)))
+
+
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
+    text = (
+        WHOLE.replace("rpm = 60", "rpm = 0")
+        .replace("usd = 0.50", "usd = 0")
+        .replace("[alerts]", "[alert]")
+    )
+    with pytest.raises(InputError) as caught:
+        read_config(written(tmp_path, text))
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_an_unknown_policy_is_named_with_its_neighbour_unless_the_gateway_may_own_it(
+    tmp_path: Path,
+) -> None:
+    misspelt = WHOLE.replace('"policy/split",\n', '"policy/spilt",\n')
+    # the default endpoint is Requesty, which has policies of its own
+    read_config(written(tmp_path, misspelt))
+    with pytest.raises(
+        InputError,
+        match=r":16: policies\.careful\.targets\.2: there is no policy 'spilt'\. Did you mean 'split'",
+    ):
+        read_config(
+            written(tmp_path, misspelt.replace('dialect = "requesty"', 'dialect = "generic"'))
+        )
+
+
+def test_policies_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
+    text = "".join(
+        f'[policies.{a}]\nkind = "fallback"\ntargets = ["m", "policy/{b}"]\n'
+        for a, b in ("ab", "bc", "ca")
+    )
+    with pytest.raises(
+        InputError, match=r":3: policies\.a\.targets: the policies lead in a circle: a → b → c → a"
+    ):
+        read_config(written(tmp_path, text))
+    with pytest.raises(InputError, match="circle: a → a"):
+        config_of({"policies": {"a": {"kind": "fallback", "targets": ["policy/a"]}}})
+
+
+def test_weights_that_sum_to_nothing_are_refused() -> None:
+    targets = [{"model": "a", "weight": 0}, {"model": "b", "weight": 0}]
+    with pytest.raises(InputError, match="the weights sum to nothing"):
+        config_of({"policies": {"p": {"kind": "weighted", "targets": targets}}})
+
+
+def test_a_target_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"targets\.1: 'm' is there twice"):
+        config_of({"policies": {"p": {"kind": "fallback", "targets": ["m", "m"]}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a = = 1", r"line 1"), ("a = 1\nb = = 2", "line 2"), (b"\xff", "is no TOML")],
+)
+def test_what_is_no_toml_says_where(tmp_path: Path, text: str | bytes, told: str) -> None:
+    path = tmp_path / "graphorch.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=told):
+        read_config(path)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.toml cannot be read: No such file"):
+        read_config(tmp_path / "nowhere.toml")
+
+
+def test_an_explanation_tells_where_each_target_lives_and_why() -> None:
+    config = config_of(tomllib.loads(WHOLE))
+    told = explain_policy(config, "policy/careful", {"REQUESTY_API_KEY": "rqy_secret"})
+    assert told.splitlines() == [
+        "policy/careful is a fallback: the first that answers, in this order; at most 30 s for an attempt",
+        "  openai/gpt-5: endpoint 'main' (requesty; the default endpoint); key in REQUESTY_API_KEY (set); "
+        "rpm 60, concurrency 8; $1.25 / $10 per million tokens",
+        "  gpt-5: endpoint 'direct' (openai; named by the target); key in OPENAI_API_KEY (NOT SET); price: see the list prices",
+        "  policy/split is a weighted: at random by weight; equal sticky keys stay together",
+        "    75% of the calls:",
+        "    openai/gpt-5-mini: endpoint 'main' (requesty; the default endpoint); key in REQUESTY_API_KEY (set); price: see the list prices",
+        "    25% of the calls:",
+        "    openai/gpt-5-nano: endpoint 'main' (requesty; the default endpoint); key in REQUESTY_API_KEY (set); price: see the list prices",
+    ]
+    assert "passed on: it is a policy of the gateway's own" in explain_policy(
+        config, "policy/theirs", {}
+    )
+    with pytest.raises(InputError, match="There is no policy 'theirs'"):
+        explain_policy(config_of({}), "policy/theirs", {})
+
+
+EVERY_FORM = """\
+a = 1 # [x]
+
+[b] # a table
+  c = "x = [1"
+# d = 1
+"c d".e = 2
+text = '''
+[no.table]
+key = 1 '''
+after = [ "]" ]
+[[list]]
+[[list]]
+x = 1
+many = [
+  1, # ]
+  2,
+]
+last = { inner = 1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("a",), 1),
+        (("b",), 3),
+        (("b", "c"), 4),
+        (("b", "c d", "e"), 6),
+        (("b", "text"), 7),
+        (("b", "after", 0), 10),
+        (("list", 0), 11),
+        (("list", 1, "x"), 13),
+        (("list", 1, "many", 1), 14),
+        (("list", 1, "last", "inner"), 18),
+        (("no", "table"), None),
+        (("key",), None),
+    ],
+)
+def test_lines_are_found_in_every_form_that_toml_has(
+    path: tuple[str | int, ...], line: int | None
+) -> None:
+    tomllib.loads(EVERY_FORM)
+    assert line_of(EVERY_FORM, path) == line

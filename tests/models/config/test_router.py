@@ -1,0 +1,364 @@
+"""From a name to whoever answers, with a configuration and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Mapping
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch.clock import Runtime
+from graphorch.errors import InputError
+from graphorch.models.budgets.budget import Account, Budget, CapReached, CapRules
+from graphorch.models.config.loader import config_of
+from graphorch.models.config.router import Router, RouterParts
+from graphorch.models.config.schema import Config
+from graphorch.models.messages import Request, Response
+from graphorch.models.openai.gateways import Connection
+from tests.models.fakes import Answer, FakeModel, Flat, Table, ignore, request_to, status
+from tests.models.servers import (
+    completion,
+    hangs_up,
+    never_answers,
+    pieces_of,
+    replies,
+    serve,
+    streams,
+)
+from tests.models.virtual import run
+
+
+class Verdict(BaseModel):
+    score: int
+
+
+ENDPOINTS = {
+    "main": {"base_url": "http://127.0.0.1:1/v1", "key_env": "MAIN_KEY"},
+    "gateway": {
+        "base_url": "http://127.0.0.1:2/v1",
+        "dialect": "requesty",
+        "key_env": "GATEWAY_KEY",
+    },
+}
+KEYS = {"MAIN_KEY": "k1", "GATEWAY_KEY": "k2"}
+
+
+class Endpoints:
+    """A fake model behind each endpoint, and what was connected to."""
+
+    def __init__(self, **models: FakeModel) -> None:
+        self.models = models
+        self.connected: list[Connection] = []
+
+    def connect(self, connection: Connection) -> FakeModel:
+        self.connected.append(connection)
+        return self.models.setdefault(connection.name, FakeModel())
+
+
+def router(
+    runtime: Runtime,
+    config: Config,
+    endpoints: Endpoints,
+    *,
+    prices: Mapping[str, Flat] | None = None,
+    environment: Mapping[str, str] = KEYS,
+) -> Router:
+    def is_long(request: Request, response: Response) -> bool:
+        return len(response.text) > 5
+
+    parts = RouterParts(
+        checks={"long": is_long},
+        prices=Table(prices or {}),
+        connect=endpoints.connect,
+        runtime=runtime,
+    )
+    return Router(config, environment=environment, parts=parts)
+
+
+def config(**tables: object) -> Config:
+    return config_of({"endpoints": ENDPOINTS, **tables})
+
+
+def test_a_plain_model_goes_to_the_default_endpoint() -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints()
+        response = await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
+            request_to("openai/gpt-5")
+        )
+        assert [(each.name, each.gateway.name) for each in endpoints.connected] == [
+            ("gateway", "requesty")
+        ]
+        assert endpoints.models["gateway"].requests[0].model == "openai/gpt-5"
+        assert response.decision is not None
+        assert (response.decision.kind, response.decision.answered_by) == ("direct", "openai/gpt-5")
+
+    run(main)
+
+
+def test_the_environment_is_enough() -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints()
+        environment = {
+            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+            "OPENAI_API_KEY": "k",
+            "GRAPHORCH_MODEL": "small",
+        }
+        await router(runtime, Config(), endpoints, environment=environment).complete(
+            request_to("default")
+        )
+        assert endpoints.connected[0].endpoint.host == "127.0.0.1:9"
+        assert endpoints.models["environment"].requests[0].model == "small"
+
+    run(main)
+
+
+def test_a_policy_asks_its_targets_at_their_endpoints() -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints(main=FakeModel(status(500)), gateway=FakeModel(Answer("second")))
+        policies = {
+            "p": {"kind": "fallback", "targets": ["m", {"model": "m", "endpoint": "gateway"}]}
+        }
+        response = await router(runtime, config(policies=policies), endpoints).complete(
+            request_to("policy/p")
+        )
+        assert response.decision is not None
+        assert [each.target for each in response.decision.attempts] == ["m", "m at gateway"]
+        assert response.text == "second"
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", ["fallback", "weighted", "cheapest", "fastest", "cascade"])
+def test_every_kind_of_policy_answers_and_nests(kind: str) -> None:
+    async def main(runtime: Runtime) -> None:
+        policies = {
+            "outer": {"kind": kind, "targets": ["policy/inner"], "check": "valid"},
+            "inner": {"kind": kind, "targets": ["a", "b"], "check": "long", "hedge_after": 60},
+        }
+        endpoints = Endpoints(main=FakeModel(Answer("short"), Answer("long enough")))
+        response = await router(runtime, config(policies=policies), endpoints).complete(
+            request_to("policy/outer")
+        )
+        assert response.text == "long enough"
+        assert response.decision is not None
+        assert (response.decision.kind, response.decision.answered_by) == (kind, "policy/inner")
+
+    run(main)
+
+
+def test_a_policy_of_the_gateway_is_passed_on() -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints()
+        await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
+            request_to("policy/theirs")
+        )
+        assert endpoints.models["gateway"].requests[0].model == "policy/theirs"
+
+    run(main)
+
+
+def test_a_gateway_that_repeats_by_itself_is_asked_once_per_call() -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints(
+            gateway=FakeModel(status(500)), main=FakeModel(status(500), Answer("back"))
+        )
+        with pytest.raises(Exception, match="got no answer"):
+            await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
+                request_to("m")
+            )
+        assert len(endpoints.models["gateway"].requests) == 1
+        assert (
+            await router(runtime, config(default_endpoint="main"), endpoints).complete(
+                request_to("m")
+            )
+        ).text == "back"
+
+    run(main)
+
+
+def test_the_health_of_a_target_is_shared_by_all_policies_that_name_it() -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints(
+            main=FakeModel(*[status(500)] * 5, Answer("back")), gateway=FakeModel(Answer("other"))
+        )
+        other = {"model": "m", "endpoint": "gateway"}
+        policies = {
+            name: {"kind": "fallback", "targets": ["m", other], "rounds": 1} for name in ("p", "q")
+        }
+        both = router(runtime, config(policies=policies), endpoints)
+        for _ in range(5):
+            await both.complete(request_to("policy/p"))
+        response = await both.complete(request_to("policy/q"))
+        assert response.decision is not None
+        assert response.decision.candidates[0].skipped == "its circuit is open for 30 s"
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "environment", "told"),
+    [
+        (
+            "policy/carefull",
+            {"policies": {"careful": {"kind": "fallback", "targets": ["m"]}}},
+            KEYS,
+            r"no policy 'carefull'\. Did you mean 'careful'",
+        ),
+        ("m", {}, {}, r"Endpoint 'main' takes its key from MAIN_KEY, and that variable is not set"),
+        ("default", {}, KEYS, "names no model, and there is no default"),
+        (
+            "policy/p",
+            {"policies": {"p": {"kind": "cascade", "targets": ["m"], "check": "lnog"}}},
+            KEYS,
+            r"no check 'lnog'\. Did you mean 'long'",
+        ),
+        ("m", {"endpoints": {}}, {}, "Model 'm' has no endpoint. Set OPENAI_BASE_URL"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused_before_any_call(
+    name: str, tables: dict[str, object], environment: dict[str, str], told: str
+) -> None:
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints()
+        with pytest.raises(InputError, match=told):
+            await router(runtime, config(**tables), endpoints, environment=environment).complete(
+                request_to(name)
+            )
+        assert all(model.requests == [] for model in endpoints.models.values())
+
+    run(main)
+
+
+CHEAPER = {
+    "dear": {"kind": "fallback", "targets": ["dear"]},
+    "cheap": {"kind": "fallback", "targets": ["cheap"]},
+}
+PRICES = {"dear": Flat(1e-3), "cheap": Flat(1e-6)}
+
+
+def test_at_the_cap_the_declared_cheaper_policy_is_asked() -> None:
+    async def main(runtime: Runtime) -> None:
+        account = Account("run", Budget(usd=0.25), rules=CapRules(at_cap="policy/cheap"))
+        both = router(runtime, config(policies=CHEAPER), Endpoints(), prices=PRICES)
+        request = request_to("policy/dear", payer=account, max_tokens=150)
+        first, second = await both.complete(request), await both.complete(request)
+        assert [each.model for each in (first, second)] == ["dear", "cheap"]
+        assert (
+            second.note
+            == "'policy/dear' did not fit the budget of 'run' any more, so policy/cheap was asked"
+        )
+
+    run(main)
+
+
+def test_a_cheaper_policy_that_does_not_fit_either_is_the_end() -> None:
+    async def main(runtime: Runtime) -> None:
+        account = Account("run", Budget(usd=1e-9), rules=CapRules(at_cap="policy/cheap"))
+        endpoints = Endpoints()
+        request = request_to("policy/dear", payer=account, max_tokens=100)
+        with pytest.raises(CapReached):
+            await router(runtime, config(policies=CHEAPER), endpoints, prices=PRICES).complete(
+                request
+            )
+        assert all(model.requests == [] for model in endpoints.models.values())
+
+    run(main)
+
+
+@pytest.mark.parametrize("at_cap", ["fail", "route"])
+def test_at_the_cap_a_typed_failure_says_what_was_declared(at_cap: str) -> None:
+    async def main(runtime: Runtime) -> None:
+        account = Account("run", Budget(usd=1e-9), rules=CapRules(at_cap=at_cap))
+        with pytest.raises(CapReached) as caught:
+            await router(runtime, config(policies=CHEAPER), Endpoints(), prices=PRICES).complete(
+                request_to("policy/cheap", payer=account)
+            )
+        assert caught.value.at_cap == at_cap
+
+    run(main)
+
+
+WIRE_FAILURES = {
+    "500": replies({"error": {"message": "broken"}}, 500),
+    "429": replies({"error": {"message": "slow down"}}, 429, {"retry-after": "3600"}),
+    "timeout": never_answers,
+    "web page": replies("<html>please log in</html>", kind="text/html"),
+    "cut stream": streams(pieces_of("half an")[:2], then="cut"),
+    "stream without an end": streams(pieces_of("half an", finish_reason=None)),
+    "broken JSON": replies('{"choices": [', kind="application/json"),
+    "invalid output": replies(completion('{"score": "high"}')),
+    "hangs up": hangs_up,
+}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "timeout" else [])
+        for name in WIRE_FAILURES
+    ],
+)
+def test_over_the_wire_the_next_endpoint_answers_at_once_and_each_gets_its_own_key(
+    failure: str,
+) -> None:
+    # its import takes seconds on a busy machine, and would count as the first attempt's time
+    importlib.import_module("openai")
+
+    async def no_pause(seconds: float) -> None:
+        pytest.fail(f"it waited {seconds} s")
+
+    async def main() -> None:
+        async with (
+            serve(WIRE_FAILURES[failure]) as broken,
+            serve(replies({**completion('{"score": 3}'), "model": "m-2"})) as working,
+        ):
+            endpoints = {
+                "first": {"base_url": broken.url, "key_env": "FIRST_KEY"},
+                "second": {"base_url": working.url, "key_env": "SECOND_KEY"},
+            }
+            targets = [
+                {"model": "m-1", "endpoint": "first"},
+                {"model": "m-2", "endpoint": "second"},
+            ]
+            policies = {
+                "p": {
+                    "kind": "fallback",
+                    "targets": targets,
+                    "attempt_timeout": 1 if failure == "timeout" else 30,
+                }
+            }
+            prices = {"m-1": {"input": 1, "output": 1}, "m-2": {"input": 2, "output": 4}}
+            wired = Router(
+                config_of({"endpoints": endpoints, "policies": policies, "prices": prices}),
+                environment={"FIRST_KEY": "sk-first", "SECOND_KEY": "sk-second"},
+                parts=RouterParts(runtime=Runtime(sleep=no_pause)),
+            )
+            account = Account("run", Budget(usd=1))
+            on_text = ignore if "stream" in failure else None
+            response = await wired.complete(
+                request_to("policy/p", schema=Verdict, payer=account, timeout=60.0), on_text
+            )
+            await wired.aclose()
+            assert [server.asked[0].headers["authorization"] for server in (broken, working)] == [
+                "Bearer sk-first",
+                "Bearer sk-second",
+            ]
+            assert (len(broken.asked), len(working.asked)) == (1, 1)
+            assert (response.model, response.usd_source) == ("m-2", "table")
+            assert account.report().reserved.usd == 0
+            assert account.spent.usd >= response.usd > 0
+
+    asyncio.run(main())
+
+
+def test_keys_are_in_no_representation() -> None:
+    async def main(runtime: Runtime) -> None:
+        made = router(runtime, config(), Endpoints(), environment={"MAIN_KEY": "sk-secret"})
+        await made.complete(request_to("m"))
+        assert "sk-secret" not in repr(made) + repr(made.client("m")) + repr(
+            made.client("m").candidates
+        )
+
+    run(main)

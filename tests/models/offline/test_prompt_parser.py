@@ -1,0 +1,106 @@
+"""A prompt taken apart: orders are told from material, sections by their names, sentences by their ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphorch.models.messages import Message, to_messages
+from graphorch.models.offline.prompt_parser import (
+    LONGEST,
+    Material,
+    cleaned,
+    content_words,
+    read,
+    sentences_of,
+    stem,
+)
+
+
+def material(prompt: str) -> Material:
+    return read(to_messages(prompt))
+
+
+def test_an_order_before_a_colon_is_asked_and_the_rest_is_material() -> None:
+    read_ = material("Summarise this report:\nThe sea is high.\nThe pier is old.")
+    assert (read_.asked, read_.text) == (
+        "Summarise this report:",
+        "The sea is high. The pier is old.",
+    )
+
+
+def test_an_order_on_one_line_with_its_subject() -> None:
+    read_ = material("Research this topic thoroughly: the tides of the moon")
+    assert (read_.asked, read_.text) == ("Research this topic thoroughly:", "the tides of the moon")
+
+
+def test_sections_have_names_and_remarks_are_no_material() -> None:
+    read_ = material(
+        "Improve the draft.\n\nTopic: tides\n\nThe text goes on here.\n\nDraft:\nThe sea is high.\n\nFeedback:\nSay more about the moon."
+    )
+    assert [(each.name, each.text) for each in read_.sections] == [
+        ("topic", "tides"),
+        ("", "The text goes on here."),
+        ("draft", "The sea is high."),
+    ]
+    assert (read_.asked, read_.remarks) == ("Improve the draft.", "Say more about the moon.")
+
+
+def test_orders_inside_a_document_are_material() -> None:
+    manual = "The pump is heavy.\n\nUse both hands. Turn the key to the left.\n\nThe lamp goes out."
+    assert (
+        material(f"Summarise:\n{manual}").text
+        == "The pump is heavy.\nUse both hands. Turn the key to the left.\nThe lamp goes out."
+    )
+
+
+def test_system_messages_are_asked() -> None:
+    read_ = read(
+        [Message(role="system", content="The tone is dry."), Message(content="The sea is high.")]
+    )
+    assert (read_.asked, read_.text) == ("The tone is dry.", "The sea is high.")
+
+
+def test_headings_are_kept_apart_and_bullets_are_paragraphs() -> None:
+    read_ = material(
+        "# The Sea\n\nAll About Water\n\nIt is wet.\n\n- one thing\n- another\n  thing"
+    )
+    assert read_.headings == ("The Sea", "All About Water")
+    assert read_.sections[-1].paragraphs == ["It is wet.", "one thing", "another thing"]
+
+
+def test_a_long_text_is_read_in_windows_over_all_of_it() -> None:
+    text = "".join(f"Line {n} says that the water is high. " for n in range(60_000))
+    read_ = material(text)
+    assert read_.unread == pytest.approx(len(text) - LONGEST, rel=0.01)
+    numbers = [
+        int(each.text.split()[1])
+        for each in read_.sentences
+        if each.text.startswith("Line") and each.text.endswith("high.")
+    ]
+    assert min(numbers) < 1_000
+    assert max(numbers) > 58_000
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        ("One is here. Two is there! Three? Four.", 4),
+        ("Dr. Smith and Mrs. Jones, i.e. they, came at no. 5.", 1),
+        ("It is 6.2 metres. www.example.org is down.", 1),
+        ('He said "stop." Then he left.', 2),
+        ("これは文です。これも文です。", 2),
+        ("", 0),
+    ],
+)
+def test_sentences_end_where_they_end(text: str, count: int) -> None:
+    assert len(sentences_of(text)) == count
+
+
+def test_words_that_differ_in_their_ending_meet() -> None:
+    assert {stem("tide"), stem("tides")} == {stem("tide")}
+    assert content_words("the gauges of a harbour") == content_words("gauge, harbours!")
+
+
+def test_cleaning_keeps_text_and_nothing_else() -> None:
+    assert cleaned("a\x1b[31mb\x1b[0m\x00\u202ec\ud83d\r\nd\re\tf 🙂é") == "abc\nd\ne\tf 🙂é"

@@ -1,0 +1,98 @@
+"""PageRank over sentences: central ones first, repetitions never, and only as much work as is allowed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphorch.models.offline.prompt_parser import Sentence, content_words
+from graphorch.models.offline.sentence_ranking import MOST, pagerank, ranked, similarity
+
+
+def sentences(*texts: str) -> list[Sentence]:
+    return [Sentence(text, content_words(text), 0) for text in texts]
+
+
+def test_a_chain_of_two_and_a_stranger() -> None:
+    """By hand: the two hold each other up, and the stranger has only what it starts with and shares all of it."""
+    one, two, alone = pagerank([{1: 1.0}, {0: 1.0}, {}], [1.0, 1.0, 1.0])
+    assert one == pytest.approx(two)
+    assert alone < one
+    assert one + two + alone == pytest.approx(1.0)
+
+
+def test_all_that_link_to_one_lift_it() -> None:
+    scores = pagerank([{}, {0: 1.0}, {0: 1.0}, {0: 1.0}], [1.0] * 4)
+    assert scores[0] > 2 * scores[1]
+    assert scores[1] == pytest.approx(scores[2]) == pytest.approx(scores[3])
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 5), st.floats(0.01, 1.0), max_size=4), min_size=6, max_size=6
+    )
+)
+def test_the_shares_are_a_distribution(links: list[dict[int, float]]) -> None:
+    scores = pagerank(links, [1.0] * 6)
+    assert sum(scores) == pytest.approx(1.0)
+    assert min(scores) > 0
+
+
+def test_nothing_is_ranked_if_there_is_nothing() -> None:
+    assert ranked([], frozenset()) == []
+    assert pagerank([], []) == []
+
+
+def test_what_connects_the_others_comes_first() -> None:
+    told = sentences(
+        "The weather in the city stayed pleasant for the whole of March.",
+        "Radar gauges measure the height of the water from above the harbour.",
+        "The old harbour gauge hangs in a well that fills with mud.",
+        "A radar gauge above the harbour measures water without any well or mud.",
+        "Mud in the well stops the old gauge from measuring low water.",
+    )
+    assert ranked(told, frozenset())[0] in (2, 3, 4)
+    assert ranked(told, frozenset())[-1] == 0
+
+
+def test_what_is_asked_about_comes_first() -> None:
+    told = sentences(
+        "The radar gauge measures the height of the water in the harbour.",
+        "The harbour gauge measures the water in a well of the old pier.",
+        "The council pays for the gauge out of the dues of the harbour.",
+    )
+    assert ranked(told, content_words("council dues"))[0] == 2
+
+
+def test_a_repetition_is_left_out() -> None:
+    told = sentences(
+        "The gauge shows the height of the water.",
+        "The gauge shows the height of the water.",
+        "Of the water the gauge shows the height.",
+    )
+    assert len(ranked(told, frozenset())) == 1
+
+
+def word(number: int) -> str:
+    return "".join("bcdfghjklm"[int(digit)] for digit in f"{number:05}")
+
+
+def test_no_more_than_the_most_are_compared_and_every_part_is_heard() -> None:
+    told = sentences(
+        *(
+            " ".join(word(n * 6 + k) for k in range(6)).capitalize() + " water."
+            for n in range(3_000)
+        )
+    )
+    order = ranked(told, frozenset())
+    assert len(order) == MOST
+    assert {index // 100 for index in order} == set(range(30))
+
+
+@pytest.mark.parametrize(
+    "one, other, alike",
+    [("a b", "a b", 1.0), ("a b", "c d", 0.0), ("a b", "b c", 0.5), ("", "", 1.0)],
+)
+def test_similarity_is_what_two_sets_share(one: str, other: str, alike: float) -> None:
+    assert similarity(frozenset(one.split()), frozenset(other.split())) == alike

@@ -1,0 +1,75 @@
+"""One inner client per event loop: opened on demand, never cut off, closed by its last call."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from graphorch.models.openai.connection_pool import LoopPool
+
+
+@dataclass
+class Opened:
+    """An inner client that knows whether it was closed."""
+
+    closings: int = 0
+
+    async def close(self) -> None:
+        self.closings += 1
+
+
+@dataclass
+class Maker:
+    made: list[Opened] = field(default_factory=list[Opened])
+
+    def __call__(self) -> Opened:
+        self.made.append(Opened())
+        return self.made[-1]
+
+
+def test_calls_of_one_loop_share_a_client_and_loops_do_not() -> None:
+    maker = Maker()
+    pool = LoopPool(maker)
+
+    async def main() -> None:
+        async with pool.borrow() as one, pool.borrow() as other:
+            assert one is other
+        await pool.close()
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert [each.closings for each in maker.made] == [1, 1]
+    assert pool.open_loops == 0
+
+
+def test_the_last_call_closes_a_client_that_was_given_up() -> None:
+    maker = Maker()
+    pool = LoopPool(maker)
+
+    async def main() -> None:
+        async with pool.borrow():
+            async with pool.borrow():
+                await pool.close()
+                assert maker.made[0].closings == 0
+            assert maker.made[0].closings == 0
+        assert maker.made[0].closings == 1
+        await pool.close()  # nothing is left to close
+        async with pool.borrow() as again:
+            assert again is maker.made[1]
+        await pool.close()
+
+    asyncio.run(main())
+    assert [each.closings for each in maker.made] == [1, 1]
+
+
+def test_a_loop_that_is_gone_is_forgotten() -> None:
+    maker = Maker()
+    pool = LoopPool(maker)
+
+    async def use() -> int:
+        async with pool.borrow():
+            return pool.open_loops
+
+    assert asyncio.run(use()) == 1
+    assert asyncio.run(use()) == 1
+    assert len(maker.made) == 2

@@ -1,0 +1,368 @@
+"""The client and the router against a gateway that others wrote: the LiteLLM proxy (PyPI `litellm`, MIT), in front of a server of our own.
+
+To run it, with an environment of its own for the proxy (about 750 MB; it needs other versions than ours):
+
+    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install 'litellm[proxy]'
+    LITELLM=/tmp/litellm/bin/litellm python -m pytest -m peer tests/models/openai/test_peer_litellm.py
+
+The proxy needs no network and takes up to half a minute to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+
+from graphorch.errors import ModelError
+from graphorch.models.client import ModelClient, close
+from graphorch.models.config.loader import config_of
+from graphorch.models.config.router import Router
+from graphorch.models.messages import Request, Response, Usage, to_messages
+from graphorch.models.openai.client import OpenAIClient
+from graphorch.models.openai.gateways import GATEWAYS, GENERIC, Gateway
+from graphorch.models.policies.failure_kinds import kind_of
+from tests.models.servers import Asked, Handler, completion, pieces_of, replies, serve, streams
+
+LITELLM = os.environ.get("LITELLM", "")
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(
+        not LITELLM,
+        reason="LITELLM does not name the litellm program of litellm[proxy]; see the docstring of the module",
+    ),
+]
+
+KEY = "sk-of-the-proxy-4711"
+UPSTREAM_KEY = "sk-of-the-provider-0815"
+INPUT, OUTPUT = 2.5e-6, 1e-5  # dollars per token that the proxy is told
+COST = 7 * INPUT + 3 * OUTPUT  # of the usage that the server of our own reports
+
+# What the proxy offers, and the model behind it that our own server plays.
+MODELS = {
+    "good": "their-good", "broken": "their-broken", "busy": "their-busy", "cut": "their-cut",
+    "falls-back": "their-broken", "one-a-minute": "their-good",
+}  # fmt: skip
+
+PLAYED: Mapping[str, Handler] = {
+    "their-broken": replies({"error": {"message": "boom", "type": "server_error"}}, 500),
+    "their-busy": replies(
+        {"error": {"message": "slow down", "type": "rate_limit_error"}}, 429, {"retry-after": "7"}
+    ),
+    "their-cut": streams(pieces_of("half an ", "answer")[:2], then="cut"),
+}
+
+
+async def provider(asked: Asked) -> None:
+    """The provider behind the proxy: the failures of `PLAYED`, and a good answer for every other model."""
+    model = asked.body["model"]
+    good = (
+        streams(pieces_of("good ", "answer"))
+        if asked.body.get("stream")
+        else replies({**completion("good answer"), "model": model})
+    )
+    await PLAYED.get(model, good)(asked)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The proxy's address, and the port at which it expects the provider."""
+
+    url: str
+    provider_port: int
+    seconds_to_start: float
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A running proxy; it ends with the module."""
+    folder = tmp_path_factory.mktemp("litellm")
+    port, provider_port = free_ports(2)
+    config = folder / "config.yaml"
+    config.write_text(json.dumps(settings(provider_port)))  # JSON is YAML
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(folder),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches its prices from the network
+        "LITELLM_MODE": "PRODUCTION",  # or it reads a .env file
+    }
+    command = [
+        str(Path(LITELLM)),
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    began = time.monotonic()
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder) as program,
+    ):
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health/liveliness", program, folder / "log")
+            yield Proxy(f"http://127.0.0.1:{port}/v1", provider_port, time.monotonic() - began)
+        finally:
+            program.terminate()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def settings(provider_port: int) -> dict[str, Any]:
+    common = {
+        "api_key": UPSTREAM_KEY,
+        "api_base": f"http://127.0.0.1:{provider_port}/v1",
+        "max_retries": 0,
+    }
+    priced = {**common, "input_cost_per_token": INPUT, "output_cost_per_token": OUTPUT}
+    models = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{behind}", **priced}}
+        for name, behind in MODELS.items()
+    ]
+    for each in models:
+        if each["model_name"] == "one-a-minute":
+            each["litellm_params"]["rpm"] = 1
+    return {
+        "model_list": models,
+        "router_settings": {
+            "num_retries": 0,
+            "fallbacks": [{"falls-back": ["good"]}],
+            "optional_pre_call_checks": ["enforce_model_rate_limits"],
+        },
+        "litellm_settings": {"telemetry": False},
+        "general_settings": {"master_key": KEY},
+    }
+
+
+def wait_for(url: str, program: subprocess.Popen[bytes], log: Path) -> None:
+    direct = build_opener(ProxyHandler({}))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and program.poll() is None:
+        try:
+            direct.open(url, timeout=5).close()
+            return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"{LITELLM} did not begin to answer:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def request_to(model: str, **fields: Any) -> Request:
+    return Request(model, to_messages("hi"), **fields)
+
+
+Outcome: TypeAlias = Response | ModelError
+
+
+def ask(
+    proxy: Proxy, client: ModelClient, request: Request, pieces: list[str] | None = None
+) -> tuple[Outcome, list[Asked]]:
+    """What one call gives, and what the provider was asked for it."""
+
+    async def main() -> tuple[Outcome, list[Asked]]:
+        async with serve(provider, port=proxy.provider_port) as server:
+            try:
+                said: Outcome = await client.complete(
+                    request, None if pieces is None else pieces.append
+                )
+            except ModelError as error:
+                said = error
+            await close(client)
+            return said, server.asked
+
+    return asyncio.run(main())
+
+
+def client_of(proxy: Proxy, key: str = KEY, gateway: Gateway = GATEWAYS["litellm"]) -> OpenAIClient:
+    return OpenAIClient(proxy.url, key, gateway=gateway)
+
+
+def router_of(
+    proxy: Proxy, options: Mapping[str, object] | None = None, **tables: object
+) -> Router:
+    endpoint = {
+        "base_url": proxy.url,
+        "key_env": "PROXY_KEY",
+        "dialect": "litellm",
+        "options": options or {},
+    }
+    return Router(
+        config_of({"endpoints": {"proxy": endpoint}, **tables}), environment={"PROXY_KEY": KEY}
+    )
+
+
+def pieces_if(streamed: bool) -> list[str] | None:
+    return [] if streamed else None
+
+
+def answered(outcome: Outcome) -> Response:
+    assert isinstance(outcome, Response), outcome
+    return outcome
+
+
+def failed(outcome: Outcome) -> ModelError:
+    assert isinstance(outcome, ModelError), outcome
+    return outcome
+
+
+both_ways = pytest.mark.parametrize("streamed", [False, True])
+
+
+@both_ways
+def test_an_answer_its_usage_and_what_it_costs(proxy: Proxy, streamed: bool) -> None:
+    pieces = pieces_if(streamed)
+    outcome, asked = ask(proxy, client_of(proxy), request_to("good"), pieces)
+    response = answered(outcome)
+    assert (response.text, response.model, response.finish_reason) == (
+        "good answer",
+        "good",
+        "stop",
+    )
+    assert (response.usage, response.note) == (Usage(7, 3), "")
+    assert (response.usd, response.usd_source) == (pytest.approx(COST), "reported")
+    assert pieces in (None, ["good ", "answer"])
+    assert [each.headers["authorization"] for each in asked] == [f"Bearer {UPSTREAM_KEY}"]
+
+
+def test_the_cost_of_a_plain_answer_is_in_the_header_that_only_this_dialect_reads(
+    proxy: Proxy,
+) -> None:
+    outcome, _ = ask(proxy, client_of(proxy, gateway=GENERIC), request_to("good"))
+    assert (answered(outcome).usd, answered(outcome).usd_source) == (0.0, "none")
+
+
+def test_metadata_is_for_the_proxy_and_goes_no_further(proxy: Proxy) -> None:
+    request = request_to("good", metadata={"run": "r1", "node": "write", "tags": "draft, blog"})
+    outcome, asked = ask(proxy, client_of(proxy), request)
+    assert answered(outcome).text == "good answer"
+    assert [set(each.body) for each in asked] == [{"model", "messages"}]
+
+
+@both_ways
+def test_an_error_of_the_provider_is_typed(proxy: Proxy, streamed: bool) -> None:
+    outcome, asked = ask(proxy, client_of(proxy), request_to("broken"), pieces_if(streamed))
+    error = failed(outcome)
+    assert (error.status, error.retryable, len(asked)) == (500, True, 1)
+    assert "boom" in str(error)
+
+
+@both_ways
+def test_the_pause_that_the_provider_asks_for_arrives(proxy: Proxy, streamed: bool) -> None:
+    """The proxy hands it on under a name of its own, `llm_provider-retry-after`."""
+    error = failed(ask(proxy, client_of(proxy), request_to("busy"), pieces_if(streamed))[0])
+    assert (error.status, error.retryable, error.retry_after) == (429, True, 7.0)
+
+
+def test_the_limit_of_the_proxy_itself_is_typed_and_says_how_long_to_wait(proxy: Proxy) -> None:
+    """One request a minute: of three, at least one is too many, even if a minute ends between them."""
+    outcomes = [ask(proxy, client_of(proxy), request_to("one-a-minute")) for _ in range(3)]
+    errors = [(each, asked) for each, asked in outcomes if isinstance(each, ModelError)]
+    assert errors
+    assert {
+        (each.status, each.retryable, each.retry_after, len(asked)) for each, asked in errors
+    } == {(429, True, 60.0, 0)}
+
+
+def test_a_model_that_the_proxy_does_not_know_is_not_asked_again(proxy: Proxy) -> None:
+    error = failed(ask(proxy, client_of(proxy), request_to("nobody"))[0])
+    assert (error.status, error.retryable, kind_of(error)) == (400, False, "unknown_model")
+    assert "there is no such model" in str(error)
+
+
+@both_ways
+@pytest.mark.parametrize("key", ["sk-wrong-key-123456789", "no-key-of-theirs-123456789"])
+def test_a_wrong_key_is_typed_and_never_shown(proxy: Proxy, key: str, streamed: bool) -> None:
+    """A proxy without a database of keys answers 400 and speaks of the database."""
+    outcome, asked = ask(proxy, client_of(proxy, key), request_to("good"), pieces_if(streamed))
+    error = failed(outcome)
+    assert (error.status, error.retryable, kind_of(error), asked) == (400, False, "auth", [])
+    assert "the key was refused" in str(error)
+    assert key not in "".join(traceback.format_exception(error)) + repr(error)
+
+
+def test_a_stream_that_the_provider_cuts_is_no_answer(proxy: Proxy) -> None:
+    pieces: list[str] = []
+    error = failed(ask(proxy, client_of(proxy), request_to("cut"), pieces)[0])
+    assert (error.retryable, pieces) == (True, ["half an "])
+
+
+@both_ways
+def test_the_fallback_of_the_proxy_says_who_answered(proxy: Proxy, streamed: bool) -> None:
+    """A stream names the proxy's model, a whole answer the provider's, and neither the one that failed."""
+    outcome, asked = ask(proxy, client_of(proxy), request_to("falls-back"), pieces_if(streamed))
+    response = answered(outcome)
+    assert [each.body["model"] for each in asked] == ["their-broken", "their-good"]
+    assert (response.text, response.model, response.attempts) == (
+        "good answer",
+        "good" if streamed else "their-good",
+        1,
+    )
+    assert (response.usd, response.usd_source) == (pytest.approx(COST), "reported")
+
+
+def test_the_router_asks_the_proxy_and_takes_its_word_for_the_cost(proxy: Proxy) -> None:
+    response = answered(ask(proxy, router_of(proxy), request_to("good"))[0])
+    assert (response.text, response.usd, response.usd_source) == (
+        "good answer",
+        pytest.approx(COST),
+        "reported",
+    )
+    assert response.decision is not None
+    assert (response.decision.kind, response.decision.answered_by) == ("direct", "good")
+
+
+def test_fallbacks_of_the_configuration_are_the_proxy_s_to_follow(proxy: Proxy) -> None:
+    outcome, asked = ask(proxy, router_of(proxy, {"fallbacks": ["good"]}), request_to("broken"))
+    response = answered(outcome)
+    assert [each.body["model"] for each in asked] == ["their-broken", "their-good"]
+    assert (response.model, response.attempts) == ("their-good", 1)
+
+
+@pytest.mark.parametrize("first", ["broken", "busy", "nobody"])
+def test_a_policy_of_ours_goes_on_where_the_proxy_gives_up(proxy: Proxy, first: str) -> None:
+    policies = {"careful": {"kind": "fallback", "targets": [first, "good"]}}
+    response = answered(
+        ask(proxy, router_of(proxy, policies=policies), request_to("policy/careful"))[0]
+    )
+    assert (response.text, response.model) == ("good answer", "good")
+    assert response.decision is not None
+    assert response.decision.answered_by == "good"
+
+
+def test_what_a_call_through_the_proxy_costs_on_this_machine(proxy: Proxy) -> None:
+    """No promise, only a guard against seconds; the figures are printed with `-rP`."""
+
+    async def main() -> list[float]:
+        async with serve(provider, port=proxy.provider_port):
+            client = client_of(proxy)
+            await client.complete(request_to("good"))
+            seconds = sorted(
+                [(await client.complete(request_to("good"))).seconds for _ in range(50)]
+            )
+            await client.aclose()
+            return seconds
+
+    seconds = asyncio.run(main())
+    print(
+        f"proxy ready after {proxy.seconds_to_start:.1f} s; plain call: median {seconds[25] * 1000:.1f} ms, slowest {seconds[-1] * 1000:.1f} ms"
+    )
+    assert seconds[25] < 1

@@ -1,0 +1,127 @@
+"""Tool calls pass whole through every wrapper: nothing of them leaks, is cached, is lost or goes uncounted."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch.errors import InputError
+from graphorch.models.guardrails.client import Guard, GuardedClient, GuardrailBlocked, personal_data
+from graphorch.models.messages import (
+    Message,
+    Request,
+    Response,
+    ToolCall,
+    ToolSpec,
+    estimated_usage,
+)
+from graphorch.models.policies.policy import fallback
+from graphorch.models.policies.target import Target
+from graphorch.models.response_cache import CachingClient
+from graphorch.models.token_count import input_bound
+from tests.models.clients import Scripted, response_of
+
+EMAIL = "anna@example.com"
+TOOL = ToolSpec(
+    name="send",
+    description="Send a letter.",
+    parameters={"type": "object", "properties": {"to": {"type": "string"}}},
+)
+CALLED = (
+    Message(content=f"Write to {EMAIL}."),
+    Message(
+        role="assistant",
+        content="",
+        tool_calls=(ToolCall(id="c1", name="send", arguments=f'{{"to": "{EMAIL}"}}'),),
+    ),
+    Message(role="tool", content=f"sent to {EMAIL}", tool_call_id="c1"),
+)
+
+
+def calling(arguments: str, text: str = "", finish_reason: str = "tool_calls") -> Response:
+    return replace(
+        response_of(text),
+        tool_calls=(ToolCall(id="c2", name="send", arguments=arguments),),
+        finish_reason=finish_reason,
+    )
+
+
+def test_neither_the_arguments_nor_the_results_of_a_tool_carry_a_value_past_a_guard() -> None:
+    model = Scripted([lambda request: calling('{"to": "<EMAIL_1>"}')])
+    client = GuardedClient(model, Guard(personal_data(), "pseudonymise"))
+    response = asyncio.run(client.complete(Request("m", CALLED, tools=(TOOL,))))
+    assert EMAIL not in str(model.asked[0].messages)
+    assert model.asked[0].messages[1].tool_calls[0].arguments == '{"to": "<EMAIL_1>"}'
+    assert response.tool_calls[0].arguments == f'{{"to": "{EMAIL}"}}'
+
+
+def test_what_a_model_puts_into_a_call_is_guarded() -> None:
+    model = Scripted([lambda request: calling('{"to": "bob@example.com"}')])
+    request = Request("m", (Message(content="hi"),), tools=(TOOL,))
+    masked = asyncio.run(GuardedClient(model, Guard(personal_data(), "mask")).complete(request))
+    assert masked.tool_calls[0].arguments == '{"to": "[EMAIL REDACTED]"}'
+    with pytest.raises(GuardrailBlocked):
+        asyncio.run(GuardedClient(model, Guard(personal_data(), "block")).complete(request))
+
+
+def test_a_call_is_not_remembered_and_other_tools_are_another_question(tmp_path: Path) -> None:
+    model = Scripted(
+        [lambda request: calling("{}", text="let me see", finish_reason="stop"), "an answer"]
+    )
+    client = CachingClient(model, tmp_path / "cache.db", endpoint="x")
+
+    async def main() -> list[str]:
+        asked = Request("m", (Message(content="hi"),), tools=(TOOL,))
+        requests = [
+            asked,
+            asked,
+            asked,
+            replace(asked, tools=(replace(TOOL, description="another"),)),
+        ]
+        texts = [(await client.complete(each)).text for each in requests]
+        await client.aclose()
+        return texts
+
+    assert asyncio.run(main()) == ["let me see", "an answer", "an answer", "an answer"]
+    assert len(model.asked) == 3
+
+
+class Verdict(BaseModel):
+    score: int
+
+
+def test_a_policy_does_not_take_a_call_for_an_answer_of_the_wrong_shape() -> None:
+    first, second = Scripted([lambda request: calling("{}")]), Scripted(["not asked"])
+    policy = fallback("p", [Target("a", first), Target("b", second)])
+    response = asyncio.run(
+        policy.complete(Request("m", (Message(content="hi"),), schema=Verdict, tools=(TOOL,)))
+    )
+    assert response.tool_calls
+    assert second.asked == []
+
+
+def test_tools_and_calls_count_as_input() -> None:
+    plain = Request("m", (Message(content="hi"),))
+    offered = replace(plain, tools=(replace(TOOL, description="x" * 1_000),))
+    called = replace(
+        plain,
+        messages=(
+            *plain.messages,
+            Message(role="assistant", content="", tool_calls=calling("y" * 2_000).tool_calls),
+        ),
+    )
+    assert input_bound(offered) >= input_bound(plain) + 1_000
+    assert input_bound(called) >= input_bound(plain) + 2_000
+    assert estimated_usage(offered, "").input_tokens >= 250
+    assert estimated_usage(called, "").input_tokens >= 500
+
+
+def test_a_result_names_its_call_and_nothing_else_does() -> None:
+    with pytest.raises(InputError, match="tool_call_id"):
+        Message(role="tool", content="1.5")
+    with pytest.raises(InputError, match="tool_call_id"):
+        Message(content="hi", tool_call_id="c1")

@@ -1,0 +1,190 @@
+"""What is reserved for a call, and what it is settled at."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from graphorch.clock import Runtime
+from graphorch.errors import InputError, ModelError
+from graphorch.models.budgets.budget import Account, Budget, CapReached
+from graphorch.models.errors import Truncated, Unreachable
+from graphorch.models.messages import Usage
+from graphorch.models.pricing.metering import Meter, MeteredClient, Terms
+from graphorch.models.token_count import input_bound
+from tests.models.fakes import Answer, FakeModel, Flat, Table, hangs, request_to, status
+from tests.models.virtual import run
+
+PRICES = Table({"m": Flat(1e-6, 1e-5)})
+
+
+def worst_of(text: str, max_tokens: int) -> float:
+    return input_bound(request_to("m", text)) * 1e-6 + max_tokens * 1e-5
+
+
+def test_the_worst_case_is_bytes_in_and_the_limit_out() -> None:
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel(Answer(first=5))
+        account = Account("run", Budget(usd=1))
+        task = asyncio.create_task(
+            MeteredClient(model, PRICES).complete(
+                request_to("m", "añb", max_tokens=50, payer=account)
+            )
+        )
+        await runtime.sleep(1)
+        assert account.report().reserved.usd == pytest.approx(worst_of("añb", 50))
+        await task
+        assert account.report().reserved.usd == 0
+
+    run(main)
+
+
+def test_a_call_under_a_cap_is_given_a_limit_on_its_output() -> None:
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel()
+        client = MeteredClient(model, PRICES, Terms(max_output=77))
+        for budget in (Budget(usd=1), Budget(tokens=10_000), Budget(calls=5), None):
+            await client.complete(request_to("m", payer=Account("run", budget)))
+        await client.complete(request_to("m", payer=Account("run", Budget(usd=1)), max_tokens=5))
+        assert [request.max_tokens for request in model.requests] == [77, 77, None, None, 5]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("action", "usd", "estimated"),
+    [
+        (Answer(usd=0.003), 0.003, False),
+        (Answer(tokens=10), 2e-6 + 1e-4, False),
+        (Answer(reports_usage=False), None, True),
+        (Answer(usd=0.003, reports_usage=False), 0.003, True),
+        (status(429), 0.0, False),
+        (status(401), 0.0, False),
+        (status(400), None, True),
+        (status(500), None, True),
+        (status(503), None, True),
+        (Unreachable("broke", model="m"), None, True),
+        (Truncated("cut", model="m", retryable=True), None, True),
+        (Truncated("cut", model="m", retryable=True, usage=Usage(2, 30)), 2e-6 + 3e-4, False),
+    ],
+)
+def test_what_a_call_is_settled_at(
+    action: Answer | ModelError, usd: float | None, estimated: bool
+) -> None:
+    async def main(runtime: Runtime) -> None:
+        account = Account("run", Budget(usd=1))
+        client = MeteredClient(FakeModel(action), PRICES)
+        outcome = await asyncio.gather(
+            client.complete(request_to("m", "12345678", max_tokens=50, payer=account)),
+            return_exceptions=True,
+        )
+        assert isinstance(outcome[0], BaseException) == isinstance(action, BaseException)
+        report = account.report()
+        assert report.spent.usd == pytest.approx(worst_of("12345678", 50) if usd is None else usd)
+        assert (report.spent.calls, report.reserved.usd) == (1, 0)
+        assert (report.estimated > 0) == estimated
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+def test_a_call_that_is_cut_short_is_settled_at_its_worst_case(how: str) -> None:
+    async def main(runtime: Runtime) -> None:
+        account = Account("run", Budget(usd=1))
+        task = asyncio.create_task(
+            MeteredClient(FakeModel(hangs()), PRICES).complete(
+                request_to("m", "x", max_tokens=50, payer=account)
+            )
+        )
+        if how == "cancelled":
+            await runtime.sleep(1)
+            task.cancel()
+            await asyncio.wait([task])
+        else:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await task
+        assert account.spent.usd == pytest.approx(worst_of("x", 50))
+
+    run(main)
+
+
+def test_the_price_is_filled_in_from_the_table_when_nobody_reports_it() -> None:
+    async def main(runtime: Runtime) -> None:
+        client = MeteredClient(
+            FakeModel(Answer(tokens=10), Answer(usd=0.5), Answer(reports_usage=False)), PRICES
+        )
+        said = [await client.complete(request_to("m", "12345678")) for _ in range(3)]
+        assert [(each.usd_source, round(each.usd, 9)) for each in said] == [
+            ("table", 1.02e-4),
+            ("reported", 0.5),
+            ("none", 0.0),
+        ]
+        unknown = await MeteredClient(FakeModel(), Table()).complete(request_to("m"))
+        assert (unknown.usd_source, unknown.usd) == ("none", 0.0)
+
+    run(main)
+
+
+def test_a_target_that_ignores_limits_on_output_is_refused_under_a_cap_on_money_or_tokens() -> None:
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel()
+        client = MeteredClient(model, PRICES, Terms(caps_output=False))
+        for budget in (Budget(usd=1), Budget(tokens=1000)):
+            with pytest.raises(InputError, match="does not obey a limit on output tokens"):
+                await client.complete(request_to("m", payer=Account("run", budget), max_tokens=5))
+        assert model.requests == []
+        await client.complete(request_to("m", payer=Account("run", Budget(calls=1))))
+
+    run(main)
+
+
+def test_an_unknown_price_is_refused_under_a_cap_on_money_only() -> None:
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel()
+        client = MeteredClient(model, Table())
+        with pytest.raises(InputError, match=r"\[prices\.\"m\"\] input = 1.25"):
+            await client.complete(request_to("m", payer=Account("run", Budget(usd=1))))
+        assert model.requests == []
+        await client.complete(request_to("m", payer=Account("run", Budget(tokens=10_000))))
+
+    run(main)
+
+
+def test_a_policy_of_the_gateway_costs_what_the_dearest_model_that_it_reaches_costs() -> None:
+    prices = Table({"a": Flat(1e-6), "b": Flat(5e-6)})
+    meter = Meter(prices, Terms(reaches=("a", "b")))
+    request = request_to("policy/theirs", max_tokens=100)
+    assert meter.worst(request).usd == pytest.approx((input_bound(request) + 100) * 5e-6)
+    with pytest.raises(InputError, match="'c' cannot be called"):
+        Meter(prices, Terms(reaches=("a", "c"))).check_payable(
+            "policy/theirs", Account("run", Budget(usd=1))
+        )
+
+
+def test_a_call_beyond_the_budget_is_not_sent() -> None:
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel()
+        with pytest.raises(CapReached, match="lower max_tokens"):
+            await MeteredClient(model, PRICES).complete(
+                request_to("m", payer=Account("run", Budget(usd=1e-4)), max_tokens=50)
+            )
+        assert model.requests == []
+
+    run(main)
+
+
+def test_a_model_that_nobody_charges_for_needs_no_price_under_a_cap() -> None:
+    async def main(runtime: Runtime) -> None:
+        client = MeteredClient(FakeModel(Answer(), hangs()), Table(), Terms(is_free=True))
+        account = Account("run", Budget(usd=1e-9))
+        response = await client.complete(request_to("m", payer=account))
+        assert (response.usd, response.usd_source) == (0.0, "free")
+        task = asyncio.create_task(client.complete(request_to("m", payer=account)))
+        await runtime.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert (account.spent.usd, account.spent.calls) == (0.0, 2)
+
+    run(main)

@@ -1,0 +1,332 @@
+"""The SVG of a picture: complete, well-formed, harmless, scoped to itself, the same twice."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphorch.errors import InputError
+from graphorch.render.layout.engine import layout
+from graphorch.render.picture.model import Box, Line, Picture
+from graphorch.render.picture.overlay import Mark, Overlay
+from graphorch.render.plan_picture import picture_of
+from graphorch.render.svg.document import draw
+from graphorch.render.svg.theme import DARK, LIGHT, Theme
+from tests.render.pictures import (
+    HOSTILE,
+    company,
+    essay,
+    hostile,
+    overlay_of,
+    support,
+    tangled,
+    workflow,
+)
+
+NS = "{http://www.w3.org/2000/svg}"
+PICTURES: dict[str, Callable[[], Picture]] = {
+    "essay": lambda: picture_of(essay()),
+    "support": lambda: picture_of(support()),
+    "company": lambda: picture_of(company()),
+    "workflow": lambda: workflow(4),
+    "hostile": hostile,
+}
+PAIR = Picture(
+    "pair",
+    (Box("a", "first", "agent"), Box("b", "second", "node")),
+    (Line("1", "a", "b", "always", "goes"),),
+)
+
+
+def drawn(picture: Picture, *, theme: Theme = "auto", overlay: Overlay | None = None) -> str:
+    return draw(picture, layout(picture, "builtin", overlay=overlay), theme=theme, overlay=overlay)
+
+
+def words_of(svg: str) -> list[str]:
+    return [text.text or "" for text in ET.fromstring(svg).iter(f"{NS}text")]
+
+
+def classes_of(svg: str, attribute: str, id_: str) -> list[str]:
+    return next(
+        group.get("class", "").split()
+        for group in ET.fromstring(svg).iter(f"{NS}g")
+        if group.get(attribute) == id_
+    )
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("marked", [False, True])
+def test_every_box_line_and_group_is_drawn_once_with_a_tooltip(name: str, marked: bool) -> None:
+    picture = PICTURES[name]()
+    root = ET.fromstring(drawn(picture, overlay=overlay_of(picture) if marked else None))
+    boxes = [group for group in root.iter(f"{NS}g") if "data-box" in group.attrib]
+    lines = [group for group in root.iter(f"{NS}g") if "data-line" in group.attrib]
+    assert len(boxes) == len(picture.boxes)
+    assert len(lines) == len(picture.lines)
+    assert all(group.find(f"{NS}title") is not None for group in boxes)
+    if name != "hostile":  # characters that no file may hold are gone from those
+        assert [group.get("data-box") for group in boxes] == [box.id for box in picture.boxes]
+        assert {group.get("data-line") for group in lines} == {line.id for line in picture.lines}
+    frames = [
+        rect
+        for rect in root.iter(f"{NS}rect")
+        if "go_frame" in rect.get("class", "") and rect.get("rx") == "12"
+    ]
+    assert len(frames) == len(picture.groups)
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_same_picture_gives_the_same_bytes(name: str, theme: Theme) -> None:
+    assert drawn(PICTURES[name](), theme=theme) == drawn(PICTURES[name](), theme=theme)
+
+
+def test_hostile_words_stay_words() -> None:
+    svg = drawn(
+        hostile(),
+        overlay=Overlay({"0 " + HOSTILE[0]: Mark("done", note=HOSTILE[0])}, title=HOSTILE[2]),
+    )
+    root = ET.fromstring(svg)
+    assert {element.tag.removeprefix(NS) for element in root.iter()} <= {
+        "svg",
+        "title",
+        "desc",
+        "style",
+        "g",
+        "path",
+        "rect",
+        "text",
+        "circle",
+    }
+    assert not [
+        key
+        for element in root.iter()
+        for key in element.attrib
+        if key.lower().startswith("on") or "href" in key
+    ]
+    assert HOSTILE[0] in words_of(svg)
+    assert "<script" not in svg
+    assert svg.count("</style>") == 1
+    assert svg.count("</svg>") == 1
+
+
+@given(st.lists(st.text(), min_size=6, max_size=6))
+def test_any_text_gives_well_formed_xml_without_control_characters(texts: list[str]) -> None:
+    name, detail, tooltip, label, id_, title = texts
+    boxes = Box(f"x{id_}", name, "agent", detail, tooltip), Box("b", "second", "node")
+    picture = Picture(title, boxes, (Line(id_, boxes[0].id, "b", "conditional", label, tooltip),))
+    svg = drawn(
+        picture, overlay=Overlay({boxes[0].id: Mark("done", note=detail)}, frozenset((id_,)), title)
+    )
+    ET.fromstring(svg)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", svg)
+
+
+def test_two_pictures_on_a_page_share_no_class_of_their_own_no_id_and_no_animation() -> None:
+    one, other = (picture_of(plan) for plan in (essay(), support()))
+    svgs = [
+        drawn(one),
+        drawn(other),
+        drawn(one, theme="dark"),
+        drawn(one, overlay=overlay_of(one)),
+        drawn(other, overlay=overlay_of(other)),
+    ]
+    roots = [ET.fromstring(svg).get("class", "") for svg in svgs]
+    assert len(set(roots)) == len(svgs)
+    ids = [
+        element.get("id")
+        for svg in svgs
+        for element in ET.fromstring(svg).iter()
+        if element.get("id")
+    ]
+    assert len(ids) == len(set(ids)) == 2 * len(svgs)
+    animations = [name for svg in svgs for name in re.findall(r"@keyframes (\w+)", svg)]
+    assert len(animations) == len(set(animations)) == 2
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+def test_every_rule_of_the_style_sheet_is_about_this_picture(theme: Theme) -> None:
+    picture = picture_of(support())
+    root = ET.fromstring(drawn(picture, theme=theme, overlay=overlay_of(picture)))
+    style = "".join(element.text or "" for element in root.iter(f"{NS}style"))
+    style = re.sub(r"@keyframes \w+\{50%\{[^}]*\}\}", "", style)
+    selectors = re.findall(r"(?:^|[{}])([^{}@]+)\{", re.sub(r"@media\([^)]*\)", "", style))
+    assert len(selectors) > 30
+    assert [
+        one
+        for selector in selectors
+        for one in selector.split(",")
+        if f".{root.get('class')}" not in one
+    ] == []
+
+
+def test_a_fixed_theme_has_its_colours_only() -> None:
+    light, dark = drawn(PAIR, theme="light"), drawn(PAIR, theme="dark")
+    assert LIGHT["agent_fill"] in light
+    assert DARK["agent_fill"] not in light
+    assert DARK["agent_fill"] in dark
+    assert LIGHT["agent_fill"] not in dark
+    assert "prefers-color-scheme" not in light + dark
+
+
+def test_the_automatic_theme_has_both_and_follows_the_reader() -> None:
+    svg = drawn(PAIR)
+    assert f"--go_agent_fill:{LIGHT['agent_fill']}" in svg
+    assert f"--go_agent_fill:{DARK['agent_fill']}" in svg
+    assert "@media(prefers-color-scheme:dark)" in svg
+    assert '[data-jp-theme-light="false"]' in svg
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+def test_every_colour_variable_that_is_used_is_defined(theme: Theme) -> None:
+    svg = drawn(picture_of(support()), theme=theme)
+    assert set(re.findall(r"var\((--\w+)\)", svg)) <= set(re.findall(r"(--\w+):", svg))
+
+
+def test_it_is_an_image_with_a_name_and_a_description_for_those_who_do_not_see_it() -> None:
+    root = ET.fromstring(drawn(PAIR, overlay=Overlay({"a": Mark("done")})))
+    name, description = (root.find(f"{NS}{tag}") for tag in ("title", "desc"))
+    assert name is not None
+    assert description is not None
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == f"{name.get('id')} {description.get('id')}"
+    assert name.text == "pair"
+    assert (
+        description.text
+        == "2 boxes, 1 lines. first (agent, done) leads to second (goes). second (node, not reached)."
+    )
+
+
+def test_the_description_of_a_big_picture_is_short() -> None:
+    description = ET.fromstring(drawn(workflow(29))).find(f"{NS}desc")
+    assert description is not None
+    assert (description.text or "").endswith("And 145 more.")
+
+
+def test_the_legend_holds_the_kinds_that_are_there_and_no_others() -> None:
+    assert words_of(drawn(PAIR))[-3:] == ["function", "agent", "always"]
+    loop = replace(PAIR.lines[0], id="2", source="b", target="a", kind="loop")
+    assert words_of(drawn(replace(PAIR, lines=(*PAIR.lines, loop))))[-4:] == [
+        "function",
+        "agent",
+        "always",
+        "loop back",
+    ]
+
+
+def test_under_an_overlay_the_legend_holds_the_statuses_that_are_there() -> None:
+    assert words_of(drawn(PAIR, overlay=Overlay({"a": Mark("failed")}, frozenset("1"))))[-4:] == [
+        "failed",
+        "not reached",
+        "always",
+        "taken",
+    ]
+
+
+def test_an_overlay_shows_status_figures_and_what_was_taken() -> None:
+    svg = drawn(
+        PAIR, overlay=Overlay({"a": Mark("running", 3, 1.2, 1400, 0.011)}, frozenset("1"), "run 7")
+    )
+    assert "3 calls · 1.2 s · 1.4k tok · $0.011" in words_of(svg)
+    assert "go_is_running" in classes_of(svg, "data-box", "a")
+    assert "go_is_not_reached" in classes_of(svg, "data-box", "b")
+    assert "go_taken" in classes_of(svg, "data-line", "1")
+    assert words_of(svg)[:2] == ["pair", "run 7"]
+    assert "go_taken" not in classes_of(
+        drawn(PAIR, overlay=Overlay({"a": Mark("done")})), "data-line", "1"
+    )
+
+
+def test_a_running_box_stands_still_for_those_who_asked_for_less_motion() -> None:
+    svg = drawn(PAIR, overlay=Overlay({"a": Mark("running")}))
+    assert re.search(
+        r"@media\(prefers-reduced-motion:reduce\)\{\.go_\w+ \.go_is_running \.go_shape\{animation:none\}\}",
+        svg,
+    )
+    assert "animation" not in drawn(PAIR)
+
+
+def test_figures_that_do_not_fit_a_box_placed_without_them_are_dropped() -> None:
+    overlay = Overlay({"a": Mark("done", 3, 1.2, 1400, 0.011)})
+    one = replace(PAIR.boxes[0], detail="agent · gpt-5")
+    picture = replace(PAIR, boxes=(one, PAIR.boxes[1]))
+    svg = draw(picture, layout(picture, "builtin"), overlay=overlay)
+    assert "3× · 1.2 s" in words_of(svg)
+    # no second line at all
+    assert "1.2 s" not in " ".join(words_of(draw(PAIR, layout(PAIR, "builtin"), overlay=overlay)))
+
+
+def test_marks_of_a_group_stand_in_its_title() -> None:
+    picture = picture_of(company(), depth=1)
+    svg = drawn(picture, overlay=Overlay({"team": Mark("done", 1, 12.0)}))
+    assert "1 call · 12.0 s" in words_of(svg)
+
+
+def test_marks_of_boxes_that_are_not_shown_do_no_harm() -> None:
+    assert drawn(
+        PAIR,
+        overlay=Overlay(
+            {"a": Mark("done"), "else/where": Mark("done")}, frozenset(("1", "else/1"))
+        ),
+    )
+
+
+def test_badges_and_icons_are_paths_and_not_characters() -> None:
+    svg = drawn(PAIR, overlay=Overlay({"a": Mark("failed", note="x")}))
+    assert [
+        char for text in words_of(svg) for char in text if ord(char) > 0x2000 and char not in "…–—’"
+    ] == []
+    assert 'class="go_badge"' in svg
+
+
+def test_words_of_a_known_width_are_pinned_to_it() -> None:
+    texts = list(ET.fromstring(drawn(PAIR)).iter(f"{NS}text"))
+    assert all(text.get("textLength") for text in texts)
+    japanese = replace(PAIR, boxes=(replace(PAIR.boxes[0], name="日本語"), PAIR.boxes[1]))
+    guessed = [
+        text for text in ET.fromstring(drawn(japanese)).iter(f"{NS}text") if text.text == "日本語"
+    ]
+    assert [text.get("textLength") for text in guessed] == [None]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_everything_lies_inside_the_canvas(name: str) -> None:
+    picture = PICTURES[name]()
+    placed = layout(picture, "builtin")
+    rects = [
+        *placed.boxes.values(),
+        *placed.groups.values(),
+        *(curve.label for curve in placed.lines.values() if curve.label),
+    ]
+    assert all(
+        rect.x >= 0 and rect.y >= 0 and rect.right <= placed.width and rect.bottom <= placed.height
+        for rect in rects
+    )
+    assert float(ET.fromstring(drawn(picture)).get("width", "0")) > placed.width
+
+
+def test_an_empty_picture_is_drawn() -> None:
+    assert ET.fromstring(drawn(Picture("nothing", ())))
+
+
+def test_an_unknown_theme_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"There is no theme 'pink'\. Use 'auto', 'light' or 'dark'\."
+    ):
+        draw(PAIR, layout(PAIR, "builtin"), theme="pink")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_the_layout_of_another_picture_is_refused() -> None:
+    with pytest.raises(InputError, match="no place for 'b' of 'pair'"):
+        draw(PAIR, layout(Picture("one", PAIR.boxes[:1]), "builtin"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_tangled_pictures_are_drawn(seed: int) -> None:
+    ET.fromstring(drawn(tangled(25, 40, seed)))

@@ -1,0 +1,67 @@
+"""Heat maps and differences: the hotter the redder, every figure told, in both themes."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from graphorch.errors import InputError
+from graphorch.render.heat_map import MEASURES, Heat, Measure, difference_map, heat_map
+from graphorch.render.picture.model import Box, Line, Picture
+
+PICTURE = Picture(
+    "flow",
+    (Box("a", "a", "agent"), Box("b", "b", "node"), Box("team/c", "c", "node")),
+    (Line("0", "a", "b", "always"), Line("1", "b", "team/c", "always")),
+)
+HEATS = {"a": Heat(3, 0.5, 0.1, 2.0, 0.0), "b": Heat(1, 0.25, 0.4, 0.5, 1.0)}
+
+
+def opacity(svg: str, box: str) -> float:
+    match = re.search(rf'\[data-box="{box}"\] .go_shape{{fill:rgba\(220,38,38,([0-9.]+)\)', svg)
+    return float(match[1]) if match else -1.0
+
+
+@pytest.mark.parametrize(
+    "by, hottest", [("cost", "a"), ("p50", "b"), ("p95", "a"), ("errors", "b"), ("visits", "a")]
+)
+def test_the_largest_figure_is_the_reddest_box(by: Measure, hottest: str) -> None:
+    svg = heat_map(PICTURE, HEATS, by, engine="builtin")
+    ElementTree.fromstring(svg)
+    other = "b" if hottest == "a" else "a"
+    assert opacity(svg, hottest) == 0.55
+    assert 0 <= opacity(svg, other) < 0.55
+    assert opacity(svg, "team/c") == -1.0
+
+
+def test_every_figure_is_told_beside_the_box() -> None:
+    svg = heat_map(PICTURE, HEATS, "errors", title="7 runs", engine="builtin")
+    assert "100% failed · 1 × · $0.250 · P50 400 ms · P95 500 ms" in svg
+    assert "7 runs · share of failed visits, up to 100.0%" in svg
+
+
+def test_nothing_measured_is_a_picture_without_colour() -> None:
+    for by in MEASURES:
+        assert "rgba" not in heat_map(PICTURE, {}, by, engine="builtin")
+
+
+def test_another_measure_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no heat 'costs'\. Did you mean 'cost'"):
+        heat_map(PICTURE, HEATS, "costs", engine="builtin")  # pyright: ignore[reportArgumentType]
+
+
+def test_the_difference_shows_what_ran_only_once_and_what_changed() -> None:
+    after = {"a": Heat(3, 0.5, 0.1), "team/c": Heat(1, 0.0, 0.2)}
+    svg = difference_map(PICTURE, HEATS, after, changed=frozenset({"a"}), engine="builtin")
+    assert '[data-box="a"] .go_shape{fill:rgba(217,119,6,0.350)' in svg
+    assert '[data-box="b"] .go_shape{fill:rgba(220,38,38,0.550)' in svg
+    assert '[data-box="team/c"] .go_shape{fill:rgba(22,163,74,0.550)' in svg
+    assert "other result" in svg
+
+
+def test_an_id_cannot_leave_the_style_sheet() -> None:
+    evil = 'x"]{}</style><script>'
+    picture = Picture("flow", (Box(evil, "x", "node"),))
+    assert "<script>" not in heat_map(picture, {evil: Heat(1, 1.0)}, "cost", engine="builtin")

@@ -1,0 +1,371 @@
+"""A run of an older graph goes on with the changed one, through a function that says what each record means now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import (
+    Ask,
+    Flow,
+    Graph,
+    GraphError,
+    InputError,
+    JournalError,
+    RunFailed,
+    append,
+    node,
+)
+from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import NewRun
+
+
+class Number(BaseModel):
+    n: int = 0
+
+
+class Amount(BaseModel):
+    amount: int = 0
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class Choice(BaseModel):
+    approved: bool = False
+
+
+class Extra(BaseModel):
+    extra: str = "none"
+
+
+class Old(Number, Log, Choice): ...
+
+
+class Renamed(Amount, Log, Choice): ...
+
+
+class Wider(Number, Log, Choice, Extra): ...
+
+
+AnyFlow = Flow[Any, Any, Any]
+Body = dict[str, Any]
+ran: list[str] = []
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(main)
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    ran.clear()
+
+
+@node
+def up(number: Number) -> tuple[Number, Log]:
+    ran.append("up")
+    return Number(n=number.n + 1), Log(log=[f"up {number.n}"])
+
+
+@node
+def end(number: Number, choice: Choice) -> Log:
+    ran.append("end")
+    return Log(log=[f"end {number.n} {choice.approved}"])
+
+
+def graph_of(
+    state: Any, first: Any = up, last: Any = end, question: str = "ask"
+) -> Graph[Any, Any, Any]:
+    graph: Graph[Any, Any, Any] = Graph("g", state)
+    ask: Ask[Any, Choice] = graph.ask(question, question=lambda s: "go on?", answer=Choice)
+    return graph.chain(first, ask, last)
+
+
+OLD = compute_fingerprint(graph_of(Old).build().plan)
+
+
+async def waiting(store: MemoryStore) -> AnyFlow:
+    flow = graph_of(Old).build()
+    assert (await flow.run(Old(n=1), durable=store, run_id="r")).status == "waiting"
+    return flow
+
+
+def renamed_node(record: Body) -> Body:
+    if "path" in record:
+        record["path"] = {"up": "advance", "ask": "sign_off"}.get(record["path"], record["path"])
+    return record
+
+
+def test_a_renamed_node_and_a_renamed_question_go_on_with_the_ids_that_they_had() -> None:
+    changed = (
+        graph_of(Old, up.named("advance"), question="sign_off")
+        .migration(from_=OLD, change=renamed_node)
+        .build()
+    )
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        before = [
+            record.body.get("id")
+            for record in (await store.load("r")).records
+            if record.kind in ("commit", "asked")
+        ]
+        result = await changed.answer("r", "sign_off", Choice(approved=True), durable=store)
+        assert result.state.log == ["up 1", "end 2 True"]
+        assert ran == ["up", "end"]
+        assert [step.path for step in result.steps][:3] == ["advance", "sign_off", "end"]
+        assert [step.activation for step in result.steps][:2] == before
+        again = await changed.replay("r", durable=store)
+        assert [step.activation for step in again.steps] == [
+            step.activation for step in result.steps
+        ]
+        assert again.state == result.state
+
+    run(main())
+
+
+def test_a_renamed_field_keeps_its_value() -> None:
+    @node(name="up")
+    def up_now(amount: Amount) -> tuple[Amount, Log]:
+        raise AssertionError("it was committed already")
+
+    @node(name="end")
+    def end_now(amount: Amount, choice: Choice) -> Log:
+        return Log(log=[f"end {amount.amount}"])
+
+    def change(record: Body) -> Body:
+        for part in ("input", "update"):
+            if "n" in record.get(part, {}):
+                record[part]["amount"] = record[part].pop("n")
+        return record
+
+    changed = graph_of(Renamed, up_now, end_now).migration(from_=OLD, change=change).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        result = await changed.answer("r", "ask", Choice(approved=True), durable=store)
+        assert (result.state.amount, result.state.log) == (2, ["up 1", "end 2"])
+
+    run(main())
+
+
+def test_a_new_field_with_a_default_needs_nothing_to_be_changed() -> None:
+    @node(name="end")
+    def end_now(extra: Extra) -> Log:
+        return Log(log=[f"end {extra.extra}"])
+
+    changed = (
+        graph_of(Wider, last=end_now).migration(from_=OLD, change=lambda record: record).build()
+    )
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        result = await changed.resume("r", durable=store)
+        assert result.status == "waiting"
+        result = await changed.answer("r", "ask", Choice(), durable=store)
+        assert result.state.log == ["up 1", "end none"]
+
+    run(main())
+
+
+def test_what_is_stored_stays_as_it_was_and_a_mark_says_who_wrote_what_follows() -> None:
+    changed = (
+        graph_of(Old, up.named("advance"), question="sign_off")
+        .migration(from_=OLD, change=renamed_node)
+        .build()
+    )
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        before = (await store.load("r")).records
+        await changed.answer("r", "sign_off", Choice(), durable=store)
+        log = await store.load("r")
+        assert log.records[: len(before)] == before
+        mark = log.records[len(before)]
+        assert (mark.kind, mark.body) == ("migrated", {"to": compute_fingerprint(changed.plan)})
+        assert log.head.fingerprint == OLD
+
+    run(main())
+
+
+def test_a_run_that_was_migrated_twice_is_read_through_both() -> None:
+    second = (
+        graph_of(Old, up.named("advance"), question="sign_off")
+        .migration(from_=OLD, change=renamed_node)
+        .build()
+    )
+    middle = compute_fingerprint(second.plan)
+    last_names = {"advance": "step", "up": "step", "ask": "confirm", "sign_off": "confirm"}
+
+    def to_third(record: Body) -> Body:
+        return (
+            {**record, "path": last_names.get(record["path"], record["path"])}
+            if "path" in record
+            else record
+        )
+
+    third_graph = graph_of(Old, up.named("step"), question="confirm")
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        await second.resume("r", durable=store)
+        half = (
+            graph_of(Old, up.named("step"), question="confirm")
+            .migration(from_=OLD, change=to_third)
+            .build()
+        )
+        with pytest.raises(JournalError, match=f'graph.migration\\(from_="{middle}"'):
+            await half.resume("r", durable=store)
+        third = (
+            third_graph.migration(from_=OLD, change=to_third)
+            .migration(from_=middle, change=to_third)
+            .build()
+        )
+        result = await third.answer("r", "confirm", Choice(approved=True), durable=store)
+        assert result.state.log == ["up 1", "end 2 True"]
+        assert (await third.replay("r", durable=store)).state == result.state
+
+    run(main())
+
+
+def test_a_migrated_run_can_be_forked_and_followed_by_a_next_turn() -> None:
+    graph = Graph("g", Old, remember=[Number, Log])
+    ask: Ask[Old, Choice] = graph.ask("sign_off", question=lambda s: "go on?", answer=Choice)
+    changed = (
+        graph.chain(up.named("advance"), ask, end).migration(from_=OLD, change=renamed_node).build()
+    )
+
+    async def main() -> None:
+        store = MemoryStore()
+        old = await waiting(store)
+        await old.answer("r", "ask", Choice(approved=True), durable=store)
+        head = (await store.load("r")).head
+        assert (await changed.resume("r", durable=store)).state.log == ["up 1", "end 2 True"]
+        assert (await store.load("r")).head == head  # a run that is over is only read
+        again = await changed.rerun("r", start="end", durable=store)
+        assert again.difference.fields == {}
+        assert (
+            await changed.replay(again.result.run_id, durable=store)
+        ).state == again.result.state
+        turn = await changed.run(Old(), durable=store, after="r")
+        assert (turn.status, ran) == ("waiting", ["up", "end", "end", "up"])
+
+    run(main())
+
+
+def test_a_record_can_be_left_out() -> None:
+    class Fewer(Number, Log, Choice): ...
+
+    def change(record: Body) -> Body | None:
+        return None if record["kind"] in ("asked", "ended") else record
+
+    changed = Graph("g", Fewer).chain(up, end).migration(from_=OLD, change=change).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        result = await changed.resume("r", durable=store)
+        assert (result.state.log, ran) == (["up 1", "end 2 False"], ["up", "end"])
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (
+            lambda record: record["nothing"],
+            r"The migration of record 1 \(started\) raised KeyError: 'nothing'",
+        ),
+        (lambda record: 3, "returned 3. Return the dictionary that it was given"),
+        (lambda record: {}, r"returned \{\}"),
+        (lambda record: record, "is no node|not open|The flow is not the one"),
+    ],
+)
+def test_a_migration_that_does_not_fit_is_named_and_leaves_the_run_as_it_was(
+    change: Any, says: str
+) -> None:
+    changed = (
+        graph_of(Old, up.named("advance"), question="sign_off")
+        .migration(from_=OLD, change=change)
+        .build()
+    )
+
+    async def main() -> None:
+        store = MemoryStore()
+        await waiting(store)
+        before = await store.load("r")
+        with pytest.raises(Exception, match=says):
+            await changed.resume("r", durable=store)
+        after = await store.load("r")
+        assert (after.records, after.head.status, after.head.lease) == (
+            before.records,
+            before.head.status,
+            None,
+        )
+
+    run(main())
+
+
+def test_a_migration_of_what_is_no_fingerprint_or_of_one_twice_does_not_build() -> None:
+    graph = graph_of(Old).migration(from_="yesterday", change=lambda record: record)
+    graph.migration(from_=OLD, change=lambda record: record).migration(
+        from_=OLD, change=lambda record: record
+    )
+    with pytest.raises(GraphError) as caught:
+        graph.build()
+    assert [(one.code, one.what) for one in caught.value.problems] == [
+        ("MIGRATION_FROM", "that is no fingerprint"),
+        ("MIGRATION_FROM", "there are two of them"),
+    ]
+
+
+def test_a_newer_format_of_the_records_is_refused() -> None:
+    flow = graph_of(Old).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await store.create(NewRun("r", "g", OLD, 99))
+        with pytest.raises(
+            JournalError, match=r"written in format 99, this is format 2\. Update graphorch"
+        ):
+            await flow.resume("r", durable=store)
+        await store.create(NewRun("s", "g", OLD, 2))
+        with pytest.raises(InputError, match="its input was never written down"):
+            await flow.resume("s", durable=store)
+
+    run(main())
+
+
+def test_a_failed_run_is_tried_again_by_the_changed_graph() -> None:
+    @node(name="end")
+    def bad(number: Number) -> Log:
+        raise ValueError("not yet")
+
+    broken = Graph("g", Old).chain(up, bad).build()
+    repaired = (
+        Graph("g", Wider)
+        .chain(up, end)
+        .migration(from_=compute_fingerprint(broken.plan), change=lambda record: record)
+        .build()
+    )
+
+    async def main() -> None:
+        store = MemoryStore()
+        with pytest.raises(RunFailed):
+            await broken.run(Old(), durable=store, run_id="r")
+        assert (await repaired.resume("r", durable=store)).state.log == ["up 0", "end 1 False"]
+
+    run(main())

@@ -1,0 +1,258 @@
+"""Copies share nothing that could be changed, whatever the type; what cannot be changed is shared."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import uuid
+from typing import Annotated, Any, Literal, NewType, Optional, Union
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from graphorch.state.copiers import copier, has_plain_instances, maker
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Loose(BaseModel):
+    names: list[str] = []
+    at: int = 0
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    name: str = ""
+    pair: tuple[int, str] = (0, "")
+
+
+class FrozenShell(BaseModel):
+    """Frozen itself, but not what it holds."""
+
+    model_config = ConfigDict(frozen=True)
+    names: list[str] = []
+
+
+class Tree(BaseModel):
+    value: int = 0
+    children: list[Tree] = []
+
+
+class Secretive(BaseModel):
+    value: int = 0
+    _seen: list[int] = PrivateAttr(default_factory=lambda: [1])
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    value: int = 0
+
+
+class Outer(BaseModel):
+    loose: Loose = Loose()
+    frozen: Frozen = Frozen()
+    table: dict[str, list[Loose]] = {}
+    either: Loose | int = 0
+
+
+UserId = NewType("UserId", int)
+Names = NewType("Names", list)
+
+
+# ---- the law -----------------------------------------------------------------------------------
+def mutables(value: Any) -> dict[int, Any]:
+    """Every object inside a value that could be changed in place, by identity."""
+    found: dict[int, Any] = {}
+
+    def walk(one: Any) -> None:
+        match one:
+            case list() | set():
+                found[id(one)] = one
+                for item in one:
+                    walk(item)
+            case dict():
+                found[id(one)] = one
+                for key, item in one.items():
+                    walk(key)
+                    walk(item)
+            case tuple() | frozenset():
+                for item in one:
+                    walk(item)
+            case BaseModel():
+                if not one.model_config.get("frozen"):
+                    found[id(one)] = one
+                for item in (
+                    *one.__dict__.values(),
+                    *(one.__pydantic_extra__ or {}).values(),
+                    *(one.__pydantic_private__ or {}).values(),
+                ):
+                    walk(item)
+            case _:
+                pass
+
+    walk(value)
+    return found
+
+
+ATOMS: list[tuple[Any, Any]] = [
+    (int, 3), (str, "x"), (bytes, b"x"), (float, 0.5), (bool, True), (type(None), None), (complex, 1j), (Color, Color.RED), (Literal["a", 1], "a"),
+    (UserId, UserId(4)), (decimal.Decimal, decimal.Decimal("1.5")), (fractions.Fraction, fractions.Fraction(1, 3)), (uuid.UUID, uuid.UUID(int=1)),
+    (pathlib.Path, pathlib.Path("a")), (datetime.date, datetime.date(2024, 1, 2)), (datetime.timedelta, datetime.timedelta(1)), (Frozen, Frozen(name="f")),
+    (Annotated[int, Field(gt=0)], 1),
+]  # fmt: skip
+OTHERS: list[tuple[Any, Any]] = [
+    (Loose, Loose(names=["a"])), (FrozenShell, FrozenShell(names=["a"])), (Tree, Tree(children=[Tree(value=1)])), (Secretive, Secretive(value=2)),
+    (Open, Open.model_validate({"value": 1, "more": [1]})), (Outer, Outer(loose=Loose(names=["b"]), table={"t": [Loose(at=2)]}, either=Loose())),
+    (Any, [1, {"a": [2]}]), (list, [[1]]), (dict, {"a": [1]}), (object, {"a": {1}}), (Names, [["n"]]), (bytearray | None, None),
+]  # fmt: skip
+
+
+@st.composite
+def typed(draw: st.DrawFn, depth: int = 3) -> tuple[Any, Any]:
+    """A type, and a value of it."""
+    kinds = (
+        ["atom", "other"]
+        if depth == 0
+        else [
+            "atom",
+            "other",
+            "list",
+            "set",
+            "frozenset",
+            "dict",
+            "many",
+            "pair",
+            "either",
+            "optional",
+        ]
+    )
+    kind = draw(st.sampled_from(kinds))
+    if kind == "atom":
+        return draw(st.sampled_from(ATOMS))
+    if kind == "other":
+        annotation, value = draw(st.sampled_from(OTHERS))
+        return annotation, value.model_copy(deep=True) if isinstance(value, BaseModel) else value
+    if kind in ("set", "frozenset"):
+        annotation, value = draw(st.sampled_from(ATOMS[:8]))
+        return (
+            (set[annotation], {value})
+            if kind == "set"
+            else (frozenset[annotation], frozenset({value}))
+        )
+    annotation, value = draw(typed(depth=depth - 1))
+    if kind == "pair":
+        second, other = draw(typed(depth=depth - 1))
+        return tuple[annotation, second], (value, other)
+    return {
+        "list": (list[annotation], [value]),
+        "dict": (dict[str, annotation], {"k": value}),
+        "many": (tuple[annotation, ...], (value, value)),
+        "either": (Union[annotation, list[int]], value),  # noqa: UP007
+        "optional": (Optional[annotation], value),  # noqa: UP045
+    }[kind]
+
+
+@given(typed())
+def test_a_copy_is_equal_and_shares_nothing_mutable(drawn: tuple[Any, Any]) -> None:
+    annotation, value = drawn
+    copy = copier(annotation)
+    if copy is None:
+        assert mutables(value) == {}
+        return
+    made = copy(value)
+    assert made == value
+    assert type(made) is type(value)
+    assert mutables(made).keys() & mutables(value).keys() == set()
+    assert len(mutables(made)) == len(mutables(value))
+
+
+@pytest.mark.parametrize("annotation", [one for one, _ in ATOMS], ids=str)
+def test_what_cannot_change_is_shared(annotation: Any) -> None:
+    assert copier(annotation) is None
+    assert copier(tuple[annotation, ...]) is None
+    assert copier(Optional[annotation]) is None  # noqa: UP045
+    assert copier(list[annotation]) is not None
+
+
+def test_a_union_copies_what_needs_it_and_shares_the_rest() -> None:
+    copy = copier(str | list[str])
+    assert copy is not None
+    text = "".join(["a", "b"])
+    assert copy(text) is text
+    names = ["a"]
+    assert copy(names) is not names
+
+
+# ---- models ------------------------------------------------------------------------------------
+def test_a_model_keeps_which_of_its_fields_were_set() -> None:
+    copy = copier(Loose)
+    assert copy is not None
+    original = Loose(at=3)
+    made = copy(original)
+    assert made.model_fields_set == {"at"}
+    made.names = []
+    assert made.model_fields_set == {"at", "names"}
+    assert original.model_fields_set == {"at"}
+
+
+def test_a_subclass_where_its_base_is_declared_is_copied_whole() -> None:
+    class More(Loose):
+        extra: list[int] = []
+
+    copy = copier(Loose)
+    assert copy is not None
+    given = More(extra=[1])
+    made = copy(given)
+    assert type(made) is More
+    assert made == given
+    assert made.extra is not given.extra
+
+
+def test_private_attributes_and_extra_fields_come_along() -> None:
+    secretive, wide = Secretive(), Open.model_validate({"more": [1]})
+    secretive._seen.append(2)
+    for one in (secretive, wide):
+        copy = copier(type(one))
+        assert copy is not None
+        assert copy(one) == one
+    assert copier(Secretive)(secretive)._seen == [1, 2]  # type: ignore[misc]
+    assert copier(Open)(wide).more is not wide.more  # type: ignore[misc,attr-defined]
+
+
+def test_a_recursive_model_is_copied_to_its_last_leaf() -> None:
+    tree = Tree(children=[Tree(children=[Tree(value=7)])])
+    copy = copier(Tree)
+    assert copy is not None
+    made = copy(tree)
+    made.children[0].children[0].value = 8
+    assert tree.children[0].children[0].value == 7
+
+
+def test_a_model_with_a_hook_a_constructor_or_secrets_is_not_plain() -> None:
+    class Hooked(BaseModel):
+        def model_post_init(self, context: Any, /) -> None: ...
+
+    class Built(BaseModel):
+        def __new__(cls, *args: Any, **kwargs: Any) -> Built:
+            return super().__new__(cls)
+
+    assert [
+        has_plain_instances(model) for model in (Loose, Frozen, Tree, Secretive, Hooked, Built)
+    ] == [True, True, True, False, False, False]
+
+
+def test_a_made_instance_is_one_like_any_other() -> None:
+    made = maker(Loose)({"names": ["a"], "at": 1}, {"at"})
+    assert made == Loose(names=["a"], at=1)
+    assert made.model_fields_set == {"at"}
+    assert made.model_dump(exclude_unset=True) == {"at": 1}
+    assert made.model_copy() == made
+    assert repr(made) == "Loose(names=['a'], at=1)"

@@ -1,0 +1,216 @@
+"""Validators of single fields: they say what pydantic says of the whole model, and what they return is the engine's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, TypeVar
+
+import pytest
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from graphorch.state.validators import field_validators
+from graphorch.state.validators import model_validator as revalidator
+
+T = TypeVar("T")
+
+
+class Inner(BaseModel):
+    names: list[str] = []
+    at: int = Field(default=0, ge=0)
+
+
+class More(Inner):
+    extra: list[int] = []
+
+
+class Tree(BaseModel):
+    value: int = 0
+    children: list[Tree] = []
+
+
+class Box(BaseModel, Generic[T]):
+    item: T
+
+
+class Everything(BaseModel):
+    number: int = Field(default=0, ge=0)
+    tag: Annotated[str, AfterValidator(str.lower)] = ""
+    checked: int = 0
+    inner: Inner = Inner()
+    inners: dict[str, list[Inner]] = {}
+    tree: Tree = Tree()
+    box: Box[int] = Box[int](item=0)
+    free: Any = None
+
+    @field_validator("checked")
+    @classmethod
+    def even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("odd")
+        return value
+
+
+def validated(name: str, value: Any) -> Any:
+    return field_validators(Everything)[name].validate(value)
+
+
+# ---- what is valid -----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name, value, valid",
+    [
+        ("number", "3", 3),
+        ("tag", "LOUD", "loud"),
+        ("checked", 4, 4),
+        ("inner", {"at": "1"}, Inner(at=1)),
+        ("box", {"item": "7"}, Box[int](item=7)),
+        ("tree", {"children": [{"value": "1"}]}, Tree(children=[Tree(value=1)])),
+    ],
+)
+def test_a_value_is_coerced_as_the_model_would(name: str, value: Any, valid: Any) -> None:
+    assert (
+        validated(name, value) == valid == getattr(Everything.model_validate({name: value}), name)
+    )
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("number", -1),
+        ("number", "many"),
+        ("checked", 3),
+        ("inner", {"at": -1}),
+        ("inners", {"a": [{"at": "x"}]}),
+        ("box", {"item": "x"}),
+    ],
+)
+def test_what_the_model_refuses_the_field_refuses_with_the_same_words(
+    name: str, value: Any
+) -> None:
+    with pytest.raises(ValidationError) as alone:
+        validated(name, value)
+    with pytest.raises(ValidationError) as whole:
+        Everything.model_validate({name: value})
+    assert [one["msg"] for one in alone.value.errors()] == [
+        one["msg"] for one in whole.value.errors()
+    ]
+
+
+def test_the_configuration_of_the_model_holds() -> None:
+    class Strict(BaseModel):
+        model_config = ConfigDict(strict=True)
+        number: int = 0
+
+    class Trimmed(BaseModel):
+        model_config = ConfigDict(str_strip_whitespace=True)
+        text: str = ""
+
+    with pytest.raises(ValidationError):
+        field_validators(Strict)["number"].validate("3")
+    assert field_validators(Trimmed)["text"].validate(" a ") == "a"
+
+
+def test_validators_of_the_whole_model_do_not_stand_in_the_way() -> None:
+    class Guarded(BaseModel):
+        number: int = 0
+
+        @model_validator(mode="before")
+        @classmethod
+        def before(cls, data: Any) -> Any:
+            return data
+
+        @model_validator(mode="wrap")
+        @classmethod
+        def around(cls, data: Any, handler: Any) -> Any:
+            return handler(data)
+
+        @model_validator(mode="after")
+        def after(self) -> Guarded:
+            return self
+
+    assert field_validators(Guarded)["number"].validate("3") == 3
+
+
+def test_recursive_and_generic_models_have_a_validator_per_field() -> None:
+    assert field_validators(Tree)["children"].validate([{"children": [{"value": "2"}]}]) == [
+        Tree(children=[Tree(value=2)])
+    ]
+    assert field_validators(Box[int])["item"].validate("2") == 2
+
+
+def test_a_model_that_names_a_later_one_is_finished_first() -> None:
+    validators = field_validators(Early)
+    assert validators["late"].validate({"n": "1"}) == Late(n=1)
+
+
+class Early(BaseModel):
+    late: Late
+
+
+class Late(BaseModel):
+    n: int
+
+
+# ---- what it is ----------------------------------------------------------------------------------
+def test_a_nested_instance_is_made_anew_and_what_it_holds_too() -> None:
+    given = Inner(names=["a"])
+    made = validated("inner", given)
+    assert made == given
+    assert made is not given
+    assert made.names is not given.names
+    inners = validated("inners", {"k": [given]})
+    assert inners["k"][0] is not given
+    tree = Tree(children=[Tree()])
+    assert validated("tree", tree).children[0] is not tree.children[0]
+
+
+def test_a_nested_instance_that_was_changed_behind_pydantics_back_is_found() -> None:
+    given = Inner()
+    given.at = -1
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        validated("inner", given)
+    with pytest.raises(ValidationError):
+        validated("inners", {"k": [Inner.model_construct(names="no list")]})
+
+
+def test_an_instance_of_a_subclass_becomes_one_of_what_is_declared() -> None:
+    made = validated("inner", More(at=2, extra=[1]))
+    assert type(made) is Inner
+    assert made == Inner(at=2)
+
+
+def test_a_nested_instance_keeps_which_of_its_fields_were_set() -> None:
+    assert validated("inner", Inner(at=1)).model_fields_set == {"at"}
+
+
+def test_a_field_knows_whether_its_result_is_its_own() -> None:
+    rebuilds = {name: one.rebuilds for name, one in field_validators(Everything).items()}
+    assert rebuilds == {**dict.fromkeys(rebuilds, True), "free": False}
+
+
+def test_an_instance_of_an_arbitrary_class_is_not_the_engines_own() -> None:
+    class Thing: ...
+
+    class Holder(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        things: list[Thing] = []
+
+    thing = Thing()
+    validator = field_validators(Holder)["things"]
+    assert validator.validate([thing])[0] is thing
+    assert not validator.rebuilds
+
+
+def test_a_whole_model_is_validated_again() -> None:
+    validate = revalidator(Inner)
+    given = Inner(names=["a"])
+    assert validate(given) == given
+    assert validate(given) is not given
+    with pytest.raises(ValidationError):
+        validate(Inner.model_construct(at="x"))

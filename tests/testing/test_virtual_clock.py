@@ -1,0 +1,143 @@
+"""The virtual clock: it jumps, says when nothing can happen, shuffles by seed, and notices what is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any, cast
+
+import pytest
+
+from graphorch.errors import GraphorchError, InputError
+from graphorch.testing import Deadlock, VirtualLoop, run_virtual
+from tests.scenarios.flows import FLOWS, Ledger, State, to_the_end
+
+
+def test_a_day_passes_at_once() -> None:
+    async def main() -> float:
+        await asyncio.sleep(86_400)
+        return asyncio.get_running_loop().time()
+
+    begun = time.perf_counter()
+    assert run_virtual(main()) == 86_400
+    assert time.perf_counter() - begun < 1
+
+
+def test_timers_fire_in_the_order_of_their_times() -> None:
+    seen: list[int] = []
+
+    async def after(seconds: int) -> None:
+        await asyncio.sleep(seconds)
+        seen.append(seconds)
+
+    async def main() -> None:
+        await asyncio.gather(*[after(seconds) for seconds in (3, 1, 2)])
+
+    run_virtual(main(), seed=5)
+    assert seen == [1, 2, 3]
+
+
+def test_waiting_for_what_never_happens_is_a_deadlock_that_names_the_tasks() -> None:
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.Event().wait(), name="waits for ever")
+        await task
+
+    with pytest.raises(Deadlock, match=r"Every task waits and no timer is set: .*waits for ever"):
+        run_virtual(main())
+
+
+def order(seed: int | None) -> list[int]:
+    seen: list[int] = []
+
+    async def step(number: int) -> None:
+        await asyncio.sleep(0)
+        seen.append(number)
+
+    async def main() -> None:
+        await asyncio.gather(*[step(number) for number in range(6)])
+
+    run_virtual(main(), seed=seed)
+    return seen
+
+
+def test_a_seed_shuffles_what_is_ready_and_is_repeatable() -> None:
+    assert order(None) == [0, 1, 2, 3, 4, 5]
+    assert len({tuple(order(seed)) for seed in range(20)}) > 10
+    assert order(3) == order(3)
+
+
+def test_a_task_that_is_left_running_is_an_error() -> None:
+    kept: list[asyncio.Task[Any]] = []
+
+    async def main() -> None:
+        kept.append(asyncio.create_task(asyncio.sleep(9), name="left over"))
+
+    with pytest.raises(GraphorchError, match="1 tasks are left running: left over"):
+        run_virtual(main())
+
+
+def test_an_exception_that_nobody_looked_at_is_an_error() -> None:
+    async def fail() -> None:
+        raise ValueError("unseen")
+
+    async def main() -> None:
+        task = asyncio.create_task(fail())
+        await asyncio.sleep(1)
+        del task
+        gc.collect()
+
+    with pytest.raises(
+        GraphorchError,
+        match=r"asyncio complains: Task exception was never retrieved \(ValueError: unseen\)",
+    ):
+        run_virtual(main())
+
+
+def test_something_can_be_done_before_any_step_of_the_loop() -> None:
+    async def sleeper() -> None:
+        await asyncio.sleep(5)
+
+    async def main(step: int) -> bool:
+        task = asyncio.create_task(sleeper())
+        loop = cast(VirtualLoop, asyncio.get_running_loop())
+        loop.at_step(step, task.cancel)
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    # begun, asleep, about to wake, over
+    assert [run_virtual(main(step)) for step in range(2, 7)] == [True, True, True, False, False]
+
+
+def test_time_stands_still_while_a_thread_works() -> None:
+    async def main() -> tuple[str, float]:
+        hurry = asyncio.create_task(asyncio.sleep(1))
+        said = await asyncio.to_thread(lambda: f"waited {threading.Event().wait(0.01)}")
+        at = asyncio.get_running_loop().time()
+        await hurry
+        return said, at
+
+    assert run_virtual(main()) == ("waited False", 0.0)
+
+
+def test_a_journal_in_a_file_works_on_a_virtual_clock(tmp_path: Any) -> None:
+    result = run_virtual(
+        to_the_end(
+            FLOWS["diamond"](), "r", True, durable=tmp_path / "runs.sqlite", resources=Ledger()
+        ),
+        seed=3,
+    )
+    assert (
+        result.state
+        == run_virtual(to_the_end(FLOWS["diamond"](), "r", True, resources=Ledger())).state
+    )
+    assert isinstance(result.state, State)
+
+
+def test_where_a_loop_runs_already_that_is_said() -> None:
+    async def main() -> None:
+        run_virtual(asyncio.sleep(1))
+
+    with pytest.raises(InputError, match="An event loop runs here already"):
+        asyncio.run(main())

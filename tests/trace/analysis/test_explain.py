@@ -1,0 +1,192 @@
+"""Reasons for what happened in a run, and for what did not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from graphorch import Graph, node
+from graphorch.engine.replay import rebuild
+from graphorch.errors import InputError
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.store import Store
+from graphorch.trace.analysis.critical_path import Work, critical_path, finishes, simulated
+from graphorch.trace.analysis.explain import (
+    Reasons,
+    activations_of,
+    why_it_ran,
+    why_not,
+    why_the_run,
+)
+from graphorch.trace.spans.redaction import Redaction
+from tests.scenarios.flows import FLOWS, Ledger, State, says, to_the_end, up
+from tests.trace.flows import AnyFlow, shop
+from tests.trace.running import conversation, ran
+
+PLAIN = Redaction(values=())
+
+
+async def rebuilt(
+    store: Store, flow: AnyFlow, run_id: str = "one", until: int | None = None
+) -> Any:
+    log = await store.load(run_id)
+    return rebuild(flow.plan, run_id, log.records, until=until).run
+
+
+async def reasons(amount: int, where: str = "") -> Reasons:
+    store = await ran(amount=amount)
+    run, talk = await rebuilt(store, shop()), await conversation(store)
+    if not where:
+        return why_the_run(run, talk.trace, PLAIN)
+    found = activations_of(run, where)
+    return why_it_ran(found[0], talk.trace, talk.turns, PLAIN) if found else why_not(run, where)
+
+
+def test_the_run_points_at_the_fault_three_levels_deep() -> None:
+    found = asyncio.run(reasons(12))
+    assert found.because == [
+        "'fulfilment/stock/count' failed in attempt 1: ValueError: only 9 on the shelf, 12 wanted, which took 'fulfilment/stock' and 'fulfilment' with it"
+    ]
+
+
+def test_a_route_that_went_elsewhere_is_the_reason() -> None:
+    assert asyncio.run(reasons(3, "reorder")).because == [
+        "after 'fulfilment/stock/look' its route went to count (label here), not here"
+    ]
+
+
+def test_what_lies_behind_a_failure_did_not_run_because_of_it() -> None:
+    found = asyncio.run(reasons(12, "answer"))
+    assert found.status == "did not run"
+    assert found.because[0].startswith("'fulfilment' failed: InnerFailed")
+
+
+def test_a_node_ran_because_its_route_chose_it() -> None:
+    found = asyncio.run(reasons(3, "count"))
+    assert found.because == ["the route after 'fulfilment/stock/look' chose it (label here)"]
+    assert found.did[-1] == "went on to END"
+
+
+def test_the_model_and_the_cost_have_reasons() -> None:
+    found = asyncio.run(reasons(3, "plan"))
+    assert found.model == [
+        "'openai/gpt-5' was asked: the node or the run names it, and no policy chose"
+    ]
+    assert found.cost == [
+        "openai/gpt-5: $0.012500 (reported by the endpoint) for 100 + 20 tokens, 10 of them cached"
+    ]
+
+
+def test_a_node_of_no_name_is_an_error_that_helps() -> None:
+    with pytest.raises(InputError, match=r"no node 'cuont'\. Did you mean"):
+        asyncio.run(reasons(3, "cuont"))
+    with pytest.raises(InputError, match="'plan' ran 1 times"):
+        asyncio.run(reasons(3, "plan#2"))
+
+
+def test_a_join_names_whom_it_waits_for() -> None:
+    async def main() -> None:
+        flow, store = FLOWS["diamond"](), MemoryStore()
+        await flow.run(State(), run_id="one", durable=store, resources=Ledger())
+        records = (await store.load("one")).records
+        # whichever came first
+        half = next(
+            record.seq
+            for record in records
+            if record.kind == "commit" and record.body["path"] in ("b", "c")
+        )
+        late = {
+            record.body["path"]
+            for record in records
+            if record.kind == "commit" and record.seq > half
+        }
+        found = why_not(await rebuilt(store, flow, until=half), "end")
+        assert "waits for" in found.because[0]
+        assert any(f"'{path}'" in found.because[0] for path in late - {"end"})
+
+    asyncio.run(main())
+
+
+def test_rounds_of_a_loop_and_joins_are_told() -> None:
+    async def main() -> None:
+        flow, store = FLOWS["loop_with_join"](), MemoryStore()
+        await to_the_end(flow, "one", True, durable=store, resources=Ledger())
+        run, talk = await rebuilt(store, flow), await conversation(store)
+        second = why_it_ran(activations_of(run, "header#2")[0], talk.trace, talk.turns, PLAIN)
+        assert second.because == [
+            "'last' went back to it: the loop 'last → header' held and had room",
+            "round 2 of the loop back to 'header'",
+        ]
+        joined = why_it_ran(activations_of(run, "last")[0], talk.trace, talk.turns, PLAIN)
+        assert joined.because[-1].startswith("it joins")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", list(FLOWS))
+def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> None:
+    """And the critical path of what is finished is never longer than all of its work."""
+
+    async def main() -> None:
+        flow, store = FLOWS[name](), MemoryStore()
+        await to_the_end(flow, "one", True, durable=store, resources=Ledger())
+        talk = await conversation(store)
+        for until in range(1, len((await store.load("one")).records) + 1, 3):
+            run = await rebuilt(store, flow, until=until)
+            for step in flow.plan.steps[:-1]:
+                found = activations_of(run, step.name)
+                told = [why_it_ran(one, talk.trace, talk.turns, PLAIN) for one in found] or [
+                    why_not(run, step.name)
+                ]
+                assert all(one.because for one in told), (until, step.name)
+            why_the_run(run, talk.trace, PLAIN)
+            if any(one.ended for one in run.history):
+                path = critical_path(run, 1.0)
+                assert path.seconds <= path.busy + 1e-9
+                assert path.with_limit[1] == pytest.approx(path.busy)
+
+    asyncio.run(main())
+
+
+def work(*rows: tuple[float, tuple[int, ...]]) -> list[Work]:
+    return [Work(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
+
+
+def test_the_critical_path_of_a_diamond_is_its_longer_side() -> None:
+    diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
+    assert max(finishes(diamond)) == 7
+    assert [simulated(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
+
+
+def test_a_limit_of_two_on_four_equal_works_halves_the_time() -> None:
+    four = work(*[(3.0, ()) for _ in range(4)])
+    assert [simulated(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
+
+
+def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
+    async def main() -> None:
+        graph = Graph("d", State)
+        graph.chain(up("a"), [says("fast"), says("slow")], says("end"))
+        flow, store = graph.build(), MemoryStore()
+        await flow.run(State(), run_id="one", durable=store, resources=Ledger())
+        run = await rebuilt(store, flow)
+        lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
+        for one in run.history:
+            one.began, one.ended = 10.0, 10.0 + lasts.get(one.step.name, 0.0)
+        found = critical_path(run, 9.0)
+        assert [path for path, _ in found.path] == ["a", "slow", "end"]
+        rows = {row.step: (row.slack, row.twice_as_fast) for row in found.steps}
+        assert rows == {"a": (0.0, 6.5), "slow": (0.0, 4.5), "end": (0.0, 6.5), "fast": (3.0, 7.0)}
+
+    asyncio.run(main())
+
+
+def test_nothing_finished_has_no_critical_path() -> None:
+    @node
+    def idle(state: State) -> None: ...
+
+    flow = Graph("idle", State).chain(idle).build()
+    with pytest.raises(InputError, match="Nothing of run one is finished"):
+        critical_path(rebuild(flow.plan, "one", []).run, 0.0)

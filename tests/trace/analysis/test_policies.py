@@ -1,0 +1,114 @@
+"""What a policy did for a call, in the trace: where it went, again and elsewhere, what that cost, and why that model answered."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+
+from graphorch import Graph
+from graphorch.clock import Runtime
+from graphorch.errors import RunFailed
+from graphorch.journal.memory import MemoryStore
+from graphorch.models.errors import Truncated
+from graphorch.models.policies.policy import fallback
+from graphorch.models.policies.target import Target
+from graphorch.trace.analysis import statistics
+from graphorch.trace.spans.index import SpanIndex
+from graphorch.trace.spans.model import Trace
+from tests.models.fakes import Answer, FakeModel, status
+from tests.models.virtual import run
+from tests.trace.flows import Order, Reply, Shop, answer
+from tests.trace.running import conversation, trace
+
+FLOW: Any = Graph("policies", Shop, input=Order, output=Reply).chain(answer).build()
+
+
+def cut_off(usd: float, *, retryable: bool = True) -> Truncated:
+    """An answer that was charged for, and is of no use."""
+    error = Truncated("cut off", model="a", retryable=retryable)
+    error.usd = usd
+    return error
+
+
+async def asked(runtime: Runtime, *models: FakeModel) -> tuple[Trace, MemoryStore]:
+    store = MemoryStore()
+    targets = [
+        Target(name, model, model=name, runtime=runtime)
+        for name, model in zip("ab", models, strict=True)
+    ]
+    with contextlib.suppress(RunFailed):
+        await FLOW.run(
+            Order(order="tides"),
+            run_id="one",
+            durable=store,
+            client=fallback("p", targets, runtime=runtime),
+        )
+    return await trace(store), store
+
+
+def test_a_fallback_has_a_span_for_each_request_and_one_price() -> None:
+    async def main(runtime: Runtime) -> None:
+        found, store = await asked(
+            runtime, FakeModel(status(500)), FakeModel(Answer("from b", usd=0.02))
+        )
+        call = next(span for span in found.spans if span.kind == "call")
+        assert (
+            call.status,
+            call.policy,
+            call.endpoint,
+            call.fallbacks,
+            call.retries,
+            call.usd,
+        ) == ("ok", "p", "b", 1, 0, 0.02)
+        requests = [
+            (span.endpoint, span.status, span.error)
+            for span in found.spans
+            if span.parent == call.id
+        ]
+        assert requests == [("a", "failed", "server"), ("b", "ok", "")]
+        turn = next(turn for turn in (await conversation(store)).turns if turn.kind == "calls")
+        assert turn.decision.splitlines()[0] == "p (fallback): answered by b"
+        assert "→ a: server" in turn.decision
+
+    run(main)
+
+
+def test_what_was_charged_for_answers_that_were_of_no_use_is_counted() -> None:
+    async def main(runtime: Runtime) -> None:
+        _, store = await asked(
+            runtime, FakeModel(cut_off(0.5)), FakeModel(Answer("from b", usd=0.25))
+        )
+        _, other = await asked(runtime, FakeModel(cut_off(0.5)), FakeModel(cut_off(0.125)))
+        _, last = await asked(
+            runtime, FakeModel(cut_off(0.5)), FakeModel(cut_off(0.25, retryable=False))
+        )
+        # `other` asks both twice
+        for kept, usd, failed, requests in (
+            (store, 0.75, 0, 1),
+            (other, 1.25, 1, 4),
+            (last, 0.75, 1, 1),
+        ):
+            with SpanIndex.open(kept) as index:
+                await index.catch_up(kept)
+                (row,) = statistics.calls(index)
+                assert (row.usd, row.failed, row.failed_requests) == (usd, failed, requests)
+
+    run(main)
+
+
+@pytest.mark.parametrize("by", ["endpoint", "model"])
+def test_requests_are_counted_by_where_they_went(by: str) -> None:
+    async def main(runtime: Runtime) -> None:
+        _, store = await asked(
+            runtime, FakeModel(status(500)), FakeModel(Answer("from b", usd=0.02))
+        )
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+            found = {
+                (row.key, row.what, row.error): row.count for row in statistics.errors(index, [by])
+            }
+        assert found == {(("a",), "request", "server"): 1}
+
+    run(main)

@@ -1,0 +1,187 @@
+"""A run as a conversation: order, receivers, levels, costs, differences; and texts of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from graphorch import Context, Graph, agent, node
+from graphorch.journal.memory import MemoryStore
+from graphorch.models.messages import Finding, Request, Response
+from graphorch.trace.conversation.builder import Conversation, ConversationBuilder
+from graphorch.trace.conversation.html import page
+from graphorch.trace.conversation.text import difference, told
+from tests.trace.flows import Model, Order, Reply, Shop, answer, plan, shop
+from tests.trace.running import conversation, ran
+
+
+class Saying:
+    """Answers always with one text."""
+
+    def __init__(self, text: str, findings: tuple[Finding, ...] = ()) -> None:
+        self._text, self._findings = text, findings
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        return replace(await Model().complete(request), text=self._text, findings=self._findings)
+
+
+def test_who_said_what_to_whom_in_causal_order() -> None:
+    async def main() -> None:
+        turns = (await conversation(await ran())).turns
+        told_turns = [(turn.kind, turn.speaker, turn.to, turn.level) for turn in turns]
+        assert told_turns == [
+            ("input", "caller", ("plan",), 0),
+            ("calls", "plan", ("openai/gpt-5",), 1),
+            ("writes", "plan", ("fulfilment",), 1),
+            ("enters", "fulfilment", ("fulfilment/check",), 1),
+            ("writes", "fulfilment/check", ("fulfilment/stock",), 2),
+            ("enters", "fulfilment/stock", ("fulfilment/stock/look",), 2),
+            ("writes", "fulfilment/stock/look", ("fulfilment/stock/count",), 3),
+            ("writes", "fulfilment/stock/count", ("fulfilment/stock/END",), 3),
+            ("writes", "fulfilment/stock", ("fulfilment/END",), 2),
+            ("writes", "fulfilment", ("answer",), 1),
+            ("calls", "answer", ("google/gemini",), 1),
+            ("writes", "answer", ("END",), 1),
+            ("ends", "run", (), 0),
+        ]
+        first = turns[1]
+        assert [(said.role, said.text) for said in first.prompt] == [
+            ("system", "Plan the order."),
+            ("user", "Plan: tides"),
+        ]
+        assert (first.text, first.input_tokens, first.usd) == ("done: Plan: tides", 100, 0.0125)
+
+    asyncio.run(main())
+
+
+def test_the_fault_three_levels_deep_is_in_the_conversation() -> None:
+    async def main() -> None:
+        text = str(await conversation(await ran(amount=12)))
+        assert (
+            "      fulfilment/stock/count  [failed, attempt 1; for good]\n          ValueError: only 9 on the shelf, 12 wanted"
+            in text
+        )
+
+    asyncio.run(main())
+
+
+def test_a_tool_conversation_repeats_nothing() -> None:
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return f"{word}: the sea"
+
+    @agent(output=Reply, model="m", tools=[look_up])
+    def ask(order: Order) -> str:
+        return "Look tides up"
+
+    async def main() -> None:
+        store = MemoryStore()
+        flow = Graph("tools", Shop, input=Order, output=Reply).chain(ask).build()
+        await flow.run(Order(), run_id="one", durable=store, client=Model(tool="look_up"))
+        first, second = [turn for turn in (await conversation(store)).turns if turn.kind == "calls"]
+        assert first.text == 'calls look_up({"word": "tides"})'
+        assert second.shared == len(first.prompt)
+        assert [(said.role, said.text) for said in second.prompt] == [
+            ("assistant", ""),
+            ("tool", "tides: the sea"),
+        ]
+
+    asyncio.run(main())
+
+
+def test_what_guardrails_found_is_told_without_the_value() -> None:
+    async def main() -> None:
+        found = Finding(kind="email", where="input", action="mask", count=2)
+        turn = next(
+            turn
+            for turn in (await conversation(await ran(client=Saying("fine", (found,))))).turns
+            if turn.kind == "calls"
+        )
+        assert turn.masked == ("email × 2 in the input: mask",)
+
+    asyncio.run(main())
+
+
+def test_the_difference_of_two_runs_names_what_changed() -> None:
+    async def main() -> None:
+        store = await ran("one")
+        await ran("two", 200, store=store)
+        lines = difference(await conversation(store), await conversation(store, "two"))
+        assert "@ fulfilment/stock/look wrote" in lines
+        assert "  -→ fulfilment/stock/count" in lines
+        assert "  +→ fulfilment/stock/reorder" in lines
+        same = difference(await conversation(store), await conversation(store))
+        assert not [line for line in same if line.startswith("@")]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 300_000,
+        "\u202e\x1b[31mred\x07",
+        "a\n" * 5_000,
+        "<script>alert(1)</script>",
+        "",
+        "é" * 1000,
+    ],
+)
+def test_a_text_of_any_kind_can_be_told_in_every_form(text: str) -> None:
+    async def main() -> None:
+        flow = Graph("essay", Shop, input=Order, output=Reply).chain(plan, answer).build()
+        store = MemoryStore()
+        await flow.run(Order(order=text), run_id="one", durable=store, client=Saying(text or "–"))
+        found = await conversation(store)
+        assert len(told(found)) < 40_000
+        assert "<script>" not in page(found)
+        assert json.loads(json.dumps(found.as_data()))["turns"]
+        assert found._repr_html_().startswith('<div class="go-talk">')
+
+    asyncio.run(main())
+
+
+def test_half_a_character_in_a_prompt_fails_no_run() -> None:
+    @node
+    async def ask(ctx: Context[object], order: Order) -> Reply:
+        await ctx.complete("half \ud800 of one")
+        return Reply(reply="done")
+
+    class Calm(Model):
+        async def complete(self, request: Request, on_text: Any = None) -> Response:
+            return replace(await super().complete(request), text="fine")
+
+    async def main() -> None:
+        store = MemoryStore()
+        flow = Graph("half", Shop, input=Order, output=Reply).chain(ask).build()
+        result = await flow.run(Order(), run_id="one", durable=store, client=Calm())
+        assert result.status == "succeeded"
+        call = next(turn for turn in (await conversation(store)).turns if turn.kind == "calls")
+        assert call.prompt[0].text == "half ? of one"
+
+    asyncio.run(main())
+
+
+def test_a_run_under_way_is_told_as_far_as_it_is() -> None:
+    async def main() -> None:
+        log = await (await ran()).load("one")
+        builder = ConversationBuilder(replace(log.head, status="running"))
+        turns = [turn for record in log.records[:4] for turn in builder.take(record)]
+        found = Conversation(
+            builder.close(replace(log.head, status="waiting"), 0.0), turns + builder.rest()
+        )
+        assert [turn.kind for turn in found.turns] == ["input", "calls", "writes", "enters"]
+        assert "waiting" in told(found)
+
+    asyncio.run(main())
+
+
+def test_the_flow_that_wrote_it_is_not_needed() -> None:
+    async def main() -> None:
+        assert shop().name in str(await conversation(await ran()))
+
+    asyncio.run(main())

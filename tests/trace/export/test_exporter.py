@@ -1,0 +1,281 @@
+"""The export to a real receiver of OTLP: conventions, both encodings, the caller's trace, and collectors that are down, slow or refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from graphorch import Context, Graph, node
+from graphorch.errors import InputError
+from graphorch.journal.memory import MemoryStore
+from graphorch.trace.export.exporter import Otlp
+from graphorch.trace.export.propagation import continuing, headers_of
+from graphorch.trace.export.recorder import Recorder
+from graphorch.trace.spans.model import remote_parent, trace_id
+from graphorch.trace.spans.sampling import Sampling
+from tests.trace.collector import Collector, attributes, collecting
+from tests.trace.flows import Order, Reply, Shop
+from tests.trace.running import ran, trace
+
+CALLER = {"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+
+
+def exported(
+    collector: Collector,
+    amount: int = 3,
+    *,
+    sampling: Sampling | None = None,
+    tags: dict[str, str] | None = None,
+    **options: Any,
+) -> Otlp:
+    """A run that is exported to the end."""
+    sink = Otlp(collector.url, environment={}, interval=0.0, **options)
+
+    async def main() -> None:
+        recorder = Recorder(MemoryStore(), sink, sampling=sampling)
+        await ran("one", amount, store=recorder, tags=tags or {})
+        await recorder.close()
+
+    asyncio.run(main())
+    return sink
+
+
+def hexadecimal(told: str) -> str:
+    """An id as it is written everywhere but in protobuf's JSON."""
+    return base64.b64decode(told).hex()
+
+
+def test_a_run_arrives_as_spans_of_the_conventions_with_true_parents() -> None:
+    with collecting() as collector:
+        sink = exported(collector, tags={"user": "ann"})
+        spans = {hexadecimal(span["spanId"]): span for span in collector.spans()}
+    assert (sink.sent.spans, sink.sent.dropped, sink.sent.last_error) == (len(spans), 0, "")
+    names = sorted(span["name"] for span in spans.values())
+    assert names == sorted(
+        "invoke_workflow order;invoke_agent plan;invoke_agent answer;chat openai/gpt-5;chat google/gemini;fulfilment;stock;check;look;count".split(
+            ";"
+        )
+        + ["attempt 1"] * 5
+    )
+    chat = next(span for span in spans.values() if span["name"] == "chat google/gemini")
+    known = attributes(chat)
+    assert chat["kind"] == "SPAN_KIND_CLIENT"
+    assert known["gen_ai.operation.name"] == "chat"
+    assert known["gen_ai.provider.name"] == "gcp.gemini"
+    assert (
+        known["gen_ai.usage.input_tokens"],
+        known["gen_ai.usage.output_tokens"],
+        known["graphorch.cost.usd"],
+    ) == ("100", "20", 0.0125)
+    assert (known["user.id"], known["session.id"], known["openinference.span.kind"]) == (
+        "ann",
+        "one",
+        "LLM",
+    )
+    assert "gen_ai.input.messages" not in known
+    above = spans[hexadecimal(spans[hexadecimal(chat["parentSpanId"])]["parentSpanId"])]
+    assert above["name"] == "invoke_agent answer"
+    assert "parentSpanId" not in next(
+        span for span in spans.values() if span["name"] == "invoke_workflow order"
+    )
+    assert {hexadecimal(span["traceId"]) for span in spans.values()} == {trace_id("one")}
+
+
+def test_metrics_and_logs_arrive() -> None:
+    with collecting() as collector:
+        exported(collector, 12)
+        metrics, logs = collector.metrics(), collector.logs()
+    assert {
+        "gen_ai.client.operation.duration",
+        "gen_ai.client.token.usage",
+        "gen_ai.workflow.duration",
+        "graphorch.cost",
+    } <= set(metrics)
+    (cost,) = metrics["graphorch.cost"]["histogram"]["dataPoints"]
+    assert (cost["count"], cost["sum"]) == ("1", 0.0125)
+    (failed,) = [record for record in logs if record["eventName"] == "exception"]
+    assert failed["severityText"] == "ERROR"
+    assert {
+        "exception.type": "ValueError",
+        "graphorch.node.path": "fulfilment/stock/count",
+    }.items() <= attributes(failed).items()
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+def test_both_encodings_say_the_same(protocol: Literal["http/protobuf", "http/json"]) -> None:
+    with collecting() as collector:
+        exported(
+            collector, protocol=protocol, headers={"authorization": "Basic abc"}, service="shop"
+        )
+        spans = collector.spans()
+        resource = attributes(collector.bodies["/v1/traces"][0]["resourceSpans"][0]["resource"])
+    assert resource["service.name"] == "shop"
+    assert {headers["authorization"] for headers in collector.headers} == {"Basic abc"}
+    ids = {
+        span["traceId"] if protocol == "http/json" else hexadecimal(span["traceId"])
+        for span in spans
+    }
+    assert ids == {trace_id("one")}
+    assert len(spans) == 15
+
+
+def test_the_content_of_prompts_is_sent_only_when_asked_for() -> None:
+    with collecting() as collector:
+        exported(collector)
+        assert b"tides" not in b"".join(collector.raw)
+    with collecting() as collector:
+        exported(collector, content=True)
+        chat = next(span for span in collector.spans() if span["name"] == "chat openai/gpt-5")
+        assert "Plan: tides" in attributes(chat)["gen_ai.input.messages"]
+
+
+def test_a_callers_trace_goes_on_in_the_run() -> None:
+    with collecting() as collector:
+        exported(collector, tags=continuing(CALLER))
+        spans = collector.spans()
+    assert {hexadecimal(span["traceId"]) for span in spans} == {"4bf92f3577b34da6a3ce929d0e0e4736"}
+    root = next(span for span in spans if span["name"] == "invoke_workflow order")
+    assert hexadecimal(root["parentSpanId"]) == "00f067aa0ba902b7"
+
+
+def test_a_node_hands_its_place_in_the_trace_on() -> None:
+    seen: dict[str, str] = {}
+
+    @node
+    async def call(ctx: Context[object], order: Order) -> Reply:
+        seen.update(headers_of(ctx, "one"))
+        return Reply(reply="done")
+
+    async def main() -> None:
+        store = MemoryStore()
+        await (
+            Graph("out", Shop, input=Order, output=Reply)
+            .chain(call)
+            .build()
+            .run(Order(), run_id="one", durable=store)
+        )
+        attempt = next(span for span in (await trace(store)).spans if span.kind == "attempt")
+        assert remote_parent(seen) == (trace_id("one"), attempt.id)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "00-0-0-01",
+        f"00-{'0' * 32}-{'1' * 16}-01",
+        "ff-" + "1" * 32 + "-" + "1" * 16 + "-01",
+        "x" * 500,
+        "00-é",
+    ],
+)
+def test_a_header_that_is_no_trace_context_is_left_alone(header: str) -> None:
+    assert continuing({"traceparent": header}) == {}
+
+
+def test_a_collector_that_is_down_holds_no_run_up() -> None:
+    sink = Otlp("http://127.0.0.1:9", environment={}, interval=0.0, timeout=0.2)
+
+    async def main() -> None:
+        recorder = Recorder(MemoryStore(), sink)
+        began = time.perf_counter()
+        store = await ran("one", store=recorder)
+        assert time.perf_counter() - began < 1.0
+        assert (await store.load("one")).head.status == "succeeded"
+        recorder.stop()
+
+    asyncio.run(main())
+    assert sink.sent.spans == 0
+    assert "ConnectionRefusedError" in sink.sent.last_error
+
+
+def test_a_collector_that_hangs_holds_no_run_up() -> None:
+    with collecting() as collector:
+        collector.may_answer.clear()
+        sink = Otlp(collector.url, environment={}, interval=0.0, timeout=0.2)
+
+        async def main() -> None:
+            recorder = Recorder(MemoryStore(), sink)
+            for number in range(5):
+                store = await ran(f"r{number}", store=recorder)
+                assert (await store.load(f"r{number}")).head.status == "succeeded"
+            recorder.stop(1.0)
+
+        asyncio.run(main())
+        assert "timed out" in sink.sent.last_error
+
+
+def test_what_a_collector_refuses_for_good_is_dropped_and_what_it_refuses_for_now_is_not() -> None:
+    with collecting() as collector:
+        collector.status = 400
+        assert exported(collector).sent.dropped > 0
+    with collecting() as collector:
+        collector.status = 503
+        sink = exported(collector)
+        assert (sink.sent.dropped, sink.sent.last_error) == (0, "status 503")
+
+
+def test_a_sink_that_raises_is_counted_and_the_others_go_on() -> None:
+    class Bad:
+        needs_content = False
+
+        def take(self, trace: Any, spans: Any, turns: Any) -> None:
+            raise RuntimeError("bad sink")
+
+        def flush(self, *, is_last: bool) -> None:
+            raise RuntimeError("bad flush")
+
+    async def main() -> None:
+        recorder = Recorder(MemoryStore(), Bad())
+        store = await ran("one", store=recorder)
+        assert (await store.load("one")).head.status == "succeeded"
+        recorder.stop()
+        assert recorder.lost.errors > 1
+
+    asyncio.run(main())
+
+
+def test_sampling_sends_the_runs_that_failed_whole() -> None:
+    with collecting() as collector:
+        exported(collector, 3, sampling=Sampling(share=0.0))
+        assert collector.spans() == []
+        exported(collector, 12, sampling=Sampling(share=0.0))
+        assert {span["name"] for span in collector.spans()} >= {
+            "invoke_workflow order",
+            "count",
+            "chat openai/gpt-5",
+        }
+
+
+def test_settings_come_from_the_usual_variables() -> None:
+    known = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "a=1,b=x%20y",
+        "OTEL_SERVICE_NAME": "s",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
+    }
+    with collecting() as collector:
+        sink = Otlp(
+            environment={**known, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}, interval=0.0
+        )
+
+        async def main() -> None:
+            recorder = Recorder(MemoryStore(), sink)
+            await ran("one", store=recorder)
+            await recorder.close()
+
+        asyncio.run(main())
+        resource = attributes(collector.bodies["/v1/traces"][0]["resourceSpans"][0]["resource"])
+    assert (resource["service.name"], resource["deployment.environment"]) == ("s", "test")
+    assert {"a": "1", "b": "x y"}.items() <= collector.headers[0].items()
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an endpoint is an address"):
+        Otlp("localhost:4318", environment={})

@@ -1,0 +1,135 @@
+"""What a recorder costs the run, what it does with too much, and that it is a store like the one within."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from graphorch.journal.completion import Answer
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import Lease, Record, RunHead, RunLog
+from graphorch.trace.export.recorder import Recorder
+from graphorch.trace.spans.model import Span, Trace
+from tests.trace.flows import shop
+from tests.trace.running import ran, trace
+
+
+class Kept:
+    """A sink that keeps what it is given."""
+
+    needs_content = False
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def take(self, trace: Trace, spans: Sequence[Span], turns: dict[str, Any]) -> None:
+        self.spans += spans
+
+    def flush(self, *, is_last: bool) -> None: ...
+
+
+class Instant(MemoryStore):
+    """A store that keeps nothing, so that what lies around it can be timed."""
+
+    async def append(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> None: ...
+
+    def append_soon(
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        *,
+        expected_last_seq: int,
+        status: str | None = None,
+    ) -> Answer | None: ...
+
+
+def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
+    async def main() -> None:
+        sink = Kept()
+        recorder = Recorder(MemoryStore(), sink)
+        store = await ran("one", store=recorder)
+        assert recorder.wait_until_told()
+        found = await trace(store)
+        recorder.stop()
+        assert sorted(span.id for span in sink.spans) == sorted(span.id for span in found.spans)
+        assert {(span.id, span.parent, span.status) for span in sink.spans} == {
+            (span.id, span.parent, span.status) for span in found.spans
+        }
+
+    asyncio.run(main())
+
+
+def test_a_run_that_is_taken_up_again_is_told_from_there_on() -> None:
+    async def main() -> None:
+        store = await ran("one", 12)
+        before = {span.id for span in (await trace(store)).spans if span.status != "failed"}
+        sink = Kept()
+        recorder = Recorder(store, sink)
+        with pytest.raises(ExceptionGroup):
+            await shop().resume("one", durable=recorder)
+        recorder.stop()
+        assert sink.spans
+        assert not {span.id for span in sink.spans} & before
+
+    asyncio.run(main())
+
+
+def test_a_record_costs_a_run_less_than_ten_microseconds() -> None:
+    """The best of several rounds: other work on the machine only ever adds."""
+    lease, batch = (
+        Lease("one", "me", 1, 1e12),
+        [Record(1, "commit", {"path": "a", "id": "b" * 32, "at": 1.0, "began": 1.0, "update": {}})],
+    )
+
+    async def timed(store: MemoryStore | Recorder) -> float:
+        began = time.perf_counter()
+        for _ in range(2_000):
+            await store.append(lease, batch, expected_last_seq=0)
+        return (time.perf_counter() - began) / 2_000
+
+    async def main() -> None:
+        recorder = Recorder(Instant(), Kept())
+        with_it = [await timed(recorder) for _ in range(5)]
+        without = [await timed(Instant()) for _ in range(5)]
+        recorder.stop()
+        assert min(with_it) - min(without) < 10e-6
+
+    asyncio.run(main())
+
+
+def test_a_queue_that_is_full_drops_and_counts() -> None:
+    async def main() -> None:
+        recorder = Recorder(Instant(), Kept())
+        recorder.stop()  # nobody takes anything any more
+        lease = Lease("one", "me", 1, 1e12)
+        for _ in range(20_010):
+            await recorder.append(lease, (), expected_last_seq=0)
+        assert recorder.lost.batches == 10
+
+    asyncio.run(main())
+
+
+def test_a_recorder_is_the_store_within() -> None:
+    async def main() -> None:
+        inner = MemoryStore()
+        recorder = Recorder(inner, Kept())
+        await ran("one", store=recorder)
+        one: RunLog = await recorder.load("one")
+        other = await inner.load("one")
+        heads: list[RunHead] = [one.head, other.head]
+        assert heads[0] == heads[1]
+        assert one.records == other.records
+        await recorder.close()
+
+    asyncio.run(main())

@@ -1,0 +1,238 @@
+"""Spans out of records: true parents, attempts, tools, copies, and whatever a damaged or unfinished run leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from graphorch import Graph, Retry, agent, node
+from graphorch.errors import ModelError, RunFailed
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import Record
+from graphorch.trace.spans.builder import SpanBuilder, trace_of
+from tests.trace.flows import Log, Model, Order, Reply, Shop, shop
+from tests.trace.running import chain, ran, trace
+
+
+def test_parents_lead_from_a_model_call_to_the_run() -> None:
+    async def main() -> None:
+        found = await trace(await ran())
+        calls = [span for span in found.spans if span.kind == "call"]
+        assert chain(found, calls[0]) == ["run", "node plan", "attempt plan", "call plan"]
+        deepest = next(
+            span for span in found.spans if span.kind == "attempt" and span.node == "count"
+        )
+        assert chain(found, deepest) == [
+            "run", "flow fulfilment", "flow fulfilment/stock", "node fulfilment/stock/count", "attempt fulfilment/stock/count",
+        ]  # fmt: skip
+        assert {span.level for span in found.spans if span.node == "count"} == {3}
+        assert len({span.id for span in found.spans}) == len(found.spans)
+        assert all(span.status == "ok" and span.seconds is not None for span in found.spans)
+
+    asyncio.run(main())
+
+
+def test_a_child_lies_within_its_parent_in_time() -> None:
+    async def main() -> None:
+        found = await trace(await ran())
+        by_id = {span.id: span for span in found.spans}
+        for span in found.spans:
+            above = by_id.get(span.parent)
+            if above is not None and span.kind in ("node", "flow", "attempt"):
+                assert above.began <= span.began + 1e-6
+                assert (span.ended or 0) <= (above.ended or 0) + 1e-6
+
+    asyncio.run(main())
+
+
+def test_attempts_are_told_apart_and_the_node_has_the_last_outcome() -> None:
+    tries: list[int] = []
+
+    @node(retry=Retry(3, first=0.0))
+    def shaky(order: Order) -> Reply:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(f"no line {len(tries)}")
+        return Reply(reply="at last")
+
+    async def main() -> None:
+        store = MemoryStore()
+        await (
+            Graph("shaky", Shop, input=Order, output=Reply)
+            .chain(shaky)
+            .build()
+            .run(Order(), run_id="one", durable=store)
+        )
+        found = await trace(store)
+        attempts = [
+            (span.attempt, span.status, span.error)
+            for span in found.spans
+            if span.kind == "attempt"
+        ]
+        assert attempts == [(1, "failed", "OSError"), (2, "failed", "OSError"), (3, "ok", "")]
+        assert [(span.status, span.attempt) for span in found.spans if span.kind == "node"] == [
+            ("ok", 3)
+        ]
+
+    asyncio.run(main())
+
+
+def test_tool_calls_lie_between_the_calls_that_asked_and_answered() -> None:
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return f"{word}: the sea"
+
+    @agent(output=Reply, model="m", tools=[look_up])
+    def ask(order: Order) -> str:
+        return "Look tides up"
+
+    async def main() -> None:
+        store = MemoryStore()
+        flow = Graph("tools", Shop, input=Order, output=Reply).chain(ask).build()
+        await flow.run(Order(), run_id="one", durable=store, client=Model(tool="look_up"))
+        found = await trace(store)
+        tools = [span for span in found.spans if span.kind == "tool"]
+        assert [(span.node, span.status) for span in tools] == [("look_up", "ok")]
+        assert chain(found, tools[0])[-2:] == ["call ask", "tool ask"]
+        first, second = [span for span in found.spans if span.kind == "call"]
+        assert tools[0].parent == first.id
+        assert first.began <= tools[0].began <= second.began
+
+    asyncio.run(main())
+
+
+def test_a_call_without_an_answer_is_a_failed_span_with_what_was_charged() -> None:
+    class Broken:
+        async def complete(self, request: Any, on_text: Any = None) -> Any:
+            error = ModelError("the endpoint said 500", model=request.model, status=500)
+            error.usd = 0.25
+            raise error
+
+    async def main() -> None:
+        found = await trace(await ran(client=Broken()))
+        call = next(span for span in found.spans if span.kind == "call")
+        assert (call.status, call.model, call.usd) == ("failed", "openai/gpt-5", 0.25)
+        assert found.spans[0].status == "failed"
+
+    asyncio.run(main())
+
+
+def test_a_run_whose_call_failed_goes_on() -> None:
+    """The record of a call without an answer is one more kind of record: a resume and a replay read past it."""
+
+    class Once(Model):
+        is_down = True
+
+        async def complete(self, request: Any, on_text: Any = None) -> Any:
+            if self.is_down:
+                raise ModelError("down", model=request.model)
+            return await super().complete(request)
+
+    async def main() -> None:
+        model = Once()
+        store = await ran(client=model)
+        model.is_down = False
+        result = await shop().resume("one", durable=store, client=model)
+        assert result.status == "succeeded"
+        assert (await shop().replay("one", durable=store)).output == result.output
+        found = await trace(store)
+        assert [(span.node, span.status) for span in found.spans if span.kind == "call"] == [
+            ("plan", "failed"),
+            ("plan", "ok"),
+            ("answer", "ok"),
+        ]
+
+    asyncio.run(main())
+
+
+def test_a_fork_pays_for_nothing_that_it_took_over() -> None:
+    async def main() -> None:
+        store = await ran()
+        await shop().rerun(
+            "one", start="answer", model="other", durable=store, run_id="two", client=Model()
+        )
+        first, second = await trace(store), await trace(store, "two")
+        paid = [
+            (span.node, span.model)
+            for span in second.spans
+            if span.kind == "call" and not span.is_copy
+        ]
+        assert paid == [("answer", "other")]
+        assert [span.node for span in second.spans if span.kind == "call" and span.is_copy] == [
+            "plan"
+        ]
+        assert second.parent == first.run_id
+
+    asyncio.run(main())
+
+
+def test_a_resumed_run_opens_the_same_span_again() -> None:
+    is_broken = [True]
+
+    @node
+    def shaky(order: Order) -> Log:
+        if is_broken:
+            raise OSError("down")
+        return Log(log=["up"])
+
+    flow = Graph("shaky", Shop, input=Order).chain(shaky).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        with pytest.raises(RunFailed):
+            await flow.run(Order(), run_id="one", durable=store)
+        before = await trace(store)
+        is_broken.clear()
+        await flow.resume("one", durable=store)
+        after = await trace(store)
+        assert [span.status for span in before.spans if span.kind == "node"] == ["failed"]
+        assert [(span.status, span.attempt) for span in after.spans if span.kind == "node"] == [
+            ("ok", 2)
+        ]
+        assert [span.status for span in after.spans if span.kind == "attempt"] == ["failed", "ok"]
+        assert (before.status, after.status) == ("failed", "succeeded")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kept", range(1, 14))
+def test_the_records_of_a_run_that_crashed_anywhere_make_a_trace(kept: int) -> None:
+    async def main() -> None:
+        log = await (await ran()).load("one")
+        head = replace(log.head, status="running", lease=None)
+        found = trace_of(head, log.records[:kept], time.time())
+        assert (found.status, found.reason) == ("crashed", "crashed")
+        assert not [span for span in found.spans if span.status == "running"]
+        known = {span.id for span in found.spans}
+        assert all(span.parent in known for span in found.spans[1:])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"path": 3},
+        {"path": "a", "id": "b" * 32, "at": "soon"},
+        {"path": "a/b[x]/c", "id": ""},
+    ],
+)
+def test_a_record_of_any_shape_is_passed_over(body: Any) -> None:
+    async def main() -> None:
+        log = await (await ran()).load("one")
+        builder = SpanBuilder(log.head)
+        for record in log.records:
+            builder.take(replace(record, body=body))
+        builder.take(Record(99, "of_the_future", body))
+        builder.take_all(log.records)
+        assert builder.close(log.head, time.time()).status == "succeeded"
+
+    asyncio.run(main())

@@ -1,0 +1,177 @@
+"""The index beside the records: it catches up, holds no content, and goes when its run goes."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.trace.analysis import statistics
+from graphorch.trace.analysis.selection import Selection
+from graphorch.trace.spans.index import SpanIndex
+from graphorch.trace.spans.sampling import Sampling
+from tests.trace.running import ran
+
+
+def test_only_what_is_new_is_read() -> None:
+    async def main() -> None:
+        store = await ran("a")
+        with SpanIndex.open(store) as index:
+            assert (await index.catch_up(store)).runs == 1
+            assert (await index.catch_up(store)).runs == 0
+            await ran("b", 12, store=store)
+            assert (await index.catch_up(store)).runs == 1
+            assert sum(row.runs for row in statistics.runs(index)) == 2
+
+    asyncio.run(main())
+
+
+def test_an_empty_journal_gives_empty_tables() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        with SpanIndex.open(store) as index:
+            assert (await index.catch_up(store)).runs == 0
+            makers = (
+                statistics.calls,
+                statistics.steps,
+                statistics.errors,
+                statistics.runs,
+                statistics.loops,
+                statistics.findings,
+            )
+            assert [list(make(index)) for make in makers] == [[]] * 6
+
+    asyncio.run(main())
+
+
+def test_the_rows_lie_in_the_file_of_the_journal_and_are_there_the_next_time(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
+        await ran("a", store=store)
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+        await store.close()
+        again = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
+        with SpanIndex.open(again) as index:
+            assert (await index.catch_up(again)).runs == 0
+            assert sum(row.calls for row in statistics.calls(index)) == 2
+        await again.close()
+
+    asyncio.run(main())
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
+
+
+def test_the_index_holds_neither_prompts_nor_answers_nor_state(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
+        await ran("a", store=store)
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+            rows = [*index.query("SELECT * FROM spans"), *index.query("SELECT * FROM traces")]
+        await store.close()
+        assert rows
+        assert "tides" not in repr(rows)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["erase", "prune"])
+def test_erasing_or_pruning_a_run_takes_its_rows_along(tmp_path: Path, how: str) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
+        await ran("a", store=store)
+        await ran("b", store=store)
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+            if how == "erase":
+                await store.erase("a")
+            else:
+                await store.prune(before=time.time() + 1, statuses=["succeeded"])
+            assert [row[0] for row in index.query("SELECT run_id FROM traces")] == (
+                ["b"] if how == "erase" else []
+            )
+            assert len(index.query("SELECT DISTINCT run FROM spans")) == (
+                1 if how == "erase" else 0
+            )
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_run_that_left_another_store_leaves_its_index() -> None:
+    async def main() -> None:
+        store = await ran("a")
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+            await store.prune(before=time.time() + 1, statuses=["succeeded"])
+            await index.catch_up(store)
+            assert not list(statistics.runs(index))
+
+    asyncio.run(main())
+
+
+def test_a_damaged_run_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
+        await ran("a", store=store)
+        await ran("b", store=store)
+        raw = sqlite3.connect(tmp_path / "runs.db")
+        raw.execute("UPDATE records SET body = x'7b7d' WHERE run = 1 AND seq = 3")
+        raw.commit()
+        raw.close()
+        with SpanIndex.open(store) as index:
+            caught = await index.catch_up(store)
+            assert (caught.damaged, caught.runs) == (["a"], 1)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_sampling_keeps_the_runs_that_failed() -> None:
+    async def main() -> None:
+        store = await ran("good")
+        await ran("bad", 12, store=store)
+        with SpanIndex.open(store, sampling=Sampling(share=0.0)) as index:
+            await index.catch_up(store)
+            assert {row.key for row in statistics.steps(index, ["run"])} == {("bad",)}
+            assert {row.key[0] for row in statistics.runs(index, ["run"])} == {"good", "bad"}
+
+    asyncio.run(main())
+
+
+def test_a_share_of_the_runs_is_the_same_for_everybody() -> None:
+    rule = Sampling(share=0.3)
+    chosen = [rule.chosen(f"run-{number}") for number in range(2000)]
+    assert 500 < sum(chosen) < 700
+    assert chosen == [Sampling(share=0.3).chosen(f"run-{number}") for number in range(2000)]
+
+
+def test_writing_while_runs_append_disturbs_neither(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
+        with SpanIndex.open(store) as index:
+            async with asyncio.TaskGroup() as group:
+                for number in range(8):
+                    group.create_task(ran(f"r{number}", store=store))
+                group.create_task(index.catch_up(store))
+            await index.catch_up(store)
+            assert sum(row.succeeded for row in statistics.runs(index)) == 8
+            assert (
+                sum(
+                    row.runs
+                    for row in statistics.runs(
+                        index, ["run"], Selection(where={"status": "succeeded"})
+                    )
+                )
+                == 8
+            )
+        await store.close()
+
+    asyncio.run(main())
