@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from graphorch.agents.agent import agent as agent
     from graphorch.debugger.session import Session as Session
-    from graphorch.engine.events import Asked as Asked
-    from graphorch.engine.events import Called as Called
     from graphorch.engine.events import Cancelled as Cancelled
     from graphorch.engine.events import Committed as Committed
     from graphorch.engine.events import Emitted as Emitted
     from graphorch.engine.events import Ended as Ended
     from graphorch.engine.events import Failed as Failed
+    from graphorch.engine.events import ModelCalled as ModelCalled
+    from graphorch.engine.events import QuestionAsked as QuestionAsked
     from graphorch.engine.events import RunEvent as RunEvent
     from graphorch.engine.events import Skipped as Skipped
     from graphorch.engine.events import Started as Started
-    from graphorch.engine.events import Token as Token
+    from graphorch.engine.events import TextDelta as TextDelta
     from graphorch.engine.settings import Limits as Limits
     from graphorch.errors import Ambiguous as Ambiguous
     from graphorch.errors import BudgetExceeded as BudgetExceeded
@@ -90,7 +90,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "agents.agent": "agent",
-        "engine.events": "Asked Called Cancelled Committed Emitted Ended Failed RunEvent Skipped Started Token",
+        "engine.events": "QuestionAsked ModelCalled Cancelled Committed Emitted Ended Failed RunEvent Skipped Started TextDelta",
         "engine.settings": "Limits",
         "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError "
         "NodeError Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",

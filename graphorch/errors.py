@@ -221,7 +221,7 @@ class RunFailed(ExceptionGroup[Exception]):
         return "\n".join([self.message, *(f"  - {error}" for error in self.exceptions)])
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The sentence that helps with a misspelt name: the closest known one, and all of them if they are few."""
     import difflib  # for a message only
 

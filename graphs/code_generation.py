@@ -100,7 +100,7 @@ def code_in(answer: str) -> str:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        if any(isinstance(each, ast.FunctionDef | ast.ClassDef) for each in tree.body):
+        if any(isinstance(item, ast.FunctionDef | ast.ClassDef) for item in tree.body):
             return text
     return ""
 

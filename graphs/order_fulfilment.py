@@ -148,7 +148,7 @@ def accept(case: Case) -> Closed:
 @node
 def billing(case: Case) -> Invoice:
     return Invoice(
-        invoice=f"EUR {sum(each.price * case.reserved.get(article, 0) for article, each in case.articles.items()):,.2f}"
+        invoice=f"EUR {sum(item.price * case.reserved.get(article, 0) for article, item in case.articles.items()):,.2f}"
     )
 
 
@@ -198,10 +198,10 @@ def close_day(closings: Closings, purchases: Purchases) -> Day:
         day="\n".join(
             [
                 "Orders",
-                *(f"- {each}" for each in closings.closings),
+                *(f"- {closing}" for closing in closings.closings),
                 "",
                 "To be ordered",
-                *(f"- {each}" for each in purchases.purchases),
+                *(f"- {purchase}" for purchase in purchases.purchases),
             ]
         )
     )
@@ -221,8 +221,8 @@ def cases_of(allocated: Allocated) -> list[Case]:
 
 def closings_of(found: list[Closed], missing: list[Missing]) -> Closings:
     return Closings(
-        closings=[each.closed for each in found]
-        + [f"order {each.index + 1} of the book FAILED: {each.reason}" for each in missing]
+        closings=[closed.closed for closed in found]
+        + [f"order {item.index + 1} of the book FAILED: {item.reason}" for item in missing]
     )
 
 

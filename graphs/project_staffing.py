@@ -109,9 +109,9 @@ def tasks_of(brief: Brief, work: Work) -> list[Task]:
     tasks: list[Task] = []
     for name in given:
         own = [
-            f"{one['name']}: {one['skills']}; free from {one['free from']}, {one['days a week']} days"
-            for one in people
-            if one["team"] == name
+            f"{item['name']}: {item['skills']}; free from {item['free from']}, {item['days a week']} days"
+            for item in people
+            if item["team"] == name
         ]
         needs: list[Department] = [other for other in given if name == "finance" and other != name]
         tasks.append(Task(id=name, work=getattr(work, name), people=own, needs=needs))
@@ -134,7 +134,7 @@ def check_people(task: Task) -> Proposal:
     timeout=60,
 )
 def propose(task: Task) -> str:
-    people = "\n".join(f"- {one}." for one in task.people)
+    people = "\n".join(f"- {text}." for text in task.people)
     return f"List the people that this needs, and why.\n\nPeople:\n{people}\n\nTask: {task.work}"
 
 
@@ -150,7 +150,7 @@ def assemble(brief: Brief, proposals: Proposals) -> Staffing:
 
 
 def gathered(found: list[Proposal]) -> Proposals:
-    return Proposals(proposals=[each.proposal for each in found])
+    return Proposals(proposals=[proposal.proposal for proposal in found])
 
 
 def is_staffed(proposal: Proposal) -> Literal["yes", "no"]:

@@ -84,7 +84,7 @@ def by_keywords(request: Request) -> Triage:
     hits: dict[Category, int] = {"billing": 0, "shipping": 0, "technical": 0, "account": 0}
     for category in hits:
         hits[category] = sum(word in KEYWORDS[category].split("|") for word in words)
-    best = max(hits, key=lambda each: hits[each])
+    best = max(hits, key=lambda item: hits[item])
     return (
         Triage(category=best, confidence=hits[best] / sum(hits.values()))
         if hits[best]

@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from graphorch.agents.default_prompt import written_out
-from graphorch.agents.tools import ROUNDS, Tool, tools_of
+from graphorch.agents.default_prompt import build_default_prompt
+from graphorch.agents.tools import ROUNDS, Tool, build_tools
 from graphorch.errors import GraphError, Problem, WrongOutput
 from graphorch.graph.context import Context
-from graphorch.graph.node import Node1, Node2, Node3, Node4, class_of
+from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
 from graphorch.graph.options import NodeOptions, options_from
 from graphorch.graph.signature import prompt_signature
 from graphorch.models.messages import Prompt
@@ -49,7 +49,7 @@ class AgentCall(Generic[W]):
 
         Raises `ModelError` or `BudgetExceeded` as `Context.complete` does, and `WrongOutput` for a prompt without text.
         """
-        prompt = self.written(*slices)
+        prompt = self.build_prompt(*slices)
         return await ctx.complete(
             prompt,
             output=self.output,
@@ -66,11 +66,11 @@ class AgentCall(Generic[W]):
         rounds = ROUNDS + 1 if self.tools else 1
         return rounds if always_fits(self.output) else 2 * rounds
 
-    def written(self, *slices: BaseModel | None) -> Prompt:
+    def build_prompt(self, *slices: BaseModel | None) -> Prompt:
         """The prompt for these slices. Raises `WrongOutput` if it is empty."""
         prompt = self.prompt(*slices)
         if prompt is None:
-            return written_out(self.prompt, slices, self.output)
+            return build_default_prompt(self.prompt, slices, self.output)
         if not prompt or (isinstance(prompt, str) and not prompt.strip()):
             raise WrongOutput(
                 "Its prompt function returned an empty prompt. Return text, or nothing to have the slices written out."
@@ -109,7 +109,7 @@ class AgentDecorator(Generic[W]):
         problems = _problems(name, call)
         if problems:
             raise GraphError(name, problems)
-        return class_of(signature)(
+        return choose_node_class(signature)(
             call, signature, name=name, kind="agent", options=options_from(name, self._options)
         )
 
@@ -137,7 +137,7 @@ def agent(
             return f"Write about {t.topic}. Use these notes:\\n{r.research}"
     """
 
-    ready = tools_of(tools, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (types defined beside the function)
+    ready = build_tools(tools, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (types defined beside the function)
 
     def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:
         return AgentCall(prompt, output, model, instructions, ready, max_tokens, temperature)

@@ -22,7 +22,7 @@ from graphorch.models.structured_output import text_field
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-def written_out(
+def build_default_prompt(
     prompt: Callable[..., object], slices: Iterable[BaseModel | None], output: type[BaseModel]
 ) -> str:
     """The prompt for slices and what is to be made of them.
@@ -31,18 +31,18 @@ def written_out(
     has shown already, and a slice that holds nothing but its defaults (an evaluator's verdict before the first round, say).
     """
     shown: dict[str, str] = {}
-    for one in slices:
-        if one is not None and not _is_untouched(one):
-            for name, info in type(one).model_fields.items():
-                value: object = one.__dict__.get(name)
+    for model in slices:
+        if model is not None and not _is_untouched(model):
+            for name, info in type(model).model_fields.items():
+                value: object = model.__dict__.get(name)
                 if not _is_empty(value):
-                    shown.setdefault(info.title or titled(name), _as_text(value))
+                    shown.setdefault(info.title or humanize(name), _as_text(value))
     return "\n\n".join(
         [_task(prompt, output), *(f"{title}:\n{text}" for title, text in shown.items())]
     )
 
 
-def titled(name: str) -> str:
+def humanize(name: str) -> str:
     """A field's name as a heading: `open_questions` is "Open questions"."""
     return name.replace("_", " ").strip().capitalize()
 
@@ -55,7 +55,7 @@ def _task(prompt: Callable[..., object], output: type[BaseModel]) -> str:
     wanted = text_field(output)
     fields = output.model_fields.items()
     described = [
-        titled(name).lower() + (f" ({info.description})" if info.description else "")
+        humanize(name).lower() + (f" ({info.description})" if info.description else "")
         for name, info in fields
     ]
     ending = "Answer with its text and nothing else." if wanted else ""
@@ -66,15 +66,16 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, Sized) and not len(value))
 
 
-def _is_untouched(one: BaseModel) -> bool:
+def _is_untouched(model: BaseModel) -> bool:
     """Whether every field is unassigned or has its default."""
     return all(
-        name not in one.__dict__
+        name not in model.__dict__
         or (
             not info.is_required()
-            and one.__dict__[name] == info.get_default(call_default_factory=True, validated_data={})
+            and model.__dict__[name]
+            == info.get_default(call_default_factory=True, validated_data={})
         )
-        for name, info in type(one).model_fields.items()
+        for name, info in type(model).model_fields.items()
     )
 
 
@@ -82,9 +83,9 @@ def _as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple) and all(
-        isinstance(each, str | int | float) for each in cast("Sequence[object]", value)
+        isinstance(item, str | int | float) for item in cast("Sequence[object]", value)
     ):
-        return "\n".join(f"- {each}" for each in cast("Sequence[object]", value))
+        return "\n".join(f"- {item}" for item in cast("Sequence[object]", value))
     if isinstance(value, bool | int | float):
         return str(value)
     return _JSON.dump_json(value, indent=2, fallback=str).decode()

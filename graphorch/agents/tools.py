@@ -28,7 +28,7 @@ from pydantic import (
     create_model,
 )
 
-from graphorch.errors import GraphError, LimitReached, ModelError, Problem, nearest
+from graphorch.errors import GraphError, LimitReached, ModelError, Problem, did_you_mean
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
@@ -63,8 +63,8 @@ class Tool:
             given = self.arguments.model_validate_json(written or "{}")
         except ValidationError as error:
             wrong = "; ".join(
-                f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}"
-                for each in error.errors(include_url=False)[:5]
+                f"{'.'.join(map(str, details['loc'])) or 'arguments'}: {details['msg']}"
+                for details in error.errors(include_url=False)[:5]
             )
             return f"Error: the arguments of '{self.spec.name}' do not fit: {wrong}. Call it again with arguments that fit its schema."
         values = {
@@ -95,7 +95,7 @@ class ToolClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._tools = {tool.spec.name: tool for tool in tools_of(tools)}
+        self._tools = {tool.spec.name: tool for tool in build_tools(tools)}
         self._rounds = rounds
         self._clock = clock
 
@@ -155,7 +155,7 @@ class ToolClient:
     async def _result(self, call: ToolCall) -> str:
         tool = self._tools.get(call.name)
         if tool is None:
-            return f"Error: there is no tool '{call.name}'. {nearest(call.name, self._tools)}"
+            return f"Error: there is no tool '{call.name}'. {did_you_mean(call.name, self._tools)}"
         return await tool.answer(call.arguments)
 
     def _left(self, request: Request, began: float) -> float | None:
@@ -164,7 +164,7 @@ class ToolClient:
         )
 
 
-def tools_of(
+def build_tools(
     functions: Sequence[Callable[..., Any]], local: Mapping[str, Any] | None = None
 ) -> tuple[Tool, ...]:
     """The tools that functions make; what is one already stays. Raises `GraphError` with code `TOOL`, all problems at once."""
@@ -269,17 +269,17 @@ def _together(responses: Sequence[Response], seconds: float) -> Response:
     if len(responses) == 1:
         return last
     first = responses[0].first_token_seconds
-    called = [call.name for each in responses for call in each.tool_calls]
-    unknown = any(each.usd_source == "none" for each in responses)
+    called = [call.name for response in responses for call in response.tool_calls]
+    unknown = any(response.usd_source == "none" for response in responses)
     return replace(
         last,
         usage=total_usage(responses),
-        usd=sum(each.usd for each in responses),
+        usd=sum(response.usd for response in responses),
         usd_source="none" if unknown else last.usd_source,
-        attempts=sum(each.attempts for each in responses),
+        attempts=sum(response.attempts for response in responses),
         seconds=seconds,
         first_token_seconds=first,
-        note="; ".join(each for each in (last.note, f"tools: {', '.join(called)}") if each),
+        note="; ".join(text for text in (last.note, f"tools: {', '.join(called)}") if text),
     )
 
 

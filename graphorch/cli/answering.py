@@ -9,22 +9,24 @@ from pydantic import BaseModel
 
 from graphorch.cli.reading import Option, example_of, options_of, read_input
 from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.settings import Settings
+from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
-from graphorch.runs.clients import NoModels
-from graphorch.runs.durable import rebuilt_run
-from graphorch.runs.result import Question, open_question, question_of
+from graphorch.runs.clients import ReplayClient
+from graphorch.runs.durable import rebuild_run
+from graphorch.runs.result import Question, build_question, open_question
 
 _WORDS = {"yes": "true", "true": "true", "no": "false", "false": "false"}
 
 
 async def find_question(store: Store, plan: Plan, run_id: str, name: str) -> Question:
     """The open question of a run that a path or an id names. Raises `InputError` and `JournalError`; nothing is changed."""
-    _, rebuilt = await rebuilt_run(store, plan, run_id)
-    reading = Scheduler.of_record(plan, Settings(client=NoModels(), run_id=run_id), rebuilt, None)
-    return question_of(open_question(reading, name))
+    _, rebuilt = await rebuild_run(store, plan, run_id)
+    reading = Scheduler.from_records(
+        plan, RunSettings(client=ReplayClient(), run_id=run_id), rebuilt, None
+    )
+    return build_question(open_question(reading, name))
 
 
 def answer_of(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
@@ -59,13 +61,13 @@ def value_of(model: type[BaseModel]) -> str:
 def _flag(model: type[BaseModel]) -> Option | None:
     """The field that yes or no decides: the only one of its kind, if no other is required."""
     options = options_of(model)
-    flags = [one for one in options if one.kind == "flag"]
-    others = [one for one in options if one.info.is_required() and one.kind != "flag"]
+    flags = [option for option in options if option.kind == "flag"]
+    others = [option for option in options if option.info.is_required() and option.kind != "flag"]
     return flags[0] if len(flags) == 1 and not others else None
 
 
 def _only(model: type[BaseModel]) -> Option | None:
     """The one field that an answer has, or has to have."""
     options = options_of(model)
-    required = [one for one in options if one.info.is_required()]
+    required = [option for option in options if option.info.is_required()]
     return options[0] if len(options) == 1 else required[0] if len(required) == 1 else None

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from graphorch.cli.files import read_text
 from graphorch.cli.safe import one_line
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 
 _SHOWN = 20  # problems of one file
 
@@ -42,7 +42,7 @@ def read_cases(path: str, models: Sequence[type[BaseModel]]) -> list[Case]:
             "".join(
                 [
                     f"--inputs {path} does not fit:",
-                    *(f"\n  - {each}" for each in [*problems[:_SHOWN], *more]),
+                    *(f"\n  - {entry}" for entry in [*problems[:_SHOWN], *more]),
                 ]
             )
         )
@@ -61,8 +61,8 @@ def _check_alike(models: Sequence[type[BaseModel]]) -> None:
     ]
     if fields[0].keys() != fields[1].keys():
         shown = [
-            f"{one} takes {model.__name__} ({', '.join(given)})"
-            for one, model, given in zip("AB", models, fields, strict=True)
+            f"{text} takes {model.__name__} ({', '.join(given)})"
+            for text, model, given in zip("AB", models, fields, strict=True)
         ]
         only = ", ".join(sorted(fields[0].keys() ^ fields[1].keys()))
         raise InputError(
@@ -104,13 +104,13 @@ def _input(given: dict[str, Any], model: type[BaseModel], *, is_whole: bool) -> 
     if strange:
         fix = ' What is for the score goes beside the input: {"input": {…}, …}.' if is_whole else ""
         raise InputError(
-            f"{model.__name__} has no field '{one_line(strange[0])}'. {nearest(strange[0], known)}{fix}"
+            f"{model.__name__} has no field '{one_line(strange[0])}'. {did_you_mean(strange[0], known)}{fix}"
         )
     try:
         return model.model_validate(given, strict=False, by_name=True, by_alias=True)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'the whole input'}: {each['msg']}"
-            for each in error.errors(include_url=False)[:5]
+            f"{'.'.join(map(str, details['loc'])) or 'the whole input'}: {details['msg']}"
+            for details in error.errors(include_url=False)[:5]
         )
         raise InputError(f"{model.__name__}: {wrong}") from None

@@ -39,7 +39,7 @@ def check(
     for reference in flows:
         found, report = _checked(reference, debug=debug)
         wrong = report["exit_code"] or (
-            NOT_BUILT if strict and any(one.flow.warnings for one in found) else DONE
+            NOT_BUILT if strict and any(item.flow.warnings for item in found) else DONE
         )
         code = max(code, wrong)
         reports.append({"reference": reference, **report})
@@ -68,8 +68,8 @@ def _checked(reference: str, *, debug: bool) -> tuple[list[Found], dict[str, Any
             "errors": errors_of(error),
         }
     flows = [
-        {"name": one.flow.name, "where": one.where, "warnings": list(one.flow.warnings)}
-        for one in found
+        {"name": item.flow.name, "where": item.where, "warnings": list(item.flow.warnings)}
+        for item in found
     ]
     return found, {"exit_code": DONE, "flows": flows, "errors": []}
 
@@ -77,12 +77,12 @@ def _checked(reference: str, *, debug: bool) -> tuple[list[Found], dict[str, Any
 def _tell(found: list[Found]) -> None:
     from graphorch.cli.progress import counted
 
-    for one in found:
-        plan, warnings = one.flow.plan, one.flow.warnings
+    for item in found:
+        plan, warnings = item.flow.plan, item.flow.warnings
         told = f", {counted(len(warnings), 'warning')}" if warnings else ""
         result(
             safe(
-                f"ok: {one.where}: '{one.flow.name}' ({plan.input.__name__} → {plan.output.__name__}, {counted(plan.end, 'node')}{told})"
+                f"ok: {item.where}: '{item.flow.name}' ({plan.input.__name__} → {plan.output.__name__}, {counted(plan.end, 'node')}{told})"
             )
         )
         for warning in warnings:

@@ -23,7 +23,7 @@ from graphorch.cli.running import OFFLINE, asks_models
 from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.cli.scoring import Score, score_of
 from graphorch.cli.wishes import Wishes
-from graphorch.engine.report import Record
+from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
 from graphorch.models.config.environment import is_configured
 from graphorch.models.config.loader import find_config
@@ -108,12 +108,14 @@ async def _run(case: Case, at: int, side: Side, judge: Score | None) -> Ran:
 def _failed(error: RunFailed) -> Ran:
     record = error.run
     said = (
-        f"{one.args[0]} (at {one.path})" if isinstance(one, NodeError) else str(one)
-        for one in error.exceptions
+        f"{exception.args[0]} (at {exception.path})"
+        if isinstance(exception, NodeError)
+        else str(exception)
+        for exception in error.exceptions
     )
-    why = "; ".join(one_line(one, 160) for one in said) or error.message
+    why = "; ".join(one_line(text, 160) for text in said) or error.message
     return (
         Ran(record.ended - record.began, record.usd, error=why)
-        if isinstance(record, Record)
+        if isinstance(record, RunReport)
         else Ran(error=why)
     )

@@ -131,12 +131,12 @@ def _row(measure: Measure, pairs: Sequence[Pair], rng: random.Random) -> Row:
         drawn = rng.choices(range(len(pairs)), k=len(pairs))
         firsts.append(measure.of([first[at] for at in drawn]))
         seconds.append(measure.of([second[at] for at in drawn]))
-    one, two = measure.of(first), measure.of(second)
-    difference = _figure(two - one, [b - a for a, b in zip(firsts, seconds, strict=True)])
+    number, two = measure.of(first), measure.of(second)
+    difference = _figure(two - number, [b - a for a, b in zip(firsts, seconds, strict=True)])
     return Row(
         measure.name,
         measure.more_is_better,
-        _figure(one, firsts),
+        _figure(number, firsts),
         _figure(two, seconds),
         difference,
         _verdict(measure, difference, len(pairs)),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from graphorch.cli.comparison import Comparison, Figure, Row
 from graphorch.cli.comparison_telling import SHOWS
-from graphorch.render.picture.text_width import one_line, shorten
+from graphorch.render.picture.text_width import shorten, to_one_line
 from graphorch.render.svg.markup import content, number, numbers
 from graphorch.render.svg.theme import Palette, Theme
 
@@ -39,7 +39,7 @@ def _document(comparison: Comparison, body: str, height: float, theme: Theme) ->
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-labelledby="{root}_t {root}_d" width="{number(_WIDTH)}" '
         f'height="{number(height)}" viewBox="0 0 {numbers(_WIDTH, height)}" style="max-width:100%;height:auto">'
-        f'<title id="{root}_t">{content(one_line(title))}</title>'
+        f'<title id="{root}_t">{content(to_one_line(title))}</title>'
         f'<desc id="{root}_d">{content(told)}</desc><style>{_style(f".{root}", theme)}</style>{body}</svg>\n'
     )
 
@@ -70,7 +70,7 @@ def _heading(comparison: Comparison) -> str:
             f'<circle class="go_{letter}" cx="{number(_MARGIN + 5)}" cy="{number(y - 4)}" r="4"/>'
         )
         found += _text(
-            shorten(f"{letter}  {one_line(title)}", 12, _WIDTH - 3 * _MARGIN),
+            shorten(f"{letter}  {to_one_line(title)}", 12, _WIDTH - 3 * _MARGIN),
             _MARGIN + 18,
             y,
             "go_plain",

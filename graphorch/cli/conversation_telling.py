@@ -18,11 +18,11 @@ from graphorch.trace.conversation.builder import (
     Conversation,
     ConversationBuilder,
     Turn,
-    conversation_of,
+    build_conversation,
 )
 from graphorch.trace.conversation.html import page
-from graphorch.trace.conversation.text import difference, headline, told, turn_lines
-from graphorch.trace.spans.model import step_of
+from graphorch.trace.conversation.text import difference, format_turns, headline, turn_lines
+from graphorch.trace.spans.model import strip_index
 
 Form = Literal["text", "json", "html"]
 _FORMS: tuple[Form, ...] = ("text", "json", "html")
@@ -96,7 +96,7 @@ def _text(found: list[Conversation], wanted: Wanted) -> str:
         return "\n".join(difference(*found, full=wanted.full))
     if wanted.form == "json":
         return as_object(found[0].as_data())
-    return page(found[0]) if wanted.form == "html" else told(found[0], full=wanted.full)
+    return page(found[0]) if wanted.form == "html" else format_turns(found[0], full=wanted.full)
 
 
 async def _read(store: Store, run: str, node: str) -> Conversation:
@@ -106,7 +106,7 @@ async def _read(store: Store, run: str, node: str) -> Conversation:
             f"The content of run {head.run_id} was erased; only its hashes are left, so there is nothing to tell."
         )
     log = await store.load(head.run_id)
-    conversation = conversation_of(log.head, log.records, time.time())
+    conversation = build_conversation(log.head, log.records, time.time())
     if node:
         known = dict.fromkeys(turn.path for turn in conversation.turns if turn.path)
         conversation.turns = [turn for turn in conversation.turns if _is_in(turn, node)]
@@ -120,7 +120,7 @@ async def _read(store: Store, run: str, node: str) -> Conversation:
 def _is_in(turn: Turn, node: str) -> bool:
     return any(
         path == node or path.startswith((f"{node}/", f"{node}["))
-        for path in (turn.path, step_of(turn.path))
+        for path in (turn.path, strip_index(turn.path))
     )
 
 

@@ -37,14 +37,14 @@ def _told(found: CriticalPath) -> str:
         lines.append(f"  and {len(found.path) - _SHOWN} more")
     rows = [
         (
-            one_line(one.step, 60),
-            str(one.visits),
-            f"{one.seconds:.3f}",
-            f"{one.critical_seconds:.3f}",
-            f"{one.slack:.3f}",
-            f"{one.twice_as_fast:.3f}",
+            one_line(slack.step, 60),
+            str(slack.visits),
+            f"{slack.seconds:.3f}",
+            f"{slack.critical_seconds:.3f}",
+            f"{slack.slack:.3f}",
+            f"{slack.twice_as_fast:.3f}",
         )
-        for one in found.steps[:_SHOWN]
+        for slack in found.steps[:_SHOWN]
     ]
     lines += [
         "",

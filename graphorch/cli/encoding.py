@@ -33,8 +33,8 @@ def _opened(value: Any) -> Any:
         case BaseModel():
             return _opened(value.model_dump())
         case Mapping():
-            return {key: _opened(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+            return {key: _opened(item) for key, item in cast("Mapping[Any, Any]", value).items()}
         case list() | tuple() | set() | frozenset():
-            return [_opened(each) for each in cast("list[Any]", value)]
+            return [_opened(item) for item in cast("list[Any]", value)]
         case _:
             return value

@@ -74,7 +74,11 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, RunFailed):
         notes = getattr(error, "__notes__", ())
         return "\n".join(
-            [f"error: {error.message}", *(f"  - {_told(one)}" for one in error.exceptions), *notes]
+            [
+                f"error: {error.message}",
+                *(f"  - {_told(exception)}" for exception in error.exceptions),
+                *notes,
+            ]
         )
     return f"error: {error}"
 
@@ -98,12 +102,12 @@ def errors_of(error: BaseException) -> list[dict[str, Any]]:
         return [
             {
                 "type": "GraphError",
-                "code": one.code,
-                "where": one.where,
-                "message": one.what,
-                "fix": one.fix,
+                "code": problem.code,
+                "where": problem.where,
+                "message": problem.what,
+                "fix": problem.fix,
             }
-            for one in error.problems
+            for problem in error.problems
         ]
     if isinstance(error, RunFailed):
         return [found for inner in error.exceptions for found in errors_of(inner)]

@@ -52,8 +52,8 @@ def _counts(node: NodeEstimate) -> bool:
 
 def _cells(worst: Amounts, expected: Amounts) -> list[str]:
     return [
-        f"{show(one)} / {show(two)}"
-        for show, one, two in zip(_SHOWS, worst.values(), expected.values(), strict=True)
+        f"{show(number)} / {show(two)}"
+        for show, number, two in zip(_SHOWS, worst.values(), expected.values(), strict=True)
     ]
 
 

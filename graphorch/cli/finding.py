@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from graphorch.errors import GraphError, InputError, nearest
+from graphorch.errors import GraphError, InputError, did_you_mean
 from graphorch.flow.flow import Flow
 from graphorch.flow.graph import Graph
 
@@ -47,7 +47,7 @@ def find(reference: str) -> Found:
         return _named(module, shown, name)
     names = _names(module)
     if len(names) > 1 and "flow" not in names:
-        lines = "".join(f"\n  {shown}:{one}" for one in names)
+        lines = "".join(f"\n  {shown}:{text}" for text in names)
         raise InputError(
             f"{shown} defines {len(names)} flows, and none of them is called 'flow'. Say which one:{lines}"
         )
@@ -62,7 +62,7 @@ def find_all(reference: str) -> list[Found]:
     """The flow that is named, or every flow of the module. Raises as `find` does."""
     module, shown, name = _loaded(reference)
     names = [name] if name else _names(module)
-    return [_named(module, shown, one) for one in names] or [_none(module, shown)]
+    return [_named(module, shown, text) for text in names] or [_none(module, shown)]
 
 
 def _names(module: ModuleType) -> list[str]:
@@ -93,9 +93,11 @@ def _named(module: ModuleType, shown: str, name: str) -> Found:
         flow = cast("AnyFlow", value)
         return Found(flow, f"{shown}:{name}", _sample(module, flow))
     if value is None:
-        raise InputError(f"{shown} has no '{name}'. Flows in it: {nearest(name, _names(module))}")
+        raise InputError(
+            f"{shown} has no '{name}'. Flows in it: {did_you_mean(name, _names(module))}"
+        )
     raise InputError(
-        f"'{name}' in {shown} is no flow but a {type(value).__name__}. Flows in it: {nearest(name, _names(module))}"
+        f"'{name}' in {shown} is no flow but a {type(value).__name__}. Flows in it: {did_you_mean(name, _names(module))}"
     )
 
 
@@ -212,9 +214,9 @@ def _place(error: Exception, shown: str) -> str:
         "<",
     )
     own = [
-        each
-        for each in traceback.extract_tb(error.__traceback__)
-        if not each.filename.startswith(others)
+        summary
+        for summary in traceback.extract_tb(error.__traceback__)
+        if not summary.filename.startswith(others)
     ]
     if not own:
         return shown
@@ -227,4 +229,4 @@ def _beside(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"There is no directory '{folder}' in {Path.cwd()}."
-    return nearest(path.name, [each.name for each in folder.glob("*.py")])
+    return did_you_mean(path.name, [entry.name for entry in folder.glob("*.py")])

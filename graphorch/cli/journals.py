@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import LiteralString, TypeVar
 
 from graphorch.cli.wishes import Journal
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.store import Store
 from graphorch.journal.validation import check_run_id
-from graphorch.runs.stores import opened, path_of
+from graphorch.runs.stores import open_store, resolve_path
 from graphorch.trace.analysis.run_lookup import find_run
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 def journal_of(db: str) -> Journal:
     """The file that `--db` names, or the default one."""
-    return Journal(path_of(db or True), db)
+    return Journal(resolve_path(db or True), db)
 
 
 def existing(db: str) -> Journal:
@@ -43,7 +43,7 @@ def ask(journal: Journal, question: Callable[[Store], Awaitable[T]]) -> T:
     """What a store answers. Raises `JournalError`."""
 
     async def main() -> T:
-        async with opened(journal.path) as store:
+        async with open_store(journal.path) as store:
             return await question(store)
 
     return asyncio.run(main())
@@ -74,10 +74,12 @@ def check_order(command: str, flow: str, run_id: str) -> None:
 def tags_of(written: Sequence[str]) -> dict[str, str]:
     """`key=value`, several times. Raises `InputError`."""
     found: dict[str, str] = {}
-    for one in written:
-        key, has_value, value = one.partition("=")
+    for text in written:
+        key, has_value, value = text.partition("=")
         if not (key and has_value and value):
-            raise InputError(f"--tag {one}: a tag has a name and a value. Write --tag team=search.")
+            raise InputError(
+                f"--tag {text}: a tag has a name and a value. Write --tag team=search."
+            )
         found[key] = value
     return found
 
@@ -111,7 +113,7 @@ def shown_time(seconds: float) -> str:
 
 def one_of(value: str, option: str, possible: tuple[Choice, ...]) -> Choice:
     """The word, if it is one of the possible ones. Raises `InputError`."""
-    for one in possible:
-        if one == value:
-            return one
-    raise InputError(f"{option} {value}: that is not possible. {nearest(value, possible)}")
+    for choice in possible:
+        if choice == value:
+            return choice
+    raise InputError(f"{option} {value}: that is not possible. {did_you_mean(value, possible)}")

@@ -32,7 +32,7 @@ def is_live() -> bool:
 
 
 @contextmanager
-def shown(progress: Progress) -> Generator[events.Watcher]:
+def shown(progress: Progress) -> Generator[events.Observer]:
     """Show the run while it runs; hand the watcher to it."""
     with _table(progress) if is_live() else _lines(progress) as watcher:
         yield watcher
@@ -40,7 +40,7 @@ def shown(progress: Progress) -> Generator[events.Watcher]:
 
 # ---- lines ---------------------------------------------------------------------------------------
 @contextmanager
-def _lines(progress: Progress) -> Generator[events.Watcher]:
+def _lines(progress: Progress) -> Generator[events.Observer]:
     def watch(event: events.RunEvent) -> None:
         progress.feed(event)
         told = line_of(event)
@@ -55,7 +55,7 @@ def line_of(event: events.RunEvent) -> str:
     match event:
         case events.Started(path, attempt=attempt):
             return f"{one_line(path)} started{f', attempt {attempt}' if attempt > 1 else ''}"
-        case events.Called(
+        case events.ModelCalled(
             path,
             model=model,
             input_tokens=sent,
@@ -80,8 +80,8 @@ def line_of(event: events.RunEvent) -> str:
             )
             return f"{one_line(path)} failed, attempt {attempt}: {one_line(error, 200)}{then}"
         case events.Skipped(path, reason=reason) | events.Cancelled(path, reason=reason):
-            return f"{one_line(path)} {type(event).__name__.lower()}: {one_line(reason, 200)}"
-        case events.Asked(path, question=question):
+            return f"{one_line(path)} {events.EVENT_NAMES[type(event)]}: {one_line(reason, 200)}"
+        case events.QuestionAsked(path, question=question):
             return f"{one_line(path)} asks: {one_line(question, 200)}"
         case _:
             return ""
@@ -89,7 +89,7 @@ def line_of(event: events.RunEvent) -> str:
 
 # ---- table ---------------------------------------------------------------------------------------
 @contextmanager
-def _table(progress: Progress) -> Generator[events.Watcher]:
+def _table(progress: Progress) -> Generator[events.Observer]:
     from rich.console import Console
     from rich.live import Live
 

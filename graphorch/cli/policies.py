@@ -35,7 +35,7 @@ def policies(
 
         config = find_config(Path.cwd())
         names = [name] if name else sorted(config.policies)
-        told = {one: explain_policy(config, one) for one in names}
+        told = {entry: explain_policy(config, entry) for entry in names}
         if as_json:
             result(as_object({"default_model": config.default_model, "policies": told}))
             return

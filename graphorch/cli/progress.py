@@ -47,10 +47,10 @@ class Progress:
             case events.Started(path, at=at):
                 row = self._row(path)
                 row.status, row.began, row.tail = "running", at, ""
-            case events.Token(path, text=text):
+            case events.TextDelta(path, text=text):
                 row = self._row(path)
                 row.tail = (row.tail + text)[-_TAIL:]
-            case events.Called(path):
+            case events.ModelCalled(path):
                 self._called(event, self._row(path))
             case events.Committed(path, seconds=seconds):
                 row = self._row(path)
@@ -61,7 +61,7 @@ class Progress:
                 self._row(path).status = "skipped"
             case events.Cancelled(path):
                 self._row(path).status = "cancelled"
-            case events.Asked(path):
+            case events.QuestionAsked(path):
                 self._row(path).status = "waiting"
             case _:
                 pass
@@ -88,7 +88,7 @@ class Progress:
     def _row(self, path: str) -> Row:
         return self.rows.setdefault(path, Row(path, "running", self.clock()))
 
-    def _called(self, event: events.Called, row: Row) -> None:
+    def _called(self, event: events.ModelCalled, row: Row) -> None:
         row.calls += 1
         row.tokens += event.input_tokens + event.output_tokens
         row.usd += event.usd

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from graphorch.cli.files import read_text
 from graphorch.cli.safe import one_line
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 
 # problems of one input; a long list with the wrong items would scroll the first one away
 _SHOWN = 20
@@ -96,15 +96,15 @@ def read_input(
     if arguments:
         _take_options(model, arguments, given)
     missing = [
-        one
-        for one in options_of(model)
-        if one.info.is_required() and not _names(one) & given.values.keys()
+        option
+        for option in options_of(model)
+        if option.info.is_required() and not _names(option) & given.values.keys()
     ]
     told = {problem.split(":", 1)[0] for problem in given.problems}
     given.problems += [
-        f"{one.name[2:]}: missing. Give {one.anywhere}."
-        for one in missing
-        if one.name[2:] not in told
+        f"{option.name[2:]}: missing. Give {option.anywhere}."
+        for option in missing
+        if option.name[2:] not in told
     ]
     if given.problems:
         raise _misfit(model, given.problems)
@@ -126,7 +126,7 @@ def _source_text(source: str, named: str) -> str:
 def example_of(model: type[BaseModel]) -> str:
     """A JSON object with every field of a model."""
     return json.dumps(
-        {one.key: _EXAMPLES[one.kind] for one in options_of(model)}, ensure_ascii=False
+        {option.key: _EXAMPLES[option.kind] for option in options_of(model)}, ensure_ascii=False
     )
 
 
@@ -166,9 +166,9 @@ def _json(raw: str, where: str, hint: str) -> Any:
 def _unknown_keys(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
     if model.model_config.get("extra") == "allow":
         return []
-    known = set[str]().union(*(_names(one) for one in options_of(model)))
+    known = set[str]().union(*(_names(option) for option in options_of(model)))
     return [
-        f"{one_line(key)}: there is no such field. {nearest(key, known)}"
+        f"{one_line(key)}: there is no such field. {did_you_mean(key, known)}"
         for key in values
         if key not in known
     ]
@@ -176,7 +176,7 @@ def _unknown_keys(model: type[BaseModel], values: Mapping[str, Any]) -> list[str
 
 # ---- options -------------------------------------------------------------------------------------
 def _take_options(model: type[BaseModel], arguments: Sequence[str], given: _Given) -> None:
-    known = {one.name: one for one in options_of(model)}
+    known = {item.name: item for item in options_of(model)}
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -209,10 +209,8 @@ def _take_options(model: type[BaseModel], arguments: Sequence[str], given: _Give
 def _stray(word: str, known: Mapping[str, Option]) -> str:
     name = one_line(word.partition("=")[0])
     if name.startswith("-"):
-        return (
-            f"{name}: there is no such option and no such field. {nearest(name, [*known, *TAKEN])}"
-        )
-    return f"{name}: this word belongs to no option. Put text with spaces in quotes, and the option's name before it: {nearest(name, known)}"
+        return f"{name}: there is no such option and no such field. {did_you_mean(name, [*known, *TAKEN])}"
+    return f"{name}: this word belongs to no option. Put text with spaces in quotes, and the option's name before it: {did_you_mean(name, known)}"
 
 
 def _take(option: Option, value: str, given: _Given) -> None:
@@ -244,7 +242,7 @@ def _names(option: Option) -> set[str]:
 def _key(name: str, info: FieldInfo) -> str:
     alias = info.validation_alias
     if isinstance(alias, AliasChoices):
-        alias = next((one for one in alias.choices if isinstance(one, str)), None)
+        alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
     return alias if isinstance(alias, str) else name
 
 
@@ -254,7 +252,9 @@ def _kind(annotation: Any) -> Kind:
     if origin is Annotated:
         return _kind(typing.get_args(annotation)[0])
     if origin in (Union, types.UnionType):
-        kinds = {_kind(one) for one in typing.get_args(annotation) if one is not type(None)}
+        kinds = {
+            _kind(get_arg) for get_arg in typing.get_args(annotation) if get_arg is not type(None)
+        }
         general: list[Kind] = [kind for kind in _GENERAL if kind in kinds]
         return general[0] if general else "flag"
     if origin is Literal:
@@ -279,15 +279,15 @@ _KINDS: tuple[tuple[Kind, tuple[type, ...]], ...] = (
 
 # ---- what is wrong -------------------------------------------------------------------------------
 def _complaints(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
-    for each in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(step) for step in each["loc"])
-        origin = origins.get(str(each["loc"][0])) if each["loc"] else None
+    for details in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(step) for step in details["loc"])
+        origin = origins.get(str(details["loc"][0])) if details["loc"] else None
         came = (
             ""
-            if each["type"] == "missing"
-            else f" (got {one_line(repr(each['input']))}{f', from {one_line(origin)}' if origin else ''})"
+            if details["type"] == "missing"
+            else f" (got {one_line(repr(details['input']))}{f', from {one_line(origin)}' if origin else ''})"
         )
-        yield f"{where or 'the whole input'}: {each['msg']}{came}"
+        yield f"{where or 'the whole input'}: {details['msg']}{came}"
 
 
 def _misfit(model: type[BaseModel], problems: Sequence[str]) -> InputError:

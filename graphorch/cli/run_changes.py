@@ -28,6 +28,6 @@ def cancelled(journal: Journal, run_id: str, flow: str) -> None:
 def pruned(journal: Journal, age: str, statuses: Sequence[str]) -> None:
     """Delete runs that changed last before an age. Raises `InputError` and `JournalError`."""
     before = time.time() - seconds_of(age, "--older-than")
-    wanted = tuple(one_of(one, "--status", STATUSES) for one in statuses) or FINAL
+    wanted = tuple(one_of(statuse, "--status", STATUSES) for statuse in statuses) or FINAL
     gone = ask(journal, lambda store: store.prune(before=before, statuses=wanted))
     say(f"deleted {counted(gone, 'run')} ({', '.join(wanted)}; older than {age})")

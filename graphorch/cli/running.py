@@ -41,7 +41,7 @@ OFFLINE = (
 def input_of(found: Found, source: str | None, arguments: list[str]) -> BaseModel:
     """The input that was given, or the sample if none was. Raises `InputError`."""
     if source is None and not arguments and found.sample is not None:
-        names = ", ".join(one.name for one in options_of(found.flow.plan.input))
+        names = ", ".join(option.name for option in options_of(found.flow.plan.input))
         say(
             f"note: no input was given, so the sample in {found.where.rpartition(':')[0]} is used; give {names} or --input for another."
         )
@@ -103,14 +103,14 @@ def asks_models(plan: Plan) -> bool:
     inner = [step.inner_plan for step in plan.steps if step.inner_plan is not None]
     return any(
         node.signature.has_context for node in [*(step.node for step in plan.steps), *workers]
-    ) or any(asks_models(one) for one in inner)
+    ) or any(asks_models(item) for item in inner)
 
 
 # ---- while it runs -------------------------------------------------------------------------------
 @contextlib.contextmanager
 def _watched(
     progress: Progress, wishes: Wishes, leave: Callable[[], None]
-) -> Generator[events.Watcher]:
+) -> Generator[events.Observer]:
     if wishes.form == "events":
         yield _event_writer(progress, leave)
     elif wishes.form == "json" or wishes.quiet:
@@ -120,7 +120,7 @@ def _watched(
             yield watcher
 
 
-def _event_writer(progress: Progress, leave: Callable[[], None]) -> events.Watcher:
+def _event_writer(progress: Progress, leave: Callable[[], None]) -> events.Observer:
     """Writes each event to standard output; when its reader has gone, nobody wants the rest of the run either, and `leave` is called."""
     stream = sys.stdout
 
@@ -129,7 +129,9 @@ def _event_writer(progress: Progress, leave: Callable[[], None]) -> events.Watch
         values = {name: getattr(event, name) for name in event.__slots__}
         try:
             print(
-                as_object({"event": type(event).__name__.lower()} | values), file=stream, flush=True
+                as_object({"event": events.EVENT_NAMES[type(event)]} | values),
+                file=stream,
+                flush=True,
             )
         except BrokenPipeError:
             if not isinstance(event, events.Ended):

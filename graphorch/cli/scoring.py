@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from graphorch.cli.cases import Case
 from graphorch.cli.finding import loaded
 from graphorch.cli.safe import one_line
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,9 @@ def score_of(reference: str) -> Score:
     functions = {key: value for key, value in vars(module).items() if inspect.isfunction(value)}
     fn = functions.get(name)
     if fn is None:
-        raise InputError(f"--score: {shown} has no function '{name}'. {nearest(name, functions)}")
+        raise InputError(
+            f"--score: {shown} has no function '{name}'. {did_you_mean(name, functions)}"
+        )
     if inspect.iscoroutinefunction(fn):
         raise InputError(
             f"--score: '{name}' is async, and a score is a plain function of an input and an output."

@@ -51,11 +51,11 @@ def described(plan: Plan, worst: Worst) -> dict[str, Any]:
         "output": plan.output.__name__,
         "options": [
             {
-                "option": one.usage,
-                "required": one.info.is_required(),
-                "about": one.info.description or "",
+                "option": option.usage,
+                "required": option.info.is_required(),
+                "about": option.info.description or "",
             }
-            for one in options_of(plan.input)
+            for option in options_of(plan.input)
         ],
         "nodes": _nodes(plan, worst, ""),
         "loops": _loops(plan, ""),
@@ -76,7 +76,7 @@ def _nodes(plan: Plan, worst: Worst, prefix: str) -> list[dict[str, Any]]:
                 "writes": _writes(step),
                 "next": [
                     _target(plan, edge.target, edge.labels, edge.kind)
-                    for edge in plan.shape.leaving[step.index]
+                    for edge in plan.topology.leaving[step.index]
                 ],
                 "at_most": worst.by_node.get(path),
             }
@@ -109,8 +109,8 @@ def _reads(step: Step, plan: Plan) -> list[str]:
     )
     reads = pure.reads if pure is not None else step.node.signature.reads
     return [
-        (one.model or plan.schema.model).__name__ + (" (or nothing)" if one.optional else "")
-        for one in reads
+        (read.model or plan.schema.model).__name__ + (" (or nothing)" if read.optional else "")
+        for read in reads
     ]
 
 
@@ -122,9 +122,10 @@ def _writes(step: Step) -> list[str]:
 
 
 def _target(plan: Plan, target: int, labels: tuple[Any, ...], kind: str) -> str:
-    name = plan.shape.name(target)
+    name = plan.topology.name(target)
     words = "/".join(
-        one.__name__ if isinstance(one, type) else str(getattr(one, "value", one)) for one in labels
+        label.__name__ if isinstance(label, type) else str(getattr(label, "value", label))
+        for label in labels
     )
     said = {
         "routed": f"if {words}",
@@ -138,33 +139,35 @@ def _target(plan: Plan, target: int, labels: tuple[Any, ...], kind: str) -> str:
 def _loops(plan: Plan, prefix: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
-            "from": [prefix + plan.shape.name(source) for source in loop.sources],
-            "back_to": prefix + plan.shape.name(loop.header),
+            "from": [prefix + plan.topology.name(source) for source in loop.sources],
+            "back_to": prefix + plan.topology.name(loop.header),
             "while": loop.spec.condition.name,
             "max_iterations": loop.bound,
             "exhausted": loop.spec.exhausted,
         }
-        for loop in plan.shape.loops
+        for loop in plan.topology.loops
     ]
     return found + [
-        one
+        loop
         for step in plan.steps
         if step.inner_plan is not None
-        for one in _loops(step.inner_plan, f"{prefix}{step.name}/")
+        for loop in _loops(step.inner_plan, f"{prefix}{step.name}/")
     ]
 
 
 def _joins(plan: Plan, prefix: str) -> list[dict[str, Any]]:
     """Nodes at which branches meet; the two edges of a loop header do not."""
     found: list[dict[str, Any]] = []
-    specs = {join.node: join for join in plan.blueprint.joins}
+    specs = {join.node: join for join in plan.spec.joins}
     for step in plan.steps:
-        entering = [edge for edge in plan.shape.entering[step.index] if edge.kind != "loop"]
-        sources = list(dict.fromkeys(plan.shape.name(edge.source) for edge in entering))
+        entering = [edge for edge in plan.topology.entering[step.index] if edge.kind != "loop"]
+        sources = list(dict.fromkeys(plan.topology.name(edge.source) for edge in entering))
         if len(sources) > 1:
             spec = specs.get(step.name)
             need = spec.need if spec is not None else "arriving"
-            found.append({"at": prefix + plan.shape.name(step.index), "of": sources, "need": need})
+            found.append(
+                {"at": prefix + plan.topology.name(step.index), "of": sources, "need": need}
+            )
         if step.inner_plan is not None:
             found += _joins(step.inner_plan, f"{prefix}{step.name}/")
     return found
@@ -175,20 +178,20 @@ def in_words(about: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"{about['flow']}: {about['input']} → {about['output']}", "", "input"]
     rows = [
-        [one["option"], "required" if one["required"] else "optional", one["about"]]
-        for one in about["options"]
+        [item["option"], "required" if item["required"] else "optional", item["about"]]
+        for item in about["options"]
     ]
     lines += _aligned(rows)
     nodes = [
         [
-            one["path"],
-            one["kind"],
-            ", ".join(one["reads"]) or "–",
-            ", ".join(one["writes"]) or "–",
-            ", ".join(one["next"]),
-            _times(one["at_most"]),
+            item["path"],
+            item["kind"],
+            ", ".join(item["reads"]) or "–",
+            ", ".join(item["writes"]) or "–",
+            ", ".join(item["next"]),
+            _times(item["at_most"]),
         ]
-        for one in about["nodes"]
+        for item in about["nodes"]
     ]
     lines += [
         "",
@@ -198,16 +201,16 @@ def in_words(about: dict[str, Any]) -> str:
     if about["loops"]:
         lines += ["", "loops"]
         lines += [
-            f"  {', '.join(one['from'])} → {one['back_to']} while {one['while']}, at most {one['max_iterations']} rounds, then: {one['exhausted']}"
-            for one in about["loops"]
+            f"  {', '.join(item['from'])} → {item['back_to']} while {item['while']}, at most {item['max_iterations']} rounds, then: {item['exhausted']}"
+            for item in about["loops"]
         ]
     if about["joins"]:
         lines += [
             "",
             "joins",
             *(
-                f"  {one['at']} of {', '.join(one['of'])}: {_need(one['need'])}"
-                for one in about["joins"]
+                f"  {item['at']} of {', '.join(item['of'])}: {_need(item['need'])}"
+                for item in about["joins"]
             ),
         ]
     worst = about["worst_case"]

@@ -12,14 +12,14 @@ from graphorch.cli.safe import result, say
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
 from graphorch.render.heat_map import Heat, Measure, difference_map, heat_map
-from graphorch.render.plan_picture import picture_of
+from graphorch.render.plan_picture import draw_plan
 from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar
 from graphorch.render.timeline import timeline as drawn_timeline
 from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.analysis.selection import Selection
-from graphorch.trace.spans.builder import trace_of
+from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, SpanStatus, Trace
 
@@ -50,11 +50,11 @@ def heat_svg(reference: str, wanted: Heated, output: str, db: str) -> str:
     begin = moment_of(wanted.since, "--since") if wanted.since else None
     end = moment_of(wanted.until, "--until") if wanted.until else None
     flow, journal = find(reference).flow, existing(db)
-    picture = picture_of(flow.plan)
+    picture = draw_plan(flow.plan)
 
     async def read(store: Store) -> str:
         runs = [
-            (await find_run(store, each)).run_id for each in (wanted.run, wanted.against) if each
+            (await find_run(store, text)).run_id for text in (wanted.run, wanted.against) if text
         ]
         with SpanIndex.open(store) as index:
             await index.catch_up(store)
@@ -97,7 +97,7 @@ def timeline_svg(run: str, theme: Theme, output: str, db: str) -> str:
     async def read(store: Store) -> Trace:
         head = await find_run(store, run)
         log = await store.load(head.run_id)
-        return trace_of(log.head, log.records, time.time())
+        return build_trace(log.head, log.records, time.time())
 
     trace = ask(existing(db), read)
     return drawn_timeline(
@@ -178,16 +178,18 @@ def _bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, float]])
 
 async def _changed(store: Store, runs: list[str]) -> frozenset[str]:
     """The steps whose results differ between two runs."""
-    from graphorch.trace.conversation.builder import conversation_of
-    from graphorch.trace.spans.model import step_of
+    from graphorch.trace.conversation.builder import build_conversation
+    from graphorch.trace.spans.model import strip_index
 
     written: list[dict[str, list[str]]] = []
     for run_id in runs:
         log = await store.load(run_id)
         found: dict[str, list[str]] = {}
-        for turn in conversation_of(log.head, log.records, time.time()).turns:
+        for turn in build_conversation(log.head, log.records, time.time()).turns:
             if turn.kind in ("writes", "answers"):
-                found.setdefault(step_of(turn.path), []).append(turn.text)
+                found.setdefault(strip_index(turn.path), []).append(turn.text)
         written.append({path: sorted(texts) for path, texts in found.items()})
-    one, other = written
-    return frozenset(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+    item, other = written
+    return frozenset(
+        path for path in item.keys() | other.keys() if item.get(path) != other.get(path)
+    )

@@ -13,7 +13,7 @@ from graphorch.cli.encoding import as_object
 from graphorch.cli.files import check_writable, write_text
 from graphorch.cli.journals import ask, existing, moment_of, one_of
 from graphorch.cli.safe import one_line, result, safe, say
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.store import Store
 from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.selection import Selection
@@ -86,7 +86,7 @@ class Wanted:
         """Raises `InputError` for what is not possible."""
         if topic not in (*_MAKERS, "overview"):
             raise InputError(
-                f"There are no statistics of '{topic}'. {nearest(topic, (*_MAKERS, 'overview'))}"
+                f"There are no statistics of '{topic}'. {did_you_mean(topic, (*_MAKERS, 'overview'))}"
             )
         kind = one_of(form, "--format", _FORMS)
         if topic == "overview" and (by or kind == "csv" or chart):
@@ -165,11 +165,11 @@ def _table(index: SpanIndex, topic: str, wanted: Wanted, selection: Selection) -
 
 def _conditions(where: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for one in where:
-        key, has_value, value = one.partition("=")
+    for text in where:
+        key, has_value, value = text.partition("=")
         if not (key.strip() and has_value):
             raise InputError(
-                f"--where {one}: write KEY=VALUE, such as --where model=openai/gpt-5 or --where team=search for a tag."
+                f"--where {text}: write KEY=VALUE, such as --where model=openai/gpt-5 or --where team=search for a tag."
             )
         found[key.strip()] = value
     return found
@@ -301,7 +301,7 @@ def _over_time(rows: Sequence[dict[str, Any]], by: Sequence[str], measure: str) 
 
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        name = " · ".join(str(row[each]) or "–" for each in by[1:])
+        name = " · ".join(str(row[text]) or "–" for text in by[1:])
         lines.setdefault(name, []).append((_moment(str(row[by[0]])), float(row[measure] or 0)))
     return [
         Series(name, [value for _, value in sorted(points)], [at for at, _ in sorted(points)])

@@ -17,7 +17,7 @@ from graphorch.cli.finding import AnyFlow
 from graphorch.cli.progress import Progress, counted, spent
 from graphorch.cli.safe import one_line, result, safe, say
 from graphorch.cli.wishes import Wishes
-from graphorch.engine.report import Record
+from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
 from graphorch.models.structured_output import text_field
 from graphorch.runs.result import Question, Result
@@ -33,7 +33,7 @@ def tell(
     if wishes.form != "text":
         told = {
             "output": output,
-            "questions": [_question(one) for one in ended.questions],
+            "questions": [_question(question) for question in ended.questions],
             **(more or {}),
         }
         result(as_object(_about(flow, ended.record) | told))
@@ -104,7 +104,7 @@ def _tell_summary(flow: AnyFlow, ended: Result[Any, Any], wishes: Wishes, target
 
 def _answer(question: Question, ended: Result[Any, Any], wishes: Wishes) -> str:
     """The command that answers a question; by its id if its path asks more than once."""
-    asks_once = sum(one.path == question.path for one in ended.questions) == 1
+    asks_once = sum(item.path == question.path for item in ended.questions) == 1
     return wishes.command(
         "answer",
         ended.run_id,
@@ -121,7 +121,7 @@ def tell_failure(error: RunFailed, flow: AnyFlow, wishes: Wishes) -> None:
         error.add_note(
             f"What was done is kept. Go on with: {wishes.command('resume', error.run_id)}{more}"
         )
-    if wishes.form != "text" and isinstance(record, Record):
+    if wishes.form != "text" and isinstance(record, RunReport):
         result(as_object(_about(flow, record) | {"output": None, "errors": errors_of(error)}))
 
 
@@ -153,7 +153,7 @@ def tell_interrupt(
         say(f"what was done is kept; go on with: {wishes.command('resume', run_id)}")
 
 
-def _about(flow: AnyFlow, record: Record) -> dict[str, Any]:
+def _about(flow: AnyFlow, record: RunReport) -> dict[str, Any]:
     """What a program gets to know of a run, however it ended."""
     return {
         "status": record.run.status,

@@ -19,13 +19,13 @@ from graphorch.cli.telling import tell, tell_failure
 from graphorch.cli.wishes import Journal, Wishes
 from graphorch.core.tree import Activation
 from graphorch.engine import fork as forks
-from graphorch.errors import InputError, RunFailed, nearest
+from graphorch.errors import InputError, RunFailed, did_you_mean
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
-from graphorch.runs.durable import rebuilt_run
-from graphorch.runs.fork import Effects, Rerun
+from graphorch.runs.durable import rebuild_run
+from graphorch.runs.fork import Effects, RerunResult
 from graphorch.runs.result import Result
-from graphorch.runs.stores import opened
+from graphorch.runs.stores import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def rerun_with(flow: AnyFlow, run_id: str, change: Change, wishes: Wishes) -> in
     output = (
         asyncio.run(_edited(flow.plan, run_id, change, wishes.journal)) if change.values else None
     )
-    new_id, done = uuid.uuid4().hex, list[Rerun[Any, Any]]()
+    new_id, done = uuid.uuid4().hex, list[RerunResult[Any, Any]]()
 
     async def start(options: dict[str, Any]) -> Result[Any, Any]:
         del options["model"]  # of every agent; here it is of one node
@@ -108,17 +108,19 @@ def _check_start(command: str, start: str, wishes: Wishes) -> None:
 # ---- other values --------------------------------------------------------------------------------
 async def _edited(plan: Plan, run_id: str, change: Change, journal: Journal) -> BaseModel:
     """What the node wrote, with some fields changed."""
-    async with opened(journal.path) as store:
-        one = await _activation(store, plan, run_id, change.start)
-    model = one.step.node.signature.writes[0] if one.step.node.signature.writes else None
+    async with open_store(journal.path) as store:
+        activation = await _activation(store, plan, run_id, change.start)
+    model = (
+        activation.step.node.signature.writes[0] if activation.step.node.signature.writes else None
+    )
     if model is None:
         raise InputError(
-            f"'{one.path}' writes nothing, so there is nothing to set. Rerun from a node that does."
+            f"'{activation.path}' writes nothing, so there is nothing to set. Rerun from a node that does."
         )
-    fields = one.scope.plan.schema.fields
+    fields = activation.scope.plan.schema.fields
     written = {
         fields[index].name: value
-        for index, value in (one.update or {}).items()
+        for index, value in (activation.update or {}).items()
         if fields[index].name in model.model_fields
     }
     changed = _values(change.values, model)
@@ -126,32 +128,32 @@ async def _edited(plan: Plan, run_id: str, change: Change, journal: Journal) -> 
         made = model.model_validate({**written, **changed})
     except ValidationError as error:
         lines = "".join(
-            f"\n  - {'.'.join(map(str, each['loc']))}: {each['msg']}"
-            for each in error.errors(include_url=False)
+            f"\n  - {'.'.join(map(str, details['loc']))}: {details['msg']}"
+            for details in error.errors(include_url=False)
         )
         raise InputError(
-            f"--set: the output of '{one.path}' ({model.__name__}) would not fit:{lines}"
+            f"--set: the output of '{activation.path}' ({model.__name__}) would not fit:{lines}"
         ) from error
     return made
 
 
 async def _activation(store: Store, plan: Plan, run_id: str, start: str) -> Activation:
-    _, rebuilt = await rebuilt_run(store, plan, run_id)
-    return forks.find(rebuilt.run, start)
+    _, rebuilt = await rebuild_run(store, plan, run_id)
+    return forks.find_activation(rebuilt.run, start)
 
 
 def _values(written: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
     """`field=value`: the value as JSON if it is some, else as text."""
     found: dict[str, Any] = {}
-    for one in written:
-        name, has_value, value = one.partition("=")
+    for text in written:
+        name, has_value, value = text.partition("=")
         if not has_value or name not in model.model_fields:
             wrong = (
                 f"there is no field '{name}'"
                 if has_value
                 else "a field and its value belong together, as in score=9"
             )
-            raise InputError(f"--set {one}: {wrong}. {nearest(name, model.model_fields)}")
+            raise InputError(f"--set {text}: {wrong}. {did_you_mean(name, model.model_fields)}")
         found[name] = _value(value, model.model_fields[name].annotation)
     return found
 

@@ -18,16 +18,16 @@ from graphorch.errors import GraphorchError, Unassigned
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record
 from graphorch.journal.store import Store
-from graphorch.runs.durable import rebuilt_run
+from graphorch.runs.durable import rebuild_run
 from graphorch.trace.analysis.explain import (
     Reasons,
-    activations_of,
+    find_activations,
     why_it_ran,
     why_not,
     why_the_run,
 )
 from graphorch.trace.analysis.run_lookup import find_run
-from graphorch.trace.conversation.builder import Conversation, conversation_of
+from graphorch.trace.conversation.builder import Conversation, build_conversation
 from graphorch.trace.spans.redaction import Redaction
 
 _MOST = 20  # activations of one node that are explained
@@ -57,22 +57,22 @@ def tell(flow: str, run_id: str, node: str, db: str, *, as_json: bool) -> None:
                     "run_id": trace.run_id,
                     "flow": trace.flow,
                     "status": trace.status,
-                    "reasons": [asdict(one) for one in told],
+                    "reasons": [asdict(item) for item in told],
                 }
             )
         )
         return
-    for one in told:
-        result(safe("\n".join(_lines(one))))
+    for reasons in told:
+        result(safe("\n".join(_lines(reasons))))
 
 
 async def read_run(store: Store, plan: Plan, wanted: str, *, until: int | None = None) -> ReadRun:
     """The run that is meant, rebuilt. Raises as `tell` does."""
     head = await find_run(store, wanted)
-    _, rebuilt = await rebuilt_run(store, plan, head.run_id, until=until)
+    _, rebuilt = await rebuild_run(store, plan, head.run_id, until=until)
     log = await store.load(head.run_id)
     return ReadRun(
-        plan, rebuilt.run, conversation_of(log.head, log.records, time.time()), log.records
+        plan, rebuilt.run, build_conversation(log.head, log.records, time.time()), log.records
     )
 
 
@@ -83,53 +83,53 @@ async def _explained(
     trace, turns = read.conversation.trace, read.conversation.turns
     if not node:
         return read, [why_the_run(read.run, trace, redaction)]
-    found = activations_of(read.run, node)
+    found = find_activations(read.run, node)
     if not found:
         return read, [why_not(read.run, node)]
     reasons: list[Reasons] = []
-    for one in found[:_MOST]:
-        told = why_it_ran(one, trace, turns, redaction)
-        told.saw = redaction.data(await _saw(store, read, one))
+    for activation in found[:_MOST]:
+        told = why_it_ran(activation, trace, turns, redaction)
+        told.saw = redaction.data(await _saw(store, read, activation))
         reasons.append(told)
     return read, reasons
 
 
-async def _saw(store: Store, read: ReadRun, one: Activation) -> dict[str, Any]:
+async def _saw(store: Store, read: ReadRun, activation: Activation) -> dict[str, Any]:
     """What an activation read: its slices in the state of the moment before its first outcome."""
     first = next(
         (
             record.seq
             for record in read.records
-            if record.kind in _ENDS and record.body["id"] == one.id
+            if record.kind in _ENDS and record.body["id"] == activation.id
         ),
         None,
     )
-    _, then = await rebuilt_run(
+    _, then = await rebuild_run(
         store, read.plan, read.conversation.trace.run_id, until=None if first is None else first - 1
     )
-    same = next((each for each in then.run.unfinished() if each.id == one.id), None)
+    same = next((item for item in then.run.unfinished() if item.id == activation.id), None)
     if same is None or same.version is None:
         return {}
     try:
-        values = binding.arguments(same)
+        values = binding.bind_arguments(same)
     except Unassigned as error:
         return {"nothing": str(error)}
     except GraphorchError:
         return {}
     names = [
-        model.__name__ if (model := each.model) is not None else "state"
-        for each in same.step.node.signature.reads
+        model.__name__ if (model := item.model) is not None else "state"
+        for item in same.step.node.signature.reads
     ]
     if same.step.failure_at >= 0:
         names.insert(same.step.failure_at, "Failure")
     return {name: value for name, value in zip(names, values, strict=False) if value is not None}
 
 
-def _lines(one: Reasons) -> list[str]:
-    head = f"{one.path or 'the run'}: {one.status}"
-    lines = [head, *(f"  because {line}" for line in one.because)]
-    for name, value in one.saw.items():
+def _lines(reasons: Reasons) -> list[str]:
+    head = f"{reasons.path or 'the run'}: {reasons.status}"
+    lines = [head, *(f"  because {line}" for line in reasons.because)]
+    for name, value in reasons.saw.items():
         lines.append(f"  saw {name}: {one_line(as_text(value), 400)}")
-    lines += [f"  {line}" for line in one.did]
-    lines += [f"  model: {line}" for line in one.model]
-    return lines + [f"  cost: {line}" for line in one.cost]
+    lines += [f"  {line}" for line in reasons.did]
+    lines += [f"  model: {line}" for line in reasons.model]
+    return lines + [f"  cost: {line}" for line in reasons.cost]

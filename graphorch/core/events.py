@@ -37,7 +37,7 @@ class NodeSucceeded:
 
 
 @dataclass(slots=True)
-class Decision:
+class RouteDecision:
     """What selectors and predicates said. `loop` and `exhausted` number the step's exits, -1 is none; `edges` are the routed ones."""
 
     loop: int = -1
@@ -50,12 +50,12 @@ class Routed:
     """Where an activation goes whose result is committed."""
 
     activation: Activation
-    decision: Decision
+    decision: RouteDecision
     at: float = 0.0
 
 
 @dataclass(slots=True)
-class Entered:
+class ScopeEntered:
     """The inputs of what runs inside a sub-flow (one) or map (one per item)."""
 
     activation: Activation
@@ -99,7 +99,7 @@ class NodeCancelled:
 
 
 @dataclass(slots=True)
-class Asked:
+class PersonAsked:
     """A question was put to a person; the activation waits for its answer: `NodeSucceeded`, or `Approved` at a gate, or `NodeFailed`."""
 
     activation: Activation
@@ -138,7 +138,7 @@ class StopRequested:
 
 
 @dataclass(slots=True)
-class GraceOver:
+class GraceExpired:
     """What was allowed to finish after a failure has had its time: it is cancelled."""
 
     at: float = 0.0
@@ -155,15 +155,15 @@ Event: TypeAlias = (
     RunStarted
     | NodeSucceeded
     | Routed
-    | Entered
+    | ScopeEntered
     | NodeFailed
     | NodeSkipped
     | NodeCancelled
-    | Asked
+    | PersonAsked
     | Approved
     | RetryDue
     | StopRequested
-    | GraceOver
+    | GraceExpired
     | Resumed
 )
 
@@ -173,14 +173,14 @@ Event: TypeAlias = (
 
 
 @dataclass(slots=True)
-class Decide:
+class EvaluateRoute:
     """Evaluate the predicates and the selector of an activation whose result is committed, and answer with `Routed`."""
 
     activation: Activation
 
 
 @dataclass(slots=True)
-class Leave:
+class LeaveScope:
     """Everything inside a sub-flow or map is finished: evaluate `leave` or `gather`, and answer with `NodeSucceeded`."""
 
     activation: Activation
@@ -195,7 +195,7 @@ class CancelNode:
 
 
 @dataclass(slots=True)
-class RetryLater:
+class ScheduleRetry:
     """Answer with `RetryDue` after this many seconds."""
 
     activation: Activation
@@ -211,4 +211,6 @@ class FinishRun:
     waits: list[Activation] = field(default_factory=list[Activation])
 
 
-Command: TypeAlias = Activation | Decide | Leave | CancelNode | RetryLater | FinishRun
+Command: TypeAlias = (
+    Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRetry | FinishRun
+)

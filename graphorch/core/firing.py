@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from graphorch.core.growing import added
+from graphorch.core.growing import append_to
 from graphorch.core.tree import NO_COUNTERS, Activation, Counters, Status, Token
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.plan import Plan, Step
@@ -37,7 +37,7 @@ class Scope:
     """
 
     __slots__ = (
-        "_origin", "_parent", "_prefix", "active", "busy", "closed", "end", "failures", "finished", "item", "live", "output", "plan", "reducers", "steps",
+        "_origin", "_parent", "_prefix", "active", "busy_count", "closed", "end", "failures", "finished", "item", "live_positions", "output", "plan", "reducers", "steps",
         "waiting",
     )  # fmt: skip
 
@@ -53,8 +53,8 @@ class Scope:
         self._prefix: str | None = None if parent is not None else ""
         self.active: dict[int, Activation] = {}
         self.waiting = _NONE_WAITS
-        self.live = 0  # bitmask of live positions, those that some join asks for
-        self.busy = 0  # activations that keep a driver busy, and inner scopes that do
+        self.live_positions = 0  # bitmask of live positions, those that some join asks for
+        self.busy_count = 0  # activations that keep a driver busy, and inner scopes that do
         self.closed = False  # starts nothing any more
         self.finished = False  # END fired
         self.failures: tuple[Activation, ...] = ()  # what failed for good in here and closed it
@@ -94,33 +94,37 @@ class Scope:
         if entry is not None and run.left:
             self._add(run, Activation(self, entry, None, version, 1, NO_COUNTERS))
             return
-        self.send(run, None, self.plan.starts, version, NO_COUNTERS)
+        self.emit(run, None, self.plan.starts, version, NO_COUNTERS)
         self.fire_ready(run)
 
-    def hand_on(self, run: Run, one: Activation, edges: tuple[Edge, ...], version: Version) -> bool:
+    def advance(
+        self, run: Run, activation: Activation, edges: tuple[Edge, ...], version: Version
+    ) -> bool:
         """A commit with one token: one leaves, the next starts, and the scope stays as busy as it is. False if that one cannot start at once.
 
         The same as `send`, `leave` and `fire_ready`, where it is known what they come to; by far the most common of all commits.
         """
-        active, step, edge = self.active, one.step, edges[0]
+        active, step, edge = self.active, activation.step, edges[0]
         index = edge.target
         if self.closed or not run.left or index in active or index == self.end:
             return False
         target = self.steps[index]
         if target.joins and (
-            target.need or self.waiting or self.live & ~step.bit & target.blockers
+            target.need or self.waiting or self.live_positions & ~step.bit & target.blockers
         ):
             return False
-        counters = one.counters
+        counters = activation.counters
         if counters or edge.loop >= 0:
             counters = self._counters(counters, edge, target)
-        one.status, one.taken, one.version = DONE, edges, None
-        run.history.append(one)
+        activation.status, activation.taken_edges, activation.version = DONE, edges, None
+        run.history.append(activation)
         del active[step.index]
         if step.tracked:
-            self._is_left(step)
-        active[index] = started = Activation(self, target, one, version, one.depth + 1, counters)
-        self.live |= target.bit
+            self._release_position(step)
+        active[index] = started = Activation(
+            self, target, activation, version, activation.depth + 1, counters
+        )
+        self.live_positions |= target.bit
         run.left -= 1
         run.started += 1
         run.out.append(started)
@@ -128,7 +132,7 @@ class Scope:
             self.fire_ready(run)
         return True
 
-    def send(
+    def emit(
         self,
         run: Run,
         source: Activation | None,
@@ -203,9 +207,9 @@ class Scope:
         self.waiting.setdefault(step.index, []).extend(tokens)
         for token in tokens:
             if token.edge.kind == "loop":
-                self.live |= step.latch_bit
+                self.live_positions |= step.latch_bit
             elif step.tracked:
-                self.live |= step.bit
+                self.live_positions |= step.bit
 
     # ---- firing ----------------------------------------------------------------------------------
     def fire_ready(self, run: Run) -> None:
@@ -213,22 +217,22 @@ class Scope:
         for index in tuple(self.waiting):
             step = self.steps[index]
             if (
-                self.live & step.blockers
+                self.live_positions & step.blockers
                 or index in self.active
                 or index not in self.waiting
                 or (self.closed and index != self.end)
             ):
                 continue
             if step.need and not self._decide_quorum(run, index):
-                self._fall_short(run, step)
+                self._fail_quorum(run, step)
             elif not step.need:
                 self._start(run, step, self._take(step))
 
     def _take(self, step: Step) -> tuple[Token, ...]:
         """All tokens that wait at a node, in canonical order."""
         tokens = self.waiting.pop(step.index)
-        self.live &= ~(step.bit | step.latch_bit)
-        return tuple(sorted(tokens, key=_canonical)) if len(tokens) > 1 else (tokens[0],)
+        self.live_positions &= ~(step.bit | step.latch_bit)
+        return tuple(sorted(tokens, key=_canonical_order)) if len(tokens) > 1 else (tokens[0],)
 
     def _start(
         self, run: Run, step: Step, tokens: tuple[Token, ...], problem: Exception | None = None
@@ -236,47 +240,47 @@ class Scope:
         """Consume tokens: make an activation of them, and have it run; END only takes what reached it."""
         is_end = step.index == self.end
         if not is_end and not run.left:
-            run.reach_limit()
+            run.on_limit_reached()
             self._hold(step, tokens)
             return
         version = tokens[0].version
         if len(tokens) > 1:
-            version, conflict = _union_of(tokens)
+            version, conflict = _unite_versions(tokens)
             problem = problem or conflict
         for token in tokens:
             token.version = None  # moved
         if is_end and problem is None:
-            run.reached_end(self, version)
+            run.on_end_reached(self, version)
             return
-        one = _activation(self, step, tokens, version)
+        activation = _activation(self, step, tokens, version)
         if problem is not None:
-            one.failure = one.problem = problem
-        self._add(run, one)
+            activation.failure = activation.fatal_error = problem
+        self._add(run, activation)
 
-    def _add(self, run: Run, one: Activation) -> None:
+    def _add(self, run: Run, activation: Activation) -> None:
         """Have an activation run."""
-        step = one.step
-        self.active[step.index] = one
-        self.live |= step.bit
+        step = activation.step
+        self.active[step.index] = activation
+        self.live_positions |= step.bit
         if step.index != self.end:
             run.left -= 1
             run.started += 1
-        self.busy += 1
-        if self.busy == 1 and (parent := self.parent) is not None:
+        self.busy_count += 1
+        if self.busy_count == 1 and (parent := self.parent) is not None:
             run.enter_busy(parent.scope)
-        run.out.append(one)
+        run.out.append(activation)
 
-    def leave(self, activation: Activation) -> None:
+    def deactivate(self, activation: Activation) -> None:
         """The activation is no longer a live position. Its tokens, if any, were sent before."""
         step = activation.step
         del self.active[step.index]
         if step.tracked:
-            self._is_left(step)
+            self._release_position(step)
 
-    def _is_left(self, step: Step) -> None:
+    def _release_position(self, step: Step) -> None:
         waiting = self.waiting.get(step.index)
         if waiting is None or all(token.edge.kind == "loop" for token in waiting):
-            self.live &= ~step.bit
+            self.live_positions &= ~step.bit
 
     # ---- need=k ----------------------------------------------------------------------------------
     def _decide_quorum(self, run: Run, index: int) -> bool:
@@ -290,14 +294,14 @@ class Scope:
         chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
         for token in tokens:
             if token not in chosen:
-                run.cancelled_tokens = added(run.cancelled_tokens, (token,))
+                run.cancelled_tokens = append_to(run.cancelled_tokens, (token,))
         self._take(step)
         for node in step.region:
             self.cancel_node(run, node, f"'{step.name}' has the {step.need} that it needs")
-        self._start(run, step, tuple(sorted(chosen, key=_canonical)))
+        self._start(run, step, tuple(sorted(chosen, key=_canonical_order)))
         return True
 
-    def _fall_short(self, run: Run, step: Step) -> None:
+    def _fail_quorum(self, run: Run, step: Step) -> None:
         """Nothing live can bring the k-th arrival any more."""
         tokens = self._take(step)
         have = len({token.edge.index for token in tokens})
@@ -312,49 +316,49 @@ class Scope:
     # ---- stopping ----------------------------------------------------------------------------------
     def cancel_node(self, run: Run, index: int, reason: str) -> None:
         """Cancel by name whatever waits or runs at one node."""
-        run.cancelled_tokens = added(run.cancelled_tokens, self.waiting.pop(index, ()))
+        run.cancelled_tokens = append_to(run.cancelled_tokens, self.waiting.pop(index, ()))
         step = self.steps[index]
         activation = self.active.get(index)
         if activation is not None and activation.is_over:
             return  # its commit is what decides
         if activation is not None:
             run.cancel(activation, reason)
-            self.leave(activation)
-        self.live &= ~(step.bit | step.latch_bit)
+            self.deactivate(activation)
+        self.live_positions &= ~(step.bit | step.latch_bit)
 
-    def questions(self) -> list[Activation]:
+    def open_questions(self) -> list[Activation]:
         """The activations in here, and inside, that wait for a person; in the order of nodes and items."""
         found: list[Activation] = []
-        for _, one in sorted(self.active.items()):
-            if one.status is Status.ASKED:
-                found.append(one)
-            for inner in one.inner.scopes if one.inner is not None else ():
+        for _, activation in sorted(self.active.items()):
+            if activation.status is Status.AWAITING_ANSWER:
+                found.append(activation)
+            for inner in activation.children.scopes if activation.children is not None else ():
                 if not inner.finished:
-                    found += inner.questions()
+                    found += inner.open_questions()
         return found
 
-    def inner(self) -> list[Scope]:
+    def child_scopes(self) -> list[Scope]:
         """The unfinished scopes directly inside this one."""
         return [
             scope
-            for one in self.active.values()
-            if one.inner is not None
-            for scope in one.inner.scopes
+            for activation in self.active.values()
+            if activation.children is not None
+            for scope in activation.children.scopes
             if not scope.finished
         ]
 
-    def everything(self) -> list[Activation]:
+    def active_activations(self) -> list[Activation]:
         """All that is active in here, and further inside."""
         found: list[Activation] = []
         pending = [self]
         while pending:
             scope = pending.pop()
             found += scope.active.values()
-            pending += scope.inner()
+            pending += scope.child_scopes()
         return found
 
 
-def _union_of(tokens: tuple[Token, ...]) -> tuple[Version | None, WriteConflict | None]:
+def _unite_versions(tokens: tuple[Token, ...]) -> tuple[Version | None, WriteConflict | None]:
     """What several tokens saw together, or why that cannot be."""
     try:
         return unite([token.version for token in tokens if token.version is not None]), None
@@ -370,13 +374,13 @@ def _activation(
         depth, counters = token.source.depth + 1 if token.source is not None else 1, token.counters
     else:
         depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
-        counters = _merged([token.counters for token in tokens])
-    one = Activation(scope, step, None, version, depth, counters)
-    one.consume(tokens)
-    return one
+        counters = _merge_counters([token.counters for token in tokens])
+    activation = Activation(scope, step, None, version, depth, counters)
+    activation.set_tokens(tokens)
+    return activation
 
 
-def _canonical(token: Token) -> tuple[int, int, int]:
+def _canonical_order(token: Token) -> tuple[int, int, int]:
     source = token.source
     return (
         (0, -1, token.edge.index)
@@ -385,13 +389,13 @@ def _canonical(token: Token) -> tuple[int, int, int]:
     )
 
 
-def _merged(counters: list[Counters]) -> Counters:
+def _merge_counters(counters: list[Counters]) -> Counters:
     """Tokens of one iteration carry equal counters; a loop that some have not entered counts from those that have."""
     first = counters[0]
-    if all(one is first for one in counters):
+    if all(item is first for item in counters):
         return first
     found: dict[int, int] = {}
-    for one in counters:
-        for loop, count in one.items():
+    for counter in counters:
+        for loop, count in counter.items():
             found[loop] = max(count, found.get(loop, 1))
     return found or NO_COUNTERS

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def added(to: Sequence[T], more: Iterable[T]) -> list[T]:
+def append_to(to: Sequence[T], more: Iterable[T]) -> list[T]:
     """The same list with more at its end, or a first one in place of `()`."""
     if isinstance(to, list):
         to.extend(more)

@@ -17,32 +17,32 @@ from typing import Any
 
 from graphorch.core.events import (
     Approved,
-    Asked,
     CancelNode,
     Command,
-    Decide,
-    Decision,
-    Entered,
+    EvaluateRoute,
     Event,
     FinishRun,
-    GraceOver,
-    Leave,
+    GraceExpired,
+    LeaveScope,
     NodeCancelled,
     NodeFailed,
     NodeSkipped,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
-    RetryLater,
     Routed,
+    RouteDecision,
     RunStarted,
+    ScheduleRetry,
+    ScopeEntered,
     StopRequested,
     Update,
 )
 from graphorch.core.firing import Scope
-from graphorch.core.growing import added
-from graphorch.core.state import UNLIMITED, OnFailure, Progress
-from graphorch.core.tree import Activation, Inner, Status
+from graphorch.core.growing import append_to
+from graphorch.core.state import UNLIMITED, OnFailure, RunState
+from graphorch.core.tree import Activation, ChildScopes, Status
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
 from graphorch.graph.topology import Edge
@@ -50,7 +50,7 @@ from graphorch.state.version import WIDTH, Version
 
 # looked up for every event
 ASKED, DONE, HANDLED, ROUTING, RUNNING = (
-    Status.ASKED,
+    Status.AWAITING_ANSWER,
     Status.DONE,
     Status.HANDLED,
     Status.ROUTING,
@@ -60,7 +60,7 @@ _TAKEN: Update = {}  # never changed: in place of an input that its scope has by
 OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
 
 
-class Run(Progress):
+class Run(RunState):
     """One run of a plan, mutated by `handle` alone."""
 
     __slots__ = ("has_quorums", "out", "stop_status", "stopping")
@@ -93,55 +93,55 @@ class Run(Progress):
         self.root.begin(self, event.update)
         self._settle(self.root)
 
-    def succeeded(self, one: Activation, update: Update, at: float) -> list[Command]:
+    def accept_success(self, activation: Activation, update: Update, at: float) -> list[Command]:
         """What `handle` does about a `NodeSucceeded` of the attempt that runs, for drivers of which nobody else wants to see the event."""
         self.out = []
-        if one.status is RUNNING and one.update is None and self.status not in OVER:
-            self._take(one, update, at)
+        if activation.status is RUNNING and activation.update is None and self.status not in OVER:
+            self._accept_update(activation, update, at)
         return self.out
 
-    def routed(self, one: Activation, decision: Decision) -> list[Command]:
+    def accept_route(self, activation: Activation, decision: RouteDecision) -> list[Command]:
         """The same for a `Routed`."""
         self.out = []
-        if one.status is ROUTING and self.status not in OVER:
-            self._take_route(one, decision)
+        if activation.status is ROUTING and self.status not in OVER:
+            self._apply_route(activation, decision)
         return self.out
 
     def _node_succeeded(self, event: NodeSucceeded) -> None:
-        one = event.activation
+        activation = event.activation
         if (
-            one.update is not None
-            or one.status not in (RUNNING, ASKED)
-            or event.attempt not in (0, one.attempt)
+            activation.update is not None
+            or activation.status not in (RUNNING, ASKED)
+            or event.attempt not in (0, activation.attempt)
         ):
             return
-        if one.status is ASKED:
-            self._leave_asked(one)
-        self._take(one, event.update, event.at)
+        if activation.status is ASKED:
+            self._leave_asked(activation)
+        self._accept_update(activation, event.update, event.at)
 
-    def _take(self, one: Activation, update: Update, at: float) -> None:
-        step, version, scope = one.step, one.version, one.scope
+    def _accept_update(self, activation: Activation, update: Update, at: float) -> None:
+        step, version, scope = activation.step, activation.version, activation.scope
         assert version is not None
         if update:
-            version.take(update, scope.reducers, one.depth * WIDTH + step.index, step.name)
-        one.update, one.ended = update, at
+            version.take(update, scope.reducers, activation.depth * WIDTH + step.index, step.name)
+        activation.update, activation.ended_at = update, at
         if step.decides:
-            one.status = ROUTING
-            self.out.append(Decide(one))
+            activation.status = ROUTING
+            self.out.append(EvaluateRoute(activation))
         else:
-            self._complete(one, step.edges)
+            self._commit(activation, step.edges)
 
     def _routed(self, event: Routed) -> None:
         if event.activation.status is ROUTING:
-            self._take_route(event.activation, event.decision)
+            self._apply_route(event.activation, event.decision)
 
-    def _take_route(self, one: Activation, decision: Decision) -> None:
-        step = one.step
+    def _apply_route(self, activation: Activation, decision: RouteDecision) -> None:
+        step = activation.step
         if decision.loop >= 0:
             chosen = step.exits[decision.loop]
-            if one.rounds(chosen.loop) >= chosen.bound:
+            if activation.iteration(chosen.loop) >= chosen.bound:
                 raise InternalError(
-                    f"Loop {chosen.loop} of '{one.path}' was taken beyond its bound. Please report this as a bug of graphorch."
+                    f"Loop {chosen.loop} of '{activation.path}' was taken beyond its bound. Please report this as a bug of graphorch."
                 )
             edges: tuple[Edge, ...] = (chosen.back,)
         elif (
@@ -152,98 +152,98 @@ class Run(Progress):
         else:
             edges = step.edges + decision.edges
         if decision.exhausted >= 0:
-            header = one.scope.plan.steps[step.exits[decision.exhausted].back.target].name
-            self.exhausted = added(self.exhausted, ((one.path, header),))
-        self._complete(one, edges)
+            header = activation.scope.plan.steps[step.exits[decision.exhausted].back.target].name
+            self.exhausted = append_to(self.exhausted, ((activation.path, header),))
+        self._commit(activation, edges)
 
-    def _entered(self, event: Entered) -> None:
-        one = event.activation
-        if one.status is not Status.RUNNING or one.inner is not None:
+    def _entered(self, event: ScopeEntered) -> None:
+        activation = event.activation
+        if activation.status is not Status.RUNNING or activation.children is not None:
             return
-        one.inner = inner = Inner(event.updates)
+        activation.children = inner = ChildScopes(event.updates)
         if not inner.unfinished:
-            self.out.append(Leave(one))
+            self.out.append(LeaveScope(activation))
             return
-        one.status = Status.INSIDE
-        self._start_items(one, inner)
-        self._leave_busy(one.scope)
+        activation.status = Status.ENTERED
+        self._start_items(activation, inner)
+        self._exit_busy(activation.scope)
 
     def _node_failed(self, event: NodeFailed) -> None:
-        one = event.activation
+        activation = event.activation
         if (
-            one.status not in (Status.RUNNING, Status.ROUTING, Status.ASKED)
-            or event.attempt != one.attempt
+            activation.status not in (Status.RUNNING, Status.ROUTING, Status.AWAITING_ANSWER)
+            or event.attempt != activation.attempt
         ):
             return
-        if one.status is Status.ASKED:
-            self._leave_asked(one)
-        one.failure, one.ended = event.failure, event.at
-        if event.retry_after is not None and not one.scope.closed:
-            one.status = Status.RETRYING
-            self.out.append(RetryLater(one, event.retry_after))
+        if activation.status is Status.AWAITING_ANSWER:
+            self._leave_asked(activation)
+        activation.failure, activation.ended_at = event.failure, event.at
+        if event.retry_after is not None and not activation.scope.closed:
+            activation.status = Status.RETRYING
+            self.out.append(ScheduleRetry(activation, event.retry_after))
         elif event.retry_after is not None:
-            self._leave_undone(one)
-        elif event.handler >= 0 and one.version is not None:
+            self._defer_retry(activation)
+        elif event.handler >= 0 and activation.version is not None:
             self.has_gaps = True
-            self._complete(one, (one.step.errors[event.handler][1],), event.failure)
+            self._commit(activation, (activation.step.errors[event.handler][1],), event.failure)
         elif event.limit:
-            self.errors = added(self.errors, (one,))
-            one.status = Status.FAILED
+            self.errors = append_to(self.errors, (activation,))
+            activation.status = Status.FAILED
             self._stop(f"limit:{event.limit}")
-            self._leave_busy(one.scope)
+            self._exit_busy(activation.scope)
         elif self.on_failure == "isolate":
-            self.errors = added(self.errors, (one,))
+            self.errors = append_to(self.errors, (activation,))
             self.has_gaps = True
-            self._end_path(one)
+            self._skip(activation)
         else:
-            self._fail(one)
+            self._fail(activation)
 
     def _node_skipped(self, event: NodeSkipped) -> None:
-        one = event.activation
-        if one.status is Status.RUNNING:
-            one.failure, one.ended = event.reason, event.at
+        activation = event.activation
+        if activation.status is Status.RUNNING:
+            activation.failure, activation.ended_at = event.reason, event.at
             self.has_gaps = True
-            self._end_path(one)
+            self._skip(activation)
 
     def _node_cancelled(self, event: NodeCancelled) -> None:
-        one = event.activation
-        if one.status in (Status.RUNNING, Status.ROUTING):
-            one.status = Status.FAILED
-            one.failure, one.ended = None, event.at
-            self._leave_busy(one.scope)
+        activation = event.activation
+        if activation.status in (Status.RUNNING, Status.ROUTING):
+            activation.status = Status.FAILED
+            activation.failure, activation.ended_at = None, event.at
+            self._exit_busy(activation.scope)
 
-    def _asked(self, event: Asked) -> None:
-        one = event.activation
-        if one.status in (Status.RUNNING, Status.ROUTING):
-            one.status, one.question = Status.ASKED, event.question
-            self._leave_busy(one.scope)
+    def _asked(self, event: PersonAsked) -> None:
+        activation = event.activation
+        if activation.status in (Status.RUNNING, Status.ROUTING):
+            activation.status, activation.question = Status.AWAITING_ANSWER, event.question
+            self._exit_busy(activation.scope)
 
     def _approved(self, event: Approved) -> None:
-        one = event.activation
-        if one.status is not Status.ASKED:
+        activation = event.activation
+        if activation.status is not Status.AWAITING_ANSWER:
             return
-        self._leave_asked(one)
-        one.approved, one.question = True, None
-        if one.update is not None:
-            one.status = Status.ROUTING
-            self.out.append(Decide(one))
-        elif one.scope.closed:
-            one.status = Status.FAILED  # it starts when the run is resumed
-            self._leave_busy(one.scope)
+        self._leave_asked(activation)
+        activation.approved, activation.question = True, None
+        if activation.update is not None:
+            activation.status = Status.ROUTING
+            self.out.append(EvaluateRoute(activation))
+        elif activation.scope.closed:
+            activation.status = Status.FAILED  # it starts when the run is resumed
+            self._exit_busy(activation.scope)
         else:
-            one.status = Status.RUNNING
-            self.out.append(one)
+            activation.status = Status.RUNNING
+            self.out.append(activation)
 
-    def _leave_asked(self, one: Activation) -> None:
-        self.enter_busy(one.scope)
+    def _leave_asked(self, activation: Activation) -> None:
+        self.enter_busy(activation.scope)
         if self.status == "waiting":
             self.status = "running"
 
     def _retry_due(self, event: RetryDue) -> None:
-        one = event.activation
-        if one.status is Status.RETRYING and event.attempt == one.attempt:
-            one.attempt += 1
-            self._run_again(one)
+        activation = event.activation
+        if activation.status is Status.RETRYING and event.attempt == activation.attempt:
+            activation.attempt += 1
+            self._run_again(activation)
 
     def _stop_requested(self, event: StopRequested) -> None:
         if self.status in ("failed", "stopped"):
@@ -258,9 +258,9 @@ class Run(Progress):
         self._stop(event.reason, event.status)
         if event.now:
             self._interrupt(self.root, event.reason)
-        self._leave_busy(self.root)
+        self._exit_busy(self.root)
 
-    def _grace_over(self, event: GraceOver) -> None:
+    def _grace_over(self, event: GraceExpired) -> None:
         self.enter_busy(self.root)  # held, so that it becomes quiet once
         pending = [self.root]
         while pending:
@@ -268,8 +268,8 @@ class Run(Progress):
             if scope.closed:
                 self._interrupt(scope, "its time to finish after a failure was over")
             else:
-                pending.extend(scope.inner())
-        self._leave_busy(self.root)
+                pending.extend(scope.child_scopes())
+        self._exit_busy(self.root)
 
     def _resumed(self, event: Resumed) -> None:
         if self.status not in ("failed", "stopped", "waiting"):
@@ -279,146 +279,148 @@ class Run(Progress):
         self._reopen(self.root)
 
     # ---- what scopes ask of their run ----------------------------------------------------------------
-    def reach_limit(self) -> None:
+    def on_limit_reached(self) -> None:
         """The limit on activations does not let another one start: the run stops."""
         if not self.stopping:
             self._stop("limit:activations")
 
-    def reached_end(self, scope: Scope, output: Version | None) -> None:
+    def on_end_reached(self, scope: Scope, output: Version | None) -> None:
         """END fired in a scope: its output is what reached it. It is no work, so it makes no activation."""
         scope.output, scope.finished = output, True
         if (parent := scope.parent) is not None:
-            self._item_done(parent, scope)
+            self._on_item_done(parent, scope)
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
         status = activation.status
         activation.status = (
-            Status.DEAD
+            Status.SKIPPED
             if status is Status.FAILED and activation.failure is not None
             else Status.CANCELLED
         )
-        activation.tell(f"cancelled: {reason}")
+        activation.add_to_story(f"cancelled: {reason}")
         self.history.append(activation)
-        if activation.inner is not None:
-            self._cancel_inside(activation.inner, reason)
+        if activation.children is not None:
+            self._cancel_inside(activation.children, reason)
         if status in (Status.RUNNING, Status.RETRYING):
             self.out.append(CancelNode(activation, reason))
         if status <= Status.RETRYING:
-            self._leave_busy(activation.scope)
+            self._exit_busy(activation.scope)
 
     # ---- the life of an activation -------------------------------------------------------------------
-    def _complete(self, one: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
+    def _commit(self, activation: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
         """Commit: emit the tokens, and start what they make ready."""
-        scope, version = one.scope, one.version
+        scope, version = activation.scope, activation.version
         if (
             len(edges) == 1
             and failure is None
             and version is not None
-            and one.inner is None
-            and scope.hand_on(self, one, edges, version)
+            and activation.children is None
+            and scope.advance(self, activation, edges, version)
         ):
             return
-        one.status = DONE if failure is None else HANDLED
-        one.taken = edges
-        one.version = None
-        self.history.append(one)
-        if one.inner is not None:
-            self._cancel_inside(one.inner, f"'{one.path}' is over")
+        activation.status = DONE if failure is None else HANDLED
+        activation.taken_edges = edges
+        activation.version = None
+        self.history.append(activation)
+        if activation.children is not None:
+            self._cancel_inside(activation.children, f"'{activation.path}' is over")
         if version is not None:
-            if one.step.ends and failure is None:
-                self.reached_end(scope, version)
+            if activation.step.ends and failure is None:
+                self.on_end_reached(scope, version)
             else:
-                scope.send(self, one, edges, version, one.counters, failure)
-        scope.leave(one)
+                scope.emit(self, activation, edges, version, activation.counters, failure)
+        scope.deactivate(activation)
         if scope.waiting:
             scope.fire_ready(self)
-        scope.busy -= 1
-        if not scope.busy:
-            self._became_quiet(scope)
+        scope.busy_count -= 1
+        if not scope.busy_count:
+            self._on_quiet(scope)
 
-    def _end_path(self, one: Activation) -> None:
+    def _skip(self, activation: Activation) -> None:
         """Nothing leaves this activation: a dead path for whoever waits for it."""
-        one.status = Status.DEAD
-        self.history.append(one)
-        if one.inner is not None:
-            self._cancel_inside(one.inner, f"'{one.path}' is over")
-        one.scope.leave(one)
-        one.scope.fire_ready(self)
-        self._leave_busy(one.scope)
+        activation.status = Status.SKIPPED
+        self.history.append(activation)
+        if activation.children is not None:
+            self._cancel_inside(activation.children, f"'{activation.path}' is over")
+        activation.scope.deactivate(activation)
+        activation.scope.fire_ready(self)
+        self._exit_busy(activation.scope)
 
-    def _fail(self, one: Activation) -> None:
+    def _fail(self, activation: Activation) -> None:
         """It failed for good, and nobody handles it: its scope is closed, and stops when what runs in it has ended."""
-        one.status = Status.FAILED
-        scope = one.scope
-        scope.failures += (one,)
-        self.errors = added(self.errors, (one,))
+        activation.status = Status.FAILED
+        scope = activation.scope
+        scope.failures += (activation,)
+        self.errors = append_to(self.errors, (activation,))
         self._close(scope)
         if self.on_failure == "cancel":
-            self._interrupt(scope, f"'{one.path}' failed")
-        self._leave_busy(scope)
+            self._interrupt(scope, f"'{activation.path}' failed")
+        self._exit_busy(scope)
 
-    def _run_again(self, one: Activation) -> None:
+    def _run_again(self, activation: Activation) -> None:
         """Another attempt; of a sub-flow or map: what is unfinished inside goes on."""
-        one.failure = one.problem
+        activation.failure = activation.fatal_error
         # its result is committed: only where it leads is evaluated again
-        if one.update is not None:
-            one.status = Status.ROUTING
-            self.out.append(Decide(one))
-        elif one.inner is None:
-            one.status = Status.RUNNING
-            self.out.append(one)
+        if activation.update is not None:
+            activation.status = Status.ROUTING
+            self.out.append(EvaluateRoute(activation))
+        elif activation.children is None:
+            activation.status = Status.RUNNING
+            self.out.append(activation)
         else:
-            self._go_on_inside(one, one.inner)
+            self._resume_children(activation, activation.children)
 
-    def _go_on_inside(self, one: Activation, inner: Inner) -> None:
-        one.status, inner.failed = Status.INSIDE, False
+    def _resume_children(self, activation: Activation, inner: ChildScopes) -> None:
+        activation.status, inner.failed = Status.ENTERED, False
         for scope in inner.scopes:
-            if one.status is not Status.INSIDE or inner.failed:
+            if activation.status is not Status.ENTERED or inner.failed:
                 break
             if not scope.finished:
                 self._reopen(scope)
-        if inner.unfinished and not _has_enough(one, inner):
-            self._start_items(one, inner)
+        if inner.unfinished and not _has_enough(activation, inner):
+            self._start_items(activation, inner)
         else:
-            self._all_done(one)
-        self._leave_busy(one.scope)
+            self._all_children_done(activation)
+        self._exit_busy(activation.scope)
 
     # ---- inside a sub-flow or map ----------------------------------------------------------------------
-    def _start_items(self, one: Activation, inner: Inner) -> None:
-        spec, plan = one.step.map, one.step.inner_plan
+    def _start_items(self, activation: Activation, inner: ChildScopes) -> None:
+        spec, plan = activation.step.map, activation.step.inner_plan
         assert plan is not None
         room = spec.concurrency if spec is not None else 1
         while inner.started < len(inner.updates) and inner.running < room:
-            if one.scope.closed or one.status is not Status.INSIDE or inner.failed:
+            if activation.scope.closed or activation.status is not Status.ENTERED or inner.failed:
                 return
             item = inner.started
             inner.started += 1
             inner.running += 1
-            scope = Scope(plan, "", one, item if spec is not None else -1)
+            scope = Scope(plan, "", activation, item if spec is not None else -1)
             inner.scopes.append(scope)
             update, inner.updates[item] = inner.updates[item], _TAKEN
             scope.begin(self, update)
-            if not scope.busy and not scope.finished:
+            if not scope.busy_count and not scope.finished:
                 self._settle(scope)
 
-    def _item_done(self, one: Activation, scope: Scope) -> None:
-        inner = one.inner
+    def _on_item_done(self, activation: Activation, scope: Scope) -> None:
+        inner = activation.children
         assert inner is not None
         inner.unfinished -= 1
         inner.running -= 1
         inner.succeeded += 1
-        if _has_enough(one, inner):
-            self._cancel_inside(inner, f"'{one.path}' has the {inner.succeeded} that it needs")
-            self._all_done(one)
+        if _has_enough(activation, inner):
+            self._cancel_inside(
+                inner, f"'{activation.path}' has the {inner.succeeded} that it needs"
+            )
+            self._all_children_done(activation)
         elif not inner.unfinished:
-            self._all_done(one)
-        elif one.status is Status.INSIDE:
-            self._start_items(one, inner)
+            self._all_children_done(activation)
+        elif activation.status is Status.ENTERED:
+            self._start_items(activation, inner)
 
-    def _item_failed(self, one: Activation, scope: Scope) -> None:
+    def _on_item_failed(self, activation: Activation, scope: Scope) -> None:
         """A scope inside stopped without reaching its END."""
-        inner, spec = one.inner, one.step.map
+        inner, spec = activation.children, activation.step.map
         assert inner is not None
         if spec is None or (spec.on_item_error == "fail" and spec.need is None):
             inner.failed = True
@@ -427,61 +429,61 @@ class Run(Progress):
                     self._close(other)
                     if self.on_failure == "cancel":
                         self._interrupt(other, f"'{scope.prefix.removesuffix('/')}' failed")
-            self._stopped_inside(one, inner)
+            self._on_children_stopped(activation, inner)
             return
         inner.unfinished -= 1
         inner.running -= 1
         self._cancel_all(scope, "the item failed")
         if not inner.unfinished:
-            self._all_done(one)
+            self._all_children_done(activation)
         else:
-            self._start_items(one, inner)
+            self._start_items(activation, inner)
 
-    def _stopped_inside(self, one: Activation, inner: Inner) -> None:
+    def _on_children_stopped(self, activation: Activation, inner: ChildScopes) -> None:
         """Leave a sub-flow or map that failed, once nothing runs in it any more."""
-        if not any(scope.busy for scope in inner.scopes):
-            self._all_done(one)
+        if not any(scope.busy_count for scope in inner.scopes):
+            self._all_children_done(activation)
 
-    def _all_done(self, one: Activation) -> None:
-        if one.status is Status.INSIDE:
-            one.status = Status.RUNNING
-            self.enter_busy(one.scope)
-            self.out.append(Leave(one))
+    def _all_children_done(self, activation: Activation) -> None:
+        if activation.status is Status.ENTERED:
+            activation.status = Status.RUNNING
+            self.enter_busy(activation.scope)
+            self.out.append(LeaveScope(activation))
 
     # ---- busy or quiet ----------------------------------------------------------------------------------
     def enter_busy(self, scope: Scope | None) -> None:
         """One thing more keeps a scope busy, and with it the ones around it."""
         while scope is not None:
-            scope.busy += 1
-            if scope.busy > 1 or (parent := scope.parent) is None:
+            scope.busy_count += 1
+            if scope.busy_count > 1 or (parent := scope.parent) is None:
                 return
             scope = parent.scope
 
-    def _leave_busy(self, scope: Scope) -> None:
+    def _exit_busy(self, scope: Scope) -> None:
         """One thing less keeps the scope busy; a scope that becomes quiet is settled."""
-        scope.busy -= 1
-        if not scope.busy:
-            self._became_quiet(scope)
+        scope.busy_count -= 1
+        if not scope.busy_count:
+            self._on_quiet(scope)
 
-    def _became_quiet(self, scope: Scope) -> None:
+    def _on_quiet(self, scope: Scope) -> None:
         self._settle(scope)
-        if not scope.busy and (parent := scope.parent) is not None:
-            self._leave_busy(parent.scope)
+        if not scope.busy_count and (parent := scope.parent) is not None:
+            self._exit_busy(parent.scope)
 
     def _settle(self, scope: Scope) -> None:
         """What a quiet scope is: finished, waiting, stopped, or stuck because nothing can reach its END any more."""
-        if scope.busy:
+        if scope.busy_count:
             return
         above = scope.parent
         if above is None:
             self._settle_root(scope)
             return
-        if above.status is not Status.INSIDE or above.inner is None:
+        if above.status is not Status.ENTERED or above.children is None:
             return
-        if not scope.finished and (scope.failures or not (scope.closed or scope.questions())):
-            self._item_failed(above, scope)
-        elif above.inner.failed and (scope.finished or scope.closed):
-            self._stopped_inside(above, above.inner)
+        if not scope.finished and (scope.failures or not (scope.closed or scope.open_questions())):
+            self._on_item_failed(above, scope)
+        elif above.children.failed and (scope.finished or scope.closed):
+            self._on_children_stopped(above, above.children)
 
     def _settle_root(self, root: Scope) -> None:
         if root.finished:
@@ -490,7 +492,7 @@ class Run(Progress):
             self._finish(self.stop_status, self.stopping)
         elif root.failures:
             self._finish("failed", "failed")
-        elif waits := root.questions():
+        elif waits := root.open_questions():
             self._finish("waiting", "waiting", waits)
         else:
             self._finish("failed", "end not reached")
@@ -512,36 +514,36 @@ class Run(Progress):
         """Nothing new starts in this scope and inside it; what waits for its next attempt stays undone."""
         pending = [scope]
         while pending:
-            one = pending.pop()
-            one.closed = True
-            for activation in list(one.active.values()):
+            item = pending.pop()
+            item.closed = True
+            for activation in list(item.active.values()):
                 if activation.status is Status.RETRYING:
                     self.out.append(CancelNode(activation, "nothing new starts"))
-                    self._leave_undone(activation)
-            pending.extend(one.inner())
+                    self._defer_retry(activation)
+            pending.extend(item.child_scopes())
 
-    def _leave_undone(self, one: Activation) -> None:
+    def _defer_retry(self, activation: Activation) -> None:
         """An attempt failed that would be repeated, if its scope were not closed; it is when the run is resumed."""
-        one.status = Status.FAILED
-        self.errors = added(self.errors, (one,))
-        self._leave_busy(one.scope)
+        activation.status = Status.FAILED
+        self.errors = append_to(self.errors, (activation,))
+        self._exit_busy(activation.scope)
 
     def _interrupt(self, scope: Scope, reason: str) -> None:
         """Cancel the running attempts in a scope; resuming starts them again."""
         pending = [scope]
         while pending:
-            one = pending.pop()
-            pending.extend(one.inner())
-            for activation in list(one.active.values()):
+            item = pending.pop()
+            pending.extend(item.child_scopes())
+            for activation in list(item.active.values()):
                 if activation.status in (Status.RUNNING, Status.ROUTING):
                     running = activation.status is Status.RUNNING
                     activation.status, activation.failure = Status.FAILED, None
-                    activation.tell(f"interrupted: {reason}")
+                    activation.add_to_story(f"interrupted: {reason}")
                     if running:
                         self.out.append(CancelNode(activation, reason))
-                    self._leave_busy(one)
+                    self._exit_busy(item)
 
-    def _cancel_inside(self, inner: Inner, reason: str) -> None:
+    def _cancel_inside(self, inner: ChildScopes, reason: str) -> None:
         """Cancel what is unfinished inside a sub-flow or map: what runs, and questions that nobody needs to answer any more."""
         for scope in inner.scopes:
             if not scope.finished:
@@ -560,28 +562,28 @@ class Run(Progress):
         scope.closed = False
         scope.failures = ()
         self.enter_busy(scope)  # held, so that it becomes quiet once
-        for one in list(scope.active.values()):
+        for activation in list(scope.active.values()):
             if scope.closed:
                 break
-            if one.status is Status.INSIDE:
+            if activation.status is Status.ENTERED:
                 self.enter_busy(scope)
-                self._run_again(one)
-            elif one.status is Status.FAILED:
+                self._run_again(activation)
+            elif activation.status is Status.FAILED:
                 self.enter_busy(scope)
-                if one.update is None:
-                    one.attempt += 1
-                    one.first_attempt = one.attempt
-                self._run_again(one)
+                if activation.update is None:
+                    activation.attempt += 1
+                    activation.first_attempt = activation.attempt
+                self._run_again(activation)
         scope.fire_ready(self)
-        self._leave_busy(scope)
+        self._exit_busy(scope)
 
 
-def _has_enough(one: Activation, inner: Inner) -> bool:
+def _has_enough(activation: Activation, inner: ChildScopes) -> bool:
     """Whether as many items of a map are done as it needs, if it does not need all."""
     return (
-        one.step.map is not None
-        and one.step.map.need is not None
-        and inner.succeeded >= one.step.map.need
+        activation.step.map is not None
+        and activation.step.map.need is not None
+        and inner.succeeded >= activation.step.map.need
     )
 
 
@@ -589,13 +591,13 @@ _HANDLERS: dict[type, Callable[[Run, Any], None]] = {
     RunStarted: Run._run_started,  # pyright: ignore[reportPrivateUsage]
     NodeSucceeded: Run._node_succeeded,  # pyright: ignore[reportPrivateUsage]
     Routed: Run._routed,  # pyright: ignore[reportPrivateUsage]
-    Entered: Run._entered,  # pyright: ignore[reportPrivateUsage]
+    ScopeEntered: Run._entered,  # pyright: ignore[reportPrivateUsage]
     NodeFailed: Run._node_failed,  # pyright: ignore[reportPrivateUsage]
     NodeSkipped: Run._node_skipped,  # pyright: ignore[reportPrivateUsage]
-    GraceOver: Run._grace_over,  # pyright: ignore[reportPrivateUsage]
+    GraceExpired: Run._grace_over,  # pyright: ignore[reportPrivateUsage]
     NodeCancelled: Run._node_cancelled,  # pyright: ignore[reportPrivateUsage]
     Approved: Run._approved,  # pyright: ignore[reportPrivateUsage]
-    Asked: Run._asked,  # pyright: ignore[reportPrivateUsage]
+    PersonAsked: Run._asked,  # pyright: ignore[reportPrivateUsage]
     RetryDue: Run._retry_due,  # pyright: ignore[reportPrivateUsage]
     StopRequested: Run._stop_requested,  # pyright: ignore[reportPrivateUsage]
     Resumed: Run._resumed,  # pyright: ignore[reportPrivateUsage]

@@ -13,7 +13,7 @@ OnFailure: TypeAlias = Literal["drain", "cancel", "isolate"]
 UNLIMITED = 1 << 62
 
 
-class Progress:
+class RunState:
     """The state of a run. `status` is "running" until a `FinishRun` says otherwise; `history` holds what is over, in order of its end."""
 
     __slots__ = (
@@ -43,36 +43,38 @@ class Progress:
     def failed(self) -> list[Activation]:
         """What failed for good and was made good by nothing around it, in the order in which it failed; causes, not what they brought down."""
         causes: list[Activation] = []
-        for one in self.errors:
+        for activation in self.errors:
             around: list[Activation] = []
-            above = one.scope.parent
+            above = activation.scope.parent
             while above is not None:
                 around.append(above)
                 above = above.scope.parent
             brought_down = (
-                one.inner is not None
-                and one.inner.failed
-                and any(scope.failures for scope in one.inner.scopes)
+                activation.children is not None
+                and activation.children.failed
+                and any(scope.failures for scope in activation.children.scopes)
             )
             if not brought_down and not any(
-                each.status in (Status.DONE, Status.HANDLED, Status.CANCELLED) for each in around
+                item.status in (Status.DONE, Status.HANDLED, Status.CANCELLED) for item in around
             ):
-                causes.append(one)
+                causes.append(activation)
         return causes
 
     def unfinished(self) -> list[Activation]:
         """The activations that are not over, at every level."""
-        return self.root.everything()
+        return self.root.active_activations()
 
     def questions(self) -> list[Activation]:
         """The activations that wait for a person."""
-        return self.root.questions()
+        return self.root.open_questions()
 
     def story(self, node: str) -> list[str]:
         """What happened to a node in this run, one line per activation and event of it."""
         lines: list[str] = []
-        for one in [*self.history, *self.root.everything()]:
-            if node in (one.step.name, one.path):
-                lines += one.story or []
-                lines.append(f"{one.path} attempt {one.attempt}: {one.status.name.lower()}")
+        for activation in [*self.history, *self.root.active_activations()]:
+            if node in (activation.step.name, activation.path):
+                lines += activation.story or []
+                lines.append(
+                    f"{activation.path} attempt {activation.attempt}: {activation.status.name.lower()}"
+                )
         return lines

@@ -29,12 +29,12 @@ class Status(IntEnum):
     RUNNING = 0  # an attempt runs, or is about to
     ROUTING = 1  # its result is committed, its tokens are not emitted yet
     RETRYING = 2  # waits for its next attempt
-    INSIDE = 3  # a sub-flow or map whose inner work is not finished
-    ASKED = 4  # waits for a person
+    ENTERED = 3  # a sub-flow or map whose inner work is not finished
+    AWAITING_ANSWER = 4  # waits for a person
     FAILED = 5  # failed for good in a run that stopped; resuming tries again
     DONE = 6
     HANDLED = 7  # failed for good, and an error edge carried on
-    DEAD = 8  # failed in isolation, or could not read what it needs: a dead path
+    SKIPPED = 8  # failed in isolation, or could not read what it needs: a dead path
     CANCELLED = 9
 
 
@@ -65,14 +65,14 @@ class Activation:
     attempt = 1
     first_attempt = 1  # since the run was last resumed: retries count from here
     status = Status.RUNNING
-    began = 0.0
-    ended = 0.0
+    started_at = 0.0
+    ended_at = 0.0
     update: dict[int, Any] | None = None
-    taken: tuple[Edge, ...] = ()
-    inner: Inner | None = None
+    taken_edges: tuple[Edge, ...] = ()
+    children: ChildScopes | None = None
     failure: Any = None
     # why no attempt can succeed: two writes at once, or a quorum that was not met
-    problem: Exception | None = None
+    fatal_error: Exception | None = None
     question: Any = None
     approved = False  # a person let it pass its gate
     story: list[str] | None = None
@@ -105,10 +105,10 @@ class Activation:
 
     def _edge(self) -> Edge:
         """The edge that its only token came along."""
-        edges = self.source.taken if self.source is not None else self.scope.plan.starts
+        edges = self.source.taken_edges if self.source is not None else self.scope.plan.starts
         return next(edge for edge in edges if edge.target == self.step.index)
 
-    def consume(self, tokens: tuple[Token, ...]) -> None:
+    def set_tokens(self, tokens: tuple[Token, ...]) -> None:
         """Take the tokens that it was made of."""
         self._tokens = tokens
 
@@ -130,7 +130,7 @@ class Activation:
                 _fill_ids(self)
         return self._id
 
-    def adopt(self, id: str) -> None:
+    def set_id(self, id: str) -> None:
         """Take an id from elsewhere: this activation is the copy of another run's."""
         self._id = id
 
@@ -139,11 +139,11 @@ class Activation:
         """Whether nothing more can happen to it."""
         return self.status >= Status.DONE
 
-    def rounds(self, loop: int) -> int:
+    def iteration(self, loop: int) -> int:
         """How often the body of a loop was begun, this time included."""
         return self.counters.get(loop, 1)
 
-    def tell(self, line: str) -> None:
+    def add_to_story(self, line: str) -> None:
         """Add a line to what happened to it, for errors and people."""
         if self.story is None:
             self.story = []
@@ -153,7 +153,7 @@ class Activation:
         return f"<activation of {self.path}, {self.status.name.lower()}>"
 
 
-class Inner:
+class ChildScopes:
     """What runs inside a sub-flow or map: one scope per item, started in order as far as the concurrency limit allows."""
 
     __slots__ = ("failed", "running", "scopes", "started", "succeeded", "unfinished", "updates")
@@ -185,16 +185,16 @@ def _fill_ids(last: Activation) -> None:
     """Ids depend on ids before them; a stack instead of recursion, since a history may be long."""
     pending = [last]
     while pending:
-        one = pending[-1]
+        activation = pending[-1]
         missing = [
             token.source
-            for token in one.tokens
+            for token in activation.tokens
             if token.source is not None and not token.source._id  # pyright: ignore[reportPrivateUsage]
         ]
         if missing:
             pending.extend(missing)
             continue
         pending.pop()
-        if not one._id:  # pyright: ignore[reportPrivateUsage]
-            consumed = sorted(token_id(token, one.scope) for token in one.tokens)
-            one._id = _digest(one.scope.origin, one.step.name, *consumed)  # pyright: ignore[reportPrivateUsage]
+        if not activation._id:  # pyright: ignore[reportPrivateUsage]
+            consumed = sorted(token_id(token, activation.scope) for token in activation.tokens)
+            activation._id = _digest(activation.scope.origin, activation.step.name, *consumed)  # pyright: ignore[reportPrivateUsage]

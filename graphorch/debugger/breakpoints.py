@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.core.tree import Activation
-from graphorch.debugger.steps import Moment
-from graphorch.errors import InputError, Unassigned, nearest
+from graphorch.debugger.steps import DebugStep
+from graphorch.errors import InputError, Unassigned, did_you_mean
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id
 
@@ -61,30 +61,32 @@ class When:
 Breakpoint = AtNode | OnRoute | OnError | When
 
 
-def stops_before(one: Activation, breakpoints: Sequence[Breakpoint]) -> Breakpoint | None:
+def stops_before(activation: Activation, breakpoints: Sequence[Breakpoint]) -> Breakpoint | None:
     """The breakpoint in front of an activation."""
     return next(
         (
-            each
-            for each in breakpoints
-            if isinstance(each, AtNode) and each.path == box_id(one.path)
+            item
+            for item in breakpoints
+            if isinstance(item, AtNode) and item.path == box_id(activation.path)
         ),
         None,
     )
 
 
-def stops_after(moments: Sequence[Moment], breakpoints: Sequence[Breakpoint]) -> Breakpoint | None:
+def stops_after(
+    moments: Sequence[DebugStep], breakpoints: Sequence[Breakpoint]
+) -> Breakpoint | None:
     """The breakpoint that one of these moments meets; predicates are another matter."""
     for moment in moments:
-        for each in breakpoints:
+        for item in breakpoints:
             if (
-                isinstance(each, OnRoute)
-                and each.source == box_id(moment.path)
-                and each.target in moment.to
+                isinstance(item, OnRoute)
+                and item.source == box_id(moment.path)
+                and item.target in moment.to
             ):
-                return each
-            if isinstance(each, OnError) and isinstance(moment.failure, each.kind):
-                return each
+                return item
+            if isinstance(item, OnError) and isinstance(moment.failure, item.kind):
+                return item
     return None
 
 
@@ -119,5 +121,5 @@ def _step(plan: Plan, name: str, path: str) -> Step:
         if step.name == name:
             return step
     raise InputError(
-        f"'{path}' names no node of '{plan.name}'. {nearest(name, [step.name for step in plan.steps[: plan.end]])}"
+        f"'{path}' names no node of '{plan.name}'. {did_you_mean(name, [step.name for step in plan.steps[: plan.end]])}"
     )

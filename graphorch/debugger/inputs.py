@@ -8,8 +8,8 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel, ValidationError
 
 from graphorch.core.events import Update
-from graphorch.engine.invocation.binding import update_of
-from graphorch.errors import InputError, WrongOutput, nearest
+from graphorch.engine.invocation.binding import build_update
+from graphorch.errors import InputError, WrongOutput, did_you_mean
 from graphorch.graph.plan import Plan, Step
 from graphorch.state.version import Version
 
@@ -17,13 +17,13 @@ Given: TypeAlias = BaseModel | Mapping[str, Any]
 """A slice, of which what was set counts; or fields by name."""
 
 
-def steps_of(plan: Plan, prefix: str) -> list[tuple[str, Step]]:
+def list_steps(plan: Plan, prefix: str) -> list[tuple[str, Step]]:
     """Every node at every level, by path."""
     found: list[tuple[str, Step]] = []
     for step in plan.steps[: plan.end]:
         found.append((prefix + step.name, step))
         if step.inner_plan is not None:
-            found += steps_of(step.inner_plan, f"{prefix}{step.name}/")
+            found += list_steps(step.inner_plan, f"{prefix}{step.name}/")
     return found
 
 
@@ -33,18 +33,18 @@ def item_paths(plan: Plan, path: str) -> list[str]:
     found = [""]
     for part in above:
         name, _, item = part.partition("[")
-        step = next(each for each in plan.steps if each.name == name)
+        step = next(entry for entry in plan.steps if entry.name == name)
         plan = cast("Plan", step.inner_plan)
         parts = (
             [part]
             if item or step.map is None
             else [f"{name}[{index}]" for index in range(step.map.max_items)]
         )
-        found = [f"{before}{each}/" for before in found for each in parts]
+        found = [f"{before}{text}/" for before in found for text in parts]
     return [before + last for before in found]
 
 
-def update_from(plan: Plan, change: Given) -> Update:
+def parse_update(plan: Plan, change: Given) -> Update:
     """A change of the state, validated. Raises `InputError`."""
     schema = plan.schema
     given = _fields_of(change)
@@ -53,7 +53,7 @@ def update_from(plan: Plan, change: Given) -> Update:
         field = schema.by_name.get(str(name))
         if field is None:
             raise InputError(
-                f"'{name}' is no field of {schema.model.__name__}. {nearest(str(name), schema.by_name)}"
+                f"'{name}' is no field of {schema.model.__name__}. {did_you_mean(str(name), schema.by_name)}"
             )
         try:
             valid = field.validate(value)
@@ -73,7 +73,7 @@ def _fields_of(change: object) -> Mapping[str, Any]:
     )
 
 
-def output_from(
+def parse_output(
     step: Step, output: Given | tuple[BaseModel, ...]
 ) -> tuple[BaseModel | tuple[BaseModel, ...], Update]:
     """What a node is to have returned, and the update that it is. Raises `InputError`."""
@@ -95,7 +95,7 @@ def output_from(
             if strangers:
                 known = [name for model in models for name in model.model_fields]
                 raise InputError(
-                    f"'{step.name}' writes no field '{strangers[0]}'. {nearest(strangers[0], known)}"
+                    f"'{step.name}' writes no field '{strangers[0]}'. {did_you_mean(strangers[0], known)}"
                 )
             parts = tuple(
                 model.model_validate(
@@ -104,14 +104,14 @@ def output_from(
                 for model in models
             )
             output = parts if len(parts) > 1 else next(iter(parts))
-        return output, update_of(step, output, [], Version({}, {}))
+        return output, build_update(step, output, [], Version({}, {}))
     except ValidationError as error:
         raise InputError(_misfit(f"The output of '{step.name}'", error)) from error
     except WrongOutput as error:
         raise InputError(f"That is no output of '{step.name}': {error}") from error
 
 
-def answer_from(model: type[BaseModel], answer: Given) -> BaseModel:
+def parse_answer(model: type[BaseModel], answer: Given) -> BaseModel:
     """The answer as what was asked for. Raises `InputError`."""
     if not isinstance(answer, Mapping):
         return answer

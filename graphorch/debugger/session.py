@@ -34,35 +34,35 @@ from graphorch.debugger.breakpoints import (
 )
 from graphorch.debugger.inputs import (
     Given,
-    answer_from,
     item_paths,
-    output_from,
-    steps_of,
-    update_from,
+    list_steps,
+    parse_answer,
+    parse_output,
+    parse_update,
 )
-from graphorch.debugger.stepper import Stepping
-from graphorch.debugger.steps import Moment, Observer
+from graphorch.debugger.stepper import SteppedRun
+from graphorch.debugger.steps import DebugRecorder, DebugStep
 from graphorch.engine import fork as forks
 from graphorch.engine.background_loop import background_loop
 from graphorch.engine.fork import Difference
-from graphorch.engine.model_calls import Listening
-from graphorch.engine.report import Record as RunRecord
-from graphorch.engine.settings import Settings
-from graphorch.errors import InputError, WriteConflict, nearest
+from graphorch.engine.model_calls import RecordingClient
+from graphorch.engine.report import RunReport as RunRecord
+from graphorch.engine.settings import RunSettings
+from graphorch.errors import InputError, WriteConflict, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record
 from graphorch.models.client import ModelClient
 from graphorch.render.layout.engine import Engine, layout
 from graphorch.render.picture.overlay import Mark, Overlay
-from graphorch.render.plan_picture import box_id, picture_of
+from graphorch.render.plan_picture import box_id, draw_plan
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Theme
-from graphorch.runs.clients import Using
-from graphorch.runs.failures import run_failed
+from graphorch.runs.clients import SharedClient
+from graphorch.runs.failures import build_run_failed
 from graphorch.runs.fork import Effects, fork
-from graphorch.runs.pictures import overlay_of
-from graphorch.runs.result import Question, Result, open_question, question_of
+from graphorch.runs.pictures import build_overlay
+from graphorch.runs.result import Question, Result, build_question, open_question
 from graphorch.state.version import Version, unite
 
 T = TypeVar("T")
@@ -90,15 +90,15 @@ class Session(Generic[Out, State]):
     """
 
     def __init__(
-        self, plan: Plan, settings: Settings, client: Using, update: Update | None
+        self, plan: Plan, settings: RunSettings, client: SharedClient, update: Update | None
     ) -> None:
         self._client = client
-        self._listening = Listening(cast("ModelClient", client))
+        self._listening = RecordingClient(cast("ModelClient", client))
         limits = replace(settings.limits, seconds=None, grace=None)
-        self._stepping = Stepping(plan, replace(settings, client=self._listening, limits=limits))
+        self._stepping = SteppedRun(plan, replace(settings, client=self._listening, limits=limits))
         self._input = update
-        self._observer = Observer()
-        self._moments: list[Moment] = []
+        self._observer = DebugRecorder()
+        self._moments: list[DebugStep] = []
         self._points: list[_Point] = []
         self._breakpoints: list[Breakpoint] = []
         self._pinned: dict[str, BaseModel | tuple[BaseModel, ...]] = {}
@@ -116,18 +116,18 @@ class Session(Generic[Out, State]):
             background_loop().wait(self._begin(update))
 
     # ---- going on --------------------------------------------------------------------------------
-    def step(self) -> Moment:
+    def step(self) -> DebugStep:
         """Run the next activation until it is over; of a sub-flow or map all that is inside it. Returns what happened.
 
         Raises `InputError` where there is no next one: the run has ended, or waits for an answer.
         """
         return self._do(self._step(into=False))
 
-    def into(self) -> Moment:
+    def step_into(self) -> DebugStep:
         """The same, but of a sub-flow or map only the entry: the next step is the first one inside."""
         return self._do(self._step(into=True))
 
-    def go(self, until: Place | Predicate | None = None) -> Moment:
+    def run_until(self, until: Place | Predicate | None = None) -> DebugStep:
         """Step on, sub-flows and maps included, until a breakpoint, the end, or what is given here.
 
         A node (or its path): stop before it runs. A function of the whole state: stop after the step that leaves it true. At least one step is
@@ -141,7 +141,7 @@ class Session(Generic[Out, State]):
 
     def answer(
         self, answer: Given, question: Node[Any] | Question | str | None = None
-    ) -> Moment | None:
+    ) -> DebugStep | None:
         """Answer an open question; which one may be left out if only one is open. No node runs because of it until the next step.
 
         Returns what happened; None where the answer lets a gate open, and the node behind it is next. Raises `InputError` for an
@@ -150,7 +150,7 @@ class Session(Generic[Out, State]):
         return self._do(self._answer(answer, question))
 
     # ---- going back, and changing ------------------------------------------------------------------
-    def back(self, *, effects: Effects = "refuse") -> None:
+    def step_back(self, *, effects: Effects = "refuse") -> None:
         """Undo the last step (of `go`: the last single one), as if it had not been made. What its model calls cost stays spent.
 
         A node with effect `once` that was undone would act again: that is refused, or done with `effects="repeat"`; with `"serve"` what it
@@ -158,7 +158,7 @@ class Session(Generic[Out, State]):
         """
         self._do(self._back(effects))
 
-    def edit(self, change: Given) -> Moment | None:
+    def edit(self, change: Given) -> DebugStep | None:
         """Change what the last step wrote, and go on from there as if its node had returned that; before the first step, change the input.
 
         Fields that are not named stay. Any field of the state (inside a sub-flow: of its state) may be named; for a field with a reducer, what
@@ -252,7 +252,7 @@ class Session(Generic[Out, State]):
         return "paused" if self._stepping.run.status == "running" else self._stepping.run.status
 
     @property
-    def stopped_by(self) -> str:
+    def stop_reason(self) -> str:
         """What made the last `go` stop, if it was no end: a breakpoint, a condition, or `pause`."""
         return self._stopped_by
 
@@ -264,17 +264,20 @@ class Session(Generic[Out, State]):
     @property
     def ready(self) -> list[str]:
         """The paths of all that could run, in the order in which steps run them, unless something comes before them."""
-        return self._read(lambda: [one.path for one in self._stepping.held()])
+        return self._read(lambda: [activation.path for activation in self._stepping.held()])
 
     @property
-    def waiting(self) -> list[Question]:
+    def open_questions(self) -> list[Question]:
         """The open questions; others may be asked while something can still run."""
         return self._read(
-            lambda: [question_of(one) for one in self._stepping.scheduler.open_questions()]
+            lambda: [
+                build_question(activation)
+                for activation in self._stepping.scheduler.open_questions()
+            ]
         )
 
     @property
-    def history(self) -> list[Moment]:
+    def history(self) -> list[DebugStep]:
         """What happened, one moment per activation, sub-flows included; the last one is the newest."""
         return list(self._moments)
 
@@ -284,7 +287,7 @@ class Session(Generic[Out, State]):
         return self._read(self._state)
 
     @property
-    def inside(self) -> tuple[str, BaseModel] | None:
+    def current_scope(self) -> tuple[str, BaseModel] | None:
         """Inside a sub-flow or map, where the next step is: its path, and the state there."""
         return self._read(self._state_inside)
 
@@ -296,7 +299,7 @@ class Session(Generic[Out, State]):
         if run.status == "running":
             raise InputError(f"The session is not at its end: '{self.next}' is next. Use go().")
         if run.status not in ("succeeded", "partial", "waiting"):
-            raise run_failed(self._stepping.scheduler)
+            raise build_run_failed(self._stepping.scheduler)
         return Result(self._stepping.scheduler)
 
     @property
@@ -311,7 +314,7 @@ class Session(Generic[Out, State]):
     def _difference(self) -> Difference:
         assert self._from is not None
         before, copied = self._from
-        found = forks.difference(before, self._stepping.scheduler.record, copied)
+        found = forks.compare_runs(before, self._stepping.scheduler.report, copied)
         old, new = _values(before.run), _values(self._stepping.run)
         names = sorted({*old, *new})
         return replace(
@@ -345,12 +348,12 @@ class Session(Generic[Out, State]):
     ) -> str:
         plan, (engine, depth, closed) = self._stepping.plan, key
         if key not in self._placed:
-            picture = picture_of(plan, depth=depth, closed=frozenset(closed))
+            picture = draw_plan(plan, depth=depth, closed=frozenset(closed))
             roomy = {box.id: Mark("done", note="9 calls · 1.2 s") for box in picture.boxes}
             self._placed[key] = picture, layout(picture, engine, overlay=Overlay(roomy))
         picture, placed = self._placed[key]
-        held = {one.id for one in self._stepping.held()}
-        overlay = overlay_of(self._stepping.scheduler.record, held)
+        held = {activation.id for activation in self._stepping.held()}
+        overlay = build_overlay(self._stepping.scheduler.report, held)
         return draw(picture, placed, theme=theme, overlay=replace(overlay, title=title))
 
     def close(self, reason: str = "closed") -> None:
@@ -371,8 +374,8 @@ class Session(Generic[Out, State]):
         where = (
             f"next is '{self.next}'"
             if self.next
-            else f"{len(self.waiting)} open questions"
-            if self.waiting
+            else f"{len(self.open_questions)} open questions"
+            if self.open_questions
             else "nothing is left to run"
         )
         return f"<{self.status} session {self.run_id} of {self.flow}: {len(self._moments)} steps, {where}>"
@@ -383,7 +386,7 @@ class Session(Generic[Out, State]):
 
     # ---- for those who show it ---------------------------------------------------------------------
     @property
-    def stepping(self) -> Stepping:
+    def stepping(self) -> SteppedRun:
         """The run under its gate. Read it on the background loop only."""
         return self._stepping
 
@@ -432,49 +435,49 @@ class Session(Generic[Out, State]):
     async def _settled(self) -> None:
         """Nothing: whoever waits for it has waited for the command before."""
 
-    async def _step(self, *, into: bool) -> Moment:
+    async def _step(self, *, into: bool) -> DebugStep:
         self._stopped_by = ""
         return (await self._advance(self._first(), into=into))[-1]
 
-    async def _go(self, until: Place | Predicate | None) -> Moment:
+    async def _go(self, until: Place | Predicate | None) -> DebugStep:
         self._is_pausing, self._stopped_by = False, ""
         target = AtNode(self._path(cast("Place", until))) if isinstance(until, Node | str) else None
         condition = cast("Predicate", until) if until is not None and target is None else None
-        one: Activation | None = self._first()
-        moment: Moment | None = None
+        activation: Activation | None = self._first()
+        moment: DebugStep | None = None
         before = [*self._breakpoints, *([target] if target is not None else [])]
-        while one is not None:
-            if moment is not None and (hit := stops.stops_before(one, before)) is not None:
+        while activation is not None:
+            if moment is not None and (hit := stops.stops_before(activation, before)) is not None:
                 self._stopped_by = str(hit)
                 break
             true = [
-                each
-                for each in self._breakpoints
-                if isinstance(each, When) and stops.holds(each.holds, self._state())
+                item
+                for item in self._breakpoints
+                if isinstance(item, When) and stops.holds(item.holds, self._state())
             ]
-            moments = await self._advance(one, into=True)
+            moments = await self._advance(activation, into=True)
             moment = moments[-1]
             self._stopped_by = self._why_stop(moments, condition, true)
             if self._stopped_by:
                 break
-            one = next(iter(self._stepping.held()), None)
+            activation = next(iter(self._stepping.held()), None)
         assert moment is not None
         return moment
 
     def _why_stop(
-        self, moments: list[Moment], condition: Predicate | None, true: list[When]
+        self, moments: list[DebugStep], condition: Predicate | None, true: list[When]
     ) -> str:
         if (hit := stops.stops_after(moments, self._breakpoints)) is not None:
             return str(hit)
         if condition is not None and stops.holds(condition, self._state()):
             return str(When(condition))
-        for each in self._breakpoints:
+        for item in self._breakpoints:
             if (
-                isinstance(each, When)
-                and each not in true
-                and stops.holds(each.holds, self._state())
+                isinstance(item, When)
+                and item not in true
+                and stops.holds(item.holds, self._state())
             ):
-                return str(each)
+                return str(item)
         return "pause" if self._is_pausing else ""
 
     def _first(self) -> Activation:
@@ -484,7 +487,9 @@ class Session(Generic[Out, State]):
             return held[0]
         run = self._stepping.run
         if run.status == "waiting":
-            asked = "; ".join(f"'{each.path}' asks: {each.text}" for each in self.waiting)
+            asked = "; ".join(
+                f"'{question.path}' asks: {question.text}" for question in self.open_questions
+            )
             raise InputError(
                 f"Nothing can run before a question is answered. {asked} Use answer(…)."
             )
@@ -493,22 +498,22 @@ class Session(Generic[Out, State]):
                 f"The session is at its end, the run {run.status}. Look at result, go back(), or make a new one with flow.debug(…)."
             )
         failed = "; ".join(
-            f"'{one.path}' raised {type(one.failure).__name__}: {one.failure}"
-            for one in run.failed()
+            f"'{activation.path}' raised {type(activation.failure).__name__}: {activation.failure}"
+            for activation in run.failed()
         )
         raise InputError(
             f"The run {run.status} ({run.reason}): {failed or 'nothing can run'}. Go back() to try again, or edit(…) what it should have written."
         )
 
-    async def _advance(self, one: Activation, *, into: bool) -> list[Moment]:
+    async def _advance(self, activation: Activation, *, into: bool) -> list[DebugStep]:
         """Let one activation through, and unless `into` all that follows inside it; one point to go back to."""
         later = asyncio.get_running_loop().call_later(0.15, self._tell)
         try:
-            moments = await self._let_through(one)
+            moments = await self._let_through(activation)
             while (
                 not into
-                and one.status is Status.INSIDE
-                and (inner := self._stepping.next_inside(one)) is not None
+                and activation.status is Status.ENTERED
+                and (inner := self._stepping.next_inside(activation)) is not None
             ):
                 moments += await self._let_through(inner)
         finally:
@@ -516,49 +521,49 @@ class Session(Generic[Out, State]):
         self._points.append(_Point(self._stepping.point, len(self._moments)))
         return moments
 
-    async def _let_through(self, one: Activation) -> list[Moment]:
-        for each in self._stepping.run.unfinished():
-            self._observer.remember(each)
+    async def _let_through(self, activation: Activation) -> list[DebugStep]:
+        for item in self._stepping.run.unfinished():
+            self._observer.remember(item)
         self._listening.calls.clear()
-        is_pinned = one.path in self._stepping.settings.pins
-        await self._stepping.let_through(one)
-        moments = self._observer.since(self._stepping.run, one, self._listening.calls)
+        is_pinned = activation.path in self._stepping.settings.pins
+        await self._stepping.let_through(activation)
+        moments = self._observer.since(self._stepping.run, activation, self._listening.calls)
         moments = [
-            replace(each, how="pinned") if is_pinned and each.activation == one.id else each
-            for each in moments
+            replace(step, how="pinned") if is_pinned and step.activation == activation.id else step
+            for step in moments
         ]
         self._moments += moments
         return moments
 
     async def _answer(
         self, answer: Given, question: Node[Any] | Question | str | None
-    ) -> Moment | None:
+    ) -> DebugStep | None:
         scheduler = self._stepping.scheduler
         asked = scheduler.open_questions()
         if question is None and len(asked) > 1:
             raise InputError(
-                f"{len(asked)} questions are open: {', '.join(repr(one.path) for one in asked)}. Say which one: answer(…, question)."
+                f"{len(asked)} questions are open: {', '.join(repr(item.path) for item in asked)}. Say which one: answer(…, question)."
             )
-        one = open_question(
+        activation = open_question(
             scheduler, question if question is not None else asked[0].id if asked else ""
         )
-        value = answer_from(one.question.answer, answer)
-        path, number = one.path, one.id
+        value = parse_answer(activation.question.answer, answer)
+        path, number = activation.path, activation.id
         if not scheduler.is_under_way:
             self._observer.look(self._stepping.run)
         await self._stepping.answer(number, value)
         again = next(
             (
-                each
-                for each in [*self._stepping.run.history, *self._stepping.run.unfinished()]
-                if each.id == number
+                item
+                for item in [*self._stepping.run.history, *self._stepping.run.unfinished()]
+                if item.id == number
             ),
             None,
         )
-        seen = again if again is not None and again.status is not Status.ASKED else None
+        seen = again if again is not None and again.status is not Status.AWAITING_ANSWER else None
         moments = [
-            replace(each, how="answered") if each.path == path else each
-            for each in self._observer.since(self._stepping.run, seen, [])
+            replace(step, how="answered") if step.path == path else step
+            for step in self._observer.since(self._stepping.run, seen, [])
         ]
         self._moments += moments
         self._points.append(_Point(self._stepping.point, len(self._moments)))
@@ -582,57 +587,59 @@ class Session(Generic[Out, State]):
         await self._stepping.open(await self._stepping.records(point.seq))
         self._look()
 
-    def _serve_effects(self, undone: Sequence[Moment], effects: Effects) -> None:
+    def _serve_effects(self, undone: Sequence[DebugStep], effects: Effects) -> None:
         """What must not act twice, and did: refuse, repeat it, or pin what it returned."""
         ids = {moment.activation for moment in undone}
         acted = [
-            one
-            for one in self._stepping.run.history
-            if one.id in ids and one.step.node.options.effect == "once" and one.update is not None
+            item
+            for item in self._stepping.run.history
+            if item.id in ids
+            and item.step.node.options.effect == "once"
+            and item.update is not None
         ]
         if acted and effects == "refuse":
-            names = ", ".join(f"'{one.path}'" for one in acted)
+            names = ", ".join(f"'{item.path}'" for item in acted)
             raise InputError(
                 f'Going back would let {names} act again (effect once). Say effects="repeat", or effects="serve" to keep what it returned.'
             )
         if effects == "serve":
             pins = dict(self._stepping.settings.pins)
-            for one in acted:
-                pins[one.path] = (*pins.get(one.path, ()), one.update or {})
+            for activation in acted:
+                pins[activation.path] = (*pins.get(activation.path, ()), activation.update or {})
             self._stepping.change(replace(self._stepping.settings, pins=pins))
 
     def _look(self) -> None:
         self._observer.look(self._stepping.run)
 
     # ---- changing ----------------------------------------------------------------------------------------
-    async def _edit(self, change: Given) -> Moment | None:
+    async def _edit(self, change: Given) -> DebugStep | None:
         if not self._moments:
             return await self._edit_input(change)
         last = self._moments[-1]
-        one = self._activation(last.activation)
+        activation = self._activation(last.activation)
         if last.kind not in ("done", "failed", "handled"):
             raise InputError(
                 f"The last step ('{last.path}', {last.kind}) wrote nothing that could be edited. {_INSTEAD.get(last.kind, 'Go back() first.')}"
             )
-        update = {**(one.update or {}), **update_from(one.scope.plan, change)}
+        update = {**(activation.update or {}), **parse_update(activation.scope.plan, change)}
         records = await self._stepping.records()
         at = max(
             record.seq
             for record in records
-            if record.kind in ("commit", "failed") and record.body["id"] == one.id
+            if record.kind in ("commit", "failed") and record.body["id"] == activation.id
         )
         found: list[Activation] = []
 
         def commit(run: Run) -> tuple[Activation, Update]:
             self._observer.look(run)
-            found.append(next(each for each in run.unfinished() if each.path == last.path))
+            found.append(next(item for item in run.unfinished() if item.path == last.path))
             return found[0], update
 
         self._moments.pop()
         await self._stepping.open(records[: at - 1], commit)
         moments = [
-            replace(each, how="edited", calls=last.calls)
-            for each in self._observer.since(self._stepping.run, found[0], [])
+            replace(step, how="edited", calls=last.calls)
+            for step in self._observer.since(self._stepping.run, found[0], [])
         ]
         self._moments += moments
         self._points[-1] = _Point(self._stepping.point, len(self._moments))
@@ -640,7 +647,7 @@ class Session(Generic[Out, State]):
 
     async def _edit_input(self, change: Given) -> None:
         plan = self._stepping.plan
-        self._input = {**(self._input or {}), **update_from(plan, change)}
+        self._input = {**(self._input or {}), **parse_update(plan, change)}
         await self._stepping.halt()
         await self._stepping.begin(self._input)
         self._look()
@@ -651,11 +658,11 @@ class Session(Generic[Out, State]):
         step = step_at(self._stepping.plan, path)
         pins = dict(self._stepping.settings.pins)
         paths = item_paths(self._stepping.plan, path)
-        for each in paths:
-            pins.pop(each, None)
+        for text in paths:
+            pins.pop(text, None)
         self._pinned.pop(path, None)
         if output is not None:
-            value, update = output_from(step, output)
+            value, update = parse_output(step, output)
             pins.update(dict.fromkeys(paths, (update,)))
             self._pinned[path] = value
         self._stepping.change(replace(self._stepping.settings, pins=pins))
@@ -671,8 +678,8 @@ class Session(Generic[Out, State]):
         new._moments = list(self._moments)
         await new._open(copied)
         new._from = (
-            self._stepping.scheduler.record,
-            {one.id for one in self._stepping.run.history},
+            self._stepping.scheduler.report,
+            {activation.id for activation in self._stepping.run.history},
         )
         return new
 
@@ -691,17 +698,17 @@ class Session(Generic[Out, State]):
         if output is not None:
             settings = replace(
                 settings,
-                pins={**settings.pins, path: (output_from(forked.change.step, output)[1],)},
+                pins={**settings.pins, path: (parse_output(forked.change.step, output)[1],)},
             )
         new = self._beside(settings)
         records = list((await self._stepping.store.load(settings.run_id)).records)
-        taken = {one.id for one in forked.scheduler.run.history}
+        taken = {item.id for item in forked.scheduler.run.history}
         new._moments = [moment for moment in self._moments if moment.activation in taken]
         new._points = [_Point(len(records), len(new._moments))]
         await new._open(records)
-        new._from = (self._stepping.scheduler.record, taken)
-        one = next(each for each in new._stepping.held() if each.path == path)
-        await new._advance(one, into=False)
+        new._from = (self._stepping.scheduler.report, taken)
+        activation = next(item for item in new._stepping.held() if item.path == path)
+        await new._advance(activation, into=False)
         if output is not None:
             new._stepping.change(replace(settings, pins=self._stepping.settings.pins))
         return new
@@ -714,7 +721,7 @@ class Session(Generic[Out, State]):
         number = sum(moment.path == done[-1].path for moment in done)
         return f"{done[-1].path}#{number}"
 
-    def _beside(self, settings: Settings) -> Session[Out, State]:
+    def _beside(self, settings: RunSettings) -> Session[Out, State]:
         client = self._client
         new: Session[Out, State] = Session(self._stepping.plan, settings, client, None)
         new._input, new._breakpoints, new._pinned = (
@@ -742,7 +749,7 @@ class Session(Generic[Out, State]):
         if isinstance(node, str):
             step_at(plan, node)
             return box_id(node)
-        paths = [path for path, step in steps_of(plan, "") if step.name == node.name]
+        paths = [path for path, step in list_steps(plan, "") if step.name == node.name]
         if len(paths) == 1:
             return paths[0]
         if paths:
@@ -750,12 +757,16 @@ class Session(Generic[Out, State]):
                 f"'{node.name}' stands in several places: {', '.join(paths)}. Give the path instead."
             )
         raise InputError(
-            f"'{node.name}' is no node of '{plan.name}'. {nearest(node.name, [path for path, _ in steps_of(plan, '')])}"
+            f"'{node.name}' is no node of '{plan.name}'. {did_you_mean(node.name, [path for path, _ in list_steps(plan, '')])}"
         )
 
     def _activation(self, id: str) -> Activation:
         run = self._stepping.run
-        return next(one for one in [*reversed(run.history), *run.unfinished()] if one.id == id)
+        return next(
+            activation
+            for activation in [*reversed(run.history), *run.unfinished()]
+            if activation.id == id
+        )
 
     def _read(self, look: Callable[[], T]) -> T:
         """What somebody sees who looks from the loop, where nothing changes meanwhile."""
@@ -786,12 +797,12 @@ async def _called(look: Callable[[], T]) -> T:
     return look()
 
 
-def _let_go(stepping: Stepping, client: Using) -> None:
+def _let_go(stepping: SteppedRun, client: SharedClient) -> None:
     """Nobody has the session any more: end what is held of it."""
     background_loop().submit(_shut(stepping, client))
 
 
-async def _shut(stepping: Stepping, client: Using) -> None:
+async def _shut(stepping: SteppedRun, client: SharedClient) -> None:
     await stepping.halt()
     await client.end()
 
@@ -800,7 +811,7 @@ def _union(scope: Scope) -> Version:
     """What anything alive in a scope has seen; at its end, what reached it."""
     if scope.finished and scope.output is not None:
         return scope.output
-    versions = [one.version for one in scope.active.values()]
+    versions = [activation.version for activation in scope.active.values()]
     versions += [token.version for tokens in scope.waiting.values() for token in tokens]
     found = [version for version in versions if version is not None]
     try:

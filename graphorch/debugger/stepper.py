@@ -20,7 +20,7 @@ from graphorch.core.tree import Activation, Status
 from graphorch.engine.replay import rebuild
 from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.settings import Settings
+from graphorch.engine.settings import RunSettings
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.memory import MemoryStore
@@ -30,28 +30,28 @@ Change = Callable[[Run], tuple[Activation, Update]]
 """Chooses an open activation of a run, and what is committed for it as if its node had returned it."""
 
 
-def canonical(one: Activation) -> tuple[tuple[int, int, int], ...]:
+def canonical(activation: Activation) -> tuple[tuple[int, int, int], ...]:
     """Where an activation stands in the order of steps: item, depth and declaration index at each level, the outermost first."""
     key: list[tuple[int, int, int]] = []
-    at: Activation | None = one
+    at: Activation | None = activation
     while at is not None:
         key.append((at.scope.item, at.depth, at.step.index))
         at = at.scope.parent
     return tuple(reversed(key))
 
 
-def is_inside(one: Activation, outer: Activation) -> bool:
+def is_inside(activation: Activation, outer: Activation) -> bool:
     """Whether an activation is part of what runs inside another one."""
-    above = one.scope.parent
+    above = activation.scope.parent
     while above is not None and above is not outer:
         above = above.scope.parent
     return above is not None
 
 
-class Stepping:
+class SteppedRun:
     """One run under a gate. `scheduler` is replaced whenever a point is opened; the run's id, and with it every other id, stays."""
 
-    def __init__(self, plan: Plan, settings: Settings) -> None:
+    def __init__(self, plan: Plan, settings: RunSettings) -> None:
         self.plan = plan
         self.settings = settings
         self.scheduler = Scheduler(plan, settings)
@@ -70,7 +70,7 @@ class Stepping:
     @property
     def point(self) -> int:
         """Where the run is, as the number of its last record."""
-        return 0 if self.scheduler.journal is None else self.scheduler.journal.noted
+        return 0 if self.scheduler.journal is None else self.scheduler.journal.last_noted_seq
 
     @property
     def passing(self) -> Activation | None:
@@ -83,7 +83,9 @@ class Stepping:
 
     def next_inside(self, outer: Activation) -> Activation | None:
         """The first of what is held inside an activation."""
-        return next((one for one in self.held() if is_inside(one, outer)), None)
+        return next(
+            (activation for activation in self.held() if is_inside(activation, outer)), None
+        )
 
     async def records(self, until: int | None = None) -> list[Record]:
         """The run's records, up to a point."""
@@ -106,7 +108,7 @@ class Stepping:
         rebuilt = rebuild(
             self.plan, self.settings.run_id, records, on_failure=self.settings.on_failure
         )
-        self.scheduler = Scheduler.of_record(
+        self.scheduler = Scheduler.from_records(
             self.plan, self.settings, rebuilt, journal, pace=self._pace, gate=self._gate
         )
         if change is not None:
@@ -125,17 +127,17 @@ class Stepping:
         self._held.clear()
         self._passing = None
 
-    def change(self, settings: Settings) -> None:
+    def change(self, settings: RunSettings) -> None:
         """Other settings from now on."""
         self.settings = self.scheduler.settings = settings
 
     # ---- going on ------------------------------------------------------------------------------------
-    async def let_through(self, one: Activation) -> None:
+    async def let_through(self, activation: Activation) -> None:
         """Let a held activation run, its retries included, and return when the run is quiet again."""
-        held = self._held.pop(one)
+        held = self._held.pop(activation)
         # it begins now, whatever a record says: the time that a person thinks is not the node's
-        one.began = 0.0
-        self._passing = one
+        activation.started_at = 0.0
+        self._passing = activation
         held.set_result(None)
         try:
             await self._quiet()
@@ -146,8 +148,12 @@ class Stepping:
         """Answer an open question by its activation's id, and return when the run is quiet again. Raises `InputError`."""
         if not self.scheduler.is_under_way:
             await self.open(await self.records())  # it had ended, and its journal with it
-        one = next(each for each in self.scheduler.open_questions() if each.id == question)
-        task = self._start(self.scheduler.answer(one, value))
+        activation = next(
+            open_question
+            for open_question in self.scheduler.open_questions()
+            if open_question.id == question
+        )
+        task = self._start(self.scheduler.answer(activation, value))
         await asyncio.sleep(0)
         if task.done():
             self._work.remove(task)
@@ -155,16 +161,16 @@ class Stepping:
         await self._quiet()
 
     # ---- the gate ------------------------------------------------------------------------------------
-    async def _gate(self, one: Activation) -> None:
+    async def _gate(self, activation: Activation) -> None:
         """Hold an activation until it is let through; its further attempts pass."""
-        if one is self._passing:
+        if activation is self._passing:
             return
-        future = self._held[one] = asyncio.get_running_loop().create_future()
+        future = self._held[activation] = asyncio.get_running_loop().create_future()
         self._changed.set()
         try:
             await future
         finally:
-            self._held.pop(one, None)
+            self._held.pop(activation, None)
 
     async def _pace(self) -> None:
         self._changed.set()
@@ -174,7 +180,7 @@ class Stepping:
         while not self._is_quiet():
             self._changed.clear()
             await self._changed.wait()
-        for task in [each for each in self._work if each.done()]:
+        for task in [item for item in self._work if item.done()]:
             self._work.remove(task)
             await task
 
@@ -185,10 +191,14 @@ class Stepping:
         if (
             run.status != "running"
             or not self._held
-            or (journal is not None and journal.noted != journal.durable)
+            or (journal is not None and journal.last_noted_seq != journal.last_durable_seq)
         ):
             return False
-        return all(one in self._held for one in run.unfinished() if one.status <= Status.RETRYING)
+        return all(
+            activation in self._held
+            for activation in run.unfinished()
+            if activation.status <= Status.RETRYING
+        )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
-from graphorch.engine.model_calls import Call
+from graphorch.engine.model_calls import RecordedCall
 from graphorch.errors import Unassigned
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET
@@ -18,16 +18,16 @@ Kind = Literal["done", "handled", "skipped", "cancelled", "failed", "asked", "en
 _KINDS: dict[Status, Kind] = {
     Status.DONE: "done",
     Status.HANDLED: "handled",
-    Status.DEAD: "skipped",
+    Status.SKIPPED: "skipped",
     Status.CANCELLED: "cancelled",
     Status.FAILED: "failed",
-    Status.ASKED: "asked",
-    Status.INSIDE: "entered",
+    Status.AWAITING_ANSWER: "asked",
+    Status.ENTERED: "entered",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class DebugStep:
     """One thing that happened. `changed` holds fields with what they were and are; a field that nothing had assigned was None.
 
     `kind`: `done` committed, `handled` failed and an error edge carried on, `skipped` could not read what it needs or failed in isolation,
@@ -46,7 +46,7 @@ class Moment:
     attempts: int = 1
     error: str = ""
     failure: Exception | None = None
-    calls: tuple[Call, ...] = ()
+    calls: tuple[RecordedCall, ...] = ()
 
     def __await__(self) -> Generator[None, None, Self]:
         """Itself, at once: a command of a session is over when it returns, and a cell that says `await session.step()` is right too."""
@@ -65,7 +65,7 @@ class Moment:
         return sum(usage.input_tokens + usage.output_tokens for usage in answered)
 
 
-class Observer:
+class DebugRecorder:
     """Sees a run at its quiet points, and tells what happened since the one before."""
 
     def __init__(self) -> None:
@@ -76,61 +76,66 @@ class Observer:
         """Begin at a point: what is over by now is not told, and what is open is remembered as it is."""
         self._seen = len(run.history)
         self._given = {}
-        for one in run.unfinished():
-            self.remember(one)
+        for activation in run.unfinished():
+            self.remember(activation)
 
-    def remember(self, one: Activation) -> None:
+    def remember(self, activation: Activation) -> None:
         """Keep what an activation reads, before it goes on."""
-        if one.version is not None and one not in self._given:
-            self._given[one] = {
-                field.index: _stored(field, one) for field in one.scope.plan.schema.fields
+        if activation.version is not None and activation not in self._given:
+            self._given[activation] = {
+                field.index: _stored(field, activation)
+                for field in activation.scope.plan.schema.fields
             }
 
-    def since(self, run: Run, stepped: Activation | None, calls: Sequence[Call]) -> list[Moment]:
+    def since(
+        self, run: Run, stepped: Activation | None, calls: Sequence[RecordedCall]
+    ) -> list[DebugStep]:
         """What happened since the last quiet point; `stepped` is the activation that was let through."""
         over = run.history[self._seen :]
         self._seen = len(run.history)
         found = list(over)
         if stepped is not None and stepped not in over and stepped.status in _KINDS:
             found.append(stepped)
-        return [self._moment(one, calls) for one in found]
+        return [self._moment(activation, calls) for activation in found]
 
-    def _moment(self, one: Activation, calls: Sequence[Call]) -> Moment:
-        given = self._given.get(one, {})
-        if one.is_over:
-            self._given.pop(one, None)
-        failure = one.failure if isinstance(one.failure, Exception) else None
-        steps = one.scope.plan.steps
-        return Moment(
-            path=one.path,
-            node=one.step.name,
-            kind=_KINDS[one.status],
-            activation=one.id,
-            changed={} if one.update is None else _changed(one, given),
-            to=tuple(steps[edge.target].name for edge in one.taken),
-            seconds=max(0.0, one.ended - one.began) if one.ended and one.began else 0.0,
-            attempts=one.attempt - one.first_attempt + 1,
+    def _moment(self, activation: Activation, calls: Sequence[RecordedCall]) -> DebugStep:
+        given = self._given.get(activation, {})
+        if activation.is_over:
+            self._given.pop(activation, None)
+        failure = activation.failure if isinstance(activation.failure, Exception) else None
+        steps = activation.scope.plan.steps
+        return DebugStep(
+            path=activation.path,
+            node=activation.step.name,
+            kind=_KINDS[activation.status],
+            activation=activation.id,
+            changed={} if activation.update is None else _changed(activation, given),
+            to=tuple(steps[edge.target].name for edge in activation.taken_edges),
+            seconds=max(0.0, activation.ended_at - activation.started_at)
+            if activation.ended_at and activation.started_at
+            else 0.0,
+            attempts=activation.attempt - activation.first_attempt + 1,
             error=f"{type(failure).__name__}: {failure}"
             if failure is not None
-            else str(one.failure or ""),
+            else str(activation.failure or ""),
             failure=failure,
-            calls=tuple(call for call in calls if call.activation == one.id),
+            calls=tuple(call for call in calls if call.activation == activation.id),
         )
 
 
-def _changed(one: Activation, given: Mapping[int, Any]) -> dict[str, tuple[Any, Any]]:
-    fields = one.scope.plan.schema.fields
+def _changed(activation: Activation, given: Mapping[int, Any]) -> dict[str, tuple[Any, Any]]:
+    fields = activation.scope.plan.schema.fields
     return {
-        fields[index].name: _pair(fields[index], given.get(index, UNSET), update, one)
-        for index, update in (one.update or {}).items()
+        fields[index].name: _pair(fields[index], given.get(index, UNSET), update, activation)
+        for index, update in (activation.update or {}).items()
     }
 
 
-def _pair(field: Field, before: Any, update: Any, one: Activation) -> tuple[Any, Any]:
+def _pair(field: Field, before: Any, update: Any, activation: Activation) -> tuple[Any, Any]:
     """A field before and after an update, both copies."""
     was = field.default() if before is UNSET else before
     after = update
-    if field.reduce is not None and was is not UNSET and one.depth:
+    if field.reduce is not None and was is not UNSET and activation.depth:
         after = field.reduce(_copied(field, was), _copied(field, update))
     return (None if was is UNSET else _copied(field, was)), _copied(field, after)
 
@@ -139,9 +144,9 @@ def _copied(field: Field, value: Any) -> Any:
     return value if field.copy is None else field.copy(value)
 
 
-def _stored(field: Field, one: Activation) -> Any:
-    assert one.version is not None
+def _stored(field: Field, activation: Activation) -> Any:
+    assert activation.version is not None
     try:
-        return field.stored(one.version)
+        return field.stored(activation.version)
     except Unassigned:
         return UNSET

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from graphorch.core.tree import Activation
-from graphorch.engine.events import Called, Emitted, Token
-from graphorch.engine.missing_branches import absences
-from graphorch.engine.model_calls import PromptLog, labels_of
-from graphorch.engine.report import CallRecord
+from graphorch.engine.events import Emitted, ModelCalled, TextDelta
+from graphorch.engine.missing_branches import find_missing_branches
+from graphorch.engine.model_calls import PromptLog, build_call_metadata
+from graphorch.engine.report import CallReport
 from graphorch.errors import ModelError
 
 if TYPE_CHECKING:
-    from graphorch.engine.run_journal import Asking
+    from graphorch.engine.run_journal import CallDescription
     from graphorch.engine.scheduler import Scheduler
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient, OnText
@@ -62,13 +62,13 @@ class NodeContext:
         """What the run may still spend."""
         from graphorch.models.budgets.budget import Budget
 
-        account = self._scheduler.payer(self._activation)
+        account = self._scheduler.account_for(self._activation)
         return account.left if account is not None else Budget()
 
     @property
-    def absences(self) -> Mapping[str, str]:
+    def missing_branches(self) -> Mapping[str, str]:
         """For a node that is a join: which nodes before it brought nothing, and why. Patterns tell people with it."""
-        return absences(self._activation, self._scheduler.run.history)
+        return find_missing_branches(self._activation, self._scheduler.run.history)
 
     @property
     def resources(self) -> Any:
@@ -77,10 +77,11 @@ class NodeContext:
 
     def has_room(self, condition: Callable[..., Any]) -> bool:
         """Whether a loop with this condition may go back once more from this node."""
-        one = self._activation
+        activation = self._activation
         return any(
-            each.view.fn is condition and one.rounds(each.loop) < each.bound
-            for each in one.step.exits
+            loop_exit.view.fn is condition
+            and activation.iteration(loop_exit.loop) < loop_exit.bound
+            for loop_exit in activation.step.exits
         )
 
     async def complete(
@@ -97,20 +98,22 @@ class NodeContext:
         """Ask a model, and get text or a validated instance of `output`."""
         from graphorch.models.messages import Message, Request, to_messages
 
-        scheduler, one = self._scheduler, self._activation
+        scheduler, activation = self._scheduler, self._activation
         messages = to_messages(prompt)
         request = Request(
-            model=scheduler.settings.models.get(one.path) or scheduler.settings.model or model,
+            model=scheduler.settings.models.get(activation.path)
+            or scheduler.settings.model
+            or model,
             messages=(Message(role="system", content=instructions), *messages)
             if instructions
             else messages,
             max_tokens=max_tokens,
             temperature=temperature,
             timeout=self.time_left,
-            metadata=labels_of(one, scheduler.run, scheduler.settings.tags),
-            payer=scheduler.payer(one),
+            metadata=build_call_metadata(activation, scheduler.run, scheduler.settings.tags),
+            payer=scheduler.account_for(activation),
         )
-        recorded = _Recorded(scheduler, one, self._asked)
+        recorded = RecordedClient(scheduler, activation, self._asked)
         client = _with_tools(recorded, tools) if tools else recorded
         on_text = self._on_text if scheduler.is_watched else None
         if output is None:
@@ -121,12 +124,12 @@ class NodeContext:
 
     def emit(self, event: BaseModel) -> None:
         """Send an event to whoever watches the run."""
-        self._scheduler.tell(
+        self._scheduler.publish(
             Emitted(self._activation.path, self._activation.step.name, event.model_copy(deep=True))
         )
 
     def _on_text(self, text: str) -> None:
-        self._scheduler.tell(Token(self._activation.path, self._activation.step.name, text))
+        self._scheduler.publish(TextDelta(self._activation.path, self._activation.step.name, text))
 
 
 def _with_tools(client: ModelClient, tools: Sequence[Callable[..., Any]]) -> ModelClient:
@@ -135,7 +138,7 @@ def _with_tools(client: ModelClient, tools: Sequence[Callable[..., Any]]) -> Mod
     return ToolClient(client, tools)
 
 
-class _Recorded:
+class RecordedClient:
     """The run's model client, with every request that goes through it written down."""
 
     def __init__(self, scheduler: Scheduler, activation: Activation, asked: dict[str, int]) -> None:
@@ -146,29 +149,31 @@ class _Recorded:
         self._client: ModelClient = scheduler.settings.client
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        one, scheduler = self._activation, self._scheduler
+        activation, scheduler = self._activation, self._scheduler
         key = self._key(request) if scheduler.journal is not None else ""
-        if key and (kept := scheduler.served(one, key)) is not None:
+        if key and (kept := scheduler.recorded_response(activation, key)) is not None:
             return kept
         began = scheduler.now()
         try:
             response = await self._client.complete(request, on_text)
         except ModelError as error:
-            scheduler.record.called(one, CallRecord(one.path, request.model, None, str(error)))
+            scheduler.report.add_call(
+                activation, CallReport(activation.path, request.model, None, str(error))
+            )
             if key:
-                scheduler.keep_unanswered(one, error, self._asking(request, began))
+                scheduler.record_failed_call(activation, error, self._asking(request, began))
             raise
-        scheduler.record.called(one, CallRecord(one.path, response.model, response))
+        scheduler.report.add_call(activation, CallReport(activation.path, response.model, response))
         if key:
-            await scheduler.keep_call(one, key, response, self._asking(request, began))
+            await scheduler.record_call(activation, key, response, self._asking(request, began))
         if scheduler.is_watched:
             usage = response.usage
             tokens = (usage.input_tokens, usage.output_tokens)
             priced = (response.usd, response.usd_source)
-            scheduler.tell(
-                Called(
-                    one.path,
-                    one.step.name,
+            scheduler.publish(
+                ModelCalled(
+                    activation.path,
+                    activation.step.name,
                     response.model,
                     *tokens,
                     *priced,
@@ -178,16 +183,16 @@ class _Recorded:
             )
         return response
 
-    def _asking(self, request: Request, began: float) -> Asking:
+    def _asking(self, request: Request, began: float) -> CallDescription:
         """What the journal is told of a call that has ended."""
-        from graphorch.engine.run_journal import Asking
+        from graphorch.engine.run_journal import CallDescription
 
-        return Asking(began, self._scheduler.now(), self._log.described(request))
+        return CallDescription(began, self._scheduler.now(), self._log.describe(request))
 
     def _key(self, request: Request) -> str:
         """What identifies a request in its activation: what is asked, and the how-manieth equal one it is; never its place in the order."""
         schema = request.schema.model_json_schema() if request.schema is not None else None
-        said = [(each.role, each.content) for each in request.messages]
+        said = [(message.role, message.content) for message in request.messages]
         told = repr(
             (request.model, said, schema, request.max_tokens, request.temperature, request.tools)
         )

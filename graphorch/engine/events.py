@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
@@ -24,7 +24,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TextDelta:
     """The next piece of a model's answer. A preview: a call that starts over after a failure streams from the beginning again."""
 
     path: str
@@ -33,7 +33,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class ModelCalled:
     """A model call ended. `usd` is 0 where the price is not known; `usd_source` says so."""
 
     path: str
@@ -91,7 +91,7 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionAsked:
     """A question was put to a person."""
 
     path: str
@@ -119,6 +119,29 @@ class Ended:
 
 
 RunEvent: TypeAlias = (
-    Started | Token | Called | Committed | Failed | Skipped | Cancelled | Asked | Emitted | Ended
+    Started
+    | TextDelta
+    | ModelCalled
+    | Committed
+    | Failed
+    | Skipped
+    | Cancelled
+    | QuestionAsked
+    | Emitted
+    | Ended
 )
-Watcher: TypeAlias = Callable[[RunEvent], None]
+Observer: TypeAlias = Callable[[RunEvent], None]
+
+EVENT_NAMES: Final[Mapping[type, str]] = {
+    Started: "started",
+    TextDelta: "text_delta",
+    ModelCalled: "model_called",
+    Committed: "committed",
+    Failed: "failed",
+    Skipped: "skipped",
+    Cancelled: "cancelled",
+    QuestionAsked: "question_asked",
+    Emitted: "emitted",
+    Ended: "ended",
+}
+"""The name of each event as programs read it from `graphorch run --events`."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
-from graphorch.engine.report import Record as RunRecord
-from graphorch.errors import InputError, nearest
+from graphorch.engine.report import RunReport as RunRecord
+from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.records import Record
 
 # kinds that say how an activation went
@@ -33,11 +33,15 @@ _OF_THE_RUN = (
 )
 
 
-def find(run: Run, where: str) -> Activation:
+def find_activation(run: Run, where: str) -> Activation:
     """The activation that `node`, `node#2` (the second one) or `team/node` names. Raises `InputError`."""
     name, _, number = where.partition("#")
-    done = [one for one in run.history if one.status in (Status.DONE, Status.HANDLED)]
-    found = [one for one in done if name in (one.path, one.step.name)]
+    done = [
+        activation
+        for activation in run.history
+        if activation.status in (Status.DONE, Status.HANDLED)
+    ]
+    found = [activation for activation in done if name in (activation.path, activation.step.name)]
     index = int(number) - 1 if number.isdigit() else 0
     if found and 0 <= index < len(found) and (not number or number.isdigit()):
         return found[index]
@@ -46,11 +50,11 @@ def find(run: Run, where: str) -> Activation:
             f"'{where}': '{name}' was done {len(found)} times in run {run.run_id}. Use #1 to #{len(found)}."
         )
     raise InputError(
-        f"'{name}' was not done in run {run.run_id}. {nearest(name, [one.path for one in done])}"
+        f"'{name}' was not done in run {run.run_id}. {did_you_mean(name, [activation.path for activation in done])}"
     )
 
 
-def affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
+def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
     """The ids of the activations that depend on a change, itself included, and of those around it, whose outcome does."""
     around: list[Activation] = []
     above = change.scope.parent
@@ -62,14 +66,14 @@ def affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
     grown = True
     while grown:
         grown = False
-        for one in everything:
-            if one not in changed and _depends(one, changed, around):
-                changed.add(one)
+        for activation in everything:
+            if activation not in changed and _depends(activation, changed, around):
+                changed.add(activation)
                 grown = True
-    return {one.id for one in changed if one not in around}, {one.id for one in around}
+    return {item.id for item in changed if item not in around}, {item.id for item in around}
 
 
-def kept(records: Sequence[Record], gone: set[str], around: set[str]) -> list[Record]:
+def select_records(records: Sequence[Record], gone: set[str], around: set[str]) -> list[Record]:
     """The records that stay true, numbered from 2; record 1 of a fork says where they come from."""
     copied: list[Record] = []
     for record in records:
@@ -91,9 +95,13 @@ def kept(records: Sequence[Record], gone: set[str], around: set[str]) -> list[Re
     return copied
 
 
-def effects_of(run: Run, gone: set[str]) -> list[Activation]:
+def find_effects(run: Run, gone: set[str]) -> list[Activation]:
     """The affected activations whose effect on the world would happen again, under another key."""
-    return [one for one in run.history if one.id in gone and one.step.node.options.effect != "pure"]
+    return [
+        activation
+        for activation in run.history
+        if activation.id in gone and activation.step.node.options.effect != "pure"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ class Difference:
         return "\n".join(lines)
 
 
-def difference(old: RunRecord, new: RunRecord, copied: set[str]) -> Difference:
+def compare_runs(old: RunRecord, new: RunRecord, copied: set[str]) -> Difference:
     """How two runs differ in path, state, cost and latency; `copied` are the ids that the new one took over."""
     # both have come to their end
     before, now = (
@@ -138,28 +146,32 @@ def difference(old: RunRecord, new: RunRecord, copied: set[str]) -> Difference:
         if before.get(name) != now.get(name)
     }
     old_paths, new_paths = (
-        [one.path for one in old.run.history],
-        [one.path for one in new.run.history],
+        [activation.path for activation in old.run.history],
+        [activation.path for activation in new.run.history],
     )
-    ran = [one for one in new.run.history if one.id not in copied]
+    ran = [activation for activation in new.run.history if activation.id not in copied]
     return Difference(
         old.run_id,
         new.run_id,
         fields,
         tuple(_beyond(old_paths, new_paths)),
         tuple(_beyond(new_paths, old_paths)),
-        tuple(one.path for one in ran),
+        tuple(activation.path for activation in ran),
         new.usd - old.usd,
-        sum(one.ended - one.began for one in ran)
-        - sum(one.ended - one.began for one in old.run.history if one.id not in copied),
+        sum(activation.ended_at - activation.started_at for activation in ran)
+        - sum(
+            activation.ended_at - activation.started_at
+            for activation in old.run.history
+            if activation.id not in copied
+        ),
     )
 
 
-def _depends(one: Activation, changed: set[Activation], around: list[Activation]) -> bool:
+def _depends(activation: Activation, changed: set[Activation], around: list[Activation]) -> bool:
     """Whether an activation consumed something that changed, or lies inside something that began because of it."""
-    if any(token.source in changed for token in one.tokens if token.source is not None):
+    if any(token.source in changed for token in activation.tokens if token.source is not None):
         return True
-    parent = one.scope.parent
+    parent = activation.scope.parent
     return parent is not None and parent in changed and parent not in around
 
 

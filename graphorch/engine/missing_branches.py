@@ -7,24 +7,26 @@ from collections.abc import Iterable, Mapping
 from graphorch.core.tree import Activation, Status
 
 
-def absences(one: Activation, history: Iterable[Activation]) -> Mapping[str, str]:
+def find_missing_branches(
+    activation: Activation, history: Iterable[Activation]
+) -> Mapping[str, str]:
     """For the join that an activation is: the nodes before it that brought no result, each with the reason, in the order of its edges.
 
     A node that an error edge led away from is absent even if its failure came here.
     """
-    step, scope = one.step, one.scope
+    step, scope = activation.step, activation.scope
     present = {
         token.source.step.index
-        for token in one.tokens
+        for token in activation.tokens
         if token.source is not None and token.failure is None
     }
     latest = {
-        each.step.index: each
-        for each in history
-        if each.scope is scope and each.counters == one.counters
+        item.step.index: item
+        for item in history
+        if item.scope is scope and item.counters == activation.counters
     }
     found: dict[str, str] = {}
-    for edge in scope.plan.shape.entering[step.index]:
+    for edge in scope.plan.topology.entering[step.index]:
         last = latest.get(edge.source)
         # its result went another way
         succeeded = edge.kind == "error" and last is not None and last.status is Status.DONE

@@ -24,33 +24,39 @@ if TYPE_CHECKING:
     from graphorch.models.messages import Message, Request
 
 
-def labels_of(one: Activation, run: Run, tags: Mapping[str, str]) -> Mapping[str, str]:
+def build_call_metadata(
+    activation: Activation, run: Run, tags: Mapping[str, str]
+) -> Mapping[str, str]:
     """The run, the flow, the node and the levels around it, with the tags of the run and of the graphs."""
-    above = one.scope.parent
+    above = activation.scope.parent
     return {
         **tags,
-        **_tags_around(one),
+        **_tags_around(activation),
         "tags": ",".join(
-            [run.plan.name, one.step.name, *(f"{key}={value}" for key, value in tags.items())]
+            [
+                run.plan.name,
+                activation.step.name,
+                *(f"{key}={value}" for key, value in tags.items()),
+            ]
         ),
         "trace_id": run.run_id,
         "run": run.run_id,
         "flow": run.plan.name,
         "run_id": run.run_id,
-        "path": one.path,
-        "node": one.step.name,
-        "activation": one.id,
+        "path": activation.path,
+        "node": activation.step.name,
+        "activation": activation.id,
         "parent": above.id if above is not None else run.run_id,
-        "level": str(one.path.count("/") + 1),
-        "department": one.path.rpartition("/")[0],
-        "attempt": str(one.attempt),
+        "level": str(activation.path.count("/") + 1),
+        "department": activation.path.rpartition("/")[0],
+        "attempt": str(activation.attempt),
     }
 
 
-def _tags_around(one: Activation) -> dict[str, str]:
+def _tags_around(activation: Activation) -> dict[str, str]:
     """What the graphs around an activation say about it, the innermost last."""
     found: dict[str, str] = {}
-    around: Activation | None = one
+    around: Activation | None = activation
     while around is not None:
         for name, view in around.scope.plan.tags:
             if name not in found and around.version is not None and view.can_read(around.version):
@@ -69,7 +75,7 @@ class PromptLog:
     def __init__(self) -> None:
         self._before: tuple[Message, ...] = ()
 
-    def described(self, request: Request) -> dict[str, Any]:
+    def describe(self, request: Request) -> dict[str, Any]:
         """The request; `shared` is how many of its messages the one before it had too, which are left out."""
         shared = (
             len(self._before)
@@ -83,7 +89,7 @@ class PromptLog:
             new = (*new[: MOST // 2], *new[-MOST // 2 :])
         return {
             "model": clean(request.model),
-            "messages": [_message(each) for each in new],
+            "messages": [_message(message) for message in new],
             "shared": shared,
             "left_out": left_out,
             "tools": [clean(tool.name) for tool in request.tools],
@@ -102,8 +108,8 @@ def _message(message: Message) -> Mapping[str, Any]:
     told: dict[str, Any] = {"role": message.role, "content": clean(message.content)}
     if message.tool_calls:
         told["calls"] = [
-            {"id": clean(one.id), "name": clean(one.name), "arguments": clean(one.arguments)}
-            for one in message.tool_calls
+            {"id": clean(call.id), "name": clean(call.name), "arguments": clean(call.arguments)}
+            for call in message.tool_calls
         ]
     if message.tool_call_id:
         told["answers"] = clean(message.tool_call_id)
@@ -111,7 +117,7 @@ def _message(message: Message) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """One request to a model, with the messages that were sent, and the response, or the error that came instead."""
 
     path: str
@@ -122,12 +128,12 @@ class Call:
     error: str = ""
 
 
-class Listening:
+class RecordingClient:
     """Passes requests on, and keeps each with its answer in `calls`."""
 
     def __init__(self, client: ModelClient) -> None:
         self._client = client
-        self.calls: list[Call] = []
+        self.calls: list[RecordedCall] = []
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """What the client answers."""
@@ -142,7 +148,7 @@ class Listening:
     def _keep(self, request: Request, model: str, response: Response | None, error: str) -> None:
         known = request.metadata
         self.calls.append(
-            Call(
+            RecordedCall(
                 known.get("path", ""),
                 known.get("activation", ""),
                 model,

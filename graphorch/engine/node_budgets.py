@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphorch.core.firing import Scope
 from graphorch.core.tree import Activation
-from graphorch.graph.options import Wallet
+from graphorch.graph.options import NodeBudget
 
 if TYPE_CHECKING:
     from graphorch.engine.scheduler import Scheduler
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 _NOTHING_LEFT = 1e-12  # dollars; an account does not open with 0
 
 
-class Wallets:
+class NodeBudgets:
     """The accounts of one run's wallets, opened at the first call that one of them pays."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._open: dict[tuple[Scope, str], Account] = {}
 
-    def payer(self, one: Activation) -> Account | None:
+    def account_for(self, activation: Activation) -> Account | None:
         """The account that an activation's calls are paid by; None if nothing limits them."""
         account = self._scheduler.settings.account
-        for scope, wallet in reversed(list(_around(one))):
+        for scope, wallet in reversed(list(_around(activation))):
             account = self._account(scope, wallet, account)
         return account
 
-    def _account(self, scope: Scope, wallet: Wallet, above: Account | None) -> Account | None:
+    def _account(self, scope: Scope, wallet: NodeBudget, above: Account | None) -> Account | None:
         key = (scope, wallet.name)
         if key not in self._open:
             from graphorch.models.budgets.budget import (  # for runs with a wallet only
@@ -53,27 +53,27 @@ class Wallets:
             )
         return self._open[key]
 
-    def _spent(self, scope: Scope, wallet: Wallet) -> float:
+    def _spent(self, scope: Scope, wallet: NodeBudget) -> float:
         """Dollars that the record says were spent from a wallet."""
-        calls = self._scheduler.record.calls
+        calls = self._scheduler.report.calls
         return sum(
             call.response.usd
-            for one, call in calls
-            if call.response is not None and (scope, wallet) in _around(one)
+            for activation, call in calls
+            if call.response is not None and (scope, wallet) in _around(activation)
         )
 
 
-def _around(one: Activation) -> Iterator[tuple[Scope, Wallet]]:
+def _around(activation: Activation) -> Iterator[tuple[Scope, NodeBudget]]:
     """The wallets of a node and of the sub-flows and maps around it, from the inside out."""
-    around: Activation | None = one
+    around: Activation | None = activation
     while around is not None:
-        wallet = around.step.node.options.wallet
+        wallet = around.step.node.options.budget
         if wallet is not None:
             yield around.scope, wallet
         around = around.scope.parent
 
 
-def _budget(wallet: Wallet, above: Account | None, spent: float) -> Budget | None:
+def _budget(wallet: NodeBudget, above: Account | None, spent: float) -> Budget | None:
     """What a wallet may spend, or None if nothing limits it."""
     from graphorch.models.budgets.budget import Budget
 

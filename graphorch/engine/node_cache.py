@@ -36,7 +36,7 @@ class NodeCache:
             self._entries.popitem(last=False)
 
 
-def key_of(one: Activation, given: list[Any], model: str) -> str:
+def compute_key(activation: Activation, given: list[Any], model: str) -> str:
     """What a result depends on: the node, the model that replaces its own, and the slices that it reads."""
     told = [
         f"{type(value).__name__}:{value.model_dump_json()}"
@@ -44,7 +44,7 @@ def key_of(one: Activation, given: list[Any], model: str) -> str:
         else repr(value)
         for value in given
     ]
-    parts = [one.scope.plan.name, one.step.name, model, *told]
+    parts = [activation.scope.plan.name, activation.step.name, model, *told]
     return hashlib.blake2b(
         "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
     ).hexdigest()

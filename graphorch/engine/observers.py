@@ -10,20 +10,20 @@ import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
-from graphorch.core.events import Asked, Event, NodeFailed, NodeSkipped, NodeSucceeded, Routed
+from graphorch.core.events import Event, NodeFailed, NodeSkipped, NodeSucceeded, PersonAsked, Routed
 from graphorch.core.tree import Activation
 from graphorch.engine import events
-from graphorch.engine.events import RunEvent, Token, Watcher
+from graphorch.engine.events import Observer, RunEvent, TextDelta
 
 
-class Watchers:
+class Observers:
     """The watchers of one run. One that raises is dropped with a warning: it must not harm the run."""
 
-    def __init__(self, run_id: str, watchers: Sequence[Watcher]) -> None:
+    def __init__(self, run_id: str, watchers: Sequence[Observer]) -> None:
         self._run_id = run_id
         self._watchers = list(watchers)
 
-    def tell(self, event: RunEvent) -> None:
+    def notify(self, event: RunEvent) -> None:
         """Hand an event to every watcher."""
         for watcher in tuple(self._watchers):
             try:
@@ -34,13 +34,13 @@ class Watchers:
                 warnings.warn(told, RuntimeWarning, stacklevel=2)
 
 
-def told_of(event: Event) -> RunEvent | None:
+def to_run_event(event: Event) -> RunEvent | None:
     """What watchers are told of an event of the core, once the core has taken it; None if it is none of their business."""
     match event:
         case NodeSucceeded(one) if not one.step.decides:
-            return committed(one)
+            return build_committed(one)
         case Routed(one):
-            return committed(one)
+            return build_committed(one)
         case NodeFailed(one, attempt, failure, retry, handler):
             error = f"{type(failure).__name__}: {failure}"
             return events.Failed(
@@ -54,23 +54,28 @@ def told_of(event: Event) -> RunEvent | None:
             )
         case NodeSkipped(one, reason):
             return events.Skipped(one.path, one.step.name, reason)
-        case Asked(one, question):
-            return events.Asked(one.path, one.step.name, question.text)
+        case PersonAsked(one, question):
+            return events.QuestionAsked(one.path, one.step.name, question.text)
         case _:
             return None
 
 
-def committed(one: Activation) -> events.Committed:
+def build_committed(activation: Activation) -> events.Committed:
     """What watchers are told of a result that counts from now on."""
-    plan = one.scope.plan
+    plan = activation.scope.plan
     fields, steps = plan.schema.fields, plan.steps
     update = {
         fields[index].name: fields[index].copied(value)
-        for index, value in (one.update or {}).items()
+        for index, value in (activation.update or {}).items()
     }
-    to = tuple([steps[edge.target].name for edge in one.taken])
+    to = tuple([steps[edge.target].name for edge in activation.taken_edges])
     return events.Committed(
-        one.path, one.step.name, update, to, max(0.0, one.ended - one.began), one.ended
+        activation.path,
+        activation.step.name,
+        update,
+        to,
+        max(0.0, activation.ended_at - activation.started_at),
+        activation.ended_at,
     )
 
 
@@ -92,8 +97,8 @@ class EventQueue:
     def put(self, event: RunEvent) -> None:
         """Take an event."""
         last = self._events[-1] if self._events else None
-        if isinstance(event, Token) and isinstance(last, Token) and last.path == event.path:
-            self._events[-1] = Token(last.path, last.node, last.text + event.text)
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta) and last.path == event.path:
+            self._events[-1] = TextDelta(last.path, last.node, last.text + event.text)
         else:
             self._events.append(event)
         self._filled.set()

@@ -12,28 +12,28 @@ from typing import Any
 
 from graphorch.core.events import (
     Approved,
-    Asked,
     Command,
-    Decision,
-    Entered,
     Event,
-    GraceOver,
+    GraceExpired,
     NodeCancelled,
     NodeFailed,
     NodeSkipped,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
     Routed,
+    RouteDecision,
     RunStarted,
+    ScopeEntered,
     StopRequested,
 )
 from graphorch.core.run import UNLIMITED, OnFailure, Run
 from graphorch.core.tree import Activation
-from graphorch.engine.human_input import Asking
+from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
-from graphorch.engine.run_journal import decoded_response
-from graphorch.engine.state_codec import Codecs
+from graphorch.engine.run_journal import decode_response
+from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, ReplayDiverged
 from graphorch.graph.approval import Approval
 from graphorch.graph.plan import Plan
@@ -52,7 +52,7 @@ class RecordedError(GraphorchError):
 
 
 @dataclass(slots=True)
-class Rebuilt:
+class ReplayedRun:
     """A run as its records left it, with the times of its first and its last event.
 
     `calls` holds the answers that an attempt which vanished had got, by (activation, key); `unsure` the activations of nodes with
@@ -82,12 +82,12 @@ def rebuild(
     on_failure: OnFailure = "drain",
     until: int | None = None,
     adopted: int = 0,
-) -> Rebuilt:
+) -> ReplayedRun:
     """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit.
 
     In the records up to number `adopted`, activations have ids of another origin (an older graph), and keep them.
     """
-    replay = _Replay(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0), adopted)
+    replay = _Replay(plan, ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0), adopted)
     for record in records:
         if until is not None and record.seq > until:
             break
@@ -102,30 +102,32 @@ def verify(
     *,
     on_failure: OnFailure = "drain",
     adopted: int = 0,
-) -> Rebuilt:
+) -> ReplayedRun:
     """The same, and every selector, predicate, `over`, `enter`, `leave` and `gather` is asked again and has to say what it said.
 
     No node runs and no model is asked. Raises `ReplayDiverged` at the first difference.
     """
-    replay = _Verifying(plan, Rebuilt(Run(plan, run_id, on_failure=on_failure), 0.0), adopted)
+    replay = _ReplayVerifier(
+        plan, ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0), adopted
+    )
     for record in records:
         replay.take(record)
     return replay.rebuilt
 
 
-def routing_of(commit: Body) -> Body:
+def get_routing(commit: Body) -> Body:
     """The second half of a commit record that says where its activation went, as a record of its own."""
     return {"path": commit["path"], "id": commit["id"], "at": commit["at"], **commit["route"]}
 
 
 class _Replay:
-    def __init__(self, plan: Plan, rebuilt: Rebuilt, adopted: int) -> None:
+    def __init__(self, plan: Plan, rebuilt: ReplayedRun, adopted: int) -> None:
         self.plan = plan
         # up to this record, activations are another run's, or of an older graph, and keep the ids that they had there
         self._copied = adopted
         self.rebuilt = rebuilt
         self._open: dict[str, Activation] = {}
-        self._codecs = Codecs()
+        self._codecs = CodecCache()
 
     def take(self, record: Record) -> None:
         """Apply one record."""
@@ -146,7 +148,7 @@ class _Replay:
         if event is not None:
             self._apply(event)
         if "route" in body:
-            self.take(Record(record.seq, "routed", routing_of(body)))
+            self.take(Record(record.seq, "routed", get_routing(body)))
         self.rebuilt.last_seq = record.seq
 
     def _apply(self, event: Event) -> None:
@@ -168,7 +170,7 @@ class _Replay:
         for command in commands:
             if isinstance(command, Activation):
                 self._open[command.path] = command
-                command.began = command.began or at
+                command.started_at = command.started_at or at
 
     # ---- one maker per kind of record ---------------------------------------------------------------
     def one(self, body: Body) -> Activation:
@@ -180,7 +182,7 @@ class _Replay:
                 f"'{path}' is not open at this point. The flow is not the one that wrote the record."
             )
         if self.rebuilt.last_seq < self._copied:
-            activation.adopt(body["id"])
+            activation.set_id(body["id"])
         if activation.id != body["id"]:
             raise ReplayDiverged(
                 f"'{path}' is activation {activation.id}, the record is about {body['id']}. The flow is not the one that wrote it."
@@ -198,29 +200,29 @@ class _Replay:
         return RunStarted(self._codecs.of(self.plan).decode(body["input"]), body["at"])
 
     def commit(self, body: Body) -> Event:
-        one = self.one(body)
-        one.began = body["began"]
+        activation = self.one(body)
+        activation.started_at = body["began"]
         return NodeSucceeded(
-            one, self._codecs.of(one.scope.plan).decode(body["update"]), body["at"]
+            activation, self._codecs.of(activation.scope.plan).decode(body["update"]), body["at"]
         )
 
     def routed(self, body: Body) -> Event:
-        one = self.one(body)
-        edges = one.scope.plan.shape.edges
+        activation = self.one(body)
+        edges = activation.scope.plan.topology.edges
         taken: list[int] = body["edges"]
         return Routed(
-            one,
-            Decision(body["loop"], body["exhausted"], tuple(edges[index] for index in taken)),
+            activation,
+            RouteDecision(body["loop"], body["exhausted"], tuple(edges[index] for index in taken)),
             body["at"],
         )
 
     def entered(self, body: Body) -> Event:
-        one = self.one(body)
-        plan = one.step.inner_plan
+        activation = self.one(body)
+        plan = activation.step.inner_plan
         if plan is None:
-            raise ReplayDiverged(f"'{one.path}' is no map or sub-flow any more.")
+            raise ReplayDiverged(f"'{activation.path}' is no map or sub-flow any more.")
         codec = self._codecs.of(plan)
-        return Entered(one, [codec.decode(item) for item in body["items"]], body["at"])
+        return ScopeEntered(activation, [codec.decode(item) for item in body["items"]], body["at"])
 
     def failed(self, body: Body) -> Event:
         error = RecordedError(body["error"], body["message"])
@@ -241,9 +243,11 @@ class _Replay:
         return NodeCancelled(self.one(body), body["at"])
 
     def asked(self, body: Body) -> Event:
-        one = self.one(body)
-        answer = one.step.ask.answer if one.step.ask is not None else Approval
-        return Asked(one, Asking(body["text"], answer, body["expires"]), body["at"])
+        activation = self.one(body)
+        answer = activation.step.ask.answer if activation.step.ask is not None else Approval
+        return PersonAsked(
+            activation, PendingQuestion(body["text"], answer, body["expires"]), body["at"]
+        )
 
     def approved(self, body: Body) -> Event:
         return Approved(self.one(body), body["at"])
@@ -255,20 +259,20 @@ class _Replay:
         return StopRequested(body["reason"], body["status"], body["now"], body["at"])
 
     def grace(self, body: Body) -> Event:
-        return GraceOver(body["at"])
+        return GraceExpired(body["at"])
 
     def resumed(self, body: Body) -> Event:
         return Resumed(body["at"])
 
     def starting(self, body: Body) -> None:
-        one = self.one(body)
-        self.rebuilt.unsure[one.path] = one
+        activation = self.one(body)
+        self.rebuilt.unsure[activation.path] = activation
 
     def call(self, body: Body) -> None:
-        one = self.one(body)
-        response = decoded_response(body["response"])
-        self.rebuilt.calls[one.id, body["key"]] = response
-        self.rebuilt.answered.append((one, response))
+        activation = self.one(body)
+        response = decode_response(body["response"])
+        self.rebuilt.calls[activation.id, body["key"]] = response
+        self.rebuilt.answered.append((activation, response))
 
     def unanswered(self, body: Body) -> None:
         """Nothing follows from it."""
@@ -290,13 +294,13 @@ class _Replay:
             )
 
 
-class _Verifying(_Replay):
+class _ReplayVerifier(_Replay):
     """Asks the pure functions again, at the moments at which the scheduler did."""
 
     def routed(self, body: Body) -> Event:
         event = super().routed(body)
         assert isinstance(event, Routed)
-        said = binding.decide(event.activation)
+        said = binding.evaluate_route(event.activation)
         if said != event.decision:
             before, now = _way(event.activation, event.decision), _way(event.activation, said)
             raise ReplayDiverged(
@@ -306,44 +310,44 @@ class _Verifying(_Replay):
 
     def entered(self, body: Body) -> Event:
         event = super().entered(body)
-        assert isinstance(event, Entered)
+        assert isinstance(event, ScopeEntered)
         self._same(
             event.activation,
             "what goes into it",
             body["items"],
-            [self._inner(event.activation, item) for item in binding.items_of(event.activation)],
+            [self._inner(event.activation, item) for item in binding.build_items(event.activation)],
         )
         return event
 
     def commit(self, body: Body) -> Event:
         event = super().commit(body)
         assert isinstance(event, NodeSucceeded)
-        if event.activation.inner is not None:
+        if event.activation.children is not None:
             codec = self._codecs.of(event.activation.scope.plan)
             self._same(
                 event.activation,
                 "what comes out of it",
                 body["update"],
-                codec.encode(binding.leave(event.activation)),
+                codec.encode(binding.gather_children(event.activation)),
             )
         return event
 
-    def _inner(self, one: Activation, update: Any) -> Any:
-        plan = one.step.inner_plan
+    def _inner(self, activation: Activation, update: Any) -> Any:
+        plan = activation.step.inner_plan
         assert plan is not None
         return self._codecs.of(plan).encode(update)
 
-    def _same(self, one: Activation, what: str, recorded: object, now: object) -> None:
+    def _same(self, activation: Activation, what: str, recorded: object, now: object) -> None:
         if recorded != now:
             raise ReplayDiverged(
-                f"'{one.path}': {what} was {_short(recorded)}, and is {_short(now)} now."
+                f"'{activation.path}': {what} was {_short(recorded)}, and is {_short(now)} now."
             )
 
 
-def _way(one: Activation, decision: Decision) -> str:
-    steps = one.scope.plan.steps
+def _way(activation: Activation, decision: RouteDecision) -> str:
+    steps = activation.scope.plan.steps
     if decision.loop >= 0:
-        return f"back to '{steps[one.step.exits[decision.loop].back.target].name}'"
+        return f"back to '{steps[activation.step.exits[decision.loop].back.target].name}'"
     return "to " + (
         ", ".join(f"'{steps[edge.target].name}'" for edge in decision.edges) or "its other edges"
     )
@@ -360,6 +364,6 @@ _KINDS = frozenset(
 )
 
 
-def crashed(rebuilt: Rebuilt) -> bool:
+def has_crashed(rebuilt: ReplayedRun) -> bool:
     """Whether the run was under way when its records end: its process is gone, and attempts vanished."""
     return rebuilt.run.status == "running"

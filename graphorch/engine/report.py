@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphorch.core.growing import added
+from graphorch.core.growing import append_to
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallReport:
     """One request to a model: where in the run it was made, and the whole response, or the error that came instead."""
 
     path: str
@@ -28,7 +28,7 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StepRecord:
+class ActivationReport:
     """One activation. Times are seconds since the epoch, `taken` holds the indices of the edges that its tokens took."""
 
     path: str
@@ -47,13 +47,13 @@ class StepRecord:
 
 
 @dataclass(slots=True)
-class Record:
+class RunReport:
     """One run, as it happened so far."""
 
     run: Run
     began: float
     ended: float = 0.0
-    calls: Sequence[tuple[Activation, CallRecord]] = ()
+    calls: Sequence[tuple[Activation, CallReport]] = ()
     abandoned: Sequence[str] = ()  # nodes whose thread could not be stopped and may still run
 
     @property
@@ -71,8 +71,8 @@ class Record:
         """Tokens and calls in all."""
         answered = [call.response for _, call in self.calls if call.response is not None]
         return {
-            "input_tokens": sum(one.usage.input_tokens for one in answered),
-            "output_tokens": sum(one.usage.output_tokens for one in answered),
+            "input_tokens": sum(response.usage.input_tokens for response in answered),
+            "output_tokens": sum(response.usage.output_tokens for response in answered),
             "calls": len(self.calls),
         }
 
@@ -81,48 +81,55 @@ class Record:
         """The loops that reached their bound: the path of the node that would have gone back, and the name of where to."""
         return tuple(self.run.exhausted)
 
-    def take(self, answered: Sequence[tuple[Activation, Response]]) -> None:
+    def add_recorded_calls(self, answered: Sequence[tuple[Activation, Response]]) -> None:
         """Add model calls that a journal holds."""
-        self.calls = added(
+        self.calls = append_to(
             self.calls,
-            [(one, CallRecord(one.path, response.model, response)) for one, response in answered],
+            [
+                (activation, CallReport(activation.path, response.model, response))
+                for activation, response in answered
+            ],
         )
 
-    def called(self, one: Activation, call: CallRecord) -> None:
+    def add_call(self, activation: Activation, call: CallReport) -> None:
         """Add a model call."""
-        self.calls = added(self.calls, ((one, call),))
+        self.calls = append_to(self.calls, ((activation, call),))
 
     def abandon(self, path: str) -> None:
         """Add a node whose thread could not be stopped."""
-        self.abandoned = added(self.abandoned, (path,))
+        self.abandoned = append_to(self.abandoned, (path,))
 
-    def steps(self) -> list[StepRecord]:
+    def steps(self) -> list[ActivationReport]:
         """Every activation that ended or is under way, in order of its end."""
         spent: dict[Activation, list[Response]] = {}
-        for one, call in self.calls:
-            spent.setdefault(one, []).extend([call.response] if call.response is not None else [])
-        return [_step(one, spent.get(one, [])) for one in self.activations()]
+        for activation, call in self.calls:
+            spent.setdefault(activation, []).extend(
+                [call.response] if call.response is not None else []
+            )
+        return [_step(item, spent.get(item, [])) for item in self.activations()]
 
     def activations(self) -> list[Activation]:
         """Every activation that ended, in that order, and then those that have not."""
         return [*self.run.history, *self.run.unfinished()]
 
 
-def _step(one: Activation, responses: list[Response]) -> StepRecord:
-    failure: Any = one.failure
-    return StepRecord(
-        path=one.path,
-        node=one.step.name,
-        activation=one.id,
-        status=_WORDS[one.status],
-        attempts=one.attempt,
-        began=one.began,
-        seconds=max(0.0, one.ended - one.began) if one.ended else 0.0,
+def _step(activation: Activation, responses: list[Response]) -> ActivationReport:
+    failure: Any = activation.failure
+    return ActivationReport(
+        path=activation.path,
+        node=activation.step.name,
+        activation=activation.id,
+        status=_WORDS[activation.status],
+        attempts=activation.attempt,
+        began=activation.started_at,
+        seconds=max(0.0, activation.ended_at - activation.started_at)
+        if activation.ended_at
+        else 0.0,
         calls=len(responses),
-        input_tokens=sum(each.usage.input_tokens for each in responses),
-        output_tokens=sum(each.usage.output_tokens for each in responses),
-        usd=sum(each.usd for each in responses),
-        taken=tuple(edge.index for edge in one.taken),
+        input_tokens=sum(response.usage.input_tokens for response in responses),
+        output_tokens=sum(response.usage.output_tokens for response in responses),
+        usd=sum(response.usd for response in responses),
+        taken=tuple(edge.index for edge in activation.taken_edges),
         error=""
         if failure is None
         else f"{type(failure).__name__}: {failure}"
@@ -135,11 +142,11 @@ _WORDS = {
     Status.RUNNING: "running",
     Status.ROUTING: "running",
     Status.RETRYING: "running",
-    Status.INSIDE: "running",
-    Status.ASKED: "waiting",
+    Status.ENTERED: "running",
+    Status.AWAITING_ANSWER: "waiting",
     Status.FAILED: "failed",
     Status.DONE: "done",
     Status.HANDLED: "failed",
-    Status.DEAD: "failed",
+    Status.SKIPPED: "failed",
     Status.CANCELLED: "cancelled",
 }

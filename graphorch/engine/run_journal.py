@@ -19,34 +19,34 @@ from pydantic import TypeAdapter, ValidationError
 
 from graphorch.core.events import (
     Approved,
-    Asked,
-    Entered,
     Event,
-    GraceOver,
+    GraceExpired,
     NodeCancelled,
     NodeFailed,
     NodeSkipped,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
     Routed,
     RunStarted,
+    ScopeEntered,
     StopRequested,
 )
 from graphorch.core.tree import Activation
 from graphorch.engine.model_calls import clean
-from graphorch.engine.state_codec import Codecs
+from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import FORMAT as FORMAT
 from graphorch.graph.fingerprint import describe
 from graphorch.graph.plan import Plan
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.store import Store
 
 if TYPE_CHECKING:
-    from graphorch.models.decision import Decision
+    from graphorch.models.decision import RoutingRecord
     from graphorch.models.messages import Response, Usage
 
 LEASE_SECONDS = 30.0
@@ -72,26 +72,26 @@ class RunJournal:
         self._seq = last_seq
         self._pending: list[Record] = []
         self._failure: BaseException | None = None  # of an append: the journal ends there
-        self._under_way: Answer | None = None  # the one append that is being waited for
+        self._under_way: Completion | None = None  # the one append that is being waited for
         self._at_once = 0  # appends that waited for nothing
         # whose commit was noted last; where it goes is added to that record
         self._committed: Activation | None = None
-        self._codecs = Codecs()
+        self._codecs = CodecCache()
         self._plan = plan
         self._about = about or {}  # what else the first record says of the run: its budget
 
     @property
-    def noted(self) -> int:
+    def last_noted_seq(self) -> int:
         """The number of the last record that was noted."""
         return self._seq
 
     @property
-    def durable(self) -> int:
+    def last_durable_seq(self) -> int:
         """The number of the last record that is on disk."""
         return self._durable
 
     # ---- writing -----------------------------------------------------------------------------------
-    def note(self, event: Event) -> None:
+    def append(self, event: Event) -> None:
         """Encode an event. Raises `Unstorable` for a value that would not come back.
 
         A result and its routing are one record, unless something came between them.
@@ -103,37 +103,41 @@ class RunJournal:
         if type(event) is NodeSucceeded:
             self._committed = event.activation
 
-    def note_rules(self, activations: int | None, on_failure: str) -> None:
+    def append_rules(self, activations: int | None, on_failure: str) -> None:
         """From here on the core decides by another limit, or does something else about a failure: a replay has to do the same."""
         self._add("rules", {"activations": activations, "on_failure": on_failure})
 
-    def note_start(self, one: Activation) -> None:
+    def append_starting(self, activation: Activation) -> None:
         """An attempt begins whose effect must not happen twice."""
-        self._add("starting", {**_where(one), "attempt": one.attempt})
+        self._add("starting", {**_where(activation), "attempt": activation.attempt})
 
-    def note_call(self, one: Activation, key: str, response: Response, asked: Asking) -> None:
+    def append_call(
+        self, activation: Activation, key: str, response: Response, asked: CallDescription
+    ) -> None:
         """A model answered: an attempt after a crash is served this instead of paying again."""
         told = {"at": asked.at, "began": asked.began, "asked": asked.request}
         self._add(
             "call",
             {
-                **_where(one),
-                "attempt": one.attempt,
+                **_where(activation),
+                "attempt": activation.attempt,
                 "key": key,
-                "response": encoded_response(response),
+                "response": encode_response(response),
                 **told,
             },
         )
 
-    def note_unanswered(self, one: Activation, error: ModelError, asked: Asking) -> None:
+    def append_failed_call(
+        self, activation: Activation, error: ModelError, asked: CallDescription
+    ) -> None:
         """A model call failed. Nothing follows from it, but it may have cost something, and people want to know why."""
         told = {
             "at": asked.at,
             "began": asked.began,
             "asked": asked.request,
-            **encoded_failure(error),
+            **encode_failure(error),
         }
-        self._add("unanswered", {**_where(one), "attempt": one.attempt, **told})
+        self._add("unanswered", {**_where(activation), "attempt": activation.attempt, **told})
 
     async def flush(self, status: str | None = None) -> None:
         """Return when everything noted so far is durable; with a status, that is set too. Raises `JournalError`."""
@@ -161,7 +165,7 @@ class RunJournal:
         self._add("ended", {"status": status, "reason": reason})
         await self.flush(status)
 
-    async def keep(self) -> None:
+    async def keep_lease(self) -> None:
         """Renew the lease for as long as the run is under way. Raises `LeaseLost` if somebody else took the run."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
@@ -171,14 +175,14 @@ class RunJournal:
         """Let others have the run."""
         await self._store.release(self._lease)
 
-    def _begun(self, batch: list[Record], status: str | None) -> Answer | None:
+    def _begun(self, batch: list[Record], status: str | None) -> Completion | None:
         """The append under way, or None if it is durable already."""
         try:
             answer = self._store.append_soon(
                 self._lease, batch, expected_last_seq=self._durable, status=status
             )
         except _PASSING as error:
-            return Answer.of(self._insist(error, batch, status))
+            return Completion.of(self._insist(error, batch, status))
         except BaseException as error:
             self._failure = (
                 error
@@ -191,12 +195,12 @@ class RunJournal:
             self._at_once += 1
         return answer
 
-    async def _ended(self, answer: Answer, batch: list[Record], status: str | None) -> None:
+    async def _ended(self, answer: Completion, batch: list[Record], status: str | None) -> None:
         """Wait for an append to its end even when cancelled: whoever writes next has to know how it ended."""
         self._under_way = answer
         cancelled = await _end_of(answer)
         if isinstance(error := answer.exception(), _PASSING):
-            self._under_way = answer = Answer.of(self._insist(error, batch, status))
+            self._under_way = answer = Completion.of(self._insist(error, batch, status))
             cancelled = await _end_of(answer) or cancelled
         self._under_way = None
         self._failure = answer.exception()
@@ -239,12 +243,12 @@ class RunJournal:
                     "path": one.path,
                     "id": one.id,
                     "at": at,
-                    "began": one.began,
+                    "began": one.started_at,
                     "update": encoded,
                 }
             case Routed(one, _, at):
                 return "routed", {**_where(one), "at": at, **_route(event)}
-            case Entered(one, updates, at):
+            case ScopeEntered(one, updates, at):
                 plan = one.step.inner_plan
                 assert plan is not None
                 codec = self._codecs.of(plan)
@@ -258,12 +262,12 @@ class RunJournal:
             case NodeSkipped(one, reason, at):
                 return "skipped", {**_where(one), "at": at, "reason": reason}
             case NodeCancelled(one, at):
-                return "cancelled", {**_where(one), "at": at, "began": one.began}
-            case Asked(one, question, at):
+                return "cancelled", {**_where(one), "at": at, "began": one.started_at}
+            case PersonAsked(one, question, at):
                 return "asked", {
                     **_where(one),
                     "at": at,
-                    "began": one.began,
+                    "began": one.started_at,
                     "text": question.text,
                     "expires": question.expires,
                 }
@@ -273,7 +277,7 @@ class RunJournal:
                 return "retry", {**_where(one), "at": at, "attempt": attempt}
             case StopRequested(reason, status, now, at):
                 return "stopping", {"at": at, "reason": reason, "status": status, "now": now}
-            case GraceOver(at):
+            case GraceExpired(at):
                 return "grace", {"at": at}
             case Resumed(at):
                 return "resumed", {"at": at}
@@ -286,7 +290,7 @@ class RunJournal:
                 }
 
 
-async def _end_of(answer: Answer) -> asyncio.CancelledError | None:
+async def _end_of(answer: Completion) -> asyncio.CancelledError | None:
     """Wait for it, whatever becomes of it; the cancellation, if there was one meanwhile."""
     try:
         await answer
@@ -297,8 +301,8 @@ async def _end_of(answer: Answer) -> asyncio.CancelledError | None:
     return None
 
 
-def _where(one: Activation) -> dict[str, Any]:
-    return {"path": one.path, "id": one.id}
+def _where(activation: Activation) -> dict[str, Any]:
+    return {"path": activation.path, "id": activation.id}
 
 
 def _route(event: Routed) -> dict[str, Any]:
@@ -315,7 +319,7 @@ def _failed(event: NodeFailed) -> dict[str, Any]:
     return {
         **_where(event.activation),
         "at": event.at,
-        "began": event.activation.began,
+        "began": event.activation.started_at,
         "attempt": event.attempt,
         "error": getattr(error, "kind", None) or type(error).__name__,
         "message": str(error),
@@ -326,7 +330,7 @@ def _failed(event: NodeFailed) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class CallDescription:
     """One model call as the journal tells it beside its outcome: when it began and ended, and what was asked (see `PromptLog`)."""
 
     began: float
@@ -342,10 +346,10 @@ def _responses() -> TypeAdapter[Response]:
 
 
 @cache
-def _decisions() -> TypeAdapter[Decision]:
-    from graphorch.models.decision import Decision
+def _decisions() -> TypeAdapter[RoutingRecord]:
+    from graphorch.models.decision import RoutingRecord
 
-    return TypeAdapter(Decision)
+    return TypeAdapter(RoutingRecord)
 
 
 @cache
@@ -355,15 +359,15 @@ def _usages() -> TypeAdapter[Usage]:
     return TypeAdapter(Usage)
 
 
-def encoded_failure(error: ModelError) -> dict[str, Any]:
+def encode_failure(error: ModelError) -> dict[str, Any]:
     """Why a model call failed, as plain JSON: what kind of failure, the tokens it took as far as the endpoint said, and a policy's record."""
     from graphorch.models.errors import AnswerError
-    from graphorch.models.policies.failure_kinds import NotAnswered, kind_of
+    from graphorch.models.policies.failure_kinds import NotAnswered, classify_failure
 
     decision = error.decision if isinstance(error, NotAnswered) else None
     usage = error.usage if isinstance(error, AnswerError) else None
     return {
-        "error": kind_of(error),
+        "error": classify_failure(error),
         "message": clean(str(error), 2000),
         "model": clean(error.model),
         "status": error.status,
@@ -373,12 +377,12 @@ def encoded_failure(error: ModelError) -> dict[str, Any]:
     }
 
 
-def encoded_response(response: Response) -> dict[str, Any]:
+def encode_response(response: Response) -> dict[str, Any]:
     """A model's answer as plain JSON, with the decision and the findings that came with it."""
     return _responses().dump_python(response, mode="json")
 
 
-def decoded_response(stored: object) -> Response:
+def decode_response(stored: object) -> Response:
     """The answer again. Raises `JournalError` if it does not fit."""
     try:
         return _responses().validate_python(stored)

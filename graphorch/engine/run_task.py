@@ -12,7 +12,7 @@ from typing import Any
 from graphorch.core.tree import Activation
 
 
-class Strand:
+class RunTask:
     """A task that runs one activation after another, and the one that it runs at the moment: the caller's own task, or one made for it."""
 
     __slots__ = ("_aimed", "calm", "current", "task")

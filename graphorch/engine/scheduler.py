@@ -17,39 +17,39 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from graphorch.core.events import (
-    Asked,
     CancelNode,
     Command,
-    Decide,
-    Entered,
+    EvaluateRoute,
     Event,
     FinishRun,
-    GraceOver,
-    Leave,
+    GraceExpired,
+    LeaveScope,
     NodeFailed,
     NodeSkipped,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
-    RetryLater,
     Routed,
     RunStarted,
+    ScheduleRetry,
+    ScopeEntered,
     StopRequested,
     Update,
 )
-from graphorch.core.growing import added
+from graphorch.core.growing import append_to
 from graphorch.core.retry import handler_of, retry_after
 from graphorch.core.run import UNLIMITED, Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine import events, human_input, node_cache
 from graphorch.engine.context import NodeContext
 from graphorch.engine.invocation import binding
-from graphorch.engine.invocation.invoker import Caller
-from graphorch.engine.node_budgets import Wallets
-from graphorch.engine.observers import Watchers, committed, told_of
-from graphorch.engine.report import Record
-from graphorch.engine.run_task import Strand
-from graphorch.engine.settings import Settings
+from graphorch.engine.invocation.invoker import NodeInvoker
+from graphorch.engine.node_budgets import NodeBudgets
+from graphorch.engine.observers import Observers, build_committed, to_run_event
+from graphorch.engine.report import RunReport
+from graphorch.engine.run_task import RunTask
+from graphorch.engine.settings import RunSettings
 from graphorch.engine.state_codec import Unstorable
 from graphorch.errors import (
     Ambiguous,
@@ -63,18 +63,18 @@ from graphorch.errors import (
 from graphorch.graph.plan import Plan
 
 if TYPE_CHECKING:
-    from graphorch.engine.replay import Rebuilt
-    from graphorch.engine.run_journal import Asking, RunJournal
+    from graphorch.engine.replay import ReplayedRun
+    from graphorch.engine.run_journal import CallDescription, RunJournal
     from graphorch.models.budgets.budget import Account
     from graphorch.models.messages import Response
 
 # looked up for every attempt
 RETRYING, ROUTING, RUNNING = Status.RETRYING, Status.ROUTING, Status.RUNNING
 _NONE: frozenset[str] = frozenset()
-Doubtful: TypeAlias = Literal["stop", "repeat", "fail"]
+OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
-class NotCancelled(GraphorchError):
+class StrayCancellation(GraphorchError):
     """A node raised `CancelledError` although nobody had cancelled it, perhaps because it awaited a task that somebody else cancelled."""
 
 
@@ -82,15 +82,42 @@ class Scheduler:
     """Executes one run of a plan. Use it once for `begin`, or again for `resume` of a run that stopped."""
 
     __slots__ = (
-        "_caller", "_deadline", "_doubted", "_ended", "_epoch", "_gate", "_group", "_heartbeat", "_in_grace", "_is_calm", "_is_direct", "_is_private",
-        "_loop", "_pace", "_pauses", "_served", "_strands", "_time", "_timers", "_untold", "_visits", "_wallets", "_watchers", "is_under_way",
-        "journal", "plan", "record", "run", "settings", "unsure",
+        "_backpressure",
+        "_caller",
+        "_deadline",
+        "_epoch",
+        "_fail_in_doubt",
+        "_fast_path",
+        "_gate",
+        "_group",
+        "_heartbeat",
+        "_idle",
+        "_in_grace",
+        "_loop",
+        "_no_run_overrides",
+        "_pin_visits",
+        "_recorded_responses",
+        "_retry_delays",
+        "_strands",
+        "_time",
+        "_timers",
+        "_undelivered",
+        "_unobserved",
+        "_wallets",
+        "_watchers",
+        "in_doubt",
+        "is_under_way",
+        "journal",
+        "plan",
+        "report",
+        "run",
+        "settings",
     )  # fmt: skip
 
     def __init__(
         self,
         plan: Plan,
-        settings: Settings,
+        settings: RunSettings,
         *,
         pace: Callable[[], Awaitable[None]] | None = None,
         gate: Callable[[Activation], Awaitable[None]] | None = None,
@@ -99,7 +126,7 @@ class Scheduler:
         self.plan = plan
         self.journal = journal
         # waited for before each node, so that a slow reader of events slows the run down
-        self._pace = pace
+        self._backpressure = pace
         # waited for before each attempt, so that a debugger decides which activation is next
         self._gate = gate
         self.settings = settings
@@ -110,30 +137,32 @@ class Scheduler:
             max_activations=UNLIMITED if limit is None else limit,
             on_failure=settings.on_failure,
         )
-        self.record = Record(self.run, settings.clock())
-        self._watchers = Watchers(settings.run_id, settings.watchers) if settings.watchers else None
-        self._strands: set[Strand] = set()
-        self._caller: Caller | None = None
+        self.report = RunReport(self.run, settings.clock())
+        self._watchers = (
+            Observers(settings.run_id, settings.watchers) if settings.watchers else None
+        )
+        self._strands: set[RunTask] = set()
+        self._caller: NodeInvoker | None = None
         self._timers: Sequence[asyncio.TimerHandle] = ()
         self._deadline: float | None = None
-        self._pauses: dict[Activation, float] = {}
+        self._retry_delays: dict[Activation, float] = {}
         self.is_under_way = False  # whether something of the run is running
         # set at the end of what is under way, if somebody waits for that
-        self._ended: asyncio.Event | None = None
+        self._idle: asyncio.Event | None = None
         self._epoch = 0.0
-        self._is_calm = False  # nothing but the options of nodes says how they run
-        self._is_private = False  # nobody has to hear of an event but the core
-        self._is_direct = False  # the same, and nobody has to write an event down
+        self._no_run_overrides = False  # nothing but the options of nodes says how they run
+        self._unobserved = False  # nobody has to hear of an event but the core
+        self._fast_path = False  # the same, and nobody has to write an event down
         self._in_grace = False
         # nodes with effect `once` that began and did not finish
-        self.unsure: dict[str, Activation] = {}
-        self._doubted: frozenset[str] = _NONE  # those of them that are to fail
-        self._wallets: Wallets | None = None
-        self._visits: dict[str, int] = {}  # of pinned paths
+        self.in_doubt: dict[str, Activation] = {}
+        self._fail_in_doubt: frozenset[str] = _NONE  # those of them that are to fail
+        self._wallets: NodeBudgets | None = None
+        self._pin_visits: dict[str, int] = {}  # of pinned paths
         # answers that an attempt which vanished had got already
-        self._served: Mapping[tuple[str, str], Response] = {}
+        self._recorded_responses: Mapping[tuple[str, str], Response] = {}
         # what watchers hear of once it is durable, with the number of its record
-        self._untold: Sequence[tuple[int, Event]] = ()
+        self._undelivered: Sequence[tuple[int, Event]] = ()
         self._heartbeat: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None  # of the strands, once there are several
 
@@ -143,11 +172,11 @@ class Scheduler:
         return self._watchers is not None
 
     @classmethod
-    def of_record(
+    def from_records(
         cls,
         plan: Plan,
-        settings: Settings,
-        rebuilt: Rebuilt,
+        settings: RunSettings,
+        rebuilt: ReplayedRun,
         journal: RunJournal | None,
         *,
         pace: Callable[[], Awaitable[None]] | None = None,
@@ -156,10 +185,10 @@ class Scheduler:
         """The driver of a run that was rebuilt from its journal."""
         self = cls(plan, settings, pace=pace, gate=gate, journal=journal)
         self.run = rebuilt.run
-        self.record = Record(rebuilt.run, rebuilt.began, rebuilt.ended)
-        self.record.take(rebuilt.answered)
-        self._served = rebuilt.calls
-        self.unsure = dict(rebuilt.unsure)
+        self.report = RunReport(rebuilt.run, rebuilt.began, rebuilt.ended)
+        self.report.add_recorded_calls(rebuilt.answered)
+        self._recorded_responses = rebuilt.calls
+        self.in_doubt = dict(rebuilt.unsure)
         self._set_rules()
         return self
 
@@ -168,30 +197,36 @@ class Scheduler:
         """Run from START until nothing is left to do. The outcome is in `run.status`; raises only when cancelled, or for a bug."""
         return self._execute(RunStarted(update))
 
-    async def resume(self, ambiguous: Doubtful = "stop") -> None:
+    async def resume(self, ambiguous: OnAmbiguous = "stop") -> None:
         """Go on with a run that stopped, waits, or whose process is gone: what failed or vanished is tried again.
 
         Questions whose time is over fail as `Expired`. What a node with effect `once` did before it vanished is not known: `ambiguous` says
         whether the run stays stopped because of it, runs the node again (`repeat`), or fails it as `Ambiguous` (`fail`).
         """
         self._enter_loop()
-        if self.unsure and ambiguous == "stop":
+        if self.in_doubt and ambiguous == "stop":
             await self.leave("ambiguous")
             return
-        self._doubted = frozenset(self.unsure) if ambiguous == "fail" else _NONE
+        self._fail_in_doubt = frozenset(self.in_doubt) if ambiguous == "fail" else _NONE
         if self.run.status == "running":
-            self._told(StopRequested("crashed", at=self.settings.clock()))
+            self._dispatch(StopRequested("crashed", at=self.settings.clock()))
         late = [
-            one for one in self.open_questions() if human_input.is_late(one, self.settings.clock())
+            activation
+            for activation in self.open_questions()
+            if human_input.is_late(activation, self.settings.clock())
         ]
         await self._execute(
-            Resumed(), *(self._failed(one, human_input.expired(one)) for one in late)
+            Resumed(),
+            *(
+                self._failure_event(activation, human_input.build_expiry(activation))
+                for activation in late
+            ),
         )
 
     async def leave(self, reason: str) -> None:
         """Write down that the run is stopped where it is, for somebody to go on with it later."""
         self._enter_loop()
-        self._told(StopRequested(reason, at=self.now()))
+        self._dispatch(StopRequested(reason, at=self.now()))
         await self._write_end()
 
     async def cancel(self) -> None:
@@ -199,29 +234,29 @@ class Scheduler:
         self._enter_loop()
         # first what a stop that was under way had left to do
         for status in ("stopped", "cancelled"):
-            self._told(StopRequested("cancelled", status, at=self.now()))
+            self._dispatch(StopRequested("cancelled", status, at=self.now()))
         await self._write_end()
 
-    def edit(self, one: Activation, update: Update) -> None:
+    def edit(self, activation: Activation, update: Update) -> None:
         """Commit an update for an activation of a run that is not under way, as if its node had returned it. `resume` goes on from there."""
         self._enter_loop()
-        one.began = self.settings.clock()
-        self._told(NodeSucceeded(one, update, one.began))
+        activation.started_at = self.settings.clock()
+        self._dispatch(NodeSucceeded(activation, update, activation.started_at))
 
-    async def answer(self, one: Activation, value: object) -> None:
+    async def answer(self, activation: Activation, value: object) -> None:
         """Answer an open question, and go on; while the run is under way elsewhere, wait for that to end.
 
         Raises `InputError` for an answer of the wrong type.
         """
-        event = human_input.answered(one, value, self.settings.clock())
+        event = human_input.build_answer(activation, value, self.settings.clock())
         if isinstance(event, Expired):
-            event = self._failed(one, event)
+            event = self._failure_event(activation, event)
         if not self.is_under_way:
             await self._execute(event)
         else:
-            self._go_on(self._told(event))
-            self._ended = self._ended or asyncio.Event()
-            await self._ended.wait()
+            self._spawn_when_durable(self._dispatch(event))
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
 
     def request_stop(self, reason: str, *, now: bool) -> None:
         """The same from any thread; without effect on a run that is not under way."""
@@ -234,12 +269,14 @@ class Scheduler:
         if self.is_under_way:
             self.stop(reason, now=now)
 
-    def change(self, settings: Settings) -> None:
+    def change(self, settings: RunSettings) -> None:
         """Replace the settings of a run that is not under way. Limits count what was done before."""
         self.settings = settings
         self._wallets = None
         self._set_rules()
-        self._watchers = Watchers(settings.run_id, settings.watchers) if settings.watchers else None
+        self._watchers = (
+            Observers(settings.run_id, settings.watchers) if settings.watchers else None
+        )
 
     def _set_rules(self) -> None:
         """By which limit the core decides from here on, and what it does about a failure; written down if it is not what was said before."""
@@ -250,7 +287,7 @@ class Scheduler:
         )
         is_as_before = limit is None and run.left > UNLIMITED // 2 and run.on_failure == on_failure
         if self.journal is not None and not is_as_before:
-            self.journal.note_rules(limit, on_failure)
+            self.journal.append_rules(limit, on_failure)
         run.left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
 
@@ -260,7 +297,7 @@ class Scheduler:
 
     def stop(self, reason: str, *, status: str = "stopped", now: bool = True) -> None:
         """Have a run under way stop: at once, or after what runs has finished. Must be called on the run's loop."""
-        self._go_on(self._told(StopRequested(reason, status, now, self.now())))
+        self._spawn_when_durable(self._dispatch(StopRequested(reason, status, now, self.now())))
 
     # ---- time ------------------------------------------------------------------------------------------
     def _enter_loop(self) -> None:
@@ -278,32 +315,36 @@ class Scheduler:
         return self._epoch + self._time()
 
     # ---- model calls ---------------------------------------------------------------------------------
-    def served(self, one: Activation, key: str) -> Response | None:
+    def recorded_response(self, activation: Activation, key: str) -> Response | None:
         """The answer to this request that an attempt which vanished had paid for already."""
-        return self._served.get((one.id, key))
+        return self._recorded_responses.get((activation.id, key))
 
-    async def keep_call(self, one: Activation, key: str, response: Response, asked: Asking) -> None:
+    async def record_call(
+        self, activation: Activation, key: str, response: Response, asked: CallDescription
+    ) -> None:
         """Write an answer down before the node sees it."""
         if self.journal is not None:
-            self.journal.note_call(one, key, response, asked)
+            self.journal.append_call(activation, key, response, asked)
             await self._make_durable()
 
-    def keep_unanswered(self, one: Activation, error: ModelError, asked: Asking) -> None:
+    def record_failed_call(
+        self, activation: Activation, error: ModelError, asked: CallDescription
+    ) -> None:
         """Write down that a call failed."""
         if self.journal is not None:
-            self.journal.note_unanswered(one, error, asked)
+            self.journal.append_failed_call(activation, error, asked)
 
     # ---- for contexts ------------------------------------------------------------------------------------
-    def payer(self, one: Activation) -> Account | None:
+    def account_for(self, activation: Activation) -> Account | None:
         """The account that pays for an activation's model calls."""
         if self._wallets is None:
-            self._wallets = Wallets(self)
-        return self._wallets.payer(one)
+            self._wallets = NodeBudgets(self)
+        return self._wallets.account_for(activation)
 
-    def tell(self, event: events.RunEvent) -> None:
+    def publish(self, event: events.RunEvent) -> None:
         """Hand an event to whoever watches."""
         if self._watchers is not None:
-            self._watchers.tell(event)
+            self._watchers.notify(event)
 
     # ---- the run -------------------------------------------------------------------------------------------
     async def _execute(self, *first: Event) -> None:
@@ -311,33 +352,35 @@ class Scheduler:
         self.is_under_way, self._in_grace, self._group = True, False, None
         for event in first:
             event.at = self.now()
-        self._is_private = (
+        self._unobserved = (
             self.journal is None and self._watchers is None and not self.plan.acts_once
         )
-        self._is_calm = (
+        self._no_run_overrides = (
             self.settings.limits.concurrency is None
             and self._gate is None
             and not self.settings.pins
-            and not self._doubted
+            and not self._fail_in_doubt
         )
-        self._is_direct = self.journal is None and self._is_calm and not self.plan.acts_once
+        self._fast_path = (
+            self.journal is None and self._no_run_overrides and not self.plan.acts_once
+        )
         self._set_deadline()
         try:
             if self.journal is None and type(first[0]) is RunStarted:
-                ready, first = self._told(first[0]), ()
+                ready, first = self._dispatch(first[0]), ()
                 # for as long as one thing comes after another, the caller's task is all that it takes
                 while len(ready) == 1:
-                    ready = await self._follow(_of_caller(self._loop), ready.pop())
+                    ready = await self._run_chain(_of_caller(self._loop), ready.pop())
                 if ready:
                     async with asyncio.TaskGroup() as self._group:
-                        await self._begin_with(ready)
+                        await self._run_first(ready)
             else:  # a run that somebody comes back to may go on in many places at once
-                await self._together(first)
+                await self._run_in_group(first)
             if self.journal is not None:
                 await self._write_end()
         except asyncio.CancelledError:
             # the tasks are gone already; the core has yet to hear of it
-            self._told(StopRequested("interrupted", at=self.now()))
+            self._dispatch(StopRequested("interrupted", at=self.now()))
             await asyncio.shield(self._write_end())
             raise
         except BaseException as error:
@@ -357,28 +400,28 @@ class Scheduler:
             finally:
                 self._close()
 
-    async def _together(self, first: tuple[Event, ...]) -> None:
+    async def _run_in_group(self, first: tuple[Event, ...]) -> None:
         async with asyncio.TaskGroup() as self._group:
             if self.journal is not None:
-                self._heartbeat = self._group.create_task(self.journal.keep())
+                self._heartbeat = self._group.create_task(self.journal.keep_lease())
             ready: list[Activation] = []
             for event in first:
-                ready += self._told(event)
+                ready += self._dispatch(event)
             await self._make_durable()
             if self.run.status != "running":
                 self._stop_heartbeat()
             if ready:
-                await self._begin_with(ready)
+                await self._run_first(ready)
 
-    async def _begin_with(self, ready: list[Activation]) -> None:
+    async def _run_first(self, ready: list[Activation]) -> None:
         self._start_all(ready[1:])
-        await self._follow(_of_caller(self._loop), ready[0])
+        await self._run_chain(_of_caller(self._loop), ready[0])
 
     async def _write_end(self) -> None:
         """Nothing is left to do for now: say so in the journal, and let others have the run."""
         if self.journal is not None:
             await self.journal.end(self.run.status, self.run.reason)
-            self._show_all()
+            self._notify_durable()
             await self.journal.release()
 
     def _stop_heartbeat(self) -> None:
@@ -387,18 +430,20 @@ class Scheduler:
             self._heartbeat = None
 
     def _close(self) -> None:
-        self.record.ended = self.now()
+        self.report.ended = self.now()
         self.is_under_way, self._group = False, None
-        if self._ended is not None:
-            self._ended.set()
-            self._ended = None
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
         for timer in self._timers:
             timer.cancel()
         if self._caller is not None:
             self._caller.close()
             self._caller = None
         if self._watchers is not None:
-            self.tell(events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now()))
+            self.publish(
+                events.Ended(self.run.status, self.run.reason, self.run.run_id, self.now())
+            )
 
     def _set_deadline(self) -> None:
         account, seconds = self.settings.account, self.settings.limits.seconds
@@ -407,18 +452,18 @@ class Scheduler:
             seconds = left if seconds is None else min(left, seconds)
         if seconds is not None:
             self._deadline = self._loop.time() + seconds
-            self._timers = added(
+            self._timers = append_to(
                 self._timers, (self._loop.call_at(self._deadline, self.stop, "limit:seconds"),)
             )
 
     # ---- strands -------------------------------------------------------------------------------------------
     def _start_all(self, activations: list[Activation]) -> None:
-        for one in activations:
+        for activation in activations:
             assert self._group is not None
-            strand = Strand()
-            strand.task = self._group.create_task(self._follow(strand, one))
+            strand = RunTask()
+            strand.task = self._group.create_task(self._run_chain(strand, activation))
 
-    def _go_on(self, activations: list[Activation]) -> None:
+    def _spawn_when_durable(self, activations: list[Activation]) -> None:
         """Start activations, once what led to them is durable."""
         if self.journal is None:
             self._start_all(activations)
@@ -433,10 +478,10 @@ class Scheduler:
     async def _make_durable(self) -> None:
         if self.journal is not None:
             await self.journal.flush()
-            if self._untold:
-                self._show_all()
+            if self._undelivered:
+                self._notify_durable()
 
-    async def _follow(self, strand: Strand, first: Activation) -> list[Activation]:
+    async def _run_chain(self, strand: RunTask, first: Activation) -> list[Activation]:
         """Run an activation, and then whatever its commit makes ready, one after the other.
 
         Where nothing surrounds a node and nobody writes down what it does, no coroutine and no event stands between it and the core: this
@@ -446,103 +491,112 @@ class Scheduler:
             self.run,
             self._time,
             self._epoch,
-            self._is_direct,
+            self._fast_path,
             self._watchers,
         )
-        task, calm, pace = strand.task, strand.calm, self._pace
+        task, calm, pace = strand.task, strand.calm, self._backpressure
         self._strands.add(strand)
-        one: Activation | None = first
+        activation: Activation | None = first
         try:
-            while one is not None:
-                strand.current, step = one, one.step
+            while activation is not None:
+                strand.current, step = activation, activation.step
                 if not (
-                    is_direct and step.is_simple and one.status is RUNNING and one.problem is None
+                    is_direct
+                    and step.is_simple
+                    and activation.status is RUNNING
+                    and activation.fatal_error is None
                 ):
-                    ready = await self._after(strand, await self._attempt(strand, one))
+                    ready = await self._commit(strand, await self._run_attempt(strand, activation))
                 else:
-                    one.began = one.began or epoch + time()
+                    activation.started_at = activation.started_at or epoch + time()
                     if watchers is not None:
-                        watchers.tell(
-                            events.Started(one.path, step.name, one.attempt, epoch + time())
+                        watchers.notify(
+                            events.Started(
+                                activation.path, step.name, activation.attempt, epoch + time()
+                            )
                         )
                     try:
                         if step.maps_one:
                             try:
-                                given = step.read(one.version)
+                                given = step.read(activation.version)
                             except Unassigned as error:
-                                raise binding.Unreadable(str(error)) from error
+                                raise binding.MissingInput(str(error)) from error
                             output = await step.fn(given)
                             update = (
                                 step.write(output)
                                 if output is not given
-                                else binding.update_of(step, output, [given], one.version)
+                                else binding.build_update(step, output, [given], activation.version)
                             )
                         else:
-                            given = binding.arguments(one)
+                            given = binding.bind_arguments(activation)
                             output = await (
-                                step.fn(self._context_of(one, None), *given)
+                                step.fn(self._context_of(activation, None), *given)
                                 if step.has_context
                                 else step.fn(*given)
                             )
-                            update = binding.update_of(step, output, given, one.version)
+                            update = binding.build_update(step, output, given, activation.version)
                     except BaseException as error:
-                        ready = await self._after(strand, self._went_wrong(strand, one, error))
+                        ready = await self._commit(
+                            strand, self._event_for_exception(strand, activation, error)
+                        )
                     else:
-                        if task.cancelling() != calm and not self._counts(strand, one):
+                        if task.cancelling() != calm and not self._is_still_running(
+                            strand, activation
+                        ):
                             return []
-                        commands = run.succeeded(one, update, epoch + time())
+                        commands = run.accept_success(activation, update, epoch + time())
                         if step.decides and commands:
-                            commands = self._decided(one)
+                            commands = self._evaluate_route(activation)
                         elif watchers is not None and not step.decides:
-                            watchers.tell(committed(one))
+                            watchers.notify(build_committed(activation))
                         if (
                             len(commands) == 1
                             and type(command := commands[0]) is Activation
                             and pace is None
                         ):
-                            command.began = one.ended
-                            one = command
+                            command.started_at = activation.ended_at
+                            activation = command
                             continue
                         if not commands and pace is None:
                             break
-                        ready = self._done(commands)
+                        ready = self._apply(commands)
                         if pace is not None:
                             strand.current = None
                             await pace()
                 if len(ready) > 1 and self._group is None:
                     return ready
-                one = self._next_of(ready)
+                activation = self._take_next(ready)
         finally:
             strand.node_ended()
             self._strands.discard(strand)
         return []
 
-    async def _after(self, strand: Strand, event: Event | None) -> list[Activation]:
+    async def _commit(self, strand: RunTask, event: Event | None) -> list[Activation]:
         """Commit what an attempt came to, and return what is ready."""
         strand.node_ended()
         if event is None:
             return []
-        ready = self._told(event)
+        ready = self._dispatch(event)
         if self.journal is not None:
             await self._make_durable()
-        if self._pace is not None:
-            await self._pace()
+        if self._backpressure is not None:
+            await self._backpressure()
         return ready
 
-    def _next_of(self, ready: list[Activation]) -> Activation | None:
+    def _take_next(self, ready: list[Activation]) -> Activation | None:
         """What the strand goes on with; what else is ready gets strands of its own."""
         if not ready:
             return None
-        one = ready.pop()
+        activation = ready.pop()
         if ready:
             self._start_all(ready)
-        return one
+        return activation
 
-    def _told(self, event: Event) -> list[Activation]:
+    def _dispatch(self, event: Event) -> list[Activation]:
         """Tell the core, do what it says at once, and return the activations that have to run."""
-        return self._done(self._handled(event))
+        return self._apply(self._handle(event))
 
-    def _done(self, commands: list[Command]) -> list[Activation]:
+    def _apply(self, commands: list[Command]) -> list[Activation]:
         """Do what the core says, and return the activations that have to run."""
         starts: list[Activation] = []
         following = 0
@@ -552,226 +606,248 @@ class Scheduler:
             match command:
                 case Activation():
                     starts.append(command)
-                case Decide(activation):
-                    commands += self._decided(activation)
-                case Leave(activation):
-                    commands += self._handled(self._left(activation))
-                case RetryLater(activation, seconds):
-                    self._pauses[activation] = seconds
+                case EvaluateRoute(activation):
+                    commands += self._evaluate_route(activation)
+                case LeaveScope(activation):
+                    commands += self._handle(self._leave_scope(activation))
+                case ScheduleRetry(activation, seconds):
+                    self._retry_delays[activation] = seconds
                     starts.append(activation)
                 case CancelNode(activation, reason):
                     self._cancel(activation, reason)
                 case FinishRun():
                     self._stop_heartbeat()
-        return [one for one in starts if one.status is RUNNING or one.status is RETRYING]
+        return [start for start in starts if start.status is RUNNING or start.status is RETRYING]
 
-    def _handled(self, event: Event) -> list[Command]:
+    def _handle(self, event: Event) -> list[Command]:
         """Write an event down, and give it to the core."""
         if self.journal is not None:
-            event = self._noted(event)
+            event = self._journal(event)
         commands = self.run.handle(event)
         if (
-            self.unsure
+            self.in_doubt
             and isinstance(event, NodeSucceeded | NodeFailed)
             and event.activation.is_over
         ):
-            self.unsure.pop(event.activation.path, None)
+            self.in_doubt.pop(event.activation.path, None)
         if self._watchers is not None:
             if self.journal is None:
-                self._show(event)
+                self._notify(event)
             else:
-                self._untold = added(self._untold, ((self.journal.noted, event),))
+                self._undelivered = append_to(
+                    self._undelivered, ((self.journal.last_noted_seq, event),)
+                )
         return commands
 
-    def _noted(self, event: Event) -> Event:
+    def _journal(self, event: Event) -> Event:
         """The event, or the failure of the node whose values cannot be written down."""
         assert self.journal is not None
         try:
-            self.journal.note(event)
+            self.journal.append(event)
         except Unstorable as error:
-            if not isinstance(event, NodeSucceeded | Entered):
+            if not isinstance(event, NodeSucceeded | ScopeEntered):
                 raise
-            event = self._failed(event.activation, error)
-            self.journal.note(event)
+            event = self._failure_event(event.activation, error)
+            self.journal.append(event)
         return event
 
-    def _show_all(self) -> None:
+    def _notify_durable(self) -> None:
         """Tell watchers what is durable by now."""
-        durable = self.journal.durable if self.journal is not None else 0
-        told = [event for number, event in self._untold if number <= durable]
-        self._untold = self._untold[len(told) :]
+        durable = self.journal.last_durable_seq if self.journal is not None else 0
+        told = [event for number, event in self._undelivered if number <= durable]
+        self._undelivered = self._undelivered[len(told) :]
         for event in told:
-            self._show(event)
+            self._notify(event)
 
-    def _show(self, event: Event) -> None:
-        told = told_of(event)
+    def _notify(self, event: Event) -> None:
+        told = to_run_event(event)
         if told is not None:
-            self.tell(told)
+            self.publish(told)
 
-    def _cancel(self, one: Activation, reason: str) -> None:
+    def _cancel(self, activation: Activation, reason: str) -> None:
         for strand in self._strands:
-            if strand.current is one:
+            if strand.current is activation:
                 strand.stop_node()
         if self.is_watched:
-            self.tell(events.Cancelled(one.path, one.step.name, reason))
+            self.publish(events.Cancelled(activation.path, activation.step.name, reason))
 
     # ---- one attempt -------------------------------------------------------------------------------------------
-    async def _attempt(self, strand: Strand, one: Activation) -> Event | None:
+    async def _run_attempt(self, strand: RunTask, activation: Activation) -> Event | None:
         """Run one attempt (or wait for the next one), and say what became of it; None if it was cancelled meanwhile."""
-        if one.status is RETRYING:
-            return await self._pause(one)
-        if one.status is not RUNNING or (
-            self._gate is not None and not await self._passes(self._gate, one)
+        if activation.status is RETRYING:
+            return await self._pause(activation)
+        if activation.status is not RUNNING or (
+            self._gate is not None and not await self._wait_at_gate(self._gate, activation)
         ):
             return None
-        if not one.began:
-            one.began = self.now()
+        if not activation.started_at:
+            activation.started_at = self.now()
         if self.is_watched:
-            self.tell(events.Started(one.path, one.step.name, one.attempt, self.now()))
-        step = one.step
+            self.publish(
+                events.Started(
+                    activation.path, activation.step.name, activation.attempt, self.now()
+                )
+            )
+        step = activation.step
         try:
             # by far the most common: without the coroutines in between
-            if step.is_simple and self._is_calm and one.problem is None:
-                given = binding.arguments(one)
+            if step.is_simple and self._no_run_overrides and activation.fatal_error is None:
+                given = binding.bind_arguments(activation)
                 output = await (
-                    step.fn(self._context_of(one, None), *given)
+                    step.fn(self._context_of(activation, None), *given)
                     if step.has_context
                     else step.fn(*given)
                 )
                 event = NodeSucceeded(
-                    one, binding.update_of(step, output, given, one.version), self.now()
+                    activation,
+                    binding.build_update(step, output, given, activation.version),
+                    self.now(),
                 )
             else:
-                event = await self._run_node(one)
+                event = await self._run_node(activation)
         except BaseException as error:
-            return self._went_wrong(strand, one, error)
-        return event if self._counts(strand, one) else None
+            return self._event_for_exception(strand, activation, error)
+        return event if self._is_still_running(strand, activation) else None
 
-    def _went_wrong(self, strand: Strand, one: Activation, error: BaseException) -> Event | None:
+    def _event_for_exception(
+        self, strand: RunTask, activation: Activation, error: BaseException
+    ) -> Event | None:
         """What an exception comes to: a failure of the node, nothing if the node was cancelled, or the exception if the whole run was."""
         if not isinstance(error, Exception | asyncio.CancelledError):
             raise error
-        if not self._counts(strand, one):
+        if not self._is_still_running(strand, activation):
             return None
-        if isinstance(error, binding.Unreadable):
-            return self._unreadable(one, error)
-        return self._failed(
-            one, _by_itself(error) if isinstance(error, asyncio.CancelledError) else error
+        if isinstance(error, binding.MissingInput):
+            return self._missing_input(activation, error)
+        return self._failure_event(
+            activation, _by_itself(error) if isinstance(error, asyncio.CancelledError) else error
         )
 
-    def _counts(self, strand: Strand, one: Activation) -> bool:
+    def _is_still_running(self, strand: RunTask, activation: Activation) -> bool:
         """Whether what an attempt came to counts: not if its node was cancelled meanwhile. Raises if the whole run is being cancelled."""
         strand.node_ended()
         if strand.is_being_cancelled:
             raise asyncio.CancelledError
-        return one.status is RUNNING
+        return activation.status is RUNNING
 
-    def _unreadable(self, one: Activation, error: binding.Unreadable) -> Event:
+    def _missing_input(self, activation: Activation, error: binding.MissingInput) -> Event:
         """A node lacks what it reads: a dead path if something went wrong before it, else a mistake that `build()` should have seen."""
         return (
-            NodeSkipped(one, str(error), self.now())
+            NodeSkipped(activation, str(error), self.now())
             if self.run.has_gaps
-            else self._failed(one, error)
+            else self._failure_event(activation, error)
         )
 
-    async def _passes(self, gate: Callable[[Activation], Awaitable[None]], one: Activation) -> bool:
+    async def _wait_at_gate(
+        self, gate: Callable[[Activation], Awaitable[None]], activation: Activation
+    ) -> bool:
         """Wait at the gate; False if the activation was cancelled meanwhile."""
         try:
-            await gate(one)
+            await gate(activation)
         except asyncio.CancelledError:
-            if one.status is Status.RUNNING:
+            if activation.status is Status.RUNNING:
                 raise
-        return one.status is Status.RUNNING
+        return activation.status is Status.RUNNING
 
-    async def _run_node(self, one: Activation) -> Event:
-        step = one.step
-        if one.path in self._doubted:
-            self._doubted -= {one.path}
+    async def _run_node(self, activation: Activation) -> Event:
+        step = activation.step
+        if activation.path in self._fail_in_doubt:
+            self._fail_in_doubt -= {activation.path}
             raise Ambiguous(
-                f"'{one.path}' began and did not finish; whether it acted is not known."
+                f"'{activation.path}' began and did not finish; whether it acted is not known."
             )
-        if one.problem is not None:
-            raise one.problem
+        if activation.fatal_error is not None:
+            raise activation.fatal_error
         if step.inner_plan is not None:
-            return Entered(one, binding.items_of(one), self.now())
-        if step.ask is not None or (step.node.options.gate == "before" and not one.approved):
-            return Asked(one, human_input.asking(one, self.now()), self.now())
-        given = binding.arguments(one)
-        pinned = self.settings.pins.get(one.path)
+            return ScopeEntered(activation, binding.build_items(activation), self.now())
+        if step.ask is not None or (step.node.options.gate == "before" and not activation.approved):
+            return PersonAsked(
+                activation, human_input.build_question(activation, self.now()), self.now()
+            )
+        given = binding.bind_arguments(activation)
+        pinned = self.settings.pins.get(activation.path)
         if pinned:
-            visit = self._visits[one.path] = self._visits.get(one.path, 0) + 1
-            return NodeSucceeded(one, dict(pinned[min(visit, len(pinned)) - 1]), self.now())
+            visit = self._pin_visits[activation.path] = self._pin_visits.get(activation.path, 0) + 1
+            return NodeSucceeded(activation, dict(pinned[min(visit, len(pinned)) - 1]), self.now())
         cache = step.node.options.cache
-        key = node_cache.key_of(one, given, self.settings.model) if cache is not None else ""
+        key = (
+            node_cache.compute_key(activation, given, self.settings.model)
+            if cache is not None
+            else ""
+        )
         if cache is not None and (kept := self.settings.cache.get(key, self.now())) is not None:
-            return NodeSucceeded(one, kept, self.now())
+            return NodeSucceeded(activation, kept, self.now())
         if step.node.options.effect == "once":
-            self.unsure[one.path] = one
+            self.in_doubt[activation.path] = activation
             if self.journal is not None:
-                self.journal.note_start(one)
+                self.journal.append_starting(activation)
                 await self.journal.flush()
         if self._caller is None:
-            self._caller = Caller(
-                self._context_of, self._epoch, self.settings.limits.concurrency, self.record.abandon
+            self._caller = NodeInvoker(
+                self._context_of, self._epoch, self.settings.limits.concurrency, self.report.abandon
             )
-        output = await self._caller.call(one, given)
-        update = binding.update_of(step, output, given, one.version)
+        output = await self._caller.call(activation, given)
+        update = binding.build_update(step, output, given, activation.version)
         if cache is not None:
             self.settings.cache.put(key, update, self.now() + cache.ttl)
-        return NodeSucceeded(one, update, self.now())
+        return NodeSucceeded(activation, update, self.now())
 
-    def _context_of(self, one: Activation, deadline: float | None) -> NodeContext:
+    def _context_of(self, activation: Activation, deadline: float | None) -> NodeContext:
         """The context of an attempt, whose time ends with its own deadline or the run's."""
-        ends = [each for each in (deadline, self._deadline) if each is not None]
-        return NodeContext(self, one, min(ends, default=None))
+        ends = [item for item in (deadline, self._deadline) if item is not None]
+        return NodeContext(self, activation, min(ends, default=None))
 
-    async def _pause(self, one: Activation) -> Event | None:
+    async def _pause(self, activation: Activation) -> Event | None:
         """Wait for the next attempt."""
-        attempt = one.attempt
+        attempt = activation.attempt
         try:
-            await asyncio.sleep(self._pauses.pop(one, 0.0))
+            await asyncio.sleep(self._retry_delays.pop(activation, 0.0))
         except asyncio.CancelledError:
-            if one.status is Status.RETRYING:
+            if activation.status is Status.RETRYING:
                 raise
             return None
-        return RetryDue(one, attempt, self.now())
+        return RetryDue(activation, attempt, self.now())
 
     # ---- what users' functions said ----------------------------------------------------------------------------
-    def _decided(self, one: Activation) -> list[Command]:
-        if one.step.approved_after and not one.approved:
-            return self._handled(Asked(one, human_input.asking(one, self.now()), self.now()))
+    def _evaluate_route(self, activation: Activation) -> list[Command]:
+        if activation.step.approved_after and not activation.approved:
+            return self._handle(
+                PersonAsked(
+                    activation, human_input.build_question(activation, self.now()), self.now()
+                )
+            )
         try:
-            decision = binding.decide(one)
+            decision = binding.evaluate_route(activation)
         except Exception as error:
-            return self._handled(self._failed(one, error))
+            return self._handle(self._failure_event(activation, error))
         return (
-            self.run.routed(one, decision)
-            if self._is_private
-            else self._handled(Routed(one, decision, self.now()))
+            self.run.accept_route(activation, decision)
+            if self._unobserved
+            else self._handle(Routed(activation, decision, self.now()))
         )
 
-    def _left(self, one: Activation) -> Event:
+    def _leave_scope(self, activation: Activation) -> Event:
         try:
-            return NodeSucceeded(one, binding.leave(one), self.now())
+            return NodeSucceeded(activation, binding.gather_children(activation), self.now())
         except Exception as error:
-            return self._failed(one, error)
+            return self._failure_event(activation, error)
 
-    def _failed(self, one: Activation, error: Exception) -> NodeFailed:
-        one.tell(
-            f"{one.path} attempt {one.attempt} failed after {max(0.0, self.now() - one.began):.3f} s: {type(error).__name__}: {error}"
+    def _failure_event(self, activation: Activation, error: Exception) -> NodeFailed:
+        activation.add_to_story(
+            f"{activation.path} attempt {activation.attempt} failed after {max(0.0, self.now() - activation.started_at):.3f} s: {type(error).__name__}: {error}"
         )
-        handler = handler_of(one, error)
-        pause = retry_after(one, error)
-        options = one.step.node.options
+        handler = handler_of(activation, error)
+        pause = retry_after(activation, error)
+        options = activation.step.node.options
         if (
             pause is not None
             and options.deadline is not None
-            and self.now() + pause >= one.began + options.deadline
+            and self.now() + pause >= activation.started_at + options.deadline
         ):
             pause = None  # the next attempt could not even begin
         self._start_grace(pause, handler)
         limit = error.limit if isinstance(error, BudgetExceeded) and handler < 0 else ""
-        return NodeFailed(one, one.attempt, error, pause, handler, limit, self.now())
+        return NodeFailed(activation, activation.attempt, error, pause, handler, limit, self.now())
 
     def _start_grace(self, pause: float | None, handler: int) -> None:
         """After the first failure that nobody handles, what runs may finish, but not for ever."""
@@ -784,22 +860,22 @@ class Scheduler:
             and not self._in_grace
         ):
             self._in_grace = True
-            self._timers = added(self._timers, (self._loop.call_later(grace, self._end_grace),))
+            self._timers = append_to(self._timers, (self._loop.call_later(grace, self._end_grace),))
 
     def _end_grace(self) -> None:
-        self._go_on(self._told(GraceOver(self.now())))
+        self._spawn_when_durable(self._dispatch(GraceExpired(self.now())))
 
 
-def _of_caller(loop: asyncio.AbstractEventLoop) -> Strand:
+def _of_caller(loop: asyncio.AbstractEventLoop) -> RunTask:
     """The strand that runs in the task of whoever called."""
-    strand, task = Strand(), asyncio.current_task(loop)
+    strand, task = RunTask(), asyncio.current_task(loop)
     assert task is not None
     strand.task, strand.calm = task, task.cancelling()
     return strand
 
 
-def _by_itself(error: asyncio.CancelledError) -> NotCancelled:
-    failure = NotCancelled(
+def _by_itself(error: asyncio.CancelledError) -> StrayCancellation:
+    failure = StrayCancellation(
         "It raised CancelledError, and nobody had cancelled it. Catch that where it awaits a task that others may cancel."
     )
     failure.__cause__ = error

@@ -14,7 +14,7 @@ from graphorch.engine.node_cache import NodeCache
 from graphorch.errors import InputError
 
 if TYPE_CHECKING:
-    from graphorch.engine.events import Watcher
+    from graphorch.engine.events import Observer
     from graphorch.models.budgets.budget import Account
     from graphorch.models.client import ModelClient
 
@@ -47,7 +47,7 @@ class Limits:
 
 
 @dataclass(slots=True, kw_only=True)
-class Settings:
+class RunSettings:
     """One run's settings, never changed but replaced. `client` is asked for every model call; `model`, if given, replaces the model of every agent.
 
     `models` replaces it at single paths. What is pinned at a path is served instead of running the node there: the first entry at the first
@@ -64,6 +64,6 @@ class Settings:
     pins: Mapping[str, Sequence[Update]] = field(default_factory=dict[str, Sequence[Update]])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     on_failure: OnFailure = "drain"
-    watchers: tuple[Watcher, ...] = ()
+    watchers: tuple[Observer, ...] = ()
     clock: Clock = system_clock
     cache: NodeCache = field(default_factory=NodeCache)

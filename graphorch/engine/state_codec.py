@@ -95,7 +95,7 @@ class PlanCodec:
         plain = self._plain.get(field.index)
         if plain is None:
             plain = self._plain[field.index] = is_plain_type(field.info.annotation) and not any(
-                hasattr(one, "func") for one in field.info.metadata
+                hasattr(item, "func") for item in field.info.metadata
             )
         return plain
 
@@ -108,7 +108,7 @@ class PlanCodec:
         return adapter
 
 
-class Codecs:
+class CodecCache:
     """The codec of every plan in a run, the ones of sub-flows and maps included."""
 
     def __init__(self) -> None:

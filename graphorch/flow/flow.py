@@ -15,18 +15,18 @@ from typing_extensions import TypeVar
 
 from graphorch.engine.background_loop import background_loop
 from graphorch.engine.node_cache import NodeCache
-from graphorch.engine.scheduler import Doubtful, Scheduler
-from graphorch.engine.settings import Settings
+from graphorch.engine.scheduler import OnAmbiguous, Scheduler
+from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, Problem, WrongOutput
-from graphorch.graph.networkx import networkx_of
+from graphorch.graph.networkx import to_networkx
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
-from graphorch.runs.clients import NoModels, Using, using
-from graphorch.runs.failures import run_failed
-from graphorch.runs.options import ForkOptions, RunOptions, check_resources, settings_of
+from graphorch.runs.clients import ReplayClient, SharedClient, share_client
+from graphorch.runs.failures import build_run_failed
+from graphorch.runs.options import ForkOptions, RunOptions, build_settings, check_resources
 from graphorch.runs.registry import OpenRuns
 from graphorch.runs.result import Question, Result, open_question
-from graphorch.runs.stores import opened
+from graphorch.runs.stores import open_store
 
 if TYPE_CHECKING:
     import networkx
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from graphorch.graph.estimate.estimator import Estimate
     from graphorch.render.layout.engine import Engine
     from graphorch.render.svg.theme import Theme
-    from graphorch.runs.fork import Effects, Rerun
+    from graphorch.runs.fork import Effects, RerunResult
     from graphorch.runs.stores import Durable
 
 In = TypeVar("In", bound=BaseModel, contravariant=True)
@@ -115,7 +115,7 @@ class Flow(Generic[In, Out, State]):
         return Session(
             self.plan,
             settings,
-            using(self.plan, options.get("client"), options.get("budget")),
+            share_client(self.plan, options.get("client"), options.get("budget")),
             self._update(input),
         )
 
@@ -148,7 +148,7 @@ class Flow(Generic[In, Out, State]):
             return self._outcome(scheduler)
 
     async def resume(
-        self, run_id: str, /, *, ambiguous: Doubtful = "stop", **options: Unpack[RunOptions]
+        self, run_id: str, /, *, ambiguous: OnAmbiguous = "stop", **options: Unpack[RunOptions]
     ) -> Result[Out, State]:
         """Go on with a run that failed, was stopped or waits: nothing that was committed runs again, what failed is tried again.
 
@@ -169,15 +169,15 @@ class Flow(Generic[In, Out, State]):
         Raises `ReplayDiverged` with the first difference, and `RunFailed` for a run that had failed, as `run` did.
         """
         from graphorch.engine.replay import verify
-        from graphorch.runs.durable import checked
+        from graphorch.runs.durable import check_log
 
-        async with opened(durable) as store:
+        async with open_store(durable) as store:
             log = await store.load(run_id)
-            read = checked(log, self.plan)
+            read = check_log(log, self.plan)
             rebuilt = verify(self.plan, run_id, read.records, adopted=read.adopted)
             return self._outcome(
-                Scheduler.of_record(
-                    self.plan, Settings(client=NoModels(), run_id=run_id), rebuilt, None
+                Scheduler.from_records(
+                    self.plan, RunSettings(client=ReplayClient(), run_id=run_id), rebuilt, None
                 )
             )
 
@@ -192,15 +192,15 @@ class Flow(Generic[In, Out, State]):
         effects: Effects = "refuse",
         durable: Durable = True,
         **options: Unpack[ForkOptions],
-    ) -> Rerun[Out, State]:
+    ) -> RerunResult[Out, State]:
         """The run as it would have gone with something changed at `start` (`node`, `node#2`, `team/node`), as a new run beside the old one.
 
         There the node gives `output` without running, or runs again, with another `model` if one is named. What does not depend on it is
         taken from the record. `effects` says what to do about `once` and `idempotent` nodes that would act again. Raises like `run`.
         """
-        from graphorch.runs.fork import Rerun, edited, fork
+        from graphorch.runs.fork import RerunResult, build_edit, fork
 
-        async with opened(durable) as store:
+        async with open_store(durable) as store:
             forked = await fork(
                 store, self.plan, run_id, start, self._settings(RunOptions(**options)), effects
             )
@@ -208,9 +208,9 @@ class Flow(Generic[In, Out, State]):
             if model:
                 scheduler.settings = replace(scheduler.settings, models={forked.change.path: model})
             if output is not None:
-                scheduler.edit(forked.change, edited(forked.change, output))
+                scheduler.edit(forked.change, build_edit(forked.change, output))
             await self._go_on(scheduler, scheduler.resume("repeat"))
-            return Rerun(self._outcome(scheduler), forked.difference())
+            return RerunResult(self._outcome(scheduler), forked.difference())
 
     async def fork(
         self, run_id: str, /, *, start: str, durable: Durable = True, **options: Unpack[ForkOptions]
@@ -218,7 +218,7 @@ class Flow(Generic[In, Out, State]):
         """A new run that is the old one up to `start`, stopped there; returns its id. `resume` goes on with it. The old one stays as it is."""
         from graphorch.runs.fork import fork
 
-        async with opened(durable) as store:
+        async with open_store(durable) as store:
             forked = await fork(
                 store, self.plan, run_id, start, self._settings(RunOptions(**options)), "repeat"
             )
@@ -264,13 +264,13 @@ class Flow(Generic[In, Out, State]):
         Prices are those of the configuration and the list; without an endpoint the embedded model answers, and that is free. `assumed` says
         what the structure cannot, such as the longest prompt; `model` replaces the model of every agent. What is unbounded is named in `gaps`.
         """
-        from graphorch.flow.tariff import tariff_of
+        from graphorch.flow.tariff import build_tariff
         from graphorch.graph.estimate.estimator import estimate
         from graphorch.models.config.loader import find_config
 
         return estimate(
             self.plan,
-            tariff=tariff_of(find_config(Path.cwd()), os.environ),
+            tariff=build_tariff(find_config(Path.cwd()), os.environ),
             assumed=assumed,
             model=model,
         )
@@ -302,7 +302,7 @@ class Flow(Generic[In, Out, State]):
 
     def to_networkx(self) -> networkx.MultiDiGraph[str]:
         """The topology as a networkx graph, for analyses of your own."""
-        return networkx_of(self.plan)
+        return to_networkx(self.plan)
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -333,11 +333,11 @@ class Flow(Generic[In, Out, State]):
             return self._outcome(scheduler)
         from graphorch.runs.durable import begin
 
-        async with opened(durable) as store:
+        async with open_store(durable) as store:
             if after:
-                from graphorch.runs.durable import next_turn
+                from graphorch.runs.durable import build_next_turn
 
-                update = await next_turn(store, self.plan, after, update)
+                update = await build_next_turn(store, self.plan, after, update)
             scheduler = Scheduler(
                 self.plan,
                 settings,
@@ -358,10 +358,10 @@ class Flow(Generic[In, Out, State]):
         if durable is False:
             scheduler = self._open.find(run_id)
             if options:
-                from graphorch.runs.durable import continued
+                from graphorch.runs.durable import merge_settings
 
                 scheduler.change(
-                    continued(
+                    merge_settings(
                         scheduler,
                         self._settings({**options, "run_id": run_id}),
                         options.get("on_failure"),
@@ -372,7 +372,7 @@ class Flow(Generic[In, Out, State]):
         from graphorch.runs.durable import reopen
 
         settings = self._settings({**options, "run_id": run_id})
-        async with opened(durable) as store:
+        async with open_store(durable) as store:
             scheduler = await reopen(store, self.plan, settings, options.get("on_failure"))
             try:
                 yield scheduler
@@ -381,11 +381,11 @@ class Flow(Generic[In, Out, State]):
                     await scheduler.journal.release()
                 raise
 
-    def _settings(self, options: RunOptions) -> Settings:
-        return settings_of(
+    def _settings(self, options: RunOptions) -> RunSettings:
+        return build_settings(
             self.plan,
             options,
-            using(self.plan, options.get("client"), options.get("budget")),
+            share_client(self.plan, options.get("client"), options.get("budget")),
             self._cache,
         )
 
@@ -401,10 +401,10 @@ class Flow(Generic[In, Out, State]):
             self._open.end(scheduler)
             await client.end()
 
-    def _open_run(self, scheduler: Scheduler) -> Using:
+    def _open_run(self, scheduler: Scheduler) -> SharedClient:
         """Count a run as under way, and return the client that it uses, to be ended with it."""
         client = scheduler.settings.client
-        used = client if isinstance(client, Using) else using(self.plan, client)
+        used = client if isinstance(client, SharedClient) else share_client(self.plan, client)
         check_resources(self.plan, scheduler.settings.resources)
         self._open.begin(scheduler)
         used.begin()
@@ -413,7 +413,7 @@ class Flow(Generic[In, Out, State]):
     def _outcome(self, scheduler: Scheduler) -> Result[Out, State]:
         run = scheduler.run
         if run.status not in ("succeeded", "partial", "waiting"):
-            raise run_failed(scheduler)
+            raise build_run_failed(scheduler)
         return Result(scheduler)
 
     def _update(self, input: object) -> dict[int, Any]:

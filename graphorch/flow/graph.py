@@ -26,11 +26,11 @@ from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem
 from graphorch.flow.flow import Flow
-from graphorch.flow.pattern_methods import Patterned
+from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
 from graphorch.graph.route import Fits, Of, Route
-from graphorch.graph.signature import Signature, returned
+from graphorch.graph.signature import Signature, read_return_type
 from graphorch.graph.spec import AskSpec, MapSpec, Migration, OnItemError, SubSpec
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SliceOf(Protocol[Slice, Made]):
         ...
 
 
-class Graph(Patterned[S], Generic[S, I, O]):
+class Graph(PatternMethods[S], Generic[S, I, O]):
     """A graph being built: nodes in any order, then `build()`, which proves that they fit, or says everything that is wrong.
 
     `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices of it, and default to the whole. `remember`
@@ -115,11 +115,11 @@ class Graph(Patterned[S], Generic[S, I, O]):
             ("state", state),
             ("input", input or state),
             ("output", output or state),
-            *(("remember", one) for one in remember),
+            *(("remember", item) for item in remember),
         ):
             _check_model(name, f"{role} of graph '{name}'", given)
         super().__init__(name, state, input, output)
-        self.blueprint.remember.extend(remember)
+        self.spec.remember.extend(remember)
 
     @overload
     def route(self, source: Fits[S], by: Of[S, L]) -> Route[S, L, Never, Never]: ...
@@ -177,7 +177,7 @@ class Graph(Patterned[S], Generic[S, I, O]):
             need=None if need == "all" else need,
             on_item_error=on_item_error,
         )
-        self.blueprint.maps[name] = spec
+        self.spec.maps[name] = spec
         return self._made(Node1[S, W], name, "map", gather)
 
     def sub(
@@ -196,7 +196,7 @@ class Graph(Patterned[S], Generic[S, I, O]):
                 "flow",
                 "give what build() of the inner graph returns",
             )
-        self.blueprint.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
+        self.spec.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
         return self._made(Node1[S, W], name, "sub", leave)
 
     def ask(
@@ -215,7 +215,7 @@ class Graph(Patterned[S], Generic[S, I, O]):
                 f"expires={expires!r} is no time",
                 "give seconds greater than 0, or leave it out",
             )
-        self.blueprint.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer, expires)
+        self.spec.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer, expires)
         node = Ask[S, W](
             _nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask"
         )
@@ -237,35 +237,35 @@ class Graph(Patterned[S], Generic[S, I, O]):
                 "that is no fingerprint",
                 "give the 32 hexadecimal digits that `graphorch runs show` and the refusal name",
             )
-        if from_ in self.blueprint.migrations:
+        if from_ in self.spec.migrations:
             self._problem(
                 "MIGRATION_FROM",
                 where,
                 "there are two of them",
                 "declare one function for each fingerprint",
             )
-        self.blueprint.migrations[from_] = change
+        self.spec.migrations[from_] = change
         return self
 
     def build(self) -> Flow[I, O, S]:
         """The runnable flow. Raises one `GraphError` with everything that is wrong."""
         from graphorch.graph.checks import build_plan
 
-        return Flow(build_plan(self.blueprint))
+        return Flow(build_plan(self.spec))
 
     def _made(
         self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]
     ) -> Node1[S, W]:
         """The node of a map or sub-flow. What a lambda returns is not known: it may write any slice of the state, or none."""
         try:
-            hint = returned(maker)
+            hint = read_return_type(maker)
         except GraphError:
             hint = None
         written: type[BaseModel] | None = (
             hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
         )
         signature = Signature(
-            (), (written or self.blueprint.state,), False, None, written is None, False
+            (), (written or self.spec.state,), False, None, written is None, False
         )
         node = kind(_nothing, signature, name=name, kind=word)
         self._add(node)

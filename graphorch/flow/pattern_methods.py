@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.flow.flow import Flow
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Node1
 from graphorch.graph.route import Fits, Of, Steps
 
 if TYPE_CHECKING:
     from graphorch.patterns.supervisor import Worker
-    from graphorch.patterns.types import Verdict
+    from graphorch.patterns.types import GateVerdict
 
 S = TypeVar("S", bound=BaseModel)
 I2 = TypeVar("I2", bound=BaseModel)
@@ -27,13 +27,13 @@ W = TypeVar("W", bound=BaseModel)
 L = TypeVar("L", bound=LiteralString)
 
 
-class Patterned(Builder[S]):
+class PatternMethods(GraphBuilder[S]):
     """A builder that knows the six patterns."""
 
     def pipeline(
         self,
         *steps: Steps[S],
-        gates: Mapping[Fits[S], Of[S, Verdict]] | None = None,
+        gates: Mapping[Fits[S], Of[S, GateVerdict]] | None = None,
         attempts: int = 2,
         timeout: float | None = None,
     ) -> Self:
@@ -71,7 +71,7 @@ class Patterned(Builder[S]):
         report whose field `declined` says why: then `plan` runs again, told the reasons, at most `replans` times; `TasksDeclined` after that.
         `gather` gets the reports cut to digests that together count as at most `digest_tokens`; the event `Digest` says what was cut.
         """
-        from graphorch.patterns.supervisor import Bounds, supervisor
+        from graphorch.patterns.supervisor import SupervisorBounds, supervisor
 
         found = [_worker(label, work) for label, work in workers.items()]
         supervisor(
@@ -82,7 +82,7 @@ class Patterned(Builder[S]):
             found,
             gather,
             assemble,
-            Bounds(max_tasks, replans, digest_tokens, concurrency),
+            SupervisorBounds(max_tasks, replans, digest_tokens, concurrency),
         )
         return self
 
@@ -168,10 +168,10 @@ class Patterned(Builder[S]):
         its last attempt and the evaluation, as far as it does not read them anyway. A score that is no number within `scale` ends the run
         with `ScoreOutside`; without `score` the last attempt is the best one. Two agents that name one model do not build, unless `same_model`.
         """
-        from graphorch.patterns.evaluator_loop import Bounds, evaluator_loop
+        from graphorch.patterns.evaluator_loop import LoopBounds, evaluator_loop
 
         evaluator_loop(
-            self, generate, evaluate, accept, score, Bounds(max_rounds, usd, scale), same_model
+            self, generate, evaluate, accept, score, LoopBounds(max_rounds, usd, scale), same_model
         )
         return self
 

@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from graphorch.graph.topology import ALONE, START_INDEX, Edge, Shape
+from graphorch.graph.topology import ALONE, START_INDEX, Edge, Topology
 
 NOWHERE = -2  # the dominator of START, and of a node that nothing leads to
 Choice = tuple[Edge, ...]
@@ -21,7 +21,7 @@ Choice = tuple[Edge, ...]
 class Analysis:
     """Answers about one shape, each computed when it is first asked for."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Topology) -> None:
         self.shape = shape
         self.count = shape.end + 1
         self.order, self.cycles = _ordered(shape)
@@ -29,7 +29,7 @@ class Analysis:
         self.position = [0] * (self.count + 1)
         for position, node in enumerate(self.order):
             self.position[node] = position
-        self.choices = [choices_of(shape, node) for node in [*range(self.count), START_INDEX]]
+        self.choices = [group_choices(shape, node) for node in [*range(self.count), START_INDEX]]
 
     def goes_back(self, edge: Edge) -> bool:
         """Whether an edge is a way back."""
@@ -180,7 +180,7 @@ class Analysis:
         return found
 
 
-def choices_of(shape: Shape, node: int) -> list[Choice]:
+def group_choices(shape: Topology, node: int) -> list[Choice]:
     """The choices of a node; of a multi-choice route those with one label, since more labels only add edges."""
     plain = tuple(edge for edge in shape.leaving[node] if edge.kind == "always")
     routed = [edge for edge in shape.leaving[node] if edge.kind == "routed"]
@@ -191,17 +191,17 @@ def choices_of(shape: Shape, node: int) -> list[Choice]:
     return found + [(edge,) for edge in shape.leaving[node] if edge.kind in ALONE]
 
 
-def together(shape: Shape, node: int) -> list[Choice]:
+def together(shape: Topology, node: int) -> list[Choice]:
     """The sets of two or more edges out of a node of which any two can be taken by one commit; no set twice."""
     route = shape.routes.get(node)
     if route is not None and route.many:
         found = [tuple(edge for edge in shape.leaving[node] if edge.kind not in ALONE)]
     else:
-        found = [choice for choice in choices_of(shape, node) if choice[0].kind not in ALONE]
+        found = [choice for choice in group_choices(shape, node) if choice[0].kind not in ALONE]
     return list(dict.fromkeys(choice for choice in found if len(choice) > 1))
 
 
-def reachable(shape: Shape, start: Iterable[int], *, without: int = NOWHERE) -> set[int]:
+def reachable(shape: Topology, start: Iterable[int], *, without: int = NOWHERE) -> set[int]:
     """Every node on a path from one of `start`, those included, that does not pass `without`."""
     found: set[int] = set()
     pending = list(start)
@@ -213,7 +213,7 @@ def reachable(shape: Shape, start: Iterable[int], *, without: int = NOWHERE) -> 
     return found
 
 
-def _ordered(shape: Shape) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
+def _ordered(shape: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
     """All nodes so that each comes after those that lead to it, loop edges aside, and each edge that closes a cycle with the nodes on it."""
     done: list[int] = []
     cycles: list[tuple[Edge, tuple[int, ...]]] = []
@@ -242,6 +242,6 @@ def _ordered(shape: Shape) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]
     return done[::-1], cycles
 
 
-def _onwards(shape: Shape, node: int) -> list[Edge]:
+def _onwards(shape: Topology, node: int) -> list[Edge]:
     # reversed, so that branches keep the order of declaration
     return [edge for edge in reversed(shape.leaving[node]) if edge.kind != "loop"]

@@ -14,20 +14,20 @@ from typing import Any, Generic, Literal, Self, Union, cast
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.errors import GraphError, Problem, nearest
+from graphorch.errors import GraphError, Problem, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.graph.route import Fits, Of, Route, Steps
-from graphorch.graph.signature import pure_reads, returned
+from graphorch.graph.signature import pure_reads, read_return_type
 from graphorch.graph.spec import (
-    Blueprint,
     ErrorSpec,
+    GraphSpec,
     JoinSpec,
     Label,
     LoopSpec,
     Need,
-    Pure,
     RouteSpec,
     Short,
+    StateFunction,
 )
 
 S = TypeVar("S", bound=BaseModel)
@@ -35,7 +35,7 @@ S = TypeVar("S", bound=BaseModel)
 RESERVED = ("START", "END")  # names of nodes that are always there
 
 
-class Builder(Generic[S]):
+class GraphBuilder(Generic[S]):
     """Nodes and edges of one graph. The public `Graph` adds what needs a runnable flow: `map`, `sub` and `build`."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Builder(Generic[S]):
         output: type[BaseModel] | None,
     ) -> None:
         self.name = name
-        self.blueprint: Blueprint = Blueprint(name, state, input or state, output or state)
+        self.spec: GraphSpec = GraphSpec(name, state, input or state, output or state)
         # of a step that a pattern follows up: the node that its plain edges, routes and loops leave by
         self._exits: dict[str, str] = {}
         # the author's own node, where a pattern put another one in its place
@@ -57,7 +57,7 @@ class Builder(Generic[S]):
         before: tuple[str, ...] = ()
         for step in steps:
             names = self._named(step, "chain()")
-            self.blueprint.edges.extend((source, target) for source in before for target in names)
+            self.spec.edges.extend((source, target) for source in before for target in names)
             before = tuple(self._exit_of(name) for name in names)
         return self
 
@@ -69,16 +69,16 @@ class Builder(Generic[S]):
         can come, the node fails with `QuorumNotMet`, or with `short="fire"` goes on with what it has.
         """
         for name in self._named(node, "join()"):
-            self.blueprint.joins.append(JoinSpec(name, need, short))
+            self.spec.joins.append(JoinSpec(name, need, short))
         return self
 
     def _route(self, source: Fits[S], by: Callable[..., Any]) -> Route[Any, Any, Any, Any]:
         name = self._exit_of(self._one(source, "route()"))
         where = f"route of '{name}'"
         pure = self._pure(by, where)
-        labels, many = labels_of(by)
+        labels, many = read_labels(by)
         spec = RouteSpec(name, pure, labels, many)
-        self.blueprint.routes.append(spec)
+        self.spec.routes.append(spec)
         return Route(spec, lambda steps: self._named(steps, where))
 
     def loop(
@@ -100,7 +100,7 @@ class Builder(Generic[S]):
         where = f"loop '{', '.join(sources)}' → '{header or '?'}'"
         to = "" if isinstance(exhausted, str) else self._one(exhausted, where)
         if isinstance(exhausted, str) and exhausted not in ("continue", "fail"):
-            fix = f'give "continue", "fail" or a node. {nearest(exhausted, ("continue", "fail"))}'
+            fix = f'give "continue", "fail" or a node. {did_you_mean(exhausted, ("continue", "fail"))}'
             self._problem("LOOP_OPTION", where, f"exhausted={exhausted!r} is not possible", fix)
         if header and sources:
             spec = LoopSpec(
@@ -111,7 +111,7 @@ class Builder(Generic[S]):
                 to or str(exhausted),
                 bool(to),
             )
-            self.blueprint.loops.append(spec)
+            self.spec.loops.append(spec)
         return self
 
     def on_error(
@@ -129,13 +129,15 @@ class Builder(Generic[S]):
         names = (self._one(source, "on_error()"), self._one(handler, "on_error(handler)"))
         where = f"on_error '{names[0] or '?'}' → '{names[1] or '?'}'"
         given = cast("tuple[object, ...]", when if isinstance(when, tuple) else (when,))
-        types = tuple(one for one in given if isinstance(one, type) and issubclass(one, Exception))
+        types = tuple(
+            item for item in given if isinstance(item, type) and issubclass(item, Exception)
+        )
         if not given or len(types) != len(given):
             wrong = (
                 ", ".join(
-                    getattr(one, "__name__", repr(one))
-                    for one in given
-                    if not any(one is kind for kind in types)
+                    getattr(item, "__name__", repr(item))
+                    for item in given
+                    if not any(item is kind for kind in types)
                 )
                 or "()"
             )
@@ -147,7 +149,7 @@ class Builder(Generic[S]):
             )
         if all(names):
             sources = dict.fromkeys((names[0], self._exit_of(names[0])))
-            self.blueprint.errors.extend(ErrorSpec(source, names[1], types) for source in sources)
+            self.spec.errors.extend(ErrorSpec(source, names[1], types) for source in sources)
         return self
 
     # ---- what patterns do to a step --------------------------------------------------------------
@@ -159,12 +161,14 @@ class Builder(Generic[S]):
 
     def _leave_by(self, name: str, last: str) -> None:
         """Have a step be left by the node `last`, whatever was or will be drawn from it; the pattern draws its own edges afterwards."""
-        blueprint = self.blueprint
+        blueprint = self.spec
         blueprint.edges[:] = [
             (last if source == name else source, target) for source, target in blueprint.edges
         ]
         blueprint.loops[:] = [
-            replace(loop, sources=tuple(last if one == name else one for one in loop.sources))
+            replace(
+                loop, sources=tuple(last if source == name else source for source in loop.sources)
+            )
             for loop in blueprint.loops
         ]
         for route in blueprint.routes:
@@ -176,8 +180,8 @@ class Builder(Generic[S]):
 
     def _put_in_place(self, node: Node[Any]) -> None:
         """Run this node in place of the one of the same name, which goes on standing for it in further calls."""
-        self._replaced.setdefault(node.name, self.blueprint.nodes[node.name])
-        self.blueprint.nodes[node.name] = node
+        self._replaced.setdefault(node.name, self.spec.nodes[node.name])
+        self.spec.nodes[node.name] = node
 
     # ---- what the calls above share ------------------------------------------------------------
     def _named(self, steps: object, where: str) -> tuple[str, ...]:
@@ -188,20 +192,20 @@ class Builder(Generic[S]):
             else [steps]
         )
         names: list[str] = []
-        for one in found:
-            if isinstance(one, Node):
-                names.append(self._add(cast("Node[Any]", one)))
-                self.blueprint.connected.add(names[-1])
-            elif isinstance(one, str):
-                known = (node.name for node in self.blueprint.nodes.values())
+        for item in found:
+            if isinstance(item, Node):
+                names.append(self._add(cast("Node[Any]", item)))
+                self.spec.connected.add(names[-1])
+            elif isinstance(item, str):
+                known = (node.name for node in self.spec.nodes.values())
                 self._problem(
                     "NOT_A_NODE",
                     where,
-                    f"'{one}' is a name, not a node",
-                    f"pass the node itself. {nearest(one, known)}",
+                    f"'{item}' is a name, not a node",
+                    f"pass the node itself. {did_you_mean(item, known)}",
                 )
             else:
-                shown = getattr(one, "__name__", repr(one))
+                shown = getattr(item, "__name__", repr(item))
                 self._problem(
                     "NOT_A_NODE",
                     where,
@@ -233,7 +237,7 @@ class Builder(Generic[S]):
                 "this name stands for where a run begins or ends",
                 fix,
             )
-        known = self.blueprint.nodes.setdefault(node.name, node)
+        known = self.spec.nodes.setdefault(node.name, node)
         if node not in (known, self._replaced.get(node.name)) and node.kind not in ("start", "end"):
             fix = f"give one of them another name: {node.name}.named('{node.name}_2'), and use that one object everywhere"
             self._problem(
@@ -241,23 +245,23 @@ class Builder(Generic[S]):
             )
         return node.name
 
-    def _pure(self, fn: Callable[..., Any], where: str) -> Pure:
+    def _pure(self, fn: Callable[..., Any], where: str) -> StateFunction:
         try:
-            return Pure(fn, pure_reads(fn, where))
+            return StateFunction(fn, pure_reads(fn, where))
         except GraphError as error:
-            self.blueprint.problems.extend(error.problems)
-            return Pure(fn, ())
+            self.spec.problems.extend(error.problems)
+            return StateFunction(fn, ())
 
     def _problem(self, code: str, where: str, what: str, fix: str) -> None:
         problem = Problem(code, where, what, fix)
-        if problem not in self.blueprint.problems:
-            self.blueprint.problems.append(problem)
+        if problem not in self.spec.problems:
+            self.spec.problems.append(problem)
 
 
-def labels_of(by: Callable[..., Any]) -> tuple[tuple[Label, ...] | None, bool]:
+def read_labels(by: Callable[..., Any]) -> tuple[tuple[Label, ...] | None, bool]:
     """The labels that a selector can return, from its return type, and whether it returns a set of them."""
     try:
-        hint = returned(by)
+        hint = read_return_type(by)
     except GraphError:
         return None, False
     many = typing.get_origin(hint) in (set, frozenset, AbstractSet)

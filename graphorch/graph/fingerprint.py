@@ -82,7 +82,7 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
 
 # ---- format 2: no titles, descriptions or names of classes ----------------------------------------------
 def _describe_2(plan: Plan) -> dict[str, Any]:
-    memory = [strip_names(model.model_json_schema()) for model in plan.blueprint.memory]
+    memory = [strip_names(model.model_json_schema()) for model in plan.spec.memory]
     return {
         "format": 2,
         "name": plan.name,
@@ -121,7 +121,7 @@ def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
 
 # ---- format 1: as it was, for the runs that were begun in it -------------------------------------------------
 def _describe_1(plan: Plan) -> dict[str, Any]:
-    memory = [model.model_json_schema() for model in plan.blueprint.memory]
+    memory = [model.model_json_schema() for model in plan.spec.memory]
     return {
         "name": plan.name,
         "state": plan.schema.model.model_json_schema(),
@@ -161,10 +161,10 @@ def _name_reducer(info: Any) -> str:
 
 
 def _edges(plan: Plan) -> list[list[Any]]:
-    name = plan.shape.name
+    name = plan.topology.name
     return [
         [name(edge.source), name(edge.target), edge.kind, [str(label) for label in edge.labels]]
-        for edge in plan.shape.edges
+        for edge in plan.topology.edges
     ]
 
 

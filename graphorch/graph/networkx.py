@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import networkx
 
 
-def networkx_of(plan: Plan) -> networkx.MultiDiGraph[str]:
+def to_networkx(plan: Plan) -> networkx.MultiDiGraph[str]:
     """A directed multigraph over the names of nodes, START and END included.
 
     A node has its `kind` and, for a map or sub-flow, `inner`: the graph inside it. An edge has its `kind` (`always`, `routed`, `loop`,
@@ -22,13 +22,13 @@ def networkx_of(plan: Plan) -> networkx.MultiDiGraph[str]:
     graph.add_node("START", kind="start")
     for step in plan.steps:
         inner: dict[str, Any] = (
-            {"inner": networkx_of(step.inner_plan)} if step.inner_plan is not None else {}
+            {"inner": to_networkx(step.inner_plan)} if step.inner_plan is not None else {}
         )
         graph.add_node(step.name, kind=step.node.kind, **inner)
-    for edge in plan.shape.edges:
+    for edge in plan.topology.edges:
         graph.add_edge(
-            plan.shape.name(edge.source),
-            plan.shape.name(edge.target),
+            plan.topology.name(edge.source),
+            plan.topology.name(edge.target),
             kind=edge.kind,
             labels=edge.labels,
         )

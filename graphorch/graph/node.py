@@ -29,8 +29,8 @@ from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.context import Context
-from graphorch.graph.options import NodeOptions, Options, options_from
-from graphorch.graph.signature import Signature, signature_of
+from graphorch.graph.options import NodeOptions, NodeSettings, options_from
+from graphorch.graph.signature import Signature, read_signature
 
 # `Verdict | None` is a slice that may be read before it is assigned
 A = TypeVar("A", bound=BaseModel | None)
@@ -90,13 +90,13 @@ class Node(Generic[Needs]):
         *,
         name: str,
         kind: NodeKind = "node",
-        options: Options | None = None,
+        options: NodeSettings | None = None,
     ) -> None:
         self.fn = fn
         self.signature = signature
         self.name: str = _checked(name)
         self.kind: NodeKind = kind
-        self.options: Options = options or Options()
+        self.options: NodeSettings = options or NodeSettings()
 
     @property
     def is_simple(self) -> bool:
@@ -113,7 +113,7 @@ class Node(Generic[Needs]):
         return (
             self.signature.is_async
             and options.effect != "once"
-            and all(each is None for each in care)
+            and all(gate is None for gate in care)
         )
 
     def _needs(self) -> Needs:
@@ -252,8 +252,8 @@ class NodeDecorator:
         if fn is None:
             return NodeDecorator(cast(NodeOptions, {**self._options, **options}))
         name = self._options.get("name") or getattr(fn, "__name__", "")
-        signature = signature_of(fn, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
-        return class_of(signature)(
+        signature = read_signature(fn, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
+        return choose_node_class(signature)(
             fn, signature, name=name, options=options_from(name, self._options)
         )
 
@@ -261,7 +261,7 @@ class NodeDecorator:
 node: NodeDecorator = NodeDecorator({})
 
 
-def class_of(signature: Signature) -> type[Node[Any]]:
+def choose_node_class(signature: Signature) -> type[Node[Any]]:
     """The class of a node with this signature: `Node2` if it reads two slices and writes one."""
     classes: dict[int, type[Node[Any]]] = {1: Node1, 2: Node2, 3: Node3, 4: Node4}
     return classes[len(signature.reads)] if len(signature.writes) == 1 else Node

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
-from graphorch.errors import GraphError, InputError, Problem, nearest
+from graphorch.errors import GraphError, InputError, Problem, did_you_mean
 
 Effect = Literal["pure", "idempotent", "once"]
 Isolation = Literal["inline", "thread", "process"]
@@ -36,7 +36,7 @@ class Retry:
         given: Any = self.on
         types = (given,) if isinstance(given, type) else tuple(given)
         if not types or not all(
-            isinstance(one, type) and issubclass(one, Exception) for one in types
+            isinstance(item, type) and issubclass(item, Exception) for item in types
         ):
             raise InputError(
                 f"Retry(on={self.on!r}) names no exceptions. Give a tuple of exception classes, such as (TimeoutError,)."
@@ -87,7 +87,7 @@ class NodeOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Wallet:
+class NodeBudget:
     """Money that a pattern sets aside for some of its nodes and all that runs inside them; one account for all with the same `name`.
 
     `usd` is a cap in dollars, `share` a part (above 0, at most 1) of every cap of the level above.
@@ -99,7 +99,7 @@ class Wallet:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class NodeSettings:
     """The same, with defaults. Times are in seconds.
 
     `effect` says what running the node twice would do: nothing (`pure`), nothing more under one key (`idempotent`), or harm (`once`).
@@ -119,11 +119,11 @@ class Options:
     hedge_after: float | None = None
     gate: Gate | None = None
     concurrency: int | None = None
-    wallet: Wallet | None = None
+    budget: NodeBudget | None = None
     asks_models: bool = True
 
 
-def options_from(name: str, given: NodeOptions) -> Options:
+def options_from(name: str, given: NodeOptions) -> NodeSettings:
     """The validated options of the node called `name`. Raises `GraphError` with code `NODE_OPTION` that names every wrong one.
 
     Whether they fit each other and the node's effect class is for `build()` to say.
@@ -133,12 +133,14 @@ def options_from(name: str, given: NodeOptions) -> Options:
     for option, value in values.items():
         rule = _RULES.get(option)
         if rule is None:
-            problems.append(_wrong(name, f"there is no option '{option}'", nearest(option, _RULES)))
+            problems.append(
+                _wrong(name, f"there is no option '{option}'", did_you_mean(option, _RULES))
+            )
         elif not rule.holds(value):
             problems.append(_wrong(name, f"{option}={value!r} is not possible", rule.fix))
     if problems:
         raise GraphError(name, problems)
-    return Options(**{option: value for option, value in values.items() if option != "name"})
+    return NodeSettings(**{option: value for option, value in values.items() if option != "name"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,16 @@ from graphorch.graph.node import END, Node
 from graphorch.graph.signature import Read
 from graphorch.graph.spec import (
     AskSpec,
-    Blueprint,
+    GraphSpec,
     JoinSpec,
     Label,
     MapSpec,
-    Pure,
     RouteSpec,
     Short,
+    StateFunction,
     SubSpec,
 )
-from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Shape, shape_of
+from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Topology, build_topology
 from graphorch.state.slices import (
     AnyWriter,
     Reader,
@@ -41,7 +41,7 @@ from graphorch.state.version import Version
 ARRIVING = 0  # `Step.need` of the default join
 
 
-class View:
+class BoundFunction:
     """A pure function bound to the state: reads its slices out of a version and calls it.
 
     If what it returns may be what it was handed (`hands_on`), the slices say what of them was assigned: an input takes that over.
@@ -49,7 +49,7 @@ class View:
 
     __slots__ = ("_reads", "fn", "name", "readers")
 
-    def __init__(self, pure: Pure, schema: Schema, *, hands_on: bool = False) -> None:
+    def __init__(self, pure: StateFunction, schema: Schema, *, hands_on: bool = False) -> None:
         self.fn = pure.fn
         self.name = pure.name
         self.readers = tuple(schema.reader(read.model or schema.model) for read in pure.reads)
@@ -70,10 +70,10 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
+class CompiledRoute:
     """A compiled route: which edges each label takes. `default` is taken by a label that is not listed, if there is an `otherwise`."""
 
-    view: View
+    view: BoundFunction
     many: bool
     edges: Mapping[Label, tuple[Edge, ...]]
     default: tuple[Edge, ...] | None
@@ -84,11 +84,11 @@ class Routing:
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class LoopExit:
     """A loop as one of its sources sees it. `exhausted` is "continue" or "fail", or "node" with its edge."""
 
     loop: int
-    view: View
+    view: BoundFunction
     bound: int
     back: Edge
     exhausted: str
@@ -103,8 +103,8 @@ class Step:
     name: str
     node: Node[Any]
     edges: tuple[Edge, ...]
-    routing: Routing | None
-    exits: tuple[Exit, ...]
+    routing: CompiledRoute | None
+    exits: tuple[LoopExit, ...]
     inside: frozenset[int]  # loops whose body this node is in
     heads: tuple[int, ...]  # loops whose header this node is
     joins: bool  # more than one edge can bring it a token
@@ -118,7 +118,7 @@ class Step:
     writes: tuple[Writing, ...]
     map: MapSpec | None
     sub: SubSpec | None
-    over: View | None  # what a map, a sub-flow or a question evaluates first
+    over: BoundFunction | None  # what a map, a sub-flow or a question evaluates first
     inner_plan: Plan | None = None  # what runs inside a sub-flow, or once per item of a map
     # which exceptions take which error edge; the first that fits
     errors: tuple[tuple[tuple[type[BaseException], ...], Edge], ...] = ()
@@ -167,8 +167,8 @@ class Plan:
     output: type[BaseModel]
     steps: tuple[Step, ...]
     starts: tuple[Edge, ...]
-    shape: Shape
-    blueprint: Blueprint
+    topology: Topology
+    spec: GraphSpec
     read_input: Writing
     read_output: Reading
     read_state: Reader[Any]
@@ -178,7 +178,7 @@ class Plan:
     problems: tuple[Any, ...] = field(default=())
     # loop -> those that count anew when it is taken
     resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
-    tags: tuple[tuple[str, View], ...] = ()  # what model calls are told about the run
+    tags: tuple[tuple[str, BoundFunction], ...] = ()  # what model calls are told about the run
 
     # derived once, since every run asks
     end: int = field(init=False)  # the index of END
@@ -223,7 +223,9 @@ class Plan:
         return target if target is not None and not target.joins else None
 
 
-def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, frozenset[int]]) -> Plan:
+def compile_plan(
+    blueprint: GraphSpec, shape: Topology, regions: Mapping[int, frozenset[int]]
+) -> Plan:
     """The plan of a graph that passed its checks. `regions` gives the nodes between a quorum join and its dominator."""
     schema = Schema(blueprint.state, blueprint.memory)
     latches = {
@@ -246,23 +248,23 @@ def compile_plan(blueprint: Blueprint, shape: Shape, regions: Mapping[int, froze
         output=blueprint.output,
         steps=steps,
         starts=tuple(shape.leaving[START_INDEX]),
-        shape=shape,
-        blueprint=blueprint,
+        topology=shape,
+        spec=blueprint,
         read_input=schema.writer(blueprint.input),
         read_output=schema.reader(blueprint.output),
         read_state=schema.reader(blueprint.state),
         latch_headers={position: header for header, position in latches.items()},
-        reducers=frozenset(one.index for one in schema.fields if one.reduce is not None),
+        reducers=frozenset(item.index for item in schema.fields if item.reduce is not None),
         resources=_resources(blueprint),
         resets=_resets(shape),
-        tags=tuple((name, View(pure, schema)) for name, pure in blueprint.tags.items()),
+        tags=tuple((name, BoundFunction(pure, schema)) for name, pure in blueprint.tags.items()),
     )
 
 
 @dataclass(slots=True)
 class _Compiler:
-    blueprint: Blueprint
-    shape: Shape
+    blueprint: GraphSpec
+    shape: Topology
     schema: Schema
     latches: Mapping[int, int]
     masks: Mapping[int, int]
@@ -333,7 +335,7 @@ class _Compiler:
     def _read(self, read: Read) -> tuple[Reader[Any], bool]:
         return self.schema.reader(read.model or self.schema.model), read.optional
 
-    def _over(self, name: str) -> View | None:
+    def _over(self, name: str) -> BoundFunction | None:
         spec, sub, ask = (
             self.blueprint.maps.get(name),
             self.blueprint.subs.get(name),
@@ -348,9 +350,9 @@ class _Compiler:
             if ask is not None
             else None
         )
-        return View(pure, self.schema, hands_on=True) if pure is not None else None
+        return BoundFunction(pure, self.schema, hands_on=True) if pure is not None else None
 
-    def _routing(self, index: int) -> Routing | None:
+    def _routing(self, index: int) -> CompiledRoute | None:
         spec: RouteSpec | None = self.shape.routes.get(index)
         if spec is None:
             return None
@@ -366,9 +368,9 @@ class _Compiler:
             if spec.otherwise is not None
             else None
         )
-        return Routing(View(spec.by, self.schema), spec.many, edges, default)
+        return CompiledRoute(BoundFunction(spec.by, self.schema), spec.many, edges, default)
 
-    def _exit(self, index: int, loop: Loop) -> Exit:
+    def _exit(self, index: int, loop: Loop) -> LoopExit:
         back = next(
             edge
             for edge in self.shape.leaving[index]
@@ -383,8 +385,13 @@ class _Compiler:
             None,
         )
         exhausted = "node" if instead is not None else loop.spec.exhausted
-        return Exit(
-            loop.index, View(loop.spec.condition, self.schema), loop.bound, back, exhausted, instead
+        return LoopExit(
+            loop.index,
+            BoundFunction(loop.spec.condition, self.schema),
+            loop.bound,
+            back,
+            exhausted,
+            instead,
         )
 
 
@@ -406,8 +413,8 @@ def worker_plan(spec: MapSpec) -> Plan:
         kind=worker.kind,
         options=worker.options,
     )
-    blueprint = Blueprint(worker.name, state, state, state, nodes={worker.name: bare})
-    plan = compile_plan(blueprint, shape_of(blueprint), {})
+    blueprint = GraphSpec(worker.name, state, state, state, nodes={worker.name: bare})
+    plan = compile_plan(blueprint, build_topology(blueprint), {})
     item, result = plan.schema.fields
     blueprint.nodes[worker.name] = plan.steps[0].node = worker
     plan.input, plan.output = spec.item, spec.result
@@ -431,7 +438,7 @@ def _exceptions(edge: Edge) -> tuple[type[BaseException], ...]:
     )
 
 
-def _loops_around(shape: Shape) -> dict[int, list[Loop]]:
+def _loops_around(shape: Topology) -> dict[int, list[Loop]]:
     """For each node the loops whose body it is in, in declaration order."""
     around: dict[int, list[Loop]] = {}
     for loop in shape.loops:
@@ -440,7 +447,7 @@ def _loops_around(shape: Shape) -> dict[int, list[Loop]]:
     return around
 
 
-def _resets(shape: Shape) -> dict[int, frozenset[int]]:
+def _resets(shape: Topology) -> dict[int, frozenset[int]]:
     found: dict[int, frozenset[int]] = {}
     for loop in shape.loops:
         inner = (
@@ -456,7 +463,7 @@ def _resets(shape: Shape) -> dict[int, frozenset[int]]:
     return found
 
 
-def _resources(blueprint: Blueprint) -> tuple[tuple[str, type], ...]:
+def _resources(blueprint: GraphSpec) -> tuple[tuple[str, type], ...]:
     """Which nodes need resources of which type, those of sub-flows included, by path."""
     found = [(name, node.signature.resources) for name, node in blueprint.nodes.items()]
     found += [
@@ -471,7 +478,7 @@ def _resources(blueprint: Blueprint) -> tuple[tuple[str, type], ...]:
 
 
 # ---- blockers ----------------------------------------------------------------------------------
-def _blockers(shape: Shape, latches: Mapping[int, int]) -> dict[int, int]:
+def _blockers(shape: Topology, latches: Mapping[int, int]) -> dict[int, int]:
     """For every node that more than one edge leads to, its blockers; linear in the edges per distinct set of enclosing loops."""
     groups: dict[frozenset[int], list[int]] = {}
     around = _loops_around(shape)
@@ -495,7 +502,7 @@ def _blockers(shape: Shape, latches: Mapping[int, int]) -> dict[int, int]:
     return masks
 
 
-def _ancestors(shape: Shape, allowed: Callable[[Edge], bool]) -> list[int]:
+def _ancestors(shape: Topology, allowed: Callable[[Edge], bool]) -> list[int]:
     """For each node the bitmask of nodes from which a path of at least one allowed edge leads to it."""
     count = len(shape.names) + 1
     into: list[list[int]] = [

@@ -40,9 +40,9 @@ class Signature:
     is_async: bool
 
 
-def signature_of(fn: Callable[..., object], local: Mapping[str, Any]) -> Signature:
+def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signature:
     """The signature of a node function. Raises `GraphError` with code `NODE_SIGNATURE`."""
-    hints = hints_of(fn, local)
+    hints = read_hints(fn, local)
     parameters = _parameters(fn)
     context = bool(parameters) and _is_context(hints.get(parameters[0].name))
     slices = parameters[1:] if context else parameters
@@ -74,7 +74,7 @@ def prompt_signature(
             f"output={output!r} is no pydantic model",
             "name the slice that the agent writes: @agent(output=Draft)",
         )
-    hints = hints_of(fn, local)
+    hints = read_hints(fn, local)
     reads = tuple(_read(fn, parameter, hints) for parameter in _parameters(fn))
     if not 1 <= len(reads) <= 4:
         raise _wrong(fn, f"its prompt reads {len(reads)} slices", "read one to four slices")
@@ -90,7 +90,7 @@ def prompt_signature(
 
 def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
     """The slices of a selector, predicate, `over` or `enter`. Raises `GraphError` with code `PURE_SIGNATURE`."""
-    hints = hints_of(fn, {})
+    hints = read_hints(fn, {})
     reads = tuple(
         Read(None)
         if parameter.annotation is inspect.Parameter.empty
@@ -116,12 +116,12 @@ def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
     return reads
 
 
-def returned(fn: Callable[..., object]) -> Any:
+def read_return_type(fn: Callable[..., object]) -> Any:
     """The return annotation of a pure function, or `inspect.Parameter.empty`."""
-    return hints_of(fn, {}).get("return", inspect.Parameter.empty)
+    return read_hints(fn, {}).get("return", inspect.Parameter.empty)
 
 
-def hints_of(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str, Any]:
+def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str, Any]:
     """The annotations of a function, evaluated. Raises `GraphError` with code `NODE_SIGNATURE` for a name that cannot be found."""
     try:
         return typing.get_type_hints(fn, localns=dict(local), include_extras=True)
@@ -152,7 +152,7 @@ def _read(
     fn: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]
 ) -> Read:
     hint = hints.get(parameter.name)
-    options = [one for one in typing.get_args(hint) if one is not type(None)]
+    options = [get_arg for get_arg in typing.get_args(hint) if get_arg is not type(None)]
     optional = (
         typing.get_origin(hint) in (Union, types.UnionType)
         and len(options) == 1
@@ -182,7 +182,7 @@ def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel]
         return (), True
     if typing.get_origin(hint) is tuple:
         pair = typing.get_args(hint)
-        if len(pair) == 2 and all(_is_model(one) for one in pair) and pair[0] is not pair[1]:
+        if len(pair) == 2 and all(_is_model(item) for item in pair) and pair[0] is not pair[1]:
             return pair, False
         raise _wrong(
             fn, f"it returns {_shown(hint)}", "return one slice, or a tuple of two different ones"

@@ -26,7 +26,7 @@ Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Pure:
+class StateFunction:
     """A pure function over slices: a selector, a predicate, `over` or `enter`."""
 
     fn: Callable[..., Any]
@@ -43,7 +43,7 @@ class RouteSpec:
     """A route out of one node. `labels` is what the selector's return type allows, or None if it does not say."""
 
     source: str
-    by: Pure
+    by: StateFunction
     labels: tuple[Label, ...] | None
     many: bool
     cases: list[tuple[Label, tuple[str, ...]]] = field(
@@ -63,7 +63,7 @@ class LoopSpec:
 
     sources: tuple[str, ...]
     header: str
-    condition: Pure
+    condition: StateFunction
     max_iterations: int
     exhausted: str
     exhausted_is_node: bool
@@ -87,7 +87,7 @@ class MapSpec:
     result: type[BaseModel]
     worker: Node[Any] | None
     flow: Plan | None
-    over: Pure
+    over: StateFunction
     gather: Callable[..., Any]
     wants_missing: bool
     max_items: int
@@ -101,7 +101,7 @@ class SubSpec:
     """A node that runs a flow, with an explicit mapping in and out."""
 
     flow: Plan
-    enter: Pure
+    enter: StateFunction
     leave: Callable[..., Any]
 
 
@@ -109,7 +109,7 @@ class SubSpec:
 class AskSpec:
     """A node that a person completes: what to ask, the slice that an answer is, and after how many seconds it is too late."""
 
-    question: Pure
+    question: StateFunction
     answer: type[BaseModel]
     expires: float | None = None
 
@@ -124,7 +124,7 @@ class ErrorSpec:
 
 
 @dataclass(slots=True)
-class Blueprint:
+class GraphSpec:
     """The whole of it, in declaration order. `problems` holds what was wrong at the call itself.
 
     `memory` are slices beside the state that a pattern keeps for its own nodes. `tags` name what model calls are told about the run: a
@@ -148,7 +148,7 @@ class Blueprint:
     errors: list[ErrorSpec] = field(default_factory=list[ErrorSpec])
     problems: list[Problem] = field(default_factory=list[Problem])
     memory: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
-    tags: dict[str, Pure] = field(default_factory=dict[str, Pure])
+    tags: dict[str, StateFunction] = field(default_factory=dict[str, StateFunction])
     remember: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
     migrations: dict[str, Migration] = field(default_factory=dict[str, Migration])
 

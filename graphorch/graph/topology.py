@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from graphorch.graph.spec import Blueprint, Label, LoopSpec, RouteSpec
+from graphorch.graph.spec import GraphSpec, Label, LoopSpec, RouteSpec
 
 EdgeKind = Literal["always", "routed", "loop", "exhausted", "error"]
 START_INDEX = -1
@@ -50,7 +50,7 @@ class Loop:
 
 
 @dataclass(slots=True)
-class Shape:
+class Topology:
     """All edges by index, by source and by target, and the loops."""
 
     names: tuple[str, ...]
@@ -101,12 +101,12 @@ class Shape:
         self.entering[target].append(edge)
 
 
-def shape_of(blueprint: Blueprint) -> Shape:
+def build_topology(blueprint: GraphSpec) -> Topology:
     """The shape of a blueprint, whatever is wrong with it; names that are no node's are left out (a check reports them)."""
     names = tuple(
         name for name, node in blueprint.nodes.items() if node.kind not in ("start", "end")
     )
-    shape = Shape(names)
+    shape = Topology(names)
     number = {name: index for index, name in enumerate(names)} | {
         "START": START_INDEX,
         "END": len(names),
@@ -141,7 +141,7 @@ def case_labels(route: RouteSpec) -> tuple[Label, ...]:
 OTHERWISE: Label = ("otherwise",)
 
 
-def _add_route(shape: Shape, route: RouteSpec, number: dict[str, int]) -> None:
+def _add_route(shape: Topology, route: RouteSpec, number: dict[str, int]) -> None:
     source = number.get(route.source)
     if source is None or source in shape.routes or route.source in ("START", "END"):
         return
@@ -158,7 +158,7 @@ def _add_route(shape: Shape, route: RouteSpec, number: dict[str, int]) -> None:
             shape.add(source, number[target], "routed", tuple(found))
 
 
-def _add_loop(shape: Shape, index: int, spec: LoopSpec, number: dict[str, int]) -> None:
+def _add_loop(shape: Topology, index: int, spec: LoopSpec, number: dict[str, int]) -> None:
     sources = tuple(dict.fromkeys(number[name] for name in spec.sources))
     header = number[spec.header]
     for source in sources:
@@ -166,7 +166,7 @@ def _add_loop(shape: Shape, index: int, spec: LoopSpec, number: dict[str, int]) 
     shape.loops.append(Loop(index, header, sources, frozenset(), spec.max_iterations, spec))
 
 
-def _add_exhausted(shape: Shape, loop: Loop, number: dict[str, int]) -> None:
+def _add_exhausted(shape: Topology, loop: Loop, number: dict[str, int]) -> None:
     """The edges to where an exhausted loop leads; none into its own body, which a check refuses."""
     target = number[loop.spec.exhausted]
     if target != START_INDEX and target not in _body(shape, loop):
@@ -174,7 +174,7 @@ def _add_exhausted(shape: Shape, loop: Loop, number: dict[str, int]) -> None:
             shape.add(source, target, "exhausted", (), loop.index)
 
 
-def _add_implicit(shape: Shape) -> None:
+def _add_implicit(shape: Topology) -> None:
     """Edges from START into nodes that nothing leads to, and to END out of nodes that lead nowhere."""
     for node in range(len(shape.names)):
         if all(edge.kind == "loop" for edge in shape.entering[node]):
@@ -189,7 +189,7 @@ def _add_implicit(shape: Shape) -> None:
             shape.add(node, shape.end, "always")
 
 
-def _body(shape: Shape, loop: Loop) -> frozenset[int]:
+def _body(shape: Topology, loop: Loop) -> frozenset[int]:
     body = {loop.header}
     pending = [
         source
@@ -207,7 +207,7 @@ def _body(shape: Shape, loop: Loop) -> frozenset[int]:
     return frozenset(body)
 
 
-def reachable(shape: Shape, start: Iterable[int], *, backwards: bool = False) -> set[int]:
+def reachable(shape: Topology, start: Iterable[int], *, backwards: bool = False) -> set[int]:
     """Every node on a path from (or, backwards, to) one of `start`, those included."""
     found: set[int] = set()
     pending = list(start)

@@ -9,7 +9,7 @@ from typing import Any
 from graphorch.journal.errors import StoreUnavailable
 
 
-class Answer(asyncio.Future[None]):
+class Completion(asyncio.Future[None]):
     """Set once the work has ended. Whoever awaits it and is cancelled meanwhile is cancelled when it has ended, and not before.
 
     So nobody goes on without knowing what became of a commit, and no task has to shield another one for that.
@@ -20,7 +20,7 @@ class Answer(asyncio.Future[None]):
         return False
 
     @classmethod
-    def of(cls, work: Coroutine[Any, Any, None]) -> Answer:
+    def of(cls, work: Coroutine[Any, Any, None]) -> Completion:
         """The end of a coroutine, which runs in a task of its own."""
         answer, task = cls(loop=asyncio.get_running_loop()), asyncio.ensure_future(work)
         task.add_done_callback(answer._take)

@@ -8,7 +8,7 @@ from graphorch.journal import codec
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.errors import InvalidRecord, JournalDamaged
 from graphorch.journal.records import Record, Snapshot
-from graphorch.journal.tables import RecordRow, RunRow, Tables, header_of, tags_of
+from graphorch.journal.tables import RecordRow, RunRow, Tables, decode_tags, encode_header
 
 
 def read_records(
@@ -59,7 +59,7 @@ def read_snapshot(tables: Tables, row: RunRow, limits: BodyLimits) -> Snapshot |
 
 def _link_at(tables: Tables, row: RunRow, seq: int) -> bytes:
     if seq == 0:
-        return codec.first_link(header_of(row, tags_of(row)))
+        return codec.first_link(encode_header(row, decode_tags(row)))
     if seq > row.last_seq:
         raise _damage(
             row,

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from graphorch.journal import codec
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreClosed
 from graphorch.journal.records import RunQuery
 from graphorch.journal.store import Clock, TableStore
-from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, tags_of
+from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, decode_tags
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ def _passes(row: RunRow, query: RunQuery) -> bool:
     return (
         query.status in (None, row.status)
         and query.flow in (None, row.flow)
-        and (query.tag is None or tags_of(row).get(query.tag[0]) == query.tag[1])
+        and (query.tag is None or decode_tags(row).get(query.tag[0]) == query.tag[1])
         and (query.created_from is None or row.created_at >= query.created_from)
         and (query.created_until is None or row.created_at < query.created_until)
         and (query.after is None or _age(row) < query.after)
@@ -135,9 +135,9 @@ class MemoryRunner:
         self._run(operation)
         return True
 
-    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+    def write_soon(self, operation: Callable[[Tables], None]) -> Completion:
         """See `Runner.write_soon`."""
-        return Answer.of(self.write(operation))
+        return Completion.of(self.write(operation))
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
         """See `Runner.write`."""

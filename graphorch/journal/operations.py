@@ -29,9 +29,9 @@ from graphorch.journal.tables import (
     RunRow,
     SnapshotRow,
     Tables,
-    head_of,
-    header_of,
-    lease_of,
+    build_head,
+    build_lease,
+    encode_header,
 )
 
 Entry = tuple[str, bytes]
@@ -48,10 +48,10 @@ def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
             0, run.run_id, run.flow, run.fingerprint, run.format, run.parent, tags,
             now, now, run.status, 0, b"", b"", salt, 0, "", 0, 0.0,
         )  # fmt: skip
-        row.link = codec.first_link(header_of(row, run.tags))
+        row.link = codec.first_link(encode_header(row, run.tags))
         row.seal = codec.seal(row.link, row.status, False)
         tables.add_run(row)
-        return head_of(row)
+        return build_head(row)
     have = {
         "flow": row.flow,
         "fingerprint": row.fingerprint,
@@ -71,14 +71,14 @@ def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
     ]
     if differences:
         raise RunExists(run.run_id, "; ".join(differences))
-    return head_of(row)
+    return build_head(row)
 
 
 def claim(tables: Tables, run_id: str, owner: str, ttl: float, now: float) -> Lease:
     """Become the owner of a run that nobody has; the epoch rises, also for the same owner."""
     row = _found(tables, run_id)
     _check_not_erased(row)
-    head_of(row)  # a damaged run is not taken up
+    build_head(row)  # a damaged run is not taken up
     if row.owner and row.owner != owner and row.expires_at > now:
         raise LeaseHeld(run_id, row.owner, row.expires_at, now)
     row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
@@ -134,7 +134,7 @@ def append(
 def load(tables: Tables, run_id: str, after_seq: int, limits: BodyLimits) -> RunLog:
     """The head and the records after one, verified from there to the end."""
     row = _found(tables, run_id)
-    return RunLog(head_of(row), tuple(read_records(tables, row, after_seq, limits)))
+    return RunLog(build_head(row), tuple(read_records(tables, row, after_seq, limits)))
 
 
 def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: float) -> None:
@@ -163,7 +163,7 @@ def list_runs(tables: Tables, query: RunQuery) -> RunPage:
     heads, damaged = list[RunHead](), list[str]()
     for row in rows[: query.limit]:
         try:
-            heads.append(head_of(row))
+            heads.append(build_head(row))
         except JournalDamaged:
             damaged.append(row.run_id)
     last = rows[: query.limit][-1:]
@@ -174,7 +174,7 @@ def list_runs(tables: Tables, query: RunQuery) -> RunPage:
 def erase(tables: Tables, run_id: str, now: float) -> None:
     """Put digests in the place of all bodies of a run; the chain can still be followed."""
     row = _found(tables, run_id)
-    lease = lease_of(row)
+    lease = build_lease(row)
     if lease is not None and lease.expires_at > now:
         raise LeaseHeld(run_id, lease.owner, lease.expires_at, now)
     if row.is_erased:

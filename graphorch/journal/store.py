@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.records import (
     Lease,
     NewRun,
@@ -92,7 +92,7 @@ class Store(Protocol):
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
+    ) -> Completion | None:
         """Begin to `append` on the running event loop: None if it is durable already, without waiting for anything, else how it will end.
 
         Nothing of it can be cancelled half-way: `Answer` says why. Raises as `append` does, at once or by the answer. A store that has
@@ -142,7 +142,7 @@ class Runner(Protocol):
         """
         ...
 
-    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+    def write_soon(self, operation: Callable[[Tables], None]) -> Completion:
         """Begin to write it."""
         ...
 
@@ -221,7 +221,7 @@ class TableStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
+    ) -> Completion | None:
         """See `Store.append_soon`."""
         operation, size = self._appending(lease, records, expected_last_seq, status)
         return (

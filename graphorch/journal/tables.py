@@ -115,7 +115,7 @@ class Tables(Protocol):
         ...
 
 
-def header_of(row: RunRow, tags: Mapping[str, str]) -> list[object]:
+def encode_header(row: RunRow, tags: Mapping[str, str]) -> list[object]:
     """What the chain of a run starts with: all that never changes. The time as text: a damaged one may be no JSON number."""
     return [
         row.run_id,
@@ -128,7 +128,7 @@ def header_of(row: RunRow, tags: Mapping[str, str]) -> list[object]:
     ]
 
 
-def tags_of(row: RunRow) -> dict[str, str]:
+def decode_tags(row: RunRow) -> dict[str, str]:
     """The tags of a run. Raises `JournalDamaged` if they are none."""
     try:
         tags: object = codec.load(row.tags)
@@ -141,7 +141,7 @@ def tags_of(row: RunRow) -> dict[str, str]:
     return cast("dict[str, str]", tags)
 
 
-def head_of(row: RunRow) -> RunHead:
+def build_head(row: RunRow) -> RunHead:
     """What a caller sees of a run. Raises `JournalDamaged` if the row is not as it was written."""
     if row.seal != codec.seal(row.link, row.status, bool(row.is_erased)) or len(row.salt) != (
         0 if row.is_erased else codec.SALT_BYTES
@@ -149,17 +149,17 @@ def head_of(row: RunRow) -> RunHead:
         raise JournalDamaged(
             f"Run '{row.run_id}'", "its status or the end of its chain is not what was written."
         )
-    tags = tags_of(row)
-    if row.last_seq == 0 and row.link != codec.first_link(header_of(row, tags)):
+    tags = decode_tags(row)
+    if row.last_seq == 0 and row.link != codec.first_link(encode_header(row, tags)):
         raise JournalDamaged(
             f"Run '{row.run_id}'", "what it was created with is not what was written."
         )
     return RunHead(
         row.run_id, row.flow, row.fingerprint, row.format, row.status, row.created_at, row.updated_at,
-        tags, row.parent, row.last_seq, lease_of(row), bool(row.is_erased),
+        tags, row.parent, row.last_seq, build_lease(row), bool(row.is_erased),
     )  # fmt: skip
 
 
-def lease_of(row: RunRow) -> Lease | None:
+def build_lease(row: RunRow) -> Lease | None:
     """The lease that was claimed last and not released."""
     return Lease(row.run_id, row.owner, row.epoch, row.expires_at) if row.owner else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import InvalidName
 from graphorch.journal.records import (
     Body,
@@ -24,7 +24,7 @@ from graphorch.journal.records import (
 from graphorch.journal.store import Store
 
 
-class StoreAround:
+class ForwardingStore:
     """A `Store` that hands every call to the one within."""
 
     def __init__(self, store: Store) -> None:
@@ -64,7 +64,7 @@ class StoreAround:
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
+    ) -> Completion | None:
         """See `Store.append_soon`."""
         return self._store.append_soon(
             lease, records, expected_last_seq=expected_last_seq, status=status
@@ -103,7 +103,7 @@ Mask = Callable[[Body], Body]
 """Takes plain JSON data and returns it without secrets. It must not change what it is given, and must answer equal for equal."""
 
 
-class MaskedStore(StoreAround):
+class MaskedStore(ForwardingStore):
     """A `Store` that masks the bodies of records and snapshots, and the tags of runs, and hands them to another one.
 
     What `mask` raises comes out of the call, and nothing is stored.
@@ -142,7 +142,7 @@ class MaskedStore(StoreAround):
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
+    ) -> Completion | None:
         """See `Store.append_soon`."""
         return self._store.append_soon(
             lease, self._masked(records), expected_last_seq=expected_last_seq, status=status

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ConsideredTarget:
     """One place that a call could have gone to. The lowest `score` comes first; `skipped` says why it was passed over, or is empty.
 
     What a score means is the policy's: a position, predicted seconds, dollars. None: the policy knows nothing about this candidate.
@@ -36,16 +36,16 @@ class Attempt:
     usd_source: str = "none"
     is_hedge: bool = False
     error: str = ""
-    inner: Decision | None = None
+    inner: RoutingRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class RoutingRecord:
     """How one policy handled one call: what it could choose from, what it tried, and which answered (empty: none did)."""
 
     policy: str
     kind: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ConsideredTarget, ...]
     attempts: tuple[Attempt, ...]
     answered_by: str = ""
     note: str = ""
@@ -55,17 +55,17 @@ class Decision:
         lines = [
             f"{indent}{self.policy} ({self.kind}): {f'answered by {self.answered_by}' if self.answered_by else 'no answer'}"
         ]
-        lines += [f"{indent}  {_of_candidate(each)}" for each in self.candidates]
-        for each in self.attempts:
-            lines.append(f"{indent}  → {_of_attempt(each)}")
-            if each.inner is not None:
-                lines.append(each.inner.text(indent + "    "))
+        lines += [f"{indent}  {_of_candidate(target)}" for target in self.candidates]
+        for attempt in self.attempts:
+            lines.append(f"{indent}  → {_of_attempt(attempt)}")
+            if attempt.inner is not None:
+                lines.append(attempt.inner.text(indent + "    "))
         if self.note:
             lines.append(f"{indent}  {self.note}")
         return "\n".join(lines)
 
 
-def _of_candidate(candidate: Candidate) -> str:
+def _of_candidate(candidate: ConsideredTarget) -> str:
     score = "unknown" if candidate.score is None else f"{candidate.score:.6g}"
     return f"{candidate.name}: score {score}" + (
         f", skipped: {candidate.skipped}" if candidate.skipped else ""

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from pydantic import BaseModel
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import Account
-from graphorch.models.decision import Decision
+from graphorch.models.decision import RoutingRecord
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -55,7 +55,7 @@ class Message:
         role, content = cast("tuple[object, object]", (self.role, self.content))
         if role not in ROLES:
             raise InputError(
-                f"Message(role={role!r}): there is no such role. {nearest(str(role), ROLES)}"
+                f"Message(role={role!r}): there is no such role. {did_you_mean(str(role), ROLES)}"
             )
         if not isinstance(content, str):
             raise InputError(
@@ -79,7 +79,7 @@ def to_messages(prompt: Prompt) -> tuple[Message, ...]:
         return (Message(content=prompt),)
     given = cast("object", prompt)
     items = cast("Sequence[object]", given) if isinstance(given, Sequence) else (given,)
-    strangers = [type(each).__name__ for each in items if not isinstance(each, Message)]
+    strangers = [type(item).__name__ for item in items if not isinstance(item, Message)]
     if strangers or not items:
         came = strangers[0] if strangers else "nothing"
         raise InputError(
@@ -154,17 +154,17 @@ class Response:
     seconds: float
     first_token_seconds: float | None
     note: str = ""
-    decision: Decision | None = None
+    decision: RoutingRecord | None = None
     findings: tuple[Finding, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-def estimated_usage(request: Request, text: str) -> Usage:
+def estimate_usage(request: Request, text: str) -> Usage:
     """A guess for an answer without usage: four characters a token, the usual rule of thumb for English."""
     said = [
         text
-        for each in request.messages
-        for text in (each.content, *(call.arguments for call in each.tool_calls))
+        for message in request.messages
+        for text in (message.content, *(call.arguments for call in message.tool_calls))
     ]
     asked = sum(
         map(len, [*said, *(f"{tool.description}{tool.parameters}" for tool in request.tools)])

@@ -105,7 +105,7 @@ class CachingClient:
         `TimedOut` if the request's time is over while it waits.
         """
         began = time.monotonic()
-        slot = (asyncio.get_running_loop(), key_of(request, self._endpoint))
+        slot = (asyncio.get_running_loop(), compute_key(request, self._endpoint))
         while (flight := self._in_flight.get(slot)) is not None:
             shared = await self._wait_for(flight, request, began)
             if shared is not None:
@@ -185,12 +185,12 @@ class CachingClient:
             warnings.warn(message, CacheWarning, stacklevel=4)
 
 
-def key_of(request: Request, endpoint: str) -> str:
+def compute_key(request: Request, endpoint: str) -> str:
     """The name under which the answer to a request is kept: a hash over all that can change the answer."""
     told = {
-        each.name: getattr(request, each.name)
-        for each in fields(request)
-        if each.compare and each.name not in _DOES_NOT_MATTER
+        field.name: getattr(request, field.name)
+        for field in fields(request)
+        if field.compare and field.name not in _DOES_NOT_MATTER
     }
     canonical = json.dumps(
         [_FORMAT, endpoint, told], sort_keys=True, separators=(",", ":"), default=_plain
@@ -201,7 +201,7 @@ def key_of(request: Request, endpoint: str) -> str:
 def _plain(value: object) -> object:
     """JSON for what a request holds beside plain values: its messages and the model of its schema."""
     if not isinstance(value, type) and is_dataclass(value):
-        return {each.name: cast("object", getattr(value, each.name)) for each in fields(value)}
+        return {field.name: cast("object", getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, type) and issubclass(value, BaseModel):
         return value.model_json_schema()
     raise TypeError(f"The cache has no key for {value!r:.80} in a request.")

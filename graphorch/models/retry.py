@@ -98,8 +98,8 @@ class RetryingClient:
             except ModelError as error:
                 left = None if left is None else left - (self._clock() - asked)
                 lost.append(error)
-                if any(each.usd for each in lost[:-1]):
-                    error.usd = sum(each.usd or 0.0 for each in lost)
+                if any(model_error.usd for model_error in lost[:-1]):
+                    error.usd = sum(model_error.usd or 0.0 for model_error in lost)
                     lost = [error]
                 pause = self._pause_after(error, request, attempt, left)
                 if self._on_retry is not None:
@@ -150,7 +150,7 @@ def _including(
     first = response.first_token_seconds
     return replace(
         response,
-        usd=response.usd + sum(each.usd or 0.0 for each in lost),
+        usd=response.usd + sum(error.usd or 0.0 for error in lost),
         attempts=response.attempts + failed,
         seconds=response.seconds + seconds,
         first_token_seconds=None if first is None else first + seconds,
@@ -159,7 +159,7 @@ def _including(
 
 def _spread(request: Request, attempt: int) -> float:
     """A number in [0, 1) that depends on what is asked, by whom (the metadata), and on the attempt, and on nothing else."""
-    said = [(each.role, each.content) for each in request.messages]
+    said = [(message.role, message.content) for message in request.messages]
     seed = repr((request.model, said, sorted(request.metadata.items()), attempt)).encode(
         "utf-8", "surrogatepass"
     )

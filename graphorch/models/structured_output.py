@@ -38,7 +38,7 @@ class InvalidAnswer(AnswerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[M]):
+class ParsedAnswer(Generic[M]):
     """A validated value and what it took: one response, or two if the first did not fit."""
 
     value: M
@@ -52,7 +52,7 @@ class Answer(Generic[M]):
     @property
     def usd(self) -> float:
         """The dollars of all responses."""
-        return sum(each.usd for each in self.responses)
+        return sum(response.usd for response in self.responses)
 
 
 def text_field(model: type[BaseModel]) -> str | None:
@@ -78,7 +78,7 @@ def always_fits(model: type[BaseModel]) -> bool:
 
 async def ask(
     client: ModelClient, request: Request, output: type[M], on_text: OnText | None = None
-) -> Answer[M]:
+) -> ParsedAnswer[M]:
     """The answer to a request as an instance of `output`.
 
     An answer that does not fit is shown to the model again, once, with what is wrong with it, in what is left of the request's time;
@@ -88,25 +88,25 @@ async def ask(
     first = await client.complete(asked, on_text)
     value, problems = _read(first.text, output)
     if value is not None:
-        return Answer(value, (first,))
+        return ParsedAnswer(value, (first,))
     second = await client.complete(_once_more(asked, first, problems, output), on_text)
     value, problems = _read(second.text, output)
     if value is not None:
-        return Answer(value, (first, second))
+        return ParsedAnswer(value, (first, second))
     raise _invalid((first, second), problems, output)
 
 
 def total_usage(responses: Sequence[Response]) -> Usage:
     """The sum of what responses used; estimated if one of them is."""
-    return reduce(_added, (each.usage for each in responses), Usage(0, 0))
+    return reduce(_added, (response.usage for response in responses), Usage(0, 0))
 
 
-def _added(one: Usage, other: Usage) -> Usage:
+def _added(usage: Usage, other: Usage) -> Usage:
     return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        is_estimated=one.is_estimated or other.is_estimated,
+        usage.input_tokens + other.input_tokens,
+        usage.output_tokens + other.output_tokens,
+        usage.cached_tokens + other.cached_tokens,
+        is_estimated=usage.is_estimated or other.is_estimated,
     )
 
 
@@ -130,12 +130,14 @@ def _object_in(text: str) -> str:
 def _problems(error: ValidationError) -> list[str]:
     """One line for each thing that is wrong: where, what, and the value that came."""
     found: list[str] = []
-    for each in error.errors(include_url=False):
-        where = ".".join(str(step) for step in each["loc"]) or "the whole answer"
+    for details in error.errors(include_url=False):
+        where = ".".join(str(step) for step in details["loc"]) or "the whole answer"
         came = (
-            "" if each["type"] in ("missing", "json_invalid") else f" (got {_short(each['input'])})"
+            ""
+            if details["type"] in ("missing", "json_invalid")
+            else f" (got {_short(details['input'])})"
         )
-        found.append(f"{where}: {each['msg']}{came}")
+        found.append(f"{where}: {details['msg']}{came}")
     return found
 
 
@@ -153,7 +155,7 @@ def _once_more(
         if text_field(output)
         else f"the corrected JSON object of {output.__name__}"
     )
-    wrong = "\n".join(f"- {each}" for each in problems[:20])
+    wrong = "\n".join(f"- {problem}" for problem in problems[:20])
     again = f"Your answer does not fit what was asked for:\n{wrong}\nAnswer once more with {form} and nothing else."
     shown = response.text if len(response.text) <= _SHOWN else f"{response.text[:_SHOWN]}…"
     messages = (*asked.messages, Message(role="assistant", content=shown), Message(content=again))
@@ -187,13 +189,13 @@ def response_format(schema: type[BaseModel]) -> dict[str, object]:
     return {"type": "json_schema", "json_schema": {"name": name, "schema": shape, "strict": strict}}
 
 
-def in_words(schema: type[BaseModel]) -> str:
+def describe_schema(schema: type[BaseModel]) -> str:
     """The same demand as an instruction, for an endpoint that has no structured output."""
     described = json.dumps(schema.model_json_schema(), ensure_ascii=False, separators=(",", ":"))
     return f"Answer with one JSON object and nothing else: no explanation, no code fence. It must fit this JSON schema:\n{described}"
 
 
-def unfenced(text: str) -> str:
+def strip_fence(text: str) -> str:
     """The JSON without the code fence that a model put around it although it was told not to; other text is returned unchanged."""
     fenced = re.fullmatch(r"\s*```[A-Za-z]*\s*\n(.*)\n\s*```\s*", text, re.DOTALL)
     return fenced.group(1) if fenced else text
@@ -202,7 +204,7 @@ def unfenced(text: str) -> str:
 def _can_be_strict(node: object) -> bool:
     """Strict mode has no open objects (`dict[str, …]`) and no untyped values."""
     if isinstance(node, list):
-        return all(_can_be_strict(each) for each in cast("list[object]", node))
+        return all(_can_be_strict(item) for item in cast("list[object]", node))
     if not isinstance(node, dict):
         return True
     fields = cast("dict[str, Any]", node)
@@ -212,11 +214,11 @@ def _can_be_strict(node: object) -> bool:
         return False
     named = cast("dict[str, Any]", fields.get("properties") or {})
     if any(
-        not _is_typed(each)
-        for each in [*named.values(), *([fields["items"]] if "items" in fields else [])]
+        not _is_typed(item)
+        for item in [*named.values(), *([fields["items"]] if "items" in fields else [])]
     ):
         return False
-    return "prefixItems" not in fields and all(_can_be_strict(each) for each in fields.values())
+    return "prefixItems" not in fields and all(_can_be_strict(field) for field in fields.values())
 
 
 def _is_typed(node: object) -> bool:
@@ -229,7 +231,7 @@ def _is_typed(node: object) -> bool:
 def _strict(node: Any) -> Any:
     """A copy in which every object is closed and requires all its fields; defaults are dropped, because they are no longer used."""
     if isinstance(node, list):
-        return [_strict(each) for each in cast("list[Any]", node)]
+        return [_strict(item) for item in cast("list[Any]", node)]
     if not isinstance(node, dict):
         return node
     fields = cast("dict[str, Any]", node)
@@ -239,7 +241,7 @@ def _strict(node: Any) -> Any:
     for name, value in fields.items():
         # the keys are names of the author, not words of the schema language
         if name in ("properties", "$defs"):
-            copy[name] = {each: _strict(shape) for each, shape in value.items()}
+            copy[name] = {item: _strict(shape) for item, shape in value.items()}
         elif name not in ("default", "discriminator"):
             copy["anyOf" if name == "oneOf" else name] = _strict(value)
     if copy.get("type") == "object":

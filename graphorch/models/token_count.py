@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
 from graphorch.models.messages import Request
-from graphorch.models.structured_output import in_words, response_format
+from graphorch.models.structured_output import describe_schema, response_format
 
 CountTokens: TypeAlias = Callable[[str], int]
 
@@ -50,10 +50,10 @@ def input_bound(request: Request, count: CountTokens | None = None) -> int:
     """
     texts = [
         text
-        for each in request.messages
+        for message in request.messages
         for text in (
-            each.content,
-            *(f"{call.id}{call.name}{call.arguments}" for call in each.tool_calls),
+            message.content,
+            *(f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls),
         )
     ]
     exact = count or (
@@ -76,14 +76,14 @@ def _bytes_of(text: str) -> int:
 def _schema_bound(request: Request) -> int:
     """The tools go along as an option; so does the schema or, if the endpoint knows no such option, in words."""
     tools = sum(
-        len(json.dumps([each.name, each.description, dict(each.parameters)])) + _PER_MESSAGE
-        for each in request.tools
+        len(json.dumps([spec.name, spec.description, dict(spec.parameters)])) + _PER_MESSAGE
+        for spec in request.tools
     )
     if request.schema is None:
         return tools + (_PER_SCHEMA if tools else 0)
     # escapes what is not ASCII, so it is never shorter than what is sent
     as_option = json.dumps(response_format(request.schema))
-    return tools + max(len(as_option), _bytes_of(in_words(request.schema))) + _PER_SCHEMA
+    return tools + max(len(as_option), _bytes_of(describe_schema(request.schema))) + _PER_SCHEMA
 
 
 def _tokenizer_of(model: str) -> CountTokens | None:

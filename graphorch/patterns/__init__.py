@@ -15,13 +15,25 @@ from graphorch.patterns.types import (
     Feedback,
     Gaps,
     Gated,
+    GateVerdict,
     Repeat,
     Round,
     Stop,
-    Verdict,
 )
 
 __all__ = [
-    "Chosen", "Declined", "Digest", "Feedback", "Gaps", "GateRejected", "Gated", "PlanRefused", "Repeat", "Round", "ScoreOutside", "Stop",
-    "TasksDeclined", "Verdict",
+    "Chosen",
+    "Declined",
+    "Digest",
+    "Feedback",
+    "Gaps",
+    "GateRejected",
+    "GateVerdict",
+    "Gated",
+    "PlanRefused",
+    "Repeat",
+    "Round",
+    "ScoreOutside",
+    "Stop",
+    "TasksDeclined",
 ]  # fmt: skip

@@ -15,27 +15,28 @@ M = TypeVar("M", bound=BaseModel)
 _LEAST = 24  # tokens of a text that keeps its end too
 
 
-def tokens_of(text: str) -> int:
+def count_tokens(text: str) -> int:
     """How many tokens a text counts as."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // 3)
 
 
-def size_of(value: object) -> int:
+def measure_report(value: object) -> int:
     """The tokens of all texts in a value, keys included; anything else in it counts as one."""
     if isinstance(value, str):
-        return tokens_of(value)
+        return count_tokens(value)
     if isinstance(value, BaseModel):
-        return sum(size_of(each) for each in value.__dict__.values())
+        return sum(measure_report(item) for item in value.__dict__.values())
     if isinstance(value, dict):
         return sum(
-            size_of(key) + size_of(each) for key, each in cast("dict[Any, Any]", value).items()
+            measure_report(key) + measure_report(item)
+            for key, item in cast("dict[Any, Any]", value).items()
         )
     if isinstance(value, list | tuple | set | frozenset):
-        return sum(size_of(each) for each in cast("Sequence[Any]", value))
+        return sum(measure_report(item) for item in cast("Sequence[Any]", value))
     return 0 if value is None else 1
 
 
-def shares_of(sizes: Sequence[int], budget: int) -> list[int]:
+def share_budget(sizes: Sequence[int], budget: int) -> list[int]:
     """What each gets of a budget: all it needs if that is less than its part, and an equal part of the rest otherwise."""
     shares = [0] * len(sizes)
     left, open_ones = budget, sorted(range(len(sizes)), key=lambda number: sizes[number])
@@ -46,21 +47,21 @@ def shares_of(sizes: Sequence[int], budget: int) -> list[int]:
     return shares
 
 
-def digest_of(report: M, tokens: int) -> M:
+def build_digest(report: M, tokens: int) -> M:
     """The report with its texts cut so that it counts as at most so many tokens; of a long list the first entries are kept."""
-    return report if size_of(report) <= tokens else cast("M", _cut(report, tokens))
+    return report if measure_report(report) <= tokens else cast("M", _cut(report, tokens))
 
 
 def _cut(value: Any, tokens: int) -> Any:
     if isinstance(value, str):
-        return shortened(value, tokens)
+        return shorten_text(value, tokens)
     if isinstance(value, BaseModel):
         parts = value.__dict__
-        shares = shares_of([size_of(each) for each in parts.values()], tokens)
+        shares = share_budget([measure_report(part) for part in parts.values()], tokens)
         return value.model_copy(
             update={
-                name: _fitting(each, share)
-                for (name, each), share in zip(parts.items(), shares, strict=True)
+                name: _fitting(item, share)
+                for (name, item), share in zip(parts.items(), shares, strict=True)
             }
         )
     if isinstance(value, dict):
@@ -72,14 +73,14 @@ def _cut(value: Any, tokens: int) -> Any:
 
 
 def _fitting(value: Any, tokens: int) -> Any:
-    return value if size_of(value) <= tokens else _cut(value, tokens)
+    return value if measure_report(value) <= tokens else _cut(value, tokens)
 
 
 def _first(items: list[Any], tokens: int) -> list[Any]:
     """The first items, the last of them cut, as far as they fit."""
     found: list[Any] = []
     for item in items:
-        size = size_of(item)
+        size = measure_report(item)
         if size > tokens:
             if not isinstance(item, tuple) and tokens >= _LEAST:
                 found.append(_cut(item, tokens))
@@ -89,15 +90,15 @@ def _first(items: list[Any], tokens: int) -> list[Any]:
     return found
 
 
-def shortened(text: str, tokens: int) -> str:
+def shorten_text(text: str, tokens: int) -> str:
     """The beginning and the end of a text, and between them how much was left out."""
-    whole = tokens_of(text)
+    whole = count_tokens(text)
     if whole <= tokens:
         return text
     if tokens < _LEAST:
         return _bytes(text, tokens * 3)
     mark = f" […{whole - tokens} tokens left out…] "
-    room = (tokens - tokens_of(mark)) * 3
+    room = (tokens - count_tokens(mark)) * 3
     head = _bytes(text, room * 2 // 3)
     return head + mark + _bytes(text[::-1], room - len(head.encode("utf-8", "surrogatepass")))[::-1]
 

@@ -20,20 +20,27 @@ from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
 from graphorch.errors import BudgetExceeded
-from graphorch.graph.builder import Builder
-from graphorch.graph.options import Wallet, is_count
+from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.options import NodeBudget, is_count
 from graphorch.graph.payloads import Failure
 from graphorch.graph.signature import Read
-from graphorch.graph.spec import Pure
+from graphorch.graph.spec import StateFunction
 from graphorch.patterns.errors import ScoreOutside
-from graphorch.patterns.pattern_builder import Memory, Reading, Wiring, model_of, shown, with_fields
+from graphorch.patterns.pattern_builder import (
+    HiddenSlice,
+    InputSlices,
+    PatternBuilder,
+    format_slice,
+    make_model,
+    with_fields,
+)
 from graphorch.patterns.types import Round
 
 PATIENCE = 2  # rounds without a better score before the loop ends
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class LoopBounds:
     """What ends a loop beside acceptance."""
 
     rounds: int
@@ -60,27 +67,27 @@ class Progress(BaseModel):
 class _Loop:
     """One loop being drawn."""
 
-    wiring: Wiring
+    wiring: PatternBuilder
     generate: str
     evaluate: str
-    bounds: Bounds
-    memory: Memory
+    bounds: LoopBounds
+    memory: HiddenSlice
     kind: type[Progress]
     best: type[BaseModel]
     slices: tuple[type[BaseModel], ...]
 
 
 def evaluator_loop(
-    builder: Builder[Any],
+    builder: GraphBuilder[Any],
     generate: Any,
     evaluate: Any,
     accept: Callable[..., Any],
     score: Callable[..., Any] | None,
-    bounds: Bounds,
+    bounds: LoopBounds,
     same_model: bool,
 ) -> None:
     """See `Graph.evaluator_loop`."""
-    wiring = Wiring(builder)
+    wiring = PatternBuilder(builder)
     names = (
         wiring.one(generate, "evaluator_loop(generate)"),
         wiring.one(evaluate, "evaluator_loop(evaluate)"),
@@ -89,10 +96,10 @@ def evaluator_loop(
         return
     _check(wiring, *names, bounds, same_model)
     slices = tuple(wiring.slices_of(*names))
-    best: type[BaseModel] = model_of(
+    best: type[BaseModel] = make_model(
         "Best", {f"part{number}": (model | None, None) for number, model in enumerate(slices)}
     )
-    kind: type[Progress] = model_of("ProgressOfLoop", {"best": (best | None, None)}, Progress)
+    kind: type[Progress] = make_model("ProgressOfLoop", {"best": (best | None, None)}, Progress)
     memory = wiring.memory(f"{names[1]}_progress", kind, kind)
     loop = _Loop(wiring, *names, bounds, memory, kind, best, slices)
     generated = tuple(wiring.slices_of(names[0]))
@@ -119,7 +126,9 @@ def evaluator_loop(
     _draw(loop, accept, score)
 
 
-def _check(wiring: Wiring, generate: str, evaluate: str, bounds: Bounds, same_model: bool) -> None:
+def _check(
+    wiring: PatternBuilder, generate: str, evaluate: str, bounds: LoopBounds, same_model: bool
+) -> None:
     where = f"evaluator_loop of '{generate}' and '{evaluate}'"
     if not is_count(bounds.rounds):
         wiring.problem(
@@ -161,7 +170,7 @@ def _check(wiring: Wiring, generate: str, evaluate: str, bounds: Bounds, same_mo
             )
 
 
-def _writes_something(wiring: Wiring, *names: str) -> bool:
+def _writes_something(wiring: PatternBuilder, *names: str) -> bool:
     before = len(wiring.blueprint.problems)
     for name in names:
         node = wiring.node(name)
@@ -186,7 +195,7 @@ def _writes_something(wiring: Wiring, *names: str) -> bool:
 def _draw(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any] | None) -> None:
     wiring, memory, bounds = loop.wiring, loop.memory, loop.bounds
     where = f"evaluator_loop of '{loop.generate}' and '{loop.evaluate}'"
-    reading = Reading([Read(memory.model)])
+    reading = InputSlices([Read(memory.model)])
     parts = reading.add(*loop.slices, optional=True)
     unsure = [
         model
@@ -209,7 +218,9 @@ def _draw(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any] | N
                 old if old.open else loop.kind(left=bounds.usd if old.left is None else old.left)
             )
             value = None if scores is None else _checked(name, scores(given), bounds.scale)
-            attempt = loop.best(**{f"part{number}": one for number, one in enumerate(given[parts])})
+            attempt = loop.best(
+                **{f"part{number}": model for number, model in enumerate(given[parts])}
+            )
             accepted = bool(accepts(given))
             now = _next(
                 fresh,
@@ -243,12 +254,12 @@ def _draw(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any] | N
         )
 
     wallet = (
-        Wallet(f"loop of '{loop.evaluate}'", usd=bounds.usd) if bounds.usd is not None else None
+        NodeBudget(f"loop of '{loop.evaluate}'", usd=bounds.usd) if bounds.usd is not None else None
     )
     if wallet is not None:
         wiring.pay_from(loop.generate, wallet)
         wiring.pay_from(loop.evaluate, wallet)
-    inside = {one: wiring.exit_of(one) for one in (loop.generate, loop.evaluate)}
+    inside = {text: wiring.exit_of(text) for text in (loop.generate, loop.evaluate)}
     last = wiring.hidden(
         f"{loop.evaluate}_progress", weigh, reading.reads, (memory.model, *loop.slices)
     )
@@ -258,7 +269,9 @@ def _draw(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any] | N
         _money(loop, last)
     wiring.edge(inside[loop.generate], loop.evaluate)
     wiring.edge(inside[loop.evaluate], last)
-    wiring.loop(last, loop.generate, Pure(wants_more, (Read(memory.model),)), bounds.rounds)
+    wiring.loop(
+        last, loop.generate, StateFunction(wants_more, (Read(memory.model),)), bounds.rounds
+    )
 
 
 def _money(loop: _Loop, last: str) -> None:
@@ -308,7 +321,7 @@ def _next(
     )
 
 
-def _why_stop(now: Progress, bounds: Bounds, *, has_room: bool) -> str:
+def _why_stop(now: Progress, bounds: LoopBounds, *, has_room: bool) -> str:
     if now.seen[-1] in now.seen[:-1]:
         return "no progress: this very attempt was made before"
     if now.stale >= PATIENCE:
@@ -333,22 +346,28 @@ def _checked(name: str, value: Any, scale: tuple[float, float] | None) -> float:
     return float(value)
 
 
-def _wants_more(memory: Memory) -> Callable[[BaseModel], bool]:
+def _wants_more(memory: HiddenSlice) -> Callable[[BaseModel], bool]:
     def not_good_yet(slice: BaseModel) -> bool:
         return memory.of(slice).going
 
     return not_good_yet
 
 
-def _said_again(memory: Memory, generated: tuple[type[BaseModel], ...]) -> Callable[..., str]:
+def _said_again(memory: HiddenSlice, generated: tuple[type[BaseModel], ...]) -> Callable[..., str]:
     """What a generator that is an agent is told from the second round on: what it wrote, and what the evaluator said."""
 
     def say(slice: BaseModel | None, *written: BaseModel | None) -> str:
         if slice is None or not memory.of(slice).open:
             return ""
-        drafts = [shown(one) for one in written if one is not None and isinstance(one, generated)]
+        drafts = [
+            format_slice(model)
+            for model in written
+            if model is not None and isinstance(model, generated)
+        ]
         verdicts = [
-            shown(one) for one in written if one is not None and not isinstance(one, generated)
+            format_slice(model)
+            for model in written
+            if model is not None and not isinstance(model, generated)
         ]
         parts = ["What you wrote:", *drafts] if drafts else []
         parts += ["What the evaluation says:", *verdicts] if verdicts else []

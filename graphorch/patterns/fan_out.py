@@ -16,14 +16,14 @@ from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
 from graphorch.errors import QuorumNotMet
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.spec import JoinSpec
-from graphorch.patterns.pattern_builder import Wiring
+from graphorch.patterns.pattern_builder import PatternBuilder
 from graphorch.patterns.types import Gaps
 
 
 def fan_out(
-    builder: Builder[Any],
+    builder: GraphBuilder[Any],
     branches: Sequence[Any],
     merge: Any,
     need: int | Literal["arriving"],
@@ -31,7 +31,7 @@ def fan_out(
     hedge_after: float | None,
 ) -> None:
     """See `Graph.fan_out`."""
-    wiring = Wiring(builder)
+    wiring = PatternBuilder(builder)
     names, target = wiring.named(branches, "fan_out(branches)"), wiring.one(merge, "fan_out(merge)")
     where = f"fan_out into '{target}'"
     if not names or not target:
@@ -58,7 +58,7 @@ def fan_out(
 
 
 def _is_possible(
-    wiring: Wiring,
+    wiring: PatternBuilder,
     where: str,
     names: Sequence[str],
     need: int | Literal["arriving"],
@@ -95,13 +95,13 @@ def _is_possible(
     return len(wiring.blueprint.problems) == before
 
 
-def _join(wiring: Wiring, exits: dict[str, str], target: str) -> str:
+def _join(wiring: PatternBuilder, exits: dict[str, str], target: str) -> str:
     """The node that the branches meet in; it writes down who is missing."""
     own = wiring.memory(f"{target}_gaps", dict[str, str], dict)
     model: type[BaseModel] = Gaps if wiring.has(Gaps) else own.model
 
     def meet(ctx: NodeContext) -> BaseModel:
-        gaps = {exits[name]: why for name, why in ctx.absences.items() if name in exits}
+        gaps = {exits[name]: why for name, why in ctx.missing_branches.items() if name in exits}
         if len(gaps) == len(exits):
             raise QuorumNotMet(_told(f"No branch into '{target}' brought anything", gaps))
         return Gaps(gaps=gaps) if model is Gaps else own.keep(gaps)
@@ -123,11 +123,13 @@ def _join(wiring: Wiring, exits: dict[str, str], target: str) -> str:
     return name
 
 
-def _failures(wiring: Wiring, exits: dict[str, str], target: str, join: str, need: int) -> None:
+def _failures(
+    wiring: PatternBuilder, exits: dict[str, str], target: str, join: str, need: int
+) -> None:
     """Where failed branches lead: it runs only if no other can come any more, so that too few have come."""
 
     def too_few(ctx: NodeContext) -> None:
-        gaps = {exits[name]: why for name, why in ctx.absences.items() if name in exits}
+        gaps = {exits[name]: why for name, why in ctx.missing_branches.items() if name in exits}
         raise QuorumNotMet(
             _told(
                 f"'{target}' needs {need} of {len(exits)} branches, and only {len(exits) - len(gaps)} came",

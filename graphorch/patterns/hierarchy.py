@@ -13,16 +13,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphorch.graph.builder import Builder
-from graphorch.graph.options import Wallet
-from graphorch.patterns.pattern_builder import Wiring
+from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.options import NodeBudget
+from graphorch.patterns.pattern_builder import PatternBuilder
 
 
 def hierarchy(
-    builder: Builder[Any], lead: Any, teams: Sequence[Any], report: Any, shares: Mapping[Any, float]
+    builder: GraphBuilder[Any],
+    lead: Any,
+    teams: Sequence[Any],
+    report: Any,
+    shares: Mapping[Any, float],
 ) -> None:
     """See `Graph.hierarchy`."""
-    wiring = Wiring(builder)
+    wiring = PatternBuilder(builder)
     names = wiring.named(teams, "hierarchy(teams)")
     first, last = wiring.one(lead, "hierarchy(lead)"), wiring.one(report, "hierarchy(report)")
     if not names or not first or not last:
@@ -45,7 +49,7 @@ def hierarchy(
                 "give a part of the budget: above 0, at most 1",
             )
         else:
-            wiring.pay_from(name, Wallet(f"team '{name}'", share=share))
+            wiring.pay_from(name, NodeBudget(f"team '{name}'", share=share))
     if sum(given.values()) > 1 + 1e-9 and all(math.isfinite(share) for share in given.values()):
         wiring.problem(
             "HIERARCHY_SHARES",

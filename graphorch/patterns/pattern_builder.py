@@ -17,19 +17,19 @@ from pydantic.fields import FieldInfo
 
 from graphorch.agents.agent import AgentCall
 from graphorch.errors import Problem
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Node
-from graphorch.graph.options import Options, Wallet
+from graphorch.graph.options import NodeBudget, NodeSettings
 from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import ErrorSpec, Label, LoopSpec, Pure, RouteSpec
+from graphorch.graph.spec import ErrorSpec, Label, LoopSpec, RouteSpec, StateFunction
 from graphorch.models.messages import Message, to_messages
-from graphorch.state.slices import reducer_of
+from graphorch.state.slices import find_reducer
 
-_QUIET = Options(isolation="inline", asks_models=False)
+_QUIET = NodeSettings(isolation="inline", asks_models=False)
 
 
 @dataclass(slots=True)
-class Reading:
+class InputSlices:
     """The slices that one of a pattern's nodes reads, and which of them each function of the author gets."""
 
     reads: list[Read] = field(default_factory=list[Read])
@@ -40,7 +40,7 @@ class Reading:
         return slice(len(self.reads) - len(models), len(self.reads))
 
     def of(
-        self, pure: Pure, optional: Sequence[type[BaseModel]] = ()
+        self, pure: StateFunction, optional: Sequence[type[BaseModel]] = ()
     ) -> Callable[[Sequence[Any]], Any]:
         """Read what a pure function reads; returns the call of it with the node's arguments."""
         begin = len(self.reads)
@@ -50,7 +50,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class HiddenSlice:
     """A slice beside the state, with one field."""
 
     model: type[BaseModel]
@@ -65,12 +65,12 @@ class Memory:
         return self.model(**{self.name: value})
 
 
-class Wiring:
+class PatternBuilder:
     """The builder as a pattern sees it."""
 
-    def __init__(self, builder: Builder[Any]) -> None:
+    def __init__(self, builder: GraphBuilder[Any]) -> None:
         self.builder = builder
-        self.blueprint = builder.blueprint
+        self.blueprint = builder.spec
 
     # ---- steps of the author -------------------------------------------------------------------------
     def named(self, steps: object, where: str) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class Wiring:
         """Have a step be left by one of the pattern's nodes."""
         self.builder._leave_by(name, last)  # pyright: ignore[reportPrivateUsage]
 
-    def pure(self, fn: Callable[..., Any], where: str) -> Pure:
+    def pure(self, fn: Callable[..., Any], where: str) -> StateFunction:
         """A pure function of the author."""
         return self.builder._pure(fn, where)  # pyright: ignore[reportPrivateUsage]
 
@@ -116,9 +116,9 @@ class Wiring:
         if missing:
             self._put(_copied(node, options=replace(node.options, **missing)))
 
-    def pay_from(self, name: str, wallet: Wallet) -> None:
+    def pay_from(self, name: str, wallet: NodeBudget) -> None:
         """Have a node's calls be paid from a wallet."""
-        self._put(_copied(self.node(name), options=replace(self.node(name).options, wallet=wallet)))
+        self._put(_copied(self.node(name), options=replace(self.node(name).options, budget=wallet)))
 
     def tell(self, name: str, models: Sequence[type[BaseModel]], say: Callable[..., str]) -> bool:
         """Tell an agent more: `say` makes a last message of these slices (None where one is unassigned), or "" for none.
@@ -132,7 +132,7 @@ class Wiring:
         own = len(node.signature.reads)
 
         def prompt(*slices: BaseModel | None) -> Sequence[Message]:
-            said, more = call.written(*slices[:own]), say(*slices[own:])
+            said, more = call.build_prompt(*slices[:own]), say(*slices[own:])
             return (*to_messages(said), Message(content=more)) if more else to_messages(said)
 
         reads = (
@@ -148,20 +148,20 @@ class Wiring:
         self.builder._put_in_place(node)  # pyright: ignore[reportPrivateUsage]
 
     # ---- nodes and edges of the pattern --------------------------------------------------------------
-    def memory(self, owner: str, kind: object, default: Callable[[], object]) -> Memory:
+    def memory(self, owner: str, kind: object, default: Callable[[], object]) -> HiddenSlice:
         """A slice with one field of this type, beside the state; `default` makes what it is at first."""
         taken = self.blueprint.fields
         base = re.sub(r"\W", "_", owner).strip("_") or "pattern"
         name = next(
-            one
-            for one in (base, *(f"{base}_{number}" for number in range(2, len(taken) + 3)))
-            if one not in taken
+            text
+            for text in (base, *(f"{base}_{number}" for number in range(2, len(taken) + 3)))
+            if text not in taken
         )
-        model: type[BaseModel] = model_of(
+        model: type[BaseModel] = make_model(
             f"MemoryOf_{name}", {name: (kind, Field(default_factory=default))}
         )
         self.blueprint.memory.append(model)
-        return Memory(model, name)
+        return HiddenSlice(model, name)
 
     def hidden(
         self,
@@ -178,13 +178,15 @@ class Wiring:
         """Plain edges."""
         self.blueprint.edges.extend((source, target) for target in targets)
 
-    def loop(self, source: str, header: str, condition: Pure, rounds: int) -> None:
+    def loop(self, source: str, header: str, condition: StateFunction, rounds: int) -> None:
         """A way back; its rounds are counted anew whenever the header is entered in another way."""
         self.blueprint.loops.append(
             LoopSpec((source,), header, condition, rounds, "continue", False, nested=True)
         )
 
-    def route(self, source: str, by: Pure, cases: Sequence[tuple[Label, tuple[str, ...]]]) -> None:
+    def route(
+        self, source: str, by: StateFunction, cases: Sequence[tuple[Label, tuple[str, ...]]]
+    ) -> None:
         """A route with a target for each of its labels."""
         self.blueprint.routes.append(
             RouteSpec(
@@ -208,7 +210,7 @@ class Wiring:
 
 
 def _copied(
-    node: Node[Any], *, options: Options | None = None, signature: Signature | None = None
+    node: Node[Any], *, options: NodeSettings | None = None, signature: Signature | None = None
 ) -> Node[Any]:
     twin = node.named(node.name)
     twin.options = options or node.options
@@ -220,7 +222,7 @@ def _has_required(model: type[BaseModel]) -> bool:
     return any(info.is_required() for info in model.model_fields.values())
 
 
-def model_of(
+def make_model(
     name: str, fields: Mapping[str, tuple[Any, Any]], base: type[BaseModel] = BaseModel
 ) -> Any:
     """A model made of types that are known only now: each field with its type and default."""
@@ -230,7 +232,7 @@ def model_of(
 
 def is_plain(info: FieldInfo) -> bool:
     """Whether a field holds what was written last, and not what a reducer made of all writes."""
-    return reducer_of(info) is None
+    return find_reducer(info) is None
 
 
 def with_fields(model: type[BaseModel], value: BaseModel | None, taken: set[str]) -> BaseModel:
@@ -247,7 +249,7 @@ def with_fields(model: type[BaseModel], value: BaseModel | None, taken: set[str]
     return model.model_construct(set(found), **found)
 
 
-def shown(value: BaseModel) -> str:
+def format_slice(value: BaseModel) -> str:
     """A slice as a model should read it: the text itself if there is but one field, else JSON."""
     if len(type(value).model_fields) == 1 and isinstance(
         only := next(iter(value.__dict__.values())), str

@@ -15,12 +15,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import is_count
 from graphorch.graph.signature import Read
-from graphorch.graph.spec import Pure
+from graphorch.graph.spec import StateFunction
 from graphorch.patterns.errors import GateRejected
-from graphorch.patterns.pattern_builder import Memory, Reading, Wiring, shown
+from graphorch.patterns.pattern_builder import (
+    HiddenSlice,
+    InputSlices,
+    PatternBuilder,
+    format_slice,
+)
 from graphorch.patterns.types import Feedback, Gated, Repeat, Stop
 
 
@@ -33,14 +38,14 @@ class GateMemory(BaseModel):
 
 
 def pipeline(
-    builder: Builder[Any],
+    builder: GraphBuilder[Any],
     steps: Sequence[Any],
     gates: Mapping[Any, Callable[..., Any]],
     attempts: int,
     timeout: float | None,
 ) -> None:
     """See `Graph.pipeline`."""
-    wiring = Wiring(builder)
+    wiring = PatternBuilder(builder)
     rows = [wiring.named(step, "pipeline()") for step in steps]
     if not rows:
         wiring.problem("PIPELINE_EMPTY", "pipeline()", "it has no steps", "name at least one node")
@@ -55,7 +60,7 @@ def pipeline(
         wiring.change(name, timeout=timeout)
     for node, gate in gates.items():
         name = wiring.one(node, "pipeline(gates=…)")
-        if name and name not in {one for row in rows for one in row}:
+        if name and name not in {text for row in rows for text in row}:
             wiring.problem(
                 "PIPELINE_GATE",
                 f"gate of '{name}'",
@@ -69,10 +74,10 @@ def pipeline(
             wiring.edge(wiring.exit_of(source), *after)
 
 
-def _gate(wiring: Wiring, step: str, gate: Callable[..., Any], attempts: int) -> None:
+def _gate(wiring: PatternBuilder, step: str, gate: Callable[..., Any], attempts: int) -> None:
     where = f"gate of '{step}'"
     memory = wiring.memory(f"{step}_gate", GateMemory, GateMemory)
-    reading = Reading([Read(memory.model)])
+    reading = InputSlices([Read(memory.model)])
     ask = reading.of(wiring.pure(gate, where))
     not_passed = _is_repeated(memory)
     tells = wiring.has(Feedback)
@@ -105,24 +110,24 @@ def _gate(wiring: Wiring, step: str, gate: Callable[..., Any], attempts: int) ->
     wiring.leave_by(origin, name)
     wiring.edge(origin, name)
     if is_count(attempts) and attempts > 1:
-        wiring.loop(name, step, Pure(not_passed, (Read(memory.model),)), attempts)
+        wiring.loop(name, step, StateFunction(not_passed, (Read(memory.model),)), attempts)
 
 
-def _is_repeated(memory: Memory) -> Callable[[BaseModel], bool]:
+def _is_repeated(memory: HiddenSlice) -> Callable[[BaseModel], bool]:
     def not_passed(slice: BaseModel) -> bool:
         return memory.of(slice).repeat
 
     return not_passed
 
 
-def _said_again(memory: Memory) -> Callable[..., str]:
+def _said_again(memory: HiddenSlice) -> Callable[..., str]:
     """What an agent is told when its step is repeated: what it wrote, and what the gate said."""
 
     def say(slice: BaseModel | None, *written: BaseModel | None) -> str:
         gate = GateMemory() if slice is None else memory.of(slice)
         if not gate.repeat:
             return ""
-        last = [shown(one) for one in written if one is not None]
+        last = [format_slice(model) for model in written if model is not None]
         why = gate.reason or "no reason was given"
         parts = ["What you wrote:", *last] if last else []
         return "\n\n".join(

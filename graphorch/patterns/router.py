@@ -19,11 +19,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.engine.context import NodeContext
-from graphorch.graph.builder import Builder, labels_of
+from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.signature import Read
-from graphorch.graph.spec import Label, Pure
+from graphorch.graph.spec import Label, StateFunction
 from graphorch.patterns.errors import ScoreOutside
-from graphorch.patterns.pattern_builder import Memory, Reading, Wiring
+from graphorch.patterns.pattern_builder import HiddenSlice, InputSlices, PatternBuilder
 from graphorch.patterns.types import Chosen
 
 DEFAULT = "default"
@@ -50,10 +50,10 @@ class Opinion(BaseModel):
 class _Router:
     """One router being drawn. `choose` gives the label that the state says, or `unsure`."""
 
-    wiring: Wiring
+    wiring: PatternBuilder
     name: str
-    by: Pure
-    sure: Pure | None
+    by: StateFunction
+    sure: StateFunction | None
     threshold: float
     cases: tuple[tuple[Label, tuple[str, ...]], ...]
     default: tuple[str, ...]
@@ -90,7 +90,7 @@ class _Router:
 
 
 def router(
-    builder: Builder[Any],
+    builder: GraphBuilder[Any],
     classify: Any,
     by: Callable[..., Any],
     routes: Mapping[Any, Any],
@@ -98,7 +98,7 @@ def router(
     certainty: Certainty,
 ) -> None:
     """See `Graph.router`."""
-    wiring = Wiring(builder)
+    wiring = PatternBuilder(builder)
     name = wiring.exit_of(wiring.one(classify, "router(classify)"))
     where = f"router of '{name}'"
     pure = wiring.pure(by, where)
@@ -121,19 +121,21 @@ def router(
     cases = [(label, wiring.named(steps, where)) for label, steps in routes.items()] + [
         (label, fallback) for label in others
     ]
-    unsure = next(one for one in ("unsure", "(unsure)", "((unsure))") if one not in labels)
-    one = _Router(wiring, name, pure, sure, certainty.threshold, tuple(cases), fallback, unsure)
+    unsure = next(
+        literal for literal in ("unsure", "(unsure)", "((unsure))") if literal not in labels
+    )
+    item = _Router(wiring, name, pure, sure, certainty.threshold, tuple(cases), fallback, unsure)
     if certainty.second_opinion is None:
-        wiring.route(name, Pure(one.choose, one.reads), one.targets)
-        wiring.blueprint.tags[f"route.{name}"] = Pure(_worded(one), one.reads)
+        wiring.route(name, StateFunction(item.choose, item.reads), item.targets)
+        wiring.blueprint.tags[f"route.{name}"] = StateFunction(_worded(item), item.reads)
     else:
-        _two_opinions(one, certainty.second_opinion)
+        _two_opinions(item, certainty.second_opinion)
 
 
 def _labels(
-    wiring: Wiring, where: str, by: Callable[..., Any], routes: Mapping[Any, Any]
+    wiring: PatternBuilder, where: str, by: Callable[..., Any], routes: Mapping[Any, Any]
 ) -> tuple[Label, ...] | None:
-    labels, many = labels_of(by)
+    labels, many = read_labels(by)
     selector = getattr(by, "__name__", "function")
     if labels is None or many:
         what = (
@@ -159,7 +161,7 @@ def _labels(
     return None if never else labels
 
 
-def _is_possible(wiring: Wiring, where: str, certainty: Certainty) -> bool:
+def _is_possible(wiring: PatternBuilder, where: str, certainty: Certainty) -> bool:
     before = len(wiring.blueprint.problems)
     if not 0 <= certainty.threshold <= 1:
         wiring.problem(
@@ -219,23 +221,29 @@ def _two_opinions(router: _Router, second_opinion: Any) -> None:
         )
         return memory.keep(Opinion(route=route))
 
-    reading = Reading([*router.reads, Read(memory.model)])
+    reading = InputSlices([*router.reads, Read(memory.model)])
     unsure = wiring.hidden(f"{name}_unsure", note, router.reads, (memory.model,))
     last = wiring.hidden(f"{name}_route", weigh, reading.reads, (memory.model,))
     sure: Label = "sure"
     wiring.route(
-        name, Pure(_is_sure(router), router.reads), [(sure, (last,)), (router.unsure, (unsure,))]
+        name,
+        StateFunction(_is_sure(router), router.reads),
+        [(sure, (last,)), (router.unsure, (unsure,))],
     )
     wiring.edge(unsure, second)
     wiring.edge(wiring.exit_of(second), last)
     words = {word(label): label for label, _ in router.cases}
     wiring.route(
-        last, Pure(_decided(memory, words, router.unsure), (Read(memory.model),)), router.targets
+        last,
+        StateFunction(_decided(memory, words, router.unsure), (Read(memory.model),)),
+        router.targets,
     )
-    wiring.blueprint.tags[f"route.{name}"] = Pure(_remembered(memory), (Read(memory.model),))
+    wiring.blueprint.tags[f"route.{name}"] = StateFunction(
+        _remembered(memory), (Read(memory.model),)
+    )
 
 
-def _is_another(wiring: Wiring, name: str, second: str) -> bool:
+def _is_another(wiring: PatternBuilder, name: str, second: str) -> bool:
     before = len(wiring.blueprint.problems)
     where = f"router of '{name}'"
     lacking = [
@@ -268,7 +276,7 @@ def _is_sure(router: _Router) -> Callable[..., Hashable]:
 
 
 def _decided(
-    memory: Memory, words: Mapping[str, Label], unsure: Label
+    memory: HiddenSlice, words: Mapping[str, Label], unsure: Label
 ) -> Callable[[BaseModel], Label]:
     def decided(slice: BaseModel) -> Label:
         route = memory.of(slice).route
@@ -277,7 +285,7 @@ def _decided(
     return decided
 
 
-def _remembered(memory: Memory) -> Callable[[BaseModel], str]:
+def _remembered(memory: HiddenSlice) -> Callable[[BaseModel], str]:
     def route(slice: BaseModel) -> str:
         return memory.of(slice).route
 

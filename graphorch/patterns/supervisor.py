@@ -22,23 +22,29 @@ from pydantic import BaseModel
 from graphorch.agents.agent import AgentCall
 from graphorch.engine.context import NodeContext
 from graphorch.errors import GraphError
-from graphorch.graph.builder import Builder, labels_of
+from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
 from graphorch.graph.plan import Plan
-from graphorch.graph.signature import Read, Signature, returned
-from graphorch.graph.spec import MapSpec, Pure
+from graphorch.graph.signature import Read, Signature, read_return_type
+from graphorch.graph.spec import MapSpec, StateFunction
 from graphorch.models.messages import Message, Prompt, to_messages
-from graphorch.patterns.digests import digest_of, shares_of, size_of
+from graphorch.patterns.digests import build_digest, measure_report, share_budget
 from graphorch.patterns.errors import Declined, TasksDeclined
-from graphorch.patterns.pattern_builder import Memory, Reading, Wiring, model_of, shown
+from graphorch.patterns.pattern_builder import (
+    HiddenSlice,
+    InputSlices,
+    PatternBuilder,
+    format_slice,
+    make_model,
+)
 from graphorch.patterns.router import word
-from graphorch.patterns.task_plan import NEEDS, Job, planned, ready
+from graphorch.patterns.task_plan import NEEDS, PlannedTask, find_ready, plan_tasks
 from graphorch.patterns.types import Digest, Feedback
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SupervisorBounds:
     """What a supervisor may do at most. `digest_tokens` is what all reports together may count as, for whoever reads them."""
 
     tasks: int
@@ -88,21 +94,21 @@ class Worker:
         )
 
 
-class Order(BaseModel):
+class TaskOrder(BaseModel):
     """What a worker is handed; a subclass made for each supervisor has the type of the task. `known` are the reports that it waited for."""
 
     task: Any
     known: str = ""
 
 
-class Outcome(BaseModel):
+class TaskOutcome(BaseModel):
     """What came of a task: a report, or why it was declined."""
 
     report: Any = None
     declined: str = ""
 
 
-class Desk(BaseModel):
+class SupervisorState(BaseModel):
     """What the supervisor remembers; a subclass made for each one has the reports of each worker, `reports0` and so on."""
 
     jobs: list[Any] = []
@@ -114,37 +120,37 @@ class Desk(BaseModel):
 class _Supervisor:
     """One supervisor being drawn."""
 
-    wiring: Wiring
+    wiring: PatternBuilder
     plan: str
     workers: tuple[Worker, ...]
-    bounds: Bounds
-    memory: Memory
-    job: type[Job]
-    founds: tuple[Memory, ...]  # of each worker, what came of its tasks in this round
+    bounds: SupervisorBounds
+    memory: HiddenSlice
+    job: type[PlannedTask]
+    founds: tuple[HiddenSlice, ...]  # of each worker, what came of its tasks in this round
 
     @property
     def numbers(self) -> dict[str, int]:
         return {worker.word: number for number, worker in enumerate(self.workers)}
 
-    def report(self, desk: Desk, job: Job) -> BaseModel:
+    def report(self, desk: SupervisorState, job: PlannedTask) -> BaseModel:
         return getattr(desk, f"reports{self.numbers[job.label]}")[job.number]
 
-    def given(self, desk: Desk, worker: Worker) -> list[Job]:
+    def given(self, desk: SupervisorState, worker: Worker) -> list[PlannedTask]:
         return [job for job in desk.jobs if job.status == "given" and job.label == worker.word]
 
 
 def supervisor(
-    builder: Builder[Any],
+    builder: GraphBuilder[Any],
     plan: Any,
     tasks: Callable[..., Any],
     worker_of: Callable[[Any], Any],
     workers: Sequence[Worker],
     gather: Callable[..., Any],
     assemble: Any | None,
-    bounds: Bounds,
+    bounds: SupervisorBounds,
 ) -> None:
     """See `Graph.supervisor`."""
-    wiring = Wiring(builder)
+    wiring = PatternBuilder(builder)
     name = wiring.one(plan, "supervisor(plan)")
     where = f"supervisor of '{name}'"
     written = _written(gather)
@@ -155,14 +161,16 @@ def supervisor(
     ):
         return
     item = _item(tasks) or workers[0].item
-    job: type[Job] = model_of("JobOfSupervisor", {"task": (item, ...)}, Job)
+    job: type[PlannedTask] = make_model("JobOfSupervisor", {"task": (item, ...)}, PlannedTask)
     reports: dict[str, tuple[Any, Any]] = {
         f"reports{number}": (list[worker.result], []) for number, worker in enumerate(workers)
     }
-    desk: type[Desk] = model_of("DeskOfSupervisor", {"jobs": (list[job], []), **reports}, Desk)
+    desk: type[SupervisorState] = make_model(
+        "DeskOfSupervisor", {"jobs": (list[job], []), **reports}, SupervisorState
+    )
     memory = wiring.memory(f"{name}_desk", desk, desk)
     outcomes = [
-        model_of("OutcomeOfWorker", {"report": (worker.result | None, None)}, Outcome)
+        make_model("OutcomeOfWorker", {"report": (worker.result | None, None)}, TaskOutcome)
         for worker in workers
     ]
     founds = tuple(
@@ -173,7 +181,7 @@ def supervisor(
     origin = wiring.exit_of(name)
     first = _draw_tasks(drawn, wiring.pure(tasks, where), worker_of)
     maps = [
-        _draw_worker(drawn, number, item, cast("type[Outcome]", outcome))
+        _draw_worker(drawn, number, item, cast("type[TaskOutcome]", outcome))
         for number, outcome in enumerate(outcomes)
     ]
     is_to_plan_anew = _asks_for(memory, "replan")
@@ -181,27 +189,32 @@ def supervisor(
     wiring.leave_by(origin, last)
     wiring.edge(origin, first)
     wiring.edge(first, *maps)
-    for one in maps:
-        wiring.edge(one, last)
+    for text in maps:
+        wiring.edge(text, last)
     if bounds.tasks > 1 and any(field in item.model_fields for field in NEEDS):
         wiring.loop(
-            last, first, Pure(_asks_for(memory, "wave"), (Read(memory.model),)), bounds.tasks
+            last,
+            first,
+            StateFunction(_asks_for(memory, "wave"), (Read(memory.model),)),
+            bounds.tasks,
         )
     if bounds.replans:
-        wiring.loop(last, name, Pure(is_to_plan_anew, (Read(memory.model),)), bounds.replans + 1)
+        wiring.loop(
+            last, name, StateFunction(is_to_plan_anew, (Read(memory.model),)), bounds.replans + 1
+        )
     if assemble is not None:
         wiring.edge(last, *wiring.named(assemble, "supervisor(assemble)"))
 
 
 # ---- what can be said before anything runs -----------------------------------------------------------
 def _is_possible(
-    wiring: Wiring,
+    wiring: PatternBuilder,
     where: str,
     worker_of: Callable[..., Any],
     workers: Sequence[Worker],
     gather: Callable[..., Any],
     written: type[BaseModel] | None,
-    bounds: Bounds,
+    bounds: SupervisorBounds,
 ) -> bool:
     before = len(wiring.blueprint.problems)
     for option, value in (
@@ -230,7 +243,7 @@ def _is_possible(
             "it has no workers",
             "name at least one: workers={'research': look}",
         )
-    labels, many = labels_of(worker_of)
+    labels, many = read_labels(worker_of)
     selector, known = (
         getattr(worker_of, "__name__", "function"),
         [worker.label for worker in workers],
@@ -274,7 +287,7 @@ def _is_possible(
 
 def _written(gather: Callable[..., Any]) -> type[BaseModel] | None:
     try:
-        hint = returned(gather)
+        hint = read_return_type(gather)
     except GraphError:
         return None
     return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
@@ -283,7 +296,7 @@ def _written(gather: Callable[..., Any]) -> type[BaseModel] | None:
 def _item(tasks: Callable[..., Any]) -> type[BaseModel] | None:
     """The type of a task, if the function that gives the list of them says so."""
     try:
-        arguments = typing.get_args(returned(tasks))
+        arguments = typing.get_args(read_return_type(tasks))
     except GraphError:
         return None
     return (
@@ -294,22 +307,22 @@ def _item(tasks: Callable[..., Any]) -> type[BaseModel] | None:
 
 
 # ---- the nodes -------------------------------------------------------------------------------------------
-def _draw_tasks(drawn: _Supervisor, tasks: Pure, worker_of: Callable[[Any], Any]) -> str:
+def _draw_tasks(drawn: _Supervisor, tasks: StateFunction, worker_of: Callable[[Any], Any]) -> str:
     """The node that checks a plan and gives out what is ready."""
     wiring, memory, bounds = drawn.wiring, drawn.memory, drawn.bounds
-    reading = Reading([Read(memory.model)])
+    reading = InputSlices([Read(memory.model)])
     ask = reading.of(tasks)
     words = {worker.label: worker.word for worker in drawn.workers}
 
     def give(ctx: NodeContext, *given: BaseModel) -> BaseModel:
-        desk: Desk = memory.of(given[0])
+        desk: SupervisorState = memory.of(given[0])
         if desk.phase != "wave":
             desk = desk if desk.phase == "replan" else type(desk)()
             kept = [job for job in desk.jobs if job.status == "done"]
-            desk.jobs = planned(
+            desk.jobs = plan_tasks(
                 list(ask(given)), kept, drawn.job, worker_of, words, bounds.tasks, drawn.plan
             )
-        for job in ready(desk.jobs):
+        for job in find_ready(desk.jobs):
             job.status = "given"
         return memory.keep(desk)
 
@@ -318,14 +331,14 @@ def _draw_tasks(drawn: _Supervisor, tasks: Pure, worker_of: Callable[[Any], Any]
 
 
 def _draw_worker(
-    drawn: _Supervisor, number: int, item: type[BaseModel], outcome: type[Outcome]
+    drawn: _Supervisor, number: int, item: type[BaseModel], outcome: type[TaskOutcome]
 ) -> str:
     """The map that has one worker do its part of the plan."""
     worker, found, memory = drawn.workers[number], drawn.founds[number], drawn.memory
-    order: type[Order] = model_of("OrderOfSupervisor", {"task": (item, ...)}, Order)
+    order: type[TaskOrder] = make_model("OrderOfSupervisor", {"task": (item, ...)}, TaskOrder)
 
     def orders(slice: BaseModel) -> list[Any]:
-        desk: Desk = memory.of(slice)
+        desk: SupervisorState = memory.of(slice)
         jobs = drawn.given(desk, worker)
         return (
             [job.task for job in jobs]
@@ -336,10 +349,10 @@ def _draw_worker(
     def collect(results: list[Any]) -> BaseModel:
         return found.keep(
             [
-                one
-                if isinstance(one, outcome)
-                else outcome(report=one, declined=str(getattr(one, "declined", "") or ""))
-                for one in results
+                result
+                if isinstance(result, outcome)
+                else outcome(report=result, declined=str(getattr(result, "declined", "") or ""))
+                for result in results
             ]
         )
 
@@ -354,7 +367,7 @@ def _draw_worker(
         result=worker.result if works is None else works.signature.writes[0],
         worker=works,
         flow=worker.flow,
-        over=Pure(orders, (Read(memory.model),)),
+        over=StateFunction(orders, (Read(memory.model),)),
         gather=collect,
         wants_missing=False,
         max_items=drawn.bounds.tasks,
@@ -381,11 +394,11 @@ def _draw_reports(
     tells = wiring.has(Feedback)
 
     def take_in(ctx: NodeContext, *given: BaseModel) -> tuple[BaseModel, ...]:
-        desk: Desk = memory.of(given[0])
+        desk: SupervisorState = memory.of(given[0])
         for worker, found, slice in zip(drawn.workers, drawn.founds, given[1:], strict=True):
             _take(drawn, desk, worker, found.of(slice))
         declined = {job.name: job.reason for job in desk.jobs if job.status == "declined"}
-        desk.phase = "wave" if ready(desk.jobs) else "replan" if declined else ""
+        desk.phase = "wave" if find_ready(desk.jobs) else "replan" if declined else ""
         if desk.phase == "replan":
             if not ctx.has_room(is_to_plan_anew):
                 raise TasksDeclined(drawn.plan, declined, desk.replans)
@@ -407,7 +420,7 @@ def _draw_reports(
     )
 
 
-def _asks_for(memory: Memory, phase: str) -> Callable[[BaseModel], bool]:
+def _asks_for(memory: HiddenSlice, phase: str) -> Callable[[BaseModel], bool]:
     def asks(slice: BaseModel) -> bool:
         return memory.of(slice).phase == phase
 
@@ -416,7 +429,7 @@ def _asks_for(memory: Memory, phase: str) -> Callable[[BaseModel], bool]:
 
 
 # ---- what workers are given, and what comes of it ----------------------------------------------------------
-def _worker(node: Node[Any], order: type[Order], outcome: type[Outcome]) -> Node[Any]:
+def _worker(node: Node[Any], order: type[TaskOrder], outcome: type[TaskOutcome]) -> Node[Any]:
     """The worker as it takes an order: an agent is told what is known already, a function may decline."""
     twin = node.named(node.name)
     if len(node.signature.reads) != 1 or len(node.signature.writes) != 1:
@@ -425,8 +438,8 @@ def _worker(node: Node[Any], order: type[Order], outcome: type[Outcome]) -> Node
     if node.kind == "agent":
         call = cast("AgentCall[Any]", node.fn)
 
-        def prompt(given: Order) -> Prompt:
-            said = call.written(given.task)
+        def prompt(given: TaskOrder) -> Prompt:
+            said = call.build_prompt(given.task)
             return (*to_messages(said), Message(content=given.known)) if given.known else said
 
         twin.fn = replace(call, prompt=prompt)
@@ -437,18 +450,18 @@ def _worker(node: Node[Any], order: type[Order], outcome: type[Outcome]) -> Node
 
 
 def _declining(
-    fn: Callable[..., Any], outcome: type[Outcome], *, is_async: bool
+    fn: Callable[..., Any], outcome: type[TaskOutcome], *, is_async: bool
 ) -> Callable[..., Any]:
-    def declined(error: Declined) -> Outcome:
+    def declined(error: Declined) -> TaskOutcome:
         return outcome(declined=str(error) or "no reason was given")
 
-    async def later(*given: Any) -> Outcome:
+    async def later(*given: Any) -> TaskOutcome:
         try:
             return outcome(report=await fn(*given[:-1], given[-1].task))
         except Declined as error:
             return declined(error)
 
-    def at_once(*given: Any) -> Outcome:
+    def at_once(*given: Any) -> TaskOutcome:
         try:
             return outcome(report=fn(*given[:-1], given[-1].task))
         except Declined as error:
@@ -457,7 +470,9 @@ def _declining(
     return later if is_async else at_once
 
 
-def _take(drawn: _Supervisor, desk: Desk, worker: Worker, outcomes: Sequence[Outcome]) -> None:
+def _take(
+    drawn: _Supervisor, desk: SupervisorState, worker: Worker, outcomes: Sequence[TaskOutcome]
+) -> None:
     """Note down what came of the tasks that a worker was given, in their order."""
     number = drawn.numbers[worker.word]
     reports: list[Any] = getattr(desk, f"reports{number}")
@@ -472,45 +487,51 @@ def _take(drawn: _Supervisor, desk: Desk, worker: Worker, outcomes: Sequence[Out
             reports.append(outcome.report)
 
 
-def _digests(drawn: _Supervisor, ctx: NodeContext, desk: Desk) -> list[BaseModel]:
+def _digests(drawn: _Supervisor, ctx: NodeContext, desk: SupervisorState) -> list[BaseModel]:
     """The reports in the order of the plan, cut so that together they keep to the budget."""
     jobs = [job for job in desk.jobs if job.status == "done"]
     reports = [drawn.report(desk, job) for job in jobs]
-    sizes = [size_of(report) for report in reports]
+    sizes = [measure_report(report) for report in reports]
     found = [
-        digest_of(report, share)
-        for report, share in zip(reports, shares_of(sizes, drawn.bounds.digest_tokens), strict=True)
+        build_digest(report, share)
+        for report, share in zip(
+            reports, share_budget(sizes, drawn.bounds.digest_tokens), strict=True
+        )
     ]
     for job, size, digest in zip(jobs, sizes, found, strict=True):
-        ctx.emit(Digest(task=job.name, worker=job.label, tokens=size, kept=size_of(digest)))
+        ctx.emit(Digest(task=job.name, worker=job.label, tokens=size, kept=measure_report(digest)))
     return found
 
 
-def _known(drawn: _Supervisor, desk: Desk, job: Job) -> str:
+def _known(drawn: _Supervisor, desk: SupervisorState, job: PlannedTask) -> str:
     """What the tasks reported that this one waited for, within the same budget of tokens; "" if there were none."""
-    before = [each for each in desk.jobs if each.name in job.needs]
-    reports = [drawn.report(desk, each) for each in before]
-    shares = shares_of([size_of(report) for report in reports], drawn.bounds.digest_tokens)
+    before = [item for item in desk.jobs if item.name in job.needs]
+    reports = [drawn.report(desk, item) for item in before]
+    shares = share_budget(
+        [measure_report(report) for report in reports], drawn.bounds.digest_tokens
+    )
     told = [
-        f"{each.name}:\n{shown(digest_of(report, share))}"
-        for each, report, share in zip(before, reports, shares, strict=True)
+        f"{item.name}:\n{format_slice(build_digest(report, share))}"
+        for item, report, share in zip(before, reports, shares, strict=True)
     ]
     return "\n\n".join(["What was found before:", *told]) if told else ""
 
 
-def _said_again(memory: Memory, slice: BaseModel | None) -> str:
+def _said_again(memory: HiddenSlice, slice: BaseModel | None) -> str:
     """What the planner is told when it plans anew."""
-    desk: Desk | None = None if slice is None else memory.of(slice)
+    desk: SupervisorState | None = None if slice is None else memory.of(slice)
     if desk is None or desk.phase != "replan":
         return ""
     declined = [
-        f"- {shown(job.task)}\n  {job.reason}" for job in desk.jobs if job.status == "declined"
+        f"- {format_slice(job.task)}\n  {job.reason}"
+        for job in desk.jobs
+        if job.status == "declined"
     ]
     parts = ["Plan anew: these tasks were declined.", *declined]
     for status, words in (
         ("open", "These could not begin; plan them too where they still matter."),
         ("done", "These are done; do not plan them again."),
     ):
-        named = [f"- {shown(job.task)}" for job in desk.jobs if job.status == status]
+        named = [f"- {format_slice(job.task)}" for job in desk.jobs if job.status == status]
         parts += [words, *named] if named else []
     return "\n".join(parts)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch.errors import TooManyItems, nearest
-from graphorch.patterns.digests import shortened
+from graphorch.errors import TooManyItems, did_you_mean
+from graphorch.patterns.digests import shorten_text
 from graphorch.patterns.errors import PlanRefused
 from graphorch.patterns.router import word
 
@@ -17,7 +17,7 @@ from graphorch.patterns.router import word
 NEEDS = ("needs", "after")
 
 
-class Job(BaseModel):
+class PlannedTask(BaseModel):
     """One task on the supervisor's desk; a subclass made for each supervisor has the task itself. `number` counts the worker's reports."""
 
     name: str
@@ -29,22 +29,22 @@ class Job(BaseModel):
     task: Any = None
 
 
-def needs_of(task: BaseModel) -> list[str]:
+def read_needs(task: BaseModel) -> list[str]:
     """The names of the tasks that must be done before this one."""
-    return [str(each) for field in NEEDS for each in getattr(task, field, None) or ()]
+    return [str(item) for field in NEEDS for item in getattr(task, field, None) or ()]
 
 
-def planned(
+def plan_tasks(
     tasks: Sequence[BaseModel],
-    kept: Sequence[Job],
-    make: Callable[..., Job],
+    kept: Sequence[PlannedTask],
+    make: Callable[..., PlannedTask],
     worker_of: Callable[[Any], Any],
     words: Mapping[Any, str],
     max_tasks: int,
     planner: str,
-) -> list[Job]:
+) -> list[PlannedTask]:
     """The jobs of a plan beside those that are done already. Raises `PlanRefused` or `TooManyItems`."""
-    jobs: list[Job] = list(kept)
+    jobs: list[PlannedTask] = list(kept)
     taken = {job.name: job for job in kept}
     new: set[str] = set()
     for task in tasks:
@@ -59,10 +59,10 @@ def planned(
         label = worker_of(task)
         if label not in words:
             raise PlanRefused(
-                f"The plan of '{planner}' gives the task {_quoted(task)} to {word(label)!r}. {nearest(word(label), words.values())}",
+                f"The plan of '{planner}' gives the task {_quoted(task)} to {word(label)!r}. {did_you_mean(word(label), words.values())}",
                 (name,),
             )
-        jobs.append(make(name=name, label=words[label], needs=needs_of(task), task=task))
+        jobs.append(make(name=name, label=words[label], needs=read_needs(task), task=task))
         new.add(name)
     if not jobs:
         raise PlanRefused(
@@ -76,19 +76,19 @@ def planned(
     return jobs
 
 
-def ready(jobs: Sequence[Job]) -> list[Job]:
+def find_ready(jobs: Sequence[PlannedTask]) -> list[PlannedTask]:
     """The open jobs of which everything is done that they wait for."""
     done = {job.name for job in jobs if job.status == "done"}
     return [job for job in jobs if job.status == "open" and done.issuperset(job.needs)]
 
 
-def _check_order(jobs: Sequence[Job], planner: str) -> None:
+def _check_order(jobs: Sequence[PlannedTask], planner: str) -> None:
     names = {job.name for job in jobs}
     for job in jobs:
         unknown = [need for need in job.needs if need not in names]
         if unknown:
             raise PlanRefused(
-                f"In the plan of '{planner}' task '{job.name}' waits for '{unknown[0]}'. {nearest(unknown[0], names)}",
+                f"In the plan of '{planner}' task '{job.name}' waits for '{unknown[0]}'. {did_you_mean(unknown[0], names)}",
                 (job.name, unknown[0]),
             )
     left = {job.name: set(job.needs) for job in jobs}
@@ -124,4 +124,4 @@ def _name(task: BaseModel, taken: Set[str]) -> str:
 
 
 def _quoted(task: BaseModel) -> str:
-    return shortened(repr(task), 60)
+    return shorten_text(repr(task), 60)

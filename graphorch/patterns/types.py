@@ -40,7 +40,7 @@ class Stop:
     reason: str
 
 
-Verdict: TypeAlias = bool | Repeat | Stop
+GateVerdict: TypeAlias = bool | Repeat | Stop
 
 
 class Gated(BaseModel):

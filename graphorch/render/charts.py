@@ -52,19 +52,19 @@ def line_chart(series: Sequence[Series], *, title: str, unit: str) -> str:
     """Values over time. Raises `InputError` without the extra `charts`."""
 
     def paint(axes: Any) -> None:
-        for one in series[:_MOST]:
+        for sery in series[:_MOST]:
             axes.plot(
-                [datetime.fromtimestamp(at, UTC) for at in one.at],
-                one.values,
+                [datetime.fromtimestamp(at, UTC) for at in sery.at],
+                sery.values,
                 marker=".",
-                label=_shown(one.name),
+                label=_shown(sery.name),
             )
         axes.set_ylabel(unit)
         axes.tick_params(axis="x", rotation=25)
         if len(series) > 1:
             axes.legend(frameon=False, fontsize="small")
 
-    return _drawn(paint, title, is_empty=not any(one.values for one in series))
+    return _drawn(paint, title, is_empty=not any(sery.values for sery in series))
 
 
 def distribution_chart(series: Sequence[Series], *, title: str, unit: str) -> str:
@@ -74,16 +74,16 @@ def distribution_chart(series: Sequence[Series], *, title: str, unit: str) -> st
     """
 
     def paint(axes: Any) -> None:
-        for one in series[:_MOST]:
-            if one.values:
-                axes.ecdf(one.values, label=f"{_shown(one.name)} ({len(one.values):,})")
+        for sery in series[:_MOST]:
+            if sery.values:
+                axes.ecdf(sery.values, label=f"{_shown(sery.name)} ({len(sery.values):,})")
         axes.set_xlabel(unit)
         axes.set_ylabel("share of visits")
         for share in (0.5, 0.9, 0.99):
             axes.axhline(share, color="#cbd5e1", linewidth=0.8, zorder=0)
         axes.legend(frameon=False, fontsize="small")
 
-    return _drawn(paint, title, is_empty=not any(one.values for one in series))
+    return _drawn(paint, title, is_empty=not any(sery.values for sery in series))
 
 
 def _drawn(paint: Any, title: str, *, is_empty: bool) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.render.layout.engine import Engine, layout
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay, format_seconds, format_usd
@@ -49,7 +49,7 @@ def heat_map(
 ) -> str:
     """The picture with every box as red as its figure is large, and all its figures beside its name. Raises `InputError` for another measure."""
     if by not in MEASURES:
-        raise InputError(f"There is no heat '{by}'. {nearest(str(by), MEASURES)}")
+        raise InputError(f"There is no heat '{by}'. {did_you_mean(str(by), MEASURES)}")
     values = {id_: _value(heat, by) for id_, heat in heats.items() if heat.visits}
     most = max(values.values(), default=0.0)
     marks = {
@@ -77,7 +77,7 @@ def difference_map(
     red only before."""
     marks: dict[str, Mark] = {}
     colours: dict[str, tuple[str, float]] = {}
-    for id_ in [*before, *(one for one in after if one not in before)]:
+    for id_ in [*before, *(text for text in after if text not in before)]:
         old, new = before.get(id_, Heat()), after.get(id_, Heat())
         if not (old.visits or new.visits):
             continue

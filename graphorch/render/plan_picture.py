@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
-from graphorch.graph.spec import JoinSpec, MapSpec, Pure, RouteSpec
-from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Shape
+from graphorch.graph.spec import JoinSpec, MapSpec, RouteSpec, StateFunction
+from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Topology
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
 
 MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
@@ -41,7 +41,7 @@ _LINES: Mapping[str, LineKind] = {
 }
 
 
-def picture_of(
+def draw_plan(
     plan: Plan, *, depth: int | None = None, closed: frozenset[str] = frozenset()
 ) -> Picture:
     """The picture of a plan.
@@ -71,7 +71,7 @@ def box_id(path: str) -> str:
 
 def _levels(plan: Plan) -> int:
     """How deep flows lie within a plan."""
-    blueprint = plan.blueprint
+    blueprint = plan.spec
     inner = [sub.flow for sub in blueprint.subs.values()] + [
         spec.flow for spec in blueprint.maps.values() if spec.flow is not None
     ]
@@ -121,7 +121,7 @@ class _Flow:
 
     def draw(self) -> _Ends:
         """Draw the flow; the ends are those of the whole of it."""
-        shape = self.plan.shape
+        shape = self.plan.topology
         first, last = (None, None) if not self.path else (_only_first(shape), _only_last(shape))
         self._frame_loops()
         if first is None:
@@ -140,11 +140,11 @@ class _Flow:
     def _frame_loops(self) -> None:
         """One frame per header, the outer ones first; a body that is not wholly inside or outside the others gets none."""
         bodies: dict[int, frozenset[int]] = {}
-        for loop in self.plan.shape.loops:
+        for loop in self.plan.topology.loops:
             bodies[loop.header] = bodies.get(loop.header, frozenset()) | loop.body
         for header, body in sorted(bodies.items(), key=lambda item: -len(item[1])):
             if all(body <= other or not body & other for other in self.loops.values()):
-                id_ = self._id(f"{self.plan.shape.name(header)}//loop")
+                id_ = self._id(f"{self.plan.topology.name(header)}//loop")
                 parent = self._group_of(body)
                 self.loops[id_] = body
                 self.sheet.groups.append(
@@ -154,7 +154,7 @@ class _Flow:
     def _loop_detail(self, header: int) -> str:
         failing = [
             loop
-            for loop in self.plan.shape.loops
+            for loop in self.plan.topology.loops
             if loop.header == header and loop.spec.exhausted == "fail"
         ]
         return f"fails after {' or '.join(str(loop.bound) for loop in failing)}" if failing else ""
@@ -169,10 +169,10 @@ class _Flow:
 
     # ---- boxes -------------------------------------------------------------------------------
     def _node(self, index: int) -> None:
-        name = self.plan.shape.names[index]
+        name = self.plan.topology.names[index]
         id_, node, group = (
             self._id(name),
-            self.plan.blueprint.nodes[name],
+            self.plan.spec.nodes[name],
             self._group_of(frozenset((index,))),
         )
         inside = (
@@ -183,29 +183,29 @@ class _Flow:
         self.ends[index] = inside or _Ends(id_, id_)
         self.around[index] = group
         if inside is None:
-            asks = self.plan.blueprint.asks.get(name)
+            asks = self.plan.spec.asks.get(name)
             detail = (
                 f"asks for {asks.answer.__name__}"
                 if asks
-                else _detail(node, self.plan.blueprint.maps.get(name))
+                else _detail(node, self.plan.spec.maps.get(name))
             )
             self._add(_box(id_, name, node, group, detail))
         join = next(
             (
-                one
-                for one in self.plan.blueprint.joins
-                if one.node == name and one.need != "arriving"
+                spec
+                for spec in self.plan.spec.joins
+                if spec.node == name and spec.need != "arriving"
             ),
             None,
         )
         if join is not None:
             self._join(index, join, group)
-        if index in self.plan.shape.routes:
-            self._decision(index, self.plan.shape.routes[index])
+        if index in self.plan.topology.routes:
+            self._decision(index, self.plan.topology.routes[index])
 
     def _inside(self, id_: str, name: str, node: Node[Any], group: str | None) -> _Ends | None:
         """What a map or a sub-flow holds, in a frame; None for a node that holds nothing."""
-        spec, sub = self.plan.blueprint.maps.get(name), self.plan.blueprint.subs.get(name)
+        spec, sub = self.plan.spec.maps.get(name), self.plan.spec.subs.get(name)
         if spec is None and sub is None:
             return None
         self.sheet.groups.append(
@@ -225,7 +225,7 @@ class _Flow:
 
     def _join(self, index: int, join: JoinSpec, group: str | None) -> None:
         """A bar above a node that does not simply wait for what can arrive. It stands outside of a loop that begins at the node."""
-        shape = self.plan.shape
+        shape = self.plan.topology
         arriving = [edge for edge in shape.entering[index] if edge.kind != "loop"]
         outside = next(
             (
@@ -249,7 +249,7 @@ class _Flow:
 
     def _decision(self, index: int, route: RouteSpec) -> None:
         """A diamond below a node, within those loops around the node that it can stay in."""
-        shape = self.plan.shape
+        shape = self.plan.topology
         id_ = self._id(f"{shape.names[index]}//route")
         targets = [edge.target for edge in shape.leaving[index] if edge.kind == "routed"]
         groups = [self._group_of(frozenset((index, target))) for target in targets]
@@ -257,13 +257,13 @@ class _Flow:
         hint = f"reads {_slices(route.by)}" + (
             "\ntakes one branch or several" if route.many else ""
         )
-        group = max(groups, key=lambda one: depth[one], default=self.group)
+        group = max(groups, key=lambda item: depth[item], default=self.group)
         self._add(Box(id_, f"{_called(route.by)}?", "decision", tooltip=hint, group=group))
         self._line(f"{id_}/", self.ends[index].exit, id_, "always")
 
     # ---- lines -------------------------------------------------------------------------------
     def _lines(self, *, skip_start: bool, skip_end: bool) -> None:
-        shape = self.plan.shape
+        shape = self.plan.topology
         for edge in shape.edges:
             if (skip_start and edge.source == START_INDEX) or (
                 skip_end and edge.target == shape.end
@@ -282,7 +282,7 @@ class _Flow:
 
     def _source(self, edge: Edge) -> str:
         if edge.kind == "routed":
-            return self._id(f"{self.plan.shape.name(edge.source)}//route")
+            return self._id(f"{self.plan.topology.name(edge.source)}//route")
         return self.ends[edge.source].exit
 
     def _target(self, edge: Edge) -> str:
@@ -298,7 +298,7 @@ class _Flow:
         if kind == "routed":
             return _labels(edge.labels), ""
         if kind in ("loop", "exhausted"):
-            loop = self.plan.shape.loops[edge.loop]
+            loop = self.plan.topology.loops[edge.loop]
             return _loop_words(loop, edge)
         if kind == "error":
             return _labels(edge.labels) or "on error", "taken if the node failed for good"
@@ -316,13 +316,13 @@ class _Flow:
         return f"{self.path}/{name}" if self.path else name
 
 
-def _only_first(shape: Shape) -> int | None:
+def _only_first(shape: Topology) -> int | None:
     """The node that every run of a flow begins with, if lines into the flow may as well lead to it."""
     starts = shape.leaving[START_INDEX]
     return starts[0].target if len(starts) == 1 and starts[0].target != shape.end else None
 
 
-def _only_last(shape: Shape) -> int | None:
+def _only_last(shape: Topology) -> int | None:
     """The node that every run of a flow ends with, if lines out of the flow may as well begin at it."""
     ends = shape.entering[shape.end]
     if len(ends) != 1 or ends[0].kind != "always" or ends[0].source == START_INDEX:
@@ -369,11 +369,11 @@ def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
     )
 
 
-def _called(pure: Pure) -> str:
+def _called(pure: StateFunction) -> str:
     return "…" if pure.name == "<lambda>" else pure.name
 
 
-def _slices(pure: Pure) -> str:
+def _slices(pure: StateFunction) -> str:
     models: list[type[BaseModel] | None] = [read.model for read in pure.reads]
     return ", ".join(model.__name__ if model else "the state" for model in models) or "nothing"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from graphorch.errors import InputError
 from graphorch.render.picture.overlay import format_seconds
 from graphorch.render.picture.sizes import DETAIL_SIZE, TITLE_SIZE
-from graphorch.render.picture.text_width import one_line, shorten
+from graphorch.render.picture.text_width import shorten, to_one_line
 from graphorch.render.svg.markup import content, number
 from graphorch.render.svg.theme import Palette, Theme
 
@@ -67,12 +67,14 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
     _place(sheet, inside, "", 0)
     total = max((bar.end for bar in bars), default=0.0) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / total
-    left_out = sum(1 for one in sheet.placed if one.lane >= _MOST)
+    left_out = sum(1 for item in sheet.placed if item.lane >= _MOST)
     lanes = min(sheet.lanes, _MOST)
     height = _TOP + lanes * _ROW + 26
-    last = {one.lane: one for one in sorted(sheet.placed, key=lambda one: one.bar.begin)}
+    last = {item.lane: item for item in sorted(sheet.placed, key=lambda item: item.bar.begin)}
     drawn = "".join(
-        _bar(one, scale, is_last=last[one.lane] is one) for one in sheet.placed if one.lane < _MOST
+        _bar(item, scale, is_last=last[item.lane] is item)
+        for item in sheet.placed
+        if item.lane < _MOST
     )
     note = (
         f"{left_out:,} bars further down are left out"
@@ -89,7 +91,7 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
     )
     root = f"go_time_{theme}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-label="{content(one_line(head))}" width="{number(_WIDTH)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-label="{content(to_one_line(head))}" width="{number(_WIDTH)}" '
         f'height="{number(height)}" viewBox="0 0 {number(_WIDTH)} {number(height)}" style="max-width:100%;height:auto">'
         f"<style>{_styles(root, theme)}</style>{body}</svg>\n"
     )
@@ -115,11 +117,11 @@ def _place(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int)
             _place(sheet, inside, bar.id, level + 1)
 
 
-def _bar(one: _Placed, scale: float, *, is_last: bool) -> str:
-    bar = one.bar
+def _bar(item: _Placed, scale: float, *, is_last: bool) -> str:
+    bar = item.bar
     x, y, width = (
         _LEFT + bar.begin * scale,
-        _TOP + one.lane * _ROW,
+        _TOP + item.lane * _ROW,
         max(1.5, (bar.end - bar.begin) * scale),
     )
     status = bar.status if bar.status in _STATUSES else "done"

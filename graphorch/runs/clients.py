@@ -19,14 +19,14 @@ from graphorch.models.config.environment import FILE, PROJECT_FILE, VARIABLES
 
 if TYPE_CHECKING:
     from graphorch.models.budgets.budget import Account, Budget
-    from graphorch.models.config.accounts import Bank
+    from graphorch.models.config.accounts import AccountFactory
     from graphorch.models.messages import Request, Response
 
 
-class Using:
+class SharedClient:
     """A client for the length of a run. One that was opened for runs in general is closed when the last of them here has ended."""
 
-    def __init__(self, client: ModelClient, bank: Bank | None, *, owned: bool) -> None:
+    def __init__(self, client: ModelClient, bank: AccountFactory | None, *, owned: bool) -> None:
         self._client = client
         self._bank = bank
         self._owned = owned
@@ -64,7 +64,7 @@ class Using:
             await close(self._client)
 
 
-class NoModels:
+class ReplayClient:
     """Stands where a run is only read: nothing may be asked."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
@@ -72,7 +72,7 @@ class NoModels:
         raise ReplayDiverged(f"A replay makes no call, and model '{request.model}' was asked.")
 
 
-class _Unasked:
+class _NoModelClient:
     """Stands where no node can ask a model."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
@@ -81,15 +81,17 @@ class _Unasked:
         )
 
 
-_UNASKED = Using(_Unasked(), None, owned=False)
+_UNASKED = SharedClient(_NoModelClient(), None, owned=False)
 
 
-def using(plan: Plan, client: ModelClient | None, budget: Budget | None = None) -> Using:
+def share_client(
+    plan: Plan, client: ModelClient | None, budget: Budget | None = None
+) -> SharedClient:
     """The client of one run: the caller's own, which the caller closes, or the one that the environment says.
 
     A client of the caller's is metered here, so that a budget holds for it too; a `Router` does that itself.
     """
-    if isinstance(client, Using):
+    if isinstance(client, SharedClient):
         return client
     if client is not None:
         return _metered(client)
@@ -101,8 +103,8 @@ def using(plan: Plan, client: ModelClient | None, budget: Budget | None = None) 
     )
 
 
-def _metered(client: ModelClient) -> Using:
-    from graphorch.models.config.accounts import Bank
+def _metered(client: ModelClient) -> SharedClient:
+    from graphorch.models.config.accounts import AccountFactory
     from graphorch.models.config.router import Router
     from graphorch.models.config.schema import Config
     from graphorch.models.pricing.metering import MeteredClient
@@ -111,7 +113,7 @@ def _metered(client: ModelClient) -> Using:
     metered = (
         client if isinstance(client, Router | MeteredClient) else MeteredClient(client, Prices())
     )
-    return Using(metered, Bank(config=Config()), owned=False)
+    return SharedClient(metered, AccountFactory(config=Config()), owned=False)
 
 
 def _changed(directory: str) -> int:
@@ -124,12 +126,12 @@ def _changed(directory: str) -> int:
 
 
 @lru_cache(maxsize=8)
-def _of_environment(variables: tuple[str, ...], directory: str, changed: int) -> Using:
+def _of_environment(variables: tuple[str, ...], directory: str, changed: int) -> SharedClient:
     """One client per setting of the environment and the configuration, shared by all runs, so that they share connections and limits."""
-    from graphorch.models.config.environment import models_of
+    from graphorch.models.config.environment import read_default_models
     from graphorch.models.config.loader import find_config
 
-    models = models_of(
+    models = read_default_models(
         {**os.environ, **dict(zip(VARIABLES, variables, strict=True))}, find_config(Path(directory))
     )
-    return Using(models.client, models.bank, owned=True)
+    return SharedClient(models.client, models.bank, owned=True)

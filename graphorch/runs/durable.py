@@ -15,7 +15,7 @@ from graphorch.core.events import Update
 from graphorch.core.run import UNLIMITED, OnFailure
 from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.settings import Settings
+from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
@@ -23,16 +23,16 @@ from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 
 if TYPE_CHECKING:
-    from graphorch.engine.replay import Rebuilt
+    from graphorch.engine.replay import ReplayedRun
     from graphorch.models.budgets.budget import Amount, Budget
     from graphorch.models.messages import Response
-    from graphorch.runs.migration import Understood
+    from graphorch.runs.migration import MigratedLog
 
 
 FINAL = ("succeeded", "partial", "cancelled")
 
 
-async def begin(store: Store, plan: Plan, settings: Settings, after: str = "") -> RunJournal:
+async def begin(store: Store, plan: Plan, settings: RunSettings, after: str = "") -> RunJournal:
     """Make a run in the store. Raises `InputError` if it is there already, and `JournalError`."""
     head = await store.create(
         NewRun(settings.run_id, plan.name, compute_fingerprint(plan), FORMAT, tags=settings.tags)
@@ -45,7 +45,7 @@ async def begin(store: Store, plan: Plan, settings: Settings, after: str = "") -
     return RunJournal(store, lease, 0, plan, _about(settings, after))
 
 
-def _about(settings: Settings, after: str) -> dict[str, object]:
+def _about(settings: RunSettings, after: str) -> dict[str, object]:
     """What the first record says of a run beside its input: the turn that it follows, its budget, and by which rules the core decides."""
     found: dict[str, object] = {"after": after} if after else {}
     if settings.limits.activations is not None or settings.on_failure != "drain":
@@ -61,7 +61,7 @@ def _about(settings: Settings, after: str) -> dict[str, object]:
 
 
 async def reopen(
-    store: Store, plan: Plan, settings: Settings, on_failure: OnFailure | None = None
+    store: Store, plan: Plan, settings: RunSettings, on_failure: OnFailure | None = None
 ) -> Scheduler:
     """The driver of a run that is in the store; one that succeeded is only read, since nothing of it is left to do.
 
@@ -69,12 +69,12 @@ async def reopen(
     Raises `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
     from graphorch.engine.replay import rebuild
-    from graphorch.runs.migration import mark
+    from graphorch.runs.migration import build_mark
 
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
     try:
         log = await store.load(settings.run_id)
-        read = checked(log, plan)
+        read = check_log(log, plan)
         if not log.records:
             raise InputError(
                 f"Run {settings.run_id} was created, but its input was never written down. Begin it with run(…, run_id=…) again."
@@ -88,7 +88,7 @@ async def reopen(
         last_seq = log.head.last_seq
         if not read.is_current and log.head.status not in FINAL:
             await store.append(
-                lease, [mark(plan, last_seq + 1, log.head.format)], expected_last_seq=last_seq
+                lease, [build_mark(plan, last_seq + 1, log.head.format)], expected_last_seq=last_seq
             )
             last_seq += 1
     except BaseException:
@@ -96,11 +96,13 @@ async def reopen(
         raise
     if log.head.status in FINAL:
         await store.release(lease)
-        return Scheduler.of_record(plan, settings, rebuilt, None)
-    return Scheduler.of_record(plan, settings, rebuilt, RunJournal(store, lease, last_seq, plan))
+        return Scheduler.from_records(plan, settings, rebuilt, None)
+    return Scheduler.from_records(plan, settings, rebuilt, RunJournal(store, lease, last_seq, plan))
 
 
-def continued(scheduler: Scheduler, settings: Settings, on_failure: OnFailure | None) -> Settings:
+def merge_settings(
+    scheduler: Scheduler, settings: RunSettings, on_failure: OnFailure | None
+) -> RunSettings:
     """The settings with which a run in memory goes on: what is not said anew is as it was."""
     before, limits, account = scheduler.settings, settings.limits, settings.account
     if limits.activations is None:
@@ -110,7 +112,7 @@ def continued(scheduler: Scheduler, settings: Settings, on_failure: OnFailure | 
     else:
         account.count_earlier(
             _spent(
-                [call.response for _, call in scheduler.record.calls if call.response is not None]
+                [call.response for _, call in scheduler.report.calls if call.response is not None]
             )
         )
     return replace(
@@ -119,8 +121,8 @@ def continued(scheduler: Scheduler, settings: Settings, on_failure: OnFailure | 
 
 
 def _continued(
-    settings: Settings, rebuilt: Rebuilt, log: RunLog, on_failure: OnFailure | None
-) -> Settings:
+    settings: RunSettings, rebuilt: ReplayedRun, log: RunLog, on_failure: OnFailure | None
+) -> RunSettings:
     """The same for a run of which only its records are known."""
     from graphorch.models.budgets.budget import Account
 
@@ -151,8 +153,12 @@ def _spent(responses: Sequence[Response]) -> Amount:
     """What model calls came to."""
     from graphorch.models.budgets.budget import Amount
 
-    tokens = sum(one.usage.input_tokens + one.usage.output_tokens for one in responses)
-    return Amount(usd=sum(one.usd for one in responses), tokens=tokens, calls=len(responses))
+    tokens = sum(
+        response.usage.input_tokens + response.usage.output_tokens for response in responses
+    )
+    return Amount(
+        usd=sum(response.usd for response in responses), tokens=tokens, calls=len(responses)
+    )
 
 
 async def cancel(store: Store, run_id: str, now: float) -> RunHead:
@@ -185,20 +191,20 @@ async def cancel(store: Store, run_id: str, now: float) -> RunHead:
         await store.release(lease)
 
 
-async def rebuilt_run(
+async def rebuild_run(
     store: Store, plan: Plan, run_id: str, *, until: int | None = None
-) -> tuple[RunHead, Rebuilt]:
+) -> tuple[RunHead, ReplayedRun]:
     """A run as its records left it, without touching it."""
     from graphorch.engine.replay import rebuild
 
     log = await store.load(run_id)
-    read = checked(log, plan)
+    read = check_log(log, plan)
     return log.head, rebuild(plan, run_id, read.records, until=until, adopted=read.adopted)
 
 
-def checked(log: RunLog, plan: Plan) -> Understood:
+def check_log(log: RunLog, plan: Plan) -> MigratedLog:
     """The records of a run. Raises `JournalError` unless it is of this flow, or can be migrated to it, in a format that is understood."""
-    from graphorch.runs.migration import understood
+    from graphorch.runs.migration import migrate_records
 
     head = log.head
     if head.format > FORMAT:
@@ -209,16 +215,16 @@ def checked(log: RunLog, plan: Plan) -> Understood:
         raise JournalError(
             f"The content of run {head.run_id} was erased; only its hashes are left."
         )
-    return understood(log, plan)
+    return migrate_records(log, plan)
 
 
-async def next_turn(store: Store, plan: Plan, after: str, given: Update) -> Update:
+async def build_next_turn(store: Store, plan: Plan, after: str, given: Update) -> Update:
     """What a run after another one begins with: the remembered fields of that one as they were at its end, and what is given now.
 
     What is given wins; a field with a reducer folds it into what is remembered. It all becomes the input of the new run, so that run can
     be replayed without the earlier one. Raises `InputError` if there is nothing to follow, and `JournalError`.
     """
-    if not plan.blueprint.remember:
+    if not plan.spec.remember:
         raise InputError(
             f"after={after!r}: flow '{plan.name}' remembers nothing. Declare what its next turn needs: Graph(…, remember=[Slice])."
         )
@@ -232,16 +238,14 @@ async def next_turn(store: Store, plan: Plan, after: str, given: Update) -> Upda
 
 
 async def _remembered(store: Store, plan: Plan, run_id: str) -> Update:
-    head, rebuilt = await rebuilt_run(store, plan, run_id)
+    head, rebuilt = await rebuild_run(store, plan, run_id)
     version = rebuilt.run.root.output
     if version is None or rebuilt.run.status not in ("succeeded", "partial"):
         raise InputError(
             f"after={run_id!r}: that run is {head.status}, and a next turn follows a run that reached its end. Go on with it first."
         )
     fields = [
-        plan.schema.by_name[name]
-        for model in plan.blueprint.remember
-        for name in model.model_fields
+        plan.schema.by_name[name] for model in plan.spec.remember for name in model.model_fields
     ]
     return {
         field.index: field.value(version)

@@ -19,10 +19,10 @@ _LIMITS = {
 }
 
 
-def run_failed(scheduler: Scheduler) -> RunFailed:
+def build_run_failed(scheduler: Scheduler) -> RunFailed:
     """The error for a run that failed or was stopped."""
     run = scheduler.run
-    errors: list[Exception] = [_error(one) for one in run.failed()]
+    errors: list[Exception] = [_error(activation) for activation in run.failed()]
     limit = run.reason.partition("limit:")[2]
     if limit and not any(isinstance(error, BudgetExceeded) for error in errors):
         errors.insert(
@@ -33,34 +33,36 @@ def run_failed(scheduler: Scheduler) -> RunFailed:
             ),
         )
     if run.reason == "ambiguous":
-        errors += [Ambiguous(_doubt(one)) for one in scheduler.unsure.values()]
+        errors += [Ambiguous(_doubt(activation)) for activation in scheduler.in_doubt.values()]
     if not errors:
         errors.append(GraphorchError(_reason(scheduler)))
     message = f"Run {run.run_id} of flow '{run.plan.name}' {'was stopped' if run.reason != 'failed' else 'failed'} ({run.reason})"
-    return RunFailed(message, errors, run.run_id, run.reason, scheduler.record)
+    return RunFailed(message, errors, run.run_id, run.reason, scheduler.report)
 
 
-def _doubt(one: Activation) -> str:
+def _doubt(activation: Activation) -> str:
     choice = 'Find out, and resume with ambiguous="repeat" to run it again, or "fail" to go on as if it had failed.'
-    return f"Node '{one.path}' must not act twice; it began, did not finish, and nobody knows whether it acted (key {one.id}). {choice}"
+    return f"Node '{activation.path}' must not act twice; it began, did not finish, and nobody knows whether it acted (key {activation.id}). {choice}"
 
 
-def _error(one: Activation) -> Exception:
-    cause = one.failure
+def _error(activation: Activation) -> Exception:
+    cause = activation.failure
     if isinstance(cause, BudgetExceeded):
-        cause.add_note(f"at {one.path}, activation {one.id}, attempt {one.attempt}")
+        cause.add_note(
+            f"at {activation.path}, activation {activation.id}, attempt {activation.attempt}"
+        )
         return cause
     shown = (
         f"{type(cause).__name__}: {cause}"
         if isinstance(cause, BaseException)
         else str(cause or "it was interrupted")
     )
-    where = {"node": one.step.name, "path": one.path, "activation": one.id}
+    where = {"node": activation.step.name, "path": activation.path, "activation": activation.id}
     error = NodeError(
-        f"Node '{one.step.name}' failed: {shown}",
+        f"Node '{activation.step.name}' failed: {shown}",
         **where,
-        attempt=one.attempt,
-        story=one.story or (),
+        attempt=activation.attempt,
+        story=activation.story or (),
     )
     if isinstance(cause, BaseException):
         error.__cause__ = cause

@@ -13,17 +13,17 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine import fork as forks
 from graphorch.engine.fork import Difference
-from graphorch.engine.replay import Rebuilt, rebuild
-from graphorch.engine.report import Record as RunRecord
+from graphorch.engine.replay import ReplayedRun, rebuild
+from graphorch.engine.report import RunReport as RunRecord
 from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.settings import Settings
+from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, InternalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import NewRun, Record
 from graphorch.journal.store import Store
-from graphorch.runs.durable import checked
+from graphorch.runs.durable import check_log
 from graphorch.runs.result import Result
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -32,7 +32,7 @@ Effects = Literal["refuse", "repeat", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rerun(Generic[Out, State]):
+class RerunResult(Generic[Out, State]):
     """What a run would have given with something changed, and how that differs."""
 
     result: Result[Out, State]
@@ -40,7 +40,7 @@ class Rerun(Generic[Out, State]):
 
 
 @dataclass(slots=True)
-class Fork:
+class ForkedRun:
     """A new run, ready to go on, and what it was made of. `change` is the activation that is done anew."""
 
     scheduler: Scheduler
@@ -50,20 +50,20 @@ class Fork:
 
     def difference(self) -> Difference:
         """How the new run differs from the old one, once it has run."""
-        return forks.difference(self.old, self.scheduler.record, self.copied)
+        return forks.compare_runs(self.old, self.scheduler.report, self.copied)
 
 
 async def fork(
-    store: Store, plan: Plan, run_id: str, start: str, settings: Settings, effects: Effects
-) -> Fork:
+    store: Store, plan: Plan, run_id: str, start: str, settings: RunSettings, effects: Effects
+) -> ForkedRun:
     """Make a new run that is the old one up to `start`, which is done anew. Raises `InputError` and `JournalError`."""
     log = await store.load(run_id)
-    read = checked(log, plan)
+    read = check_log(log, plan)
     old = rebuild(plan, run_id, read.records, adopted=read.adopted)
-    change = forks.find(old.run, start)
-    gone, around = forks.affected(old.run, change)
+    change = forks.find_activation(old.run, start)
+    gone, around = forks.find_affected(old.run, change)
     settings = _with_effects(settings, old.run, gone, effects)
-    copied = forks.kept(read.records, gone, around)
+    copied = forks.select_records(read.records, gone, around)
     head = await store.create(
         NewRun(
             settings.run_id,
@@ -85,47 +85,47 @@ async def fork(
     ]
     await store.append(lease, records, expected_last_seq=0)
     rebuilt = rebuild(plan, settings.run_id, records)
-    for one in rebuilt.unfinished():
-        one.began = 0.0  # it begins here, and not when the old run came to it
-    scheduler = Scheduler.of_record(
+    for activation in rebuilt.unfinished():
+        activation.started_at = 0.0  # it begins here, and not when the old run came to it
+    scheduler = Scheduler.from_records(
         plan, settings, rebuilt, RunJournal(store, lease, len(records), plan)
     )
-    taken_over = {one.id for one in rebuilt.run.history}
-    return Fork(scheduler, _opened(rebuilt, change), _recorded(old), taken_over)
+    taken_over = {item.id for item in rebuilt.run.history}
+    return ForkedRun(scheduler, _opened(rebuilt, change), _recorded(old), taken_over)
 
 
-def _with_effects(settings: Settings, old: Run, gone: set[str], effects: Effects) -> Settings:
+def _with_effects(settings: RunSettings, old: Run, gone: set[str], effects: Effects) -> RunSettings:
     """Effects that would happen again are refused, repeated, or served from the record."""
-    again = forks.effects_of(old, gone)
+    again = forks.find_effects(old, gone)
     if not again or effects == "repeat":
         return settings
     if effects == "refuse":
-        names = ", ".join(f"'{one.path}' ({one.step.node.options.effect})" for one in again)
+        names = ", ".join(f"'{item.path}' ({item.step.node.options.effect})" for item in again)
         raise InputError(
             f'Doing this anew would repeat effects under new keys: {names}. Say effects="repeat", or effects="serve" to use what they returned.'
         )
     pins: dict[str, list[Update]] = {}
-    for one in again:
-        pins.setdefault(one.path, []).append(one.update or {})
+    for activation in again:
+        pins.setdefault(activation.path, []).append(activation.update or {})
     return replace(settings, pins={**settings.pins, **pins})
 
 
-def _opened(rebuilt: Rebuilt, change: Activation) -> Activation:
+def _opened(rebuilt: ReplayedRun, change: Activation) -> Activation:
     """The activation of the new run that stands where the changed one stood."""
-    for one in rebuilt.unfinished():
-        if one.path == change.path:
-            return one
+    for activation in rebuilt.unfinished():
+        if activation.path == change.path:
+            return activation
     raise InternalError(
         f"The fork of run {rebuilt.run.run_id} does not have '{change.path}' open. Please report this as a bug of graphorch."
     )
 
 
-def _recorded(rebuilt: Rebuilt) -> RunRecord:
+def _recorded(rebuilt: ReplayedRun) -> RunRecord:
     record = RunRecord(rebuilt.run, rebuilt.began)
-    record.take(rebuilt.answered)
+    record.add_recorded_calls(rebuilt.answered)
     return record
 
 
-def edited(one: Activation, output: Any) -> Update:
+def build_edit(activation: Activation, output: Any) -> Update:
     """The update of an output that a person gives in place of the node's. Raises `WrongOutput`."""
-    return one.step.writes[0].update(output)
+    return activation.step.writes[0].update(output)

@@ -21,7 +21,7 @@ MARK = "migrated"
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class MigratedLog:
     """The records of a run, in the words of the present graph.
 
     Activations in the records up to number `adopted` keep the ids that an older graph gave them. `is_current` tells whether the last
@@ -33,7 +33,7 @@ class Understood:
     is_current: bool
 
 
-def understood(log: RunLog, plan: Plan) -> Understood:
+def migrate_records(log: RunLog, plan: Plan) -> MigratedLog:
     """Read a log as the graph of a plan understands it. Raises `JournalError` if it is of another graph and there is no migration."""
     now, written_by = compute_fingerprint(plan, log.head.format), log.head.fingerprint
     found: list[Record] = []
@@ -42,7 +42,7 @@ def understood(log: RunLog, plan: Plan) -> Understood:
         if record.kind == MARK:
             written_by = _mark(record)
         elif written_by != now:
-            change = plan.blueprint.migrations.get(written_by)
+            change = plan.spec.migrations.get(written_by)
             if change is None:
                 raise _not_the_same(log, written_by, plan)
             changed = _changed(record, change)
@@ -50,12 +50,12 @@ def understood(log: RunLog, plan: Plan) -> Understood:
             found += changed
             continue
         found.append(record)
-    if written_by != now and written_by not in plan.blueprint.migrations:
+    if written_by != now and written_by not in plan.spec.migrations:
         raise _not_the_same(log, written_by, plan)
-    return Understood(tuple(found), adopted, written_by == now)
+    return MigratedLog(tuple(found), adopted, written_by == now)
 
 
-def mark(plan: Plan, seq: int, format: int) -> Record:
+def build_mark(plan: Plan, seq: int, format: int) -> Record:
     """Return the record that says which graph writes from here on; its fingerprint is of the format that the run was begun in."""
     return Record(seq, MARK, {"to": compute_fingerprint(plan, format)})
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypedDict
 from graphorch.clock import Clock, system_clock
 from graphorch.core.run import OnFailure
 from graphorch.engine.node_cache import NodeCache
-from graphorch.engine.settings import Limits, Settings
-from graphorch.errors import InputError, nearest
+from graphorch.engine.settings import Limits, RunSettings
+from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.plan import Plan
-from graphorch.runs.clients import Using
+from graphorch.runs.clients import SharedClient
 
 if TYPE_CHECKING:
-    from graphorch.engine.events import Watcher
+    from graphorch.engine.events import Observer
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
     from graphorch.runs.stores import Durable
@@ -43,7 +43,7 @@ class ForkOptions(TypedDict, total=False):
     on_failure: OnFailure
     tags: Mapping[str, str]
     run_id: str | None
-    watch: Sequence[Watcher]
+    watch: Sequence[Observer]
     clock: Clock
 
 
@@ -67,14 +67,16 @@ class RunOptions(ForkOptions, total=False):
 _NAMES = RunOptions.__optional_keys__
 
 
-def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache) -> Settings:
+def build_settings(
+    plan: Plan, options: RunOptions, client: SharedClient, cache: NodeCache
+) -> RunSettings:
     """The checked settings of a run. Raises `InputError` for an option that does not exist or does not fit."""
     for name, value in options.items():
         _check(name, value)
     on_failure = options.get("on_failure", "drain")
     if on_failure not in _POLICIES:
         raise InputError(
-            f"on_failure={on_failure!r} is not possible. {nearest(str(on_failure), _POLICIES)}"
+            f"on_failure={on_failure!r} is not possible. {did_you_mean(str(on_failure), _POLICIES)}"
         )
     run_id = options.get("run_id")
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
@@ -82,7 +84,7 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
             f"run_id={run_id!r} is no id. Use up to 200 letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'."
         )
     tags = dict(given) if (given := options.get("tags")) else _NO_TAGS
-    return Settings(
+    return RunSettings(
         client=client,
         run_id=run_id or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
@@ -99,7 +101,7 @@ def settings_of(plan: Plan, options: RunOptions, client: Using, cache: NodeCache
 
 def _check(name: str, value: object) -> None:
     if name not in _NAMES:
-        raise InputError(f"run() has no option '{name}'. {nearest(name, _NAMES)}")
+        raise InputError(f"run() has no option '{name}'. {did_you_mean(name, _NAMES)}")
     kind, example = _written(name) if value is not None else (object, "")
     if not isinstance(value, kind):
         raise InputError(f"{name}={value!r} is no {kind.__name__}. Write {name}={example}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from graphorch.engine.scheduler import Scheduler
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 
 MOST = 256  # unfinished runs that are kept in memory; the oldest is forgotten first
 
@@ -42,6 +42,6 @@ class OpenRuns:
         if scheduler is None:
             kept = f"A run in memory is kept while it is unfinished, the last {MOST} of them."
             raise InputError(
-                f"Flow '{self._flow}' has no open run '{run_id}'. {kept} {nearest(run_id, [*self._under_way, *self._unfinished])}"
+                f"Flow '{self._flow}' has no open run '{run_id}'. {kept} {did_you_mean(run_id, [*self._under_way, *self._unfinished])}"
             )
         return scheduler

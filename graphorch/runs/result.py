@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.tree import Activation
-from graphorch.engine.human_input import Asking
-from graphorch.engine.report import CallRecord, Record, StepRecord
+from graphorch.engine.human_input import PendingQuestion
+from graphorch.engine.report import ActivationReport, CallReport, RunReport
 from graphorch.engine.scheduler import Scheduler
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.node import Node
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Result(Generic[Out, State]):
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.record: Record = scheduler.record
+        self.record: RunReport = scheduler.report
         self._waits = scheduler.open_questions() if scheduler.run.status == "waiting" else []
 
     @property
@@ -88,12 +88,12 @@ class Result(Generic[Out, State]):
         return self.record.ended - self.record.began
 
     @property
-    def steps(self) -> list[StepRecord]:
+    def steps(self) -> list[ActivationReport]:
         """Every activation, in order of its end."""
         return self.record.steps()
 
     @property
-    def calls(self) -> list[CallRecord]:
+    def calls(self) -> list[CallReport]:
         """Every model call, in order of its end."""
         return [call for _, call in self.record.calls]
 
@@ -105,7 +105,7 @@ class Result(Generic[Out, State]):
     @property
     def questions(self) -> list[Question]:
         """What the run waits for; empty unless `status` is `waiting`."""
-        return [question_of(one) for one in self._waits]
+        return [build_question(activation) for activation in self._waits]
 
     def svg(
         self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
@@ -144,20 +144,21 @@ def open_question(scheduler: Scheduler, question: object) -> Activation:
     )
     waits = scheduler.open_questions()
     found = [
-        one
-        for one in waits
-        if name in (one.id, one.path) or (isinstance(question, Node) and one.step.name == name)
+        activation
+        for activation in waits
+        if name in (activation.id, activation.path)
+        or (isinstance(question, Node) and activation.step.name == name)
     ]
     if len(found) == 1:
         return found[0]
     run = scheduler.run
     if found:
-        ids = ", ".join(f"{one.id} ({one.path})" for one in found)
+        ids = ", ".join(f"{activation.id} ({activation.path})" for activation in found)
         raise InputError(
             f"{len(found)} questions of '{name}' are open in run {run.run_id}. Answer one of them by its id: {ids}."
         )
     fix = (
-        nearest(name, [one.path for one in waits])
+        did_you_mean(name, [activation.path for activation in waits])
         if waits
         else f"None is: the run is {run.status}."
     )
@@ -166,7 +167,14 @@ def open_question(scheduler: Scheduler, question: object) -> Activation:
     )
 
 
-def question_of(one: Activation) -> Question:
+def build_question(activation: Activation) -> Question:
     """The open question of an activation."""
-    asking: Asking = one.question
-    return Question(one.id, one.path, one.step.name, asking.text, asking.answer, asking.expires)
+    asking: PendingQuestion = activation.question
+    return Question(
+        activation.id,
+        activation.path,
+        activation.step.name,
+        asking.text,
+        asking.answer,
+        asking.expires,
+    )

@@ -24,7 +24,7 @@ VARIABLE = "GRAPHORCH_DB"
 DEFAULT = "graphorch.sqlite"
 
 
-def path_of(durable: bool | str | Path) -> str:
+def resolve_path(durable: bool | str | Path) -> str:
     """The file that is meant. Raises `InputError` for a name that is none."""
     name = os.environ.get(VARIABLE) or DEFAULT if durable is True else str(durable)
     if not name or "\0" in name:
@@ -35,12 +35,12 @@ def path_of(durable: bool | str | Path) -> str:
 
 
 @asynccontextmanager
-async def opened(durable: Durable) -> AsyncGenerator[Store]:
+async def open_store(durable: Durable) -> AsyncGenerator[Store]:
     """The store for as long as it is used; a store of the caller's own stays open afterwards."""
     if not isinstance(durable, bool | str | Path):
         yield durable
         return
-    path = path_of(durable)
+    path = resolve_path(durable)
     entry = await _pool().enter(path)
     try:
         yield entry.store

@@ -50,12 +50,12 @@ def maker(model: type[M]) -> Callable[[dict[str, Any], set[str]], M]:
     )
 
     def made(values: dict[str, Any], fields_set: set[str]) -> M:
-        one = new(model)
-        set_values(one, values)
-        set_fields_set(one, fields_set)
-        set_extra(one, None)
-        set_private(one, None)
-        return one
+        item = new(model)
+        set_values(item, values)
+        set_fields_set(item, fields_set)
+        set_extra(item, None)
+        set_private(item, None)
+        return item
 
     return made
 

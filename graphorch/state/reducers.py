@@ -71,8 +71,8 @@ def _union_all(old: set[T], new: Sequence[set[T]]) -> set[T]:
 
 def _merge_all(old: dict[K, V], new: Sequence[dict[K, V]]) -> dict[K, V]:
     merged = dict(old)
-    for each in new:
-        merged.update(each)
+    for item in new:
+        merged.update(item)
     return merged
 
 

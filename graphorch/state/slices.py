@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from graphorch.errors import Unassigned, WrongOutput, nearest
+from graphorch.errors import Unassigned, WrongOutput, did_you_mean
 from graphorch.state.copiers import Copier, copier, maker
 from graphorch.state.reducers import at_once, trusted
 from graphorch.state.validators import Validator, field_validators, whole_validator
-from graphorch.state.version import UNSET, Fold, Version
+from graphorch.state.version import UNSET, FoldedField, Version
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -57,7 +57,7 @@ class Field:
         self.copy: Copier | None = copier(info.annotation)
         # what was validated is the engine's own
         self.shares_nothing = validator.rebuilds or self.copy is None
-        reducer = reducer_of(info)
+        reducer = find_reducer(info)
         self.reduce = _guarded(reducer, self.copy)
         self.reduce_all = at_once().get(reducer)
         # a default that no function makes; readers are handed copies of it, as of every other value
@@ -82,7 +82,7 @@ class Field:
         entry = version.get(self.index)
         if isinstance(entry, tuple):
             return entry[1]
-        if isinstance(entry, Fold):
+        if isinstance(entry, FoldedField):
             assert self.reduce is not None
             return entry.read(self.default, self.reduce, self.reduce_all)
         return UNSET
@@ -95,9 +95,9 @@ class Field:
         return stored if self.copy is None else self.copy(stored)
 
 
-def reducer_of(info: FieldInfo) -> Reducer | None:
+def find_reducer(info: FieldInfo) -> Reducer | None:
     """The reducer in a field's `Annotated` metadata: the one plain function there."""
-    functions = [one for one in info.metadata if inspect.isroutine(one)]
+    functions = [item for item in info.metadata if inspect.isroutine(item)]
     return functions[0] if functions else None
 
 
@@ -208,7 +208,7 @@ class Writer(Generic[M]):
             field = compiled.get(name)
             if field is None:
                 raise WrongOutput(
-                    f"It returned a field '{name}' that {self.model.__name__} does not have. {nearest(name, self.fields)}"
+                    f"It returned a field '{name}' that {self.model.__name__} does not have. {did_you_mean(name, self.fields)}"
                 )
             index, validate, copied = field
             try:
@@ -360,12 +360,12 @@ class Schema:
     def __init__(self, model: type[BaseModel], memory: Sequence[type[BaseModel]] = ()) -> None:
         self.model = model
         found = [
-            (name, info) for one in (model, *memory) for name, info in one.model_fields.items()
+            (name, info) for item in (model, *memory) for name, info in item.model_fields.items()
         ]
         validators = {
             name: validator
-            for one in (model, *memory)
-            for name, validator in field_validators(one).items()
+            for item in (model, *memory)
+            for name, validator in field_validators(item).items()
         }
         self.fields = tuple(
             Field(index, name, info, validators[name]) for index, (name, info) in enumerate(found)
@@ -414,7 +414,7 @@ def _declared(info: FieldInfo) -> str:
         if not getattr(info.annotation, "__args__", None)
         else None
     )
-    reducer = reducer_of(info)
+    reducer = find_reducer(info)
     extra = f" folded by {getattr(reducer, '__name__', reducer)}" if reducer is not None else ""
     default = (
         ""

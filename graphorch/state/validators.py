@@ -53,7 +53,7 @@ def _model_schema(schema: Json, definitions: list[Json]) -> Json:
     """The innermost `model` schema: below definitions, references and the model's own validators."""
     while schema["type"] != "model":
         if schema["type"] == "definition-ref":
-            schema = next(one for one in definitions if one.get("ref") == schema["schema_ref"])
+            schema = next(json for json in definitions if json.get("ref") == schema["schema_ref"])
         else:
             schema = schema["schema"]
     return schema
@@ -79,7 +79,7 @@ def _validator(schema: Json, definitions: list[Json], config: Json | None) -> Va
         inner = {
             "type": "definitions",
             "schema": inner,
-            "definitions": [_revalidating(one) for one in definitions],
+            "definitions": [_revalidating(json) for json in definitions],
         }
     return Validator(_built(inner, config).validate_python, _is_closed(inner), inner, config)
 
@@ -122,7 +122,7 @@ def _is_closed(schema: Any) -> bool:
             not isinstance(kind, str) or kind in _CLOSED or kind == "no-info" or kind == "with-info"
         ) and all(_is_closed(value) for value in inner)
     if isinstance(schema, list | tuple):
-        return all(_is_closed(one) for one in cast("list[Any]", schema))
+        return all(_is_closed(item) for item in cast("list[Any]", schema))
     return True
 
 
@@ -137,5 +137,5 @@ def _revalidating(schema: Any) -> Any:
             made["revalidate_instances"] = "always"
         return made
     if isinstance(schema, list):
-        return [_revalidating(one) for one in cast("list[Any]", schema)]
+        return [_revalidating(item) for item in cast("list[Any]", schema)]
     return schema

@@ -2,7 +2,7 @@
 
 Theory of operation. A version maps a field's index to an entry. A *plain* field's entry is the write that set it, with its value;
 every write links the write that it replaced, so w₁ is before w₂ exactly if w₁ lies on w₂'s chain. A *reducer* field's entry is a
-`Fold`: the history of writes in canonical order (depth, declaration order), folded only when somebody reads it.
+`FoldedField`: the history of writes in canonical order (depth, declaration order), folded only when somebody reads it.
 
 A version is two layers: `base`, shared by all branches of a fork and never changed, and `own`, what was written since. So a step
 costs what it writes, a fork copies once for all its branches, and a join of branches with one base looks only at what they wrote.
@@ -37,13 +37,17 @@ the run does so anyway.
 """
 
 
-class Mark:
+class HistoryEntry:
     """One write of a reducer field in a history: a list that grows at the end and is shared by all who saw its beginning."""
 
     __slots__ = ("length", "order", "previous", "source", "update")
 
     def __init__(
-        self, previous: Mark | None, order: Order, update: Any, source: Mark | None = None
+        self,
+        previous: HistoryEntry | None,
+        order: Order,
+        update: Any,
+        source: HistoryEntry | None = None,
     ) -> None:
         self.previous = previous
         self.order = order
@@ -53,17 +57,17 @@ class Mark:
         self.source = source
 
     @property
-    def write(self) -> Mark:
+    def write(self) -> HistoryEntry:
         """What identifies the write in every history."""
         return self.source if self.source is not None else self
 
 
-class Fold:
+class FoldedField:
     """Entry of a reducer field: a history, and the nearest earlier fold from which its value can be continued."""
 
     __slots__ = ("head", "parent", "value")
 
-    def __init__(self, head: Mark, parent: Fold | None, value: Any = UNSET) -> None:
+    def __init__(self, head: HistoryEntry, parent: FoldedField | None, value: Any = UNSET) -> None:
         self.head = head
         self.parent = parent
         self.value = value
@@ -78,8 +82,8 @@ class Fold:
 
         `reduce_all` folds many updates in one go; without it every stage on the way is kept too, so that branches behind it share the work.
         """
-        pending: list[Fold] = []
-        fold: Fold | None = self
+        pending: list[FoldedField] = []
+        fold: FoldedField | None = self
         while fold is not None and fold.value is UNSET:
             pending.append(fold)
             fold = fold.parent
@@ -101,7 +105,7 @@ class Fold:
         return value
 
 
-Entry = Plain | Fold
+Entry = Plain | FoldedField
 
 
 class Version:
@@ -136,10 +140,10 @@ class Version:
     def fold(self, field: int, update: Any, order: Order) -> None:
         """Add one write to a reducer field."""
         old = self.get(field)
-        if isinstance(old, Fold):
-            self.own[field] = Fold(Mark(old.head, order, update), old)
+        if isinstance(old, FoldedField):
+            self.own[field] = FoldedField(HistoryEntry(old.head, order, update), old)
         else:
-            self.own[field] = Fold(Mark(None, order, update), None)
+            self.own[field] = FoldedField(HistoryEntry(None, order, update), None)
 
     def split(self, count: int) -> list[Version]:
         """`count` versions that have all seen this one, and of each other nothing. This one is used up."""
@@ -184,12 +188,12 @@ def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]
     plain = [entry for entry in entries if isinstance(entry, tuple)]
     if len(plain) == len(entries):
         return _last_write(plain)
-    folds = [entry for entry in entries if isinstance(entry, Fold)]
+    folds = [entry for entry in entries if isinstance(entry, FoldedField)]
     if plain:
         raise InternalError(
             f"Field {field} is both plain and folded. Please report this as a bug of graphorch."
         )
-    bases = [entry for layer in known if isinstance(entry := layer.get(field), Fold)]
+    bases = [entry for layer in known if isinstance(entry := layer.get(field), FoldedField)]
     return _united_fold(folds, [*bases, *folds])
 
 
@@ -211,10 +215,10 @@ def _last_write(entries: list[Plain]) -> Plain:
     return latest
 
 
-def _united_fold(folds: list[Fold], known: list[Fold]) -> Fold:
+def _united_fold(folds: list[FoldedField], known: list[FoldedField]) -> FoldedField:
     """One history with the writes of all; it continues the longest known fold that all share."""
-    common: Mark | None = folds[0].head
-    extra: dict[Mark, Mark] = {}
+    common: HistoryEntry | None = folds[0].head
+    extra: dict[HistoryEntry, HistoryEntry] = {}
     for fold in folds[1:]:
         common = _common(common, fold.head, extra)
     floor = min((mark.order for mark in extra), default=None)
@@ -224,15 +228,17 @@ def _united_fold(folds: list[Fold], known: list[Fold]) -> Fold:
     parent = _longest_known(known, common)
     head = common
     for mark in sorted(extra.values(), key=lambda mark: mark.order):
-        head = Mark(head, mark.order, mark.update, mark.write)
+        head = HistoryEntry(head, mark.order, mark.update, mark.write)
     if head is None:
         raise InternalError(
             "A reducer field has an empty history. Please report this as a bug of graphorch."
         )
-    return parent if parent is not None and parent.head is head else Fold(head, parent)
+    return parent if parent is not None and parent.head is head else FoldedField(head, parent)
 
 
-def _common(left: Mark | None, right: Mark | None, extra: dict[Mark, Mark]) -> Mark | None:
+def _common(
+    left: HistoryEntry | None, right: HistoryEntry | None, extra: dict[HistoryEntry, HistoryEntry]
+) -> HistoryEntry | None:
     """The last mark that both histories share; what lies behind it on either side goes into `extra`, once per write."""
     while left is not right:
         if right is None or (left is not None and left.length >= right.length):
@@ -243,9 +249,9 @@ def _common(left: Mark | None, right: Mark | None, extra: dict[Mark, Mark]) -> M
     return left
 
 
-def _longest_known(known: list[Fold], common: Mark | None) -> Fold | None:
+def _longest_known(known: list[FoldedField], common: HistoryEntry | None) -> FoldedField | None:
     """The known fold with the longest history that is a beginning of `common`."""
-    best: Fold | None = None
+    best: FoldedField | None = None
     heads = {fold.head: fold for fold in known}
     mark = common
     shortest = min((head.length for head in heads), default=0)
@@ -255,9 +261,9 @@ def _longest_known(known: list[Fold], common: Mark | None) -> Fold | None:
     return best
 
 
-def _between(start: Mark | None, end: Mark | None) -> list[Mark]:
+def _between(start: HistoryEntry | None, end: HistoryEntry | None) -> list[HistoryEntry]:
     """The marks behind `start` up to `end`, oldest first."""
-    found: list[Mark] = []
+    found: list[HistoryEntry] = []
     while end is not start and end is not None:
         found.append(end)
         end = end.previous

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from graphorch.core.run import OnFailure
 from graphorch.engine.events import Committed, Ended, Failed, RunEvent, Skipped
-from graphorch.engine.report import Record
+from graphorch.engine.report import RunReport
 from graphorch.engine.run_journal import LEASE_SECONDS
 from graphorch.engine.settings import Limits
 from graphorch.errors import GraphorchError, InputError, JournalError, RunFailed
@@ -34,7 +34,7 @@ from graphorch.models.client import ModelClient
 from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.options import RunOptions
 from graphorch.runs.result import Question, Result
-from graphorch.testing.faults import Call, FailNth, twin_of, with_nodes
+from graphorch.testing.faults import Call, FailNth, copy_flow, with_nodes
 from graphorch.testing.schedule import Schedule
 from graphorch.testing.virtual_clock import VirtualLoop, run_virtual
 
@@ -210,7 +210,7 @@ class _Trial:
     async def _main(self) -> _Ending | None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.store = MemoryStore(clock=self._now) if self.case.durable else None
-        flow = with_nodes(self.case.flow, lambda node: twin_of(node, partial(self._around, node)))
+        flow = with_nodes(self.case.flow, lambda node: copy_flow(node, partial(self._around, node)))
         options = self._options()
         if self.kind == "storage":
             result = await self._stored(flow, options)
@@ -402,7 +402,7 @@ class _Trial:
                 if self.kind == "calm"
                 else _Broken("no schedule makes a run fail", f"It failed: {error}.")
             )
-        record = cast(Record, error.run)
+        record = cast(RunReport, error.run)
         lost = self.committed - {
             step.activation for step in record.steps() if step.status == "done"
         }
@@ -457,10 +457,10 @@ def _inside(plan: Plan) -> list[Plan]:
     return [
         plan,
         *(
-            one
+            item
             for step in plan.steps
             if step.inner_plan is not None
-            for one in _inside(step.inner_plan)
+            for item in _inside(step.inner_plan)
         ),
     ]
 
@@ -469,18 +469,18 @@ def _races(plan: Plan) -> bool:
     """Whether timing may decide what happens: a `need=k` join or map somewhere."""
     return any(
         step.need or (step.map is not None and step.map.need is not None)
-        for one in _inside(plan)
-        for step in one.steps
+        for item in _inside(plan)
+        for step in item.steps
     )
 
 
 def _longest(plan: Plan) -> float:
     """Seconds that an attempt may take more, so that no time limit of a node is reached by it."""
-    options = [step.node.options for one in _inside(plan) for step in one.steps]
+    options = [step.node.options for item in _inside(plan) for step in item.steps]
     limits = [
         limit
-        for each in options
-        for limit in (each.timeout, each.deadline, each.hedge_after)
+        for settings in options
+        for limit in (settings.timeout, settings.deadline, settings.hedge_after)
         if limit is not None
     ]
     return min(1.0, min(limits, default=1.0) / 1000)

@@ -20,7 +20,7 @@ from graphorch.flow.flow import Flow
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan, Step
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
     Lease,
@@ -59,7 +59,7 @@ def around_nodes(flow: Flow[In, Out, State], around: Around) -> Flow[In, Out, St
 
         flow = around_nodes(flow, slowly)
     """
-    return with_nodes(flow, lambda node: twin_of(node, around))
+    return with_nodes(flow, lambda node: copy_flow(node, around))
 
 
 def with_nodes(
@@ -82,7 +82,7 @@ def _step(step: Step, change: Callable[[Node[Any]], Node[Any]]) -> Step:
     return replace(step, node=node, decides=step.decides or node.options.gate == "after")
 
 
-def twin_of(node: Node[Any], around: Around) -> Node[Any]:
+def copy_flow(node: Node[Any], around: Around) -> Node[Any]:
     """The node with something around its function."""
     twin = copy.copy(node)
     twin.fn = _Surrounded(node, around)
@@ -224,8 +224,8 @@ class _FailingStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
-        return Answer.of(
+    ) -> Completion | None:
+        return Completion.of(
             self.append(lease, records, expected_last_seq=expected_last_seq, status=status)
         )
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from graphorch.errors import ModelError
 from graphorch.models.client import ModelClient, OnText
-from graphorch.models.messages import Request, Response, estimated_usage
+from graphorch.models.messages import Request, Response, estimate_usage
 from graphorch.models.structured_output import text_field
 
 Answer: TypeAlias = "str | BaseModel | Response | Exception | Callable[[Request], Answer]"
@@ -85,8 +85,8 @@ class ScriptedModel:
 
     def __init__(self, *script: Answer | When) -> None:
         self.requests: list[Request] = []
-        self._rules = [each for each in script if isinstance(each, When)]
-        self._answers = [each for each in script if not isinstance(each, When)]
+        self._rules = [answer for answer in script if isinstance(answer, When)]
+        self._answers = [answer for answer in script if not isinstance(answer, When)]
         self._refused: list[str] = []
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
@@ -183,7 +183,7 @@ class FlakyModel:
 
 
 def _said(request: Request) -> str:
-    return "\n".join(each.content for each in request.messages)
+    return "\n".join(message.content for message in request.messages)
 
 
 def _response(answer: Answer, request: Request) -> Response:
@@ -195,7 +195,7 @@ def _response(answer: Answer, request: Request) -> Response:
         return answer
     text = answer if isinstance(answer, str) else _text_of(answer, request)
     return Response(
-        text, request.model, estimated_usage(request, text), 0.0, "free", "stop", 1, 0.0, None
+        text, request.model, estimate_usage(request, text), 0.0, "free", "stop", 1, 0.0, None
     )
 
 

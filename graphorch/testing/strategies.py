@@ -72,7 +72,7 @@ def _instances(model: type[M], *, partial: bool) -> SearchStrategy[M]:
         "SearchStrategy[M]",
         st.fixed_dictionaries(required, optional=optional)
         .map(made)
-        .filter(lambda one: one is not None),
+        .filter(lambda item: item is not None),
     )
 
 
@@ -134,11 +134,11 @@ def _add(
     """Add a block to a graph; returns its one node in, and its one node out."""
     kind, *rest = block
     if kind == "step":
-        one = _step(next(names))
-        return one, one
+        item = _step(next(names))
+        return item, item
     if kind == "sub":
-        one = graph.sub(next(names), _built(rest[0]), enter=_whole, leave=_sum_of)
-        return one, one
+        item = graph.sub(next(names), _built(rest[0]), enter=_whole, leave=_sum_of)
+        return item, item
     if kind == "loop":
         return _loop(graph, rest[0], rest[1], names)
     parts = [_add(graph, part, names) for part in rest[0]]

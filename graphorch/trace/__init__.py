@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from graphorch.trace.analysis.selection import Selection
-from graphorch.trace.conversation.builder import Conversation, Turn, conversation_of
+from graphorch.trace.conversation.builder import Conversation, Turn, build_conversation
 from graphorch.trace.export.exporter import Otlp
-from graphorch.trace.export.propagation import continuing, headers_of
+from graphorch.trace.export.propagation import build_headers, continuing
 from graphorch.trace.export.recorder import Recorder, Sink
-from graphorch.trace.spans.builder import trace_of
+from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
@@ -25,8 +25,8 @@ __all__ = [
     "SpanIndex",
     "Trace",
     "Turn",
+    "build_conversation",
+    "build_headers",
+    "build_trace",
     "continuing",
-    "conversation_of",
-    "headers_of",
-    "trace_of",
 ]

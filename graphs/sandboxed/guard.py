@@ -64,7 +64,11 @@ def guard(folder: str) -> Callable[[str, tuple[Any, ...]], None]:
             if not path.startswith(readable) and path not in ("/dev/null", "/dev/urandom"):
                 raise Refused(f"it tried to read {path}, outside of its folder")
         elif event.startswith(_CHANGES):
-            paths = [real(os.fsdecode(one)) for one in arguments if isinstance(one, str | bytes)]
+            paths = [
+                real(os.fsdecode(argument))
+                for argument in arguments
+                if isinstance(argument, str | bytes)
+            ]
             if any(not path.startswith(inside) for path in paths):
                 raise Refused(
                     f"it tried to change {next(path for path in paths if not path.startswith(inside))}, outside of its folder"
@@ -100,9 +104,9 @@ def why(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         said = "it needs more memory than is allowed"
     frames = [
-        each
-        for each in traceback.extract_tb(error.__traceback__)
-        if each.filename.endswith(("tests.py", "solution.py"))
+        summary
+        for summary in traceback.extract_tb(error.__traceback__)
+        if summary.filename.endswith(("tests.py", "solution.py"))
     ]
     line = (
         f" [{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: {frames[-1].line}]"

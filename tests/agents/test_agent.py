@@ -159,7 +159,7 @@ def test_the_class_follows_the_number_of_slices() -> None:
     @agent(output=Draft)
     def four(t: Topic, r: Research, v: Verdict, d: Draft) -> str: ...
 
-    assert [type(each) for each in (one, two, three, four)] == [Node1, Node2, Node3, Node4]
+    assert [type(node1) for node1 in (one, two, three, four)] == [Node1, Node2, Node3, Node4]
 
 
 def test_another_model_makes_another_agent_and_leaves_the_first_alone() -> None:

@@ -56,7 +56,7 @@ def test_research_write_and_judge_end_with_an_accepted_draft() -> None:
     result = graph.build().run_sync(Document(document=HARBOUR), client=OfflineClient())
     assert result.state.score >= 8
     assert len(result.output.draft.split()) > 100
-    sentences = [each for each in result.output.draft.replace("\n\n", " ").split(". ") if each]
+    sentences = [part for part in result.output.draft.replace("\n\n", " ").split(". ") if part]
     assert len(sentences) == len(set(sentences))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from graphorch.agents.default_prompt import titled, written_out
+from graphorch.agents.default_prompt import build_default_prompt, humanize
 
 
 class Topic(BaseModel):
@@ -52,7 +52,7 @@ def documented(t: Topic) -> str:
 
 
 def test_each_field_is_a_heading_and_its_value() -> None:
-    text = written_out(
+    text = build_default_prompt(
         prompt, [Topic(topic="tides"), Notes(notes=["moon", "sun"], count=2, is_final=True)], Draft
     )
     task, *rest = text.split("\n\n")
@@ -62,13 +62,13 @@ def test_each_field_is_a_heading_and_its_value() -> None:
 
 def test_the_docstring_of_the_function_is_the_task() -> None:
     assert (
-        written_out(documented, [Topic(topic="tides")], Draft)
+        build_default_prompt(documented, [Topic(topic="tides")], Draft)
         == "Write a limerick.\n\nKeep it clean.\n\nTopic:\ntides"
     )
 
 
 def test_the_fields_that_are_wanted_are_described() -> None:
-    text = written_out(prompt, [Topic(topic="tides")], Report)
+    text = build_default_prompt(prompt, [Topic(topic="tides")], Report)
     assert text.startswith(
         "Write the title and open questions (what is still unknown), from what follows.\n"
     )
@@ -78,22 +78,25 @@ def test_the_fields_that_are_wanted_are_described() -> None:
 def test_what_is_empty_unassigned_or_only_default_is_left_out() -> None:
     partial = Notes.model_construct()
     del partial.count  # as the engine hands out a whole state in which nothing has assigned a field
-    assert written_out(
+    assert build_default_prompt(
         prompt, [Verdict(), None, Notes(), partial, Topic(topic="tides")], Draft
     ).endswith("nothing else.\n\nTopic:\ntides")
-    assert "Score:\n0" in written_out(prompt, [Verdict(feedback="shorter")], Draft)
+    assert "Score:\n0" in build_default_prompt(prompt, [Verdict(feedback="shorter")], Draft)
 
 
 def test_a_field_that_two_slices_share_is_shown_once() -> None:
     assert (
-        written_out(prompt, [Topic(topic="tides"), Topic(topic="tides")], Draft).count("tides") == 1
+        build_default_prompt(prompt, [Topic(topic="tides"), Topic(topic="tides")], Draft).count(
+            "tides"
+        )
+        == 1
     )
 
 
 def test_nested_values_are_shown_as_json_under_their_title() -> None:
-    text = written_out(prompt, [Basket(items=[Item(name="bread", price=2.5)])], Draft)
+    text = build_default_prompt(prompt, [Basket(items=[Item(name="bread", price=2.5)])], Draft)
     assert 'What is in it:\n[\n  {\n    "name": "bread",\n    "price": 2.5\n  }\n]' in text
 
 
 def test_a_name_becomes_a_title() -> None:
-    assert titled("open_questions") == "Open questions"
+    assert humanize("open_questions") == "Open questions"

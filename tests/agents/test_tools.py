@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from graphorch.agents.agent import agent
-from graphorch.agents.tools import Tool, ToolClient, TooManyToolRounds, tools_of
+from graphorch.agents.tools import Tool, ToolClient, TooManyToolRounds, build_tools
 from graphorch.errors import BudgetExceeded, GraphError, ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
@@ -65,7 +65,7 @@ class Model:
     @property
     def results(self) -> list[str]:
         """What the model was told at last."""
-        return [each.content for each in self.asked[-1].messages if each.role == "tool"]
+        return [message.content for message in self.asked[-1].messages if message.role == "tool"]
 
 
 def run(
@@ -136,7 +136,7 @@ def test_structured_output_works_on_top() -> None:
     )
     assert answer.value == Place(name="a", depth=2)
     assert answer.usd == 1.5
-    assert all(each.schema is Place for each in model.asked)
+    assert all(request.schema is Place for request in model.asked)
 
 
 # ---- faults ------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_each_round_has_what_is_left_of_the_time() -> None:
     model = Model([("water", '{"harbour": "a"}')], "x")
     client = ToolClient(model, [water], clock=lambda: float(next(now)))
     asyncio.run(client.complete(Request("m", (Message(content="?"),), timeout=20.0)))
-    assert [each.timeout for each in model.asked] == [18.0, 14.0]
+    assert [request.timeout for request in model.asked] == [18.0, 14.0]
 
 
 def test_a_function_that_blocks_runs_beside_the_event_loop() -> None:
@@ -222,7 +222,7 @@ def test_a_very_long_result_is_cut_and_says_so() -> None:
 
 
 def test_the_schema_comes_from_the_signature_and_the_description_from_the_docstring() -> None:
-    (tool,) = tools_of([water])
+    (tool,) = build_tools([water])
     assert (tool.spec.name, tool.spec.description) == (
         "water",
         "The depth of the water in a harbour.",
@@ -239,7 +239,7 @@ def test_the_schema_comes_from_the_signature_and_the_description_from_the_docstr
     assert tool.spec.parameters["required"] == ["harbour"]
     assert tool.spec.parameters["additionalProperties"] is False
     assert tool("Northcliff") == water("Northcliff")
-    assert tools_of([tool]) == (tool,)
+    assert build_tools([tool]) == (tool,)
 
 
 def test_types_beside_the_function_are_found() -> None:
@@ -249,7 +249,7 @@ def test_types_beside_the_function_are_found() -> None:
     def use(value: Local) -> int:
         return value.x
 
-    (tool,) = tools_of([use], locals())
+    (tool,) = build_tools([use], locals())
     assert asyncio.run(tool.answer('{"value": {"x": 4}}')) == "4"
 
 
@@ -277,14 +277,14 @@ def test_a_function_that_can_be_no_tool_is_refused(
     tools: list[Callable[..., Any]], says: str
 ) -> None:
     with pytest.raises(GraphError) as caught:
-        tools_of(tools)
+        build_tools(tools)
     assert says in str(caught.value)
     assert {problem.code for problem in caught.value.problems} == {"TOOL"}
 
 
 def test_all_wrong_tools_are_named_at_once() -> None:
     with pytest.raises(GraphError) as caught:
-        tools_of([untyped, anything, water])
+        build_tools([untyped, anything, water])
     assert len(caught.value.problems) == 2
 
 
@@ -306,6 +306,6 @@ def test_an_agent_hands_its_tools_over_and_refuses_wrong_ones_where_it_is_writte
 
     context = Asked(Draft(draft=""))
     asyncio.run(write.fn(context, Topic(topic="t")))
-    assert [type(each) for each in context.calls[0]["tools"]] == [Tool]
+    assert [type(call) for call in context.calls[0]["tools"]] == [Tool]
     with pytest.raises(GraphError, match="no annotation"):
         agent(output=Draft, tools=[untyped])

@@ -10,11 +10,13 @@ import pytest
 import graphorch
 
 PUBLIC = (
-    "Ambiguous Approval Ask Asked Assumed Budget BudgetExceeded Cache Called Cancelled Committed Context END Emitted Ended Estimate Expired Failed Failure "
-    "Flow Graph GraphError GraphorchError InputError InternalError JournalError LimitReached Limits LoopExhausted Message Missing "
-    "ModelClient ModelError Node NodeError Problem Prompt Question QuorumNotMet Rejected ReplayDiverged Request Response Result Retry "
-    "RunEvent RunFailed START Session Skipped Started Token TooManyItems Unassigned Usage WriteConflict WrongOutput add agent append last "
-    "maximum merge minimum node union"
+    "Ambiguous Approval Ask Assumed Budget BudgetExceeded Cache Cancelled Committed Context "
+    "END Emitted Ended Estimate Expired Failed Failure Flow Graph GraphError GraphorchError "
+    "InputError InternalError JournalError LimitReached Limits LoopExhausted Message Missing "
+    "ModelCalled ModelClient ModelError Node NodeError Problem Prompt Question QuestionAsked "
+    "QuorumNotMet Rejected ReplayDiverged Request Response Result Retry RunEvent RunFailed "
+    "START Session Skipped Started TextDelta TooManyItems Unassigned Usage WriteConflict "
+    "WrongOutput add agent append last maximum merge minimum node union"
 ).split()
 
 

@@ -52,7 +52,7 @@ def profile(given: argparse.Namespace) -> None:
     from tests.benchmarks import profiles
 
     for workload in named(given.workloads):
-        size = next((each for each in workload.sizes if str(each) == given.size), None)
+        size = next((item for item in workload.sizes if str(item) == given.size), None)
         print(profiles.profile(workload, size, top=given.top, is_watched=given.watched), end="\n\n")
 
 
@@ -73,28 +73,28 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(required=True)
     install = commands.add_parser("install")
     install.set_defaults(do=lambda given: systems.install(given.cache))
-    one = commands.add_parser("run")
-    one.set_defaults(do=run)
-    one.add_argument("--only", default="", help="workloads, separated by commas")
-    one.add_argument("--systems", default="", help="systems, separated by commas")
-    one.add_argument("--rounds", type=int, default=3)
-    one.add_argument(
+    argument_parser = commands.add_parser("run")
+    argument_parser.set_defaults(do=run)
+    argument_parser.add_argument("--only", default="", help="workloads, separated by commas")
+    argument_parser.add_argument("--systems", default="", help="systems, separated by commas")
+    argument_parser.add_argument("--rounds", type=int, default=3)
+    argument_parser.add_argument(
         "--seconds",
         type=float,
         default=0.5,
         help="how long each process repeats a run (%(default)s)",
     )
-    for each in (install, one):
+    for item in (install, argument_parser):
         help = f"where the others are installed (or ${systems.VARIABLE}; %(default)s)"
-        each.add_argument("--cache", type=Path, default=systems.default_cache(), help=help)
+        item.add_argument("--cache", type=Path, default=systems.default_cache(), help=help)
     other = commands.add_parser("table")
     other.set_defaults(do=show)
     other.add_argument(
         "--readme", action="store_true", help="write the short form between the marks in README.md"
     )
     other.add_argument("--targets", action="store_true", help="against what is aimed at")
-    for each in (one, other):
-        each.add_argument(
+    for item in (argument_parser, other):
+        item.add_argument(
             "--json",
             type=Path,
             default=Path("benchmarks.json"),

@@ -64,8 +64,8 @@ class Programs:
 
         async def run() -> Count:
             state = Count()
-            for each in steps:
-                await each(state)
+            for item in steps:
+                await item(state)
             return state
 
         return Job(run, lambda state: state.x == size)

@@ -81,7 +81,7 @@ def graph_of(actions: dict[str, Any], transitions: list[Any]) -> Any:
 def chain_of(actions: list[Any]) -> Any:
     """A built graph of actions in a row."""
     return graph_of(
-        {f"n{index}": each for index, each in enumerate(actions)},
+        {f"n{index}": item for index, item in enumerate(actions)},
         [(f"n{index}", f"n{index + 1}") for index in range(len(actions) - 1)],
     )
 
@@ -151,7 +151,7 @@ class Programs:
                     yield state.update(index=index)
 
             async def reduce(self, state: Any, states: Any) -> Any:
-                return state.update(items=[each["found"] async for each in states])
+                return state.update(items=[item["found"] async for item in states])
 
         @action.pydantic(reads=["items"], writes=["total"])
         async def merge(state: Items) -> Items:
@@ -230,16 +230,16 @@ class Programs:
 
         class Lanes(Reducing, TaskBasedParallelAction):
             async def tasks(self, state: Any, context: Any, inputs: Any) -> AsyncGenerator[Any]:
-                for number, each in enumerate(lanes):
+                for number, item in enumerate(lanes):
                     yield SubGraphTask(
-                        graph=each,
+                        graph=item,
                         inputs={},
                         state=State({"count": 0}),
                         application_id=f"{context.app_id}:{number}",
                     )
 
             async def reduce(self, state: Any, states: Any) -> Any:
-                return state.update(items=[each["count"] async for each in states])
+                return state.update(items=[item["count"] async for item in states])
 
         @action.pydantic(reads=["items"], writes=["items"])
         async def merge(state: Items) -> Items:
@@ -398,7 +398,7 @@ class Programs:
 
                 async def reduce(self, state: Any, states: Any) -> Any:
                     return state.update(
-                        items=[found async for each in states for found in each["items"]]
+                        items=[found async for item in states for found in item["items"]]
                     )
 
             return graph_of({"fan": Fan()}, [])
@@ -448,9 +448,9 @@ class Programs:
 
         class Lanes(Reducing, TaskBasedParallelAction):
             async def tasks(self, state: Any, context: Any, inputs: Any) -> AsyncGenerator[Any]:
-                for number, each in enumerate(lanes):
+                for number, item in enumerate(lanes):
                     yield SubGraphTask(
-                        graph=each,
+                        graph=item,
                         inputs={},
                         state=State({"items": []}),
                         application_id=f"{context.app_id}:{number}",
@@ -458,7 +458,7 @@ class Programs:
 
             async def reduce(self, state: Any, states: Any) -> Any:
                 return state.update(
-                    items=[found async for each in states for found in each["items"]]
+                    items=[found async for item in states for found in item["items"]]
                 )
 
         @action.pydantic(reads=["items"], writes=["total"])

@@ -213,7 +213,7 @@ class Programs:
             return todo.todo
 
         def gather(found: list[Found]) -> Results:
-            return Results(results=[each.found for each in found])
+            return Results(results=[item.found for item in found])
 
         graph = Graph("map", Mapped)
         workers = graph.map(

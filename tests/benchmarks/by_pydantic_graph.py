@@ -147,14 +147,14 @@ class Programs:
         async def merge(ctx: StepContext[Items, None, list[int]]) -> None:
             ctx.state.items, ctx.state.total = ctx.inputs, len(ctx.inputs)
 
-        first, each, last = (
+        first, item, last = (
             graph.step(plan, node_id="plan"),
             graph.step(work, node_id="work"),
             graph.step(merge, node_id="merge"),
         )
         join = graph.join(reduce_list_append, initial_factory=list[int], node_id="join")
         graph.add(
-            graph.edge_from(graph.start_node).to(first), graph.edge_from(first).map().to(each), graph.edge_from(each).to(join),
+            graph.edge_from(graph.start_node).to(first), graph.edge_from(first).map().to(item), graph.edge_from(item).to(join),
             graph.edge_from(join).to(last), graph.edge_from(last).to(graph.end_node),
         )  # fmt: skip
         return on_state(

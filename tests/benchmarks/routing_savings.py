@@ -222,7 +222,7 @@ class World:
 
     async def by_chance(self, item: Item) -> str:
         """As often to the frontier model as the router does, but blindly."""
-        share = sum(each.looks > self.threshold for each in self.items) / len(self.items)
+        share = sum(entry.looks > self.threshold for entry in self.items) / len(self.items)
         return await self.always(
             "frontier" if random.Random(f"{self.seed} {item.number}").random() < share else "cheap",
             item,

@@ -77,7 +77,7 @@ class Results:
             for peer in PEERS
             if (ratio := self.ratio(workload, size, peer, OURS, what)) is not None
         ]
-        return min(found, key=lambda each: each[1], default=None)
+        return min(found, key=lambda item: item[1], default=None)
 
 
 def clock_of(workload: Workload) -> str:

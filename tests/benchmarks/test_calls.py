@@ -31,7 +31,7 @@ def test_a_routed_run_costs_at_most_so_many_calls() -> None:
 @pytest.mark.parametrize("program", BOUNDS)
 def test_a_listener_costs_at_most_two_and_a_half_times_the_calls(program: str) -> None:
     without, listening = (
-        calls_per_unit(getattr(each, program), 10, 40) for each in (PLAIN, WATCHED)
+        calls_per_unit(getattr(programs, program), 10, 40) for programs in (PLAIN, WATCHED)
     )
     assert without < listening <= LISTENER * without
 
@@ -44,8 +44,8 @@ def test_one_more_of_many_costs_what_one_more_of_few_costs(program: str) -> None
 
 def test_a_round_costs_the_same_beside_800_idle_nodes() -> None:
     """Without any idle node there is no route either, which is the difference between the first two."""
-    none, one, many = (count_calls(PLAIN.idle(size)) / IDLE_ROUNDS for size in (0, 1, 800))
-    assert many <= 1.01 * one
+    none, number, many = (count_calls(PLAIN.idle(size)) / IDLE_ROUNDS for size in (0, 1, 800))
+    assert many <= 1.01 * number
     assert many <= 1.1 * none
 
 

@@ -35,8 +35,8 @@ def importing(system: System) -> Figures:
     name, _, wanted = system.imports.partition(":")
     cpu, wall = time.process_time(), time.perf_counter()
     module = importlib.import_module(name)
-    for each in wanted.split():
-        getattr(module, each)
+    for part in wanted.split():
+        getattr(module, part)
     return Figures(
         [time.perf_counter() - wall], [time.process_time() - cpu], {"modules": len(sys.modules)}
     )

@@ -70,7 +70,7 @@ def call(shell: Shell, command: str, run_id: str) -> Ended:
 
 
 def bytes_of(shell: Shell) -> dict[str, bytes]:
-    return {each.name: each.read_bytes() for each in shell.here.glob("r.sqlite*") if each.is_file()}
+    return {path.name: path.read_bytes() for path in shell.here.glob("r.sqlite*") if path.is_file()}
 
 
 def refused(ended: Ended, says: str) -> None:
@@ -218,7 +218,7 @@ def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(
             assert (ended.code, ended.out) == (2, "")
             assert says in ended.err
     assert told(shell, "runs", "--db", "r.sqlite") == runs
-    assert sorted(each.name for each in shell.here.iterdir() if each.suffix == ".sqlite") == [
+    assert sorted(path.name for path in shell.here.iterdir() if path.suffix == ".sqlite") == [
         "r.sqlite"
     ]
 

@@ -68,7 +68,7 @@ def bench(shell: Shell) -> Shell:
 
 def put(shell: Shell, cases: Iterable[Any]) -> None:
     shell.here.joinpath("cases.jsonl").write_text(
-        "".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in cases),
+        "".join(f"{case if isinstance(case, str) else json.dumps(case)}\n" for case in cases),
         "utf-8",
     )
 
@@ -80,7 +80,7 @@ def told(shell: Shell, *arguments: str) -> dict[str, Any]:
 
 
 def row(found: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(each for each in found["figures"] if each["name"] == name)
+    return next(item for item in found["figures"] if item["name"] == name)
 
 
 def test_both_run_every_case_and_what_differs_is_said_with_its_interval(bench: Shell) -> None:
@@ -101,7 +101,7 @@ def test_both_run_every_case_and_what_differs_is_said_with_its_interval(bench: S
     )
     failed = row(found, "failed runs")
     assert (failed["first"]["value"], failed["second"]["value"]) == (0, 0.2)
-    assert [each["line"] for each in found["runs"] if each["b"]["error"]] == [5, 10, 15, 20]
+    assert [item["line"] for item in found["runs"] if item["b"]["error"]] == [5, 10, 15, 20]
     assert row(found, "dollars a run")["verdict"] == "no difference shown"
 
 
@@ -163,7 +163,7 @@ def test_without_a_score_nothing_is_said_about_quality(bench: Shell) -> None:
 def test_few_cases_conclude_nothing(bench: Shell) -> None:
     put(bench, CASES[:4])
     found = told(bench, "flows.py:a", "flows.py:b", "--score", "flows.py:right")
-    assert {each["verdict"] for each in found["figures"]} == {"no difference shown"}
+    assert {item["verdict"] for item in found["figures"]} == {"no difference shown"}
 
 
 def test_the_picture_is_svg_and_says_what_the_table_says(bench: Shell) -> None:

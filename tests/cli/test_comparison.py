@@ -24,7 +24,7 @@ def test_quantiles_lie_between_values_by_straight_line() -> None:
 def test_a_pair_counts_as_a_pair() -> None:
     """Cases of very different size, and B always one dearer: only the pairing shows it."""
     pairs = [(Ran(usd=size), Ran(usd=size + 1)) for size in range(0, 200, 10)]
-    row = next(each for each in compared("AB", pairs).rows if each.name == "dollars a run")
+    row = next(item for item in compared("AB", pairs).rows if item.name == "dollars a run")
     assert (row.difference.low, row.difference.high) == pytest.approx((1, 1))
     assert row.verdict == "A is better"
 

@@ -34,7 +34,7 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     target.write_text("old")
     write_text(str(target), "new")
     assert target.read_text() == "new"
-    assert [each.name for each in tmp_path.iterdir()] == ["out.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
 def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
@@ -67,11 +67,11 @@ def test_a_target_that_cannot_be_written_is_found_out_without_a_trace(
         check_writable(str(tmp_path / name))
     with pytest.raises(InputError, match="Cannot write"):
         write_text(str(tmp_path / name), "text")
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_target_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     check_writable(str(tmp_path / "out.txt"))
     check_writable(str(tmp_path / "new.txt"))
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("out.txt", "old")]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.txt", "old")]

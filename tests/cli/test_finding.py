@@ -32,7 +32,7 @@ def test_a_flow_with_two_names_is_one_flow(shell: Shell) -> None:
 def test_of_several_flows_the_one_called_flow_is_meant(shell: Shell) -> None:
     shell.write("essay.py", TWO + FLOW)
     assert find("essay.py").flow.name == "essay"
-    assert [one.flow.name for one in find_all("essay.py")] == ["one", "two", "essay"]
+    assert [found.flow.name for found in find_all("essay.py")] == ["one", "two", "essay"]
 
 
 def test_several_flows_without_a_name_are_listed(shell: Shell) -> None:

@@ -59,7 +59,7 @@ def test_a_run_in_memory_leaves_no_file_and_says_what_would_keep_it(shell: Shell
     assert (
         "this run was in memory and ends here. With --durable or --db PATH it is kept" in ended.err
     )
-    assert sorted(each.name for each in shell.here.iterdir()) == ["ask.py"]
+    assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
 
 
 def test_a_failed_run_says_how_to_go_on_and_goes_on_where_it_stopped(shell: Shell) -> None:
@@ -187,7 +187,7 @@ def test_wrong_usage_is_explained(shell: Shell, arguments: list[str], says: str)
     ended = shell(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert says in ended.err
-    assert sorted(each.name for each in shell.here.iterdir()) == ["ask.py"]
+    assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
 
 
 def test_a_next_turn_takes_over_what_the_flow_remembers(shell: Shell) -> None:

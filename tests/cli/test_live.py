@@ -25,7 +25,7 @@ def drawn(progress: Progress, width: int = 100, height: int = 20) -> str:
 def test_the_table_says_what_runs_since_when_and_what_it_cost() -> None:
     progress = Progress(clock=lambda: 14.0)
     progress.feed(events.Started("research", "research", 1, 10.0))
-    progress.feed(events.Called("research", "research", "m", 1000, 200, 0.5, "table", 1.0, ""))
+    progress.feed(events.ModelCalled("research", "research", "m", 1000, 200, 0.5, "table", 1.0, ""))
     progress.feed(events.Committed("research", "research", {}, ("write",), 1.5, 11.5))
     progress.feed(events.Started("team/write", "write", 1, 11.5))
     lines = [" ".join(line.split()) for line in drawn(progress).splitlines()]
@@ -39,7 +39,7 @@ def test_the_table_says_what_runs_since_when_and_what_it_cost() -> None:
 def test_a_running_node_shows_the_end_of_its_answer() -> None:
     progress = Progress()
     progress.feed(events.Started("write", "write", 1, 0.0))
-    progress.feed(events.Token("write", "write", "The tide\nrises \x1b[31m[bold]twice"))
+    progress.feed(events.TextDelta("write", "write", "The tide\nrises \x1b[31m[bold]twice"))
     assert "… The tide rises \\x1b[31m[bold]twice" in drawn(progress)
 
 
@@ -64,11 +64,11 @@ def test_what_runs_stays_visible_among_many() -> None:
         (events.Started("a", "a", 1, 0.0), "a started"),
         (events.Started("a", "a", 2, 0.0), "a started, attempt 2"),
         (
-            events.Called("a", "a", "m", 1000, 20, 0.5, "table", 1.0, ""),
+            events.ModelCalled("a", "a", "m", 1000, 20, 0.5, "table", 1.0, ""),
             "a asked m: 1,020 tokens, $0.5000, 1.00 s",
         ),
         (
-            events.Called("a", "a", "m", 1, 2, 0.0, "none", 1.0, "cut"),
+            events.ModelCalled("a", "a", "m", 1, 2, 0.0, "none", 1.0, "cut"),
             "a asked m: 3 tokens, price unknown, 1.00 s; cut",
         ),
         (events.Committed("a", "a", {}, ("b", "c"), 1.0, 0.0), "a done in 1.00 s → b, c"),
@@ -83,8 +83,8 @@ def test_what_runs_stays_visible_among_many() -> None:
         ),
         (events.Skipped("a", "a", "no draft"), "a skipped: no draft"),
         (events.Cancelled("a", "a", "limit"), "a cancelled: limit"),
-        (events.Asked("a", "a", "Publish?"), "a asks: Publish?"),
-        (events.Token("a", "a", "text"), ""),
+        (events.QuestionAsked("a", "a", "Publish?"), "a asks: Publish?"),
+        (events.TextDelta("a", "a", "text"), ""),
         (events.Ended("succeeded", "succeeded", "r", 0.0), ""),
     ],
 )

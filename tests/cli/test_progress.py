@@ -6,8 +6,8 @@ from graphorch.cli.progress import Progress, spent
 from graphorch.engine import events
 
 
-def called(path: str, usd: float, source: str = "table") -> events.Called:
-    return events.Called(path, path, "m", 100, 20, usd, source, 0.5, "")
+def called(path: str, usd: float, source: str = "table") -> events.ModelCalled:
+    return events.ModelCalled(path, path, "m", 100, 20, usd, source, 0.5, "")
 
 
 def test_a_node_adds_up_over_its_rounds() -> None:
@@ -35,7 +35,7 @@ def test_each_event_leads_to_its_status() -> None:
         (events.Failed("a", "a", 2, "no", None, False, 0.0), "failed"),
         (events.Skipped("a", "a", "no"), "skipped"),
         (events.Cancelled("a", "a", "no"), "cancelled"),
-        (events.Asked("a", "a", "?"), "waiting"),
+        (events.QuestionAsked("a", "a", "?"), "waiting"),
         (events.Committed("a", "a", {}, (), 0.0, 0.0), "done"),
     ):
         progress.feed(event)
@@ -45,7 +45,7 @@ def test_each_event_leads_to_its_status() -> None:
 def test_only_the_end_of_a_long_answer_is_kept() -> None:
     progress = Progress()
     for number in range(1000):
-        progress.feed(events.Token("a", "a", f" {number}"))
+        progress.feed(events.TextDelta("a", "a", f" {number}"))
     assert progress.rows["a"].tail.endswith(" 999")
     assert len(progress.rows["a"].tail) == 200
 

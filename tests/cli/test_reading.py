@@ -250,7 +250,7 @@ def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
     class Clash(BaseModel):
         model: str
 
-    assert [one.usage for one in options_of(Clash)] == ["'model' in --input"]
+    assert [option.usage for option in options_of(Clash)] == ["'model' in --input"]
     assert read(source='{"model": "x"}', model=Clash) == {"model": "x"}
     with pytest.raises(InputError, match=r"model: missing\. Give 'model' in --input\."):
         read(model=Clash)
@@ -259,15 +259,15 @@ def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
 def test_the_taken_names_are_the_options_of_the_command() -> None:
     hints = get_type_hints(run, include_extras=True).values()
     options = [
-        one
+        item
         for hint in hints
-        for one in getattr(hint, "__metadata__", ())
-        if isinstance(one, OptionInfo)
+        for item in getattr(hint, "__metadata__", ())
+        if isinstance(item, OptionInfo)
     ]
     declared = {
         word
-        for one in options
-        for word in (one.default, *(one.param_decls or ()))
+        for info in options
+        for word in (info.default, *(info.param_decls or ()))
         if str(word).startswith("--")
     }
     assert declared | {"--help"} == TAKEN

@@ -148,7 +148,7 @@ def test_a_program_gets_each_event_and_the_result_last(shell: Shell) -> None:
     kinds = [line.get("event") for line in lines]
     assert kinds[0] == "started"
     assert kinds[-2:] == ["ended", None]
-    assert {"token", "called", "committed"} <= set(kinds)
+    assert {"text_delta", "model_called", "committed"} <= set(kinds)
     assert lines[-1]["run_id"] == lines[-2]["run_id"]
 
 
@@ -170,7 +170,7 @@ def test_a_program_gets_the_failure_as_an_object(shell: Shell) -> None:
     ended = shell("run", "broken.py", "--topic", "x", "--json")
     told = json.loads(ended.out)
     assert (ended.code, told["status"], told["output"]) == (1, "failed", None)
-    assert [(one["type"], one["path"], one["attempt"]) for one in told["errors"]] == [
+    assert [(item["type"], item["path"], item["attempt"]) for item in told["errors"]] == [
         ("WrongOutput", "broken", 1)
     ]
 
@@ -186,7 +186,7 @@ def test_a_program_gets_an_object_for_a_run_that_never_began(
     ended = shell("run", *arguments, "--json")
     told = json.loads(ended.out)
     assert (ended.code, told["status"]) == (code, "error")
-    assert all(one["message"] for one in told["errors"])
+    assert all(item["message"] for item in told["errors"])
 
 
 def test_a_file_gets_the_output_and_standard_output_gets_nothing(shell: Shell) -> None:
@@ -231,7 +231,7 @@ def test_a_failed_run_leaves_the_old_file(shell: Shell) -> None:
     shell.write("broken.py", BROKEN)
     (shell.here / "out.txt").write_text("old")
     assert shell("run", "broken.py", "--topic", "x", "-o", "out.txt").code == 1
-    assert sorted(each.name for each in shell.here.iterdir()) == ["broken.py", "out.txt"]
+    assert sorted(path.name for path in shell.here.iterdir()) == ["broken.py", "out.txt"]
     assert (shell.here / "out.txt").read_text() == "old"
 
 
@@ -260,9 +260,9 @@ def test_a_run_that_waits_for_people_exits_with_4_and_says_what_they_are_asked(
     assert "waiting: approve asks (Draft): Write about tides?" in ended.err
     told = json.loads(shell("run", "asking.py", "--topic", "tides", "--json").out)
     assert (told["status"], told["output"]) == ("waiting", None)
-    assert [(one["path"], one["text"], one["answer"]["title"]) for one in told["questions"]] == [
-        ("approve", "Write about tides?", "Draft")
-    ]
+    assert [
+        (item["path"], item["text"], item["answer"]["title"]) for item in told["questions"]
+    ] == [("approve", "Write about tides?", "Draft")]
 
 
 LOOP = """

@@ -13,7 +13,7 @@ from tests.cli.shell import Shell
 
 
 def listed(shell: Shell, *options: str) -> list[str]:
-    return [one["run_id"] for one in told(shell, "runs", "--db", "r.sqlite", *options)["runs"]]
+    return [item["run_id"] for item in told(shell, "runs", "--db", "r.sqlite", *options)["runs"]]
 
 
 def test_runs_are_listed_the_newest_first_and_filtered(shell: Shell) -> None:
@@ -90,7 +90,7 @@ def test_a_program_gets_the_run_as_one_object_and_each_record_as_a_line(shell: S
         ("write", "done"),
         ("approve", "waiting"),
     ]
-    assert [one["text"] for one in shown["questions"]] == ["Publish 1 words on tides?"]
+    assert [item["text"] for item in shown["questions"]] == ["Publish 1 words on tides?"]
     lines = [
         json.loads(line)
         for line in shell("runs", "show", run_id, "--db", "r.sqlite", "--records").out.splitlines()
@@ -166,7 +166,7 @@ def test_an_erased_run_keeps_its_place_and_nothing_else(shell: Shell) -> None:
     assert b"words on tides" in (shell.here / "r.sqlite").read_bytes()
     assert shell("runs", "erase", run_id, "--db", "r.sqlite").code == 0
     assert b"words on tides" not in b"".join(
-        each.read_bytes() for each in shell.here.glob("r.sqlite*")
+        path.read_bytes() for path in shell.here.glob("r.sqlite*")
     )
     shown = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
     assert (shown["is_erased"], shown["steps"]) == (True, [])

@@ -73,7 +73,7 @@ def test_a_program_gets_the_same_as_an_object(shell: Shell) -> None:
         }
     ]
     assert told["worst_case"]["model_calls"] == 1
-    assert [one["path"] for one in told["nodes"] if "/" in one["path"]] == [
+    assert [item["path"] for item in told["nodes"] if "/" in item["path"]] == [
         "each/write",
         "begin/write",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Literal, TypeVar
 
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
     Lease,
@@ -75,8 +75,8 @@ class FaultyStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
-        return Answer.of(
+    ) -> Completion | None:
+        return Completion.of(
             self.append(lease, records, expected_last_seq=expected_last_seq, status=status)
         )
 

@@ -8,22 +8,22 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from graphorch.core.events import (
-    Asked,
     CancelNode,
     Command,
-    Decide,
-    Entered,
+    EvaluateRoute,
     Event,
     FinishRun,
-    Leave,
+    LeaveScope,
     NodeFailed,
     NodeSkipped,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
-    RetryLater,
     Routed,
     RunStarted,
+    ScheduleRetry,
+    ScopeEntered,
     StopRequested,
 )
 from graphorch.core.invariants import check_invariants
@@ -31,12 +31,12 @@ from graphorch.core.retry import handler_of
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation import binding
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan, compile_plan
 from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import Blueprint, MapSpec, Pure, SubSpec
-from graphorch.graph.topology import shape_of
+from graphorch.graph.spec import GraphSpec, MapSpec, StateFunction, SubSpec
+from graphorch.graph.topology import build_topology
 from graphorch.state.reducers import append
 from tests.simulation.structure import region_of, structure_of
 
@@ -70,13 +70,13 @@ def count(name: str) -> Node[Any]:
     return Node(lambda state: Number(number=state.number + 1), _signature(State, Number), name=name)
 
 
-def graph() -> Builder[State]:
-    return Builder("drill", State, None, None)
+def graph() -> GraphBuilder[State]:
+    return GraphBuilder("drill", State, None, None)
 
 
-def plan_of(made: Builder[State] | Blueprint) -> Plan:
+def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
     """The plan of a graph that the test knows to be valid."""
-    blueprint = made.blueprint if isinstance(made, Builder) else made
+    blueprint = made.spec if isinstance(made, GraphBuilder) else made
     assert not blueprint.problems, blueprint.problems
     structure = structure_of(blueprint)
     regions = {
@@ -88,21 +88,21 @@ def plan_of(made: Builder[State] | Blueprint) -> Plan:
         index: frozenset(structure.order(name) for name in region or ())
         for index, region in regions.items()
     }
-    return compile_plan(blueprint, shape_of(blueprint), numbered)
+    return compile_plan(blueprint, build_topology(blueprint), numbered)
 
 
-def sub(made: Builder[State], name: str, flow: Plan) -> Node[Any]:
+def sub(made: GraphBuilder[State], name: str, flow: Plan) -> Node[Any]:
     """A node that runs a flow on an empty log, and appends the flow's log as one entry."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
-    enter = Pure(lambda state: State(number=state.number), (Read(State),))
-    made.blueprint.subs[name] = SubSpec(
+    enter = StateFunction(lambda state: State(number=state.number), (Read(State),))
+    made.spec.subs[name] = SubSpec(
         flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"])
     )
     return node
 
 
 def map_over(
-    made: Builder[State],
+    made: GraphBuilder[State],
     name: str,
     items: int,
     *,
@@ -118,15 +118,17 @@ def map_over(
     )
 
     def gather(found: list[Any], missing: list[Any]) -> Log:
-        told = [str(one.done) if isinstance(one, Done) else " ".join(one.log) for one in found]
-        return Log(log=[f"{name}[{','.join(told)}]", *(f"missing {one.index}" for one in missing)])
+        told = [str(item.done) if isinstance(item, Done) else " ".join(item.log) for item in found]
+        return Log(
+            log=[f"{name}[{','.join(told)}]", *(f"missing {item.index}" for item in missing)]
+        )
 
-    made.blueprint.maps[name] = MapSpec(
+    made.spec.maps[name] = MapSpec(
         item=Item if flow is None else State,
         result=Done if flow is None else State,
         worker=worker if flow is None else None,
         flow=flow,
-        over=Pure(
+        over=StateFunction(
             lambda state: [
                 Item(item=at) if flow is None else State(number=at) for at in range(items)
             ],
@@ -181,7 +183,7 @@ class Drill:
         at_once = [
             job
             for job in self.jobs
-            if isinstance(job, Decide | Leave)
+            if isinstance(job, EvaluateRoute | LeaveScope)
             or (isinstance(job, Activation) and job.step.inner_plan is not None)
         ]
         for job in at_once[:1]:
@@ -189,24 +191,29 @@ class Drill:
             self.tell(self._result(job))
 
     def _result(self, job: Command) -> Event:
-        assert isinstance(job, Activation | Decide | Leave)
-        one = about(job)
+        assert isinstance(job, Activation | EvaluateRoute | LeaveScope)
+        activation = about(job)
         try:
-            if one.failure is not None and isinstance(job, Activation):
-                raise one.failure
-            if isinstance(job, Decide):
-                return Routed(one, binding.decide(one))
-            if isinstance(job, Leave):
-                return NodeSucceeded(one, binding.leave(one))
-            if one.step.inner_plan is not None:
-                return Entered(one, binding.items_of(one))
-            given = binding.arguments(one)
-            assert one.version is not None
+            if activation.failure is not None and isinstance(job, Activation):
+                raise activation.failure
+            if isinstance(job, EvaluateRoute):
+                return Routed(activation, binding.evaluate_route(activation))
+            if isinstance(job, LeaveScope):
+                return NodeSucceeded(activation, binding.gather_children(activation))
+            if activation.step.inner_plan is not None:
+                return ScopeEntered(activation, binding.build_items(activation))
+            given = binding.bind_arguments(activation)
+            assert activation.version is not None
             return NodeSucceeded(
-                one, binding.update_of(one.step, one.step.node.fn(*given), given, one.version)
+                activation,
+                binding.build_update(
+                    activation.step, activation.step.node.fn(*given), given, activation.version
+                ),
             )
         except Exception as error:
-            return NodeFailed(one, one.attempt, error, handler=handler_of(one, error))
+            return NodeFailed(
+                activation, activation.attempt, error, handler=handler_of(activation, error)
+            )
 
     # ---- what a test does ------------------------------------------------------------------------
     @property
@@ -242,8 +249,17 @@ class Drill:
     ) -> Drill:
         job = self.job(path)
         self.jobs.remove(job)
-        one, raised = about(job), error or ValueError(path)
-        self.tell(NodeFailed(one, one.attempt, raised, retry_after, handler_of(one, raised), limit))
+        activation, raised = about(job), error or ValueError(path)
+        self.tell(
+            NodeFailed(
+                activation,
+                activation.attempt,
+                raised,
+                retry_after,
+                handler_of(activation, raised),
+                limit,
+            )
+        )
         return self
 
     def skip(self, path: str) -> Drill:
@@ -256,15 +272,17 @@ class Drill:
         """Let a node put a question; its activation is what an answer needs."""
         job = self.job(path)
         self.jobs.remove(job)
-        self.tell(Asked(about(job), "well?"))
+        self.tell(PersonAsked(about(job), "well?"))
         return about(job)
 
-    def answer(self, one: Activation, said: str) -> list[Command]:
-        return self.tell(NodeSucceeded(one, one.step.writes[0].update(Log(log=[said]))))
+    def answer(self, activation: Activation, said: str) -> list[Command]:
+        return self.tell(
+            NodeSucceeded(activation, activation.step.writes[0].update(Log(log=[said])))
+        )
 
     def retry(self, path: str) -> Drill:
         job = self.job(path)
-        assert isinstance(job, RetryLater)
+        assert isinstance(job, ScheduleRetry)
         self.tell(RetryDue(job.activation, job.activation.attempt))
         return self
 
@@ -296,27 +314,29 @@ class Drill:
     @property
     def done(self) -> list[str]:
         """The paths of what committed, in order of the commits."""
-        return [one.path for one in self.run.history if one.status is Status.DONE]
+        return [
+            activation.path for activation in self.run.history if activation.status is Status.DONE
+        ]
 
     def ids(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for one in self.run.history:
-            found.setdefault(one.path, []).append(one.id)
+        for activation in self.run.history:
+            found.setdefault(activation.path, []).append(activation.id)
         return {path: sorted(ids) for path, ids in found.items()}
 
 
-def about(job: Activation | Decide | Leave | CancelNode | RetryLater) -> Activation:
+def about(job: Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRetry) -> Activation:
     """The activation that a command is about."""
     return job if isinstance(job, Activation) else job.activation
 
 
 def _is_due(job: Command) -> bool:
     match job:
-        case (Activation() as one) | Leave(one):
+        case (Activation() as one) | LeaveScope(one):
             return one.status is Status.RUNNING
-        case Decide(one):
+        case EvaluateRoute(one):
             return one.status is Status.ROUTING
-        case RetryLater(one):
+        case ScheduleRetry(one):
             return one.status is Status.RETRYING
         case _:
             return False

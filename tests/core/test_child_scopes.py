@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch.core.events import Leave, NodeFailed, Resumed, RetryDue
+from graphorch.core.events import LeaveScope, NodeFailed, Resumed, RetryDue
 from graphorch.core.tree import Status
 from graphorch.graph.node import END
 from tests.core.drill import Drill, graph, map_over, plan_of, step, sub
@@ -52,7 +52,7 @@ def test_the_needed_number_of_items_decides_and_the_rest_is_cancelled():
 def test_fewer_successes_than_needed_fail_the_map():
     drill = Drill(mapped(2, need=2)).fail("map[0]/work").finish("map[1]/work")
     assert drill.ends == ["failed"]
-    assert "QuorumNotMet" in [type(one.failure).__name__ for one in drill.run.errors]
+    assert "QuorumNotMet" in [type(activation.failure).__name__ for activation in drill.run.errors]
 
 
 @pytest.mark.parametrize("policy", ["skip", "collect"])
@@ -102,14 +102,14 @@ def test_a_map_that_failed_and_is_stopped_after_resuming_is_still_only_stopped()
 
 def test_a_map_whose_gather_failed_does_not_start_further_items_beyond_its_need():
     drill = Drill(mapped(3, concurrency=1, need=1))
-    one = drill.activation("map[0]/work").scope.parent
-    assert one is not None
+    activation = drill.activation("map[0]/work").scope.parent
+    assert activation is not None
     drill._answer = lambda: None  # type: ignore[method-assign]
     drill.finish("map[0]/work")
     drill.jobs.clear()
-    drill.tell(NodeFailed(one, one.attempt, ValueError("gather")))
+    drill.tell(NodeFailed(activation, activation.attempt, ValueError("gather")))
     commands = drill.tell(Resumed())
-    assert [type(command) for command in commands] == [Leave]
+    assert [type(command) for command in commands] == [LeaveScope]
 
 
 def test_an_item_of_a_flow_that_waits_for_a_retry_when_the_run_stops_is_not_left_out():
@@ -175,7 +175,7 @@ def test_a_failure_three_levels_deep_fails_the_run_once_and_resuming_repeats_onl
         .fail("first/second/third/sort")
     )
     assert drill.ends == ["failed"]
-    assert [one.path for one in drill.run.failed()] == ["first/second/third/sort"]
+    assert [activation.path for activation in drill.run.failed()] == ["first/second/third/sort"]
     drill.resume()
     assert drill.running == ["first/second/third/sort"]
     assert drill.finish_all().log == ["first(plan second(third(dig sort) check))", "report"]
@@ -195,16 +195,16 @@ def test_a_sub_flow_that_is_retried_resumes_what_is_inside():
     made = graph()
     made.chain(sub(made, "team", chain("x", "y")))
     drill = Drill(plan_of(made)).finish("team/x")
-    one = drill.activation("team/y").scope.parent
-    assert one is not None
+    activation = drill.activation("team/y").scope.parent
+    assert activation is not None
     answer = drill._answer
     drill._answer = lambda: None  # type: ignore[method-assign]
     drill.fail("team/y")
-    assert [type(job) for job in drill.jobs] == [Leave]
+    assert [type(job) for job in drill.jobs] == [LeaveScope]
     drill.jobs.clear()
-    drill.tell(NodeFailed(one, 1, ValueError("inside"), retry_after=1.0))
+    drill.tell(NodeFailed(activation, 1, ValueError("inside"), retry_after=1.0))
     drill._answer = answer  # type: ignore[method-assign]
-    drill.tell(RetryDue(one, 1))
+    drill.tell(RetryDue(activation, 1))
     assert drill.running == ["team/y"]
     assert drill.finish_all().log == ["team(x y)"]
     assert drill.done.count("team/x") == 1

@@ -21,19 +21,23 @@ def drill() -> Drill:
 
 
 def merge_of(drill: Drill) -> int:
-    return next(one.index for one in drill.plan.steps if one.name == "merge")
+    return next(item.index for item in drill.plan.steps if item.name == "merge")
 
 
 def map_of(drill: Drill) -> Activation:
-    return next(one for one in drill.run.root.active.values() if one.inner is not None)
+    return next(
+        activation
+        for activation in drill.run.root.active.values()
+        if activation.children is not None
+    )
 
 
 def lose_live_position(drill: Drill) -> None:
-    drill.run.root.live = 0
+    drill.run.root.live_positions = 0
 
 
 def miscount(drill: Drill) -> None:
-    drill.run.root.busy += 1
+    drill.run.root.busy_count += 1
 
 
 def end_early(drill: Drill) -> None:
@@ -61,7 +65,7 @@ def empty_token(drill: Drill) -> None:
 
 
 def consume_twice(drill: Drill) -> None:
-    drill.activation("b").consume(map_of(drill).tokens)
+    drill.activation("b").set_tokens(map_of(drill).tokens)
 
 
 def hold_back(drill: Drill) -> None:
@@ -82,13 +86,13 @@ def wait_in_a_closed_scope(drill: Drill) -> None:
 
 
 def lose_an_item(drill: Drill) -> None:
-    inner = map_of(drill).inner
+    inner = map_of(drill).children
     assert inner is not None
     inner.running -= 1
 
 
 def count_an_item_twice(drill: Drill) -> None:
-    inner = map_of(drill).inner
+    inner = map_of(drill).children
     assert inner is not None
     inner.succeeded += 1
 
@@ -100,7 +104,7 @@ def too_many_items(drill: Drill) -> None:
 
 
 def forget_what_is_inside(drill: Drill) -> None:
-    map_of(drill).inner = None
+    map_of(drill).children = None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,7 @@ def forget_what_is_inside(drill: Drill) -> None:
 )
 def test_a_contradiction_is_told_with_the_story(drill, harm, told):
     check_invariants(drill.run)
-    drill.activation("b").tell("b was asked nicely")
+    drill.activation("b").add_to_story("b was asked nicely")
     harm(drill)
     with pytest.raises(InternalError, match=told) as raised:
         check_invariants(drill.run)

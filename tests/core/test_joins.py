@@ -71,7 +71,7 @@ def test_a_branch_that_was_routed_away_is_not_waited_for():
     made = graph()
     fork, left, merge = step("fork"), step("left"), step("merge")
     made.chain(fork, [left, step("right")], merge)
-    made.blueprint.edges.remove(("left", "merge"))
+    made.spec.edges.remove(("left", "merge"))
     routed(made, left, away=step("away"), back=merge)
     drill = Drill(plan_of(made)).finish("fork", "left")
     assert drill.running == ["away", "right"]
@@ -117,9 +117,9 @@ def test_a_write_that_both_branches_saw_counts_once():
 def test_concurrent_writes_fold_by_depth_and_then_by_declaration():
     made = graph()
     fork, merge = step("fork"), step("merge")
-    made.chain(fork, [step("z"), step("a")]).chain(
-        made.blueprint.nodes["a"], step("deep"), merge
-    ).chain(made.blueprint.nodes["z"], merge)
+    made.chain(fork, [step("z"), step("a")]).chain(made.spec.nodes["a"], step("deep"), merge).chain(
+        made.spec.nodes["z"], merge
+    )
     assert Drill(plan_of(made)).finish_all().log == ["fork", "z", "a", "deep", "merge"]
 
 

@@ -89,7 +89,7 @@ def test_regions_nest():
     made = graph()
     inner_fork, inner, outer = step("inner_fork"), step("inner"), step("outer")
     made.chain(step("fork"), [inner_fork, step("slow")], outer)
-    made.blueprint.edges.remove(("inner_fork", "outer"))
+    made.spec.edges.remove(("inner_fork", "outer"))
     made.chain(inner_fork, [step("x"), step("y")], inner, outer).join(inner, need=1).join(
         outer, need=1
     )

@@ -6,16 +6,16 @@ import pytest
 
 from graphorch.core.events import (
     Approved,
-    Asked,
-    Decide,
-    Decision,
-    GraceOver,
+    EvaluateRoute,
+    GraceExpired,
     NodeCancelled,
     NodeFailed,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
     Routed,
+    RouteDecision,
     RunStarted,
     StopRequested,
 )
@@ -24,7 +24,7 @@ from graphorch.core.tree import Activation, Status
 from graphorch.errors import InternalError
 from graphorch.graph.node import END
 from graphorch.graph.plan import compile_plan
-from graphorch.graph.topology import shape_of
+from graphorch.graph.topology import build_topology
 from tests.core.drill import Drill, Log, count, graph, map_over, plan_of, step, sub
 
 
@@ -63,7 +63,7 @@ def test_a_failed_run_that_is_resumed_tries_the_failed_node_again_and_nothing_el
 
 def test_every_failure_of_a_drain_is_reported_in_the_order_of_failing():
     drill = Drill(diamond()).finish("fork").fail("b").fail("a")
-    assert [one.path for one in drill.run.failed()] == ["b", "a"]
+    assert [activation.path for activation in drill.run.failed()] == ["b", "a"]
 
 
 def test_the_cancel_policy_interrupts_the_siblings():
@@ -130,19 +130,19 @@ def test_a_conflict_that_an_error_edge_would_take_fails_the_run_since_there_is_n
     )
     drill = Drill(plan_of(made)).finish("fork", "left", "right").finish_all()
     assert drill.ends == ["failed"]
-    assert [one.path for one in drill.run.failed()] == ["merge"]
+    assert [activation.path for activation in drill.run.failed()] == ["merge"]
 
 
 # ---- retries -------------------------------------------------------------------------------------
 def test_an_attempt_that_failed_is_repeated_with_the_same_id_and_input():
     drill = Drill(chain("a", "b"))
-    one = drill.activation("a")
-    before = one.id
+    activation = drill.activation("a")
+    before = activation.id
     drill.fail("a", retry_after=1.5)
     assert drill.running == []
     drill.retry("a")
-    assert drill.activation("a") is one
-    assert (one.id, one.attempt) == (before, 2)
+    assert drill.activation("a") is activation
+    assert (activation.id, activation.attempt) == (before, 2)
     assert drill.finish_all().log == ["a", "b"]
 
 
@@ -155,14 +155,14 @@ def test_a_selector_that_failed_is_evaluated_again_and_not_the_node():
     )
     plan = plan_of(made)
     run = Run(plan, "r")
-    one = begun(run)
-    run.handle(NodeSucceeded(one, {0: ["head"]}))
-    run.handle(NodeFailed(one, 1, ValueError("selector"), retry_after=1.0))
-    (command,) = run.handle(RetryDue(one, 1))
-    assert type(command).__name__ == "Decide"
-    assert one.status is Status.ROUTING
-    run.handle(Routed(one, Decision()))
-    assert one.status is Status.DONE
+    activation = begun(run)
+    run.handle(NodeSucceeded(activation, {0: ["head"]}))
+    run.handle(NodeFailed(activation, 1, ValueError("selector"), retry_after=1.0))
+    (command,) = run.handle(RetryDue(activation, 1))
+    assert type(command).__name__ == "EvaluateRoute"
+    assert activation.status is Status.ROUTING
+    run.handle(Routed(activation, RouteDecision()))
+    assert activation.status is Status.DONE
 
 
 def test_a_selector_that_failed_for_good_is_evaluated_again_when_the_run_is_resumed():
@@ -173,12 +173,12 @@ def test_a_selector_that_failed_for_good_is_evaluated_again_when_the_run_is_resu
         .loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
     )
     run = Run(plan_of(made), "r")
-    one = begun(run)
-    run.handle(NodeSucceeded(one, {0: ["head"]}))
-    run.handle(NodeFailed(one, 1, ValueError("selector")))
+    activation = begun(run)
+    run.handle(NodeSucceeded(activation, {0: ["head"]}))
+    run.handle(NodeFailed(activation, 1, ValueError("selector")))
     assert run.status == "failed"
     (command,) = run.handle(Resumed())
-    assert type(command).__name__ == "Decide"
+    assert type(command).__name__ == "EvaluateRoute"
 
 
 def test_what_waits_for_its_next_attempt_stays_undone_in_a_drain():
@@ -221,10 +221,8 @@ def busy_plan():
             head,
         ],
     )
-    made.chain(head, tail, step("merge")).chain(
-        made.blueprint.nodes["team"], made.blueprint.nodes["merge"]
-    )
-    made.chain(made.blueprint.nodes["workers"], made.blueprint.nodes["merge"]).loop(
+    made.chain(head, tail, step("merge")).chain(made.spec.nodes["team"], made.spec.nodes["merge"])
+    made.chain(made.spec.nodes["workers"], made.spec.nodes["merge"]).loop(
         tail, back_to=head, while_=lambda s: True, max_iterations=2
     )
     return plan_of(made)
@@ -410,7 +408,7 @@ def test_a_question_stays_open_in_a_drain():
     question = drill.ask("a")
     drill.fail("b")
     assert drill.ends == ["failed"]
-    assert question.status is Status.ASKED
+    assert question.status is Status.AWAITING_ANSWER
     drill.resume()
     assert drill.running == ["b"]
     drill.finish("b")
@@ -465,7 +463,7 @@ def test_doubled_events_change_nothing():
         NodeSucceeded(a, {}),
         NodeFailed(a, 1, ValueError()),
         RetryDue(a, 1),
-        Routed(a, Decision()),
+        Routed(a, RouteDecision()),
         NodeCancelled(a),
     ):
         assert drill.tell(event) == []
@@ -474,18 +472,18 @@ def test_doubled_events_change_nothing():
 
 def test_a_result_of_an_earlier_attempt_is_not_taken():
     drill = Drill(chain("a"))
-    one = drill.activation("a")
+    activation = drill.activation("a")
     drill.fail("a", retry_after=0).retry("a")
-    assert drill.tell(NodeFailed(one, 1, ValueError("late"))) == []
-    assert drill.tell(RetryDue(one, 1)) == []
-    assert one.status is Status.RUNNING
+    assert drill.tell(NodeFailed(activation, 1, ValueError("late"))) == []
+    assert drill.tell(RetryDue(activation, 1)) == []
+    assert activation.status is Status.RUNNING
 
 
 def test_a_late_success_of_a_lost_attempt_is_not_taken_for_the_one_that_runs():
     drill = Drill(chain("a")).stop().resume()
-    one = drill.activation("a")
-    assert one.attempt == 2
-    assert drill.tell(NodeSucceeded(one, {}, attempt=1)) == []
+    activation = drill.activation("a")
+    assert activation.attempt == 2
+    assert drill.tell(NodeSucceeded(activation, {}, attempt=1)) == []
     assert drill.finish_all().log == ["a"]
 
 
@@ -497,14 +495,17 @@ def test_a_result_that_waits_at_a_gate_is_not_given_a_second_time():
         .loop(head, back_to=head, while_=lambda s: False, max_iterations=2)
     )
     run = Run(plan_of(made), "r")
-    one = begun(run)
-    run.handle(NodeSucceeded(one, one.step.writes[0].update(Log(log=["head"]))))
-    run.handle(Asked(one, "may it?"))
+    activation = begun(run)
+    run.handle(NodeSucceeded(activation, activation.step.writes[0].update(Log(log=["head"]))))
+    run.handle(PersonAsked(activation, "may it?"))
     assert run.status == "waiting"
-    assert run.handle(NodeSucceeded(one, one.step.writes[0].update(Log(log=["again"])))) == []
-    (decide,) = run.handle(Approved(one))
-    assert isinstance(decide, Decide)
-    (start,) = run.handle(Routed(one, Decision()))
+    assert (
+        run.handle(NodeSucceeded(activation, activation.step.writes[0].update(Log(log=["again"]))))
+        == []
+    )
+    (decide,) = run.handle(Approved(activation))
+    assert isinstance(decide, EvaluateRoute)
+    (start,) = run.handle(Routed(activation, RouteDecision()))
     assert isinstance(start, Activation)
     assert start.version is not None
     assert run.plan.read_state.read(start.version).log == ["head"]
@@ -541,15 +542,15 @@ def test_a_gate_that_is_passed_in_a_stopped_run_is_passed_when_it_is_resumed():
 
 def test_the_time_to_finish_after_a_failure_ends():
     drill = Drill(diamond()).finish("fork").fail("a")
-    drill.tell(GraceOver())
+    drill.tell(GraceExpired())
     assert (drill.cancelled, drill.ends) == (["b"], ["failed"])
-    assert drill.tell(GraceOver()) == []
+    assert drill.tell(GraceExpired()) == []
     assert drill.resume().finish_all().log == ["fork", "a", "b", "merge"]
 
 
 def test_the_time_to_finish_means_nothing_to_a_run_without_a_failure():
     drill = Drill(diamond()).finish("fork")
-    assert drill.tell(GraceOver()) == []
+    assert drill.tell(GraceExpired()) == []
     assert drill.running == ["a", "b"]
 
 
@@ -559,11 +560,11 @@ def test_a_loop_beyond_its_bound_is_a_bug_of_the_driver_and_changes_nothing():
         graph().chain(head, END).loop(head, back_to=head, while_=lambda s: True, max_iterations=1)
     )
     run = Run(plan_of(made), "r")
-    one = begun(run)
-    run.handle(NodeSucceeded(one, {}))
+    activation = begun(run)
+    run.handle(NodeSucceeded(activation, {}))
     with pytest.raises(InternalError, match="beyond its bound"):
-        run.handle(Routed(one, Decision(loop=0)))
-    assert one.status is Status.ROUTING
+        run.handle(Routed(activation, RouteDecision(loop=0)))
+    assert activation.status is Status.ROUTING
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------
@@ -576,7 +577,7 @@ def test_ids_are_equal_in_every_schedule():
 
 def test_ids_differ_between_runs_and_between_items():
     first, second = (
-        [one.id for one in Drill(busy_plan(), run_id=name).finish_all().run.history]
+        [activation.id for activation in Drill(busy_plan(), run_id=name).finish_all().run.history]
         for name in ("one", "other")
     )
     assert not {*first} & {*second}
@@ -595,8 +596,8 @@ def test_a_retry_does_not_change_the_ids_inside_a_sub_flow():
 
 # ---- size --------------------------------------------------------------------------------------------------
 def test_a_chain_of_ten_thousand_nodes_runs_without_recursion():
-    blueprint = graph().chain(*[count(f"n{at}") for at in range(10_000)]).blueprint
-    drill = Drill(compile_plan(blueprint, shape_of(blueprint), {}), checked=False)
+    blueprint = graph().chain(*[count(f"n{at}") for at in range(10_000)]).spec
+    drill = Drill(compile_plan(blueprint, build_topology(blueprint), {}), checked=False)
     for at in range(10_000):
         drill.finish(f"n{at}")
     assert (drill.number, drill.ends) == (10_000, ["succeeded"])
@@ -605,11 +606,9 @@ def test_a_chain_of_ten_thousand_nodes_runs_without_recursion():
 
 def test_a_fan_out_of_ten_thousand_nodes_joins_once():
     blueprint = (
-        graph()
-        .chain(step("fork"), [step(f"n{at}") for at in range(10_000)], step("merge"))
-        .blueprint
+        graph().chain(step("fork"), [step(f"n{at}") for at in range(10_000)], step("merge")).spec
     )
-    plan = compile_plan(blueprint, shape_of(blueprint), {})
+    plan = compile_plan(blueprint, build_topology(blueprint), {})
     run = Run(plan, "r")
     starts = [
         command
@@ -618,7 +617,10 @@ def test_a_fan_out_of_ten_thousand_nodes_joins_once():
     ]
     assert len(starts) == 10_000
     log = plan.schema.by_name["log"].index
-    joined = [run.handle(NodeSucceeded(one, {log: [one.step.name]})) for one in starts]
+    joined = [
+        run.handle(NodeSucceeded(activation, {log: [activation.step.name]}))
+        for activation in starts
+    ]
     assert not any(joined[:-1])
     (merge,) = joined[-1]
     assert isinstance(merge, Activation)

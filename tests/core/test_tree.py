@@ -17,13 +17,13 @@ def test_an_id_depends_on_the_tokens_and_not_on_the_time_at_which_somebody_asks(
     late.finish("a", "b", "c")
     d = late.activation("d")
     assert d.id == asked[3]
-    assert [one.id for one in late.run.history] == asked[:3]
+    assert [activation.id for activation in late.run.history] == asked[:3]
 
 
 def test_ids_are_thirty_two_hexadecimal_digits():
-    one = Drill(plan_of(graph().chain(step("a"), step("b")))).activation("a")
-    assert len(one.id) == 32
-    assert int(one.id, 16) >= 0
+    activation = Drill(plan_of(graph().chain(step("a"), step("b")))).activation("a")
+    assert len(activation.id) == 32
+    assert int(activation.id, 16) >= 0
 
 
 def test_tokens_of_one_commit_have_ids_of_their_own():
@@ -62,6 +62,6 @@ def test_the_story_tells_what_happened_at_every_level():
     made = graph()
     made.chain(sub(made, "team", plan_of(graph().chain(step("x"), step("y")))))
     drill = Drill(plan_of(made)).finish("team/x")
-    drill.activation("team/y").tell("it went wrong")
+    drill.activation("team/y").add_to_story("it went wrong")
     assert drill.run.story("team/y") == ["it went wrong", "team/y attempt 1: running"]
     assert drill.run.story("x") == ["team/x attempt 1: done"]

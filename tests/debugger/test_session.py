@@ -35,19 +35,19 @@ def opened(name: str, ledger: Ledger | None = None, **options: Any) -> AnySessio
     return FLOWS[name]().debug(State(), run_id="r", resources=ledger or Ledger(), **options)
 
 
-def on(session: AnySession, one: Callable[[], object]) -> None:
+def on(session: AnySession, item: Callable[[], object]) -> None:
     """One step inside, or the answer to what is asked."""
     if session.next:
-        one()
+        item()
     else:
-        session.answer({"approved": True}, session.waiting[0])
+        session.answer({"approved": True}, session.open_questions[0])
 
 
-def to_end(session: AnySession, one: Callable[[], object]) -> list[str]:
+def to_end(session: AnySession, item: Callable[[], object]) -> list[str]:
     """Take steps until nothing is left, and give the states after each."""
     states: list[str] = []
-    while session.next or session.waiting:
-        on(session, one)
+    while session.next or session.open_questions:
+        on(session, item)
         states.append(session.state.model_dump_json())
     return states
 
@@ -55,8 +55,8 @@ def to_end(session: AnySession, one: Callable[[], object]) -> list[str]:
 def same(result: Any, other: Any) -> bool:
     """Whether two runs did the same, whatever the order: activations with their ids, and the state byte for byte."""
     did, did_other = (
-        sorted((step.activation, step.path, step.status) for step in one.steps)
-        for one in (result, other)
+        sorted((step.activation, step.path, step.status) for step in item.steps)
+        for item in (result, other)
     )
     return did == did_other and result.state.model_dump_json() == other.state.model_dump_json()
 
@@ -65,23 +65,23 @@ def same(result: Any, other: Any) -> bool:
 @pytest.mark.parametrize("name", FLOWS)
 def test_stepping_to_the_end_gives_what_run_gives(name: str) -> None:
     was = asyncio.run(to_the_end(FLOWS[name](), "r", True, resources=Ledger()))
-    for one in ("step", "into", "go"):
+    for literal in ("step", "step_into", "run_until"):
         with opened(name) as session:
-            to_end(session, getattr(session, one))
-            assert same(session.result, was), one
+            to_end(session, getattr(session, literal))
+            assert same(session.result, was), literal
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_back_to_every_point_and_forward_again_gives_the_same_states(name: str) -> None:
     with opened(name) as session:
         begin = session.state.model_dump_json()
-        states = to_end(session, session.into)
+        states = to_end(session, session.step_into)
         was = session.result
         for state in [*states[-2::-1], begin]:
-            session.back()
+            session.step_back()
             assert session.state.model_dump_json() == state
         assert session.history == []
-        assert to_end(session, session.into) == states
+        assert to_end(session, session.step_into) == states
         assert same(session.result, was)
 
 
@@ -118,12 +118,12 @@ def test_a_step_runs_a_sub_flow_as_a_whole_and_into_goes_inside() -> None:
         assert session.next == "team"
         assert session.step().path == "team"
         assert [moment.path for moment in session.history][1:4] == ["team", "team/up", "team/i3"]
-        session.back()
+        session.step_back()
         assert (session.next, len(session.history)) == ("team", 1)
-        moment = session.into()
+        moment = session.step_into()
         assert (moment.kind, session.next) == ("entered", "team/up")
         assert session.step().path == "team/up"
-        session.back()
+        session.step_back()
         assert session.next == "team/up"
 
 
@@ -146,7 +146,7 @@ def test_a_command_may_be_awaited_in_a_running_loop() -> None:
     async def cell() -> tuple[str, str]:
         session = opened("chain")
         moment = await session.step()
-        last = await session.go()
+        last = await session.run_until()
         session.close()
         return moment.path, last.path
 
@@ -156,9 +156,9 @@ def test_a_command_may_be_awaited_in_a_running_loop() -> None:
 # ---- go, and what stops it -----------------------------------------------------------------------
 def test_go_stops_before_a_node_each_time_it_comes() -> None:
     with opened("loop_with_join") as session:
-        session.go(until="last")
-        assert (session.next, session.stopped_by) == ("last", "before 'last'")
-        session.go(until="last")
+        session.run_until(until="last")
+        assert (session.next, session.stop_reason) == ("last", "before 'last'")
+        session.run_until(until="last")
         assert (session.next, session.state.n) == ("last", 2)
 
 
@@ -167,32 +167,32 @@ def test_go_stops_after_the_step_that_leaves_a_condition_true() -> None:
         return state.n == 2
 
     with opened("loop_with_join") as session:
-        assert session.go(until=second_round).path == "header"
-        assert session.stopped_by == "when second_round holds"
+        assert session.run_until(until=second_round).path == "header"
+        assert session.stop_reason == "when second_round holds"
 
 
 def test_breakpoints_on_nodes_routes_errors_and_predicates_stop_go() -> None:
     with opened("routes") as session:
         at = session.break_at("end")
         route = session.break_on_route("first", "second")
-        session.go()
-        assert (session.stopped_by, session.next) == ("on 'first' → 'second'", "second")
+        session.run_until()
+        assert (session.stop_reason, session.next) == ("on 'first' → 'second'", "second")
         session.unbreak(route)
-        session.go()
-        assert (session.stopped_by, session.next, session.breakpoints) == (
+        session.run_until()
+        assert (session.stop_reason, session.next, session.breakpoints) == (
             "before 'end'",
             "end",
             (at,),
         )
     with opened("rescued") as session:
         session.break_on_error(ValueError)
-        assert session.go().path == "bad"
-        assert session.stopped_by == "on ValueError"
+        assert session.run_until().path == "bad"
+        assert session.stop_reason == "on ValueError"
     with opened("nested_loops") as session:
         session.break_when(lambda state: state.n > 3)
-        session.go()
+        session.run_until()
         assert session.state.n == 4
-        session.go()
+        session.run_until()
         assert session.status == "succeeded"
 
 
@@ -200,7 +200,7 @@ def test_a_breakpoint_inside_a_map_counts_for_every_item() -> None:
     with opened("mapped_flows") as session:
         session.break_at("each/two")
         for item in range(3):
-            session.go()
+            session.run_until()
             assert session.next == f"each[{item}]/two"
 
 
@@ -209,9 +209,9 @@ def test_a_condition_that_raises_is_named_and_the_session_goes_on() -> None:
         with pytest.raises(
             InputError, match=r"The condition '<lambda>' raised AttributeError: .*'scroe'"
         ):
-            session.go(until=lambda state: state.scroe > 3)
+            session.run_until(until=lambda state: state.scroe > 3)
         assert session.next == "b"
-        session.go()
+        session.run_until()
         assert session.status == "succeeded"
 
 
@@ -227,9 +227,9 @@ def test_go_pauses_after_the_step_that_runs() -> None:
     graph = Graph("g", State).chain(again)
     graph.loop(again, back_to=again, while_=lambda s: s.n < 9, max_iterations=9)
     with graph.build().debug(State()) as session:
-        session.go()
-        assert (session.state.n, session.stopped_by, session.status) == (3, "pause", "paused")
-        session.go()
+        session.run_until()
+        assert (session.state.n, session.stop_reason, session.status) == (3, "pause", "paused")
+        session.run_until()
         assert session.result.state.n == 9
 
 
@@ -242,7 +242,7 @@ def test_an_edit_replaces_what_the_last_step_wrote() -> None:
         assert moment is not None
         assert (moment.how, moment.changed) == ("edited", {"n": (0, 40)})
         session.edit({"note": "by hand"})
-        session.go()
+        session.run_until()
         assert (session.result.state.n, session.result.state.log, session.result.state.note) == (
             42,
             ["c41"],
@@ -257,24 +257,24 @@ def test_an_edit_changes_which_way_a_route_goes() -> None:
         moment = session.edit(Number(n=2))
         assert moment is not None
         assert (moment.to, session.next) == (("even",), "even")
-        session.back()
+        session.step_back()
         assert session.step().to == ("second",)
 
 
 def test_an_edit_before_the_first_step_changes_the_input() -> None:
     with opened("chain") as session:
         session.edit({"n": 10})
-        session.go()
+        session.run_until()
         assert session.result.state.n == 13
 
 
 def test_an_edit_of_a_failed_step_lets_the_run_go_on() -> None:
     with failing().debug(State()) as session:
-        session.go()
+        session.run_until()
         assert session.status == "failed"
         session.edit(Number(n=5))
         assert session.status == "paused"
-        session.go()
+        session.run_until()
         assert session.result.state.log == ["end5"]
 
 
@@ -317,7 +317,7 @@ def test_a_pinned_node_is_served_and_not_run() -> None:
         session.pin("header", Number(n=7))
         assert session.step().how == "pinned"
         session.pin("header", None)
-        session.go()
+        session.run_until()
         assert "header" not in [line.split()[0] for line in ledger.entries]
         assert session.result.state.n == 7
 
@@ -326,7 +326,7 @@ def test_a_pin_in_a_map_serves_every_item_or_one() -> None:
     with opened("mapped") as session:
         session.pin("each/work", {"n": 9})
         session.pin("each[1]/work", Number(n=1))
-        session.go()
+        session.run_until()
         assert session.result.state.log[0] == "9+1+9+9"
 
 
@@ -350,21 +350,21 @@ def test_going_back_past_the_start_is_refused() -> None:
         with pytest.raises(
             InputError, match="nothing to go back to: this is where the session began"
         ):
-            session.back()
+            session.step_back()
         session.step()
-        session.back()
+        session.step_back()
         assert session.next == "a"
 
 
 def test_stepping_at_the_end_is_refused() -> None:
     with opened("chain") as session:
-        session.go()
+        session.run_until()
         with pytest.raises(
             InputError,
             match=r"The session is at its end, the run succeeded\. Look at result, go back\(\)",
         ):
             session.step()
-        session.back()
+        session.step_back()
         assert session.step().path == "d"
 
 
@@ -379,10 +379,10 @@ def test_going_back_over_a_node_that_must_not_act_twice_is_refused_repeated_or_s
     with Graph("g", State).chain(send).build().debug(State()) as session:
         session.step()
         with pytest.raises(InputError, match=r"would let 'send' act again \(effect once\)"):
-            session.back()
-        session.back(effects="serve")
+            session.step_back()
+        session.step_back(effects="serve")
         assert (session.step().how, session.state.note, len(sent)) == ("pinned", "sent", 1)
-        session.back(effects="repeat")
+        session.step_back(effects="repeat")
 
 
 def test_a_failed_step_can_be_tried_again_after_going_back() -> None:
@@ -409,7 +409,7 @@ def test_a_failed_step_can_be_tried_again_after_going_back() -> None:
             session.step()
         with pytest.raises(RunFailed):
             session.result
-        session.back()
+        session.step_back()
         assert (session.step().kind, session.status) == ("done", "succeeded")
 
 
@@ -433,10 +433,14 @@ def test_a_question_waits_while_other_branches_step_and_takes_its_answer() -> No
     with opened("asked") as session:
         session.step()
         assert session.step().kind == "asked"
-        assert (session.status, session.next, len(session.waiting)) == ("paused", "beside", 1)
+        assert (session.status, session.next, len(session.open_questions)) == (
+            "paused",
+            "beside",
+            1,
+        )
         session.step()
         assert session.status == "waiting"
-        assert [question.text for question in session.waiting] == ["go on with 1?"]
+        assert [question.text for question in session.open_questions] == ["go on with 1?"]
         with pytest.raises(
             InputError,
             match=r"Nothing can run before a question is answered\. 'ask' asks: go on with 1\?",
@@ -451,7 +455,7 @@ def test_a_question_waits_while_other_branches_step_and_takes_its_answer() -> No
             {"approved": (False, True)},
             "end",
         )
-        session.back()
+        session.step_back()
         assert session.status == "waiting"
 
 
@@ -476,7 +480,7 @@ def test_gates_wait_before_and_after_a_node_and_a_no_fails_it() -> None:
             "Rejected: too late",
             "failed",
         )
-        session.back()
+        session.step_back()
         session.answer(Approval(approved=True))
         assert session.result.state.log == ["shipped"]
 
@@ -498,7 +502,7 @@ def test_a_failure_does_to_the_other_branches_what_the_policy_says(
 
     flow = Graph("g", State).chain(up("a"), [bad, says("b")], says("c")).build()
     with flow.debug(State(), resources=Ledger(), on_failure=policy) as session:
-        session.go()
+        session.run_until()
         assert (" ".join(moment.kind for moment in session.history), session.status) == (
             kinds,
             status,
@@ -507,27 +511,31 @@ def test_a_failure_does_to_the_other_branches_what_the_policy_says(
 
 def test_edits_reach_answers_and_what_is_inside_sub_flows_and_maps() -> None:
     with opened("asked") as session:
-        session.go()
+        session.run_until()
         session.answer({"approved": True})
         session.edit({"approved": False})
         assert (session.state.approved, session.next) == (False, "end")
     with opened("sub_flows") as session:
         session.step()
-        session.into()
+        session.step_into()
         session.step()
         session.edit({"n": 99})
-        assert session.inside is not None
-        assert (session.inside[0], session.inside[1].model_dump()["n"], session.state.n) == (
+        assert session.current_scope is not None
+        assert (
+            session.current_scope[0],
+            session.current_scope[1].model_dump()["n"],
+            session.state.n,
+        ) == (
             "team",
             99,
             1,
         )
     with opened("mapped") as session:
         session.step()
-        session.into()
+        session.step_into()
         session.step()
         session.edit({"result": {"n": 77}})
-        session.go()
+        session.run_until()
         assert session.result.state.log[0] == "77+2+3+4"
 
 
@@ -537,23 +545,23 @@ def test_a_fork_goes_its_own_way_and_the_other_stays() -> None:
         session.step()
         fork = session.fork()
         fork.edit(Number(n=50))
-        fork.go()
+        fork.run_until()
         assert (session.next, session.state.n) == ("b", 1)
-        session.go()
+        session.run_until()
         assert (fork.result.state.n, session.result.state.n) == (52, 3)
         assert fork.run_id != session.run_id
         assert fork.difference.fields == {"n": (3, 52), "log": (["c2"], ["c51"])}
-        fork.back()
+        fork.step_back()
         assert fork.next == "d"
         fork.close()
 
 
 def test_a_rerun_does_one_thing_anew_and_shows_what_it_changes() -> None:
     with opened("chain") as session:
-        session.go()
+        session.run_until()
         again = session.rerun("b", output=Number(n=30))
         assert (again.next, again.state.n, again.history[-1].how) == ("c", 30, "pinned")
-        again.go()
+        again.run_until()
         assert again.difference.fields == {"n": (3, 31), "log": (["c2"], ["c30"])}
         assert session.result.state.n == 3
         again.close()
@@ -686,12 +694,12 @@ def test_a_session_that_nobody_has_any_more_leaves_no_task() -> None:
 def test_two_sessions_of_one_flow_do_not_disturb_each_other() -> None:
     flow = FLOWS["chain"]()
     with (
-        flow.debug(State(), resources=Ledger()) as one,
+        flow.debug(State(), resources=Ledger()) as session,
         flow.debug(State(n=10), resources=Ledger()) as other,
     ):
-        one.step()
-        other.go()
-        assert (one.state.n, other.result.state.n) == (1, 13)
+        session.step()
+        other.run_until()
+        assert (session.state.n, other.result.state.n) == (1, 13)
 
 
 def test_a_journal_on_disk_and_an_input_of_another_type_are_refused() -> None:

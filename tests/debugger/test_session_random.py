@@ -40,14 +40,14 @@ def check(sample: Sample) -> None:
     with flow.debug(Values(**INPUT), run_id="r") as session:
         states = [session.state.model_dump_json()]
         while session.next:
-            session.into()
+            session.step_into()
             states.append(session.state.model_dump_json())
         assert did(session.result) == was, sample.seed
         for state in states[-2::-1]:
-            session.back()
+            session.step_back()
             assert session.state.model_dump_json() == state, sample.seed
         for state in states[1:]:
-            session.into()
+            session.step_into()
             assert session.state.model_dump_json() == state, sample.seed
         assert did(session.result) == was, sample.seed
 

@@ -24,7 +24,7 @@ def cycles_of(job: Job) -> list[str]:
             await job.run()
             await asyncio.sleep(0)
             gc.collect()
-            return sorted({type(one).__name__ for one in gc.garbage})
+            return sorted({type(item).__name__ for item in gc.garbage})
         finally:
             gc.set_debug(0)
             gc.garbage.clear()

@@ -161,7 +161,7 @@ def test_several_questions_of_one_node_are_told_apart_by_their_ids() -> None:
     inner.chain(ask)
 
     def gather(found: list[Said]) -> Log:
-        return Log(log=[one.said for one in found])
+        return Log(log=[said.said for said in found])
 
     graph = Graph("g", All)
     graph.chain(graph.map("m", inner.build(), over=lambda s: s.items, gather=gather, max_items=3))

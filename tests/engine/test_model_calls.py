@@ -21,8 +21,8 @@ def test_a_conversation_that_goes_on_is_told_without_what_was_told_before() -> N
         ),
     )
     answer = Message(role="tool", content="seen", tool_call_id="c")
-    assert log.described(request(first))["messages"] == [{"role": "user", "content": "hello"}]
-    told = log.described(request(first, call, answer))
+    assert log.describe(request(first))["messages"] == [{"role": "user", "content": "hello"}]
+    told = log.describe(request(first, call, answer))
     assert told["shared"] == 1
     assert told["messages"] == [
         {
@@ -36,12 +36,12 @@ def test_a_conversation_that_goes_on_is_told_without_what_was_told_before() -> N
 
 def test_another_conversation_is_told_whole() -> None:
     log = PromptLog()
-    log.described(request(Message(content="one")))
-    assert log.described(request(Message(content="two")))["shared"] == 0
+    log.describe(request(Message(content="one")))
+    assert log.describe(request(Message(content="two")))["shared"] == 0
 
 
 def test_long_texts_and_many_messages_are_cut_and_say_so() -> None:
-    told = PromptLog().described(
+    told = PromptLog().describe(
         request(*[Message(content=str(number)) for number in range(MOST + 7)])
     )
     assert (len(told["messages"]), told["left_out"]) == (MOST, 7)

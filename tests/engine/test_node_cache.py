@@ -11,7 +11,7 @@ from graphorch import Graph, node
 from graphorch.core.events import RunStarted
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
-from graphorch.engine.node_cache import NodeCache, key_of
+from graphorch.engine.node_cache import NodeCache, compute_key
 
 
 class Topic(BaseModel):
@@ -82,7 +82,7 @@ def test_of_too_many_the_one_that_nobody_asked_for_goes_first() -> None:
 
 # ---- keys ----------------------------------------------------------------------------------------
 def test_equal_inputs_of_one_node_have_one_key() -> None:
-    assert key_of(activation(), [Topic(topic="a")], "") == key_of(
+    assert compute_key(activation(), [Topic(topic="a")], "") == compute_key(
         activation(), [Topic(topic="a", words=0)], ""
     )
 
@@ -102,8 +102,8 @@ def test_equal_inputs_of_one_node_have_one_key() -> None:
     ids=["value", "default", "type", "more", "less", "model", "node", "flow"],
 )
 def test_whatever_a_result_depends_on_is_in_the_key(other: tuple[Any, list[Any], str]) -> None:
-    assert key_of(*other) != key_of(activation(), [Topic(topic="a")], "")
+    assert compute_key(*other) != compute_key(activation(), [Topic(topic="a")], "")
 
 
 def test_text_that_is_no_unicode_has_a_key() -> None:
-    assert key_of(activation(), [], "\ud800") != key_of(activation(), [], "\ud801")
+    assert compute_key(activation(), [], "\ud800") != compute_key(activation(), [], "\ud801")

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Graph, node
-from graphorch.engine.events import Cancelled, RunEvent, Token
+from graphorch.engine.events import Cancelled, RunEvent, TextDelta
 from graphorch.engine.observers import EventQueue
 from graphorch.testing.virtual_clock import run_virtual
 
@@ -33,7 +33,7 @@ async def one_of(queue: EventQueue) -> RunEvent:
 
 
 async def read(queue: EventQueue) -> list[RunEvent]:
-    return [one async for one in queue]
+    return [run_event async for run_event in queue]
 
 
 def test_events_come_in_their_order_and_end_when_the_queue_is_closed() -> None:
@@ -63,18 +63,18 @@ def test_waiting_tokens_of_one_node_are_joined_and_those_of_others_not() -> None
     async def main() -> list[RunEvent]:
         queue = EventQueue()
         for path, text in [("a", "he"), ("a", "llo"), ("b", "x"), ("a", "!")]:
-            queue.put(Token(path, path, text))
+            queue.put(TextDelta(path, path, text))
         queue.put(event(0))
-        queue.put(Token("a", "a", "?"))
+        queue.put(TextDelta("a", "a", "?"))
         queue.close()
         return await read(queue)
 
     assert run_virtual(main()) == [
-        Token("a", "a", "hello"),
-        Token("b", "b", "x"),
-        Token("a", "a", "!"),
+        TextDelta("a", "a", "hello"),
+        TextDelta("b", "b", "x"),
+        TextDelta("a", "a", "!"),
         event(0),
-        Token("a", "a", "?"),
+        TextDelta("a", "a", "?"),
     ]
 
 

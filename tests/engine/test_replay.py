@@ -11,7 +11,7 @@ import pytest
 
 from graphorch import JournalError, ReplayDiverged, RunFailed
 from graphorch.core.invariants import check_invariants
-from graphorch.engine.replay import RecordedError, crashed, rebuild, verify
+from graphorch.engine.replay import RecordedError, has_crashed, rebuild, verify
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
 from graphorch.testing.virtual_clock import run_virtual
@@ -37,7 +37,7 @@ def values_of(rebuilt: Any, plan: Any) -> Any:
 
 def changed(records: list[Record], kind: str, **body: Any) -> list[Record]:
     """The records, the first of a kind with something else in it."""
-    number = next(index for index, one in enumerate(records) if one.kind == kind)
+    number = next(index for index, record in enumerate(records) if record.kind == kind)
     return [
         *records[:number],
         replace(records[number], body={**records[number].body, **body}),
@@ -71,14 +71,14 @@ def test_every_beginning_of_a_record_is_a_run_that_could_have_been_there(name: s
         assert rebuilt.last_seq == record.seq
         assert rebuilt.run.started >= committed
         committed = rebuilt.run.started
-    assert not crashed(rebuild(plan, "r", records))
+    assert not has_crashed(rebuild(plan, "r", records))
 
 
 def test_a_run_that_was_under_way_when_its_records_end_has_crashed() -> None:
     plan, records = recorded("chain")
     rebuilt = rebuild(plan, "r", records, until=2)
-    assert crashed(rebuilt)
-    assert [one.path for one in rebuilt.unfinished()] == ["b"]
+    assert has_crashed(rebuilt)
+    assert [activation.path for activation in rebuilt.unfinished()] == ["b"]
 
 
 def test_what_a_node_raised_comes_back_as_its_kind_and_message() -> None:
@@ -87,8 +87,8 @@ def test_what_a_node_raised_comes_back_as_its_kind_and_message() -> None:
     rebuilt = rebuild(plan, "r", records, until=failed.seq)
     errors = [
         token.failure
-        for one in rebuilt.unfinished()
-        for token in one.tokens
+        for activation in rebuilt.unfinished()
+        for token in activation.tokens
         if token.failure is not None
     ]
     assert [(type(error), error.kind, str(error)) for error in errors] == [
@@ -131,10 +131,10 @@ def test_a_record_of_another_run_or_flow_is_named(body: dict[str, Any], told: st
 def test_a_commit_that_lacks_something_is_damage(key: str) -> None:
     plan, records = recorded("chain")
     short = [
-        replace(one, body={name: value for name, value in one.body.items() if name != key})
-        if one.seq == 2
-        else one
-        for one in records
+        replace(record, body={name: value for name, value in record.body.items() if name != key})
+        if record.seq == 2
+        else record
+        for record in records
     ]
     assert (
         diverges(plan, short)
@@ -174,21 +174,21 @@ def test_a_run_that_ended_otherwise_than_its_record_says_is_noticed() -> None:
 # ---- what the pure functions say again -----------------------------------------------------------
 def test_a_selector_that_changed_its_mind_is_named_with_both_ways() -> None:
     plan, records = recorded("routes")
-    number = next(index for index, one in enumerate(records) if "route" in one.body)
-    one = records[number]
-    edges = plan.shape.edges
+    number = next(index for index, item in enumerate(records) if "route" in item.body)
+    record = records[number]
+    edges = plan.topology.edges
     other = next(
         edge.index
         for edge in edges
-        if edge.kind == "routed" and edge.index not in one.body["route"]["edges"]
+        if edge.kind == "routed" and edge.index not in record.body["route"]["edges"]
     )
     moved = [
         *records[:number],
-        replace(one, body={**one.body, "route": {**one.body["route"], "edges": [other]}}),
+        replace(record, body={**record.body, "route": {**record.body["route"], "edges": [other]}}),
     ]
     rebuild(plan, "r", moved)  # whoever only rebuilds takes the record's word
     assert (
-        f"Record {one.seq} (routed): the route of '{one.body['path']}' went to '{plan.steps[edges[other].target].name}', and now goes to '"
+        f"Record {record.seq} (routed): the route of '{record.body['path']}' went to '{plan.steps[edges[other].target].name}', and now goes to '"
         in diverges(plan, moved, verify)
     )
 
@@ -212,8 +212,8 @@ def test_another_result_of_leave_than_was_written_down_is_named() -> None:
     plan, records = recorded("sub_flows")
     number = next(
         index
-        for index, one in enumerate(records)
-        if one.kind == "commit" and one.body["path"] == "team"
+        for index, record in enumerate(records)
+        if record.kind == "commit" and record.body["path"] == "team"
     )
     moved = [
         *records[:number],

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from graphorch import Committed, JournalError, ModelError
-from graphorch.core.events import GraceOver
+from graphorch.core.events import GraceExpired
 from graphorch.engine.run_journal import (
     RunJournal,
-    decoded_response,
-    encoded_failure,
-    encoded_response,
+    decode_response,
+    encode_failure,
+    encode_response,
 )
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, NewRun
@@ -53,8 +53,8 @@ class SlowStore(MemoryStore):
         finally:
             self.running.discard(number)
 
-    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
-        return Answer.of(self.append(*arguments, **options))
+    def append_soon(self, *arguments: Any, **options: Any) -> Completion | None:
+        return Completion.of(self.append(*arguments, **options))
 
 
 async def journal_in(store: MemoryStore) -> RunJournal:
@@ -67,16 +67,16 @@ def test_a_cancelled_flush_ends_when_its_append_has_and_the_next_one_goes_on_fro
     async def main() -> None:
         store = SlowStore()
         journal = await journal_in(store)
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         first = asyncio.create_task(journal.flush())
         await asyncio.sleep(0.5)
         first.cancel()
-        journal.note(GraceOver(2.0))
+        journal.append(GraceExpired(2.0))
         await journal.flush()
         assert first.cancelled()
         assert store.most == 1
         assert [record.seq for record in (await store.load("r")).records] == [1, 2]
-        assert (journal.durable, journal.noted) == (2, 2)
+        assert (journal.last_durable_seq, journal.last_noted_seq) == (2, 2)
 
     run_virtual(main())
 
@@ -85,14 +85,14 @@ def test_nothing_is_written_after_an_append_that_failed() -> None:
     async def main() -> None:
         store = SlowStore(fail_at=1)
         journal = await journal_in(store)
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.flush()
-        journal.note(GraceOver(2.0))
+        journal.append(GraceExpired(2.0))
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.flush()
         assert store.appends == 1
-        assert journal.durable == 0
+        assert journal.last_durable_seq == 0
 
     run_virtual(main())
 
@@ -100,13 +100,13 @@ def test_nothing_is_written_after_an_append_that_failed() -> None:
 def test_an_append_that_fails_while_its_flush_is_cancelled_is_told_to_the_next() -> None:
     async def main() -> None:
         journal = await journal_in(SlowStore(fail_at=1))
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         first = asyncio.create_task(journal.flush())
         await asyncio.sleep(0.5)
         first.cancel()
         await asyncio.wait([first])
         assert first.cancelled()
-        journal.note(GraceOver(2.0))
+        journal.append(GraceExpired(2.0))
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.flush()
 
@@ -160,10 +160,10 @@ def test_a_run_that_was_created_and_never_begun_says_so_and_can_be_begun() -> No
 def test_a_store_that_need_not_wait_is_not_waited_for() -> None:
     async def main() -> None:
         journal = await journal_in(MemoryStore(clock=lambda: 0.0))
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         with pytest.raises(StopIteration):
             journal.flush().send(None)
-        assert journal.durable == 1
+        assert journal.last_durable_seq == 1
 
     run_virtual(main())
 
@@ -173,9 +173,9 @@ def test_a_chain_of_appends_that_wait_for_nothing_gives_others_a_turn_now_and_th
         journal = await journal_in(MemoryStore(clock=lambda: 0.0))
         turns: list[int] = []
         loop = asyncio.get_running_loop()
-        loop.call_soon(lambda: turns.append(journal.durable))
+        loop.call_soon(lambda: turns.append(journal.last_durable_seq))
         for at in range(250):
-            journal.note(GraceOver(float(at)))
+            journal.append(GraceExpired(float(at)))
             await journal.flush()
         assert turns
         assert turns[0] <= 100
@@ -191,17 +191,17 @@ def test_a_flush_that_is_cancelled_while_the_disk_is_waited_for_knows_what_becam
         await store.create(NewRun("r", "chain", "f", 1))
         journal = RunJournal(store, await store.claim("r", "me", ttl=60), 0, FLOWS["chain"]().plan)
         for at in range(50):
-            journal.note(GraceOver(float(at)))
+            journal.append(GraceExpired(float(at)))
             flushing = asyncio.create_task(journal.flush())
             await asyncio.sleep(0)
             flushing.cancel()
             if at % 3:
-                journal.note(GraceOver(float(at)))
+                journal.append(GraceExpired(float(at)))
                 await journal.flush()
             await asyncio.wait([flushing])
             assert flushing.cancelled()
-            assert journal.durable == journal.noted
-            assert (await store.load("r")).head.last_seq == journal.noted
+            assert journal.last_durable_seq == journal.last_noted_seq
+            assert (await store.load("r")).head.last_seq == journal.last_noted_seq
         await store.close()
 
     asyncio.run(main())
@@ -210,14 +210,14 @@ def test_a_flush_that_is_cancelled_while_the_disk_is_waited_for_knows_what_becam
 class InterruptedStore(MemoryStore):
     """Ctrl-C arrives in the middle of its first append."""
 
-    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
+    def append_soon(self, *arguments: Any, **options: Any) -> Completion | None:
         raise KeyboardInterrupt
 
 
 def test_nothing_is_written_after_an_append_that_was_interrupted() -> None:
     async def main() -> None:
         journal = await journal_in(InterruptedStore(clock=lambda: 0.0))
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         with contextlib.suppress(KeyboardInterrupt):
             await journal.flush()
         with pytest.raises(JournalError, match="interrupted"):
@@ -245,8 +245,8 @@ class MoodyStore(MemoryStore):
             raise error
         await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
 
-    def append_soon(self, *arguments: Any, **options: Any) -> Answer | None:
-        return Answer.of(self.append(*arguments, **options))
+    def append_soon(self, *arguments: Any, **options: Any) -> Completion | None:
+        return Completion.of(self.append(*arguments, **options))
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         self.renewed.append(asyncio.get_running_loop().time())
@@ -261,7 +261,7 @@ def test_a_store_that_is_busy_is_asked_again_after_growing_pauses() -> None:
     async def main() -> None:
         store = MoodyStore(busy(), busy(), busy())
         journal = await journal_in(store)
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         await journal.flush()
         assert store.tried == pytest.approx([0, 0.05, 0.25, 1.25])
         assert [record.kind for record in (await store.load("r")).records] == ["grace"]
@@ -273,11 +273,11 @@ def test_a_store_that_stays_busy_is_told_so_in_the_end() -> None:
     async def main() -> None:
         store = MoodyStore(*(busy() for _ in range(9)))
         journal = await journal_in(store)
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         with pytest.raises(StoreUnavailable, match="the database is locked"):
             await journal.flush()
         assert len(store.tried) == 4
-        assert journal.durable == 0
+        assert journal.last_durable_seq == 0
 
     run_virtual(main())
 
@@ -286,7 +286,7 @@ def test_a_lease_that_ran_out_while_nobody_took_the_run_is_renewed_at_once() -> 
     async def main() -> None:
         store = MoodyStore(LeaseExpired("r", "the lease of run r ran out"))
         journal = await journal_in(store)
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         await journal.flush()
         assert (store.tried, store.renewed) == ([0, 0], [0])
 
@@ -296,7 +296,7 @@ def test_a_lease_that_ran_out_while_nobody_took_the_run_is_renewed_at_once() -> 
 def test_a_run_under_way_renews_its_lease_three_times_before_it_would_run_out() -> None:
     async def main() -> None:
         store = MoodyStore()
-        keeping = asyncio.create_task((await journal_in(store)).keep())
+        keeping = asyncio.create_task((await journal_in(store)).keep_lease())
         await asyncio.sleep(35)
         keeping.cancel()
         await asyncio.wait([keeping])
@@ -312,8 +312,8 @@ def test_somebody_else_who_took_the_run_ends_the_keeping() -> None:
         await asyncio.sleep(61)
         await store.claim("r", "another", ttl=600)
         with pytest.raises(JournalError):
-            await journal.keep()
-        journal.note(GraceOver(1.0))
+            await journal.keep_lease()
+        journal.append(GraceExpired(1.0))
         with pytest.raises(JournalError):
             await journal.flush()
 
@@ -324,7 +324,7 @@ def test_the_end_is_written_with_its_status_and_the_run_is_free_again() -> None:
     async def main() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
-        journal.note(GraceOver(1.0))
+        journal.append(GraceExpired(1.0))
         await journal.end("failed", "error")
         await journal.release()
         log = await store.load("r")
@@ -349,7 +349,7 @@ def test_a_flush_without_anything_new_asks_the_store_for_nothing() -> None:
         assert [record.body["at"] for record in (await store.load("r")).records] == [0, 1, 2, 3, 4]
 
     async def note_and_flush(journal: RunJournal, at: int) -> None:
-        journal.note(GraceOver(float(at)))
+        journal.append(GraceExpired(float(at)))
         await journal.flush()
 
     run_virtual(main())
@@ -357,7 +357,7 @@ def test_a_flush_without_anything_new_asks_the_store_for_nothing() -> None:
 
 # ---- failures of model calls as they are told ----------------------------------------------------
 def test_a_failed_model_call_is_told_at_a_bounded_length() -> None:
-    told = encoded_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
+    told = encode_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
     assert (told["model"], told["status"], told["usage"], told["decision"]) == (
         "m",
         429,
@@ -379,8 +379,8 @@ def test_an_answer_comes_back_as_it_was_and_damage_is_said() -> None:
         seconds=0.5,
         first_token_seconds=None,
     )
-    assert decoded_response(json.loads(json.dumps(encoded_response(response)))) == response
+    assert decode_response(json.loads(json.dumps(encode_response(response)))) == response
     with pytest.raises(
         JournalError, match=r"A stored model answer is not one: .* The journal is damaged\."
     ):
-        decoded_response({"text": 3})
+        decode_response({"text": 3})

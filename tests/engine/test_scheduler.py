@@ -475,7 +475,8 @@ def test_results_of_a_map_are_in_the_order_of_the_items() -> None:
 def test_a_map_leaves_out_what_failed_and_names_it() -> None:
     def gather(found: list[Item], missing: list[Missing]) -> Texts:
         return Texts(
-            texts=[item.text for item in found] + [f"{one.index}: {one.reason}" for one in missing]
+            texts=[item.text for item in found]
+            + [f"{item.index}: {item.reason}" for item in missing]
         )
 
     graph = Graph("g", Batch)

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from graphorch import Graph, JournalError, WrongOutput, append, node
-from graphorch.engine.state_codec import Codecs, PlanCodec, Unstorable, is_exact_json, is_plain_type
+from graphorch.engine.state_codec import (
+    CodecCache,
+    PlanCodec,
+    Unstorable,
+    is_exact_json,
+    is_plain_type,
+)
 from graphorch.state.slices import Schema
 
 
@@ -175,7 +181,7 @@ def test_each_plan_has_its_own_codec_and_keeps_it() -> None:
     async def look(number: Number) -> None: ...
 
     first, second = (Graph(name, Number).chain(look).build().plan for name in "ab")
-    codecs = Codecs()
+    codecs = CodecCache()
     assert codecs.of(first) is codecs.of(first)
     assert codecs.of(first) is not codecs.of(second)
 

@@ -112,11 +112,11 @@ def everything() -> AnyFlow:
     """A loop, a map, a sub-flow, a route, an error edge, a model call and a join; it reaches its end."""
     inner = Graph("inner", State).chain(step, step.named("again")).build()
     graph = Graph("everything", State)
-    each = graph.map("each", shout, over=lambda s: s.parts, gather=joined, max_items=9)
+    node1 = graph.map("each", shout, over=lambda s: s.parts, gather=joined, max_items=9)
     team = graph.sub(
         "team", inner, enter=lambda s: State(topic=s.topic, count=s.count), leave=counted
     )
-    graph.chain(think, split, each, team, [step, fails], last)
+    graph.chain(think, split, node1, team, [step, fails], last)
     graph.chain(rescue, last)
     graph.on_error(fails, rescue, when=ValueError)
     graph.loop(step, back_to=step, while_=lambda s: s.count < 5, max_iterations=4)
@@ -170,8 +170,8 @@ def fragile(ctx: Context[World], topic: Topic) -> Parts:
 def crashing() -> AnyFlow:
     """Two model calls in one node, and its process gone after the first; a loop with a map before it."""
     graph = Graph("crashing", State)
-    each = graph.map("each", shout, over=lambda s: s.parts, gather=joined, max_items=9)
-    graph.chain(split, each, step, twice, last)
+    node1 = graph.map("each", shout, over=lambda s: s.parts, gather=joined, max_items=9)
+    graph.chain(split, node1, step, twice, last)
     graph.loop(step, back_to=split, while_=lambda s: s.count < 2, max_iterations=3)
     return graph.build()
 

@@ -106,7 +106,7 @@ def main() -> None:
                 )
     (FOLDER / "expected.json").write_text(json.dumps(states, indent=1) + "\n")
     (FOLDER / "requests.json").write_text(json.dumps(requests, indent=1) + "\n")
-    print(f"wrote {', '.join(sorted(each.name for each in FOLDER.iterdir()))} in {FOLDER}")
+    print(f"wrote {', '.join(sorted(entry.name for entry in FOLDER.iterdir()))} in {FOLDER}")
 
 
 if __name__ == "__main__":

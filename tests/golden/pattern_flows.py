@@ -239,7 +239,7 @@ def hierarchy() -> AnyFlow:
     office = supervisor()
     house = graph("house")
     team = house.sub("office", office, enter=lambda s: Topic(topic=s.topic), leave=kept)
-    each = house.map(
+    node1 = house.map(
         "each",
         article(),
         over=lambda s: [Topic(topic=word) for word in s.topic.split()],
@@ -250,7 +250,7 @@ def hierarchy() -> AnyFlow:
     @node
     def lead(t: Topic) -> None: ...
 
-    return house.hierarchy(lead, [team, each], summarize, shares={team: 0.6, each: 0.4}).build()
+    return house.hierarchy(lead, [team, node1], summarize, shares={team: 0.6, node1: 0.4}).build()
 
 
 def article() -> AnyFlow:
@@ -331,10 +331,10 @@ def _answer(name: str, asked: str) -> str:
 def described(request: Request) -> dict[str, Any]:
     """All of a request that an endpoint gets."""
     schema = request.schema.model_json_schema() if request.schema is not None else None
-    messages = [{"role": each.role, "content": each.content} for each in request.messages]
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
     tools = [
-        {"name": each.name, "description": each.description, "parameters": each.parameters}
-        for each in request.tools
+        {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+        for spec in request.tools
     ]
     return {
         "path": request.metadata["path"],
@@ -349,7 +349,7 @@ def sorted_requests(model: Model) -> list[Any]:
     """What a model was asked, in an order that does not depend on the schedule."""
     return sorted(
         (json.loads(json.dumps(described(request))) for request in model.requests),
-        key=lambda each: json.dumps(each, sort_keys=True),
+        key=lambda item: json.dumps(item, sort_keys=True),
     )
 
 

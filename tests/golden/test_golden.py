@@ -54,7 +54,7 @@ async def loaded(path: Path, run_id: str) -> RunLog:
 def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
     assert FORMATS
     for folder in FORMATS:
-        files = {each.name: each.stat().st_size for each in folder.glob("*.golden")}
+        files = {path.name: path.stat().st_size for path in folder.glob("*.golden")}
         patterns = {f"{name}{suffix}.golden" for name in PATTERNS for suffix in ("", ".crashed")}
         assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns
         assert max(files.values()) < 200_000

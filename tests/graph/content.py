@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch.graph.builder import Builder, gather_takes_missing
+from graphorch.graph.builder import GraphBuilder, gather_takes_missing
 from graphorch.graph.checks import check
 from graphorch.graph.node import Node, node
 from graphorch.graph.payloads import Failure, Missing
 from graphorch.graph.plan import Plan
 from graphorch.graph.route import Route
 from graphorch.graph.signature import Signature, pure_reads
-from graphorch.graph.spec import AskSpec, MapSpec, Pure, SubSpec
-from graphorch.graph.topology import shape_of
+from graphorch.graph.spec import AskSpec, MapSpec, StateFunction, SubSpec
+from graphorch.graph.topology import build_topology
 from graphorch.state.reducers import append
 
 
@@ -142,7 +142,7 @@ def jobs_of(t: Topic) -> list[Job]:
 
 
 def notes_of(found: list[Report]) -> Notes:
-    return Notes(notes=[one.report for one in found])
+    return Notes(notes=[report.report for report in found])
 
 
 def notes_of_some(found: list[Report], missing: list[Missing]) -> Notes:
@@ -157,7 +157,7 @@ def no_notes(t: Topic) -> Notes:
     return Notes()
 
 
-class Sketch(Builder[Any]):
+class Sketch(GraphBuilder[Any]):
     """A builder with the calls of the public graph that the checks are about."""
 
     def __init__(
@@ -187,7 +187,7 @@ class Sketch(Builder[Any]):
             "need": None,
             "on_item_error": "fail",
         } | options
-        self.blueprint.maps[name] = MapSpec(
+        self.spec.maps[name] = MapSpec(
             item, result, node, flow, _pure(over), gather, gather_takes_missing(gather), **given
         )
         return self._made(name, "map", Notes)
@@ -200,11 +200,11 @@ class Sketch(Builder[Any]):
         leave: Callable[..., Any],
         writes: type[BaseModel] = Notes,
     ) -> Node[Any]:
-        self.blueprint.subs[name] = SubSpec(flow, _pure(enter), leave)
+        self.spec.subs[name] = SubSpec(flow, _pure(enter), leave)
         return self._made(name, "sub", writes)
 
     def ask(self, name: str, question: Callable[..., Any], answer: type[BaseModel]) -> Node[Any]:
-        self.blueprint.asks[name] = AskSpec(_pure(question), answer)
+        self.spec.asks[name] = AskSpec(_pure(question), answer)
         return self._made(name, "ask", answer)
 
     def _made(self, name: str, kind: Any, writes: type[BaseModel]) -> Node[Any]:
@@ -218,16 +218,16 @@ class Sketch(Builder[Any]):
 def _nothing() -> None: ...
 
 
-def _pure(fn: Callable[..., Any]) -> Pure:
-    return Pure(fn, pure_reads(fn, "here"))
+def _pure(fn: Callable[..., Any]) -> StateFunction:
+    return StateFunction(fn, pure_reads(fn, "here"))
 
 
-def said(sketch: Builder[Any], *, warnings: bool = False) -> list[str]:
+def said(sketch: GraphBuilder[Any], *, warnings: bool = False) -> list[str]:
     """Every problem (or warning) of a graph, as its author reads it."""
-    checked = check(sketch.blueprint, shape_of(sketch.blueprint))
+    checked = check(sketch.spec, build_topology(sketch.spec))
     return [str(problem) for problem in (checked.warnings if warnings else checked.problems)]
 
 
-def codes(sketch: Builder[Any], *, warnings: bool = False) -> list[str]:
+def codes(sketch: GraphBuilder[Any], *, warnings: bool = False) -> list[str]:
     """The codes of the same."""
     return [line.split()[0] for line in said(sketch, warnings=warnings)]

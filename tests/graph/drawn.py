@@ -11,9 +11,17 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from graphorch.graph.node import END, START, Node
-from graphorch.graph.options import Options
+from graphorch.graph.options import NodeSettings
 from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import Blueprint, ErrorSpec, JoinSpec, Label, LoopSpec, Pure, RouteSpec
+from graphorch.graph.spec import (
+    ErrorSpec,
+    GraphSpec,
+    JoinSpec,
+    Label,
+    LoopSpec,
+    RouteSpec,
+    StateFunction,
+)
 
 
 def nothing(*slices: object) -> None:
@@ -38,7 +46,7 @@ class Drawing:
 
     def __init__(self, fields: Iterable[str] = "x") -> None:
         self.slices, state, nothing_given = models(tuple(fields))
-        self.blueprint = Blueprint("drawn", state, nothing_given, nothing_given)
+        self.blueprint = GraphSpec("drawn", state, nothing_given, nothing_given)
 
     def node(
         self,
@@ -47,12 +55,12 @@ class Drawing:
         writes: str = "",
         *,
         skips: bool = False,
-        options: Options | None = None,
+        options: NodeSettings | None = None,
     ) -> Node[Any]:
         """Add a node; a field is written by a slice of its own."""
         signature = Signature(
-            tuple(Read(self.slices[one]) for one in reads),
-            tuple(self.slices[one] for one in writes),
+            tuple(Read(self.slices[read]) for read in reads),
+            tuple(self.slices[write] for write in writes),
             False,
             None,
             skips,
@@ -85,7 +93,7 @@ class Drawing:
             (label, (to,) if isinstance(to, str) else tuple(to)) for label, to in cases.items()
         ]
         spec = RouteSpec(
-            source, Pure(nothing, (Read(None),)), tuple(cases), many, targets, None, True
+            source, StateFunction(nothing, (Read(None),)), tuple(cases), many, targets, None, True
         )
         self.blueprint.routes.append(spec)
         self._mark(name for _, found in targets for name in found)
@@ -99,7 +107,7 @@ class Drawing:
             LoopSpec(
                 tuple(sources.split(",")),
                 header,
-                Pure(nothing, (Read(None),)),
+                StateFunction(nothing, (Read(None),)),
                 bound,
                 exhausted,
                 is_node,

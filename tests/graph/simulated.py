@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from graphorch.graph.spec import Blueprint
-from graphorch.graph.topology import START_INDEX, Edge, Shape
+from graphorch.graph.spec import GraphSpec
+from graphorch.graph.topology import START_INDEX, Edge, Topology
 
 Position = tuple[str, int]  # ("at", node) or ("latch", header)
 
@@ -36,22 +36,22 @@ class Seen:
 class Simulator:
     """Runs one shape under random schedules and choices."""
 
-    def __init__(self, shape: Shape, writes: dict[int, str], reads: dict[int, str]) -> None:
+    def __init__(self, shape: Topology, writes: dict[int, str], reads: dict[int, str]) -> None:
         self.shape, self.writes, self.reads = shape, writes, reads
 
     @classmethod
-    def of(cls, blueprint: Blueprint, shape: Shape) -> Simulator:
+    def of(cls, blueprint: GraphSpec, shape: Topology) -> Simulator:
         """The simulator of a drawing, in which each node reads and writes one field at most."""
         nodes = [blueprint.nodes[name].signature for name in shape.names]
         writes = {
-            index: next(iter(one.writes[0].model_fields))
-            for index, one in enumerate(nodes)
-            if one.writes
+            index: next(iter(signature.writes[0].model_fields))
+            for index, signature in enumerate(nodes)
+            if signature.writes
         }
         reads = {
             index: next(iter(model.model_fields))
-            for index, one in enumerate(nodes)
-            if one.reads and (model := one.reads[0].model)
+            for index, signature in enumerate(nodes)
+            if signature.reads and (model := signature.reads[0].model)
         }
         return cls(shape, writes, reads)
 
@@ -102,7 +102,7 @@ class Simulator:
             ready = [
                 v
                 for v in waiting
-                if v not in active and not any(self.blocking[one, v] for one in live)
+                if v not in active and not any(self.blocking[item, v] for item in live)
             ]
             if not ready and not active:
                 seen.stuck = bool(waiting)
@@ -126,8 +126,8 @@ class Simulator:
         past = frozenset().union(*(token.past for token in tokens))
         last: dict[str, int] = {}
         for token in tokens:
-            for one, write in token.last:
-                before = last.get(one, write)
+            for text, write in token.last:
+                before = last.get(text, write)
                 if (
                     before != write
                     and before not in made[write][1]
@@ -136,8 +136,8 @@ class Simulator:
                     pair = sorted(
                         (self.shape.name(made[before][0]), self.shape.name(made[write][0]))
                     )
-                    seen.conflicts.add((one, pair[0], pair[1]))
-                last[one] = write if before in made[write][1] else before
+                    seen.conflicts.add((text, pair[0], pair[1]))
+                last[text] = write if before in made[write][1] else before
         if node in self.reads and self.reads[node] not in last:
             seen.unassigned.add((name, self.reads[node]))
         seen.ran.append(name)

@@ -15,9 +15,9 @@ from graphorch.flow.flow import Flow
 from graphorch.graph.estimate.amounts import Assumed
 from graphorch.graph.estimate.estimator import Estimate, estimate
 from graphorch.graph.node import Node
-from graphorch.graph.options import Options, Wallet
+from graphorch.graph.options import NodeBudget, NodeSettings
 from graphorch.graph.plan import compile_plan
-from graphorch.graph.topology import shape_of
+from graphorch.graph.topology import build_topology
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response, ToolCall
 from graphorch.models.pricing.price_list import Price, Rates
@@ -121,8 +121,8 @@ def _talking(sample: Sample, rng: random.Random) -> Sample:
         if name not in sample.insides and rng.random() < 0.7:
             blueprint.nodes[name] = _agent(name, State, SLICES[work.slices[0]], rng)
         elif name not in sample.insides:
-            blueprint.nodes[name].options = Options(isolation="inline")
-    sample.plan = compile_plan(blueprint, shape_of(blueprint), regions_of(sample.structure))
+            blueprint.nodes[name].options = NodeSettings(isolation="inline")
+    sample.plan = compile_plan(blueprint, build_topology(blueprint), regions_of(sample.structure))
     return sample
 
 
@@ -140,13 +140,13 @@ def _agent(
         name=name,
     )(prompt)
     timeout = rng.choice([5.0, 30.0])
-    made.options = Options(
+    made.options = NodeSettings(
         timeout=timeout,
         retry=Retry(rng.randint(1, 3), first=rng.choice([0.0, 2.0]))
         if rng.random() < 0.5
         else None,
         deadline=timeout + 1 if rng.random() < 0.2 else None,
         hedge_after=1.0 if rng.random() < 0.2 else None,
-        wallet=Wallet("purse", usd=rng.choice([0.001, 0.05])) if rng.random() < 0.1 else None,
+        budget=NodeBudget("purse", usd=rng.choice([0.001, 0.05])) if rng.random() < 0.1 else None,
     )
     return made

@@ -6,12 +6,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from graphorch.graph.analysis import Analysis, reachable, together
-from graphorch.graph.topology import START_INDEX, shape_of
+from graphorch.graph.topology import START_INDEX, build_topology
 from tests.graph.drawn import Drawing, random_drawing
 
 
 def analysed(seed: int) -> Analysis:
-    return Analysis(shape_of(random_drawing(seed, size=9).blueprint))
+    return Analysis(build_topology(random_drawing(seed, size=9).blueprint))
 
 
 @given(seed=st.integers(0, 2**32))
@@ -88,7 +88,7 @@ def drawn(*lines: str) -> Drawing:
 
 
 def ahead(drawing: Drawing, name: str) -> set[str]:
-    shape = shape_of(drawing.blueprint)
+    shape = build_topology(drawing.blueprint)
     mask = Analysis(shape).unavoidable[shape.names.index(name)]
     return {shape.name(node) for node in range(shape.end + 1) if mask >> node & 1}
 
@@ -112,7 +112,7 @@ def test_a_loop_ends_at_last_but_may_fail_on_the_way() -> None:
 
 
 def test_the_region_of_a_fork_ends_where_its_branches_have_met() -> None:
-    shape = shape_of(drawn("f>a,b", "a>c>j", "b>j>d,e>k").blueprint)
+    shape = build_topology(drawn("f>a,b", "a>c>j", "b>j>d,e>k").blueprint)
     analysis = Analysis(shape)
     regions = {
         shape.name(fork): "".join(shape.name(node) for node in analysis.region(fork, edges)[0])
@@ -129,7 +129,7 @@ def test_only_edges_that_one_commit_takes_together_make_a_fork() -> None:
     drawing.node("f")
     drawing.route("f", {"one": ["a", "b"], "two": "c"})
     drawing.error("f", "z")
-    shape = shape_of(drawing.blueprint)
+    shape = build_topology(drawing.blueprint)
     assert [
         [shape.name(edge.target) for edge in edges]
         for edges in together(shape, shape.names.index("f"))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from graphorch.graph.builder import gather_takes_missing, labels_of
+from graphorch.graph.builder import gather_takes_missing, read_labels
 from graphorch.graph.node import END, START
 from graphorch.graph.spec import ErrorSpec
 from tests.graph.content import (
@@ -62,26 +62,26 @@ def perhaps(k: Kind) -> Literal["a"] | None:
 
 def test_a_chain_connects_every_step_with_every_next_one() -> None:
     sketch = Sketch().chain(look, [note, dash], tidy)
-    assert sketch.blueprint.edges == [
+    assert sketch.spec.edges == [
         ("look", "note"),
         ("look", "dash"),
         ("note", "tidy"),
         ("dash", "tidy"),
     ]
-    assert list(sketch.blueprint.nodes) == ["look", "note", "dash", "tidy"]
-    assert sketch.blueprint.connected == {"look", "note", "dash", "tidy"}
+    assert list(sketch.spec.nodes) == ["look", "note", "dash", "tidy"]
+    assert sketch.spec.connected == {"look", "note", "dash", "tidy"}
 
 
 def test_the_markers_are_no_nodes_of_their_own() -> None:
     sketch = Sketch().chain(START, look, END)
-    assert sketch.blueprint.edges == [("START", "look"), ("look", "END")]
-    assert sketch.blueprint.problems == []
+    assert sketch.spec.edges == [("START", "look"), ("look", "END")]
+    assert sketch.spec.problems == []
 
 
 def test_a_route_collects_its_cases_in_order() -> None:
     sketch = Sketch()
     sketch.route(look, kind_of).when("math", [note, dash]).otherwise(tidy)
-    (spec,) = sketch.blueprint.routes
+    (spec,) = sketch.spec.routes
     assert (spec.source, spec.labels, spec.many) == ("look", ("math", "prose"), False)
     assert (spec.cases, spec.otherwise, spec.exhaustive) == (
         [("math", ("note", "dash"))],
@@ -93,7 +93,7 @@ def test_a_route_collects_its_cases_in_order() -> None:
 def test_a_loop_keeps_its_sources_its_bound_and_where_it_goes_when_exhausted() -> None:
     sketch = Sketch()
     sketch.loop([judge, look], back_to=dash, while_=weak, max_iterations=3, exhausted=tidy)
-    (spec,) = sketch.blueprint.loops
+    (spec,) = sketch.spec.loops
     assert (spec.sources, spec.header, spec.max_iterations) == (("judge", "look"), "dash", 3)
     assert (spec.exhausted, spec.exhausted_is_node) == ("tidy", True)
 
@@ -102,18 +102,18 @@ def test_an_error_edge_keeps_its_exceptions_as_a_tuple() -> None:
     sketch = Sketch()
     sketch.on_error(look, note)
     sketch.on_error(look, dash, when=(TimeoutError, ValueError))
-    assert sketch.blueprint.errors == [
+    assert sketch.spec.errors == [
         ErrorSpec("look", "note", (Exception,)),
         ErrorSpec("look", "dash", (TimeoutError, ValueError)),
     ]
-    assert sketch.blueprint.connected == {"look", "note", "dash"}
+    assert sketch.spec.connected == {"look", "note", "dash"}
 
 
 @pytest.mark.parametrize("when", [ValueError("an instance"), (), "TimeoutError", BaseException])
 def test_what_is_no_exception_class_is_noted(when: Any) -> None:
     sketch = Sketch()
     sketch.on_error(look, note, when=when)
-    assert [problem.code for problem in sketch.blueprint.problems] == ["ERROR_TYPE"]
+    assert [problem.code for problem in sketch.spec.problems] == ["ERROR_TYPE"]
 
 
 def test_a_wrong_call_is_noted_and_the_next_one_still_counts() -> None:
@@ -121,12 +121,12 @@ def test_a_wrong_call_is_noted_and_the_next_one_still_counts() -> None:
     sketch.route([look, note], kind_of).when("math", dash).exhaustive()  # type: ignore[arg-type,misc]
     sketch.loop([], back_to=[note, dash], while_=weak, max_iterations=2)  # type: ignore[arg-type]
     sketch.chain(look, note)
-    assert [problem.code for problem in sketch.blueprint.problems] == [
+    assert [problem.code for problem in sketch.spec.problems] == [
         "ONE_NODE",
         "NOT_A_NODE",
         "ONE_NODE",
     ]
-    assert sketch.blueprint.edges == [("look", "note")]
+    assert sketch.spec.edges == [("look", "note")]
 
 
 def test_a_function_that_reads_no_slices_is_noted_where_it_was_given() -> None:
@@ -135,7 +135,7 @@ def test_a_function_that_reads_no_slices_is_noted_where_it_was_given() -> None:
 
     sketch = Sketch()
     sketch.loop(look, back_to=look, while_=later, max_iterations=2)  # type: ignore[arg-type]
-    assert [(problem.code, problem.where) for problem in sketch.blueprint.problems] == [
+    assert [(problem.code, problem.where) for problem in sketch.spec.problems] == [
         ("PURE_SIGNATURE", "loop 'look' → 'look'")
     ]
 
@@ -154,7 +154,7 @@ def test_a_function_that_reads_no_slices_is_noted_where_it_was_given() -> None:
     ],
 )  # fmt: skip
 def test_labels_are_read_off_the_return_type(selector: Any, expected: object) -> None:
-    assert labels_of(selector) == expected
+    assert read_labels(selector) == expected
 
 
 def test_a_gather_with_a_second_parameter_takes_what_is_missing() -> None:

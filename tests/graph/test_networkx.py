@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx
 
 from graphorch.graph.analysis import Analysis
-from graphorch.graph.networkx import networkx_of
+from graphorch.graph.networkx import to_networkx
 from tests.scenarios.flows import FLOWS
 
 
@@ -27,15 +27,15 @@ def test_a_sub_flow_holds_its_own_graph() -> None:
 def test_loops_are_the_only_cycles_and_dominators_agree_with_ours() -> None:
     for build in FLOWS.values():
         plan = build().plan
-        graph = networkx_of(plan)
+        graph = to_networkx(plan)
         forward = networkx.MultiDiGraph(
             (u, v) for u, v, data in graph.edges(data=True) if data["kind"] != "loop"
         )
         assert networkx.is_directed_acyclic_graph(forward)
         theirs = networkx.immediate_dominators(networkx.DiGraph(forward), "START")
-        analysis = Analysis(plan.shape)
+        analysis = Analysis(plan.topology)
         ours = {
-            plan.shape.name(node): plan.shape.name(above)
+            plan.topology.name(node): plan.topology.name(above)
             for node, above in enumerate(analysis.dominator[: len(plan.steps)])
         }
         assert ours == {node: above for node, above in theirs.items() if node != "START"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from graphorch.errors import GraphError, InputError
-from graphorch.graph.options import Cache, NodeOptions, Options, Retry, options_from
+from graphorch.graph.options import Cache, NodeOptions, NodeSettings, Retry, options_from
 
 
 @pytest.mark.parametrize("attempts", [0, -1, math.inf, 2.0, True, None, "3"])
@@ -55,9 +55,9 @@ def test_options_are_kept_as_given() -> None:
         "name": "x", "effect": "idempotent", "retry": Retry(3), "timeout": 1, "deadline": 5.0, "cache": Cache(1), "hedge_after": 0.5,
         "gate": "before", "isolation": "process", "concurrency": 2,
     }  # fmt: skip
-    expected = Options("idempotent", 1, "process", Retry(3), 5.0, Cache(1), 0.5, "before", 2)
+    expected = NodeSettings("idempotent", 1, "process", Retry(3), 5.0, Cache(1), 0.5, "before", 2)
     assert options_from("x", given) == expected
-    assert options_from("x", {}) == Options()
+    assert options_from("x", {}) == NodeSettings()
 
 
 @pytest.mark.parametrize(

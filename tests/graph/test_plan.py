@@ -12,8 +12,8 @@ from graphorch.graph.checks import build_plan
 from graphorch.graph.node import END, node
 from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import Plan, Step, compile_plan, components
-from graphorch.graph.spec import Pure
-from graphorch.graph.topology import shape_of
+from graphorch.graph.spec import StateFunction
+from graphorch.graph.topology import build_topology
 from tests.graph.content import (
     Draft,
     Research,
@@ -53,11 +53,11 @@ def step_of(plan: Plan, name: str) -> Step:
 
 def blockers(drawing: Drawing, name: str) -> set[str]:
     """Who blocks a node, by name; a latch is named after its header."""
-    plan = compile_plan(drawing.blueprint, shape_of(drawing.blueprint), {})
+    plan = compile_plan(drawing.blueprint, build_topology(drawing.blueprint), {})
     mask = step_of(plan, name).blockers
     found = {step.name for step in plan.steps if mask >> step.index & 1}
     return found | {
-        f"latch of {plan.shape.name(header)}"
+        f"latch of {plan.topology.name(header)}"
         for position, header in plan.latch_headers.items()
         if mask >> position & 1
     }
@@ -114,46 +114,42 @@ def test_the_latch_of_an_inner_loop_blocks_the_rest_of_the_outer_body() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_the_masks_say_what_a_search_of_paths_says(seed: int) -> None:
     drawing = random_drawing(seed, size=9)
-    shape = shape_of(drawing.blueprint)
+    shape = build_topology(drawing.blueprint)
     plan = compile_plan(drawing.blueprint, shape, {})
     naive = Simulator.of(drawing.blueprint, shape).blocking
     positions = [(("at", index), index) for index in range(shape.end + 1)]
     positions += [(("latch", header), position) for position, header in plan.latch_headers.items()]
     for step in plan.steps:
         if step.joins:
-            assert {one for one, position in positions if step.blockers >> position & 1} == {
-                one for one, _ in positions if naive[one, step.index]
+            assert {item for item, position in positions if step.blockers >> position & 1} == {
+                item for item, _ in positions if naive[item, step.index]
             }
 
 
 @given(seed=st.integers(0, 2**32))
 def test_no_random_run_gets_stuck_or_runs_a_node_twice_without_a_loop(seed: int) -> None:
     drawing = random_drawing(seed, loops=False)
-    simulator = Simulator.of(drawing.blueprint, shape_of(drawing.blueprint))
+    simulator = Simulator.of(drawing.blueprint, build_topology(drawing.blueprint))
     seen = simulator.run(random.Random(seed))
     assert not seen.stuck
     assert len(seen.ran) == len(set(seen.ran))
 
 
 def test_only_who_is_asked_about_is_tracked() -> None:
-    plan = build_plan(
-        Sketch().chain(look, note, [free, look.named("b")], note.named("j")).blueprint
-    )
+    plan = build_plan(Sketch().chain(look, note, [free, look.named("b")], note.named("j")).spec)
     assert [step.name for step in plan.steps if step.tracked] == ["look", "note", "free", "b"]
 
 
 def test_a_route_knows_the_edges_of_each_label() -> None:
     sketch = Sketch()
     sketch.route(look, any_kind).when("math", [note, note.named("b")]).otherwise(note.named("c"))
-    routing = step_of(
-        compile_plan(sketch.blueprint, shape_of(sketch.blueprint), {}), "look"
-    ).routing
+    routing = step_of(compile_plan(sketch.spec, build_topology(sketch.spec), {}), "look").routing
     assert routing is not None
     assert [edge.target for edge in routing.taken("math") or ()] == [1, 2]
     assert [edge.target for edge in routing.taken("whatever") or ()] == [3]
     closed = Sketch()
     closed.route(look, kind_of).when("math", note).when("prose", END).exhaustive()  # type: ignore[arg-type]
-    routing = step_of(build_plan(closed.blueprint), "look").routing
+    routing = step_of(build_plan(closed.spec), "look").routing
     assert routing is not None
     assert routing.taken("whatever") is None
 
@@ -162,7 +158,7 @@ def test_a_loop_source_knows_its_way_back_and_its_way_out() -> None:
     sketch = Sketch(output=Draft)
     sketch.chain(dash, judge, tidy)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=3, exhausted=look)
-    (exit,) = step_of(build_plan(sketch.blueprint), "judge").exits
+    (exit,) = step_of(build_plan(sketch.spec), "judge").exits
     assert (exit.bound, exit.exhausted, exit.back.target) == (3, "node", 0)
     assert exit.instead is not None
     assert exit.instead.target == 3
@@ -173,7 +169,7 @@ def test_a_handler_knows_where_its_failure_goes_and_reads_the_rest() -> None:
     sketch.chain(research, look)
     sketch.on_error(research, rescue, when=(TimeoutError, ValueError))
     sketch.on_error(research, late)
-    plan = build_plan(sketch.blueprint)
+    plan = build_plan(sketch.spec)
     assert [(types, edge.target) for types, edge in step_of(plan, "research").errors] == [
         ((TimeoutError, ValueError), 2),
         ((Exception,), 3),
@@ -187,17 +183,17 @@ def test_a_handler_knows_where_its_failure_goes_and_reads_the_rest() -> None:
 def test_a_question_is_a_step_that_evaluates_its_text_first() -> None:
     sketch = Sketch()
     sketch.chain(look, sketch.ask("approve", lambda state: state.topic, Verdict))
-    step = step_of(build_plan(sketch.blueprint), "approve")
+    step = step_of(build_plan(sketch.spec), "approve")
     assert step.ask is not None
     assert (step.ask.answer, step.reads, len(step.writes)) == (Verdict, (), 1)
     assert step.over is not None
-    assert isinstance(step.ask.question, Pure)
+    assert isinstance(step.ask.question, StateFunction)
 
 
 def test_a_map_holds_the_plan_of_its_worker() -> None:
     sketch = Sketch()
     sketch.chain(sketch.map("digs", dig, jobs_of, notes_of))
-    inner = step_of(build_plan(sketch.blueprint), "digs").inner_plan
+    inner = step_of(build_plan(sketch.spec), "digs").inner_plan
     assert inner is not None
     assert [step.name for step in inner.steps] == ["dig", "END"]
     assert (inner.steps[0].node, len(inner.steps[0].reads), len(inner.steps[0].writes)) == (

@@ -13,11 +13,11 @@ from graphorch.graph.context import Context
 from graphorch.graph.signature import (
     Read,
     Signature,
-    hints_of,
     prompt_signature,
     pure_reads,
-    returned,
-    signature_of,
+    read_hints,
+    read_return_type,
+    read_signature,
 )
 
 
@@ -65,7 +65,7 @@ def unknown(t: Nowhere) -> Draft: ...  # type: ignore[name-defined] # noqa: F821
 def test_a_signature_is_read_off_the_annotations(
     fn: Callable[..., Any], expected: Signature
 ) -> None:
-    assert signature_of(fn, {}) == expected
+    assert read_signature(fn, {}) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_signature_is_read_off_the_annotations(
 )  # fmt: skip
 def test_a_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None:
     with pytest.raises(GraphError) as caught:
-        signature_of(fn, {})
+        read_signature(fn, {})
     (problem,) = caught.value.problems
     assert (problem.code, problem.where) == ("NODE_SIGNATURE", f"node '{fn.__name__}'")
     assert problem.what.startswith(what.removesuffix("tests"))
@@ -97,9 +97,9 @@ def test_a_slice_that_is_defined_beside_the_function_is_found() -> None:
     class Local(BaseModel):
         local: int
 
-    def uses(one: Local) -> Local: ...
+    def uses(local: Local) -> Local: ...
 
-    assert signature_of(uses, {"Local": Local}).reads == (Read(Local),)
+    assert read_signature(uses, {"Local": Local}).reads == (Read(Local),)
 
 
 def test_a_pure_function_reads_one_to_three_slices_and_a_bare_parameter_is_the_state() -> None:
@@ -135,5 +135,5 @@ def test_a_prompt_function_makes_an_agent_that_writes_its_output() -> None:
 
 
 def test_return_annotations_are_evaluated() -> None:
-    assert returned(plain) is Draft
-    assert hints_of(pair, {})["return"] == tuple[Draft, Verdict]
+    assert read_return_type(plain) is Draft
+    assert read_hints(pair, {})["return"] == tuple[Draft, Verdict]

@@ -83,8 +83,8 @@ def test_the_embedded_model_writes_whole_sentences_of_the_document_about_its_top
     title, *paragraphs = article.split("\n\n")
     assert title == f"# {sample.topic}"
     sentences = [
-        each for paragraph in paragraphs for each in paragraph.replace(". ", ".\n").split("\n")
+        part for paragraph in paragraphs for part in paragraph.replace(". ", ".\n").split("\n")
     ]
     assert 6 <= len(sentences) <= 24
-    assert all(each in sample.document for each in sentences)
-    assert sum("tide" in each.lower() for each in sentences) >= len(sentences) / 2
+    assert all(sentence in sample.document for sentence in sentences)
+    assert sum("tide" in sentence.lower() for sentence in sentences) >= len(sentences) / 2

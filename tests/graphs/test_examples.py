@@ -11,7 +11,7 @@ from graphorch.cli.finding import find, find_all
 GRAPHS = Path(__file__).parents[2] / "graphs"
 EXAMPLES = sorted(GRAPHS.glob("*.py"))
 
-pytestmark = pytest.mark.parametrize("example", EXAMPLES, ids=[each.stem for each in EXAMPLES])
+pytestmark = pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 
 
 def test_it_builds_without_a_warning(example: Path) -> None:

@@ -45,7 +45,7 @@ def test_no_piece_is_promised_twice_and_what_is_missing_is_said() -> None:
 
 
 def test_an_order_that_fails_is_reported_and_the_others_go_on() -> None:
-    orders = [each.model_dump() for each in sample.orders[:3]]
+    orders = [order.model_dump() for order in sample.orders[:3]]
     orders[1]["lines"] = {"unicorn": 1}
     result, _ = run(book(orders=orders))
     assert (
@@ -56,7 +56,7 @@ def test_an_order_that_fails_is_reported_and_the_others_go_on() -> None:
 
 
 def test_paths_name_all_three_levels() -> None:
-    result, model = run(book(orders=[each.model_dump() for each in sample.orders[:2]]))
+    result, model = run(book(orders=[order.model_dump() for order in sample.orders[:2]]))
     paths = {step.path for step in result.steps}
     assert {
         "orders",

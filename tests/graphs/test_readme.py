@@ -88,7 +88,9 @@ def test_the_floors_are_those_of_the_contract() -> None:
     ]
     declared = [
         set(re.findall(r"\w+", layer))
-        for layer in next(each for each in contracts if each["id"] == "floors")["layers"]
+        for layer in next(contract for contract in contracts if contract["id"] == "floors")[
+            "layers"
+        ]
     ]
     package = ROOT / "graphorch"
     existing = [

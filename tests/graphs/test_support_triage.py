@@ -26,7 +26,7 @@ def handled(request: str, category: str, confidence: float, *others: Any) -> tup
     triage = json.dumps({"category": category, "confidence": confidence})
     with ScriptedModel(when("", triage, node="classify"), *others) as model:
         result = flow.run_sync(flow.plan.input(request=request), client=model)
-    return result.output, [each.metadata["path"] for each in model.requests]
+    return result.output, [item.metadata["path"] for item in model.requests]
 
 
 def test_a_sure_classifier_sends_the_request_to_its_specialist() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 
 
@@ -18,7 +18,7 @@ def test_who_is_cancelled_while_waiting_hears_of_it_when_the_work_has_ended() ->
             await asyncio.sleep(0.01)
             ended.append("work")
 
-        answer = Answer.of(work())
+        answer = Completion.of(work())
 
         async def wait() -> None:
             try:
@@ -47,7 +47,7 @@ def test_what_failed_says_so_also_to_one_who_was_cancelled() -> None:
             await asyncio.sleep(0.01)
             raise ValueError("no")
 
-        answer = Answer.of(work())
+        answer = Completion.of(work())
         waiting = asyncio.create_task(asyncio.wait_for(answer, 0.001))
         with pytest.raises((asyncio.TimeoutError, ValueError)):
             await waiting
@@ -58,7 +58,7 @@ def test_what_failed_says_so_also_to_one_who_was_cancelled() -> None:
 
 def test_work_that_was_cancelled_may_have_taken_effect() -> None:
     async def main() -> None:
-        answer = Answer.of(asyncio.sleep(60))
+        answer = Completion.of(asyncio.sleep(60))
         work = next(task for task in asyncio.all_tasks() if task is not asyncio.current_task())
         await asyncio.sleep(0)
         work.cancel()

@@ -57,9 +57,9 @@ async def read_all(path: Path) -> list[RunLog | Snapshot | JournalError | None]:
         found = await asyncio.gather(*calls, return_exceptions=True)
     finally:
         await store.close()
-    for each in found:
-        if isinstance(each, BaseException) and not isinstance(each, JournalError):
-            raise each
+    for snapshot in found:
+        if isinstance(snapshot, BaseException) and not isinstance(snapshot, JournalError):
+            raise snapshot
     return found  # type: ignore[return-value]
 
 

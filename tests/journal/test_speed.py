@@ -16,7 +16,7 @@ import pytest
 from graphorch.journal import codec
 from graphorch.journal.records import NewRun, Record
 from graphorch.journal.sqlite.store import SqliteStore
-from graphorch.journal.sqlite.thread import Done, Worker
+from graphorch.journal.sqlite.thread import DatabaseThread, Done
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ BODY = {"node": "write", "update": {"draft": "x" * 970}, "attempt": 1}  # 1 KB a
 DATA = codec.dump(BODY)
 
 
-def bare_log(path: Path, sync: Sync) -> Worker:
+def bare_log(path: Path, sync: Sync) -> DatabaseThread:
     """One table, one insert per append, the same thread: the least that an append log in SQLite can do."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -39,7 +39,7 @@ def bare_log(path: Path, sync: Sync) -> Worker:
         connection.execute("COMMIT")
         return [Done() for _ in bodies]
 
-    return Worker("bare log", transact, connection.close, batch=1000)
+    return DatabaseThread("bare log", transact, connection.close, batch=1000)
 
 
 async def bare(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:
@@ -98,7 +98,7 @@ def test_a_hundred_runs_make_ten_thousand_commits_a_second_or_half_of_a_bare_log
 ) -> None:
     """On a quiet machine it is the first, by far; a busy one slows the bare log down too."""
     logs, stores = rounds(tmp_path, "full", runs=100, appends=60, count=5)
-    log, store = (6000 / min(taken[-1] for taken in each) for each in (logs, stores))
+    log, store = (6000 / min(taken[-1] for taken in item) for item in (logs, stores))
     print(f"\n100 runs, full sync: bare log {log:,.0f} commits/s, store {store:,.0f}")
     assert store >= min(10_000, log / 2)
 
@@ -111,7 +111,7 @@ def test_an_append_costs_at_most_60_µs_more_than_the_commit(tmp_path: Path) -> 
         folder.mkdir()
         logs, stores = rounds(folder, "normal", runs=1, appends=1000, count=3)
         log, store = (
-            min(statistics.median(taken[:-1]) for taken in each) * 1e6 for each in (logs, stores)
+            min(statistics.median(taken[:-1]) for taken in item) * 1e6 for item in (logs, stores)
         )
         print(
             f"\none run, normal sync: bare log {log:.0f} µs, store {store:.0f} µs, difference {store - log:.0f} µs"

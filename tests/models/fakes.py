@@ -95,7 +95,7 @@ class FakeModel:
             on_text(action.text)
         if action.per_token:
             await asyncio.sleep(action.per_token * action.tokens)
-        asked = sum(len(each.content) for each in request.messages)
+        asked = sum(len(message.content) for message in request.messages)
         return Response(
             text=action.text,
             model=request.model,

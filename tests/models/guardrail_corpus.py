@@ -182,7 +182,7 @@ KEYS = (
 def _random_text(source: random.Random, alphabet: str, length: int) -> str:
     """Ends in a letter, as a key that ends in a hyphen would be cut by the sentence around it."""
     return "".join(source.choice(alphabet) for _ in range(length - 1)) + source.choice(
-        [each for each in alphabet if each.isalnum()]
+        [text for text in alphabet if text.isalnum()]
     )
 
 
@@ -246,9 +246,9 @@ def _private_key(source: random.Random, label: str, lines: int, newline: str = "
 def _looks_mixed(text: str) -> bool:
     """Whether a random text is as mixed as such texts usually are: both cases, at least four digits."""
     return (
-        sum(each.isdigit() for each in text) >= 4
-        and any(each.islower() for each in text)
-        and any(each.isupper() for each in text)
+        sum(entry.isdigit() for entry in text) >= 4
+        and any(entry.islower() for entry in text)
+        and any(entry.isupper() for entry in text)
     )
 
 
@@ -278,7 +278,9 @@ def positives() -> list[Positive]:
         _random_text(source, ALNUM + ("+/" if number % 3 == 0 else ""), 32 + number)
         for number in range(60)
     )
-    values["high_entropy"] = [each for each in random_texts if _looks_mixed(each)][:20]
+    values["high_entropy"] = [
+        random_text for random_text in random_texts if _looks_mixed(random_text)
+    ][:20]
     found = [
         Positive(kind, FRAMES[kind][turn % len(FRAMES[kind])].format(value), value)
         for kind, listed in values.items()
@@ -516,7 +518,7 @@ one two three four five six seven eight nine
 def negatives() -> list[Negative]:
     """Sentences without anything to find, and near misses: one digit of a valid number changed so that its checksum fails."""
     source = random.Random(11)
-    found = [Negative("plain", each) for each in PLAIN_SENTENCES]
+    found = [Negative("plain", literal_string) for literal_string in PLAIN_SENTENCES]
     for number in NUMBERS["card"].split():
         found.append(Negative("card", f"Order {_last_digit_changed(number)} was confirmed."))
     for number in NUMBERS["iban"].split():

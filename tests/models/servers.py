@@ -52,7 +52,7 @@ class Server:
 
     @property
     def bodies(self) -> list[Any]:
-        return [each.body for each in self.asked]
+        return [asked.body for asked in self.asked]
 
 
 @asynccontextmanager
@@ -82,8 +82,8 @@ async def serve(*handlers: Handler, port: int = 0) -> AsyncGenerator[Server]:
         yield server
     finally:
         listening.close()
-        for each in server.asked:
-            each.close()
+        for item in server.asked:
+            item.close()
         async with asyncio.timeout(5):
             if server.open_connections:
                 await server.all_closed.wait()
@@ -142,11 +142,11 @@ def pieces_of(*texts: str, finish_reason: str | None = "stop") -> list[bytes]:
     last = {**chunk(), "choices": [], "usage": dict(USAGE)}
     said = [
         chunk(role="assistant"),
-        *(chunk(each) for each in texts),
+        *(chunk(text) for text in texts),
         chunk(None, finish_reason),
         last,
     ]
-    return [*(event(each) for each in said), event("[DONE]")]
+    return [*(event(item) for item in said), event("[DONE]")]
 
 
 # ---- handlers ----------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def streams(
 
     async def handle(asked: Asked) -> None:
         await asked.send(_head(200, {"content-type": kind, "transfer-encoding": "chunked"}))
-        for each in events:
-            await asked.send(b"%x\r\n%s\r\n" % (len(each), each))
+        for entry in events:
+            await asked.send(b"%x\r\n%s\r\n" % (len(entry), entry))
         if then == "end":
             await asked.send(b"0\r\n\r\n")
         elif then == "cut":
@@ -207,8 +207,8 @@ def drips(piece: bytes, *, before: Sequence[bytes] = ()) -> Handler:
         await asked.send(
             _head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
         )
-        for each in before:
-            await asked.send(b"%x\r\n%s\r\n" % (len(each), each))
+        for entry in before:
+            await asked.send(b"%x\r\n%s\r\n" % (len(entry), entry))
         while not asked.reader.at_eof():
             await asked.send(b"%x\r\n%s\r\n" % (len(piece), piece))
             await asyncio.sleep(0)

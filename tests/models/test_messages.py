@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from graphorch.errors import InputError
-from graphorch.models.messages import Message, Request, estimated_usage, to_messages
+from graphorch.models.messages import Message, Request, estimate_usage, to_messages
 
 
 def test_a_string_is_one_message_of_the_user() -> None:
@@ -42,5 +42,5 @@ def test_a_misspelt_role_and_content_that_is_no_text_are_refused() -> None:
 
 
 def test_an_estimate_says_that_it_is_one() -> None:
-    usage = estimated_usage(Request("m", to_messages("12345678")), "123")
+    usage = estimate_usage(Request("m", to_messages("12345678")), "123")
     assert (usage.input_tokens, usage.output_tokens, usage.is_estimated) == (2, 1, True)

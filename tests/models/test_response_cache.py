@@ -20,7 +20,7 @@ from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.guardrails.client import Guard, GuardedClient, personal_data
 from graphorch.models.messages import Message, Request, Response, Usage
-from graphorch.models.response_cache import CacheLimits, CacheWarning, CachingClient, key_of
+from graphorch.models.response_cache import CacheLimits, CacheWarning, CachingClient, compute_key
 from tests.models.guardrail_fakes import Parrot, answer
 
 ASKED = Request("m", (Message(content="What is the tide?"),))
@@ -135,23 +135,23 @@ DIFFERENT = {
 
 
 def test_everything_that_can_change_the_answer_is_in_the_key() -> None:
-    keys = {name: key_of(request, "here") for name, request in DIFFERENT.items()} | {
-        "plain": key_of(ASKED, "here"),
-        "there": key_of(ASKED, "there"),
+    keys = {name: compute_key(request, "here") for name, request in DIFFERENT.items()} | {
+        "plain": compute_key(ASKED, "here"),
+        "there": compute_key(ASKED, "there"),
     }
     assert len(set(keys.values())) == len(keys)
 
 
 def test_what_cannot_change_the_answer_is_not_in_the_key() -> None:
     other = replace(ASKED, timeout=3.0, metadata={"run": "r1"})
-    assert key_of(other, "here") == key_of(ASKED, "here")
+    assert compute_key(other, "here") == compute_key(ASKED, "here")
 
 
 def test_a_field_that_requests_get_one_day_is_in_the_key() -> None:
     """`Request` as it may be later: no list of fields has to be kept up to date."""
     later = dataclasses.make_dataclass("Later", [("voice", str, "")], bases=(Request,), frozen=True)
     plain, loud = later("m", ASKED.messages), later("m", ASKED.messages, voice="loud")
-    assert key_of(plain, "here") != key_of(loud, "here")
+    assert compute_key(plain, "here") != compute_key(loud, "here")
 
 
 def test_an_answer_is_forgotten_after_its_time(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_longest_unused_answers_make_room(tmp_path: Path) -> None:
             await client.complete(Request("m", (Message(content=content),)))
 
     using(cached(parrot, tmp_path, limits=CacheLimits(max_bytes=1800), clock=clock), fill)
-    assert [each[0] for each in parrot.heard] == ["a", "b", "c", "d", "b"]
+    assert [text[0] for text in parrot.heard] == ["a", "b", "c", "d", "b"]
 
 
 def test_an_answer_larger_than_the_cache_is_not_kept(tmp_path: Path) -> None:
@@ -247,8 +247,8 @@ def test_equal_questions_at_the_same_time_are_asked_once(tmp_path: Path) -> None
 
     responses = using(cached(gate, tmp_path), many)
     assert len(gate.asked) == 1
-    assert [each.text for each in responses] == ["high"] * 5
-    assert sum(each.usd for each in responses) == 0.001
+    assert [response.text for response in responses] == ["high"] * 5
+    assert sum(response.usd for response in responses) == 0.001
     assert (
         responses[1].note
         == "shared the answer of an equal call that was under way; saved $0.001000 and 15 tokens"
@@ -322,7 +322,7 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
 
     async def look(client: CachingClient) -> None:
         await client.complete(ASKED)
-        modes.extend(stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir())
+        modes.extend(stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir())
 
     using(CachingClient(Parrot(), path, endpoint="x"), look)
     assert len(modes) >= 2
@@ -369,7 +369,7 @@ def test_a_cache_that_cannot_be_used_warns_once_and_the_model_is_asked(
     with pytest.warns(CacheWarning, match=told) as caught:
         responses = using(cached(parrot, tmp_path), twice)
     assert len(caught) == 1
-    assert [each.text for each in responses] == ["What is the tide?"] * 2
+    assert [response.text for response in responses] == ["What is the tide?"] * 2
     assert len(parrot.heard) == 2
     assert not path.is_file() or path.read_bytes() == before
 
@@ -408,9 +408,9 @@ def test_two_clients_share_one_file(tmp_path: Path) -> None:
 def test_a_closed_cache_opens_again_and_closing_closes_the_client(tmp_path: Path) -> None:
     parrot = Parrot()
     client = cached(parrot, tmp_path)
-    using(client, lambda each: each.complete(ASKED))
+    using(client, lambda caching_client: caching_client.complete(ASKED))
     assert parrot.is_closed
-    assert using(client, lambda each: each.complete(ASKED)).usd_source == "free"
+    assert using(client, lambda caching_client: caching_client.complete(ASKED)).usd_source == "free"
 
 
 def test_behind_a_guard_only_masked_text_is_stored(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_behind_a_guard_only_masked_text_is_stored(tmp_path: Path) -> None:
     first, second = using(caching, two)
     assert (first.text, second.text) == ("Greet anna@example.com", "Greet bob@example.com")
     assert second.usd_source == "free"  # the model was shown the same
-    assert all(b"@example" not in each.read_bytes() for each in tmp_path.iterdir())
+    assert all(b"@example" not in path.read_bytes() for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_no_attempt_begins_after_the_time_of_the_request() -> None:
 
 def test_each_attempt_gets_what_is_left_of_the_time() -> None:
     _, client, clock = ask([passing(), passing(), "hello"], request=question(timeout=10.0))
-    assert [each.timeout for each in client.asked] == pytest.approx(
+    assert [request.timeout for request in client.asked] == pytest.approx(
         [10.0, 10.0 - clock.pauses[0], 10.0 - sum(clock.pauses)]
     )
 
@@ -123,7 +123,7 @@ def test_every_retry_is_told_before_its_pause() -> None:
         Scripted([passing(), "hello"]), on_retry=told.append, sleep=clock.sleep, clock=clock
     )
     asyncio.run(client.complete(question()))
-    assert [(each.attempt, each.pause) for each in told] == [(1, clock.pauses[0])]
+    assert [(retrying.attempt, retrying.pause) for retrying in told] == [(1, clock.pauses[0])]
     assert told[0].error.retryable
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from graphorch.errors import ModelError
 from graphorch.models.messages import Message, Request, Usage
-from graphorch.models.structured_output import Answer, InvalidAnswer, ask, text_field
+from graphorch.models.structured_output import InvalidAnswer, ParsedAnswer, ask, text_field
 from tests.models.clients import Scripted, response_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -31,7 +31,7 @@ HIGH = '{"score": 11, "decision": "maybe"}'
 
 def asked(
     client: Scripted, output: type[M], pieces: list[str] | None = None, timeout: float | None = None
-) -> Answer[M]:
+) -> ParsedAnswer[M]:
     request = Request("m", (Message(content="judge it"),), timeout=timeout)
     return asyncio.run(ask(client, request, output, None if pieces is None else pieces.append))
 
@@ -71,8 +71,8 @@ class Nothing(BaseModel):
 
 
 def test_only_one_plain_string_is_text() -> None:
-    assert [text_field(each) for each in (Draft, Limited, Aliased)] == ["draft"] * 3
-    assert [text_field(each) for each in (Optional, Two, Number, Nothing)] == [None] * 4
+    assert [text_field(kind) for kind in (Draft, Limited, Aliased)] == ["draft"] * 3
+    assert [text_field(kind) for kind in (Optional, Two, Number, Nothing)] == [None] * 4
 
 
 def test_an_alias_does_not_matter_to_text() -> None:
@@ -158,7 +158,7 @@ def test_whatever_does_not_fit_is_repaired(text: str) -> None:
 def test_a_very_long_invalid_answer_is_shown_in_part() -> None:
     client = Scripted(["x" * 100_000, GOOD])
     asked(client, Verdict)
-    assert sum(len(each.content) for each in client.asked[1].messages) < 6_000
+    assert sum(len(message.content) for message in client.asked[1].messages) < 6_000
 
 
 def test_two_invalid_answers_are_a_typed_error_that_names_the_field_and_what_to_do() -> None:
@@ -191,7 +191,7 @@ def test_an_error_of_the_client_in_either_call_passes_through() -> None:
 def test_the_second_call_has_what_is_left_of_the_time() -> None:
     client = Scripted([HIGH, GOOD])
     asked(client, Verdict, timeout=3.0)
-    assert [each.timeout for each in client.asked] == [3.0, 2.0]
+    assert [request.timeout for request in client.asked] == [3.0, 2.0]
     slow = Scripted([lambda request: response_of(HIGH, seconds=9.0), GOOD])
     asked(slow, Verdict, timeout=3.0)
     assert slow.asked[1].timeout == 0.0

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from graphorch.models.structured_output import in_words, response_format, unfenced
+from graphorch.models.structured_output import describe_schema, response_format, strip_fence
 
 
 class Inner(BaseModel):
@@ -28,9 +28,9 @@ def shape_of(model: type[BaseModel]) -> tuple[bool, dict[str, Any]]:
 def test_a_strict_schema_closes_every_object_and_requires_every_field() -> None:
     strict, schema = shape_of(Outer)
     assert strict
-    for each in (schema, schema["$defs"]["Inner"]):
-        assert each["additionalProperties"] is False
-        assert each["required"] == list(each["properties"])
+    for item in (schema, schema["$defs"]["Inner"]):
+        assert item["additionalProperties"] is False
+        assert item["required"] == list(item["properties"])
     assert "default" not in str(schema)
     assert schema["properties"]["inner"] == {"$ref": "#/$defs/Inner"}
 
@@ -74,7 +74,7 @@ def test_the_name_fits_what_endpoints_take() -> None:
 
 
 def test_in_words_holds_the_schema_and_forbids_the_rest() -> None:
-    words = in_words(Outer)
+    words = describe_schema(Outer)
     assert '"what is inside"' in words
     assert "nothing else" in words
 
@@ -90,4 +90,4 @@ def test_in_words_holds_the_schema_and_forbids_the_rest() -> None:
     ],
 )
 def test_a_fence_is_taken_off_only_if_it_is_around_everything(text: str, inside: str) -> None:
-    assert unfenced(text) == inside
+    assert strip_fence(text) == inside

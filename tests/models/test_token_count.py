@@ -48,9 +48,9 @@ def test_a_schema_counts_with_all_its_bytes() -> None:
 
 def test_a_tokenizer_of_yours_makes_the_bound_tighter_and_never_looser() -> None:
     text = "The tide is high. " * 50
-    words = input_bound(ask(text), lambda each: len(each.split()))
+    words = input_bound(ask(text), lambda entry: len(entry.split()))
     assert words < input_bound(ask(text)) / 3
-    assert input_bound(ask(text), lambda each: 10 * len(each)) == input_bound(ask(text))
+    assert input_bound(ask(text), lambda entry: 10 * len(entry)) == input_bound(ask(text))
 
 
 def test_no_tokenizer_data_on_this_machine_means_bytes_and_no_download(

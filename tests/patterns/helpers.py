@@ -38,7 +38,7 @@ class Models:
 
     def of(self, node: str) -> list[Request]:
         """The requests that a node made."""
-        return [one for one in self.requests if one.metadata["node"] == node]
+        return [request for request in self.requests if request.metadata["node"] == node]
 
 
 def asked(request: Request) -> str:

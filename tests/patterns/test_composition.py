@@ -123,7 +123,7 @@ def worker_of(t: Task) -> Literal["essay"]:
 
 
 def joined(found: list[Draft]) -> Draft:
-    return Draft(draft="\n".join(one.draft for one in found))
+    return Draft(draft="\n".join(draft.draft for draft in found))
 
 
 def to_topic(t: Task) -> Topic:

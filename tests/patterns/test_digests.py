@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from graphorch.patterns.digests import digest_of, shares_of, shortened, size_of, tokens_of
+from graphorch.patterns.digests import (
+    build_digest,
+    count_tokens,
+    measure_report,
+    share_budget,
+    shorten_text,
+)
 
 
 class Part(BaseModel):
@@ -35,18 +41,18 @@ wholes = st.builds(
 def test_a_digest_never_counts_as_more_than_its_budget_and_is_of_the_same_type(
     whole: Whole, tokens: int
 ) -> None:
-    found = digest_of(whole, tokens)
-    assert size_of(found) <= tokens
+    found = build_digest(whole, tokens)
+    assert measure_report(found) <= tokens
     assert Whole.model_validate(found.model_dump()) == found
-    if size_of(whole) <= tokens:
+    if measure_report(whole) <= tokens:
         assert found == whole
 
 
 @given(st.text(max_size=3000), st.integers(0, 900))
 def test_a_shortened_text_fits_and_keeps_its_beginning_and_its_end(text: str, tokens: int) -> None:
-    found = shortened(text, tokens)
-    assert tokens_of(found) <= tokens
-    if tokens_of(text) > tokens >= 60:
+    found = shorten_text(text, tokens)
+    assert count_tokens(found) <= tokens
+    if count_tokens(text) > tokens >= 60:
         assert found[0] == text[0]
         assert found[-1] == text[-1]
         assert "tokens left out" in found
@@ -54,7 +60,7 @@ def test_a_shortened_text_fits_and_keeps_its_beginning_and_its_end(text: str, to
 
 @given(st.lists(st.integers(0, 5000), max_size=20), st.integers(0, 9000))
 def test_shares_keep_to_the_budget_and_waste_none_of_it(sizes: list[int], budget: int) -> None:
-    shares = shares_of(sizes, budget)
+    shares = share_budget(sizes, budget)
     assert all(0 <= share <= size for share, size in zip(shares, sizes, strict=True))
     assert sum(shares) <= budget
     assert sum(shares) >= min(budget, sum(sizes)) - len(sizes)

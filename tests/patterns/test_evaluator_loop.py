@@ -164,8 +164,8 @@ def test_the_bound_ends_it_and_the_result_says_so() -> None:
 def test_each_round_is_an_event() -> None:
     events = run_virtual(events_of(looped().build(), Task(task="tides"), client=graded(3, 2, 9.5)))
     told = [
-        (one.round, one.score, one.best, one.accepted, one.stopped)
-        for one in emitted(events, Round)
+        (item.round, item.score, item.best, item.accepted, item.stopped)
+        for item in emitted(events, Round)
     ]
     assert told == [(1, 3, 3, False, ""), (2, 2, 3, False, ""), (3, 9.5, 9.5, True, "accepted")]
 

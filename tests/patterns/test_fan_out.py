@@ -286,20 +286,20 @@ def test_in_a_loop_each_round_has_gaps_of_its_own() -> None:
 
 
 def test_what_cannot_work_does_not_build() -> None:
-    one, other = noting("a", 1), noting("b", 1)
+    item, other = noting("a", 1), noting("b", 1)
 
     def graph() -> Graph[Book, Deal, Brief]:
         return Graph("book", Book, input=Deal, output=Brief)
 
-    inner = graph().chain(one, conclude).build()
+    inner = graph().chain(item, conclude).build()
     whole = graph()
     team = whole.sub(
         "team", inner, enter=lambda s: Deal(deal=s.deal), leave=lambda b: Notes(notes=[b.brief])
     )
-    assert codes(whole.fan_out([team, one], conclude, deadline=5).build) == {"FAN_OUT_DEADLINE"}
-    assert codes(graph().fan_out([one, other], conclude, need=3).build) == {"FAN_OUT_NEED"}
-    assert codes(graph().fan_out([one, other], conclude, need=0).build) == {"FAN_OUT_NEED"}
-    assert codes(graph().fan_out([one, one], conclude).build) == {"FAN_OUT_TWICE"}
+    assert codes(whole.fan_out([team, item], conclude, deadline=5).build) == {"FAN_OUT_DEADLINE"}
+    assert codes(graph().fan_out([item, other], conclude, need=3).build) == {"FAN_OUT_NEED"}
+    assert codes(graph().fan_out([item, other], conclude, need=0).build) == {"FAN_OUT_NEED"}
+    assert codes(graph().fan_out([item, item], conclude).build) == {"FAN_OUT_TWICE"}
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_every_attempt_is_an_event() -> None:
     events = run_virtual(
         events_of(gated().build(), Topic(topic="tides"), client=Models(garbage_first))
     )
-    told = [(one.step, one.attempt, one.passed, one.reason) for one in emitted(events, Gated)]
+    told = [(item.step, item.attempt, item.passed, item.reason) for item in emitted(events, Gated)]
     assert told == [("research", 1, False, "no source is named"), ("research", 2, True, "")]
 
 

@@ -163,8 +163,8 @@ def test_digests_are_reported() -> None:
         events_of(office(digest_tokens=6000).build(), Goal(goal="tides"), client=long_reports(4))
     )
     told: list[Digest] = emitted(events, Digest)
-    assert [one.task for one in told] == ["1", "2", "3", "4"]
-    assert all(one.tokens > 20_000 and one.kept <= 1500 for one in told)
+    assert [digest.task for digest in told] == ["1", "2", "3", "4"]
+    assert all(digest.tokens > 20_000 and digest.kept <= 1500 for digest in told)
 
 
 def test_short_reports_leave_their_part_of_the_budget_to_long_ones() -> None:
@@ -245,7 +245,7 @@ def test_a_flow_may_be_a_worker() -> None:
 
 
 def all_notes(found: list[Notes]) -> Notes:
-    return Notes(notes=[line for one in found for line in one.notes])
+    return Notes(notes=[line for notes in found for line in notes.notes])
 
 
 # ---- declining ---------------------------------------------------------------------------------------
@@ -464,7 +464,7 @@ def apart(t: Task) -> Report:
 def test_a_worker_in_another_process_is_handed_the_bare_task_and_stays_findable() -> None:
     graph = office(workers={"web": web, "paper": apart})
     flow = graph.build()
-    spec = graph.blueprint.maps["plan_paper"]
+    spec = graph.spec.maps["plan_paper"]
     assert spec.worker is apart
     assert spec.item is Task
     assert flow.warnings == ()

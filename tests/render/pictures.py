@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import END, Node
 from graphorch.graph.plan import Plan, compile_plan
 from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import MapSpec, Pure, SubSpec
-from graphorch.graph.topology import shape_of
+from graphorch.graph.spec import MapSpec, StateFunction, SubSpec
+from graphorch.graph.topology import build_topology
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
 from graphorch.render.picture.overlay import Mark, Overlay, Status
 
@@ -79,18 +79,18 @@ def worker(name: str, model: str) -> Node[Any]:
     )
 
 
-def planned(builder: Builder[Any]) -> Plan:
+def planned(builder: GraphBuilder[Any]) -> Plan:
     """The plan of what was built, unchecked; its maps and sub-flows are as in the blueprint, and not compiled."""
-    blueprint = builder.blueprint
+    blueprint = builder.spec
     simple = replace(blueprint, maps={}, subs={})
-    plan = compile_plan(simple, shape_of(blueprint), {})
-    plan.blueprint = blueprint
+    plan = compile_plan(simple, build_topology(blueprint), {})
+    plan.spec = blueprint
     return plan
 
 
-def graph(name: str) -> Builder[State]:
+def graph(name: str) -> GraphBuilder[State]:
     """An empty graph."""
-    return Builder(name, State, None, None)
+    return GraphBuilder(name, State, None, None)
 
 
 def weak(score: Score) -> bool:
@@ -104,7 +104,7 @@ def kind_of(topic: Topic) -> Literal["billing", "technical", "sales", "legal", "
 
 
 def add_map(
-    builder: Builder[Any],
+    builder: GraphBuilder[Any],
     name: str,
     work: Node[Any] | None = None,
     flow: Plan | None = None,
@@ -113,18 +113,18 @@ def add_map(
 ) -> Node[Any]:
     """A map node with a worker or a flow."""
     made = step(name, "map")
-    over = Pure(lambda state: [], (Read(None),))
-    builder.blueprint.maps[name] = MapSpec(
+    over = StateFunction(lambda state: [], (Read(None),))
+    builder.spec.maps[name] = MapSpec(
         Item, Draft, work, flow, over, lambda found: Draft(), False, 16, 8, need, "fail"
     )
     return made
 
 
-def add_sub(builder: Builder[Any], name: str, flow: Plan) -> Node[Any]:
+def add_sub(builder: GraphBuilder[Any], name: str, flow: Plan) -> Node[Any]:
     """A node that runs a flow."""
     made = step(name, "sub")
-    builder.blueprint.subs[name] = SubSpec(
-        flow, Pure(lambda state: state, (Read(None),)), lambda out: out
+    builder.spec.subs[name] = SubSpec(
+        flow, StateFunction(lambda state: state, (Read(None),)), lambda out: out
     )
     return made
 
@@ -238,7 +238,7 @@ def company(levels: int = 3) -> Plan:
     return planned(built)
 
 
-def _middle(built: Builder[Any], inner: Plan | None) -> Node[Any]:
+def _middle(built: GraphBuilder[Any], inner: Plan | None) -> Node[Any]:
     if inner is None:
         return add_map(built, "items", flow=essay(), need=2)
     return add_sub(built, "team", inner)

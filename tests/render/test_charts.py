@@ -8,10 +8,10 @@ from graphorch.render.charts import Series, bar_chart, distribution_chart, line_
 
 
 def test_the_same_figures_give_the_same_bytes() -> None:
-    one = bar_chart(["a", "b"], [1.0, 2.0], title="cost", unit="usd")
-    assert one == bar_chart(["a", "b"], [1.0, 2.0], title="cost", unit="usd")
-    assert ">cost</" in one
-    ElementTree.fromstring(one)
+    text = bar_chart(["a", "b"], [1.0, 2.0], title="cost", unit="usd")
+    assert text == bar_chart(["a", "b"], [1.0, 2.0], title="cost", unit="usd")
+    assert ">cost</" in text
+    ElementTree.fromstring(text)
 
 
 def test_names_of_any_kind_are_text() -> None:

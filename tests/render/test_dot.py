@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from graphorch.render.dot import to_dot
 from graphorch.render.picture.model import Box, Group, Line, Picture
-from graphorch.render.plan_picture import picture_of
+from graphorch.render.plan_picture import draw_plan
 from tests.render.pictures import HOSTILE, company, essay, hostile, support
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
@@ -29,8 +29,8 @@ def read_by_dot(source: str, form: str = "json0") -> str:
 @needs_dot
 @pytest.mark.parametrize(
     "picture",
-    [picture_of(essay()), picture_of(support()), picture_of(company()), hostile()],
-    ids=lambda one: one.name[:8],
+    [draw_plan(essay()), draw_plan(support()), draw_plan(company()), hostile()],
+    ids=lambda item: item.name[:8],
 )
 def test_dot_reads_every_box_line_and_group(picture: Picture) -> None:
     answer = json.loads(read_by_dot(to_dot(picture)))
@@ -67,7 +67,7 @@ def test_dot_reads_any_text(name: str, detail: str, label: str) -> None:
 
 
 def test_shapes_and_styles_tell_kinds_apart() -> None:
-    source = to_dot(picture_of(support()))
+    source = to_dot(draw_plan(support()))
     assert "shape=diamond" in source
     assert "shape=doublecircle" in source
     assert 'style="rounded,dashed"' in source
@@ -80,5 +80,5 @@ def test_the_same_picture_gives_the_same_text() -> None:
 
 
 def test_names_are_written_for_people() -> None:
-    assert "<B>research</B>" in to_dot(picture_of(essay()))
+    assert "<B>research</B>" in to_dot(draw_plan(essay()))
     assert f">{HOSTILE[0]}<" not in to_dot(hostile())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graphorch.render.mermaid import to_mermaid
 from graphorch.render.picture.model import Box, Group, Line, Picture
-from graphorch.render.plan_picture import picture_of
+from graphorch.render.plan_picture import draw_plan
 from tests.render.pictures import company, essay, hostile
 
 BOX = re.compile(r'^ +n\d+(\(\(\(|\(\(|\(|\{|\[\[|\[)"([^"\n]*)"(\)\)\)|\)\)|\)|\}|\]\]|\])$')
@@ -35,7 +35,7 @@ def texts(source: str) -> list[str]:
 
 
 def test_a_plan_is_written_line_by_line() -> None:
-    source = to_mermaid(picture_of(essay()))
+    source = to_mermaid(draw_plan(essay()))
     assert source.startswith(
         'flowchart TD\n  n0(("start"))\n  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n'
     )
@@ -46,7 +46,7 @@ def test_a_plan_is_written_line_by_line() -> None:
 
 
 def test_groups_hold_groups() -> None:
-    source = to_mermaid(picture_of(company()))
+    source = to_mermaid(draw_plan(company()))
     assert source.count("subgraph ") == source.count("end\n") == 6
     assert texts(source)
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from graphorch.graph.node import END, START
-from graphorch.graph.options import Options
+from graphorch.graph.options import NodeSettings
 from graphorch.graph.plan import Plan
 from graphorch.graph.signature import Read
-from graphorch.graph.spec import AskSpec, Pure
+from graphorch.graph.spec import AskSpec, StateFunction
 from graphorch.render import plan_picture
 from graphorch.render.picture.model import Picture
-from graphorch.render.picture.overlay import Mark, Overlay, completed
-from graphorch.render.plan_picture import box_id, line_id, picture_of
+from graphorch.render.picture.overlay import Mark, Overlay, complete_overlay
+from graphorch.render.plan_picture import box_id, draw_plan, line_id
 from tests.render.pictures import (
     Draft,
     add_map,
@@ -37,7 +37,7 @@ def lines(picture: Picture) -> set[tuple[str, str, str, str]]:
 
 
 def test_a_chain_with_a_loop_is_boxes_lines_and_a_frame_around_the_body() -> None:
-    picture = picture_of(essay())
+    picture = draw_plan(essay())
     assert [(box.id, box.kind, box.detail, box.group) for box in picture.boxes] == [
         ("START", "start", "", None),
         ("research", "agent", "agent · google/gemini-2.5-pro", None),
@@ -60,12 +60,12 @@ def test_a_chain_with_a_loop_is_boxes_lines_and_a_frame_around_the_body() -> Non
 
 
 def test_the_tooltip_of_a_box_says_what_its_node_reads_and_writes() -> None:
-    (research,) = [box for box in picture_of(essay()).boxes if box.id == "research"]
+    (research,) = [box for box in draw_plan(essay()).boxes if box.id == "research"]
     assert research.tooltip == "reads Topic, Score\nwrites Draft"
 
 
 def test_a_route_is_a_diamond_with_a_labelled_branch_for_each_target() -> None:
-    picture = picture_of(support())
+    picture = draw_plan(support())
     (diamond,) = [box for box in picture.boxes if box.kind == "decision"]
     assert (diamond.id, diamond.name, diamond.tooltip) == (
         "classify//route",
@@ -88,11 +88,11 @@ def test_a_route_is_a_diamond_with_a_labelled_branch_for_each_target() -> None:
 
 def test_labels_that_share_a_target_share_a_branch() -> None:
     built = graph("g")
-    ask, one, rest = step("ask"), step("one"), step("rest")
+    ask, node, rest = step("ask"), step("one"), step("rest")
     built.chain(START, ask)
-    built._route(ask, kind_of).when("billing", one).when("sales", one).otherwise(rest)
+    built._route(ask, kind_of).when("billing", node).when("sales", node).otherwise(rest)
     assert {
-        label for *_, kind, label in lines(picture_of(planned(built))) if kind == "conditional"
+        label for *_, kind, label in lines(draw_plan(planned(built))) if kind == "conditional"
     } == {
         "billing, sales",
         "technical, legal, other",
@@ -100,7 +100,7 @@ def test_labels_that_share_a_target_share_a_branch() -> None:
 
 
 def test_a_loop_in_a_loop_is_a_frame_in_a_frame_and_a_used_up_loop_leads_elsewhere() -> None:
-    picture = picture_of(support())
+    picture = draw_plan(support())
     assert {(group.id, group.parent) for group in picture.groups} == {
         ("answer//loop", None),
         ("refine//loop", "answer//loop"),
@@ -121,18 +121,18 @@ def test_a_decision_stands_inside_the_loop_that_it_can_stay_in() -> None:
     built.chain(write, judge)
     built._route(judge, kind_of).when("billing", edit).otherwise(done)
     built.loop(edit, back_to=write, while_=weak, max_iterations=3)
-    assert {box.id: box.group for box in picture_of(planned(built)).boxes}[
+    assert {box.id: box.group for box in draw_plan(planned(built)).boxes}[
         "judge//route"
     ] == "write//loop"
-    assert {box.id: box.group for box in picture_of(support()).boxes}["classify//route"] is None
+    assert {box.id: box.group for box in draw_plan(support()).boxes}["classify//route"] is None
 
 
 def test_several_ways_back_to_one_box_share_a_frame_and_one_label_per_loop() -> None:
     built = graph("g")
-    lead, one, other = step("lead"), step("one"), step("other")
-    built.chain(lead, [one, other])
-    built.loop([one, other], back_to=lead, while_=weak, max_iterations=4, exhausted="fail")
-    picture = picture_of(planned(built))
+    lead, node, other = step("lead"), step("one"), step("other")
+    built.chain(lead, [node, other])
+    built.loop([node, other], back_to=lead, while_=weak, max_iterations=4, exhausted="fail")
+    picture = draw_plan(planned(built))
     assert [(group.id, group.detail) for group in picture.groups] == [
         ("lead//loop", "fails after 4")
     ]
@@ -143,7 +143,7 @@ def test_several_ways_back_to_one_box_share_a_frame_and_one_label_per_loop() -> 
 
 
 def test_a_quorum_is_a_bar_that_all_branches_lead_to() -> None:
-    picture = picture_of(fan(4))
+    picture = draw_plan(fan(4))
     (bar,) = [box for box in picture.boxes if box.kind == "join"]
     assert (bar.id, bar.name) == ("merge//join", "first 3 of 4")
     assert {source for source, target, *_ in lines(picture) if target == bar.id} == {
@@ -158,30 +158,30 @@ def test_a_bar_before_the_head_of_a_loop_stands_outside_and_the_way_back_leads_p
     built.chain([step("a"), step("b")], write, judge)
     built.join(write, need="all")
     built.loop(judge, back_to=write, while_=weak, max_iterations=3)
-    picture = picture_of(planned(built))
+    picture = draw_plan(planned(built))
     assert {box.id: (box.name, box.group) for box in picture.boxes}["write//join"] == ("all", None)
     assert {target for _, target, kind, _ in lines(picture) if kind == "loop"} == {"write"}
 
 
 def test_an_error_edge_is_a_line_of_its_kind_that_names_the_exception() -> None:
-    assert ("merge", "rescue", "error", "TimeoutError") in lines(picture_of(fan(2)))
+    assert ("merge", "rescue", "error", "TimeoutError") in lines(draw_plan(fan(2)))
 
 
 def test_a_person_and_a_gate_are_named() -> None:
     built = graph("g")
     approve, act = step("approve"), step("act")
-    act.options = Options(gate="before")
+    act.options = NodeSettings(gate="before")
     built.chain(approve, act)
-    built.blueprint.asks["approve"] = AskSpec(Pure(weak, (Read(Draft),)), Draft)
+    built.spec.asks["approve"] = AskSpec(StateFunction(weak, (Read(Draft),)), Draft)
     plan = planned(built)
-    boxes = {box.id: box for box in picture_of(plan).boxes}
+    boxes = {box.id: box for box in draw_plan(plan).boxes}
     assert boxes["approve"].detail == "asks for Draft"
     assert boxes["act"].detail == "node · gate before"
     assert boxes["act"].tooltip.endswith("a person agrees before it runs")
 
 
 def test_maps_and_sub_flows_are_frames_with_paths_for_ids() -> None:
-    picture = picture_of(company())
+    picture = draw_plan(company())
     assert {(group.id, group.kind, group.detail, group.parent) for group in picture.groups} >= {
         ("team", "sub", "", None),
         ("team/team", "sub", "", "team"),
@@ -197,7 +197,7 @@ def test_maps_and_sub_flows_are_frames_with_paths_for_ids() -> None:
 
 
 def test_lines_lead_into_an_opened_sub_flow_and_out_of_it() -> None:
-    picture = picture_of(company())
+    picture = draw_plan(company())
     assert ("brief", "team/plan", "always", "") in lines(picture)
     assert ("team/report", "publish", "always", "") in lines(picture)
     assert ("brief", "researchers/research", "always", "") in lines(picture)
@@ -209,7 +209,7 @@ def test_a_sub_flow_with_several_ways_in_and_out_has_a_start_and_an_end_inside()
     inner.chain([step("a"), step("b")], END)
     built = graph("outer")
     built.chain(step("before"), add_sub(built, "team", planned(inner)), step("after"))
-    picture = picture_of(planned(built))
+    picture = draw_plan(planned(built))
     assert {("before", "team/START", "always", ""), ("team/END", "after", "always", "")} <= lines(
         picture
     )
@@ -228,19 +228,19 @@ def test_a_sub_flow_with_several_ways_in_and_out_has_a_start_and_an_end_inside()
     ],
 )
 def test_depth_says_how_many_levels_are_opened(depth: int, closed: dict[str, str]) -> None:
-    boxes = picture_of(company(), depth=depth).boxes
+    boxes = draw_plan(company(), depth=depth).boxes
     assert {box.id: box.kind for box in boxes if box.kind in ("map", "sub")} == closed
 
 
 def test_a_closed_map_and_sub_flow_say_what_they_are() -> None:
-    details = {box.id: box.detail for box in picture_of(company(), depth=0).boxes}
+    details = {box.id: box.detail for box in draw_plan(company(), depth=0).boxes}
     assert (details["team"], details["researchers"]) == ("sub-flow", "map · max 16")
 
 
 def test_everything_is_opened_unless_that_is_too_much() -> None:
-    assert picture_of(company()) == picture_of(company(), depth=9)
-    assert len(picture_of(_big()).boxes) <= plan_picture.MANY
-    assert len(picture_of(_big(), depth=9).boxes) > plan_picture.MANY
+    assert draw_plan(company()) == draw_plan(company(), depth=9)
+    assert len(draw_plan(_big()).boxes) <= plan_picture.MANY
+    assert len(draw_plan(_big(), depth=9).boxes) > plan_picture.MANY
 
 
 def _big() -> Plan:
@@ -257,19 +257,19 @@ def test_a_map_of_agents_in_a_sub_flow_has_its_full_path() -> None:
     inner.chain(step("split"), add_map(inner, "each", worker("work", "gpt-5")), step("merge"))
     built = graph("outer")
     built.chain(step("before"), add_sub(built, "team", planned(inner)))
-    assert "team/each/work" in {box.id for box in picture_of(planned(built)).boxes}
+    assert "team/each/work" in {box.id for box in draw_plan(planned(built)).boxes}
 
 
 def test_the_line_of_an_edge_has_the_id_that_a_run_knows_it_by() -> None:
     plan = company()
-    ids = {line.id for line in picture_of(plan).lines}
-    inner = plan.blueprint.subs["team"].flow
-    assert {line_id("", edge) for edge in plan.shape.edges} <= ids
+    ids = {line.id for line in draw_plan(plan).lines}
+    inner = plan.spec.subs["team"].flow
+    assert {line_id("", edge) for edge in plan.topology.edges} <= ids
     assert {
         line_id("team", edge)
-        for edge in inner.shape.edges
-        if "START" not in inner.shape.name(edge.source)
-    } - ids == {line_id("team", edge) for edge in inner.shape.entering[inner.shape.end]}
+        for edge in inner.topology.edges
+        if "START" not in inner.topology.name(edge.source)
+    } - ids == {line_id("team", edge) for edge in inner.topology.entering[inner.topology.end]}
 
 
 def test_the_items_of_a_map_run_in_one_box() -> None:
@@ -279,13 +279,13 @@ def test_the_items_of_a_map_run_in_one_box() -> None:
 
 
 def test_the_picture_of_a_plan_is_always_the_same() -> None:
-    assert picture_of(company()) == picture_of(company())
+    assert draw_plan(company()) == draw_plan(company())
 
 
 def test_what_runs_around_decisions_and_joins_marks_them() -> None:
-    picture = picture_of(support())
+    picture = draw_plan(support())
     branch = next(line.id for line in picture.lines if line.label == "billing")
-    overlay = completed(
+    overlay = complete_overlay(
         picture,
         Overlay(
             {"receive": Mark("done"), "classify": Mark("done"), "billing": Mark("running")},
@@ -302,15 +302,15 @@ def test_what_runs_around_decisions_and_joins_marks_them() -> None:
 
 
 def test_a_bar_is_done_once_its_node_was_reached() -> None:
-    picture = picture_of(fan(3))
-    assert "merge//join" not in completed(picture, Overlay({"split": Mark("done")})).marks
-    reached = completed(picture, Overlay({"split": Mark("done"), "merge": Mark("running")}))
+    picture = draw_plan(fan(3))
+    assert "merge//join" not in complete_overlay(picture, Overlay({"split": Mark("done")})).marks
+    reached = complete_overlay(picture, Overlay({"split": Mark("done"), "merge": Mark("running")}))
     assert reached.marks["merge//join"] == Mark("done")
     assert "merge//join/" in reached.taken
 
 
 def test_marks_that_were_given_stay() -> None:
-    picture = picture_of(fan(3))
+    picture = draw_plan(fan(3))
     given = Overlay({"merge": Mark("failed"), "merge//join": Mark("waiting")})
-    assert completed(picture, given).marks["merge//join"] == Mark("waiting")
-    assert completed(picture, replace(given, marks={})).marks == {}
+    assert complete_overlay(picture, given).marks["merge//join"] == Mark("waiting")
+    assert complete_overlay(picture, replace(given, marks={})).marks == {}

@@ -40,7 +40,7 @@ def test_bars_of_one_lane_never_overlap() -> None:
     assert len(lanes) < 30
     for spans in lanes.values():
         spans.sort()
-        assert all(one[1] <= other[0] + 0.2 for one, other in itertools.pairwise(spans))
+        assert all(item[1] <= other[0] + 0.2 for item, other in itertools.pairwise(spans))
 
 
 def test_what_runs_at_the_same_time_has_lanes_of_its_own_and_what_follows_shares_one() -> None:

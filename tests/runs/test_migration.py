@@ -326,7 +326,7 @@ def test_a_migration_of_what_is_no_fingerprint_or_of_one_twice_does_not_build() 
     )
     with pytest.raises(GraphError) as caught:
         graph.build()
-    assert [(one.code, one.what) for one in caught.value.problems] == [
+    assert [(problem.code, problem.what) for problem in caught.value.problems] == [
         ("MIGRATION_FROM", "that is no fingerprint"),
         ("MIGRATION_FROM", "there are two of them"),
     ]

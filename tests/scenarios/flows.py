@@ -99,11 +99,13 @@ def items_of(items: Items) -> list[Number]:
 
 
 def joined(found: list[Number]) -> Log:
-    return Log(log=["+".join(str(one.n) for one in found)])
+    return Log(log=["+".join(str(number.n) for number in found)])
 
 
 def joined_with_missing(found: list[Number], missing: list[Missing]) -> Log:
-    return Log(log=["+".join(str(one.n) for one in found), *(f"-{one.index}" for one in missing)])
+    return Log(
+        log=["+".join(str(number.n) for number in found), *(f"-{item.index}" for item in missing)]
+    )
 
 
 def inner_flow(depth: int) -> AnyFlow:
@@ -158,7 +160,7 @@ def routes() -> AnyFlow:
         "c", says("c")
     ).exhaustive()
     for name in ("even", "a", "b", "c"):
-        graph.chain(graph.blueprint.nodes[name], end)
+        graph.chain(graph.spec.nodes[name], end)
     return graph.build()
 
 
@@ -176,7 +178,7 @@ def mapped() -> AnyFlow:
 def mapped_flows() -> AnyFlow:
     item = Graph("item", State, input=Number, output=Number).chain(up("one"), up("two")).build()
     graph = Graph("mapped_flows", State)
-    each = graph.map(
+    node1 = graph.map(
         "each",
         item,
         over=items_of,
@@ -184,7 +186,7 @@ def mapped_flows() -> AnyFlow:
         max_items=9,
         on_item_error="collect",
     )
-    graph.chain(make_items("make", 3), [each, says("beside")], says("end"))
+    graph.chain(make_items("make", 3), [node1, says("beside")], says("end"))
     return graph.build()
 
 
@@ -193,8 +195,8 @@ def sub_flows() -> AnyFlow:
     team = graph.sub("team", inner_flow(3), enter=lambda s: State(n=s.n * 10), leave=as_log)
     graph.chain(up("a"), [team, says("beside")], says("end"))
     graph.loop(
-        graph.blueprint.nodes["end"],
-        back_to=graph.blueprint.nodes["a"],
+        graph.spec.nodes["end"],
+        back_to=graph.spec.nodes["a"],
         while_=lambda s: s.n < 2,
         max_iterations=3,
     )
@@ -208,9 +210,7 @@ def asked() -> AnyFlow:
     )
     first = up("first")
     graph.chain(first, [says("beside"), ask], says("end"))
-    graph.loop(
-        graph.blueprint.nodes["end"], back_to=first, while_=lambda s: s.n < 2, max_iterations=3
-    )
+    graph.loop(graph.spec.nodes["end"], back_to=first, while_=lambda s: s.n < 2, max_iterations=3)
     return graph.build()
 
 

@@ -142,11 +142,11 @@ async def twice(cell: Cell) -> Cell:
 
 
 def gathered(found: list[Cell]) -> Cells:
-    return Cells(cells=[one.cell for one in found])
+    return Cells(cells=[cell.cell for cell in found])
 
 
 def flattened(found: list[Cells]) -> Cells:
-    return Cells(cells=[cell for one in found for cell in one.cells])
+    return Cells(cells=[cell for cells in found for cell in cells.cells])
 
 
 @settings(max_examples=40)
@@ -157,7 +157,7 @@ def test_a_map_in_a_map_neither_loses_nor_doubles_a_value(rows: list[list[int]],
         inner.map(
             "cells",
             twice,
-            over=lambda s: [Cell(cell=one) for one in s.row],
+            over=lambda s: [Cell(cell=number) for number in s.row],
             gather=gathered,
             max_items=9,
             concurrency=2,
@@ -270,7 +270,7 @@ def test_a_node_runs_as_often_as_it_is_reached() -> None:
         return "odd" if number.n % 2 else "even"
 
     graph.route(head, odd).when("odd", says("odd")).when("even", says("even")).exhaustive()
-    graph.chain([graph.blueprint.nodes["odd"], graph.blueprint.nodes["even"]], tail)
+    graph.chain([graph.spec.nodes["odd"], graph.spec.nodes["even"]], tail)
     graph.loop(tail, back_to=head, while_=lambda s: s.n < 7, max_iterations=9)
     result = run_virtual(graph.build().run(State()))
     assert Counter(step.node for step in result.steps if step.status == "done") == Counter(
@@ -408,7 +408,7 @@ def variants() -> dict[str, AnyFlow]:
     looped = Graph("g", State)
     tail = says("b")
     looped.chain(up("a"), tail)
-    looped.loop(tail, back_to=looped.blueprint.nodes["a"], while_=lambda s: False, max_iterations=2)
+    looped.loop(tail, back_to=looped.spec.nodes["a"], while_=lambda s: False, max_iterations=2)
     return {
         "plain": Graph("g", State).chain(up("a"), says("b")).build(),
         "another node": Graph("g", State).chain(up("a"), says("b"), says("c")).build(),

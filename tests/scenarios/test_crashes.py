@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from graphorch.errors import JournalError
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.sqlite.store import SqliteStore
 from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
@@ -54,7 +54,7 @@ class Killing:
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
+    ) -> Completion | None:
         self._left -= 1
         self._die(not self._after)
         answer = self._store.append_soon(

@@ -259,7 +259,7 @@ async def fail_store(
             assert not before
             result = await to_the_end(flow, "r", True, durable=faulty, resources=ledger)
         before = [
-            one for one in before if one in {line.split()[1] for line in ledger.entries[began:]}
+            text for text in before if text in {line.split()[1] for line in ledger.entries[began:]}
         ]
     commits = committed((await store.load("r")).records)
     await store.close()

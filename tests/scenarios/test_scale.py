@@ -175,7 +175,7 @@ def test_ten_thousand_runs_at_once_stay_small_over_twenty_rounds(
     peaks, seconds = json.loads(done.stdout)
     with capsys.disabled():
         print(
-            f"\n10,000 runs of 5 nodes: {seconds:.2f} s a round; peak of each round {', '.join(f'{one:.0f}' for one in peaks)} MiB"
+            f"\n10,000 runs of 5 nodes: {seconds:.2f} s a round; peak of each round {', '.join(f'{peak:.0f}' for peak in peaks)} MiB"
         )
     assert max(peaks) < 300
     assert max(peaks[10:]) < max(peaks[:5]) * 1.05

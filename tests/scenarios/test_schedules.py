@@ -23,7 +23,7 @@ from graphorch.core.invariants import check_invariants
 from graphorch.core.tree import Status
 from graphorch.engine.events import Committed, Ended, RunEvent
 from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.settings import Limits, Settings
+from graphorch.engine.settings import Limits, RunSettings
 from graphorch.errors import InternalError, WriteConflict
 from graphorch.flow.flow import Flow
 from graphorch.graph.plan import Plan
@@ -114,7 +114,7 @@ class Trial:
         self.may_fail = True
         plan = subject.plan(self.mishaps, self)
         limits = Limits(concurrency=self.schedule.concurrency)
-        settings = Settings(
+        settings = RunSettings(
             client=CLIENT,
             run_id="r",
             limits=limits,
@@ -184,7 +184,7 @@ class Trial:
                 self.subject.steps = loop.steps
                 return self.check()
             if self.subject.wanted is None and any(
-                isinstance(one.failure, WriteConflict) for one in run.errors
+                isinstance(activation.failure, WriteConflict) for activation in run.errors
             ):
                 return None  # two branches of a race; `build()` would have refused them
             work = await self.next(run)
@@ -221,8 +221,12 @@ class Trial:
             raise self.problem
         if self.ended[-1] != "succeeded":
             raise Broken(f"it ended as {self.ended}")
-        done = [one for one in run.history if one.status in (Status.DONE, Status.HANDLED)]
-        ids = frozenset(one.id for one in done)
+        done = [
+            activation
+            for activation in run.history
+            if activation.status in (Status.DONE, Status.HANDLED)
+        ]
+        ids = frozenset(activation.id for activation in done)
         if len(ids) != len(done):
             raise Broken("an activation committed twice")
         self.tally.commits += len(done)

@@ -41,7 +41,7 @@ from graphorch import (
     append,
     node,
 )
-from graphorch.engine.report import Record
+from graphorch.engine.report import RunReport
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import run_virtual
 
@@ -144,7 +144,7 @@ def always(state: State) -> bool:
 
 
 def one_log(found: list[Number]) -> Log:
-    return Log(log=["+".join(str(one.n) for one in found)])
+    return Log(log=["+".join(str(number.n) for number in found)])
 
 
 def items(state: State) -> list[Number]:
@@ -382,7 +382,7 @@ def test_a_join_runs_once_after_both_branches() -> None:
 def test_branches_of_unequal_length_fire_a_join_once() -> None:
     graph, join = Graph("g", State), says("join")
     graph.chain(up("a"), says("b"), join)
-    graph.chain(graph.blueprint.nodes["a"], says("c"), says("d"), says("e"), join)
+    graph.chain(graph.spec.nodes["a"], says("c"), says("d"), says("e"), join)
     assert ran(run_virtual(graph.build().run(State()))).count("join") == 1
 
 
@@ -448,7 +448,7 @@ def test_a_route_that_takes_no_way_is_an_error() -> None:
 def test_a_branch_that_goes_to_the_end_does_not_end_the_others() -> None:
     graph, begin = Graph("g", State), up()
     graph.route(says("quick"), parity).when("even", END).when("odd", END).exhaustive()
-    graph.chain(begin, graph.blueprint.nodes["quick"])
+    graph.chain(begin, graph.spec.nodes["quick"])
     graph.chain(begin, says("slow", 9))
     assert run_virtual(graph.build().run(State())).state.log == ["quick1", "slow1"]
 
@@ -526,7 +526,7 @@ def test_a_map_in_a_map_keeps_every_value_once() -> None:
     outer = Graph("table", Table)
 
     def gather(found: list[Log]) -> Log:
-        return Log(log=[text for one in found for text in one.log])
+        return Log(log=[text for log in found for text in log.log])
 
     outer.chain(outer.map("rows", inner.build(), over=lambda t: t.rows, gather=gather, max_items=9))
     rows = [Items(items=[Number(n=10 * row + cell) for cell in range(row)]) for row in range(4)]
@@ -548,7 +548,7 @@ def test_more_items_than_the_bound_is_a_failure() -> None:
 def test_a_cleanup_after_all_branches_runs_once_and_last() -> None:
     graph, cleanup = Graph("g", State), says("cleanup")
     graph.chain(up(), [says("a", 1), says("b", 5)], cleanup)
-    graph.chain(graph.blueprint.nodes["a"], says("c", 1), says("d", 9), cleanup)
+    graph.chain(graph.spec.nodes["a"], says("c", 1), says("d", 9), cleanup)
     assert ran(run_virtual(graph.build().run(State())))[-1] == "cleanup"
 
 
@@ -563,7 +563,7 @@ def test_a_run_with_several_last_nodes_ends_when_all_of_them_have() -> None:
 def test_what_follows_a_fast_branch_starts_while_the_slow_one_runs() -> None:
     graph = Graph("g", State)
     graph.chain(up(), [says("slow", 10), says("fast", 1)])
-    graph.chain(graph.blueprint.nodes["fast"], says("next", 1))
+    graph.chain(graph.spec.nodes["fast"], says("next", 1))
     result = run_virtual(graph.build().run(State()))
     assert ran(result) == ["up", "fast", "next", "slow"]
 
@@ -632,7 +632,7 @@ def test_the_result_does_not_depend_on_how_long_nodes_take() -> None:
     def flow(times: list[float]) -> AnyFlow:
         graph, join = Graph("g", State), says("join", times[0])
         graph.chain(up(), [says("a", times[1]), says("b", times[2])], join)
-        graph.chain(graph.blueprint.nodes["a"], says("c", times[3]), join)
+        graph.chain(graph.spec.nodes["a"], says("c", times[3]), join)
         return graph.build()
 
     logs = {
@@ -1347,7 +1347,7 @@ def test_a_run_is_freed_when_nobody_holds_its_result() -> None:
 
     def alive() -> int:
         gc.collect()
-        return sum(isinstance(one, Record) for one in gc.get_objects())
+        return sum(isinstance(get_object, RunReport) for get_object in gc.get_objects())
 
     before = alive()
     results = [run_virtual(flow.run(State())) for _ in range(3)]
@@ -1392,7 +1392,8 @@ def test_a_map_tells_which_items_are_missing_and_why() -> None:
 
     def gather(found: list[Number], missing: list[Missing]) -> Log:
         return Log(
-            log=[str(one.n) for one in found] + [f"{one.index}: {one.reason}" for one in missing]
+            log=[str(number.n) for number in found]
+            + [f"{item.index}: {item.reason}" for item in missing]
         )
 
     graph = Graph("g", State)

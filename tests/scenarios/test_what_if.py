@@ -44,8 +44,8 @@ def test_a_changed_selector_is_the_first_divergence() -> None:
         graph = Graph("g", State)
         graph.chain(up())
         graph.loop(
-            graph.blueprint.nodes["up"],
-            back_to=graph.blueprint.nodes["up"],
+            graph.spec.nodes["up"],
+            back_to=graph.spec.nodes["up"],
             while_=lambda s: s.n < threshold[0],
             max_iterations=9,
         )

@@ -153,10 +153,10 @@ class Inside:
         low, high = self.items
         found = [mix(number, at) for at in range(low + number % (high - low + 1))]
         if self.flows:
-            return [{"w1": one % 10007, "log": [one % 997]} for one in found]
-        return [{"number": at, "told": one % 10007} for at, one in enumerate(found)]
+            return [{"w1": entry % 10007, "log": [entry % 997]} for entry in found]
+        return [{"number": at, "told": entry % 10007} for at, entry in enumerate(found)]
 
     def gather(self, found: list[Values], missing: list[int]) -> dict[str, Any]:
         """The update of the map or sub-flow."""
-        told = [seen(one) if self.flows else one["value"] for one in found]
+        told = [seen(values) if self.flows else values["value"] for values in found]
         return self.work.written(mix(told, missing))

@@ -14,22 +14,22 @@ from typing import Any
 
 from graphorch.core.events import (
     Approved,
-    Asked,
     CancelNode,
     Command,
-    Decide,
-    Entered,
+    EvaluateRoute,
     Event,
     FinishRun,
-    GraceOver,
-    Leave,
+    GraceExpired,
+    LeaveScope,
     NodeFailed,
     NodeSucceeded,
+    PersonAsked,
     Resumed,
     RetryDue,
-    RetryLater,
     Routed,
     RunStarted,
+    ScheduleRetry,
+    ScopeEntered,
     StopRequested,
 )
 from graphorch.core.firing import Scope
@@ -138,7 +138,9 @@ class _Driver:
     def step(self) -> None:
         self.steps += 1
         schedule, rng = self.schedule, self.rng
-        self.asked = [one for one in self.asked if one.status is Status.ASKED]
+        self.asked = [
+            activation for activation in self.asked if activation.status is Status.AWAITING_ANSWER
+        ]
         if self.asked and (self.run.status == "waiting" or rng.randrange(100) < 15):
             self.answer(self.asked.pop(rng.randrange(len(self.asked))))
         elif self.run.status != "running" and not self.jobs:
@@ -148,7 +150,7 @@ class _Driver:
         elif self.steps == schedule.cancel_after:
             self.tell(StopRequested("told to", "cancelled", now=rng.random() < 0.7))
         elif self.chance(schedule.grace):
-            self.tell(GraceOver())
+            self.tell(GraceExpired())
         elif self.run.status == "running" and self.chance(schedule.stops):
             self.tell(StopRequested("told to", now=rng.random() < 0.6))
         elif self.chance(schedule.stale) and (self.told or self.lost):
@@ -163,60 +165,67 @@ class _Driver:
     def event_of(self, job: Command) -> Event:
         """What becomes of a command."""
         assert not isinstance(job, FinishRun | CancelNode)
-        one = job if isinstance(job, Activation) else job.activation
+        activation = job if isinstance(job, Activation) else job.activation
         if (
-            not isinstance(job, RetryLater | Leave)
-            and one.failure is None
-            and not one.approved
+            not isinstance(job, ScheduleRetry | LeaveScope)
+            and activation.failure is None
+            and not activation.approved
             and self.chance(self.schedule.asks)
         ):
-            self.asked.append(one)
-            return Asked(one, "well?")
-        if isinstance(job, RetryLater):
-            return RetryDue(one, one.attempt)
+            self.asked.append(activation)
+            return PersonAsked(activation, "well?")
+        if isinstance(job, ScheduleRetry):
+            return RetryDue(activation, activation.attempt)
         if (
-            not isinstance(job, Decide)
-            and one.failure is None
+            not isinstance(job, EvaluateRoute)
+            and activation.failure is None
             and self.chance(self.schedule.retries)
         ):
-            return NodeFailed(one, one.attempt, Boom("once"), retry_after=1.0)
+            return NodeFailed(activation, activation.attempt, Boom("once"), retry_after=1.0)
         if (
-            one.failure is None
+            activation.failure is None
             and self.resumes < 12
-            and not may_be_left_out(one)
+            and not may_be_left_out(activation)
             and self.chance(self.schedule.failures)
         ):
-            return NodeFailed(one, one.attempt, Boom("for good"))
+            return NodeFailed(activation, activation.attempt, Boom("for good"))
         try:
             return self.result_of(job)
         except (Boom, binding.InnerFailed) as error:
-            return NodeFailed(one, one.attempt, error, handler=handler_of(one, error))
+            return NodeFailed(
+                activation, activation.attempt, error, handler=handler_of(activation, error)
+            )
 
-    def answer(self, one: Activation) -> None:
+    def answer(self, activation: Activation) -> None:
         """A person answers, or lets pass what waits at a gate."""
-        if one.update is not None or one.step.inner_plan is not None or self.rng.random() < 0.5:
-            self.watch.attempts.discard((one, one.attempt))
-            self.tell(Approved(one))
+        if (
+            activation.update is not None
+            or activation.step.inner_plan is not None
+            or self.rng.random() < 0.5
+        ):
+            self.watch.attempts.discard((activation, activation.attempt))
+            self.tell(Approved(activation))
         else:
-            self.tell(self.event_of(one))
+            self.tell(self.event_of(activation))
 
     def result_of(self, job: Command) -> Event:
         match job:
             case Activation() as one if one.failure is not None:
                 raise one.failure
             case Activation() as one if one.step.inner_plan is not None:
-                return Entered(one, binding.items_of(one))
+                return ScopeEntered(one, binding.build_items(one))
             case Activation() as one:
-                given = binding.arguments(one)
+                given = binding.bind_arguments(one)
                 self.watch.read(one, given)
                 assert one.version is not None
                 return NodeSucceeded(
-                    one, binding.update_of(one.step, one.step.node.fn(*given), given, one.version)
+                    one,
+                    binding.build_update(one.step, one.step.node.fn(*given), given, one.version),
                 )
-            case Leave(one):
-                return NodeSucceeded(one, binding.leave(one))
-            case Decide(one):
-                return Routed(one, binding.decide(one))
+            case LeaveScope(one):
+                return NodeSucceeded(one, binding.gather_children(one))
+            case EvaluateRoute(one):
+                return Routed(one, binding.evaluate_route(one))
             case _:
                 raise AssertionError(job)
 
@@ -235,17 +244,17 @@ class _Driver:
         if self.schedule.checked:
             check_invariants(self.run)
         if self.run.status != "running" and any(
-            not isinstance(job, Decide | Leave) for job in self.jobs
+            not isinstance(job, EvaluateRoute | LeaveScope) for job in self.jobs
         ):
             raise Broken(
                 "I13 one end", f"the run is {self.run.status}, but there is work: {self.jobs}"
             )
 
-    def drop(self, one: Activation) -> None:
+    def drop(self, activation: Activation) -> None:
         """An attempt is stopped; what it would have said may still arrive."""
-        if one.step.inner_plan is None:
-            self.lost.append(NodeFailed(one, one.attempt, Boom("late")))
-            self.lost.append(NodeSucceeded(one, {}, attempt=one.attempt))
+        if activation.step.inner_plan is None:
+            self.lost.append(NodeFailed(activation, activation.attempt, Boom("late")))
+            self.lost.append(NodeSucceeded(activation, {}, attempt=activation.attempt))
 
     def tell_again(self) -> None:
         """A doubled or late event: it must change nothing."""
@@ -273,15 +282,17 @@ class _Driver:
         )
         if (
             final is not None
-            and dict(self.sample.plan.blueprint.state.model_validate(final).__dict__) != final
+            and dict(self.sample.plan.spec.state.model_validate(final).__dict__) != final
         ):
             raise Broken("I17 the state validates", str(final))
         commits = self.watch.commits
-        ids = {key: one.id for key, one in commits.items()}
+        ids = {key: activation.id for key, activation in commits.items()}
         path = [
-            one.step.name
-            for one in sorted(commits.values(), key=lambda one: (one.depth, one.step.index))
-            if one.scope is run.root
+            activation.step.name
+            for activation in sorted(
+                commits.values(), key=lambda activation: (activation.depth, activation.step.index)
+            )
+            if activation.scope is run.root
         ]
         done = {key: self.watch.given.get(key) for key in commits}
         return Outcome(
@@ -307,19 +318,19 @@ class _Driver:
 def _is_due(job: Command) -> bool:
     """Whether a command still has to be answered: a driver drops the work of what was cancelled."""
     match job:
-        case (Activation() as one) | Leave(one):
+        case (Activation() as one) | LeaveScope(one):
             return one.status is Status.RUNNING
-        case Decide(one):
+        case EvaluateRoute(one):
             return one.status is Status.ROUTING
-        case RetryLater(one):
+        case ScheduleRetry(one):
             return one.status is Status.RETRYING
         case _:
             return False
 
 
-def may_be_left_out(one: Activation) -> bool:
+def may_be_left_out(activation: Activation) -> bool:
     """Whether a failure here is survived by leaving out an item of a map, which changes the result."""
-    scope = one.scope
+    scope = activation.scope
     while scope.parent is not None:
         spec = scope.parent.step.map
         if spec is not None and (spec.on_item_error != "fail" or spec.need is not None):
@@ -335,7 +346,7 @@ def _is_stale(event: Event) -> bool:
             NodeFailed(one, attempt) | RetryDue(one, attempt) | NodeSucceeded(one, attempt=attempt)
         ) if attempt:
             return attempt < one.attempt or one.status >= Status.DONE
-        case NodeSucceeded(one) | Routed(one) | Entered(one):
+        case NodeSucceeded(one) | Routed(one) | ScopeEntered(one):
             return one.status >= Status.DONE
         case RunStarted():
             return True
@@ -350,17 +361,17 @@ def fingerprint(run: Run) -> Any:
         active = [
             (
                 index,
-                one.status,
-                one.attempt,
-                [of(each) for each in one.inner.scopes] if one.inner else None,
+                activation.status,
+                activation.attempt,
+                [of(item) for item in activation.children.scopes] if activation.children else None,
             )
-            for index, one in scope.active.items()
+            for index, activation in scope.active.items()
         ]
         return (
             active,
             [(index, len(tokens)) for index, tokens in scope.waiting.items()],
-            scope.live,
-            scope.busy,
+            scope.live_positions,
+            scope.busy_count,
             scope.closed,
             scope.finished,
         )
@@ -392,30 +403,32 @@ class Watch:
         self.attempts: set[tuple[Activation, int]] = set()
         self.may_start = True
 
-    def key(self, one: Activation) -> str:
+    def key(self, activation: Activation) -> str:
         """What an activation is, computed as the reference does it."""
-        if one not in self.keys:
-            self.keys[one] = activation_key(
-                one.path, (self.token(one.scope, token) for token in one.tokens)
+        if activation not in self.keys:
+            self.keys[activation] = activation_key(
+                activation.path,
+                (self.token(activation.scope, token) for token in activation.tokens),
             )
-        return self.keys[one]
+        return self.keys[activation]
 
     def token(self, scope: Scope, token: Token) -> tuple[str, str, str, int]:
         edge = token.edge
         origin = "run" if scope.parent is None else f"{self.key(scope.parent)}:{max(0, scope.item)}"
         return (
             origin if token.source is None else self.key(token.source),
-            scope.plan.shape.name(edge.target),
+            scope.plan.topology.name(edge.target),
             edge.kind,
             edge.loop,
         )
 
-    def read(self, one: Activation, given: list[Any]) -> None:
+    def read(self, activation: Activation, given: list[Any]) -> None:
         """I6: each attempt reads the same."""
         values = dict(given[0].__dict__)
-        if self.given.setdefault(self.key(one), values) != values:
+        if self.given.setdefault(self.key(activation), values) != values:
             raise Broken(
-                "I6 equal input", f"{one.path}: {self.given[self.key(one)]} and then {values}"
+                "I6 equal input",
+                f"{activation.path}: {self.given[self.key(activation)]} and then {values}",
             )
 
     def after(self, event: Event, commands: list[Command]) -> None:
@@ -423,12 +436,12 @@ class Watch:
         self.may_start = isinstance(event, Resumed) or (
             self.may_start and not isinstance(event, StopRequested) and not self.run.root.failures
         )
-        for one in self.run.history[self.seen :]:
-            self._ended(one)
+        for activation in self.run.history[self.seen :]:
+            self._ended(activation)
         self.seen = len(self.run.history)
         if (
             isinstance(event, NodeFailed)
-            and event.activation.status in (Status.FAILED, Status.DEAD)
+            and event.activation.status in (Status.FAILED, Status.SKIPPED)
             and may_be_left_out(event.activation)
         ):
             self.order.append(self.key(event.activation))
@@ -436,46 +449,49 @@ class Watch:
             if isinstance(command, Activation):
                 self._started(command)
 
-    def _started(self, one: Activation) -> None:
-        key = self.key(one)
+    def _started(self, activation: Activation) -> None:
+        key = self.key(activation)
         if key in self.commits:
-            raise Broken("I2 committed once", f"{one.path} is started again")
-        if (one, one.attempt) in self.attempts:
+            raise Broken("I2 committed once", f"{activation.path} is started again")
+        if (activation, activation.attempt) in self.attempts:
             raise Broken(
                 "I3 attempts do not overlap",
-                f"attempt {one.attempt} of {one.path} is started twice",
+                f"attempt {activation.attempt} of {activation.path} is started twice",
             )
-        self.attempts.add((one, one.attempt))
+        self.attempts.add((activation, activation.attempt))
         # END fires all the same, and where writes conflict there it fails
-        if not self.may_start and one.step.index != one.scope.end:
-            raise Broken("I24 nothing starts", f"{one.path} is started in a run that is stopping")
-        if one not in self.running:
-            self.running.add(one)
-            self._consume(one)
-            self._check_join(one)
+        if not self.may_start and activation.step.index != activation.scope.end:
+            raise Broken(
+                "I24 nothing starts", f"{activation.path} is started in a run that is stopping"
+            )
+        if activation not in self.running:
+            self.running.add(activation)
+            self._consume(activation)
+            self._check_join(activation)
 
-    def _consume(self, one: Activation) -> None:
-        for token in one.tokens:
-            edge, name = token.edge, self.token(one.scope, token)
-            if edge not in one.scope.plan.shape.entering[one.step.index] or (
+    def _consume(self, activation: Activation) -> None:
+        for token in activation.tokens:
+            edge, name = token.edge, self.token(activation.scope, token)
+            if edge not in activation.scope.plan.topology.entering[activation.step.index] or (
                 token.source is not None and token.source.step.index != edge.source
             ):
-                raise Broken("I9 declared edges", f"{one.path} got a token over {edge}")
+                raise Broken("I9 declared edges", f"{activation.path} got a token over {edge}")
             if (token.failure is not None) != (edge.kind == "error"):
                 raise Broken(
-                    "failures on error edges", f"{one.path} got {token.failure!r} over {edge}"
+                    "failures on error edges",
+                    f"{activation.path} got {token.failure!r} over {edge}",
                 )
-            self.consumed[(one.scope.prefix, *name)] += 1
-            if self.consumed[(one.scope.prefix, *name)] > 1:
-                raise Broken("I7 a token is consumed once", f"{name} by {one.path}")
+            self.consumed[(activation.scope.prefix, *name)] += 1
+            if self.consumed[(activation.scope.prefix, *name)] > 1:
+                raise Broken("I7 a token is consumed once", f"{name} by {activation.path}")
 
-    def _check_join(self, one: Activation) -> None:
+    def _check_join(self, activation: Activation) -> None:
         """I10, by path search: no live position of the scope can still bring this node a token of the same iteration."""
-        sample = self._sample_of(one.scope)
-        scope, name = one.scope, one.step.name
-        if sample is None or one.step.need or self.keys[one] in self.commits:
+        sample = self._sample_of(activation.scope)
+        scope, name = activation.scope, activation.step.name
+        if sample is None or activation.step.need or self.keys[activation] in self.commits:
             return
-        named = scope.plan.shape.name
+        named = scope.plan.topology.name
         live = {named(index) for index in scope.active} | {
             named(i)
             for i, tokens in scope.waiting.items()
@@ -492,9 +508,9 @@ class Watch:
             for header in latches
             if sample.structure.latch_blocks(header, name)
         ]
-        if early and one.scope.active.get(one.step.index) is one:
+        if early and activation.scope.active.get(activation.step.index) is activation:
             raise Broken(
-                "I10 no join fires early", f"{one.path} fired while {early} could reach it"
+                "I10 no join fires early", f"{activation.path} fired while {early} could reach it"
             )
 
     def _sample_of(self, scope: Scope) -> Sample | None:
@@ -503,12 +519,12 @@ class Watch:
         above = self._sample_of(scope.parent.scope)
         return above.flows.get(scope.parent.step.name) if above is not None else None
 
-    def _ended(self, one: Activation) -> None:
-        if one.status in (Status.DONE, Status.HANDLED):
-            key = self.key(one)
+    def _ended(self, activation: Activation) -> None:
+        if activation.status in (Status.DONE, Status.HANDLED):
+            key = self.key(activation)
             if key in self.commits:
-                raise Broken("I1 one commit", f"{one.path} committed twice")
-            self.commits[key] = one
+                raise Broken("I1 one commit", f"{activation.path} committed twice")
+            self.commits[key] = activation
             self.order.append(key)
 
     def at_end(self, resumes: int, ended: int) -> None:
@@ -516,27 +532,30 @@ class Watch:
             raise Broken("I13 one end", f"{ended} ends for {resumes + 1} starts")
         if self.run.status in ("succeeded", "partial"):
             self._check_tokens()
-        kept = {id(one) for one in self.run.history}
-        if any(id(one) not in kept for one in self.commits.values()):
+        kept = {id(activation) for activation in self.run.history}
+        if any(id(activation) not in kept for activation in self.commits.values()):
             raise Broken("I26 commits stay", "a commit is gone from the history")
 
     def _check_tokens(self) -> None:
         """I7: every token that was emitted was consumed once or cancelled by name."""
         cancelled = {(token.source, token.edge.index) for token in self.run.cancelled_tokens}
-        for one in self.commits.values():
-            for edge in one.taken:
+        for activation in self.commits.values():
+            for edge in activation.taken_edges:
                 name = (
-                    one.scope.prefix,
-                    self.key(one),
-                    one.scope.plan.shape.name(edge.target),
+                    activation.scope.prefix,
+                    self.key(activation),
+                    activation.scope.plan.topology.name(edge.target),
                     edge.kind,
                     edge.loop,
                 )
-                gone = (one, edge.index) in cancelled or edge.target == one.scope.plan.end
-                if not gone and not self.consumed[name] and not _is_void(one.scope):
+                gone = (
+                    activation,
+                    edge.index,
+                ) in cancelled or edge.target == activation.scope.plan.end
+                if not gone and not self.consumed[name] and not _is_void(activation.scope):
                     raise Broken(
                         "I7 no token is left",
-                        f"{one.path} sent one to {name[2]} that nobody consumed",
+                        f"{activation.path} sent one to {name[2]} that nobody consumed",
                     )
         if self.run.root.waiting or self.run.root.active:
             raise Broken(

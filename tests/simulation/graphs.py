@@ -15,12 +15,12 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel
 
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import END, Node
 from graphorch.graph.plan import Plan, compile_plan
 from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import Blueprint, MapSpec, Pure, SubSpec
-from graphorch.graph.topology import shape_of
+from graphorch.graph.spec import GraphSpec, MapSpec, StateFunction, SubSpec
+from graphorch.graph.topology import build_topology
 from tests.simulation.behaviour import (
     OWNED,
     SLICES,
@@ -45,7 +45,7 @@ class Sample:
 
     seed: int
     name: str
-    blueprint: Blueprint
+    blueprint: GraphSpec
     plan: Plan
     structure: Structure
     works: dict[str, Work]
@@ -101,7 +101,7 @@ def random_graph(seed: int, *, level: int = 0) -> Sample:
             return sample
 
 
-def invalid_or_not(rng: random.Random) -> Blueprint:
+def invalid_or_not(rng: random.Random) -> GraphSpec:
     """A graph whose last loops and error edge were added without asking whether they may be; its functions do nothing."""
     draft = _drawn(rng, 0)
     for _ in range(rng.choice([1, 2, 3])):
@@ -194,8 +194,8 @@ def _plant_race(draft: Draft) -> None:
     draft.always[source][draft.always[source].index(target)] = fork
     draft.always[fork] = [branch[0] for branch in branches]
     for branch in branches:
-        for one, following in zip(branch, [*branch[1:], join], strict=True):
-            draft.always[one] = [following]
+        for text, following in zip(branch, [*branch[1:], join], strict=True):
+            draft.always[text] = [following]
     draft.always[join] = [target]
     if rng.random() < 0.3:
         draft.always[branches[0][0]], draft.routes[branches[0][0]] = (
@@ -255,7 +255,7 @@ def _add_error(draft: Draft) -> Callable[[], None]:
 
 
 # ---- building ------------------------------------------------------------------------------------
-def _blueprint(draft: Draft) -> Blueprint:
+def _blueprint(draft: Draft) -> GraphSpec:
     """The blueprint of a draft whose functions do nothing: enough to judge its structure."""
     nothing = {name: _node(name, lambda state: None, ("Log",), "node") for name in draft.declared}
     choices = {
@@ -266,8 +266,8 @@ def _blueprint(draft: Draft) -> Blueprint:
 
 def _connected(
     draft: Draft, nodes: dict[str, Node[Any]], choices: dict[str, Choice], whiles: list[While]
-) -> Blueprint:
-    graph = Builder(f"g{len(nodes)}", State, None, None)
+) -> GraphSpec:
+    graph = GraphBuilder(f"g{len(nodes)}", State, None, None)
     known: dict[str, Node[Any]] = {**nodes, "END": cast("Node[Any]", END)}
     for name in draft.declared:
         graph.chain(nodes[name])
@@ -296,8 +296,8 @@ def _connected(
         graph.on_error(nodes[source], known[handler], when=Boom)
     for name, need in draft.needs.items():
         graph.join(nodes[name], need=need, short="fire")
-    assert not graph.blueprint.problems, graph.blueprint.problems
-    return graph.blueprint
+    assert not graph.spec.problems, graph.spec.problems
+    return graph.spec
 
 
 def _built(draft: Draft, seed: int, level: int) -> Sample:
@@ -332,12 +332,12 @@ def _built(draft: Draft, seed: int, level: int) -> Sample:
     for name, inside in insides.items():
         if draft.inner[name] == "sub":
             blueprint.subs[name] = SubSpec(
-                flows[name].plan, Pure(_enter(inside), (Read(State),)), _leave(inside)
+                flows[name].plan, StateFunction(_enter(inside), (Read(State),)), _leave(inside)
             )
         else:
             blueprint.maps[name] = _map_spec(rng, inside, flows.get(name), workers.get(name))
     structure = structure_of(blueprint)
-    plan = compile_plan(blueprint, shape_of(blueprint), regions_of(structure))
+    plan = compile_plan(blueprint, build_topology(blueprint), regions_of(structure))
     return Sample(
         seed,
         blueprint.name,
@@ -385,7 +385,7 @@ def _map_spec(
         result=result,
         worker=node,
         flow=flow.plan if flow is not None else None,
-        over=Pure(_items(inside, item), (Read(State),)),
+        over=StateFunction(_items(inside, item), (Read(State),)),
         gather=_gather(inside),
         wants_missing=True,
         max_items=4,
@@ -420,7 +420,13 @@ def _node(name: str, fn: Fn, slices: tuple[str, ...], kind: Any) -> Node[Any]:
 def as_slices(work: Work, written: dict[str, Any]) -> BaseModel | tuple[BaseModel, ...]:
     """What a node function returns: one slice, or a tuple of two."""
     made = tuple(
-        SLICES[name](**{one: written[one] for one in SLICES[name].model_fields if one in written})
+        SLICES[name](
+            **{
+                model_field: written[model_field]
+                for model_field in SLICES[name].model_fields
+                if model_field in written
+            }
+        )
         for name in work.slices
     )
     return made if len(made) > 1 else next(iter(made))
@@ -452,12 +458,13 @@ def _leave(inside: Inside) -> Fn:
 
 
 def _items(inside: Inside, item: type[BaseModel]) -> Fn:
-    return lambda state: [item(**one) for one in inside.over(state.__dict__)]
+    return lambda state: [item(**entry) for entry in inside.over(state.__dict__)]
 
 
 def _gather(inside: Inside) -> Fn:
     return lambda found, missing: as_slices(
-        inside.work, inside.gather([one.__dict__ for one in found], [one.index for one in missing])
+        inside.work,
+        inside.gather([item.__dict__ for item in found], [item.index for item in missing]),
     )
 
 

@@ -84,16 +84,16 @@ def join_is_not_live_while_a_token_waits() -> Any:
     """A token that waits at a node is no live position."""
 
     def wrong(right: Any) -> Any:
-        def leave(self: Scope, one: Activation) -> None:
-            right(self, one)
-            self.live &= ~(1 << one.step.index)
-            for edge in one.taken:
+        def leave(self: Scope, activation: Activation) -> None:
+            right(self, activation)
+            self.live_positions &= ~(1 << activation.step.index)
+            for edge in activation.taken_edges:
                 if edge.target not in self.active:
-                    self.live &= ~(1 << edge.target)
+                    self.live_positions &= ~(1 << edge.target)
 
         return leave
 
-    return replaced(Scope, "leave", wrong)
+    return replaced(Scope, "deactivate", wrong)
 
 
 def join_counts_shared_history_twice() -> Any:
@@ -177,7 +177,7 @@ def counters_survive_the_loop() -> Any:
     def wrong(right: Any) -> Any:
         def deliver(self: Scope, run: Run, source: Any, edge: Edge, *rest: Any) -> None:
             step = self.plan.steps[edge.target]
-            right_inside, step.inside = step.inside, frozenset(range(len(self.plan.shape.loops)))
+            right_inside, step.inside = step.inside, frozenset(range(len(self.plan.topology.loops)))
             right(self, run, source, edge, *rest)
             step.inside = right_inside
 
@@ -219,9 +219,9 @@ def double_start() -> Any:
     """An activation is started twice."""
 
     def wrong(right: Any) -> Any:
-        def add(self: Scope, run: Run, one: Activation) -> None:
-            right(self, run, one)
-            run.out.append(one)
+        def add(self: Scope, run: Run, activation: Activation) -> None:
+            right(self, run, activation)
+            run.out.append(activation)
 
         return add
 
@@ -248,9 +248,9 @@ def retry_waits_forever_in_a_drain() -> Any:
         def close(self: Run, scope: Scope) -> None:
             pending = [scope]
             while pending:
-                one = pending.pop()
-                one.closed = True
-                pending.extend(one.inner())
+                item = pending.pop()
+                item.closed = True
+                pending.extend(item.child_scopes())
 
         return close
 
@@ -296,8 +296,8 @@ def failures_end_the_path() -> Any:
     """A failure that nobody handles is a dead path, whatever the policy says."""
 
     def wrong(right: Any) -> Any:
-        def fail(self: Run, one: Activation) -> None:
-            self._end_path(one)
+        def fail(self: Run, activation: Activation) -> None:
+            self._skip(activation)
 
         return fail
 
@@ -309,20 +309,20 @@ def answers_are_forgotten() -> Any:
 
     def wrong(right: Any) -> Any:
         def questions(scope: Scope) -> list[Activation]:
-            return [one for one in right(scope) if one.scope is scope]
+            return [item for item in right(scope) if item.scope is scope]
 
         return questions
 
-    return replaced(Scope, "questions", wrong)
+    return replaced(Scope, "open_questions", wrong)
 
 
 def resuming_runs_finished_work_again() -> Any:
     """Resuming a run starts over what is inside a sub-flow or map."""
 
     def wrong(right: Any) -> Any:
-        def again(self: Run, one: Activation) -> None:
-            one.inner = None
-            right(self, one)
+        def again(self: Run, activation: Activation) -> None:
+            activation.children = None
+            right(self, activation)
 
         return again
 
@@ -374,18 +374,18 @@ def items_in_order_of_completion() -> Any:
         return reached_end
 
     def wrong(right: Any) -> Any:
-        def leave(one: Activation) -> Any:
-            inner = one.inner
-            if one.step.map is not None and inner is not None:
+        def leave(activation: Activation) -> Any:
+            inner = activation.children
+            if activation.step.map is not None and inner is not None:
                 places = {id(scope): at for at, scope in enumerate(ended)}
                 inner.scopes.sort(key=lambda scope: places.get(id(scope), 0))
-            return right(one)
+            return right(activation)
 
         return leave
 
     both = contextlib.ExitStack()
-    both.enter_context(replaced(Run, "reached_end", noting))
-    both.enter_context(replaced(binding, "leave", wrong))
+    both.enter_context(replaced(Run, "on_end_reached", noting))
+    both.enter_context(replaced(binding, "gather_children", wrong))
     return both
 
 
@@ -393,9 +393,9 @@ def too_many_items_at_once() -> Any:
     """A map starts one item more than it may."""
 
     def wrong(right: Any) -> Any:
-        def start_items(self: Run, one: Activation, inner: Any) -> None:
+        def start_items(self: Run, activation: Activation, inner: Any) -> None:
             inner.running -= 1
-            right(self, one, inner)
+            right(self, activation, inner)
             inner.running += 1
 
         return start_items
@@ -407,21 +407,26 @@ def error_edge_and_all_others() -> Any:
     """A node that failed sends its token over the error edge, and over its plain edges as well."""
 
     def wrong(right: Any) -> Any:
-        def complete(self: Run, one: Activation, edges: Any, failure: Any = None) -> None:
-            right(self, one, edges if failure is None else (*edges, *one.step.edges), failure)
+        def complete(self: Run, activation: Activation, edges: Any, failure: Any = None) -> None:
+            right(
+                self,
+                activation,
+                edges if failure is None else (*edges, *activation.step.edges),
+                failure,
+            )
 
         return complete
 
-    return replaced(Run, "_complete", wrong)
+    return replaced(Run, "_commit", wrong)
 
 
 def id_depends_on_the_attempt() -> Any:
     """The id of an activation depends on how often it was tried."""
 
     def wrong(right: Any) -> Any:
-        def again(self: Run, one: Activation) -> None:
-            right(self, one)
-            one._id = one.id[:-1] + str(one.attempt % 10)
+        def again(self: Run, activation: Activation) -> None:
+            right(self, activation)
+            activation._id = activation.id[:-1] + str(activation.attempt % 10)
 
         return again
 
@@ -434,7 +439,7 @@ def busy_is_miscounted() -> Any:
     def wrong(right: Any) -> Any:
         def cancel(self: Run, activation: Activation, reason: str) -> None:
             if activation.status is Status.RETRYING:
-                activation.scope.busy += 1
+                activation.scope.busy_count += 1
             right(self, activation, reason)
 
         return cancel

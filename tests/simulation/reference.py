@@ -97,8 +97,8 @@ def run_reference(sample: Sample, pick: Pick = min, *, most: int = 250) -> Resul
     root.begin(INPUT)
     while world.running:
         key = pick(sorted(world.running))
-        one = world.running[key]
-        one.scope.complete(one)
+        activation = world.running[key]
+        activation.scope.complete(activation)
     if root.output is None or root.tokens or root.active:
         raise Stuck(f"seed {sample.seed}: waiting {root.tokens}, active {list(root.active)}")
     path = [name for _, name in sorted((order, name) for order, name in world.path)]
@@ -112,14 +112,19 @@ class _World:
     done: dict[str, Any] = field(default_factory=dict)
     path: list[tuple[tuple[int, int], str]] = field(default_factory=list)
 
-    def finish(self, one: Activation, read: Any) -> None:
-        if one.key in self.done:
-            raise Stuck(f"{one.key} committed twice")
-        self.done[one.key] = read
+    def finish(self, activation: Activation, read: Any) -> None:
+        if activation.key in self.done:
+            raise Stuck(f"{activation.key} committed twice")
+        self.done[activation.key] = read
         if len(self.done) > self.most:
             raise TooLong
-        if one.scope.parent is None:
-            self.path.append(((one.depth, one.scope.sample.structure.order(one.node)), one.node))
+        if activation.scope.parent is None:
+            self.path.append(
+                (
+                    (activation.depth, activation.scope.sample.structure.order(activation.node)),
+                    activation.node,
+                )
+            )
 
 
 class Scope:
@@ -222,9 +227,9 @@ class Scope:
                 self.cancel(self.active.pop(name))
         self.start(node, list(arrived.values())[: self.needs[node]])
 
-    def cancel(self, one: Activation) -> None:
-        self.world.running.pop(one.key, None)
-        for item in one.items:
+    def cancel(self, activation: Activation) -> None:
+        self.world.running.pop(activation.key, None)
+        for item in activation.items:
             for inner in item.active.values():
                 item.cancel(inner)
             item.active.clear()
@@ -244,48 +249,50 @@ class Scope:
             for loop, count in token.counters.items():
                 counters[loop] = max(count, counters.get(loop, 1))
         key = activation_key(self.prefix + node, (token.name(self.origin) for token in tokens))
-        one = self.active[node] = Activation(self, node, key, past, depth, counters)
+        activation = self.active[node] = Activation(self, node, key, past, depth, counters)
         inside = self.sample.insides.get(node)
         if inside is None:
-            self.world.running[key] = one
+            self.world.running[key] = activation
         else:
-            self._enter(one, inside)
+            self._enter(activation, inside)
 
-    def complete(self, one: Activation) -> None:
+    def complete(self, activation: Activation) -> None:
         """The attempt ends: commit what it wrote, and send its tokens where they go."""
-        del self.world.running[one.key]
-        values = fold(one.past)
-        inside, structure = self.sample.insides.get(one.node), self.sample.structure
+        del self.world.running[activation.key]
+        values = fold(activation.past)
+        inside, structure = self.sample.insides.get(activation.node), self.sample.structure
         try:
             update = (
-                self.sample.works[one.node](values)
+                self.sample.works[activation.node](values)
                 if inside is None
-                else self._gathered(one, inside)
+                else self._gathered(activation, inside)
             )
         except Boom:
-            handler = next(arc for arc in structure.leaving(one.node) if arc.kind == "error")
-            self.world.finish(one, values)
-            self.emit(one, [handler], one.past, one.counters)
+            handler = next(arc for arc in structure.leaving(activation.node) if arc.kind == "error")
+            self.world.finish(activation, values)
+            self.emit(activation, [handler], activation.past, activation.counters)
             return
-        past = one.past | {Write((one.depth, structure.order(one.node)), update, one.past)}
-        self.world.finish(one, values)
-        self.emit(one, self._taken(one, fold(past)), past, one.counters)
+        past = activation.past | {
+            Write((activation.depth, structure.order(activation.node)), update, activation.past)
+        }
+        self.world.finish(activation, values)
+        self.emit(activation, self._taken(activation, fold(past)), past, activation.counters)
 
-    def _taken(self, one: Activation, values: dict[str, Any]) -> list[Arc]:
+    def _taken(self, activation: Activation, values: dict[str, Any]) -> list[Arc]:
         """Where a node leads after this commit."""
         structure = self.sample.structure
-        leaving = structure.leaving(one.node)
+        leaving = structure.leaving(activation.node)
         spent: int | None = None
         for number, loop in enumerate(structure.loops):
-            if one.node not in loop.sources or not self.sample.whiles[number](values):
+            if activation.node not in loop.sources or not self.sample.whiles[number](values):
                 continue
-            if one.counters.get(number, 1) < loop.max_iterations:
+            if activation.counters.get(number, 1) < loop.max_iterations:
                 return [arc for arc in leaving if arc.kind == "loop" and arc.loop == number]
             spent = number if spent is None else spent
         if spent is not None and structure.loops[spent].exhausted_is_node:
             return [arc for arc in leaving if arc.kind == "exhausted" and arc.loop == spent]
         plain = [arc for arc in leaving if arc.kind == "always"]
-        choice = self.sample.choices.get(one.node)
+        choice = self.sample.choices.get(activation.node)
         if choice is None:
             return plain
         chosen = choice(values)
@@ -295,63 +302,65 @@ class Scope:
         ]
 
     # ---- inside a sub-flow or map ------------------------------------------------------------------
-    def _enter(self, one: Activation, inside: Inside) -> None:
-        one.is_inside = True
-        one.inputs = inside.over(fold(one.past))
-        if not one.inputs:
-            self._leave(one)
-        self._start_items(one)
+    def _enter(self, activation: Activation, inside: Inside) -> None:
+        activation.is_inside = True
+        activation.inputs = inside.over(fold(activation.past))
+        if not activation.inputs:
+            self._leave(activation)
+        self._start_items(activation)
 
-    def _start_items(self, one: Activation) -> None:
-        spec = self.sample.blueprint.maps.get(one.node)
+    def _start_items(self, activation: Activation) -> None:
+        spec = self.sample.blueprint.maps.get(activation.node)
         room = spec.concurrency if spec is not None else 1
         while (
-            one.is_inside
-            and len(one.items) < len(one.inputs)
-            and sum(not item.is_over for item in one.items) < room
+            activation.is_inside
+            and len(activation.items) < len(activation.inputs)
+            and sum(not item.is_over for item in activation.items) < room
         ):
-            number = len(one.items)
+            number = len(activation.items)
             prefix = (
-                f"{self.prefix}{one.node}[{number}]/"
+                f"{self.prefix}{activation.node}[{number}]/"
                 if spec is not None
-                else f"{self.prefix}{one.node}/"
+                else f"{self.prefix}{activation.node}/"
             )
-            item = self._item(one, prefix, f"{one.key}:{number}")
-            one.items.append(item)
-            item.begin(one.inputs[number])
+            item = self._item(activation, prefix, f"{activation.key}:{number}")
+            activation.items.append(item)
+            item.begin(activation.inputs[number])
 
-    def _item(self, one: Activation, prefix: str, origin: str) -> Scope:
-        worker = self.sample.workers.get(one.node)
+    def _item(self, activation: Activation, prefix: str, origin: str) -> Scope:
+        worker = self.sample.workers.get(activation.node)
         if worker is not None:
-            return _Item(self, one, worker, origin, prefix)
-        return Scope(self.world, self.sample.flows[one.node], prefix, origin, one)
+            return _Item(self, activation, worker, origin, prefix)
+        return Scope(self.world, self.sample.flows[activation.node], prefix, origin, activation)
 
-    def item_over(self, one: Activation) -> None:
-        spec = self.sample.blueprint.maps.get(one.node)
-        succeeded = sum(item.output is not None for item in one.items)
+    def item_over(self, activation: Activation) -> None:
+        spec = self.sample.blueprint.maps.get(activation.node)
+        succeeded = sum(item.output is not None for item in activation.items)
         if spec is not None and spec.need is not None and succeeded >= spec.need:
-            for item in one.items:
+            for item in activation.items:
                 for inner in item.active.values():
                     item.cancel(inner)
-            self._leave(one)
-        elif len(one.items) == len(one.inputs) and all(item.is_over for item in one.items):
-            self._leave(one)
+            self._leave(activation)
+        elif len(activation.items) == len(activation.inputs) and all(
+            item.is_over for item in activation.items
+        ):
+            self._leave(activation)
         else:
-            self._start_items(one)
+            self._start_items(activation)
 
-    def _leave(self, one: Activation) -> None:
-        if one.is_inside:
-            one.is_inside = False
-            self.world.running[one.key] = one
+    def _leave(self, activation: Activation) -> None:
+        if activation.is_inside:
+            activation.is_inside = False
+            self.world.running[activation.key] = activation
 
-    def _gathered(self, one: Activation, inside: Inside) -> dict[str, Any]:
-        found = [item.result() for item in one.items if item.output is not None]
+    def _gathered(self, activation: Activation, inside: Inside) -> dict[str, Any]:
+        found = [item.result() for item in activation.items if item.output is not None]
         return inside.gather(
             found,
             [
                 number
-                for number in range(len(one.inputs))
-                if number >= len(one.items) or one.items[number].output is None
+                for number in range(len(activation.inputs))
+                if number >= len(activation.items) or activation.items[number].output is None
             ],
         )
 
@@ -378,11 +387,11 @@ class _Item(Scope):
     def begin(self, update: dict[str, Any]) -> None:
         self.given = update
         key = activation_key(self.prefix + "work", [(self.origin, "work", "always", -1)])
-        one = self.active["work"] = Activation(self, "work", key, frozenset(), 1, {})
-        self.world.running[key] = one
+        activation = self.active["work"] = Activation(self, "work", key, frozenset(), 1, {})
+        self.world.running[key] = activation
 
-    def complete(self, one: Activation) -> None:
-        del self.world.running[one.key], self.active["work"]
+    def complete(self, activation: Activation) -> None:
+        del self.world.running[activation.key], self.active["work"]
         assert self.parent is not None
         try:
             self.found = self.worker(self.given)
@@ -390,7 +399,7 @@ class _Item(Scope):
             self.failed = True
         else:
             self.output = frozenset()
-            self.world.finish(one, self.given)
+            self.world.finish(activation, self.given)
         self.parent.scope.item_over(self.parent)
 
     def result(self) -> Any:

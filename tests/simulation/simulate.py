@@ -74,7 +74,7 @@ def _run_all(sample: Sample, reference: Result, schedules: Sequence[str], tally:
         try:
             outcome = check(sample, reference, schedule, replays=name in CALM)
             if outcome is not None and any(
-                ids.setdefault(key, one) != one for key, one in outcome.ids.items()
+                ids.setdefault(key, text) != text for key, text in outcome.ids.items()
             ):
                 raise Broken("I5 ids", "an activation has another id in another schedule")
         except Exception as error:

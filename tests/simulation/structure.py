@@ -11,7 +11,7 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any
 
-from graphorch.graph.spec import Blueprint, LoopSpec, RouteSpec
+from graphorch.graph.spec import GraphSpec, LoopSpec, RouteSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Arc:
 class Structure:
     """All arcs of a blueprint, implicit ones included, and what follows from them."""
 
-    blueprint: Blueprint
+    blueprint: GraphSpec
     names: list[str]
     arcs: list[Arc]
     routes: dict[str, RouteSpec]
@@ -108,7 +108,7 @@ class Structure:
         return seen
 
 
-def structure_of(blueprint: Blueprint) -> Structure:
+def structure_of(blueprint: GraphSpec) -> Structure:
     """The structure of a blueprint, implicit arcs included."""
     names = [name for name in blueprint.nodes if name not in ("START", "END")]
     arcs = [Arc(source, target, "always") for source, target in dict.fromkeys(blueprint.edges)]
@@ -220,12 +220,12 @@ def _leaks(made: Structure, header: str) -> bool:
     body = made.bodies[header]
     sources = {source for loop in made.loops if loop.header == header for source in loop.sources}
     for node in body:
-        for one, other in combinations(
+        for item, other in combinations(
             [arc for arc in made.leaving(node) if arc.kind != "loop"], 2
         ):
-            if made.together(one, other) and (
-                _escapes(made, body, sources, header, one, other)
-                or _escapes(made, body, sources, header, other, one)
+            if made.together(item, other) and (
+                _escapes(made, body, sources, header, item, other)
+                or _escapes(made, body, sources, header, other, item)
             ):
                 return True
     return False
@@ -277,10 +277,10 @@ def region_of(made: Structure, join: str) -> frozenset[str] | None:
     ]
     nearest = next(
         (
-            one
-            for one in dominators
+            dominator
+            for dominator in dominators
             if all(
-                other == one or one not in made.reached(["START"], without=[other])
+                other == dominator or dominator not in made.reached(["START"], without=[other])
                 for other in dominators
             )
         ),

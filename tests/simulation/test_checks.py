@@ -7,7 +7,7 @@ import random
 import pytest
 
 from graphorch.graph.checks import check
-from graphorch.graph.topology import shape_of
+from graphorch.graph.topology import build_topology
 from tests.simulation.graphs import Sample, invalid_or_not, random_graph, regions_of
 from tests.simulation.reference import Conflict, TooLong, run_reference
 from tests.simulation.structure import mistakes, structure_of
@@ -18,7 +18,8 @@ NOT_STRUCTURE = {"UNORDERED_WRITES", "ERROR_SHADOWED"}  # what `mistakes` does n
 def codes(sample: Sample) -> set[str]:
     """The codes of a graph's problems, those of the flows inside it included."""
     found = {
-        problem.code for problem in check(sample.blueprint, shape_of(sample.blueprint)).problems
+        problem.code
+        for problem in check(sample.blueprint, build_topology(sample.blueprint)).problems
     }
     return found.union(*(codes(flow) for flow in sample.flows.values()))
 
@@ -28,9 +29,9 @@ def test_a_valid_graph_has_no_problem_but_writes_that_may_meet(part):
     for seed in range(part * 30, part * 30 + 30):
         sample = random_graph(seed)
         assert codes(sample) <= NOT_STRUCTURE, seed
-        assert dict(check(sample.blueprint, shape_of(sample.blueprint)).regions) == regions_of(
-            sample.structure
-        ), seed
+        assert dict(
+            check(sample.blueprint, build_topology(sample.blueprint)).regions
+        ) == regions_of(sample.structure), seed
 
 
 @pytest.mark.parametrize("part", range(5))
@@ -58,7 +59,7 @@ def test_the_checks_refuse_the_structures_that_the_path_search_refuses(part):
             continue  # a race that is the header of a loop: the path search knows no region for it
         refused = bool(list(mistakes(structure)))
         found = {
-            problem.code for problem in check(blueprint, shape_of(blueprint)).problems
+            problem.code for problem in check(blueprint, build_topology(blueprint)).problems
         } - NOT_STRUCTURE
         assert bool(found) == refused, (seed, found, list(mistakes(structure)))
         verdicts.add(refused)

@@ -54,10 +54,10 @@ def test_a_planted_bug_is_found(bug):
 
 def test_every_bug_that_can_be_planted_is():
     made = {
-        one
-        for name, one in vars(planted).items()
-        if inspect.isfunction(one)
-        and one.__module__ == planted.__name__
+        item
+        for name, item in vars(planted).items()
+        if inspect.isfunction(item)
+        and item.__module__ == planted.__name__
         and not name.startswith("replaced")
     }
     assert made == {*FOUND_BY}

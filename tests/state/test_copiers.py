@@ -72,27 +72,27 @@ def mutables(value: Any) -> dict[int, Any]:
     """Every object inside a value that could be changed in place, by identity."""
     found: dict[int, Any] = {}
 
-    def walk(one: Any) -> None:
-        match one:
+    def walk(entry: Any) -> None:
+        match entry:
             case list() | set():
-                found[id(one)] = one
-                for item in one:
+                found[id(entry)] = entry
+                for item in entry:
                     walk(item)
             case dict():
-                found[id(one)] = one
-                for key, item in one.items():
+                found[id(entry)] = entry
+                for key, item in entry.items():
                     walk(key)
                     walk(item)
             case tuple() | frozenset():
-                for item in one:
+                for item in entry:
                     walk(item)
             case BaseModel():
-                if not one.model_config.get("frozen"):
-                    found[id(one)] = one
+                if not entry.model_config.get("frozen"):
+                    found[id(entry)] = entry
                 for item in (
-                    *one.__dict__.values(),
-                    *(one.__pydantic_extra__ or {}).values(),
-                    *(one.__pydantic_private__ or {}).values(),
+                    *entry.__dict__.values(),
+                    *(entry.__pydantic_extra__ or {}).values(),
+                    *(entry.__pydantic_private__ or {}).values(),
                 ):
                     walk(item)
             case _:
@@ -174,7 +174,7 @@ def test_a_copy_is_equal_and_shares_nothing_mutable(drawn: tuple[Any, Any]) -> N
     assert len(mutables(made)) == len(mutables(value))
 
 
-@pytest.mark.parametrize("annotation", [one for one, _ in ATOMS], ids=str)
+@pytest.mark.parametrize("annotation", [item for item, _ in ATOMS], ids=str)
 def test_what_cannot_change_is_shared(annotation: Any) -> None:
     assert copier(annotation) is None
     assert copier(tuple[annotation, ...]) is None
@@ -219,10 +219,10 @@ def test_a_subclass_where_its_base_is_declared_is_copied_whole() -> None:
 def test_private_attributes_and_extra_fields_come_along() -> None:
     secretive, wide = Secretive(), Open.model_validate({"more": [1]})
     secretive._seen.append(2)
-    for one in (secretive, wide):
-        copy = copier(type(one))
+    for item in (secretive, wide):
+        copy = copier(type(item))
         assert copy is not None
-        assert copy(one) == one
+        assert copy(item) == item
     assert copier(Secretive)(secretive)._seen == [1, 2]  # type: ignore[misc]
     assert copier(Open)(wide).more is not wide.more  # type: ignore[misc,attr-defined]
 

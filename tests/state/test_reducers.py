@@ -111,9 +111,9 @@ def test_merged_keys_stay_in_the_order_in_which_they_came() -> None:
 
 def test_all_of_them_are_trusted_public_and_nothing_else_is() -> None:
     here = {
-        one
-        for name, one in inspect.getmembers(reducers, inspect.isfunction)
-        if one not in (trusted, at_once) and not name.startswith("_")
+        function_type
+        for name, function_type in inspect.getmembers(reducers, inspect.isfunction)
+        if function_type not in (trusted, at_once) and not name.startswith("_")
     }
     assert trusted() == here == set(VALUES)
-    assert all(getattr(graphorch, one.__name__) is one for one in VALUES)
+    assert all(getattr(graphorch, item.__name__) is item for item in VALUES)

@@ -275,11 +275,11 @@ def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(
     for _ in range(2):
         read = SCHEMA.reader(Map).read(version)
         assert read == whole
-        for one in (read, made):
-            one.names.append("leak")
-            for point in one.points.values():
+        for item in (read, made):
+            item.names.append("leak")
+            for point in item.points.values():
                 point.at.append(0)
-            one.points["leak"] = Point()
+            item.points["leak"] = Point()
 
 
 # ---- models of every kind ----------------------------------------------------------------------

@@ -97,8 +97,8 @@ def test_what_the_model_refuses_the_field_refuses_with_the_same_words(
         validated(name, value)
     with pytest.raises(ValidationError) as whole:
         Everything.model_validate({name: value})
-    assert [one["msg"] for one in alone.value.errors()] == [
-        one["msg"] for one in whole.value.errors()
+    assert [details["msg"] for details in alone.value.errors()] == [
+        details["msg"] for details in whole.value.errors()
     ]
 
 
@@ -190,7 +190,9 @@ def test_a_nested_instance_keeps_which_of_its_fields_were_set() -> None:
 
 
 def test_a_field_knows_whether_its_result_is_its_own() -> None:
-    rebuilds = {name: one.rebuilds for name, one in field_validators(Everything).items()}
+    rebuilds = {
+        name: validator.rebuilds for name, validator in field_validators(Everything).items()
+    }
     assert rebuilds == {**dict.fromkeys(rebuilds, True), "free": False}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.errors import WriteConflict
-from graphorch.state.version import UNSET, Fold, Order, Version, unite
+from graphorch.state.version import UNSET, FoldedField, Order, Version, unite
 from tests.state.orders import order_of
 
 PLAIN, FOLDED = (0, 1), (2, 3)
@@ -25,7 +25,7 @@ def joined(old: list[str], new: list[str]) -> list[str]:
 def value_of(version: Version, number: int) -> Any:
     """What a reader would see of a field."""
     entry = version.get(number)
-    if isinstance(entry, Fold):
+    if isinstance(entry, FoldedField):
         return entry.read(lambda: SEEDS[number], joined)
     return UNSET if entry is None else entry[1]
 
@@ -47,7 +47,9 @@ class Naive:
 
 
 def naive_value(history: frozenset[Naive], number: int) -> Any:
-    writes = sorted((one for one in history if one.number == number), key=lambda one: one.order)
+    writes = sorted(
+        (naive for naive in history if naive.number == number), key=lambda naive: naive.order
+    )
     if number in PLAIN:
         return writes[-1].value if writes else UNSET
     if not writes:
@@ -66,10 +68,10 @@ def naive_conflicts(history: frozenset[Naive]) -> set[int]:
     """Fields of which the last write has not seen all others."""
     found: set[int] = set()
     for number in PLAIN:
-        writes = [one for one in history if one.number == number]
-        latest = max(writes, key=lambda one: one.order, default=None)
+        writes = [naive for naive in history if naive.number == number]
+        latest = max(writes, key=lambda naive: naive.order, default=None)
         if latest is not None and any(
-            one is not latest and one not in latest.seen for one in writes
+            naive is not latest and naive not in latest.seen for naive in writes
         ):
             found.add(number)
     return found
@@ -168,7 +170,7 @@ def written(
     for number in drawn.writes:
         value: Any = [name] if number in FOLDED else name
         version.take({number: value}, frozenset(FOLDED), order, name)
-        seen = frozenset(one for one in history if one.number == number)
+        seen = frozenset(naive for naive in history if naive.number == number)
         made.add(Naive(number, order, tuple(value) if number in FOLDED else value, name, seen))
     return history | made
 
@@ -185,7 +187,10 @@ def test_nothing_that_was_read_before_a_join_changes_what_is_read_after_it(
     graph: list[Drawn],
 ) -> None:
     for reads in (True, False):
-        run([Drawn(one.sources, one.writes, reads, one.declared) for one in graph], PLAIN + FOLDED)
+        run(
+            [Drawn(drawn.sources, drawn.writes, reads, drawn.declared) for drawn in graph],
+            PLAIN + FOLDED,
+        )
 
 
 # ---- laws of uniting ---------------------------------------------------------------------------
@@ -227,12 +232,12 @@ def test_uniting_is_associative_and_idempotent(made: list[Version]) -> None:
 
 @given(branches())
 def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Version]) -> None:
-    before = [values_of(one) for one in made]
+    before = [values_of(version) for version in made]
     united = unite(made)
     united.take(
         {0: "later", 2: ["later"], 3: ["later"]}, frozenset(FOLDED), order_of(9, 9), "later"
     )
-    assert [values_of(one) for one in made] == before
+    assert [values_of(version) for version in made] == before
 
 
 # ---- single cases ------------------------------------------------------------------------------
@@ -317,7 +322,7 @@ def test_a_fold_is_computed_once_and_continued_from_there() -> None:
     for depth in range(1, 101):
         version.fold(2, [str(depth)], order_of(depth, 0))
         entry = version.get(2)
-        assert isinstance(entry, Fold)
+        assert isinstance(entry, FoldedField)
         assert len(entry.read(lambda: UNSET, counting)) == depth
     assert calls == 99
 

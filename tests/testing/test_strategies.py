@@ -33,19 +33,19 @@ class Verdict(BaseModel):
 
 
 @given(slices(Verdict))
-def test_slices_are_valid_and_whole(one: Verdict) -> None:
-    assert 0 <= one.score <= 10
-    assert one.even % 2 == 0
-    assert one.model_fields_set == {"score", "remarks", "even"}
+def test_slices_are_valid_and_whole(verdict: Verdict) -> None:
+    assert 0 <= verdict.score <= 10
+    assert verdict.even % 2 == 0
+    assert verdict.model_fields_set == {"score", "remarks", "even"}
 
 
 @given(updates(Verdict))
-def test_updates_always_have_what_is_required(one: Verdict) -> None:
-    assert "even" in one.model_fields_set
+def test_updates_always_have_what_is_required(verdict: Verdict) -> None:
+    assert "even" in verdict.model_fields_set
 
 
 def test_updates_may_leave_out_what_has_a_default() -> None:
-    assert find(updates(Verdict), lambda one: one.model_fields_set == {"even"})
+    assert find(updates(Verdict), lambda item: item.model_fields_set == {"even"})
 
 
 @settings(max_examples=30)

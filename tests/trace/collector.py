@@ -38,8 +38,8 @@ class Collector:
         return [
             span
             for body in self.bodies["/v1/traces"]
-            for one in body["resourceSpans"]
-            for scope in one["scopeSpans"]
+            for item in body["resourceSpans"]
+            for scope in item["scopeSpans"]
             for span in scope["spans"]
         ]
 
@@ -47,8 +47,8 @@ class Collector:
         return [
             record
             for body in self.bodies["/v1/logs"]
-            for one in body["resourceLogs"]
-            for scope in one["scopeLogs"]
+            for item in body["resourceLogs"]
+            for scope in item["scopeLogs"]
             for record in scope["logRecords"]
         ]
 
@@ -56,15 +56,15 @@ class Collector:
         last = self.bodies["/v1/metrics"][-1]
         return {
             metric["name"]: metric
-            for one in last["resourceMetrics"]
-            for scope in one["scopeMetrics"]
+            for item in last["resourceMetrics"]
+            for scope in item["scopeMetrics"]
             for metric in scope["metrics"]
         }
 
 
 def attributes(told: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a span, as values."""
-    return {one["key"]: next(iter(one["value"].values())) for one in told["attributes"]}
+    return {item["key"]: next(iter(item["value"].values())) for item in told["attributes"]}
 
 
 @contextmanager

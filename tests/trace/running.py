@@ -9,8 +9,8 @@ from typing import Any
 from graphorch.errors import RunFailed
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
-from graphorch.trace.conversation.builder import Conversation, conversation_of
-from graphorch.trace.spans.builder import trace_of
+from graphorch.trace.conversation.builder import Conversation, build_conversation
+from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span, Trace
 from tests.trace.flows import Model, Order, shop
 
@@ -30,17 +30,17 @@ async def ran(
 
 async def trace(store: Store, run_id: str = "one") -> Trace:
     log = await store.load(run_id)
-    return trace_of(log.head, log.records, time.time())
+    return build_trace(log.head, log.records, time.time())
 
 
 async def conversation(store: Store, run_id: str = "one") -> Conversation:
     log = await store.load(run_id)
-    return conversation_of(log.head, log.records, time.time())
+    return build_conversation(log.head, log.records, time.time())
 
 
 def chain(found: Trace, span: Span) -> list[str]:
     """The kinds and paths of a span and all around it, the outermost first."""
-    by_id = {each.id: each for each in found.spans}
+    by_id = {item.id: item for item in found.spans}
     parts: list[str] = []
     at: Span | None = span
     while at is not None:

@@ -53,11 +53,11 @@ def symbols() -> list[dict[str, Any]]:
 
 def own_faults(symbol: dict[str, Any]) -> list[str]:
     """What is wrong with a symbol itself, not with a type that it mentions."""
-    messages = [one["message"].replace("\xa0", " ") for one in symbol["diagnostics"]]
+    messages = [item["message"].replace("\xa0", " ") for item in symbol["diagnostics"]]
     return [
-        f"{symbol['name']}: {one}"
-        for one in messages
-        if "partially unknown" not in one.split("\n")[0]
+        f"{symbol['name']}: {message}"
+        for message in messages
+        if "partially unknown" not in message.split("\n")[0]
     ]
 
 
@@ -70,11 +70,13 @@ def is_public(name: str) -> bool:
 
 def test_no_type_of_the_package_is_unknown(symbols: list[dict[str, Any]]) -> None:
     assert len(symbols) > 1000
-    unknown = [one for one in symbols if not one["isTypeKnown"] and not one["isTypeAmbiguous"]]
+    unknown = [
+        symbol for symbol in symbols if not symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"]
+    ]
     assert [
-        one["name"]
-        for one in unknown
-        if {each["message"] for each in one["diagnostics"]} != {FOREIGN}
+        item["name"]
+        for item in unknown
+        if {entry["message"] for entry in item["diagnostics"]} != {FOREIGN}
     ] == []
 
 
@@ -82,6 +84,6 @@ def test_whatever_is_public_declares_its_type_and_is_documented(
     symbols: list[dict[str, Any]],
 ) -> None:
     """Declared, not inferred: another checker would otherwise be free to infer something else."""
-    public = [one for one in symbols if is_public(one["name"])]
-    assert {f"graphorch.{name}" for name in graphorch.__all__} <= {one["name"] for one in public}
-    assert [fault for one in public for fault in own_faults(one)] == []
+    public = [symbol for symbol in symbols if is_public(symbol["name"])]
+    assert {f"graphorch.{name}" for name in graphorch.__all__} <= {item["name"] for item in public}
+    assert [fault for item in public for fault in own_faults(item)] == []

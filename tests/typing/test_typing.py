@@ -105,21 +105,21 @@ def pyright_reports(output: str) -> list[Report]:
     return [
         Report(
             "pyright",
-            Path(one["file"]).name,
-            one["range"]["start"]["line"] + 1,
-            one.get("rule", ""),
-            one["message"],
+            Path(item["file"]).name,
+            item["range"]["start"]["line"] + 1,
+            item.get("rule", ""),
+            item["message"],
         )
-        for one in found
+        for item in found
     ]
 
 
 def mypy_reports(output: str) -> list[Report]:
     found = [json.loads(line) for line in output.splitlines()]
     return [
-        Report("mypy", Path(one["file"]).name, one["line"], one["code"] or "", one["message"])
-        for one in found
-        if one["severity"] == "error"
+        Report("mypy", Path(item["file"]).name, item["line"], item["code"] or "", item["message"])
+        for item in found
+        if item["severity"] == "error"
     ]
 
 
@@ -172,13 +172,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
 
 def shown(found: Iterable[Report]) -> str:
     return "\n".join(
-        f"{one.checker}: {one.file}:{one.line}: {one.message} [{one.rule}]" for one in found
+        f"{report.checker}: {report.file}:{report.line}: {report.message} [{report.rule}]"
+        for report in found
     )
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=by_name)
 def test_a_right_program_is_clean_under_both_checkers(path: Path, reports: list[Report]) -> None:
-    found = [one for one in reports if one.file == path.name]
+    found = [report for report in reports if report.file == path.name]
     assert not found, shown(found)
 
 
@@ -187,21 +188,25 @@ def test_a_wrong_program_is_reported_by_whom_its_tag_names(
     block: Block, reports: list[Report]
 ) -> None:
     found = [
-        one
-        for one in reports
-        if one.file == block.path.name and one.line in block.lines and one.rule not in CONSEQUENCES
+        report
+        for report in reports
+        if report.file == block.path.name
+        and report.line in block.lines
+        and report.rule not in CONSEQUENCES
     ]
-    elsewhere = [one for one in found if one.line not in block.marked]
+    elsewhere = [report for report in found if report.line not in block.marked]
     assert not elsewhere, shown(elsewhere)
-    assert {one.checker for one in found} == block.checkers, shown(found) or "nobody reports it"
+    assert {report.checker for report in found} == block.checkers, (
+        shown(found) or "nobody reports it"
+    )
 
 
 def test_nothing_is_reported_beside_the_wrong_programs(reports: list[Report]) -> None:
     covered = {(block.path.name, line) for block in BLOCKS for line in block.lines}
     found = [
-        one
-        for one in reports
-        if one.file.startswith("wrong_") and (one.file, one.line) not in covered
+        report
+        for report in reports
+        if report.file.startswith("wrong_") and (report.file, report.line) not in covered
     ]
     assert not found, shown(found)
 

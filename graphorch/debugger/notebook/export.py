@@ -43,12 +43,12 @@ def static_html(session: Session[Any, Any]) -> str:
     """What is shown where nothing runs: the picture, what was done, and the state, all as text."""
     view = background_loop().wait(_viewed(session))
     rows = "".join(
-        _row(each["path"], each["kind"], f"{each['seconds'] * 1000:.0f} ms", each["error"])
-        for each in view["moments"]
+        _row(item["path"], item["kind"], f"{item['seconds'] * 1000:.0f} ms", item["error"])
+        for item in view["moments"]
     )
     state = "".join(
-        _row(each["name"], each["value"] if each["set"] else "not assigned")
-        for each in view["state"]
+        _row(item["name"], item["value"] if item["set"] else "not assigned")
+        for item in view["state"]
     )
     heading = f"{view['flow']}: {view['status']}" + (
         f", next is {view['next']}" if view["next"] else ""

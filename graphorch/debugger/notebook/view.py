@@ -13,8 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from graphorch.core.tree import Activation
 from graphorch.debugger.breakpoints import AtNode, Breakpoint, OnRoute
 from graphorch.debugger.session import Session
-from graphorch.debugger.steps import Moment
-from graphorch.engine.model_calls import Call
+from graphorch.debugger.steps import DebugStep
+from graphorch.engine.model_calls import RecordedCall
 from graphorch.errors import GraphorchError
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id
@@ -32,8 +32,8 @@ def view_of(session: Session[Any, Any]) -> Json:
     """Where a session stands. Call it on the background loop."""
     history = session.history
     first = max(0, len(history) - LISTED)
-    inside = session.inside
-    questions = [_question(one) for one in session.waiting]
+    inside = session.current_scope
+    questions = [_question(question) for question in session.open_questions]
     return {
         "flow": session.flow,
         "run": session.run_id,
@@ -41,7 +41,7 @@ def view_of(session: Session[Any, Any]) -> Json:
         "running": _path_of(session.stepping.passing),
         "next": session.next,
         "ready": session.ready[:50],
-        "stopped": session.stopped_by,
+        "stopped": session.stop_reason,
         "questions": questions,
         "first": first,
         "moments": [_listed(moment) for moment in history[first:]],
@@ -52,14 +52,14 @@ def view_of(session: Session[Any, Any]) -> Json:
         "inside": None
         if inside is None
         else {"path": inside[0], "state": _fields(inside[1], history[-1] if history else None)},
-        "breakpoints": [_breakpoint(session, one) for one in session.breakpoints],
+        "breakpoints": [_breakpoint(session, item) for item in session.breakpoints],
         "pins": {path: _pinned(value) for path, value in session.pins.items()},
         "usd": sum(moment.usd for moment in history),
         "tokens": sum(moment.tokens for moment in history),
     }
 
 
-def detail(moment: Moment) -> Json:
+def detail(moment: DebugStep) -> Json:
     """All of one moment."""
     changed = [
         {"name": name, "before": text_of(before), "after": text_of(after)}
@@ -76,12 +76,12 @@ def nodes_of(plan: Plan) -> Json:
 def lines_of(plan: Plan, prefix: str = "") -> Json:
     """Which node each line of the picture leaves and which it leads to: what a breakpoint on it needs to know."""
     found: Json = {}
-    for edge in plan.shape.edges:
+    for edge in plan.topology.edges:
         if edge.source >= 0:
             flow = prefix.rstrip("/")
             found[line_id(flow, edge)] = [
-                prefix + plan.shape.name(edge.source),
-                plan.shape.name(edge.target),
+                prefix + plan.topology.name(edge.source),
+                plan.topology.name(edge.target),
             ]
     for step in plan.steps[: plan.end]:
         if step.inner_plan is not None:
@@ -153,7 +153,7 @@ def _written(model: type[BaseModel], name: str) -> Json:
     }
 
 
-def _listed(moment: Moment) -> Json:
+def _listed(moment: DebugStep) -> Json:
     return {
         "path": moment.path,
         "box": box_id(moment.path),
@@ -169,11 +169,11 @@ def _listed(moment: Moment) -> Json:
     }
 
 
-def _call(call: Call) -> Json:
+def _call(call: RecordedCall) -> Json:
     response = call.response
     messages = [
-        {"role": each.role, "text": _cut(each.content or _tools(each.tool_calls))}
-        for each in call.messages
+        {"role": message.role, "text": _cut(message.content or _tools(message.tool_calls))}
+        for message in call.messages
     ]
     if response is None:
         return {
@@ -205,7 +205,7 @@ def _tools(calls: Sequence[Any]) -> str:
     return "\n".join(f"{call.name}({call.arguments})" for call in calls)
 
 
-def _fields(state: BaseModel, last: Moment | None) -> list[Json]:
+def _fields(state: BaseModel, last: DebugStep | None) -> list[Json]:
     """The fields of a state with what the last step did to them."""
     changed: Mapping[str, tuple[Any, Any]] = last.changed if last is not None else {}
     found: list[Json] = []
@@ -258,15 +258,15 @@ def _input(annotation: Any) -> str:
     return "flag" if annotation is bool else "text" if annotation is str else "json"
 
 
-def _breakpoint(session: Session[Any, Any], one: Breakpoint) -> Json:
+def _breakpoint(session: Session[Any, Any], item: Breakpoint) -> Json:
     lines: list[str] = []
-    if isinstance(one, OnRoute):
+    if isinstance(item, OnRoute):
         lines = [
             line
             for line, ends in lines_of(session.stepping.plan).items()
-            if ends == [one.source, one.target]
+            if ends == [item.source, item.target]
         ]
-    return {"text": str(one), "box": one.path if isinstance(one, AtNode) else "", "lines": lines}
+    return {"text": str(item), "box": item.path if isinstance(item, AtNode) else "", "lines": lines}
 
 
 def _pinned(value: BaseModel | tuple[BaseModel, ...]) -> Mapping[str, str]:
@@ -274,8 +274,8 @@ def _pinned(value: BaseModel | tuple[BaseModel, ...]) -> Mapping[str, str]:
     return {name: text_of(getattr(part, name)) for part in parts for name in part.model_fields_set}
 
 
-def _path_of(one: Activation | None) -> str:
-    return "" if one is None else one.path
+def _path_of(activation: Activation | None) -> str:
+    return "" if activation is None else activation.path
 
 
 def _type(annotation: Any) -> str:

@@ -115,7 +115,7 @@ class Stepper(anywidget.AnyWidget):
     def _command(self, number: int, content: Mapping[str, Any]) -> None:
         session, name = self._sessions[number], str(content.get("command"))
         simple: dict[str, Callable[[], object]] = {
-            "step": session.step, "into": session.into, "go": session.go, "back": session.back, "pause": session.pause,
+            "step": session.step, "into": session.step_into, "go": session.run_until, "back": session.step_back, "pause": session.pause,
         }  # fmt: skip
         if name in simple:
             simple[name]()
@@ -125,30 +125,30 @@ class Stepper(anywidget.AnyWidget):
             raise InputError(f"The stepper knows no command '{name}'.")
 
     def _go_until(self, number: int, content: Mapping[str, Any]) -> None:
-        self._sessions[number].go(until=str(content["box"]))
+        self._sessions[number].run_until(until=str(content["box"]))
 
     def _break(self, number: int, content: Mapping[str, Any]) -> None:
         session, box, line = self._sessions[number], content.get("box"), content.get("line")
         if line is not None:
             source, target = self.lines[line]
-            one: AtNode | OnRoute = OnRoute(source, target)
+            route: AtNode | OnRoute = OnRoute(source, target)
         else:
-            one = AtNode(str(box))
-        if one in session.breakpoints:
-            session.unbreak(one)
-        elif isinstance(one, OnRoute):
+            route = AtNode(str(box))
+        if route in session.breakpoints:
+            session.unbreak(route)
+        elif isinstance(route, OnRoute):
             session.break_on_route(
-                one.source,
-                f"{one.source.rpartition('/')[0]}/{one.target}".lstrip("/")
-                if one.target != "END"
+                route.source,
+                f"{route.source.rpartition('/')[0]}/{route.target}".lstrip("/")
+                if route.target != "END"
                 else "END",
             )
         else:
-            session.break_at(one.path)
+            session.break_at(route.path)
 
     def _break_on_errors(self, number: int, _content: object) -> None:
         session = self._sessions[number]
-        found = next((one for one in session.breakpoints if str(one) == "on Exception"), None)
+        found = next((item for item in session.breakpoints if str(item) == "on Exception"), None)
         if found is None:
             session.break_on_error()
         else:
@@ -156,9 +156,9 @@ class Stepper(anywidget.AnyWidget):
 
     def _unbreak(self, number: int, content: Mapping[str, Any]) -> None:
         session = self._sessions[number]
-        for one in session.breakpoints:
-            if str(one) == content["text"]:
-                session.unbreak(one)
+        for item in session.breakpoints:
+            if str(item) == content["text"]:
+                session.unbreak(item)
 
     def _edit(self, number: int, content: Mapping[str, Any]) -> None:
         text = given_value(str(content["value"]), plain=bool(content.get("plain")))
@@ -166,7 +166,7 @@ class Stepper(anywidget.AnyWidget):
 
     def _pin(self, number: int, content: Mapping[str, Any]) -> None:
         box, values = str(content["box"]), content.get("values")
-        plain = {each["name"]: each["type"] == "str" for each in self.nodes[box]["writes"]}
+        plain = {node["name"]: node["type"] == "str" for node in self.nodes[box]["writes"]}
         output = (
             None
             if values is None
@@ -176,8 +176,10 @@ class Stepper(anywidget.AnyWidget):
 
     def _answer(self, number: int, content: Mapping[str, Any]) -> None:
         fields = {
-            name: given_value(one["value"], plain=False) if one["kind"] == "json" else one["value"]
-            for name, one in content["values"].items()
+            name: given_value(item["value"], plain=False)
+            if item["kind"] == "json"
+            else item["value"]
+            for name, item in content["values"].items()
         }
         self._sessions[number].answer(fields, str(content["question"]))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from graphorch.core.events import Decision, Update
+from graphorch.core.events import RouteDecision, Update
 from graphorch.core.firing import Scope
 from graphorch.core.tree import Activation, Token
 from graphorch.errors import (
@@ -18,7 +18,7 @@ from graphorch.errors import (
     TooManyItems,
     Unassigned,
     WrongOutput,
-    nearest,
+    did_you_mean,
 )
 from graphorch.graph.plan import Step
 from graphorch.graph.topology import Edge
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from graphorch.graph.payloads import Failure, Missing
 
 
-class Unreadable(Unassigned):
+class MissingInput(Unassigned):
     """A node's own input lacks a required field; what the node itself may raise is something else."""
 
 
-def arguments(one: Activation) -> list[Any]:
+def bind_arguments(activation: Activation) -> list[Any]:
     """The slices that a node reads, in the order of its parameters. Raises `Unreadable` for one that lacks a required field."""
-    step, version = one.step, one.version
+    step, version = activation.step, activation.version
     assert version is not None
     try:
         if step.reads_one:
@@ -44,16 +44,16 @@ def arguments(one: Activation) -> list[Any]:
             for reader, optional in step.reads
         ]
     except Unassigned as error:
-        raise Unreadable(str(error)) from error
+        raise MissingInput(str(error)) from error
     if step.failure_at >= 0:
         found.insert(
             step.failure_at,
-            next(_failure_of(token) for token in one.tokens if token.failure is not None),
+            next(_failure_of(token) for token in activation.tokens if token.failure is not None),
         )
     return found
 
 
-def update_of(step: Step, output: object, given: list[Any], version: Version | None) -> Update:
+def build_update(step: Step, output: object, given: list[Any], version: Version | None) -> Update:
     """The validated update that an output is. Raises `WrongOutput`."""
     writes = step.writes
     if output is None and step.node.signature.may_skip:
@@ -85,13 +85,13 @@ def update_of(step: Step, output: object, given: list[Any], version: Version | N
     return update
 
 
-def items_of(one: Activation) -> list[Update]:
+def build_items(activation: Activation) -> list[Update]:
     """The inputs of what runs inside a sub-flow (one) or map (one per item). Raises `TooManyItems` or `WrongOutput`."""
-    step, plan = one.step, one.step.inner_plan
+    step, plan = activation.step, activation.step.inner_plan
     assert step.over is not None
     assert plan is not None
-    assert one.version is not None
-    value = step.over(one.version)
+    assert activation.version is not None
+    value = step.over(activation.version)
     if step.map is None:
         return [plan.read_input.update(value)]
     items = list(value)
@@ -102,9 +102,9 @@ def items_of(one: Activation) -> list[Update]:
     return [plan.read_input.update(item) for item in items]
 
 
-def leave(one: Activation) -> Update:
+def gather_children(activation: Activation) -> Update:
     """What `leave` or `gather` makes of the inside. Raises what makes the whole node fail."""
-    step, inner, plan = one.step, one.inner, one.step.inner_plan
+    step, inner, plan = activation.step, activation.children, activation.step.inner_plan
     assert inner is not None
     assert plan is not None
     if step.map is None:
@@ -123,8 +123,8 @@ def leave(one: Activation) -> Update:
         if output is not None:
             found.append(plan.read_output.result(output))
         else:
-            missing.append(Missing(index, _why_missing(one, index)))
-    _check_enough(one, found, missing)
+            missing.append(Missing(index, _why_missing(activation, index)))
+    _check_enough(activation, found, missing)
     gather = step.map.gather
     return step.writes[0].update(
         gather(found, missing) if step.map.wants_missing else gather(found)
@@ -135,18 +135,18 @@ class InnerFailed(GraphorchError):
     """A sub-flow or map did not finish; what went wrong in it is told by the errors inside."""
 
 
-def _check_enough(one: Activation, found: list[Any], missing: list[Missing]) -> None:
-    spec = one.step.map
+def _check_enough(activation: Activation, found: list[Any], missing: list[Missing]) -> None:
+    spec = activation.step.map
     assert spec is not None
     if spec.need is not None and len(found) < min(spec.need, len(found) + len(missing)):
-        reasons = "; ".join(f"item {each.index}: {each.reason}" for each in missing[:5])
+        reasons = "; ".join(f"item {item.index}: {item.reason}" for item in missing[:5])
         raise QuorumNotMet(f"{spec.need} items are needed, and {len(found)} succeeded: {reasons}")
     if spec.need is None and spec.on_item_error == "fail" and missing:
         raise InnerFailed(f"{len(missing)} of {len(found) + len(missing)} items did not finish.")
 
 
-def _why_missing(one: Activation, index: int) -> str:
-    inner = one.inner
+def _why_missing(activation: Activation, index: int) -> str:
+    inner = activation.children
     assert inner is not None
     if index >= len(inner.scopes):
         return "not started"
@@ -164,36 +164,36 @@ def _why_missing(one: Activation, index: int) -> str:
 def _reasons(scope: Scope, path: str) -> Iterator[str]:
     """What went wrong in a scope, from the inside out: of a sub-flow that failed, its own node and what that says."""
     for failed in scope.failures:
-        within = failed.inner.scopes if failed.inner is not None else []
+        within = failed.children.scopes if failed.children is not None else []
         for inner in within:
             yield from _reasons(inner, f"{path}{failed.step.name}/")
         if failed.failure is not None:
             yield f"{path}{failed.step.name}: {failed.failure}" if path else str(failed.failure)
 
 
-def decide(one: Activation) -> Decision:
+def evaluate_route(activation: Activation) -> RouteDecision:
     """Where an activation goes: the first loop that holds and has room, else the routed targets. Raises what the selectors raise."""
-    step, version = one.step, one.version
+    step, version = activation.step, activation.version
     assert version is not None
     exhausted = -1
     for number, chosen in enumerate(step.exits):
         if chosen.view(version):
-            if one.rounds(chosen.loop) < chosen.bound:
-                return Decision(loop=number)
+            if activation.iteration(chosen.loop) < chosen.bound:
+                return RouteDecision(loop=number)
             exhausted = number if exhausted < 0 else exhausted
     if exhausted >= 0:
         chosen = step.exits[exhausted]
         if chosen.exhausted == "fail":
             raise LoopExhausted(
-                f"The loop back to '{_target(one, chosen.back)}' ran {chosen.bound} times, and '{chosen.view.name}' still holds."
+                f"The loop back to '{_target(activation, chosen.back)}' ran {chosen.bound} times, and '{chosen.view.name}' still holds."
             )
         if chosen.exhausted == "node":
-            return Decision(exhausted=exhausted)
-    return Decision(exhausted=exhausted, edges=_routed(one, version))
+            return RouteDecision(exhausted=exhausted)
+    return RouteDecision(exhausted=exhausted, edges=_routed(activation, version))
 
 
-def _routed(one: Activation, version: Version) -> tuple[Edge, ...]:
-    routing = one.step.routing
+def _routed(activation: Activation, version: Version) -> tuple[Edge, ...]:
+    routing = activation.step.routing
     if routing is None:
         return ()
     said = routing.view(version)
@@ -207,14 +207,14 @@ def _routed(one: Activation, version: Version) -> tuple[Edge, ...]:
         taken = routing.taken(label)
         if taken is None:
             raise WrongOutput(
-                f"The selector '{routing.view.name}' returned {label!r}, which leads nowhere. {nearest(str(label), map(str, routing.edges))}"
+                f"The selector '{routing.view.name}' returned {label!r}, which leads nowhere. {did_you_mean(str(label), map(str, routing.edges))}"
             )
         edges += [edge for edge in taken if edge not in edges]
     return tuple(sorted(edges, key=lambda edge: edge.index))
 
 
-def _target(one: Activation, edge: Edge) -> str:
-    return one.scope.plan.steps[edge.target].name
+def _target(activation: Activation, edge: Edge) -> str:
+    return activation.scope.plan.steps[edge.target].name
 
 
 def _failure_of(token: Token) -> Failure:

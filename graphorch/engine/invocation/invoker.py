@@ -25,7 +25,7 @@ class NodeTimedOut(GraphorchError, TimeoutError):
     """An attempt took longer than the node's `timeout`, or the activation longer than its `deadline`."""
 
 
-class Caller:
+class NodeInvoker:
     """Calls the functions of one run's nodes, for as long as one event loop works at the run.
 
     `context_of` makes the context of an attempt with its deadline, in the event loop's time; `epoch` added to the loop's time is the time of
@@ -57,45 +57,45 @@ class Caller:
         if self._threads is not None:
             self._threads.close()
 
-    async def call(self, one: Activation, given: list[Any]) -> Any:
+    async def call(self, activation: Activation, given: list[Any]) -> Any:
         """What the function returns or raises for these slices. Raises `NodeTimedOut` beside that."""
-        node = one.step.node
+        node = activation.step.node
         options = node.options
-        deadline = self._deadline_of(one)
-        arguments = self._arguments(one, deadline, given)
+        deadline = self._deadline_of(activation)
+        arguments = self._arguments(activation, deadline, given)
         if (
             deadline is None
             and self._slots is None
             and options.concurrency is None
             and options.hedge_after is None
         ):
-            return await self._invoke(one, arguments)
-        async with self._slot(one):
+            return await self._invoke(activation, arguments)
+        async with self._slot(activation):
             scope = asyncio.timeout_at(deadline)
             try:
                 async with scope:
                     if options.hedge_after is None:
-                        return await self._invoke(one, arguments)
-                    return await hedged(
-                        lambda: self._invoke(one, self._arguments(one, deadline)),
+                        return await self._invoke(activation, arguments)
+                    return await call_hedged(
+                        lambda: self._invoke(activation, self._arguments(activation, deadline)),
                         options.hedge_after,
                     )
             except TimeoutError as error:
                 if not scope.expired():
                     raise
-                raise NodeTimedOut(_too_long(one)) from error
+                raise NodeTimedOut(_too_long(activation)) from error
 
     def _arguments(
-        self, one: Activation, deadline: float | None, given: list[Any] | None = None
+        self, activation: Activation, deadline: float | None, given: list[Any] | None = None
     ) -> list[Any]:
         """What the function is called with; read anew for each hedge, so that no two calls share what they may change."""
-        slices = binding.arguments(one) if given is None else given
-        if not one.step.node.signature.has_context:
+        slices = binding.bind_arguments(activation) if given is None else given
+        if not activation.step.node.signature.has_context:
             return slices
-        return [self._context_of(one, deadline), *slices]
+        return [self._context_of(activation, deadline), *slices]
 
-    async def _invoke(self, one: Activation, arguments: list[Any]) -> Any:
-        node = one.step.node
+    async def _invoke(self, activation: Activation, arguments: list[Any]) -> Any:
+        node = activation.step.node
         if node.signature.is_async:
             return await node.fn(*arguments)
         if node.options.isolation == "inline":
@@ -105,33 +105,33 @@ class Caller:
                 from graphorch.engine.invocation.processes import ProcessPool
 
                 self._processes = ProcessPool()
-            return await self._processes.call(node, arguments, _declared(one))
+            return await self._processes.call(node, arguments, _declared(activation))
         if self._threads is None:
             self._threads = ThreadPool()
         try:
             return await self._threads.call(node.fn, *arguments)
         except asyncio.CancelledError:
-            self._abandon(one.path)
+            self._abandon(activation.path)
             raise
 
-    def _slot(self, one: Activation) -> _Slots:
+    def _slot(self, activation: Activation) -> _Slots:
         """Room to run: under the run's limit and under the node's own."""
-        own = one.step.node.options.concurrency
+        own = activation.step.node.options.concurrency
         found = [self._slots] if self._slots is not None else []
         if own is not None:
-            key = (id(one.scope.plan), one.step.index)
+            key = (id(activation.scope.plan), activation.step.index)
             found.insert(0, self._node_slots.setdefault(key, asyncio.Semaphore(own)))
         return _Slots(found)
 
-    def _deadline_of(self, one: Activation) -> float | None:
+    def _deadline_of(self, activation: Activation) -> float | None:
         """When this attempt has to end, in the loop's time."""
-        options = one.step.node.options
+        options = activation.step.node.options
         if options.timeout is None and options.deadline is None:
             return None
         now = asyncio.get_running_loop().time()
         ends = [now + options.timeout] if options.timeout is not None else []
         if options.deadline is not None:
-            ends.append(one.began - self._epoch + options.deadline)
+            ends.append(activation.started_at - self._epoch + options.deadline)
         return min(ends)
 
 
@@ -162,26 +162,26 @@ class _Slots:
         self._taken = 0
 
 
-def _declared(one: Activation) -> list[type[BaseException]]:
+def _declared(activation: Activation) -> list[type[BaseException]]:
     """The exceptions that the flow names for a node: those that it retries, and those that an error edge handles."""
-    retry = one.step.node.options.retry
+    retry = activation.step.node.options.retry
     return [
         *(retry.on if retry is not None else ()),
-        *(kind for kinds, _ in one.step.errors for kind in kinds),
+        *(kind for kinds, _ in activation.step.errors for kind in kinds),
     ]
 
 
-def _too_long(one: Activation) -> str:
-    options = one.step.node.options
+def _too_long(activation: Activation) -> str:
+    options = activation.step.node.options
     if options.timeout is not None:
-        return f"Attempt {one.attempt} took longer than timeout={options.timeout:g} s. Raise the timeout, or make the node faster."
+        return f"Attempt {activation.attempt} took longer than timeout={options.timeout:g} s. Raise the timeout, or make the node faster."
     return f"It took longer than deadline={options.deadline:g} s in all its attempts. Raise the deadline, or make the node faster."
 
 
 T = TypeVar("T")
 
 
-async def hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) -> T:
+async def call_hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) -> T:
     """The result of `call`, or of a second one that starts `after` seconds later if the first is not done by then.
 
     Raises the first attempt's exception if both fail. Whatever happens, neither is running afterwards.

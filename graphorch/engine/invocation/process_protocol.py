@@ -101,7 +101,7 @@ class SliceCodec(Generic[M]):
 
 
 # ---- errors --------------------------------------------------------------------------------------
-def told(error: BaseException, aliases: dict[str, str]) -> dict[str, Any]:
+def encode_error(error: BaseException, aliases: dict[str, str]) -> dict[str, Any]:
     """An exception as plain JSON. `aliases` gives the modules that are called otherwise on the other side."""
     # without the frame that called the node
     cause = error.__traceback__.tb_next if error.__traceback__ is not None else None
@@ -112,28 +112,30 @@ def told(error: BaseException, aliases: dict[str, str]) -> dict[str, Any]:
         "kind": type(error).__name__,
         "message": _text(error),
         "lineage": [
-            (aliases.get(one.__module__, one.__module__), one.__qualname__)
-            for one in type(error).__mro__
+            (aliases.get(item.__module__, item.__module__), item.__qualname__)
+            for item in type(error).__mro__
         ],
-        "arguments": list(arguments) if all(_is_plain(one) for one in arguments) else None,
+        "arguments": list(arguments)
+        if all(_is_plain(argument) for argument in arguments)
+        else None,
         "attributes": {name: value for name, value in vars(error).items() if _is_plain(value)},
         "traceback": "".join(traceback.format_exception(type(error), error, cause)),
     }
 
 
-def rebuilt(story: dict[str, Any], declared: Iterable[type[BaseException]]) -> Exception:
+def decode_error(story: dict[str, Any], declared: Iterable[type[BaseException]]) -> Exception:
     """The exception again: of its own class, or the nearest base, that the flow declares or that everybody has; else a `ProcessError`."""
     known: Known = {
-        (one.__module__, one.__qualname__): one
-        for one in (*declared, ProcessError, Unportable)
-        if issubclass(one, Exception)
+        (kind.__module__, kind.__qualname__): kind
+        for kind in (*declared, ProcessError, Unportable)
+        if issubclass(kind, Exception)
     }
     made = (
         _made(found, story)
         for module, name in story["lineage"]
         if (found := _class(module, name, known)) is not None
     )
-    error = next((one for one in made if one is not None), None) or ProcessError(
+    error = next((exception for exception in made if exception is not None), None) or ProcessError(
         story["message"], story["kind"]
     )
     if type(error).__name__ != story["kind"]:

@@ -29,12 +29,12 @@ from graphorch.engine.invocation.process_protocol import (
     Address,
     SliceCodec,
     Unportable,
+    encode_error,
     header,
-    told,
 )
 from graphorch.errors import WrongOutput
 from graphorch.graph.node import Node
-from graphorch.graph.signature import Signature, signature_of
+from graphorch.graph.signature import Signature, read_signature
 from graphorch.state.slices import Schema
 
 # what the program's own file is called here, so that it is loaded and not run
@@ -46,7 +46,7 @@ class Stopped(BaseException):
     """The engine wants the process to end."""
 
 
-class Worker:
+class WorkerLoop:
     """Answers one message after another."""
 
     def __init__(self) -> None:
@@ -69,20 +69,20 @@ class Worker:
             raise
         # the border to the user's code: whatever comes out of it is told
         except BaseException as error:
-            return [header({"lines": 0, "error": told(error, self._aliases)})]
+            return [header({"lines": 0, "error": encode_error(error, self._aliases)})]
 
     def _returned(self, output: object, given: list[Any], signature: Signature) -> Message:
         if output is None and (signature.may_skip or not signature.writes):
             return [header({"lines": 0})]
         slices = _slices(output, signature)
         same = (
-            next((number for number, one in enumerate(given) if one is slices[0]), None)
+            next((number for number, item in enumerate(given) if item is slices[0]), None)
             if len(slices) == 1
             else None
         )
         lines = [
-            self._codec(model).encode(one)
-            for model, one in zip(signature.writes, slices, strict=True)
+            self._codec(model).encode(base_model)
+            for model, base_model in zip(signature.writes, slices, strict=True)
         ]
         return [header({"lines": len(lines), "same": same}), *lines]
 
@@ -93,9 +93,9 @@ class Worker:
     def _node(self, address: Address) -> tuple[Any, Signature]:
         found = self._found.get(address)
         if found is None:
-            module = loaded(address)
+            module = load_module(address)
             self._aliases[module.__name__] = address.module
-            found = self._found[address] = called(module, address.name)
+            found = self._found[address] = find_function(module, address.name)
         return found
 
 
@@ -112,13 +112,13 @@ def _slices(output: object, signature: Signature) -> list[BaseModel]:
         raise WrongOutput(
             f"It returned {type(cast('object', output)).__name__}, but declares a tuple of {count} slices. Return them all."
         )
-    for model, one in zip(signature.writes, slices, strict=True):
-        Schema(model).writer(model).update(one)
+    for model, item in zip(signature.writes, slices, strict=True):
+        Schema(model).writer(model).update(item)
     return cast("list[BaseModel]", slices)
 
 
 # ---- finding a node ------------------------------------------------------------------------------
-def loaded(address: Address) -> ModuleType:
+def load_module(address: Address) -> ModuleType:
     """The module of a node: imported by its name if that leads to its file, else loaded from the file. Raises `Unportable`."""
     try:
         name = MAIN if address.module == "__main__" else address.module
@@ -162,21 +162,21 @@ def _from_file(name: str, file: str) -> ModuleType:
     return module
 
 
-def called(module: ModuleType, name: str) -> tuple[Any, Signature]:
+def find_function(module: ModuleType, name: str) -> tuple[Any, Signature]:
     """The function of that name, and what it reads and writes."""
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part)
     if isinstance(found, Node):
         return found.fn, found.signature
-    return found, signature_of(found, {})
+    return found, read_signature(found, {})
 
 
 # ---- the process ---------------------------------------------------------------------------------
 def main() -> None:
     """Serve until the engine closes its end."""
     incoming, outgoing = _private_pipes()
-    worker, inbox = Worker(), queue.SimpleQueue[Message | None]()
+    worker, inbox = WorkerLoop(), queue.SimpleQueue[Message | None]()
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -210,7 +210,7 @@ def _private_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
 
 
 def _receive(
-    incoming: io.BufferedReader, worker: Worker, inbox: queue.SimpleQueue[Message | None]
+    incoming: io.BufferedReader, worker: WorkerLoop, inbox: queue.SimpleQueue[Message | None]
 ) -> None:
     while line := incoming.readline():
         message = [

@@ -26,8 +26,8 @@ from graphorch.engine.invocation.process_protocol import (
     ProcessError,
     SliceCodec,
     Unportable,
+    decode_error,
     header,
-    rebuilt,
 )
 from graphorch.engine.invocation.threads import ThreadPool
 from graphorch.graph.node import Node
@@ -57,7 +57,7 @@ class ProcessPool:
         most = limit or os.cpu_count() or 1
         self._room = asyncio.Semaphore(most)
         self._threads = ThreadPool(most)
-        self._idle: list[Worker] = []
+        self._idle: list[WorkerProcess] = []
         self._codecs: dict[type[BaseModel], SliceCodec[Any]] = {}
 
     async def call(
@@ -73,7 +73,7 @@ class ProcessPool:
         """
         message = self._message(node, slices)
         async with self._room:
-            worker = self._idle.pop() if self._idle else Worker()
+            worker = self._idle.pop() if self._idle else WorkerProcess()
             answer = await self._exchange(worker, message)
             if not answer:
                 raise WorkerDied(
@@ -82,7 +82,7 @@ class ProcessPool:
             self._idle.append(worker)
         head = json.loads(answer[0])
         if "error" in head:
-            raise rebuilt(head["error"], declared)
+            raise decode_error(head["error"], declared)
         return self._output(node, slices, head, answer[1:])
 
     async def close(self) -> None:
@@ -93,13 +93,13 @@ class ProcessPool:
         finally:
             self._threads.close()
 
-    async def _end(self, workers: list[Worker]) -> None:
+    async def _end(self, workers: list[WorkerProcess]) -> None:
         for worker in workers:
             worker.dismiss()
         for worker in workers:
             await self._threads.call(worker.end, END_SECONDS)
 
-    async def _exchange(self, worker: Worker, message: bytes) -> list[bytes]:
+    async def _exchange(self, worker: WorkerProcess, message: bytes) -> list[bytes]:
         job = asyncio.ensure_future(self._threads.call(worker.exchange, message))
         try:
             return await asyncio.shield(job)
@@ -108,16 +108,16 @@ class ProcessPool:
             await _to_the_end(self._gone(job, worker))
             raise
 
-    async def _gone(self, job: asyncio.Future[list[bytes]], worker: Worker) -> None:
+    async def _gone(self, job: asyncio.Future[list[bytes]], worker: WorkerProcess) -> None:
         await asyncio.wait([job])
         await self._threads.call(worker.end, TERM_SECONDS)
 
     def _message(self, node: Node[Any], slices: Sequence[BaseModel | None]) -> bytes:
-        address = address_of(node)
+        address = build_address(node)
         reads = node.signature.reads
         lines = [
-            NOTHING if one is None else self._codec(read.model or type(one)).encode(one)
-            for read, one in zip(reads, slices, strict=True)
+            NOTHING if model is None else self._codec(read.model or type(model)).encode(model)
+            for read, model in zip(reads, slices, strict=True)
         ]
         head = header(
             {
@@ -153,7 +153,7 @@ class ProcessPool:
         return self._codecs.get(model) or self._codecs.setdefault(model, SliceCodec(model))
 
 
-class Worker:
+class WorkerProcess:
     """One process. Every method but `terminate` and `dismiss` blocks, and is called by one thread at a time."""
 
     def __init__(self) -> None:
@@ -239,7 +239,7 @@ class Worker:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def address_of(node: Node[Any]) -> Address:
+def build_address(node: Node[Any]) -> Address:
     """Where a worker finds the node. Raises `Unportable` for one that cannot be imported, with how to change that."""
     module, name = getattr(node.fn, "__module__", None), getattr(node.fn, "__qualname__", "")
     if INSIDE in os.environ:

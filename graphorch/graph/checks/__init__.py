@@ -26,12 +26,12 @@ from graphorch.graph.checks import (
     slices,
     unused_fields,
 )
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.spec import Blueprint
-from graphorch.graph.topology import Shape, shape_of
+from graphorch.graph.spec import GraphSpec
+from graphorch.graph.topology import Topology, build_topology
 
-Check = Callable[[Subject], Iterable[Problem]]
+Check = Callable[[CheckedGraph], Iterable[Problem]]
 
 CHECKS: tuple[Check, ...] = (
     names.check,
@@ -53,7 +53,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """What the checks found. `regions` gives for each `need=k` join the nodes between its immediate dominator and it."""
 
     problems: tuple[Problem, ...]
@@ -61,20 +61,20 @@ class Checked:
     regions: Mapping[int, frozenset[int]]
 
 
-def check(blueprint: Blueprint, shape: Shape) -> Checked:
+def check(blueprint: GraphSpec, shape: Topology) -> CheckResult:
     """Everything that is wrong with a graph, or suspicious about it, in a stable order; each thing once."""
-    subject = Subject(blueprint, shape)
+    subject = CheckedGraph(blueprint, shape)
     found = dict.fromkeys(blueprint.problems)
-    for one in CHECKS:
-        found.update(dict.fromkeys(one(subject)))
+    for item in CHECKS:
+        found.update(dict.fromkeys(item(subject)))
     problems = tuple(problem for problem in found if problem.severity == "error")
     warnings = tuple(problem for problem in found if problem.severity != "error")
-    return Checked(problems, warnings, quorums.regions(subject))
+    return CheckResult(problems, warnings, quorums.regions(subject))
 
 
-def build_plan(blueprint: Blueprint) -> Plan:
+def build_plan(blueprint: GraphSpec) -> Plan:
     """The plan of a graph; its `problems` are the warnings. Raises one `GraphError` with all problems of a graph that does not build."""
-    shape = shape_of(blueprint)
+    shape = build_topology(blueprint)
     checked = check(blueprint, shape)
     if checked.problems:
         raise GraphError(blueprint.name, checked.problems)

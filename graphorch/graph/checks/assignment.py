@@ -22,14 +22,14 @@ from collections.abc import Iterator, Sequence
 
 from graphorch.errors import Problem
 from graphorch.graph.checks import quorums
-from graphorch.graph.checks.subject import Subject, Use
+from graphorch.graph.checks.subject import CheckedGraph, Use
 from graphorch.graph.topology import START_INDEX, Edge
 
 Pair = tuple[int, int]  # a node, and the bit of a field that must be assigned when it starts
 CHUNK = 4096  # pairs per pass
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`UNASSIGNED`, once for each reader and field."""
     needs = _needs(subject)
     known = _known(subject)
@@ -41,7 +41,7 @@ def check(subject: Subject) -> Iterator[Problem]:
                 yield _problem(subject, use, pair)
 
 
-def _needs(subject: Subject) -> dict[Pair, list[Use]]:
+def _needs(subject: CheckedGraph) -> dict[Pair, list[Use]]:
     """What must be assigned where, and who says so. The whole state is read as far as it is assigned, so it needs nothing."""
     needs: dict[Pair, list[Use]] = defaultdict(list)
     for use in subject.uses:
@@ -62,7 +62,7 @@ def _needs(subject: Subject) -> dict[Pair, list[Use]]:
     return needs
 
 
-def _known(subject: Subject) -> list[int]:
+def _known(subject: CheckedGraph) -> list[int]:
     """For each node the fields that every edge into it brings, whatever happened."""
     known = [0] * (subject.analysis.count + 1)
     for node in subject.analysis.order:
@@ -82,7 +82,7 @@ def _known(subject: Subject) -> list[int]:
     return known
 
 
-def _brought(subject: Subject, known: Sequence[int], edge: Edge) -> int:
+def _brought(subject: CheckedGraph, known: Sequence[int], edge: Edge) -> int:
     """What a token on this edge brings; a node that failed has written nothing."""
     return known[edge.source] | (subject.must_write[edge.source] if edge.kind != "error" else 0)
 
@@ -104,7 +104,7 @@ def _on_enough(masks: Sequence[int], enough: int) -> int:
     return counted[enough] if enough > 0 else 0
 
 
-def _unsafe(subject: Subject, known: Sequence[int], pairs: Sequence[Pair]) -> set[Pair]:
+def _unsafe(subject: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> set[Pair]:
     """The pairs for which the field may be unassigned when the node starts, by the rule above."""
     found: set[Pair] = set()
     for start in range(0, len(pairs), CHUNK):
@@ -114,7 +114,7 @@ def _unsafe(subject: Subject, known: Sequence[int], pairs: Sequence[Pair]) -> se
     return found
 
 
-def _hits(subject: Subject, known: Sequence[int], pairs: Sequence[Pair]) -> int:
+def _hits(subject: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> int:
     """For each pair, as a bit, whether START hits its node while avoiding all that write its field."""
     analysis, full = subject.analysis, (1 << len(pairs)) - 1
     here, of_field = _bits(pairs)
@@ -146,7 +146,7 @@ def _hits(subject: Subject, known: Sequence[int], pairs: Sequence[Pair]) -> int:
     return hit[START_INDEX]
 
 
-def _left_behind(subject: Subject, here: dict[int, int], full: int) -> dict[int, int]:
+def _left_behind(subject: CheckedGraph, here: dict[int, int], full: int) -> dict[int, int]:
     """For each node of a quorum's region, and the quorum itself, the pairs whose node is outside: those may do without this branch."""
     found: dict[int, int] = {}
     for join, region in quorums.regions(subject).items():
@@ -177,7 +177,7 @@ def _pairs_of(of_field: dict[int, int], mask: int) -> int:
     return found
 
 
-def _still_unsafe(subject: Subject, known: Sequence[int], unsafe: set[Pair]) -> set[Pair]:
+def _still_unsafe(subject: CheckedGraph, known: Sequence[int], unsafe: set[Pair]) -> set[Pair]:
     """Those pairs for which the field is not assigned at a join that dominates the node either."""
     above = {
         pair: [
@@ -189,10 +189,10 @@ def _still_unsafe(subject: Subject, known: Sequence[int], unsafe: set[Pair]) -> 
     }
     asked = list(dict.fromkeys(pair for pairs in above.values() for pair in pairs))
     still = _unsafe(subject, known, asked)
-    return {pair for pair in unsafe if all(one in still for one in above[pair])}
+    return {pair for pair in unsafe if all(item in still for item in above[pair])}
 
 
-def _problem(subject: Subject, use: Use, pair: Pair) -> Problem:
+def _problem(subject: CheckedGraph, use: Use, pair: Pair) -> Problem:
     name = subject.field_names(pair[1])[0]
     model = use.model.__name__ if use.model is not None else ""
     writers = [node for node in range(subject.shape.end) if subject.may_write[node] & pair[1]]
@@ -211,7 +211,7 @@ def _problem(subject: Subject, use: Use, pair: Pair) -> Problem:
     return Problem("UNASSIGNED", use.where, what, fix)
 
 
-def _witness(subject: Subject, pair: Pair) -> list[int]:
+def _witness(subject: CheckedGraph, pair: Pair) -> list[int]:
     """A shortest path from START to the node on which nothing surely writes the field."""
     came_from = {START_INDEX: START_INDEX}
     pending = [START_INDEX]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.payloads import Failure
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`ERROR_SHADOWED` and `FAILURE_READ`."""
     yield from _shadowed(subject)
     for index, node in enumerate(subject.nodes):
@@ -32,15 +32,16 @@ def check(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _shadowed(subject: Subject) -> Iterator[Problem]:
+def _shadowed(subject: CheckedGraph) -> Iterator[Problem]:
     earlier: dict[str, list[tuple[str, type[Exception]]]] = {}
     for error in subject.blueprint.errors:
         before = earlier.setdefault(error.source, [])
         taken = [
-            next((one for one in before if issubclass(kind, one[1])), None) for kind in error.when
+            next((item for item in before if issubclass(kind, item[1])), None)
+            for kind in error.when
         ]
         if taken and all(taken):
-            handler, kind = next(one for one in taken if one is not None)
+            handler, kind = next(item for item in taken if item is not None)
             where = f"on_error '{error.source}' → '{error.handler}'"
             what = (
                 f"it is never taken: {kind.__name__}, declared before, already leads to '{handler}'"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.topology import START_INDEX, Edge
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`JOIN_TWICE`, `JOIN_OPTION`, `JOIN_NEED` and `JOIN_ALL`."""
     seen: set[int] = set()
     for node, join in subject.joins:
@@ -52,7 +52,7 @@ def check(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _all(subject: Subject, node: int, where: str) -> Iterator[Problem]:
+def _all(subject: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
     """An edge always delivers if a token at the join's dominator cannot avoid taking it."""
     edges = subject.shape.entering[node]
     start = subject.analysis.dominator[node]
@@ -70,7 +70,7 @@ def _all(subject: Subject, node: int, where: str) -> Iterator[Problem]:
             )
 
 
-def _taken_for_sure(subject: Subject, edges: list[Edge]) -> list[int]:
+def _taken_for_sure(subject: CheckedGraph, edges: list[Edge]) -> list[int]:
     """For each node which of these edges a token there will take whatever is chosen, as bits by their position in the list."""
     analysis = subject.analysis
     bit = {edge.index: 1 << number for number, edge in enumerate(edges)}

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from graphorch.errors import Problem
 from graphorch.graph.analysis import Choice
 from graphorch.graph.checks.loops import is_natural, title
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.topology import Loop
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`LOOP_LEAK`."""
     for loop in subject.shape.loops:
         if is_natural(subject, loop):
@@ -26,7 +26,7 @@ def check(subject: Subject) -> Iterator[Problem]:
                     break
 
 
-def _leaks(subject: Subject, loop: Loop, fork: int, edges: Choice) -> tuple[int, int] | None:
+def _leaks(subject: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> tuple[int, int] | None:
     """An edge that leaves the body, as source and target, which a token can take while another one stays; or None."""
     if _meets_inside(subject, loop, fork, edges):
         return None
@@ -59,13 +59,13 @@ def _leaks(subject: Subject, loop: Loop, fork: int, edges: Choice) -> tuple[int,
     return edge.source, edge.target
 
 
-def _meets_inside(subject: Subject, loop: Loop, fork: int, edges: Choice) -> bool:
+def _meets_inside(subject: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> bool:
     """The common case, cheap to see: all branches meet in one node of the body before any of them can leave or go back."""
     region, back = subject.analysis.region(fork, edges)
     return not back and all(node in loop.body for node in region)
 
 
-def _problem(subject: Subject, loop: Loop, fork: int, leak: tuple[int, int]) -> Problem:
+def _problem(subject: CheckedGraph, loop: Loop, fork: int, leak: tuple[int, int]) -> Problem:
     name = subject.shape.name
     what = f"from '{name(fork)}' one branch can leave by '{name(leak[0])}' → '{name(leak[1])}' while another one goes round again"
     sources = subject.named(loop.sources)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.options import is_count
 from graphorch.graph.topology import START_INDEX, Edge, Loop
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`LOOP_BOUND`, `LOOP_NOT_BACK`, `LOOP_ENTRY`, `LOOP_EXHAUSTED_INSIDE` and `LOOP_NO_EXIT`."""
     for loop in subject.blueprint.loops:
         bound = loop.max_iterations
@@ -29,13 +29,13 @@ def check(subject: Subject) -> Iterator[Problem]:
     yield from _exits(subject)
 
 
-def title(subject: Subject, loop: Loop) -> str:
+def title(subject: CheckedGraph, loop: Loop) -> str:
     """How a problem names a loop."""
     names = ", ".join(subject.shape.name(source) for source in loop.sources)
     return f"loop '{names}' → '{subject.shape.name(loop.header)}'"
 
 
-def is_natural(subject: Subject, loop: Loop) -> bool:
+def is_natural(subject: CheckedGraph, loop: Loop) -> bool:
     """Whether the header dominates every source, so that the body is what it should be."""
     analysis = subject.analysis
     return all(
@@ -44,7 +44,7 @@ def is_natural(subject: Subject, loop: Loop) -> bool:
     )
 
 
-def _entry(subject: Subject, loop: Loop) -> Iterator[Problem]:
+def _entry(subject: CheckedGraph, loop: Loop) -> Iterator[Problem]:
     shape, analysis = subject.shape, subject.analysis
     header = shape.name(loop.header)
     inside = _between(subject, loop)
@@ -67,7 +67,7 @@ def _entry(subject: Subject, loop: Loop) -> Iterator[Problem]:
         yield Problem("LOOP_ENTRY", title(subject, loop), what, fix)
 
 
-def _between(subject: Subject, loop: Loop) -> set[int]:
+def _between(subject: CheckedGraph, loop: Loop) -> set[int]:
     """The header and all that it leads to on the way to a source: the body, without what entered it from elsewhere."""
     found = {loop.header}
     pending = [loop.header]
@@ -79,7 +79,7 @@ def _between(subject: Subject, loop: Loop) -> set[int]:
     return found
 
 
-def _second_entry(subject: Subject, loop: Loop, inside: set[int], source: int) -> Edge:
+def _second_entry(subject: CheckedGraph, loop: Loop, inside: set[int], source: int) -> Edge:
     """The edge by which a path from START comes into the body but not through the header."""
     pending, seen = [source], {source}
     while True:
@@ -93,7 +93,7 @@ def _second_entry(subject: Subject, loop: Loop, inside: set[int], source: int) -
                 pending.append(edge.source)
 
 
-def _exhausted(subject: Subject, loop: Loop) -> Iterator[Problem]:
+def _exhausted(subject: CheckedGraph, loop: Loop) -> Iterator[Problem]:
     target = subject.number.get(loop.spec.exhausted) if loop.spec.exhausted_is_node else None
     if target in loop.body:
         what = f"exhausted={loop.spec.exhausted} is inside the loop's own body"
@@ -102,7 +102,7 @@ def _exhausted(subject: Subject, loop: Loop) -> Iterator[Problem]:
         )
 
 
-def _exits(subject: Subject) -> Iterator[Problem]:
+def _exits(subject: CheckedGraph) -> Iterator[Problem]:
     shape = subject.shape
     stuck: dict[int, Loop] = {}
     for loop in shape.loops:

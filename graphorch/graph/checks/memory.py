@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from graphorch.errors import Problem, nearest
-from graphorch.graph.checks.subject import Subject
+from graphorch.errors import Problem, did_you_mean
+from graphorch.graph.checks.subject import CheckedGraph
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`REMEMBER_SLICE` and `REMEMBER_DEFAULT`."""
     state = subject.blueprint.state
     where = f"remember of graph '{subject.blueprint.name}'"
@@ -35,8 +35,8 @@ def check(subject: Subject) -> Iterator[Problem]:
 
 def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
     slices = [
-        one.__name__ for one in state.__mro__ if issubclass(one, BaseModel) and one is not BaseModel
+        item.__name__
+        for item in state.__mro__
+        if issubclass(item, BaseModel) and item is not BaseModel
     ]
-    return (
-        f"remember classes that {state.__name__} inherits from. {nearest(model.__name__, slices)}"
-    )
+    return f"remember classes that {state.__name__} inherits from. {did_you_mean(model.__name__, slices)}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`EMPTY_GRAPH`, `NOT_CONNECTED`, `INTO_START` and `OUT_OF_END`."""
     blueprint = subject.blueprint
     if not subject.nodes:
@@ -30,7 +30,7 @@ def check(subject: Subject) -> Iterator[Problem]:
     yield from _markers(subject)
 
 
-def _markers(subject: Subject) -> Iterator[Problem]:
+def _markers(subject: CheckedGraph) -> Iterator[Problem]:
     blueprint = subject.blueprint
     sources = [(source, f"edge '{source}' → '{target}'") for source, target in blueprint.edges]
     targets = [(target, f"edge '{source}' → '{target}'") for source, target in blueprint.edges]

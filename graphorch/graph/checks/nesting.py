@@ -10,13 +10,13 @@ from typing import Any, Union
 
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.checks.quorums import once_inside
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.options import is_count
-from graphorch.graph.signature import hints_of
+from graphorch.graph.signature import read_hints
 from graphorch.graph.spec import MapSpec, SubSpec
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE` and `ASK_QUESTION`."""
     for name, spec in subject.blueprint.maps.items():
         where = f"map '{name}'"
@@ -148,7 +148,7 @@ def _takes(fn: Callable[..., Any], position: int) -> Any:
 
 def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return hints_of(fn, {})
+        return read_hints(fn, {})
     # a name that is known to the type checker alone, or a callable without annotations
     except (GraphError, TypeError):
         return {}
@@ -187,7 +187,7 @@ def _shown(hint: Any) -> str:
     arguments = typing.get_args(hint)
     name = getattr(hint, "__name__", str(hint).removeprefix("typing."))
     return (
-        f"{name}[{', '.join(_shown(one) for one in arguments)}]"
+        f"{name}[{', '.join(_shown(argument) for argument in arguments)}]"
         if arguments
         else "…"
         if hint is ...

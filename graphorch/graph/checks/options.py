@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.node import Node
 from graphorch.graph.options import Effect
 
@@ -29,7 +29,7 @@ INSIDE: dict[str, str] = {
 }
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES` and `OPTION_PROCESS`; of the workers of maps too."""
     for node in subject.nodes:
         yield from _of(node, node.name, NESTING.get(node.kind, ""))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
 
 ADVICE = "put the branches into a sub-flow, which has no other way in or out"
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`QUORUM_REGION`."""
     for node in subject.quorums:
         if node in subject.analysis.reached:
@@ -22,14 +22,14 @@ def check(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-def regions(subject: Subject) -> Mapping[int, frozenset[int]]:
+def regions(subject: CheckedGraph) -> Mapping[int, frozenset[int]]:
     """The region of each `need=k` join."""
     return {
         node: region(subject, node) for node in subject.quorums if node in subject.analysis.reached
     }
 
 
-def region(subject: Subject, node: int) -> frozenset[int]:
+def region(subject: CheckedGraph, node: int) -> frozenset[int]:
     """The nodes between a join's immediate dominator and it: those on a path from the one to the other that uses no way back."""
     analysis, start = subject.analysis, subject.analysis.dominator[node]
     found: set[int] = set()
@@ -47,7 +47,7 @@ def region(subject: Subject, node: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def _wrong(subject: Subject, node: int, inside: frozenset[int]) -> Iterator[str]:
+def _wrong(subject: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[str]:
     shape, start, name = subject.shape, subject.analysis.dominator[node], subject.shape.name(node)
     for loop in shape.loops:
         source = next((source for source in loop.sources if source in inside), None)
@@ -55,19 +55,19 @@ def _wrong(subject: Subject, node: int, inside: frozenset[int]) -> Iterator[str]
             yield f"the way back of a loop around '{name}' starts at '{shape.name(source)}', which need={subject.quorums[node]} may cancel"
         elif loop.header == node and subject.quorums[node] > 1:
             yield f"a loop goes back to '{name}', and brings it one token where need={subject.quorums[node]} waits for more"
-    for one in sorted(inside):
-        for edge in shape.entering[one]:
+    for number in sorted(inside):
+        for edge in shape.entering[number]:
             if edge.source != start and edge.source not in inside:
                 yield f"{subject.edge_name(edge)} leads into what need={subject.quorums[node]} may cancel"
-        for edge in shape.leaving[one]:
+        for edge in shape.leaving[number]:
             around = edge.kind == "loop" and node in shape.loops[edge.loop].body
             if edge.target != node and edge.target not in inside and not around:
                 yield f"{subject.edge_name(edge)} leads out of what need={subject.quorums[node]} may cancel"
-        for path in _once(subject, one):
+        for path in _once(subject, number):
             yield f"'{path}' has effect=\"once\", so it must not be cancelled"
 
 
-def _once(subject: Subject, index: int) -> Iterator[str]:
+def _once(subject: CheckedGraph, index: int) -> Iterator[str]:
     """The paths of the `once` nodes that a node is or holds."""
     node, blueprint = subject.nodes[index], subject.blueprint
     if node.options.effect == "once":

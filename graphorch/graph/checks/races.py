@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from graphorch.errors import Problem
 from graphorch.graph.analysis import reachable
 from graphorch.graph.checks import quorums
-from graphorch.graph.checks.subject import Subject, listed
+from graphorch.graph.checks.subject import CheckedGraph, join_names
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`UNORDERED_WRITES`, once for each fork and set of nodes, with all the fields that they race for."""
     contested = _contested(subject)
     if not contested:
@@ -46,7 +46,7 @@ def check(subject: Subject) -> Iterator[Problem]:
                 yield _problem(subject, fork, nodes, mask)
 
 
-def _contested(subject: Subject) -> dict[int, list[int]]:
+def _contested(subject: CheckedGraph) -> dict[int, list[int]]:
     """For each node the fields without a reducer that it may write, and another node too."""
     once = twice = 0
     for mask in subject.may_write:
@@ -77,7 +77,7 @@ def _bits(mask: int) -> Iterator[int]:
 
 
 def _racing(
-    subject: Subject, dominators: dict[int, int], nodes: list[int], first_wins: _FirstWins
+    subject: CheckedGraph, dominators: dict[int, int], nodes: list[int], first_wins: _FirstWins
 ) -> tuple[int, ...]:
     """Those of the writers of one field that are unordered with another one."""
     found: set[int] = set()
@@ -94,7 +94,7 @@ def _racing(
     return tuple(node for node in nodes if node in found)
 
 
-def _ordered(subject: Subject, dominators: dict[int, int], node: int, other: int) -> bool:
+def _ordered(subject: CheckedGraph, dominators: dict[int, int], node: int, other: int) -> bool:
     after = subject.analysis.after_commit
     return bool(after(node) & dominators[other] or after(other) & dominators[node])
 
@@ -102,7 +102,7 @@ def _ordered(subject: Subject, dominators: dict[int, int], node: int, other: int
 class _FirstWins:
     """Which nodes are in different branches of a `need=1` join, and meet nowhere before it."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: CheckedGraph) -> None:
         self._shape = subject.shape
         found = quorums.regions(subject)
         self._regions = [
@@ -126,15 +126,15 @@ class _FirstWins:
         return {node} | reachable(self._shape, following, without=join)
 
 
-def _problem(subject: Subject, fork: int, nodes: tuple[int, ...], mask: int) -> Problem:
+def _problem(subject: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int) -> Problem:
     names = subject.field_names(mask)
     several = len(names) > 1
     pronoun, number = ("them", "fields") if several else ("it", "field")
-    each = "both" if len(nodes) == 2 else "all"
+    literal = "both" if len(nodes) == 2 else "all"
     branch = f"they branch at '{subject.shape.name(fork)}'"
-    what = f"{subject.named(nodes)} may {each} write {pronoun} without seeing each other's write: {branch}"
+    what = f"{subject.named(nodes)} may {literal} write {pronoun} without seeing each other's write: {branch}"
     fix = f"fold the writes ({names[0]}: Annotated[…, a reducer]), write different fields, or let one follow the other"
     vague = [node for node in nodes if subject.writes_anything(node)]
     if vague:
         fix = f"annotate what the function of {subject.named(vague)} returns: without that, as in a lambda, it may write any field"
-    return Problem("UNORDERED_WRITES", f"{number} {listed(names)}", what, fix)
+    return Problem("UNORDERED_WRITES", f"{number} {join_names(names)}", what, fix)

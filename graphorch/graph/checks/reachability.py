@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.topology import START_INDEX, reachable
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`UNDECLARED_CYCLE`, `UNREACHABLE` and `NO_WAY_TO_END`; the last two once for all the nodes that share the fate."""
     shape = subject.shape
     for edge, nodes in subject.analysis.cycles:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from graphorch.errors import Problem, nearest
-from graphorch.graph.checks.subject import Subject, listed
+from graphorch.errors import Problem, did_you_mean
+from graphorch.graph.checks.subject import CheckedGraph, join_names
 from graphorch.graph.spec import Label, RouteSpec
 from graphorch.graph.topology import case_labels
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`ROUTE_TWICE`, `ROUTE_SELECTOR`, `ROUTE_OPEN`, `ROUTE_LABEL`, `ROUTE_LABEL_TWICE`, `ROUTE_INCOMPLETE` and `ROUTE_NO_LABEL_LEFT`."""
     seen: set[str] = set()
     for route in subject.blueprint.routes:
@@ -43,18 +43,18 @@ def _cases(route: RouteSpec, where: str) -> Iterator[Problem]:
             fix = f"give one list: .when({_code(label)}, [first, second])"
             yield Problem("ROUTE_LABEL_TWICE", where, f"label {_code(label)} has two cases", fix)
         if route.labels is not None and label not in route.labels:
-            known = [_plain(one) for one in route.labels]
+            known = [_plain(item) for item in route.labels]
             yield Problem(
                 "ROUTE_LABEL",
                 where,
                 f"'{route.by.name}' never returns {_code(label)}",
-                nearest(_plain(label), known),
+                did_you_mean(_plain(label), known),
             )
 
 
 def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
     missing = [label for label in case_labels(route) if route.labels is not None]
-    names = listed([_plain(label) for label in missing])
+    names = join_names([_plain(label) for label in missing])
     if route.otherwise is None and not route.exhaustive:
         hint = f" ({names} would have no target)" if missing else ""
         yield Problem(

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from graphorch.errors import Problem, nearest
-from graphorch.graph.checks.subject import Subject
+from graphorch.errors import Problem, did_you_mean
+from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.state.slices import Schema
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`STATE_ANNOTATION`, `SLICE_MISSING`, and `SLICE_DIFFERS` once for each slice."""
     state = subject.blueprint.state
     try:
@@ -35,7 +35,7 @@ def check(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _used(subject: Subject) -> Iterator[tuple[str, str, type[BaseModel]]]:
+def _used(subject: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:
     graph = f"graph '{subject.blueprint.name}'"
     yield f"input of {graph}", "is", subject.blueprint.input
     yield f"output of {graph}", "is", subject.blueprint.output
@@ -53,6 +53,8 @@ def _missing(verb: str, model: type[BaseModel], state: type[BaseModel]) -> str:
 
 def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
     slices = [
-        one.__name__ for one in state.__mro__ if issubclass(one, BaseModel) and one is not BaseModel
+        item.__name__
+        for item in state.__mro__
+        if issubclass(item, BaseModel) and item is not BaseModel
     ]
-    return f"add it: class {state.__name__}(…, {model.__name__}). {nearest(model.__name__, slices)}"
+    return f"add it: class {state.__name__}(…, {model.__name__}). {did_you_mean(model.__name__, slices)}"

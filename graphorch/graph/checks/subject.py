@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.node import Node
 from graphorch.graph.payloads import Failure
-from graphorch.graph.spec import Blueprint, JoinSpec, Pure
-from graphorch.graph.topology import START_INDEX, Edge, Shape
-from graphorch.state.slices import reducer_of
+from graphorch.graph.spec import GraphSpec, JoinSpec, StateFunction
+from graphorch.graph.topology import START_INDEX, Edge, Topology
+from graphorch.state.slices import find_reducer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Use:
     late: bool = False
 
 
-class Subject:
+class CheckedGraph:
     """One graph under examination. Fields are bits of a mask, in the order of the state."""
 
-    def __init__(self, blueprint: Blueprint, shape: Shape) -> None:
+    def __init__(self, blueprint: GraphSpec, shape: Topology) -> None:
         self.blueprint = blueprint
         self.shape = shape
         self.analysis = Analysis(shape)
@@ -50,7 +50,7 @@ class Subject:
 
     def named(self, nodes: Iterable[int], limit: int = 6) -> str:
         """The names of nodes in a sentence."""
-        return listed([self.shape.name(node) for node in nodes], limit)
+        return join_names([self.shape.name(node) for node in nodes], limit)
 
     def edge_name(self, edge: Edge) -> str:
         """An edge in a sentence."""
@@ -77,7 +77,7 @@ class Subject:
         return sum(
             self.bit[name]
             for name, info in self.blueprint.fields.items()
-            if reducer_of(info) is not None
+            if find_reducer(info) is not None
         )
 
     @cached_property
@@ -149,9 +149,9 @@ class Subject:
                 )
 
     @cached_property
-    def pures(self) -> list[tuple[str, Pure, tuple[int, ...], bool]]:
+    def pures(self) -> list[tuple[str, StateFunction, tuple[int, ...], bool]]:
         """Every pure function over the state: where it was given, at which nodes it is called, and whether it sees what they wrote."""
-        found: list[tuple[str, Pure, tuple[int, ...], bool]] = []
+        found: list[tuple[str, StateFunction, tuple[int, ...], bool]] = []
         blueprint = self.blueprint
         for name, spec in blueprint.maps.items():
             found.append((f"over of map '{name}'", spec.over, self._at(name), False))
@@ -194,7 +194,7 @@ class Subject:
         ]
 
 
-def listed(names: list[str], limit: int = 6) -> str:
+def join_names(names: list[str], limit: int = 6) -> str:
     """Names in a sentence: quoted, the last one after `and`, a long list cut short."""
     shown = [f"'{name}'" for name in names[:limit]]
     if len(names) > limit:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import Subject
+from graphorch.graph.checks.subject import CheckedGraph
 
 
-def check(subject: Subject) -> Iterator[Problem]:
+def check(subject: CheckedGraph) -> Iterator[Problem]:
     """`UNREAD_WRITE` and `NEVER_WRITTEN`."""
     yield from _unread(subject)
     yield from _partly(subject)
 
 
-def _unread(subject: Subject) -> Iterator[Problem]:
+def _unread(subject: CheckedGraph) -> Iterator[Problem]:
     """Fields that no node, function or output reads. Whoever reads the whole state reads everything."""
     if any(use.model is None or use.model is subject.blueprint.state for use in subject.uses):
         return
@@ -38,7 +38,7 @@ def _unread(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _partly(subject: Subject) -> Iterator[Problem]:
+def _partly(subject: CheckedGraph) -> Iterator[Problem]:
     """Slices of which a field is written by nobody while another one is: that field always is its default, which is hardly meant."""
     written = subject.given
     for mask in subject.may_write:

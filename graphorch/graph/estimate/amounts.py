@@ -13,7 +13,7 @@ from graphorch.models.messages import Usage
 Figure: TypeAlias = Literal["calls", "tokens", "dollars", "seconds"]
 
 
-class Price(Protocol):
+class Pricing(Protocol):
     """What a call of one model costs, in dollars."""
 
     def cost(self, usage: Usage, /) -> float:
@@ -25,7 +25,7 @@ class Price(Protocol):
         ...
 
 
-Tariff: TypeAlias = Callable[[str], Sequence[Price] | None]
+Tariff: TypeAlias = Callable[[str], Sequence[Pricing] | None]
 """The price of each request that one call of a model may make (a policy may ask several), the usual one first; None if one is unknown."""
 
 
@@ -41,7 +41,9 @@ class Amounts:
     seconds: float = 0.0
 
     def __add__(self, other: Amounts) -> Amounts:
-        return Amounts(*(one + two for one, two in zip(self.values(), other.values(), strict=True)))
+        return Amounts(
+            *(number + two for number, two in zip(self.values(), other.values(), strict=True))
+        )
 
     def times(self, count: float) -> Amounts:
         """So often the same; nothing stays nothing."""
@@ -95,11 +97,11 @@ class Assumed:
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value: float = getattr(self, one.name)
+        for field in fields(self):
+            value: float = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(
-                    f"Assumed({one.name}={value!r}) makes no sense. Give a finite number from 0 on."
+                    f"Assumed({field.name}={value!r}) makes no sense. Give a finite number from 0 on."
                 )
         if self.share > 1 or self.tokens_per_second == 0:
             raise InputError(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Price, Tariff
+from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Pricing, Tariff
 from graphorch.graph.node import Node
-from graphorch.graph.options import Options
+from graphorch.graph.options import NodeSettings
 from graphorch.models.messages import Usage
 
 _WITH_TOOLS = 3  # calls of an agent with tools that usually need two rounds of them
@@ -27,12 +27,12 @@ class Demand:
     model: str = ""
 
 
-def no_tariff(model: str) -> Sequence[Price] | None:
+def no_tariff(model: str) -> Sequence[Pricing] | None:
     """Knows no price."""
     return None
 
 
-def demand_of(node: Node[Any], tariff: Tariff, assumed: Assumed, model: str = "") -> Demand:
+def compute_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, model: str = "") -> Demand:
     """What one activation of a node asks for, without what runs inside a map or sub-flow."""
     if node.kind == "agent":
         return _of_agent(node, tariff, assumed, model)
@@ -86,7 +86,7 @@ def _of_agent(node: Node[Any], tariff: Tariff, assumed: Assumed, replaced: str) 
     return Demand(worst, Amounts(activations=1) + once.times(usual), tuple(gaps), model)
 
 
-def _worst_usd(prices: Sequence[Price] | None, assumed: Assumed, limit: int | None) -> float:
+def _worst_usd(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | None) -> float:
     """Dollars of one call at worst: nothing at nobody's price, and without a limit as much as it likes at any other."""
     if prices is None:
         return math.inf
@@ -95,15 +95,15 @@ def _worst_usd(prices: Sequence[Price] | None, assumed: Assumed, limit: int | No
     return sum(price.worst(assumed.longest_prompt, limit or 0) for price in prices)
 
 
-def _seconds(options: Options) -> float:
+def _seconds(options: NodeSettings) -> float:
     """How long an activation with all its attempts and pauses can take; `inf` if nothing ends it."""
     retry = options.retry
     attempts = retry.attempts if retry is not None else 1
     pauses = (
         sum(retry.pause(attempt) for attempt in range(1, attempts)) if retry is not None else 0.0
     )
-    each = math.inf if options.timeout is None else options.timeout * attempts + pauses
-    return each if options.deadline is None else min(each, options.deadline)
+    number = math.inf if options.timeout is None else options.timeout * attempts + pauses
+    return number if options.deadline is None else min(number, options.deadline)
 
 
 def _no_limit(limit: int | None) -> list[Gap]:
@@ -121,7 +121,7 @@ def _no_limit(limit: int | None) -> list[Gap]:
     )
 
 
-def _no_price(prices: Sequence[Price] | None, model: str) -> list[Gap]:
+def _no_price(prices: Sequence[Pricing] | None, model: str) -> list[Gap]:
     if prices is not None:
         return []
     fix = f'Add it to graphorch.toml: [prices."{model}"] input = …, output = … (dollars per million tokens).'

@@ -58,12 +58,12 @@ class _Span:
 
     def _round(self, header: int, members: Sequence[int], depth: int) -> float:
         """The seconds of all rounds of the loops of a header."""
-        loops = (loop for loop in self.plan.shape.loops if loop.header == header)
+        loops = (loop for loop in self.plan.topology.loops if loop.header == header)
         return rounds_at(loops, self.share) * self.of(members, depth + 1)
 
     def _headers(self, node: int) -> list[int]:
         """The headers of the loops around a node, from the outermost in."""
-        loops = self.plan.shape.loops
+        loops = self.plan.topology.loops
         bodies = {
             loops[loop].header: len(loops[loop].body) for loop in self.plan.steps[node].inside
         }
@@ -82,7 +82,7 @@ class _Span:
 def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
     """The most seconds that a run waits; `seconds` are those of one activation of each node at worst."""
     edges = {
-        node: [edge for edge in plan.shape.leaving[node] if edge.kind != "loop"]
+        node: [edge for edge in plan.topology.leaving[node] if edge.kind != "loop"]
         for node in range(len(plan.steps))
     }
 
@@ -92,7 +92,7 @@ def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
     return _Span(plan, seconds, 1.0, edges, longest).of(range(len(plan.steps)), 0)
 
 
-def expected_seconds(
+def compute_expected_seconds(
     plan: Plan, analysis: Analysis, seconds: Mapping[int, float], share: float
 ) -> float:
     """The seconds that a usual run waits: of a fork's branches the longest, of the choices of a route the mean."""

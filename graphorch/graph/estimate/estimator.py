@@ -15,9 +15,15 @@ from dataclasses import dataclass, field, replace
 
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Tariff
-from graphorch.graph.estimate.demand import Demand, demand_of, no_tariff
-from graphorch.graph.estimate.duration import expected_seconds, worst_seconds
-from graphorch.graph.estimate.totals import capped, chances_of, rounds_of, total_of, within_wallets
+from graphorch.graph.estimate.demand import Demand, compute_demand, no_tariff
+from graphorch.graph.estimate.duration import compute_expected_seconds, worst_seconds
+from graphorch.graph.estimate.totals import (
+    cap_amounts,
+    compute_chances,
+    compute_total,
+    count_rounds,
+    within_wallets,
+)
 from graphorch.graph.plan import Plan, Step
 
 
@@ -95,44 +101,46 @@ class _Estimator:
 
     def of(self, plan: Plan) -> Estimate:
         """The estimate of a plan, and of those inside it."""
-        analysis = Analysis(plan.shape)
+        analysis = Analysis(plan.topology)
         rounds, usual_rounds, chances = (
-            rounds_of(plan),
-            rounds_of(plan, self.assumed.share),
-            chances_of(plan, analysis),
+            count_rounds(plan),
+            count_rounds(plan, self.assumed.share),
+            compute_chances(plan, analysis),
         )
         found = {step.index: self._step(step) for step in plan.steps[:-1]}
         worst = {
-            at: capped(plan.steps[at].node.options.wallet, one.whole.worst.times(rounds[at]))
-            for at, one in found.items()
+            at: cap_amounts(plan.steps[at].node.options.budget, item.whole.worst.times(rounds[at]))
+            for at, item in found.items()
         }
         usual = {at: chances[at] * usual_rounds[at] for at in found}
-        total = within_wallets(plan, total_of(plan, analysis, worst), worst)
-        waits = {at: one.whole.expected.seconds for at, one in found.items()}
+        total = within_wallets(plan, compute_total(plan, analysis, worst), worst)
+        waits = {at: item.whole.expected.seconds for at, item in found.items()}
         return Estimate(
             flow=plan.name,
             worst=replace(
                 total,
                 seconds=worst_seconds(
-                    plan, {at: one.whole.worst.seconds for at, one in found.items()}
+                    plan, {at: item.whole.worst.seconds for at, item in found.items()}
                 ),
             ),
             expected=replace(
-                sum((one.whole.expected.times(usual[at]) for at, one in found.items()), Amounts()),
-                seconds=expected_seconds(plan, analysis, waits, self.assumed.share),
+                sum(
+                    (item.whole.expected.times(usual[at]) for at, item in found.items()), Amounts()
+                ),
+                seconds=compute_expected_seconds(plan, analysis, waits, self.assumed.share),
             ),
             nodes=tuple(
-                replace(row, worst=capped(plan.steps[at].node.options.wallet, row.worst))
-                for at, one in found.items()
-                for row in (_times(node, rounds[at], usual[at]) for node in one.nodes)
+                replace(row, worst=cap_amounts(plan.steps[at].node.options.budget, row.worst))
+                for at, item in found.items()
+                for row in (_times(node, rounds[at], usual[at]) for node in item.nodes)
             ),
-            gaps=tuple(gap for one in found.values() for gap in one.gaps),
+            gaps=tuple(gap for item in found.values() for gap in item.gaps),
             assumed=self.assumed,
         )
 
     def _step(self, step: Step) -> _Found:
         """What one activation of a node does, all that runs inside it included."""
-        own = demand_of(step.node, self.tariff, self.assumed, self.model)
+        own = compute_demand(step.node, self.tariff, self.assumed, self.model)
         gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
         row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
         if step.inner_plan is None:

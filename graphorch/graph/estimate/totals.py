@@ -14,34 +14,34 @@ from dataclasses import replace
 
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.estimate.amounts import Amounts
-from graphorch.graph.options import Wallet
+from graphorch.graph.options import NodeBudget
 from graphorch.graph.plan import Plan
 from graphorch.graph.topology import ALONE, START_INDEX, Edge, Loop
 
 
-def rounds_of(plan: Plan, share: float = 1.0) -> list[float]:
+def count_rounds(plan: Plan, share: float = 1.0) -> list[float]:
     """How often each node runs if every loop around it takes this share of its further rounds; by default how often it can."""
     found: list[float] = []
     for step in plan.steps:
         around: dict[int, list[Loop]] = defaultdict(list)
         for loop in step.inside:
-            around[plan.shape.loops[loop].header].append(plan.shape.loops[loop])
+            around[plan.topology.loops[loop].header].append(plan.topology.loops[loop])
         found.append(math.prod(rounds_at(loops, share) for loops in around.values()))
     return found
 
 
 def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
     """How often the header of these loops runs per entry: nested ones begin anew with each round of the others, which count together."""
-    together, each = 1.0, 1.0
+    together, number = 1.0, 1.0
     for loop in loops:
         further = share * (loop.bound - 1)
-        together, each = (
-            (together, each * (1 + further)) if loop.spec.nested else (together + further, each)
+        together, number = (
+            (together, number * (1 + further)) if loop.spec.nested else (together + further, number)
         )
-    return together * each
+    return together * number
 
 
-def chances_of(plan: Plan, analysis: Analysis) -> list[float]:
+def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
     """How likely each node is reached at all if every label of a route is as likely as any other, and nothing fails.
 
     Where branches meet, their chances add up, to no more than that of the last node which all of them passed. Exact for branches of one
@@ -64,7 +64,7 @@ def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
     return [choice for choice in analysis.choices[node] if choice[0].kind not in ALONE]
 
 
-def total_of(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) -> Amounts:
+def compute_total(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) -> Amounts:
     """The cost of everything below START in the dominator tree, from the leaves up."""
     below: dict[int, list[int]] = defaultdict(list)
     for node in analysis.order:
@@ -112,10 +112,10 @@ def _branches(
 
 def _full_choices(plan: Plan, analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
     """The choices of a node; a multi-choice route may take all its edges."""
-    route = plan.shape.routes.get(node)
+    route = plan.topology.routes.get(node)
     alone = [choice for choice in analysis.choices[node] if len(choice) == 1]
     return (
-        [tuple(plan.shape.forward(node)), *alone]
+        [tuple(plan.topology.forward(node)), *alone]
         if route is not None and route.many
         else analysis.choices[node]
     )
@@ -129,7 +129,7 @@ def _sum(choice: Sequence[Edge], choosing: Mapping[int, Amounts]) -> Amounts:
 
 
 # ---- wallets -------------------------------------------------------------------------------------
-def capped(wallet: Wallet | None, amounts: Amounts) -> Amounts:
+def cap_amounts(wallet: NodeBudget | None, amounts: Amounts) -> Amounts:
     """Under a cap in dollars no call is made that might exceed it."""
     cap = wallet.usd if wallet is not None else None
     return amounts if cap is None or amounts.usd <= cap else replace(amounts, usd=cap)
@@ -138,14 +138,14 @@ def capped(wallet: Wallet | None, amounts: Amounts) -> Amounts:
 def within_wallets(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> Amounts:
     """The total, with what several nodes pay from one wallet counted no higher than what the wallet holds."""
     pools: dict[str, Amounts] = defaultdict(Amounts)
-    caps: dict[str, Wallet] = {}
+    caps: dict[str, NodeBudget] = {}
     free = 0.0
     for index, cost in costs.items():
-        wallet = plan.steps[index].node.options.wallet
+        wallet = plan.steps[index].node.options.budget
         if wallet is None or wallet.usd is None:
             free += cost.usd
         else:
             pools[wallet.name] += cost
             caps[wallet.name] = wallet
-    usd = free + sum(capped(caps[name], pool).usd for name, pool in pools.items())
+    usd = free + sum(cap_amounts(caps[name], pool).usd for name, pool in pools.items())
     return total if total.usd <= usd else replace(total, usd=usd)

@@ -21,13 +21,13 @@ from typing import Any, Literal, TypeVar
 from graphorch.errors import JournalError
 from graphorch.journal import codec
 from graphorch.journal.codec import BodyLimits
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreLocked
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.committer import Committer, attempt, roll_back
 from graphorch.journal.sqlite.connection import SQLITE_ERRORS, Connect, explain, open_connection
 from graphorch.journal.sqlite.tables import SqliteTables
-from graphorch.journal.sqlite.thread import Done, Operation, Worker
+from graphorch.journal.sqlite.thread import DatabaseThread, Done, Operation
 from graphorch.journal.store import Clock, TableStore
 from graphorch.journal.tables import Tables
 
@@ -40,10 +40,10 @@ class SqliteRunner:
     def __init__(self, path: Path, committer: Committer, reading: sqlite3.Connection) -> None:
         self._path = path
         self._committer = committer
-        self._writer = Worker(
+        self._writer = DatabaseThread(
             "graphorch journal writer", committer.commit_all, committer.close, batch=1000
         )
-        self._reader = Worker(
+        self._reader = DatabaseThread(
             "graphorch journal reader", partial(self._read_batch, reading), reading.close, batch=1
         )
 
@@ -51,7 +51,7 @@ class SqliteRunner:
         """See `Runner.write_now`. Nobody overtakes what was asked for before."""
         return self._writer.is_idle and self._committer.commit_now(operation, size)
 
-    def write_soon(self, operation: Callable[[Tables], None]) -> Answer:
+    def write_soon(self, operation: Callable[[Tables], None]) -> Completion:
         """See `Runner.write_soon`."""
         return self._writer.begin(operation)
 

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from graphorch.clock import count_outside, outside
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreClosed
 from graphorch.journal.tables import Tables
 
@@ -46,7 +46,7 @@ class _Job:
     is_counted: bool  # as something outside of a loop with virtual time
 
 
-class Worker:
+class DatabaseThread:
     """Runs operations in a thread, `batch` or a few more at once, until it is closed; then it lets go of the connection with `end`."""
 
     def __init__(
@@ -79,12 +79,12 @@ class Worker:
         with outside(loop):
             return cast(T, await answer)
 
-    def begin(self, operation: Callable[[Tables], None]) -> Answer:
+    def begin(self, operation: Callable[[Tables], None]) -> Completion:
         """Have an operation run, and return at once."""
         loop = asyncio.get_running_loop()
         if self._is_closed:
             raise StoreClosed(_CLOSED)
-        answer = Answer(loop=loop)
+        answer = Completion(loop=loop)
         job = _Job(operation, loop, answer, count_outside(loop, 1))
         begun = self._begun.get(loop)
         if begun is None:

@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from graphorch.errors import BudgetExceeded, InputError, InternalError
-from graphorch.models.budgets.ledger import NOTHING, PICO, Kept, Level, Units, reserve, settle
+from graphorch.models.budgets.ledger import (
+    NOTHING,
+    PICO,
+    BudgetLevel,
+    Persistence,
+    Units,
+    reserve,
+    settle,
+)
 
 _UNITS = ("usd", "tokens", "calls")
 
@@ -135,7 +143,7 @@ class Account:
         *,
         rules: CapRules | None = None,
         beside: Sequence[Account] = (),
-        kept: Kept | None = None,
+        kept: Persistence | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -143,15 +151,15 @@ class Account:
         self.rules: CapRules = rules or CapRules()
         self._clock = clock
         self._ends = None if self.budget.seconds is None else clock() + self.budget.seconds
-        self.level: Level = Level(name, _caps(name, self.budget), kept)
+        self.level: BudgetLevel = BudgetLevel(name, _caps(name, self.budget), kept)
         self.accounts: tuple[Account, ...] = tuple(
-            dict.fromkeys([self, *(each for account in beside for each in account.accounts)])
+            dict.fromkeys([self, *(item for account in beside for item in account.accounts)])
         )
         self._levels = tuple(account.level for account in self.accounts)
         self._capped = frozenset(
             unit
-            for each in self.accounts
-            for unit, value in each.budget.amounts()
+            for account in self.accounts
+            for unit, value in account.budget.amounts()
             if value is not None
         )
         self._kept = tuple(account for account in self.accounts if account.level.is_kept)
@@ -223,7 +231,7 @@ class Account:
         """How what was set aside compares with what it came to."""
         level = self.level
         totals = level.totals
-        dollars = [each / PICO for each in (totals.reserved, totals.estimated, totals.overrun)]
+        dollars = [number / PICO for number in (totals.reserved, totals.estimated, totals.overrun)]
         return Report(self.name, self.spent, _amount(level.reserved), *dollars)
 
     def fits(self, worst: Amount) -> bool:
@@ -255,15 +263,15 @@ class Account:
     def out_of_time(self) -> CapReached:
         """The error for a call that the seconds of a budget ended, or did not let begin."""
         first = min(
-            (each for each in self.accounts if each.ends is not None),
-            key=lambda each: each.ends or 0.0,
+            (account for account in self.accounts if account.ends is not None),
+            key=lambda account: account.ends or 0.0,
         )
         return CapReached(
             f"The time of '{first.name}' is over: its budget gave it {first.budget.seconds:g} s. Raise Budget(seconds=…), or ask for less.",
             level=first.name, limit="seconds", at_cap=first.rules.at_cap,
         )  # fmt: skip
 
-    def tell_alerts(self) -> None:
+    def publish_alerts(self) -> None:
         """Tell each share that a level has crossed since the last time."""
         for account in self._watched:
             account._tell_alerts()
@@ -303,11 +311,11 @@ class Account:
         ]
         return min(rooms) if rooms else None
 
-    def _refusal(self, level: Level, need: Units) -> CapReached:
+    def _refusal(self, level: BudgetLevel, need: Units) -> CapReached:
         unit = level.lacks(need) or 0
         cap = level.caps[unit] or 0
         wants, left, of = (
-            _shown(unit, each) for each in (need[unit], max(0, cap - level.used(unit)), cap)
+            _shown(unit, number) for number in (need[unit], max(0, cap - level.used(unit)), cap)
         )
         at_cap = next(account.rules.at_cap for account in self.accounts if account.level is level)
         return CapReached(
@@ -322,7 +330,7 @@ class Reservation:
 
     __slots__ = ("_account", "_keys", "_levels", "_need", "is_open")
 
-    def __init__(self, account: Account, levels: Sequence[Level], need: Units) -> None:
+    def __init__(self, account: Account, levels: Sequence[BudgetLevel], need: Units) -> None:
         self._account = account
         self._levels = levels
         self._need = need
@@ -348,7 +356,7 @@ class Reservation:
             )
         self.is_open = False
         settle(self._levels, self._keys, self._need, actual, is_estimate=is_estimate)
-        self._account.tell_alerts()
+        self._account.publish_alerts()
 
 
 def _caps(name: str, budget: Budget) -> tuple[int | None, int | None, int | None]:

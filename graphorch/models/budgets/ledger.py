@@ -38,7 +38,7 @@ class SpendStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Persistence:
     """Keeps a level in a store. `period` names the span that its cap is for, such as today's date: a new one starts from nothing."""
 
     store: SpendStore
@@ -54,11 +54,14 @@ class Totals:
     overrun: int = 0
 
 
-class Level:
+class BudgetLevel:
     """The books of one level."""
 
     def __init__(
-        self, name: str, caps: tuple[int | None, int | None, int | None], kept: Kept | None = None
+        self,
+        name: str,
+        caps: tuple[int | None, int | None, int | None],
+        kept: Persistence | None = None,
     ) -> None:
         self.name = name
         self.caps = caps
@@ -68,7 +71,7 @@ class Level:
         self.elsewhere: Units = NOTHING
         self.open = 0
         self.totals = Totals()
-        self.waiting: deque[Ticket] = deque()
+        self.waiting: deque[Waiter] = deque()
         self.key: str = ""
         self._kept = kept
 
@@ -135,16 +138,16 @@ class Level:
 
 
 @dataclass(slots=True)
-class Ticket:
+class Waiter:
     """Somebody who waits at a level. The future yields None when granted, or the level that refused."""
 
-    levels: Sequence[Level]
+    levels: Sequence[BudgetLevel]
     need: Units
-    outcome: asyncio.Future[Level | None]
-    at: Level
+    outcome: asyncio.Future[BudgetLevel | None]
+    at: BudgetLevel
 
 
-async def reserve(levels: Sequence[Level], need: Units) -> Level | None:
+async def reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | None:
     """Reserve on all levels, waiting if that can help; the level that refused, or None. Being cancelled leaves nothing reserved."""
     queue = next((level for level in levels if level.waiting), None)
     short = queue or take(levels, need)
@@ -152,7 +155,7 @@ async def reserve(levels: Sequence[Level], need: Units) -> Level | None:
         return None
     if not short.may_wait(need):
         return short
-    ticket = Ticket(levels, need, asyncio.get_running_loop().create_future(), short)
+    ticket = Waiter(levels, need, asyncio.get_running_loop().create_future(), short)
     short.waiting.append(ticket)
     try:
         return await ticket.outcome
@@ -164,20 +167,20 @@ async def reserve(levels: Sequence[Level], need: Units) -> Level | None:
         raise
 
 
-def take(levels: Sequence[Level], need: Units) -> Level | None:
+def take(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | None:
     """Reserve on all levels, or on none and return the one without room."""
     for level in levels:
         if level.lacks(need) is not None:
             return level
-    written: list[Level] = []
+    written: list[BudgetLevel] = []
     for level in levels:
         total = level.write(level.key, need)
         if total is not None:
             written.append(level)
             level.learn(_minus(total, need))
             if level.lacks(need) is not None:  # others have used it up since we last looked
-                for each in written:
-                    each.write(each.key, _minus(NOTHING, need))
+                for budget_level in written:
+                    budget_level.write(budget_level.key, _minus(NOTHING, need))
                 return level
     for level in levels:
         level.reserve(need)
@@ -185,7 +188,7 @@ def take(levels: Sequence[Level], need: Units) -> Level | None:
 
 
 def settle(
-    levels: Sequence[Level],
+    levels: Sequence[BudgetLevel],
     keys: Sequence[str],
     need: Units,
     actual: Units,
@@ -204,7 +207,7 @@ def settle(
             level.learn(total)
 
 
-def _serve(level: Level) -> None:
+def _serve(level: BudgetLevel) -> None:
     """Grant or refuse those who wait here, in their order, up to the first who has to wait on."""
     while level.waiting:
         ticket = level.waiting[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from graphorch.models.budgets.budget import Account, Alert, Budget
-from graphorch.models.budgets.ledger import Kept, SpendStore
+from graphorch.models.budgets.ledger import Persistence, SpendStore
 from graphorch.models.budgets.spend_store import MemorySpend
 from graphorch.models.config.schema import BudgetConfig, Config
 
@@ -19,7 +19,7 @@ def utc_day() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bank:
+class AccountFactory:
     """Opens the accounts of runs. What a day and a tag have spent is kept in the store: give it a `SqliteSpend` to outlive the process.
 
     A tag's budget is for all time; put the month into the tag if it is not.
@@ -39,10 +39,10 @@ class Bank:
         beside = (
             []
             if budgets.day is None
-            else [self._account("day", budgets.day, kept=Kept(self.store, self.today))]
+            else [self._account("day", budgets.day, kept=Persistence(self.store, self.today))]
         )
         beside += [
-            self._account(f"tag {tag}", budgets.tags[tag], kept=Kept(self.store))
+            self._account(f"tag {tag}", budgets.tags[tag], kept=Persistence(self.store))
             for tag in tags
             if tag in budgets.tags
         ]
@@ -60,7 +60,7 @@ class Bank:
         *,
         own: Budget | None = None,
         beside: Sequence[Account] = (),
-        kept: Kept | None = None,
+        kept: Persistence | None = None,
     ) -> Account:
         rules = replace(self.config.rules_of(config), on_alert=self.on_alert)
         return Account(

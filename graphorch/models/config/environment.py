@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from graphorch.models.budgets.ledger import SpendStore
 from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
 from graphorch.models.client import ModelClient
-from graphorch.models.config.accounts import Bank
+from graphorch.models.config.accounts import AccountFactory
 from graphorch.models.config.router import Router
 from graphorch.models.config.schema import Config
 from graphorch.models.offline.client import OfflineClient
 from graphorch.models.openai.gateways import connection_of_environment
-from graphorch.models.pricing.metering import MeteredClient, NoPrices, Terms
+from graphorch.models.pricing.metering import MeteredClient, NoPrices, PricingTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Models:
     """Who answers model calls, and the bank that opens the accounts of runs."""
 
     client: ModelClient
-    bank: Bank
+    bank: AccountFactory
 
 
 def is_configured(environment: Mapping[str, str], config: Config) -> bool:
@@ -35,12 +35,12 @@ def is_configured(environment: Mapping[str, str], config: Config) -> bool:
     return bool(config.endpoints) or connection_of_environment(environment) is not None
 
 
-def models_of(environment: Mapping[str, str], config: Config) -> Models:
+def read_default_models(environment: Mapping[str, str], config: Config) -> Models:
     """The client and the bank. Raises `InputError` for an address without a key, `JournalError` if the file of spending cannot be used."""
-    bank = Bank(config=config, store=_spending(config))
+    bank = AccountFactory(config=config, store=_spending(config))
     if is_configured(environment, config):
         return Models(Router(config, environment=environment), bank)
-    return Models(MeteredClient(OfflineClient(), NoPrices(), Terms(is_free=True)), bank)
+    return Models(MeteredClient(OfflineClient(), NoPrices(), PricingTerms(is_free=True)), bank)
 
 
 def _spending(config: Config) -> SpendStore:

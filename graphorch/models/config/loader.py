@@ -36,10 +36,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.models.config.environment import FILE, PROJECT_FILE
 from graphorch.models.config.schema import POLICY, Config, TargetConfig
-from graphorch.models.config.toml_lines import line_of
+from graphorch.models.config.toml_lines import find_line
 from graphorch.models.config.validation import Loc, wrong_references, wrong_values
 
 
@@ -52,7 +52,7 @@ class _Source:
     table: Loc = ()  # the table of the file that is ours
 
     def at(self, loc: Loc) -> str:
-        line = line_of(self.text, (*self.table, *loc))
+        line = find_line(self.text, (*self.table, *loc))
         return f"{self.path}:{line}" if line else f"{self.path}"
 
 
@@ -86,7 +86,7 @@ def read_config(path: Path) -> Config:
     return _checked(tables, source)
 
 
-def config_of(tables: Mapping[str, Any]) -> Config:
+def parse_config(tables: Mapping[str, Any]) -> Config:
     """The configuration in a dictionary, checked like a file."""
     return _checked(tables, None)
 
@@ -96,8 +96,8 @@ def _checked(tables: Mapping[str, Any], source: _Source | None) -> Config:
         config = Config.model_validate(tables)
     except ValidationError as error:
         wrong = [
-            _misfit(each["type"], tuple(each["loc"]), each["msg"])
-            for each in error.errors(include_url=False, include_input=False)
+            _misfit(details["type"], tuple(details["loc"]), details["msg"])
+            for details in error.errors(include_url=False, include_input=False)
         ]
         raise _all_wrong(wrong, source) from None
     wrong = [*wrong_references(config), *wrong_values(config)]
@@ -119,7 +119,7 @@ def _all_wrong(wrong: Iterable[tuple[Loc, str]], source: _Source | None) -> Inpu
 def _misfit(kind: str, loc: Loc, message: str) -> tuple[Loc, str]:
     if kind != "extra_forbidden":
         return loc, message
-    return loc, f"there is no such key. {nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
+    return loc, f"there is no such key. {did_you_mean(str(loc[-1]), _keys_at(loc[:-1]))}"
 
 
 def _keys_at(loc: Loc) -> list[str]:
@@ -146,7 +146,7 @@ def explain_policy(config: Config, name: str, environment: Mapping[str, str] = o
     if bare in config.policies:
         return "\n".join(_told_policy(config, bare, environment, ""))
     if name.startswith(POLICY) and not config.passes_through():
-        raise InputError(f"There is no policy '{bare}'. {nearest(bare, config.policies)}")
+        raise InputError(f"There is no policy '{bare}'. {did_you_mean(bare, config.policies)}")
     return "\n".join(_told_target(config, TargetConfig(model=name), environment, ""))
 
 
@@ -171,9 +171,9 @@ def _told_policy(
         f"at most {policy.attempt_timeout:g} s for an attempt" if policy.attempt_timeout else ""
     ]
     details += [f"a second copy after {policy.hedge_after:g} s" if policy.hedge_after else ""]
-    more = "".join(f"; {each}" for each in details if each)
+    more = "".join(f"; {detail}" for detail in details if detail)
     yield f"{indent}policy/{name} is a {policy.kind}: {_WHY[policy.kind]}{more}"
-    total = sum(each.weight for each in policy.targets)
+    total = sum(target_config.weight for target_config in policy.targets)
     for target in policy.targets:
         if policy.kind == "weighted":
             yield f"{indent}  {target.weight / total:.0%} of the calls:"
@@ -210,7 +210,7 @@ def _told_target(
     if limits is not None:
         parts.append(
             ", ".join(
-                f"{each} {value:g}" for each, value in limits.model_dump(exclude_none=True).items()
+                f"{text} {value:g}" for text, value in limits.model_dump(exclude_none=True).items()
             )
         )
     tariff = config.prices.get(target.model)

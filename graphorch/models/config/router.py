@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import SecretStr
 
 from graphorch.clock import Runtime
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.config.schema import (
@@ -31,10 +31,10 @@ from graphorch.models.policies.call import Check, PolicyRules
 from graphorch.models.policies.circuit_breaker import RetryRules
 from graphorch.models.policies.failure_kinds import ELSEWHERE
 from graphorch.models.policies.hedging import Hedge
-from graphorch.models.policies.orderings import AsListed
+from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
 from graphorch.models.policies.target import Candidate, Target, TargetRules
-from graphorch.models.pricing.metering import Prices, Terms
+from graphorch.models.pricing.metering import PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices
 
 _DEFAULT = "default"  # what an agent that names no model asks for
@@ -60,7 +60,7 @@ class RouterParts:
     """
 
     checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
-    prices: Prices | None = None
+    prices: PriceLookup | None = None
     connect: Callable[[Connection], ModelClient] = connect
     runtime: Runtime = field(default_factory=Runtime)
 
@@ -134,11 +134,15 @@ class Router:
             return self._policy(name, self._config.policies[bare])
         target = TargetConfig(model=name)
         if name.startswith(POLICY) and not self._connection(target).gateway.owns_policies:
-            raise InputError(f"There is no policy '{bare}'. {nearest(bare, self._config.policies)}")
-        return Policy(name, AsListed("direct"), [self._target(target)], runtime=self._parts.runtime)
+            raise InputError(
+                f"There is no policy '{bare}'. {did_you_mean(bare, self._config.policies)}"
+            )
+        return Policy(
+            name, ListedOrder("direct"), [self._target(target)], runtime=self._parts.runtime
+        )
 
     def _policy(self, name: str, config: PolicyConfig) -> Policy:
-        candidates = [self._candidate(each) for each in config.targets]
+        candidates = [self._candidate(target) for target in config.targets]
         rules = PolicyRules(
             on=ELSEWHERE if config.on is None else frozenset(config.on),
             check=None if config.check is None else self._check(name, config.check),
@@ -159,12 +163,12 @@ class Router:
                     name, candidates, rules.check or _is_valid, rules=rules, runtime=runtime
                 )
             case "weighted":
-                shares = [each.weight for each in config.targets]
+                shares = [target.weight for target in config.targets]
                 return weighted(
                     name, list(zip(candidates, shares, strict=True)), rules=rules, runtime=runtime
                 )
             case "cheapest":
-                qualities = [each.quality for each in config.targets]
+                qualities = [target.quality for target in config.targets]
                 return cheapest(
                     name,
                     list(zip(candidates, qualities, strict=True)),
@@ -176,7 +180,7 @@ class Router:
     def _check(self, policy: str, name: str) -> Check:
         if name not in self._checks:
             raise InputError(
-                f"{policy}: there is no check '{name}'. {nearest(name, self._checks)} Give it to the router: checks={{'{name}': …}}."
+                f"{policy}: there is no check '{name}'. {did_you_mean(name, self._checks)} Give it to the router: checks={{'{name}': …}}."
             )
         return self._checks[name]
 
@@ -201,7 +205,7 @@ class Router:
         )
         limits = self._config.limits.get(config.model)
         rules = TargetRules(
-            terms=Terms(
+            terms=PricingTerms(
                 is_free=endpoint.free,
                 caps_output=endpoint.caps_output,
                 max_output=endpoint.max_output,

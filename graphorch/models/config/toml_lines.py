@@ -13,7 +13,7 @@ _TRIPLE = re.compile(r'"""|\'\'\'')
 _STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 
 
-def line_of(text: str, path: Sequence[str | int]) -> int | None:
+def find_line(text: str, path: Sequence[str | int]) -> int | None:
     """The line (from 1) of the value at a path such as `("policies", "x", "kind")`, or of the nearest thing around it that has one."""
     lines = dict(_places(text))
     for length in range(len(path), 0, -1):
@@ -46,7 +46,7 @@ def _places(text: str) -> Iterator[tuple[Path, int]]:
             key := re.match(r"\s*((?:[\w-]+|\"(?:\\.|[^\"\\])*\"|'[^']*'|\s*\.\s*)+?)\s*=", line)
         ):
             yield (*table, *_keys(key.group(1))), number
-        depth += sum(rest.count(each) for each in "[{") - sum(rest.count(each) for each in "]}")
+        depth += sum(rest.count(entry) for entry in "[{") - sum(rest.count(entry) for entry in "]}")
 
 
 def _without_strings(line: str, quote: str) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def _without_strings(line: str, quote: str) -> tuple[str, str]:
             quote = "" if found else quote
             continue
         triple, string, comment = _TRIPLE.search(line), _STRING.search(line), line.find("#")
-        starts = [each.start() for each in (triple, string) if each] + (
+        starts = [match.start() for match in (triple, string) if match] + (
             [comment] if comment >= 0 else []
         )
         start = min(starts, default=len(line))

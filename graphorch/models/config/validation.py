@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.models.config.schema import POLICY, BudgetConfig, Config, PolicyConfig, TargetConfig
-from graphorch.models.openai.gateways import GATEWAYS, checked_address
+from graphorch.models.openai.gateways import GATEWAYS, check_address
 from graphorch.models.policies.failure_kinds import KINDS
 
 Loc: TypeAlias = tuple[str | int, ...]
@@ -19,7 +19,7 @@ def wrong_references(config: Config) -> Iterator[tuple[Loc, str]]:
     if config.default_endpoint is not None and config.default_endpoint not in config.endpoints:
         yield (
             ("default_endpoint",),
-            f"there is no endpoint '{config.default_endpoint}'. {nearest(config.default_endpoint, config.endpoints)}",
+            f"there is no endpoint '{config.default_endpoint}'. {did_you_mean(config.default_endpoint, config.endpoints)}",
         )
     if config.default_model is not None:
         yield from _wrong_policy(config, config.default_model, None, ("default_model",))
@@ -29,7 +29,7 @@ def wrong_references(config: Config) -> Iterator[tuple[Loc, str]]:
             if target.endpoint is not None and target.endpoint not in config.endpoints:
                 yield (
                     (*loc, "endpoint"),
-                    f"there is no endpoint '{target.endpoint}'. {nearest(target.endpoint, config.endpoints)}",
+                    f"there is no endpoint '{target.endpoint}'. {did_you_mean(target.endpoint, config.endpoints)}",
                 )
             else:
                 yield from _wrong_policy(config, target.model, target, loc)
@@ -52,7 +52,7 @@ def _wrong_policy(
         and not config.passes_through(target)
     ):
         name = model.removeprefix(POLICY)
-        yield loc, f"there is no policy '{name}'. {nearest(name, config.policies)}"
+        yield loc, f"there is no policy '{name}'. {did_you_mean(name, config.policies)}"
 
 
 def _circles(config: Config) -> Iterator[list[str]]:
@@ -78,7 +78,7 @@ def wrong_values(config: Config) -> Iterator[tuple[Loc, str]]:
     """Values that are fine by themselves and make no sense where they are."""
     for name, endpoint in config.endpoints.items():
         yield from _refused(
-            ("endpoints", name, "base_url"), partial(checked_address, endpoint.base_url, "base_url")
+            ("endpoints", name, "base_url"), partial(check_address, endpoint.base_url, "base_url")
         )
         yield from _refused(
             ("endpoints", name, "options"),
@@ -101,13 +101,16 @@ def _refused(loc: Loc, make: Callable[[], object]) -> Iterator[tuple[Loc, str]]:
 def _wrong_policy_values(loc: Loc, policy: PolicyConfig) -> Iterator[tuple[Loc, str]]:
     for place, kind in enumerate(policy.on or ()):
         if kind not in KINDS:
-            yield (*loc, "on", place), f"there is no failure '{kind}'. {nearest(kind, KINDS)}"
-    if policy.kind == "weighted" and not sum(each.weight for each in policy.targets):
+            yield (*loc, "on", place), f"there is no failure '{kind}'. {did_you_mean(kind, KINDS)}"
+    if policy.kind == "weighted" and not sum(config.weight for config in policy.targets):
         yield (
             (*loc, "targets"),
             "the weights sum to nothing, so no target would ever be asked. Give one of them a weight above 0.",
         )
-    if policy.kind == "cheapest" and max(each.quality for each in policy.targets) < policy.floor:
+    if (
+        policy.kind == "cheapest"
+        and max(config.quality for config in policy.targets) < policy.floor
+    ):
         yield (
             (*loc, "floor"),
             f"no target has a quality of {policy.floor:g} or more. Lower the floor, or give the targets their quality.",
@@ -117,10 +120,10 @@ def _wrong_policy_values(loc: Loc, policy: PolicyConfig) -> Iterator[tuple[Loc, 
             loc,
             'a cascade needs a check that decides whether a cheap answer is good enough. Add check = "valid", or one of your own.',
         )
-    names = [(each.model, each.endpoint) for each in policy.targets]
-    for place, each in enumerate(names):
-        if each in names[:place]:
-            yield (*loc, "targets", place), f"'{each[0]}' is there twice. Name each target once."
+    names = [(config.model, config.endpoint) for config in policy.targets]
+    for place, item in enumerate(names):
+        if item in names[:place]:
+            yield (*loc, "targets", place), f"'{item[0]}' is there twice. Name each target once."
 
 
 def _budgets(config: Config) -> Iterator[tuple[Loc, BudgetConfig]]:

@@ -143,18 +143,18 @@ def is_es_dni(text: str) -> bool:
 
 def is_it_cf(text: str) -> bool:
     """An Italian codice fiscale by its last letter. Letters in place of digits (for people of equal code) count like any letter."""
-    values = [int(each) if each.isdigit() else ord(each) - 65 for each in text[:15]]
+    values = [int(entry) if entry.isdigit() else ord(entry) - 65 for entry in text[:15]]
     total = sum(_CF_ODD[value] if place % 2 == 0 else value for place, value in enumerate(values))
     return chr(65 + total % 26) == text[15]
 
 
 def is_de_tax_id(digits: str) -> bool:
     """A German tax id: of the first ten digits exactly one occurs twice or three times, and the last is the check digit."""
-    counts = sorted((digits[:10].count(each) for each in set(digits[:10])), reverse=True)
+    counts = sorted((digits[:10].count(text) for text in set(digits[:10])), reverse=True)
     if digits[0] == "0" or counts[0] not in (2, 3) or counts[1] != 1:
         return False
     product = 10
-    for each in digits[:10]:
-        total = (int(each) + product) % 10 or 10
+    for digit in digits[:10]:
+        total = (int(digit) + product) % 10 or 10
         product = 2 * total % 11
     return (11 - product) % 10 == int(digits[10])

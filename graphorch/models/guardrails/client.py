@@ -17,10 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast, get_args
 
-from graphorch.errors import InputError, ModelError, nearest
+from graphorch.errors import InputError, ModelError, did_you_mean
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.errors import AnswerError
-from graphorch.models.guardrails.detector import Check, Finder, FinderSet, Span, replaced, united
+from graphorch.models.guardrails.detector import (
+    Detector,
+    FinderSet,
+    Match,
+    RegexDetector,
+    merge_matches,
+    replace_matches,
+)
 from graphorch.models.guardrails.pii import PERSONAL
 from graphorch.models.guardrails.placeholders import Placeholders
 from graphorch.models.guardrails.secrets import SECRETS, open_block
@@ -29,12 +36,12 @@ from graphorch.models.messages import Finding, Request, Response, ToolCall, Usag
 
 __all__ = [
     "Action",
-    "Check",
+    "Detector",
     "Finding",
     "Guard",
     "GuardedClient",
     "GuardrailBlocked",
-    "Span",
+    "Match",
     "Where",
     "personal_data",
     "secrets",
@@ -47,12 +54,12 @@ _KINDS = (*SECRETS, *PERSONAL)  # the surer kinds have the lower rank, where fin
 _RANKS = {
     kind: rank
     for rank, kind in enumerate(
-        (*(each for each in _KINDS if each != "high_entropy"), "high_entropy")
+        (*(text for text in _KINDS if text != "high_entropy"), "high_entropy")
     )
 }
 
 
-def personal_data(*kinds: str) -> Check:
+def personal_data(*kinds: str) -> Detector:
     """Finds personal data: of these kinds, or of all.
 
     Kinds: card, iban, fr_nir, us_ssn, it_cf, es_dni, uk_nino, de_tax_id, email, phone. Raises `InputError` for another one.
@@ -60,7 +67,7 @@ def personal_data(*kinds: str) -> Check:
     return _chosen("personal_data", PERSONAL, kinds)
 
 
-def secrets(*kinds: str) -> Check:
+def secrets(*kinds: str) -> Detector:
     """Finds secrets: of these kinds, or of all.
 
     Kinds: private_key, jwt, api_key, auth_token, password, high_entropy. Raises `InputError` for another one.
@@ -69,12 +76,12 @@ def secrets(*kinds: str) -> Check:
 
 
 def _chosen(
-    function: str, finders: dict[str, tuple[Finder, ...]], kinds: tuple[str, ...]
+    function: str, finders: dict[str, tuple[RegexDetector, ...]], kinds: tuple[str, ...]
 ) -> FinderSet:
     for kind in kinds:
         if kind not in finders:
             raise InputError(
-                f"{function}({kind!r}): there is no such kind. {nearest(kind, finders)}"
+                f"{function}({kind!r}): there is no such kind. {did_you_mean(kind, finders)}"
             )
     return FinderSet(tuple(finder for kind in kinds or finders for finder in finders[kind]))
 
@@ -90,7 +97,7 @@ class Guard:
     Raises `InputError` for an action or a direction that does not exist.
     """
 
-    check: Check
+    check: Detector
     action: Action = "mask"
     where: Where = "both"
 
@@ -101,7 +108,7 @@ class Guard:
         ):
             if value not in known:
                 raise InputError(
-                    f"Guard({name}={value!r}): there is no such {name}. {nearest(str(value), known)}"
+                    f"Guard({name}={value!r}): there is no such {name}. {did_you_mean(str(value), known)}"
                 )
 
 
@@ -111,12 +118,12 @@ class GuardrailBlocked(ModelError):
     def __init__(
         self, findings: tuple[Finding, ...], *, model: str, usage: Usage | None = None
     ) -> None:
-        blocked = tuple(each for each in findings if each.action == "block")
+        blocked = tuple(finding for finding in findings if finding.action == "block")
         self.findings = findings
-        self.kinds = tuple(each.kind for each in blocked)
+        self.kinds = tuple(finding.kind for finding in blocked)
         self.where = blocked[0].where
         self.usage = usage
-        held = ", ".join(f"{each.count} × {each.kind}" for each in blocked)
+        held = ", ".join(f"{finding.count} × {finding.kind}" for finding in blocked)
         what = {
             "input": f"the prompt was not sent, because it holds {held}. Take it out of the prompt",
             "output": f"the answer was withheld, because it holds {held}. Ask for an answer without it",
@@ -133,7 +140,7 @@ class _Judge:
     def __init__(
         self, guards: Iterable[Guard], where: Literal["input", "output"], placeholders: Placeholders
     ) -> None:
-        self._guards = [each for each in guards if each.where in (where, "both")]
+        self._guards = [guard for guard in guards if guard.where in (where, "both")]
         self._where: Literal["input", "output"] = where
         self._placeholders = placeholders
         self._counts: Counter[tuple[str, Action]] = Counter()
@@ -141,7 +148,7 @@ class _Judge:
     @property
     def can_stream(self) -> bool:
         """Whether everything that is looked for is found within a bounded distance."""
-        return all(isinstance(each.check, FinderSet) for each in self._guards)
+        return all(isinstance(guard.check, FinderSet) for guard in self._guards)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -155,21 +162,21 @@ class _Judge:
     def is_blocked(self) -> bool:
         return any(action == "block" for _, action in self._counts)
 
-    def find(self, text: str) -> Iterator[Span]:
+    def find(self, text: str) -> Iterator[Match]:
         """What the guards find. Kind and action travel together, as `action kind`."""
         for guard in self._guards:
             for span in guard.check.find(text):
                 start, end = max(0, span.start), min(len(text), span.end)
                 if start < end:
-                    yield Span(f"{guard.action} {span.kind}", start, end)
+                    yield Match(f"{guard.action} {span.kind}", start, end)
 
-    def act(self, text: str, spans: list[Span]) -> str:
+    def act(self, text: str, spans: list[Match]) -> str:
         """The text after every action but `block`, which the caller looks for."""
         for span in spans:
             action, kind = _parts(span)
             self._counts[kind, action] += 1
 
-        def stand_in(span: Span) -> str:
+        def stand_in(span: Match) -> str:
             action, kind = _parts(span)
             value = text[span.start : span.end]
             if action in ("block", "mask"):
@@ -180,23 +187,23 @@ class _Judge:
                 else value
             )
 
-        return replaced(text, spans, stand_in)
+        return replace_matches(text, spans, stand_in)
 
     def cleaned(self, text: str) -> str:
         """The text after every action."""
         return self.act(text, _united(self.find(text)))
 
 
-def _united(spans: Iterable[Span]) -> list[Span]:
-    return united(spans, _rank)
+def _united(spans: Iterable[Match]) -> list[Match]:
+    return merge_matches(spans, _rank)
 
 
-def _rank(span: Span) -> tuple[int, int]:
+def _rank(span: Match) -> tuple[int, int]:
     action, kind = _parts(span)
     return _STRICTEST_FIRST.index(action), _RANKS.get(kind, len(_RANKS))
 
 
-def _parts(span: Span) -> tuple[Action, str]:
+def _parts(span: Match) -> tuple[Action, str]:
     action, _, kind = span.kind.partition(" ")
     return cast("Action", action), kind
 
@@ -219,17 +226,17 @@ class GuardedClient:
         """
         placeholders = Placeholders(
             text
-            for each in request.messages
-            for text in (each.content, *(call.arguments for call in each.tool_calls))
+            for message in request.messages
+            for text in (message.content, *(call.arguments for call in message.tool_calls))
         )
         incoming = _Judge(self._guards, "input", placeholders)
         messages = tuple(
             replace(
-                each,
-                content=incoming.cleaned(each.content),
-                tool_calls=_calls(each.tool_calls, incoming.cleaned),
+                message,
+                content=incoming.cleaned(message.content),
+                tool_calls=_calls(message.tool_calls, incoming.cleaned),
             )
-            for each in request.messages
+            for message in request.messages
         )
         if incoming.is_blocked:
             raise GuardrailBlocked(incoming.findings, model=request.model)
@@ -285,7 +292,7 @@ class GuardedClient:
         """An error may quote what the model said."""
         outgoing = _Judge(self._guards, "output", placeholders)
         error.args = tuple(
-            outgoing.cleaned(each) if isinstance(each, str) else each for each in error.args
+            outgoing.cleaned(arg) if isinstance(arg, str) else arg for arg in error.args
         )
         if isinstance(error, AnswerError):
             error.partial = placeholders.restore(outgoing.cleaned(error.partial))
@@ -293,7 +300,7 @@ class GuardedClient:
 
 def _calls(calls: tuple[ToolCall, ...], cleaned: Callable[[str], str]) -> tuple[ToolCall, ...]:
     """Tool calls with cleaned arguments."""
-    return tuple(replace(each, arguments=cleaned(each.arguments)) for each in calls)
+    return tuple(replace(call, arguments=cleaned(call.arguments)) for call in calls)
 
 
 class _Shown:
@@ -319,7 +326,7 @@ class _Shown:
         self._scanner.finish()
         self._show(self._tail)
 
-    def _let_go(self, text: str, spans: list[Span]) -> None:
+    def _let_go(self, text: str, spans: list[Match]) -> None:
         acted = self._judge.act(text, spans)
         # the whole answer will be withheld, so nothing more of it is shown
         if self._judge.is_blocked:

@@ -19,7 +19,7 @@ LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Match:
     """A part of a text: `text[start:end]` is of this kind."""
 
     kind: str
@@ -27,10 +27,10 @@ class Span:
     end: int
 
 
-class Check(Protocol):
+class Detector(Protocol):
     """Anything that finds something in a text: a built-in set of finders or your own."""
 
-    def find(self, text: str) -> Iterable[Span]:
+    def find(self, text: str) -> Iterable[Match]:
         """What it found, in any order; spans may overlap. It should take time in proportion to the text."""
         ...
 
@@ -39,30 +39,30 @@ Locate: TypeAlias = Callable[[str, int, int], tuple[int, int] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Finder:
+class RegexDetector:
     """Finds one kind: where `trigger` matches, `locate(text, start, end)` gives the span around that match, or None."""
 
     kind: str
     trigger: re.Pattern[str]
     locate: Locate
 
-    def find(self, text: str) -> Iterator[Span]:
+    def find(self, text: str) -> Iterator[Match]:
         """Every span, also those that overlap: what is found at one place never hides another."""
         place = 0
         while (match := self.trigger.search(text, place)) is not None:
             place = match.start() + 1
             found = self.locate(text, match.start(), match.end())
             if found is not None:
-                yield Span(self.kind, *found)
+                yield Match(self.kind, *found)
 
 
 @dataclass(frozen=True, slots=True)
 class FinderSet:
-    """A `Check` made of finders."""
+    """A `Detector` made of finders."""
 
-    finders: tuple[Finder, ...]
+    finders: tuple[RegexDetector, ...]
 
-    def find(self, text: str) -> Iterator[Span]:
+    def find(self, text: str) -> Iterator[Match]:
         """What any of them finds."""
         for finder in self.finders:
             yield from finder.find(text)
@@ -73,11 +73,11 @@ def same(text: str, start: int, end: int) -> tuple[int, int] | None:
     return (start, end)
 
 
-def united(spans: Iterable[Span], rank: Callable[[Span], tuple[int, ...]]) -> list[Span]:
+def merge_matches(spans: Iterable[Match], rank: Callable[[Match], tuple[int, ...]]) -> list[Match]:
     """Spans without overlaps, in the order of the text: those that touch a common character are one, of the kind with the lowest rank."""
-    groups: list[list[Span]] = []
+    groups: list[list[Match]] = []
     reached = -1
-    for span in sorted(spans, key=lambda each: each.start):
+    for span in sorted(spans, key=lambda match: match.start):
         if span.start >= reached:
             groups.append([])
         groups[-1].append(span)
@@ -85,11 +85,11 @@ def united(spans: Iterable[Span], rank: Callable[[Span], tuple[int, ...]]) -> li
     return [group[0] if len(group) == 1 else _union(group, rank) for group in groups]
 
 
-def _union(group: list[Span], rank: Callable[[Span], tuple[int, ...]]) -> Span:
-    return Span(min(group, key=rank).kind, group[0].start, max(each.end for each in group))
+def _union(group: list[Match], rank: Callable[[Match], tuple[int, ...]]) -> Match:
+    return Match(min(group, key=rank).kind, group[0].start, max(match.end for match in group))
 
 
-def replaced(text: str, spans: Sequence[Span], stand_in: Callable[[Span], str]) -> str:
+def replace_matches(text: str, spans: Sequence[Match], stand_in: Callable[[Match], str]) -> str:
     """The text with each span replaced; they must not overlap and be in order."""
     parts: list[str] = []
     place = 0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from graphorch.models.guardrails import checksums as checksums
-from graphorch.models.guardrails.detector import Finder
+from graphorch.models.guardrails.detector import RegexDetector
 
 # What looks like the last part of a host and is the name of a file or of a service unit.
 _NO_DOMAINS = frozenset(
@@ -164,10 +164,10 @@ def _phone_of_fixed_form(text: str, start: int, end: int) -> tuple[int, int] | N
 
 
 # A trigger that looks back does so behind its first character: a search can then skip to the characters that can be first.
-EMAIL = (Finder("email", re.compile(r"@(?=[^\W_][\w-]{0,62}\.)"), _email),)
-CARD = (Finder("card", re.compile(r"[2-6](?<![\w.+].)\d{3}(?=\d{10}|[ -]\d{4})"), _card),)
+EMAIL = (RegexDetector("email", re.compile(r"@(?=[^\W_][\w-]{0,62}\.)"), _email),)
+CARD = (RegexDetector("card", re.compile(r"[2-6](?<![\w.+].)\d{3}(?=\d{10}|[ -]\d{4})"), _card),)
 IBAN = (
-    Finder(
+    RegexDetector(
         "iban", re.compile(r"[A-Za-z](?<![A-Za-z0-9].)[A-Za-z]\d{2}(?=[ -]?[A-Za-z0-9]{2})"), _iban
     ),
 )
@@ -177,31 +177,31 @@ _NORTH_AMERICA = (
 _FRANCE = r"0[1-9](?:([ .-])\d\d)(?:\2\d\d){3}"
 _BRITAIN = r"07\d{3} \d{3} ?\d{3}|02\d \d{4} \d{4}|01\d{3} \d{6}|01\d1 \d{3} \d{4}"
 PHONE = (
-    Finder(
+    RegexDetector(
         "phone",
         re.compile(r"[+0](?<![\w.+].)(?:(?<=\+)|0)[1-9](?:[ .\-/]{0,2}\(?\d\)?){6,14}+"),
         _foreign_phone,
     ),
-    Finder(
+    RegexDetector(
         "phone",
         re.compile(rf"(?=[(0-9])(?<![\w.+\-/])(?:{_NORTH_AMERICA}|{_FRANCE}|{_BRITAIN})(?!\d)"),
         _phone_of_fixed_form,
     ),
-    Finder("phone", _PHONE_WORDS, _spoken_phone),
+    RegexDetector("phone", _PHONE_WORDS, _spoken_phone),
 )
 US_SSN = (
-    Finder("us_ssn", re.compile(r"\d(?<![\w-].)\d\d-\d\d-\d{4}(?![\w-])"), _ssn),
-    Finder("us_ssn", re.compile(r"[Ss](?:[Ss][Nn]\b|ocial [Ss]ecurity)"), _spoken_ssn),
+    RegexDetector("us_ssn", re.compile(r"\d(?<![\w-].)\d\d-\d\d-\d{4}(?![\w-])"), _ssn),
+    RegexDetector("us_ssn", re.compile(r"[Ss](?:[Ss][Nn]\b|ocial [Ss]ecurity)"), _spoken_ssn),
 )
 UK_NINO = (
-    Finder(
+    RegexDetector(
         "uk_nino",
         re.compile(r"[A-Z](?<![\w-].)[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D](?![\w-])"),
         _number(checksums.is_uk_nino),
     ),
 )
 FR_NIR = (
-    Finder(
+    RegexDetector(
         "fr_nir",
         re.compile(
             r"[1-478](?<![\w.-].)[ .-]?\d\d[ .-]?(?:0[1-9]|1[0-2]|[2-9]\d)[ .-]?(?:\d\d|2[AB])[ .-]?\d{3}[ .-]?\d{3}[ .-]?\d\d(?!\d)"
@@ -210,7 +210,7 @@ FR_NIR = (
     ),
 )
 ES_DNI = (
-    Finder(
+    RegexDetector(
         "es_dni",
         re.compile(
             r"[XYZ0-9](?<![\w.-].)(?:(?<=\d)(?:\d{7}|\d\.\d{3}\.\d{3})|(?<=\D)-?\d{7})-?[A-HJ-NP-TV-Z](?![\w-])"
@@ -221,7 +221,7 @@ ES_DNI = (
 # a digit, or the letter that stands for it where two people would have the same code
 _OMO = r"[\dL-NP-Vl-np-v]"
 IT_CF = (
-    Finder(
+    RegexDetector(
         "it_cf",
         re.compile(
             rf"[A-Za-z](?<!\w.)[A-Za-z]{{2}} ?[A-Za-z]{{3}} ?{_OMO}{{2}}[A-EHLMPR-Ta-ehlmpr-t]{_OMO}{{2}} ?[A-Za-z]{_OMO}{{3}}[A-Za-z](?!\w)"
@@ -230,14 +230,14 @@ IT_CF = (
     ),
 )
 DE_TAX_ID = (
-    Finder(
+    RegexDetector(
         "de_tax_id",
         re.compile(r"[1-9](?<![\w.+/-].)\d(?:\d{9}|([ .-])\d{3}\1\d{3}\1\d{3})(?![\w-])"),
         _number(checksums.is_de_tax_id),
     ),
 )
 
-PERSONAL: dict[str, tuple[Finder, ...]] = {
+PERSONAL: dict[str, tuple[RegexDetector, ...]] = {
     "card": CARD, "iban": IBAN, "fr_nir": FR_NIR, "us_ssn": US_SSN, "it_cf": IT_CF, "es_dni": ES_DNI, "uk_nino": UK_NINO,
     "de_tax_id": DE_TAX_ID, "email": EMAIL, "phone": PHONE,
 }  # fmt: skip

@@ -11,7 +11,7 @@ import binascii
 import math
 import re
 
-from graphorch.models.guardrails.detector import CONTEXT, Finder, same
+from graphorch.models.guardrails.detector import CONTEXT, RegexDetector, same
 
 _KEY_FORMATS = (
     r"sk-ant-[A-Za-z0-9_-]{24,200}+",  # Anthropic
@@ -62,7 +62,7 @@ _KEY_FORMATS = (
 )
 _FIRST = "[srAgGyxwSHhnpPtldMNO\\dakq]"
 API_KEY = (
-    Finder(
+    RegexDetector(
         "api_key",
         re.compile(rf"(?={_FIRST})(?<![A-Za-z0-9_])(?:{'|'.join(_KEY_FORMATS)})(?![A-Za-z0-9])"),
         same,
@@ -109,7 +109,7 @@ def open_block(text: str) -> int | None:
     return None
 
 
-PRIVATE_KEY = (Finder("private_key", _BLOCK_BEGINS, _block),)
+PRIVATE_KEY = (RegexDetector("private_key", _BLOCK_BEGINS, _block),)
 
 # ---- tokens
 
@@ -146,8 +146,8 @@ def _auth(text: str, start: int, end: int) -> tuple[int, int] | None:
     if text[start] in "Bb" and text[start + 1] in "eE":
         is_token = (
             len(token) >= 16
-            and any(each.isdigit() for each in token)
-            and any(each.isalpha() for each in token)
+            and any(entry.isdigit() for entry in token)
+            and any(entry.isalpha() for entry in token)
         )
     else:
         is_token = b":" in _printable(token)
@@ -157,11 +157,11 @@ def _auth(text: str, start: int, end: int) -> tuple[int, int] | None:
 def _printable(encoded: str) -> bytes:
     """The text that is encoded, or nothing if it is no text."""
     plain = _decoded(encoded)
-    return plain if all(32 <= each < 127 or each in (9, 10, 13) for each in plain) else b""
+    return plain if all(32 <= number < 127 or number in (9, 10, 13) for number in plain) else b""
 
 
-JWT = (Finder("jwt", _JWT, _jwt),)
-AUTH_TOKEN = (Finder("auth_token", _AUTH, _auth),)
+JWT = (RegexDetector("jwt", _JWT, _jwt),)
+AUTH_TOKEN = (RegexDetector("auth_token", _AUTH, _auth),)
 
 # ---- passwords
 
@@ -218,10 +218,10 @@ def _is_password(value: str, *, at_least: int, needs_mix: bool) -> bool:
     if len(value) < at_least or _NOT_A_PASSWORD.match(value):
         return False
     has_letter, has_digit = (
-        any(each.isalpha() for each in value),
-        any(each.isdigit() for each in value),
+        any(text.isalpha() for text in value),
+        any(text.isdigit() for text in value),
     )
-    has_sign = any(not each.isalnum() and each not in " _-.,/:" for each in value)
+    has_sign = any(not text.isalnum() and text not in " _-.,/:" for text in value)
     return not needs_mix or (has_letter and (has_digit or has_sign))
 
 
@@ -234,7 +234,10 @@ def _url_password(text: str, start: int, end: int) -> tuple[int, int] | None:
     return None if _NOT_A_PASSWORD.match(text, end, stop) else (end, stop)
 
 
-PASSWORD = (Finder("password", _WORD, _password), Finder("password", _URL_PASSWORD, _url_password))
+PASSWORD = (
+    RegexDetector("password", _WORD, _password),
+    RegexDetector("password", _URL_PASSWORD, _url_password),
+)
 
 # ---- strings that look random
 
@@ -252,7 +255,7 @@ def _random(text: str, start: int, end: int) -> tuple[int, int] | None:
     if turns < 0.42 * (len(token) - 1) or _KNOWN_PUBLIC.match(token) or "//" in token:
         return None
     if not (
-        any(each.isdigit() for each in token)
+        any(entry.isdigit() for entry in token)
         and re.search("[a-z]", token)
         and re.search("[A-Z]", token)
     ):
@@ -268,7 +271,7 @@ def _random(text: str, start: int, end: int) -> tuple[int, int] | None:
 
 def _entropy(token: str) -> float:
     """Bits for each character (Shannon)."""
-    counts = [token.count(each) for each in set(token)]
+    counts = [token.count(text) for text in set(token)]
     return -sum(count / len(token) * math.log2(count / len(token)) for count in counts)
 
 
@@ -279,8 +282,8 @@ def _is_in_address(text: str, start: int) -> bool:
     return "://" in run or run.endswith("base64,")
 
 
-HIGH_ENTROPY = (Finder("high_entropy", _TOKEN, _random),)
+HIGH_ENTROPY = (RegexDetector("high_entropy", _TOKEN, _random),)
 
-SECRETS: dict[str, tuple[Finder, ...]] = {
+SECRETS: dict[str, tuple[RegexDetector, ...]] = {
     "private_key": PRIVATE_KEY, "jwt": JWT, "api_key": API_KEY, "auth_token": AUTH_TOKEN, "password": PASSWORD, "high_entropy": HIGH_ENTROPY,
 }  # fmt: skip

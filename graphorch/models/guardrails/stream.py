@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from graphorch.models.guardrails.detector import CONTEXT, LONGEST, REACH, Span
+from graphorch.models.guardrails.detector import CONTEXT, LONGEST, REACH, Match
 
 _SPACE = re.compile(r"\s")
 
@@ -25,10 +25,10 @@ class StreamScanner:
 
     def __init__(
         self,
-        find: Callable[[str], Iterable[Span]],
-        unite: Callable[[Iterable[Span]], list[Span]],
+        find: Callable[[str], Iterable[Match]],
+        unite: Callable[[Iterable[Match]], list[Match]],
         open_from: Callable[[str], int | None],
-        judge: Callable[[str, list[Span]], None],
+        judge: Callable[[str, list[Match]], None],
     ) -> None:
         self._find = find
         self._unite = unite
@@ -51,20 +51,20 @@ class StreamScanner:
         text = self._before + self._held
         begin = len(self._before)
         # what begins before was judged before
-        spans = self._unite(each for each in self._find(text) if each.start >= begin)
+        spans = self._unite(match for match in self._find(text) if match.start >= begin)
         cut = len(text) if is_end else self._cut(text, begin, spans)
         if cut <= begin:
             return
         settled = [
-            Span(each.kind, each.start - begin, each.end - begin)
-            for each in spans
-            if each.end <= cut
+            Match(match.kind, match.start - begin, match.end - begin)
+            for match in spans
+            if match.end <= cut
         ]
         self._judge(text[begin:cut], settled)
         self._before = text[max(0, cut - CONTEXT) : cut]
         self._held = text[cut:]
 
-    def _cut(self, text: str, begin: int, spans: list[Span]) -> int:
+    def _cut(self, text: str, begin: int, spans: list[Match]) -> int:
         cut = begin + self._latest_cut(self._held)
         opened = self._open_from(text[begin:])
         if opened is not None:

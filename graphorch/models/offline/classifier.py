@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from graphorch.models.offline.prompt_parser import content_words, stem, words_of
+from graphorch.models.offline.prompt_parser import content_words, split_words, stem
 from graphorch.models.offline.summarizer import Source
 from graphorch.models.offline.text_metrics import GOOD, Measures
 
@@ -26,25 +26,25 @@ def closest(labels: Sequence[str], source: Source, measures: Measures) -> str:
     judged = _judged(labels, measures)
     if judged is not None:
         return judged
-    words = words_of(source.material.text or source.material.asked)
+    words = split_words(source.material.text or source.material.asked)
     stems = [stem(word) for word in words]
     scores = [_fit(label, labels, source.material.asked, stems) for label in labels]
     best = max(scores, default=0.0)
     if best > 0:
         return labels[scores.index(best)]
-    rest = [label for label in labels if _ELSE & set(words_of(label))]
+    rest = [label for label in labels if _ELSE & set(split_words(label))]
     return rest[0] if rest else labels[0]
 
 
 def occurring(labels: Sequence[str], source: Source) -> list[str]:
     """The labels that the text speaks of, in their own order."""
-    stems = [stem(word) for word in words_of(source.material.text)]
+    stems = [stem(word) for word in split_words(source.material.text)]
     return [label for label in labels if _fit(label, labels, source.material.asked, stems) > 0]
 
 
 def _judged(labels: Sequence[str], measures: Measures) -> str | None:
-    good = [label for label in labels if _YES & set(words_of(label.replace("_", " ")))]
-    bad = [label for label in labels if _NO & set(words_of(label.replace("_", " ")))]
+    good = [label for label in labels if _YES & set(split_words(label.replace("_", " ")))]
+    bad = [label for label in labels if _NO & set(split_words(label.replace("_", " ")))]
     if not good or not bad or set(good) & set(bad):
         return None
     between = [label for label in labels if label not in good and label not in bad]
@@ -55,20 +55,20 @@ def _judged(labels: Sequence[str], measures: Measures) -> str | None:
 
 def _fit(label: str, labels: Sequence[str], asked: str, stems: Sequence[str]) -> float:
     """How often the text uses the words of a label, or of the clause of the prompt that explains it; a shared beginning counts half."""
-    own = {stem(word) for word in words_of(label.replace("_", " "))}
+    own = {stem(word) for word in split_words(label.replace("_", " "))}
     explained = _explained(label, labels, asked) - own
     score = 0.0
     for word in stems:
         if word in own:
             score += 1.0
-        elif any(_begin_alike(word, each) for each in own) or word in explained:
+        elif any(_begin_alike(word, text) for text in own) or word in explained:
             score += 0.5
     return score
 
 
-def _begin_alike(one: str, other: str) -> bool:
-    shorter = min(len(one), len(other))
-    return shorter >= 4 and one[:shorter] == other[:shorter]
+def _begin_alike(text: str, other: str) -> bool:
+    shorter = min(len(text), len(other))
+    return shorter >= 4 and text[:shorter] == other[:shorter]
 
 
 def _explained(label: str, labels: Sequence[str], asked: str) -> frozenset[str]:

@@ -19,10 +19,10 @@ from pydantic import BaseModel, ValidationError
 from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
-from graphorch.models.messages import Request, Response, estimated_usage
+from graphorch.models.messages import Request, Response, estimate_usage
 from graphorch.models.offline.prompt_parser import Material, read
 from graphorch.models.offline.schema_filler import Filler, Unfillable
-from graphorch.models.offline.summarizer import Source, composed
+from graphorch.models.offline.summarizer import Source, compose_text
 
 MODEL = "offline/extractive"
 _CHARACTERS_A_TOKEN = 4
@@ -62,7 +62,7 @@ class OfflineClient:
             return Response(
                 text=text,
                 model=MODEL,
-                usage=estimated_usage(request, text),
+                usage=estimate_usage(request, text),
                 usd=0.0,
                 usd_source="free",
                 finish_reason="stop",
@@ -75,7 +75,7 @@ class OfflineClient:
 
     async def _answer(self, request: Request) -> tuple[str, str]:
         await asyncio.sleep(0)  # a request without time fails before any work is done
-        if sum(len(each.content) for each in request.messages) <= _INLINE:
+        if sum(len(message.content) for message in request.messages) <= _INLINE:
             return _answered(request)
         return await asyncio.to_thread(_answered, request)
 
@@ -86,7 +86,7 @@ def _answered(request: Request) -> tuple[str, str]:
     source = Source(material)
     most = (request.max_tokens or 4_000) * _CHARACTERS_A_TOKEN
     text = (
-        composed(source, purpose="", most_characters=most)
+        compose_text(source, purpose="", most_characters=most)
         if request.schema is None
         else _filled(source, request.schema, most)
     )
@@ -108,7 +108,7 @@ def _filled(source: Source, schema: type[BaseModel], most_characters: int) -> st
     if problem is not None and isinstance(value, dict):  # fields with a default may stay away
         required = set(described.get("required", ()))
         text = json.dumps(
-            {key: each for key, each in cast("dict[str, Any]", value).items() if key in required},
+            {key: item for key, item in cast("dict[str, Any]", value).items() if key in required},
             ensure_ascii=False,
         )
         problem = _problem(schema, text)

@@ -96,16 +96,16 @@ def read(messages: Sequence[Message]) -> Material:
         text, unread = _bounded(message.content)
         reader.unread += unread
         if message.role == "system":
-            reader.asked.append(cleaned(text))
+            reader.asked.append(clean_text(text))
         else:
-            reader.take(cleaned(text))
+            reader.take(clean_text(text))
     sections = tuple(section for section in reader.sections if section.paragraphs)
     sentences = tuple(
-        Sentence(one, words, index)
+        Sentence(split_sentence, words, index)
         for index, section in enumerate(sections)
         for paragraph in section.paragraphs
-        for one in sentences_of(paragraph)
-        if (words := content_words(one))
+        for split_sentence in split_sentences(paragraph)
+        if (words := content_words(split_sentence))
     )
     return Material(
         "\n".join(reader.asked),
@@ -117,7 +117,7 @@ def read(messages: Sequence[Message]) -> Material:
     )
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Text without control characters, escape sequences of terminals, reversed writing and halves of characters."""
     return (
         _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
@@ -126,14 +126,16 @@ def cleaned(text: str) -> str:
     )
 
 
-def words_of(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """All words, in lower case and in their order."""
     return _WORD.findall(text.lower())
 
 
 def content_words(text: str) -> frozenset[str]:
     """The different words that carry meaning, without plural endings."""
-    return frozenset(stem(word) for word in words_of(text) if word not in _STOP and len(word) > 1)
+    return frozenset(
+        stem(word) for word in split_words(text) if word not in _STOP and len(word) > 1
+    )
 
 
 def stem(word: str) -> str:
@@ -156,15 +158,15 @@ GENERIC = frozenset(
 """Words of orders that say nothing about their subject."""
 
 
-def sentences_of(paragraph: str) -> list[str]:
+def split_sentences(paragraph: str) -> list[str]:
     """The sentences of one paragraph; a full stop after an abbreviation or an initial ends none."""
     found: list[str] = []
     for part in _ENDS.split(paragraph):
-        one = " ".join(part.split())
+        text = " ".join(part.split())
         if found and _SHORT_FORMS.search(found[-1]):
-            found[-1] = f"{found[-1]} {one}"
-        elif one:
-            found.append(one)
+            found[-1] = f"{found[-1]} {text}"
+        elif text:
+            found.append(text)
     return found
 
 
@@ -195,7 +197,7 @@ class _Reader:
         self.unread = 0
 
     def take(self, text: str) -> None:
-        paragraphs = [each for each in re.split(r"\n\s*\n", text) if each.strip()]
+        paragraphs = [part for part in re.split(r"\n\s*\n", text) if part.strip()]
         self.sections.append(Section(""))
         for index, paragraph in enumerate(paragraphs):
             at_border = index == 0 or (index == len(paragraphs) - 1 and len(paragraph) < 600)
@@ -232,7 +234,7 @@ class _Reader:
     def _opens_section(self, line: str, *, alone: bool) -> bool:
         """A line that names what follows: it ends with a colon, is marked as a heading, or stands alone and is no sentence."""
         if line.endswith(":") and len(line) <= 300:
-            sentences = sentences_of(line[:-1])
+            sentences = split_sentences(line[:-1])
             self.asked += sentences[:-1]
             self._open(sentences[-1] if sentences else "")
             return True
@@ -263,11 +265,11 @@ class _Reader:
         lines.clear()
         if not text:
             return
-        if _DEMANDS & set(words_of(self.sections[-1].name)):
+        if _DEMANDS & set(split_words(self.sections[-1].name)):
             self.remarks.append(text)
             return
         kept: list[str] = []
-        for sentence in sentences_of(text) if at_border else [text]:
+        for sentence in split_sentences(text) if at_border else [text]:
             if at_border and _is_order(sentence):
                 self._order(sentence, kept)
             else:

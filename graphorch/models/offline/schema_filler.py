@@ -18,12 +18,12 @@ from graphorch.models.offline.prompt_parser import (
     Material,
     Section,
     content_words,
-    sentences_of,
+    split_sentences,
+    split_words,
     stem,
-    words_of,
 )
-from graphorch.models.offline.summarizer import Source, composed, nothing_to_say, quoted
-from graphorch.models.offline.text_metrics import GOOD, Measures, key_terms, measured
+from graphorch.models.offline.summarizer import Source, compose_text, nothing_to_say, quote_text
+from graphorch.models.offline.text_metrics import GOOD, Measures, key_terms, measure_text
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -97,7 +97,7 @@ class Filler:
     @cached_property
     def measures(self) -> Measures:
         """What was measured of the text."""
-        return measured(self.source)
+        return measure_text(self.source)
 
     def value(self, schema: Schema, name: str) -> Any:
         """A value that fits the schema of a field. Raises `Unfillable`."""
@@ -112,7 +112,7 @@ class Filler:
         kind = schema.get("type")
         if isinstance(kind, list):
             return self._first_that_fits(
-                {}, [{**schema, "type": each} for each in cast("list[str]", kind)], name
+                {}, [{**schema, "type": text} for text in cast("list[str]", kind)], name
             )
         return _KINDS.get(str(kind), Filler._text)(self, schema, name)
 
@@ -120,7 +120,7 @@ class Filler:
         """The schema with its references followed; its own words (a description, a bound) win."""
         for _ in range(20):
             parts = [schema["$ref"]] if "$ref" in schema else []
-            merged = [self.definitions[str(each).rsplit("/", 1)[-1]] for each in parts] + list(
+            merged = [self.definitions[str(part).rsplit("/", 1)[-1]] for part in parts] + list(
                 schema.get("allOf", [])
             )
             if not merged:
@@ -131,7 +131,7 @@ class Filler:
 
     def _first_that_fits(self, schema: Schema, choices: Sequence[Schema], name: str) -> Any:
         """The first choice that can be filled, null last; of a union with a discriminator the one whose label is closest."""
-        ordered = sorted(choices, key=lambda each: each.get("type") == "null")
+        ordered = sorted(choices, key=lambda item: item.get("type") == "null")
         labels = list(schema.get("discriminator", {}).get("mapping", {}).items())
         if labels:
             best = closest([label for label, _ in labels], self.source, self.measures)
@@ -153,7 +153,7 @@ class Filler:
         raise failure
 
     def _label(self, labels: Sequence[Any]) -> Any:
-        shown = [str(each) for each in labels]
+        shown = [str(label) for label in labels]
         return labels[shown.index(closest(shown, self.source, self.measures))]
 
     def _null(self, schema: Schema, name: str) -> None:
@@ -167,7 +167,7 @@ class Filler:
         if words & _JUDGEMENT:
             return self.measures.quality >= GOOD
         sought = content_words(
-            " ".join(each for each in words if each not in ("contains", "has", "is", "mentions"))
+            " ".join(word for word in words if word not in ("contains", "has", "is", "mentions"))
         )
         said = content_words(self.source.material.text)
         return bool(sought) and sought <= said
@@ -206,9 +206,9 @@ class Filler:
         if counted is not None:
             return counted
         found = [
-            each
-            for each in self._numbers(words)
-            if (low is None or each >= low) and (high is None or each <= high)
+            number
+            for number in self._numbers(words)
+            if (low is None or number >= low) and (high is None or number <= high)
         ]
         if found:
             return found[0]
@@ -220,7 +220,9 @@ class Filler:
         """Whether a number for a field can be had without guessing: measured, counted, or from a sentence that speaks of it."""
         words = set(_name_words(name))
         sought = {stem(word) for word in words}
-        spoken = [each.text for each in self.source.material.sentences if each.words & sought]
+        spoken = [
+            sentence.text for sentence in self.source.material.sentences if sentence.words & sought
+        ]
         return (
             bool(words & _JUDGED)
             or self._counted(words) is not None
@@ -236,9 +238,9 @@ class Filler:
         if words & {"sentence", "sentences"}:
             return float(
                 sum(
-                    len(sentences_of(each))
+                    len(split_sentences(paragraph))
                     for section in self.source.material.sections
-                    for each in section.paragraphs
+                    for paragraph in section.paragraphs
                 )
             )
         return None
@@ -246,10 +248,12 @@ class Filler:
     def _numbers(self, words: set[str]) -> list[float]:
         """The numbers of the text; first those of sentences that speak of what the field is called."""
         sought = {stem(word) for word in words}
-        texts = sorted(self.source.material.sentences, key=lambda each: -len(each.words & sought))
-        spoken = [each.text for each in texts] or [self.source.material.text]
+        texts = sorted(
+            self.source.material.sentences, key=lambda sentence: -len(sentence.words & sought)
+        )
+        spoken = [sentence.text for sentence in texts] or [self.source.material.text]
         return [
-            float(re.sub(r"[, ]", "", each)) for text in spoken for each in _NUMBER.findall(text)
+            float(re.sub(r"[, ]", "", item)) for text in spoken for item in _NUMBER.findall(text)
         ]
 
     def _text(self, schema: Schema, name: str) -> str:
@@ -263,7 +267,11 @@ class Filler:
         )
         text = self._worded(schema, name, max(longest, 1))
         for sentence in self.source.sentences if len(text) < shortest else ():
-            text = f"{text} {quoted(sentence.text)}" if quoted(sentence.text) not in text else text
+            text = (
+                f"{text} {quote_text(sentence.text)}"
+                if quote_text(sentence.text) not in text
+                else text
+            )
         if len(text) < shortest:
             raise Unfillable(
                 name, f"{shortest} characters, and the text has no more than {len(text)}"
@@ -276,11 +284,11 @@ class Filler:
         )
         try:
             found = [
-                each.group()
-                for each in re.finditer(sought, self.source.material.text)
-                if each.group()
+                match.group()
+                for match in re.finditer(sought, self.source.material.text)
+                if match.group()
             ]
-            fitting = [each for each in found if not pattern or re.search(pattern, each)]
+            fitting = [text for text in found if not pattern or re.search(pattern, text)]
         except re.error:  # a pattern of another language than Python's
             fitting = []
         if not fitting:
@@ -298,10 +306,10 @@ class Filler:
             return headings[0] if headings else _titled(self.source.headline)
         if words & _LONG:
             purpose = f"{name} {schema.get('description', '')}"
-            return composed(
+            return compose_text(
                 self.source, purpose=purpose, most_characters=min(longest, self.most_characters)
             )
-        return quoted(
+        return quote_text(
             self.source.sentences[self._sentence(f"{name} {schema.get('description', '')}")].text
         )
 
@@ -320,24 +328,24 @@ class Filler:
         fewest = int(schema.get("minItems", 0))
         most = int(schema.get("maxItems", max(fewest, _ITEMS)))
         if "prefixItems" in schema:
-            return [self.value(each, name) for each in schema["prefixItems"]]
+            return [self.value(entry, name) for entry in schema["prefixItems"]]
         item: Schema = schema.get("items", {})
         if self.depth >= _DEEPEST:
             most = fewest
         labels = self._resolved(item, name).get("enum")
         found = self._labels(labels, fewest) if labels else self._items(item, name, fewest, most)
         if schema.get("uniqueItems"):
-            found = [each for index, each in enumerate(found) if each not in found[:index]]
+            found = [entry for index, entry in enumerate(found) if entry not in found[:index]]
         if len(found) < fewest:
             raise Unfillable(name, f"{fewest} items, and the text gives {len(found)}")
         return found[:most]
 
     def _labels(self, labels: Sequence[Any], fewest: int) -> list[Any]:
-        spoken = set(occurring([str(each) for each in labels], self.source)) or {
+        spoken = set(occurring([str(label) for label in labels], self.source)) or {
             str(self._label(labels))
         }
-        chosen = [each for each in labels if str(each) in spoken]
-        return [*chosen, *(each for each in labels if each not in chosen)][
+        chosen = [label for label in labels if str(label) in spoken]
+        return [*chosen, *(label for label in labels if label not in chosen)][
             : max(fewest, len(chosen))
         ]
 
@@ -346,7 +354,7 @@ class Filler:
             return []
         if self._resolved(item, name).get("type") == "string" and set(_name_words(name)) & _TERMS:
             terms = key_terms(self.source.material.text)[: max(fewest, min(most, _ITEMS))]
-            return [each for each in terms if _holds(item, each)]
+            return [term for term in terms if _holds(item, term)]
         singular = stem(_name_words(name)[-1]) if _name_words(name) else "item"
         made: list[Any] = []
         for filler in self._parts(fewest, most):
@@ -370,17 +378,17 @@ class Filler:
         """A filler that sees one sentence and the next one of its section only."""
         sentence = self.source.sentences[index]
         near = [
-            each
-            for each in self.source.sentences[index : index + 2]
-            if each.section == sentence.section
+            item
+            for item in self.source.sentences[index : index + 2]
+            if item.section == sentence.section
         ]
-        section = Section("", [each.text for each in near])
+        section = Section("", [item.text for item in near])
         material = Material(
             self.source.material.asked,
             "",
             (section,),
             (),
-            tuple(replace(each, section=0) for each in near[:1]),
+            tuple(replace(item, section=0) for item in near[:1]),
         )
         return Filler(
             Source(material),
@@ -401,9 +409,9 @@ class Filler:
         properties: Mapping[str, Schema] = schema.get("properties", {})
         required = set(schema.get("required", ()))
         made: dict[str, Any] = {}
-        for key, each in properties.items():
+        for key, item in properties.items():
             try:
-                made[key] = inside.value(each, key)
+                made[key] = inside.value(item, key)
             except Unfillable:
                 if key in required:
                     raise
@@ -419,7 +427,7 @@ class Filler:
         most = int(schema.get("maxProperties", max(fewest, 3)))
         names: Schema = self._resolved(schema.get("propertyNames", {}), name)
         terms = (
-            [str(each) for each in names["enum"]]
+            [str(item) for item in names["enum"]]
             if "enum" in names
             else key_terms(self.source.material.text)
         )
@@ -450,7 +458,7 @@ _KINDS: Mapping[str, Callable[[Filler, Schema, str], Any]] = {
 
 def _is_number_or_null(choices: Sequence[Schema]) -> bool:
     """Whether a union is an optional number; a `Decimal` may also come as a string with a pattern."""
-    kinds = [str(each.get("type")) for each in choices if "pattern" not in each]
+    kinds = [str(schema.get("type")) for schema in choices if "pattern" not in schema]
     return (
         "null" in kinds
         and bool({"integer", "number"} & set(kinds))
@@ -474,7 +482,7 @@ def _titled(sentence: str) -> str:
 
 def _name_words(name: str) -> list[str]:
     """The words of a field's name: `needsRevision` and `needs_revision` are two."""
-    return words_of(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " "))
+    return split_words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " "))
 
 
 def _bound(

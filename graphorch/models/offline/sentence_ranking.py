@@ -23,7 +23,7 @@ _FOCUS = 4.0  # how many times a sentence gains that speaks of everything that w
 _SAME = 0.6  # similarity from which two sentences say the same
 
 
-def ranked(sentences: Sequence[Sentence], asked: frozenset[str]) -> list[int]:
+def rank_sentences(sentences: Sequence[Sentence], asked: frozenset[str]) -> list[int]:
     """Indices of sentences, the most important first, without those that repeat a better one.
 
     `asked` are the words of the question. A sentence that is far too long or too short to be one ranks behind the others.
@@ -51,12 +51,14 @@ def ranked(sentences: Sequence[Sentence], asked: frozenset[str]) -> list[int]:
 def pagerank(links: Sequence[Mapping[int, float]], prior: Sequence[float]) -> list[float]:
     """The share of visits that each place gets from a reader who follows weighted links, and now and then starts anew at the prior."""
     total = sum(prior)
-    start = [each / total for each in prior] if total > 0 else [1 / max(1, len(prior))] * len(prior)
-    outgoing = [sum(each.values()) for each in links]
+    start = (
+        [number / total for number in prior] if total > 0 else [1 / max(1, len(prior))] * len(prior)
+    )
+    outgoing = [sum(mapping.values()) for mapping in links]
     scores = start
     for _ in range(_ROUNDS):
         stranded = sum(score for score, out in zip(scores, outgoing, strict=True) if not out)
-        arriving = [(1 - _DAMPING + _DAMPING * stranded) * each for each in start]
+        arriving = [(1 - _DAMPING + _DAMPING * stranded) * number for number in start]
         for place, targets in enumerate(links):
             if targets:
                 share = _DAMPING * scores[place] / outgoing[place]
@@ -66,14 +68,14 @@ def pagerank(links: Sequence[Mapping[int, float]], prior: Sequence[float]) -> li
     return scores
 
 
-def similarity(one: frozenset[str], other: frozenset[str]) -> float:
+def similarity(item: frozenset[str], other: frozenset[str]) -> float:
     """How much two sets of words have in common: 0 is nothing, 1 is all (Dice's coefficient)."""
-    return 2 * len(one & other) / (len(one) + len(other)) if one or other else 1.0
+    return 2 * len(item & other) / (len(item) + len(other)) if item or other else 1.0
 
 
 def _rarity(sentences: Sequence[Sentence]) -> dict[str, float]:
     """How much a word tells: the rarer, the more; but one that occurs once connects nothing."""
-    counts = Counter(word for each in sentences for word in each.words)
+    counts = Counter(word for sentence in sentences for word in sentence.words)
     return {
         word: math.log(1 + len(sentences) / count) if count > 1 else 0.3
         for word, count in counts.items()
@@ -87,7 +89,7 @@ def _candidates(
     if len(sentences) <= MOST:
         return list(range(len(sentences)))
     stretches = MOST // 8
-    counts = Counter(word for each in sentences for word in each.words)
+    counts = Counter(word for sentence in sentences for word in sentence.words)
     common = set(sorted(counts, key=lambda word: (-counts[word], word))[:200])
 
     def weight(index: int) -> float:

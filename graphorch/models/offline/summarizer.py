@@ -13,10 +13,10 @@ from graphorch.models.offline.prompt_parser import (
     Material,
     Sentence,
     content_words,
-    sentences_of,
-    words_of,
+    split_sentences,
+    split_words,
 )
-from graphorch.models.offline.sentence_ranking import leans, ranked
+from graphorch.models.offline.sentence_ranking import leans, rank_sentences
 
 _LONGEST = 320  # characters of a sentence; what is longer is a table or a list that lost its lines
 _SHORT_SECTION = 12  # words: a section that short is a topic or a question, not a text
@@ -78,13 +78,15 @@ class Source:
         sections, topics = self.material.sections, set(self.topics)
         by_length = sorted(
             range(len(self.material.sentences)),
-            key=lambda each: -len(sections[self.material.sentences[each].section].text),
+            key=lambda number: -len(sections[self.material.sentences[number].section].text),
         )
         places: dict[str, int] = {}
         for place in by_length:
             places.setdefault(self.material.sentences[place].text.casefold(), place)
         unique = [self.material.sentences[place] for place in sorted(places.values())]
-        return tuple(each for each in unique if sections[each.section].text not in topics)
+        return tuple(
+            sentence for sentence in unique if sections[sentence.section].text not in topics
+        )
 
     @cached_property
     def order(self) -> tuple[int, ...]:
@@ -92,10 +94,12 @@ class Source:
 
         Before all others come those of a draft, or those that speak of what is asked.
         """
-        order = ranked(self.sentences, self.asked)
+        order = rank_sentences(self.sentences, self.asked)
         remarks = content_words(self.material.remarks) - GENERIC
         if remarks and order:
-            order = list(dict.fromkeys([order[0], *ranked(self.sentences, self.asked | remarks)]))
+            order = list(
+                dict.fromkeys([order[0], *rank_sentences(self.sentences, self.asked | remarks)])
+            )
         if self.draft:
             order.sort(key=lambda index: self.sentences[index].text.casefold() not in self.draft)
         elif self.is_question:
@@ -113,22 +117,24 @@ class Source:
         named = [
             index
             for index, section in enumerate(self.material.sections)
-            if _WRITTEN & set(words_of(section.name))
+            if _WRITTEN & set(split_words(section.name))
         ]
         return named[-1] if named else None
 
     @cached_property
     def draft(self) -> frozenset[str]:
         """The sentences, in lower case, of an earlier version that is to be made better, and so to be kept."""
-        if self.reviewed is None or _SHORTER & set(words_of(self.material.asked)):
+        if self.reviewed is None or _SHORTER & set(split_words(self.material.asked)):
             return frozenset()
         sections = self.material.sections
         is_all = sections[self.reviewed] is max(sections, key=lambda section: len(section.text))
-        if is_all and not _BETTER & set(words_of(self.material.asked)):
+        if is_all and not _BETTER & set(split_words(self.material.asked)):
             return frozenset()
         paragraphs = sections[self.reviewed].paragraphs
         return frozenset(
-            one.casefold() for paragraph in paragraphs for one in sentences_of(paragraph)
+            split_sentence.casefold()
+            for paragraph in paragraphs
+            for split_sentence in split_sentences(paragraph)
         )
 
     @cached_property
@@ -146,22 +152,28 @@ class Source:
     def headline(self) -> str:
         """The sentence that says most."""
         return (
-            quoted(self.sentences[self.order[0]].text) if self.order else self.material.text.strip()
+            quote_text(self.sentences[self.order[0]].text)
+            if self.order
+            else self.material.text.strip()
         )
 
 
-def composed(source: Source, *, purpose: str, most_characters: int) -> str:
+def compose_text(source: Source, *, purpose: str, most_characters: int) -> str:
     """A text for a purpose (the name and description of what is wanted, which decides between prose and points)."""
     if source.is_thin or not source.order:
         return nothing_to_say(source)
-    asked = words_of(f"{purpose} {source.material.asked}")
+    asked = split_words(f"{purpose} {source.material.asked}")
     count, most_words = _wanted(source)
     chosen = _chosen(source, count, most_words, most_characters)
     lead, *others = chosen
     if source.is_question or (_PROSE & set(asked)):
         return _prose(source, lead, others)
     return "\n".join(
-        [quoted(source.sentences[lead].text), *([""] if others else []), *_points(source, others)]
+        [
+            quote_text(source.sentences[lead].text),
+            *([""] if others else []),
+            *_points(source, others),
+        ]
     )
 
 
@@ -174,7 +186,7 @@ def nothing_to_say(source: Source) -> str:
     return f"On “{shown.rstrip('.:')}”: no source text was given, and the offline model only works on text that it is given."
 
 
-def quoted(sentence: str) -> str:
+def quote_text(sentence: str) -> str:
     """A sentence fit to stand alone: ended, and cut at a word if it is endless."""
     if len(sentence) > _LONGEST:
         return (
@@ -213,7 +225,7 @@ def _chosen(source: Source, count: int, most_words: int | None, most_characters:
     chosen: list[int] = []
     words = characters = 0
     for index in _standing(source, count):
-        text = quoted(source.sentences[index].text)
+        text = quote_text(source.sentences[index].text)
         words, characters = words + len(text.split()), characters + len(text) + 3
         if chosen and (
             characters > most_characters or (most_words is not None and words > most_words)
@@ -242,14 +254,14 @@ def _standing(source: Source, count: int) -> list[int]:
 
 
 def _points(source: Source, chosen: Sequence[int]) -> list[str]:
-    return [f"- {quoted(source.sentences[index].text)}" for index in chosen]
+    return [f"- {quote_text(source.sentences[index].text)}" for index in chosen]
 
 
 def _prose(source: Source, lead: int, others: Sequence[int]) -> str:
     """Paragraphs of a few sentences. The lead stands first, whatever its place in the document."""
-    paragraphs: list[list[str]] = [[quoted(source.sentences[lead].text)]]
+    paragraphs: list[list[str]] = [[quote_text(source.sentences[lead].text)]]
     for index in others:
         if len(paragraphs[-1]) >= _PARAGRAPH:
             paragraphs.append([])
-        paragraphs[-1].append(quoted(source.sentences[index].text))
-    return "\n\n".join(" ".join(each) for each in paragraphs)
+        paragraphs[-1].append(quote_text(source.sentences[index].text))
+    return "\n\n".join(" ".join(paragraph) for paragraph in paragraphs)

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from graphorch.models.offline.prompt_parser import content_words, sentences_of, stem, words_of
+from graphorch.models.offline.prompt_parser import content_words, split_sentences, split_words, stem
 from graphorch.models.offline.summarizer import Source
 
 GOOD = 0.7  # quality from which a text counts as good enough, where the answer is yes or no
@@ -62,7 +62,7 @@ class Measures:
         return " ".join(told)
 
 
-def measured(source: Source) -> Measures:
+def measure_text(source: Source) -> Measures:
     """Measure the text that is under review against the rest of the material; a text alone against itself."""
     sections = source.material.sections
     longest = max(range(len(sections)), key=lambda index: len(sections[index].text), default=None)
@@ -71,7 +71,11 @@ def measured(source: Source) -> Measures:
     rest = "\n".join(
         section.text for index, section in enumerate(sections) if index != under_review
     )
-    sentences = [one for paragraph in text.split("\n") for one in sentences_of(paragraph)]
+    sentences = [
+        split_sentence
+        for paragraph in text.split("\n")
+        for split_sentence in split_sentences(paragraph)
+    ]
     terms = key_terms(rest or text)[:_KEY_TERMS]
     said = content_words(text)
     missing = tuple(word for word in terms if stem(word) not in said)
@@ -80,7 +84,7 @@ def measured(source: Source) -> Measures:
         sentences=len(sentences),
         coverage=1 - len(missing) / len(terms) if terms else 0.0,
         missing=missing,
-        repeated=len(sentences) - len({one.casefold() for one in sentences}),
+        repeated=len(sentences) - len({sentence.casefold() for sentence in sentences}),
     )
 
 
@@ -88,7 +92,7 @@ def key_terms(text: str) -> list[str]:
     """The commonest words that carry meaning, each as it stands first, the commonest first."""
     shown: dict[str, str] = {}
     counts: Counter[str] = Counter()
-    for word in words_of(text):
+    for word in split_words(text):
         for term in content_words(word):
             counts[term] += 1
             shown.setdefault(term, word)

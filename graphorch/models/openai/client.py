@@ -23,13 +23,20 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import AnswerError, Empty, Refused, Truncated, Unreadable
-from graphorch.models.messages import Request, Response, ToolCall, Usage, estimated_usage
+from graphorch.models.messages import Request, Response, ToolCall, Usage, estimate_usage
 from graphorch.models.openai.connection_pool import LoopPool
-from graphorch.models.openai.dialect import Dialect, messages_of, options_of
-from graphorch.models.openai.errors import Endpoint, explain, reported, timed_out, unreadable
+from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
+from graphorch.models.openai.errors import Endpoint, build_timeout, explain, reported, unreadable
 from graphorch.models.openai.gateways import GENERIC, Gateway
-from graphorch.models.openai.wire import Call, Chunk, Completion, Said, read_usage, wrong_parts
-from graphorch.models.structured_output import unfenced
+from graphorch.models.openai.wire import (
+    ChoiceMessage,
+    Chunk,
+    Completion,
+    ToolCallDelta,
+    read_usage,
+    wrong_parts,
+)
+from graphorch.models.structured_output import strip_fence
 
 if TYPE_CHECKING:
     import openai
@@ -66,7 +73,7 @@ class _Wanted:
 
 
 @dataclass(slots=True)
-class _Answer:
+class _Streamed:
     """What has come so far; a stream fills it piece by piece."""
 
     pieces: list[str] = field(default_factory=list[str])
@@ -82,7 +89,7 @@ class _Answer:
     def text(self) -> str:
         return "".join(self.pieces)
 
-    def take(self, said: Said | None, finish_reason: str | None) -> str:
+    def take(self, said: ChoiceMessage | None, finish_reason: str | None) -> str:
         """Add what was said, and return its text."""
         piece = (said.content if said else None) or ""
         if piece:
@@ -93,7 +100,7 @@ class _Answer:
         self.finish_reason = finish_reason or self.finish_reason
         return piece
 
-    def _want(self, call: Call) -> None:
+    def _want(self, call: ToolCallDelta) -> None:
         """Add (a piece of) a tool call; without an index a new id begins a new call."""
         last = max(self.wanted, default=-1)
         place = call.index if call.index is not None else last + 1 if call.id or last < 0 else last
@@ -107,9 +114,9 @@ class _Answer:
         """The tool calls in the order of their places; an endpoint that gives them no ids gets them numbered."""
         return tuple(
             ToolCall(
-                id=each.id or f"call_{place}", name=each.name, arguments="".join(each.arguments)
+                id=item.id or f"call_{place}", name=item.name, arguments="".join(item.arguments)
             )
-            for place, each in sorted(self.wanted.items())
+            for place, item in sorted(self.wanted.items())
         )
 
 
@@ -151,7 +158,7 @@ class OpenAIClient:
             except TimeoutError:
                 if not scope.expired():
                     raise
-                failure: ModelError = timed_out(self._endpoint, request.model, "total", total)
+                failure: ModelError = build_timeout(self._endpoint, request.model, "total", total)
             else:
                 return self._response(request, answer, dialect, sent, began)
         raise failure
@@ -180,7 +187,7 @@ class OpenAIClient:
 
     async def _ask(
         self, api: openai.AsyncOpenAI, request: Request, on_text: OnText | None
-    ) -> tuple[_Answer, Dialect, int]:
+    ) -> tuple[_Streamed, Dialect, int]:
         """The answer, the dialect that it took, and how many requests were sent."""
         known = (request.model, request.schema)
         dialect = self._dialects.get(known, Dialect())
@@ -202,12 +209,15 @@ class OpenAIClient:
                 self._dialects[known] = dialect
                 return answer, dialect, sent
 
-    async def _whole(self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect) -> _Answer:
+    async def _whole(
+        self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect
+    ) -> _Streamed:
         sending = api.chat.completions.with_raw_response.create(
             model=request.model,
-            messages=cast("Any", messages_of(request, dialect)),
+            messages=cast("Any", encode_messages(request, dialect)),
             extra_headers=self._gateway.headers(request),
-            extra_body=options_of(request, dialect, streamed=False) | self._gateway.body(request),
+            extra_body=encode_options(request, dialect, streamed=False)
+            | self._gateway.body(request),
         )
         reply = await self._wait(sending, request, "total", None)
         answer = self._whole_answer(request, reply.content)
@@ -216,17 +226,18 @@ class OpenAIClient:
 
     async def _stream(
         self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect, on_text: OnText
-    ) -> _Answer:
+    ) -> _Streamed:
         began = self._clock()
         sending = api.chat.completions.create(
             model=request.model,
-            messages=cast("Any", messages_of(request, dialect)),
+            messages=cast("Any", encode_messages(request, dialect)),
             extra_headers=self._gateway.headers(request),
-            extra_body=options_of(request, dialect, streamed=True) | self._gateway.body(request),
+            extra_body=encode_options(request, dialect, streamed=True)
+            | self._gateway.body(request),
             stream=True,
         )
         stream = await self._wait(sending, request, "first token", self._limits.first_token)
-        answer = _Answer()
+        answer = _Streamed()
         async with stream:
             if not self._is_stream(request, stream):
                 return await self._unstreamed(request, stream, on_text)
@@ -246,7 +257,7 @@ class OpenAIClient:
         self,
         stream: openai.AsyncStream[ChatCompletionChunk],
         request: Request,
-        answer: _Answer,
+        answer: _Streamed,
         limit: str,
         seconds: float,
     ) -> str | None:
@@ -278,7 +289,7 @@ class OpenAIClient:
             expired = isinstance(error, TimeoutError) and scope.expired()
             model = request.model
             failure = (
-                timed_out(self._endpoint, model, limit, seconds)
+                build_timeout(self._endpoint, model, limit, seconds)
                 if expired
                 else explain(error, self._endpoint, model)
             )
@@ -286,7 +297,7 @@ class OpenAIClient:
 
     async def _unstreamed(
         self, request: Request, stream: openai.AsyncStream[ChatCompletionChunk], on_text: OnText
-    ) -> _Answer:
+    ) -> _Streamed:
         """The whole answer, or the error, of an endpoint that was asked for a stream and does not stream."""
         content = await self._wait(stream.response.aread(), request, "total", None)
         answer = self._whole_answer(request, content)
@@ -295,14 +306,14 @@ class OpenAIClient:
             on_text(answer.text)
         return answer
 
-    def _whole_answer(self, request: Request, content: bytes) -> _Answer:
+    def _whole_answer(self, request: Request, content: bytes) -> _Streamed:
         try:
             completion = Completion.model_validate_json(content)
         except ValidationError as error:
             failure = self._malformed(request, content, wrong_parts(error))
         else:
             choice = completion.choices[0]
-            answer = _Answer(model=completion.model or "", usage=completion.usage)
+            answer = _Streamed(model=completion.model or "", usage=completion.usage)
             answer.take(choice.message, choice.finish_reason)
             return answer
         raise failure
@@ -343,7 +354,7 @@ class OpenAIClient:
         raise unreadable(self._endpoint, request.model, what, partial=partial)
 
     def _response(
-        self, request: Request, answer: _Answer, dialect: Dialect, sent: int, began: float
+        self, request: Request, answer: _Streamed, dialect: Dialect, sent: int, began: float
     ) -> Response:
         usage, cost = read_usage(answer.usage)
         cost = answer.cost if cost is None else cost
@@ -358,9 +369,9 @@ class OpenAIClient:
             else "the endpoint reported no usage: the tokens are estimated from the length of the texts",
         ]
         return Response(
-            text=unfenced(answer.text) if request.schema is not None else answer.text,
+            text=strip_fence(answer.text) if request.schema is not None else answer.text,
             model=self._endpoint.clean(answer.model) or request.model,
-            usage=usage or estimated_usage(request, answer.text),
+            usage=usage or estimate_usage(request, answer.text),
             usd=cost or 0.0,
             usd_source="none" if cost is None else "reported",
             finish_reason=answer.finish_reason,
@@ -369,11 +380,11 @@ class OpenAIClient:
             first_token_seconds=None
             if answer.first_text_at is None
             else answer.first_text_at - began,
-            note="; ".join(each for each in notes if each),
+            note="; ".join(note for note in notes if note),
             tool_calls=answer.tool_calls if request.tools else (),
         )
 
-    def _flaw(self, request: Request, answer: _Answer, usage: Usage | None) -> AnswerError | None:
+    def _flaw(self, request: Request, answer: _Streamed, usage: Usage | None) -> AnswerError | None:
         """Why an answer that is well-formed cannot be used, or None."""
         reason = answer.finish_reason.casefold()
         what = f"Model '{request.model}' at {self._endpoint.host}"
@@ -417,7 +428,7 @@ class OpenAIClient:
                 retryable=True,
             )
         if request.tools and answer.wanted and reason in _COMPLETE | _CALLS:
-            if all(each.name for each in answer.wanted.values()):
+            if all(item.name for item in answer.wanted.values()):
                 return None
             return fail(
                 Unreadable, "asked for a tool without naming it. Ask again.", retryable=True

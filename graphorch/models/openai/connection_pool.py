@@ -69,7 +69,11 @@ class LoopPool(Generic[C]):
     def _slot_here(self) -> _Slot[C]:
         loop = asyncio.get_running_loop()
         with self._lock:
-            for gone in [each for each in self._slots if each.is_closed()]:
+            for gone in [
+                abstract_event_loop
+                for abstract_event_loop in self._slots
+                if abstract_event_loop.is_closed()
+            ]:
                 del self._slots[gone]
         # only this thread runs this loop, so nobody else can add it meanwhile
         slot = self._slots.get(loop)

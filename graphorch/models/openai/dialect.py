@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from graphorch.errors import ModelError
 from graphorch.models.errors import SchemaRefused
 from graphorch.models.messages import Message, Request
-from graphorch.models.structured_output import in_words, response_format
+from graphorch.models.structured_output import describe_schema, response_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class Dialect:
         )
 
 
-def messages_of(request: Request, dialect: Dialect) -> list[dict[str, object]]:
+def encode_messages(request: Request, dialect: Dialect) -> list[dict[str, object]]:
     """The `messages` of the body."""
     messages = list(request.messages)
     if request.schema is not None and dialect.schema_in_words:
-        messages = _with_instruction(messages, in_words(request.schema))
-    return [_message(each) for each in messages]
+        messages = _with_instruction(messages, describe_schema(request.schema))
+    return [_message(message) for message in messages]
 
 
-def options_of(request: Request, dialect: Dialect, *, streamed: bool) -> dict[str, object]:
+def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dict[str, object]:
     """The rest of the body; nothing is sent that was not asked for, because every option is unknown to some endpoint."""
     options: dict[str, object] = {}
     if request.max_tokens is not None:
@@ -78,12 +78,12 @@ def options_of(request: Request, dialect: Dialect, *, streamed: bool) -> dict[st
             {
                 "type": "function",
                 "function": {
-                    "name": each.name,
-                    "description": each.description,
-                    "parameters": dict(each.parameters),
+                    "name": spec.name,
+                    "description": spec.description,
+                    "parameters": dict(spec.parameters),
                 },
             }
-            for each in request.tools
+            for spec in request.tools
         ]
     if streamed and not dialect.without_usage:
         options["stream_options"] = {"include_usage": True}
@@ -96,11 +96,11 @@ def _message(message: Message) -> dict[str, object]:
         told["content"] = message.content or None  # as the reference has it; "" is refused by some
         told["tool_calls"] = [
             {
-                "id": each.id,
+                "id": call.id,
                 "type": "function",
-                "function": {"name": each.name, "arguments": each.arguments},
+                "function": {"name": call.name, "arguments": call.arguments},
             }
-            for each in message.tool_calls
+            for call in message.tool_calls
         ]
     if message.tool_call_id:
         told["tool_call_id"] = message.tool_call_id

@@ -182,7 +182,7 @@ def explain(error: Exception, endpoint: Endpoint, model: str) -> ModelError:
         case Overlong():
             return unreadable(endpoint, model, str(error))
         case openai.APITimeoutError():
-            return timed_out(endpoint, model, "connect", None)
+            return build_timeout(endpoint, model, "connect", None)
         case openai.APIConnectionError():
             cause = error.__cause__
             return unreachable(
@@ -212,7 +212,7 @@ def unreachable(endpoint: Endpoint, model: str, why: str) -> Unreachable:
     )
 
 
-def timed_out(endpoint: Endpoint, model: str, limit: str, seconds: float | None) -> TimedOut:
+def build_timeout(endpoint: Endpoint, model: str, limit: str, seconds: float | None) -> TimedOut:
     """A limit on time was reached; `seconds` is that limit, if it is known."""
     within = f" within {seconds:g} s" if seconds is not None else " in time"
     missing = {

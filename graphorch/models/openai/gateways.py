@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.models.messages import Request
 from graphorch.models.openai.errors import Endpoint
 
@@ -79,7 +79,7 @@ class Gateway:
         unknown = sorted(set(options) - self.takes)
         if unknown:
             raise InputError(
-                f"A {self.name} endpoint has no option '{unknown[0]}'. {nearest(unknown[0], self.takes)}"
+                f"A {self.name} endpoint has no option '{unknown[0]}'. {did_you_mean(unknown[0], self.takes)}"
             )
         return replace(self, options=dict(options))
 
@@ -158,7 +158,7 @@ def _litellm_cost(headers: Mapping[str, str]) -> float | None:
 
 
 def _tags(request: Request) -> list[str]:
-    return [tag for each in request.metadata.get(_TAGS, "").split(",") if (tag := each.strip())]
+    return [tag for part in request.metadata.get(_TAGS, "").split(",") if (tag := part.strip())]
 
 
 GENERIC = Gateway(name="generic")
@@ -185,10 +185,10 @@ class Connection:
     gateway: Gateway = GENERIC
 
 
-def gateway_named(name: str) -> Gateway:
+def find_gateway(name: str) -> Gateway:
     """The gateway of that name. Raises `InputError` with the nearest one."""
     if name not in GATEWAYS:
-        raise InputError(f"There is no dialect '{name}'. {nearest(name, GATEWAYS)}")
+        raise InputError(f"There is no dialect '{name}'. {did_you_mean(name, GATEWAYS)}")
     return GATEWAYS[name]
 
 
@@ -210,11 +210,11 @@ def connection_of_environment(environment: Mapping[str, str]) -> Connection | No
         raise InputError(
             "OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's key; for a server that takes any, set it to 'none'."
         )
-    address = checked_address(base_url or OFFICIAL, "OPENAI_BASE_URL")
+    address = check_address(base_url or OFFICIAL, "OPENAI_BASE_URL")
     return Connection("environment", Endpoint(address, SecretStr(key)), gateway_at(address))
 
 
-def checked_address(base_url: str, where: str) -> str:
+def check_address(base_url: str, where: str) -> str:
     """The address. Raises `InputError` if it is none, or holds a password: keys come from the environment only."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -30,10 +30,10 @@ def open_transport(
 
     async def outgoing(request: httpx2.Request) -> None:
         for name in [
-            each
-            for each in request.headers
-            if each.lower() not in _HEADERS
-            and not (own_headers and each.lower().startswith(own_headers))
+            header
+            for header in request.headers
+            if header.lower() not in _HEADERS
+            and not (own_headers and header.lower().startswith(own_headers))
         ]:
             del request.headers[name]
         # A compressed answer could unfold to a thousand times its size, and a bound on bytes would bound nothing.

@@ -29,34 +29,34 @@ class _Wire(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Called(_Wire):
+class CalledFunction(_Wire):
     """The function of a tool call; in a stream the name comes once and the arguments in pieces."""
 
     name: str | None = None
     arguments: _Text | None = None
 
 
-class Call(_Wire):
+class ToolCallDelta(_Wire):
     """A tool call, whole or the next piece of it; `index` says which one a piece belongs to."""
 
     index: int | None = None
     id: str | None = None
-    function: Called
+    function: CalledFunction
 
 
-class Said(_Wire):
+class ChoiceMessage(_Wire):
     """What the model said: whole (`message`) or the next piece of it (`delta`)."""
 
     content: _Text | None = None
     refusal: _Text | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class Choice(_Wire):
     """One answer of a whole completion; only the first is used, since only one is asked for."""
 
     index: int = 0
-    message: Said
+    message: ChoiceMessage
     finish_reason: str | None = None
 
 
@@ -64,7 +64,7 @@ class Piece(_Wire):
     """The next piece of one answer of a stream."""
 
     index: int = 0
-    delta: Said | None = None
+    delta: ChoiceMessage | None = None
     finish_reason: str | None = None
 
 
@@ -114,7 +114,7 @@ def read_usage(usage: object) -> tuple[Usage | None, float | None]:
 def wrong_parts(error: ValidationError) -> str:
     """What does not fit, without repeating the values: `choices.0.message.content: Input should be a valid string`."""
     parts = [
-        f"{'.'.join(str(step) for step in each['loc']) or 'the whole'}: {each['msg']}"
-        for each in error.errors(include_input=False)
+        f"{'.'.join(str(step) for step in details['loc']) or 'the whole'}: {details['msg']}"
+        for details in error.errors(include_input=False)
     ]
     return "; ".join(parts[:3])

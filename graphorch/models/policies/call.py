@@ -11,11 +11,11 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from graphorch.clock import Runtime
-from graphorch.errors import InputError, ModelError, nearest
+from graphorch.errors import InputError, ModelError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
 from graphorch.models.client import OnText
-from graphorch.models.decision import Attempt, Decision
-from graphorch.models.decision import Candidate as Considered
+from graphorch.models.decision import Attempt, RoutingRecord
+from graphorch.models.decision import ConsideredTarget as Considered
 from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.policies.circuit_breaker import RetryBudget, RetryRules, next_pause
@@ -26,12 +26,12 @@ from graphorch.models.policies.failure_kinds import (
     InvalidOutput,
     NotAnswered,
     RejectedAnswer,
-    kind_of,
-    rejected,
+    classify_failure,
+    rejects_request,
 )
 from graphorch.models.policies.hedging import Hedge, HedgeAllowance, race
-from graphorch.models.policies.orderings import Order, Ranked
-from graphorch.models.policies.target import Candidate, Obstacle
+from graphorch.models.policies.orderings import Ordering, Ranked
+from graphorch.models.policies.target import Candidate, Unavailability
 
 Check: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]
 """Whether an answer is good enough: a plain function, or one that asks a judge. What it raises ends the call."""
@@ -57,7 +57,7 @@ class PolicyRules:
         unknown = sorted(self.on - set(KINDS))
         if unknown:
             raise InputError(
-                f"on: there is no failure '{unknown[0]}'. {nearest(unknown[0], KINDS)}"
+                f"on: there is no failure '{unknown[0]}'. {did_you_mean(unknown[0], KINDS)}"
             )
         if self.attempt_timeout is not None and self.attempt_timeout <= 0:
             raise InputError(
@@ -66,11 +66,11 @@ class PolicyRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class PolicyState:
     """What all calls through one policy share."""
 
     name: str
-    order: Order
+    order: Ordering
     candidates: tuple[Candidate, ...]
     rules: PolicyRules
     runtime: Runtime
@@ -79,7 +79,7 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Attempted:
     """A complete answer. One with a `flaw` is not taken; it cost money all the same."""
 
     candidate: Candidate
@@ -88,10 +88,10 @@ class _Answer:
     flaw: ModelError | None = None
 
 
-class Call:
+class PolicyCall:
     """One call through a policy: what was tried so far and what that allows next."""
 
-    def __init__(self, policy: Shared, request: Request, on_text: OnText | None) -> None:
+    def __init__(self, policy: PolicyState, request: Request, on_text: OnText | None) -> None:
         self._policy = policy
         self._rules = policy.rules
         self._clock = policy.runtime.clock
@@ -105,7 +105,7 @@ class Call:
         self._asked: dict[str, int] = {}
         self._sent = 0  # requests of attempts that failed or were not taken
         self._excluded: set[str] = set()
-        self._unused: list[_Answer] = []
+        self._unused: list[_Attempted] = []
         self._note = ""
 
     async def run(self) -> Response:
@@ -127,7 +127,7 @@ class Call:
                 break
         return self._last_resort()
 
-    async def _round(self) -> _Answer | None:
+    async def _round(self) -> _Attempted | None:
         """Ask one after the other until one answers; None if none did."""
         usable = self._usable(self._policy.order.rank(self._request, self._policy.candidates))
         waiting = list(usable)
@@ -139,20 +139,20 @@ class Call:
             if not self._may_send():
                 return None
             outcome = await self._attempt_with_hedge(candidate, waiting)
-            if isinstance(outcome, _Answer):
+            if isinstance(outcome, _Attempted):
                 return outcome
         return await self._probe(usable) if len(self._tried) == asked_before else None
 
     def _usable(self, ranked: Sequence[Ranked]) -> list[Candidate]:
         """The candidates that may still be asked, in order."""
         usable: list[Candidate] = []
-        for each in ranked:
-            name = each.candidate.name
-            self._considered.setdefault(name, Considered(name, each.score, each.excluded))
-            if each.excluded:
+        for item in ranked:
+            name = item.candidate.name
+            self._considered.setdefault(name, Considered(name, item.score, item.excluded))
+            if item.excluded:
                 self._excluded.add(name)
-            if not each.excluded and self._may_ask_again(each.candidate):
-                usable.append(each.candidate)
+            if not item.excluded and self._may_ask_again(item.candidate):
+                usable.append(item.candidate)
         return usable
 
     def _may_ask_again(self, candidate: Candidate) -> bool:
@@ -160,7 +160,7 @@ class Call:
         if failure is None:
             return True
         return (
-            CONSEQUENCES[kind_of(failure)].later
+            CONSEQUENCES[classify_failure(failure)].later
             and self._asked.get(candidate.name, 0) < candidate.attempts
         )
 
@@ -183,27 +183,27 @@ class Call:
             self._note = "the retry budget was used up"
         return not self._note
 
-    async def _probe(self, usable: Sequence[Candidate]) -> _Answer | None:
+    async def _probe(self, usable: Sequence[Candidate]) -> _Attempted | None:
         """Nobody could be asked. If that is because they rest, ask the one that is due first."""
         resting = [
-            (found.seconds, each)
-            for each in usable
-            if (found := self._obstacle(each)) and found.is_resting
+            (found.seconds, item)
+            for item in usable
+            if (found := self._obstacle(item)) and found.is_resting
         ]
         if not resting or not self._policy.retries.take():
             return None
         _, candidate = min(resting, key=lambda pair: pair[0])
         outcome = await self._attempt(candidate, self._on_text, early=True)
-        return outcome if isinstance(outcome, _Answer) else None
+        return outcome if isinstance(outcome, _Attempted) else None
 
     async def _attempt_with_hedge(
         self, candidate: Candidate, others: list[Candidate]
-    ) -> _Answer | ModelError:
+    ) -> _Attempted | ModelError:
         hedge = self._rules.hedge
         backup = (
             None
             if hedge is None
-            else next((each for each in others if self._obstacle(each) is None), None)
+            else next((other for other in others if self._obstacle(other) is None), None)
         )
         if hedge is None or backup is None:
             return await self._attempt(candidate, self._on_text)
@@ -213,7 +213,7 @@ class Call:
             on_text=self._on_text,
             wait=lambda: self._policy.runtime.sleep(hedge.after),
             may_start=lambda: self._may_hedge(backup, others),
-            succeeded=lambda outcome: isinstance(outcome, _Answer),
+            succeeded=lambda outcome: isinstance(outcome, _Attempted),
         )
 
     def _may_hedge(self, backup: Candidate, others: list[Candidate]) -> bool:
@@ -232,7 +232,7 @@ class Call:
         *,
         early: bool = False,
         is_hedge: bool = False,
-    ) -> _Answer | ModelError:
+    ) -> _Attempted | ModelError:
         """One request to one candidate: its answer, or why there is none. Raises what no other candidate could avoid."""
         began = self._clock()
         time_left = self._attempt_time()
@@ -246,7 +246,7 @@ class Call:
             response = await candidate.ask(request, on_text, early=early)
         except ModelError as error:
             self._record(candidate, began, None, error, is_hedge=is_hedge)
-            self._sent += kind_of(error) not in ("resting", "throttled")
+            self._sent += classify_failure(error) not in ("resting", "throttled")
             return self._failed(candidate, error)
         except CapReached as error:
             self._record(candidate, began, None, None, is_hedge=is_hedge, outcome="over budget")
@@ -257,7 +257,7 @@ class Call:
             raise
         flaw = await self._flaw(candidate, request, response)
         self._record(candidate, began, response, flaw, is_hedge=is_hedge)
-        answer = _Answer(candidate, response, began, flaw)
+        answer = _Attempted(candidate, response, began, flaw)
         if flaw is not None:
             self._unused.append(answer)
             return self._failed(candidate, flaw)
@@ -267,7 +267,7 @@ class Call:
     def _failed(self, candidate: Candidate, failure: ModelError) -> ModelError:
         self._failures.append(failure)
         self._last_failure[candidate.name] = failure
-        if kind_of(failure) not in self._rules.on:
+        if classify_failure(failure) not in self._rules.on:
             failure.add_note(self._decision().text())
             failure.usd = self._lost() or None
             raise failure
@@ -286,7 +286,7 @@ class Call:
                 request.schema.model_validate_json(response.text)
             except ValidationError as error:
                 why = f"its answer does not fit {request.schema.__name__}: {error.error_count()} problems"
-                return rejected(response, candidate.name, why, InvalidOutput)
+                return rejects_request(response, candidate.name, why, InvalidOutput)
         check = self._rules.check
         if check is None or (self._rules.trusts_last and candidate is self._policy.candidates[-1]):
             return None
@@ -296,7 +296,7 @@ class Call:
         return (
             None
             if verdict
-            else rejected(
+            else rejects_request(
                 response,
                 candidate.name,
                 f"policy '{self._policy.name}' did not accept it",
@@ -331,7 +331,7 @@ class Call:
         self._tried.append(
             Attempt(
                 target=candidate.name,
-                outcome=outcome or ("ok" if failure is None else kind_of(failure)),
+                outcome=outcome or ("ok" if failure is None else classify_failure(failure)),
                 seconds=self._clock() - began,
                 status=200 if response else failure.status if failure else None,
                 first_token_seconds=response.first_token_seconds if response else None,
@@ -349,17 +349,17 @@ class Call:
             )
         )
 
-    def _finished(self, answer: _Answer) -> Response:
+    def _finished(self, answer: _Attempted) -> Response:
         """The response as that of the whole call: with its failed attempts, the money for answers that were not taken, and the decision."""
         response = answer.response
         lead = answer.began - self._began
         first = response.first_token_seconds
         return replace(
             response,
-            usage=_sum([response.usage, *(each.response.usage for each in self._unused)]),
+            usage=_sum([response.usage, *(item.response.usage for item in self._unused)]),
             usd=response.usd + self._lost(),
             attempts=response.attempts
-            + sum(each.response.attempts for each in self._unused)
+            + sum(item.response.attempts for item in self._unused)
             + self._sent,
             seconds=self._clock() - self._began,
             first_token_seconds=None if first is None else first + lead,
@@ -368,7 +368,7 @@ class Call:
 
     def _last_resort(self) -> Response:
         """After the last attempt: an answer that only misses the schema, for the caller to repair, or the error that tells all of it."""
-        invalid = [each for each in self._unused if isinstance(each.flaw, InvalidOutput)]
+        invalid = [item for item in self._unused if isinstance(item.flaw, InvalidOutput)]
         if invalid:
             last = invalid[-1]
             self._unused.remove(last)
@@ -378,7 +378,7 @@ class Call:
             return self._finished(replace(last, response=replace(last.response, note=note)))
         decision = self._decision()
         said = (
-            "; ".join(f"{each.target}: {each.outcome}" for each in self._tried)
+            "; ".join(f"{attempt.target}: {attempt.outcome}" for attempt in self._tried)
             or self._all_skipped()
         )
         because = f" It stopped because {self._note}." if self._note else ""
@@ -394,19 +394,19 @@ class Call:
 
     def _lost(self) -> float:
         """The dollars that were charged for answers that were not taken, and for attempts that gave none."""
-        return sum(each.response.usd for each in self._unused) + sum(
-            each.usd or 0.0 for each in self._failures
+        return sum(item.response.usd for item in self._unused) + sum(
+            error.usd or 0.0 for error in self._failures
         )
 
     def _all_skipped(self) -> str:
         return "; ".join(
-            f"{each.name} was not asked: {each.skipped}" for each in self._considered.values()
+            f"{target.name} was not asked: {target.skipped}" for target in self._considered.values()
         )
 
-    def _decision(self, answered_by: str = "") -> Decision:
+    def _decision(self, answered_by: str = "") -> RoutingRecord:
         policy = self._policy
         considered, tried = tuple(self._considered.values()), tuple(self._tried)
-        return Decision(
+        return RoutingRecord(
             policy=policy.name,
             kind=policy.order.kind,
             candidates=considered,
@@ -418,9 +418,12 @@ class Call:
     def _pause_before_next(self, last: float) -> float | None:
         """Seconds to wait before another round, or None if there is no use in one."""
         waits: list[float] = []
-        for each in self._policy.candidates:
-            if each.name not in self._excluded and self._may_ask_again(each):
-                obstacle, failure = self._obstacle(each), self._last_failure.get(each.name)
+        for candidate in self._policy.candidates:
+            if candidate.name not in self._excluded and self._may_ask_again(candidate):
+                obstacle, failure = (
+                    self._obstacle(candidate),
+                    self._last_failure.get(candidate.name),
+                )
                 asked_for = failure.retry_after if failure else None
                 waits.append(max(obstacle.seconds if obstacle else 0.0, asked_for or 0.0))
         pause = max(
@@ -432,7 +435,7 @@ class Call:
             return None
         return pause
 
-    def _obstacle(self, candidate: Candidate) -> Obstacle | None:
+    def _obstacle(self, candidate: Candidate) -> Unavailability | None:
         return candidate.obstacle(self._request, self._attempt_time())
 
     def _time_left(self) -> float | None:
@@ -454,6 +457,6 @@ def _sum(usages: Sequence[Usage]) -> Usage:
     if len(usages) == 1:
         return usages[0]
     return Usage(
-        sum(each.input_tokens for each in usages), sum(each.output_tokens for each in usages),
-        sum(each.cached_tokens for each in usages), any(each.is_estimated for each in usages),
+        sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages), any(usage.is_estimated for usage in usages),
     )  # fmt: skip

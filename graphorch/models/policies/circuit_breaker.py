@@ -57,12 +57,12 @@ class CircuitOpen(ModelError):
         super().__init__(message, model=model, retryable=True, retry_after=max(seconds, 0.0))
 
 
-class Permit:
+class CallPermit:
     """Leave to make one call. Give it back with a verdict: True it worked, False the target is at fault, None nothing was learnt."""
 
     __slots__ = ("_breaker", "_era", "is_probe")
 
-    def __init__(self, breaker: Breaker, era: int, *, is_probe: bool) -> None:
+    def __init__(self, breaker: CircuitBreaker, era: int, *, is_probe: bool) -> None:
         self._breaker = breaker
         self._era = era
         self.is_probe = is_probe
@@ -72,7 +72,7 @@ class Permit:
         self._breaker.learn(self._era, verdict)
 
 
-class Breaker:
+class CircuitBreaker:
     """The circuit breaker of one target."""
 
     def __init__(self, rules: BreakerRules | None = None, *, clock: Callable[[], float]) -> None:
@@ -106,15 +106,15 @@ class Breaker:
             self._is_probing or self._clock() < self._rests_until
         )
 
-    def admit(self, *, early: bool = False) -> Permit | None:
+    def admit(self, *, early: bool = False) -> CallPermit | None:
         """Leave for a call, or None. `early` probes before the rest is over: for when there is nowhere else to go."""
         if self._rests_until is None:
-            return Permit(self, self._era, is_probe=False)
+            return CallPermit(self, self._era, is_probe=False)
         if self._is_probing or (self._clock() < self._rests_until and not early):
             return None
         self._is_probing = True
         self._era += 1
-        return Permit(self, self._era, is_probe=True)
+        return CallPermit(self, self._era, is_probe=True)
 
     def learn(self, era: int, verdict: bool | None) -> None:
         """Take a verdict in; one of an earlier era changes nothing."""

@@ -25,7 +25,7 @@ import re
 from dataclasses import dataclass
 
 from graphorch.errors import ModelError
-from graphorch.models.decision import Decision
+from graphorch.models.decision import RoutingRecord
 from graphorch.models.errors import (
     AnswerError,
     Empty,
@@ -94,13 +94,13 @@ class NotAnswered(ModelError):
     """No target of a policy gave an answer. `failures` are their errors in the order of the attempts, `decision` tells all of it."""
 
     def __init__(
-        self, message: str, *, model: str, failures: tuple[ModelError, ...], decision: Decision
+        self, message: str, *, model: str, failures: tuple[ModelError, ...], decision: RoutingRecord
     ) -> None:
         self.failures = failures
         self.decision = decision
         last = failures[-1] if failures else None
-        waits = [each.retry_after for each in failures if each.retry_after is not None]
-        retryable = any(each.retryable for each in failures)
+        waits = [error.retry_after for error in failures if error.retry_after is not None]
+        retryable = any(error.retryable for error in failures)
         status = None if last is None else last.status
         super().__init__(
             message,
@@ -111,7 +111,7 @@ class NotAnswered(ModelError):
         )
 
 
-def kind_of(error: ModelError) -> str:
+def classify_failure(error: ModelError) -> str:
     """The kind of a failure, from the table."""
     match error:
         case CircuitOpen():
@@ -133,7 +133,7 @@ def kind_of(error: ModelError) -> str:
         case Empty() | Unreadable():
             return "malformed"
         case NotAnswered():
-            return kind_of(error.failures[-1]) if error.failures else "resting"
+            return classify_failure(error.failures[-1]) if error.failures else "resting"
         case _:
             return _by_status(error)
 
@@ -155,7 +155,9 @@ def _by_status(error: ModelError) -> str:
     return "server" if error.retryable else "bad_request"
 
 
-def rejected(response: Response, model: str, why: str, kind: type[AnswerError]) -> AnswerError:
+def rejects_request(
+    response: Response, model: str, why: str, kind: type[AnswerError]
+) -> AnswerError:
     """The error for a complete answer that is not taken; its text is in `partial`."""
     return kind(
         f"Model '{model}' answered, but {why}.",

@@ -99,8 +99,8 @@ async def race(
         return await _first_success(tasks, state, signals[0], succeeded)
     finally:
         everything: list[asyncio.Task[Any]] = [*tasks, *signals]
-        for each in everything:
-            each.cancel()
+        for task in everything:
+            task.cancel()
         await asyncio.gather(*everything, return_exceptions=True)
 
 
@@ -117,15 +117,15 @@ async def _first_success(
     while True:
         if state.winner is not None:
             return await tasks[state.winner]
-        running = [each for each in tasks if not each.done()]
-        for place, each in enumerate(tasks):
+        running = [item for item in tasks if not item.done()]
+        for place, task in enumerate(tasks):
             # the copy may fail as it likes
             if (
-                each.done()
-                and (place == 0 or each.exception() is None)
-                and succeeded(each.result())
+                task.done()
+                and (place == 0 or task.exception() is None)
+                and succeeded(task.result())
             ):
-                return each.result()
+                return task.result()
         if not running:
             return tasks[0].result()
         await asyncio.wait([*running, begun], return_when=asyncio.FIRST_COMPLETED)

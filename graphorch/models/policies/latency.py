@@ -38,13 +38,13 @@ class SpeedRules:
             )
 
 
-def bucket_of(request: Request) -> int:
+def choose_bucket(request: Request) -> int:
     """The size class of the input."""
-    size = sum(len(each.content) for each in request.messages)
+    size = sum(len(message.content) for message in request.messages)
     return sum(size >= edge for edge in _BUCKETS)
 
 
-class Outputs:
+class OutputLengthModel:
     """How long answers are, by the size of their input: one for all targets of a policy, so that they are compared on the same job."""
 
     def __init__(self, rules: SpeedRules) -> None:
@@ -52,16 +52,16 @@ class Outputs:
 
     def expect(self, request: Request) -> float:
         """Output tokens to expect; never more than the request allows."""
-        expected = self._mean[bucket_of(request)]
+        expected = self._mean[choose_bucket(request)]
         return expected if request.max_tokens is None else min(expected, request.max_tokens)
 
     def observe(self, request: Request, response: Response) -> None:
         """Learn from an answer."""
-        bucket = bucket_of(request)
+        bucket = choose_bucket(request)
         self._mean[bucket] += 0.1 * (response.usage.output_tokens - self._mean[bucket])
 
 
-class Speed:
+class LatencyModel:
     """What is known about the speed of one target."""
 
     def __init__(self, rules: SpeedRules | None = None) -> None:
@@ -73,12 +73,12 @@ class Speed:
 
     def first_token(self, request: Request) -> float | None:
         """Seconds to the first token, or None if nothing is known for this size of input."""
-        known = self._known.get(bucket_of(request))
+        known = self._known.get(choose_bucket(request))
         return None if known is None else known[0]
 
     def predict(self, request: Request, output_tokens: float) -> float | None:
         """Seconds that an answer of that length takes, or None."""
-        known = self._known.get(bucket_of(request))
+        known = self._known.get(choose_bucket(request))
         return None if known is None else known[0] + output_tokens * known[1]
 
     @property
@@ -89,7 +89,7 @@ class Speed:
     def observe(self, request: Request, response: Response) -> None:
         """Learn from an answer."""
         self._in_a_row = 0
-        bucket = bucket_of(request)
+        bucket = choose_bucket(request)
         known = self._known.get(bucket)
         first, per_token = _split(response, known or (_TYPICAL_FIRST, _TYPICAL_PER_TOKEN))
         if known is not None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from graphorch.errors import InputError
 from graphorch.models.messages import Request, Response
-from graphorch.models.policies.latency import Outputs, SpeedRules
+from graphorch.models.policies.latency import OutputLengthModel, SpeedRules
 from graphorch.models.policies.target import Candidate
 
 STICKY = "sticky_key"
@@ -26,7 +26,7 @@ class Ranked:
     excluded: str = ""
 
 
-class Order(Protocol):
+class Ordering(Protocol):
     """Puts candidates in order."""
 
     @property
@@ -43,7 +43,7 @@ class Order(Protocol):
         ...
 
 
-class AsListed:
+class ListedOrder:
     """The order in which they were given: a fallback, or a cascade from cheap to dear."""
 
     def __init__(self, kind: str = "fallback") -> None:
@@ -51,13 +51,13 @@ class AsListed:
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """See `Order`; the score is the place."""
-        return [Ranked(each, float(place)) for place, each in enumerate(candidates)]
+        return [Ranked(candidate, float(place)) for place, candidate in enumerate(candidates)]
 
     def learn(self, request: Request, response: Response) -> None:
         """Nothing to learn."""
 
 
-class ByWeight:
+class WeightedOrder:
     """At random by weight, or by a hash of the sticky key: equal keys have an equal order, whoever else comes and goes.
 
     Each candidate draws -ln(u) / weight and the smallest is first (Efraimidis and Spirakis, 2006; with a hash: weighted rendezvous).
@@ -78,19 +78,19 @@ class ByWeight:
         """See `Order`; the score is the draw."""
         key = request.metadata.get(STICKY)
         drawn: list[Ranked] = []
-        for weight, each in zip(self._weights, candidates, strict=True):
+        for weight, candidate in zip(self._weights, candidates, strict=True):
             if weight == 0:
-                drawn.append(Ranked(each, None, "its weight is 0"))
+                drawn.append(Ranked(candidate, None, "its weight is 0"))
                 continue
-            number = self._random() if key is None else _hashed(f"{key}\n{each.name}")
-            drawn.append(Ranked(each, -math.log(1 - number) / weight))
+            number = self._random() if key is None else _hashed(f"{key}\n{candidate.name}")
+            drawn.append(Ranked(candidate, -math.log(1 - number) / weight))
         return sorted(drawn, key=_place)
 
     def learn(self, request: Request, response: Response) -> None:
         """Nothing to learn."""
 
 
-class ByPrice:
+class CheapestFirst:
     """The lowest price for this very request first. What is below the quality floor is left out; an unknown price comes last."""
 
     kind = "cheapest"
@@ -102,19 +102,19 @@ class ByPrice:
             )
         self._qualities = tuple(qualities)
         self._floor = floor
-        self._outputs = Outputs(SpeedRules())
+        self._outputs = OutputLengthModel(SpeedRules())
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """See `Order`; the score is dollars."""
         tokens = self._outputs.expect(request)
         priced: list[Ranked] = []
-        for quality, each in zip(self._qualities, candidates, strict=True):
+        for quality, candidate in zip(self._qualities, candidates, strict=True):
             low = (
                 f"its quality {quality:g} is below the floor {self._floor:g}"
                 if quality < self._floor
                 else ""
             )
-            priced.append(Ranked(each, each.estimate(request, tokens), low))
+            priced.append(Ranked(candidate, candidate.estimate(request, tokens), low))
         return sorted(priced, key=_place)
 
     def learn(self, request: Request, response: Response) -> None:
@@ -122,7 +122,7 @@ class ByPrice:
         self._outputs.observe(request, response)
 
 
-class BySpeed:
+class FastestFirst:
     """The shortest predicted time first, with the calls that are on their way counted in; see `speed.py`."""
 
     kind = "fastest"
@@ -130,7 +130,7 @@ class BySpeed:
     def __init__(self, rules: SpeedRules, random: Callable[[], float]) -> None:
         self._rules = rules
         self._random = random
-        self._outputs = Outputs(rules)
+        self._outputs = OutputLengthModel(rules)
         self._calls = 0
         # by name, the number of the call at which it was last in front
         self._asked_at: dict[str, int] = {}
@@ -139,20 +139,20 @@ class BySpeed:
         """See `Order`; the score is predicted seconds times the calls in flight."""
         self._calls += 1
         tokens = self._outputs.expect(request)
-        times = [each.speed.predict(request, tokens) for each in candidates]
+        times = [item.speed.predict(request, tokens) for item in candidates]
         known = [seconds for seconds in times if seconds is not None]
         typical = sum(known) / len(known) if known else 1.0
         ranked: list[tuple[float, Ranked]] = []
-        for seconds, each in zip(times, candidates, strict=True):
-            crowd = each.speed.crowd
+        for seconds, candidate in zip(times, candidates, strict=True):
+            crowd = candidate.speed.crowd
             is_news = seconds is None and crowd == 1  # nothing is known and nobody is finding out
             load = 0.0 if is_news else (typical if seconds is None else seconds) * crowd
-            ranked.append((load, Ranked(each, None if seconds is None else load)))
+            ranked.append((load, Ranked(candidate, None if seconds is None else load)))
         ranked.sort(key=lambda pair: pair[0])
         front = self._front(ranked)
         ranked.insert(0, ranked.pop(front))
         self._asked_at[ranked[0][1].candidate.name] = self._calls
-        return [each for _, each in ranked]
+        return [item for _, item in ranked]
 
     def learn(self, request: Request, response: Response) -> None:
         """How long answers are."""
@@ -171,9 +171,9 @@ class BySpeed:
 
     def _overdue(self, ranked: tuple[float, Ranked], best: float, width: int) -> float:
         """For how many calls it should have been asked again. What is more than four times slower is asked less often, in proportion."""
-        load, each = ranked
+        load, item = ranked
         every = self._rules.explore * (width - 1) * max(1.0, load / (4 * best)) if best else 0.0
-        return self._calls - self._asked_at.get(each.candidate.name, 0) - every
+        return self._calls - self._asked_at.get(item.candidate.name, 0) - every
 
 
 def _place(ranked: Ranked) -> tuple[bool, float]:

@@ -20,12 +20,18 @@ from graphorch.errors import InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
-from graphorch.models.policies.call import Call, Check, PolicyRules, Shared
+from graphorch.models.policies.call import Check, PolicyCall, PolicyRules, PolicyState
 from graphorch.models.policies.circuit_breaker import RetryBudget
 from graphorch.models.policies.hedging import HedgeAllowance
-from graphorch.models.policies.latency import Speed, SpeedRules
-from graphorch.models.policies.orderings import AsListed, ByPrice, BySpeed, ByWeight, Order
-from graphorch.models.policies.target import Candidate, Obstacle, check_all_payable
+from graphorch.models.policies.latency import LatencyModel, SpeedRules
+from graphorch.models.policies.orderings import (
+    CheapestFirst,
+    FastestFirst,
+    ListedOrder,
+    Ordering,
+    WeightedOrder,
+)
+from graphorch.models.policies.target import Candidate, Unavailability, check_all_payable
 
 
 class Policy:
@@ -34,7 +40,7 @@ class Policy:
     def __init__(
         self,
         name: str,
-        order: Order,
+        order: Ordering,
         candidates: Sequence[Candidate],
         *,
         rules: PolicyRules | None = None,
@@ -42,8 +48,8 @@ class Policy:
     ) -> None:
         if not candidates:
             raise InputError(f"Policy '{name}' has no targets. Give it at least one.")
-        names = [each.name for each in candidates]
-        twice = sorted({each for each in names if names.count(each) > 1})
+        names = [candidate.name for candidate in candidates]
+        twice = sorted({text for text in names if names.count(text) > 1})
         if twice:
             raise InputError(
                 f"Policy '{name}' has the target '{twice[0]}' twice. Name each once; to try one again, raise its attempts."
@@ -54,14 +60,12 @@ class Policy:
         rules, runtime = rules or PolicyRules(), runtime or Runtime()
         retries = RetryBudget(rules.retry, clock=runtime.clock)
         hedges = HedgeAllowance(rules.hedge.share if rules.hedge else 1.0)
-        self._shared = Shared(name, order, self.candidates, rules, runtime, retries, hedges)
-        self.speed = Speed()
+        self._shared = PolicyState(name, order, self.candidates, rules, runtime, retries, hedges)
+        self.speed = LatencyModel()
         self.attempts = 1
 
     def __repr__(self) -> str:
-        return (
-            f"Policy({self.name!r}, {self.order.kind}, {[each.name for each in self.candidates]})"
-        )
+        return f"Policy({self.name!r}, {self.order.kind}, {[candidate.name for candidate in self.candidates]})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """The answer, with the `decision` that led to it.
@@ -79,7 +83,7 @@ class Policy:
             check_all_payable(self.candidates, request.payer)
         self.speed.pending += 1
         try:
-            response = await Call(self._shared, request, on_text).run()
+            response = await PolicyCall(self._shared, request, on_text).run()
         except ModelError:
             self.speed.failed()
             raise
@@ -90,24 +94,28 @@ class Policy:
 
     async def aclose(self) -> None:
         """Close every candidate."""
-        for each in self.candidates:
-            await each.aclose()
+        for candidate in self.candidates:
+            await candidate.aclose()
 
-    def obstacle(self, request: Request, time_left: float | None) -> Obstacle | None:
+    def obstacle(self, request: Request, time_left: float | None) -> Unavailability | None:
         """Why not to ask it now: every candidate has an obstacle, and this is the one that passes first."""
-        found = [each.obstacle(request, time_left) for each in self.candidates]
-        real = [each for each in found if each is not None]
-        return min(real, key=lambda each: each.seconds) if len(real) == len(found) else None
+        found = [candidate.obstacle(request, time_left) for candidate in self.candidates]
+        real = [unavailability for unavailability in found if unavailability is not None]
+        return (
+            min(real, key=lambda unavailability: unavailability.seconds)
+            if len(real) == len(found)
+            else None
+        )
 
     def estimate(self, request: Request, output_tokens: float) -> float | None:
         """Dollars that an answer of that length costs at the first candidate whose price is known."""
-        prices = (each.estimate(request, output_tokens) for each in self.candidates)
+        prices = (candidate.estimate(request, output_tokens) for candidate in self.candidates)
         return next((price for price in prices if price is not None), None)
 
     def worst(self, request: Request) -> Amount:
         """The bound on one request at the dearest candidate. A call may make several: each is reserved for by itself."""
-        bounds = [each.worst(request) for each in self.candidates]
-        return Amount(max(each.usd for each in bounds), max(each.tokens for each in bounds))
+        bounds = [candidate.worst(request) for candidate in self.candidates]
+        return Amount(max(amount.usd for amount in bounds), max(amount.tokens for amount in bounds))
 
     def check_payable(self, payer: Account) -> None:
         """Raise `InputError` if one of the candidates can reach a model without a bound under a cap of the payer."""
@@ -122,7 +130,7 @@ def fallback(
     runtime: Runtime | None = None,
 ) -> Policy:
     """The first candidate that answers, in the order given."""
-    return Policy(name, AsListed(), candidates, rules=rules, runtime=runtime)
+    return Policy(name, ListedOrder(), candidates, rules=rules, runtime=runtime)
 
 
 def cascade(
@@ -135,7 +143,7 @@ def cascade(
 ) -> Policy:
     """From cheap to dear: an answer is taken if the check accepts it, that of the last candidate in any case."""
     verified = replace(rules or PolicyRules(), check=check, trusts_last=True)
-    return Policy(name, AsListed("cascade"), candidates, rules=verified, runtime=runtime)
+    return Policy(name, ListedOrder("cascade"), candidates, rules=verified, runtime=runtime)
 
 
 def weighted(
@@ -147,8 +155,8 @@ def weighted(
 ) -> Policy:
     """At random by weight; calls with an equal `metadata["sticky_key"]` stay together."""
     runtime = runtime or Runtime()
-    order = ByWeight([weight for _, weight in shares], runtime.random)
-    return Policy(name, order, [each for each, _ in shares], rules=rules, runtime=runtime)
+    order = WeightedOrder([weight for _, weight in shares], runtime.random)
+    return Policy(name, order, [candidate for candidate, _ in shares], rules=rules, runtime=runtime)
 
 
 def cheapest(
@@ -160,8 +168,8 @@ def cheapest(
     runtime: Runtime | None = None,
 ) -> Policy:
     """The lowest price for the request among the candidates whose quality (any scale of yours) is at least the floor."""
-    order = ByPrice([quality for _, quality in rated], floor)
-    return Policy(name, order, [each for each, _ in rated], rules=rules, runtime=runtime)
+    order = CheapestFirst([quality for _, quality in rated], floor)
+    return Policy(name, order, [candidate for candidate, _ in rated], rules=rules, runtime=runtime)
 
 
 def fastest(
@@ -172,7 +180,7 @@ def fastest(
     runtime = runtime or Runtime()
     return Policy(
         name,
-        BySpeed(speed or SpeedRules(), runtime.random),
+        FastestFirst(speed or SpeedRules(), runtime.random),
         candidates,
         rules=rules,
         runtime=runtime,

@@ -15,16 +15,22 @@ from graphorch.clock import Runtime
 from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import ModelClient, OnText, close
-from graphorch.models.messages import Request, Response, Usage, estimated_usage
-from graphorch.models.policies.circuit_breaker import Breaker, BreakerRules, CircuitOpen
-from graphorch.models.policies.failure_kinds import CONSEQUENCES, kind_of
-from graphorch.models.policies.latency import Speed, SpeedRules
+from graphorch.models.messages import Request, Response, Usage, estimate_usage
+from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker, CircuitOpen
+from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
+from graphorch.models.policies.latency import LatencyModel, SpeedRules
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
-from graphorch.models.pricing.metering import Bill, Meter, NoPrices, Prices, Terms
+from graphorch.models.pricing.metering import (
+    CallMeter,
+    MeteredCall,
+    NoPrices,
+    PriceLookup,
+    PricingTerms,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class Unavailability:
     """Why a candidate is not asked now, and for how many seconds that holds. `is_resting`: only its circuit breaker says so."""
 
     why: str
@@ -41,7 +47,7 @@ class Candidate(Protocol):
         ...
 
     @property
-    def speed(self) -> Speed:
+    def speed(self) -> LatencyModel:
         """What is known about its speed."""
         ...
 
@@ -50,7 +56,7 @@ class Candidate(Protocol):
         """How often it may be asked for one call."""
         ...
 
-    def obstacle(self, request: Request, time_left: float | None) -> Obstacle | None:
+    def obstacle(self, request: Request, time_left: float | None) -> Unavailability | None:
         """Why not to ask it now, with so many seconds left, or None."""
         ...
 
@@ -81,7 +87,7 @@ class Candidate(Protocol):
 class TargetRules:
     """How one target charges and what it allows. `attempts`: how often one call may ask it; 1 where a gateway repeats by itself."""
 
-    terms: Terms = field(default_factory=Terms)
+    terms: PricingTerms = field(default_factory=PricingTerms)
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerRules = field(default_factory=BreakerRules)
     speed: SpeedRules = field(default_factory=SpeedRules)
@@ -98,17 +104,17 @@ class Target:
         *,
         model: str | None = None,
         rules: TargetRules | None = None,
-        prices: Prices | None = None,
+        prices: PriceLookup | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         rules = rules or TargetRules()
         runtime = runtime or Runtime()
         self.name = name
         self.attempts = rules.attempts
-        self.speed = Speed(rules.speed)
-        self.breaker = Breaker(rules.breaker, clock=runtime.clock)
+        self.speed = LatencyModel(rules.speed)
+        self.breaker = CircuitBreaker(rules.breaker, clock=runtime.clock)
         self.limiter = RateLimiter(name, rules.limits, runtime)
-        self.meter = Meter(prices or NoPrices(), rules.terms)
+        self.meter = CallMeter(prices or NoPrices(), rules.terms)
         self._model = model
         self._client = client
 
@@ -146,21 +152,21 @@ class Target:
         """Close the client."""
         await close(self._client)
 
-    def obstacle(self, request: Request, time_left: float | None) -> Obstacle | None:
+    def obstacle(self, request: Request, time_left: float | None) -> Unavailability | None:
         """Why not to ask it now, with so many seconds left, or None."""
         if self.breaker.refuses:
             seconds = self.breaker.seconds_to_probe or 0.0
-            return Obstacle(
+            return Unavailability(
                 f"its circuit is open for {seconds:.0f} s" if seconds else "a probe is on its way",
                 seconds,
                 is_resting=True,
             )
         pause = self.limiter.blocked_for
         if pause > 0:
-            return Obstacle(f"it asked to be left alone for another {pause:.1f} s", pause)
+            return Unavailability(f"it asked to be left alone for another {pause:.1f} s", pause)
         first = None if time_left is None else self.speed.first_token(request)
         if first is not None and time_left is not None and first > time_left:
-            return Obstacle(
+            return Unavailability(
                 f"its first token takes about {first:.1f} s, and {time_left:.1f} s are left",
                 float("inf"),
             )
@@ -168,7 +174,7 @@ class Target:
 
     def estimate(self, request: Request, output_tokens: float) -> float | None:
         """Dollars that an answer of that length would cost, or None."""
-        usage = Usage(estimated_usage(request, "").input_tokens, round(output_tokens))
+        usage = Usage(estimate_usage(request, "").input_tokens, round(output_tokens))
         return self.meter.cost(self._model or request.model, usage)
 
     def worst(self, request: Request) -> Amount:
@@ -185,7 +191,7 @@ class Target:
             request if self._model in (None, request.model) else replace(request, model=self._model)
         )
 
-    async def _send(self, bill: Bill, on_text: OnText | None) -> Response:
+    async def _send(self, bill: MeteredCall, on_text: OnText | None) -> Response:
         timeout = bill.request.timeout
         tokens = self._tokens(bill.request) if self.limiter.counts_tokens else 0
         scope = asyncio.timeout(timeout)
@@ -203,13 +209,13 @@ class Target:
 
     def _tokens(self, request: Request) -> int:
         """What to take from the tokens per minute: providers count the limit on the output, not the output."""
-        return estimated_usage(request, "").input_tokens + (
+        return estimate_usage(request, "").input_tokens + (
             request.max_tokens or self.meter.terms.max_output
         )
 
     def _learn(self, error: ModelError) -> bool:
         """Whether the target works as far as this failure shows; a request that any target would refuse shows that it does."""
-        kind = kind_of(error)
+        kind = classify_failure(error)
         if kind == "rate_limit" and error.retry_after is not None:
             self.limiter.block(error.retry_after)
         if CONSEQUENCES[kind].at_fault:
@@ -220,5 +226,5 @@ class Target:
 def check_all_payable(candidates: Sequence[Candidate], payer: Account) -> None:
     """Raise `InputError` if one of them can reach a model without a bound under a cap of the payer."""
     if payer.has_cap("usd", "tokens"):
-        for each in candidates:
-            each.check_payable(payer)
+        for candidate in candidates:
+            candidate.check_payable(payer)

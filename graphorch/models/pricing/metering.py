@@ -25,7 +25,7 @@ from graphorch.models.token_count import input_bound
 _UNCHARGED = frozenset({401, 402, 403, 404, 405, 412, 429, 529})
 
 
-class Price(Protocol):
+class Pricing(Protocol):
     """What one model costs, in dollars."""
 
     def cost(self, usage: Usage, /) -> float:
@@ -37,10 +37,10 @@ class Price(Protocol):
         ...
 
 
-class Prices(Protocol):
+class PriceLookup(Protocol):
     """Knows what models cost."""
 
-    def of(self, model: str, /) -> Price | None:
+    def of(self, model: str, /) -> Pricing | None:
         """The price of a model, or None if it is not known; a price of zero is known."""
         ...
 
@@ -48,13 +48,13 @@ class Prices(Protocol):
 class NoPrices:
     """Knows no price."""
 
-    def of(self, model: str, /) -> Price | None:
+    def of(self, model: str, /) -> Pricing | None:
         """See `Prices`."""
         return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PricingTerms:
     """How one target charges.
 
     `is_free`: nobody charges for it, such as a model on this machine. `caps_output`: it obeys the limit on output tokens. `max_output` is
@@ -68,19 +68,19 @@ class Terms:
     reaches: tuple[str, ...] = ()
 
 
-class Meter:
+class CallMeter:
     """Prices the calls to one target."""
 
-    def __init__(self, prices: Prices, terms: Terms | None = None) -> None:
+    def __init__(self, prices: PriceLookup, terms: PricingTerms | None = None) -> None:
         self._prices = prices
-        self.terms = terms or Terms()
-        self._known: dict[str, tuple[Price, ...] | None] = {}
+        self.terms = terms or PricingTerms()
+        self._known: dict[str, tuple[Pricing, ...] | None] = {}
 
-    def bill(self, request: Request) -> Bill:
+    def bill(self, request: Request) -> MeteredCall:
         """The bill of one call, reserved on entry and settled on the way out. Raises `InputError` if it has no worst case and needs one."""
         payer = request.payer
         if payer is None:
-            return Bill(self, request, None, Amount())
+            return MeteredCall(self, request, None, Amount())
         self.check_payable(request.model, payer)
         worst = Amount() if request.max_tokens is None else self.worst(request)
         if request.max_tokens is None and payer.has_cap("usd", "tokens"):
@@ -89,7 +89,7 @@ class Meter:
         left = payer.seconds_left
         if left is not None and (request.timeout is None or left < request.timeout):
             request = replace(request, timeout=max(left, 0.0))
-        return Bill(self, request, payer, worst)
+        return MeteredCall(self, request, payer, worst)
 
     def check_payable(self, model: str, payer: Account) -> None:
         """Raise `InputError` if a call of this model cannot be bounded in the unit that a cap is in."""
@@ -100,7 +100,7 @@ class Meter:
             )
         if self.priced(model) is None and payer.has_cap("usd"):
             missing = next(
-                (each for each in self.terms.reaches if self._prices.of(each) is None), model
+                (reach for reach in self.terms.reaches if self._prices.of(reach) is None), model
             )
             raise InputError(
                 f"Model '{missing}' cannot be called under a budget in dollars: its price is not known. "
@@ -120,24 +120,24 @@ class Meter:
         prices = self.priced(model)
         return None if prices is None else max((price.cost(usage) for price in prices), default=0.0)
 
-    def priced(self, model: str) -> tuple[Price, ...] | None:
+    def priced(self, model: str) -> tuple[Pricing, ...] | None:
         """The prices that a call of this model may have, none if it is free, or None if one of them is not known."""
         if self.terms.is_free:
             return ()
         if model not in self._known:
-            found = [self._prices.of(each) for each in self.terms.reaches or (model,)]
-            known = tuple(each for each in found if each is not None)
+            found = [self._prices.of(reach) for reach in self.terms.reaches or (model,)]
+            known = tuple(pricing for pricing in found if pricing is not None)
             self._known[model] = known if len(known) == len(found) else None
         return self._known[model]
 
 
-class Bill:
+class MeteredCall:
     """The money side of one request: `async with meter.bill(request) as bill`. Set `is_sent` right before it goes out."""
 
     __slots__ = ("_actual", "_meter", "_payer", "_reservation", "_worst", "is_sent", "request")
 
     def __init__(
-        self, meter: Meter, request: Request, payer: Account | None, worst: Amount
+        self, meter: CallMeter, request: Request, payer: Account | None, worst: Amount
     ) -> None:
         self._meter = meter
         self._payer = payer
@@ -147,7 +147,7 @@ class Bill:
         self.request = request
         self.is_sent = False
 
-    async def __aenter__(self) -> Bill:
+    async def __aenter__(self) -> MeteredCall:
         if self._payer is not None:
             self._reservation = await self._payer.reserve(self._worst)
         return self
@@ -226,9 +226,11 @@ class Bill:
 class MeteredClient:
     """A `ModelClient` whose calls are paid by their `payer`. It belongs right around the client that sends: inside of every retry."""
 
-    def __init__(self, client: ModelClient, prices: Prices, terms: Terms | None = None) -> None:
+    def __init__(
+        self, client: ModelClient, prices: PriceLookup, terms: PricingTerms | None = None
+    ) -> None:
         self._client = client
-        self._meter = Meter(prices, terms)
+        self._meter = CallMeter(prices, terms)
 
     def __repr__(self) -> str:
         return f"MeteredClient({self._client!r})"

@@ -52,7 +52,7 @@ class Price:
 
     def cost(self, usage: Usage) -> float:
         """Dollars for these tokens, at the hour that the price was looked up for."""
-        rates = [each for each in self.tiers if each.above == 0 or usage.input_tokens > each.above][
+        rates = [tier for tier in self.tiers if tier.above == 0 or usage.input_tokens > tier.above][
             -1
         ]
         cached = min(usage.cached_tokens, usage.input_tokens)
@@ -69,35 +69,37 @@ class Price:
 
     def worst(self, input_tokens: int, max_output_tokens: int) -> float:
         """The most dollars that a call can cost which has at most so many tokens: in any tier up to there, at any hour."""
-        reachable = [each for each in self.tiers if each.above == 0 or input_tokens > each.above]
+        reachable = [
+            rates for rates in self.tiers if rates.above == 0 or input_tokens > rates.above
+        ]
         dearest_input = max(
-            max(each.input, each.dearest_input, each.cached_input) for each in reachable
+            max(rates.input, rates.dearest_input, rates.cached_input) for rates in reachable
         )
-        dearest_output = max(each.output for each in reachable)
+        dearest_output = max(rates.output for rates in reachable)
         here = (
             self.fee
             + (input_tokens * dearest_input + max_output_tokens * dearest_output) / _MILLION
         )
         return max(
-            [here, *(each.worst(input_tokens, max_output_tokens) for each in self.other_hours)]
+            [here, *(price.worst(input_tokens, max_output_tokens) for price in self.other_hours)]
         )
 
     def times(self, factor: float) -> Price:
         """The same price with everything multiplied."""
         tiers = tuple(
             replace(
-                each,
-                input=each.input * factor,
-                output=each.output * factor,
-                cached_input=each.cached_input * factor,
-                dearest_input=each.dearest_input * factor,
+                rates,
+                input=rates.input * factor,
+                output=rates.output * factor,
+                cached_input=rates.cached_input * factor,
+                dearest_input=rates.dearest_input * factor,
             )
-            for each in self.tiers
+            for rates in self.tiers
         )
         return Price(
             tiers,
             self.fee * factor,
-            tuple(each.times(factor) for each in self.other_hours),
+            tuple(price.times(factor) for price in self.other_hours),
             self.source,
         )
 
@@ -142,15 +144,15 @@ def _load() -> dict[str, Provider]:
         from genai_prices.data import providers
     except ImportError:
         return {}
-    return {each.id: each for each in providers}
+    return {provider.id: provider for provider in providers}
 
 
 def _maker_of(name: str, providers: dict[str, Provider]) -> str:
     """The provider that a bare name belongs to, or nothing if that is not certain."""
     makers = [
-        each.id
-        for each in providers.values()
-        if each.model_match is not None and each.model_match.is_match(name)
+        provider.id
+        for provider in providers.values()
+        if provider.model_match is not None and provider.model_match.is_match(name)
     ]
     return makers[0] if len(makers) == 1 else ""
 
@@ -174,7 +176,7 @@ def _exact_names(match: MatchLogic) -> set[str]:
         case ClauseEquals(equals=name) | ClauseStartsWith(starts_with=name):
             return {name.lower()}
         case ClauseOr(or_=clauses) | ClauseAnd(and_=clauses):
-            return set[str]().union(*(_exact_names(each) for each in clauses))
+            return set[str]().union(*(_exact_names(logic) for logic in clauses))
         case _:
             return set()
 
@@ -191,7 +193,7 @@ def _price_of(model: ModelInfo, now: datetime) -> Price | None:
     current = coming[0]
     if current is None or None in coming:
         return None
-    others = [each for each in dict.fromkeys(coming) if each is not None and each != current]
+    others = [price for price in dict.fromkeys(coming) if price is not None and price != current]
     return replace(current, other_hours=tuple(others))
 
 

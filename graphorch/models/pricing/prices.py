@@ -87,8 +87,8 @@ def _own_prices(table: Mapping[str, Tariff | Mapping[str, object]]) -> dict[str,
             tariff = Tariff.model_validate(line)
         except ValidationError as error:
             wrong += [
-                f"  {name}: {_where(each['loc'])}{each['msg']}"
-                for each in error.errors(include_url=False)
+                f"  {name}: {_where(details['loc'])}{details['msg']}"
+                for details in error.errors(include_url=False)
             ]
         else:
             prices[name.strip().lower()] = _price_of(tariff)

@@ -55,9 +55,9 @@ def lanes_by_group(
     for index, body in bodies.items():
         line = picture.lines[index]
         common = [
-            one
-            for one, other in zip(around[line.source], around[line.target], strict=False)
-            if one == other
+            text
+            for text, other in zip(around[line.source], around[line.target], strict=False)
+            if text == other
         ]
         lanes.setdefault(common[-1] if common else None, []).append((index, len(body)))
     return lanes

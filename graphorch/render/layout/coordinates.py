@@ -113,24 +113,24 @@ def _demand_row(
         if cell.groups:
             demands.at_least(lefts[cell.groups[-1]], cells[cell], cell.left + GROUP_PAD)
             demands.at_least(cells[cell], rights[cell.groups[-1]], cell.right + GROUP_PAD)
-    for one, other in pairwise(row):
-        common = sum(1 for _ in _shared(one.groups, other.groups))
-        closes, opens = len(one.groups) > common, len(other.groups) > common
-        left, reach = (rights[one.groups[common]], 0.0) if closes else (cells[one], one.right)
+    for item, other in pairwise(row):
+        common = sum(1 for _ in _shared(item.groups, other.groups))
+        closes, opens = len(item.groups) > common, len(other.groups) > common
+        left, reach = (rights[item.groups[common]], 0.0) if closes else (cells[item], item.right)
         right, room = (lefts[other.groups[common]], 0.0) if opens else (cells[other], other.left)
-        demands.at_least(left, right, reach + room + _gap(one, other, grouped=closes or opens))
+        demands.at_least(left, right, reach + room + _gap(item, other, grouped=closes or opens))
 
 
-def _gap(one: Cell, other: Cell, *, grouped: bool) -> float:
+def _gap(cell: Cell, other: Cell, *, grouped: bool) -> float:
     if other.anchor is not None:
         return 0.0  # a lane brings its own air to its box
     if grouped:
-        return _GROUP_GAP if "box" in (one.role, other.role) else _GAP
-    return _GAPS.get((one.role, other.role), _GAP)
+        return _GROUP_GAP if "box" in (cell.role, other.role) else _GAP
+    return _GAPS.get((cell.role, other.role), _GAP)
 
 
-def _shared(one: Sequence[str], other: Sequence[str]) -> Iterable[str]:
-    for mine, theirs in zip(one, other, strict=False):
+def _shared(sequence: Sequence[str], other: Sequence[str]) -> Iterable[str]:
+    for mine, theirs in zip(sequence, other, strict=False):
         if mine != theirs:
             return
         yield mine
@@ -149,22 +149,22 @@ def _straight_runs(grid: Grid) -> dict[Cell, Cell]:
             (cell, down) for cell in upper for down in cell.downs if _wish(cell, down) < _NO_WISH
         ]
         taken: list[tuple[int, int]] = []
-        for one, other in sorted(pairs, key=lambda pair: _wish(*pair)):
-            free = all((one.place - mine) * (other.place - theirs) > 0 for mine, theirs in taken)
-            if free and _same_sides(one, other, *sides):
-                below[one] = other
-                taken.append((one.place, other.place))
+        for item, other in sorted(pairs, key=lambda pair: _wish(*pair)):
+            free = all((item.place - mine) * (other.place - theirs) > 0 for mine, theirs in taken)
+            if free and _same_sides(item, other, *sides):
+                below[item] = other
+                taken.append((item.place, other.place))
     return below
 
 
-def _wish(one: Cell, other: Cell) -> int:
+def _wish(cell: Cell, other: Cell) -> int:
     """How early a pair may choose its column."""
-    if one.role == "lane":
+    if cell.role == "lane":
         return 0
-    if one.role != "box" and other.role != "box":
+    if cell.role != "box" and other.role != "box":
         return 1
-    if len(one.downs) == 1 and len(other.ups) == 1:
-        return 2 if one.role == other.role else 3
+    if len(cell.downs) == 1 and len(other.ups) == 1:
+        return 2 if cell.role == other.role else 3
     return _NO_WISH
 
 
@@ -178,10 +178,10 @@ def _group_sides(row: Sequence[Cell]) -> dict[str, tuple[int, int]]:
 
 
 def _same_sides(
-    one: Cell, other: Cell, upper: dict[str, tuple[int, int]], lower: dict[str, tuple[int, int]]
+    cell: Cell, other: Cell, upper: dict[str, tuple[int, int]], lower: dict[str, tuple[int, int]]
 ) -> bool:
     return all(
-        _side(one.place, upper[group]) == _side(other.place, lower[group])
+        _side(cell.place, upper[group]) == _side(other.place, lower[group])
         for group in upper.keys() & lower.keys()
     )
 
@@ -206,7 +206,7 @@ def _settle(model: _Model, grid: Grid) -> list[float]:
             wanted[variable] = (values[variable] + mean) / 2
         _wish_group_sides(model, wanted)
         right, left = _pushed_right(wanted, model), _pushed_left(wanted, model)
-        values = [(one + other) / 2 for one, other in zip(right, left, strict=True)]
+        values = [(number + other) / 2 for number, other in zip(right, left, strict=True)]
     return values
 
 

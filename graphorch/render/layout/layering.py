@@ -261,10 +261,10 @@ def _add_holds(grid: Grid) -> None:
                 present.update((outer, row) for outer in around[group])
 
 
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
+def _common(sequence: Sequence[str], other: Sequence[str]) -> int:
     """How many groups, from the outermost inwards, lie around both."""
     count = 0
-    for mine, theirs in zip(one, other, strict=False):
+    for mine, theirs in zip(sequence, other, strict=False):
         if mine != theirs:
             break
         count += 1

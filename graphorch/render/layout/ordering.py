@@ -159,28 +159,28 @@ def _swap_neighbours(rows: Rows) -> None:
         swapped = False
         for row in rows:
             for index in range(len(row) - 1):
-                one, other = row[index], row[index + 1]
+                cell, other = row[index], row[index + 1]
                 if not _may_swap(row, index):
                     continue
-                if _gain(one, other) > 0:
-                    row[index], row[index + 1] = other, one
-                    one.place, other.place = index + 1, index
+                if _gain(cell, other) > 0:
+                    row[index], row[index + 1] = other, cell
+                    cell.place, other.place = index + 1, index
                     swapped = True
         if not swapped:
             return
 
 
 def _may_swap(row: Sequence[Cell], index: int) -> bool:
-    one, other = row[index], row[index + 1]
-    if one.groups != other.groups or one.anchor is not None or other.anchor is not None:
+    cell, other = row[index], row[index + 1]
+    if cell.groups != other.groups or cell.anchor is not None or other.anchor is not None:
         return False
     following = row[index + 2] if index + 2 < len(row) else None
     return following is None or following.anchor is None
 
 
-def _gain(one: Cell, other: Cell) -> int:
+def _gain(cell: Cell, other: Cell) -> int:
     """How many crossings go away if `other` comes before `one`."""
-    return _pairs(one.ups, other.ups) + _pairs(one.downs, other.downs)
+    return _pairs(cell.ups, other.ups) + _pairs(cell.downs, other.downs)
 
 
 def _pairs(mine: Sequence[Cell], theirs: Sequence[Cell]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 
 BoxKind = Literal["start", "end", "node", "agent", "map", "sub", "ask", "decision", "join"]
 LineKind = Literal["always", "conditional", "loop", "error", "exhausted"]
@@ -107,7 +107,7 @@ def _unique(what: str, ids: Iterable[str]) -> set[str]:
 def _known(where: str, what: str, id_: str | None, ids: set[str]) -> None:
     if id_ is not None and id_ not in ids:
         raise InputError(
-            f"{where} of the picture names the {what} '{id_}', which is not in it. {nearest(id_, ids)}"
+            f"{where} of the picture names the {what} '{id_}', which is not in it. {did_you_mean(id_, ids)}"
         )
 
 

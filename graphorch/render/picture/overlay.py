@@ -35,7 +35,7 @@ class Overlay:
     title: str = ""
 
 
-def completed(picture: Picture, overlay: Overlay) -> Overlay:
+def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
     """The overlay with marks for start, end, decisions and joins, and with the short lines that tie decisions and joins to their nodes.
 
     Nothing runs in those, so a run has no record of them; what happened around them tells. Marks that are given stay.

@@ -15,7 +15,7 @@ from graphorch.render.picture.overlay import (
     format_usd,
     second_line,
 )
-from graphorch.render.picture.text_width import one_line, shorten, width
+from graphorch.render.picture.text_width import shorten, to_one_line, width
 
 NAME_SIZE = 12.5
 DETAIL_SIZE = 10.0
@@ -49,7 +49,7 @@ class BoxText:
 
 def box_text(box: Box, mark: Mark | None = None) -> BoxText:
     """The words of a box; under a mark the second line tells what the run did."""
-    name = one_line(box.name) or one_line(box.id) or "?"
+    name = to_one_line(box.name) or to_one_line(box.id) or "?"
     if box.kind in CARD_KINDS:
         detail = second_line(mark) if mark else box.detail
         return BoxText(
@@ -61,7 +61,7 @@ def box_text(box: Box, mark: Mark | None = None) -> BoxText:
     )
     detail = "" if box.kind in ROUND_KINDS else box.detail
     if box.kind == "join":
-        joined = f"{name} · {one_line(detail)}" if detail else name
+        joined = f"{name} · {to_one_line(detail)}" if detail else name
         return BoxText(shorten(joined, size, limit), "")
     return BoxText(shorten(name, size, limit), shorten(detail, DETAIL_SIZE, limit * 0.7))
 

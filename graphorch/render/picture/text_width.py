@@ -45,7 +45,7 @@ def clean(text: str) -> str:
     return _UNFIT.sub("", text)
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """The text, clean and with every run of white space made one space."""
     return " ".join(clean(text).split())
 
@@ -62,7 +62,7 @@ def is_measured(text: str) -> bool:
 
 def shorten(text: str, size: float, limit: float, *, bold: bool = False) -> str:
     """One line of text, cut with … so that it is at most `limit` pixels wide."""
-    text = one_line(text)
+    text = to_one_line(text)
     if width(text, size, bold=bold) <= limit:
         return text
     room = limit - width(_ELLIPSIS, size, bold=bold)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from graphorch.errors import InputError
 from graphorch.render.picture.model import Box, Group, Line, Picture, group_chains
-from graphorch.render.picture.overlay import Mark, Overlay, completed, second_line
+from graphorch.render.picture.overlay import Mark, Overlay, complete_overlay, second_line
 from graphorch.render.picture.placement import Curve, Layout, Rect
 from graphorch.render.picture.sizes import (
     DETAIL_SIZE,
@@ -22,7 +22,7 @@ from graphorch.render.picture.sizes import (
     label_text,
     title_texts,
 )
-from graphorch.render.picture.text_width import one_line, shorten, width
+from graphorch.render.picture.text_width import shorten, to_one_line, width
 from graphorch.render.svg.legend import legend
 from graphorch.render.svg.markup import attribute, content, number, numbers
 from graphorch.render.svg.shapes import box_badge, box_class, outline, text_at, words
@@ -51,13 +51,13 @@ def draw(
         InputError: an unknown theme, or a layout that lacks a box or a line of the picture.
     """
     _check(picture, layout, theme)
-    overlay = completed(picture, overlay) if overlay else None
+    overlay = complete_overlay(picture, overlay) if overlay else None
     shown = legend(picture, overlay, max(_LEGEND_ROOM, layout.width))
     heading = f"{picture.name} · {overlay.title}" if overlay and overlay.title else ""
     inner = max(
         layout.width,
         shown.width,
-        min(width(one_line(heading), TITLE_SIZE, bold=True), _LEGEND_ROOM),
+        min(width(to_one_line(heading), TITLE_SIZE, bold=True), _LEGEND_ROOM),
     )
     total_width = inner + 2 * _MARGIN
     top = _MARGIN + (_HEADING if heading else 0)
@@ -92,7 +92,7 @@ def _document(
     picture: Picture, body: str, size: tuple[float, float], theme: Theme, overlay: Overlay | None
 ) -> str:
     """The file around the drawing. Its class and ids come from its content, so two pictures on a page share none."""
-    title, description = one_line(picture.name), _description(picture, overlay)
+    title, description = to_one_line(picture.name), _description(picture, overlay)
     digest = hashlib.sha256("\0".join((theme, title, description, body)).encode()).hexdigest()
     root = f"go_{digest[:12]}"
     fits = ' style="max-width:100%;height:auto"' if size[0] <= _SHRINKS else ""
@@ -106,11 +106,13 @@ def _document(
 
 def _description(picture: Picture, overlay: Overlay | None) -> str:
     """What the picture shows, for those who do not see it."""
-    names = {box.id: one_line(box.name) or box.id for box in picture.boxes}
+    names = {box.id: to_one_line(box.name) or box.id for box in picture.boxes}
     after: dict[str, list[str]] = {}
     for line in picture.lines:
         after.setdefault(line.source, []).append(
-            f"{names[line.target]} ({one_line(line.label)})" if line.label else names[line.target]
+            f"{names[line.target]} ({to_one_line(line.label)})"
+            if line.label
+            else names[line.target]
         )
     parts = [f"{len(picture.boxes)} boxes, {len(picture.lines)} lines."]
     for box in picture.boxes[:_DESCRIBED]:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.errors import InputError
-from graphorch.trace.spans.model import step_of
+from graphorch.trace.spans.model import strip_index
 
 _LIMITS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkItem:
     """One activation as work: how long it took, and the numbers of those that had to be done before."""
 
     path: str
@@ -57,28 +57,32 @@ class CriticalPath:
     with_limit: Mapping[int, float]
 
 
-def work_of(run: Run) -> list[Work]:
+def collect_work(run: Run) -> list[WorkItem]:
     """The finished activations of a run as work, each after what it depends on."""
     numbers: dict[int, int] = {}
-    work: list[Work] = []
+    work: list[WorkItem] = []
     inside: dict[int, list[Activation]] = {}
-    for one in run.history:  # what is inside of a sub-flow or map comes before it
-        if not one.ended:
+    for activation in run.history:  # what is inside of a sub-flow or map comes before it
+        if not activation.ended_at:
             continue
         sources = (
-            [each for scope in one.inner.scopes for each in inside.get(id(scope), ())]
-            if one.inner is not None
+            [item for scope in activation.children.scopes for item in inside.get(id(scope), ())]
+            if activation.children is not None
             else []
         )
         before = {
-            numbers[id(source)] for source in sources or _consumed(one) if id(source) in numbers
+            numbers[id(source)]
+            for source in sources or _consumed(activation)
+            if id(source) in numbers
         }
-        inside.setdefault(id(one.scope), []).append(one)
-        is_wait = one.step.ask is not None or one.inner is not None
-        numbers[id(one)] = len(work)
+        inside.setdefault(id(activation.scope), []).append(activation)
+        is_wait = activation.step.ask is not None or activation.children is not None
+        numbers[id(activation)] = len(work)
         work.append(
-            Work(
-                one.path, 0.0 if is_wait else max(0.0, one.ended - one.began), tuple(sorted(before))
+            WorkItem(
+                activation.path,
+                0.0 if is_wait else max(0.0, activation.ended_at - activation.started_at),
+                tuple(sorted(before)),
             )
         )
     return work
@@ -86,7 +90,7 @@ def work_of(run: Run) -> list[Work]:
 
 def critical_path(run: Run, measured: float) -> CriticalPath:
     """The critical path of a run. Raises `InputError` if nothing of it is finished."""
-    work = work_of(run)
+    work = collect_work(run)
     if not work:
         raise InputError(
             f"Nothing of run {run.run_id} is finished yet, so it has no critical path. Ask again when something is."
@@ -96,39 +100,39 @@ def critical_path(run: Run, measured: float) -> CriticalPath:
     path = _backwards(work, finish)
     late = _latest(work, total)
     steps: dict[str, list[int]] = {}
-    for number, one in enumerate(work):
-        steps.setdefault(step_of(one.path), []).append(number)
+    for number, item in enumerate(work):
+        steps.setdefault(strip_index(item.path), []).append(number)
     rows = [_slack(step, numbers, work, finish, late, set(path)) for step, numbers in steps.items()]
     rows.sort(key=lambda row: (-row.critical_seconds, row.slack, row.step))
     return CriticalPath(
         total,
         measured,
-        sum(one.seconds for one in work),
+        sum(work_item.seconds for work_item in work),
         tuple((work[number].path, work[number].seconds) for number in path if work[number].seconds),
         tuple(row for row in rows if row.seconds),
-        {limit: simulated(work, limit) for limit in _LIMITS},
+        {limit: simulate(work, limit) for limit in _LIMITS},
     )
 
 
-def finishes(work: Sequence[Work]) -> list[float]:
+def finishes(work: Sequence[WorkItem]) -> list[float]:
     """When each work is done at the earliest, from 0."""
     finish: list[float] = []
-    for one in work:
-        finish.append(max((finish[number] for number in one.after), default=0.0) + one.seconds)
+    for item in work:
+        finish.append(max((finish[number] for number in item.after), default=0.0) + item.seconds)
     return finish
 
 
-def simulated(work: Sequence[Work], limit: int) -> float:
+def simulate(work: Sequence[WorkItem], limit: int) -> float:
     """How long all of it takes with so many at once: whenever a slot is free, the ready work with the longest way to the end starts."""
     after: list[list[int]] = [[] for _ in work]
-    missing = [len(one.after) for one in work]
-    for number, one in enumerate(work):
-        for before in one.after:
+    missing = [len(work_item.after) for work_item in work]
+    for number, item in enumerate(work):
+        for before in item.after:
             after[before].append(number)
     tail = [0.0] * len(work)
     for number in range(len(work) - 1, -1, -1):
         tail[number] = work[number].seconds + max(
-            (tail[each] for each in after[number]), default=0.0
+            (tail[value] for value in after[number]), default=0.0
         )
     ready = [(-tail[number], number) for number, count in enumerate(missing) if not count]
     heapq.heapify(ready)
@@ -139,17 +143,17 @@ def simulated(work: Sequence[Work], limit: int) -> float:
             _, number = heapq.heappop(ready)
             heapq.heappush(running, (now + work[number].seconds, number))
         now, done = heapq.heappop(running)
-        for each in after[done]:
-            missing[each] -= 1
-            if not missing[each]:
-                heapq.heappush(ready, (-tail[each], each))
+        for entry in after[done]:
+            missing[entry] -= 1
+            if not missing[entry]:
+                heapq.heappush(ready, (-tail[entry], entry))
     return now
 
 
 def _slack(
     step: str,
     numbers: Sequence[int],
-    work: Sequence[Work],
+    work: Sequence[WorkItem],
     finish: Sequence[float],
     late: Sequence[float],
     path: set[int],
@@ -158,8 +162,8 @@ def _slack(
     changed = work  # what is not on the path gives nothing when it is faster
     if chosen & path:
         changed = [
-            Work(one.path, one.seconds / 2, one.after) if number in chosen else one
-            for number, one in enumerate(work)
+            WorkItem(item.path, item.seconds / 2, item.after) if number in chosen else item
+            for number, item in enumerate(work)
         ]
     return Slack(
         step,
@@ -171,7 +175,7 @@ def _slack(
     )
 
 
-def _latest(work: Sequence[Work], total: float) -> list[float]:
+def _latest(work: Sequence[WorkItem], total: float) -> list[float]:
     """When each work has to be done at the latest, so that nothing becomes later."""
     late = [total] * len(work)
     for number in range(len(work) - 1, -1, -1):
@@ -180,7 +184,7 @@ def _latest(work: Sequence[Work], total: float) -> list[float]:
     return late
 
 
-def _backwards(work: Sequence[Work], finish: Sequence[float]) -> list[int]:
+def _backwards(work: Sequence[WorkItem], finish: Sequence[float]) -> list[int]:
     """The path, from its first work to its last."""
     at: int | None = max(range(len(work)), key=lambda number: finish[number])
     path: list[int] = []
@@ -190,12 +194,12 @@ def _backwards(work: Sequence[Work], finish: Sequence[float]) -> list[int]:
     return path[::-1]
 
 
-def _consumed(one: Activation) -> list[Activation]:
+def _consumed(activation: Activation) -> list[Activation]:
     """What led to an activation; for the first ones inside of a flow that is what led to the flow."""
     found: list[Activation] = []
-    for token in one.tokens:
+    for token in activation.tokens:
         if token.source is not None:
             found.append(token.source)
-        elif one.scope.parent is not None:
-            found += _consumed(one.scope.parent)
+        elif activation.scope.parent is not None:
+            found += _consumed(activation.scope.parent)
     return found

@@ -13,10 +13,10 @@ from typing import Any
 from graphorch.core.firing import Scope
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.topology import START_INDEX, Edge
 from graphorch.trace.conversation.builder import Turn
-from graphorch.trace.spans.model import Span, Trace, step_of
+from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
 
 _MOST = 12  # of anything that is listed
@@ -37,16 +37,18 @@ class Reasons:
 
 
 # ---- a node --------------------------------------------------------------------------------------
-def activations_of(run: Run, where: str) -> list[Activation]:
+def find_activations(run: Run, where: str) -> list[Activation]:
     """The activations that a node's name, its path or a path with items names (`work`, `team/work`, `each[3]/work`), `#2` for the second.
 
     Raises `InputError` if the flow has no such node, or not so many activations.
     """
     name, mark, number = where.partition("#")
     every = [*run.history, *run.unfinished()]
-    found = [one for one in every if name in (one.path, step_of(one.path))] or [
-        one for one in every if one.step.name == name
-    ]
+    found = [
+        activation
+        for activation in every
+        if name in (activation.path, strip_index(activation.path))
+    ] or [activation for activation in every if activation.step.name == name]
     if not mark:
         return found
     if not number.isdigit() or not 0 < int(number) <= len(found):
@@ -57,30 +59,36 @@ def activations_of(run: Run, where: str) -> list[Activation]:
 
 
 def why_it_ran(
-    one: Activation, trace: Trace, turns: Sequence[Turn], redaction: Redaction
+    activation: Activation, trace: Trace, turns: Sequence[Turn], redaction: Redaction
 ) -> Reasons:
     """The reasons for one activation. `saw` is left to the caller, who can rebuild the state of that moment."""
-    spans = [span for span in trace.spans if span.path == one.path and _is_of(span, one, trace)]
-    reasons = Reasons(one.path, _WORDS[one.status], activation=one.id)
-    reasons.because = [_arrival(one, token.source, token.edge) for token in one.tokens]
-    if len(one.tokens) > 1:
-        reasons.because.append(
-            f"it joins: it waited until nothing live could bring it another token, and consumed these {len(one.tokens)} at once"
-        )
-    rounds = [(loop, count) for loop, count in one.counters.items() if count > 1]
-    reasons.because += [
-        f"round {count} of the loop back to '{_header(one, loop)}'" for loop, count in rounds
+    spans = [
+        span
+        for span in trace.spans
+        if span.path == activation.path and _is_of(span, activation, trace)
     ]
-    reasons.did = [redaction.text(line) for line in _outcome(one, spans)]
-    if one.status is Status.INSIDE and one.inner is not None:
+    reasons = Reasons(activation.path, _WORDS[activation.status], activation=activation.id)
+    reasons.because = [
+        _arrival(activation, token.source, token.edge) for token in activation.tokens
+    ]
+    if len(activation.tokens) > 1:
+        reasons.because.append(
+            f"it joins: it waited until nothing live could bring it another token, and consumed these {len(activation.tokens)} at once"
+        )
+    rounds = [(loop, count) for loop, count in activation.counters.items() if count > 1]
+    reasons.because += [
+        f"round {count} of the loop back to '{_header(activation, loop)}'" for loop, count in rounds
+    ]
+    reasons.did = [redaction.text(line) for line in _outcome(activation, spans)]
+    if activation.status is Status.ENTERED and activation.children is not None:
         reasons.did.append(
-            f"{one.inner.unfinished} of {len(one.inner.updates)} inside are not finished: {_listed(_live_inside(one))}"
+            f"{activation.children.unfinished} of {len(activation.children.updates)} inside are not finished: {_listed(_live_inside(activation))}"
         )
     calls = [span for span in spans if span.kind == "call"]
     about = {
         turn.seq: turn
         for turn in turns
-        if turn.kind in ("calls", "unanswered") and turn.path == one.path
+        if turn.kind in ("calls", "unanswered") and turn.path == activation.path
     }
     reasons.model = [line for turn in list(about.values())[:_MOST] for line in _choice(turn)]
     reasons.cost = [redaction.text(line) for line in _costs(calls)]
@@ -90,12 +98,14 @@ def why_it_ran(
 def why_not(run: Run, where: str) -> Reasons:
     """Why a node has no activation. Raises `InputError` if the flow has no such node."""
     scope_path, name, path = _declared(run, where)
-    scopes = [scope for scope in _scopes(run) if step_of(scope.prefix.rstrip("/")) == scope_path]
+    scopes = [
+        scope for scope in _scopes(run) if strip_index(scope.prefix.rstrip("/")) == scope_path
+    ]
     reasons = Reasons(path, "did not run")
     if not scopes:
         above = scope_path.rpartition("/")[2]
         reasons.because.append(f"'{scope_path}', which it is part of, did not run")
-        parent = why_not(run, scope_path) if not activations_of(run, scope_path) else None
+        parent = why_not(run, scope_path) if not find_activations(run, scope_path) else None
         if parent is not None:
             reasons.because += parent.because
         else:
@@ -113,7 +123,7 @@ def why_not(run: Run, where: str) -> Reasons:
 
 def _absence(run: Run, scope: Scope, name: str, seen: set[int]) -> list[str]:
     """Why a node of a scope did not fire: what happened at the nodes before it, as far back as something did happen."""
-    shape = scope.plan.shape
+    shape = scope.plan.topology
     index = scope.plan.end if name == "END" else shape.names.index(name)
     if index in seen:
         return []
@@ -121,7 +131,8 @@ def _absence(run: Run, scope: Scope, name: str, seen: set[int]) -> list[str]:
     waiting = scope.waiting.get(index)
     if waiting:
         blockers = [
-            _position(scope, at) for at in _bits(scope.live & scope.plan.steps[index].blockers)
+            _position(scope, at)
+            for at in _bits(scope.live_positions & scope.plan.steps[index].blockers)
         ]
         came = _listed([shape.name(token.edge.source) for token in waiting])
         if blockers:
@@ -139,15 +150,15 @@ def _absence(run: Run, scope: Scope, name: str, seen: set[int]) -> list[str]:
 
 def _not_taken(run: Run, scope: Scope, edge: Edge, seen: set[int]) -> list[str]:
     """Why nothing came along one edge."""
-    shape = scope.plan.shape
+    shape = scope.plan.topology
     if edge.source == START_INDEX:
         return [] if run.started else ["the run was not started"]
     source = shape.name(edge.source)
     path = f"{scope.prefix}{source}"
     done = [
-        one
-        for one in [*run.history, *run.unfinished()]
-        if one.scope is scope and one.step.index == edge.source
+        item
+        for item in [*run.history, *run.unfinished()]
+        if item.scope is scope and item.step.index == edge.source
     ]
     if not done:
         return (
@@ -156,26 +167,28 @@ def _not_taken(run: Run, scope: Scope, edge: Edge, seen: set[int]) -> list[str]:
             else [f"'{path}' did not run", *_absence(run, scope, source, seen)]
         )
     reasons: list[str] = []
-    for one in done:
-        if one.status is Status.DONE and edge not in one.taken:
-            went = _listed([shape.name(taken.target) for taken in one.taken]) or "nowhere"
+    for activation in done:
+        if activation.status is Status.DONE and edge not in activation.taken_edges:
+            went = (
+                _listed([shape.name(taken.target) for taken in activation.taken_edges]) or "nowhere"
+            )
             said = "its route" if edge.kind == "routed" else "it"
             if edge.kind not in ("loop", "error"):
                 reasons.append(
-                    f"after '{path}' {said} went to {went}{_labels(one.taken)}, not here"
+                    f"after '{path}' {said} went to {went}{_labels(activation.taken_edges)}, not here"
                 )
-        elif one.status is Status.HANDLED and edge not in one.taken:
+        elif activation.status is Status.HANDLED and edge not in activation.taken_edges:
             reasons.append(
-                f"'{path}' failed ({_failure(one)}), and its error edge went to {_listed([shape.name(taken.target) for taken in one.taken])}"
+                f"'{path}' failed ({_failure(activation)}), and its error edge went to {_listed([shape.name(taken.target) for taken in activation.taken_edges])}"
             )
-        elif one.status in (Status.FAILED, Status.DEAD):
+        elif activation.status in (Status.FAILED, Status.SKIPPED):
             reasons.append(
-                f"'{path}' {'was passed over' if isinstance(one.failure, str) else 'failed'}: {_failure(one)}"
+                f"'{path}' {'was passed over' if isinstance(activation.failure, str) else 'failed'}: {_failure(activation)}"
             )
-        elif one.status is Status.CANCELLED:
+        elif activation.status is Status.CANCELLED:
             reasons.append(f"'{path}' was cancelled")
-        elif not one.is_over:
-            reasons.append(f"'{path}' is not finished: {_WORDS[one.status]}")
+        elif not activation.is_over:
+            reasons.append(f"'{path}' is not finished: {_WORDS[activation.status]}")
     return reasons
 
 
@@ -186,23 +199,29 @@ def why_the_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
         "",
         f"{trace.status}{f' ({trace.reason})' if trace.reason not in ('', trace.status) else ''}",
     )
-    failed = [one for one in run.errors if one.status is Status.FAILED or one.status is Status.DEAD]
-    roots = [
-        one
-        for one in failed
-        if not any(other.path.startswith((f"{one.path}/", f"{one.path}[")) for other in failed)
+    failed = [
+        error
+        for error in run.errors
+        if error.status is Status.FAILED or error.status is Status.SKIPPED
     ]
-    for one in roots:
-        around = [above.path for above in _around(one)]
+    roots = [
+        item
+        for item in failed
+        if not any(other.path.startswith((f"{item.path}/", f"{item.path}[")) for other in failed)
+    ]
+    for activation in roots:
+        around = [above.path for above in _around(activation)]
         inside = (
             f", which took {' and '.join(repr(path) for path in around)} with it" if around else ""
         )
         reasons.because.append(
-            redaction.text(f"'{one.path}' failed in attempt {one.attempt}: {_failure(one)}{inside}")
+            redaction.text(
+                f"'{activation.path}' failed in attempt {activation.attempt}: {_failure(activation)}{inside}"
+            )
         )
-    for one in run.questions():
+    for activation in run.questions():
         reasons.because.append(
-            f"'{one.path}' waits for a person: {redaction.text(str(getattr(one.question, 'text', '')))}"
+            f"'{activation.path}' waits for a person: {redaction.text(str(getattr(activation.question, 'text', '')))}"
         )
     if run.stopping and not roots:
         reasons.because.append(f"it was stopped: {run.stopping}")
@@ -212,13 +231,13 @@ def why_the_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
             for span in trace.spans
             if span.status == "lost" and span.kind in ("node", "flow")
         ]
-        under_way = [one.path for one in run.unfinished() if one.status is Status.RUNNING]
+        under_way = [item.path for item in run.unfinished() if item.status is Status.RUNNING]
         reasons.because.append(
             f"its process is gone; under way were {_listed(list(dict.fromkeys([*lost, *under_way])))}. `resume` goes on with it"
         )
     elif trace.status == "running":
         reasons.because.append(
-            f"it is under way: {_listed([one.path for one in run.unfinished() if one.status is not Status.INSIDE])}"
+            f"it is under way: {_listed([item.path for item in run.unfinished() if item.status is not Status.ENTERED])}"
         )
     reasons.did = [
         f"the loop '{source} → {header}' reached its bound" for source, header in run.exhausted
@@ -228,7 +247,7 @@ def why_the_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
         for span in trace.spans
         if span.kind == "attempt"
         and span.status == "failed"
-        and span.path not in {one.path for one in roots}
+        and span.path not in {root.path for root in roots}
     ]
     reasons.did += [
         redaction.text(
@@ -246,25 +265,25 @@ def why_the_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
 
 
 # ---- parts ---------------------------------------------------------------------------------------
-def _is_of(span: Span, one: Activation, trace: Trace) -> bool:
+def _is_of(span: Span, activation: Activation, trace: Trace) -> bool:
     """Whether a span belongs to this activation and not to another one of its path."""
-    node = one.id[:16]
+    node = activation.id[:16]
     if span.id == node or span.parent == node:
         return True
-    attempts = {each.id for each in trace.spans if each.parent == node}
+    attempts = {item.id for item in trace.spans if item.parent == node}
     return span.parent in attempts
 
 
-def _arrival(one: Activation, source: Activation | None, edge: Edge) -> str:
-    shape = one.scope.plan.shape
+def _arrival(activation: Activation, source: Activation | None, edge: Edge) -> str:
+    shape = activation.scope.plan.topology
     if source is None:
-        around = one.scope.parent
+        around = activation.scope.parent
         return "the flow begins with it" if around is None else f"'{around.path}' begins with it"
     match edge.kind:
         case "routed":
             return f"the route after '{source.path}' chose it{_labels([edge])}"
         case "loop":
-            return f"'{source.path}' went back to it: the loop '{shape.name(edge.source)} → {one.step.name}' held and had room"
+            return f"'{source.path}' went back to it: the loop '{shape.name(edge.source)} → {activation.step.name}' held and had room"
         case "exhausted":
             return f"the loop at '{source.path}' was used up, and this is where it leads then"
         case "error":
@@ -273,24 +292,24 @@ def _arrival(one: Activation, source: Activation | None, edge: Edge) -> str:
             return f"'{source.path}' was done, and leads here"
 
 
-def _outcome(one: Activation, spans: Sequence[Span]) -> Iterator[str]:
+def _outcome(activation: Activation, spans: Sequence[Span]) -> Iterator[str]:
     for span in spans:
         if span.kind == "attempt" and span.status in ("failed", "cancelled", "lost"):
             yield f"attempt {span.attempt} {span.status} after {span.seconds or 0.0:.3g} s: {span.error}: {span.message}".rstrip(
                 ": "
             )
-    if one.update is not None:
+    if activation.update is not None:
         seconds = next(
             (span.seconds for span in spans if span.kind in ("node", "flow", "ask")), None
         )
-        names = [one.scope.plan.schema.fields[index].name for index in one.update]
+        names = [activation.scope.plan.schema.fields[index].name for index in activation.update]
         took = f" in {seconds:.3g} s" if seconds is not None else ""
         yield f"wrote {_listed(names) or 'nothing'}{took}"
-    elif isinstance(one.failure, str):
-        yield f"was passed over: {one.failure}"
-    if one.taken:
-        shape = one.scope.plan.shape
-        yield f"went on to {_listed([shape.name(edge.target) for edge in one.taken])}{_labels(one.taken)}"
+    elif isinstance(activation.failure, str):
+        yield f"was passed over: {activation.failure}"
+    if activation.taken_edges:
+        shape = activation.scope.plan.topology
+        yield f"went on to {_listed([shape.name(edge.target) for edge in activation.taken_edges])}{_labels(activation.taken_edges)}"
 
 
 def _choice(turn: Turn) -> list[str]:
@@ -334,8 +353,8 @@ def _extras(span: Span) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _failure(one: Activation) -> str:
-    error = one.failure
+def _failure(activation: Activation) -> str:
+    error = activation.failure
     if isinstance(error, Exception):
         return f"{getattr(error, 'kind', None) or type(error).__name__}: {error}"
     return str(error or "cancelled")
@@ -346,13 +365,13 @@ def _labels(edges: Iterable[Edge]) -> str:
     return f" (label {', '.join(found)})" if found else ""
 
 
-def _header(one: Activation, loop: int) -> str:
-    shape = one.scope.plan.shape
+def _header(activation: Activation, loop: int) -> str:
+    shape = activation.scope.plan.topology
     return shape.name(shape.loops[loop].header)
 
 
-def _around(one: Activation) -> Iterator[Activation]:
-    above = one.scope.parent
+def _around(activation: Activation) -> Iterator[Activation]:
+    above = activation.scope.parent
     while above is not None:
         yield above
         above = above.scope.parent
@@ -360,23 +379,23 @@ def _around(one: Activation) -> Iterator[Activation]:
 
 def _scopes(run: Run) -> Iterator[Scope]:
     yield run.root
-    for one in [*run.history, *run.unfinished()]:
-        if one.inner is not None:
-            yield from one.inner.scopes
+    for activation in [*run.history, *run.unfinished()]:
+        if activation.children is not None:
+            yield from activation.children.scopes
 
 
-def _live_inside(one: Activation) -> list[str]:
-    inner = one.inner
+def _live_inside(activation: Activation) -> list[str]:
+    inner = activation.children
     return [
-        each.path
+        item.path
         for scope in (inner.scopes if inner is not None else ())
-        for each in scope.active.values()
+        for item in scope.active.values()
     ]
 
 
 def _declared(run: Run, where: str) -> tuple[str, str, str]:
     """Where a node is declared: the path of its flow, its name, its path. Raises `InputError`."""
-    wanted = step_of(where.partition("#")[0])
+    wanted = strip_index(where.partition("#")[0])
     known = dict(_nodes(run))
     if wanted in known:
         return known[wanted], wanted.rpartition("/")[2], wanted
@@ -388,7 +407,7 @@ def _declared(run: Run, where: str) -> tuple[str, str, str]:
             f"There are {len(by_name)} nodes '{wanted}': {', '.join(by_name)}. Give the path."
         )
     raise InputError(
-        f"The flow '{run.plan.name}' has no node '{wanted}'. {nearest(wanted, {*known, *(path.rpartition('/')[2] for path in known)})}"
+        f"The flow '{run.plan.name}' has no node '{wanted}'. {did_you_mean(wanted, {*known, *(path.rpartition('/')[2] for path in known)})}"
     )
 
 
@@ -407,10 +426,10 @@ def _nodes(run: Run) -> Iterator[tuple[str, str]]:
 def _position(scope: Scope, at: int) -> str:
     plan = scope.plan
     if at in plan.latch_headers:
-        return f"the next round of '{plan.shape.name(plan.latch_headers[at])}'"
-    one = scope.active.get(at)
-    state = f" ({_WORDS[one.status]})" if one is not None else ""
-    return f"'{scope.prefix}{plan.shape.name(at)}'{state}"
+        return f"the next round of '{plan.topology.name(plan.latch_headers[at])}'"
+    activation = scope.active.get(at)
+    state = f" ({_WORDS[activation.status]})" if activation is not None else ""
+    return f"'{scope.prefix}{plan.topology.name(at)}'{state}"
 
 
 def _bits(mask: int) -> Iterator[int]:
@@ -429,11 +448,11 @@ _WORDS = {
     Status.RUNNING: "running",
     Status.ROUTING: "waiting for its route",
     Status.RETRYING: "waiting for its next attempt",
-    Status.INSIDE: "running inside",
-    Status.ASKED: "waiting for a person",
+    Status.ENTERED: "running inside",
+    Status.AWAITING_ANSWER: "waiting for a person",
     Status.FAILED: "failed",
     Status.DONE: "done",
     Status.HANDLED: "failed, and handled",
-    Status.DEAD: "a dead path",
+    Status.SKIPPED: "a dead path",
     Status.CANCELLED: "cancelled",
 }

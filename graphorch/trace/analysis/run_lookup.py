@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.errors import InvalidName, RunNotFound
 from graphorch.journal.records import RunHead, RunQuery
 from graphorch.journal.store import Store
@@ -39,7 +39,7 @@ async def find_run(store: Store, wanted: str) -> RunHead:
             f"'{wanted}' begins the ids of {len(found)} runs: {shown}. Give more of it."
         )
     hint = (
-        nearest(wanted, [head.run_id for head in heads[:1000]])
+        did_you_mean(wanted, [head.run_id for head in heads[:1000]])
         if heads
         else "It holds no run at all: runs are kept there with `durable=`."
     )

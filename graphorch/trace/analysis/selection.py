@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graphorch.errors import InputError, nearest
+from graphorch.errors import InputError, did_you_mean
 
 _OF_SPANS = {
     "agent": "s.node",
@@ -93,7 +93,7 @@ def conditions(selection: Selection, *, of_runs: bool = False) -> Clause:
         term = _term(word, of_runs)
         sql.append(f"CAST(coalesce({term.sql}, '') AS TEXT) = ?")
         values += [*term.values, str(wanted)]
-    return Clause("".join(f" AND {one}" for one in sql), tuple(values))
+    return Clause("".join(f" AND {text}" for text in sql), tuple(values))
 
 
 def _term(word: str, of_runs: bool) -> Clause:
@@ -105,12 +105,12 @@ def _term(word: str, of_runs: bool) -> Clause:
         return Clause(_OF_SPANS[word])
     if word in _OF_SPANS:
         raise InputError(
-            f"Runs have no '{word}': it belongs to what happens in them. {nearest(word, (*_OF_RUNS, *_RUN_TIMES))}"
+            f"Runs have no '{word}': it belongs to what happens in them. {did_you_mean(word, (*_OF_RUNS, *_RUN_TIMES))}"
         )
     name = word.removeprefix("tag:").strip()
     if not name:
         raise InputError(
-            f"{word!r} names nothing to group by or filter on. {nearest(word, WORDS)} Anything else is the name of a tag."
+            f"{word!r} names nothing to group by or filter on. {did_you_mean(word, WORDS)} Anything else is the name of a tag."
         )
     if set(name) & _PATH_SIGNS:  # a path of SQLite's has no way to write them
         return Clause("(SELECT value FROM json_each(t.tags) WHERE key = ?)", (name,))

@@ -370,12 +370,14 @@ def _table(by: Sequence[str], rows: list[R], size: Callable[[R], Any]) -> Table[
 
 def _flat(by: Sequence[str], row: Any) -> dict[str, Any]:
     flat: dict[str, Any] = dict(zip(by, row.key, strict=True))
-    for one in fields(row):
-        value = getattr(row, one.name)
+    for field in fields(row):
+        value = getattr(row, field.name)
         if isinstance(value, Quantiles):
-            flat |= {f"{one.name}_{part.name}": getattr(value, part.name) for part in fields(value)}
-        elif one.name != "key":
-            flat[one.name] = value
+            flat |= {
+                f"{field.name}_{part.name}": getattr(value, part.name) for part in fields(value)
+            }
+        elif field.name != "key":
+            flat[field.name] = value
     return flat
 
 

@@ -37,7 +37,7 @@ CALLER, PERSON = "caller", "person"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Utterance:
     """One message of a prompt: the role that it has there, and its text. `calls` are tool calls as `name(arguments)`."""
 
     role: str
@@ -62,7 +62,7 @@ class Turn:
     text: str = ""
     path: str = ""
     attempt: int = 0
-    prompt: tuple[Said, ...] = ()
+    prompt: tuple[Utterance, ...] = ()
     shared: int = 0
     model: str = ""
     input_tokens: int = 0
@@ -100,12 +100,12 @@ class Conversation:
         return fragment(self)
 
     def __str__(self) -> str:
-        from graphorch.trace.conversation.text import told
+        from graphorch.trace.conversation.text import format_turns
 
-        return told(self)
+        return format_turns(self)
 
 
-def conversation_of(
+def build_conversation(
     head: RunHead, records: Iterable[Record], now: float, redaction: Redaction | None = None
 ) -> Conversation:
     """The conversation of a run as its records tell it."""
@@ -187,7 +187,7 @@ class ConversationBuilder:
         asked = self._tools(response["tool_calls"])
         if asked:
             turn.text = "\n".join(
-                [*([turn.text] if turn.text else []), *(f"calls {one}" for one in asked)]
+                [*([turn.text] if turn.text else []), *(f"calls {text}" for text in asked)]
             )
         self._ask(turn, body)
         turn.model = str(response["model"])
@@ -197,7 +197,7 @@ class ConversationBuilder:
             str(response["usd_source"]),
             float(response["seconds"]),
         )
-        turn.masked = tuple(_finding(one) for one in response["findings"])
+        turn.masked = tuple(_finding(item) for item in response["findings"])
         turn.decision = self._hide.text(_decision(response["decision"]))
         turn.note = self._hide.text(str(response["note"]))
         if span and span[-1].is_copy:
@@ -319,16 +319,18 @@ class ConversationBuilder:
         asked: Body = body.get("asked") or {}
         turn.shared = int(asked.get("shared", 0))
         turn.prompt = tuple(
-            Said(
-                str(one["role"]),
-                self._hide.text(str(one["content"])),
-                self._tools(one.get("calls", ())),
+            Utterance(
+                str(item["role"]),
+                self._hide.text(str(item["content"])),
+                self._tools(item.get("calls", ())),
             )
-            for one in asked.get("messages", ())
+            for item in asked.get("messages", ())
         )
 
     def _tools(self, calls: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-        return tuple(f"{one['name']}({self._hide.text(str(one['arguments']))})" for one in calls)
+        return tuple(
+            f"{mapping['name']}({self._hide.text(str(mapping['arguments']))})" for mapping in calls
+        )
 
     def _paths(self, path: str, names: Iterable[str]) -> tuple[str, ...]:
         above = path.rpartition("/")[0]
@@ -342,8 +344,8 @@ def _why(body: Body) -> str:
     return "" if body["reason"] == body["status"] else str(body["reason"])
 
 
-def _finding(one: Mapping[str, Any]) -> str:
-    return f"{one['kind']} × {one['count']} in the {one['where']}: {one['action']}"
+def _finding(mapping: Mapping[str, Any]) -> str:
+    return f"{mapping['kind']} × {mapping['count']} in the {mapping['where']}: {mapping['action']}"
 
 
 def _decision(decision: Mapping[str, Any] | None, indent: str = "") -> str:
@@ -353,20 +355,20 @@ def _decision(decision: Mapping[str, Any] | None, indent: str = "") -> str:
     answered = f"answered by {decision['answered_by']}" if decision["answered_by"] else "no answer"
     lines = [f"{indent}{decision['policy']} ({decision['kind']}): {answered}"]
     lines += [
-        f"{indent}  {one['name']} was passed over: {one['skipped']}"
-        for one in decision["candidates"]
-        if one["skipped"]
+        f"{indent}  {entry['name']} was passed over: {entry['skipped']}"
+        for entry in decision["candidates"]
+        if entry["skipped"]
     ]
-    for one in decision["attempts"]:
+    for item in decision["attempts"]:
         hedge, error = (
-            " (hedge)" if one["is_hedge"] else "",
-            f": {one['error']}" if one["error"] else "",
+            " (hedge)" if item["is_hedge"] else "",
+            f": {item['error']}" if item["error"] else "",
         )
         lines.append(
-            f"{indent}  → {one['target']}{hedge}: {one['outcome']} after {float(one['seconds']):.3g} s{error}"
+            f"{indent}  → {item['target']}{hedge}: {item['outcome']} after {float(item['seconds']):.3g} s{error}"
         )
-        if one.get("inner"):
-            lines.append(_decision(one["inner"], indent + "    "))
+        if item.get("inner"):
+            lines.append(_decision(item["inner"], indent + "    "))
     if decision["note"]:
         lines.append(f"{indent}  {decision['note']}")
     return "\n".join(lines)

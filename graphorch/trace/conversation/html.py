@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graphorch.trace.conversation.text import headline
 
 if TYPE_CHECKING:
-    from graphorch.trace.conversation.builder import Conversation, Said, Turn
+    from graphorch.trace.conversation.builder import Conversation, Turn, Utterance
 
 _LONG = 600  # characters; a longer text is folded
 _STYLE = (
@@ -49,13 +49,13 @@ def _turn(turn: Turn) -> str:
     shared = f'<div class="go-role">({turn.shared} messages as before)</div>' if turn.shared else ""
     prompt = "".join(_said(said) for said in turn.prompt)
     answer = ('<div class="go-role">answer</div>' if prompt else "") + _block(turn.text)
-    masked = "".join(f'<div class="go-mask">masked: {_text(one)}</div>' for one in turn.masked)
+    masked = "".join(f'<div class="go-mask">masked: {_text(text)}</div>' for text in turn.masked)
     decision = (
         f'<details><summary class="go-facts">why this model</summary><pre>{_text(turn.decision)}</pre></details>'
         if turn.decision
         else ""
     )
-    facts_shown = _text("; ".join(one for one in facts if one))
+    facts_shown = _text("; ".join(fact for fact in facts if fact))
     return (
         f'<div class="go-turn {turn.kind}" style="margin-left:{1.4 * max(0, turn.level - 1):g}rem">'
         f'<span class="go-who">{_text(turn.speaker + to)}</span> <span class="go-facts">{facts_shown}</span>'
@@ -63,8 +63,8 @@ def _turn(turn: Turn) -> str:
     )
 
 
-def _said(said: Said) -> str:
-    lines = [said.text, *(f"calls {one}" for one in said.calls)]
+def _said(said: Utterance) -> str:
+    lines = [said.text, *(f"calls {call}" for call in said.calls)]
     return f'<div class="go-role">{_text(said.role)}</div>{_block(chr(10).join(lines).strip())}'
 
 

@@ -16,7 +16,7 @@ LINES = 12  # of one text, unless all of it is wanted
 WIDE = 400  # characters of one line
 
 
-def told(conversation: Conversation, *, full: bool = False) -> str:
+def format_turns(conversation: Conversation, *, full: bool = False) -> str:
     """The whole conversation."""
     lines = [headline(conversation.trace)]
     for turn in conversation.turns:
@@ -39,18 +39,18 @@ def turn_lines(turn: Turn, *, full: bool = False) -> list[str]:
     """One turn, indented by its level."""
     indent = "  " * turn.level
     to = f" → {', '.join(turn.to)}" if turn.to else ""
-    facts = [one for one in (_verb(turn), _cost(turn), turn.note) if one]
+    facts = [text for text in (_verb(turn), _cost(turn), turn.note) if text]
     shown = f"  [{'; '.join(facts)}]" if facts else ""
     lines = [f"{indent}{turn.speaker}{to}{shown}"]
     if turn.shared:
         lines.append(f"{indent}    ({turn.shared} messages as before)")
     for said in turn.prompt:
         lines += _block(said.text, f"{indent}    {said.role}: ", full=full)
-        lines += [f"{indent}    {said.role} calls {one}" for one in said.calls]
+        lines += [f"{indent}    {said.role} calls {call}" for call in said.calls]
     lines += _block(
         _shown(turn), f"{indent}    {'⇒ ' if turn.prompt or turn.shared else ''}", full=full
     )
-    lines += [f"{indent}    masked: {one}" for one in turn.masked]
+    lines += [f"{indent}    masked: {text}" for text in turn.masked]
     lines += [f"{indent}    | {line}" for line in turn.decision.splitlines()]
     return lines
 
@@ -58,10 +58,10 @@ def turn_lines(turn: Turn, *, full: bool = False) -> list[str]:
 def difference(left: Conversation, right: Conversation, *, full: bool = False) -> list[str]:
     """What two runs said differently. Turns are paired by who spoke, how, and the how-manieth time it was."""
     lines = [f"- {headline(left.trace)}", f"+ {headline(right.trace)}"]
-    one, other = _by_place(left.turns), _by_place(right.turns)
+    item, other = _by_place(left.turns), _by_place(right.turns)
     same = 0
-    for place in [*one, *(place for place in other if place not in one)]:
-        before, after = one.get(place), other.get(place)
+    for place in [*item, *(place for place in other if place not in item)]:
+        before, after = item.get(place), other.get(place)
         if before is not None and after is not None and _content(before) == _content(after):
             same += 1
             continue

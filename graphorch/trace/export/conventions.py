@@ -112,7 +112,7 @@ _PROVIDERS = {
 }  # fmt: skip
 
 
-def provider_of(model: str) -> str:
+def guess_provider(model: str) -> str:
     """The provider by the name of a model, `vendor/model`; `_OTHER` if the name does not say."""
     vendor, slash, _ = model.partition("/")
     return _PROVIDERS.get(vendor.lower(), vendor.lower()) if slash else "_OTHER"

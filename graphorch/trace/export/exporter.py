@@ -26,8 +26,8 @@ from graphorch.trace.export.otlp import (
     as_json,
     as_protobuf,
     check_protobuf,
-    encoded_events,
-    encoded_span,
+    encode_events,
+    encode_span,
     logs_request,
     metrics_request,
     spans_request,
@@ -124,11 +124,11 @@ class Otlp:
             self._metrics.add(span, trace)
             self._put(
                 self._spans,
-                encoded_span(
+                encode_span(
                     span, trace, self._redaction, turns.get(span.id) if self._content else None
                 ),
             )
-            for event in encoded_events(span, trace, self._redaction):
+            for event in encode_events(span, trace, self._redaction):
                 self._put(self._logs, event)
         self._has_news = True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphorch.trace.export import conventions as c
-from graphorch.trace.export.otlp import attributes_of, provider
+from graphorch.trace.export.otlp import encode_attributes, provider
 from graphorch.trace.spans.model import Span, Trace
 
 # series of one metric; what comes after is counted in a last one, so that no tag can fill the memory
@@ -94,7 +94,7 @@ class Metrics:
 
     def _put(self, name: str, value: float, known: dict[str, str]) -> None:
         series = self._series.setdefault(name, {})
-        key = tuple((one, text) for one, text in known.items() if text)
+        key = tuple((entry, text) for entry, text in known.items() if text)
         if key not in series and len(series) >= _MOST:
             key = _OVERFLOW
         found = series.get(key)
@@ -116,7 +116,7 @@ class Metrics:
 
     def _point(self, key: Key, found: _Histogram, now: float) -> dict[str, Any]:
         return {
-            "attributes": attributes_of(dict(key)), "startTimeUnixNano": str(round(self._began * 1e9)), "timeUnixNano": str(round(now * 1e9)),
-            "count": str(found.count), "sum": found.total, "bucketCounts": [str(one) for one in found.counts], "explicitBounds": list(found.bounds),
+            "attributes": encode_attributes(dict(key)), "startTimeUnixNano": str(round(self._began * 1e9)), "timeUnixNano": str(round(now * 1e9)),
+            "count": str(found.count), "sum": found.total, "bucketCounts": [str(count) for count in found.counts], "explicitBounds": list(found.bounds),
             "min": found.least, "max": found.most,
         }  # fmt: skip

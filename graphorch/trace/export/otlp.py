@@ -34,7 +34,7 @@ _MESSAGES = {
 }
 
 
-def encoded_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | None = None) -> Json:
+def encode_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | None = None) -> Json:
     """One finished span. `turn` is what was said in a model call, if that is to be sent."""
     attributes = _attributes(span, trace)
     # what is not ours to name: tags. Names of nodes and models are no texts, and everything costs time
@@ -55,7 +55,7 @@ def encoded_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | No
         "kind": _CLIENT if span.kind in ("call", "request") else _INTERNAL,
         "startTimeUnixNano": _nano(span.began),
         "endTimeUnixNano": _nano(span.began + (span.seconds or 0.0)),
-        "attributes": attributes_of(attributes),
+        "attributes": encode_attributes(attributes),
         "status": {"code": 2, "message": redaction.text(span.message[:2000])[:500]}
         if is_failed
         else {"code": 1},
@@ -65,7 +65,7 @@ def encoded_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | No
     return told
 
 
-def encoded_events(span: Span, trace: Trace, redaction: Redaction) -> list[Json]:
+def encode_events(span: Span, trace: Trace, redaction: Redaction) -> list[Json]:
     """The log records of a span: its failure, what guardrails found in it, and the end of a run."""
     events: list[Json] = []
     if span.status == "failed" and span.kind in ("attempt", "call", "tool"):
@@ -175,12 +175,12 @@ def _fields(body: Any) -> Any:
     """The fields of a message: their names in snake case, ids as bytes, whole numbers as such. Much faster than protobuf's own reader of JSON."""
     if isinstance(body, dict):
         return {
-            (known := _FIELDS.get(name, (name, None)))[0]: _fields(each)
+            (known := _FIELDS.get(name, (name, None)))[0]: _fields(item)
             if known[1] is None
-            else known[1](each)
-            for name, each in _items(body)
+            else known[1](item)
+            for name, item in _items(body)
         }
-    return [_fields(each) for each in cast("list[Any]", body)] if isinstance(body, list) else body
+    return [_fields(item) for item in cast("list[Any]", body)] if isinstance(body, list) else body
 
 
 def _items(body: Any) -> Any:
@@ -204,7 +204,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any] | None]] = {
 }  # fmt: skip
 
 
-def attributes_of(values: Mapping[str, Any]) -> list[Json]:
+def encode_attributes(values: Mapping[str, Any]) -> list[Json]:
     """Attributes as the protocol has them; what is None is left out."""
     return [
         {"key": name, "value": _value(value)} for name, value in values.items() if value is not None
@@ -223,7 +223,7 @@ def _value(value: Any) -> Json:
 
 
 def _resource(resource: Mapping[str, Any]) -> Json:
-    return {"resource": {"attributes": attributes_of(resource)}}
+    return {"resource": {"attributes": encode_attributes(resource)}}
 
 
 def _name(span: Span) -> str:
@@ -272,13 +272,13 @@ def _of_call(span: Span) -> Json:
         c.INPUT_TOKENS: span.input_tokens, c.OUTPUT_TOKENS: span.output_tokens, c.CACHED_TOKENS: span.cached_tokens, c.FIRST_TOKEN: span.first_token,
         c.COST: span.usd, c.COST_SOURCE: span.usd_source or None, c.POLICY: span.policy or None, c.ENDPOINT: span.endpoint or None,
         c.RETRIES: span.retries, c.FALLBACKS: span.fallbacks, c.HEDGES: span.hedges, c.CACHE_HIT: span.from_cache,
-        c.FINDINGS: sum(int(one.get("count", 1)) for one in span.findings) or None,
+        c.FINDINGS: sum(int(finding.get("count", 1)) for finding in span.findings) or None,
     }  # fmt: skip
 
 
 def provider(span: Span) -> str:
     """The provider of a model call."""
-    return c.provider_of(span.endpoint if "/" in span.endpoint else span.model)
+    return c.guess_provider(span.endpoint if "/" in span.endpoint else span.model)
 
 
 def _message(role: str, text: str) -> Json:
@@ -291,7 +291,7 @@ def _event(
     at = _nano(span.began + (span.seconds or 0.0))
     return {
         "timeUnixNano": at, "observedTimeUnixNano": at, "severityNumber": severity, "severityText": word, "body": _value(text),
-        "traceId": trace.trace_id, "spanId": span.id, "eventName": name, "attributes": attributes_of({c.RUN_ID: trace.run_id, **known}),
+        "traceId": trace.trace_id, "spanId": span.id, "eventName": name, "attributes": encode_attributes({c.RUN_ID: trace.run_id, **known}),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from graphorch.trace.spans.model import PARENT_TAG, remote_parent, run_span_id, span_id, trace_id
 
 
-class Placed(Protocol):
+class HasPlace(Protocol):
     """What a context tells of where it is: `key` is the activation's id."""
 
     @property
@@ -38,7 +38,9 @@ def continuing(headers: Mapping[str, str] | None = None) -> dict[str, str]:
     return tags if remote_parent(tags)[0] else {}
 
 
-def headers_of(ctx: Placed, run_id: str, tags: Mapping[str, str] | None = None) -> dict[str, str]:
+def build_headers(
+    ctx: HasPlace, run_id: str, tags: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The header with which a node hands its place in the trace on; `tags` are those of the run, if they hold a caller's trace."""
     trace = remote_parent(tags or {})[0] or trace_id(run_id)
     return {PARENT_TAG: f"00-{trace}-{span_id(ctx.key[:16], ctx.attempt)}-01"}

@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
-from graphorch.journal.wrappers import StoreAround
+from graphorch.journal.wrappers import ForwardingStore
 from graphorch.trace.conversation.builder import ConversationBuilder, Turn
 from graphorch.trace.export.propagation import continuing
 from graphorch.trace.spans.builder import SpanBuilder
@@ -84,7 +84,7 @@ class _Followed:
         return found
 
 
-class Recorder(StoreAround):
+class Recorder(ForwardingStore):
     """A `Store` that is another one, and tells sinks about it."""
 
     def __init__(
@@ -135,7 +135,7 @@ class Recorder(StoreAround):
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None:
+    ) -> Completion | None:
         """See `Store.append_soon`."""
         answer = self._store.append_soon(
             lease, records, expected_last_seq=expected_last_seq, status=status

@@ -23,7 +23,7 @@ from graphorch.trace.spans.model import (
     remote_parent,
     run_span_id,
     span_id,
-    step_of,
+    strip_index,
 )
 
 Body: TypeAlias = dict[str, Any]
@@ -86,8 +86,8 @@ class SpanBuilder:
         if is_gone:
             trace.status = trace.reason = "crashed"
         ended = head.status not in ("running", "waiting") or is_gone
-        for one in self._open.values():
-            for span in (one.span, one.attempt):
+        for item in self._open.values():
+            for span in (item.span, item.attempt):
                 if span is not None and span.status in ("running", "lost"):
                     span.status = "lost" if ended else "running"
         self._root.status = _RUN_STATUS.get(trace.status, "failed")
@@ -107,13 +107,13 @@ class SpanBuilder:
             self.trace.budget = None if usd is None else float(usd)
 
     def entered(self, body: Body) -> None:
-        one = self._at(body)
-        one.span.began = one.span.began or float(body["at"])
+        item = self._at(body)
+        item.span.began = item.span.began or float(body["at"])
         self._touch(body)
 
     def commit(self, body: Body) -> None:
-        one = self._at(body, body.get("began"))
-        self._end(one, body, "ok")
+        item = self._at(body, body.get("began"))
+        self._end(item, body, "ok")
         if "route" in body:
             self._routed(body["path"], body["route"])
 
@@ -129,39 +129,39 @@ class SpanBuilder:
             )
 
     def failed(self, body: Body) -> None:
-        one = self._at(body, body.get("began"))
+        item = self._at(body, body.get("began"))
         error, message = str(body["error"]), str(body["message"])
-        if one.span.kind == "node":
+        if item.span.kind == "node":
             self._end_attempt(
-                one, float(body["at"]), "failed", int(body["attempt"]), error, message
+                item, float(body["at"]), "failed", int(body["attempt"]), error, message
             )
         if body["retry_after"] is None:
-            one.span.error, one.span.message = error, message
+            item.span.error, item.span.message = error, message
             self._end(
-                one, body, "handled" if int(body["handler"]) >= 0 else "failed", has_attempt=False
+                item, body, "handled" if int(body["handler"]) >= 0 else "failed", has_attempt=False
             )
 
     def retry(self, body: Body) -> None:
-        one = self._at(body)
-        one.began = float(body["at"])
+        item = self._at(body)
+        item.began = float(body["at"])
         self._touch(body)
 
     def skipped(self, body: Body) -> None:
-        one = self._at(body, body["at"])
-        one.span.message = str(body["reason"])
-        self._end(one, body, "skipped", has_attempt=False)
+        item = self._at(body, body["at"])
+        item.span.message = str(body["reason"])
+        self._end(item, body, "skipped", has_attempt=False)
 
     def cancelled(self, body: Body) -> None:
         self._end(self._at(body, body.get("began")), body, "cancelled")
 
     def asked(self, body: Body) -> None:
-        one = self._at(body, body.get("began") or body["at"])
-        one.span.status, one.span.message = "waiting", str(body["text"])
+        item = self._at(body, body.get("began") or body["at"])
+        item.span.status, item.span.message = "waiting", str(body["text"])
         self._touch(body)
 
     def approved(self, body: Body) -> None:
-        one = self._at(body)
-        one.span.status, one.span.message, one.began = "running", "", float(body["at"])
+        item = self._at(body)
+        item.span.status, item.span.message, item.began = "running", "", float(body["at"])
         self._touch(body)
 
     def starting(self, body: Body) -> None:
@@ -169,8 +169,8 @@ class SpanBuilder:
 
     def resumed(self, body: Body) -> None:
         self.trace.status = self._root.status = "running"
-        for one in self._open.values():
-            one.began = float(body["at"])
+        for item in self._open.values():
+            item.began = float(body["at"])
         self._touch(body)
 
     def stopping(self, body: Body) -> None:
@@ -185,16 +185,16 @@ class SpanBuilder:
             self.finished.append(self._root)
 
     def call(self, body: Body) -> None:
-        one, span = self._called(body)
+        item, span = self._called(body)
         response: Body = body["response"]
         usage: Body = response["usage"]
-        self._tool_results(one, body)
+        self._tool_results(item, body)
         span.status, span.model, span.seconds = (
             "ok",
             str(response["model"]),
             float(response["seconds"]),
         )
-        span.began = float(body.get("began") or one.span.began)
+        span.began = float(body.get("began") or item.span.began)
         span.input_tokens, span.output_tokens, span.cached_tokens = (
             usage["input_tokens"],
             usage["output_tokens"],
@@ -206,7 +206,7 @@ class SpanBuilder:
         span.findings = [finding for finding in response["findings"] if isinstance(finding, dict)]
         self._decided(span, response["decision"])
         for number, tool in enumerate(response["tool_calls"]):
-            one.tools[str(tool["id"])] = (
+            item.tools[str(tool["id"])] = (
                 self._tool(span, str(tool["name"]), number),
                 str(tool["name"]),
                 float(body.get("at") or 0.0),
@@ -214,8 +214,8 @@ class SpanBuilder:
         self._finish(span)
 
     def unanswered(self, body: Body) -> None:
-        one, span = self._called(body)
-        self._tool_results(one, body)
+        item, span = self._called(body)
+        self._tool_results(item, body)
         usage: Body = body["usage"] or {}
         span.status, span.error, span.message = "failed", str(body["error"]), str(body["message"])
         span.model, span.began, span.seconds = (
@@ -236,20 +236,20 @@ class SpanBuilder:
     def _at(self, body: Body, began: Any = None) -> _Open:
         """The open activation that a record is about; the first record that names one opens its span."""
         path, id_ = str(body["path"]), str(body["id"])
-        one = self._open.get(path)
-        if one is None or one.span.id != id_[:16]:
-            one = self._by_id.get(id_)
-            if one is None:
-                one = self._opened(path, id_)
-            elif one.span.seconds is not None:  # it is tried again, in a run that was resumed
-                one.span.seconds, one.span.status = None, "running"
-            self._open[path] = one
-        if began and not one.span.began:
-            one.span.began = float(began)
-        return one
+        item = self._open.get(path)
+        if item is None or item.span.id != id_[:16]:
+            item = self._by_id.get(id_)
+            if item is None:
+                item = self._opened(path, id_)
+            elif item.span.seconds is not None:  # it is tried again, in a run that was resumed
+                item.span.seconds, item.span.status = None, "running"
+            self._open[path] = item
+        if began and not item.span.began:
+            item.span.began = float(began)
+        return item
 
     def _opened(self, path: str, id_: str) -> _Open:
-        step = step_of(path)
+        step = strip_index(path)
         above = path.rpartition("/")[0]
         if above.endswith("]"):
             above = above.rpartition("[")[0]
@@ -261,15 +261,15 @@ class SpanBuilder:
         span = Span(id_[:16], parent, kind, path, step, node, path.count("/") + 1, 1, 0.0)  # pyright: ignore[reportArgumentType]
         span.is_copy, span.role = self.trace.seq < self._copied_until, role
         self.trace.spans.append(span)
-        one = self._by_id[id_] = _Open(span)
-        return one
+        item = self._by_id[id_] = _Open(span)
+        return item
 
-    def _attempt(self, one: _Open, number: int) -> Span:
+    def _attempt(self, item: _Open, number: int) -> Span:
         """The span of the attempt that is under way."""
-        attempt = one.attempt
+        attempt = item.attempt
         if attempt is None or attempt.attempt != number or attempt.seconds is not None:
-            above = one.span
-            began = one.began or above.began
+            above = item.span
+            began = item.began or above.began
             attempt = Span(
                 span_id(above.id, number),
                 above.id,
@@ -282,37 +282,39 @@ class SpanBuilder:
                 began,
             )
             attempt.is_copy = above.is_copy
-            one.attempt = attempt
+            item.attempt = attempt
             self.trace.spans.append(attempt)
         return attempt
 
     def _end_attempt(
         self,
-        one: _Open,
+        item: _Open,
         at: float,
         status: SpanStatus,
         number: int,
         error: str = "",
         message: str = "",
     ) -> None:
-        attempt = self._attempt(one, number)
-        attempt.began = attempt.began or one.span.began
+        attempt = self._attempt(item, number)
+        attempt.began = attempt.began or item.span.began
         attempt.seconds, attempt.status, attempt.error, attempt.message = (
             max(0.0, at - attempt.began),
             status,
             error,
             message,
         )
-        one.span.attempt = number
-        one.began = 0.0
-        one.tools.clear()
+        item.span.attempt = number
+        item.began = 0.0
+        item.tools.clear()
         self._finish(attempt)
 
-    def _end(self, one: _Open, body: Body, status: SpanStatus, *, has_attempt: bool = True) -> None:
+    def _end(
+        self, item: _Open, body: Body, status: SpanStatus, *, has_attempt: bool = True
+    ) -> None:
         at = float(body["at"])
-        span = one.span
+        span = item.span
         if has_attempt and span.kind == "node":
-            self._end_attempt(one, at, status, _number(one))
+            self._end_attempt(item, at, status, _number(item))
         span.began = span.began or at
         span.seconds, span.status = max(0.0, at - span.began), status
         if status == "ok":
@@ -323,18 +325,18 @@ class SpanBuilder:
         self._finish(span)
 
     def _called(self, body: Body) -> tuple[_Open, Span]:
-        one = self._at(body, body.get("began"))
-        attempt = self._attempt(one, int(body["attempt"]))
+        item = self._at(body, body.get("began"))
+        attempt = self._attempt(item, int(body["attempt"]))
         attempt.began = attempt.began or float(body.get("began") or 0.0)
-        one.calls += 1
+        item.calls += 1
         span = Span(
-            span_id(one.span.id, attempt.attempt, one.calls), attempt.id, "call", attempt.path, attempt.step, attempt.node, attempt.level,
+            span_id(item.span.id, attempt.attempt, item.calls), attempt.id, "call", attempt.path, attempt.step, attempt.node, attempt.level,
             attempt.attempt, 0.0,
         )  # fmt: skip
         span.is_copy = attempt.is_copy
         self.trace.spans.append(span)
         self._touch(body)
-        return one, span
+        return item, span
 
     def _tool(self, call: Span, name: str, number: int) -> Span:
         span = Span(
@@ -352,11 +354,11 @@ class SpanBuilder:
         self.trace.spans.append(span)
         return span
 
-    def _tool_results(self, one: _Open, body: Body) -> None:
+    def _tool_results(self, item: _Open, body: Body) -> None:
         """What a request tells the model of the tools that it asked for. Tools of one answer share the time between the two calls."""
         asked: Body = body.get("asked") or {}
         for message in asked.get("messages", ()):
-            found = one.tools.pop(str(message.get("answers", "")), None)
+            found = item.tools.pop(str(message.get("answers", "")), None)
             if found is not None:
                 span, _, since = found
                 span.began, span.seconds = since, max(0.0, float(body["began"]) - since)
@@ -384,14 +386,18 @@ class SpanBuilder:
             self._request(call, attempt, number)
         if call.status == "ok":
             call.endpoint = next(
-                (str(one["target"]) for one in reversed(requests) if one["outcome"] == "ok"),
+                (
+                    str(mapping["target"])
+                    for mapping in reversed(requests)
+                    if mapping["outcome"] == "ok"
+                ),
                 str(decision["answered_by"]),
             )
         else:
             call.endpoint = str(requests[-1]["target"]) if requests else ""
-            call.usd = sum(float(one["usd"] or 0.0) for one in requests)
-            call.input_tokens = sum(int(one["input_tokens"] or 0) for one in requests)
-            call.output_tokens = sum(int(one["output_tokens"] or 0) for one in requests)
+            call.usd = sum(float(mapping["usd"] or 0.0) for mapping in requests)
+            call.input_tokens = sum(int(mapping["input_tokens"] or 0) for mapping in requests)
+            call.output_tokens = sum(int(mapping["output_tokens"] or 0) for mapping in requests)
             call.sent = len(requests)
 
     def _request(self, call: Span, attempt: Mapping[str, Any], number: int) -> None:
@@ -432,16 +438,16 @@ class SpanBuilder:
             self.trace.seconds = self._root.seconds
 
 
-def trace_of(head: RunHead, records: Iterable[Record], now: float) -> Trace:
+def build_trace(head: RunHead, records: Iterable[Record], now: float) -> Trace:
     """The trace of a run as its records tell it."""
     builder = SpanBuilder(head)
     builder.take_all(records)
     return builder.close(head, now)
 
 
-def _number(one: _Open) -> int:
+def _number(item: _Open) -> int:
     """The number of the attempt that ends: the one under way, else the one after the last that ended."""
-    last = one.attempt
+    last = item.attempt
     return 1 if last is None else last.attempt + (last.seconds is not None)
 
 

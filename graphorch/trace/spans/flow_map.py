@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from graphorch.trace.spans.model import step_of
+from graphorch.trace.spans.model import strip_index
 
 Described = dict[str, Any]
 
@@ -24,7 +24,9 @@ class FlowMap:
 
     def writes(self, path: str) -> list[str]:
         """The names of the slices that a node writes."""
-        return [str(one) for one in _list(self._of(path).nodes.get(_name(path), {}).get("writes"))]
+        return [
+            str(item) for item in _list(self._of(path).nodes.get(_name(path), {}).get("writes"))
+        ]
 
     def first(self, path: str = "") -> list[str]:
         """The names of the nodes that a flow begins with; `path` is that of the sub-flow or map, "" the outermost flow."""
@@ -70,15 +72,15 @@ class FlowMap:
         ]
 
     def _of(self, path: str) -> _Scope:
-        above = step_of(path).rpartition("/")[0]
+        above = strip_index(path).rpartition("/")[0]
         scope = self._scopes.get(above)
         if scope is None:
             described = self._root
             for part in above.split("/") if above else ():
                 inner = [
-                    one.get("inner")
-                    for one in map(_object, _list(described.get("nodes")))
-                    if one.get("name") == part
+                    item.get("inner")
+                    for item in map(_object, _list(described.get("nodes")))
+                    if item.get("name") == part
                 ]
                 described = _object(inner[0] if inner else None)
             scope = self._scopes[above] = _Scope(described)
@@ -87,10 +89,12 @@ class FlowMap:
 
 class _Scope:
     def __init__(self, described: Described) -> None:
-        nodes = [_object(one) for one in _list(described.get("nodes"))]
-        self.nodes = {str(one.get("name")): one for one in nodes}
-        edges = [_list(one) for one in _list(described.get("edges"))]
-        self.edges = [(str(one[0]), str(one[1]), str(one[2])) for one in edges if len(one) >= 3]
+        nodes = [_object(item) for item in _list(described.get("nodes"))]
+        self.nodes = {str(node.get("name")): node for node in nodes}
+        edges = [_list(item) for item in _list(described.get("edges"))]
+        self.edges = [
+            (str(edge[0]), str(edge[1]), str(edge[2])) for edge in edges if len(edge) >= 3
+        ]
 
 
 def _name(path: str) -> str:

@@ -118,7 +118,7 @@ class SpanIndex:
             if trace is None:
                 continue
             pending.append(trace)
-            if sum(len(each.spans) for each in pending) >= _AT_ONCE:
+            if sum(len(item.spans) for item in pending) >= _AT_ONCE:
                 self._put(pending, caught)
                 pending = []
         self._put(pending, caught)

@@ -136,7 +136,7 @@ def remote_parent(tags: Mapping[str, str]) -> tuple[str, str]:
     return parts[1], parts[2]
 
 
-def step_of(path: str) -> str:
+def strip_index(path: str) -> str:
     """The path without the numbers of map items."""
     if "[" not in path:
         return path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from graphorch.models.guardrails.client import secrets
-from graphorch.models.guardrails.detector import Check, Span, replaced, united
+from graphorch.models.guardrails.detector import Detector, Match, merge_matches, replace_matches
 
 HIDDEN = "[hidden]"
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTHORIZATION", re.IGNORECASE)
@@ -31,7 +31,7 @@ def secret_values(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=len, reverse=True))
 
 
-def _default_checks() -> tuple[Check, ...]:
+def _default_checks() -> tuple[Detector, ...]:
     return (secrets(*_SURE),)
 
 
@@ -42,7 +42,7 @@ class Redaction:
     `content=False` leaves out everything that people and models wrote: prompts, answers, states, messages of errors.
     """
 
-    checks: Sequence[Check] = field(default_factory=_default_checks)
+    checks: Sequence[Detector] = field(default_factory=_default_checks)
     values: Sequence[str] = field(default_factory=lambda: secret_values(os.environ))
     fields: frozenset[str] = frozenset()
     content: bool = True
@@ -58,7 +58,9 @@ class Redaction:
                 text = text.replace(value, HIDDEN)
         spans = [span for check in self.checks for span in check.find(text)]
         return (
-            replaced(text, united(spans, _rank), lambda span: f"[{span.kind}]") if spans else text
+            replace_matches(text, merge_matches(spans, _rank), lambda span: f"[{span.kind}]")
+            if spans
+            else text
         )
 
     def data(self, value: Any) -> Any:
@@ -70,13 +72,13 @@ class Redaction:
             return {
                 self.text(key) if self.content else key: HIDDEN
                 if key in self.fields
-                else self.data(each)
-                for key, each in items
+                else self.data(item)
+                for key, item in items
             }
         if isinstance(value, list):
-            return [self.data(each) for each in cast("Iterable[Any]", value)]
+            return [self.data(item) for item in cast("Iterable[Any]", value)]
         return value
 
 
-def _rank(span: Span) -> tuple[int, int]:
+def _rank(span: Match) -> tuple[int, int]:
     return (_SURE.index(span.kind) if span.kind in _SURE else len(_SURE), span.start)

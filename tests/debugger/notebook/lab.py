@@ -136,10 +136,12 @@ def lab(folder: Path) -> Generator[Lab]:
                 opened = Lab(f"http://127.0.0.1:{port}", folder, page)
                 page.on(
                     "console",
-                    lambda one: opened.errors.append(one.text) if one.type == "error" else None,
+                    lambda message: (
+                        opened.errors.append(message.text) if message.type == "error" else None
+                    ),
                 )
-                page.on("pageerror", lambda one: opened.errors.append(f"{one} {one.stack}"))
-                page.on("request", lambda one: opened.requests.append(one.url))
+                page.on("pageerror", lambda error: opened.errors.append(f"{error} {error.stack}"))
+                page.on("request", lambda request: opened.requests.append(request.url))
                 yield opened
                 browser.close()
         finally:

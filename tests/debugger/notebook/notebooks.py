@@ -70,4 +70,4 @@ def main(names: list[str], *, write: bool) -> int:
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    sys.exit(main([one for one in given if not one.startswith("--")], write="--write" in given))
+    sys.exit(main([text for text in given if not text.startswith("--")], write="--write" in given))

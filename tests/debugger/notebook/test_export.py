@@ -27,7 +27,7 @@ def evil() -> Session[Any, Any]:
         raise ValueError(EVIL)
 
     session = Graph("g", State).chain(writes, fails).build().debug(State())
-    session.go()
+    session.run_until()
     return session
 
 

@@ -262,7 +262,7 @@ def test_a_click_is_answered_in_time(
     page = Page(opened)
     page.press("step")
     # the machine may have other things to do
-    times = min((page.page.evaluate(CLICKS, 50) for _ in range(3)), key=lambda one: one[25])
+    times = min((page.page.evaluate(CLICKS, 50) for _ in range(3)), key=lambda item: item[25])
     page.shot(f"nodes{size}")
     record_property("median_ms", times[25])
     print(

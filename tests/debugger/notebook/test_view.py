@@ -38,11 +38,11 @@ def viewed(session: AnySession) -> dict[str, Any]:
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_point_of_every_flow_has_a_view_that_is_json(name: str) -> None:
     with opened(name) as session:
-        while session.next or session.waiting:
+        while session.next or session.open_questions:
             if session.next:
-                session.into()
+                session.step_into()
             else:
-                session.answer({"approved": True}, session.waiting[0])
+                session.answer({"approved": True}, session.open_questions[0])
             view = viewed(session)
             assert json.loads(json.dumps(view)) == view
             assert view["moments"][-1]["path"] == session.history[-1].path
@@ -63,7 +63,7 @@ def test_a_view_shows_the_state_with_what_the_last_step_changed() -> None:
 def test_inside_a_sub_flow_its_own_state_is_shown_beside() -> None:
     with opened("sub_flows") as session:
         session.step()
-        session.into()
+        session.step_into()
         inside = viewed(session)["inside"]
         assert inside["path"] == "team"
         assert {"name": "n", "value": "10"}.items() <= next(
@@ -73,7 +73,7 @@ def test_inside_a_sub_flow_its_own_state_is_shown_beside() -> None:
 
 def test_a_question_is_shown_with_the_fields_of_its_answer() -> None:
     with opened("asked") as session:
-        session.go()
+        session.run_until()
         (question,) = viewed(session)["questions"]
         assert (
             question["text"],
@@ -84,7 +84,7 @@ def test_a_question_is_shown_with_the_fields_of_its_answer() -> None:
 
 def test_a_failed_step_shows_its_error() -> None:
     with opened("rescued") as session:
-        session.go(until="end")
+        session.run_until(until="end")
         bad = next(moment for moment in session.history if moment.path == "bad")
         assert (detail(bad)["kind"], detail(bad)["error"]) == ("handled", "ValueError: no 1")
 

@@ -77,12 +77,12 @@ def test_breakpoints_on_boxes_and_lines_come_and_go(front: Front) -> None:
     front.until(lambda panels: panels[0]["stopped"] == "on 'first' → 'second'")
     front.send("unbreak", text="on 'first' → 'second'")
     front.send("break", box="end")
-    front.until(lambda panels: [one["box"] for one in panels[0]["breakpoints"]] == ["end"])
+    front.until(lambda panels: [panel["box"] for panel in panels[0]["breakpoints"]] == ["end"])
     front.send("break", box="end")
     front.until(lambda panels: panels[0]["breakpoints"] == [])
     front.send("errors")
     front.until(
-        lambda panels: [one["text"] for one in panels[0]["breakpoints"]] == ["on Exception"]
+        lambda panels: [panel["text"] for panel in panels[0]["breakpoints"]] == ["on Exception"]
     )
 
 

@@ -19,20 +19,20 @@ from graphorch import (
     append,
 )
 from graphorch.core.events import (
-    Decide,
-    Decision,
-    Entered,
-    Leave,
+    EvaluateRoute,
+    LeaveScope,
     NodeFailed,
     NodeSucceeded,
     Routed,
+    RouteDecision,
     RunStarted,
+    ScopeEntered,
 )
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.invocation import binding
-from graphorch.graph.node import class_of
-from graphorch.graph.signature import signature_of
+from graphorch.graph.node import choose_node_class
+from graphorch.graph.signature import read_signature
 
 
 class Number(BaseModel):
@@ -76,16 +76,18 @@ class Driver:
         return command
 
     def returns(self, output: Any) -> None:
-        one = self.started
-        given = binding.arguments(one)
+        activation = self.started
+        given = binding.bind_arguments(activation)
         self.commands = self.run.handle(
-            NodeSucceeded(one, binding.update_of(one.step, output, given, one.version))
+            NodeSucceeded(
+                activation, binding.build_update(activation.step, output, given, activation.version)
+            )
         )
 
     @property
     def deciding(self) -> Activation:
         (command,) = self.commands
-        assert isinstance(command, Decide)
+        assert isinstance(command, EvaluateRoute)
         return command.activation
 
 
@@ -95,8 +97,8 @@ def only(fn: Any, state: type[BaseModel] = State) -> Any:
 
 
 def made(fn: Any, name: str = "it") -> AnyNode:
-    signature = signature_of(fn, {})
-    return class_of(signature)(fn, signature, name=name)
+    signature = read_signature(fn, {})
+    return choose_node_class(signature)(fn, signature, name=name)
 
 
 def looks(number: Number) -> None: ...
@@ -126,8 +128,10 @@ def needs(name: Name) -> None: ...
 def update_of(fn: Any, output: object) -> dict[str, Any]:
     """What a return becomes, by field."""
     driver = Driver(only(fn))
-    one = driver.started
-    update = binding.update_of(one.step, output, binding.arguments(one), one.version)
+    activation = driver.started
+    update = binding.build_update(
+        activation.step, output, binding.bind_arguments(activation), activation.version
+    )
     return named(driver, update)
 
 
@@ -135,15 +139,15 @@ def named(driver: Driver, update: dict[int, Any]) -> dict[str, Any]:
     return {driver.plan.schema.fields[index].name: value for index, value in update.items()}
 
 
-def left(driver: Driver, one: Activation) -> dict[str, Any]:
-    return named(driver, binding.leave(one))
+def left(driver: Driver, activation: Activation) -> dict[str, Any]:
+    return named(driver, binding.gather_children(activation))
 
 
 # ---- in ------------------------------------------------------------------------------------------
 def test_a_node_is_given_its_slices_in_the_order_of_its_parameters() -> None:
     def two(log: Log, number: Number) -> None: ...
 
-    log, number = binding.arguments(Driver(only(two), n=3, log=["a"]).started)
+    log, number = binding.bind_arguments(Driver(only(two), n=3, log=["a"]).started)
     assert (log, number) == (Log(log=["a"]), Number(n=3))
 
 
@@ -151,14 +155,14 @@ def test_a_node_is_given_its_slices_in_the_order_of_its_parameters() -> None:
 def test_an_optional_slice_is_none_until_it_is_assigned(
     values: dict[str, Any], name: Name | None
 ) -> None:
-    assert binding.arguments(Driver(only(greets, Named), **values).started)[0] == name
+    assert binding.bind_arguments(Driver(only(greets, Named), **values).started)[0] == name
 
 
 def test_a_slice_that_lacks_a_required_field_cannot_be_read() -> None:
     with pytest.raises(
-        binding.Unreadable, match=r"'Name.name' was read, but nothing has assigned it in this run"
+        binding.MissingInput, match=r"'Name.name' was read, but nothing has assigned it in this run"
     ):
-        binding.arguments(Driver(only(needs, Named)).started)
+        binding.bind_arguments(Driver(only(needs, Named)).started)
 
 
 @pytest.mark.parametrize("at", [0, 1])
@@ -169,10 +173,10 @@ def test_a_handler_is_given_the_failure_where_it_asks_for_it(at: int) -> None:
     graph, worker = Graph("handled", State), made(looks, "worker")
     graph.chain(worker).on_error(worker, made([first, second][at], "handler"), when=ValueError)
     driver = Driver(graph.build(), n=7)
-    one = driver.started
-    one.attempt = 2
-    driver.commands = driver.run.handle(NodeFailed(one, 2, ValueError("no"), handler=0))
-    given = binding.arguments(driver.started)
+    activation = driver.started
+    activation.attempt = 2
+    driver.commands = driver.run.handle(NodeFailed(activation, 2, ValueError("no"), handler=0))
+    given = binding.bind_arguments(driver.started)
     assert given[at] == Failure(
         node="worker", path="worker", error="ValueError", message="no", attempt=2
     )
@@ -239,32 +243,37 @@ def test_two_slices_that_set_the_same_field_are_refused() -> None:
 
     def twice(number: Number) -> tuple[Number, Wide]: ...  # type: ignore[empty-body]
 
-    signature = signature_of(twice, {"Wide": Wide})
+    signature = read_signature(twice, {"Wide": Wide})
     twin: AnyNode = Node(twice, signature, name="twice")
     driver = Driver(Graph("twice", Both).chain(twin).build())
-    one = driver.started
+    activation = driver.started
     with pytest.raises(
         WrongOutput, match=r"Two slices that it returned set field number 0. Set it in one of them."
     ):
-        binding.update_of(one.step, (Number(n=1), Wide(n=2)), [], one.version)
+        binding.build_update(activation.step, (Number(n=1), Wide(n=2)), [], activation.version)
 
 
 def test_the_very_slice_that_was_handed_over_counts_with_what_was_changed_in_it() -> None:
-    one = Driver(only(counts), n=1).started
-    given = binding.arguments(one)
+    activation = Driver(only(counts), n=1).started
+    given = binding.bind_arguments(activation)
     given[0].n = 5
-    assert list(binding.update_of(one.step, given[0], given, one.version).values()) == [5]
+    assert list(
+        binding.build_update(activation.step, given[0], given, activation.version).values()
+    ) == [5]
     equal = Number.model_construct(set(), n=5)
-    assert binding.update_of(one.step, equal, given, one.version) == {}
+    assert binding.build_update(activation.step, equal, given, activation.version) == {}
 
 
 # ---- maps and sub-flows -------------------------------------------------------------------------
 def sum_of(found: list[Number]) -> Number:
-    return Number(n=sum(one.n for one in found))
+    return Number(n=sum(number.n for number in found))
 
 
 def told(found: list[Number], missing: list[Missing]) -> Log:
-    return Log(log=[f"{one.n}" for one in found] + [f"{one.index} {one.reason}" for one in missing])
+    return Log(
+        log=[f"{number.n}" for number in found]
+        + [f"{item.index} {item.reason}" for item in missing]
+    )
 
 
 def mapped(gather: Any = sum_of, **options: Any) -> Any:
@@ -277,19 +286,19 @@ def mapped(gather: Any = sum_of, **options: Any) -> Any:
 
 def entered(flow: Any, count: int) -> tuple[Driver, Activation]:
     driver = Driver(flow, items=[Number(n=number) for number in range(count)])
-    one = driver.started
-    driver.commands = driver.run.handle(Entered(one, binding.items_of(one)))
-    return driver, one
+    activation = driver.started
+    driver.commands = driver.run.handle(ScopeEntered(activation, binding.build_items(activation)))
+    return driver, activation
 
 
 def test_each_item_is_an_input_of_its_own() -> None:
-    driver, one = entered(mapped(), 3)
+    driver, activation = entered(mapped(), 3)
     assert [
-        binding.arguments(command)[0].n
+        binding.bind_arguments(command)[0].n
         for command in driver.commands
         if isinstance(command, Activation)
     ] == [0, 1, 2]
-    assert len(binding.items_of(one)) == 3
+    assert len(binding.build_items(activation)) == 3
 
 
 def test_more_items_than_the_map_allows_are_refused() -> None:
@@ -310,11 +319,11 @@ def finish(driver: Driver, failing: dict[int, str]) -> Activation:
         else:
             commands = driver.run.handle(
                 NodeSucceeded(
-                    item, binding.update_of(item.step, Number(n=index + 10), [], item.version)
+                    item, binding.build_update(item.step, Number(n=index + 10), [], item.version)
                 )
             )
         left = next(
-            (command.activation for command in commands if isinstance(command, Leave)), left
+            (command.activation for command in commands if isinstance(command, LeaveScope)), left
         )
     assert left is not None
     return left
@@ -333,13 +342,13 @@ def test_gather_is_told_what_is_missing_and_why() -> None:
 def test_too_few_items_for_the_quorum_are_refused_with_the_reasons() -> None:
     driver, _ = entered(mapped(told, need=2, on_item_error="collect"), 2)
     with pytest.raises(QuorumNotMet, match=r"2 items are needed, and 1 succeeded: item 0: broken"):
-        binding.leave(finish(driver, {0: "broken"}))
+        binding.gather_children(finish(driver, {0: "broken"}))
 
 
 def test_an_empty_list_is_gathered_at_once() -> None:
-    driver, one = entered(mapped(), 0)
-    assert [type(command) for command in driver.commands] == [Leave]
-    assert left(driver, one) == {"n": 0}
+    driver, activation = entered(mapped(), 0)
+    assert [type(command) for command in driver.commands] == [LeaveScope]
+    assert left(driver, activation) == {"n": 0}
 
 
 def test_a_sub_flow_is_entered_and_left_through_its_mappings() -> None:
@@ -351,14 +360,14 @@ def test_a_sub_flow_is_entered_and_left_through_its_mappings() -> None:
         )
     )
     driver = Driver(graph.build(), n=1)
-    one = driver.started
-    assert [named(driver, item) for item in binding.items_of(one)] == [{"n": 2}]
-    driver.commands = driver.run.handle(Entered(one, binding.items_of(one)))
+    activation = driver.started
+    assert [named(driver, item) for item in binding.build_items(activation)] == [{"n": 2}]
+    driver.commands = driver.run.handle(ScopeEntered(activation, binding.build_items(activation)))
     item = driver.started
     (command,) = driver.run.handle(
-        NodeSucceeded(item, binding.update_of(item.step, Number(n=7), [], item.version))
+        NodeSucceeded(item, binding.build_update(item.step, Number(n=7), [], item.version))
     )
-    assert isinstance(command, Leave)
+    assert isinstance(command, LeaveScope)
     assert left(driver, command.activation) == {"log": ["7"]}
 
 
@@ -374,8 +383,10 @@ def routed(by: Any = parity) -> Any:
 
 
 def targets(driver: Driver) -> list[str]:
-    one = driver.deciding
-    return [driver.plan.steps[edge.target].name for edge in binding.decide(one).edges]
+    activation = driver.deciding
+    return [
+        driver.plan.steps[edge.target].name for edge in binding.evaluate_route(activation).edges
+    ]
 
 
 @pytest.mark.parametrize("n, target", [(2, ["a"]), (3, ["b"])])
@@ -425,28 +436,28 @@ def looped(exhausted: Any) -> Any:
 def test_a_loop_is_taken_while_it_holds_and_has_room() -> None:
     driver = Driver(looped("continue"))
     driver.returns(Number(n=9))
-    assert binding.decide(driver.deciding) == Decision()
+    assert binding.evaluate_route(driver.deciding) == RouteDecision()
     driver = Driver(looped("continue"))
     driver.returns(Number(n=1))
-    assert binding.decide(driver.deciding) == Decision(loop=0)
+    assert binding.evaluate_route(driver.deciding) == RouteDecision(loop=0)
 
 
 @pytest.mark.parametrize("exhausted", ["continue", "node", "fail"])
 def test_a_loop_at_its_bound_ends_as_it_was_told_to(exhausted: str) -> None:
     driver = Driver(looped(made(looks, "instead") if exhausted == "node" else exhausted))
     driver.returns(Number(n=1))
-    one = driver.deciding
-    driver.commands = driver.run.handle(routed_event(one))
+    activation = driver.deciding
+    driver.commands = driver.run.handle(routed_event(activation))
     driver.returns(Number(n=2))
     if exhausted == "fail":
         with pytest.raises(
             LoopExhausted,
             match=r"The loop back to 'first' ran 2 times, and '<lambda>' still holds.",
         ):
-            binding.decide(driver.deciding)
+            binding.evaluate_route(driver.deciding)
     else:
-        assert binding.decide(driver.deciding) == Decision(exhausted=0)
+        assert binding.evaluate_route(driver.deciding) == RouteDecision(exhausted=0)
 
 
-def routed_event(one: Activation) -> Routed:
-    return Routed(one, binding.decide(one))
+def routed_event(activation: Activation) -> Routed:
+    return Routed(activation, binding.evaluate_route(activation))

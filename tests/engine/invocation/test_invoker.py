@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphorch.engine.invocation.invoker import hedged
+from graphorch.engine.invocation.invoker import call_hedged
 from graphorch.testing.virtual_clock import run_virtual
 
 
@@ -41,7 +41,7 @@ def timed(attempts: Attempts, after: float = 2) -> tuple[Any, float]:
 
     async def main() -> tuple[Any, float]:
         try:
-            outcome: object = await hedged(attempts.call, after)
+            outcome: object = await call_hedged(attempts.call, after)
         except Exception as error:
             outcome = error
         return outcome, asyncio.get_running_loop().time()
@@ -90,7 +90,7 @@ def test_cancelling_the_wait_cancels_whatever_runs(when: float, running: int) ->
     attempts = Attempts((10, "a"), (10, "b"))
 
     async def main() -> None:
-        task = asyncio.create_task(hedged(attempts.call, 2))
+        task = asyncio.create_task(call_hedged(attempts.call, 2))
         await asyncio.sleep(when)
         task.cancel()
         await asyncio.wait([task])

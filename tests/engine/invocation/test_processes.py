@@ -21,7 +21,7 @@ from graphorch import Graph, ModelError, Node, NodeError, RunFailed, WrongOutput
 from graphorch.cli.finding import find
 from graphorch.engine.invocation.invoker import NodeTimedOut
 from graphorch.engine.invocation.process_protocol import ProcessError, Unportable
-from graphorch.engine.invocation.processes import INSIDE, ProcessPool, WorkerDied, address_of
+from graphorch.engine.invocation.processes import INSIDE, ProcessPool, WorkerDied, build_address
 from graphorch.graph.payloads import Failure
 from graphorch.testing.virtual_clock import run_virtual
 from tests.engine.crunching import (
@@ -240,19 +240,19 @@ def test_a_node_that_no_module_holds_is_refused_with_the_reason(
         Unportable,
         match=r"Node 'inside' has isolation=\"process\", and another process cannot import it: .*<locals>.inside has no name",
     ):
-        address_of(inside)
+        build_address(inside)
     twin = square.named("twin")
     twin.fn = functools.wraps(square.fn)(lambda n: square.fn(n))
     with pytest.raises(
         Unportable, match=r"tests\.engine\.crunching\.square is something else than its function"
     ):
-        address_of(twin)
+        build_address(twin)
     monkeypatch.setenv(INSIDE, "1")
     with pytest.raises(
         Unportable,
         match=r"this is a worker process itself\. Put what runs flows under `if __name__ == '__main__':`",
     ):
-        address_of(square)
+        build_address(square)
 
 
 # ---- processes that end --------------------------------------------------------------------------

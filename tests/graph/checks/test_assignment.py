@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from graphorch.graph.checks import check
 from graphorch.graph.node import node
-from graphorch.graph.topology import shape_of
+from graphorch.graph.topology import build_topology
 from tests.graph.content import (
     Content,
     Draft,
@@ -42,7 +42,7 @@ def long(d: Draft) -> bool:
 
 def unassigned(drawing: Drawing) -> set[str]:
     """The readers that a drawing leaves without a field."""
-    found = check(drawing.blueprint, shape_of(drawing.blueprint)).problems
+    found = check(drawing.blueprint, build_topology(drawing.blueprint)).problems
     assert {problem.code for problem in found} <= {"UNASSIGNED", "UNORDERED_WRITES"}, found
     return {problem.where.split("'")[1] for problem in found if problem.code == "UNASSIGNED"}
 
@@ -219,7 +219,7 @@ def test_before_a_quorum_each_branch_is_on_its_own() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_whatever_a_random_run_finds_unassigned_was_found_before(seed: int) -> None:
     drawing = random_drawing(seed, size=9)
-    shape = shape_of(drawing.blueprint)
+    shape = build_topology(drawing.blueprint)
     problems = check(drawing.blueprint, shape).problems
     assume({problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"})
     found = {problem.where for problem in problems if problem.code == "UNASSIGNED"}

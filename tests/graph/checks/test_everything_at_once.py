@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from graphorch.errors import GraphError
 from graphorch.graph.checks import build_plan
 from graphorch.graph.node import node
-from graphorch.graph.options import Options, Retry
+from graphorch.graph.options import NodeSettings, Retry
 from tests.graph.content import (
     Content,
     Draft,
@@ -39,7 +39,7 @@ def stranger(f: Foreign) -> None: ...
 def ten_mistakes() -> Sketch:
     sketch = Sketch(output=Draft)
     paid = type(look)(
-        look.fn, look.signature, name="paid", options=Options(effect="once", retry=Retry(2))
+        look.fn, look.signature, name="paid", options=NodeSettings(effect="once", retry=Retry(2))
     )
     sketch.chain("classify", classify)  # type: ignore[arg-type]
     sketch.chain(classify, [dash, maybe], tidy, judge)
@@ -56,7 +56,7 @@ def ten_mistakes() -> Sketch:
 
 def test_ten_mistakes_are_told_at_once() -> None:
     with pytest.raises(GraphError) as caught:
-        build_plan(ten_mistakes().blueprint)
+        build_plan(ten_mistakes().spec)
     assert [f"{problem.code} at {problem.where}" for problem in caught.value.problems] == [
         "NOT_A_NODE at chain()",
         "NOT_CONNECTED at node 'forgotten'",
@@ -84,6 +84,6 @@ def test_the_same_graph_says_the_same_in_the_same_order() -> None:
 def test_a_graph_without_problems_becomes_a_plan() -> None:
     sketch = Sketch(Content, Topic, Draft)
     sketch.chain(dash, tidy)
-    plan = build_plan(sketch.blueprint)
+    plan = build_plan(sketch.spec)
     assert [step.name for step in plan.steps] == ["dash", "tidy", "END"]
     assert plan.problems == ()

@@ -85,7 +85,7 @@ def test_all_cannot_wait_for_a_loop_but_for_its_end() -> None:
     last = look.named("last")
     sketch.chain(look, note, note.named("b"), last)
     sketch.chain(look, last)
-    sketch.loop(sketch.blueprint.nodes["b"], back_to=note, while_=weak, max_iterations=2)
+    sketch.loop(sketch.spec.nodes["b"], back_to=note, while_=weak, max_iterations=2)
     sketch.join(last, need="all")
     assert said(sketch) == []
     sketch.join(note, need="all")

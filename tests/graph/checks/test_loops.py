@@ -75,7 +75,7 @@ def test_a_source_that_leads_nowhere_when_its_loop_stops_is_refused() -> None:
 def test_one_source_of_two_that_leads_nowhere_is_refused() -> None:
     sketch = Sketch()
     sketch.route(judge.named("lead"), kind_of).when("math", look).when("prose", note).exhaustive()
-    sketch.chain(dash, sketch.blueprint.nodes["lead"])
+    sketch.chain(dash, sketch.spec.nodes["lead"])
     sketch.loop([look, note], back_to=dash, while_=weak, max_iterations=2)
     assert codes(sketch) == []  # none leads on: both meet at END
     sketch.chain(look, tidy)

@@ -43,7 +43,7 @@ def problems(*remember: Any) -> list[tuple[str, str, str]]:
     graph = Graph("chat", State, input=Question, output=Answer, remember=remember).chain(reply)
     with pytest.raises(GraphError) as caught:
         graph.build()
-    return [(one.code, one.what, one.fix) for one in caught.value.problems]
+    return [(problem.code, problem.what, problem.fix) for problem in caught.value.problems]
 
 
 def test_a_remembered_field_needs_a_default() -> None:
@@ -69,4 +69,4 @@ def test_what_is_remembered_is_read_by_the_next_turn_and_so_not_written_in_vain(
     flow = Graph("chat", State, input=Question, output=Answer, remember=[Talk]).chain(reply).build()
     assert flow.warnings == ()
     forgetful = Graph("chat", State, input=Question, output=Answer).chain(reply).build()
-    assert [one.code for one in forgetful.warnings] == ["UNREAD_WRITE"]
+    assert [problem.code for problem in forgetful.warnings] == ["UNREAD_WRITE"]

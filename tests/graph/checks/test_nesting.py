@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from graphorch.graph.checks import build_plan
-from graphorch.graph.options import Options
+from graphorch.graph.options import NodeSettings
 from tests.graph.content import (
     Draft,
     Job,
@@ -68,7 +68,7 @@ def question(t: Topic) -> str:
     return "?"
 
 
-INNER = build_plan(Sketch(output=Draft).chain(dash).blueprint)
+INNER = build_plan(Sketch(output=Draft).chain(dash).spec)
 
 
 def mapping(
@@ -150,7 +150,7 @@ def test_the_bounds_of_a_map_are_numbers_from_1_on() -> None:
 
 
 def test_a_map_that_cancels_items_must_not_hold_an_effect_that_happens_once() -> None:
-    once = type(dig)(dig.fn, dig.signature, name="dig", options=Options(effect="once"))
+    once = type(dig)(dig.fn, dig.signature, name="dig", options=NodeSettings(effect="once"))
     assert mapping(once, need=2) == [
         "MAP_OPTION at map 'digs': need=2 may cancel 'dig', which has effect=\"once\"\n    fix: need all items, or move the effect after the map"
     ]

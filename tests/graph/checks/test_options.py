@@ -10,7 +10,7 @@ import pytest
 from graphorch.graph.checks import build_plan
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node, node
-from graphorch.graph.options import Cache, Options, Retry
+from graphorch.graph.options import Cache, NodeSettings, Retry
 from tests.graph.content import (
     Sketch,
     Topic,
@@ -30,7 +30,7 @@ def with_options(node: Node[Any], **options: Any) -> Node[Any]:
         node.signature,
         name=node.name,
         kind=node.kind,
-        options=replace(Options(), **options),
+        options=replace(NodeSettings(), **options),
     )
 
 
@@ -107,11 +107,11 @@ def test_a_process_takes_no_function_that_only_another_function_knows() -> None:
 
 def test_a_map_or_sub_flow_is_neither_cached_nor_hedged() -> None:
     sketch = Sketch()
-    inner = build_plan(Sketch().chain(look).blueprint)
+    inner = build_plan(Sketch().chain(look).spec)
     team = sketch.sub("team", inner, to_topic, no_notes)
-    team.options = Options(cache=Cache(1), hedge_after=1, retry=Retry(2))
+    team.options = NodeSettings(cache=Cache(1), hedge_after=1, retry=Retry(2))
     digs = sketch.map("digs", dig, jobs_of, notes_of)
-    digs.options = Options(cache=Cache(1))
+    digs.options = NodeSettings(cache=Cache(1))
     sketch.chain(team, digs)
     assert said(sketch) == [
         "OPTION_NESTED at node 'team': a sub-flow cannot have cache: what runs inside has its own options\n    fix: give cache to a node inside",

@@ -134,7 +134,7 @@ def to_notes(d: Draft) -> Notes:
 def clean(sketch: Sketch) -> None:
     assert said(sketch) == []
     assert said(sketch, warnings=True) == []
-    build_plan(sketch.blueprint)
+    build_plan(sketch.spec)
 
 
 def case(output: type[BaseModel] = Draft) -> Sketch:
@@ -223,13 +223,13 @@ def test_router_whose_branches_meet_again() -> None:
 
 
 def test_hierarchy() -> None:
-    team = build_plan(case().chain(research, write, judge, improve).blueprint)
+    team = build_plan(case().chain(research, write, judge, improve).spec)
     sketch = case()
-    one, two = (
+    item, two = (
         sketch.sub("one", team, to_topic, to_notes),
         sketch.sub("two", team, to_topic, to_notes),
     )
-    sketch.chain(outline, [one, two], report)
+    sketch.chain(outline, [item, two], report)
     clean(sketch)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from graphorch.graph.checks import build_plan, check
 from graphorch.graph.node import END, Node
-from graphorch.graph.options import Options
-from graphorch.graph.topology import shape_of
+from graphorch.graph.options import NodeSettings
+from graphorch.graph.topology import build_topology
 from tests.graph.content import (
     Sketch,
     codes,
@@ -33,7 +33,7 @@ def with_options(node: Node[Any], **options: Any) -> Node[Any]:
         node.signature,
         name=node.name,
         kind=node.kind,
-        options=replace(Options(), **options),
+        options=replace(NodeSettings(), **options),
     )
 
 
@@ -45,10 +45,10 @@ def racing(need: int = 1) -> Sketch:
 
 
 def regions(sketch: Sketch) -> dict[str, set[str]]:
-    shape = shape_of(sketch.blueprint)
+    shape = build_topology(sketch.spec)
     return {
         shape.name(join): {shape.name(node) for node in nodes}
-        for join, nodes in check(sketch.blueprint, shape).regions.items()
+        for join, nodes in check(sketch.spec, shape).regions.items()
     }
 
 
@@ -61,7 +61,7 @@ def test_the_region_is_what_lies_between_the_fork_and_the_join() -> None:
 
 
 def test_the_plan_knows_the_region() -> None:
-    step = next(step for step in build_plan(racing(2).blueprint).steps if step.name == "last")
+    step = next(step for step in build_plan(racing(2).spec).steps if step.name == "last")
     assert (step.need, step.region) == (2, (1, 2))
 
 
@@ -118,7 +118,7 @@ def test_an_effect_that_happens_once_must_not_be_cancelled() -> None:
 
 
 def test_an_effect_inside_a_map_or_sub_flow_counts_too() -> None:
-    inner = build_plan(Sketch().chain(with_options(note, effect="once")).blueprint)
+    inner = build_plan(Sketch().chain(with_options(note, effect="once")).spec)
     sketch = Sketch()
     team = sketch.sub("team", inner, to_topic, no_notes)
     digs = sketch.map("digs", with_options(dig, effect="once"), jobs_of, notes_of)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from graphorch.graph.checks import check
-from graphorch.graph.topology import shape_of
+from graphorch.graph.topology import build_topology
 from tests.graph.content import Content, Sketch, dash, judge, look, maybe, note, said
 from tests.graph.drawn import Drawing, random_drawing
 from tests.graph.simulated import Simulator
@@ -34,7 +34,7 @@ def drawn(*edges: str, writers: str = "uw") -> Drawing:
 
 def races(drawing: Drawing) -> list[str]:
     """The nodes that race, as the problems name them."""
-    found = check(drawing.blueprint, shape_of(drawing.blueprint)).problems
+    found = check(drawing.blueprint, build_topology(drawing.blueprint)).problems
     assert {problem.code for problem in found} <= {"UNORDERED_WRITES"}, found
     return [problem.what.split(" may ")[0] for problem in found]
 
@@ -176,16 +176,16 @@ def test_branches_that_meet_before_the_race_is_over_are() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_whatever_conflicts_in_a_random_run_was_found_before(seed: int) -> None:
     drawing = random_drawing(seed, size=9, writers=3)
-    shape = shape_of(drawing.blueprint)
+    shape = build_topology(drawing.blueprint)
     problems = check(drawing.blueprint, shape).problems
     assume({problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"})
     found = [problem.what for problem in problems if problem.code == "UNORDERED_WRITES"]
     simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
     for _ in range(8):
-        for _, one, other in simulator.run(rng).conflicts:
-            assert any(f"'{one}'" in what and f"'{other}'" in what for what in found), (
+        for _, text, other in simulator.run(rng).conflicts:
+            assert any(f"'{text}'" in what and f"'{other}'" in what for what in found), (
                 seed,
-                one,
+                text,
                 other,
             )
 
@@ -196,7 +196,7 @@ def test_of_a_thousand_random_graphs_none_is_missed_and_hardly_one_is_blamed_for
     flagged = real = 0
     for seed in range(1500):
         drawing = random_drawing(seed, size=10, writers=3)
-        shape = shape_of(drawing.blueprint)
+        shape = build_topology(drawing.blueprint)
         problems = check(drawing.blueprint, shape).problems
         if not {problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"}:
             continue

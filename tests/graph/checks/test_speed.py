@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, create_model
 
-from graphorch.graph.builder import Builder
+from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.checks import build_plan
 from graphorch.graph.node import Node
 from graphorch.graph.signature import Read, Signature
@@ -34,35 +34,35 @@ def made(name: str, reads: list[type[BaseModel]], writes: list[type[BaseModel]])
     )
 
 
-def chain(count: int) -> Builder[Any]:
-    return Builder("chain", Sum, None, None).chain(
+def chain(count: int) -> GraphBuilder[Any]:
+    return GraphBuilder("chain", Sum, None, None).chain(
         *(made(f"n{index}", [Sum], [Sum]) for index in range(count))
     )
 
 
-def fan_out(count: int) -> Builder[Any]:
-    return Builder("fan", Sum, None, None).chain(
+def fan_out(count: int) -> GraphBuilder[Any]:
+    return GraphBuilder("fan", Sum, None, None).chain(
         made("first", [Sum], [Sum]),
         [made(f"n{index}", [Sum], [Sum]) for index in range(count)],
         made("last", [Sum], [Sum]),
     )
 
 
-def ladder(count: int) -> Builder[Any]:
+def ladder(count: int) -> GraphBuilder[Any]:
     """Stages of one node and five side by side; each node has a required field of its own and reads those before it; loops around it."""
     make: Any = create_model
     slices: list[type[BaseModel]] = [
         make(f"S{index}", **{f"f{index}": (int, ...)}) for index in range(count)
     ]
     state: type[BaseModel] = create_model("State", __base__=tuple(slices))
-    builder: Builder[Any] = Builder("ladder", state, slices[0], slices[-1])
+    builder: GraphBuilder[Any] = GraphBuilder("ladder", state, slices[0], slices[-1])
     stages: list[list[Node[Any]]] = []
     before: list[type[BaseModel]] = [slices[0]]
     index = 0
     while index < count:
         own = slices[index : index + (5 if len(stages) % 2 else 1)]
         stages.append(
-            [made(f"n{index + number}", before[:4], [one]) for number, one in enumerate(own)]
+            [made(f"n{index + number}", before[:4], [model]) for number, model in enumerate(own)]
         )
         before, index = own, index + len(own)
     if len(stages[-1]) > 1:
@@ -70,11 +70,11 @@ def ladder(count: int) -> Builder[Any]:
     builder.chain(*stages)
     for first, last in zip(stages[0:-2:4], stages[2::4], strict=False):
         builder.loop(last, back_to=first[0], while_=lambda state: True, max_iterations=2)
-    builder.blueprint.output = state
+    builder.spec.output = state
     return builder
 
 
-def tangle(count: int) -> Builder[Any]:
+def tangle(count: int) -> GraphBuilder[Any]:
     """A random graph without loops; each field has three writers, one after the other."""
     rng = random.Random(5)
     make: Any = create_model
@@ -85,7 +85,7 @@ def tangle(count: int) -> Builder[Any]:
     nodes = [
         made(f"n{index}", [slices[index // 3]], [slices[index // 3]]) for index in range(count)
     ]
-    builder: Builder[Any] = Builder("tangle", state, None, None)
+    builder: GraphBuilder[Any] = GraphBuilder("tangle", state, None, None)
     for index in range(1, count):
         sources = (
             {index - 1}
@@ -97,28 +97,28 @@ def tangle(count: int) -> Builder[Any]:
     return builder
 
 
-def best(make: Callable[[int], Builder[Any]], count: int, tries: int) -> float:
+def best(make: Callable[[int], GraphBuilder[Any]], count: int, tries: int) -> float:
     found: list[float] = []
     for _ in range(tries):
         builder = make(count)
         start = time.process_time()
-        build_plan(builder.blueprint)
+        build_plan(builder.spec)
         found.append(time.process_time() - start)
     return min(found)
 
 
 @pytest.mark.parametrize("make", [chain, fan_out, ladder, tangle])
-def test_a_hundred_nodes_build_in_20_milliseconds(make: Callable[[int], Builder[Any]]) -> None:
+def test_a_hundred_nodes_build_in_20_milliseconds(make: Callable[[int], GraphBuilder[Any]]) -> None:
     assert best(make, 100, 5) <= 0.020
 
 
 @pytest.mark.parametrize("make", [chain, fan_out, ladder, tangle])
-def test_a_thousand_nodes_build_in_a_second(make: Callable[[int], Builder[Any]]) -> None:
+def test_a_thousand_nodes_build_in_a_second(make: Callable[[int], GraphBuilder[Any]]) -> None:
     assert best(make, 1000, 2) <= 1.0
 
 
 @pytest.mark.parametrize("make", [chain, fan_out])
 def test_ten_thousand_nodes_build_in_a_few_seconds_without_recursion(
-    make: Callable[[int], Builder[Any]],
+    make: Callable[[int], GraphBuilder[Any]],
 ) -> None:
     assert best(make, 10_000, 1) <= 4.0

@@ -41,7 +41,7 @@ def test_a_write_that_nobody_reads_is_a_warning_and_the_graph_builds() -> None:
     assert said(sketch, warnings=True) == [
         "UNREAD_WRITE at node 'note': nothing reads 'notes', which it writes\n    fix: read it, make it part of the output, or drop it"
     ]
-    assert [problem.code for problem in build_plan(sketch.blueprint).problems] == ["UNREAD_WRITE"]
+    assert [problem.code for problem in build_plan(sketch.spec).problems] == ["UNREAD_WRITE"]
 
 
 def test_whoever_reads_the_whole_state_reads_everything() -> None:

@@ -23,9 +23,9 @@ from graphorch.graph.context import Context
 from graphorch.graph.estimate.amounts import Assumed
 from graphorch.graph.estimate.estimator import Worst, estimate, worst_case
 from graphorch.graph.node import Node, node
-from graphorch.graph.options import Options, Retry, Wallet
+from graphorch.graph.options import NodeBudget, NodeSettings, Retry
 from graphorch.graph.plan import compile_plan
-from graphorch.graph.topology import shape_of
+from graphorch.graph.topology import build_topology
 from graphorch.models.pricing.price_list import Price, Rates
 from graphorch.testing.virtual_clock import run_virtual
 from tests.graph.content import (
@@ -48,7 +48,7 @@ from tests.simulation.behaviour import INPUT, State
 
 
 def agent(of: Node[Any], name: str, **options: Any) -> Node[Any]:
-    return type(of)(of.fn, of.signature, name=name, kind="agent", options=Options(**options))
+    return type(of)(of.fn, of.signature, name=name, kind="agent", options=NodeSettings(**options))
 
 
 @node
@@ -59,40 +59,40 @@ def test_a_chain_runs_each_node_once_and_asks_once_per_agent_and_attempt() -> No
     sketch = Sketch().chain(
         look, agent(note, "a"), agent(note, "b", retry=Retry(3)), agent(note, "c", hedge_after=1)
     )
-    assert worst_case(build_plan(sketch.blueprint)) == Worst(
+    assert worst_case(build_plan(sketch.spec)) == Worst(
         4, 1 + 3 + 2, {"look": 1, "a": 1, "b": 1, "c": 1}
     )
 
 
 def test_a_node_that_talks_to_models_itself_makes_the_number_of_calls_unknown() -> None:
-    assert worst_case(build_plan(Sketch().chain(look, talks).blueprint)).calls is None
+    assert worst_case(build_plan(Sketch().chain(look, talks).spec)).calls is None
 
 
 def test_of_exclusive_branches_the_dearest_counts_and_of_a_fork_all() -> None:
     forked = Sketch().chain(
         look, [agent(note, "a"), agent(note, "b"), agent(note, "c")], agent(note, "z")
     )
-    assert worst_case(build_plan(forked.blueprint)).calls == 4
+    assert worst_case(build_plan(forked.spec)).calls == 4
     routed = Sketch()
     a, b, c, z = (agent(note, name) for name in "abcz")
     routed.route(look, kind_of).when("math", a).when("prose", b).exhaustive()
     routed.chain(b, c)
     routed.chain([a, c], z)
-    worst = worst_case(build_plan(routed.blueprint))
+    worst = worst_case(build_plan(routed.spec))
     assert (worst.activations, worst.calls) == (4, 3)
 
 
 def test_loops_multiply_and_loops_of_one_header_add_their_rounds() -> None:
     nested = Sketch().chain(look, agent(note, "a"), agent(note, "b"), agent(note, "c"))
-    nodes = nested.blueprint.nodes
+    nodes = nested.spec.nodes
     nested.loop(nodes["b"], back_to=nodes["a"], while_=weak, max_iterations=5)
     nested.loop(nodes["c"], back_to=look, while_=weak, max_iterations=5)
-    worst = worst_case(build_plan(nested.blueprint))
+    worst = worst_case(build_plan(nested.spec))
     assert (worst.by_node, worst.calls) == ({"look": 5, "a": 25, "b": 25, "c": 5}, 55)
     shared = Sketch().chain(look, note)
     for _ in range(2):
         shared.loop(look, back_to=look, while_=weak, max_iterations=5)
-    assert worst_case(build_plan(shared.blueprint)).by_node == {"look": 9, "note": 1}
+    assert worst_case(build_plan(shared.spec)).by_node == {"look": 9, "note": 1}
 
 
 def test_a_branch_that_leaves_the_loop_is_taken_after_the_other_rounds() -> None:
@@ -101,18 +101,18 @@ def test_a_branch_that_leaves_the_loop_is_taken_after_the_other_rounds() -> None
     sketch.route(look, kind_of).when("math", stay).when("prose", leave).exhaustive()
     sketch.chain([stay, leave], last)
     sketch.loop(stay, back_to=look, while_=weak, max_iterations=4)
-    worst = worst_case(build_plan(sketch.blueprint))
+    worst = worst_case(build_plan(sketch.spec))
     assert worst.calls == 4 + 1 + 1  # a bound: in truth the last round takes one of the two
 
 
 def test_maps_and_sub_flows_are_counted_by_path() -> None:
-    inner = build_plan(Sketch().chain(look, agent(note, "a")).blueprint)
+    inner = build_plan(Sketch().chain(look, agent(note, "a")).spec)
     sketch = Sketch()
     team = sketch.sub("team", inner, to_topic, no_notes)
     digs = sketch.map("digs", agent(dig, "dig", retry=Retry(2)), jobs_of, notes_of, max_items=10)
     sketch.chain(team, digs)
     sketch.loop(digs, back_to=team, while_=weak, max_iterations=3)
-    worst = worst_case(build_plan(sketch.blueprint))
+    worst = worst_case(build_plan(sketch.spec))
     assert worst.by_node == {"team": 3, "team/look": 3, "team/a": 3, "digs": 3, "digs/dig": 30}
     assert (worst.activations, worst.calls) == (42, 3 + 60)
 
@@ -120,7 +120,7 @@ def test_maps_and_sub_flows_are_counted_by_path() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_no_random_run_does_more(seed: int) -> None:
     drawing = random_drawing(seed, size=9)
-    shape = shape_of(drawing.blueprint)
+    shape = build_topology(drawing.blueprint)
     checked = check(drawing.blueprint, shape)
     assume({problem.code for problem in checked.problems} <= {"UNASSIGNED", "UNORDERED_WRITES"})
     worst = worst_case(compile_plan(drawing.blueprint, shape, checked.regions))
@@ -215,8 +215,8 @@ def test_an_answer_that_may_not_fit_is_asked_for_twice_and_tools_add_their_round
     def look(word: str) -> str: ...
 
     calls = [
-        estimate(Graph("paper", Paper).chain(one).build().plan).worst.calls
-        for one in (writer(), judge(), writer(tools=[look]), judge(tools=[look]))
+        estimate(Graph("paper", Paper).chain(item).build().plan).worst.calls
+        for item in (writer(), judge(), writer(tools=[look]), judge(tools=[look]))
     ]
     assert calls == [1, 2, 9, 18]
 
@@ -281,7 +281,7 @@ def test_what_nothing_bounds_is_named_with_its_path_and_the_way_out() -> None:
 
 
 def test_a_function_that_asks_models_itself_bounds_nothing() -> None:
-    found = estimate(build_plan(Sketch().chain(look, talks).blueprint))
+    found = estimate(build_plan(Sketch().chain(look, talks).spec))
     assert [(gap.path, gap.figure) for gap in found.gaps] == [
         ("talks", "calls"),
         ("talks", "seconds"),
@@ -292,9 +292,12 @@ def test_a_function_that_asks_models_itself_bounds_nothing() -> None:
 def test_a_wallet_bounds_what_nothing_else_does() -> None:
     plan = Graph("paper", Paper).chain(writer(max_tokens=None), judge(max_tokens=None)).build().plan
     for step in plan.steps[:2]:
-        step.node.options = replace(step.node.options, wallet=Wallet("loop", usd=0.25))
+        step.node.options = replace(step.node.options, budget=NodeBudget("loop", usd=0.25))
     found = estimate(plan, tariff=priced())
-    assert (found.worst.usd, [one.worst.usd for one in found.nodes]) == (0.25, [0.25, 0.25])
+    assert (found.worst.usd, [node_estimate.worst.usd for node_estimate in found.nodes]) == (
+        0.25,
+        [0.25, 0.25],
+    )
 
 
 def test_the_seconds_are_those_of_the_longest_branch_and_of_all_rounds() -> None:
@@ -350,7 +353,10 @@ def test_expected_are_the_routes_alike_half_of_the_further_rounds_and_no_failure
     graph.chain([a, b, c], count_words)
     graph.on_error(count_words, judge(name="rescue"))
     graph.loop(count_words, back_to=first, while_=unbounded, max_iterations=5)
-    expected = {one.path: one.expected.activations for one in estimate(graph.build().plan).nodes}
+    expected = {
+        node_estimate.path: node_estimate.expected.activations
+        for node_estimate in estimate(graph.build().plan).nodes
+    }
     assert expected == pytest.approx(
         {"first": 3, "a": 1, "b": 1, "c": 1, "count_words": 3, "rescue": 0}
     )
@@ -405,7 +411,7 @@ def held_against_runs(seeds: Iterable[int]) -> int:
         for model in (Talker(seed), Talker(-seed - 1)):
             record, seconds = used(talking, model, seed)
             usage = record.usage
-            ran = sum(one.step.name != "END" for one in record.activations())
+            ran = sum(activation.step.name != "END" for activation in record.activations())
             figures = (
                 ran,
                 usage["calls"],
@@ -417,7 +423,7 @@ def held_against_runs(seeds: Iterable[int]) -> int:
             assert all(
                 figure <= bound + 1e-9 for figure, bound in zip(figures, most.values(), strict=True)
             ), (seed, figures, most)
-            by_path = Counter(re.sub(r"\[\d+\]", "", one.path) for one in record.steps())
+            by_path = Counter(re.sub(r"\[\d+\]", "", step.path) for step in record.steps())
             assert all(
                 by_path[node.path] <= node.worst.activations for node in talking.estimate.nodes
             ), seed

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.errors import AppendConflict, LeaseLost, StoreClosed, StoreLocked
 from graphorch.journal.records import Lease
 from graphorch.journal.sqlite import committer
@@ -59,7 +59,7 @@ async def begin(
     return bench, await bench.begin()
 
 
-def soon(bench: Bench, lease: Lease, *bodies: Any, after: int = 0) -> Answer | None:
+def soon(bench: Bench, lease: Lease, *bodies: Any, after: int = 0) -> Completion | None:
     return bench.store.append_soon(lease, entries(*bodies, after=after), expected_last_seq=after)
 
 

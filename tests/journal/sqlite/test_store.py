@@ -532,8 +532,8 @@ def test_an_operation_with_a_bug_fails_its_caller_alone_and_the_store_goes_on(
             return_exceptions=True,
         )
         assert TypeError in [type(outcome) for outcome in outcomes]
-        for each in (lease, other):
-            await store.append(each, entries("a" if each is lease else "b"), expected_last_seq=0)
+        for item in (lease, other):
+            await store.append(item, entries("a" if item is lease else "b"), expected_last_seq=0)
         assert [await bench.bodies("run-1"), await bench.bodies("run-2")] == [["a"], ["b"]]
         await store.close()
         await bench.store.close()

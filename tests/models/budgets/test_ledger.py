@@ -22,7 +22,7 @@ from graphorch.models.errors import Truncated, Unreachable
 from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.policies.policy import fallback
 from graphorch.models.policies.target import Target, TargetRules
-from graphorch.models.pricing.metering import Terms
+from graphorch.models.pricing.metering import PricingTerms
 from tests.models.fakes import Flat, Table, request_to
 from tests.models.virtual import VirtualLoop, run
 
@@ -36,7 +36,7 @@ class Till:
     charged: dict[str, float] = field(default_factory=dict)
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        asked = sum(len(each.content) for each in request.messages) // 4
+        asked = sum(len(message.content) for message in request.messages) // 4
         usage = Usage(asked, self.chance.randint(0, request.max_tokens or 4096))
         cost = self.price.cost(usage)
         for level in request.metadata["levels"].split():
@@ -94,9 +94,9 @@ async def one_interleaving(
         )
         for n in range(3)
     ]
-    books = Books({each.name: each.budget.usd or 0.0 for each in (top, day, *flows)}, {})
+    books = Books({item.name: item.budget.usd or 0.0 for item in (top, day, *flows)}, {})
     naive_ledger = NaiveLedger(books.caps)
-    rules = TargetRules(terms=Terms(max_output=200))
+    rules = TargetRules(terms=PricingTerms(max_output=200))
     policy = fallback(
         "both",
         [

@@ -11,12 +11,12 @@ import pytest
 from graphorch.clock import Runtime
 from graphorch.errors import JournalError
 from graphorch.models.budgets.budget import Alert, Amount, Budget, CapReached
-from graphorch.models.config.accounts import Bank, utc_day
-from graphorch.models.config.environment import models_of
-from graphorch.models.config.loader import config_of
+from graphorch.models.config.accounts import AccountFactory, utc_day
+from graphorch.models.config.environment import read_default_models
+from graphorch.models.config.loader import parse_config
 from tests.models.virtual import run
 
-CONFIG = config_of({
+CONFIG = parse_config({
     "budgets": {"run": {"usd": 5, "at_cap": "route"}, "node": {"usd": 2}, "day": {"usd": 6}, "tags": {"blog": {"calls": 3}}},
     "alerts": {"shares": [0.5]},
 })  # fmt: skip
@@ -25,7 +25,7 @@ CONFIG = config_of({
 def test_runs_of_a_day_share_its_budget_and_each_has_its_own() -> None:
     async def main(runtime: Runtime) -> None:
         told: list[Alert] = []
-        bank = Bank(config=CONFIG, on_alert=told.append, clock=runtime.clock)
+        bank = AccountFactory(config=CONFIG, on_alert=told.append, clock=runtime.clock)
         first, second = bank.open_run("r1"), bank.open_run("r2")
         (await first.reserve(Amount(4))).settle(Amount(4))
         with pytest.raises(CapReached) as caught:
@@ -38,7 +38,7 @@ def test_runs_of_a_day_share_its_budget_and_each_has_its_own() -> None:
 
 def test_a_tag_counts_in_all_runs_that_have_it_and_unknown_tags_in_none() -> None:
     async def main(runtime: Runtime) -> None:
-        bank = Bank(config=CONFIG, clock=runtime.clock)
+        bank = AccountFactory(config=CONFIG, clock=runtime.clock)
         for name in ("r1", "r2", "r3"):
             (await bank.open_run(name, tags=["blog", "other"]).reserve(Amount(0.1))).settle(
                 Amount(0.1)
@@ -52,16 +52,16 @@ def test_a_tag_counts_in_all_runs_that_have_it_and_unknown_tags_in_none() -> Non
 
 def test_the_budget_of_the_caller_goes_before_the_one_of_the_file_and_nodes_have_theirs() -> None:
     async def main(runtime: Runtime) -> None:
-        bank = Bank(config=CONFIG, clock=runtime.clock)
+        bank = AccountFactory(config=CONFIG, clock=runtime.clock)
         account = bank.open_run("r", Budget(usd=3))
         assert account.left == Budget(usd=3)
         node = bank.open_node(account, "draft")
         assert node.left == Budget(usd=2)
         (await node.reserve(Amount(2))).settle(Amount(1.5))
         assert (node.left.usd, account.left.usd) == (0.5, 1.5)
-        assert bank.open_node(Bank(config=config_of({})).open_run("free"), "draft").left == Budget(
-            usd=2
-        )
+        assert bank.open_node(
+            AccountFactory(config=parse_config({})).open_run("free"), "draft"
+        ).left == Budget(usd=2)
 
     run(main)
 
@@ -69,7 +69,7 @@ def test_the_budget_of_the_caller_goes_before_the_one_of_the_file_and_nodes_have
 def test_a_run_over_midnight_goes_on_with_the_new_days_money() -> None:
     async def main(runtime: Runtime) -> None:
         today = ["2026-11-25"]
-        bank = Bank(config=CONFIG, today=lambda: today[0], clock=runtime.clock)
+        bank = AccountFactory(config=CONFIG, today=lambda: today[0], clock=runtime.clock)
         (await bank.open_run("r1").reserve(Amount(5))).settle(Amount(5))
         account = bank.open_run("r2")
         today[0] = "2026-11-26"
@@ -121,4 +121,4 @@ def test_a_file_of_spending_that_is_none_is_named(tmp_path: Path) -> None:
         "no database at all, and long enough to be read as one" * 40, "utf-8"
     )
     with pytest.raises(JournalError, match=r"spend\.db' cannot be kept"):
-        models_of({}, config_of({"budgets": {"kept": str(tmp_path / "spend.db")}}))
+        read_default_models({}, parse_config({"budgets": {"kept": str(tmp_path / "spend.db")}}))

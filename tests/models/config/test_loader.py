@@ -9,9 +9,9 @@ import pytest
 
 from graphorch.errors import InputError
 from graphorch.models.budgets.budget import Budget, CapRules
-from graphorch.models.config.loader import config_of, explain_policy, find_config, read_config
+from graphorch.models.config.loader import explain_policy, find_config, parse_config, read_config
 from graphorch.models.config.schema import TargetConfig
-from graphorch.models.config.toml_lines import line_of
+from graphorch.models.config.toml_lines import find_line
 
 WHOLE = """\
 default_model = "policy/careful"
@@ -93,7 +93,7 @@ def test_the_project_file_works_as_well(tmp_path: Path) -> None:
 
 
 def test_no_file_is_an_empty_configuration(tmp_path: Path) -> None:
-    assert find_config(tmp_path) == config_of({})
+    assert find_config(tmp_path) == parse_config({})
 
 
 def test_the_file_of_its_own_goes_before_the_project_file(tmp_path: Path) -> None:
@@ -229,18 +229,18 @@ def test_policies_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
     ):
         read_config(written(tmp_path, text))
     with pytest.raises(InputError, match="circle: a → a"):
-        config_of({"policies": {"a": {"kind": "fallback", "targets": ["policy/a"]}}})
+        parse_config({"policies": {"a": {"kind": "fallback", "targets": ["policy/a"]}}})
 
 
 def test_weights_that_sum_to_nothing_are_refused() -> None:
     targets = [{"model": "a", "weight": 0}, {"model": "b", "weight": 0}]
     with pytest.raises(InputError, match="the weights sum to nothing"):
-        config_of({"policies": {"p": {"kind": "weighted", "targets": targets}}})
+        parse_config({"policies": {"p": {"kind": "weighted", "targets": targets}}})
 
 
 def test_a_target_that_is_there_twice_is_refused() -> None:
     with pytest.raises(InputError, match=r"targets\.1: 'm' is there twice"):
-        config_of({"policies": {"p": {"kind": "fallback", "targets": ["m", "m"]}}})
+        parse_config({"policies": {"p": {"kind": "fallback", "targets": ["m", "m"]}}})
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 
 def test_an_explanation_tells_where_each_target_lives_and_why() -> None:
-    config = config_of(tomllib.loads(WHOLE))
+    config = parse_config(tomllib.loads(WHOLE))
     told = explain_policy(config, "policy/careful", {"REQUESTY_API_KEY": "rqy_secret"})
     assert told.splitlines() == [
         "policy/careful is a fallback: the first that answers, in this order; at most 30 s for an attempt",
@@ -277,7 +277,7 @@ def test_an_explanation_tells_where_each_target_lives_and_why() -> None:
         config, "policy/theirs", {}
     )
     with pytest.raises(InputError, match="There is no policy 'theirs'"):
-        explain_policy(config_of({}), "policy/theirs", {})
+        explain_policy(parse_config({}), "policy/theirs", {})
 
 
 EVERY_FORM = """\
@@ -323,4 +323,4 @@ def test_lines_are_found_in_every_form_that_toml_has(
     path: tuple[str | int, ...], line: int | None
 ) -> None:
     tomllib.loads(EVERY_FORM)
-    assert line_of(EVERY_FORM, path) == line
+    assert find_line(EVERY_FORM, path) == line

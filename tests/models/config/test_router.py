@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from graphorch.clock import Runtime
 from graphorch.errors import InputError
 from graphorch.models.budgets.budget import Account, Budget, CapReached, CapRules
-from graphorch.models.config.loader import config_of
+from graphorch.models.config.loader import parse_config
 from graphorch.models.config.router import Router, RouterParts
 from graphorch.models.config.schema import Config
 from graphorch.models.messages import Request, Response
@@ -78,7 +78,7 @@ def router(
 
 
 def config(**tables: object) -> Config:
-    return config_of({"endpoints": ENDPOINTS, **tables})
+    return parse_config({"endpoints": ENDPOINTS, **tables})
 
 
 def test_a_plain_model_goes_to_the_default_endpoint() -> None:
@@ -87,9 +87,9 @@ def test_a_plain_model_goes_to_the_default_endpoint() -> None:
         response = await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
             request_to("openai/gpt-5")
         )
-        assert [(each.name, each.gateway.name) for each in endpoints.connected] == [
-            ("gateway", "requesty")
-        ]
+        assert [
+            (connection.name, connection.gateway.name) for connection in endpoints.connected
+        ] == [("gateway", "requesty")]
         assert endpoints.models["gateway"].requests[0].model == "openai/gpt-5"
         assert response.decision is not None
         assert (response.decision.kind, response.decision.answered_by) == ("direct", "openai/gpt-5")
@@ -124,7 +124,7 @@ def test_a_policy_asks_its_targets_at_their_endpoints() -> None:
             request_to("policy/p")
         )
         assert response.decision is not None
-        assert [each.target for each in response.decision.attempts] == ["m", "m at gateway"]
+        assert [attempt.target for attempt in response.decision.attempts] == ["m", "m at gateway"]
         assert response.text == "second"
 
     run(main)
@@ -244,7 +244,7 @@ def test_at_the_cap_the_declared_cheaper_policy_is_asked() -> None:
         both = router(runtime, config(policies=CHEAPER), Endpoints(), prices=PRICES)
         request = request_to("policy/dear", payer=account, max_tokens=150)
         first, second = await both.complete(request), await both.complete(request)
-        assert [each.model for each in (first, second)] == ["dear", "cheap"]
+        assert [response.model for response in (first, second)] == ["dear", "cheap"]
         assert (
             second.note
             == "'policy/dear' did not fit the budget of 'run' any more, so policy/cheap was asked"
@@ -331,7 +331,7 @@ def test_over_the_wire_the_next_endpoint_answers_at_once_and_each_gets_its_own_k
             }
             prices = {"m-1": {"input": 1, "output": 1}, "m-2": {"input": 2, "output": 4}}
             wired = Router(
-                config_of({"endpoints": endpoints, "policies": policies, "prices": prices}),
+                parse_config({"endpoints": endpoints, "policies": policies, "prices": prices}),
                 environment={"FIRST_KEY": "sk-first", "SECOND_KEY": "sk-second"},
                 parts=RouterParts(runtime=Runtime(sleep=no_pause)),
             )

@@ -17,7 +17,7 @@ from graphorch.models.guardrails.client import (
     Guard,
     GuardedClient,
     GuardrailBlocked,
-    Span,
+    Match,
     personal_data,
     secrets,
 )
@@ -48,9 +48,9 @@ def ask(
 class Project:
     """A user's own check: the code name of a project."""
 
-    def find(self, text: str) -> Iterable[Span]:
+    def find(self, text: str) -> Iterable[Match]:
         start = text.find("Bluebird")
-        return [Span("project", start, start + 8)] if start >= 0 else []
+        return [Match("project", start, start + 8)] if start >= 0 else []
 
 
 def test_masked_input_does_not_reach_the_model() -> None:
@@ -71,7 +71,7 @@ def test_masked_input_does_not_reach_the_model() -> None:
 def test_every_message_is_guarded() -> None:
     parrot = Parrot()
     ask(GuardedClient(parrot, Guard(personal_data())), EMAIL, "hello", EMAIL)
-    assert [each.content for each in parrot.requests[0].messages] == [
+    assert [message.content for message in parrot.requests[0].messages] == [
         "[EMAIL REDACTED]",
         "hello",
         "[EMAIL REDACTED]",
@@ -85,7 +85,7 @@ def test_pseudonyms_are_stable_and_the_answer_gets_the_values_back() -> None:
         f"{EMAIL} and bob@example.com",
         f"again {EMAIL}",
     )
-    assert [each.content for each in parrot.requests[0].messages] == [
+    assert [message.content for message in parrot.requests[0].messages] == [
         "<EMAIL_1> and <EMAIL_2>",
         "again <EMAIL_1>",
     ]
@@ -130,7 +130,7 @@ def test_flagged_values_pass_and_are_reported_without_the_value() -> None:
         GuardedClient(Parrot(), Guard(personal_data("email"), "flag")), f"{EMAIL} {CARD}"
     )
     assert response.text == f"{EMAIL} {CARD}"
-    assert [(each.kind, each.where, each.count) for each in response.findings] == [
+    assert [(finding.kind, finding.where, finding.count) for finding in response.findings] == [
         ("email", "input", 1),
         ("email", "output", 1),
     ]
@@ -252,7 +252,7 @@ def test_a_wrong_option_is_an_input_error_that_helps(make: object, message: str)
         make()  # type: ignore[operator]
 
 
-SAMPLES = [each.text for each in positives()]
+SAMPLES = [positive.text for positive in positives()]
 TEXTS = st.lists(
     st.sampled_from([*SAMPLES, "<EMAIL_1>", "<", "\\u003cCARD_2>", " ", "\n", "Hello, "])
     | st.text(max_size=20),

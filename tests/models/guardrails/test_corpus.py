@@ -35,7 +35,7 @@ async def _mask_all(samples: list[Positive | Negative]) -> list[Outcome]:
             (
                 sample,
                 parrot.heard[-1],
-                Counter({each.kind: each.count for each in response.findings}),
+                Counter({finding.kind: finding.count for finding in response.findings}),
             )
         )
     return outcomes
@@ -47,12 +47,12 @@ def outcomes() -> list[Outcome]:
 
 
 def test_the_corpus_is_large_and_balanced() -> None:
-    kinds = Counter(each.kind for each in positives())
+    kinds = Counter(positive.kind for positive in positives())
     assert len(positives()) >= 300
     assert len(negatives()) >= 300
     assert set(kinds) == set(KINDS)
     assert min(kinds.values()) >= 20
-    assert [each for each in positives() if each.value not in each.text] == []
+    assert [positive for positive in positives() if positive.value not in positive.text] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

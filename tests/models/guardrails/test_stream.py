@@ -17,7 +17,7 @@ from tests.models.guardrail_fakes import Parrot
 GUARDS = (Guard(personal_data(), "mask", "output"), Guard(secrets(), "mask", "output"))
 PROSE = "The quick brown fox jumps over the lazy dog, again and again. " * 3
 PARTS = [
-    *(each.text for each in positives()), *(each.text for each in negatives()), PROSE, " ", "\n", "x" * 5000, "eyJ", "-----BEGIN PRIVATE KEY-----",
+    *(positive.text for positive in positives()), *(negative.text for negative in negatives()), PROSE, " ", "\n", "x" * 5000, "eyJ", "-----BEGIN PRIVATE KEY-----",
     "-----END PRIVATE KEY-----", "4111 1111 ", "sk-", "password = ", "https://example.com/",
 ]  # fmt: skip
 

@@ -8,10 +8,10 @@ from graphorch.models.messages import Message, to_messages
 from graphorch.models.offline.prompt_parser import (
     LONGEST,
     Material,
-    cleaned,
+    clean_text,
     content_words,
     read,
-    sentences_of,
+    split_sentences,
     stem,
 )
 
@@ -37,7 +37,7 @@ def test_sections_have_names_and_remarks_are_no_material() -> None:
     read_ = material(
         "Improve the draft.\n\nTopic: tides\n\nThe text goes on here.\n\nDraft:\nThe sea is high.\n\nFeedback:\nSay more about the moon."
     )
-    assert [(each.name, each.text) for each in read_.sections] == [
+    assert [(section.name, section.text) for section in read_.sections] == [
         ("topic", "tides"),
         ("", "The text goes on here."),
         ("draft", "The sea is high."),
@@ -73,9 +73,9 @@ def test_a_long_text_is_read_in_windows_over_all_of_it() -> None:
     read_ = material(text)
     assert read_.unread == pytest.approx(len(text) - LONGEST, rel=0.01)
     numbers = [
-        int(each.text.split()[1])
-        for each in read_.sentences
-        if each.text.startswith("Line") and each.text.endswith("high.")
+        int(sentence.text.split()[1])
+        for sentence in read_.sentences
+        if sentence.text.startswith("Line") and sentence.text.endswith("high.")
     ]
     assert min(numbers) < 1_000
     assert max(numbers) > 58_000
@@ -94,7 +94,7 @@ def test_a_long_text_is_read_in_windows_over_all_of_it() -> None:
     ],
 )
 def test_sentences_end_where_they_end(text: str, count: int) -> None:
-    assert len(sentences_of(text)) == count
+    assert len(split_sentences(text)) == count
 
 
 def test_words_that_differ_in_their_ending_meet() -> None:
@@ -103,4 +103,4 @@ def test_words_that_differ_in_their_ending_meet() -> None:
 
 
 def test_cleaning_keeps_text_and_nothing_else() -> None:
-    assert cleaned("a\x1b[31mb\x1b[0m\x00\u202ec\ud83d\r\nd\re\tf 🙂é") == "abc\nd\ne\tf 🙂é"
+    assert clean_text("a\x1b[31mb\x1b[0m\x00\u202ec\ud83d\r\nd\re\tf 🙂é") == "abc\nd\ne\tf 🙂é"

@@ -357,16 +357,16 @@ def _model(fields: dict[str, Any]) -> type[BaseModel]:
 
 def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
-        inner.map(lambda each: Optional[each]),  # noqa: UP045  (`None | None` is no type)
-        inner.map(lambda each: list[each]),
+        inner.map(lambda item: Optional[item]),  # noqa: UP045  (`None | None` is no type)
+        inner.map(lambda item: list[item]),
         st.builds(
-            lambda each, low: Annotated[list[each], Field(min_length=low, max_length=low + 2)],
+            lambda item, low: Annotated[list[item], Field(min_length=low, max_length=low + 2)],
             inner,
             st.integers(0, 3),
         ),
-        st.lists(inner, min_size=1, max_size=3).map(lambda each: tuple[tuple(each)]),  # type: ignore[misc]
-        st.builds(lambda one, other: Union[one, other], inner, inner),  # noqa: UP007
-        inner.map(lambda each: dict[str, each]),
+        st.lists(inner, min_size=1, max_size=3).map(lambda item: tuple[tuple(item)]),  # type: ignore[misc]
+        st.builds(lambda item, other: Union[item, other], inner, inner),  # noqa: UP007
+        inner.map(lambda item: dict[str, item]),
         st.dictionaries(_names, inner, min_size=1, max_size=3).map(_model),
     )
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.models.offline.prompt_parser import Sentence, content_words
-from graphorch.models.offline.sentence_ranking import MOST, pagerank, ranked, similarity
+from graphorch.models.offline.sentence_ranking import MOST, pagerank, rank_sentences, similarity
 
 
 def sentences(*texts: str) -> list[Sentence]:
@@ -16,10 +16,10 @@ def sentences(*texts: str) -> list[Sentence]:
 
 def test_a_chain_of_two_and_a_stranger() -> None:
     """By hand: the two hold each other up, and the stranger has only what it starts with and shares all of it."""
-    one, two, alone = pagerank([{1: 1.0}, {0: 1.0}, {}], [1.0, 1.0, 1.0])
-    assert one == pytest.approx(two)
-    assert alone < one
-    assert one + two + alone == pytest.approx(1.0)
+    number, two, alone = pagerank([{1: 1.0}, {0: 1.0}, {}], [1.0, 1.0, 1.0])
+    assert number == pytest.approx(two)
+    assert alone < number
+    assert number + two + alone == pytest.approx(1.0)
 
 
 def test_all_that_link_to_one_lift_it() -> None:
@@ -40,7 +40,7 @@ def test_the_shares_are_a_distribution(links: list[dict[int, float]]) -> None:
 
 
 def test_nothing_is_ranked_if_there_is_nothing() -> None:
-    assert ranked([], frozenset()) == []
+    assert rank_sentences([], frozenset()) == []
     assert pagerank([], []) == []
 
 
@@ -52,8 +52,8 @@ def test_what_connects_the_others_comes_first() -> None:
         "A radar gauge above the harbour measures water without any well or mud.",
         "Mud in the well stops the old gauge from measuring low water.",
     )
-    assert ranked(told, frozenset())[0] in (2, 3, 4)
-    assert ranked(told, frozenset())[-1] == 0
+    assert rank_sentences(told, frozenset())[0] in (2, 3, 4)
+    assert rank_sentences(told, frozenset())[-1] == 0
 
 
 def test_what_is_asked_about_comes_first() -> None:
@@ -62,7 +62,7 @@ def test_what_is_asked_about_comes_first() -> None:
         "The harbour gauge measures the water in a well of the old pier.",
         "The council pays for the gauge out of the dues of the harbour.",
     )
-    assert ranked(told, content_words("council dues"))[0] == 2
+    assert rank_sentences(told, content_words("council dues"))[0] == 2
 
 
 def test_a_repetition_is_left_out() -> None:
@@ -71,7 +71,7 @@ def test_a_repetition_is_left_out() -> None:
         "The gauge shows the height of the water.",
         "Of the water the gauge shows the height.",
     )
-    assert len(ranked(told, frozenset())) == 1
+    assert len(rank_sentences(told, frozenset())) == 1
 
 
 def word(number: int) -> str:
@@ -85,7 +85,7 @@ def test_no_more_than_the_most_are_compared_and_every_part_is_heard() -> None:
             for n in range(3_000)
         )
     )
-    order = ranked(told, frozenset())
+    order = rank_sentences(told, frozenset())
     assert len(order) == MOST
     assert {index // 100 for index in order} == set(range(30))
 
@@ -94,5 +94,5 @@ def test_no_more_than_the_most_are_compared_and_every_part_is_heard() -> None:
     "one, other, alike",
     [("a b", "a b", 1.0), ("a b", "c d", 0.0), ("a b", "b c", 0.5), ("", "", 1.0)],
 )
-def test_similarity_is_what_two_sets_share(one: str, other: str, alike: float) -> None:
-    assert similarity(frozenset(one.split()), frozenset(other.split())) == alike
+def test_similarity_is_what_two_sets_share(text: str, other: str, alike: float) -> None:
+    assert similarity(frozenset(text.split()), frozenset(other.split())) == alike

@@ -338,7 +338,7 @@ def test_a_tool_call_is_put_together_out_of_its_pieces() -> None:
     first = {"index": 0, "id": "a", "function": {"name": "water", "arguments": '{"x"'}}
     rest = {"index": 0, "function": {"arguments": ": 1}"}}
     other = {"index": 1, "id": "b", "function": {"name": "tide", "arguments": "{}"}}
-    events = [event(chunk(tool_calls=[each])) for each in (first, rest, other)]
+    events = [event(chunk(tool_calls=[item])) for item in (first, rest, other)]
     response = ask(
         streams([*events, event(chunk(None, "tool_calls"))]),
         request=question(tools=(TOOL,)),
@@ -356,13 +356,15 @@ def test_pieces_without_index_and_calls_without_id_are_understood() -> None:
         {"id": "b", "function": {"name": "tide"}},
         {"function": {"arguments": "{}"}},
     ]
-    events = [event(chunk(tool_calls=[each])) for each in pieces]
+    events = [event(chunk(tool_calls=[piece])) for piece in pieces]
     response = ask(
         streams([*events, event(chunk(None, "stop"))]),
         request=question(tools=(TOOL,)),
         streamed=True,
     )
-    assert [(each.id, each.name, each.arguments) for each in response.tool_calls] == [
+    assert [
+        (tool_call.id, tool_call.name, tool_call.arguments) for tool_call in response.tool_calls
+    ] == [
         ("a", "water", "{}"),
         ("b", "tide", "{}"),
     ]

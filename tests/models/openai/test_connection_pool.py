@@ -32,13 +32,13 @@ def test_calls_of_one_loop_share_a_client_and_loops_do_not() -> None:
     pool = LoopPool(maker)
 
     async def main() -> None:
-        async with pool.borrow() as one, pool.borrow() as other:
-            assert one is other
+        async with pool.borrow() as opened, pool.borrow() as other:
+            assert opened is other
         await pool.close()
 
     asyncio.run(main())
     asyncio.run(main())
-    assert [each.closings for each in maker.made] == [1, 1]
+    assert [opened.closings for opened in maker.made] == [1, 1]
     assert pool.open_loops == 0
 
 
@@ -59,7 +59,7 @@ def test_the_last_call_closes_a_client_that_was_given_up() -> None:
         await pool.close()
 
     asyncio.run(main())
-    assert [each.closings for each in maker.made] == [1, 1]
+    assert [opened.closings for opened in maker.made] == [1, 1]
 
 
 def test_a_loop_that_is_gone_is_forgotten() -> None:

@@ -18,12 +18,12 @@ from graphorch.models.openai.gateways import (
     GENERIC,
     Connection,
     Gateway,
-    checked_address,
+    check_address,
     connection_of_environment,
+    find_gateway,
     gateway_at,
-    gateway_named,
 )
-from graphorch.models.policies.failure_kinds import CONSEQUENCES, kind_of
+from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
 from tests.models.fakes import ignore, request_to
 from tests.models.servers import (
     Asked,
@@ -204,7 +204,7 @@ def test_the_errors_of_requesty_are_told_apart_by_their_status(
     body = {"error": {"origin": "router", "message": "Monthly limit reached"}}
     said, _ = ask(GATEWAYS["requesty"], replies(body, status), request_to())
     assert isinstance(said, ModelError)
-    assert (kind_of(said), CONSEQUENCES[kind].later) == (kind, later)
+    assert (classify_failure(said), CONSEQUENCES[kind].later) == (kind, later)
     assert "Monthly limit reached" in str(said)
 
 
@@ -231,7 +231,7 @@ def test_a_400_that_means_something_else_is_taken_for_it(
         request_to("gpt-9"),
     )
     assert isinstance(said, ModelError)
-    assert (kind_of(said), said.status, said.retryable) == (kind, 400, False)
+    assert (classify_failure(said), said.status, said.retryable) == (kind, 400, False)
     assert told in str(said)
 
 
@@ -255,7 +255,7 @@ def test_an_option_that_a_gateway_does_not_take_is_refused_with_its_neighbour() 
     ):
         GATEWAYS["openrouter"].with_options({"providers": {}})
     with pytest.raises(InputError, match=r"no dialect 'requestly'. Did you mean 'requesty'"):
-        gateway_named("requestly")
+        find_gateway("requestly")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_an_address_without_a_key_is_refused() -> None:
 )
 def test_what_is_no_address_or_holds_a_secret_is_refused_without_repeating_it(address: str) -> None:
     with pytest.raises(InputError, match="base_url") as caught:
-        checked_address(address, "base_url")
+        check_address(address, "base_url")
     assert "pw" not in str(caught.value)
     assert "abc" not in str(caught.value)
 

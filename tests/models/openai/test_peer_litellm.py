@@ -28,12 +28,12 @@ import pytest
 
 from graphorch.errors import ModelError
 from graphorch.models.client import ModelClient, close
-from graphorch.models.config.loader import config_of
+from graphorch.models.config.loader import parse_config
 from graphorch.models.config.router import Router
 from graphorch.models.messages import Request, Response, Usage, to_messages
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.gateways import GATEWAYS, GENERIC, Gateway
-from graphorch.models.policies.failure_kinds import kind_of
+from graphorch.models.policies.failure_kinds import classify_failure
 from tests.models.servers import Asked, Handler, completion, pieces_of, replies, serve, streams
 
 LITELLM = os.environ.get("LITELLM", "")
@@ -122,9 +122,9 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [entry.getsockname()[1] for entry in sockets]
+    for item in sockets:
+        item.close()
     return ports
 
 
@@ -139,9 +139,9 @@ def settings(provider_port: int) -> dict[str, Any]:
         {"model_name": name, "litellm_params": {"model": f"openai/{behind}", **priced}}
         for name, behind in MODELS.items()
     ]
-    for each in models:
-        if each["model_name"] == "one-a-minute":
-            each["litellm_params"]["rpm"] = 1
+    for model in models:
+        if model["model_name"] == "one-a-minute":
+            model["litellm_params"]["rpm"] = 1
     return {
         "model_list": models,
         "router_settings": {
@@ -206,7 +206,7 @@ def router_of(
         "options": options or {},
     }
     return Router(
-        config_of({"endpoints": {"proxy": endpoint}, **tables}), environment={"PROXY_KEY": KEY}
+        parse_config({"endpoints": {"proxy": endpoint}, **tables}), environment={"PROXY_KEY": KEY}
     )
 
 
@@ -240,7 +240,7 @@ def test_an_answer_its_usage_and_what_it_costs(proxy: Proxy, streamed: bool) -> 
     assert (response.usage, response.note) == (Usage(7, 3), "")
     assert (response.usd, response.usd_source) == (pytest.approx(COST), "reported")
     assert pieces in (None, ["good ", "answer"])
-    assert [each.headers["authorization"] for each in asked] == [f"Bearer {UPSTREAM_KEY}"]
+    assert [item.headers["authorization"] for item in asked] == [f"Bearer {UPSTREAM_KEY}"]
 
 
 def test_the_cost_of_a_plain_answer_is_in_the_header_that_only_this_dialect_reads(
@@ -254,7 +254,7 @@ def test_metadata_is_for_the_proxy_and_goes_no_further(proxy: Proxy) -> None:
     request = request_to("good", metadata={"run": "r1", "node": "write", "tags": "draft, blog"})
     outcome, asked = ask(proxy, client_of(proxy), request)
     assert answered(outcome).text == "good answer"
-    assert [set(each.body) for each in asked] == [{"model", "messages"}]
+    assert [set(item.body) for item in asked] == [{"model", "messages"}]
 
 
 @both_ways
@@ -275,16 +275,16 @@ def test_the_pause_that_the_provider_asks_for_arrives(proxy: Proxy, streamed: bo
 def test_the_limit_of_the_proxy_itself_is_typed_and_says_how_long_to_wait(proxy: Proxy) -> None:
     """One request a minute: of three, at least one is too many, even if a minute ends between them."""
     outcomes = [ask(proxy, client_of(proxy), request_to("one-a-minute")) for _ in range(3)]
-    errors = [(each, asked) for each, asked in outcomes if isinstance(each, ModelError)]
+    errors = [(outcome, asked) for outcome, asked in outcomes if isinstance(outcome, ModelError)]
     assert errors
     assert {
-        (each.status, each.retryable, each.retry_after, len(asked)) for each, asked in errors
+        (error.status, error.retryable, error.retry_after, len(asked)) for error, asked in errors
     } == {(429, True, 60.0, 0)}
 
 
 def test_a_model_that_the_proxy_does_not_know_is_not_asked_again(proxy: Proxy) -> None:
     error = failed(ask(proxy, client_of(proxy), request_to("nobody"))[0])
-    assert (error.status, error.retryable, kind_of(error)) == (400, False, "unknown_model")
+    assert (error.status, error.retryable, classify_failure(error)) == (400, False, "unknown_model")
     assert "there is no such model" in str(error)
 
 
@@ -294,7 +294,12 @@ def test_a_wrong_key_is_typed_and_never_shown(proxy: Proxy, key: str, streamed: 
     """A proxy without a database of keys answers 400 and speaks of the database."""
     outcome, asked = ask(proxy, client_of(proxy, key), request_to("good"), pieces_if(streamed))
     error = failed(outcome)
-    assert (error.status, error.retryable, kind_of(error), asked) == (400, False, "auth", [])
+    assert (error.status, error.retryable, classify_failure(error), asked) == (
+        400,
+        False,
+        "auth",
+        [],
+    )
     assert "the key was refused" in str(error)
     assert key not in "".join(traceback.format_exception(error)) + repr(error)
 
@@ -310,7 +315,7 @@ def test_the_fallback_of_the_proxy_says_who_answered(proxy: Proxy, streamed: boo
     """A stream names the proxy's model, a whole answer the provider's, and neither the one that failed."""
     outcome, asked = ask(proxy, client_of(proxy), request_to("falls-back"), pieces_if(streamed))
     response = answered(outcome)
-    assert [each.body["model"] for each in asked] == ["their-broken", "their-good"]
+    assert [item.body["model"] for item in asked] == ["their-broken", "their-good"]
     assert (response.text, response.model, response.attempts) == (
         "good answer",
         "good" if streamed else "their-good",
@@ -333,7 +338,7 @@ def test_the_router_asks_the_proxy_and_takes_its_word_for_the_cost(proxy: Proxy)
 def test_fallbacks_of_the_configuration_are_the_proxy_s_to_follow(proxy: Proxy) -> None:
     outcome, asked = ask(proxy, router_of(proxy, {"fallbacks": ["good"]}), request_to("broken"))
     response = answered(outcome)
-    assert [each.body["model"] for each in asked] == ["their-broken", "their-good"]
+    assert [item.body["model"] for item in asked] == ["their-broken", "their-good"]
     assert (response.model, response.attempts) == ("their-good", 1)
 
 

@@ -17,7 +17,7 @@ from graphorch.models.messages import (
     Response,
     ToolCall,
     ToolSpec,
-    estimated_usage,
+    estimate_usage,
 )
 from graphorch.models.policies.policy import fallback
 from graphorch.models.policies.target import Target
@@ -82,7 +82,7 @@ def test_a_call_is_not_remembered_and_other_tools_are_another_question(tmp_path:
             asked,
             replace(asked, tools=(replace(TOOL, description="another"),)),
         ]
-        texts = [(await client.complete(each)).text for each in requests]
+        texts = [(await client.complete(request)).text for request in requests]
         await client.aclose()
         return texts
 
@@ -116,8 +116,8 @@ def test_tools_and_calls_count_as_input() -> None:
     )
     assert input_bound(offered) >= input_bound(plain) + 1_000
     assert input_bound(called) >= input_bound(plain) + 2_000
-    assert estimated_usage(offered, "").input_tokens >= 250
-    assert estimated_usage(called, "").input_tokens >= 500
+    assert estimate_usage(offered, "").input_tokens >= 250
+    assert estimate_usage(called, "").input_tokens >= 500
 
 
 def test_a_result_names_its_call_and_nothing_else_does() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from graphorch.errors import InputError
 from graphorch.models.policies.circuit_breaker import (
-    Breaker,
     BreakerRules,
+    CircuitBreaker,
     RetryBudget,
     RetryRules,
     next_pause,
@@ -24,15 +24,15 @@ class Clock:
         return self.now
 
 
-def fail(breaker: Breaker, times: int) -> None:
+def fail(breaker: CircuitBreaker, times: int) -> None:
     for _ in range(times):
         permit = breaker.admit()
         assert permit is not None
         permit.close(False)
 
 
-def opened(clock: Clock, rules: BreakerRules | None = None) -> Breaker:
-    breaker = Breaker(rules, clock=clock)
+def opened(clock: Clock, rules: BreakerRules | None = None) -> CircuitBreaker:
+    breaker = CircuitBreaker(rules, clock=clock)
     fail(breaker, 5)
     assert breaker.state == "open"
     return breaker
@@ -40,7 +40,7 @@ def opened(clock: Clock, rules: BreakerRules | None = None) -> Breaker:
 
 def test_five_failures_in_a_row_open_it_for_thirty_seconds() -> None:
     clock = Clock()
-    breaker = Breaker(clock=clock)
+    breaker = CircuitBreaker(clock=clock)
     fail(breaker, 4)
     assert breaker.state == "closed"
     fail(breaker, 1)
@@ -48,7 +48,7 @@ def test_five_failures_in_a_row_open_it_for_thirty_seconds() -> None:
 
 
 def test_a_success_between_failures_keeps_it_closed() -> None:
-    breaker = Breaker(BreakerRules(volume=100), clock=Clock())
+    breaker = CircuitBreaker(BreakerRules(volume=100), clock=Clock())
     for _ in range(20):
         fail(breaker, 4)
         permit = breaker.admit()
@@ -58,7 +58,7 @@ def test_a_success_between_failures_keeps_it_closed() -> None:
 
 
 def test_a_large_share_of_failures_opens_it_even_if_not_in_a_row() -> None:
-    breaker = Breaker(clock=Clock())
+    breaker = CircuitBreaker(clock=Clock())
     for verdict in [True, False] * 5:
         permit = breaker.admit()
         assert permit is not None
@@ -68,7 +68,7 @@ def test_a_large_share_of_failures_opens_it_even_if_not_in_a_row() -> None:
 
 def test_failures_of_long_ago_do_not_count() -> None:
     clock = Clock()
-    breaker = Breaker(BreakerRules(in_a_row=100), clock=clock)
+    breaker = CircuitBreaker(BreakerRules(in_a_row=100), clock=clock)
     for verdict in [True, False] * 4:
         permit = breaker.admit()
         assert permit is not None
@@ -130,7 +130,7 @@ def test_a_probe_without_a_verdict_makes_room_for_another() -> None:
 
 def test_calls_from_before_it_opened_have_no_say() -> None:
     clock = Clock()
-    breaker = Breaker(clock=clock)
+    breaker = CircuitBreaker(clock=clock)
     early = [breaker.admit() for _ in range(10)]
     fail(breaker, 5)
     for permit in early[:5]:
@@ -157,7 +157,7 @@ def test_an_early_probe_is_one_at_a_time() -> None:
 def test_random_verdicts_never_let_two_probes_out_together() -> None:
     chance = random.Random(1)
     clock = Clock()
-    breaker = Breaker(clock=clock)
+    breaker = CircuitBreaker(clock=clock)
     out: list = []
     for _ in range(20_000):
         clock.now += chance.random() * 5

@@ -58,7 +58,7 @@ def targets(
 
 def outcomes(response: Response) -> list[tuple[str, str]]:
     assert response.decision is not None
-    return [(each.target, each.outcome) for each in response.decision.attempts]
+    return [(attempt.target, attempt.outcome) for attempt in response.decision.attempts]
 
 
 # ---------------------------------------------------------------- failing over
@@ -374,7 +374,7 @@ def test_when_all_rest_the_one_that_is_due_first_is_probed() -> None:
         response = await policy.complete(request_to())
         assert response.text == "a is back"
         assert response.decision is not None
-        assert [each.skipped for each in response.decision.candidates] == [
+        assert [target.skipped for target in response.decision.candidates] == [
             "its circuit is open for 30 s"
         ] * 2
 
@@ -412,9 +412,9 @@ def test_after_a_recovery_one_call_goes_first_and_the_others_follow() -> None:
             await policy.complete(request_to())
         await runtime.sleep(30)
         wave = await asyncio.gather(*(policy.complete(request_to()) for _ in range(50)))
-        assert Counter(each.text for each in wave) == {"a": 1, "b": 49}
+        assert Counter(response.text for response in wave) == {"a": 1, "b": 49}
         wave = await asyncio.gather(*(policy.complete(request_to()) for _ in range(50)))
-        assert Counter(each.text for each in wave) == {"a": 50}
+        assert Counter(response.text for response in wave) == {"a": 50}
 
     run(main)
 
@@ -475,7 +475,7 @@ def test_the_cheapest_depends_on_the_request_and_keeps_the_quality_floor() -> No
         short_prompt = await policy.complete(request_to(text="x", max_tokens=2000))
         assert (long_prompt.text, short_prompt.text) == ("a", "b")
         assert long_prompt.decision is not None
-        by_name = {each.name: each for each in long_prompt.decision.candidates}
+        by_name = {target.name: target for target in long_prompt.decision.candidates}
         assert by_name["c"].skipped == "its quality 3 is below the floor 5"
         assert by_name["d"].score is None  # no price: last
 
@@ -575,7 +575,7 @@ def test_200_calls_in_flight_do_not_herd() -> None:
             shares.append(
                 {name: (len(model.requests) - before[name]) / 200 for name, model in models.items()}
             )
-        assert max(max(each.values()) for each in shares) < 0.55
+        assert max(max(item.values()) for item in shares) < 0.55
         share = shares[-1]
         assert share["c"] < share["b"] < share["a"]
 
@@ -625,7 +625,10 @@ def test_a_slow_call_is_copied_to_the_next_and_the_first_to_begin_wins() -> None
         assert (response.text, heard, runtime.clock()) == ("quick", ["quick"], pytest.approx(4))
         assert (slow.cancelled, slow.running) == (1, 0)
         assert response.decision is not None
-        tried = [(each.target, each.outcome, each.is_hedge) for each in response.decision.attempts]
+        tried = [
+            (attempt.target, attempt.outcome, attempt.is_hedge)
+            for attempt in response.decision.attempts
+        ]
         assert tried == [("b", "ok", True), ("a", "cancelled", False)]
         assert response.decision.answered_by == "b"
 
@@ -758,7 +761,7 @@ def test_policies_nest_and_the_decision_shows_all_of_it() -> None:
         assert outcomes(response) == [("inner", "server"), ("c", "ok")]
         told = response.decision.attempts[0].inner
         assert told is not None
-        assert [each.target for each in told.attempts] == ["a", "b"]
+        assert [attempt.target for attempt in told.attempts] == ["a", "b"]
         text = response.decision.text()
         assert "outer (fallback): answered by c" in text
         assert "    inner (fallback): no answer" in text
@@ -800,7 +803,7 @@ def test_the_error_when_nobody_answers_tells_who_said_what() -> None:
             NotAnswered, match=r"Policy 'p' got no answer \(a: server; b: malformed\)"
         ) as caught:
             await policy.complete(request_to())
-        assert [each.target for each in caught.value.decision.attempts] == ["a", "b"]
+        assert [attempt.target for attempt in caught.value.decision.attempts] == ["a", "b"]
         assert caught.value.__cause__ is caught.value.failures[-1]
 
     run(main)

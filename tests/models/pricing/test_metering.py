@@ -11,7 +11,7 @@ from graphorch.errors import InputError, ModelError
 from graphorch.models.budgets.budget import Account, Budget, CapReached
 from graphorch.models.errors import Truncated, Unreachable
 from graphorch.models.messages import Usage
-from graphorch.models.pricing.metering import Meter, MeteredClient, Terms
+from graphorch.models.pricing.metering import CallMeter, MeteredClient, PricingTerms
 from graphorch.models.token_count import input_bound
 from tests.models.fakes import Answer, FakeModel, Flat, Table, hangs, request_to, status
 from tests.models.virtual import run
@@ -43,7 +43,7 @@ def test_the_worst_case_is_bytes_in_and_the_limit_out() -> None:
 def test_a_call_under_a_cap_is_given_a_limit_on_its_output() -> None:
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
-        client = MeteredClient(model, PRICES, Terms(max_output=77))
+        client = MeteredClient(model, PRICES, PricingTerms(max_output=77))
         for budget in (Budget(usd=1), Budget(tokens=10_000), Budget(calls=5), None):
             await client.complete(request_to("m", payer=Account("run", budget)))
         await client.complete(request_to("m", payer=Account("run", Budget(usd=1)), max_tokens=5))
@@ -116,7 +116,7 @@ def test_the_price_is_filled_in_from_the_table_when_nobody_reports_it() -> None:
             FakeModel(Answer(tokens=10), Answer(usd=0.5), Answer(reports_usage=False)), PRICES
         )
         said = [await client.complete(request_to("m", "12345678")) for _ in range(3)]
-        assert [(each.usd_source, round(each.usd, 9)) for each in said] == [
+        assert [(response.usd_source, round(response.usd, 9)) for response in said] == [
             ("table", 1.02e-4),
             ("reported", 0.5),
             ("none", 0.0),
@@ -130,7 +130,7 @@ def test_the_price_is_filled_in_from_the_table_when_nobody_reports_it() -> None:
 def test_a_target_that_ignores_limits_on_output_is_refused_under_a_cap_on_money_or_tokens() -> None:
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
-        client = MeteredClient(model, PRICES, Terms(caps_output=False))
+        client = MeteredClient(model, PRICES, PricingTerms(caps_output=False))
         for budget in (Budget(usd=1), Budget(tokens=1000)):
             with pytest.raises(InputError, match="does not obey a limit on output tokens"):
                 await client.complete(request_to("m", payer=Account("run", budget), max_tokens=5))
@@ -154,11 +154,11 @@ def test_an_unknown_price_is_refused_under_a_cap_on_money_only() -> None:
 
 def test_a_policy_of_the_gateway_costs_what_the_dearest_model_that_it_reaches_costs() -> None:
     prices = Table({"a": Flat(1e-6), "b": Flat(5e-6)})
-    meter = Meter(prices, Terms(reaches=("a", "b")))
+    meter = CallMeter(prices, PricingTerms(reaches=("a", "b")))
     request = request_to("policy/theirs", max_tokens=100)
     assert meter.worst(request).usd == pytest.approx((input_bound(request) + 100) * 5e-6)
     with pytest.raises(InputError, match="'c' cannot be called"):
-        Meter(prices, Terms(reaches=("a", "c"))).check_payable(
+        CallMeter(prices, PricingTerms(reaches=("a", "c"))).check_payable(
             "policy/theirs", Account("run", Budget(usd=1))
         )
 
@@ -177,7 +177,7 @@ def test_a_call_beyond_the_budget_is_not_sent() -> None:
 
 def test_a_model_that_nobody_charges_for_needs_no_price_under_a_cap() -> None:
     async def main(runtime: Runtime) -> None:
-        client = MeteredClient(FakeModel(Answer(), hangs()), Table(), Terms(is_free=True))
+        client = MeteredClient(FakeModel(Answer(), hangs()), Table(), PricingTerms(is_free=True))
         account = Account("run", Budget(usd=1e-9))
         response = await client.complete(request_to("m", payer=account))
         assert (response.usd, response.usd_source) == (0.0, "free")

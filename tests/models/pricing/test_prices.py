@@ -188,7 +188,7 @@ def test_your_own_price_goes_before_the_list_and_markup_applies_to_the_list_only
 def test_tiers_of_the_list_are_kept_and_the_worst_has_the_dearest_cache_write() -> None:
     price = Prices(now=lambda: NOON).of("anthropic/claude-sonnet-4-5")
     assert price is not None
-    assert [(each.above, each.input, each.output) for each in price.tiers] == [
+    assert [(rates.above, rates.input, rates.output) for rates in price.tiers] == [
         (0, 3.0, 15.0),
         (200_000, 6.0, 22.5),
     ]
@@ -221,7 +221,7 @@ def test_the_price_of_every_listed_model_agrees_with_the_package() -> None:
         for model in provider.models:
             ours = prices.of(f"{provider.id}/{model.id}")
             if ours is None or any(
-                each is not None for each in (model.get_prices(NOON).output_reasoning_mtok,)
+                decimal is not None for decimal in (model.get_prices(NOON).output_reasoning_mtok,)
             ):
                 continue
             known += 1

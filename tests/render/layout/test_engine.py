@@ -20,7 +20,7 @@ from graphorch.render.picture.model import Box, Group, Line, Picture, group_chai
 from graphorch.render.picture.overlay import Mark, Overlay
 from graphorch.render.picture.placement import Curve, Layout, Rect
 from graphorch.render.picture.sizes import box_size
-from graphorch.render.plan_picture import picture_of
+from graphorch.render.plan_picture import draw_plan
 from tests.render.pictures import (
     company,
     essay,
@@ -38,7 +38,9 @@ ENGINES = ["builtin", pytest.param("dot", marks=needs_dot)]
 
 def overlapping(placed: Layout) -> list[tuple[str, str]]:
     pairs = itertools.combinations(sorted(placed.boxes.items(), key=lambda item: item[1].y), 2)
-    return [(one, other) for (one, mine), (other, theirs) in pairs if mine.overlaps(theirs, gap=4)]
+    return [
+        (text, other) for (text, mine), (other, theirs) in pairs if mine.overlaps(theirs, gap=4)
+    ]
 
 
 def inside(inner: Rect, outer: Rect) -> bool:
@@ -113,7 +115,7 @@ def test_frames_hold_their_boxes_and_no_others_in_the_builtin_layout(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", PLANS)
 def test_plans_are_placed_without_overlaps_or_lines_through_boxes(name: str, engine: str) -> None:
-    picture = picture_of(PLANS[name]())
+    picture = draw_plan(PLANS[name]())
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     chains = group_chains(picture)
     assert placed.engine == engine
@@ -134,7 +136,7 @@ def test_plans_are_placed_without_overlaps_or_lines_through_boxes(name: str, eng
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", PLANS)
 def test_labels_lie_on_no_box_and_on_no_other_label(name: str, engine: str) -> None:
-    picture = picture_of(PLANS[name]())
+    picture = draw_plan(PLANS[name]())
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     labels = [curve.label for curve in placed.lines.values() if curve.label]
     assert [
@@ -146,7 +148,7 @@ def test_labels_lie_on_no_box_and_on_no_other_label(name: str, engine: str) -> N
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["essay", "support", "company"])
 def test_ways_back_run_at_the_right_inside_the_frame_of_their_loop(name: str, engine: str) -> None:
-    picture = picture_of(PLANS[name]())
+    picture = draw_plan(PLANS[name]())
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     groups = {box.id: box.group for box in picture.boxes}
     loops = [line for line in picture.lines if line.kind == "loop"]
@@ -167,7 +169,7 @@ def test_ways_back_run_at_the_right_inside_the_frame_of_their_loop(name: str, en
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_parts_of_a_fan_stand_around_what_they_leave_and_meet(engine: str) -> None:
-    placed = layout(picture_of(fan(12)), engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    placed = layout(draw_plan(fan(12)), engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     branches = [rect for id_, rect in placed.boxes.items() if id_.startswith("branch")]
     middle = (min(rect.x for rect in branches) + max(rect.right for rect in branches)) / 2
     assert len({rect.y for rect in branches}) == 1
@@ -198,7 +200,7 @@ def test_dot_places_tangles_too_if_need_be_without_room_for_ways_back(seed: int)
 
 
 def test_ways_back_from_one_row_run_beside_their_boxes_in_the_builtin_layout() -> None:
-    picture = picture_of(supervisor())
+    picture = draw_plan(supervisor())
     placed = layout(picture, "builtin")
     assert through_boxes(picture, placed) == []
     assert ways_back_are_free(picture, placed)
@@ -206,19 +208,19 @@ def test_ways_back_from_one_row_run_beside_their_boxes_in_the_builtin_layout() -
 
 @needs_dot
 def test_auto_is_builtin_where_ways_back_would_run_behind_boxes() -> None:
-    picture = picture_of(supervisor())
+    picture = draw_plan(supervisor())
     assert not ways_back_are_free(picture, layout(picture, "dot"))
     assert layout(picture).engine == "builtin"
 
 
 @needs_dot
 def test_auto_takes_dot_where_it_is() -> None:
-    assert layout(picture_of(essay())).engine == "dot"
+    assert layout(draw_plan(essay())).engine == "dot"
 
 
 def test_auto_is_builtin_where_dot_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert layout(picture_of(essay())).engine == "builtin"
+    assert layout(draw_plan(essay())).engine == "builtin"
 
 
 def test_dot_where_it_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,12 +228,12 @@ def test_dot_where_it_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         InputError, match=r"engine='dot' needs Graphviz.*Install it.*engine='builtin'"
     ):
-        layout(picture_of(essay()), "dot")
+        layout(draw_plan(essay()), "dot")
 
 
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(InputError, match="no layout engine 'neato'"):
-        layout(picture_of(essay()), "neato")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        layout(draw_plan(essay()), "neato")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @needs_dot

@@ -15,7 +15,7 @@ from graphorch.render.picture.overlay import (
     second_line,
 )
 from graphorch.render.picture.sizes import box_size, box_text, fitting_detail
-from graphorch.render.picture.text_width import clean, is_measured, one_line, shorten, width
+from graphorch.render.picture.text_width import clean, is_measured, shorten, to_one_line, width
 
 
 def test_widths_are_those_of_helvetica() -> None:
@@ -30,7 +30,7 @@ def test_widths_are_those_of_helvetica() -> None:
 def test_shortened_text_fits_and_is_one_clean_line(text: str, limit: float) -> None:
     short = shorten(text, 10, limit)
     assert width(short, 10) <= limit
-    assert short == one_line(short) == clean(short)
+    assert short == to_one_line(short) == clean(short)
 
 
 def test_text_that_fits_is_left_alone_and_other_is_cut() -> None:
@@ -40,7 +40,7 @@ def test_text_that_fits_is_left_alone_and_other_is_cut() -> None:
 
 def test_characters_that_no_file_may_hold_and_marks_that_reorder_words_are_removed() -> None:
     assert clean("a\x00b\x1bc\ud800d\ufffee\u202ef\u2066g\x85h") == "abcdefgh"
-    assert one_line(" a\n\tb\r\n c ") == "a b c"
+    assert to_one_line(" a\n\tb\r\n c ") == "a b c"
 
 
 @pytest.mark.parametrize(

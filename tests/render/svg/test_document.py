@@ -15,7 +15,7 @@ from graphorch.errors import InputError
 from graphorch.render.layout.engine import layout
 from graphorch.render.picture.model import Box, Line, Picture
 from graphorch.render.picture.overlay import Mark, Overlay
-from graphorch.render.plan_picture import picture_of
+from graphorch.render.plan_picture import draw_plan
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import DARK, LIGHT, Theme
 from tests.render.pictures import (
@@ -31,9 +31,9 @@ from tests.render.pictures import (
 
 NS = "{http://www.w3.org/2000/svg}"
 PICTURES: dict[str, Callable[[], Picture]] = {
-    "essay": lambda: picture_of(essay()),
-    "support": lambda: picture_of(support()),
-    "company": lambda: picture_of(company()),
+    "essay": lambda: draw_plan(essay()),
+    "support": lambda: draw_plan(support()),
+    "company": lambda: draw_plan(company()),
     "workflow": lambda: workflow(4),
     "hostile": hostile,
 }
@@ -129,12 +129,12 @@ def test_any_text_gives_well_formed_xml_without_control_characters(texts: list[s
 
 
 def test_two_pictures_on_a_page_share_no_class_of_their_own_no_id_and_no_animation() -> None:
-    one, other = (picture_of(plan) for plan in (essay(), support()))
+    picture, other = (draw_plan(plan) for plan in (essay(), support()))
     svgs = [
-        drawn(one),
+        drawn(picture),
         drawn(other),
-        drawn(one, theme="dark"),
-        drawn(one, overlay=overlay_of(one)),
+        drawn(picture, theme="dark"),
+        drawn(picture, overlay=overlay_of(picture)),
         drawn(other, overlay=overlay_of(other)),
     ]
     roots = [ET.fromstring(svg).get("class", "") for svg in svgs]
@@ -152,17 +152,17 @@ def test_two_pictures_on_a_page_share_no_class_of_their_own_no_id_and_no_animati
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
 def test_every_rule_of_the_style_sheet_is_about_this_picture(theme: Theme) -> None:
-    picture = picture_of(support())
+    picture = draw_plan(support())
     root = ET.fromstring(drawn(picture, theme=theme, overlay=overlay_of(picture)))
     style = "".join(element.text or "" for element in root.iter(f"{NS}style"))
     style = re.sub(r"@keyframes \w+\{50%\{[^}]*\}\}", "", style)
     selectors = re.findall(r"(?:^|[{}])([^{}@]+)\{", re.sub(r"@media\([^)]*\)", "", style))
     assert len(selectors) > 30
     assert [
-        one
+        part
         for selector in selectors
-        for one in selector.split(",")
-        if f".{root.get('class')}" not in one
+        for part in selector.split(",")
+        if f".{root.get('class')}" not in part
     ] == []
 
 
@@ -185,7 +185,7 @@ def test_the_automatic_theme_has_both_and_follows_the_reader() -> None:
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
 def test_every_colour_variable_that_is_used_is_defined(theme: Theme) -> None:
-    svg = drawn(picture_of(support()), theme=theme)
+    svg = drawn(draw_plan(support()), theme=theme)
     assert set(re.findall(r"var\((--\w+)\)", svg)) <= set(re.findall(r"(--\w+):", svg))
 
 
@@ -254,8 +254,8 @@ def test_a_running_box_stands_still_for_those_who_asked_for_less_motion() -> Non
 
 def test_figures_that_do_not_fit_a_box_placed_without_them_are_dropped() -> None:
     overlay = Overlay({"a": Mark("done", 3, 1.2, 1400, 0.011)})
-    one = replace(PAIR.boxes[0], detail="agent · gpt-5")
-    picture = replace(PAIR, boxes=(one, PAIR.boxes[1]))
+    box = replace(PAIR.boxes[0], detail="agent · gpt-5")
+    picture = replace(PAIR, boxes=(box, PAIR.boxes[1]))
     svg = draw(picture, layout(picture, "builtin"), overlay=overlay)
     assert "3× · 1.2 s" in words_of(svg)
     # no second line at all
@@ -263,7 +263,7 @@ def test_figures_that_do_not_fit_a_box_placed_without_them_are_dropped() -> None
 
 
 def test_marks_of_a_group_stand_in_its_title() -> None:
-    picture = picture_of(company(), depth=1)
+    picture = draw_plan(company(), depth=1)
     svg = drawn(picture, overlay=Overlay({"team": Mark("done", 1, 12.0)}))
     assert "1 call · 12.0 s" in words_of(svg)
 

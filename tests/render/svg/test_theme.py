@@ -12,7 +12,7 @@ KINDS = ("node", "agent", "map", "sub", "ask", "decision", "terminal", "join")
 STATUSES = ("done", "running", "failed", "waiting", "not_reached")
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(text: str, other: str) -> float:
     """The contrast ratio of two colours (WCAG 2.2, relative luminance of sRGB)."""
 
     def luminance(colour: str) -> float:
@@ -22,7 +22,7 @@ def contrast(one: str, other: str) -> float:
         ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(text), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 

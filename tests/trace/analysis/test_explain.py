@@ -12,10 +12,10 @@ from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
-from graphorch.trace.analysis.critical_path import Work, critical_path, finishes, simulated
+from graphorch.trace.analysis.critical_path import WorkItem, critical_path, finishes, simulate
 from graphorch.trace.analysis.explain import (
     Reasons,
-    activations_of,
+    find_activations,
     why_it_ran,
     why_not,
     why_the_run,
@@ -40,7 +40,7 @@ async def reasons(amount: int, where: str = "") -> Reasons:
     run, talk = await rebuilt(store, shop()), await conversation(store)
     if not where:
         return why_the_run(run, talk.trace, PLAIN)
-    found = activations_of(run, where)
+    found = find_activations(run, where)
     return why_it_ran(found[0], talk.trace, talk.turns, PLAIN) if found else why_not(run, where)
 
 
@@ -114,12 +114,12 @@ def test_rounds_of_a_loop_and_joins_are_told() -> None:
         flow, store = FLOWS["loop_with_join"](), MemoryStore()
         await to_the_end(flow, "one", True, durable=store, resources=Ledger())
         run, talk = await rebuilt(store, flow), await conversation(store)
-        second = why_it_ran(activations_of(run, "header#2")[0], talk.trace, talk.turns, PLAIN)
+        second = why_it_ran(find_activations(run, "header#2")[0], talk.trace, talk.turns, PLAIN)
         assert second.because == [
             "'last' went back to it: the loop 'last → header' held and had room",
             "round 2 of the loop back to 'header'",
         ]
-        joined = why_it_ran(activations_of(run, "last")[0], talk.trace, talk.turns, PLAIN)
+        joined = why_it_ran(find_activations(run, "last")[0], talk.trace, talk.turns, PLAIN)
         assert joined.because[-1].startswith("it joins")
 
     asyncio.run(main())
@@ -136,13 +136,13 @@ def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> Non
         for until in range(1, len((await store.load("one")).records) + 1, 3):
             run = await rebuilt(store, flow, until=until)
             for step in flow.plan.steps[:-1]:
-                found = activations_of(run, step.name)
-                told = [why_it_ran(one, talk.trace, talk.turns, PLAIN) for one in found] or [
-                    why_not(run, step.name)
-                ]
-                assert all(one.because for one in told), (until, step.name)
+                found = find_activations(run, step.name)
+                told = [
+                    why_it_ran(activation, talk.trace, talk.turns, PLAIN) for activation in found
+                ] or [why_not(run, step.name)]
+                assert all(item.because for item in told), (until, step.name)
             why_the_run(run, talk.trace, PLAIN)
-            if any(one.ended for one in run.history):
+            if any(item.ended for item in run.history):
                 path = critical_path(run, 1.0)
                 assert path.seconds <= path.busy + 1e-9
                 assert path.with_limit[1] == pytest.approx(path.busy)
@@ -150,19 +150,19 @@ def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> Non
     asyncio.run(main())
 
 
-def work(*rows: tuple[float, tuple[int, ...]]) -> list[Work]:
-    return [Work(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
+def work(*rows: tuple[float, tuple[int, ...]]) -> list[WorkItem]:
+    return [WorkItem(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
 
 
 def test_the_critical_path_of_a_diamond_is_its_longer_side() -> None:
     diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
     assert max(finishes(diamond)) == 7
-    assert [simulated(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
+    assert [simulate(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
 
 
 def test_a_limit_of_two_on_four_equal_works_halves_the_time() -> None:
     four = work(*[(3.0, ()) for _ in range(4)])
-    assert [simulated(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
+    assert [simulate(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
 
 
 def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
@@ -173,8 +173,8 @@ def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
         await flow.run(State(), run_id="one", durable=store, resources=Ledger())
         run = await rebuilt(store, flow)
         lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
-        for one in run.history:
-            one.began, one.ended = 10.0, 10.0 + lasts.get(one.step.name, 0.0)
+        for item in run.history:
+            item.began, item.ended = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
         found = critical_path(run, 9.0)
         assert [path for path, _ in found.path] == ["a", "slow", "end"]
         rows = {row.step: (row.slack, row.twice_as_fast) for row in found.steps}

@@ -158,7 +158,7 @@ def test_budgets_findings_loops_and_errors_are_counted() -> None:
     finding = {"kind": "email", "where": "input", "action": "mask", "count": 2}
     spans = [
         call(1, findings=[finding], usd=0.3), call(2, status="failed", error="timeout", message="too late", usd=0.0),
-        *(Span(span_id("n", each), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a") for each in range(3)),
+        *(Span(span_id("n", number), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a") for number in range(3)),
         Span(span_id("x"), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a, exhausted"),
     ]  # fmt: skip
     with index_of(one_trace(*spans, budget=0.6)) as index:

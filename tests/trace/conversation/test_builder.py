@@ -14,7 +14,7 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.models.messages import Finding, Request, Response
 from graphorch.trace.conversation.builder import Conversation, ConversationBuilder
 from graphorch.trace.conversation.html import page
-from graphorch.trace.conversation.text import difference, told
+from graphorch.trace.conversation.text import difference, format_turns
 from tests.trace.flows import Model, Order, Reply, Shop, answer, plan, shop
 from tests.trace.running import conversation, ran
 
@@ -137,7 +137,7 @@ def test_a_text_of_any_kind_can_be_told_in_every_form(text: str) -> None:
         store = MemoryStore()
         await flow.run(Order(order=text), run_id="one", durable=store, client=Saying(text or "–"))
         found = await conversation(store)
-        assert len(told(found)) < 40_000
+        assert len(format_turns(found)) < 40_000
         assert "<script>" not in page(found)
         assert json.loads(json.dumps(found.as_data()))["turns"]
         assert found._repr_html_().startswith('<div class="go-talk">')
@@ -175,7 +175,7 @@ def test_a_run_under_way_is_told_as_far_as_it_is() -> None:
             builder.close(replace(log.head, status="waiting"), 0.0), turns + builder.rest()
         )
         assert [turn.kind for turn in found.turns] == ["input", "calls", "writes", "enters"]
-        assert "waiting" in told(found)
+        assert "waiting" in format_turns(found)
 
     asyncio.run(main())
 

@@ -14,7 +14,7 @@ from graphorch import Context, Graph, node
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.export.exporter import Otlp
-from graphorch.trace.export.propagation import continuing, headers_of
+from graphorch.trace.export.propagation import build_headers, continuing
 from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.model import remote_parent, trace_id
 from graphorch.trace.spans.sampling import Sampling
@@ -148,7 +148,7 @@ def test_a_node_hands_its_place_in_the_trace_on() -> None:
 
     @node
     async def call(ctx: Context[object], order: Order) -> Reply:
-        seen.update(headers_of(ctx, "one"))
+        seen.update(build_headers(ctx, "one"))
         return Reply(reply="done")
 
     async def main() -> None:

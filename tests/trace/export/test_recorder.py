@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphorch.journal.completion import Answer
+from graphorch.journal.completion import Completion
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, Record, RunHead, RunLog
 from graphorch.trace.export.recorder import Recorder
@@ -51,7 +51,7 @@ class Instant(MemoryStore):
         *,
         expected_last_seq: int,
         status: str | None = None,
-    ) -> Answer | None: ...
+    ) -> Completion | None: ...
 
 
 def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
@@ -125,11 +125,11 @@ def test_a_recorder_is_the_store_within() -> None:
         inner = MemoryStore()
         recorder = Recorder(inner, Kept())
         await ran("one", store=recorder)
-        one: RunLog = await recorder.load("one")
+        log: RunLog = await recorder.load("one")
         other = await inner.load("one")
-        heads: list[RunHead] = [one.head, other.head]
+        heads: list[RunHead] = [log.head, other.head]
         assert heads[0] == heads[1]
-        assert one.records == other.records
+        assert log.records == other.records
         await recorder.close()
 
     asyncio.run(main())

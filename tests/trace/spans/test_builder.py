@@ -13,7 +13,7 @@ from graphorch import Graph, Retry, agent, node
 from graphorch.errors import ModelError, RunFailed
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
-from graphorch.trace.spans.builder import SpanBuilder, trace_of
+from graphorch.trace.spans.builder import SpanBuilder, build_trace
 from tests.trace.flows import Log, Model, Order, Reply, Shop, shop
 from tests.trace.running import chain, ran, trace
 
@@ -204,7 +204,7 @@ def test_the_records_of_a_run_that_crashed_anywhere_make_a_trace(kept: int) -> N
     async def main() -> None:
         log = await (await ran()).load("one")
         head = replace(log.head, status="running", lease=None)
-        found = trace_of(head, log.records[:kept], time.time())
+        found = build_trace(head, log.records[:kept], time.time())
         assert (found.status, found.reason) == ("crashed", "crashed")
         assert not [span for span in found.spans if span.status == "running"]
         known = {span.id for span in found.spans}

@@ -16,9 +16,9 @@ from graphorch.errors import ModelError, RunFailed
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.wrappers import MaskedStore
 from graphorch.trace.analysis import statistics
-from graphorch.trace.conversation.builder import conversation_of
+from graphorch.trace.conversation.builder import build_conversation
 from graphorch.trace.conversation.html import page
-from graphorch.trace.conversation.text import told
+from graphorch.trace.conversation.text import format_turns
 from graphorch.trace.export.exporter import Otlp
 from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.index import SpanIndex
@@ -131,8 +131,10 @@ def test_a_canary_put_everywhere_is_in_no_sink(
         recorder.stop()
         for number in range(3):
             log = await file.load(f"r{number}")
-            talk = conversation_of(log.head, log.records, time.time())
-            sinks.extend([told(talk, full=True), page(talk), json.dumps(talk.as_data()), repr(log)])
+            talk = build_conversation(log.head, log.records, time.time())
+            sinks.extend(
+                [format_turns(talk, full=True), page(talk), json.dumps(talk.as_data()), repr(log)]
+            )
         with SpanIndex.open(file) as index:
             await index.catch_up(file)
             sinks.append(

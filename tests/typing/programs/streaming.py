@@ -8,8 +8,8 @@ from typing import assert_never
 from pydantic import BaseModel
 
 from graphorch import (
-    Asked,
-    Called,
+    QuestionAsked,
+    ModelCalled,
     Cancelled,
     Committed,
     Context,
@@ -20,7 +20,7 @@ from graphorch import (
     RunEvent,
     Skipped,
     Started,
-    Token,
+    TextDelta,
     node,
 )
 
@@ -48,15 +48,15 @@ def told(event: RunEvent) -> str:
     match event:
         case Started(node=name):
             return name
-        case Token(text=text):
+        case TextDelta(text=text):
             return text
-        case Called(model=model, usd=usd):
+        case ModelCalled(model=model, usd=usd):
             return f"{model} ${usd:.2f}"
         case Committed(to=to):
             return f"→{', '.join(to)}"
         case Failed(error=reason) | Skipped(reason=reason) | Cancelled(reason=reason):
             return reason
-        case Asked(question=question):
+        case QuestionAsked(question=question):
             return question
         case Emitted(event=own):
             return own.step if isinstance(own, Step) else ""

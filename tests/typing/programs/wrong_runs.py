@@ -8,9 +8,9 @@ from typing import assert_never
 from pydantic import BaseModel
 
 from graphorch import (
-    Asked,
+    QuestionAsked,
     Budget,
-    Called,
+    ModelCalled,
     Cancelled,
     Committed,
     Context,
@@ -26,7 +26,7 @@ from graphorch import (
     RunEvent,
     Skipped,
     Started,
-    Token,
+    TextDelta,
     node,
 )
 
@@ -153,18 +153,18 @@ async def r14(run_id: str) -> Result[Reply, Help]:
 # R15: [pyright mypy] an event that is forgotten
 def r15(event: RunEvent) -> str:
     match event:
-        case Started() | Token() | Called() | Committed() | Skipped() | Cancelled() | Asked() | Emitted() | Ended():
+        case Started() | TextDelta() | ModelCalled() | Committed() | Skipped() | Cancelled() | QuestionAsked() | Emitted() | Ended():
             return event.path if not isinstance(event, Ended) else event.status
         case _:
             assert_never(event)  # wrong
 
 
 # R16: [pyright mypy] a field that this event does not have
-def r16(event: Failed | Token) -> str:
+def r16(event: Failed | TextDelta) -> str:
     match event:
         case Failed():
             return event.error
-        case Token():
+        case TextDelta():
             return event.error  # wrong
 
 

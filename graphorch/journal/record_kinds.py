@@ -1,0 +1,228 @@
+"""The kinds of records that a run consists of, and the fields of each: the schema of the journal.
+
+A record is stored as plain JSON. A newer graphorch may add a kind or an optional field; it never renames or removes one without raising the
+format. Writers build a body of the declared type; readers map each kind to a handler. A test holds both to this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict, get_args
+
+RecordKind: TypeAlias = Literal[
+    "started",
+    "forked",
+    "commit",
+    "routed",
+    "entered",
+    "failed",
+    "skipped",
+    "cancelled",
+    "asked",
+    "approved",
+    "retry",
+    "stopping",
+    "grace",
+    "resumed",
+    "starting",
+    "call",
+    "unanswered",
+    "rules",
+    "migrated",
+    "ended",
+]
+
+RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
+
+
+class RulesBody(TypedDict):
+    """From here on the run decides under another limit, or handles failures differently."""
+
+    activations: int | None
+    on_failure: str
+
+
+class StartedBody(TypedDict):
+    """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`)."""
+
+    at: float
+    input: dict[str, Any]
+    flow: dict[str, Any]
+    after: NotRequired[str]
+    rules: NotRequired[RulesBody]
+    budget: NotRequired[dict[str, float]]
+
+
+ForkedBody = TypedDict("ForkedBody", {"from": str, "at": str, "copied": int})
+"""The next `copied` records were copied from run `from`; `at` is the path that runs anew."""
+
+
+class ActivationBody(TypedDict):
+    """Fields of every record about one activation: its path and its id."""
+
+    path: str
+    id: str
+
+
+class RouteBody(TypedDict):
+    """Where an activation went: numbers of its loop exits (-1: none) and of the edges of its graph."""
+
+    loop: int
+    exhausted: int
+    edges: list[int]
+
+
+class CommitBody(ActivationBody):
+    """An activation succeeded. `route` is there unless something came between result and routing."""
+
+    at: float
+    began: float
+    update: dict[str, Any]
+    route: NotRequired[RouteBody]
+
+
+class RoutedBody(ActivationBody, RouteBody):
+    """An activation whose commit came earlier was routed."""
+
+    at: float
+
+
+class EnteredBody(ActivationBody):
+    """A sub-flow (one item) or a map (one per item) was entered with these inputs."""
+
+    at: float
+    items: list[dict[str, Any]]
+
+
+class FailedBody(ActivationBody):
+    """An attempt failed; `handler` numbers the error edge that carries on, -1 is none."""
+
+    at: float
+    began: float
+    attempt: int
+    error: str
+    message: str
+    retry_after: float | None
+    handler: int
+    limit: str
+
+
+class SkippedBody(ActivationBody):
+    """A node could not start because a field that it requires was never assigned."""
+
+    at: float
+    reason: str
+
+
+class CancelledBody(ActivationBody):
+    """An attempt was cancelled; nothing of it counts."""
+
+    at: float
+    began: float
+
+
+class AskedBody(ActivationBody):
+    """A question was put to a person."""
+
+    at: float
+    began: float
+    text: str
+    expires: float | None
+
+
+class ApprovedBody(ActivationBody):
+    """A person let an activation pass its gate."""
+
+    at: float
+
+
+class RetryBody(ActivationBody):
+    """The pause before an attempt is over."""
+
+    at: float
+    attempt: int
+
+
+class StoppingBody(TypedDict):
+    """The run was asked to stop: at once (`now`), or after what runs."""
+
+    at: float
+    reason: str
+    status: str
+    now: bool
+
+
+class MomentBody(TypedDict):
+    """Only a time: the run was resumed, or the grace time after a failure is over."""
+
+    at: float
+
+
+class StartingBody(ActivationBody):
+    """An attempt begins whose effect must not happen twice."""
+
+    attempt: int
+
+
+class CallBody(ActivationBody):
+    """A model answered; `asked` describes the request, `key` is what an equal request is found by."""
+
+    attempt: int
+    key: str
+    response: dict[str, Any]
+    at: float
+    began: float
+    asked: dict[str, Any]
+
+
+class UnansweredBody(ActivationBody):
+    """A model call failed; it may have cost something."""
+
+    attempt: int
+    at: float
+    began: float
+    asked: dict[str, Any]
+    error: str
+    message: str
+    model: str
+    status: int | None
+    usd: float
+    usage: dict[str, Any] | None
+    decision: dict[str, Any] | None
+
+
+class MigratedBody(TypedDict):
+    """From here on the graph with this fingerprint writes."""
+
+    to: str
+
+
+class EndedBody(TypedDict):
+    """Nothing is left to do for now."""
+
+    status: str
+    reason: str
+
+
+BODIES: Final[Mapping[RecordKind, type]] = {
+    "started": StartedBody,
+    "forked": ForkedBody,
+    "commit": CommitBody,
+    "routed": RoutedBody,
+    "entered": EnteredBody,
+    "failed": FailedBody,
+    "skipped": SkippedBody,
+    "cancelled": CancelledBody,
+    "asked": AskedBody,
+    "approved": ApprovedBody,
+    "retry": RetryBody,
+    "stopping": StoppingBody,
+    "grace": MomentBody,
+    "resumed": MomentBody,
+    "starting": StartingBody,
+    "call": CallBody,
+    "unanswered": UnansweredBody,
+    "rules": RulesBody,
+    "migrated": MigratedBody,
+    "ended": EndedBody,
+}

@@ -1,0 +1,38 @@
+"""Statuses of runs and the named sets of them, each declared once.
+
+A status is stored and printed as its plain text, so these are types and sets, not classes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+RunStatus: TypeAlias = Literal[
+    "running", "waiting", "stopped", "failed", "succeeded", "partial", "cancelled"
+]
+"""Where a run stands. `waiting` for a person or a timer; `stopped` by a limit, a person or a store."""
+
+RUN_STATUSES: Final[tuple[RunStatus, ...]] = (
+    "running",
+    "waiting",
+    "stopped",
+    "failed",
+    "succeeded",
+    "partial",
+    "cancelled",
+)
+
+FINAL_STATUSES: Final[frozenset[str]] = frozenset({"succeeded", "partial", "cancelled"})
+"""Nothing follows: the run cannot be resumed."""
+
+RESUMABLE_STATUSES: Final[frozenset[str]] = frozenset({"failed", "stopped", "waiting"})
+"""At rest, and may be resumed."""
+
+HALTED_STATUSES: Final[frozenset[str]] = frozenset({"failed", "stopped"})
+"""At rest although there was more to do; an answer alone does not continue the run."""
+
+SUCCESS_STATUSES: Final[frozenset[str]] = frozenset({"succeeded", "partial"})
+"""The run reached its end and has an output; `partial` if branches were left out on the way."""
+
+UNFINISHED_STATUSES: Final[frozenset[str]] = frozenset({"running", "waiting"})
+"""The run has not come to its end, and nothing stopped it."""
