@@ -27,9 +27,9 @@ from graphorch.models.messages import Request, Response
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.errors import Endpoint
 from graphorch.models.openai.gateways import GATEWAYS, Connection, connection_of_environment
-from graphorch.models.policies.call import Check, PolicyRules
+from graphorch.models.policies.call import AnswerCheck, PolicyRules
 from graphorch.models.policies.circuit_breaker import RetryRules
-from graphorch.models.policies.failure_kinds import ELSEWHERE
+from graphorch.models.policies.failure_kinds import FAILOVER_KINDS
 from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
@@ -59,7 +59,7 @@ class RouterParts:
     `prices` replaces the prices of the file and the list.
     """
 
-    checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
+    checks: Mapping[str, AnswerCheck] = field(default_factory=dict[str, AnswerCheck])
     prices: PriceLookup | None = None
     connect: Callable[[Connection], ModelClient] = connect
     runtime: Runtime = field(default_factory=Runtime)
@@ -78,7 +78,7 @@ class Router:
         self._config = config or Config()
         self._environment = environment
         self._parts = parts or RouterParts()
-        self._checks: Mapping[str, Check] = {"valid": _is_valid, **self._parts.checks}
+        self._checks: Mapping[str, AnswerCheck] = {"valid": _is_valid, **self._parts.checks}
         self._policies: dict[str, Policy] = {}
         self._targets: dict[tuple[str | None, str, tuple[str, ...]], Target] = {}
         self._clients: dict[str | None, tuple[ModelClient, Connection]] = {}
@@ -144,7 +144,7 @@ class Router:
     def _policy(self, name: str, config: PolicyConfig) -> Policy:
         candidates = [self._candidate(target) for target in config.targets]
         rules = PolicyRules(
-            on=ELSEWHERE if config.on is None else frozenset(config.on),
+            on=FAILOVER_KINDS if config.on is None else frozenset(config.on),
             check=None if config.check is None else self._check(name, config.check),
             attempt_timeout=config.attempt_timeout,
             retry=RetryRules(rounds=config.rounds),
@@ -177,7 +177,7 @@ class Router:
                     runtime=runtime,
                 )
 
-    def _check(self, policy: str, name: str) -> Check:
+    def _check(self, policy: str, name: str) -> AnswerCheck:
         if name not in self._checks:
             raise InputError(
                 f"{policy}: there is no check '{name}'. {did_you_mean(name, self._checks)} Give it to the router: checks={{'{name}': …}}."

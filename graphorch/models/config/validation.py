@@ -9,7 +9,7 @@ from typing import TypeAlias
 from graphorch.errors import InputError, did_you_mean
 from graphorch.models.config.schema import POLICY, BudgetConfig, Config, PolicyConfig, TargetConfig
 from graphorch.models.openai.gateways import GATEWAYS, check_address
-from graphorch.models.policies.failure_kinds import KINDS
+from graphorch.models.policies.failure_kinds import FAILURE_KINDS
 
 Loc: TypeAlias = tuple[str | int, ...]
 
@@ -100,8 +100,11 @@ def _refused(loc: Loc, make: Callable[[], object]) -> Iterator[tuple[Loc, str]]:
 
 def _wrong_policy_values(loc: Loc, policy: PolicyConfig) -> Iterator[tuple[Loc, str]]:
     for place, kind in enumerate(policy.on or ()):
-        if kind not in KINDS:
-            yield (*loc, "on", place), f"there is no failure '{kind}'. {did_you_mean(kind, KINDS)}"
+        if kind not in FAILURE_KINDS:
+            yield (
+                (*loc, "on", place),
+                f"there is no failure '{kind}'. {did_you_mean(kind, FAILURE_KINDS)}",
+            )
     if policy.kind == "weighted" and not sum(config.weight for config in policy.targets):
         yield (
             (*loc, "targets"),

@@ -22,7 +22,7 @@ from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.errors import AnswerError
 from graphorch.models.guardrails.detector import (
     Detector,
-    FinderSet,
+    DetectorSet,
     Match,
     RegexDetector,
     merge_matches,
@@ -30,7 +30,7 @@ from graphorch.models.guardrails.detector import (
 )
 from graphorch.models.guardrails.pii import PERSONAL
 from graphorch.models.guardrails.placeholders import Placeholders
-from graphorch.models.guardrails.secrets import SECRETS, open_block
+from graphorch.models.guardrails.secrets import SECRETS, find_open_key
 from graphorch.models.guardrails.stream import StreamScanner
 from graphorch.models.messages import Finding, Request, Response, ToolCall, Usage
 
@@ -77,13 +77,13 @@ def secrets(*kinds: str) -> Detector:
 
 def _chosen(
     function: str, finders: dict[str, tuple[RegexDetector, ...]], kinds: tuple[str, ...]
-) -> FinderSet:
+) -> DetectorSet:
     for kind in kinds:
         if kind not in finders:
             raise InputError(
                 f"{function}({kind!r}): there is no such kind. {did_you_mean(kind, finders)}"
             )
-    return FinderSet(tuple(finder for kind in kinds or finders for finder in finders[kind]))
+    return DetectorSet(tuple(finder for kind in kinds or finders for finder in finders[kind]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Guard:
     Raises `InputError` for an action or a direction that does not exist.
     """
 
-    check: Detector
+    detector: Detector
     action: Action = "mask"
     where: Where = "both"
 
@@ -148,7 +148,7 @@ class _Judge:
     @property
     def can_stream(self) -> bool:
         """Whether everything that is looked for is found within a bounded distance."""
-        return all(isinstance(guard.check, FinderSet) for guard in self._guards)
+        return all(isinstance(guard.detector, DetectorSet) for guard in self._guards)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -165,7 +165,7 @@ class _Judge:
     def find(self, text: str) -> Iterator[Match]:
         """What the guards find. Kind and action travel together, as `action kind`."""
         for guard in self._guards:
-            for span in guard.check.find(text):
+            for span in guard.detector.find(text):
                 start, end = max(0, span.start), min(len(text), span.end)
                 if start < end:
                     yield Match(f"{guard.action} {span.kind}", start, end)
@@ -182,7 +182,7 @@ class _Judge:
             if action in ("block", "mask"):
                 return f"[{kind.upper()} REDACTED]"
             return (
-                self._placeholders.stand_in(kind, value)
+                self._placeholders.assign(kind, value)
                 if action == "pseudonymise" and self._where == "input"
                 else value
             )
@@ -311,7 +311,7 @@ class _Shown:
         self._placeholders = placeholders
         self._on_text = on_text
         self._tail = ""
-        self._scanner = StreamScanner(judge.find, _united, open_block, self._let_go)
+        self._scanner = StreamScanner(judge.find, _united, find_open_key, self._let_go)
 
     @property
     def can_stream(self) -> bool:

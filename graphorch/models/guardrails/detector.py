@@ -57,7 +57,7 @@ class RegexDetector:
 
 
 @dataclass(frozen=True, slots=True)
-class FinderSet:
+class DetectorSet:
     """A `Detector` made of finders."""
 
     finders: tuple[RegexDetector, ...]
@@ -68,7 +68,7 @@ class FinderSet:
             yield from finder.find(text)
 
 
-def same(text: str, start: int, end: int) -> tuple[int, int] | None:
+def locate_whole_match(text: str, start: int, end: int) -> tuple[int, int] | None:
     """A `Locate` for triggers that are the thing itself."""
     return (start, end)
 

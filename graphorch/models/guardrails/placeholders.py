@@ -29,7 +29,7 @@ class Placeholders:
     def __repr__(self) -> str:
         return f"Placeholders({len(self._values)})"  # never the values
 
-    def stand_in(self, kind: str, value: str) -> str:
+    def assign(self, kind: str, value: str) -> str:
         """The stand-in of a value: `<EMAIL_1>`."""
         name = self._names.get((kind, value))
         if name is None:

@@ -11,7 +11,7 @@ import binascii
 import math
 import re
 
-from graphorch.models.guardrails.detector import CONTEXT, RegexDetector, same
+from graphorch.models.guardrails.detector import CONTEXT, RegexDetector, locate_whole_match
 
 _KEY_FORMATS = (
     r"sk-ant-[A-Za-z0-9_-]{24,200}+",  # Anthropic
@@ -65,7 +65,7 @@ API_KEY = (
     RegexDetector(
         "api_key",
         re.compile(rf"(?={_FIRST})(?<![A-Za-z0-9_])(?:{'|'.join(_KEY_FORMATS)})(?![A-Za-z0-9])"),
-        same,
+        locate_whole_match,
     ),
 )
 
@@ -96,7 +96,7 @@ def _body_ends(text: str, start: int) -> int:
     return body.end() if body else start
 
 
-def open_block(text: str) -> int | None:
+def find_open_key(text: str) -> int | None:
     """Where a private key begins whose end has not been seen: more of it may come."""
     for match in _BLOCK_BEGINS.finditer(text):
         body_ends = _body_ends(text, match.end())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from graphorch.models.offline.prompt_parser import content_words, split_words, stem
 from graphorch.models.offline.summarizer import Source
-from graphorch.models.offline.text_metrics import GOOD, Measures
+from graphorch.models.offline.text_metrics import GOOD_QUALITY, TextMetrics
 
 _YES = frozenset(
     "accept accepted approve approved done excellent fine good great high ok pass passed publish ready ship strong valid yes".split()
@@ -18,7 +18,7 @@ _NO = frozenset(
 _ELSE = frozenset("any default fallback general misc none other unclear unknown".split())
 
 
-def closest(labels: Sequence[str], source: Source, measures: Measures) -> str:
+def choose_label(labels: Sequence[str], source: Source, measures: TextMetrics) -> str:
     """The label that fits. Labels that are judgements (approve, revise) go by the measured quality, all others by their words.
 
     Where nothing speaks for any of them it is the one that stands for the rest (`other`), or else the first.
@@ -26,9 +26,9 @@ def closest(labels: Sequence[str], source: Source, measures: Measures) -> str:
     judged = _judged(labels, measures)
     if judged is not None:
         return judged
-    words = split_words(source.material.text or source.material.asked)
+    words = split_words(source.prompt.text or source.prompt.instructions)
     stems = [stem(word) for word in words]
-    scores = [_fit(label, labels, source.material.asked, stems) for label in labels]
+    scores = [_fit(label, labels, source.prompt.instructions, stems) for label in labels]
     best = max(scores, default=0.0)
     if best > 0:
         return labels[scores.index(best)]
@@ -36,21 +36,21 @@ def closest(labels: Sequence[str], source: Source, measures: Measures) -> str:
     return rest[0] if rest else labels[0]
 
 
-def occurring(labels: Sequence[str], source: Source) -> list[str]:
+def find_mentioned_labels(labels: Sequence[str], source: Source) -> list[str]:
     """The labels that the text speaks of, in their own order."""
-    stems = [stem(word) for word in split_words(source.material.text)]
-    return [label for label in labels if _fit(label, labels, source.material.asked, stems) > 0]
+    stems = [stem(word) for word in split_words(source.prompt.text)]
+    return [label for label in labels if _fit(label, labels, source.prompt.instructions, stems) > 0]
 
 
-def _judged(labels: Sequence[str], measures: Measures) -> str | None:
+def _judged(labels: Sequence[str], measures: TextMetrics) -> str | None:
     good = [label for label in labels if _YES & set(split_words(label.replace("_", " ")))]
     bad = [label for label in labels if _NO & set(split_words(label.replace("_", " ")))]
     if not good or not bad or set(good) & set(bad):
         return None
     between = [label for label in labels if label not in good and label not in bad]
-    if between and measures.quality >= GOOD / 2 and measures.quality < GOOD:
+    if between and measures.quality >= GOOD_QUALITY / 2 and measures.quality < GOOD_QUALITY:
         return between[0]
-    return good[0] if measures.quality >= GOOD else bad[0]
+    return good[0] if measures.quality >= GOOD_QUALITY else bad[0]
 
 
 def _fit(label: str, labels: Sequence[str], asked: str, stems: Sequence[str]) -> float:

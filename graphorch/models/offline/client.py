@@ -20,8 +20,8 @@ from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Request, Response, estimate_usage
-from graphorch.models.offline.prompt_parser import Material, read
-from graphorch.models.offline.schema_filler import Filler, Unfillable
+from graphorch.models.offline.prompt_parser import ParsedPrompt, parse_prompt
+from graphorch.models.offline.schema_filler import SchemaFiller, Unfillable
 from graphorch.models.offline.summarizer import Source, compose_text
 
 MODEL = "offline/extractive"
@@ -82,7 +82,7 @@ class OfflineClient:
 
 def _answered(request: Request) -> tuple[str, str]:
     """The text of the answer, and the note about it."""
-    material = read(request.messages)
+    material = parse_prompt(request.messages)
     source = Source(material)
     most = (request.max_tokens or 4_000) * _CHARACTERS_A_TOKEN
     text = (
@@ -98,7 +98,7 @@ def _filled(source: Source, schema: type[BaseModel], most_characters: int) -> st
     described = schema.model_json_schema()
     definitions = cast("dict[str, Any]", described.get("$defs", {}))
     try:
-        value = Filler(source, definitions, most_characters).value(described, schema.__name__)
+        value = SchemaFiller(source, definitions, most_characters).fill(described, schema.__name__)
     except Unfillable as error:
         raise _unfillable(schema, error.name, str(error)) from None
     except RecursionError:
@@ -133,7 +133,7 @@ def _unfillable(schema: type[BaseModel], name: str, why: str) -> ModelError:
     return ModelError(message, model=MODEL)
 
 
-def _note(material: Material, source: Source) -> str:
+def _note(material: ParsedPrompt, source: Source) -> str:
     said = f"extracted from {len(source.sentences)} sentences of the prompt; no language model was used"
     return said + (
         f"; {material.unread:,} characters of a very long text were left out"

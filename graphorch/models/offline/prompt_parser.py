@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from graphorch.models.messages import Message
 
 # characters of one message that are read; a longer one is read in windows spread over all of it
-LONGEST = 400_000
+MAX_CHARACTERS = 400_000
 _WINDOWS = 40
 
 _ORDERS = frozenset(
@@ -74,10 +74,10 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ParsedPrompt:
     """A prompt, taken apart. `unread` counts the characters that were left out because there were too many."""
 
-    asked: str
+    instructions: str
     remarks: str
     sections: tuple[Section, ...]
     headings: tuple[str, ...]
@@ -89,7 +89,7 @@ class Material:
         return "\n".join(section.text for section in self.sections)
 
 
-def read(messages: Sequence[Message]) -> Material:
+def parse_prompt(messages: Sequence[Message]) -> ParsedPrompt:
     """Take a conversation apart."""
     reader = _Reader()
     for message in messages:
@@ -107,7 +107,7 @@ def read(messages: Sequence[Message]) -> Material:
         for split_sentence in split_sentences(paragraph)
         if (words := content_words(split_sentence))
     )
-    return Material(
+    return ParsedPrompt(
         "\n".join(reader.asked),
         "\n".join(reader.remarks),
         sections,
@@ -172,9 +172,9 @@ def split_sentences(paragraph: str) -> list[str]:
 
 def _bounded(text: str) -> tuple[str, int]:
     """The text, or windows spread evenly over it that begin and end at line or sentence ends, and how much was left out."""
-    if len(text) <= LONGEST:
+    if len(text) <= MAX_CHARACTERS:
         return text, 0
-    step, size = len(text) / _WINDOWS, LONGEST // _WINDOWS
+    step, size = len(text) / _WINDOWS, MAX_CHARACTERS // _WINDOWS
     windows: list[str] = []
     for index in range(_WINDOWS):
         begin = int(index * step)

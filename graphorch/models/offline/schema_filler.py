@@ -13,17 +13,22 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
-from graphorch.models.offline.classifier import closest, occurring
+from graphorch.models.offline.classifier import choose_label, find_mentioned_labels
 from graphorch.models.offline.prompt_parser import (
-    Material,
+    ParsedPrompt,
     Section,
     content_words,
     split_sentences,
     split_words,
     stem,
 )
-from graphorch.models.offline.summarizer import Source, compose_text, nothing_to_say, quote_text
-from graphorch.models.offline.text_metrics import GOOD, Measures, key_terms, measure_text
+from graphorch.models.offline.summarizer import (
+    Source,
+    compose_text,
+    explain_missing_text,
+    quote_text,
+)
+from graphorch.models.offline.text_metrics import GOOD_QUALITY, TextMetrics, key_terms, measure_text
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -81,7 +86,7 @@ class Unfillable(Exception):
 
 
 @dataclass(frozen=True)
-class Filler:
+class SchemaFiller:
     """Fills schemas from one source, or from the part of it that one item of a list is about.
 
     `used` are the sentences that a field has taken already, so that fields do not repeat each other.
@@ -95,11 +100,11 @@ class Filler:
     used: set[int] = field(default_factory=set[int])
 
     @cached_property
-    def measures(self) -> Measures:
+    def measures(self) -> TextMetrics:
         """What was measured of the text."""
         return measure_text(self.source)
 
-    def value(self, schema: Schema, name: str) -> Any:
+    def fill(self, schema: Schema, name: str) -> Any:
         """A value that fits the schema of a field. Raises `Unfillable`."""
         schema = self._resolved(schema, name)
         if "const" in schema:
@@ -114,7 +119,7 @@ class Filler:
             return self._first_that_fits(
                 {}, [{**schema, "type": text} for text in cast("list[str]", kind)], name
             )
-        return _KINDS.get(str(kind), Filler._text)(self, schema, name)
+        return _KINDS.get(str(kind), SchemaFiller._text)(self, schema, name)
 
     def _resolved(self, schema: Schema, name: str) -> Schema:
         """The schema with its references followed; its own words (a description, a bound) win."""
@@ -134,14 +139,14 @@ class Filler:
         ordered = sorted(choices, key=lambda item: item.get("type") == "null")
         labels = list(schema.get("discriminator", {}).get("mapping", {}).items())
         if labels:
-            best = closest([label for label, _ in labels], self.source, self.measures)
+            best = choose_label([label for label, _ in labels], self.source, self.measures)
             ordered = [{"$ref": dict(labels)[best]}, *ordered]
         failure = Unfillable(name, "a choice")
         if _is_number_or_null(choices) and not self._tells_number(name):
             return None
         for choice in ordered:
             try:
-                return self.value(
+                return self.fill(
                     {
                         **choice,
                         "description": schema.get("description", choice.get("description", "")),
@@ -154,7 +159,7 @@ class Filler:
 
     def _label(self, labels: Sequence[Any]) -> Any:
         shown = [str(label) for label in labels]
-        return labels[shown.index(closest(shown, self.source, self.measures))]
+        return labels[shown.index(choose_label(shown, self.source, self.measures))]
 
     def _null(self, schema: Schema, name: str) -> None:
         return None
@@ -163,13 +168,13 @@ class Filler:
         """A judgement follows the quality; anything else is true if the text speaks of it."""
         words = set(_name_words(name))
         if words & _LACKING:
-            return self.measures.quality < GOOD
+            return self.measures.quality < GOOD_QUALITY
         if words & _JUDGEMENT:
-            return self.measures.quality >= GOOD
+            return self.measures.quality >= GOOD_QUALITY
         sought = content_words(
             " ".join(word for word in words if word not in ("contains", "has", "is", "mentions"))
         )
-        said = content_words(self.source.material.text)
+        said = content_words(self.source.prompt.text)
         return bool(sought) and sought <= said
 
     def _whole_number(self, schema: Schema, name: str) -> int:
@@ -221,7 +226,7 @@ class Filler:
         words = set(_name_words(name))
         sought = {stem(word) for word in words}
         spoken = [
-            sentence.text for sentence in self.source.material.sentences if sentence.words & sought
+            sentence.text for sentence in self.source.prompt.sentences if sentence.words & sought
         ]
         return (
             bool(words & _JUDGED)
@@ -230,7 +235,7 @@ class Filler:
         )
 
     def _counted(self, words: set[str]) -> float | None:
-        text = self.source.material.text
+        text = self.source.prompt.text
         if "word" in words or "words" in words:
             return float(len(text.split()))
         if words & {"character", "characters", "chars", "length"}:
@@ -239,7 +244,7 @@ class Filler:
             return float(
                 sum(
                     len(split_sentences(paragraph))
-                    for section in self.source.material.sections
+                    for section in self.source.prompt.sections
                     for paragraph in section.paragraphs
                 )
             )
@@ -249,9 +254,9 @@ class Filler:
         """The numbers of the text; first those of sentences that speak of what the field is called."""
         sought = {stem(word) for word in words}
         texts = sorted(
-            self.source.material.sentences, key=lambda sentence: -len(sentence.words & sought)
+            self.source.prompt.sentences, key=lambda sentence: -len(sentence.words & sought)
         )
-        spoken = [sentence.text for sentence in texts] or [self.source.material.text]
+        spoken = [sentence.text for sentence in texts] or [self.source.prompt.text]
         return [
             float(re.sub(r"[, ]", "", item)) for text in spoken for item in _NUMBER.findall(text)
         ]
@@ -285,7 +290,7 @@ class Filler:
         try:
             found = [
                 match.group()
-                for match in re.finditer(sought, self.source.material.text)
+                for match in re.finditer(sought, self.source.prompt.text)
                 if match.group()
             ]
             fitting = [text for text in found if not pattern or re.search(pattern, text)]
@@ -300,9 +305,9 @@ class Filler:
         if words & _WHY:
             return self.measures.feedback
         if not self.source.order:
-            return nothing_to_say(self.source)
+            return explain_missing_text(self.source)
         if words & _TITLE:
-            headings = self.source.material.headings
+            headings = self.source.prompt.headings
             return headings[0] if headings else _titled(self.source.headline)
         if words & _LONG:
             purpose = f"{name} {schema.get('description', '')}"
@@ -328,7 +333,7 @@ class Filler:
         fewest = int(schema.get("minItems", 0))
         most = int(schema.get("maxItems", max(fewest, _ITEMS)))
         if "prefixItems" in schema:
-            return [self.value(entry, name) for entry in schema["prefixItems"]]
+            return [self.fill(entry, name) for entry in schema["prefixItems"]]
         item: Schema = schema.get("items", {})
         if self.depth >= _DEEPEST:
             most = fewest
@@ -341,7 +346,7 @@ class Filler:
         return found[:most]
 
     def _labels(self, labels: Sequence[Any], fewest: int) -> list[Any]:
-        spoken = set(occurring([str(label) for label in labels], self.source)) or {
+        spoken = set(find_mentioned_labels([str(label) for label in labels], self.source)) or {
             str(self._label(labels))
         }
         chosen = [label for label in labels if str(label) in spoken]
@@ -353,19 +358,19 @@ class Filler:
         if most <= 0:
             return []
         if self._resolved(item, name).get("type") == "string" and set(_name_words(name)) & _TERMS:
-            terms = key_terms(self.source.material.text)[: max(fewest, min(most, _ITEMS))]
+            terms = key_terms(self.source.prompt.text)[: max(fewest, min(most, _ITEMS))]
             return [term for term in terms if _holds(item, term)]
         singular = stem(_name_words(name)[-1]) if _name_words(name) else "item"
         made: list[Any] = []
         for filler in self._parts(fewest, most):
             try:
-                made.append(filler.value(item, singular))
+                made.append(filler.fill(item, singular))
             except Unfillable:
                 if fewest and not made:
                     raise
         return made
 
-    def _parts(self, fewest: int, most: int) -> list[Filler]:
+    def _parts(self, fewest: int, most: int) -> list[SchemaFiller]:
         """One filler for each of the sentences that matter most, in their order; of the whole text if this part has too few."""
         if len(self.source.order) < fewest and self.whole is not None:
             return replace(self, source=self.whole, whole=None)._parts(fewest, most)
@@ -374,7 +379,7 @@ class Filler:
             for index in sorted(self.source.order[: max(fewest, min(most, _ITEMS))])
         ]
 
-    def _about(self, index: int) -> Filler:
+    def _about(self, index: int) -> SchemaFiller:
         """A filler that sees one sentence and the next one of its section only."""
         sentence = self.source.sentences[index]
         near = [
@@ -383,14 +388,14 @@ class Filler:
             if item.section == sentence.section
         ]
         section = Section("", [item.text for item in near])
-        material = Material(
-            self.source.material.asked,
+        material = ParsedPrompt(
+            self.source.prompt.instructions,
             "",
             (section,),
             (),
             tuple(replace(item, section=0) for item in near[:1]),
         )
-        return Filler(
+        return SchemaFiller(
             Source(material),
             self.definitions,
             self.most_characters,
@@ -398,7 +403,7 @@ class Filler:
             self.whole or self.source,
         )
 
-    def _deeper(self) -> Filler:
+    def _deeper(self) -> SchemaFiller:
         return replace(self, depth=self.depth + 1)
 
     def _object(self, schema: Schema, name: str) -> dict[str, Any]:
@@ -411,7 +416,7 @@ class Filler:
         made: dict[str, Any] = {}
         for key, item in properties.items():
             try:
-                made[key] = inside.value(item, key)
+                made[key] = inside.fill(item, key)
             except Unfillable:
                 if key in required:
                     raise
@@ -429,7 +434,7 @@ class Filler:
         terms = (
             [str(item) for item in names["enum"]]
             if "enum" in names
-            else key_terms(self.source.material.text)
+            else key_terms(self.source.prompt.text)
         )
         if "pattern" in names or "format" in names:
             terms = [self._text(names, name)] if fewest else []
@@ -437,7 +442,7 @@ class Filler:
             raise Unfillable(name, f"{fewest} entries, and the text gives {len(terms)}")
         return (
             {
-                key: self.value(values, key)
+                key: self.fill(values, key)
                 for key in terms[: most if "enum" not in names else max(most, len(terms))]
             }
             if most
@@ -445,14 +450,14 @@ class Filler:
         )
 
 
-_KINDS: Mapping[str, Callable[[Filler, Schema, str], Any]] = {
-    "null": Filler._null,  # pyright: ignore[reportPrivateUsage]
-    "boolean": Filler._truth,  # pyright: ignore[reportPrivateUsage]
-    "integer": Filler._whole_number,  # pyright: ignore[reportPrivateUsage]
-    "number": Filler._number,  # pyright: ignore[reportPrivateUsage]
-    "string": Filler._text,  # pyright: ignore[reportPrivateUsage]
-    "array": Filler._list,  # pyright: ignore[reportPrivateUsage]
-    "object": Filler._object,  # pyright: ignore[reportPrivateUsage]
+_KINDS: Mapping[str, Callable[[SchemaFiller, Schema, str], Any]] = {
+    "null": SchemaFiller._null,  # pyright: ignore[reportPrivateUsage]
+    "boolean": SchemaFiller._truth,  # pyright: ignore[reportPrivateUsage]
+    "integer": SchemaFiller._whole_number,  # pyright: ignore[reportPrivateUsage]
+    "number": SchemaFiller._number,  # pyright: ignore[reportPrivateUsage]
+    "string": SchemaFiller._text,  # pyright: ignore[reportPrivateUsage]
+    "array": SchemaFiller._list,  # pyright: ignore[reportPrivateUsage]
+    "object": SchemaFiller._object,  # pyright: ignore[reportPrivateUsage]
 }
 
 

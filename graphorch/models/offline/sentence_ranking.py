@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from graphorch.models.offline.prompt_parser import Sentence
 
 # Sums over sets of words are `fsum`s: exact, so that the order of a set, which changes from process to process, cannot show in a rank.
-MOST = 240  # sentences that are compared with each other; the cost grows with the square
+MAX_COMPARED = 240  # sentences that are compared with each other; the cost grows with the square
 _NEIGHBOURS = 12
 _DAMPING = 0.85
 _ROUNDS = 40
@@ -86,9 +86,9 @@ def _candidates(
     sentences: Sequence[Sentence], rarity: Mapping[str, float], asked: frozenset[str]
 ) -> list[int]:
     """The best sentences of each stretch of the text by their words alone, so that no part of a long text is ignored."""
-    if len(sentences) <= MOST:
+    if len(sentences) <= MAX_COMPARED:
         return list(range(len(sentences)))
-    stretches = MOST // 8
+    stretches = MAX_COMPARED // 8
     counts = Counter(word for sentence in sentences for word in sentence.words)
     common = set(sorted(counts, key=lambda word: (-counts[word], word))[:200])
 
@@ -102,7 +102,9 @@ def _candidates(
         inside = range(
             len(sentences) * stretch // stretches, len(sentences) * (stretch + 1) // stretches
         )
-        chosen += sorted(inside, key=lambda index: (-weight(index), index))[: MOST // stretches]
+        chosen += sorted(inside, key=lambda index: (-weight(index), index))[
+            : MAX_COMPARED // stretches
+        ]
     return sorted(chosen)
 
 
@@ -141,13 +143,13 @@ def _shape(sentence: Sentence) -> float:
     length = len(sentence.text.split())
     size = 1.0 if 6 <= length <= 40 else 0.5 if 4 <= length <= 60 else 0.15
     ends = 1.0 if sentence.text[-1] in ".!…。”\"')" else 0.6
-    stands = 0.7 if leans(sentence.text) else 1.0
+    stands = 0.7 if depends_on_previous(sentence.text) else 1.0
     begins = 0.8 if sentence.text.split(maxsplit=1)[0].lower() in _SUBORDINATE else 1.0
     data = 0.5 if _DATA.search(sentence.text) else 1.0
     return size * ends * stands * begins * data
 
 
-def leans(text: str) -> bool:
+def depends_on_previous(text: str) -> bool:
     """Whether a sentence leans on the one before it, so that it says little by itself."""
     first = text.split(maxsplit=1)[0].strip("\"'“‘(").rstrip(",").lower()
     return first in _LEANING

@@ -10,13 +10,13 @@ from functools import cached_property
 
 from graphorch.models.offline.prompt_parser import (
     GENERIC,
-    Material,
+    ParsedPrompt,
     Sentence,
     content_words,
     split_sentences,
     split_words,
 )
-from graphorch.models.offline.sentence_ranking import leans, rank_sentences
+from graphorch.models.offline.sentence_ranking import depends_on_previous, rank_sentences
 
 _LONGEST = 320  # characters of a sentence; what is longer is a table or a list that lost its lines
 _SHORT_SECTION = 12  # words: a section that short is a topic or a question, not a text
@@ -50,24 +50,24 @@ _WRITTEN = frozenset(
 class Source:
     """Material, and what can be told about it: worked out once, when it is first asked for."""
 
-    material: Material
+    prompt: ParsedPrompt
 
     @cached_property
     def topics(self) -> tuple[str, ...]:
         """Short sections beside a text: what it is about, or what is asked of it."""
-        texts = [section.text for section in self.material.sections]
+        texts = [section.text for section in self.prompt.sections]
         short = [text for text in texts if len(text.split()) <= _SHORT_SECTION]
         return tuple(short) if len(short) < len(texts) else ()
 
     @cached_property
-    def asked(self) -> frozenset[str]:
+    def topic_words(self) -> frozenset[str]:
         """The words that say what it is about: of the question and of its topics."""
-        return content_words(" ".join([self.material.asked, *self.topics])) - GENERIC
+        return content_words(" ".join([self.prompt.instructions, *self.topics])) - GENERIC
 
     @cached_property
     def is_question(self) -> bool:
         """Whether something is asked for by name, not a shorter text."""
-        return any("?" in text for text in (self.material.asked, *self.topics))
+        return any("?" in text for text in (self.prompt.instructions, *self.topics))
 
     @cached_property
     def sentences(self) -> tuple[Sentence, ...]:
@@ -75,15 +75,15 @@ class Source:
 
         Those of the topics are among them only if there is nothing else.
         """
-        sections, topics = self.material.sections, set(self.topics)
+        sections, topics = self.prompt.sections, set(self.topics)
         by_length = sorted(
-            range(len(self.material.sentences)),
-            key=lambda number: -len(sections[self.material.sentences[number].section].text),
+            range(len(self.prompt.sentences)),
+            key=lambda number: -len(sections[self.prompt.sentences[number].section].text),
         )
         places: dict[str, int] = {}
         for place in by_length:
-            places.setdefault(self.material.sentences[place].text.casefold(), place)
-        unique = [self.material.sentences[place] for place in sorted(places.values())]
+            places.setdefault(self.prompt.sentences[place].text.casefold(), place)
+        unique = [self.prompt.sentences[place] for place in sorted(places.values())]
         return tuple(
             sentence for sentence in unique if sections[sentence.section].text not in topics
         )
@@ -94,29 +94,31 @@ class Source:
 
         Before all others come those of a draft, or those that speak of what is asked.
         """
-        order = rank_sentences(self.sentences, self.asked)
-        remarks = content_words(self.material.remarks) - GENERIC
+        order = rank_sentences(self.sentences, self.topic_words)
+        remarks = content_words(self.prompt.remarks) - GENERIC
         if remarks and order:
             order = list(
-                dict.fromkeys([order[0], *rank_sentences(self.sentences, self.asked | remarks)])
+                dict.fromkeys(
+                    [order[0], *rank_sentences(self.sentences, self.topic_words | remarks)]
+                )
             )
         if self.draft:
             order.sort(key=lambda index: self.sentences[index].text.casefold() not in self.draft)
         elif self.is_question:
             order.sort(
                 key=lambda index: (
-                    -len(self.sentences[index].words & self.asked)
+                    -len(self.sentences[index].words & self.topic_words)
                     / math.sqrt(4 + len(self.sentences[index].words))
                 )
             )
         return tuple(order)
 
     @cached_property
-    def reviewed(self) -> int | None:
+    def reviewed_section(self) -> int | None:
         """The index of the section that somebody wrote and that may be under review, if it is named as such."""
         named = [
             index
-            for index, section in enumerate(self.material.sections)
+            for index, section in enumerate(self.prompt.sections)
             if _WRITTEN & set(split_words(section.name))
         ]
         return named[-1] if named else None
@@ -124,13 +126,15 @@ class Source:
     @cached_property
     def draft(self) -> frozenset[str]:
         """The sentences, in lower case, of an earlier version that is to be made better, and so to be kept."""
-        if self.reviewed is None or _SHORTER & set(split_words(self.material.asked)):
+        if self.reviewed_section is None or _SHORTER & set(split_words(self.prompt.instructions)):
             return frozenset()
-        sections = self.material.sections
-        is_all = sections[self.reviewed] is max(sections, key=lambda section: len(section.text))
-        if is_all and not _BETTER & set(split_words(self.material.asked)):
+        sections = self.prompt.sections
+        is_all = sections[self.reviewed_section] is max(
+            sections, key=lambda section: len(section.text)
+        )
+        if is_all and not _BETTER & set(split_words(self.prompt.instructions)):
             return frozenset()
-        paragraphs = sections[self.reviewed].paragraphs
+        paragraphs = sections[self.reviewed_section].paragraphs
         return frozenset(
             split_sentence.casefold()
             for paragraph in paragraphs
@@ -138,15 +142,15 @@ class Source:
         )
 
     @cached_property
-    def remarked(self) -> int:
+    def reviewed_sentence_count(self) -> int:
         """How many sentences the earlier version had, if its reviewer counted them."""
-        counted = re.search(r"\b(\d{1,3}) sentences?\b", self.material.remarks)
+        counted = re.search(r"\b(\d{1,3}) sentences?\b", self.prompt.remarks)
         return int(counted.group(1)) if counted else 0
 
     @property
     def is_thin(self) -> bool:
         """Whether there is no text to work on, a topic at most."""
-        return len(self.material.text.split()) < 4
+        return len(self.prompt.text.split()) < 4
 
     @property
     def headline(self) -> str:
@@ -154,15 +158,15 @@ class Source:
         return (
             quote_text(self.sentences[self.order[0]].text)
             if self.order
-            else self.material.text.strip()
+            else self.prompt.text.strip()
         )
 
 
 def compose_text(source: Source, *, purpose: str, most_characters: int) -> str:
     """A text for a purpose (the name and description of what is wanted, which decides between prose and points)."""
     if source.is_thin or not source.order:
-        return nothing_to_say(source)
-    asked = split_words(f"{purpose} {source.material.asked}")
+        return explain_missing_text(source)
+    asked = split_words(f"{purpose} {source.prompt.instructions}")
     count, most_words = _wanted(source)
     chosen = _chosen(source, count, most_words, most_characters)
     lead, *others = chosen
@@ -177,9 +181,9 @@ def compose_text(source: Source, *, purpose: str, most_characters: int) -> str:
     )
 
 
-def nothing_to_say(source: Source) -> str:
+def explain_missing_text(source: Source) -> str:
     """What to answer where there is nothing to extract from."""
-    topic = " ".join((source.material.text or source.material.asked).split())
+    topic = " ".join((source.prompt.text or source.prompt.instructions).split())
     if not topic or topic.endswith(":"):
         return "There is no text to work on: the prompt is empty where the text should be."
     shown = topic if len(topic) <= 80 else topic[:79] + "…"
@@ -206,7 +210,7 @@ def _wanted(source: Source) -> tuple[int, int | None]:
     """
     numbers = {
         unit.lower().rstrip("s"): _NUMBERS.get(number.lower()) or int(number)
-        for number, unit in _WANTED.findall(source.material.asked)
+        for number, unit in _WANTED.findall(source.prompt.instructions)
     }
     most_words = numbers.pop("word", None)
     if "paragraph" in numbers:
@@ -216,7 +220,7 @@ def _wanted(source: Source) -> tuple[int, int | None]:
     count = (
         3 if source.is_question else min(12, max(3, round(1.2 * math.sqrt(len(source.sentences)))))
     )
-    before = len(source.draft) or source.remarked
+    before = len(source.draft) or source.reviewed_sentence_count
     return (min(_MOST, max(count, before + 2)) if before else count), most_words
 
 
@@ -247,7 +251,9 @@ def _standing(source: Source, count: int) -> list[int]:
         )
         (
             standing
-            if is_followed or source.is_question or not leans(source.sentences[index].text)
+            if is_followed
+            or source.is_question
+            or not depends_on_previous(source.sentences[index].text)
             else leaning
         ).append(index)
     return [*standing, *leaning][:count]

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from graphorch.models.offline.prompt_parser import content_words, split_sentences, split_words, stem
 from graphorch.models.offline.summarizer import Source
 
-GOOD = 0.7  # quality from which a text counts as good enough, where the answer is yes or no
+GOOD_QUALITY = 0.7  # quality from which a text counts as good enough, where the answer is yes or no
 _KEY_TERMS = 25
 _LONG_ENOUGH = 120  # words
 _LONG_SENTENCE = 28  # words
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
+class TextMetrics:
     """What was measured of a text. `missing` are terms of the material that it does not mention, the most important first."""
 
     words: int
@@ -62,11 +62,11 @@ class Measures:
         return " ".join(told)
 
 
-def measure_text(source: Source) -> Measures:
+def measure_text(source: Source) -> TextMetrics:
     """Measure the text that is under review against the rest of the material; a text alone against itself."""
-    sections = source.material.sections
+    sections = source.prompt.sections
     longest = max(range(len(sections)), key=lambda index: len(sections[index].text), default=None)
-    under_review = source.reviewed if source.reviewed is not None else longest
+    under_review = source.reviewed_section if source.reviewed_section is not None else longest
     text = sections[under_review].text if under_review is not None else ""
     rest = "\n".join(
         section.text for index, section in enumerate(sections) if index != under_review
@@ -79,7 +79,7 @@ def measure_text(source: Source) -> Measures:
     terms = key_terms(rest or text)[:_KEY_TERMS]
     said = content_words(text)
     missing = tuple(word for word in terms if stem(word) not in said)
-    return Measures(
+    return TextMetrics(
         words=len(text.split()),
         sentences=len(sentences),
         coverage=1 - len(missing) / len(terms) if terms else 0.0,

@@ -21,19 +21,19 @@ from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.policies.circuit_breaker import RetryBudget, RetryRules, next_pause
 from graphorch.models.policies.failure_kinds import (
     CONSEQUENCES,
-    ELSEWHERE,
-    KINDS,
+    FAILOVER_KINDS,
+    FAILURE_KINDS,
     InvalidOutput,
     NotAnswered,
     RejectedAnswer,
+    build_rejection,
     classify_failure,
-    rejects_request,
 )
 from graphorch.models.policies.hedging import Hedge, HedgeAllowance, race
 from graphorch.models.policies.orderings import Ordering, Ranked
 from graphorch.models.policies.target import Candidate, Unavailability
 
-Check: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]
+AnswerCheck: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]
 """Whether an answer is good enough: a plain function, or one that asks a judge. What it raises ends the call."""
 
 
@@ -46,18 +46,18 @@ class PolicyRules:
     Raises `InputError` for a kind that does not exist.
     """
 
-    on: frozenset[str] = ELSEWHERE
-    check: Check | None = None
+    on: frozenset[str] = FAILOVER_KINDS
+    check: AnswerCheck | None = None
     trusts_last: bool = False
     attempt_timeout: float | None = None
     retry: RetryRules = field(default_factory=RetryRules)
     hedge: Hedge | None = None
 
     def __post_init__(self) -> None:
-        unknown = sorted(self.on - set(KINDS))
+        unknown = sorted(self.on - set(FAILURE_KINDS))
         if unknown:
             raise InputError(
-                f"on: there is no failure '{unknown[0]}'. {did_you_mean(unknown[0], KINDS)}"
+                f"on: there is no failure '{unknown[0]}'. {did_you_mean(unknown[0], FAILURE_KINDS)}"
             )
         if self.attempt_timeout is not None and self.attempt_timeout <= 0:
             raise InputError(
@@ -160,7 +160,7 @@ class PolicyCall:
         if failure is None:
             return True
         return (
-            CONSEQUENCES[classify_failure(failure)].later
+            CONSEQUENCES[classify_failure(failure)].retry_later
             and self._asked.get(candidate.name, 0) < candidate.attempts
         )
 
@@ -170,7 +170,7 @@ class PolicyCall:
             return False
         if candidate.name not in self._asked:
             self._considered[candidate.name] = replace(
-                self._considered[candidate.name], skipped=obstacle.why
+                self._considered[candidate.name], skipped=obstacle.reason
             )
         return True
 
@@ -179,7 +179,7 @@ class PolicyCall:
         left = self._time_left()
         if left is not None and left <= 0:
             self._note = "the time of the call was over"
-        elif self._tried and not self._policy.retries.take():
+        elif self._tried and not self._policy.retries.try_take():
             self._note = "the retry budget was used up"
         return not self._note
 
@@ -190,7 +190,7 @@ class PolicyCall:
             for item in usable
             if (found := self._obstacle(item)) and found.is_resting
         ]
-        if not resting or not self._policy.retries.take():
+        if not resting or not self._policy.retries.try_take():
             return None
         _, candidate = min(resting, key=lambda pair: pair[0])
         outcome = await self._attempt(candidate, self._on_text, early=True)
@@ -219,8 +219,8 @@ class PolicyCall:
     def _may_hedge(self, backup: Candidate, others: list[Candidate]) -> bool:
         """Whether the copy may be sent; then it is no longer one of those that wait to be asked."""
         payer = self._request.payer
-        fits = payer is None or payer.fits(backup.worst(self._request))
-        if not fits or self._obstacle(backup) is not None or not self._policy.hedges.take():
+        fits = payer is None or payer.fits(backup.worst_case(self._request))
+        if not fits or self._obstacle(backup) is not None or not self._policy.hedges.try_take():
             return False
         others.remove(backup)
         return True
@@ -261,7 +261,7 @@ class PolicyCall:
         if flaw is not None:
             self._unused.append(answer)
             return self._failed(candidate, flaw)
-        self._policy.order.learn(request, response)
+        self._policy.order.observe(request, response)
         return answer
 
     def _failed(self, candidate: Candidate, failure: ModelError) -> ModelError:
@@ -286,7 +286,7 @@ class PolicyCall:
                 request.schema.model_validate_json(response.text)
             except ValidationError as error:
                 why = f"its answer does not fit {request.schema.__name__}: {error.error_count()} problems"
-                return rejects_request(response, candidate.name, why, InvalidOutput)
+                return build_rejection(response, candidate.name, why, InvalidOutput)
         check = self._rules.check
         if check is None or (self._rules.trusts_last and candidate is self._policy.candidates[-1]):
             return None
@@ -296,7 +296,7 @@ class PolicyCall:
         return (
             None
             if verdict
-            else rejects_request(
+            else build_rejection(
                 response,
                 candidate.name,
                 f"policy '{self._policy.name}' did not accept it",
@@ -436,7 +436,7 @@ class PolicyCall:
         return pause
 
     def _obstacle(self, candidate: Candidate) -> Unavailability | None:
-        return candidate.obstacle(self._request, self._attempt_time())
+        return candidate.check_availability(self._request, self._attempt_time())
 
     def _time_left(self) -> float | None:
         return (

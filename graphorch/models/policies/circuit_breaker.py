@@ -69,7 +69,7 @@ class CallPermit:
 
     def close(self, verdict: bool | None) -> None:
         """Say how the call went."""
-        self._breaker.learn(self._era, verdict)
+        self._breaker.record(self._era, verdict)
 
 
 class CircuitBreaker:
@@ -116,7 +116,7 @@ class CircuitBreaker:
         self._era += 1
         return CallPermit(self, self._era, is_probe=True)
 
-    def learn(self, era: int, verdict: bool | None) -> None:
+    def record(self, era: int, verdict: bool | None) -> None:
         """Take a verdict in; one of an earlier era changes nothing."""
         if era != self._era:
             return
@@ -219,7 +219,7 @@ class RetryBudget:
         )
         self._filled_at = now
 
-    def take(self) -> bool:
+    def try_take(self) -> bool:
         """Whether one more request may be made."""
         if self._left < 1:
             return False

@@ -46,9 +46,9 @@ from graphorch.models.policies.rate_limiter import Throttled
 class Consequence:
     """What follows from a kind of failure; see the table above."""
 
-    elsewhere: bool
-    later: bool
-    at_fault: bool
+    try_elsewhere: bool
+    retry_later: bool
+    blames_target: bool
 
 
 CONSEQUENCES = {
@@ -69,8 +69,10 @@ CONSEQUENCES = {
     "output_limit": Consequence(False, False, False),
     "bad_request": Consequence(False, False, False),
 }
-KINDS = tuple(CONSEQUENCES)
-ELSEWHERE = frozenset(kind for kind, consequence in CONSEQUENCES.items() if consequence.elsewhere)
+FAILURE_KINDS = tuple(CONSEQUENCES)
+FAILOVER_KINDS = frozenset(
+    kind for kind, consequence in CONSEQUENCES.items() if consequence.try_elsewhere
+)
 
 _BY_STATUS = {401: "auth", 402: "credit", 403: "auth", 404: "unknown_model", 408: "server", 409: "server", 412: "credit",
               413: "context_overflow", 424: "server", 425: "server", 429: "rate_limit"}  # fmt: skip
@@ -155,7 +157,7 @@ def _by_status(error: ModelError) -> str:
     return "server" if error.retryable else "bad_request"
 
 
-def rejects_request(
+def build_rejection(
     response: Response, model: str, why: str, kind: type[AnswerError]
 ) -> AnswerError:
     """The error for a complete answer that is not taken; its text is in `partial`."""

@@ -45,7 +45,7 @@ class HedgeAllowance:
         """A call begins: it earns its share."""
         self._left = min(5.0, self._left + self._share)
 
-    def take(self) -> bool:
+    def try_take(self) -> bool:
         """Whether a copy may be sent."""
         if self._left < 1:
             return False

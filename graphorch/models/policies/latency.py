@@ -19,7 +19,7 @@ _TYPICAL_FIRST, _TYPICAL_PER_TOKEN = 0.5, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedRules:
+class LatencyRules:
     """`keep`: the part of an old value that a better one leaves of it. `explore`: every so many calls, a target that was not asked
     for long goes first, since only asking shows that it has become faster. `near`: targets within this share of the best are equal.
 
@@ -47,10 +47,10 @@ def choose_bucket(request: Request) -> int:
 class OutputLengthModel:
     """How long answers are, by the size of their input: one for all targets of a policy, so that they are compared on the same job."""
 
-    def __init__(self, rules: SpeedRules) -> None:
+    def __init__(self, rules: LatencyRules) -> None:
         self._mean = [rules.expected_output] * (len(_BUCKETS) + 1)
 
-    def expect(self, request: Request) -> float:
+    def predict(self, request: Request) -> float:
         """Output tokens to expect; never more than the request allows."""
         expected = self._mean[choose_bucket(request)]
         return expected if request.max_tokens is None else min(expected, request.max_tokens)
@@ -64,14 +64,14 @@ class OutputLengthModel:
 class LatencyModel:
     """What is known about the speed of one target."""
 
-    def __init__(self, rules: SpeedRules | None = None) -> None:
-        self._keep = (rules or SpeedRules()).keep
+    def __init__(self, rules: LatencyRules | None = None) -> None:
+        self._keep = (rules or LatencyRules()).keep
         # by size of input: seconds to the first token, and per token
         self._known: dict[int, tuple[float, float]] = {}
         self._in_a_row = 0  # failures since the last answer
         self.pending = 0
 
-    def first_token(self, request: Request) -> float | None:
+    def predict_first_token(self, request: Request) -> float | None:
         """Seconds to the first token, or None if nothing is known for this size of input."""
         known = self._known.get(choose_bucket(request))
         return None if known is None else known[0]
@@ -82,7 +82,7 @@ class LatencyModel:
         return None if known is None else known[0] + output_tokens * known[1]
 
     @property
-    def crowd(self) -> int:
+    def load_factor(self) -> int:
         """What a prediction is multiplied by: the calls on their way and this one, and more after failures."""
         return 1 + self.pending + 4 * self._in_a_row
 
@@ -96,7 +96,7 @@ class LatencyModel:
             first, per_token = self._blend(known[0], first), self._blend(known[1], per_token)
         self._known[bucket] = first, per_token
 
-    def failed(self) -> None:
+    def observe_failure(self) -> None:
         """It did not answer. How fast it failed says nothing about how fast it answers."""
         self._in_a_row += 1
 

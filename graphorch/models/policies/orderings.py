@@ -10,10 +10,10 @@ from typing import Protocol
 
 from graphorch.errors import InputError
 from graphorch.models.messages import Request, Response
-from graphorch.models.policies.latency import OutputLengthModel, SpeedRules
+from graphorch.models.policies.latency import LatencyRules, OutputLengthModel
 from graphorch.models.policies.target import Candidate
 
-STICKY = "sticky_key"
+STICKY_KEY = "sticky_key"
 """The entry of `Request.metadata` that keeps calls with equal values at one target of a weighted policy."""
 
 
@@ -38,7 +38,7 @@ class Ordering(Protocol):
         """Every candidate, the first to ask first."""
         ...
 
-    def learn(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, response: Response) -> None:
         """See an answer."""
         ...
 
@@ -53,7 +53,7 @@ class ListedOrder:
         """See `Order`; the score is the place."""
         return [Ranked(candidate, float(place)) for place, candidate in enumerate(candidates)]
 
-    def learn(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, response: Response) -> None:
         """Nothing to learn."""
 
 
@@ -76,7 +76,7 @@ class WeightedOrder:
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """See `Order`; the score is the draw."""
-        key = request.metadata.get(STICKY)
+        key = request.metadata.get(STICKY_KEY)
         drawn: list[Ranked] = []
         for weight, candidate in zip(self._weights, candidates, strict=True):
             if weight == 0:
@@ -86,7 +86,7 @@ class WeightedOrder:
             drawn.append(Ranked(candidate, -math.log(1 - number) / weight))
         return sorted(drawn, key=_place)
 
-    def learn(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, response: Response) -> None:
         """Nothing to learn."""
 
 
@@ -102,11 +102,11 @@ class CheapestFirst:
             )
         self._qualities = tuple(qualities)
         self._floor = floor
-        self._outputs = OutputLengthModel(SpeedRules())
+        self._outputs = OutputLengthModel(LatencyRules())
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """See `Order`; the score is dollars."""
-        tokens = self._outputs.expect(request)
+        tokens = self._outputs.predict(request)
         priced: list[Ranked] = []
         for quality, candidate in zip(self._qualities, candidates, strict=True):
             low = (
@@ -114,10 +114,10 @@ class CheapestFirst:
                 if quality < self._floor
                 else ""
             )
-            priced.append(Ranked(candidate, candidate.estimate(request, tokens), low))
+            priced.append(Ranked(candidate, candidate.estimate_usd(request, tokens), low))
         return sorted(priced, key=_place)
 
-    def learn(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, response: Response) -> None:
         """How long answers are."""
         self._outputs.observe(request, response)
 
@@ -127,7 +127,7 @@ class FastestFirst:
 
     kind = "fastest"
 
-    def __init__(self, rules: SpeedRules, random: Callable[[], float]) -> None:
+    def __init__(self, rules: LatencyRules, random: Callable[[], float]) -> None:
         self._rules = rules
         self._random = random
         self._outputs = OutputLengthModel(rules)
@@ -138,13 +138,13 @@ class FastestFirst:
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """See `Order`; the score is predicted seconds times the calls in flight."""
         self._calls += 1
-        tokens = self._outputs.expect(request)
-        times = [item.speed.predict(request, tokens) for item in candidates]
+        tokens = self._outputs.predict(request)
+        times = [item.latency.predict(request, tokens) for item in candidates]
         known = [seconds for seconds in times if seconds is not None]
         typical = sum(known) / len(known) if known else 1.0
         ranked: list[tuple[float, Ranked]] = []
         for seconds, candidate in zip(times, candidates, strict=True):
-            crowd = candidate.speed.crowd
+            crowd = candidate.latency.load_factor
             is_news = seconds is None and crowd == 1  # nothing is known and nobody is finding out
             load = 0.0 if is_news else (typical if seconds is None else seconds) * crowd
             ranked.append((load, Ranked(candidate, None if seconds is None else load)))
@@ -154,7 +154,7 @@ class FastestFirst:
         self._asked_at[ranked[0][1].candidate.name] = self._calls
         return [item for _, item in ranked]
 
-    def learn(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, response: Response) -> None:
         """How long answers are."""
         self._outputs.observe(request, response)
 

@@ -20,10 +20,10 @@ from graphorch.errors import InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
-from graphorch.models.policies.call import Check, PolicyCall, PolicyRules, PolicyState
+from graphorch.models.policies.call import AnswerCheck, PolicyCall, PolicyRules, PolicyState
 from graphorch.models.policies.circuit_breaker import RetryBudget
 from graphorch.models.policies.hedging import HedgeAllowance
-from graphorch.models.policies.latency import LatencyModel, SpeedRules
+from graphorch.models.policies.latency import LatencyModel, LatencyRules
 from graphorch.models.policies.orderings import (
     CheapestFirst,
     FastestFirst,
@@ -61,7 +61,7 @@ class Policy:
         retries = RetryBudget(rules.retry, clock=runtime.clock)
         hedges = HedgeAllowance(rules.hedge.share if rules.hedge else 1.0)
         self._shared = PolicyState(name, order, self.candidates, rules, runtime, retries, hedges)
-        self.speed = LatencyModel()
+        self.latency = LatencyModel()
         self.attempts = 1
 
     def __repr__(self) -> str:
@@ -81,15 +81,15 @@ class Policy:
         """The same; as the candidate of another policy it decides on early probes by itself."""
         if request.payer is not None:
             check_all_payable(self.candidates, request.payer)
-        self.speed.pending += 1
+        self.latency.pending += 1
         try:
             response = await PolicyCall(self._shared, request, on_text).run()
         except ModelError:
-            self.speed.failed()
+            self.latency.observe_failure()
             raise
         finally:
-            self.speed.pending -= 1
-        self.speed.observe(request, response)
+            self.latency.pending -= 1
+        self.latency.observe(request, response)
         return response
 
     async def aclose(self) -> None:
@@ -97,9 +97,11 @@ class Policy:
         for candidate in self.candidates:
             await candidate.aclose()
 
-    def obstacle(self, request: Request, time_left: float | None) -> Unavailability | None:
+    def check_availability(
+        self, request: Request, time_left: float | None
+    ) -> Unavailability | None:
         """Why not to ask it now: every candidate has an obstacle, and this is the one that passes first."""
-        found = [candidate.obstacle(request, time_left) for candidate in self.candidates]
+        found = [candidate.check_availability(request, time_left) for candidate in self.candidates]
         real = [unavailability for unavailability in found if unavailability is not None]
         return (
             min(real, key=lambda unavailability: unavailability.seconds)
@@ -107,14 +109,14 @@ class Policy:
             else None
         )
 
-    def estimate(self, request: Request, output_tokens: float) -> float | None:
+    def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
         """Dollars that an answer of that length costs at the first candidate whose price is known."""
-        prices = (candidate.estimate(request, output_tokens) for candidate in self.candidates)
+        prices = (candidate.estimate_usd(request, output_tokens) for candidate in self.candidates)
         return next((price for price in prices if price is not None), None)
 
-    def worst(self, request: Request) -> Amount:
+    def worst_case(self, request: Request) -> Amount:
         """The bound on one request at the dearest candidate. A call may make several: each is reserved for by itself."""
-        bounds = [candidate.worst(request) for candidate in self.candidates]
+        bounds = [candidate.worst_case(request) for candidate in self.candidates]
         return Amount(max(amount.usd for amount in bounds), max(amount.tokens for amount in bounds))
 
     def check_payable(self, payer: Account) -> None:
@@ -136,7 +138,7 @@ def fallback(
 def cascade(
     name: str,
     candidates: Sequence[Candidate],
-    check: Check,
+    check: AnswerCheck,
     *,
     rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
@@ -173,14 +175,14 @@ def cheapest(
 
 
 def fastest(
-    name: str, candidates: Sequence[Candidate], *, speed: SpeedRules | None = None, rules: PolicyRules | None = None,
+    name: str, candidates: Sequence[Candidate], *, latency: LatencyRules | None = None, rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
 ) -> Policy:  # fmt: skip
     """The shortest predicted time to the whole answer, learnt from the answers so far."""
     runtime = runtime or Runtime()
     return Policy(
         name,
-        FastestFirst(speed or SpeedRules(), runtime.random),
+        FastestFirst(latency or LatencyRules(), runtime.random),
         candidates,
         rules=rules,
         runtime=runtime,

@@ -201,7 +201,7 @@ class Turn:
         await self._limiter.enter(self._tokens, self._left)
         return self
 
-    def used(self, tokens: int) -> None:
+    def settle(self, tokens: int) -> None:
         """How many tokens it really was; what was taken too much is given back."""
         self._limiter.give_back(max(0, self._tokens - tokens))
 

@@ -18,7 +18,7 @@ from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.messages import Request, Response, Usage, estimate_usage
 from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker, CircuitOpen
 from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
-from graphorch.models.policies.latency import LatencyModel, SpeedRules
+from graphorch.models.policies.latency import LatencyModel, LatencyRules
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
 from graphorch.models.pricing.metering import (
     CallMeter,
@@ -33,7 +33,7 @@ from graphorch.models.pricing.metering import (
 class Unavailability:
     """Why a candidate is not asked now, and for how many seconds that holds. `is_resting`: only its circuit breaker says so."""
 
-    why: str
+    reason: str
     seconds: float
     is_resting: bool = False
 
@@ -47,7 +47,7 @@ class Candidate(Protocol):
         ...
 
     @property
-    def speed(self) -> LatencyModel:
+    def latency(self) -> LatencyModel:
         """What is known about its speed."""
         ...
 
@@ -56,15 +56,17 @@ class Candidate(Protocol):
         """How often it may be asked for one call."""
         ...
 
-    def obstacle(self, request: Request, time_left: float | None) -> Unavailability | None:
+    def check_availability(
+        self, request: Request, time_left: float | None
+    ) -> Unavailability | None:
         """Why not to ask it now, with so many seconds left, or None."""
         ...
 
-    def estimate(self, request: Request, output_tokens: float) -> float | None:
+    def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
         """Dollars that an answer of that length would cost, or None."""
         ...
 
-    def worst(self, request: Request) -> Amount:
+    def worst_case(self, request: Request) -> Amount:
         """The bound on what one request can come to, at the dearest target that it can reach."""
         ...
 
@@ -90,7 +92,7 @@ class TargetRules:
     terms: PricingTerms = field(default_factory=PricingTerms)
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerRules = field(default_factory=BreakerRules)
-    speed: SpeedRules = field(default_factory=SpeedRules)
+    latency: LatencyRules = field(default_factory=LatencyRules)
     attempts: int = 2
 
 
@@ -111,7 +113,7 @@ class Target:
         runtime = runtime or Runtime()
         self.name = name
         self.attempts = rules.attempts
-        self.speed = LatencyModel(rules.speed)
+        self.latency = LatencyModel(rules.latency)
         self.breaker = CircuitBreaker(rules.breaker, clock=runtime.clock)
         self.limiter = RateLimiter(name, rules.limits, runtime)
         self.meter = CallMeter(prices or NoPrices(), rules.terms)
@@ -135,7 +137,7 @@ class Target:
         if permit is None:
             raise CircuitOpen(self.name, self.breaker.seconds_to_probe or 0.0)
         verdict: bool | None = None
-        self.speed.pending += 1
+        self.latency.pending += 1
         try:
             response = await self._send(bill, on_text)
             verdict = True
@@ -143,16 +145,18 @@ class Target:
             verdict = self._learn(error) if bill.is_sent else None
             raise
         finally:
-            self.speed.pending -= 1
+            self.latency.pending -= 1
             permit.close(verdict)
-        self.speed.observe(request, response)
+        self.latency.observe(request, response)
         return response
 
     async def aclose(self) -> None:
         """Close the client."""
         await close(self._client)
 
-    def obstacle(self, request: Request, time_left: float | None) -> Unavailability | None:
+    def check_availability(
+        self, request: Request, time_left: float | None
+    ) -> Unavailability | None:
         """Why not to ask it now, with so many seconds left, or None."""
         if self.breaker.refuses:
             seconds = self.breaker.seconds_to_probe or 0.0
@@ -164,7 +168,7 @@ class Target:
         pause = self.limiter.blocked_for
         if pause > 0:
             return Unavailability(f"it asked to be left alone for another {pause:.1f} s", pause)
-        first = None if time_left is None else self.speed.first_token(request)
+        first = None if time_left is None else self.latency.predict_first_token(request)
         if first is not None and time_left is not None and first > time_left:
             return Unavailability(
                 f"its first token takes about {first:.1f} s, and {time_left:.1f} s are left",
@@ -172,12 +176,12 @@ class Target:
             )
         return None
 
-    def estimate(self, request: Request, output_tokens: float) -> float | None:
+    def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
         """Dollars that an answer of that length would cost, or None."""
         usage = Usage(estimate_usage(request, "").input_tokens, round(output_tokens))
         return self.meter.cost(self._model or request.model, usage)
 
-    def worst(self, request: Request) -> Amount:
+    def worst_case(self, request: Request) -> Amount:
         """The bound on what one request can come to."""
         return self.meter.worst(self._addressed(request))
 
@@ -199,7 +203,7 @@ class Target:
             async with scope, bill, self.limiter.turn(tokens, timeout) as turn:
                 bill.is_sent = True
                 response = bill.paid(await self._client.complete(bill.request, on_text))
-                turn.used(response.usage.input_tokens + response.usage.output_tokens)
+                turn.settle(response.usage.input_tokens + response.usage.output_tokens)
                 return response
         except TimeoutError:
             if not scope.expired():
@@ -218,9 +222,9 @@ class Target:
         kind = classify_failure(error)
         if kind == "rate_limit" and error.retry_after is not None:
             self.limiter.block(error.retry_after)
-        if CONSEQUENCES[kind].at_fault:
-            self.speed.failed()
-        return not CONSEQUENCES[kind].at_fault
+        if CONSEQUENCES[kind].blames_target:
+            self.latency.observe_failure()
+        return not CONSEQUENCES[kind].blames_target
 
 
 def check_all_payable(candidates: Sequence[Candidate], payer: Account) -> None:

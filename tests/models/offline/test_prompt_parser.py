@@ -6,23 +6,23 @@ import pytest
 
 from graphorch.models.messages import Message, to_messages
 from graphorch.models.offline.prompt_parser import (
-    LONGEST,
-    Material,
+    MAX_CHARACTERS,
+    ParsedPrompt,
     clean_text,
     content_words,
-    read,
+    parse_prompt,
     split_sentences,
     stem,
 )
 
 
-def material(prompt: str) -> Material:
-    return read(to_messages(prompt))
+def material(prompt: str) -> ParsedPrompt:
+    return parse_prompt(to_messages(prompt))
 
 
 def test_an_order_before_a_colon_is_asked_and_the_rest_is_material() -> None:
     read_ = material("Summarise this report:\nThe sea is high.\nThe pier is old.")
-    assert (read_.asked, read_.text) == (
+    assert (read_.instructions, read_.text) == (
         "Summarise this report:",
         "The sea is high. The pier is old.",
     )
@@ -30,7 +30,10 @@ def test_an_order_before_a_colon_is_asked_and_the_rest_is_material() -> None:
 
 def test_an_order_on_one_line_with_its_subject() -> None:
     read_ = material("Research this topic thoroughly: the tides of the moon")
-    assert (read_.asked, read_.text) == ("Research this topic thoroughly:", "the tides of the moon")
+    assert (read_.instructions, read_.text) == (
+        "Research this topic thoroughly:",
+        "the tides of the moon",
+    )
 
 
 def test_sections_have_names_and_remarks_are_no_material() -> None:
@@ -42,7 +45,7 @@ def test_sections_have_names_and_remarks_are_no_material() -> None:
         ("", "The text goes on here."),
         ("draft", "The sea is high."),
     ]
-    assert (read_.asked, read_.remarks) == ("Improve the draft.", "Say more about the moon.")
+    assert (read_.instructions, read_.remarks) == ("Improve the draft.", "Say more about the moon.")
 
 
 def test_orders_inside_a_document_are_material() -> None:
@@ -54,10 +57,10 @@ def test_orders_inside_a_document_are_material() -> None:
 
 
 def test_system_messages_are_asked() -> None:
-    read_ = read(
+    read_ = parse_prompt(
         [Message(role="system", content="The tone is dry."), Message(content="The sea is high.")]
     )
-    assert (read_.asked, read_.text) == ("The tone is dry.", "The sea is high.")
+    assert (read_.instructions, read_.text) == ("The tone is dry.", "The sea is high.")
 
 
 def test_headings_are_kept_apart_and_bullets_are_paragraphs() -> None:
@@ -71,7 +74,7 @@ def test_headings_are_kept_apart_and_bullets_are_paragraphs() -> None:
 def test_a_long_text_is_read_in_windows_over_all_of_it() -> None:
     text = "".join(f"Line {n} says that the water is high. " for n in range(60_000))
     read_ = material(text)
-    assert read_.unread == pytest.approx(len(text) - LONGEST, rel=0.01)
+    assert read_.unread == pytest.approx(len(text) - MAX_CHARACTERS, rel=0.01)
     numbers = [
         int(sentence.text.split()[1])
         for sentence in read_.sentences

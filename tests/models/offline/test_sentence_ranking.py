@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.models.offline.prompt_parser import Sentence, content_words
-from graphorch.models.offline.sentence_ranking import MOST, pagerank, rank_sentences, similarity
+from graphorch.models.offline.sentence_ranking import (
+    MAX_COMPARED,
+    pagerank,
+    rank_sentences,
+    similarity,
+)
 
 
 def sentences(*texts: str) -> list[Sentence]:
@@ -86,12 +91,12 @@ def test_no_more_than_the_most_are_compared_and_every_part_is_heard() -> None:
         )
     )
     order = rank_sentences(told, frozenset())
-    assert len(order) == MOST
+    assert len(order) == MAX_COMPARED
     assert {index // 100 for index in order} == set(range(30))
 
 
 @pytest.mark.parametrize(
-    "one, other, alike",
+    "text, other, alike",
     [("a b", "a b", 1.0), ("a b", "c d", 0.0), ("a b", "b c", 0.5), ("", "", 1.0)],
 )
 def test_similarity_is_what_two_sets_share(text: str, other: str, alike: float) -> None:

@@ -204,7 +204,7 @@ def test_the_errors_of_requesty_are_told_apart_by_their_status(
     body = {"error": {"origin": "router", "message": "Monthly limit reached"}}
     said, _ = ask(GATEWAYS["requesty"], replies(body, status), request_to())
     assert isinstance(said, ModelError)
-    assert (classify_failure(said), CONSEQUENCES[kind].later) == (kind, later)
+    assert (classify_failure(said), CONSEQUENCES[kind].retry_later) == (kind, later)
     assert "Monthly limit reached" in str(said)
 
 

@@ -213,7 +213,7 @@ def test_a_target_that_hangs_leaves_time_for_the_next() -> None:
         response = await policy.complete(request_to(timeout=10))
         assert outcomes(response) == [("a", "timeout"), ("b", "ok")]
         assert (hanging.cancelled, hanging.running) == (1, 0)
-        assert policy.candidates[1].speed.pending == 0
+        assert policy.candidates[1].latency.pending == 0
 
     run(main)
 
@@ -859,7 +859,7 @@ def test_a_call_that_is_cancelled_leaves_nothing_running_and_nothing_reserved() 
         await runtime.sleep(1)
         task.cancel()
         await asyncio.wait([task])
-        assert (model.running, policy.speed.pending, policy.candidates[0].speed.pending) == (
+        assert (model.running, policy.latency.pending, policy.candidates[0].latency.pending) == (
             0,
             0,
             0,

@@ -57,7 +57,7 @@ def test_tokens_that_were_not_used_come_back() -> None:
         limiter = RateLimiter("m", RateLimits(tpm=6_000), runtime)
         for _ in range(50):
             async with limiter.turn(600, None) as turn:
-                turn.used(10)
+                turn.settle(10)
         assert runtime.clock() < 10  # without it: 50 × 600 tokens at 90 a second
 
     run(main)
