@@ -1,7 +1,8 @@
-"""What a driver tells the core: one small value per thing that happened, each with its time (seconds since the epoch).
+"""Events that a driver gives to the core, and the commands that it gets back.
 
-The driver evaluates everything that is a user's function (nodes, selectors, predicates, `over`, `enter`, `leave`, `gather`, questions)
-and hands over what it said, so the core needs none of them and a replay runs none of them.
+The driver evaluates all functions of users (nodes, selectors, predicates, `over`, `enter`, `leave`,
+`gather`, questions) and puts their values into events. So the core needs none of them, and a replay
+runs none of them. Times (`at`) are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Any, TypeAlias
 
 from graphorch.core.tree import Activation
 from graphorch.graph.topology import Edge
+from graphorch.statuses import RunStatus
 
 Update: TypeAlias = dict[int, Any]  # field index -> validated value
 
 
+# ---- events --------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class RunStarted:
-    """The run begins with this input."""
+    """Start of the run, with its input."""
 
     update: Update
     at: float = 0.0
@@ -25,9 +28,9 @@ class RunStarted:
 
 @dataclass(slots=True)
 class NodeSucceeded:
-    """An attempt ended with a valid update. For a sub-flow or map: what `leave` or `gather` made of the inside.
+    """End of an attempt with a valid update; of a sub-flow or map, the result of `leave` or `gather`.
 
-    `attempt` says which one it was, where a lost one may still report; 0 is the one that runs.
+    `attempt` names the attempt where a lost one may still report; 0 means the one that runs.
     """
 
     activation: Activation
@@ -38,7 +41,11 @@ class NodeSucceeded:
 
 @dataclass(slots=True)
 class RouteDecision:
-    """What selectors and predicates said. `loop` and `exhausted` number the step's exits, -1 is none; `edges` are the routed ones."""
+    """Values of the predicates and the selector of a node whose result is committed.
+
+    `loop` and `exhausted` are indices into the exits of the step, or -1 for none: the loop that is
+    taken, and the first one that has reached its bound. `edges` are the routed edges.
+    """
 
     loop: int = -1
     exhausted: int = -1
@@ -47,7 +54,7 @@ class RouteDecision:
 
 @dataclass(slots=True)
 class Routed:
-    """Where an activation goes whose result is committed."""
+    """Route of an activation whose result is committed."""
 
     activation: Activation
     decision: RouteDecision
@@ -56,7 +63,7 @@ class Routed:
 
 @dataclass(slots=True)
 class ScopeEntered:
-    """The inputs of what runs inside a sub-flow (one) or map (one per item)."""
+    """Inputs of the scopes inside a sub-flow (one) or map (one per item)."""
 
     activation: Activation
     updates: list[Update]
@@ -65,11 +72,12 @@ class ScopeEntered:
 
 @dataclass(slots=True)
 class NodeFailed:
-    """An attempt failed.
+    """Failure of an attempt.
 
-    `failure` is opaque to the core; it comes back in errors and travels on error edges. `retry_after` is the pause in seconds before the
-    next attempt, or None if there is none; `handler` numbers the error edge that fits, or is -1. `limit` names the limit that
-    was behind it: such a failure stops the run instead of failing it.
+    `failure` is opaque to the core; it comes back in errors and travels on error edges.
+    `retry_after` is the pause in seconds before the next attempt, or None if there is none.
+    `handler` is the index of the error edge that fits, or -1. `limit` names the limit that the
+    attempt met: such a failure stops the run instead of failing it.
     """
 
     activation: Activation
@@ -83,7 +91,7 @@ class NodeFailed:
 
 @dataclass(slots=True)
 class NodeSkipped:
-    """A node could not be started, because a field that it requires was never assigned on the path that led to it."""
+    """A node that cannot start, because no path to it assigned a field that it requires."""
 
     activation: Activation
     reason: str
@@ -92,7 +100,7 @@ class NodeSkipped:
 
 @dataclass(slots=True)
 class NodeCancelled:
-    """An attempt was stopped because the run was asked to stop; nothing of it counts."""
+    """An attempt that was stopped because the run is to stop; nothing of it counts."""
 
     activation: Activation
     at: float = 0.0
@@ -100,7 +108,10 @@ class NodeCancelled:
 
 @dataclass(slots=True)
 class PersonAsked:
-    """A question was put to a person; the activation waits for its answer: `NodeSucceeded`, or `Approved` at a gate, or `NodeFailed`."""
+    """A question to a person.
+
+    The activation waits for `NodeSucceeded` or `NodeFailed`, or for `Approved` at a gate.
+    """
 
     activation: Activation
     question: Any
@@ -109,7 +120,7 @@ class PersonAsked:
 
 @dataclass(slots=True)
 class Approved:
-    """A person let an activation pass its gate: before it runs, or before its result goes on."""
+    """A person's approval at a gate: before the node runs, or before its result goes on."""
 
     activation: Activation
     at: float = 0.0
@@ -117,7 +128,7 @@ class Approved:
 
 @dataclass(slots=True)
 class RetryDue:
-    """The pause before the next attempt is over."""
+    """End of the pause before the next attempt."""
 
     activation: Activation
     attempt: int
@@ -126,27 +137,28 @@ class RetryDue:
 
 @dataclass(slots=True)
 class StopRequested:
-    """The run shall stop: nothing new starts, and running attempts are cancelled (`now`) or may finish.
+    """Request to stop the run.
 
-    `status` is what the run ends as: "cancelled" for good, "stopped" to be resumed.
+    Nothing new starts; running attempts are cancelled (`now`) or may finish. The run ends with
+    `status`: "cancelled" for good, "stopped" to be resumed.
     """
 
     reason: str
-    status: str = "stopped"
+    status: RunStatus = "stopped"
     now: bool = True
     at: float = 0.0
 
 
 @dataclass(slots=True)
 class GraceExpired:
-    """What was allowed to finish after a failure has had its time: it is cancelled."""
+    """End of the time in which running attempts may finish after a failure."""
 
     at: float = 0.0
 
 
 @dataclass(slots=True)
 class Resumed:
-    """A stopped run goes on: what failed is tried again, what waited starts."""
+    """Request to continue a run: to repeat what failed, and start what waited."""
 
     at: float = 0.0
 
@@ -168,27 +180,28 @@ Event: TypeAlias = (
 )
 
 
-# ---- commands: what the core tells a driver ----------------------------------------------------
-# An activation by itself is one: run an attempt of it (the node, `enter` or `over` of a sub-flow or map, or a person's question).
+# ---- commands ------------------------------------------------------------------------------------
+# An activation is itself a command: run an attempt of it (the node, `enter` or `over` of a sub-flow
+# or map, or a person's question).
 
 
 @dataclass(slots=True)
 class EvaluateRoute:
-    """Evaluate the predicates and the selector of an activation whose result is committed, and answer with `Routed`."""
+    """Evaluate the predicates and the selector of a committed result; answer with `Routed`."""
 
     activation: Activation
 
 
 @dataclass(slots=True)
 class LeaveScope:
-    """Everything inside a sub-flow or map is finished: evaluate `leave` or `gather`, and answer with `NodeSucceeded`."""
+    """Evaluate `leave` or `gather` of a sub-flow or map; answer with `NodeSucceeded`."""
 
     activation: Activation
 
 
 @dataclass(slots=True)
 class CancelNode:
-    """Stop the attempt that runs; its result will not be taken any more."""
+    """Stop the attempt that runs; its result is not accepted any more."""
 
     activation: Activation
     reason: str
@@ -204,9 +217,9 @@ class ScheduleRetry:
 
 @dataclass(slots=True)
 class FinishRun:
-    """Nothing is left to do: the run succeeded, failed, was stopped, or waits for people."""
+    """Return the outcome: nothing is left to do, or the run waits for people (`waits`)."""
 
-    status: str
+    status: RunStatus
     reason: str = ""
     waits: list[Activation] = field(default_factory=list[Activation])
 

@@ -1,377 +1,326 @@
-"""One level of a run: the tokens, live positions and active nodes of one plan. Sub-flows and map items are scopes inside an activation.
+"""Rules of tokens: how they are delivered, when a node fires, and how a `need=k` join decides.
 
-Rules of this file (semantics: the inclusive join):
-- a token waits at its target until the target may fire; the target then consumes all the tokens that it holds, once;
-- a node fires when it holds a token, is not active itself, and no live position that blocks it is left;
-- positions are nodes (active, or with a token that waits after a forward edge) and latches (a token that came over a loop edge);
-- a closed scope starts nothing: what arrives waits there until the run is resumed; only END still fires, since it is no work;
-- a `need=k` join decides in the very commit that brings the k-th arrival, and cancels by name what else its region holds.
+Rule 1: a token waits at its target until the target may fire; the target then consumes all the
+    tokens that it holds, once.
+Rule 2: a node fires when it holds a token, is not active itself, and no live position is left that
+    blocks it. A node with one incoming edge has no blockers and fires at once.
+Rule 3: a live position is a node that is active or holds a token that came over a forward edge, or
+    the latch of a loop header, which holds a token that came over a loop edge.
+Rule 4: each token takes a version of the state of its own; tokens that are consumed together have
+    their versions united. Two unordered writes of a plain field are a fatal error of the consumer.
+Rule 5: a closed scope starts nothing: tokens that arrive wait there until the run is resumed. END
+    still fires, since it is not work.
+Rule 6: a `need=k` join decides in the commit that brings the k-th arrival: it consumes those k
+    tokens and cancels by name everything else in its region. If nothing live can bring the k-th any
+    more, it fails, or fires with the tokens that it holds (`short="fire"`).
+Rule 7: a loop edge counts one more iteration of its loop and starts the counters of the loops inside
+    it anew; a counter is dropped where its token leaves the body.
+
+These are functions over the state of a run and one of its scopes. They decide nothing about
+failures, stops and the end of a scope: that is `run.py`. `semantics.md` explains the rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-from weakref import ref
+from typing import Any
 
-from graphorch.core.growing import append_to
-from graphorch.core.tree import NO_COUNTERS, Activation, Counters, Status, Token
+from graphorch.core.state import RunState, append_to
+from graphorch.core.tree import (
+    NO_COUNTERS,
+    NOTHING_WAITS,
+    Activation,
+    Counters,
+    Scope,
+    Status,
+    Token,
+)
 from graphorch.errors import QuorumNotMet, WriteConflict
-from graphorch.graph.plan import Plan, Step
+from graphorch.graph.plan import Step
 from graphorch.graph.topology import Edge
 from graphorch.state.version import INPUT, Version, unite
 
-if TYPE_CHECKING:
-    from graphorch.core.run import Run
+_DONE = Status.DONE  # looked up for every commit
 
 
-DONE = Status.DONE
-# never changed: most scopes of a map never have anything wait
-_NONE_WAITS: dict[int, list[Token]] = {}
+# ---- delivery ------------------------------------------------------------------------------------
+def begin(run: RunState, scope: Scope, update: dict[int, Any]) -> None:
+    """Emit the input of a scope along the edges from START, and start what becomes ready."""
+    version = Version({}, {})
+    version.take(update, scope.reducers, INPUT, "input")
+    entry = scope.plan.entry
+    if entry is not None and run.activations_left:
+        # Fast path of emit + fire_ready, for a plan with one edge from START to a node without
+        # other incoming edges: the token would be consumed at once, so none is made.
+        # tests/core/test_fast_path.py compares both.
+        add_activation(run, scope, Activation(scope, entry, None, version, 1, NO_COUNTERS))
+        return
+    emit(run, scope, None, scope.plan.starts, version, NO_COUNTERS)
+    fire_ready(run, scope)
 
 
-class Scope:
-    """The state of one level. Mutated by the run that owns it, and by nobody else.
+def advance(
+    run: RunState,
+    scope: Scope,
+    activation: Activation,
+    edges: tuple[Edge, ...],
+    version: Version,
+) -> bool:
+    """Commit an activation with one token whose target starts at once. Return False if it cannot.
 
-    A scope holds neither its run nor what it is inside of, so nothing here is a cycle: what a finished run held is given back at once.
+    False means that nothing was changed. It is a fast path of emit + deactivate + fire_ready: one
+    activation ends and the next one starts, so the scope stays as busy as it was, and no token is
+    made. Most commits of most runs are of this kind. tests/core/test_fast_path.py compares both.
     """
+    active, step, edge = scope.active, activation.step, edges[0]
+    index = edge.target
+    if scope.closed or not run.activations_left or index in active or index == scope.end:
+        return False
+    target = scope.steps[index]
+    if target.joins and (
+        target.need or scope.waiting or scope.live_positions & ~step.bit & target.blockers
+    ):
+        return False
+    counters = activation.counters
+    if counters or edge.loop >= 0:
+        counters = _count_iterations(scope, counters, edge, target)
+    activation.status, activation.taken_edges, activation.version = _DONE, edges, None
+    run.history.append(activation)
+    del active[step.index]
+    if step.tracked:
+        _release_position(scope, step)
+    active[index] = started = Activation(
+        scope, target, activation, version, activation.depth + 1, counters
+    )
+    scope.live_positions |= target.bit
+    run.activations_left -= 1
+    run.started += 1
+    run.commands.append(started)
+    if scope.waiting:
+        fire_ready(run, scope)
+    return True
 
-    __slots__ = (
-        "_origin", "_parent", "_prefix", "active", "busy_count", "closed", "end", "failures", "finished", "item", "live_positions", "output", "plan", "reducers", "steps",
-        "waiting",
-    )  # fmt: skip
 
-    def __init__(
-        self, plan: Plan, origin: str, parent: Activation | None = None, item: int = -1
-    ) -> None:
-        self.plan = plan
-        self.steps = plan.steps
-        self.end = plan.end
-        self.reducers = plan.reducers
-        self._parent = ref(parent) if parent is not None else None
-        self.item = item
-        self._prefix: str | None = None if parent is not None else ""
-        self.active: dict[int, Activation] = {}
-        self.waiting = _NONE_WAITS
-        self.live_positions = 0  # bitmask of live positions, those that some join asks for
-        self.busy_count = 0  # activations that keep a driver busy, and inner scopes that do
-        self.closed = False  # starts nothing any more
-        self.finished = False  # END fired
-        self.failures: tuple[Activation, ...] = ()  # what failed for good in here and closed it
-        self.output: Version | None = None
-        # of the outermost scope the run's id; else empty, and found when somebody asks
-        self._origin = origin
+def emit(
+    run: RunState,
+    scope: Scope,
+    source: Activation | None,
+    edges: Sequence[Edge],
+    version: Version,
+    counters: Counters,
+    failure: Any = None,
+) -> None:
+    """Emit one token per edge. A sole token takes the version itself, several take a copy each."""
+    if len(edges) == 1:
+        _deliver(run, scope, source, edges[0], version, counters, failure)
+    elif edges:
+        for edge, copy in zip(edges, version.split(len(edges)), strict=True):
+            _deliver(run, scope, source, edge, copy, counters, failure)
+    # Only after all tokens of the commit are out, so that none of them can arrive late (rule 6).
+    if run.has_quorums:
+        for index in {edge.target for edge in edges if scope.steps[edge.target].need}:
+            _decide_quorum(run, scope, index)
 
-    @property
-    def parent(self) -> Activation | None:
-        """The sub-flow or map that this is inside of; None for the outermost. The run holds it, at work or in its history."""
-        return self._parent() if self._parent is not None else None
 
-    @property
-    def prefix(self) -> str:
-        """What the paths in here begin with: `team/`, `workers[3]/`."""
-        if self._prefix is None:
-            parent = self.parent
-            assert parent is not None
-            self._prefix = f"{parent.path}/" if self.item < 0 else f"{parent.path}[{self.item}]/"
-        return self._prefix
+def _deliver(
+    run: RunState,
+    scope: Scope,
+    source: Activation | None,
+    edge: Edge,
+    version: Version,
+    counters: Counters,
+    failure: Any,
+) -> None:
+    """Bring a token to its target, which starts if it is not a join and may start now."""
+    target = edge.target
+    step = scope.steps[target]
+    if counters or edge.loop >= 0:
+        counters = _count_iterations(scope, counters, edge, step)
+    starts = not (step.joins or target in scope.active or (scope.closed and target != scope.end))
+    if starts and failure is None and run.activations_left and target != scope.end:
+        # Fast path of `_start` with one token, which is not made (see `Activation.tokens`).
+        depth = source.depth + 1 if source is not None else 1
+        add_activation(run, scope, Activation(scope, step, source, version, depth, counters))
+        return
+    token = Token(source, edge, version, counters, failure)
+    if starts:
+        _start(run, scope, step, (token,))
+        return
+    _hold(scope, step, (token,))
 
-    @property
-    def origin(self) -> str:
-        """What the ids in here derive from: the run, the sub-flow's activation, or the map's activation and the item."""
-        if not self._origin:
-            parent = self.parent
-            assert parent is not None
-            self._origin = parent.id if self.item < 0 else f"{parent.id}:{self.item}"
-        return self._origin
 
-    # ---- tokens ----------------------------------------------------------------------------------
-    def begin(self, run: Run, update: dict[int, Any]) -> None:
-        """Put the input on the edges from START."""
-        version = Version({}, {})
-        version.take(update, self.reducers, INPUT, "input")
-        entry = self.plan.entry
-        if entry is not None and run.left:
-            self._add(run, Activation(self, entry, None, version, 1, NO_COUNTERS))
-            return
-        self.emit(run, None, self.plan.starts, version, NO_COUNTERS)
-        self.fire_ready(run)
+def _count_iterations(scope: Scope, counters: Counters, edge: Edge, target: Step) -> Counters:
+    """Return the loop counters of a token that comes along this edge (rule 7)."""
+    inside = target.inside
+    if edge.kind != "loop":
+        if not counters or inside.issuperset(counters):
+            return counters
+        return {loop: count for loop, count in counters.items() if loop in inside}
+    reset = scope.plan.resets.get(edge.loop, ())
+    kept = {loop: count for loop, count in counters.items() if loop in inside and loop not in reset}
+    kept[edge.loop] = counters.get(edge.loop, 1) + 1
+    return kept
 
-    def advance(
-        self, run: Run, activation: Activation, edges: tuple[Edge, ...], version: Version
-    ) -> bool:
-        """A commit with one token: one leaves, the next starts, and the scope stays as busy as it is. False if that one cannot start at once.
 
-        The same as `send`, `leave` and `fire_ready`, where it is known what they come to; by far the most common of all commits.
-        """
-        active, step, edge = self.active, activation.step, edges[0]
-        index = edge.target
-        if self.closed or not run.left or index in active or index == self.end:
-            return False
-        target = self.steps[index]
-        if target.joins and (
-            target.need or self.waiting or self.live_positions & ~step.bit & target.blockers
+def _hold(scope: Scope, step: Step, tokens: tuple[Token, ...]) -> None:
+    """Have tokens wait at their target, where they are live positions (rule 3)."""
+    if scope.waiting is NOTHING_WAITS:
+        scope.waiting = {}
+    scope.waiting.setdefault(step.index, []).extend(tokens)
+    for token in tokens:
+        if token.edge.kind == "loop":
+            scope.live_positions |= step.latch_bit
+        elif step.tracked:
+            scope.live_positions |= step.bit
+
+
+# ---- firing --------------------------------------------------------------------------------------
+def fire_ready(run: RunState, scope: Scope) -> None:
+    """Start every node that may fire (rule 2); of a closed scope, END alone (rule 5)."""
+    for index in tuple(scope.waiting):
+        step = scope.steps[index]
+        if (
+            scope.live_positions & step.blockers
+            or index in scope.active
+            # A quorum that was decided earlier in this loop may have cancelled what waited here.
+            or index not in scope.waiting
+            or (scope.closed and index != scope.end)
         ):
-            return False
-        counters = activation.counters
-        if counters or edge.loop >= 0:
-            counters = self._counters(counters, edge, target)
-        activation.status, activation.taken_edges, activation.version = DONE, edges, None
-        run.history.append(activation)
-        del active[step.index]
-        if step.tracked:
-            self._release_position(step)
-        active[index] = started = Activation(
-            self, target, activation, version, activation.depth + 1, counters
-        )
-        self.live_positions |= target.bit
-        run.left -= 1
+            continue
+        if step.need and not _decide_quorum(run, scope, index):
+            _fail_quorum(run, scope, step)
+        elif not step.need:
+            _start(run, scope, step, _take_waiting(scope, step))
+
+
+def _take_waiting(scope: Scope, step: Step) -> tuple[Token, ...]:
+    """Take all tokens that wait at a node, in canonical order."""
+    tokens = scope.waiting.pop(step.index)
+    scope.live_positions &= ~(step.bit | step.latch_bit)
+    return tuple(sorted(tokens, key=_canonical_order)) if len(tokens) > 1 else (tokens[0],)
+
+
+def _start(
+    run: RunState,
+    scope: Scope,
+    step: Step,
+    tokens: tuple[Token, ...],
+    fatal_error: Exception | None = None,
+) -> None:
+    """Consume tokens and make an activation of them. END makes none: it takes what reached it."""
+    is_end = step.index == scope.end
+    if not is_end and not run.activations_left:
+        run.on_limit_reached()
+        _hold(scope, step, tokens)
+        return
+    version = tokens[0].version
+    if len(tokens) > 1:
+        version, conflict = _unite_versions(tokens)
+        fatal_error = fatal_error or conflict
+    for token in tokens:
+        token.version = None  # moved
+    if is_end and fatal_error is None:
+        run.on_end_reached(scope, version)
+        return
+    activation = _make_activation(scope, step, tokens, version)
+    if fatal_error is not None:
+        activation.failure = activation.fatal_error = fatal_error
+    add_activation(run, scope, activation)
+
+
+def add_activation(run: RunState, scope: Scope, activation: Activation) -> None:
+    """Make an activation active in its scope, and hand it to the driver to run."""
+    step = activation.step
+    scope.active[step.index] = activation
+    scope.live_positions |= step.bit
+    # END is an activation only if its tokens conflict. That is not work, so it does not count.
+    if step.index != scope.end:
+        run.activations_left -= 1
         run.started += 1
-        run.out.append(started)
-        if self.waiting:
-            self.fire_ready(run)
-        return True
+    scope.busy_count += 1
+    if scope.busy_count == 1 and (parent := scope.parent) is not None:
+        run.enter_busy(parent.scope)
+    run.commands.append(activation)
 
-    def emit(
-        self,
-        run: Run,
-        source: Activation | None,
-        edges: Sequence[Edge],
-        version: Version,
-        counters: Counters,
-        failure: Any = None,
-    ) -> None:
-        """Emit one token per edge; each gets a version of its own, or the version itself if it is the only one."""
-        if len(edges) == 1:
-            self._deliver(run, source, edges[0], version, counters, failure)
-        elif edges:
-            for edge, own in zip(edges, version.split(len(edges)), strict=True):
-                self._deliver(run, source, edge, own, counters, failure)
-        if run.has_quorums:
-            for index in {edge.target for edge in edges if self.steps[edge.target].need}:
-                self._decide_quorum(run, index)
 
-    def _deliver(
-        self,
-        run: Run,
-        source: Activation | None,
-        edge: Edge,
-        version: Version,
-        counters: Counters,
-        failure: Any,
-    ) -> None:
-        target = edge.target
-        step = self.steps[target]
-        if counters or edge.loop >= 0:
-            counters = self._counters(counters, edge, step)
-        starts = not (step.joins or target in self.active or (self.closed and target != self.end))
-        if starts and failure is None and run.left and target != self.end:
-            self._add(
-                run,
-                Activation(
-                    self,
-                    step,
-                    source,
-                    version,
-                    source.depth + 1 if source is not None else 1,
-                    counters,
-                ),
-            )
-            return
-        token = Token(source, edge, version, counters, failure)
-        if starts:
-            self._start(run, step, (token,))
-            return
-        self._hold(step, (token,))
+def deactivate(scope: Scope, activation: Activation) -> None:
+    """End the live position of an activation. Its tokens, if any, were emitted before."""
+    step = activation.step
+    del scope.active[step.index]
+    if step.tracked:
+        _release_position(scope, step)
 
-    def _counters(self, counters: Counters, edge: Edge, target: Step) -> Counters:
-        """How often the loops around the target were begun, for a token that comes along this edge."""
-        inside = target.inside
-        if edge.kind != "loop":
-            return (
-                counters
-                if not counters or inside.issuperset(counters)
-                else {loop: count for loop, count in counters.items() if loop in inside}
-            )
-        reset = self.plan.resets.get(edge.loop, ())
-        kept = {
-            loop: count for loop, count in counters.items() if loop in inside and loop not in reset
-        }
-        kept[edge.loop] = counters.get(edge.loop, 1) + 1
-        return kept
 
-    def _hold(self, step: Step, tokens: tuple[Token, ...]) -> None:
-        """Have tokens wait at their target, where they are live positions."""
-        if self.waiting is _NONE_WAITS:
-            self.waiting = {}
-        self.waiting.setdefault(step.index, []).extend(tokens)
-        for token in tokens:
-            if token.edge.kind == "loop":
-                self.live_positions |= step.latch_bit
-            elif step.tracked:
-                self.live_positions |= step.bit
+def _release_position(scope: Scope, step: Step) -> None:
+    """Clear the position of a node, unless a token waits at it that came over a forward edge."""
+    waiting = scope.waiting.get(step.index)
+    if waiting is None or all(token.edge.kind == "loop" for token in waiting):
+        scope.live_positions &= ~step.bit
 
-    # ---- firing ----------------------------------------------------------------------------------
-    def fire_ready(self, run: Run) -> None:
-        """Start every node that holds a token and that nothing live can still bring another one; if the scope is closed, END alone."""
-        for index in tuple(self.waiting):
-            step = self.steps[index]
-            if (
-                self.live_positions & step.blockers
-                or index in self.active
-                or index not in self.waiting
-                or (self.closed and index != self.end)
-            ):
-                continue
-            if step.need and not self._decide_quorum(run, index):
-                self._fail_quorum(run, step)
-            elif not step.need:
-                self._start(run, step, self._take(step))
 
-    def _take(self, step: Step) -> tuple[Token, ...]:
-        """All tokens that wait at a node, in canonical order."""
-        tokens = self.waiting.pop(step.index)
-        self.live_positions &= ~(step.bit | step.latch_bit)
-        return tuple(sorted(tokens, key=_canonical_order)) if len(tokens) > 1 else (tokens[0],)
+# ---- need=k --------------------------------------------------------------------------------------
+def _decide_quorum(run: RunState, scope: Scope, index: int) -> bool:
+    """Fire a `need=k` join if k edges have arrived, and cancel everything else in its region."""
+    tokens, step = scope.waiting.get(index), scope.steps[index]
+    if not tokens or scope.closed or index in scope.active:
+        return False
+    # The first token of each edge counts, in order of arrival.
+    first = {token.edge.index: token for token in reversed(tokens)}
+    if len(first) < step.need:
+        return False
+    chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
+    for token in tokens:
+        if token not in chosen:
+            run.cancelled_tokens = append_to(run.cancelled_tokens, (token,))
+    _take_waiting(scope, step)
+    for node in step.region:
+        cancel_node(run, scope, node, f"'{step.name}' has the {step.need} that it needs")
+    _start(run, scope, step, tuple(sorted(chosen, key=_canonical_order)))
+    return True
 
-    def _start(
-        self, run: Run, step: Step, tokens: tuple[Token, ...], problem: Exception | None = None
-    ) -> None:
-        """Consume tokens: make an activation of them, and have it run; END only takes what reached it."""
-        is_end = step.index == self.end
-        if not is_end and not run.left:
-            run.on_limit_reached()
-            self._hold(step, tokens)
-            return
-        version = tokens[0].version
-        if len(tokens) > 1:
-            version, conflict = _unite_versions(tokens)
-            problem = problem or conflict
-        for token in tokens:
-            token.version = None  # moved
-        if is_end and problem is None:
-            run.on_end_reached(self, version)
-            return
-        activation = _activation(self, step, tokens, version)
-        if problem is not None:
-            activation.failure = activation.fatal_error = problem
-        self._add(run, activation)
 
-    def _add(self, run: Run, activation: Activation) -> None:
-        """Have an activation run."""
-        step = activation.step
-        self.active[step.index] = activation
-        self.live_positions |= step.bit
-        if step.index != self.end:
-            run.left -= 1
-            run.started += 1
-        self.busy_count += 1
-        if self.busy_count == 1 and (parent := self.parent) is not None:
-            run.enter_busy(parent.scope)
-        run.out.append(activation)
-
-    def deactivate(self, activation: Activation) -> None:
-        """The activation is no longer a live position. Its tokens, if any, were sent before."""
-        step = activation.step
-        del self.active[step.index]
-        if step.tracked:
-            self._release_position(step)
-
-    def _release_position(self, step: Step) -> None:
-        waiting = self.waiting.get(step.index)
-        if waiting is None or all(token.edge.kind == "loop" for token in waiting):
-            self.live_positions &= ~step.bit
-
-    # ---- need=k ----------------------------------------------------------------------------------
-    def _decide_quorum(self, run: Run, index: int) -> bool:
-        """Fire a `need=k` join if k edges have arrived; everything else in its region is cancelled."""
-        tokens, step = self.waiting.get(index), self.steps[index]
-        if not tokens or self.closed or index in self.active:
-            return False
-        first = {token.edge.index: token for token in reversed(tokens)}
-        if len(first) < step.need:
-            return False
-        chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
-        for token in tokens:
-            if token not in chosen:
-                run.cancelled_tokens = append_to(run.cancelled_tokens, (token,))
-        self._take(step)
-        for node in step.region:
-            self.cancel_node(run, node, f"'{step.name}' has the {step.need} that it needs")
-        self._start(run, step, tuple(sorted(chosen, key=_canonical_order)))
-        return True
-
-    def _fail_quorum(self, run: Run, step: Step) -> None:
-        """Nothing live can bring the k-th arrival any more."""
-        tokens = self._take(step)
-        have = len({token.edge.index for token in tokens})
-        problem = (
-            QuorumNotMet(f"'{step.name}' needs {step.need} branches, and only {have} can arrive.")
-            if step.short == "fail"
-            else None
+def _fail_quorum(run: RunState, scope: Scope, step: Step) -> None:
+    """Start a `need=k` join that nothing live can bring its k-th token any more."""
+    tokens = _take_waiting(scope, step)
+    run.has_gaps = True
+    error = None
+    if step.short == "fail":
+        arrived = len({token.edge.index for token in tokens})
+        error = QuorumNotMet(
+            f"'{step.name}' needs {step.need} branches, and only {arrived} can arrive."
         )
-        run.has_gaps = True
-        self._start(run, step, tokens, problem)
-
-    # ---- stopping ----------------------------------------------------------------------------------
-    def cancel_node(self, run: Run, index: int, reason: str) -> None:
-        """Cancel by name whatever waits or runs at one node."""
-        run.cancelled_tokens = append_to(run.cancelled_tokens, self.waiting.pop(index, ()))
-        step = self.steps[index]
-        activation = self.active.get(index)
-        if activation is not None and activation.is_over:
-            return  # its commit is what decides
-        if activation is not None:
-            run.cancel(activation, reason)
-            self.deactivate(activation)
-        self.live_positions &= ~(step.bit | step.latch_bit)
-
-    def open_questions(self) -> list[Activation]:
-        """The activations in here, and inside, that wait for a person; in the order of nodes and items."""
-        found: list[Activation] = []
-        for _, activation in sorted(self.active.items()):
-            if activation.status is Status.AWAITING_ANSWER:
-                found.append(activation)
-            for inner in activation.children.scopes if activation.children is not None else ():
-                if not inner.finished:
-                    found += inner.open_questions()
-        return found
-
-    def child_scopes(self) -> list[Scope]:
-        """The unfinished scopes directly inside this one."""
-        return [
-            scope
-            for activation in self.active.values()
-            if activation.children is not None
-            for scope in activation.children.scopes
-            if not scope.finished
-        ]
-
-    def active_activations(self) -> list[Activation]:
-        """All that is active in here, and further inside."""
-        found: list[Activation] = []
-        pending = [self]
-        while pending:
-            scope = pending.pop()
-            found += scope.active.values()
-            pending += scope.child_scopes()
-        return found
+    _start(run, scope, step, tokens, error)
 
 
+def cancel_node(run: RunState, scope: Scope, index: int, reason: str) -> None:
+    """Cancel by name the tokens that wait at a node and the activation that is active there."""
+    run.cancelled_tokens = append_to(run.cancelled_tokens, scope.waiting.pop(index, ()))
+    step = scope.steps[index]
+    activation = scope.active.get(index)
+    if activation is not None and activation.is_over:
+        return  # its own commit is what decides, and deactivates it afterwards
+    if activation is not None:
+        run.cancel(activation, reason)
+        deactivate(scope, activation)
+    scope.live_positions &= ~(step.bit | step.latch_bit)
+
+
+# ---- making an activation of several tokens ------------------------------------------------------
 def _unite_versions(tokens: tuple[Token, ...]) -> tuple[Version | None, WriteConflict | None]:
-    """What several tokens saw together, or why that cannot be."""
+    """Return the united version of several tokens, or the conflict between them (rule 4)."""
     try:
         return unite([token.version for token in tokens if token.version is not None]), None
     except WriteConflict as error:
         return None, error
 
 
-def _activation(
+def _make_activation(
     scope: Scope, step: Step, tokens: tuple[Token, ...], version: Version | None
 ) -> Activation:
     if len(tokens) == 1:
         (token,) = tokens
-        depth, counters = token.source.depth + 1 if token.source is not None else 1, token.counters
+        depth = token.source.depth + 1 if token.source is not None else 1
+        counters = token.counters
     else:
         depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
         counters = _merge_counters([token.counters for token in tokens])
@@ -381,21 +330,24 @@ def _activation(
 
 
 def _canonical_order(token: Token) -> tuple[int, int, int]:
+    """Return the key of the order in which lock-step execution would have produced the tokens."""
     source = token.source
-    return (
-        (0, -1, token.edge.index)
-        if source is None
-        else (source.depth, source.step.index, token.edge.index)
-    )
+    if source is None:
+        return 0, -1, token.edge.index
+    return source.depth, source.step.index, token.edge.index
 
 
 def _merge_counters(counters: list[Counters]) -> Counters:
-    """Tokens of one iteration carry equal counters; a loop that some have not entered counts from those that have."""
+    """Return the counters of a join.
+
+    Tokens of one iteration carry equal counters. A loop that some of them have not entered takes
+    the count of those that have.
+    """
     first = counters[0]
-    if all(item is first for item in counters):
+    if all(other is first for other in counters):
         return first
-    found: dict[int, int] = {}
-    for counter in counters:
-        for loop, count in counter.items():
-            found[loop] = max(count, found.get(loop, 1))
-    return found or NO_COUNTERS
+    merged: dict[int, int] = {}
+    for item in counters:
+        for loop, count in item.items():
+            merged[loop] = max(count, merged.get(loop, 1))
+    return merged or NO_COUNTERS

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphorch.core.firing import Scope
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, ChildScopes, Status, Token
+from graphorch.core.tree import Activation, ChildScopes, Scope, Status, Token
 from graphorch.errors import InternalError
 
 BUSY = (Status.RUNNING, Status.ROUTING, Status.RETRYING)
@@ -63,8 +62,8 @@ def _at_root(run: Run) -> Iterator[str]:
         _is_work(activation) for activation in run.root.active_activations()
     ):
         yield f"it is {run.status}, but not all work has ended"
-    if run.left < 0:
-        yield f"{-run.left} activations more than allowed were started"
+    if run.activations_left < 0:
+        yield f"{-run.activations_left} activations more than allowed were started"
     if run.status in ("succeeded", "partial") and (run.root.active or run.root.waiting):
         yield f"it is over, but {_named(run.root)} are not"
 

@@ -1,19 +1,22 @@
-"""The state of one run, mutated only by `handle`: an event in, the commands that follow out.
+"""Machine that runs a plan: `handle` takes an event, changes the state, and returns the commands that follow.
 
-Theory of operation. Work is counted: `scope.busy` is the number of activations in a scope that keep a driver busy plus the inner scopes
-that do. When it reaches zero the scope is quiet, and it is settled: it is finished, it waits for people, it was closed and has now
-stopped, or nothing can reach its END any more. Each arrow of an activation's life is one handler below; an event that does not fit the
-activation's status (stale, doubled, of a lost attempt) changes nothing.
+Theory of operation. Work is counted: `scope.busy_count` is the number of activations in a scope that
+keep a driver busy, plus the child scopes that do. When it reaches zero the scope is quiet and is
+settled: it is finished, it waits for people, it was closed and has now stopped, or nothing can reach
+its END any more.
 
-    RUNNING ─result→ ROUTING ─routed→ DONE          RUNNING ─entered→ INSIDE ─inner work done→ RUNNING (leave) ─result→ …
-    RUNNING ─failed→ RETRYING ─due→ RUNNING         RUNNING | ROUTING ─failed→ HANDLED | DEAD | FAILED ─resumed→ RUNNING | ROUTING
-    RUNNING ─asked→ ASKED ─result→ DONE             anything ─cancelled→ CANCELLED
+Rule 1: only `handle`, `accept_success` and `accept_route` change a run.
+Rule 2: there is one handler `on_<event>` for each event. An event that does not fit the status of
+    its activation (stale, doubled, of a lost attempt) changes nothing.
+Rule 3: a handler changes a status only as the table in `transitions.py` allows.
+Rule 4: an activation that stops keeping a driver busy leads to one `_exit_busy` of its scope, which
+    may settle scopes up to the root and finish the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from graphorch.core.events import (
     Approved,
@@ -39,31 +42,35 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
-from graphorch.core.firing import Scope
-from graphorch.core.growing import append_to
-from graphorch.core.state import UNLIMITED, OnFailure, RunState
-from graphorch.core.tree import Activation, ChildScopes, Status
+from graphorch.core.firing import advance, begin, cancel_node, deactivate, emit, fire_ready
+from graphorch.core.state import UNLIMITED, OnFailure, RunState, append_to
+from graphorch.core.tree import Activation, ChildScopes, Scope, Status
 from graphorch.errors import InternalError
 from graphorch.graph.plan import Plan
 from graphorch.graph.topology import Edge
 from graphorch.state.version import WIDTH, Version
-
-# looked up for every event
-ASKED, DONE, HANDLED, ROUTING, RUNNING = (
-    Status.AWAITING_ANSWER,
-    Status.DONE,
-    Status.HANDLED,
-    Status.ROUTING,
-    Status.RUNNING,
+from graphorch.statuses import (
+    FINAL_STATUSES,
+    HALTED_STATUSES,
+    RESUMABLE_STATUSES,
+    UNFINISHED_STATUSES,
+    RunStatus,
 )
-_TAKEN: Update = {}  # never changed: in place of an input that its scope has by now
-OVER = ("succeeded", "partial", "cancelled")  # a run that is this takes no event any more
+
+# Looked up for every event, so not as attributes of the enumeration.
+_AWAITING_ANSWER = Status.AWAITING_ANSWER
+_DONE = Status.DONE
+_HANDLED = Status.HANDLED
+_ROUTING = Status.ROUTING
+_RUNNING = Status.RUNNING
+# Shared and never changed: takes the place of an input that its scope has received.
+_NO_UPDATE: Update = {}
 
 
 class Run(RunState):
-    """One run of a plan, mutated by `handle` alone."""
+    """One run of a plan, changed by events alone."""
 
-    __slots__ = ("has_quorums", "out", "stop_status", "stopping")
+    __slots__ = ("stop_status", "stopping")
 
     def __init__(
         self,
@@ -73,50 +80,96 @@ class Run(RunState):
         max_activations: int = UNLIMITED,
         on_failure: OnFailure = "drain",
     ) -> None:
-        super().__init__(plan, run_id, Scope(plan, run_id), max_activations, on_failure)
-        self.has_quorums = plan.has_quorums
+        super().__init__(plan, run_id, max_activations, on_failure)
         self.stopping = ""  # why nothing new starts in the whole run
-        self.stop_status = "stopped"
-        self.out: list[Command] = []
+        self.stop_status: RunStatus = "stopped"
 
-    # ---- events ----------------------------------------------------------------------------------
+    # ---- ways in ---------------------------------------------------------------------------------
     def handle(self, event: Event) -> list[Command]:
-        """Take one event, and return what the driver has to do about it. Stale and doubled events change nothing."""
-        self.out = []
-        if self.status not in OVER:
-            _HANDLERS[type(event)](self, event)
-        return self.out
+        """Take one event and return what the driver has to do. Stale and doubled events change nothing."""
+        self.commands = []
+        if self.status not in FINAL_STATUSES:
+            HANDLERS[type(event)](self, event)
+        return self.commands
 
-    def _run_started(self, event: RunStarted) -> None:
-        if self.started or self.root.finished:
-            return
-        self.root.begin(self, event.update)
-        self._settle(self.root)
-
+    # Fast paths of `handle`, for drivers that need no event for anything else: `NodeSucceeded` of
+    # the attempt that runs, and `Routed`. They save an event and the look-up of its handler.
+    # tests/core/test_fast_path.py compares them with `handle`.
     def accept_success(self, activation: Activation, update: Update, at: float) -> list[Command]:
-        """What `handle` does about a `NodeSucceeded` of the attempt that runs, for drivers of which nobody else wants to see the event."""
-        self.out = []
-        if activation.status is RUNNING and activation.update is None and self.status not in OVER:
+        """Take the result of the running attempt, like `handle(NodeSucceeded(activation, update, at))`."""
+        self.commands = []
+        if (
+            activation.status is _RUNNING
+            and activation.update is None
+            and self.status not in FINAL_STATUSES
+        ):
             self._accept_update(activation, update, at)
-        return self.out
+        return self.commands
 
     def accept_route(self, activation: Activation, decision: RouteDecision) -> list[Command]:
-        """The same for a `Routed`."""
-        self.out = []
-        if activation.status is ROUTING and self.status not in OVER:
-            self._apply_route(activation, decision)
-        return self.out
+        """Take the route of a committed result, like `handle(Routed(activation, decision))`."""
+        self.commands = []
+        if activation.status is _ROUTING and self.status not in FINAL_STATUSES:
+            self._accept_route(activation, decision)
+        return self.commands
 
-    def _node_succeeded(self, event: NodeSucceeded) -> None:
+    # ---- events: the run -------------------------------------------------------------------------
+    def on_run_started(self, event: RunStarted) -> None:
+        """Give the input to the root scope."""
+        if self.started or self.root.finished:
+            return
+        begin(self, self.root, event.update)
+        self._settle(self.root)
+
+    def on_stop_requested(self, event: StopRequested) -> None:
+        """Close the run, and interrupt what runs if it is to stop now."""
+        if self.status in HALTED_STATUSES:
+            # Nothing runs. What changes is the reason, or that the run cannot be resumed.
+            self.status = "running"
+            self._finish(event.status, event.reason)
+            return
+        if self.status not in UNFINISHED_STATUSES:
+            return
+        self.status = "running"
+        self.enter_busy(self.root)  # held, so that it becomes quiet once
+        self._stop(event.reason, event.status)
+        if event.now:
+            self._interrupt(self.root, event.reason)
+        self._exit_busy(self.root)
+
+    def on_grace_expired(self, event: GraceExpired) -> None:
+        """Interrupt what still runs in the scopes that a failure closed."""
+        self.enter_busy(self.root)  # held, so that it becomes quiet once
+        pending = [self.root]
+        while pending:
+            scope = pending.pop()
+            if scope.closed:
+                self._interrupt(scope, "its time to finish after a failure was over")
+            else:
+                pending.extend(scope.child_scopes())
+        self._exit_busy(self.root)
+
+    def on_resumed(self, event: Resumed) -> None:
+        """Reopen a run that stopped, failed or waits."""
+        if self.status not in RESUMABLE_STATUSES:
+            return
+        self.status, self.reason = "running", ""
+        self.stopping, self.stop_status = "", "stopped"
+        self.errors = ()
+        self._reopen(self.root)
+
+    # ---- events: results -------------------------------------------------------------------------
+    def on_node_succeeded(self, event: NodeSucceeded) -> None:
+        """Commit the update of an attempt, or of a person's answer."""
         activation = event.activation
         if (
             activation.update is not None
-            or activation.status not in (RUNNING, ASKED)
+            or activation.status not in (_RUNNING, _AWAITING_ANSWER)
             or event.attempt not in (0, activation.attempt)
         ):
             return
-        if activation.status is ASKED:
-            self._leave_asked(activation)
+        if activation.status is _AWAITING_ANSWER:
+            self._end_waiting(activation)
         self._accept_update(activation, event.update, event.at)
 
     def _accept_update(self, activation: Activation, update: Update, at: float) -> None:
@@ -126,22 +179,26 @@ class Run(RunState):
             version.take(update, scope.reducers, activation.depth * WIDTH + step.index, step.name)
         activation.update, activation.ended_at = update, at
         if step.decides:
-            activation.status = ROUTING
-            self.out.append(EvaluateRoute(activation))
+            activation.status = _ROUTING
+            self.commands.append(EvaluateRoute(activation))
         else:
             self._commit(activation, step.edges)
 
-    def _routed(self, event: Routed) -> None:
-        if event.activation.status is ROUTING:
-            self._apply_route(event.activation, event.decision)
+    def on_routed(self, event: Routed) -> None:
+        """Emit the tokens of a committed result."""
+        if event.activation.status is _ROUTING:
+            self._accept_route(event.activation, event.decision)
 
-    def _apply_route(self, activation: Activation, decision: RouteDecision) -> None:
+    def _accept_route(self, activation: Activation, decision: RouteDecision) -> None:
         step = activation.step
+        # Three cases: a loop is taken, which excludes every other edge; the first exhausted loop
+        # names a node instead; or all plain edges and the routed ones are taken.
         if decision.loop >= 0:
             chosen = step.exits[decision.loop]
             if activation.iteration(chosen.loop) >= chosen.bound:
                 raise InternalError(
-                    f"Loop {chosen.loop} of '{activation.path}' was taken beyond its bound. Please report this as a bug of graphorch."
+                    f"Loop {chosen.loop} of '{activation.path}' was taken beyond its bound. "
+                    "Please report this as a bug of graphorch."
                 )
             edges: tuple[Edge, ...] = (chosen.back,)
         elif (
@@ -156,19 +213,22 @@ class Run(RunState):
             self.exhausted = append_to(self.exhausted, ((activation.path, header),))
         self._commit(activation, edges)
 
-    def _entered(self, event: ScopeEntered) -> None:
+    def on_scope_entered(self, event: ScopeEntered) -> None:
+        """Start the scopes inside a sub-flow or map."""
         activation = event.activation
         if activation.status is not Status.RUNNING or activation.children is not None:
             return
-        activation.children = inner = ChildScopes(event.updates)
-        if not inner.unfinished:
-            self.out.append(LeaveScope(activation))
+        activation.children = children = ChildScopes(event.updates)
+        if not children.unfinished:
+            self.commands.append(LeaveScope(activation))
             return
         activation.status = Status.ENTERED
-        self._start_items(activation, inner)
+        self._start_items(activation, children)
         self._exit_busy(activation.scope)
 
-    def _node_failed(self, event: NodeFailed) -> None:
+    # ---- events: failures ------------------------------------------------------------------------
+    def on_node_failed(self, event: NodeFailed) -> None:
+        """Repeat the attempt, follow an error edge, stop at a limit, skip the node, or fail it."""
         activation = event.activation
         if (
             activation.status not in (Status.RUNNING, Status.ROUTING, Status.AWAITING_ANSWER)
@@ -176,11 +236,11 @@ class Run(RunState):
         ):
             return
         if activation.status is Status.AWAITING_ANSWER:
-            self._leave_asked(activation)
+            self._end_waiting(activation)
         activation.failure, activation.ended_at = event.failure, event.at
         if event.retry_after is not None and not activation.scope.closed:
             activation.status = Status.RETRYING
-            self.out.append(ScheduleRetry(activation, event.retry_after))
+            self.commands.append(ScheduleRetry(activation, event.retry_after))
         elif event.retry_after is not None:
             self._defer_retry(activation)
         elif event.handler >= 0 and activation.version is not None:
@@ -198,94 +258,67 @@ class Run(RunState):
         else:
             self._fail(activation)
 
-    def _node_skipped(self, event: NodeSkipped) -> None:
+    def on_node_skipped(self, event: NodeSkipped) -> None:
+        """End the path of a node that cannot read what it requires."""
         activation = event.activation
         if activation.status is Status.RUNNING:
             activation.failure, activation.ended_at = event.reason, event.at
             self.has_gaps = True
             self._skip(activation)
 
-    def _node_cancelled(self, event: NodeCancelled) -> None:
+    def on_node_cancelled(self, event: NodeCancelled) -> None:
+        """Leave an interrupted attempt to be started again when the run is resumed."""
         activation = event.activation
         if activation.status in (Status.RUNNING, Status.ROUTING):
             activation.status = Status.FAILED
             activation.failure, activation.ended_at = None, event.at
             self._exit_busy(activation.scope)
 
-    def _asked(self, event: PersonAsked) -> None:
-        activation = event.activation
-        if activation.status in (Status.RUNNING, Status.ROUTING):
-            activation.status, activation.question = Status.AWAITING_ANSWER, event.question
-            self._exit_busy(activation.scope)
-
-    def _approved(self, event: Approved) -> None:
-        activation = event.activation
-        if activation.status is not Status.AWAITING_ANSWER:
-            return
-        self._leave_asked(activation)
-        activation.approved, activation.question = True, None
-        if activation.update is not None:
-            activation.status = Status.ROUTING
-            self.out.append(EvaluateRoute(activation))
-        elif activation.scope.closed:
-            activation.status = Status.FAILED  # it starts when the run is resumed
-            self._exit_busy(activation.scope)
-        else:
-            activation.status = Status.RUNNING
-            self.out.append(activation)
-
-    def _leave_asked(self, activation: Activation) -> None:
-        self.enter_busy(activation.scope)
-        if self.status == "waiting":
-            self.status = "running"
-
-    def _retry_due(self, event: RetryDue) -> None:
+    def on_retry_due(self, event: RetryDue) -> None:
+        """Start the next attempt."""
         activation = event.activation
         if activation.status is Status.RETRYING and event.attempt == activation.attempt:
             activation.attempt += 1
             self._run_again(activation)
 
-    def _stop_requested(self, event: StopRequested) -> None:
-        if self.status in ("failed", "stopped"):
+    # ---- events: people --------------------------------------------------------------------------
+    def on_person_asked(self, event: PersonAsked) -> None:
+        """Have an activation wait for an answer, without keeping a driver busy."""
+        activation = event.activation
+        if activation.status in (Status.RUNNING, Status.ROUTING):
+            activation.status, activation.question = Status.AWAITING_ANSWER, event.question
+            self._exit_busy(activation.scope)
+
+    def on_approved(self, event: Approved) -> None:
+        """Let an activation pass its gate: on to its routing, or to its first attempt."""
+        activation = event.activation
+        if activation.status is not Status.AWAITING_ANSWER:
+            return
+        self._end_waiting(activation)
+        activation.approved, activation.question = True, None
+        if activation.update is not None:
+            activation.status = Status.ROUTING
+            self.commands.append(EvaluateRoute(activation))
+        elif activation.scope.closed:
+            activation.status = Status.FAILED  # it starts when the run is resumed
+            self._exit_busy(activation.scope)
+        else:
+            activation.status = Status.RUNNING
+            self.commands.append(activation)
+
+    def _end_waiting(self, activation: Activation) -> None:
+        self.enter_busy(activation.scope)
+        if self.status == "waiting":
             self.status = "running"
-            # nothing runs; what changes is why, or that it is for good
-            self._finish(event.status, event.reason)
-            return
-        if self.status not in ("running", "waiting"):
-            return
-        self.status = "running"
-        self.enter_busy(self.root)  # held, so that it becomes quiet once
-        self._stop(event.reason, event.status)
-        if event.now:
-            self._interrupt(self.root, event.reason)
-        self._exit_busy(self.root)
 
-    def _grace_over(self, event: GraceExpired) -> None:
-        self.enter_busy(self.root)  # held, so that it becomes quiet once
-        pending = [self.root]
-        while pending:
-            scope = pending.pop()
-            if scope.closed:
-                self._interrupt(scope, "its time to finish after a failure was over")
-            else:
-                pending.extend(scope.child_scopes())
-        self._exit_busy(self.root)
-
-    def _resumed(self, event: Resumed) -> None:
-        if self.status not in ("failed", "stopped", "waiting"):
-            return
-        self.status, self.reason, self.stopping, self.stop_status = "running", "", "", "stopped"
-        self.errors = ()
-        self._reopen(self.root)
-
-    # ---- what scopes ask of their run ----------------------------------------------------------------
+    # ---- what the token rules need of the run ----------------------------------------------------
     def on_limit_reached(self) -> None:
-        """The limit on activations does not let another one start: the run stops."""
+        """Stop the run: the limit on activations does not let another one start."""
         if not self.stopping:
             self._stop("limit:activations")
 
     def on_end_reached(self, scope: Scope, output: Version | None) -> None:
-        """END fired in a scope: its output is what reached it. It is no work, so it makes no activation."""
+        """Finish a scope whose END fired; its output is the version that reached END."""
         scope.output, scope.finished = output, True
         if (parent := scope.parent) is not None:
             self._on_item_done(parent, scope)
@@ -293,62 +326,62 @@ class Run(RunState):
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
         status = activation.status
-        activation.status = (
-            Status.SKIPPED
-            if status is Status.FAILED and activation.failure is not None
-            else Status.CANCELLED
-        )
+        # What had failed before stays a failure: a dead path, not a cancelled one.
+        had_failed = status is Status.FAILED and activation.failure is not None
+        activation.status = Status.SKIPPED if had_failed else Status.CANCELLED
         activation.add_to_story(f"cancelled: {reason}")
         self.history.append(activation)
         if activation.children is not None:
-            self._cancel_inside(activation.children, reason)
+            self._cancel_children(activation.children, reason)
         if status in (Status.RUNNING, Status.RETRYING):
-            self.out.append(CancelNode(activation, reason))
+            self.commands.append(CancelNode(activation, reason))
         if status <= Status.RETRYING:
             self._exit_busy(activation.scope)
 
-    # ---- the life of an activation -------------------------------------------------------------------
+    # ---- the life of an activation ---------------------------------------------------------------
     def _commit(self, activation: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
-        """Commit: emit the tokens, and start what they make ready."""
+        """End an activation: emit its tokens, and start what they make ready."""
         scope, version = activation.scope, activation.version
         if (
             len(edges) == 1
             and failure is None
             and version is not None
             and activation.children is None
-            and scope.advance(self, activation, edges, version)
+            and advance(self, scope, activation, edges, version)
         ):
             return
-        activation.status = DONE if failure is None else HANDLED
+        activation.status = _DONE if failure is None else _HANDLED
         activation.taken_edges = edges
         activation.version = None
         self.history.append(activation)
         if activation.children is not None:
-            self._cancel_inside(activation.children, f"'{activation.path}' is over")
+            self._cancel_children(activation.children, f"'{activation.path}' is over")
         if version is not None:
             if activation.step.ends and failure is None:
                 self.on_end_reached(scope, version)
             else:
-                scope.emit(self, activation, edges, version, activation.counters, failure)
-        scope.deactivate(activation)
+                emit(self, scope, activation, edges, version, activation.counters, failure)
+        # The position ends after the tokens are out: in between, nothing may seem to be dead.
+        deactivate(scope, activation)
         if scope.waiting:
-            scope.fire_ready(self)
+            fire_ready(self, scope)
+        # Inlined `_exit_busy`.
         scope.busy_count -= 1
         if not scope.busy_count:
             self._on_quiet(scope)
 
     def _skip(self, activation: Activation) -> None:
-        """Nothing leaves this activation: a dead path for whoever waits for it."""
+        """End an activation without tokens: a dead path, for which no join waits any more."""
         activation.status = Status.SKIPPED
         self.history.append(activation)
         if activation.children is not None:
-            self._cancel_inside(activation.children, f"'{activation.path}' is over")
-        activation.scope.deactivate(activation)
-        activation.scope.fire_ready(self)
+            self._cancel_children(activation.children, f"'{activation.path}' is over")
+        deactivate(activation.scope, activation)
+        fire_ready(self, activation.scope)
         self._exit_busy(activation.scope)
 
     def _fail(self, activation: Activation) -> None:
-        """It failed for good, and nobody handles it: its scope is closed, and stops when what runs in it has ended."""
+        """Fail an activation for good, and close its scope, which stops once nothing runs in it."""
         activation.status = Status.FAILED
         scope = activation.scope
         scope.failures += (activation,)
@@ -359,133 +392,136 @@ class Run(RunState):
         self._exit_busy(scope)
 
     def _run_again(self, activation: Activation) -> None:
-        """Another attempt; of a sub-flow or map: what is unfinished inside goes on."""
+        """Start another attempt; of a sub-flow or map, continue what is unfinished inside."""
         activation.failure = activation.fatal_error
-        # its result is committed: only where it leads is evaluated again
         if activation.update is not None:
+            # Its result is committed: only its route is evaluated again.
             activation.status = Status.ROUTING
-            self.out.append(EvaluateRoute(activation))
+            self.commands.append(EvaluateRoute(activation))
         elif activation.children is None:
             activation.status = Status.RUNNING
-            self.out.append(activation)
+            self.commands.append(activation)
         else:
             self._resume_children(activation, activation.children)
 
-    def _resume_children(self, activation: Activation, inner: ChildScopes) -> None:
-        activation.status, inner.failed = Status.ENTERED, False
-        for scope in inner.scopes:
-            if activation.status is not Status.ENTERED or inner.failed:
-                break
-            if not scope.finished:
-                self._reopen(scope)
-        if inner.unfinished and not _has_enough(activation, inner):
-            self._start_items(activation, inner)
-        else:
-            self._all_children_done(activation)
-        self._exit_busy(activation.scope)
-
-    # ---- inside a sub-flow or map ----------------------------------------------------------------------
-    def _start_items(self, activation: Activation, inner: ChildScopes) -> None:
+    # ---- inside a sub-flow or map ----------------------------------------------------------------
+    def _start_items(self, activation: Activation, children: ChildScopes) -> None:
+        """Begin the next scopes inside, as far as the concurrency limit allows."""
         spec, plan = activation.step.map, activation.step.inner_plan
         assert plan is not None
-        room = spec.concurrency if spec is not None else 1
-        while inner.started < len(inner.updates) and inner.running < room:
-            if activation.scope.closed or activation.status is not Status.ENTERED or inner.failed:
+        concurrency = spec.concurrency if spec is not None else 1
+        while children.started < len(children.updates) and children.running < concurrency:
+            # Looked at again for each item: one that ends at once may have changed any of them.
+            if (
+                activation.scope.closed
+                or activation.status is not Status.ENTERED
+                or children.failed
+            ):
                 return
-            item = inner.started
-            inner.started += 1
-            inner.running += 1
+            item = children.started
+            children.started += 1
+            children.running += 1
             scope = Scope(plan, "", activation, item if spec is not None else -1)
-            inner.scopes.append(scope)
-            update, inner.updates[item] = inner.updates[item], _TAKEN
-            scope.begin(self, update)
+            children.scopes.append(scope)
+            update, children.updates[item] = children.updates[item], _NO_UPDATE
+            begin(self, scope, update)
             if not scope.busy_count and not scope.finished:
                 self._settle(scope)
 
+    def _resume_children(self, activation: Activation, children: ChildScopes) -> None:
+        """Reopen the unfinished scopes inside, and start those that have not begun."""
+        activation.status, children.failed = Status.ENTERED, False
+        for scope in children.scopes:
+            if activation.status is not Status.ENTERED or children.failed:
+                break
+            if not scope.finished:
+                self._reopen(scope)
+        if children.unfinished and not _has_enough(activation, children):
+            self._start_items(activation, children)
+        else:
+            self._on_children_done(activation)
+        self._exit_busy(activation.scope)
+
     def _on_item_done(self, activation: Activation, scope: Scope) -> None:
-        inner = activation.children
-        assert inner is not None
-        inner.unfinished -= 1
-        inner.running -= 1
-        inner.succeeded += 1
-        if _has_enough(activation, inner):
-            self._cancel_inside(
-                inner, f"'{activation.path}' has the {inner.succeeded} that it needs"
-            )
-            self._all_children_done(activation)
-        elif not inner.unfinished:
-            self._all_children_done(activation)
+        """Count a scope inside that reached its END; leave, or start the next one."""
+        children = activation.children
+        assert children is not None
+        children.unfinished -= 1
+        children.running -= 1
+        children.succeeded += 1
+        if _has_enough(activation, children):
+            reason = f"'{activation.path}' has the {children.succeeded} that it needs"
+            self._cancel_children(children, reason)
+            self._on_children_done(activation)
+        elif not children.unfinished:
+            self._on_children_done(activation)
         elif activation.status is Status.ENTERED:
-            self._start_items(activation, inner)
+            self._start_items(activation, children)
 
     def _on_item_failed(self, activation: Activation, scope: Scope) -> None:
-        """A scope inside stopped without reaching its END."""
-        inner, spec = activation.children, activation.step.map
-        assert inner is not None
+        """Fail the sub-flow or map around a scope that cannot reach its END, or leave out the item."""
+        children, spec = activation.children, activation.step.map
+        assert children is not None
         if spec is None or (spec.on_item_error == "fail" and spec.need is None):
-            inner.failed = True
-            for other in inner.scopes:
+            children.failed = True
+            for other in children.scopes:
                 if not other.finished:
                     self._close(other)
                     if self.on_failure == "cancel":
                         self._interrupt(other, f"'{scope.prefix.removesuffix('/')}' failed")
-            self._on_children_stopped(activation, inner)
+            self._on_children_stopped(activation, children)
             return
-        inner.unfinished -= 1
-        inner.running -= 1
+        children.unfinished -= 1
+        children.running -= 1
         self._cancel_all(scope, "the item failed")
-        if not inner.unfinished:
-            self._all_children_done(activation)
+        if not children.unfinished:
+            self._on_children_done(activation)
         else:
-            self._start_items(activation, inner)
+            self._start_items(activation, children)
 
-    def _on_children_stopped(self, activation: Activation, inner: ChildScopes) -> None:
+    def _on_children_stopped(self, activation: Activation, children: ChildScopes) -> None:
         """Leave a sub-flow or map that failed, once nothing runs in it any more."""
-        if not any(scope.busy_count for scope in inner.scopes):
-            self._all_children_done(activation)
+        if not any(scope.busy_count for scope in children.scopes):
+            self._on_children_done(activation)
 
-    def _all_children_done(self, activation: Activation) -> None:
+    def _on_children_done(self, activation: Activation) -> None:
+        """Ask for the result of a sub-flow or map: `LeaveScope` runs `leave` or `gather`."""
         if activation.status is Status.ENTERED:
             activation.status = Status.RUNNING
             self.enter_busy(activation.scope)
-            self.out.append(LeaveScope(activation))
+            self.commands.append(LeaveScope(activation))
 
-    # ---- busy or quiet ----------------------------------------------------------------------------------
-    def enter_busy(self, scope: Scope | None) -> None:
-        """One thing more keeps a scope busy, and with it the ones around it."""
-        while scope is not None:
-            scope.busy_count += 1
-            if scope.busy_count > 1 or (parent := scope.parent) is None:
-                return
-            scope = parent.scope
-
+    # ---- busy or quiet ---------------------------------------------------------------------------
     def _exit_busy(self, scope: Scope) -> None:
-        """One thing less keeps the scope busy; a scope that becomes quiet is settled."""
+        """Count one unit of work less in `scope`, and settle it if it becomes quiet."""
         scope.busy_count -= 1
         if not scope.busy_count:
             self._on_quiet(scope)
 
     def _on_quiet(self, scope: Scope) -> None:
+        """Settle a quiet scope; unless that made it busy again, the scope around it has less to do."""
         self._settle(scope)
         if not scope.busy_count and (parent := scope.parent) is not None:
             self._exit_busy(parent.scope)
 
     def _settle(self, scope: Scope) -> None:
-        """What a quiet scope is: finished, waiting, stopped, or stuck because nothing can reach its END any more."""
+        """Decide what follows from a quiet scope, for the run or for the sub-flow or map around it."""
         if scope.busy_count:
             return
-        above = scope.parent
-        if above is None:
+        parent = scope.parent
+        if parent is None:
             self._settle_root(scope)
             return
-        if above.status is not Status.ENTERED or above.children is None:
+        if parent.status is not Status.ENTERED or parent.children is None:
             return
+        # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
         if not scope.finished and (scope.failures or not (scope.closed or scope.open_questions())):
-            self._on_item_failed(above, scope)
-        elif above.children.failed and (scope.finished or scope.closed):
-            self._on_children_stopped(above, above.children)
+            self._on_item_failed(parent, scope)
+        elif parent.children.failed and (scope.finished or scope.closed):
+            self._on_children_stopped(parent, parent.children)
 
     def _settle_root(self, root: Scope) -> None:
+        """End the run, or have it wait. The order decides where several reasons hold."""
         if root.finished:
             self._finish("partial" if self.failed() else "succeeded", "succeeded")
         elif self.stopping:
@@ -497,55 +533,57 @@ class Run(RunState):
         else:
             self._finish("failed", "end not reached")
 
-    def _finish(self, status: str, reason: str, waits: list[Activation] | None = None) -> None:
+    def _finish(
+        self, status: RunStatus, reason: str, waits: list[Activation] | None = None
+    ) -> None:
         if self.status != "running":
             return  # an answer came to a run that had stopped: it acts when the run is resumed
         self.status, self.reason = status, reason
-        self.out.append(FinishRun(status, reason, waits or []))
+        self.commands.append(FinishRun(status, reason, waits or []))
 
-    # ---- stopping and going on -----------------------------------------------------------------------------
-    def _stop(self, reason: str, status: str = "stopped") -> None:
-        """Nothing new starts in the whole run."""
+    # ---- stopping and resuming -------------------------------------------------------------------
+    def _stop(self, reason: str, status: RunStatus = "stopped") -> None:
+        """Let nothing new start in the whole run. The first reason is kept."""
         if not self.stopping:
             self.stopping, self.stop_status = reason, status
         self._close(self.root)
 
     def _close(self, scope: Scope) -> None:
-        """Nothing new starts in this scope and inside it; what waits for its next attempt stays undone."""
+        """Let nothing new start in this scope and inside it, not even the next attempt of a retry."""
         pending = [scope]
         while pending:
-            item = pending.pop()
-            item.closed = True
-            for activation in list(item.active.values()):
+            closing = pending.pop()
+            closing.closed = True
+            for activation in list(closing.active.values()):
                 if activation.status is Status.RETRYING:
-                    self.out.append(CancelNode(activation, "nothing new starts"))
+                    self.commands.append(CancelNode(activation, "nothing new starts"))
                     self._defer_retry(activation)
-            pending.extend(item.child_scopes())
+            pending.extend(closing.child_scopes())
 
     def _defer_retry(self, activation: Activation) -> None:
-        """An attempt failed that would be repeated, if its scope were not closed; it is when the run is resumed."""
+        """Leave the next attempt of a failed activation to a run that is resumed."""
         activation.status = Status.FAILED
         self.errors = append_to(self.errors, (activation,))
         self._exit_busy(activation.scope)
 
     def _interrupt(self, scope: Scope, reason: str) -> None:
-        """Cancel the running attempts in a scope; resuming starts them again."""
+        """Cancel the running attempts in a scope and inside it; resuming starts them again."""
         pending = [scope]
         while pending:
-            item = pending.pop()
-            pending.extend(item.child_scopes())
-            for activation in list(item.active.values()):
+            interrupted = pending.pop()
+            pending.extend(interrupted.child_scopes())
+            for activation in list(interrupted.active.values()):
                 if activation.status in (Status.RUNNING, Status.ROUTING):
-                    running = activation.status is Status.RUNNING
+                    was_running = activation.status is Status.RUNNING
                     activation.status, activation.failure = Status.FAILED, None
                     activation.add_to_story(f"interrupted: {reason}")
-                    if running:
-                        self.out.append(CancelNode(activation, reason))
-                    self._exit_busy(item)
+                    if was_running:
+                        self.commands.append(CancelNode(activation, reason))
+                    self._exit_busy(interrupted)
 
-    def _cancel_inside(self, inner: ChildScopes, reason: str) -> None:
-        """Cancel what is unfinished inside a sub-flow or map: what runs, and questions that nobody needs to answer any more."""
-        for scope in inner.scopes:
+    def _cancel_children(self, children: ChildScopes, reason: str) -> None:
+        """Cancel what is unfinished inside a sub-flow or map, open questions included."""
+        for scope in children.scopes:
             if not scope.finished:
                 self._cancel_all(scope, reason)
 
@@ -553,10 +591,13 @@ class Run(RunState):
         """Cancel everything in a scope, for good."""
         scope.finished = True
         for index in {*scope.active, *scope.waiting}:
-            scope.cancel_node(self, index, reason)
+            cancel_node(self, scope, index, reason)
 
     def _reopen(self, scope: Scope) -> None:
-        """Go on in a scope, unless what went on before it has met a limit already."""
+        """Continue in a scope: repeat what failed, start what waited.
+
+        A limit that is met on the way stops the run again, and leaves the rest as it is.
+        """
         if self.stopping:
             return
         scope.closed = False
@@ -574,31 +615,28 @@ class Run(RunState):
                     activation.attempt += 1
                     activation.first_attempt = activation.attempt
                 self._run_again(activation)
-        scope.fire_ready(self)
+        fire_ready(self, scope)
         self._exit_busy(scope)
 
 
-def _has_enough(activation: Activation, inner: ChildScopes) -> bool:
-    """Whether as many items of a map are done as it needs, if it does not need all."""
-    return (
-        activation.step.map is not None
-        and activation.step.map.need is not None
-        and inner.succeeded >= activation.step.map.need
-    )
+def _has_enough(activation: Activation, children: ChildScopes) -> bool:
+    """Return whether as many items of a map are done as it needs, if it does not need all."""
+    spec = activation.step.map
+    return spec is not None and spec.need is not None and children.succeeded >= spec.need
 
 
-_HANDLERS: dict[type, Callable[[Run, Any], None]] = {
-    RunStarted: Run._run_started,  # pyright: ignore[reportPrivateUsage]
-    NodeSucceeded: Run._node_succeeded,  # pyright: ignore[reportPrivateUsage]
-    Routed: Run._routed,  # pyright: ignore[reportPrivateUsage]
-    ScopeEntered: Run._entered,  # pyright: ignore[reportPrivateUsage]
-    NodeFailed: Run._node_failed,  # pyright: ignore[reportPrivateUsage]
-    NodeSkipped: Run._node_skipped,  # pyright: ignore[reportPrivateUsage]
-    GraceExpired: Run._grace_over,  # pyright: ignore[reportPrivateUsage]
-    NodeCancelled: Run._node_cancelled,  # pyright: ignore[reportPrivateUsage]
-    Approved: Run._approved,  # pyright: ignore[reportPrivateUsage]
-    PersonAsked: Run._asked,  # pyright: ignore[reportPrivateUsage]
-    RetryDue: Run._retry_due,  # pyright: ignore[reportPrivateUsage]
-    StopRequested: Run._stop_requested,  # pyright: ignore[reportPrivateUsage]
-    Resumed: Run._resumed,  # pyright: ignore[reportPrivateUsage]
+HANDLERS: Final[Mapping[type[Event], Callable[[Run, Any], None]]] = {
+    RunStarted: Run.on_run_started,
+    StopRequested: Run.on_stop_requested,
+    GraceExpired: Run.on_grace_expired,
+    Resumed: Run.on_resumed,
+    NodeSucceeded: Run.on_node_succeeded,
+    Routed: Run.on_routed,
+    ScopeEntered: Run.on_scope_entered,
+    NodeFailed: Run.on_node_failed,
+    NodeSkipped: Run.on_node_skipped,
+    NodeCancelled: Run.on_node_cancelled,
+    RetryDue: Run.on_retry_due,
+    PersonAsked: Run.on_person_asked,
+    Approved: Run.on_approved,
 }

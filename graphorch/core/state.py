@@ -1,80 +1,142 @@
-"""How far a run is: what is over, what failed, what waits, and what people ask about it. Read by everybody, written by `Run` alone."""
+"""State of a run: its counters, its history, the commands of the event at hand, and its questions.
+
+`Run` changes it. The token rules in `firing.py` change it too, and need three decisions of the run,
+which are declared here as methods: `on_limit_reached`, `on_end_reached` and `cancel`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, TypeVar
 
-from graphorch.core.firing import Scope
-from graphorch.core.tree import Activation, Status, Token
+from graphorch.core.events import Command
+from graphorch.core.tree import Activation, Scope, Status, Token
 from graphorch.graph.plan import Plan
+from graphorch.state.version import Version
+from graphorch.statuses import RunStatus
+
+T = TypeVar("T")
 
 OnFailure: TypeAlias = Literal["drain", "cancel", "isolate"]
 UNLIMITED = 1 << 62
+# An activation that is this does not make the failures inside it failures of the run.
+_ABSORBS_FAILURES = frozenset({Status.DONE, Status.HANDLED, Status.CANCELLED})
+
+
+def append_to(sequence: Sequence[T], items: Iterable[T]) -> list[T]:
+    """Append to a sequence that is usually empty: `()` until the first entry saves a list per run."""
+    if isinstance(sequence, list):
+        sequence.extend(items)
+        return sequence
+    return [*sequence, *items]
 
 
 class RunState:
-    """The state of a run. `status` is "running" until a `FinishRun` says otherwise; `history` holds what is over, in order of its end."""
+    """State of a run. `status` is "running" until `FinishRun`; `history` holds what is over, in order."""
 
     __slots__ = (
-        "cancelled_tokens", "errors", "exhausted", "has_gaps", "history", "left", "on_failure", "plan", "reason", "root", "run_id", "started", "status",
-    )  # fmt: skip
+        "activations_left",
+        "cancelled_tokens",
+        "commands",
+        "errors",
+        "exhausted",
+        "has_gaps",
+        "has_quorums",
+        "history",
+        "on_failure",
+        "plan",
+        "reason",
+        "root",
+        "run_id",
+        "started",
+        "status",
+    )
 
     def __init__(
-        self, plan: Plan, run_id: str, root: Scope, max_activations: int, on_failure: OnFailure
+        self, plan: Plan, run_id: str, max_activations: int, on_failure: OnFailure
     ) -> None:
         self.plan = plan
+        self.has_quorums = plan.has_quorums
         self.run_id = run_id
-        self.root = root
+        self.root = Scope(plan, run_id)
         self.on_failure: OnFailure = on_failure
-        self.left = max_activations  # how many activations may still start, in all scopes together
+        self.activations_left = max_activations  # how many may still start, in all scopes together
         self.started = 0
-        self.status = "running"
+        self.status: RunStatus = "running"
         self.reason = ""
+        self.commands: list[Command] = []  # what the driver has to do about the event at hand
         self.history: list[Activation] = []
-        # what failed for good and was not handled at once, in the order in which it failed
+        # failed for good and not handled at once, in the order in which they failed
         self.errors: Sequence[Activation] = ()
         # loops that reached their bound: path of the source, name of the header
         self.exhausted: Sequence[tuple[str, str]] = ()
         self.cancelled_tokens: Sequence[Token] = ()
-        # something did not happen that `build()` counted on: a failure was survived, or a join fired short
+        # something did not happen that `build()` counted on: a failure was survived, or a join
+        # fired without all its branches
         self.has_gaps = False
 
+    # ---- what the token rules need of the run ----------------------------------------------------
+    def on_limit_reached(self) -> None:
+        """Stop the run: the limit on activations does not let another one start."""
+        raise NotImplementedError
+
+    def on_end_reached(self, scope: Scope, output: Version | None) -> None:
+        """Finish a scope whose END fired. END is not work, so it makes no activation."""
+        raise NotImplementedError
+
+    def cancel(self, activation: Activation, reason: str) -> None:
+        """Cancel an activation and everything inside it, for good."""
+        raise NotImplementedError
+
+    def enter_busy(self, scope: Scope | None) -> None:
+        """Count one more unit of work in `scope` and, where it was quiet, in the scopes around it."""
+        while scope is not None:
+            scope.busy_count += 1
+            if scope.busy_count > 1 or (parent := scope.parent) is None:
+                return
+            scope = parent.scope
+
+    # ---- questions about a run -------------------------------------------------------------------
     def failed(self) -> list[Activation]:
-        """What failed for good and was made good by nothing around it, in the order in which it failed; causes, not what they brought down."""
-        causes: list[Activation] = []
-        for activation in self.errors:
-            around: list[Activation] = []
-            above = activation.scope.parent
-            while above is not None:
-                around.append(above)
-                above = above.scope.parent
-            brought_down = (
-                activation.children is not None
-                and activation.children.failed
-                and any(scope.failures for scope in activation.children.scopes)
-            )
-            if not brought_down and not any(
-                item.status in (Status.DONE, Status.HANDLED, Status.CANCELLED) for item in around
-            ):
-                causes.append(activation)
-        return causes
+        """Return the failures that nothing around them made good, in order; causes, not their effects."""
+        return [
+            activation
+            for activation in self.errors
+            if not _is_effect_of_child(activation) and not _is_absorbed(activation)
+        ]
 
     def unfinished(self) -> list[Activation]:
-        """The activations that are not over, at every level."""
+        """Return the activations that are not over, at every level."""
         return self.root.active_activations()
 
     def questions(self) -> list[Activation]:
-        """The activations that wait for a person."""
+        """Return the activations that wait for a person."""
         return self.root.open_questions()
 
     def story(self, node: str) -> list[str]:
-        """What happened to a node in this run, one line per activation and event of it."""
+        """Return what happened to a node, one line per activation and event; `node` is a name or path."""
         lines: list[str] = []
-        for activation in [*self.history, *self.root.active_activations()]:
+        for activation in [*self.history, *self.unfinished()]:
             if node in (activation.step.name, activation.path):
                 lines += activation.story or []
-                lines.append(
-                    f"{activation.path} attempt {activation.attempt}: {activation.status.name.lower()}"
-                )
+                status = activation.status.name.lower()
+                lines.append(f"{activation.path} attempt {activation.attempt}: {status}")
         return lines
+
+
+def _is_effect_of_child(activation: Activation) -> bool:
+    """Return whether it failed only because something inside it did, which is then listed itself."""
+    children = activation.children
+    if children is None or not children.failed:
+        return False
+    return any(scope.failures for scope in children.scopes)
+
+
+def _is_absorbed(activation: Activation) -> bool:
+    """Return whether an activation around it carried on despite the failure, or was cancelled."""
+    around = activation.scope.parent
+    while around is not None:
+        if around.status in _ABSORBS_FAILURES:
+            return True
+        around = around.scope.parent
+    return False

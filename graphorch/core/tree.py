@@ -1,7 +1,9 @@
-"""One firing of a node, and the tokens that it consumes and emits.
+"""Data of a run, as a tree: a scope holds the activations of one plan, an activation the scopes inside it.
 
-Ids derive from content and are computed only when somebody asks: activation = H(run, path, node, sorted ids of the consumed tokens),
-token = H(activation, index of the edge). They are equal in every schedule, after every crash and on every machine.
+Ids derive from content and are computed on first use. An activation's id is a hash of the run, the
+path, the node and the sorted ids of the consumed tokens; a token's id is a hash of the activation
+that emitted it and the index of the edge. They are equal in every schedule, after every crash and
+on every machine.
 """
 
 from __future__ import annotations
@@ -9,22 +11,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import ref
 
-from graphorch.graph.plan import Step
+from graphorch.graph.plan import Plan, Step
 from graphorch.graph.topology import Edge
 from graphorch.state.version import Version
 
-if TYPE_CHECKING:
-    from graphorch.core.firing import Scope
-
-# loop -> how often its body was begun since the loop was entered; a loop that is not named: once
+# loop -> how often its body was begun since the loop was entered; a loop that is missing: once
 Counters = Mapping[int, int]
 NO_COUNTERS: Counters = {}
 
 
 class Status(IntEnum):
-    """Where an activation stands. Everything up to `INSIDE` keeps a driver busy; everything from `DONE` on is over."""
+    """Status of an activation.
+
+    Up to `RETRYING` it keeps a driver busy, up to `FAILED` it is active in its scope, and from `DONE`
+    on it is over. `transitions.py` lists which status may follow which.
+    """
 
     RUNNING = 0  # an attempt runs, or is about to
     ROUTING = 1  # its result is committed, its tokens are not emitted yet
@@ -39,7 +43,7 @@ class Status(IntEnum):
 
 
 class Token:
-    """One delivery along an edge. `source` None is START."""
+    """One delivery along an edge. `source` is None for the edges from START."""
 
     __slots__ = ("counters", "edge", "failure", "source", "version")
 
@@ -59,9 +63,10 @@ class Token:
 
 
 class Activation:
-    """One firing of a node in a run. `version` is what it reads, and after its result what it wrote as well."""
+    """One firing of a node. `version` is the state that it reads, and after its result also its writes."""
 
-    # What most activations never set is kept by the class: making one costs as little as it can, and there are very many.
+    # Values that most activations never change are class attributes: a run makes very many
+    # activations, and each of these would cost one more assignment.
     attempt = 1
     first_attempt = 1  # since the run was last resumed: retries count from here
     status = Status.RUNNING
@@ -90,7 +95,7 @@ class Activation:
     ) -> None:
         self.scope = scope
         self.step = step
-        # where its only token came from at once; None if that is START, or if it has tokens that waited
+        # where its only token came from, if that token never waited; else None
         self.source = source
         self.version = version
         self.depth = depth
@@ -98,53 +103,72 @@ class Activation:
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        """What it consumed. A sole token is made when somebody asks: there are very many, and few are looked at."""
+        """Tokens that it consumed. A sole token that never waited is made on first use."""
         if not self._tokens:
             self._tokens = (Token(self.source, self._edge(), None, self.counters),)
         return self._tokens
 
     def _edge(self) -> Edge:
-        """The edge that its only token came along."""
+        """Return the edge that its only token came along."""
         edges = self.source.taken_edges if self.source is not None else self.scope.plan.starts
         return next(edge for edge in edges if edge.target == self.step.index)
 
     def set_tokens(self, tokens: tuple[Token, ...]) -> None:
-        """Take the tokens that it was made of."""
+        """Record the tokens that it consumed."""
         self._tokens = tokens
 
     @property
     def path(self) -> str:
-        """Where in the run this is: `team/research`, `workers[3]/dig`."""
+        """Path in the run, such as `team/research` or `workers[3]/dig`."""
         return self.scope.prefix + self.step.name
 
     @property
     def id(self) -> str:
-        """The activation's id, 32 hexadecimal digits."""
+        """Id of 32 hexadecimal digits."""
         if not self._id:
             source = self.source
-            if source is not None and source._id:  # by far the most common
-                self._id = _digest(
-                    self.scope.origin, self.step.name, _digest(source._id, str(self._edge().index))
-                )
+            # The common case: one token, whose source has its id already.
+            if source is not None and source._id:
+                token = _digest(source._id, str(self._edge().index))
+                self._id = _digest(self.scope.origin, self.step.name, token)
             else:
-                _fill_ids(self)
+                self._fill_ids()
         return self._id
 
+    def _fill_ids(self) -> None:
+        """Compute its id, and first the ids that it derives from."""
+        # A stack instead of recursion: a history may be longer than Python's recursion limit.
+        pending: list[Activation] = [self]
+        while pending:
+            activation = pending[-1]
+            missing = activation._sources_without_id()
+            if missing:
+                pending.extend(missing)
+                continue
+            pending.pop()
+            if not activation._id:
+                consumed = sorted(token_id(token, activation.scope) for token in activation.tokens)
+                activation._id = _digest(activation.scope.origin, activation.step.name, *consumed)
+
+    def _sources_without_id(self) -> list[Activation]:
+        sources = [token.source for token in self.tokens if token.source is not None]
+        return [source for source in sources if not source._id]
+
     def set_id(self, id: str) -> None:
-        """Take an id from elsewhere: this activation is the copy of another run's."""
+        """Give it the id of the activation in another run that it is a copy of."""
         self._id = id
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can happen to it."""
+        """Return whether nothing more can happen to it."""
         return self.status >= Status.DONE
 
     def iteration(self, loop: int) -> int:
-        """How often the body of a loop was begun, this time included."""
+        """Count how often the body of a loop was begun, this time included."""
         return self.counters.get(loop, 1)
 
     def add_to_story(self, line: str) -> None:
-        """Add a line to what happened to it, for errors and people."""
+        """Add a line to its story, which errors and `RunState.story` show to people."""
         if self.story is None:
             self.story = []
         self.story.append(line)
@@ -154,7 +178,7 @@ class Activation:
 
 
 class ChildScopes:
-    """What runs inside a sub-flow or map: one scope per item, started in order as far as the concurrency limit allows."""
+    """Scopes inside a sub-flow (one) or map (one per item), started in order up to the concurrency limit."""
 
     __slots__ = ("failed", "running", "scopes", "started", "succeeded", "unfinished", "updates")
 
@@ -164,37 +188,124 @@ class ChildScopes:
         self.started = 0
         self.running = 0
         self.unfinished = len(updates)
-        self.failed = False  # one of them failed, and with it the whole
+        self.failed = False  # a scope failed, and with it the sub-flow or map
         self.succeeded = 0
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b(
-        "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
-    ).hexdigest()
+# Shared and never changed: most scopes of a map never have a token that waits.
+NOTHING_WAITS: dict[int, list[Token]] = {}
+
+
+class Scope:
+    """One level of a run: the tokens, live positions and active activations of one plan.
+
+    Mutated by its run alone. It refers to neither the run nor, strongly, to the activation around
+    it, so that no reference cycle keeps a finished run in memory.
+    """
+
+    __slots__ = (
+        "_origin",
+        "_parent",
+        "_prefix",
+        "active",
+        "busy_count",
+        "closed",
+        "end",
+        "failures",
+        "finished",
+        "item",
+        "live_positions",
+        "output",
+        "plan",
+        "reducers",
+        "steps",
+        "waiting",
+    )
+
+    def __init__(
+        self, plan: Plan, origin: str, parent: Activation | None = None, item: int = -1
+    ) -> None:
+        self.plan = plan
+        self.steps = plan.steps
+        self.end = plan.end
+        self.reducers = plan.reducers
+        self._parent = ref(parent) if parent is not None else None
+        self.item = item
+        self._prefix: str | None = None if parent is not None else ""
+        self.active: dict[int, Activation] = {}
+        self.waiting = NOTHING_WAITS
+        self.live_positions = 0  # bitmask of the live positions that some join asks for
+        self.busy_count = 0  # activations that keep a driver busy, and child scopes that do
+        self.closed = False  # starts nothing any more
+        self.finished = False  # END fired
+        self.failures: tuple[Activation, ...] = ()  # failed for good in here, and closed the scope
+        self.output: Version | None = None
+        # the run's id for the root scope; else empty until `origin` is read
+        self._origin = origin
+
+    @property
+    def parent(self) -> Activation | None:
+        """Activation of the sub-flow or map around this scope; None for the root scope."""
+        # The run holds it strongly, as an active activation or in its history.
+        return self._parent() if self._parent is not None else None
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of the paths in here, such as `team/` or `workers[3]/`."""
+        if self._prefix is None:
+            parent = self.parent
+            assert parent is not None
+            self._prefix = f"{parent.path}/" if self.item < 0 else f"{parent.path}[{self.item}]/"
+        return self._prefix
+
+    @property
+    def origin(self) -> str:
+        """Id that the ids in here derive from: of the run, or of the activation around and the item."""
+        if not self._origin:
+            parent = self.parent
+            assert parent is not None
+            self._origin = parent.id if self.item < 0 else f"{parent.id}:{self.item}"
+        return self._origin
+
+    def child_scopes(self) -> list[Scope]:
+        """Return the unfinished scopes directly inside this one."""
+        children: list[Scope] = []
+        for activation in self.active.values():
+            if activation.children is not None:
+                children += [scope for scope in activation.children.scopes if not scope.finished]
+        return children
+
+    def active_activations(self) -> list[Activation]:
+        """Return the active activations of this scope and of those inside it."""
+        activations: list[Activation] = []
+        pending = [self]
+        while pending:
+            scope = pending.pop()
+            activations += scope.active.values()
+            pending += scope.child_scopes()
+        return activations
+
+    def open_questions(self) -> list[Activation]:
+        """Return the activations in here and inside that wait for a person, by node and item."""
+        questions: list[Activation] = []
+        for _, activation in sorted(self.active.items()):
+            if activation.status is Status.AWAITING_ANSWER:
+                questions.append(activation)
+            if activation.children is None:
+                continue
+            for scope in activation.children.scopes:
+                if not scope.finished:
+                    questions += scope.open_questions()
+        return questions
 
 
 def token_id(token: Token, scope: Scope) -> str:
-    """The id of a token; tokens of START take theirs from the run or from the activation that the scope is inside of."""
+    """Return the id of a token. Tokens from START derive theirs from the origin of the scope."""
     if token.source is not None:
         return _digest(token.source.id, str(token.edge.index))
     return _digest(scope.origin, str(token.edge.index))
 
 
-def _fill_ids(last: Activation) -> None:
-    """Ids depend on ids before them; a stack instead of recursion, since a history may be long."""
-    pending = [last]
-    while pending:
-        activation = pending[-1]
-        missing = [
-            token.source
-            for token in activation.tokens
-            if token.source is not None and not token.source._id  # pyright: ignore[reportPrivateUsage]
-        ]
-        if missing:
-            pending.extend(missing)
-            continue
-        pending.pop()
-        if not activation._id:  # pyright: ignore[reportPrivateUsage]
-            consumed = sorted(token_id(token, activation.scope) for token in activation.tokens)
-            activation._id = _digest(activation.scope.origin, activation.step.name, *consumed)  # pyright: ignore[reportPrivateUsage]
+def _digest(*parts: str) -> str:
+    content = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -19,9 +19,8 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.events import Update
-from graphorch.core.firing import Scope
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Scope, Status
 from graphorch.debugger import breakpoints as stops
 from graphorch.debugger.breakpoints import (
     AtNode,

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from graphorch.core.firing import Scope
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, Scope
 from graphorch.graph.options import NodeBudget
 
 if TYPE_CHECKING:

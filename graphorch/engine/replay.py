@@ -28,7 +28,8 @@ from graphorch.core.events import (
     ScopeEntered,
     StopRequested,
 )
-from graphorch.core.run import UNLIMITED, OnFailure, Run
+from graphorch.core.run import Run
+from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.core.tree import Activation
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
@@ -280,7 +281,7 @@ class _Replay:
     def rules(self, body: Body) -> None:
         """By which limit the core decides from here on, and what it does about a failure."""
         run, limit = self.rebuilt.run, body["activations"]
-        run.left = UNLIMITED if limit is None else max(0, limit - run.started)
+        run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = body["on_failure"]
 
     def migrated(self, body: Body) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphorch.core.growing import append_to
 from graphorch.core.run import Run
+from graphorch.core.state import append_to
 from graphorch.core.tree import Activation, Status
 
 if TYPE_CHECKING:

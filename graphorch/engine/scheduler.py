@@ -37,9 +37,9 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
-from graphorch.core.growing import append_to
 from graphorch.core.retry import handler_of, retry_after
-from graphorch.core.run import UNLIMITED, Run
+from graphorch.core.run import Run
+from graphorch.core.state import UNLIMITED, append_to
 from graphorch.core.tree import Activation, Status
 from graphorch.engine import events, human_input, node_cache
 from graphorch.engine.context import NodeContext
@@ -61,6 +61,7 @@ from graphorch.errors import (
     Unassigned,
 )
 from graphorch.graph.plan import Plan
+from graphorch.statuses import RunStatus
 
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
@@ -285,17 +286,19 @@ class Scheduler:
             self.settings.limits.activations,
             self.settings.on_failure,
         )
-        is_as_before = limit is None and run.left > UNLIMITED // 2 and run.on_failure == on_failure
+        is_as_before = (
+            limit is None and run.activations_left > UNLIMITED // 2 and run.on_failure == on_failure
+        )
         if self.journal is not None and not is_as_before:
             self.journal.append_rules(limit, on_failure)
-        run.left = UNLIMITED if limit is None else max(0, limit - run.started)
+        run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
 
     def open_questions(self) -> list[Activation]:
         """The activations that wait for a person."""
         return self.run.questions()
 
-    def stop(self, reason: str, *, status: str = "stopped", now: bool = True) -> None:
+    def stop(self, reason: str, *, status: RunStatus = "stopped", now: bool = True) -> None:
         """Have a run under way stop: at once, or after what runs has finished. Must be called on the run's loop."""
         self._spawn_when_durable(self._dispatch(StopRequested(reason, status, now, self.now())))
 

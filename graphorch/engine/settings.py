@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.events import Update
-from graphorch.core.run import OnFailure
+from graphorch.core.state import OnFailure
 from graphorch.engine.node_cache import NodeCache
 from graphorch.errors import InputError
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from graphorch.core.events import Update
-from graphorch.core.run import UNLIMITED, OnFailure
+from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
@@ -127,8 +127,8 @@ def _continued(
     from graphorch.models.budgets.budget import Account
 
     run, limits, account = rebuilt.run, settings.limits, settings.account
-    if limits.activations is None and run.left < UNLIMITED // 2:
-        limits = replace(limits, activations=run.left + run.started)
+    if limits.activations is None and run.activations_left < UNLIMITED // 2:
+        limits = replace(limits, activations=run.activations_left + run.started)
     stored: Any = cast("dict[str, Any]", log.records[0].body).get("budget")
     if account is None and isinstance(stored, dict):
         account = Account(run.plan.name, _budget(cast("dict[str, float]", stored)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from graphorch.clock import Clock, system_clock
-from graphorch.core.run import OnFailure
+from graphorch.core.state import OnFailure
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.settings import Limits, RunSettings
 from graphorch.errors import InputError, did_you_mean

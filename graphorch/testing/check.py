@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel
 
-from graphorch.core.run import OnFailure
+from graphorch.core.state import OnFailure
 from graphorch.engine.events import Committed, Ended, Failed, RunEvent, Skipped
 from graphorch.engine.report import RunReport
 from graphorch.engine.run_journal import LEASE_SECONDS

@@ -38,6 +38,7 @@ from graphorch.graph.signature import Read, Signature
 from graphorch.graph.spec import GraphSpec, MapSpec, StateFunction, SubSpec
 from graphorch.graph.topology import build_topology
 from graphorch.state.reducers import append
+from graphorch.statuses import RunStatus
 from tests.simulation.structure import region_of, structure_of
 
 
@@ -286,7 +287,7 @@ class Drill:
         self.tell(RetryDue(job.activation, job.activation.attempt))
         return self
 
-    def stop(self, *, status: str = "stopped", now: bool = True) -> Drill:
+    def stop(self, *, status: RunStatus = "stopped", now: bool = True) -> Drill:
         self.tell(StopRequested("asked to", status, now))
         return self
 

@@ -264,6 +264,6 @@ def test_items_beyond_a_limit_are_not_left_out_but_go_on_when_there_is_more(limi
     for _ in range(40):
         if drill.run.status != "stopped":
             break
-        drill.run.left = 1
+        drill.run.activations_left = 1
         drill.resume().finish_all()
     assert drill.log == ["map[x y z,x y z,x y z,x y z]", "after"]

@@ -49,7 +49,7 @@ def stop_early(drill: Drill) -> None:
 
 
 def overspend(drill: Drill) -> None:
-    drill.run.left = -1
+    drill.run.activations_left = -1
 
 
 def double_token(drill: Drill) -> None:

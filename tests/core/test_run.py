@@ -427,7 +427,7 @@ def test_a_limit_on_activations_stops_the_run_and_keeps_what_was_done():
 def test_a_limit_that_is_exactly_enough_is_enough():
     drill = Drill(chain("a", "b", "c"), max_activations=3).finish_all()
     assert drill.ends == ["succeeded"]
-    assert drill.run.left == 0
+    assert drill.run.activations_left == 0
 
 
 def test_a_limit_counts_what_is_inside_sub_flows_and_maps_and_not_their_ends():
@@ -442,7 +442,7 @@ def test_a_run_that_met_its_limit_and_gets_more_ends_like_one_that_did_not(limit
     drill = Drill(busy_plan(), max_activations=limit).finish_all()
     if drill.run.status == "stopped":
         assert drill.run.started == limit
-        drill.run.left = 100
+        drill.run.activations_left = 100
         drill.resume().finish_all()
     assert (drill.log, drill.ids()) == undisturbed(busy_plan())
 

@@ -32,11 +32,11 @@ from graphorch.core.events import (
     ScopeEntered,
     StopRequested,
 )
-from graphorch.core.firing import Scope
 from graphorch.core.invariants import check_invariants
 from graphorch.core.retry import handler_of
-from graphorch.core.run import OnFailure, Run
-from graphorch.core.tree import Activation, Status, Token
+from graphorch.core.run import Run
+from graphorch.core.state import OnFailure
+from graphorch.core.tree import Activation, Scope, Status, Token
 from graphorch.engine.invocation import binding
 from tests.simulation.behaviour import INPUT, Boom
 from tests.simulation.graphs import Sample
@@ -145,7 +145,7 @@ class _Driver:
             self.answer(self.asked.pop(rng.randrange(len(self.asked))))
         elif self.run.status != "running" and not self.jobs:
             self.resumes += 1
-            self.run.left = schedule.activations
+            self.run.activations_left = schedule.activations
             self.tell(Resumed())
         elif self.steps == schedule.cancel_after:
             self.tell(StopRequested("told to", "cancelled", now=rng.random() < 0.7))
@@ -383,7 +383,7 @@ def fingerprint(run: Run) -> Any:
         len(run.history),
         len(run.errors),
         len(run.cancelled_tokens),
-        run.left,
+        run.activations_left,
     )
 
 

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from graphorch.core import firing as scope_module
+from graphorch.core import firing as firing_module
 from graphorch.core import run as run_module
 from graphorch.core.events import NodeFailed, NodeSucceeded, Routed
-from graphorch.core.firing import Scope
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.state import RunState
+from graphorch.core.tree import Activation, Scope, Status
 from graphorch.engine.invocation import binding
 from graphorch.graph import plan as plan_module
 from graphorch.graph import topology as shape_module
@@ -35,14 +35,27 @@ def replaced(owner: Any, name: str, wrong: Callable[[Any], Any]) -> Iterator[Non
 
 
 @contextlib.contextmanager
+def replaced_rule(name: str, wrong: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace a function of `firing.py`, also where `run.py` imports it."""
+    right = getattr(firing_module, name)
+    modules = [module for module in (firing_module, run_module) if hasattr(module, name)]
+    with contextlib.ExitStack() as stack:
+        for module in modules:
+            assert getattr(module, name) is right
+            stack.enter_context(replaced(module, name, lambda _: wrong(right)))
+        yield
+
+
+@contextlib.contextmanager
 def replaced_handler(event: type, wrong: Callable[[Any], Any]) -> Iterator[None]:
-    """The same for what handles an event."""
-    right = run_module._HANDLERS[event]
-    run_module._HANDLERS[event] = wrong(right)
+    """Replace the handler of an event."""
+    handlers: Any = run_module.HANDLERS
+    right = handlers[event]
+    handlers[event] = wrong(right)
     try:
         yield
     finally:
-        run_module._HANDLERS[event] = right
+        handlers[event] = right
 
 
 # ---- joins ---------------------------------------------------------------------------------------
@@ -50,50 +63,51 @@ def join_fires_early() -> Any:
     """A join does not wait for what can still arrive."""
 
     def wrong(right: Any) -> Any:
-        def fire_ready(self: Scope, run: Run) -> None:
-            for index in list(self.waiting):
-                step = self.plan.steps[index]
+        def fire_ready(run: RunState, scope: Scope) -> None:
+            for index in list(scope.waiting):
+                step = scope.plan.steps[index]
                 if (
-                    index in self.waiting
-                    and index not in self.active
+                    index in scope.waiting
+                    and index not in scope.active
                     and not step.need
-                    and not self.closed
+                    and not scope.closed
                 ):
-                    self._start(run, step, self._take(step))
-            right(self, run)
+                    tokens = firing_module._take_waiting(scope, step)
+                    firing_module._start(run, scope, step, tokens)
+            right(run, scope)
 
         return fire_ready
 
-    return replaced(Scope, "fire_ready", wrong)
+    return replaced_rule("fire_ready", wrong)
 
 
 def join_forgets_a_token() -> Any:
     """A token that arrives where others wait is dropped."""
 
     def wrong(right: Any) -> Any:
-        def deliver(self: Scope, run: Run, source: Any, edge: Edge, *rest: Any) -> None:
-            if edge.target not in self.waiting:
-                right(self, run, source, edge, *rest)
+        def deliver(run: RunState, scope: Scope, source: Any, edge: Edge, *rest: Any) -> None:
+            if edge.target not in scope.waiting:
+                right(run, scope, source, edge, *rest)
 
         return deliver
 
-    return replaced(Scope, "_deliver", wrong)
+    return replaced_rule("_deliver", wrong)
 
 
 def join_is_not_live_while_a_token_waits() -> Any:
     """A token that waits at a node is no live position."""
 
     def wrong(right: Any) -> Any:
-        def leave(self: Scope, activation: Activation) -> None:
-            right(self, activation)
-            self.live_positions &= ~(1 << activation.step.index)
+        def deactivate(scope: Scope, activation: Activation) -> None:
+            right(scope, activation)
+            scope.live_positions &= ~(1 << activation.step.index)
             for edge in activation.taken_edges:
-                if edge.target not in self.active:
-                    self.live_positions &= ~(1 << edge.target)
+                if edge.target not in scope.active:
+                    scope.live_positions &= ~(1 << edge.target)
 
-        return leave
+        return deactivate
 
-    return replaced(Scope, "deactivate", wrong)
+    return replaced_rule("deactivate", wrong)
 
 
 def join_counts_shared_history_twice() -> Any:
@@ -146,7 +160,7 @@ def depth_of_the_first_branch() -> Any:
 
         return made
 
-    return replaced(scope_module, "_activation", wrong)
+    return replaced_rule("_make_activation", wrong)
 
 
 # ---- loops ---------------------------------------------------------------------------------------
@@ -175,15 +189,15 @@ def counters_survive_the_loop() -> Any:
     """A counter is kept when its token leaves the body, so an inner loop is not counted anew."""
 
     def wrong(right: Any) -> Any:
-        def deliver(self: Scope, run: Run, source: Any, edge: Edge, *rest: Any) -> None:
-            step = self.plan.steps[edge.target]
-            right_inside, step.inside = step.inside, frozenset(range(len(self.plan.topology.loops)))
-            right(self, run, source, edge, *rest)
+        def deliver(run: RunState, scope: Scope, source: Any, edge: Edge, *rest: Any) -> None:
+            step, loops = scope.plan.steps[edge.target], scope.plan.topology.loops
+            right_inside, step.inside = step.inside, frozenset(range(len(loops)))
+            right(run, scope, source, edge, *rest)
             step.inside = right_inside
 
         return deliver
 
-    return replaced(Scope, "_deliver", wrong)
+    return replaced_rule("_deliver", wrong)
 
 
 def body_of_one_loop_alone() -> Any:
@@ -219,13 +233,13 @@ def double_start() -> Any:
     """An activation is started twice."""
 
     def wrong(right: Any) -> Any:
-        def add(self: Scope, run: Run, activation: Activation) -> None:
-            right(self, run, activation)
-            run.out.append(activation)
+        def add(run: RunState, scope: Scope, activation: Activation) -> None:
+            right(run, scope, activation)
+            run.commands.append(activation)
 
         return add
 
-    return replaced(Scope, "_add", wrong)
+    return replaced_rule("add_activation", wrong)
 
 
 def start_in_a_closed_scope() -> Any:
@@ -334,32 +348,32 @@ def cancel_misses_one_node() -> Any:
     """The join of a race leaves the last node of its region alone."""
 
     def wrong(right: Any) -> Any:
-        def cancel_node(self: Scope, run: Run, index: int, reason: str) -> None:
+        def cancel_node(run: RunState, scope: Scope, index: int, reason: str) -> None:
             regions = [
-                step.region for step in self.plan.steps if step.need and index in step.region
+                step.region for step in scope.plan.steps if step.need and index in step.region
             ]
             if not any(index == region[-1] for region in regions):
-                right(self, run, index, reason)
+                right(run, scope, index, reason)
 
         return cancel_node
 
-    return replaced(Scope, "cancel_node", wrong)
+    return replaced_rule("cancel_node", wrong)
 
 
 def quorum_of_one_less() -> Any:
     """A `need=k` join is content with k-1 arrivals, if k is more than one."""
 
     def wrong(right: Any) -> Any:
-        def decide(self: Scope, run: Run, index: int) -> bool:
-            step = self.plan.steps[index]
+        def decide(run: RunState, scope: Scope, index: int) -> bool:
+            step = scope.plan.steps[index]
             need, step.need = step.need, max(1, step.need - 1)
-            decided = right(self, run, index)
+            decided = right(run, scope, index)
             step.need = need
             return decided
 
         return decide
 
-    return replaced(Scope, "_decide_quorum", wrong)
+    return replaced_rule("_decide_quorum", wrong)
 
 
 def items_in_order_of_completion() -> Any:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from graphorch.core.events import RouteDecision, Update
-from graphorch.core.firing import Scope
-from graphorch.core.tree import Activation, Token
+from graphorch.core.tree import Activation, Scope, Token
 from graphorch.errors import (
     GraphorchError,
     LoopExhausted,

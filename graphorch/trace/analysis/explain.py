@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphorch.core.firing import Scope
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Scope, Status
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.topology import START_INDEX, Edge
 from graphorch.trace.conversation.builder import Turn
