@@ -17,11 +17,11 @@ from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.conversation.builder import (
     Conversation,
     ConversationBuilder,
-    Turn,
     build_conversation,
 )
-from graphorch.trace.conversation.html import page
-from graphorch.trace.conversation.text import difference, format_turns, headline, turn_lines
+from graphorch.trace.conversation.html import format_page
+from graphorch.trace.conversation.text import format_headline, format_turn, format_turns
+from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.spans.model import strip_index
 
 Form = Literal["text", "json", "html"]
@@ -93,10 +93,13 @@ def tell(wanted: Wanted, db: str) -> None:
 
 def _text(found: list[Conversation], wanted: Wanted) -> str:
     if wanted.other:
-        return "\n".join(difference(*found, full=wanted.full))
+        return "\n".join(found[0].diff(found[1], full=wanted.full))
     if wanted.form == "json":
         return as_object(found[0].as_data())
-    return page(found[0]) if wanted.form == "html" else format_turns(found[0], full=wanted.full)
+    talk = found[0]
+    if wanted.form == "html":
+        return format_page(talk.trace, talk.turns)
+    return format_turns(talk.trace, talk.turns, full=wanted.full)
 
 
 async def _read(store: Store, run: str, node: str) -> Conversation:
@@ -135,7 +138,7 @@ async def _follow(store: Store, wanted: Wanted) -> None:
             _print(builder.take(record), wanted)
         if log.head.status != "running":
             _print(builder.rest(), wanted)
-            result(safe(headline(builder.close(log.head, time.time()))))
+            result(safe(format_headline(builder.close(log.head, time.time()))))
             return
         if log.head.lease is None or log.head.lease.expires_at < time.time():
             _print(builder.rest(), wanted)
@@ -149,4 +152,4 @@ async def _follow(store: Store, wanted: Wanted) -> None:
 def _print(turns: list[Turn], wanted: Wanted) -> None:
     for turn in turns:
         if not wanted.node or _is_in(turn, wanted.node):
-            result(safe("\n".join(turn_lines(turn, full=wanted.full))))
+            result(safe("\n".join(format_turn(turn, full=wanted.full))))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphorch.trace.analysis.selection import Selection
-from graphorch.trace.conversation.builder import Conversation, Turn, build_conversation
+from graphorch.trace.conversation.builder import Conversation, build_conversation
+from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.exporter import Otlp
 from graphorch.trace.export.propagation import build_headers, continuing
 from graphorch.trace.export.recorder import Recorder, Sink

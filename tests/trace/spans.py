@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from graphorch.trace.spans.model import Span, Trace, span_id
+from graphorch.trace.spans.model import Span, Trace, derive_span_id
 
 MODELS = ("openai/gpt-5", "google/gemini", "offline/extractive")
 
@@ -29,7 +29,7 @@ def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
             100,
         )
         trace.spans.append(
-            Span(span_id(run_id), "", "run", "", "", trace.flow, 0, 1, began, 30.0, "ok")
+            Span(derive_span_id(run_id), "", "run", "", "", trace.flow, 0, 1, began, 30.0, "ok")
         )
         for step in range(33):
             trace.spans += _node(run_id, step, began + step, rng)
@@ -39,14 +39,34 @@ def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
 def _node(run_id: str, step: int, began: float, rng: random.Random) -> list[Span]:
     name, seconds = f"node{step % 8}", rng.expovariate(1.0)
     node = Span(
-        span_id(run_id, step), span_id(run_id), "node", name, name, name, 1, 1, began, seconds, "ok"
+        derive_span_id(run_id, step),
+        derive_span_id(run_id),
+        "node",
+        name,
+        name,
+        name,
+        1,
+        1,
+        began,
+        seconds,
+        "ok",
     )
     attempt = Span(
-        span_id(run_id, step, "a"), node.id, "attempt", name, name, name, 1, 1, began, seconds, "ok"
+        derive_span_id(run_id, step, "a"),
+        node.id,
+        "attempt",
+        name,
+        name,
+        name,
+        1,
+        1,
+        began,
+        seconds,
+        "ok",
     )
     failed = rng.random() < 0.02
     call = Span(
-        span_id(run_id, step, "c"), attempt.id, "call", name, name, name, 1, 1, began, seconds, "failed" if failed else "ok",
+        derive_span_id(run_id, step, "c"), attempt.id, "call", name, name, name, 1, 1, began, seconds, "failed" if failed else "ok",
         "timeout" if failed else "", "", rng.choice(MODELS), input_tokens=500, output_tokens=200, usd=0.001, usd_source="table",
         first_token=seconds / 4, sent=1,
     )  # fmt: skip

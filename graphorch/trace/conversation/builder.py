@@ -1,7 +1,7 @@
-"""A run as a conversation: who said what to whom, in causal order, with what it cost and why a model was chosen.
+"""A run as a conversation: who said what to whom, in causal order, with its cost.
 
-Nothing has to be set up for it: the run is the session, the path says who speaks, the journal's order respects causality. Everything that
-is shown went through the redaction.
+It needs no configuration: the run is the session, the path names the speaker, and the order of the
+journal respects causality. Every text went through the redaction.
 """
 
 from __future__ import annotations
@@ -10,69 +10,18 @@ import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
+from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record, RunHead
+from graphorch.trace.conversation.html import format_fragment
+from graphorch.trace.conversation.text import diff_turns, format_headline, format_turns
+from graphorch.trace.conversation.turns import CALLER, PERSON, RUN, Turn, TurnKind, Utterance
 from graphorch.trace.spans.builder import SpanBuilder
-from graphorch.trace.spans.model import Trace, totals
+from graphorch.trace.spans.model import Trace, sum_calls
 from graphorch.trace.spans.redaction import Redaction
 
 Body: TypeAlias = dict[str, Any]
-TurnKind: TypeAlias = Literal[
-    "input",
-    "enters",
-    "calls",
-    "unanswered",
-    "writes",
-    "fails",
-    "skips",
-    "cancelled",
-    "asks",
-    "answers",
-    "resumes",
-    "stops",
-    "ends",
-]
-CALLER, PERSON = "caller", "person"
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One message of a prompt: the role that it has there, and its text. `calls` are tool calls as `name(arguments)`."""
-
-    role: str
-    text: str
-    calls: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Turn:
-    """One thing that was said or done. `speaker` and `to` are paths of nodes, models, `caller` or `person`; `level` is how deep it is.
-
-    For a model call `prompt` is what was new in the request and `text` the answer; for a node that wrote something `text` is that, as JSON.
-    `shared` messages before the prompt were in the request before this one too. `masked` says what guardrails found, never the value.
-    """
-
-    seq: int
-    kind: TurnKind
-    speaker: str
-    to: tuple[str, ...]
-    level: int
-    at: float
-    text: str = ""
-    path: str = ""
-    attempt: int = 0
-    prompt: tuple[Utterance, ...] = ()
-    shared: int = 0
-    model: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    usd: float = 0.0
-    usd_source: str = ""
-    seconds: float | None = None
-    decision: str = ""
-    masked: tuple[str, ...] = ()
-    note: str = ""
 
 
 @dataclass(slots=True)
@@ -83,7 +32,7 @@ class Conversation:
     turns: list[Turn] = field(default_factory=list[Turn])
 
     def as_data(self) -> dict[str, Any]:
-        """The same as plain JSON data."""
+        """Return the conversation as plain JSON data."""
         trace = self.trace
         head = {
             "run_id": trace.run_id,
@@ -92,294 +41,307 @@ class Conversation:
             "reason": trace.reason,
             "seconds": trace.seconds,
         }
-        return {**head, **totals(trace), "turns": [asdict(turn) for turn in self.turns]}
+        return {**head, **sum_calls(trace), "turns": [asdict(turn) for turn in self.turns]}
+
+    def diff(self, other: Conversation, *, full: bool = False) -> list[str]:
+        """Return the lines in which this conversation and another one differ."""
+        headlines = [f"- {format_headline(self.trace)}", f"+ {format_headline(other.trace)}"]
+        return [*headlines, *diff_turns(self.turns, other.turns, full=full)]
 
     def _repr_html_(self) -> str:
-        from graphorch.trace.conversation.html import fragment
-
-        return fragment(self)
+        return format_fragment(self.trace, self.turns)
 
     def __str__(self) -> str:
-        from graphorch.trace.conversation.text import format_turns
-
-        return format_turns(self)
+        return format_turns(self.trace, self.turns)
 
 
 def build_conversation(
     head: RunHead, records: Iterable[Record], now: float, redaction: Redaction | None = None
 ) -> Conversation:
-    """The conversation of a run as its records tell it."""
+    """Return the conversation of a run from its records; `now` is in seconds since 1970."""
     builder = ConversationBuilder(head, redaction)
     turns: list[Turn] = []
     for record in records:
         turns += builder.take(record)
-    return Conversation(builder.close(head, now), turns + builder.rest())
+    trace = builder.close(head, now)
+    return Conversation(trace, turns + builder.rest())
 
 
 class ConversationBuilder:
-    """Makes turns of records, one record after the other; a turn whose receivers are not known yet waits for the record that names them."""
+    """Makes turns of records, one record after the other.
+
+    A commit that comes before its routing does not name its receivers yet: its turn is held until
+    the record that does.
+    """
 
     def __init__(self, head: RunHead, redaction: Redaction | None = None) -> None:
         self.spans = SpanBuilder(head)
-        self._hide = redaction or Redaction()
+        self._redaction = redaction or Redaction()
         self._held: dict[str, Turn] = {}
         self._seq = 0
         self._at = head.created_at
 
     def take(self, record: Record) -> list[Turn]:
-        """The turns that a record completes."""
+        """Return the turns that a record completes."""
         self.spans.take(record)
         self._seq = record.seq
+        handle = HANDLERS.get(cast("RecordKind", record.kind))
         body: object = record.body
-        make = _TURNS.get(record.kind)
-        if make is None or not isinstance(body, dict):
+        if handle is None or not isinstance(body, dict):
             return []
-        # a damaged or newer record
+        # A damaged or newer record may lack anything: it makes no turn.
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             known = cast("Body", body)
-            self._at = float(known.get("at") or self._at)
-            return make(self, known)
+            at = known.get("at")
+            # The `at` of a fork is a path.
+            if at and record.kind != "forked":
+                self._at = float(at)
+            return handle(self, known)
         return []
 
     def rest(self) -> list[Turn]:
-        """The turns whose receivers nobody named."""
+        """Return the turns whose receivers no record has named, and forget them."""
         held = sorted(self._held.values(), key=lambda turn: turn.seq)
         self._held.clear()
         return held
 
     def close(self, head: RunHead, now: float) -> Trace:
-        """The trace beside it, as the head of the run says that it stands."""
+        """Return the trace of the run, with the status of its head; see `SpanBuilder.close`."""
         return self.spans.close(head, now)
 
-    # ---- one maker per kind of record ----------------------------------------------------------------
-    def started(self, body: Body) -> list[Turn]:
-        starts = tuple(self.spans.flow.first())
-        return [Turn(self._seq, "input", CALLER, starts, 0, self._at, self._json(body["input"]))]
+    # ---- one handler per kind of record --------------------------------------------------------
+    def on_started(self, body: Body) -> list[Turn]:
+        """Turn the input of the run into a turn of its caller."""
+        first_nodes = tuple(self.spans.flow.first())
+        return [self._run_turn("input", self._to_json(body["input"]), to=first_nodes)]
 
-    def forked(self, body: Body) -> list[Turn]:
-        return [
-            Turn(
-                self._seq,
-                "resumes",
-                CALLER,
-                (),
-                0,
-                self._at,
-                note=f"fork of run {body['from']} at {body['at']}",
-            )
-        ]
+    def on_forked(self, body: Body) -> list[Turn]:
+        """Name the run that this one was forked from."""
+        return [self._run_turn("resumes", note=f"fork of run {body['from']} at {body['at']}")]
 
-    def entered(self, body: Body) -> list[Turn]:
+    def on_entered(self, body: Body) -> list[Turn]:
+        """Show the inputs of a sub-flow or map."""
         path: str = body["path"]
         items: list[Any] = body["items"]
-        inside = tuple(f"{path}/{name}" for name in self.spans.flow.first(path))
+        flow = self.spans.flow
+        first_nodes = tuple(f"{path}/{name}" for name in flow.first(path))
         shown = items[0] if len(items) == 1 else items
-        note = f"{len(items)} items" if self.spans.flow.kind(path) == "map" else ""
-        return [self._turn("enters", body, inside, self._json(shown), note=note)]
+        note = f"{len(items)} items" if flow.kind(path) == "map" else ""
+        return [self._turn("enters", body, first_nodes, self._to_json(shown), note=note)]
 
-    def call(self, body: Body) -> list[Turn]:
-        span = self.spans.trace.spans
+    def on_call(self, body: Body) -> list[Turn]:
+        """Show a model call with its answer and cost."""
+        spans = self.spans.trace.spans
         response: Body = body["response"]
         usage: Body = response["usage"]
-        turn = self._turn(
-            "calls", body, (str(response["model"]),), self._hide.text(str(response["text"]))
-        )
-        asked = self._tools(response["tool_calls"])
-        if asked:
-            turn.text = "\n".join(
-                [*([turn.text] if turn.text else []), *(f"calls {text}" for text in asked)]
-            )
-        self._ask(turn, body)
-        turn.model = str(response["model"])
-        turn.input_tokens, turn.output_tokens = usage["input_tokens"], usage["output_tokens"]
-        turn.usd, turn.usd_source, turn.seconds = (
-            float(response["usd"]),
-            str(response["usd_source"]),
-            float(response["seconds"]),
-        )
-        turn.masked = tuple(_finding(item) for item in response["findings"])
-        turn.decision = self._hide.text(_decision(response["decision"]))
-        turn.note = self._hide.text(str(response["note"]))
-        if span and span[-1].is_copy:
-            turn.note = "; ".join(
-                part for part in ("taken over, not paid again", turn.note) if part
-            )
+        model = str(response["model"])
+        turn = self._turn("calls", body, (model,), self._hide(response["text"]))
+        tool_calls = [f"calls {call}" for call in self._format_calls(response["tool_calls"])]
+        if tool_calls:
+            turn.text = "\n".join([turn.text, *tool_calls] if turn.text else tool_calls)
+        self._add_prompt(turn, body)
+        turn.model = model
+        turn.input_tokens = usage["input_tokens"]
+        turn.output_tokens = usage["output_tokens"]
+        turn.usd = float(response["usd"])
+        turn.usd_source = str(response["usd_source"])
+        turn.seconds = float(response["seconds"])
+        turn.masked = tuple(_format_finding(finding) for finding in response["findings"])
+        turn.decision = self._hide(_format_decision(response["decision"]))
+        turn.note = self._hide(response["note"])
+        if spans and spans[-1].is_copy:
+            notes = ["taken over, not paid again", turn.note]
+            turn.note = "; ".join(note for note in notes if note)
         return [turn]
 
-    def unanswered(self, body: Body) -> list[Turn]:
-        turn = self._turn(
-            "unanswered",
-            body,
-            (str(body["model"]),),
-            self._hide.text(f"{body['error']}: {body['message']}"),
-        )
-        self._ask(turn, body)
-        turn.model, turn.seconds = str(body["model"]), float(body["at"]) - float(body["began"])
-        turn.decision = self._hide.text(_decision(body["decision"]))
+    def on_unanswered(self, body: Body) -> list[Turn]:
+        """Show a model call that failed."""
+        model = str(body["model"])
+        error = self._hide(f"{body['error']}: {body['message']}")
+        turn = self._turn("unanswered", body, (model,), error)
+        self._add_prompt(turn, body)
+        turn.model = model
+        turn.seconds = float(body["at"]) - float(body["began"])
+        turn.decision = self._hide(_format_decision(body["decision"]))
         return [turn]
 
-    def commit(self, body: Body) -> list[Turn]:
+    def on_commit(self, body: Body) -> list[Turn]:
+        """Show the update that an activation wrote, or the answer of a person."""
         path: str = body["path"]
         flow = self.spans.flow
-        kind = flow.kind(path)
-        turn = self._turn(
-            "answers" if kind == "ask" else "writes",
-            body,
-            self._paths(path, flow.readers(path)),
-            self._json(body["update"]),
-        )
-        if kind == "ask":
+        is_answer = flow.kind(path) == "ask"
+        readers = self._siblings(path, flow.readers(path))
+        kind: TurnKind = "answers" if is_answer else "writes"
+        turn = self._turn(kind, body, readers, self._to_json(body["update"]))
+        if is_answer:
             turn.speaker = PERSON
         turn.seconds = max(0.0, float(body["at"]) - float(body.get("began") or body["at"]))
         if "route" in body:
-            self._route(turn, body["route"])
+            self._set_route(turn, body["route"])
         elif flow.has_route(path):
             self._held[path] = turn
             return []
         return [turn]
 
-    def routed(self, body: Body) -> list[Turn]:
+    def on_routed(self, body: Body) -> list[Turn]:
+        """Complete the turn of a commit that waited for its routing."""
         turn = self._held.pop(body["path"], None)
         if turn is None:
             return []
-        self._route(turn, body)
+        self._set_route(turn, body)
         return [turn]
 
-    def _route(self, turn: Turn, route: Body) -> None:
-        targets, loop = self.spans.flow.taken(
-            turn.path, int(route["loop"]), int(route["exhausted"]), route["edges"]
-        )
-        turn.to = self._paths(turn.path, targets)
-        turn.note = f"loop {loop}" if loop else "route"
-
-    def failed(self, body: Body) -> list[Turn]:
-        flow, path = self.spans.flow, body["path"]
-        handled = int(body["handler"]) >= 0 and body["retry_after"] is None
-        turn = self._turn(
-            "fails",
-            body,
-            self._paths(path, flow.handlers(path)) if handled else (),
-            self._hide.text(f"{body['error']}: {body['message']}"),
-        )
+    def on_failed(self, body: Body) -> list[Turn]:
+        """Show a failed attempt, and what follows it."""
+        path: str = body["path"]
+        retry_after = body["retry_after"]
+        receivers: tuple[str, ...] = ()
+        if retry_after is not None:
+            note = f"tried again after {float(retry_after):g} s"
+        elif int(body["handler"]) >= 0:
+            note = "handled"
+            receivers = self._siblings(path, self.spans.flow.handlers(path))
+        else:
+            note = "for good"
+        error = self._hide(f"{body['error']}: {body['message']}")
+        turn = self._turn("fails", body, receivers, error, note=note)
         turn.attempt = int(body["attempt"])
-        turn.note = (
-            f"tried again after {float(body['retry_after']):g} s"
-            if body["retry_after"] is not None
-            else "handled"
-            if handled
-            else "for good"
-        )
         return [turn]
 
-    def skipped(self, body: Body) -> list[Turn]:
-        return [self._turn("skips", body, (), self._hide.text(str(body["reason"])))]
+    def on_skipped(self, body: Body) -> list[Turn]:
+        """Show why a node could not start."""
+        return [self._turn("skips", body, (), self._hide(body["reason"]))]
 
-    def cancelled(self, body: Body) -> list[Turn]:
+    def on_cancelled(self, body: Body) -> list[Turn]:
+        """Show a cancelled attempt."""
         return [self._turn("cancelled", body, ())]
 
-    def asked(self, body: Body) -> list[Turn]:
-        return [self._turn("asks", body, (PERSON,), self._hide.text(str(body["text"])))]
+    def on_asked(self, body: Body) -> list[Turn]:
+        """Show a question to a person."""
+        return [self._turn("asks", body, (PERSON,), self._hide(body["text"]))]
 
-    def approved(self, body: Body) -> list[Turn]:
+    def on_approved(self, body: Body) -> list[Turn]:
+        """Show that a person let an activation pass its gate."""
         turn = self._turn("answers", body, (str(body["path"]),), "yes")
         turn.speaker = PERSON
         return [turn]
 
-    def resumed(self, body: Body) -> list[Turn]:
-        return [Turn(self._seq, "resumes", CALLER, (), 0, self._at)]
+    def on_resumed(self, body: Body) -> list[Turn]:
+        """Show that the run was resumed."""
+        return [self._run_turn("resumes")]
 
-    def stopping(self, body: Body) -> list[Turn]:
-        return [Turn(self._seq, "stops", CALLER, (), 0, self._at, str(body["reason"]))]
+    def on_stopping(self, body: Body) -> list[Turn]:
+        """Show why the run was stopped."""
+        return [self._run_turn("stops", str(body["reason"]))]
 
-    def ended(self, body: Body) -> list[Turn]:
-        return [
-            *self.rest(),
-            Turn(self._seq, "ends", "run", (), 0, self._at, str(body["status"]), note=_why(body)),
-        ]
+    def on_ended(self, body: Body) -> list[Turn]:
+        """Show the end of the run, after the turns that are still held."""
+        status, reason = str(body["status"]), str(body["reason"])
+        end = self._run_turn("ends", status, speaker=RUN, note="" if reason == status else reason)
+        return [*self.rest(), end]
 
-    # ---- parts ---------------------------------------------------------------------------------------
+    # ---- parts ---------------------------------------------------------------------------------
+    def _run_turn(
+        self,
+        kind: TurnKind,
+        text: str = "",
+        *,
+        speaker: str = CALLER,
+        to: tuple[str, ...] = (),
+        note: str = "",
+    ) -> Turn:
+        """Return a turn about the run as a whole."""
+        return Turn(self._seq, kind, speaker, to, 0, self._at, text, note=note)
+
     def _turn(
         self, kind: TurnKind, body: Body, to: tuple[str, ...], text: str = "", note: str = ""
     ) -> Turn:
+        """Return a turn of the activation that a record is about."""
         path: str = body["path"]
-        return Turn(
-            self._seq,
-            kind,
-            path,
-            to,
-            path.count("/") + 1,
-            self._at,
-            text,
-            path,
-            int(body.get("attempt") or 0),
-            note=note,
-        )
+        attempt = int(body.get("attempt") or 0)
+        level = path.count("/") + 1
+        return Turn(self._seq, kind, path, to, level, self._at, text, path, attempt, note=note)
 
-    def _ask(self, turn: Turn, body: Body) -> None:
-        asked: Body = body.get("asked") or {}
-        turn.shared = int(asked.get("shared", 0))
-        turn.prompt = tuple(
-            Utterance(
-                str(item["role"]),
-                self._hide.text(str(item["content"])),
-                self._tools(item.get("calls", ())),
-            )
-            for item in asked.get("messages", ())
-        )
+    def _set_route(self, turn: Turn, route: Body) -> None:
+        loop, exhausted = int(route["loop"]), int(route["exhausted"])
+        targets, loop_name = self.spans.flow.taken(turn.path, loop, exhausted, route["edges"])
+        turn.to = self._siblings(turn.path, targets)
+        turn.note = f"loop {loop_name}" if loop_name else "route"
 
-    def _tools(self, calls: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-        return tuple(
-            f"{mapping['name']}({self._hide.text(str(mapping['arguments']))})" for mapping in calls
-        )
+    def _add_prompt(self, turn: Turn, body: Body) -> None:
+        request: Body = body.get("asked") or {}
+        turn.shared = int(request.get("shared", 0))
+        turn.prompt = tuple(self._utterance(message) for message in request.get("messages", ()))
 
-    def _paths(self, path: str, names: Iterable[str]) -> tuple[str, ...]:
+    def _utterance(self, message: Body) -> Utterance:
+        calls = self._format_calls(message.get("calls", ()))
+        return Utterance(str(message["role"]), self._hide(message["content"]), calls)
+
+    def _format_calls(self, calls: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+        return tuple(f"{call['name']}({self._hide(call['arguments'])})" for call in calls)
+
+    def _siblings(self, path: str, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the paths of nodes in the flow of the node at `path`."""
         above = path.rpartition("/")[0]
         return tuple(f"{above}/{name}" if above else name for name in names)
 
-    def _json(self, value: object) -> str:
-        return json.dumps(self._hide.data(value), ensure_ascii=False)
+    def _hide(self, text: object) -> str:
+        return self._redaction.text(str(text))
+
+    def _to_json(self, value: object) -> str:
+        return json.dumps(self._redaction.data(value), ensure_ascii=False)
 
 
-def _why(body: Body) -> str:
-    return "" if body["reason"] == body["status"] else str(body["reason"])
+def _format_finding(finding: Mapping[str, Any]) -> str:
+    return f"{finding['kind']} × {finding['count']} in the {finding['where']}: {finding['action']}"
 
 
-def _finding(mapping: Mapping[str, Any]) -> str:
-    return f"{mapping['kind']} × {mapping['count']} in the {mapping['where']}: {mapping['action']}"
-
-
-def _decision(decision: Mapping[str, Any] | None, indent: str = "") -> str:
-    """A policy's record for people, a line for each candidate that was passed over and each attempt."""
+def _format_decision(decision: Mapping[str, Any] | None, indent: str = "") -> str:
+    """Return the record of a policy: a line for each target passed over and each attempt."""
     if not decision:
         return ""
-    answered = f"answered by {decision['answered_by']}" if decision["answered_by"] else "no answer"
-    lines = [f"{indent}{decision['policy']} ({decision['kind']}): {answered}"]
-    lines += [
-        f"{indent}  {entry['name']} was passed over: {entry['skipped']}"
-        for entry in decision["candidates"]
-        if entry["skipped"]
-    ]
-    for item in decision["attempts"]:
-        hedge, error = (
-            " (hedge)" if item["is_hedge"] else "",
-            f": {item['error']}" if item["error"] else "",
-        )
-        lines.append(
-            f"{indent}  → {item['target']}{hedge}: {item['outcome']} after {float(item['seconds']):.3g} s{error}"
-        )
-        if item.get("inner"):
-            lines.append(_decision(item["inner"], indent + "    "))
+    answered_by = decision["answered_by"]
+    outcome = f"answered by {answered_by}" if answered_by else "no answer"
+    lines = [f"{indent}{decision['policy']} ({decision['kind']}): {outcome}"]
+    for candidate in decision["candidates"]:
+        if candidate["skipped"]:
+            lines.append(f"{indent}  {candidate['name']} was passed over: {candidate['skipped']}")
+    for attempt in decision["attempts"]:
+        lines.append(f"{indent}  {_format_attempt(attempt)}")
+        if attempt.get("inner"):
+            lines.append(_format_decision(attempt["inner"], indent + "    "))
     if decision["note"]:
         lines.append(f"{indent}  {decision['note']}")
     return "\n".join(lines)
 
 
-_TURNS: Mapping[str, Callable[[ConversationBuilder, Body], list[Turn]]] = {
-    maker.__name__: maker
-    for maker in (
-        ConversationBuilder.started, ConversationBuilder.forked, ConversationBuilder.entered, ConversationBuilder.call,
-        ConversationBuilder.unanswered, ConversationBuilder.commit, ConversationBuilder.routed, ConversationBuilder.failed,
-        ConversationBuilder.skipped, ConversationBuilder.cancelled, ConversationBuilder.asked, ConversationBuilder.approved,
-        ConversationBuilder.resumed, ConversationBuilder.stopping, ConversationBuilder.ended,
-    )
-}  # fmt: skip
+def _format_attempt(attempt: Mapping[str, Any]) -> str:
+    hedge = " (hedge)" if attempt["is_hedge"] else ""
+    error = f": {attempt['error']}" if attempt["error"] else ""
+    seconds = float(attempt["seconds"])
+    return f"→ {attempt['target']}{hedge}: {attempt['outcome']} after {seconds:.3g} s{error}"
+
+
+HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[Turn]]]] = {
+    "started": ConversationBuilder.on_started,
+    "forked": ConversationBuilder.on_forked,
+    "commit": ConversationBuilder.on_commit,
+    "routed": ConversationBuilder.on_routed,
+    "entered": ConversationBuilder.on_entered,
+    "failed": ConversationBuilder.on_failed,
+    "skipped": ConversationBuilder.on_skipped,
+    "cancelled": ConversationBuilder.on_cancelled,
+    "asked": ConversationBuilder.on_asked,
+    "approved": ConversationBuilder.on_approved,
+    "stopping": ConversationBuilder.on_stopping,
+    "resumed": ConversationBuilder.on_resumed,
+    "call": ConversationBuilder.on_call,
+    "unanswered": ConversationBuilder.on_unanswered,
+    "ended": ConversationBuilder.on_ended,
+}
+"""Handlers by kind of record."""
+
+IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
+    {"retry", "grace", "starting", "rules", "migrated"}
+)
+"""Kinds of records in which nothing is said or done."""

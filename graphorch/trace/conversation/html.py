@@ -1,80 +1,97 @@
-"""A conversation as HTML: a page of its own, or a fragment for a notebook. No script, no link, nothing loaded; every text is escaped."""
+"""A conversation as HTML: a page of its own, or a fragment for a notebook.
+
+Neither has a script or a link, or loads anything, and every text is escaped.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
 
-from graphorch.trace.conversation.text import headline
-
-if TYPE_CHECKING:
-    from graphorch.trace.conversation.builder import Conversation, Turn, Utterance
+from graphorch.trace.conversation.text import format_headline
+from graphorch.trace.conversation.turns import Turn, Utterance
+from graphorch.trace.spans.model import Trace
 
 _LONG = 600  # characters; a longer text is folded
 _STYLE = (
-    ".go-talk{font:14px/1.45 system-ui,sans-serif;color:#0f172a;background:#fff;padding:12px;max-width:64rem}"
+    ".go-talk{font:14px/1.45 system-ui,sans-serif;color:#0f172a;background:#fff;"
+    "padding:12px;max-width:64rem}"
     ".go-talk h2{font-size:15px;margin:0 0 10px}"
     ".go-turn{border-left:3px solid #cbd5e1;margin:6px 0;padding:4px 10px;background:#f8fafc}"
-    ".go-turn.calls{border-color:#2563eb}.go-turn.fails,.go-turn.unanswered{border-color:#b91c1c;background:#fef2f2}"
+    ".go-turn.calls{border-color:#2563eb}"
+    ".go-turn.fails,.go-turn.unanswered{border-color:#b91c1c;background:#fef2f2}"
     ".go-turn.writes{border-color:#0d9488}.go-turn.asks,.go-turn.answers{border-color:#be123c}"
     ".go-who{font-weight:600}.go-facts,.go-role{color:#475569;font-size:12px}"
-    ".go-talk pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;font:13px/1.4 ui-monospace,monospace}"
+    ".go-talk pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;"
+    "font:13px/1.4 ui-monospace,monospace}"
     ".go-mask{color:#b45309;font-size:12px}"
 )
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(conversation: Conversation) -> str:
-    """A whole document."""
-    title = escape(f"{conversation.trace.flow} · {conversation.trace.run_id}")
-    policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    return f'<!doctype html><html lang="en"><head><meta charset="utf-8">{policy}<title>{title}</title></head><body>{fragment(conversation)}</body></html>\n'
+def format_page(trace: Trace, turns: Iterable[Turn]) -> str:
+    """Return a whole HTML document."""
+    title = escape(f"{trace.flow} · {trace.run_id}")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{title}</title></head><body>{format_fragment(trace, turns)}</body></html>\n"
+    )
 
 
-def fragment(conversation: Conversation) -> str:
-    """The part that a notebook shows."""
-    turns = "".join(_turn(turn) for turn in conversation.turns)
-    return f'<div class="go-talk"><style>{_STYLE}</style><h2>{_text(headline(conversation.trace))}</h2>{turns}</div>'
+def format_fragment(trace: Trace, turns: Iterable[Turn]) -> str:
+    """Return the element that a notebook shows."""
+    headline = _escape(format_headline(trace))
+    body = "".join(_format_turn(turn) for turn in turns)
+    return f'<div class="go-talk"><style>{_STYLE}</style><h2>{headline}</h2>{body}</div>'
 
 
-def _turn(turn: Turn) -> str:
-    to = f" → {', '.join(turn.to)}" if turn.to else ""
+def _format_turn(turn: Turn) -> str:
+    receivers = f" → {', '.join(turn.to)}" if turn.to else ""
+    margin = 1.4 * max(0, turn.level - 1)
+    parts = [
+        f'<div class="go-turn {turn.kind}" style="margin-left:{margin:g}rem">',
+        f'<span class="go-who">{_escape(turn.speaker + receivers)}</span> ',
+        f'<span class="go-facts">{_escape("; ".join(_list_facts(turn)))}</span>',
+    ]
+    if turn.shared:
+        parts.append(f'<div class="go-role">({turn.shared} messages as before)</div>')
+    parts += [_format_utterance(utterance) for utterance in turn.prompt]
+    if turn.prompt:
+        parts.append('<div class="go-role">answer</div>')
+    parts.append(_block(turn.text))
+    parts += [f'<div class="go-mask">masked: {_escape(finding)}</div>' for finding in turn.masked]
+    if turn.decision:
+        parts.append('<details><summary class="go-facts">why this model</summary>')
+        parts.append(f"<pre>{_escape(turn.decision)}</pre></details>")
+    parts.append("</div>")
+    return "".join(parts)
+
+
+def _list_facts(turn: Turn) -> list[str]:
     facts = [turn.kind, turn.note]
     if turn.kind == "calls":
-        price = "price unknown" if turn.usd_source == "none" else f"${turn.usd:.6f}"
-        facts += [
-            f"{turn.seconds or 0.0:.3g} s",
-            f"{turn.input_tokens}+{turn.output_tokens} tokens",
-            price,
-        ]
-    shared = f'<div class="go-role">({turn.shared} messages as before)</div>' if turn.shared else ""
-    prompt = "".join(_said(said) for said in turn.prompt)
-    answer = ('<div class="go-role">answer</div>' if prompt else "") + _block(turn.text)
-    masked = "".join(f'<div class="go-mask">masked: {_text(text)}</div>' for text in turn.masked)
-    decision = (
-        f'<details><summary class="go-facts">why this model</summary><pre>{_text(turn.decision)}</pre></details>'
-        if turn.decision
-        else ""
-    )
-    facts_shown = _text("; ".join(fact for fact in facts if fact))
-    return (
-        f'<div class="go-turn {turn.kind}" style="margin-left:{1.4 * max(0, turn.level - 1):g}rem">'
-        f'<span class="go-who">{_text(turn.speaker + to)}</span> <span class="go-facts">{facts_shown}</span>'
-        f"{shared}{prompt}{answer}{masked}{decision}</div>"
-    )
+        tokens = f"{turn.input_tokens}+{turn.output_tokens} tokens"
+        facts += [f"{turn.seconds or 0.0:.3g} s", tokens, turn.price]
+    return [fact for fact in facts if fact]
 
 
-def _said(said: Utterance) -> str:
-    lines = [said.text, *(f"calls {call}" for call in said.calls)]
-    return f'<div class="go-role">{_text(said.role)}</div>{_block(chr(10).join(lines).strip())}'
+def _format_utterance(utterance: Utterance) -> str:
+    lines = [utterance.text, *(f"calls {call}" for call in utterance.calls)]
+    text = "\n".join(lines).strip()
+    return f'<div class="go-role">{_escape(utterance.role)}</div>{_block(text)}'
 
 
 def _block(text: str) -> str:
     if not text:
         return ""
+    whole = f"<pre>{_escape(text)}</pre>"
     if len(text) <= _LONG:
-        return f"<pre>{_text(text)}</pre>"
-    return f"<details><summary><code>{_text(text[:120])}…</code> ({len(text):,} characters)</summary><pre>{_text(text)}</pre></details>"
+        return whole
+    beginning = f"<code>{_escape(text[:120])}…</code> ({len(text):,} characters)"
+    return f"<details><summary>{beginning}</summary>{whole}</details>"
 
 
-def _text(text: str) -> str:
+def _escape(text: str) -> str:
+    # Half a surrogate pair cannot be encoded: replace it instead of failing.
     return escape(text.encode("utf-8", "replace").decode("utf-8"))

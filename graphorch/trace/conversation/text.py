@@ -1,150 +1,186 @@
-"""A conversation as text for a terminal or a file, and the difference of two."""
+"""A conversation as text for a terminal or a file, and the difference between two."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from graphorch.trace.spans.model import Trace, totals
+from graphorch.text import truncate_counted
+from graphorch.trace.conversation.turns import Turn, TurnKind
+from graphorch.trace.spans.model import Trace, sum_calls
 
-if TYPE_CHECKING:
-    from graphorch.trace.conversation.builder import Conversation, Turn
+LINES = 12
+"""Lines of one text that are shown, unless all of it is wanted."""
 
-LINES = 12  # of one text, unless all of it is wanted
-WIDE = 400  # characters of one line
+LINE_LENGTH = 400
+"""Characters of one line that are shown, unless all of it is wanted."""
+
+_Place: TypeAlias = tuple[str, TurnKind, int]
+"""Speaker or path, kind of turn, and 1 for its first occurrence."""
+
+_VERBS: Mapping[TurnKind, str] = {
+    "input": "input",
+    "enters": "hands in",
+    "calls": "",
+    "unanswered": "got no answer",
+    "writes": "wrote",
+    "fails": "failed",
+    "skips": "was skipped",
+    "cancelled": "was cancelled",
+    "asks": "asks",
+    "answers": "answers",
+    "resumes": "resumes",
+    "stops": "stops",
+    "ends": "ended",
+}
 
 
-def format_turns(conversation: Conversation, *, full: bool = False) -> str:
-    """The whole conversation."""
-    lines = [headline(conversation.trace)]
-    for turn in conversation.turns:
-        lines += turn_lines(turn, full=full)
-    if conversation.trace.status == "running":
+def format_turns(trace: Trace, turns: Iterable[Turn], *, full: bool = False) -> str:
+    """Return a whole conversation as text."""
+    lines = [format_headline(trace)]
+    for turn in turns:
+        lines += format_turn(turn, full=full)
+    if trace.status == "running":
         lines.append("(the run is under way)")
     return "\n".join(lines)
 
 
-def headline(trace: Trace) -> str:
-    """What a run came to, on one line."""
-    sums = totals(trace)
+def format_headline(trace: Trace) -> str:
+    """Return the outcome of a run on one line."""
+    sums = sum_calls(trace)
     seconds = f"{trace.seconds:.2f} s" if trace.seconds is not None else "no time yet"
     reason = f" ({trace.reason})" if trace.reason not in ("", trace.status) else ""
     tokens = sums["input_tokens"] + sums["output_tokens"]
-    return f"run {trace.run_id} of '{trace.flow}': {trace.status}{reason}, {seconds}, {sums['calls']} model calls, {tokens:,} tokens, ${sums['usd']:.6f}"
-
-
-def turn_lines(turn: Turn, *, full: bool = False) -> list[str]:
-    """One turn, indented by its level."""
-    indent = "  " * turn.level
-    to = f" → {', '.join(turn.to)}" if turn.to else ""
-    facts = [text for text in (_verb(turn), _cost(turn), turn.note) if text]
-    shown = f"  [{'; '.join(facts)}]" if facts else ""
-    lines = [f"{indent}{turn.speaker}{to}{shown}"]
-    if turn.shared:
-        lines.append(f"{indent}    ({turn.shared} messages as before)")
-    for said in turn.prompt:
-        lines += _block(said.text, f"{indent}    {said.role}: ", full=full)
-        lines += [f"{indent}    {said.role} calls {call}" for call in said.calls]
-    lines += _block(
-        _shown(turn), f"{indent}    {'⇒ ' if turn.prompt or turn.shared else ''}", full=full
+    return (
+        f"run {trace.run_id} of '{trace.flow}': {trace.status}{reason}, {seconds}, "
+        f"{sums['calls']} model calls, {tokens:,} tokens, ${sums['usd']:.6f}"
     )
-    lines += [f"{indent}    masked: {text}" for text in turn.masked]
-    lines += [f"{indent}    | {line}" for line in turn.decision.splitlines()]
+
+
+def format_turn(turn: Turn, *, full: bool = False) -> list[str]:
+    """Return the lines of one turn, indented by its level."""
+    indent = "  " * turn.level
+    receivers = f" → {', '.join(turn.to)}" if turn.to else ""
+    facts = [fact for fact in (_format_verb(turn), _format_cost(turn), turn.note) if fact]
+    bracket = f"  [{'; '.join(facts)}]" if facts else ""
+    lines = [f"{indent}{turn.speaker}{receivers}{bracket}"]
+
+    inner = f"{indent}    "
+    if turn.shared:
+        lines.append(f"{inner}({turn.shared} messages as before)")
+    for utterance in turn.prompt:
+        lines += _block(utterance.text, f"{inner}{utterance.role}: ", full=full)
+        lines += [f"{inner}{utterance.role} calls {call}" for call in utterance.calls]
+    arrow = "⇒ " if turn.prompt or turn.shared else ""
+    lines += _block(_format_content(turn), f"{inner}{arrow}", full=full)
+    lines += [f"{inner}masked: {finding}" for finding in turn.masked]
+    lines += [f"{inner}| {line}" for line in turn.decision.splitlines()]
     return lines
 
 
-def difference(left: Conversation, right: Conversation, *, full: bool = False) -> list[str]:
-    """What two runs said differently. Turns are paired by who spoke, how, and the how-manieth time it was."""
-    lines = [f"- {headline(left.trace)}", f"+ {headline(right.trace)}"]
-    item, other = _by_place(left.turns), _by_place(right.turns)
-    same = 0
-    for place in [*item, *(place for place in other if place not in item)]:
-        before, after = item.get(place), other.get(place)
-        if before is not None and after is not None and _content(before) == _content(after):
-            same += 1
+def diff_turns(before: Sequence[Turn], after: Sequence[Turn], *, full: bool = False) -> list[str]:
+    """Return the lines in which two conversations differ.
+
+    Turns are paired by speaker, kind, and occurrence: the second thing that a node wrote in one run
+    is compared with the second thing that it wrote in the other.
+    """
+    lines: list[str] = []
+    old_turns, new_turns = _index_by_place(before), _index_by_place(after)
+    added = [place for place in new_turns if place not in old_turns]
+    equal = 0
+    for place in [*old_turns, *added]:
+        old, new = old_turns.get(place), new_turns.get(place)
+        if old is not None and new is not None and _compared(old) == _compared(new):
+            equal += 1
             continue
-        lines.append(
-            f"@ {place[0]} {_WORDS.get(place[1], place[1])}{f' #{place[2]}' if place[2] > 1 else ''}"
-        )
-        old, new = (
-            [] if turn is None else _told_lines(turn, full=full) for turn in (before, after)
-        )
-        # without the names of files
-        changes = list(difflib.unified_diff(old, new, lineterm="", n=1))[2:]
-        lines += [f"  {line}" for line in changes if not line.startswith("@@")]
-    return [*lines, f"{same} turns are the same"]
+        lines.append(_format_place(place))
+        lines += _diff_turn(old, new, full=full)
+    return [*lines, f"{equal} turns are the same"]
 
 
-def _told_lines(turn: Turn, *, full: bool) -> list[str]:
-    texts = [
-        *(f"{said.role}: {said.text}" for said in turn.prompt),
-        f"⇒ {_shown(turn)}" if turn.prompt else _shown(turn),
-    ]
-    to = [f"→ {', '.join(turn.to)}"] if turn.to else []
-    return [*to, *(line for text in texts for line in _block(text, "", full=full))]
+def _diff_turn(old: Turn | None, new: Turn | None, *, full: bool) -> Iterable[str]:
+    old_lines = [] if old is None else _lines_to_compare(old, full=full)
+    new_lines = [] if new is None else _lines_to_compare(new, full=full)
+    changes = list(difflib.unified_diff(old_lines, new_lines, lineterm="", n=1))
+    # The first two lines of a unified diff name files.
+    return [f"  {line}" for line in changes[2:] if not line.startswith("@@")]
 
 
-def _content(turn: Turn) -> tuple[Any, ...]:
+def _lines_to_compare(turn: Turn, *, full: bool) -> list[str]:
+    lines = [f"→ {', '.join(turn.to)}"] if turn.to else []
+    texts = [f"{utterance.role}: {utterance.text}" for utterance in turn.prompt]
+    texts.append(f"⇒ {_format_content(turn)}" if turn.prompt else _format_content(turn))
+    for text in texts:
+        lines += _block(text, "", full=full)
+    return lines
+
+
+def _compared(turn: Turn) -> tuple[Any, ...]:
+    """Return the content of a turn: times, costs and notes may differ in equal turns."""
     return turn.to, turn.prompt, turn.text, turn.model
 
 
-def _by_place(turns: Iterable[Turn]) -> dict[tuple[str, str, int], Turn]:
-    found: dict[tuple[str, str, int], Turn] = {}
-    counts: dict[tuple[str, str], int] = {}
+def _index_by_place(turns: Iterable[Turn]) -> dict[_Place, Turn]:
+    by_place: dict[_Place, Turn] = {}
+    counts: dict[tuple[str, TurnKind], int] = {}
     for turn in turns:
         key = (turn.path or turn.speaker, turn.kind)
         counts[key] = counts.get(key, 0) + 1
-        found[(*key, counts[key])] = turn
-    return found
+        by_place[(*key, counts[key])] = turn
+    return by_place
 
 
-_WORDS = {
-    "input": "input", "enters": "hands in", "calls": "", "unanswered": "got no answer", "writes": "wrote", "fails": "failed", "skips": "was skipped",
-    "cancelled": "was cancelled", "asks": "asks", "answers": "answers", "resumes": "goes on", "stops": "stops", "ends": "ended",
-}  # fmt: skip
+def _format_place(place: _Place) -> str:
+    speaker, kind, occurrence = place
+    number = f" #{occurrence}" if occurrence > 1 else ""
+    return f"@ {speaker} {_VERBS[kind]}{number}"
 
 
-def _verb(turn: Turn) -> str:
-    word = _WORDS[turn.kind]
-    return f"{word}, attempt {turn.attempt}" if turn.kind == "fails" else word
+def _format_verb(turn: Turn) -> str:
+    verb = _VERBS[turn.kind]
+    return f"{verb}, attempt {turn.attempt}" if turn.kind == "fails" else verb
 
 
-def _cost(turn: Turn) -> str:
-    if turn.kind != "calls":
-        return _time(turn.seconds) if turn.kind in ("writes", "unanswered") and turn.seconds else ""
-    price = "price unknown" if turn.usd_source == "none" else f"${turn.usd:.6f}"
-    return f"{_time(turn.seconds or 0.0)}, {turn.input_tokens}+{turn.output_tokens} tokens, {price}"
+def _format_cost(turn: Turn) -> str:
+    seconds = turn.seconds or 0.0
+    if turn.kind == "calls":
+        tokens = f"{turn.input_tokens}+{turn.output_tokens} tokens"
+        return f"{_format_time(seconds)}, {tokens}, {turn.price}"
+    if turn.kind in ("writes", "unanswered") and seconds:
+        return _format_time(seconds)
+    return ""
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
-def _shown(turn: Turn) -> str:
-    """What was written, a line for each field."""
-    if turn.kind not in ("input", "writes", "answers", "enters") or not turn.text.startswith("{"):
+def _format_content(turn: Turn) -> str:
+    """Return the text of a turn; an update has a line for each field instead of JSON."""
+    holds_fields = turn.kind in ("input", "writes", "answers", "enters")
+    if not holds_fields or not turn.text.startswith("{"):
         return turn.text
     fields: dict[str, Any] = json.loads(turn.text)
-    return "\n".join(
-        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in fields.items()
-    )
+    return "\n".join(f"{name}: {_format_value(value)}" for name, value in fields.items())
+
+
+def _format_value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _block(text: str, lead: str, *, full: bool) -> list[str]:
-    """A text with its lead on the first line; long ones are cut, and say so."""
+    """Return the lines of a text, its lead before the first; long texts are cut visibly."""
     if not text:
         return []
     lines = text.splitlines() or [""]
-    cut = 0 if full else max(0, len(lines) - LINES)
-    shown = lines[: len(lines) - cut]
+    hidden = 0
     if not full:
-        shown = [
-            line if len(line) <= WIDE else f"{line[:WIDE]}… ({len(line) - WIDE:,} more characters)"
-            for line in shown
-        ]
-    rest = " " * len(lead)
-    told_lines = [f"{lead if number == 0 else rest}{line}" for number, line in enumerate(shown)]
-    return [*told_lines, f"{rest}… ({cut:,} more lines)"] if cut else told_lines
+        hidden = max(0, len(lines) - LINES)
+        lines = [truncate_counted(line, LINE_LENGTH) for line in lines[:LINES]]
+    margin = " " * len(lead)
+    block = [f"{lead}{lines[0]}", *(f"{margin}{line}" for line in lines[1:])]
+    if hidden:
+        block.append(f"{margin}… ({hidden:,} more lines)")
+    return block

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from graphorch import __version__
 from graphorch.errors import InputError
-from graphorch.trace.conversation.builder import Turn
+from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.metrics import Metrics
 from graphorch.trace.export.otlp import (
     Signal,

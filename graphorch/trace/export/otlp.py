@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, cast
 
 from graphorch.errors import InputError
-from graphorch.trace.conversation.builder import Turn
+from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export import conventions as c
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction

@@ -1,7 +1,8 @@
-"""The W3C trace context, in and out: a caller's trace goes on in a run, and a run's trace goes on in what its nodes call.
+"""The W3C trace context: a run joins its caller's trace, and what its nodes call joins the run's.
 
-In: `flow.run(…, tags=continuing(request.headers))`. Out: `headers_of(ctx, tags)` for a request that a node makes itself. Where the process
-uses OpenTelemetry, `continuing()` without headers takes the span that is current there.
+In: `flow.run(…, tags=continuing(request.headers))`. Out: `build_headers(ctx, run_id, tags)` for a
+request that a node makes itself. In a process that uses OpenTelemetry, `continuing()` without
+headers takes the span that is current there.
 """
 
 from __future__ import annotations
@@ -10,50 +11,59 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from graphorch.trace.spans.model import PARENT_TAG, remote_parent, run_span_id, span_id, trace_id
+from graphorch.trace.spans.model import (
+    PARENT_TAG,
+    derive_span_id,
+    derive_trace_id,
+    parse_remote_parent,
+)
 
 
 class HasPlace(Protocol):
-    """What a context tells of where it is: `key` is the activation's id."""
+    """The part of a context that says where it is."""
 
     @property
     def key(self) -> str:
-        """The activation."""
+        """Id of the activation."""
         ...
 
     @property
     def attempt(self) -> int:
-        """The attempt."""
+        """Number of the attempt, from 1."""
         ...
 
 
 def continuing(headers: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Tags for a run that is part of the caller's trace; none if the headers (or OpenTelemetry) name no valid one."""
-    found = (
-        _current()
-        if headers is None
-        else next((value for name, value in headers.items() if name.lower() == PARENT_TAG), "")
-    )
-    tags = {PARENT_TAG: found.strip().lower()}
-    return tags if remote_parent(tags)[0] else {}
+    """Return tags for a run that is part of the caller's trace.
+
+    Empty if the headers (or OpenTelemetry, without headers) hold no valid trace context.
+    """
+    value = _read_current_span() if headers is None else _read_header(headers)
+    tags = {PARENT_TAG: value.strip().lower()}
+    return tags if parse_remote_parent(tags)[0] else {}
 
 
 def build_headers(
     ctx: HasPlace, run_id: str, tags: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The header with which a node hands its place in the trace on; `tags` are those of the run, if they hold a caller's trace."""
-    trace = remote_parent(tags or {})[0] or trace_id(run_id)
-    return {PARENT_TAG: f"00-{trace}-{span_id(ctx.key[:16], ctx.attempt)}-01"}
+    """Return the header that makes a request of a node part of the run's trace.
+
+    `tags` are those of the run, which may hold the trace of its caller.
+    """
+    trace = parse_remote_parent(tags or {})[0] or derive_trace_id(run_id)
+    span = derive_span_id(ctx.key[:16], ctx.attempt)
+    return {PARENT_TAG: f"00-{trace}-{span}-01"}
 
 
-def headers_of_run(run_id: str, tags: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The same for what belongs to the run as a whole."""
-    trace = remote_parent(tags or {})[0] or trace_id(run_id)
-    return {PARENT_TAG: f"00-{trace}-{run_span_id(run_id)}-01"}
+def _read_header(headers: Mapping[str, str]) -> str:
+    for name, value in headers.items():
+        if name.lower() == PARENT_TAG:
+            return value
+    return ""
 
 
-def _current() -> str:
-    """The current span of OpenTelemetry, if the process has loaded that."""
+def _read_current_span() -> str:
+    """Return the current span of OpenTelemetry, or "" if the process has not loaded it."""
     api: Any = sys.modules.get("opentelemetry.trace")
     if api is None:
         return ""

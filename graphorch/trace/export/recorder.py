@@ -1,12 +1,16 @@
-"""A store that tells sinks what is appended to it, off the path of the runs: the live side of a trace.
+"""A store that passes on to sinks what is appended to it, off the path of the runs.
 
     store = Recorder(await SqliteStore.open("runs.sqlite"), Otlp("http://localhost:4318"))
     await flow.run(topic, durable=store)
     await store.close()
 
-Rules of this file: what a run waits for is the store within, and nothing else; a record costs it one append to a bounded queue; when the
-queue is full, or a sink fails, that is counted and the run goes on. Nothing is lost for good: the records are in the store, and an index
-or an export can be made of them later.
+Rules of this file:
+1. A run waits for the store within, and for nothing else.
+2. A batch of records costs the run one append to a bounded queue; a thread does the rest.
+3. If the queue is full or a sink fails, that is counted and the run continues.
+
+Nothing is lost for good: the records are in the store, and an index or an export can be made of
+them later.
 """
 
 from __future__ import annotations
@@ -18,26 +22,28 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 from graphorch.journal.completion import Completion
+from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import ForwardingStore
-from graphorch.trace.conversation.builder import ConversationBuilder, Turn
+from graphorch.statuses import UNFINISHED_STATUSES
+from graphorch.trace.conversation.builder import ConversationBuilder
+from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.propagation import continuing
 from graphorch.trace.spans.builder import SpanBuilder
 from graphorch.trace.spans.model import PARENT_TAG, Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-_ROOM = 20_000  # batches of records that may wait
+_MOST_BATCHES = 20_000  # of records that may wait
 _MOST_RUNS = 2_000  # that are followed at once
 _MOST_SPANS = 5_000  # that one run may hold back until its sampling is decided
+_INTERVAL = 0.05  # seconds between two looks at the queue
+_LAST_KIND: Final[RecordKind] = "ended"
 _LOG = logging.getLogger(__name__)
-_PAUSE = 0.05  # seconds between two looks at the queue
-
-_Told: TypeAlias = tuple[str, "RunHead | None", Sequence[Record], "str | None"]
 
 
 class Sink(Protocol):
@@ -45,47 +51,65 @@ class Sink(Protocol):
 
     @property
     def needs_content(self) -> bool:
-        """Whether it wants to know what was said in model calls; that costs the recorder more."""
+        """Return whether the sink uses the texts of model calls, which cost the recorder more."""
         ...
 
     def take(self, trace: Trace, spans: Sequence[Span], turns: dict[str, Turn]) -> None:
-        """Spans of one run that ended; `turns` holds what was said in the model calls among them, by span id, if a sink needs that."""
+        """Take spans of one run that ended.
+
+        `turns` holds the texts of the model calls among them by span id, if a sink needs content.
+        """
         ...
 
     def flush(self, *, is_last: bool) -> None:
-        """Called again and again between takes: send what has gathered; the last time, all of it."""
+        """Send what has gathered. Called again and again between takes; the last time, send all."""
         ...
 
 
 @dataclass(slots=True)
-class Lost:
-    """What did not reach the sinks."""
+class LossCount:
+    """Counts of what did not reach the sinks."""
 
     batches: int = 0
     errors: int = 0
 
 
+class _Batch(NamedTuple):
+    """One call of the store: with a `head`, all records of a run that begins or is taken up."""
+
+    run_id: str
+    head: RunHead | None
+    records: Sequence[Record]
+    status: str | None
+
+
 @dataclass(slots=True)
-class _Followed:
+class _FollowedRun:
+    """A run that is followed, and the spans that wait for its sampling."""
+
     spans: SpanBuilder
-    talk: ConversationBuilder | None
+    conversation: ConversationBuilder | None
     head: RunHead
-    is_kept: bool
+    is_sampled: bool
     held: list[Span] = field(default_factory=list[Span])
     turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
 
     def take(self, record: Record) -> list[Span]:
-        """The spans that a record ends."""
-        turns = self.talk.take(record) if self.talk is not None else self.spans.take(record) or []
-        found, self.spans.finished = self.spans.finished, []
-        said = next((turn for turn in turns if turn.kind in ("calls", "unanswered")), None)
-        if said is not None:
-            self.turns |= {span.id: said for span in found if span.kind == "call"}
-        return found
+        """Return the spans that a record ends."""
+        turns: list[Turn] = []
+        if self.conversation is None:
+            self.spans.take(record)
+        else:
+            turns = self.conversation.take(record)
+        finished = self.spans.take_finished()
+        for turn in turns:
+            if turn.is_model_call:
+                self.turns |= {span.id: turn for span in finished if span.kind == "call"}
+        return finished
 
 
 class Recorder(ForwardingStore):
-    """A `Store` that is another one, and tells sinks about it."""
+    """A store around another one that passes its records on to sinks."""
 
     def __init__(
         self,
@@ -100,20 +124,20 @@ class Recorder(ForwardingStore):
         self._redaction = redaction or Redaction()
         self._sampling = sampling or Sampling()
         self._clock = clock
-        self._queue: deque[_Told] = deque()
-        self._runs: OrderedDict[str, _Followed] = OrderedDict()
+        self._queue: deque[_Batch] = deque()
+        self._runs: OrderedDict[str, _FollowedRun] = OrderedDict()
         self._is_closed = threading.Event()
         self._is_idle = threading.Event()
         self._thread: threading.Thread | None = None
-        self.lost = Lost()
+        self.lost = LossCount()
 
-    # ---- the store -----------------------------------------------------------------------------------
+    # ---- the store -----------------------------------------------------------------------------
     async def create(self, run: NewRun) -> RunHead:
-        """See `Store.create`. A run that is begun inside of a span of OpenTelemetry becomes a part of that trace."""
-        if PARENT_TAG not in run.tags and (found := continuing()):
-            run = replace(run, tags={**run.tags, **found})
+        """See `Store.create`. A run begun inside a span of OpenTelemetry becomes part of it."""
+        if PARENT_TAG not in run.tags and (parent := continuing()):
+            run = replace(run, tags={**run.tags, **parent})
         head = await self._store.create(run)
-        self._tell(run.run_id, head, ())
+        self._enqueue(_Batch(run.run_id, head, (), None))
         return head
 
     async def append(
@@ -126,7 +150,7 @@ class Recorder(ForwardingStore):
     ) -> None:
         """See `Store.append`."""
         await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
-        self._tell(lease.run_id, None, records, status)
+        self._enqueue(_Batch(lease.run_id, None, records, status))
 
     def append_soon(
         self,
@@ -137,22 +161,21 @@ class Recorder(ForwardingStore):
         status: str | None = None,
     ) -> Completion | None:
         """See `Store.append_soon`."""
-        answer = self._store.append_soon(
+        completion = self._store.append_soon(
             lease, records, expected_last_seq=expected_last_seq, status=status
         )
-        if answer is None:
-            self._tell(lease.run_id, None, records, status)
+        batch = _Batch(lease.run_id, None, records, status)
+        if completion is None:
+            self._enqueue(batch)
         else:
-            answer.add_done_callback(
-                lambda ended: ended.exception() or self._tell(lease.run_id, None, records, status)
-            )
-        return answer
+            completion.add_done_callback(lambda done: done.exception() or self._enqueue(batch))
+        return completion
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
-        """See `Store.load`. A run that is taken up again is followed from what it did before."""
+        """See `Store.load`. A run that is taken up again is followed from its earlier records."""
         log = await self._store.load(run_id, after_seq=after_seq)
         if after_seq == 0:
-            self._tell(run_id, log.head, log.records)
+            self._enqueue(_Batch(run_id, log.head, log.records, None))
         return log
 
     async def close(self) -> None:
@@ -160,29 +183,23 @@ class Recorder(ForwardingStore):
         self.stop()
         await self._store.close()
 
-    # ---- the other side ------------------------------------------------------------------------------
+    # ---- the thread of the sinks ---------------------------------------------------------------
     def stop(self, seconds: float = 5.0) -> None:
-        """Give the sinks what is left, for at most so long; the store stays open."""
+        """Give the sinks what is left, for at most `seconds`; the store stays open."""
         self._is_closed.set()
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def wait_until_told(self, seconds: float = 5.0) -> bool:
-        """Wait until the sinks have taken all that was appended so far, for at most so long."""
+    def wait_until_delivered(self, seconds: float = 5.0) -> bool:
+        """Wait until the sinks have taken all that was appended so far, for at most `seconds`."""
         self._is_idle.clear()
         return self._thread is None or self._is_idle.wait(seconds)
 
-    def _tell(
-        self,
-        run_id: str,
-        head: RunHead | None,
-        records: Sequence[Record],
-        status: str | None = None,
-    ) -> None:
-        if len(self._queue) >= _ROOM:
+    def _enqueue(self, batch: _Batch) -> None:
+        if len(self._queue) >= _MOST_BATCHES:
             self.lost.batches += 1
             return
-        self._queue.append((run_id, head, records, status))
+        self._queue.append(batch)
         if self._thread is None and not self._is_closed.is_set():
             self._thread = threading.Thread(
                 target=self._work, name="graphorch recorder", daemon=True
@@ -191,20 +208,20 @@ class Recorder(ForwardingStore):
 
     def _work(self) -> None:
         while True:
-            is_last = self._is_closed.wait(_PAUSE)
+            is_last = self._is_closed.wait(_INTERVAL)
             while self._queue:
-                self._guarded(functools.partial(self._take, self._queue.popleft()))
+                self._run_guarded(functools.partial(self._take, self._queue.popleft()))
             for sink in self._sinks:
-                self._guarded(functools.partial(sink.flush, is_last=is_last))
+                self._run_guarded(functools.partial(sink.flush, is_last=is_last))
             if not self._queue:
                 self._is_idle.set()
             if is_last:
                 return
 
-    def _guarded(self, do: Callable[[], None]) -> None:
+    def _run_guarded(self, action: Callable[[], None]) -> None:
         try:
-            do()
-        # the border of the thread: a trace that fails must not end, nor harm a run
+            action()
+        # The border of the thread: a trace that fails must neither end it nor harm a run.
         except Exception as error:
             self.lost.errors += 1
             if self.lost.errors == 1:
@@ -214,60 +231,56 @@ class Recorder(ForwardingStore):
                     error,
                 )
 
-    def _take(self, told: _Told) -> None:
-        run_id, head, records, status = told
-        if head is not None:
-            self._follow(head, records)
+    def _take(self, batch: _Batch) -> None:
+        if batch.head is not None:
+            self._follow(batch.head, batch.records)
             return
-        followed = self._runs.get(run_id)
-        if followed is None:
+        run = self._runs.get(batch.run_id)
+        if run is None:
             self.lost.batches += 1
             return
-        if status is not None:
-            followed.head = replace(followed.head, status=status)
-        self._feed(followed, records)
-        if records and records[-1].kind == "ended":
-            self._end(followed)
+        if batch.status is not None:
+            run.head = replace(run.head, status=batch.status)
+        self._feed(run, batch.records)
+        if batch.records and batch.records[-1].kind == _LAST_KIND:
+            self._end(run)
 
     def _follow(self, head: RunHead, records: Sequence[Record]) -> None:
-        """Begin with a run, or begin again with one that is taken up: what it did before was told before."""
-        talk = (
-            ConversationBuilder(head, self._redaction)
-            if any(sink.needs_content for sink in self._sinks)
-            else None
-        )
-        spans = talk.spans if talk is not None else SpanBuilder(head)
-        followed = self._runs[head.run_id] = _Followed(
-            spans, talk, head, self._sampling.chosen(head.run_id)
-        )
+        """Begin to follow a run; spans of its earlier records reached the sinks before."""
+        conversation = None
+        if any(sink.needs_content for sink in self._sinks):
+            conversation = ConversationBuilder(head, self._redaction)
+        spans = SpanBuilder(head) if conversation is None else conversation.spans
+        is_sampled = self._sampling.includes(head.run_id)
+        run = self._runs[head.run_id] = _FollowedRun(spans, conversation, head, is_sampled)
         for record in records:
-            followed.take(record)
-        followed.turns.clear()
+            run.take(record)
+        run.turns.clear()
         self._runs.move_to_end(head.run_id)
         while len(self._runs) > _MOST_RUNS:
             self._runs.popitem(last=False)
 
-    def _feed(self, followed: _Followed, records: Sequence[Record]) -> None:
+    def _feed(self, run: _FollowedRun, records: Sequence[Record]) -> None:
         for record in records:
-            followed.held += followed.take(record)
-        if followed.is_kept:
-            self._give(followed)
-        elif len(followed.held) > _MOST_SPANS:
+            run.held += run.take(record)
+        if run.is_sampled:
+            self._deliver(run)
+        elif len(run.held) > _MOST_SPANS:
             self.lost.batches += 1
-            followed.held.clear()
-            followed.turns.clear()
+            run.held.clear()
+            run.turns.clear()
 
-    def _end(self, followed: _Followed) -> None:
-        trace = followed.spans.close(followed.head, self._clock())
-        if followed.is_kept or self._sampling.keeps(trace):
-            self._give(followed)
-        followed.held.clear()
-        if followed.head.status not in ("waiting", "running"):
-            self._runs.pop(followed.head.run_id, None)
+    def _end(self, run: _FollowedRun) -> None:
+        trace = run.spans.close(run.head, self._clock())
+        if run.is_sampled or self._sampling.keeps(trace):
+            self._deliver(run)
+        run.held.clear()
+        if run.head.status not in UNFINISHED_STATUSES:
+            self._runs.pop(run.head.run_id, None)
 
-    def _give(self, followed: _Followed) -> None:
-        held, followed.held = followed.held, []
-        turns, followed.turns = followed.turns, {}
+    def _deliver(self, run: _FollowedRun) -> None:
+        held, run.held = run.held, []
+        turns, run.turns = run.turns, {}
         if held:
             for sink in self._sinks:
-                sink.take(followed.spans.trace, held, turns)
+                sink.take(run.spans.trace, held, turns)

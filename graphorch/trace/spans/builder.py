@@ -1,10 +1,12 @@
-"""From the records of a run to its spans: one record after the other, so that a run can be followed while it goes on.
+"""From the records of a run to its spans, one record after the other, also while the run goes on.
 
-Theory of operation. A record names its activation by path and id, and one activation of a path is open at a time. So the span around a
-record is the open one at the path above, and at the top the run's. An activation that is tried again after a resume keeps its id: its span
-is opened again, and only its last outcome counts. Records that came over from another run (a fork) make spans that are marked as copies.
+Theory of operation. A record names its activation by path and id, and one activation of a path is
+open at a time. So the span around a record is the open one at the path above, and at the top the
+run's. An activation that is tried again after a resume keeps its id: its span is opened again, and
+only its last outcome counts. Records copied from another run (a fork) make spans marked as copies.
 
-A record of a kind that is not known, or that lacks something, is passed over: what can be read of a damaged or newer run is shown.
+A record of an unknown kind, or one that lacks something, is passed over: the readable part of a
+damaged or newer run is shown.
 """
 
 from __future__ import annotations
@@ -12,56 +14,86 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
+from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record, RunHead
+from graphorch.statuses import UNFINISHED_STATUSES
 from graphorch.trace.spans.flow_map import FlowMap
 from graphorch.trace.spans.model import (
     Span,
+    SpanKind,
     SpanStatus,
     Trace,
-    remote_parent,
-    run_span_id,
-    span_id,
+    derive_run_span_id,
+    derive_span_id,
+    parse_remote_parent,
     strip_index,
 )
 
 Body: TypeAlias = dict[str, Any]
 
-_KINDS = {"map": "flow", "sub": "flow", "ask": "ask"}
+_KINDS: Mapping[str, SpanKind] = {"map": "flow", "sub": "flow", "ask": "ask"}
+_RUN_STATUSES: Mapping[str, SpanStatus] = {
+    "running": "running",
+    "succeeded": "ok",
+    "partial": "ok",
+    "waiting": "waiting",
+    "cancelled": "cancelled",
+    "crashed": "lost",
+}
+_REQUEST_STATUSES: Mapping[str, SpanStatus] = {"ok": "ok", "cancelled": "cancelled"}
+
+
+class _PendingTool(NamedTuple):
+    """A tool call whose result has not been sent to the model yet."""
+
+    span: Span
+    asked_at: float
 
 
 @dataclass(slots=True)
-class _Open:
-    """An activation under way: its span, the one of its attempt, and the tool calls that a model asked for."""
+class _OpenActivation:
+    """An activation under way: its span, that of its attempt, and the tool calls in between."""
 
     span: Span
     attempt: Span | None = None
-    began: float = 0.0  # of the attempt
+    attempt_began: float = 0.0
     calls: int = 0
-    tools: dict[str, tuple[Span, str, float]] = field(
-        default_factory=dict[str, tuple[Span, str, float]]
-    )
+    tools: dict[str, _PendingTool] = field(default_factory=dict[str, _PendingTool])
 
 
 class SpanBuilder:
-    """Builds the spans of one run. Feed it with `take`; `trace` is what is known so far, `finished` what ended since it was last emptied."""
+    """Builds the spans of one run.
+
+    Feed it with `take`; `trace` is what is known so far, and `take_finished` returns the spans that
+    ended since its last call.
+    """
 
     def __init__(self, head: RunHead) -> None:
-        self._open: dict[str, _Open] = {}
-        self._by_id: dict[str, _Open] = {}
-        # the last activation of each path, for what follows its end
+        self._open: dict[str, _OpenActivation] = {}
+        self._by_id: dict[str, _OpenActivation] = {}
+        # The last activation of each path: its routing may follow its end.
         self._last: dict[str, Span] = {}
         self._copied_until = 0
+        self._finished: list[Span] = []
         self.flow = FlowMap(None)
-        _, above = remote_parent(head.tags)
-        self._root = Span(
-            run_span_id(head.run_id), above, "run", "", "", head.flow, 0, 1, head.created_at
-        )
+        _, parent = parse_remote_parent(head.tags)
+        id_ = derive_run_span_id(head.run_id)
+        self._root = Span(id_, parent, "run", "", "", head.flow, 0, 1, head.created_at)
         self.trace = Trace(
-            head.run_id, head.flow, head.status, "", dict(head.tags), head.parent, head.created_at, None, None, 0, [self._root]
-        )  # fmt: skip
-        self.finished: list[Span] = []  # what ended since somebody last emptied it
+            run_id=head.run_id,
+            flow=head.flow,
+            status=head.status,
+            reason="",
+            tags=dict(head.tags),
+            parent=head.parent,
+            began=head.created_at,
+            seconds=None,
+            budget=None,
+            seq=0,
+            spans=[self._root],
+        )
 
     def take_all(self, records: Iterable[Record]) -> None:
         """Read records, in order."""
@@ -70,35 +102,44 @@ class SpanBuilder:
 
     def take(self, record: Record) -> None:
         """Read one record."""
-        make = _MAKERS.get(record.kind)
+        handle = HANDLERS.get(cast("RecordKind", record.kind))
         body: object = record.body
-        if make is not None and isinstance(body, dict):
-            # a damaged or newer record
+        if handle is not None and isinstance(body, dict):
+            # A damaged or newer record may lack anything.
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                make(self, cast("Body", body))
+                handle(self, cast("Body", body))
         self.trace.seq = record.seq
 
+    def take_finished(self) -> list[Span]:
+        """Return the spans that ended since the last call, without copies."""
+        finished, self._finished = self._finished, []
+        return finished
+
     def close(self, head: RunHead, now: float) -> Trace:
-        """The trace as the head of the run says it stands; what is open is running, or lost if nobody has the run any more."""
+        """Return the trace with the status of the run's head at `now` (seconds since 1970).
+
+        An open span is running, or lost if the run is over or no process holds its lease any more.
+        """
         trace = self.trace
         trace.status = head.status
-        is_gone = head.status == "running" and (head.lease is None or head.lease.expires_at < now)
-        if is_gone:
+        has_crashed = is_crashed(head, now)
+        if has_crashed:
             trace.status = trace.reason = "crashed"
-        ended = head.status not in ("running", "waiting") or is_gone
-        for item in self._open.values():
-            for span in (item.span, item.attempt):
+        is_over = has_crashed or head.status not in UNFINISHED_STATUSES
+        for activation in self._open.values():
+            for span in (activation.span, activation.attempt):
                 if span is not None and span.status in ("running", "lost"):
-                    span.status = "lost" if ended else "running"
-        self._root.status = _RUN_STATUS.get(trace.status, "failed")
-        self._root.error = trace.reason if self._root.status == "failed" else ""
+                    span.status = "lost" if is_over else "running"
+        self._set_root_status()
         return trace
 
-    # ---- one maker per kind of record ----------------------------------------------------------------
-    def forked(self, body: Body) -> None:
+    # ---- one handler per kind of record --------------------------------------------------------
+    def on_forked(self, body: Body) -> None:
+        """Note how many records were copied from another run."""
         self._copied_until = 1 + int(body["copied"])
 
-    def started(self, body: Body) -> None:
+    def on_started(self, body: Body) -> None:
+        """Read the flow, the beginning and the budget of the run."""
         self.flow = FlowMap(body.get("flow"))
         self._root.began = self.trace.began = float(body["at"])
         budget = body.get("budget")
@@ -106,332 +147,324 @@ class SpanBuilder:
             usd = cast("Body", budget).get("usd")
             self.trace.budget = None if usd is None else float(usd)
 
-    def entered(self, body: Body) -> None:
-        item = self._at(body)
-        item.span.began = item.span.began or float(body["at"])
-        self._touch(body)
+    def on_entered(self, body: Body) -> None:
+        """Open the span of a sub-flow or map."""
+        span = self._activation(body).span
+        span.began = span.began or float(body["at"])
+        self._extend_run(body)
 
-    def commit(self, body: Body) -> None:
-        item = self._at(body, body.get("began"))
-        self._end(item, body, "ok")
+    def on_commit(self, body: Body) -> None:
+        """End an activation that succeeded."""
+        activation = self._activation(body, body.get("began"))
+        self._end(activation, body, "ok")
         if "route" in body:
-            self._routed(body["path"], body["route"])
+            self._set_loop(body["path"], body["route"])
 
-    def routed(self, body: Body) -> None:
-        self._touch(body)
-        self._routed(body["path"], body)
+    def on_routed(self, body: Body) -> None:
+        """Note the loop that an activation went back to after its commit."""
+        self._extend_run(body)
+        self._set_loop(body["path"], body)
 
-    def _routed(self, path: str, route: Body) -> None:
-        span = self._last.get(path)
-        if span is not None:
-            _, span.loop = self.flow.taken(
-                path, int(route["loop"]), int(route["exhausted"]), route["edges"]
-            )
-
-    def failed(self, body: Body) -> None:
-        item = self._at(body, body.get("began"))
+    def on_failed(self, body: Body) -> None:
+        """End an attempt that failed, and its activation unless a retry follows."""
+        activation = self._activation(body, body.get("began"))
+        span = activation.span
         error, message = str(body["error"]), str(body["message"])
-        if item.span.kind == "node":
-            self._end_attempt(
-                item, float(body["at"]), "failed", int(body["attempt"]), error, message
-            )
+        if span.kind == "node":
+            number = int(body["attempt"])
+            self._end_attempt(activation, number, float(body["at"]), "failed", error, message)
         if body["retry_after"] is None:
-            item.span.error, item.span.message = error, message
-            self._end(
-                item, body, "handled" if int(body["handler"]) >= 0 else "failed", has_attempt=False
-            )
+            span.error, span.message = error, message
+            is_handled = int(body["handler"]) >= 0
+            status: SpanStatus = "handled" if is_handled else "failed"
+            self._end(activation, body, status, has_attempt=False)
 
-    def retry(self, body: Body) -> None:
-        item = self._at(body)
-        item.began = float(body["at"])
-        self._touch(body)
+    def on_retry(self, body: Body) -> None:
+        """Begin the next attempt of an activation."""
+        self._activation(body).attempt_began = float(body["at"])
+        self._extend_run(body)
 
-    def skipped(self, body: Body) -> None:
-        item = self._at(body, body["at"])
-        item.span.message = str(body["reason"])
-        self._end(item, body, "skipped", has_attempt=False)
+    def on_skipped(self, body: Body) -> None:
+        """End an activation that could not start."""
+        activation = self._activation(body, body["at"])
+        activation.span.message = str(body["reason"])
+        self._end(activation, body, "skipped", has_attempt=False)
 
-    def cancelled(self, body: Body) -> None:
-        self._end(self._at(body, body.get("began")), body, "cancelled")
+    def on_cancelled(self, body: Body) -> None:
+        """End an activation that was cancelled."""
+        self._end(self._activation(body, body.get("began")), body, "cancelled")
 
-    def asked(self, body: Body) -> None:
-        item = self._at(body, body.get("began") or body["at"])
-        item.span.status, item.span.message = "waiting", str(body["text"])
-        self._touch(body)
+    def on_asked(self, body: Body) -> None:
+        """Mark an activation as waiting for a person."""
+        span = self._activation(body, body.get("began") or body["at"]).span
+        span.status, span.message = "waiting", str(body["text"])
+        self._extend_run(body)
 
-    def approved(self, body: Body) -> None:
-        item = self._at(body)
-        item.span.status, item.span.message, item.began = "running", "", float(body["at"])
-        self._touch(body)
+    def on_approved(self, body: Body) -> None:
+        """Begin an activation that a person let pass."""
+        activation = self._activation(body)
+        activation.span.status, activation.span.message = "running", ""
+        activation.attempt_began = float(body["at"])
+        self._extend_run(body)
 
-    def starting(self, body: Body) -> None:
-        self._at(body)
+    def on_starting(self, body: Body) -> None:
+        """Open the span of an activation whose effect must not happen twice."""
+        self._activation(body)
 
-    def resumed(self, body: Body) -> None:
+    def on_resumed(self, body: Body) -> None:
+        """Begin the open activations anew."""
         self.trace.status = self._root.status = "running"
-        for item in self._open.values():
-            item.began = float(body["at"])
-        self._touch(body)
+        for activation in self._open.values():
+            activation.attempt_began = float(body["at"])
+        self._extend_run(body)
 
-    def stopping(self, body: Body) -> None:
-        self._touch(body)
+    def on_stopping(self, body: Body) -> None:
+        """Note the time at which the run was stopped."""
+        self._extend_run(body)
 
-    def ended(self, body: Body) -> None:
+    def on_ended(self, body: Body) -> None:
+        """End the span of the run, unless it waits."""
         self.trace.status, self.trace.reason = str(body["status"]), str(body["reason"])
-        self._root.status = _RUN_STATUS.get(self.trace.status, "failed")
-        self._root.error = self.trace.reason if self._root.status == "failed" else ""
+        self._set_root_status()
         self.trace.seconds = self._root.seconds = self._root.seconds or 0.0
         if self._root.status != "waiting":
-            self.finished.append(self._root)
+            self._finished.append(self._root)
 
-    def call(self, body: Body) -> None:
-        item, span = self._called(body)
+    def on_call(self, body: Body) -> None:
+        """Add a model call with its requests and the tool calls that it asks for."""
+        activation, span = self._open_call(body)
         response: Body = body["response"]
         usage: Body = response["usage"]
-        self._tool_results(item, body)
-        span.status, span.model, span.seconds = (
-            "ok",
-            str(response["model"]),
-            float(response["seconds"]),
-        )
-        span.began = float(body.get("began") or item.span.began)
-        span.input_tokens, span.output_tokens, span.cached_tokens = (
-            usage["input_tokens"],
-            usage["output_tokens"],
-            usage["cached_tokens"],
-        )
+        self._end_tools(activation, body)
+        span.status = "ok"
+        span.model = str(response["model"])
+        span.seconds = float(response["seconds"])
+        span.began = float(body.get("began") or activation.span.began)
+        span.input_tokens = usage["input_tokens"]
+        span.output_tokens = usage["output_tokens"]
+        span.cached_tokens = usage["cached_tokens"]
         span.usd, span.usd_source = float(response["usd"]), str(response["usd_source"])
         span.first_token, span.sent = response["first_token_seconds"], int(response["attempts"])
         span.from_cache = span.sent == 0
         span.findings = [finding for finding in response["findings"] if isinstance(finding, dict)]
-        self._decided(span, response["decision"])
+        self._add_decision(span, response["decision"])
+        asked_at = float(body.get("at") or 0.0)
         for number, tool in enumerate(response["tool_calls"]):
-            item.tools[str(tool["id"])] = (
-                self._tool(span, str(tool["name"]), number),
-                str(tool["name"]),
-                float(body.get("at") or 0.0),
-            )
+            id_ = derive_span_id(span.id, "tool", number)
+            tool_span = self._add_child(span, "tool", id_, node=str(tool["name"]))
+            activation.tools[str(tool["id"])] = _PendingTool(tool_span, asked_at)
         self._finish(span)
 
-    def unanswered(self, body: Body) -> None:
-        item, span = self._called(body)
-        self._tool_results(item, body)
+    def on_unanswered(self, body: Body) -> None:
+        """Add a model call that failed."""
+        activation, span = self._open_call(body)
+        self._end_tools(activation, body)
         usage: Body = body["usage"] or {}
         span.status, span.error, span.message = "failed", str(body["error"]), str(body["message"])
-        span.model, span.began, span.seconds = (
-            str(body["model"]),
-            float(body["began"]),
-            float(body["at"]) - float(body["began"]),
-        )
-        span.input_tokens, span.output_tokens = (
-            int(usage.get("input_tokens", 0)),
-            int(usage.get("output_tokens", 0)),
-        )
+        span.model = str(body["model"])
+        span.began = float(body["began"])
+        span.seconds = float(body["at"]) - span.began
+        span.input_tokens = int(usage.get("input_tokens", 0))
+        span.output_tokens = int(usage.get("output_tokens", 0))
         span.usd = float(body.get("usd") or 0.0)
         span.sent = 1
-        self._decided(span, body["decision"])
+        self._add_decision(span, body["decision"])
         self._finish(span)
 
-    # ---- spans ---------------------------------------------------------------------------------------
-    def _at(self, body: Body, began: Any = None) -> _Open:
-        """The open activation that a record is about; the first record that names one opens its span."""
+    # ---- activations and attempts --------------------------------------------------------------
+    def _activation(self, body: Body, began: Any = None) -> _OpenActivation:
+        """Return the activation that a record is about; the first such record opens its span."""
         path, id_ = str(body["path"]), str(body["id"])
-        item = self._open.get(path)
-        if item is None or item.span.id != id_[:16]:
-            item = self._by_id.get(id_)
-            if item is None:
-                item = self._opened(path, id_)
-            elif item.span.seconds is not None:  # it is tried again, in a run that was resumed
-                item.span.seconds, item.span.status = None, "running"
-            self._open[path] = item
-        if began and not item.span.began:
-            item.span.began = float(began)
-        return item
+        activation = self._open.get(path)
+        if activation is None or activation.span.id != id_[:16]:
+            activation = self._by_id.get(id_)
+            if activation is None:
+                activation = self._open_activation(path, id_)
+            elif activation.span.seconds is not None:
+                # It is tried again, in a run that was resumed.
+                activation.span.seconds, activation.span.status = None, "running"
+            self._open[path] = activation
+        if began and not activation.span.began:
+            activation.span.began = float(began)
+        return activation
 
-    def _opened(self, path: str, id_: str) -> _Open:
-        step = strip_index(path)
-        above = path.rpartition("/")[0]
+    def _open_activation(self, path: str, id_: str) -> _OpenActivation:
+        above, _, node = path.rpartition("/")
         if above.endswith("]"):
             above = above.rpartition("[")[0]
-        around = self._open.get(above)
-        parent = around.span.id if around is not None and above else self._root.id
+        around = self._open.get(above) if above else None
+        parent = self._root.id if around is None else around.span.id
         role = self.flow.kind(path)
         kind = _KINDS.get(role, "node")
-        node = path.rpartition("/")[2]
-        span = Span(id_[:16], parent, kind, path, step, node, path.count("/") + 1, 1, 0.0)  # pyright: ignore[reportArgumentType]
-        span.is_copy, span.role = self.trace.seq < self._copied_until, role
+        level = path.count("/") + 1
+        span = Span(id_[:16], parent, kind, path, strip_index(path), node, level, 1, 0.0, role=role)
+        span.is_copy = self.trace.seq < self._copied_until
         self.trace.spans.append(span)
-        item = self._by_id[id_] = _Open(span)
-        return item
+        activation = self._by_id[id_] = _OpenActivation(span)
+        return activation
 
-    def _attempt(self, item: _Open, number: int) -> Span:
-        """The span of the attempt that is under way."""
-        attempt = item.attempt
+    def _add_child(
+        self, parent: Span, kind: SpanKind, id_: str, *, node: str = "", began: float = 0.0
+    ) -> Span:
+        """Open a span inside of an activation's, at its path."""
+        span = Span(
+            id_,
+            parent.id,
+            kind,
+            parent.path,
+            parent.step,
+            node or parent.node,
+            parent.level,
+            parent.attempt,
+            began,
+            is_copy=parent.is_copy,
+        )
+        self.trace.spans.append(span)
+        return span
+
+    def _attempt(self, activation: _OpenActivation, number: int) -> Span:
+        """Return the span of attempt `number`, which may have to be opened."""
+        attempt = activation.attempt
         if attempt is None or attempt.attempt != number or attempt.seconds is not None:
-            above = item.span
-            began = item.began or above.began
-            attempt = Span(
-                span_id(above.id, number),
-                above.id,
-                "attempt",
-                above.path,
-                above.step,
-                above.node,
-                above.level,
-                number,
-                began,
-            )
-            attempt.is_copy = above.is_copy
-            item.attempt = attempt
-            self.trace.spans.append(attempt)
+            span = activation.span
+            began = activation.attempt_began or span.began
+            attempt = self._add_child(span, "attempt", derive_span_id(span.id, number), began=began)
+            attempt.attempt = number
+            activation.attempt = attempt
         return attempt
 
     def _end_attempt(
         self,
-        item: _Open,
+        activation: _OpenActivation,
+        number: int,
         at: float,
         status: SpanStatus,
-        number: int,
         error: str = "",
         message: str = "",
     ) -> None:
-        attempt = self._attempt(item, number)
-        attempt.began = attempt.began or item.span.began
-        attempt.seconds, attempt.status, attempt.error, attempt.message = (
-            max(0.0, at - attempt.began),
-            status,
-            error,
-            message,
-        )
-        item.span.attempt = number
-        item.began = 0.0
-        item.tools.clear()
+        attempt = self._attempt(activation, number)
+        attempt.began = attempt.began or activation.span.began
+        attempt.seconds, attempt.status = max(0.0, at - attempt.began), status
+        attempt.error, attempt.message = error, message
+        activation.span.attempt = number
+        activation.attempt_began = 0.0
+        activation.tools.clear()
         self._finish(attempt)
 
     def _end(
-        self, item: _Open, body: Body, status: SpanStatus, *, has_attempt: bool = True
+        self,
+        activation: _OpenActivation,
+        body: Body,
+        status: SpanStatus,
+        *,
+        has_attempt: bool = True,
     ) -> None:
+        """End an activation, and its attempt if it `has_attempt` that has not ended yet."""
         at = float(body["at"])
-        span = item.span
+        span = activation.span
         if has_attempt and span.kind == "node":
-            self._end_attempt(item, at, status, _number(item))
+            self._end_attempt(activation, _number_attempt(activation), at, status)
         span.began = span.began or at
         span.seconds, span.status = max(0.0, at - span.began), status
         if status == "ok":
             span.error = span.message = ""
         self._last[span.path] = span
         self._open.pop(span.path, None)
-        self._touch(body)
+        self._extend_run(body)
         self._finish(span)
 
-    def _called(self, body: Body) -> tuple[_Open, Span]:
-        item = self._at(body, body.get("began"))
-        attempt = self._attempt(item, int(body["attempt"]))
+    def _set_loop(self, path: str, route: Body) -> None:
+        span = self._last.get(path)
+        if span is not None:
+            loop, exhausted = int(route["loop"]), int(route["exhausted"])
+            _, span.loop = self.flow.taken(path, loop, exhausted, route["edges"])
+
+    # ---- model calls ---------------------------------------------------------------------------
+    def _open_call(self, body: Body) -> tuple[_OpenActivation, Span]:
+        activation = self._activation(body, body.get("began"))
+        attempt = self._attempt(activation, int(body["attempt"]))
         attempt.began = attempt.began or float(body.get("began") or 0.0)
-        item.calls += 1
-        span = Span(
-            span_id(item.span.id, attempt.attempt, item.calls), attempt.id, "call", attempt.path, attempt.step, attempt.node, attempt.level,
-            attempt.attempt, 0.0,
-        )  # fmt: skip
-        span.is_copy = attempt.is_copy
-        self.trace.spans.append(span)
-        self._touch(body)
-        return item, span
+        activation.calls += 1
+        id_ = derive_span_id(activation.span.id, attempt.attempt, activation.calls)
+        span = self._add_child(attempt, "call", id_)
+        self._extend_run(body)
+        return activation, span
 
-    def _tool(self, call: Span, name: str, number: int) -> Span:
-        span = Span(
-            span_id(call.id, "tool", number),
-            call.id,
-            "tool",
-            call.path,
-            call.step,
-            name,
-            call.level,
-            call.attempt,
-            0.0,
-        )
-        span.is_copy = call.is_copy
-        self.trace.spans.append(span)
-        return span
+    def _end_tools(self, activation: _OpenActivation, body: Body) -> None:
+        """End the tool calls whose results a request holds.
 
-    def _tool_results(self, item: _Open, body: Body) -> None:
-        """What a request tells the model of the tools that it asked for. Tools of one answer share the time between the two calls."""
-        asked: Body = body.get("asked") or {}
-        for message in asked.get("messages", ()):
-            found = item.tools.pop(str(message.get("answers", "")), None)
-            if found is not None:
-                span, _, since = found
-                span.began, span.seconds = since, max(0.0, float(body["began"]) - since)
-                failed = str(message["content"]).startswith("Error:")
-                span.status, span.error = ("failed", "tool") if failed else ("ok", "")
-                self._finish(span)
+        The journal has no times of tools: those of one answer share the time between two calls.
+        """
+        request: Body = body.get("asked") or {}
+        for message in request.get("messages", ()):
+            tool = activation.tools.pop(str(message.get("answers", "")), None)
+            if tool is None:
+                continue
+            span = tool.span
+            span.began = tool.asked_at
+            span.seconds = max(0.0, float(body["began"]) - tool.asked_at)
+            has_failed = str(message["content"]).startswith("Error:")
+            span.status, span.error = ("failed", "tool") if has_failed else ("ok", "")
+            self._finish(span)
 
-    def _decided(self, call: Span, decision: Mapping[str, Any] | None) -> None:
-        """What a policy did for a call: where it went, how often, and a span for each request."""
+    def _add_decision(self, call: Span, decision: Mapping[str, Any] | None) -> None:
+        """Note what a policy did for a call: the target, its tries, and a span for each request."""
         if not decision:
             call.retries = max(0, call.sent - 1)
             return
         call.policy = str(decision["policy"])
-        requests = list(_requests(decision))
-        before: set[str] = set()
-        for number, attempt in enumerate(requests):
-            target = str(attempt["target"])
-            if attempt["is_hedge"]:
+        requests = list(_list_requests(decision))
+        targets: set[str] = set()
+        for number, request in enumerate(requests):
+            target = str(request["target"])
+            if request["is_hedge"]:
                 call.hedges += 1
-            elif target in before:
+            elif target in targets:
                 call.retries += 1
-            elif before:
+            elif targets:
                 call.fallbacks += 1
-            before.add(target)
-            self._request(call, attempt, number)
+            targets.add(target)
+            self._add_request(call, request, number)
         if call.status == "ok":
-            call.endpoint = next(
-                (
-                    str(mapping["target"])
-                    for mapping in reversed(requests)
-                    if mapping["outcome"] == "ok"
-                ),
-                str(decision["answered_by"]),
-            )
+            answering = [str(item["target"]) for item in requests if item["outcome"] == "ok"]
+            call.endpoint = answering[-1] if answering else str(decision["answered_by"])
         else:
             call.endpoint = str(requests[-1]["target"]) if requests else ""
-            call.usd = sum(float(mapping["usd"] or 0.0) for mapping in requests)
-            call.input_tokens = sum(int(mapping["input_tokens"] or 0) for mapping in requests)
-            call.output_tokens = sum(int(mapping["output_tokens"] or 0) for mapping in requests)
+            call.usd = sum(float(request["usd"] or 0.0) for request in requests)
+            call.input_tokens = sum(int(request["input_tokens"] or 0) for request in requests)
+            call.output_tokens = sum(int(request["output_tokens"] or 0) for request in requests)
             call.sent = len(requests)
 
-    def _request(self, call: Span, attempt: Mapping[str, Any], number: int) -> None:
-        span = Span(
-            span_id(call.id, "request", number), call.id, "request", call.path, call.step, call.node, call.level, call.attempt, call.began,
-            float(attempt["seconds"]), "ok" if attempt["outcome"] == "ok" else "cancelled" if attempt["outcome"] == "cancelled" else "failed",
-        )  # fmt: skip
-        span.error = "" if span.status == "ok" else str(attempt["outcome"])
-        span.message = str(attempt["error"])
-        span.model = span.endpoint = str(attempt["target"])
-        span.policy, span.first_token, span.hedges = (
-            call.policy,
-            attempt["first_token_seconds"],
-            int(attempt["is_hedge"]),
-        )
-        span.input_tokens, span.output_tokens = (
-            int(attempt["input_tokens"] or 0),
-            int(attempt["output_tokens"] or 0),
-        )
-        span.usd, span.usd_source, span.sent = (
-            float(attempt["usd"] or 0.0),
-            str(attempt["usd_source"]),
-            1,
-        )
-        span.is_copy = call.is_copy
-        self.trace.spans.append(span)
+    def _add_request(self, call: Span, request: Mapping[str, Any], number: int) -> None:
+        id_ = derive_span_id(call.id, "request", number)
+        span = self._add_child(call, "request", id_, began=call.began)
+        outcome = str(request["outcome"])
+        span.seconds = float(request["seconds"])
+        span.status = _REQUEST_STATUSES.get(outcome, "failed")
+        span.error = "" if span.status == "ok" else outcome
+        span.message = str(request["error"])
+        span.model = span.endpoint = str(request["target"])
+        span.policy = call.policy
+        span.first_token = request["first_token_seconds"]
+        span.hedges = int(request["is_hedge"])
+        span.input_tokens = int(request["input_tokens"] or 0)
+        span.output_tokens = int(request["output_tokens"] or 0)
+        span.usd, span.usd_source = float(request["usd"] or 0.0), str(request["usd_source"])
+        span.sent = 1
         self._finish(span)
 
+    # ---- the run -------------------------------------------------------------------------------
     def _finish(self, span: Span) -> None:
         if not span.is_copy:
-            self.finished.append(span)
+            self._finished.append(span)
 
-    def _touch(self, body: Body) -> None:
-        """The run lasted at least until this record."""
+    def _set_root_status(self) -> None:
+        root = self._root
+        root.status = _RUN_STATUSES.get(self.trace.status, "failed")
+        root.error = self.trace.reason if root.status == "failed" else ""
+
+    def _extend_run(self, body: Body) -> None:
+        """Let the run last at least until this record, unless it was copied."""
         at = body.get("at")
         if isinstance(at, int | float) and self.trace.seq >= self._copied_until:
             self._root.seconds = max(self._root.seconds or 0.0, float(at) - self._root.began)
@@ -439,35 +472,54 @@ class SpanBuilder:
 
 
 def build_trace(head: RunHead, records: Iterable[Record], now: float) -> Trace:
-    """The trace of a run as its records tell it."""
+    """Return the trace of a run from its records; `now` is in seconds since 1970."""
     builder = SpanBuilder(head)
     builder.take_all(records)
     return builder.close(head, now)
 
 
-def _number(item: _Open) -> int:
-    """The number of the attempt that ends: the one under way, else the one after the last that ended."""
-    last = item.attempt
-    return 1 if last is None else last.attempt + (last.seconds is not None)
+def is_crashed(head: RunHead, now: float) -> bool:
+    """Return whether a run is under way by its status, but no process holds its lease."""
+    return head.status == "running" and (head.lease is None or head.lease.expires_at < now)
 
 
-def _requests(decision: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """Every request of a decision, those of policies within policies instead of what stands for them."""
+def _number_attempt(activation: _OpenActivation) -> int:
+    """Return the number of the attempt that ends: the open one, or the next after a closed one."""
+    last = activation.attempt
+    if last is None:
+        return 1
+    return last.attempt if last.seconds is None else last.attempt + 1
+
+
+def _list_requests(decision: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Yield every request of a decision; a policy within a policy is replaced by its requests."""
     for attempt in decision["attempts"]:
         if attempt.get("inner"):
-            yield from _requests(attempt["inner"])
+            yield from _list_requests(attempt["inner"])
         else:
             yield attempt
 
 
-_RUN_STATUS: Mapping[str, SpanStatus] = {
-    "running": "running", "succeeded": "ok", "partial": "ok", "waiting": "waiting", "cancelled": "cancelled", "crashed": "lost"
-}  # fmt: skip
-_MAKERS: Mapping[str, Callable[[SpanBuilder, Body], None]] = {
-    maker.__name__: maker
-    for maker in (
-        SpanBuilder.forked, SpanBuilder.started, SpanBuilder.entered, SpanBuilder.commit, SpanBuilder.routed, SpanBuilder.failed,
-        SpanBuilder.retry, SpanBuilder.skipped, SpanBuilder.cancelled, SpanBuilder.asked, SpanBuilder.approved, SpanBuilder.starting,
-        SpanBuilder.resumed, SpanBuilder.stopping, SpanBuilder.ended, SpanBuilder.call, SpanBuilder.unanswered,
-    )
-}  # fmt: skip
+HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
+    "started": SpanBuilder.on_started,
+    "forked": SpanBuilder.on_forked,
+    "commit": SpanBuilder.on_commit,
+    "routed": SpanBuilder.on_routed,
+    "entered": SpanBuilder.on_entered,
+    "failed": SpanBuilder.on_failed,
+    "skipped": SpanBuilder.on_skipped,
+    "cancelled": SpanBuilder.on_cancelled,
+    "asked": SpanBuilder.on_asked,
+    "approved": SpanBuilder.on_approved,
+    "retry": SpanBuilder.on_retry,
+    "stopping": SpanBuilder.on_stopping,
+    "resumed": SpanBuilder.on_resumed,
+    "starting": SpanBuilder.on_starting,
+    "call": SpanBuilder.on_call,
+    "unanswered": SpanBuilder.on_unanswered,
+    "ended": SpanBuilder.on_ended,
+}
+"""Handlers by kind of record."""
+
+IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset({"grace", "rules", "migrated"})
+"""Kinds of records that change no span."""

@@ -1,109 +1,133 @@
-"""What a run's first record says of its flow: kinds of nodes, and where edges lead, at any depth; so a reader needs no plan."""
+"""The flow as the first record of its run describes it, so that a reader needs no plan.
+
+Kinds of nodes, and where edges lead, at any depth.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from graphorch.trace.spans.model import strip_index
 
-Described = dict[str, Any]
+Description: TypeAlias = dict[str, Any]
 
-_ALONE = ("loop", "exhausted", "error")  # edges that are taken instead of all others
+_DECIDED = ("routed", "loop", "exhausted")  # edges that a selector or a loop condition decides
 
 
 class FlowMap:
-    """Looks nodes up by path. Whatever is missing or odd in the description, the answer is just less precise."""
+    """Nodes by path. Where the description lacks something, answers are only less precise."""
 
-    def __init__(self, described: object) -> None:
-        self._root = _object(described)
+    def __init__(self, description: object) -> None:
+        self._root = _as_object(description)
         self._scopes: dict[str, _Scope] = {}
 
     def kind(self, path: str) -> str:
-        """`agent`, `node`, `map`, `sub` or `ask`; "" if the description does not say."""
-        return str(self._of(path).nodes.get(_name(path), {}).get("kind", ""))
+        """Return `agent`, `node`, `map`, `sub` or `ask`; "" if the description does not say."""
+        return str(self._node(path).get("kind", ""))
 
     def writes(self, path: str) -> list[str]:
-        """The names of the slices that a node writes."""
-        return [
-            str(item) for item in _list(self._of(path).nodes.get(_name(path), {}).get("writes"))
-        ]
+        """Return the names of the slices that a node writes."""
+        return [str(name) for name in _as_list(self._node(path).get("writes"))]
 
     def first(self, path: str = "") -> list[str]:
-        """The names of the nodes that a flow begins with; `path` is that of the sub-flow or map, "" the outermost flow."""
-        scope = self._of(f"{path}/x" if path else "x")
-        return [edge[1] for edge in scope.edges if edge[0] == "START"]
+        """Return the names of the nodes that a flow begins with.
+
+        `path` is that of a sub-flow or map, "" of the outermost flow.
+        """
+        edges = self._scope(f"{path}/x" if path else "x").edges
+        return [edge.target for edge in edges if edge.source == "START"]
 
     def readers(self, path: str) -> list[str]:
-        """Where the plain edges out of a node lead, by name."""
-        return [
-            edge[1]
-            for edge in self._of(path).edges
-            if edge[0] == _name(path) and edge[2] == "always"
-        ]
+        """Return the names of the nodes that the plain edges out of a node lead to."""
+        return self._targets(path, "always")
+
+    def handlers(self, path: str) -> list[str]:
+        """Return the names of the nodes that the error edges of a node lead to."""
+        return self._targets(path, "error")
 
     def has_route(self, path: str) -> bool:
-        """Whether a selector or a loop decides where it goes on."""
-        return any(
-            edge[0] == _name(path) and edge[2] in ("routed", "loop", "exhausted")
-            for edge in self._of(path).edges
-        )
+        """Return whether a selector or a loop decides what follows a node."""
+        name = _name(path)
+        edges = self._scope(path).edges
+        return any(edge.source == name and edge.kind in _DECIDED for edge in edges)
 
     def taken(
         self, path: str, loop: int, exhausted: int, routed: list[int]
     ) -> tuple[list[str], str]:
-        """Where a decision led: the names of the nodes, and the loop that went back or ended (`judge → write`)."""
-        scope, name = self._of(path), _name(path)
-        loops = [edge[1] for edge in scope.edges if edge[0] == name and edge[2] == "loop"]
+        """Return the names of the nodes that a decision led to, and the loop that it concerned.
+
+        `loop` and `exhausted` are numbers of the node's loops (-1: none), `routed` numbers of edges
+        of its flow. The loop reads `judge → write`, or `judge → write, exhausted`.
+        """
+        name = _name(path)
+        loops = self._targets(path, "loop")
         if 0 <= loop < len(loops):
             return [loops[loop]], f"{name} → {loops[loop]}"
+
         ended = f"{name} → {loops[exhausted]}, exhausted" if 0 <= exhausted < len(loops) else ""
-        instead = [edge[1] for edge in scope.edges if edge[0] == name and edge[2] == "exhausted"]
+        instead = self._targets(path, "exhausted")
         if ended and instead:
             return instead[:1], ended
-        chosen = [scope.edges[index][1] for index in routed if 0 <= index < len(scope.edges)]
+
+        edges = self._scope(path).edges
+        chosen = [edges[number].target for number in routed if 0 <= number < len(edges)]
         return list(dict.fromkeys([*chosen, *self.readers(path)])), ended
 
-    def handlers(self, path: str) -> list[str]:
-        """Where the error edges of a node lead."""
-        return [
-            edge[1]
-            for edge in self._of(path).edges
-            if edge[0] == _name(path) and edge[2] == "error"
-        ]
+    def _targets(self, path: str, kind: str) -> list[str]:
+        name = _name(path)
+        edges = self._scope(path).edges
+        return [edge.target for edge in edges if edge.source == name and edge.kind == kind]
 
-    def _of(self, path: str) -> _Scope:
+    def _node(self, path: str) -> Description:
+        return self._scope(path).nodes.get(_name(path), {})
+
+    def _scope(self, path: str) -> _Scope:
+        """Return the flow that declares the node at `path`."""
         above = strip_index(path).rpartition("/")[0]
         scope = self._scopes.get(above)
         if scope is None:
-            described = self._root
-            for part in above.split("/") if above else ():
-                inner = [
-                    item.get("inner")
-                    for item in map(_object, _list(described.get("nodes")))
-                    if item.get("name") == part
-                ]
-                described = _object(inner[0] if inner else None)
-            scope = self._scopes[above] = _Scope(described)
+            description = self._root
+            for name in above.split("/") if above else ():
+                description = _describe_inner(description, name)
+            scope = self._scopes[above] = _Scope(description)
         return scope
 
 
+class _Edge(NamedTuple):
+    source: str
+    target: str
+    kind: str
+
+
 class _Scope:
-    def __init__(self, described: Described) -> None:
-        nodes = [_object(item) for item in _list(described.get("nodes"))]
+    """Nodes and edges of one flow."""
+
+    def __init__(self, description: Description) -> None:
+        nodes = _list_nodes(description)
         self.nodes = {str(node.get("name")): node for node in nodes}
-        edges = [_list(item) for item in _list(described.get("edges"))]
-        self.edges = [
-            (str(edge[0]), str(edge[1]), str(edge[2])) for edge in edges if len(edge) >= 3
-        ]
+        edges = map(_as_list, _as_list(description.get("edges")))
+        self.edges = [_Edge(*map(str, edge[:3])) for edge in edges if len(edge) >= 3]
+
+
+def _describe_inner(description: Description, name: str) -> Description:
+    """Return the description of the flow inside of a node, or an empty one."""
+    for node in _list_nodes(description):
+        if node.get("name") == name:
+            return _as_object(node.get("inner"))
+    return {}
+
+
+def _list_nodes(description: Description) -> list[Description]:
+    return [_as_object(node) for node in _as_list(description.get("nodes"))]
 
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _object(value: object) -> Described:
-    return cast("Described", value) if isinstance(value, dict) else {}
+def _as_object(value: object) -> Description:
+    return cast("Description", value) if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []

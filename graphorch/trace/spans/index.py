@@ -20,7 +20,7 @@ from graphorch.journal.records import RunHead, RunQuery
 from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, migrate, open_connection
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
-from graphorch.trace.spans.builder import SpanBuilder
+from graphorch.trace.spans.builder import build_trace, is_crashed
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
@@ -111,7 +111,7 @@ class SpanIndex:
         pending: list[Trace] = []
         async for head in _heads(store, caught):
             seen.add(head.run_id)
-            status = "crashed" if _is_gone(head, self._clock()) else head.status
+            status = "crashed" if is_crashed(head, self._clock()) else head.status
             if head.is_erased or known.get(head.run_id) == (head.last_seq, status, VERSION):
                 continue
             trace = await self._trace(store, head, caught)
@@ -132,9 +132,7 @@ class SpanIndex:
         except (JournalDamaged, RunNotFound):
             caught.damaged.append(head.run_id)
             return None
-        builder = SpanBuilder(log.head)
-        builder.take_all(log.records)
-        return builder.close(log.head, self._clock())
+        return build_trace(log.head, log.records, self._clock())
 
     def add(self, traces: Sequence[Trace]) -> None:
         """Put traces in, instead of what is known of their runs."""
@@ -231,8 +229,3 @@ async def _heads(store: Store, caught: Caught) -> AsyncIterator[RunHead]:
         for head in page.runs:
             yield head
         query = RunQuery(limit=_PAGE, after=page.next) if page.next is not None else None
-
-
-def _is_gone(head: RunHead, now: float) -> bool:
-    """Whether a run is under way by its status, and nobody works on it."""
-    return head.status == "running" and (head.lease is None or head.lease.expires_at < now)

@@ -1,7 +1,7 @@
-"""What is known of a run, as a tree of spans: run → sub-flow → node → attempt → model call → request and tool call.
+"""A run as a tree of spans: run → sub-flow → node → attempt → model call → request and tool call.
 
-Ids have the sizes of OpenTelemetry's (16 and 8 bytes, as hexadecimal digits) and derive from content: whoever reads the same records
-gets the same ids, so nothing is told twice under two names.
+Ids have the sizes of OpenTelemetry's (16 and 8 bytes, as hexadecimal digits) and derive from
+content: two readers of the same records make equal ids, so no span is exported under two names.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["run", "flow", "node", "ask", "attempt", "call", "request", "tool"]
-"""`flow` is the activation of a sub-flow or map, `request` one try of a policy to get an answer for a call."""
+SpanKind: TypeAlias = Literal["run", "flow", "node", "ask", "attempt", "call", "request", "tool"]
+"""`flow` is an activation of a sub-flow or map, `request` one try of a policy during a call."""
 
 SpanStatus: TypeAlias = Literal[
     "ok", "failed", "handled", "skipped", "cancelled", "waiting", "running", "lost"
@@ -20,21 +20,27 @@ SpanStatus: TypeAlias = Literal[
 """`handled`: failed, and an error edge carried on. `lost`: began, and its process is gone."""
 
 PARENT_TAG = "traceparent"
-"""The tag of a run that holds the W3C trace context of its caller."""
+"""Tag of a run that holds the W3C trace context of its caller."""
+
+_HEX_DIGITS = frozenset("0123456789abcdef")
+_PART_LENGTHS = [2, 32, 16, 2]  # version, trace id, span id, flags
 
 
 @dataclass(slots=True)
 class Span:
-    """One thing that took time. Times are seconds since 1970; `seconds` is None while it is not over, and `began` 0 if nobody knows it.
+    """Something that took time in a run.
 
-    `step` is the path without the numbers of map items: what a picture shows as one box. `sent` counts HTTP requests, `retries` those to the
-    same place again, `fallbacks` those to another place, `hedges` those sent beside a slow one. `loop` is set on the node that went back,
-    `judge → write`. `is_copy`: taken over from another run, which paid for it. `role` is what the flow says that the node is (`agent`).
+    Times are seconds since 1970; `seconds` is None until the span ends, and `began` is 0 if it is
+    not known. `step` is the path without the indices of map items: one box of a picture. `sent`
+    counts HTTP requests, `retries` those to the previous target again, `fallbacks` those to another
+    one, `hedges` those sent beside a slow one. `loop` is set on the node that went back
+    (`judge → write`). `is_copy`: taken over from another run, which paid for it. `role` is the kind
+    of node in the description of the flow (`agent`).
     """
 
     id: str
     parent: str
-    kind: Kind
+    kind: SpanKind
     path: str
     step: str
     node: str
@@ -66,13 +72,21 @@ class Span:
 
     @property
     def ended(self) -> float | None:
-        """When it was over."""
+        """Time at which the span ended, or None."""
         return None if self.seconds is None else self.began + self.seconds
+
+    @property
+    def is_paid_call(self) -> bool:
+        """Return whether this is a model call that this run paid for."""
+        return self.kind == "call" and not self.is_copy
 
 
 @dataclass(slots=True)
 class Trace:
-    """One run: its head, and its spans by the order in which they began to exist. `budget` is the dollars that it was given."""
+    """One run: its head, and its spans in the order in which they were opened.
+
+    `budget` is in dollars.
+    """
 
     run_id: str
     flow: str
@@ -88,58 +102,64 @@ class Trace:
 
     @property
     def trace_id(self) -> str:
-        """The caller's trace, if the run has a valid `traceparent` tag, else one of its own."""
-        return remote_parent(self.tags)[0] or trace_id(self.run_id)
+        """The caller's trace if the run has a valid `traceparent` tag, else the run's own."""
+        return parse_remote_parent(self.tags)[0] or derive_trace_id(self.run_id)
+
+    @property
+    def paid_calls(self) -> list[Span]:
+        """Spans of the model calls that this run paid for."""
+        return [span for span in self.spans if span.is_paid_call]
 
 
-def totals(trace: Trace) -> dict[str, Any]:
-    """Calls, tokens and dollars of a run; what it took over from another run is not counted."""
-    paid = [span for span in trace.spans if span.kind == "call" and not span.is_copy]
+def sum_calls(trace: Trace) -> dict[str, Any]:
+    """Return calls, tokens and dollars of a run, without those taken over from another run."""
+    calls = trace.paid_calls
     return {
-        "calls": len(paid),
-        "input_tokens": sum(span.input_tokens for span in paid),
-        "output_tokens": sum(span.output_tokens for span in paid),
-        "usd": sum(span.usd for span in paid),
+        "calls": len(calls),
+        "input_tokens": sum(call.input_tokens for call in calls),
+        "output_tokens": sum(call.output_tokens for call in calls),
+        "usd": sum(call.usd for call in calls),
     }
 
 
-def trace_id(run_id: str) -> str:
-    """The id of a run's own trace: 32 hexadecimal digits."""
+def derive_trace_id(run_id: str) -> str:
+    """Return the id of a run's own trace: 32 hexadecimal digits."""
     return hashlib.blake2b(
         run_id.encode("utf-8", "replace"), digest_size=16, person=b"graphorch trace"
     ).hexdigest()
 
 
-def run_span_id(run_id: str) -> str:
-    """The id of a run's span: 16 hexadecimal digits."""
-    return span_id(run_id)
+def derive_run_span_id(run_id: str) -> str:
+    """Return the id of a run's span: 16 hexadecimal digits."""
+    return derive_span_id(run_id)
 
 
-def span_id(*parts: object) -> str:
-    """The id of a span that is known by these."""
-    return hashlib.blake2b(
-        "\0".join(map(str, parts)).encode("utf-8", "replace"), digest_size=8
-    ).hexdigest()
+def derive_span_id(*parts: object) -> str:
+    """Return the id of the span that these parts identify: 16 hexadecimal digits."""
+    key = "\0".join(map(str, parts)).encode("utf-8", "replace")
+    return hashlib.blake2b(key, digest_size=8).hexdigest()
 
 
-def remote_parent(tags: Mapping[str, str]) -> tuple[str, str]:
-    """The trace and span id of whoever started the run (W3C Trace Context, level 1), or two empty texts."""
-    parts = tags.get(PARENT_TAG, "").strip().lower().split("-")
-    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
+def parse_remote_parent(tags: Mapping[str, str]) -> tuple[str, str]:
+    """Return the trace id and span id of the caller of a run, or two empty texts.
+
+    Source: W3C Trace Context, level 1, section 3.2 (`traceparent`).
+    """
+    parts = tags.get(PARENT_TAG, "").strip().lower().split("-")[:4]
+    if [len(part) for part in parts] != _PART_LENGTHS:
         return "", ""
-    if (
-        not all(set(part) <= set("0123456789abcdef") for part in parts[:4])
-        or not parts[1].strip("0")
-        or not parts[2].strip("0")
-    ):
+    version, trace, span, _ = parts
+    # Version ff and ids of zeros only are invalid.
+    if version == "ff" or not trace.strip("0") or not span.strip("0"):
         return "", ""
-    return parts[1], parts[2]
+    if not all(set(part) <= _HEX_DIGITS for part in parts):
+        return "", ""
+    return trace, span
 
 
 def strip_index(path: str) -> str:
-    """The path without the numbers of map items."""
+    """Return a path without the indices of map items."""
     if "[" not in path:
         return path
-    return "/".join(
-        part.partition("[")[0] if part.endswith("]") else part for part in path.split("/")
-    )
+    parts = path.split("/")
+    return "/".join(part.partition("[")[0] if part.endswith("]") else part for part in parts)

@@ -1,4 +1,4 @@
-"""Which runs are told of: a share of them, and always those that somebody will ask about."""
+"""Which runs are recorded: a share of them, and always those that someone will ask about."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from graphorch.errors import InputError
 from graphorch.trace.spans.model import Trace
 
+_FAILURES = frozenset({"failed", "stopped", "crashed", "partial"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """`share` of the runs (0 to 1) are kept, chosen by their id, so that everybody chooses the same ones.
+    """Rules by which runs are kept.
 
-    Beside them: those that did not succeed (`failures`), those that took `slow` seconds or longer, and those that cost `usd` or more. Raises
-    `InputError` for a share that is none.
+    `share` of the runs (0 to 1) are kept, chosen by their id, so that all processes choose the same
+    ones; and beside them those that did not succeed (`failures`), those that took `slow` seconds or
+    longer, and those that cost `usd` dollars or more. Raises `InputError` for a share outside 0…1.
     """
 
     share: float = 1.0
@@ -26,29 +29,18 @@ class Sampling:
         if not 0 <= self.share <= 1:
             raise InputError(f"Sampling(share={self.share!r}): a share is a number from 0 to 1.")
 
-    def chosen(self, run_id: str) -> bool:
-        """Whether a run is kept whatever it does."""
-        drawn = (
-            int.from_bytes(
-                hashlib.blake2b(
-                    run_id.encode("utf-8", "replace"), digest_size=6, person=b"graphorch draw"
-                ).digest()
-            )
-            / 2**48
-        )
-        return drawn < self.share
+    def includes(self, run_id: str) -> bool:
+        """Return whether a run is kept for its id alone, regardless of its outcome."""
+        key = run_id.encode("utf-8", "replace")
+        digest = hashlib.blake2b(key, digest_size=6, person=b"graphorch draw").digest()
+        return int.from_bytes(digest) / 2**48 < self.share
 
     def keeps(self, trace: Trace) -> bool:
-        """Whether a run that stands like this is kept."""
-        return (
-            self.chosen(trace.run_id)
-            or (self.failures and trace.status in ("failed", "stopped", "crashed", "partial"))
-            or (self.slow is not None and (trace.seconds or 0.0) >= self.slow)
-            or (
-                self.usd is not None
-                and sum(
-                    span.usd for span in trace.spans if span.kind == "call" and not span.is_copy
-                )
-                >= self.usd
-            )
-        )
+        """Return whether a run is kept, by its id or by its outcome so far."""
+        if self.includes(trace.run_id):
+            return True
+        if self.failures and trace.status in _FAILURES:
+            return True
+        if self.slow is not None and (trace.seconds or 0.0) >= self.slow:
+            return True
+        return self.usd is not None and sum(call.usd for call in trace.paid_calls) >= self.usd

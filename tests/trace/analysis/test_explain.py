@@ -142,7 +142,7 @@ def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> Non
                 ] or [why_not(run, step.name)]
                 assert all(item.because for item in told), (until, step.name)
             why_the_run(run, talk.trace, PLAIN)
-            if any(item.ended for item in run.history):
+            if any(item.ended_at for item in run.history):
                 path = critical_path(run, 1.0)
                 assert path.seconds <= path.busy + 1e-9
                 assert path.with_limit[1] == pytest.approx(path.busy)
@@ -174,7 +174,7 @@ def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
         run = await rebuilt(store, flow)
         lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
         for item in run.history:
-            item.began, item.ended = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
+            item.started_at, item.ended_at = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
         found = critical_path(run, 9.0)
         assert [path for path, _ in found.path] == ["a", "slow", "end"]
         rows = {row.step: (row.slack, row.twice_as_fast) for row in found.steps}

@@ -14,7 +14,7 @@ from graphorch.errors import InputError
 from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.selection import Selection
 from graphorch.trace.spans.index import SpanIndex
-from graphorch.trace.spans.model import Span, Trace, span_id
+from graphorch.trace.spans.model import Span, Trace, derive_span_id
 from tests.trace.running import ran
 from tests.trace.spans import made_traces
 
@@ -39,7 +39,7 @@ def one_trace(
 
 def call(number: int, **changes: object) -> Span:
     span = Span(
-        span_id(number),
+        derive_span_id(number),
         "",
         "call",
         "a",
@@ -158,8 +158,8 @@ def test_budgets_findings_loops_and_errors_are_counted() -> None:
     finding = {"kind": "email", "where": "input", "action": "mask", "count": 2}
     spans = [
         call(1, findings=[finding], usd=0.3), call(2, status="failed", error="timeout", message="too late", usd=0.0),
-        *(Span(span_id("n", number), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a") for number in range(3)),
-        Span(span_id("x"), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a, exhausted"),
+        *(Span(derive_span_id("n", number), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a") for number in range(3)),
+        Span(derive_span_id("x"), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a, exhausted"),
     ]  # fmt: skip
     with index_of(one_trace(*spans, budget=0.6)) as index:
         assert [(row.kind, row.count, row.action) for row in statistics.findings(index)] == [

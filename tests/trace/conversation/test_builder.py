@@ -13,8 +13,7 @@ from graphorch import Context, Graph, agent, node
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.messages import Finding, Request, Response
 from graphorch.trace.conversation.builder import Conversation, ConversationBuilder
-from graphorch.trace.conversation.html import page
-from graphorch.trace.conversation.text import difference, format_turns
+from graphorch.trace.conversation.html import format_page
 from tests.trace.flows import Model, Order, Reply, Shop, answer, plan, shop
 from tests.trace.running import conversation, ran
 
@@ -110,11 +109,12 @@ def test_the_difference_of_two_runs_names_what_changed() -> None:
     async def main() -> None:
         store = await ran("one")
         await ran("two", 200, store=store)
-        lines = difference(await conversation(store), await conversation(store, "two"))
+        talk = await conversation(store)
+        lines = talk.diff(await conversation(store, "two"))
         assert "@ fulfilment/stock/look wrote" in lines
         assert "  -→ fulfilment/stock/count" in lines
         assert "  +→ fulfilment/stock/reorder" in lines
-        same = difference(await conversation(store), await conversation(store))
+        same = talk.diff(await conversation(store))
         assert not [line for line in same if line.startswith("@")]
 
     asyncio.run(main())
@@ -137,8 +137,8 @@ def test_a_text_of_any_kind_can_be_told_in_every_form(text: str) -> None:
         store = MemoryStore()
         await flow.run(Order(order=text), run_id="one", durable=store, client=Saying(text or "–"))
         found = await conversation(store)
-        assert len(format_turns(found)) < 40_000
-        assert "<script>" not in page(found)
+        assert len(str(found)) < 40_000
+        assert "<script>" not in format_page(found.trace, found.turns)
         assert json.loads(json.dumps(found.as_data()))["turns"]
         assert found._repr_html_().startswith('<div class="go-talk">')
 
@@ -175,7 +175,7 @@ def test_a_run_under_way_is_told_as_far_as_it_is() -> None:
             builder.close(replace(log.head, status="waiting"), 0.0), turns + builder.rest()
         )
         assert [turn.kind for turn in found.turns] == ["input", "calls", "writes", "enters"]
-        assert "waiting" in format_turns(found)
+        assert "waiting" in str(found)
 
     asyncio.run(main())
 
@@ -183,5 +183,18 @@ def test_a_run_under_way_is_told_as_far_as_it_is() -> None:
 def test_the_flow_that_wrote_it_is_not_needed() -> None:
     async def main() -> None:
         assert shop().name in str(await conversation(await ran()))
+
+    asyncio.run(main())
+
+
+def test_fork_names_its_origin() -> None:
+    """A fork begins with a turn that names the run that it was forked from."""
+
+    async def main() -> None:
+        log = await (await ran()).load("one")
+        body = {"from": "old", "at": "fulfilment/check", "copied": 3}
+        builder = ConversationBuilder(log.head)
+        turns = builder.take(replace(log.records[0], kind="forked", body=body))
+        assert [turn.note for turn in turns] == ["fork of run old at fulfilment/check"]
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.trace.export.exporter import Otlp
 from graphorch.trace.export.propagation import build_headers, continuing
 from graphorch.trace.export.recorder import Recorder
-from graphorch.trace.spans.model import remote_parent, trace_id
+from graphorch.trace.spans.model import derive_trace_id, parse_remote_parent
 from graphorch.trace.spans.sampling import Sampling
 from tests.trace.collector import Collector, attributes, collecting
 from tests.trace.flows import Order, Reply, Shop
@@ -83,7 +83,7 @@ def test_a_run_arrives_as_spans_of_the_conventions_with_true_parents() -> None:
     assert "parentSpanId" not in next(
         span for span in spans.values() if span["name"] == "invoke_workflow order"
     )
-    assert {hexadecimal(span["traceId"]) for span in spans.values()} == {trace_id("one")}
+    assert {hexadecimal(span["traceId"]) for span in spans.values()} == {derive_trace_id("one")}
 
 
 def test_metrics_and_logs_arrive() -> None:
@@ -120,7 +120,7 @@ def test_both_encodings_say_the_same(protocol: Literal["http/protobuf", "http/js
         span["traceId"] if protocol == "http/json" else hexadecimal(span["traceId"])
         for span in spans
     }
-    assert ids == {trace_id("one")}
+    assert ids == {derive_trace_id("one")}
     assert len(spans) == 15
 
 
@@ -160,7 +160,7 @@ def test_a_node_hands_its_place_in_the_trace_on() -> None:
             .run(Order(), run_id="one", durable=store)
         )
         attempt = next(span for span in (await trace(store)).spans if span.kind == "attempt")
-        assert remote_parent(seen) == (trace_id("one"), attempt.id)
+        assert parse_remote_parent(seen) == (derive_trace_id("one"), attempt.id)
 
     asyncio.run(main())
 

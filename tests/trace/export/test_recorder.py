@@ -59,7 +59,7 @@ def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
         sink = Kept()
         recorder = Recorder(MemoryStore(), sink)
         store = await ran("one", store=recorder)
-        assert recorder.wait_until_told()
+        assert recorder.wait_until_delivered()
         found = await trace(store)
         recorder.stop()
         assert sorted(span.id for span in sink.spans) == sorted(span.id for span in found.spans)

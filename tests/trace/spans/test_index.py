@@ -148,9 +148,9 @@ def test_sampling_keeps_the_runs_that_failed() -> None:
 
 def test_a_share_of_the_runs_is_the_same_for_everybody() -> None:
     rule = Sampling(share=0.3)
-    chosen = [rule.chosen(f"run-{number}") for number in range(2000)]
+    chosen = [rule.includes(f"run-{number}") for number in range(2000)]
     assert 500 < sum(chosen) < 700
-    assert chosen == [Sampling(share=0.3).chosen(f"run-{number}") for number in range(2000)]
+    assert chosen == [Sampling(share=0.3).includes(f"run-{number}") for number in range(2000)]
 
 
 def test_writing_while_runs_append_disturbs_neither(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.wrappers import MaskedStore
 from graphorch.trace.analysis import statistics
 from graphorch.trace.conversation.builder import build_conversation
-from graphorch.trace.conversation.html import page
+from graphorch.trace.conversation.html import format_page
 from graphorch.trace.conversation.text import format_turns
 from graphorch.trace.export.exporter import Otlp
 from graphorch.trace.export.recorder import Recorder
@@ -133,7 +133,12 @@ def test_a_canary_put_everywhere_is_in_no_sink(
             log = await file.load(f"r{number}")
             talk = build_conversation(log.head, log.records, time.time())
             sinks.extend(
-                [format_turns(talk, full=True), page(talk), json.dumps(talk.as_data()), repr(log)]
+                [
+                    format_turns(talk.trace, talk.turns, full=True),
+                    format_page(talk.trace, talk.turns),
+                    json.dumps(talk.as_data()),
+                    repr(log),
+                ]
             )
         with SpanIndex.open(file) as index:
             await index.catch_up(file)

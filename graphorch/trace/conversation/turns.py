@@ -1,0 +1,78 @@
+"""Turns of a conversation as data: who said or did something, to whom, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+TurnKind: TypeAlias = Literal[
+    "input",
+    "enters",
+    "calls",
+    "unanswered",
+    "writes",
+    "fails",
+    "skips",
+    "cancelled",
+    "asks",
+    "answers",
+    "resumes",
+    "stops",
+    "ends",
+]
+"""`calls` and `unanswered` are model calls; `asks` and `answers` are questions to a person."""
+
+CALLER, PERSON, RUN = "caller", "person", "run"
+"""Speakers that are neither a node nor a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One message of a prompt, with its role there; `calls` are tool calls as `name(arguments)`."""
+
+    role: str
+    text: str
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Turn:
+    """One thing that was said or done in a run.
+
+    `speaker` and `to` are paths of nodes, models, `caller`, `person` or `run`; `level` is the depth
+    of the speaker. For a model call `prompt` holds the messages that were new in the request, and
+    `text` the answer; `shared` counts the messages before them, which the previous request had too.
+    For a node that wrote something `text` is the update as JSON. `masked` names the findings of
+    guardrails, never the values.
+    """
+
+    seq: int
+    kind: TurnKind
+    speaker: str
+    to: tuple[str, ...]
+    level: int
+    at: float
+    text: str = ""
+    path: str = ""
+    attempt: int = 0
+    prompt: tuple[Utterance, ...] = ()
+    shared: int = 0
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    usd_source: str = ""
+    seconds: float | None = None
+    decision: str = ""
+    masked: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def is_model_call(self) -> bool:
+        """Return whether a model was called, with or without an answer."""
+        return self.kind in ("calls", "unanswered")
+
+    @property
+    def price(self) -> str:
+        """Dollars of a model call as text."""
+        return "price unknown" if self.usd_source == "none" else f"${self.usd:.6f}"
