@@ -42,9 +42,9 @@ from graphorch.debugger.inputs import (
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.debugger.steps import DebugRecorder, DebugStep
 from graphorch.engine import fork as forks
+from graphorch.engine.attempts.model_calls import RecordingClient
 from graphorch.engine.background_loop import background_loop
 from graphorch.engine.fork import Difference
-from graphorch.engine.model_calls import RecordingClient
 from graphorch.engine.report import RunReport as RunRecord
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WriteConflict, did_you_mean

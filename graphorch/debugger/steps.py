@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
-from graphorch.engine.model_calls import RecordedCall
+from graphorch.engine.attempts.model_calls import RecordedCall
 from graphorch.errors import Unassigned
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET

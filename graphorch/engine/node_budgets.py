@@ -1,7 +1,9 @@
-"""Who pays for a model call: the run's account, or the innermost wallet around the node.
+"""The accounts of node budgets: who pays for a model call.
 
-A wallet is a level below the next one around it, so what it spends counts there too. It belongs to one scope: a sub-flow that runs once per
-item of a map has a wallet of its own for each item. What the record says was spent before (a run that was resumed) is spent.
+It is paid by the run's account, or by that of the innermost node budget around the node. The
+account of a node budget lies below the next one around it, so what is spent counts in both. It
+belongs to one scope: in a map, a sub-flow has its own account for each item. What the run spent
+before it was resumed counts too.
 """
 
 from __future__ import annotations
@@ -10,82 +12,82 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from graphorch.core.tree import Activation, Scope
+from graphorch.engine.report import RunReport
 from graphorch.graph.options import NodeBudget
 
 if TYPE_CHECKING:
-    from graphorch.engine.scheduler import Scheduler
     from graphorch.models.budgets.budget import Account, Budget
 
 _NOTHING_LEFT = 1e-12  # dollars; an account does not open with 0
 
 
 class NodeBudgets:
-    """The accounts of one run's wallets, opened at the first call that one of them pays."""
+    """Accounts of one run's node budgets, each opened at the first call that it pays."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._open: dict[tuple[Scope, str], Account] = {}
+    def __init__(self, report: RunReport) -> None:
+        self._report = report
+        self._accounts: dict[tuple[Scope, str], Account] = {}
 
-    def account_for(self, activation: Activation) -> Account | None:
-        """The account that an activation's calls are paid by; None if nothing limits them."""
-        account = self._scheduler.settings.account
-        for scope, wallet in reversed(list(_around(activation))):
-            account = self._account(scope, wallet, account)
+    def account_for(self, activation: Activation, run_account: Account | None) -> Account | None:
+        """Return the account that pays for an activation's calls; None if nothing limits them."""
+        account = run_account
+        for scope, node_budget in reversed(list(_find_budgets(activation))):
+            account = self._open_account(scope, node_budget, account)
         return account
 
-    def _account(self, scope: Scope, wallet: NodeBudget, above: Account | None) -> Account | None:
-        key = (scope, wallet.name)
-        if key not in self._open:
-            from graphorch.models.budgets.budget import (  # for runs with a wallet only
-                Account,
-                CapRules,
-            )
+    def _open_account(
+        self, scope: Scope, node_budget: NodeBudget, outer: Account | None
+    ) -> Account | None:
+        key = (scope, node_budget.name)
+        if key in self._accounts:
+            return self._accounts[key]
+        budget = _build_budget(node_budget, outer, self._sum_spent(scope, node_budget))
+        if budget is None:
+            return outer
+        from graphorch.models.budgets.budget import Account, CapRules
 
-            budget = _budget(wallet, above, self._spent(scope, wallet))
-            if budget is None:
-                return above
-            rules = CapRules(at_cap="route")
-            self._open[key] = (
-                Account(wallet.name, budget, rules=rules)
-                if above is None
-                else above.open(wallet.name, budget, rules=rules)
-            )
-        return self._open[key]
+        rules = CapRules(at_cap="route")
+        if outer is None:
+            account = Account(node_budget.name, budget, rules=rules)
+        else:
+            account = outer.open(node_budget.name, budget, rules=rules)
+        self._accounts[key] = account
+        return account
 
-    def _spent(self, scope: Scope, wallet: NodeBudget) -> float:
-        """Dollars that the record says were spent from a wallet."""
-        calls = self._scheduler.report.calls
+    def _sum_spent(self, scope: Scope, node_budget: NodeBudget) -> float:
+        """Return the dollars that the reported calls spent from a node budget."""
         return sum(
             call.response.usd
-            for activation, call in calls
-            if call.response is not None and (scope, wallet) in _around(activation)
+            for activation, call in self._report.calls
+            if call.response is not None and (scope, node_budget) in _find_budgets(activation)
         )
 
 
-def _around(activation: Activation) -> Iterator[tuple[Scope, NodeBudget]]:
-    """The wallets of a node and of the sub-flows and maps around it, from the inside out."""
-    around: Activation | None = activation
-    while around is not None:
-        wallet = around.step.node.options.budget
-        if wallet is not None:
-            yield around.scope, wallet
-        around = around.scope.parent
+def _find_budgets(activation: Activation) -> Iterator[tuple[Scope, NodeBudget]]:
+    """Yield the budgets of a node and of the sub-flows and maps around it, innermost first."""
+    outer: Activation | None = activation
+    while outer is not None:
+        node_budget = outer.step.node.options.budget
+        if node_budget is not None:
+            yield outer.scope, node_budget
+        outer = outer.scope.parent
 
 
-def _budget(wallet: NodeBudget, above: Account | None, spent: float) -> Budget | None:
-    """What a wallet may spend, or None if nothing limits it."""
+def _build_budget(node_budget: NodeBudget, outer: Account | None, spent: float) -> Budget | None:
+    """Return what is left of a node budget; None if it is a share of something without a limit."""
     from graphorch.models.budgets.budget import Budget
 
-    if wallet.usd is not None:
-        return Budget(usd=max(wallet.usd - spent, _NOTHING_LEFT))
-    given = above.budget if above is not None else Budget()
-    if wallet.share is None or all(
-        value is None for value in (given.usd, given.tokens, given.calls)
-    ):
+    if node_budget.usd is not None:
+        return Budget(usd=max(node_budget.usd - spent, _NOTHING_LEFT))
+    whole = outer.budget if outer is not None else Budget()
+    share = node_budget.share
+    if share is None or (whole.usd is None and whole.tokens is None and whole.calls is None):
         return None
-    usd = None if given.usd is None else max(given.usd * wallet.share - spent, _NOTHING_LEFT)
-    tokens, calls = (
-        None if value is None else max(1, int(value * wallet.share))
-        for value in (given.tokens, given.calls)
+    usd = None if whole.usd is None else max(whole.usd * share - spent, _NOTHING_LEFT)
+    return Budget(
+        usd=usd, tokens=_take_share(whole.tokens, share), calls=_take_share(whole.calls, share)
     )
-    return Budget(usd=usd, tokens=tokens, calls=calls)
+
+
+def _take_share(count: int | None, share: float) -> int | None:
+    return None if count is None else max(1, int(count * share))

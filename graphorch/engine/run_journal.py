@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.tree import Activation
-from graphorch.engine.model_calls import clean
+from graphorch.engine.prompt_log import CallDescription, clean
 from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import FORMAT as FORMAT
@@ -327,15 +326,6 @@ def _failed(event: NodeFailed) -> dict[str, Any]:
         "handler": event.handler,
         "limit": event.limit,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class CallDescription:
-    """One model call as the journal tells it beside its outcome: when it began and ended, and what was asked (see `PromptLog`)."""
-
-    began: float
-    at: float
-    request: Mapping[str, Any]
 
 
 @cache

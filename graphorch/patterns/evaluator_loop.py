@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from graphorch.engine.context import NodeContext
+from graphorch.engine.attempts.context import NodeContext
 from graphorch.errors import BudgetExceeded
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import NodeBudget, is_count

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from graphorch.engine.context import NodeContext
+from graphorch.engine.attempts.context import NodeContext
 from graphorch.errors import QuorumNotMet
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.spec import JoinSpec

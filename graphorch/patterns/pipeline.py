@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from graphorch.engine.context import NodeContext
+from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import is_count
 from graphorch.graph.signature import Read

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from graphorch.engine.context import NodeContext
+from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.signature import Read
 from graphorch.graph.spec import Label, StateFunction

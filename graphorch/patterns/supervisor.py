@@ -20,7 +20,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from graphorch.agents.agent import AgentCall
-from graphorch.engine.context import NodeContext
+from graphorch.engine.attempts.context import NodeContext
 from graphorch.errors import GraphError
 from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.node import Node

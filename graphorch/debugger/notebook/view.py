@@ -14,7 +14,7 @@ from graphorch.core.tree import Activation
 from graphorch.debugger.breakpoints import AtNode, Breakpoint, OnRoute
 from graphorch.debugger.session import Session
 from graphorch.debugger.steps import DebugStep
-from graphorch.engine.model_calls import RecordedCall
+from graphorch.engine.attempts.model_calls import RecordedCall
 from graphorch.errors import GraphorchError
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphorch.engine.model_calls import LONGEST, MOST, PromptLog, clean
+from graphorch.engine.prompt_log import LONGEST, MOST, PromptLog, clean
 from graphorch.models.messages import Message, Request, ToolCall
 
 

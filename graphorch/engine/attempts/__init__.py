@@ -1,0 +1,3 @@
+"""One attempt of an activation: the task that it runs in, its context, its model calls, and the event that it ends as."""
+
+from __future__ import annotations

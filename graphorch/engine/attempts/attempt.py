@@ -1,0 +1,294 @@
+"""One attempt of an activation: run its node, or what stands in for it, and return an event.
+
+Rules of this file:
+1. Everything that a user's function raises becomes an event; only our own bugs leave as exceptions.
+2. A cancelled attempt returns None, and its outcome is dropped.
+3. An attempt never talks to the core: the scheduler does, with the event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from graphorch.core.events import (
+    Event,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    PersonAsked,
+    RetryDue,
+    ScopeEntered,
+    Update,
+)
+from graphorch.core.retry import handler_of, retry_after
+from graphorch.core.tree import Activation, Status
+from graphorch.engine import human_input, node_cache
+from graphorch.engine.attempts.context import NodeContext
+from graphorch.engine.attempts.run_task import RunTask
+from graphorch.engine.events import Started
+from graphorch.engine.invocation import binding
+from graphorch.engine.invocation.invoker import NodeInvoker
+from graphorch.engine.run_services import RunServices
+from graphorch.errors import Ambiguous, BudgetExceeded, GraphorchError
+
+# looked up for every attempt
+_RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
+
+Gate: TypeAlias = Callable[[Activation], Awaitable[None]]
+"""Waited for before each attempt, so that a debugger decides which activation is next."""
+
+
+class StrayCancellation(GraphorchError):
+    """A node raised `CancelledError` although neither it nor its run was cancelled."""
+
+
+class AttemptRunner:
+    """Runs the attempts of one run's activations.
+
+    `in_doubt` holds, by path, the activations with effect `once` that began and did not finish.
+    `has_overrides` says that more than the options of nodes decides how they run: a gate, pins,
+    a limit of concurrency, or nodes in doubt.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_fail_in_doubt",
+        "_gate",
+        "_pin_visits",
+        "_retry_delays",
+        "_services",
+        "has_overrides",
+        "in_doubt",
+        "invoker",
+    )
+
+    def __init__(
+        self, services: RunServices, gate: Gate | None, in_doubt: Mapping[str, Activation]
+    ) -> None:
+        self._services = services
+        self._gate = gate
+        self.invoker: NodeInvoker | None = None
+        self._deadline: float | None = None  # of the run, in the event loop's time
+        self._retry_delays: dict[Activation, float] = {}
+        self._pin_visits: dict[str, int] = {}  # path → how often it was served what is pinned
+        self._fail_in_doubt: frozenset[str] = _NO_PATHS  # those in doubt that are to fail
+        self.in_doubt = dict(in_doubt)
+        self.has_overrides = True
+
+    # ---- for the scheduler -----------------------------------------------------------------------
+    def open(self, deadline: float | None) -> None:
+        """Prepare for work until a time of the event loop."""
+        settings = self._services.settings
+        self._deadline = deadline
+        self.has_overrides = (
+            settings.limits.concurrency is not None
+            or self._gate is not None
+            or bool(settings.pins)
+            or bool(self._fail_in_doubt)
+        )
+
+    def close(self) -> None:
+        """Let idle threads end."""
+        if self.invoker is not None:
+            self.invoker.close()
+            self.invoker = None
+
+    def fail_in_doubt(self, *, fail: bool) -> None:
+        """Decide whether the nodes in doubt fail, or run again."""
+        self._fail_in_doubt = frozenset(self.in_doubt) if fail else _NO_PATHS
+
+    def settle_doubt(self, event: Event) -> None:
+        """Take a node out of doubt if its end is known now."""
+        if isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
+            self.in_doubt.pop(event.activation.path, None)
+
+    def delay_retry(self, activation: Activation, seconds: float) -> None:
+        """Let the next attempt of an activation wait."""
+        self._retry_delays[activation] = seconds
+
+    # ---- one attempt -----------------------------------------------------------------------------
+    async def run(self, task: RunTask, activation: Activation) -> Event | None:
+        """Run one attempt, or wait for the next one, and return its event.
+
+        Return None if the attempt was cancelled meanwhile.
+        """
+        if activation.status is _RETRYING:
+            return await self._wait_for_retry(activation)
+        if activation.status is not _RUNNING:
+            return None
+        if self._gate is not None and not await self._wait_at_gate(self._gate, activation):
+            return None
+        services, step = self._services, activation.step
+        if not activation.started_at:
+            activation.started_at = services.now()
+        if services.is_watched:
+            started = Started(activation.path, step.name, activation.attempt, services.now())
+            services.publish(started)
+        try:
+            # Fast path: must equal `_run_node`, of which such a node needs only this.
+            if step.is_simple and not self.has_overrides and activation.fatal_error is None:
+                given = binding.bind_arguments(activation)
+                if step.has_context:
+                    output = await step.fn(self.build_context(activation, None), *given)
+                else:
+                    output = await step.fn(*given)
+                update = binding.build_update(step, output, given, activation.version)
+                event = NodeSucceeded(activation, update, services.now())
+            else:
+                event = await self._run_node(activation)
+        except BaseException as error:
+            return self.event_for_exception(task, activation, error)
+        return event if self.is_still_running(task, activation) else None
+
+    def event_for_exception(
+        self, task: RunTask, activation: Activation, error: BaseException
+    ) -> Event | None:
+        """Return the failure that an exception means; None if the node was cancelled meanwhile.
+
+        Raise the exception again if it is meant for the whole run.
+        """
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            raise error
+        if not self.is_still_running(task, activation):
+            return None
+        if isinstance(error, asyncio.CancelledError):
+            error = _build_stray_cancellation(error)
+        if isinstance(error, binding.MissingInput) and self._services.run.has_gaps:
+            # Something went wrong before: this path is dead. Without gaps, `build()` should have
+            # seen that the field is never assigned.
+            return NodeSkipped(activation, str(error), self._services.now())
+        return self.build_failure(activation, error)
+
+    def is_still_running(self, task: RunTask, activation: Activation) -> bool:
+        """Return whether the outcome of an attempt counts; not if it was cancelled meanwhile.
+
+        Raise `CancelledError` if the whole run is being cancelled.
+        """
+        task.node_ended()
+        if task.is_being_cancelled:
+            raise asyncio.CancelledError
+        return activation.status is _RUNNING
+
+    def build_context(self, activation: Activation, deadline: float | None) -> NodeContext:
+        """Return the context of an attempt, which ends with its own deadline or the run's."""
+        if deadline is None:
+            deadline = self._deadline
+        elif self._deadline is not None:
+            deadline = min(deadline, self._deadline)
+        return NodeContext(self._services, activation, deadline)
+
+    def build_failure(self, activation: Activation, error: Exception) -> NodeFailed:
+        """Return the event of a failed attempt, with the pause before the next one if there is one."""
+        now = self._services.now()
+        seconds = max(0.0, now - activation.started_at)
+        activation.add_to_story(
+            f"{activation.path} attempt {activation.attempt} failed after {seconds:.3f} s: "
+            f"{type(error).__name__}: {error}"
+        )
+        handler = handler_of(activation, error)
+        pause = retry_after(activation, error)
+        deadline = activation.step.node.options.deadline
+        if (
+            pause is not None
+            and deadline is not None
+            and now + pause >= activation.started_at + deadline
+        ):
+            pause = None  # the next attempt could not even begin
+        limit = error.limit if isinstance(error, BudgetExceeded) and handler < 0 else ""
+        return NodeFailed(activation, activation.attempt, error, pause, handler, limit, now)
+
+    async def _wait_at_gate(self, gate: Gate, activation: Activation) -> bool:
+        """Wait at the gate; return False if the activation was cancelled meanwhile."""
+        try:
+            await gate(activation)
+        except asyncio.CancelledError:
+            if activation.status is _RUNNING:
+                raise
+        return activation.status is _RUNNING
+
+    async def _wait_for_retry(self, activation: Activation) -> Event | None:
+        """Wait for the next attempt; return None if the activation was cancelled meanwhile."""
+        attempt = activation.attempt
+        try:
+            await asyncio.sleep(self._retry_delays.pop(activation, 0.0))
+        except asyncio.CancelledError:
+            if activation.status is _RETRYING:
+                raise
+            return None
+        return RetryDue(activation, attempt, self._services.now())
+
+    async def _run_node(self, activation: Activation) -> Event:
+        """Return the event of an attempt: what stands in for the node, else what it returns."""
+        step, now = activation.step, self._services.now
+        self._raise_known_failure(activation)
+        if step.inner_plan is not None:
+            return ScopeEntered(activation, binding.build_items(activation), now())
+        waits_at_gate = step.node.options.gate == "before" and not activation.approved
+        if step.ask is not None or waits_at_gate:
+            question = human_input.build_question(activation, now())
+            return PersonAsked(activation, question, now())
+        given = binding.bind_arguments(activation)
+        update = self._take_pinned(activation)
+        if update is None:
+            update = await self._call_or_reuse(activation, given)
+        return NodeSucceeded(activation, update, now())
+
+    def _raise_known_failure(self, activation: Activation) -> None:
+        """Raise what an activation fails with before its node runs."""
+        path = activation.path
+        if path in self._fail_in_doubt:
+            self._fail_in_doubt -= {path}
+            raise Ambiguous(f"'{path}' began and did not finish; whether it acted is not known.")
+        if activation.fatal_error is not None:
+            raise activation.fatal_error
+
+    def _take_pinned(self, activation: Activation) -> Update | None:
+        """Return what is pinned at a path for this visit; None if nothing is."""
+        path = activation.path
+        pinned = self._services.settings.pins.get(path)
+        if not pinned:
+            return None
+        visit = self._pin_visits[path] = self._pin_visits.get(path, 0) + 1
+        return dict(pinned[min(visit, len(pinned)) - 1])
+
+    async def _call_or_reuse(self, activation: Activation, given: list[Any]) -> Update:
+        """Return a node's update, from the cache of nodes if the node has one and it is there."""
+        options, settings = activation.step.node.options, self._services.settings
+        if options.cache is None:
+            return await self._call(activation, given)
+        key = node_cache.compute_key(activation, given, settings.model)
+        update = settings.cache.get(key, self._services.now())
+        if update is None:
+            update = await self._call(activation, given)
+            settings.cache.put(key, update, self._services.now() + options.cache.ttl)
+        return update
+
+    async def _call(self, activation: Activation, given: list[Any]) -> Update:
+        """Call a node, and return the update that its output means."""
+        services, step = self._services, activation.step
+        if step.node.options.effect == "once":
+            self.in_doubt[activation.path] = activation
+            if services.log.journal is not None:
+                services.log.journal.append_starting(activation)
+                await services.log.journal.flush()
+        if self.invoker is None:
+            limit = services.settings.limits.concurrency
+            self.invoker = NodeInvoker(
+                self.build_context, services.epoch, limit, services.report.abandon
+            )
+        output = await self.invoker.call(activation, given)
+        return binding.build_update(step, output, given, activation.version)
+
+
+_NO_PATHS: Final[frozenset[str]] = frozenset()
+
+
+def _build_stray_cancellation(error: asyncio.CancelledError) -> StrayCancellation:
+    failure = StrayCancellation(
+        "The node raised CancelledError although it was not cancelled. Perhaps it awaited a task "
+        "that was cancelled elsewhere: catch the exception there."
+    )
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,142 @@
+"""The context of a running node: the implementation of the `Context` protocol.
+
+Modules that only a model call needs are loaded by the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from graphorch.core.tree import Activation
+from graphorch.engine.attempts.missing_branches import find_missing_branches
+from graphorch.engine.attempts.model_calls import RecordedClient, build_call_metadata
+from graphorch.engine.events import Emitted, TextDelta
+
+if TYPE_CHECKING:
+    from graphorch.engine.run_services import RunServices
+    from graphorch.models.budgets.budget import Budget
+    from graphorch.models.client import ModelClient
+    from graphorch.models.messages import Prompt, Request
+
+
+class NodeContext:
+    """The context of one attempt. `deadline` is in the event loop's time."""
+
+    __slots__ = ("_activation", "_request_counts", "_services", "attempt", "deadline")
+
+    def __init__(
+        self, services: RunServices, activation: Activation, deadline: float | None
+    ) -> None:
+        self._services = services
+        self._activation = activation
+        self._request_counts: dict[str, int] = {}  # how often this attempt made each request
+        self.attempt = activation.attempt
+        self.deadline = deadline
+
+    @property
+    def key(self) -> str:
+        """Idempotency key: the id of the activation."""
+        return self._activation.id
+
+    @property
+    def path(self) -> str:
+        """Path of the activation in the run."""
+        return self._activation.path
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the nearest deadline; None without one."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - self._services.time())
+
+    @property
+    def budget_left(self) -> Budget:
+        """Budget that is left for the node; without a limit, an empty one."""
+        from graphorch.models.budgets.budget import Budget
+
+        account = self._services.account_for(self._activation)
+        return account.left if account is not None else Budget()
+
+    @property
+    def missing_branches(self) -> Mapping[str, str]:
+        """Nodes before a join that brought nothing, each with the reason, for prompts of joins."""
+        return find_missing_branches(self._activation, self._services.run.history)
+
+    @property
+    def resources(self) -> Any:
+        """Resources that the caller of `run` passed in."""
+        return self._services.settings.resources
+
+    def has_room(self, condition: Callable[..., Any]) -> bool:
+        """Return whether a loop with this condition may go back once more from this node."""
+        activation = self._activation
+        return any(
+            loop_exit.view.fn is condition
+            and activation.iteration(loop_exit.loop) < loop_exit.bound
+            for loop_exit in activation.step.exits
+        )
+
+    async def complete(
+        self,
+        prompt: Prompt,
+        *,
+        output: type[BaseModel] | None = None,
+        model: str = "default",
+        instructions: str = "",
+        tools: Sequence[Callable[..., Any]] = (),
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Any:
+        """Ask a model, and return its text or a validated instance of `output`."""
+        request = self._build_request(prompt, model, instructions, max_tokens, temperature)
+        recorded = RecordedClient(self._services, self._activation, self._request_counts)
+        client = _with_tools(recorded, tools) if tools else recorded
+        on_text = self._on_text if self._services.is_watched else None
+        if output is None:
+            return (await client.complete(request, on_text)).text
+        from graphorch.models.structured_output import ask
+
+        return (await ask(client, request, output, on_text)).value
+
+    def _build_request(
+        self,
+        prompt: Prompt,
+        model: str,
+        instructions: str,
+        max_tokens: int | None,
+        temperature: float | None,
+    ) -> Request:
+        from graphorch.models.messages import Message, Request, to_messages
+
+        services, activation = self._services, self._activation
+        settings = services.settings
+        messages = to_messages(prompt)
+        if instructions:
+            messages = (Message(role="system", content=instructions), *messages)
+        return Request(
+            model=settings.models.get(activation.path) or settings.model or model,
+            messages=messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            timeout=self.time_left,
+            metadata=build_call_metadata(activation, services.run, settings.tags),
+            payer=services.account_for(activation),
+        )
+
+    def emit(self, event: BaseModel) -> None:
+        """Send a copy of an event to the observers of the run."""
+        copy = event.model_copy(deep=True)
+        self._services.publish(Emitted(self._activation.path, self._activation.step.name, copy))
+
+    def _on_text(self, text: str) -> None:
+        self._services.publish(TextDelta(self._activation.path, self._activation.step.name, text))
+
+
+def _with_tools(client: ModelClient, tools: Sequence[Callable[..., Any]]) -> ModelClient:
+    from graphorch.agents.tools import ToolClient
+
+    return ToolClient(client, tools)

@@ -1,0 +1,158 @@
+"""Give events to the core, and apply the commands that it returns.
+
+With a journal, an event is appended before the core gets it; observers get it afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from graphorch.core.events import (
+    CancelNode,
+    Command,
+    EvaluateRoute,
+    Event,
+    FinishRun,
+    LeaveScope,
+    NodeFailed,
+    NodeSucceeded,
+    PersonAsked,
+    Routed,
+    ScheduleRetry,
+    ScopeEntered,
+)
+from graphorch.core.tree import Activation, Status
+from graphorch.engine import human_input
+from graphorch.engine.attempts.attempt import AttemptRunner
+from graphorch.engine.attempts.run_task import RunTask
+from graphorch.engine.events import Cancelled
+from graphorch.engine.invocation import binding
+from graphorch.engine.run_services import RunServices
+from graphorch.engine.state_codec import Unstorable
+
+if TYPE_CHECKING:
+    from graphorch.engine.run_journal import RunJournal
+
+_RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
+
+
+class Dispatcher:
+    """Takes events of one run to its core, and carries out the commands.
+
+    `tasks` are the run tasks at work. `on_final_failure` is called after each failure that is not
+    retried and that no error edge handles, while the run is under way. `is_unobserved` says that
+    neither a journal nor an observer needs to see an event.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_journal",
+        "_log",
+        "_run",
+        "_services",
+        "is_unobserved",
+        "on_final_failure",
+        "tasks",
+    )
+
+    def __init__(self, services: RunServices, attempts: AttemptRunner) -> None:
+        self._services = services
+        self._run = services.run
+        self._log = services.log
+        self._journal = services.log.journal
+        self._attempts = attempts
+        self.tasks: set[RunTask] = set()
+        self.on_final_failure: Callable[[], None] | None = None
+        self.is_unobserved = False
+
+    def dispatch(self, event: Event) -> list[Activation]:
+        """Give an event to the core, apply the commands that follow, return what is ready to run."""
+        return self.apply(self._handle(event))
+
+    def apply(self, commands: list[Command]) -> list[Activation]:
+        """Apply commands and those that follow from them, and return what is ready to run."""
+        ready: list[Activation] = []
+        for command in commands:  # commands that follow are added at its end meanwhile
+            match command:
+                case Activation():
+                    ready.append(command)
+                case EvaluateRoute(activation):
+                    commands += self.evaluate_route(activation)
+                case LeaveScope(activation):
+                    commands += self._handle(self._leave_scope(activation))
+                case ScheduleRetry(activation, seconds):
+                    self._attempts.delay_retry(activation, seconds)
+                    ready.append(activation)
+                case CancelNode(activation, reason):
+                    self._cancel(activation, reason)
+                case FinishRun():
+                    self._log.stop_heartbeat()
+        # A later command may have cancelled what an earlier one started.
+        return [
+            activation
+            for activation in ready
+            if activation.status is _RUNNING or activation.status is _RETRYING
+        ]
+
+    def evaluate_route(self, activation: Activation) -> list[Command]:
+        """Decide where an activation's tokens go, or ask a person first; return what follows."""
+        if activation.step.approved_after and not activation.approved:
+            return self._handle(self._ask_person(activation))
+        try:
+            decision = binding.evaluate_route(activation)
+        except Exception as error:
+            return self._handle(self._attempts.build_failure(activation, error))
+        if self.is_unobserved:
+            # Fast path: must equal `_handle` of a `Routed` event.
+            return self._run.accept_route(activation, decision)
+        return self._handle(Routed(activation, decision, self._services.now()))
+
+    def _ask_person(self, activation: Activation) -> Event:
+        now = self._services.now()
+        return PersonAsked(activation, human_input.build_question(activation, now), now)
+
+    def _handle(self, event: Event) -> list[Command]:
+        """Journal an event, give it to the core and then to the observers."""
+        log, attempts = self._log, self._attempts
+        if self._journal is not None:
+            event = self._append(self._journal, event)
+        commands = self._run.handle(event)
+        if type(event) is NodeFailed:
+            self._react_to_failure(event)
+        if attempts.in_doubt:
+            attempts.settle_doubt(event)
+        if log.observers is not None:
+            log.notify(event)
+        return commands
+
+    def _react_to_failure(self, event: NodeFailed) -> None:
+        is_final = event.retry_after is None and event.handler < 0
+        if is_final and self.on_final_failure is not None:
+            self.on_final_failure()
+
+    def _append(self, journal: RunJournal, event: Event) -> Event:
+        """Append an event; return it, or the failure of a node whose values cannot be stored."""
+        try:
+            journal.append(event)
+        except Unstorable as error:
+            if not isinstance(event, NodeSucceeded | ScopeEntered):
+                raise
+            event = self._attempts.build_failure(event.activation, error)
+            journal.append(event)
+        return event
+
+    def _leave_scope(self, activation: Activation) -> Event:
+        """Return what becomes of an activation whose children have ended."""
+        try:
+            update = binding.gather_children(activation)
+        except Exception as error:
+            return self._attempts.build_failure(activation, error)
+        return NodeSucceeded(activation, update, self._services.now())
+
+    def _cancel(self, activation: Activation, reason: str) -> None:
+        for task in self.tasks:
+            if task.current is activation:
+                task.stop_node()
+        if self._services.is_watched:
+            self._services.publish(Cancelled(activation.path, activation.step.name, reason))

@@ -1,0 +1,91 @@
+"""The way of a run's events out of the engine: into its journal first, to its observers afterwards.
+
+Rule of this file: with a journal, observers hear of an event only once its record is durable, so
+they never see anything that a crash could take back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graphorch.core.events import Event
+from graphorch.core.run import Run
+from graphorch.core.state import append_to
+from graphorch.engine.events import Ended, RunEvent
+from graphorch.engine.observers import Observers, to_run_event
+
+if TYPE_CHECKING:
+    from graphorch.engine.run_journal import RunJournal
+
+
+class EventLog:
+    """Journal and observers of one run; either may be absent."""
+
+    __slots__ = ("_heartbeat", "_undelivered", "journal", "observers")
+
+    def __init__(self, journal: RunJournal | None, observers: Observers | None) -> None:
+        self.journal = journal
+        self.observers = observers
+        # (number of its record, event): observers get it once that record is durable
+        self._undelivered: Sequence[tuple[int, Event]] = ()
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    def notify(self, event: Event) -> None:
+        """Hand an event of the core to the observers, at once or as soon as it is durable."""
+        if self.journal is None:
+            self._deliver(event)
+        elif self.observers is not None:
+            entry = (self.journal.last_noted_seq, event)
+            self._undelivered = append_to(self._undelivered, (entry,))
+
+    def publish(self, event: RunEvent) -> None:
+        """Hand an event to the observers."""
+        if self.observers is not None:
+            self.observers.notify(event)
+
+    async def make_durable(self) -> None:
+        """Return when everything noted so far is durable and delivered. Raises `JournalError`."""
+        if self.journal is None:
+            return
+        await self.journal.flush()
+        if self._undelivered:
+            self._deliver_durable()
+
+    async def write_end(self, run: Run) -> None:
+        """Record that nothing is left to do for now, and release the run to other processes."""
+        if self.journal is None:
+            return
+        await self.journal.end(run.status, run.reason)
+        self._deliver_durable()
+        await self.journal.release()
+
+    def publish_end(self, run: Run, at: float) -> None:
+        """Hand the last event of a run to the observers."""
+        if self.observers is not None:
+            self.publish(Ended(run.status, run.reason, run.run_id, at))
+
+    def start_heartbeat(self, group: asyncio.TaskGroup) -> None:
+        """Keep the lease on the run in the background. The group fails if the lease is lost."""
+        if self.journal is not None:
+            self._heartbeat = group.create_task(self.journal.keep_lease())
+
+    def stop_heartbeat(self) -> None:
+        """Let the lease expire from here on."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
+
+    def _deliver_durable(self) -> None:
+        """Hand the observers what has become durable."""
+        durable = self.journal.last_durable_seq if self.journal is not None else 0
+        ready = [event for seq, event in self._undelivered if seq <= durable]
+        self._undelivered = self._undelivered[len(ready) :]
+        for event in ready:
+            self._deliver(event)
+
+    def _deliver(self, event: Event) -> None:
+        run_event = to_run_event(event)
+        if run_event is not None and self.observers is not None:
+            self.observers.notify(run_event)

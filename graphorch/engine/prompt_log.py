@@ -1,0 +1,82 @@
+"""Describe what a model was asked, as plain JSON for the journal.
+
+A prompt is kept for people who read a run afterwards; nothing is ever computed from it. So a very
+long prompt is cut, and characters that JSON cannot hold are replaced, instead of failing the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphorch.text import truncate_counted
+
+if TYPE_CHECKING:
+    from graphorch.models.messages import Message, Request
+
+LONGEST = 100_000  # characters of one message
+MOST = 400  # messages of one request; the first and the last are kept
+
+
+@dataclass(frozen=True, slots=True)
+class CallDescription:
+    """Start and end of one model call, and its request as `PromptLog` describes it.
+
+    Times are seconds since the epoch.
+    """
+
+    began: float
+    at: float
+    request: dict[str, Any]
+
+
+class PromptLog:
+    """Describes the requests of one conversation, one after another, without repeating messages."""
+
+    def __init__(self) -> None:
+        self._previous: tuple[Message, ...] = ()
+
+    def describe(self, request: Request) -> dict[str, Any]:
+        """Return the request as JSON.
+
+        If the messages begin with those of the previous request, these are left out and counted in
+        `shared`. Of very many new messages, those in the middle are left out and counted in
+        `left_out`.
+        """
+        shared = len(self._previous)
+        if request.messages[:shared] != self._previous:
+            shared = 0
+        self._previous = request.messages
+        new = request.messages[shared:]
+        left_out = max(0, len(new) - MOST)
+        if left_out:
+            new = (*new[: MOST // 2], *new[-MOST // 2 :])
+        return {
+            "model": clean(request.model),
+            "messages": [_describe_message(message) for message in new],
+            "shared": shared,
+            "left_out": left_out,
+            "tools": [clean(tool.name) for tool in request.tools],
+            "output": None if request.schema is None else request.schema.__name__,
+        }
+
+
+def clean(text: str, longest: int = LONGEST) -> str:
+    """Return the text without lone surrogates, cut if it has more than `longest` characters."""
+    text = truncate_counted(text, longest)
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _describe_message(message: Message) -> Mapping[str, Any]:
+    description: dict[str, Any] = {"role": message.role, "content": clean(message.content)}
+    if message.tool_calls:
+        description["calls"] = [
+            {"id": clean(call.id), "name": clean(call.name), "arguments": clean(call.arguments)}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        description["answers"] = clean(message.tool_call_id)
+    return description
