@@ -1,3 +1,3 @@
-"""Policies that choose among several targets for one call: fallback, cascade, weighted, cheapest, fastest."""
+"""Policies that answer one call from several targets: fallback, cascade, weighted and others."""
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""One call through a policy: rounds over the candidates, attempts, and the record of them. The rules it follows: `policies.py`."""
+"""One call through a policy: rounds over the candidates, their attempts, and the record of both.
+
+Theory of operation. A round asks the usable candidates in the order of the policy until one of
+them answers. An attempt ends in one of three ways: an answer that is taken; a failure that lets
+the next candidate try, which is returned; or a failure that no other candidate could avoid, which
+is raised. After a round without an answer there is a pause and perhaps another round. `policy.py`
+lists the rules that all policies share.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +21,7 @@ from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
 from graphorch.models.client import OnText
-from graphorch.models.decision import Attempt, RoutingRecord
-from graphorch.models.decision import ConsideredTarget as Considered
+from graphorch.models.decision import Attempt, ConsideredTarget, RoutingRecord
 from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.policies.circuit_breaker import RetryBudget, RetryRules, next_pause
@@ -34,16 +40,22 @@ from graphorch.models.policies.orderings import Ordering, Ranked
 from graphorch.models.policies.target import Candidate, Unavailability
 
 AnswerCheck: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]
-"""Whether an answer is good enough: a plain function, or one that asks a judge. What it raises ends the call."""
+"""Decide whether an answer is good enough: a plain function, or a coroutine that asks a judge.
+
+An exception that it raises ends the call.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRules:
-    """`on`: the kinds of failure (see `policies_failures.py`) that go on to the next candidate.
+    """Rules of one policy for failures, checks, time and retries.
 
-    `check` accepts answers; `trusts_last`: that of the last candidate is taken without. `attempt_timeout`: seconds for one attempt,
-    so that one that hangs leaves time for another. `hedge`: a second copy of a slow call, to the next candidate.
-    Raises `InputError` for a kind that does not exist.
+    `on`: kinds of failure (the table in `failure_kinds.py`) after which the next candidate is
+    asked. `check` accepts answers; `trusts_last` takes the answer of the last candidate without a
+    check. `attempt_timeout`: seconds for one attempt, so that a target that hangs leaves time for
+    another. `hedge`: send a second copy of a slow call to the next candidate.
+
+    Raises `InputError` for a kind that does not exist and for a timeout that is not above 0.
     """
 
     on: frozenset[str] = FAILOVER_KINDS
@@ -56,9 +68,8 @@ class PolicyRules:
     def __post_init__(self) -> None:
         unknown = sorted(self.on - set(FAILURE_KINDS))
         if unknown:
-            raise InputError(
-                f"on: there is no failure '{unknown[0]}'. {did_you_mean(unknown[0], FAILURE_KINDS)}"
-            )
+            hint = did_you_mean(unknown[0], FAILURE_KINDS)
+            raise InputError(f"on: there is no failure '{unknown[0]}'. {hint}")
         if self.attempt_timeout is not None and self.attempt_timeout <= 0:
             raise InputError(
                 f"attempt_timeout={self.attempt_timeout!r}: it is in seconds, above 0."
@@ -67,7 +78,7 @@ class PolicyRules:
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """What all calls through one policy share."""
+    """State that all calls through one policy share."""
 
     name: str
     order: Ordering
@@ -80,7 +91,7 @@ class PolicyState:
 
 @dataclass(frozen=True, slots=True)
 class _Attempted:
-    """A complete answer. One with a `flaw` is not taken; it cost money all the same."""
+    """A complete answer. An answer with a `flaw` is discarded, but it was paid for all the same."""
 
     candidate: Candidate
     response: Response
@@ -89,7 +100,7 @@ class _Attempted:
 
 
 class PolicyCall:
-    """One call through a policy: what was tried so far and what that allows next."""
+    """One call through a policy: what was tried so far, and what may be tried next."""
 
     def __init__(self, policy: PolicyState, request: Request, on_text: OnText | None) -> None:
         self._policy = policy
@@ -98,129 +109,187 @@ class PolicyCall:
         self._request = request
         self._on_text = on_text
         self._began = self._clock()
-        self._considered: dict[str, Considered] = {}
-        self._tried: list[Attempt] = []
+        self._considered: dict[str, ConsideredTarget] = {}
+        self._attempts: list[Attempt] = []
         self._failures: list[ModelError] = []
         self._last_failure: dict[str, ModelError] = {}
-        self._asked: dict[str, int] = {}
-        self._sent = 0  # requests of attempts that failed or were not taken
+        self._times_asked: dict[str, int] = {}
+        self._failed_requests = 0  # requests that reached a target and brought no answer
         self._excluded: set[str] = set()
-        self._unused: list[_Attempted] = []
-        self._note = ""
+        self._discarded: list[_Attempted] = []
+        self._stop_reason = ""
+
+    # ---- rounds
 
     async def run(self) -> Response:
-        policy = self._policy
-        policy.retries.count_call()
-        policy.hedges.count_call()
-        pause = 0.0
-        for number in range(self._rules.retry.rounds):
-            if number:
-                wait = self._pause_before_next(pause)
-                if wait is None:
-                    break
-                pause = wait
-                await policy.runtime.sleep(wait)
-            answer = await self._round()
-            if answer is not None:
-                return self._finished(answer)
-            if self._note:
-                break
-        return self._last_resort()
+        """Return the first answer that is taken, with the record of how it came about.
 
-    async def _round(self) -> _Attempted | None:
-        """Ask one after the other until one answers; None if none did."""
-        usable = self._usable(self._policy.order.rank(self._request, self._policy.candidates))
+        Raises as `Policy.complete` does.
+        """
+        self._policy.retries.count_call()
+        self._policy.hedges.count_call()
+        pause = 0.0
+        for round_number in range(self._rules.retry.rounds):
+            if round_number > 0:
+                next_wait = self._pause_before_next(pause)
+                if next_wait is None:
+                    break
+                pause = next_wait
+                await self._policy.runtime.sleep(pause)
+            answer = await self._run_round()
+            if answer is not None:
+                return self._build_response(answer)
+            if self._stop_reason:
+                break
+        return self._finish_without_answer()
+
+    async def _run_round(self) -> _Attempted | None:
+        """Ask the usable candidates in order until one answers; return None if none does."""
+        ranking = self._policy.order.rank(self._request, self._policy.candidates)
+        usable = self._select_usable(ranking)
         waiting = list(usable)
-        asked_before = len(self._tried)
+        attempts_before = len(self._attempts)
         while waiting:
             candidate = waiting.pop(0)
-            if self._passes_over(candidate):
+            if self._skip_if_unavailable(candidate):
                 continue
             if not self._may_send():
                 return None
+            # A hedge takes its candidate out of `waiting`: no candidate is asked twice in a round.
             outcome = await self._attempt_with_hedge(candidate, waiting)
             if isinstance(outcome, _Attempted):
                 return outcome
-        return await self._probe(usable) if len(self._tried) == asked_before else None
+        if len(self._attempts) == attempts_before:
+            return await self._probe_resting(usable)
+        return None
 
-    def _usable(self, ranked: Sequence[Ranked]) -> list[Candidate]:
-        """The candidates that may still be asked, in order."""
+    def _select_usable(self, ranking: Sequence[Ranked]) -> list[Candidate]:
+        """Return the candidates that may still be asked, in order, and note all for the record."""
         usable: list[Candidate] = []
-        for item in ranked:
-            name = item.candidate.name
-            self._considered.setdefault(name, Considered(name, item.score, item.excluded))
-            if item.excluded:
+        for ranked in ranking:
+            candidate = ranked.candidate
+            name = candidate.name
+            self._considered.setdefault(name, ConsideredTarget(name, ranked.score, ranked.excluded))
+            if ranked.excluded:
                 self._excluded.add(name)
-            if not item.excluded and self._may_ask_again(item.candidate):
-                usable.append(item.candidate)
+            elif self._may_ask_again(candidate):
+                usable.append(candidate)
         return usable
 
     def _may_ask_again(self, candidate: Candidate) -> bool:
         failure = self._last_failure.get(candidate.name)
         if failure is None:
             return True
-        return (
-            CONSEQUENCES[classify_failure(failure)].retry_later
-            and self._asked.get(candidate.name, 0) < candidate.attempts
-        )
-
-    def _passes_over(self, candidate: Candidate) -> bool:
-        obstacle = self._obstacle(candidate)
-        if obstacle is None:
+        if not CONSEQUENCES[classify_failure(failure)].retry_later:
             return False
-        if candidate.name not in self._asked:
-            self._considered[candidate.name] = replace(
-                self._considered[candidate.name], skipped=obstacle.reason
-            )
+        return self._times_asked.get(candidate.name, 0) < candidate.attempts
+
+    def _skip_if_unavailable(self, candidate: Candidate) -> bool:
+        unavailability = self._check_availability(candidate)
+        if unavailability is None:
+            return False
+        # A candidate that was asked in an earlier round was not skipped: its attempts tell enough.
+        if candidate.name not in self._times_asked:
+            considered = self._considered[candidate.name]
+            self._considered[candidate.name] = replace(considered, skipped=unavailability.reason)
         return True
 
     def _may_send(self) -> bool:
-        """Whether there is time, and for all but the first request leave."""
+        """Return whether there is time and, after the first request, retry budget for another."""
         left = self._time_left()
         if left is not None and left <= 0:
-            self._note = "the time of the call was over"
-        elif self._tried and not self._policy.retries.try_take():
-            self._note = "the retry budget was used up"
-        return not self._note
+            self._stop_reason = "the time of the call was over"
+        elif self._attempts and not self._policy.retries.try_take():
+            self._stop_reason = "the retry budget was used up"
+        return not self._stop_reason
 
-    async def _probe(self, usable: Sequence[Candidate]) -> _Attempted | None:
-        """Nobody could be asked. If that is because they rest, ask the one that is due first."""
-        resting = [
-            (found.seconds, item)
-            for item in usable
-            if (found := self._obstacle(item)) and found.is_resting
-        ]
+    async def _probe_resting(self, usable: Sequence[Candidate]) -> _Attempted | None:
+        """Ask the resting candidate that is due first, since no candidate could be asked at all.
+
+        An early probe is the only way out when every circuit is open; it costs retry budget.
+        """
+        resting: list[tuple[float, Candidate]] = []
+        for candidate in usable:
+            unavailability = self._check_availability(candidate)
+            if unavailability is not None and unavailability.is_resting:
+                resting.append((unavailability.seconds, candidate))
         if not resting or not self._policy.retries.try_take():
             return None
         _, candidate = min(resting, key=lambda pair: pair[0])
         outcome = await self._attempt(candidate, self._on_text, early=True)
         return outcome if isinstance(outcome, _Attempted) else None
 
+    def _pause_before_next(self, last_pause: float) -> float | None:
+        """Return the seconds to wait before another round, or None if a round is of no use.
+
+        The pause lasts until the first candidate may be asked again, and never less than the
+        backoff. No round follows if no candidate can recover, if the pause is longer than the
+        rules are patient, or if it does not fit into the time that is left.
+        """
+        waits: list[float] = []
+        for candidate in self._policy.candidates:
+            if candidate.name in self._excluded or not self._may_ask_again(candidate):
+                continue
+            unavailability = self._check_availability(candidate)
+            failure = self._last_failure.get(candidate.name)
+            unavailable_for = unavailability.seconds if unavailability else 0.0
+            retry_after = (failure.retry_after if failure else None) or 0.0
+            waits.append(max(unavailable_for, retry_after))
+        backoff = next_pause(self._rules.retry, last_pause, self._policy.runtime.random)
+        pause = max(backoff, min(waits, default=float("inf")))
+        left = self._time_left()
+        if pause > self._rules.retry.patience or (left is not None and pause >= left):
+            return None
+        return pause
+
+    def _check_availability(self, candidate: Candidate) -> Unavailability | None:
+        return candidate.check_availability(self._request, self._attempt_time())
+
+    def _time_left(self) -> float | None:
+        if self._request.timeout is None:
+            return None
+        return self._request.timeout - (self._clock() - self._began)
+
+    def _attempt_time(self) -> float | None:
+        """Return the seconds that an attempt may take if it begins now; None: without a limit."""
+        left, limit = self._time_left(), self._rules.attempt_timeout
+        if left is None:
+            return limit
+        if limit is None:
+            return max(0.0, left)
+        return max(0.0, min(left, limit))
+
+    # ---- attempts
+
     async def _attempt_with_hedge(
         self, candidate: Candidate, others: list[Candidate]
     ) -> _Attempted | ModelError:
         hedge = self._rules.hedge
-        backup = (
-            None
-            if hedge is None
-            else next((other for other in others if self._obstacle(other) is None), None)
-        )
+        backup = self._find_backup(others) if hedge is not None else None
         if hedge is None or backup is None:
             return await self._attempt(candidate, self._on_text)
         return await race(
-            lambda hear: self._attempt(candidate, hear),
-            lambda hear: self._attempt(backup, hear, is_hedge=True),
+            lambda on_text: self._attempt(candidate, on_text),
+            lambda on_text: self._attempt(backup, on_text, is_hedge=True),
             on_text=self._on_text,
             wait=lambda: self._policy.runtime.sleep(hedge.after),
-            may_start=lambda: self._may_hedge(backup, others),
+            may_start=lambda: self._take_backup(backup, others),
             succeeded=lambda outcome: isinstance(outcome, _Attempted),
         )
 
-    def _may_hedge(self, backup: Candidate, others: list[Candidate]) -> bool:
-        """Whether the copy may be sent; then it is no longer one of those that wait to be asked."""
+    def _find_backup(self, others: Sequence[Candidate]) -> Candidate | None:
+        for candidate in others:
+            if self._check_availability(candidate) is None:
+                return candidate
+        return None
+
+    def _take_backup(self, backup: Candidate, others: list[Candidate]) -> bool:
+        """Return whether the copy may be sent, and if so take its candidate out of `others`."""
         payer = self._request.payer
-        fits = payer is None or payer.fits(backup.worst_case(self._request))
-        if not fits or self._obstacle(backup) is not None or not self._policy.hedges.try_take():
+        is_affordable = payer is None or payer.fits(backup.worst_case(self._request))
+        is_available = self._check_availability(backup) is None
+        # The allowance comes last: asking it uses it up.
+        if not is_affordable or not is_available or not self._policy.hedges.try_take():
             return False
         others.remove(backup)
         return True
@@ -233,230 +302,215 @@ class PolicyCall:
         early: bool = False,
         is_hedge: bool = False,
     ) -> _Attempted | ModelError:
-        """One request to one candidate: its answer, or why there is none. Raises what no other candidate could avoid."""
+        """Send one request to one candidate; return its answer or the reason for its failure.
+
+        Raises the failure if no other candidate could avoid it.
+        """
         began = self._clock()
-        time_left = self._attempt_time()
-        request = (
-            self._request
-            if time_left == self._request.timeout
-            else replace(self._request, timeout=time_left)
-        )
-        self._asked[candidate.name] = self._asked.get(candidate.name, 0) + 1
+        request = self._limit_time(self._request)
+        self._times_asked[candidate.name] = self._times_asked.get(candidate.name, 0) + 1
         try:
             response = await candidate.ask(request, on_text, early=early)
         except ModelError as error:
-            self._record(candidate, began, None, error, is_hedge=is_hedge)
-            self._sent += classify_failure(error) not in ("resting", "throttled")
-            return self._failed(candidate, error)
+            self._record_failure(candidate, began, error, is_hedge=is_hedge)
+            if classify_failure(error) not in ("resting", "throttled"):  # those were never sent
+                self._failed_requests += 1
+            return self._pass_on_failure(candidate, error)
         except CapReached as error:
-            self._record(candidate, began, None, None, is_hedge=is_hedge, outcome="over budget")
-            error.add_note(self._decision().text())
+            self._record_end(candidate, began, "over budget", is_hedge=is_hedge)
+            error.add_note(self._build_record().text())
             raise
         except asyncio.CancelledError:
-            self._record(candidate, began, None, None, is_hedge=is_hedge, outcome="cancelled")
+            self._record_end(candidate, began, "cancelled", is_hedge=is_hedge)
             raise
-        flaw = await self._flaw(candidate, request, response)
-        self._record(candidate, began, response, flaw, is_hedge=is_hedge)
+        flaw = await self._find_flaw(candidate, request, response)
+        self._record_answer(candidate, began, response, flaw, is_hedge=is_hedge)
         answer = _Attempted(candidate, response, began, flaw)
         if flaw is not None:
-            self._unused.append(answer)
-            return self._failed(candidate, flaw)
+            self._discarded.append(answer)
+            return self._pass_on_failure(candidate, flaw)
         self._policy.order.observe(request, response)
         return answer
 
-    def _failed(self, candidate: Candidate, failure: ModelError) -> ModelError:
+    def _limit_time(self, request: Request) -> Request:
+        timeout = self._attempt_time()
+        return request if timeout == request.timeout else replace(request, timeout=timeout)
+
+    def _pass_on_failure(self, candidate: Candidate, failure: ModelError) -> ModelError:
+        """Note a failure and return it; raise it if the next candidate is not to be asked."""
         self._failures.append(failure)
         self._last_failure[candidate.name] = failure
         if classify_failure(failure) not in self._rules.on:
-            failure.add_note(self._decision().text())
-            failure.usd = self._lost() or None
+            failure.add_note(self._build_record().text())
+            failure.usd = self._lost_usd() or None
             raise failure
         return failure
 
-    async def _flaw(
+    async def _find_flaw(
         self, candidate: Candidate, request: Request, response: Response
     ) -> AnswerError | None:
-        """Why a complete answer is not taken, or None."""
-        if (
-            request.schema is not None
-            and not response.tool_calls
-            and "invalid_output" in self._rules.on
-        ):
-            try:
-                request.schema.model_validate_json(response.text)
-            except ValidationError as error:
-                why = f"its answer does not fit {request.schema.__name__}: {error.error_count()} problems"
-                return build_rejection(response, candidate.name, why, InvalidOutput)
+        """Return the reason for discarding a complete answer, or None if it is good."""
+        flaw = self._find_schema_flaw(candidate, request, response)
+        if flaw is not None:
+            return flaw
         check = self._rules.check
-        if check is None or (self._rules.trusts_last and candidate is self._policy.candidates[-1]):
+        is_last = candidate is self._policy.candidates[-1]
+        if check is None or (self._rules.trusts_last and is_last):
             return None
         verdict = check(request, response)
         if inspect.isawaitable(verdict):
             verdict = await verdict
-        return (
-            None
-            if verdict
-            else build_rejection(
-                response,
-                candidate.name,
-                f"policy '{self._policy.name}' did not accept it",
-                RejectedAnswer,
-            )
-        )
+        if verdict:
+            return None
+        reason = f"policy '{self._policy.name}' did not accept it"
+        return build_rejection(response, candidate.name, reason, RejectedAnswer)
 
-    def _record(
+    def _find_schema_flaw(
+        self, candidate: Candidate, request: Request, response: Response
+    ) -> AnswerError | None:
+        schema = request.schema
+        # An answer that calls tools is not the structured output yet.
+        if schema is None or response.tool_calls or "invalid_output" not in self._rules.on:
+            return None
+        try:
+            schema.model_validate_json(response.text)
+        except ValidationError as error:
+            count = error.error_count()
+            reason = f"its answer does not fit {schema.__name__}: {count} problems"
+            return build_rejection(response, candidate.name, reason, InvalidOutput)
+        return None
+
+    # ---- the record
+
+    def _record_answer(
         self,
         candidate: Candidate,
         began: float,
-        response: Response | None,
-        failure: ModelError | None,
+        response: Response,
+        flaw: ModelError | None,
         *,
         is_hedge: bool,
-        outcome: str = "",
     ) -> None:
-        usage = (
-            response.usage
-            if response
-            else failure.usage
-            if isinstance(failure, AnswerError)
-            else None
-        )
-        inner = (
-            response.decision
-            if response
-            else failure.decision
-            if isinstance(failure, NotAnswered)
-            else None
-        )
-        self._tried.append(
+        usage = response.usage
+        usd = None if response.usd_source == "none" else response.usd
+        self._attempts.append(
             Attempt(
                 target=candidate.name,
-                outcome=outcome or ("ok" if failure is None else classify_failure(failure)),
+                outcome="ok" if flaw is None else classify_failure(flaw),
                 seconds=self._clock() - began,
-                status=200 if response else failure.status if failure else None,
-                first_token_seconds=response.first_token_seconds if response else None,
+                status=200,
+                first_token_seconds=response.first_token_seconds,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                usd=usd,
+                usd_source=response.usd_source,
+                is_hedge=is_hedge,
+                error=str(flaw) if flaw is not None else "",
+                inner=response.decision,
+            )
+        )
+
+    def _record_failure(
+        self, candidate: Candidate, began: float, failure: ModelError, *, is_hedge: bool
+    ) -> None:
+        usage = failure.usage if isinstance(failure, AnswerError) else None
+        self._attempts.append(
+            Attempt(
+                target=candidate.name,
+                outcome=classify_failure(failure),
+                seconds=self._clock() - began,
+                status=failure.status,
                 input_tokens=usage.input_tokens if usage else None,
                 output_tokens=usage.output_tokens if usage else None,
-                usd=response.usd
-                if response and response.usd_source != "none"
-                else failure.usd
-                if failure
-                else None,
-                usd_source=response.usd_source if response else "none",
+                usd=failure.usd,
                 is_hedge=is_hedge,
-                error=str(failure) if failure else "",
-                inner=inner,
+                error=str(failure),
+                inner=failure.decision if isinstance(failure, NotAnswered) else None,
             )
         )
 
-    def _finished(self, answer: _Attempted) -> Response:
-        """The response as that of the whole call: with its failed attempts, the money for answers that were not taken, and the decision."""
+    def _record_end(
+        self, candidate: Candidate, began: float, outcome: str, *, is_hedge: bool
+    ) -> None:
+        """Record an attempt that ended without an answer or a failure of the target."""
+        seconds = self._clock() - began
+        self._attempts.append(
+            Attempt(target=candidate.name, outcome=outcome, seconds=seconds, is_hedge=is_hedge)
+        )
+
+    def _build_record(self, answered_by: str = "") -> RoutingRecord:
+        return RoutingRecord(
+            policy=self._policy.name,
+            kind=self._policy.order.kind,
+            candidates=tuple(self._considered.values()),
+            attempts=tuple(self._attempts),
+            answered_by=answered_by,
+            note=self._stop_reason,
+        )
+
+    # ---- the outcome
+
+    def _build_response(self, answer: _Attempted) -> Response:
+        """Return the answer as that of the whole call.
+
+        Its figures include failed attempts and the cost of discarded answers; its times count from
+        the beginning of the call.
+        """
         response = answer.response
+        discarded = [item.response for item in self._discarded]
         lead = answer.began - self._began
         first = response.first_token_seconds
+        requests = response.attempts + sum(item.attempts for item in discarded)
         return replace(
             response,
-            usage=_sum([response.usage, *(item.response.usage for item in self._unused)]),
-            usd=response.usd + self._lost(),
-            attempts=response.attempts
-            + sum(item.response.attempts for item in self._unused)
-            + self._sent,
+            usage=_sum_usage([response.usage, *(item.usage for item in discarded)]),
+            usd=response.usd + self._lost_usd(),
+            attempts=requests + self._failed_requests,
             seconds=self._clock() - self._began,
             first_token_seconds=None if first is None else first + lead,
-            decision=self._decision(answer.candidate.name),
+            decision=self._build_record(answer.candidate.name),
         )
 
-    def _last_resort(self) -> Response:
-        """After the last attempt: an answer that only misses the schema, for the caller to repair, or the error that tells all of it."""
-        invalid = [item for item in self._unused if isinstance(item.flaw, InvalidOutput)]
-        if invalid:
-            last = invalid[-1]
-            self._unused.remove(last)
-            note = "; ".join(
-                filter(None, [last.response.note, "no target gave an answer that fits the schema"])
-            )
-            return self._finished(replace(last, response=replace(last.response, note=note)))
-        decision = self._decision()
-        said = (
-            "; ".join(f"{attempt.target}: {attempt.outcome}" for attempt in self._tried)
-            or self._all_skipped()
-        )
-        because = f" It stopped because {self._note}." if self._note else ""
-        message = (
-            f"Policy '{self._policy.name}' got no answer ({said}).{because} "
-            "See the cause and `decision`; add a target of another provider, give the call more time, or wait."
-        )
-        error = NotAnswered(
-            message, model=self._policy.name, failures=tuple(self._failures), decision=decision
-        )
-        error.usd = self._lost() or None
-        raise error from (self._failures[-1] if self._failures else None)
+    def _finish_without_answer(self) -> Response:
+        """Return an answer that only misses the schema, for the caller to repair, or raise."""
+        invalid = [item for item in self._discarded if isinstance(item.flaw, InvalidOutput)]
+        if not invalid:
+            raise self._build_error() from (self._failures[-1] if self._failures else None)
+        last = invalid[-1]
+        self._discarded.remove(last)  # it is the answer now, and not counted twice
+        notes = [last.response.note, "no target gave an answer that fits the schema"]
+        note = "; ".join(filter(None, notes))
+        return self._build_response(replace(last, response=replace(last.response, note=note)))
 
-    def _lost(self) -> float:
-        """The dollars that were charged for answers that were not taken, and for attempts that gave none."""
-        return sum(item.response.usd for item in self._unused) + sum(
-            error.usd or 0.0 for error in self._failures
-        )
-
-    def _all_skipped(self) -> str:
-        return "; ".join(
+    def _build_error(self) -> NotAnswered:
+        name = self._policy.name
+        outcomes = [f"{attempt.target}: {attempt.outcome}" for attempt in self._attempts]
+        skipped = [
             f"{target.name} was not asked: {target.skipped}" for target in self._considered.values()
+        ]
+        summary = "; ".join(outcomes or skipped)
+        reason = f" It stopped because {self._stop_reason}." if self._stop_reason else ""
+        message = (
+            f"Policy '{name}' got no answer ({summary}).{reason} See the cause and `decision`; "
+            "add a target of another provider, give the call more time, or wait."
         )
+        failures = tuple(self._failures)
+        error = NotAnswered(message, model=name, failures=failures, decision=self._build_record())
+        error.usd = self._lost_usd() or None
+        return error
 
-    def _decision(self, answered_by: str = "") -> RoutingRecord:
-        policy = self._policy
-        considered, tried = tuple(self._considered.values()), tuple(self._tried)
-        return RoutingRecord(
-            policy=policy.name,
-            kind=policy.order.kind,
-            candidates=considered,
-            attempts=tried,
-            answered_by=answered_by,
-            note=self._note,
-        )
-
-    def _pause_before_next(self, last: float) -> float | None:
-        """Seconds to wait before another round, or None if there is no use in one."""
-        waits: list[float] = []
-        for candidate in self._policy.candidates:
-            if candidate.name not in self._excluded and self._may_ask_again(candidate):
-                obstacle, failure = (
-                    self._obstacle(candidate),
-                    self._last_failure.get(candidate.name),
-                )
-                asked_for = failure.retry_after if failure else None
-                waits.append(max(obstacle.seconds if obstacle else 0.0, asked_for or 0.0))
-        pause = max(
-            next_pause(self._rules.retry, last, self._policy.runtime.random),
-            min(waits, default=float("inf")),
-        )
-        left = self._time_left()
-        if pause > self._rules.retry.patience or (left is not None and pause >= left):
-            return None
-        return pause
-
-    def _obstacle(self, candidate: Candidate) -> Unavailability | None:
-        return candidate.check_availability(self._request, self._attempt_time())
-
-    def _time_left(self) -> float | None:
-        return (
-            None
-            if self._request.timeout is None
-            else self._request.timeout - (self._clock() - self._began)
-        )
-
-    def _attempt_time(self) -> float | None:
-        """Seconds that an attempt may take from now on."""
-        left, limit = self._time_left(), self._rules.attempt_timeout
-        if left is None or limit is None:
-            return limit if left is None else max(0.0, left)
-        return max(0.0, min(left, limit))
+    def _lost_usd(self) -> float:
+        """Return the dollars charged for discarded answers and for attempts without an answer."""
+        discarded = sum(item.response.usd for item in self._discarded)
+        return discarded + sum(error.usd or 0.0 for error in self._failures)
 
 
-def _sum(usages: Sequence[Usage]) -> Usage:
+def _sum_usage(usages: Sequence[Usage]) -> Usage:
     if len(usages) == 1:
         return usages[0]
     return Usage(
-        sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages),
-        sum(usage.cached_tokens for usage in usages), any(usage.is_estimated for usage in usages),
-    )  # fmt: skip
+        sum(usage.input_tokens for usage in usages),
+        sum(usage.output_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages),
+        any(usage.is_estimated for usage in usages),
+    )

@@ -1,22 +1,25 @@
-"""What went wrong with an attempt, in one word, and what follows from it: ask somebody else, ask again later, blame the target, or none.
+"""Kinds of failure of an attempt, and the consequences of each.
 
-kind              another target?  again later?  target at fault?
-rate_limit        yes              yes           yes
-server            yes              yes           yes           5xx, 408, 424, 425 and errors inside an answer
-timeout           yes              yes           yes
-unreachable       yes              yes           yes
-malformed         yes              yes           yes           no protocol: a web page, broken JSON, a cut stream, no text
-resting           yes              yes           no            not sent: its circuit is open
-throttled         yes              yes           no            not sent: its limits leave no turn in time
-auth              yes              no            yes           401, 403, and 400 in words that mean it
-credit            yes              no            yes           402, 412
-unknown_model     yes              no            yes           404, and 400 in words that mean it
-context_overflow  yes              no            no            the prompt is too long for this model
-filtered          yes              no            no            its filter or the model declined
-invalid_output    yes              no            no            the answer does not fit the request's schema
-rejected          yes              no            no            the policy's check does not accept the answer
-output_limit      no               no            no            cut off by max_tokens: any model would be
-bad_request       no               no            no            400 and the like: any model would refuse it
+`elsewhere`: another target may answer. `later`: the same target may answer after a pause.
+`at fault`: the failure counts against the target in its circuit breaker.
+
+kind              elsewhere?  later?  at fault?
+rate_limit        yes         yes     yes
+server            yes         yes     yes        5xx, 408, 424, 425, and errors inside an answer
+timeout           yes         yes     yes
+unreachable       yes         yes     yes
+malformed         yes         yes     yes        a web page, broken JSON, a cut stream, no text
+resting           yes         yes     no         not sent: its circuit is open
+throttled         yes         yes     no         not sent: its limits leave no turn in time
+auth              yes         no      yes        401, 403, and 400 in words that mean it
+credit            yes         no      yes        402, 412
+unknown_model     yes         no      yes        404, and 400 in words that mean it
+context_overflow  yes         no      no         the prompt is too long for this model
+filtered          yes         no      no         its filter or the model declined
+invalid_output    yes         no      no         does not fit the schema of the request
+rejected          yes         no      no         the check of the policy does not accept it
+output_limit      no          no      no         cut off by max_tokens: any model would be
+bad_request       no          no      no         400 and the like: any model refuses it
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from graphorch.models.policies.rate_limiter import Throttled
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What follows from a kind of failure; see the table above."""
+    """Consequence of a kind of failure, as the table above lists it."""
 
     try_elsewhere: bool
     retry_later: bool
@@ -74,11 +77,23 @@ FAILOVER_KINDS = frozenset(
     kind for kind, consequence in CONSEQUENCES.items() if consequence.try_elsewhere
 )
 
-_BY_STATUS = {401: "auth", 402: "credit", 403: "auth", 404: "unknown_model", 408: "server", 409: "server", 412: "credit",
-              413: "context_overflow", 424: "server", 425: "server", 429: "rate_limit"}  # fmt: skip
-# How endpoints word it; none of them has a status of its own for it.
+_BY_STATUS = {
+    401: "auth",
+    402: "credit",
+    403: "auth",
+    404: "unknown_model",
+    408: "server",
+    409: "server",
+    412: "credit",
+    413: "context_overflow",
+    424: "server",
+    425: "server",
+    429: "rate_limit",
+}
+# Words of endpoints for failures that have no status of their own.
 _OVERFLOW = re.compile(
-    r"context.{0,20}(length|window|limit|size)|maximum context|prompt is too long|too many (input )?tokens",
+    r"context.{0,20}(length|window|limit|size)|maximum context|prompt is too long"
+    r"|too many (input )?tokens",
     re.IGNORECASE,
 )
 _FILTER = re.compile(r"content.{0,5}(filter|policy)|moderation|responsible ai", re.IGNORECASE)
@@ -93,28 +108,28 @@ class RejectedAnswer(AnswerError):
 
 
 class NotAnswered(ModelError):
-    """No target of a policy gave an answer. `failures` are their errors in the order of the attempts, `decision` tells all of it."""
+    """No target of a policy gave an answer.
+
+    `failures` are their errors in the order of the attempts, `decision` is the whole record.
+    """
 
     def __init__(
         self, message: str, *, model: str, failures: tuple[ModelError, ...], decision: RoutingRecord
     ) -> None:
         self.failures = failures
         self.decision = decision
-        last = failures[-1] if failures else None
         waits = [error.retry_after for error in failures if error.retry_after is not None]
-        retryable = any(error.retryable for error in failures)
-        status = None if last is None else last.status
         super().__init__(
             message,
             model=model,
-            retryable=retryable,
-            status=status,
-            retry_after=min(waits) if waits else None,
+            retryable=any(error.retryable for error in failures),
+            status=failures[-1].status if failures else None,
+            retry_after=min(waits, default=None),
         )
 
 
 def classify_failure(error: ModelError) -> str:
-    """The kind of a failure, from the table."""
+    """Return the kind of a failure, a key of `CONSEQUENCES`."""
     match error:
         case CircuitOpen():
             return "resting"
@@ -137,32 +152,36 @@ def classify_failure(error: ModelError) -> str:
         case NotAnswered():
             return classify_failure(error.failures[-1]) if error.failures else "resting"
         case _:
-            return _by_status(error)
+            return _classify_by_status(error)
 
 
-def _by_status(error: ModelError) -> str:
-    said = str(error)
-    status = None if error.status is None else meant_status(error.status, said)
+def _classify_by_status(error: ModelError) -> str:
+    text = str(error)
+    # 1. The status, where it says enough.
+    status = None if error.status is None else meant_status(error.status, text)
+    if status == 429 and not error.retryable:
+        return "credit"  # a quota that is used up comes as 429, and does not pass with time
     if status in _BY_STATUS:
-        # A quota that is used up comes as 429 and does not pass with time.
-        return "credit" if status == 429 and not error.retryable else _BY_STATUS[status]
+        return _BY_STATUS[status]
     if status is not None and status >= 500:
         return "server"
+    # 2. The words: endpoints answer 400 for several failures.
     if isinstance(error, SchemaRefused):
         return "bad_request"
-    if _OVERFLOW.search(said):
+    if _OVERFLOW.search(text):
         return "context_overflow"
-    if _FILTER.search(said):
+    if _FILTER.search(text):
         return "filtered"
+    # 3. The guess of the client.
     return "server" if error.retryable else "bad_request"
 
 
 def build_rejection(
-    response: Response, model: str, why: str, kind: type[AnswerError]
+    response: Response, model: str, reason: str, kind: type[AnswerError]
 ) -> AnswerError:
-    """The error for a complete answer that is not taken; its text is in `partial`."""
+    """Return the error for a complete answer that is not taken; its text is in `partial`."""
     return kind(
-        f"Model '{model}' answered, but {why}.",
+        f"Model '{model}' answered, but {reason}.",
         model=model,
         retryable=False,
         partial=response.text,

@@ -1,7 +1,8 @@
-"""A second copy of a call that takes unusually long: whichever begins to answer first is taken, the other is cancelled.
+"""Second copy of a call that takes unusually long: the first to begin its answer wins.
 
-Dean and Barroso, "The tail at scale" (CACM 56(2), 2013). It is opted in, since the copy that loses is usually charged; it is reserved and
-settled like any call, capped to a share of the calls, and never started once text of the first has gone out.
+J. Dean and L. A. Barroso, "The tail at scale", CACM 56(2), 2013. Hedging has to be switched on,
+since the copy that loses is usually charged. The copy is reserved and settled like any call, is
+limited to a share of the calls, and is never started once text of the first has gone out.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from graphorch.models.client import OnText
 
 T = TypeVar("T")
 
+_MOST_SAVED = 5.0  # copies that may be saved up for later
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hedge:
-    """`after`: seconds without a first token (or answer) before the copy is sent; about the 95th percentile is the usual choice.
+    """Rules for sending a second copy of a slow call.
 
-    `share`: copies per call, on average.
+    `after`: seconds without a first token (or answer) before the copy is sent; about the 95th
+    percentile is the usual choice. `share`: copies per call, on average.
+
+    Raises `InputError` for values out of range.
     """
 
     after: float
@@ -35,18 +41,21 @@ class Hedge:
 
 
 class HedgeAllowance:
-    """How many copies may be sent: one at the start, and a share of the calls; unused ones are kept up to five."""
+    """Number of copies that may be sent: one at the start, and a share of the calls.
+
+    Unused ones are kept, up to five.
+    """
 
     def __init__(self, share: float) -> None:
         self._share = share
         self._left = 1.0
 
     def count_call(self) -> None:
-        """A call begins: it earns its share."""
-        self._left = min(5.0, self._left + self._share)
+        """Add the share that a new call earns."""
+        self._left = min(_MOST_SAVED, self._left + self._share)
 
     def try_take(self) -> bool:
-        """Whether a copy may be sent."""
+        """Take one copy out of the allowance; return False if there is none."""
         if self._left < 1:
             return False
         self._left -= 1
@@ -54,26 +63,27 @@ class HedgeAllowance:
 
 
 class _Race(Generic[T]):
-    """Whose text goes out, and a signal that it has begun."""
+    """Two runners of one race, of which only the winner's text goes out."""
 
     def __init__(self, on_text: OnText | None) -> None:
         self._on_text = on_text
         self.winner: int | None = None
-        self.begun = asyncio.Event()
+        self.has_winner = asyncio.Event()
 
     def listener(self, runner: int) -> OnText | None:
+        """Return the `on_text` of a runner: its first piece makes it the winner, if none is yet."""
         on_text = self._on_text
         if on_text is None:
             return None
 
-        def hear(piece: str) -> None:
+        def listen(piece: str) -> None:
             if self.winner is None:
                 self.winner = runner
-                self.begun.set()
+                self.has_winner.set()
             if self.winner == runner:
                 on_text(piece)
 
-        return hear
+        return listen
 
 
 async def race(
@@ -85,12 +95,19 @@ async def race(
     may_start: Callable[[], bool],
     succeeded: Callable[[T], bool],
 ) -> T:
-    """The first success; if there is none, what the first came to. After it returns or raises, nothing of either still runs."""
+    """Run `first`, and beside it `second` if the first is slow; return the first success.
+
+    `second` starts after `wait`, unless the first has ended or begun its answer by then, and only
+    if `may_start`. If neither succeeds, the outcome of the first is returned. After it returns or
+    raises, neither runs any more.
+
+    Raises what `first` raises. An exception of `second` is raised only if its text has gone out.
+    """
     state = _Race[T](on_text)
     tasks: list[asyncio.Task[T]] = [asyncio.ensure_future(first(state.listener(0)))]
     signals: list[asyncio.Task[Any]] = [
-        asyncio.ensure_future(state.begun.wait()),
-        asyncio.ensure_future(_awaited(wait)),
+        asyncio.ensure_future(state.has_winner.wait()),
+        asyncio.ensure_future(_call(wait)),
     ]
     try:
         await asyncio.wait([tasks[0], *signals], return_when=asyncio.FIRST_COMPLETED)
@@ -104,28 +121,33 @@ async def race(
         await asyncio.gather(*everything, return_exceptions=True)
 
 
-async def _awaited(wait: Callable[[], Awaitable[None]]) -> None:
+async def _call(wait: Callable[[], Awaitable[None]]) -> None:
+    """Make a coroutine, which a task needs, of any awaitable."""
     await wait()
 
 
 async def _first_success(
     tasks: Sequence[asyncio.Task[T]],
     state: _Race[T],
-    begun: asyncio.Task[Any],
+    winner_signal: asyncio.Task[Any],
     succeeded: Callable[[T], bool],
 ) -> T:
     while True:
+        # 1. Text that has gone out decides: the other answer cannot replace it any more.
         if state.winner is not None:
             return await tasks[state.winner]
-        running = [item for item in tasks if not item.done()]
-        for place, task in enumerate(tasks):
-            # the copy may fail as it likes
-            if (
-                task.done()
-                and (place == 0 or task.exception() is None)
-                and succeeded(task.result())
-            ):
+        # Listed before step 2, so that a task that ends meanwhile is looked at once more.
+        running = [task for task in tasks if not task.done()]
+        # 2. A task that ended well wins; the first is looked at first.
+        for index, task in enumerate(tasks):
+            if not task.done():
+                continue
+            # The exception of a copy is ignored, that of the first is raised by `result`.
+            if index > 0 and task.exception() is not None:
+                continue
+            if succeeded(task.result()):
                 return task.result()
+        # 3. Both ended, and neither well.
         if not running:
             return tasks[0].result()
-        await asyncio.wait([*running, begun], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*running, winner_signal], return_when=asyncio.FIRST_COMPLETED)

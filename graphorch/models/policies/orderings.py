@@ -1,4 +1,7 @@
-"""In which order a policy asks its candidates. Each order is a small value with two methods: rank, and learn from an answer."""
+"""Orders in which a policy asks its candidates.
+
+Each order is a small value with two methods: rank the candidates, and learn from an answer.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from graphorch.models.policies.latency import LatencyRules, OutputLengthModel
 from graphorch.models.policies.target import Candidate
 
 STICKY_KEY = "sticky_key"
-"""The entry of `Request.metadata` that keeps calls with equal values at one target of a weighted policy."""
+"""Entry of `Request.metadata` that keeps calls with equal values at one target of `weighted`."""
+
+_HASH_BYTES = 6  # 48 bits, which a float holds exactly
+_MUCH_SLOWER = 4  # times the best; from there on a target is tried again less often
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A candidate in its place. `excluded` says why the order leaves it out, or is empty."""
+    """A candidate in its place. `excluded` is why the order leaves it out, or empty."""
 
     candidate: Candidate
     score: float | None
@@ -27,41 +33,44 @@ class Ranked:
 
 
 class Ordering(Protocol):
-    """Puts candidates in order."""
+    """Order of candidates for a request."""
 
     @property
     def kind(self) -> str:
-        """The word for it in decisions and files."""
+        """Word for the order in decisions and files."""
         ...
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """Every candidate, the first to ask first."""
+        """Return every candidate, the first to ask first."""
         ...
 
     def observe(self, request: Request, response: Response) -> None:
-        """See an answer."""
+        """Learn from an answer."""
         ...
 
 
 class ListedOrder:
-    """The order in which they were given: a fallback, or a cascade from cheap to dear."""
+    """Order of the list: a fallback, or a cascade from cheap to dear. The score is the place."""
 
     def __init__(self, kind: str = "fallback") -> None:
         self.kind = kind
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """See `Order`; the score is the place."""
+        """Return the candidates as they are listed."""
         return [Ranked(candidate, float(place)) for place, candidate in enumerate(candidates)]
 
     def observe(self, request: Request, response: Response) -> None:
-        """Nothing to learn."""
+        """Do nothing: a list has nothing to learn."""
 
 
 class WeightedOrder:
-    """At random by weight, or by a hash of the sticky key: equal keys have an equal order, whoever else comes and goes.
+    """Order at random by weight, or by a hash of the sticky key. The score is the draw.
 
-    Each candidate draws -ln(u) / weight and the smallest is first (Efraimidis and Spirakis, 2006; with a hash: weighted rendezvous).
-    Raises `InputError` for weights without sense.
+    Calls with equal keys have an equal order, even if other candidates are added or removed.
+    Each candidate draws -ln(u) / weight and the smallest is first: P. Efraimidis and P. Spirakis,
+    "Weighted random sampling with a reservoir", 2006; with a hash: weighted rendezvous hashing.
+
+    Raises `InputError` for weights out of range.
     """
 
     kind = "weighted"
@@ -69,122 +78,150 @@ class WeightedOrder:
     def __init__(self, weights: Sequence[float], random: Callable[[], float]) -> None:
         if any(not 0 <= weight < math.inf for weight in weights) or sum(weights) <= 0:
             raise InputError(
-                f"Weights {list(weights)} make no sense: each is 0 or more, and one of them is above 0."
+                f"Weights {list(weights)} make no sense: each is 0 or more, and at least one is "
+                "above 0."
             )
         self._weights = tuple(weights)
         self._random = random
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """See `Order`; the score is the draw."""
+        """Return the candidates in the order of their draws; a weight of 0 excludes."""
         key = request.metadata.get(STICKY_KEY)
         drawn: list[Ranked] = []
         for weight, candidate in zip(self._weights, candidates, strict=True):
             if weight == 0:
                 drawn.append(Ranked(candidate, None, "its weight is 0"))
                 continue
-            number = self._random() if key is None else _hashed(f"{key}\n{candidate.name}")
+            number = self._random() if key is None else _hash_to_unit(f"{key}\n{candidate.name}")
             drawn.append(Ranked(candidate, -math.log(1 - number) / weight))
-        return sorted(drawn, key=_place)
+        return sorted(drawn, key=_sort_key)
 
     def observe(self, request: Request, response: Response) -> None:
-        """Nothing to learn."""
+        """Do nothing: weights are fixed."""
 
 
 class CheapestFirst:
-    """The lowest price for this very request first. What is below the quality floor is left out; an unknown price comes last."""
+    """Order by the price of the request at hand, in dollars, which is the score.
+
+    Candidates below the quality floor are left out; an unknown price comes last.
+
+    Raises `InputError` if the floor leaves no candidate.
+    """
 
     kind = "cheapest"
 
     def __init__(self, qualities: Sequence[float], floor: float) -> None:
         if qualities and max(qualities) < floor:
             raise InputError(
-                f"The quality floor {floor:g} leaves no target: the best has {max(qualities):g}. Lower the floor."
+                f"The quality floor {floor:g} leaves no target: the best has {max(qualities):g}. "
+                "Lower the floor."
             )
         self._qualities = tuple(qualities)
         self._floor = floor
-        self._outputs = OutputLengthModel(LatencyRules())
+        self._lengths = OutputLengthModel(LatencyRules())
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """See `Order`; the score is dollars."""
-        tokens = self._outputs.predict(request)
+        """Return the candidates by their price for an answer of the expected length."""
+        tokens = self._lengths.predict(request)
         priced: list[Ranked] = []
         for quality, candidate in zip(self._qualities, candidates, strict=True):
-            low = (
-                f"its quality {quality:g} is below the floor {self._floor:g}"
-                if quality < self._floor
-                else ""
-            )
-            priced.append(Ranked(candidate, candidate.estimate_usd(request, tokens), low))
-        return sorted(priced, key=_place)
+            excluded = ""
+            if quality < self._floor:
+                excluded = f"its quality {quality:g} is below the floor {self._floor:g}"
+            priced.append(Ranked(candidate, candidate.estimate_usd(request, tokens), excluded))
+        return sorted(priced, key=_sort_key)
 
     def observe(self, request: Request, response: Response) -> None:
-        """How long answers are."""
-        self._outputs.observe(request, response)
+        """Learn how long answers are."""
+        self._lengths.observe(request, response)
 
 
 class FastestFirst:
-    """The shortest predicted time first, with the calls that are on their way counted in; see `speed.py`."""
+    """Order by the predicted time to the whole answer, with the calls in flight counted in.
+
+    The score is the predicted seconds times the load factor of `latency.py`. One candidate is
+    moved to the front: one that was not asked for long, so that a target that has become faster is
+    noticed; or any of those about as good as the best, so that calls do not herd to one of them.
+    """
 
     kind = "fastest"
 
     def __init__(self, rules: LatencyRules, random: Callable[[], float]) -> None:
         self._rules = rules
         self._random = random
-        self._outputs = OutputLengthModel(rules)
+        self._lengths = OutputLengthModel(rules)
         self._calls = 0
-        # by name, the number of the call at which it was last in front
+        # By name, the number of the call at which the candidate was last in front.
         self._asked_at: dict[str, int] = {}
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """See `Order`; the score is predicted seconds times the calls in flight."""
+        """Return the candidates by their predicted time, with one of them moved to the front."""
         self._calls += 1
-        tokens = self._outputs.predict(request)
-        times = [item.latency.predict(request, tokens) for item in candidates]
-        known = [seconds for seconds in times if seconds is not None]
-        typical = sum(known) / len(known) if known else 1.0
-        ranked: list[tuple[float, Ranked]] = []
-        for seconds, candidate in zip(times, candidates, strict=True):
-            crowd = candidate.latency.load_factor
-            is_news = seconds is None and crowd == 1  # nothing is known and nobody is finding out
-            load = 0.0 if is_news else (typical if seconds is None else seconds) * crowd
-            ranked.append((load, Ranked(candidate, None if seconds is None else load)))
-        ranked.sort(key=lambda pair: pair[0])
-        front = self._front(ranked)
-        ranked.insert(0, ranked.pop(front))
-        self._asked_at[ranked[0][1].candidate.name] = self._calls
-        return [item for _, item in ranked]
+        loaded = self._predict_loads(request, candidates)
+        loaded.sort(key=lambda pair: pair[0])
+        front = self._choose_front(loaded)
+        loaded.insert(0, loaded.pop(front))
+        ranking = [ranked for _, ranked in loaded]
+        self._asked_at[ranking[0].candidate.name] = self._calls
+        return ranking
 
     def observe(self, request: Request, response: Response) -> None:
-        """How long answers are."""
-        self._outputs.observe(request, response)
+        """Learn how long answers are."""
+        self._lengths.observe(request, response)
 
-    def _front(self, ranked: Sequence[tuple[float, Ranked]]) -> int:
-        """Which of them goes first: one that was not asked for long, else any of those about as good as the best."""
-        best = ranked[0][0]
-        overdue = [
-            self._overdue(ranked[place], best, len(ranked)) for place in range(1, len(ranked))
-        ]
-        if best and overdue and max(overdue) >= 0:
-            return 1 + overdue.index(max(overdue))
-        equals = sum(load <= best * (1 + self._rules.near) for load, _ in ranked)
+    def _predict_loads(
+        self, request: Request, candidates: Sequence[Candidate]
+    ) -> list[tuple[float, Ranked]]:
+        """Return each candidate with its load: predicted seconds times its load factor.
+
+        A candidate that nothing is known about has a load of 0, so that it is asked first; while
+        the call that finds out is in flight, it counts like the mean of the known ones.
+        """
+        tokens = self._lengths.predict(request)
+        times = [candidate.latency.predict(request, tokens) for candidate in candidates]
+        known = [seconds for seconds in times if seconds is not None]
+        typical = sum(known) / len(known) if known else 1.0
+        loaded: list[tuple[float, Ranked]] = []
+        for seconds, candidate in zip(times, candidates, strict=True):
+            factor = candidate.latency.load_factor
+            if seconds is not None:
+                load = seconds * factor
+                loaded.append((load, Ranked(candidate, load)))
+            else:
+                is_being_tried = factor > 1
+                load = typical * factor if is_being_tried else 0.0
+                loaded.append((load, Ranked(candidate, None)))
+        return loaded
+
+    def _choose_front(self, loaded: Sequence[tuple[float, Ranked]]) -> int:
+        """Return the index of the candidate to ask first, of candidates sorted by load."""
+        best = loaded[0][0]
+        # A load of 0 is a candidate that nothing is known about: it goes first in any case.
+        if best:
+            overdue = [self._calls_overdue(pair, best, len(loaded)) for pair in loaded[1:]]
+            if overdue and max(overdue) >= 0:
+                return 1 + overdue.index(max(overdue))
+        equals = sum(load <= best * (1 + self._rules.near) for load, _ in loaded)
         return int(self._random() * equals)
 
-    def _overdue(self, ranked: tuple[float, Ranked], best: float, width: int) -> float:
-        """For how many calls it should have been asked again. What is more than four times slower is asked less often, in proportion."""
-        load, item = ranked
-        every = self._rules.explore * (width - 1) * max(1.0, load / (4 * best)) if best else 0.0
-        return self._calls - self._asked_at.get(item.candidate.name, 0) - every
+    def _calls_overdue(self, pair: tuple[float, Ranked], best: float, width: int) -> float:
+        """Return for how many calls a candidate should have been tried again; negative: not yet.
+
+        One that is more than four times slower than the best is tried less often, in proportion.
+        """
+        load, ranked = pair
+        slowness = max(1.0, load / (_MUCH_SLOWER * best))
+        interval = self._rules.explore * (width - 1) * slowness
+        return self._calls - self._asked_at.get(ranked.candidate.name, 0) - interval
 
 
-def _place(ranked: Ranked) -> tuple[bool, float]:
+def _sort_key(ranked: Ranked) -> tuple[bool, float]:
+    """Sort excluded candidates last, and before them those without a score."""
     return bool(ranked.excluded), math.inf if ranked.score is None else ranked.score
 
 
-def _hashed(text: str) -> float:
-    """A number in [0, 1) that depends on the text only, equal in every process."""
-    return (
-        int.from_bytes(
-            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
-        )
-        / 2**48
-    )
+def _hash_to_unit(text: str) -> float:
+    """Return a number in [0, 1) that depends on the text only, equal in every process."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(encoded, digest_size=_HASH_BYTES).digest()
+    return int.from_bytes(digest) / 2 ** (8 * _HASH_BYTES)

@@ -1,13 +1,17 @@
-"""One call, several places that could answer it: which is asked, and who is asked next when it fails.
+"""Policies: one call, several targets that can answer it, and another target after a failure.
 
-A policy is a `ModelClient`, and its candidates are targets or other policies. `fallback`, `weighted`, `cheapest`, `fastest` and `cascade`
-make one; they differ in the order of the candidates only, everything else is the same for all:
-- a failure goes on to the next candidate at once, without a pause; what never helps elsewhere is raised as it is;
-- who rests (circuit open), asked to be left alone, or cannot answer in the time left, is passed over; if all of them rest, the one that
-  is due first is probed nevertheless, since somebody has to be;
-- after all have failed there may be another round, after a pause that is spread at random, and only with those that may have recovered;
-- every request beyond the first of a call is taken from one retry budget, so that an outage is not answered with more load;
-- no attempt begins after the time of the call, and each gets only the time that is left.
+A policy is a `ModelClient`, and its candidates are targets or other policies. `fallback`,
+`weighted`, `cheapest`, `fastest` and `cascade` make one. They differ in the order of the
+candidates only. Rules of all policies:
+1. After a failure the next candidate is asked at once, without a pause. A failure that no other
+   candidate could avoid is raised unchanged.
+2. A candidate that rests (circuit open), asked for a pause, or cannot answer in the time left is
+   passed over. If all of them rest, the one that is due first is probed early.
+3. After all have failed there may be another round, after a pause that is spread at random, and
+   only with those that may have recovered.
+4. Every request beyond the first of a call is taken from one retry budget, so that an outage is
+   not answered with more load.
+5. No attempt begins after the time of the call, and each gets only the time that is left.
 """
 
 from __future__ import annotations
@@ -35,7 +39,11 @@ from graphorch.models.policies.target import Candidate, Unavailability, check_al
 
 
 class Policy:
-    """A `ModelClient` that asks one of its candidates, and another if that fails. Safe for any number of calls at the same time."""
+    """A `ModelClient` that asks one of its candidates, and another one after a failure.
+
+    Safe for any number of calls in flight. Raises `InputError` without candidates, or for two of
+    one name.
+    """
 
     def __init__(
         self,
@@ -46,44 +54,48 @@ class Policy:
         rules: PolicyRules | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        if not candidates:
-            raise InputError(f"Policy '{name}' has no targets. Give it at least one.")
-        names = [candidate.name for candidate in candidates]
-        twice = sorted({text for text in names if names.count(text) > 1})
-        if twice:
-            raise InputError(
-                f"Policy '{name}' has the target '{twice[0]}' twice. Name each once; to try one again, raise its attempts."
-            )
+        _check_names(name, candidates)
+        rules, runtime = rules or PolicyRules(), runtime or Runtime()
         self.name = name
         self.order = order
         self.candidates = tuple(candidates)
-        rules, runtime = rules or PolicyRules(), runtime or Runtime()
-        retries = RetryBudget(rules.retry, clock=runtime.clock)
-        hedges = HedgeAllowance(rules.hedge.share if rules.hedge else 1.0)
-        self._shared = PolicyState(name, order, self.candidates, rules, runtime, retries, hedges)
         self.latency = LatencyModel()
         self.attempts = 1
+        self._state = PolicyState(
+            name=name,
+            order=order,
+            candidates=self.candidates,
+            rules=rules,
+            runtime=runtime,
+            retries=RetryBudget(rules.retry, clock=runtime.clock),
+            hedges=HedgeAllowance(rules.hedge.share if rules.hedge else 1.0),
+        )
 
     def __repr__(self) -> str:
-        return f"Policy({self.name!r}, {self.order.kind}, {[candidate.name for candidate in self.candidates]})"
+        names = [candidate.name for candidate in self.candidates]
+        return f"Policy({self.name!r}, {self.order.kind}, {names})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The answer, with the `decision` that led to it.
+        """Return the answer, with the `decision` that led to it.
 
-        Raises `NotAnswered` if no candidate gives one, the failure itself if it is none that another candidate could avoid, `CapReached`
-        if the budget does not cover the attempt that would be next, `InputError` before any request if a candidate cannot be paid for.
+        Raises `NotAnswered` if no candidate gives one, the failure itself if no other candidate
+        could avoid it, `CapReached` if the budget does not cover the next attempt, and `InputError`
+        before any request if the price of a candidate has no bound under a cap of the payer.
         """
         return await self.ask(request, on_text)
 
     async def ask(
         self, request: Request, on_text: OnText | None = None, *, early: bool = False
     ) -> Response:
-        """The same; as the candidate of another policy it decides on early probes by itself."""
+        """Return the answer as `complete` does.
+
+        `early` is ignored: as the candidate of another policy it decides on probes by itself.
+        """
         if request.payer is not None:
             check_all_payable(self.candidates, request.payer)
         self.latency.pending += 1
         try:
-            response = await PolicyCall(self._shared, request, on_text).run()
+            response = await PolicyCall(self._state, request, on_text).run()
         except ModelError:
             self.latency.observe_failure()
             raise
@@ -100,28 +112,47 @@ class Policy:
     def check_availability(
         self, request: Request, time_left: float | None
     ) -> Unavailability | None:
-        """Why not to ask it now: every candidate has an obstacle, and this is the one that passes first."""
-        found = [candidate.check_availability(request, time_left) for candidate in self.candidates]
-        real = [unavailability for unavailability in found if unavailability is not None]
-        return (
-            min(real, key=lambda unavailability: unavailability.seconds)
-            if len(real) == len(found)
-            else None
-        )
+        """Return None if any candidate may be asked now, else what passes first."""
+        first: Unavailability | None = None
+        for candidate in self.candidates:
+            unavailability = candidate.check_availability(request, time_left)
+            if unavailability is None:
+                return None
+            if first is None or unavailability.seconds < first.seconds:
+                first = unavailability
+        return first
 
     def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
-        """Dollars that an answer of that length costs at the first candidate whose price is known."""
-        prices = (candidate.estimate_usd(request, output_tokens) for candidate in self.candidates)
-        return next((price for price in prices if price is not None), None)
+        """Return the dollars of such an answer at the first candidate whose price is known."""
+        for candidate in self.candidates:
+            usd = candidate.estimate_usd(request, output_tokens)
+            if usd is not None:
+                return usd
+        return None
 
     def worst_case(self, request: Request) -> Amount:
-        """The bound on one request at the dearest candidate. A call may make several: each is reserved for by itself."""
+        """Return the bound on one request at the dearest candidate.
+
+        A call may make several requests: each is reserved for by itself.
+        """
         bounds = [candidate.worst_case(request) for candidate in self.candidates]
-        return Amount(max(amount.usd for amount in bounds), max(amount.tokens for amount in bounds))
+        return Amount(max(bound.usd for bound in bounds), max(bound.tokens for bound in bounds))
 
     def check_payable(self, payer: Account) -> None:
-        """Raise `InputError` if one of the candidates can reach a model without a bound under a cap of the payer."""
+        """Raise `InputError` if a candidate has no bound under a cap of the payer."""
         check_all_payable(self.candidates, payer)
+
+
+def _check_names(policy: str, candidates: Sequence[Candidate]) -> None:
+    if not candidates:
+        raise InputError(f"Policy '{policy}' has no targets. Give it at least one.")
+    names = [candidate.name for candidate in candidates]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"Policy '{policy}' has the target '{repeated[0]}' twice. "
+            "Name each once; to try one again, raise its attempts."
+        )
 
 
 def fallback(
@@ -131,7 +162,7 @@ def fallback(
     rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
 ) -> Policy:
-    """The first candidate that answers, in the order given."""
+    """Make a policy that asks its candidates in the order given until one answers."""
     return Policy(name, ListedOrder(), candidates, rules=rules, runtime=runtime)
 
 
@@ -143,7 +174,10 @@ def cascade(
     rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
 ) -> Policy:
-    """From cheap to dear: an answer is taken if the check accepts it, that of the last candidate in any case."""
+    """Make a policy that goes from cheap to dear until the check accepts an answer.
+
+    The answer of the last candidate is taken without a check.
+    """
     verified = replace(rules or PolicyRules(), check=check, trusts_last=True)
     return Policy(name, ListedOrder("cascade"), candidates, rules=verified, runtime=runtime)
 
@@ -155,7 +189,10 @@ def weighted(
     rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
 ) -> Policy:
-    """At random by weight; calls with an equal `metadata["sticky_key"]` stay together."""
+    """Make a policy that chooses at random by weight, from pairs of a candidate and its weight.
+
+    Calls with an equal `metadata["sticky_key"]` stay at one candidate.
+    """
     runtime = runtime or Runtime()
     order = WeightedOrder([weight for _, weight in shares], runtime.random)
     return Policy(name, order, [candidate for candidate, _ in shares], rules=rules, runtime=runtime)
@@ -169,21 +206,26 @@ def cheapest(
     rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
 ) -> Policy:
-    """The lowest price for the request among the candidates whose quality (any scale of yours) is at least the floor."""
+    """Make a policy that takes the lowest price, from pairs of a candidate and its quality.
+
+    Quality is on any scale of yours; candidates below the floor are left out.
+    """
     order = CheapestFirst([quality for _, quality in rated], floor)
     return Policy(name, order, [candidate for candidate, _ in rated], rules=rules, runtime=runtime)
 
 
 def fastest(
-    name: str, candidates: Sequence[Candidate], *, latency: LatencyRules | None = None, rules: PolicyRules | None = None,
+    name: str,
+    candidates: Sequence[Candidate],
+    *,
+    latency: LatencyRules | None = None,
+    rules: PolicyRules | None = None,
     runtime: Runtime | None = None,
-) -> Policy:  # fmt: skip
-    """The shortest predicted time to the whole answer, learnt from the answers so far."""
+) -> Policy:
+    """Make a policy that takes the shortest predicted time to the whole answer.
+
+    Predictions are learnt from the answers so far.
+    """
     runtime = runtime or Runtime()
-    return Policy(
-        name,
-        FastestFirst(latency or LatencyRules(), runtime.random),
-        candidates,
-        rules=rules,
-        runtime=runtime,
-    )
+    order = FastestFirst(latency or LatencyRules(), runtime.random)
+    return Policy(name, order, candidates, rules=rules, runtime=runtime)

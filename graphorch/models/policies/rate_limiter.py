@@ -1,10 +1,11 @@
-"""How fast a target may be asked: requests and tokens per minute, and how many at the same time. Whoever comes first goes first.
+"""Limits of a target: requests and tokens per minute, and calls in flight, first come first served.
 
 Rules of this file:
-- buckets refill continuously; a call takes its turn by going into debt and waits until the debt is paid, which keeps the order
-  without anybody having to be woken;
-- nobody waits for a turn that comes too late: that is said at once;
-- a call that is cancelled or fails while it waits gives everything back; one that used fewer tokens than it took gives back the rest.
+1. Buckets refill continuously. A call takes its turn by going into debt and waits until the debt is
+   paid: the order is kept without waking anyone.
+2. No call waits for a turn that comes too late: it fails at once.
+3. A call that is cancelled or fails while it waits gives everything back; a call that used fewer
+   tokens than it took gives back the rest.
 """
 
 from __future__ import annotations
@@ -21,31 +22,33 @@ from graphorch.errors import InputError, ModelError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimits:
-    """What one target allows: requests and tokens per minute, and calls at the same time. None is no limit."""
+    """Limits of one target: requests and tokens per minute, calls in flight. None: no limit.
+
+    Raises `InputError` for a limit that is not above 0.
+    """
 
     rpm: float | None = None
     tpm: float | None = None
     concurrency: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = [
-            name
-            for name in ("rpm", "tpm", "concurrency")
-            if (value := getattr(self, name)) is not None and not value > 0
-        ]
-        if wrong:
-            raise InputError(
-                f"RateLimits({wrong[0]}={getattr(self, wrong[0])!r}): a limit is above 0; leave it out where there is none."
-            )
+        for name in ("rpm", "tpm", "concurrency"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise InputError(
+                    f"RateLimits({name}={limit!r}): a limit is above 0; leave it out where there "
+                    "is none."
+                )
 
 
 class Throttled(ModelError):
-    """Not sent: the limits of the target leave no turn in time. `retry_after` says when there is one."""
+    """Not sent: no turn within the limits in time. `retry_after` is the next one, in seconds."""
 
-    def __init__(self, model: str, seconds: float, why: str) -> None:
+    def __init__(self, model: str, seconds: float, reason: str) -> None:
         message = (
-            f"Model '{model}' was not asked: {why}, and the next turn is in {seconds:.1f} s, later than this call may take. "
-            "Give the call more time, lower the concurrency, or put the model into a policy with another one."
+            f"Model '{model}' was not asked: {reason}, and the next turn is in {seconds:.1f} s, "
+            "later than this call may take. Give the call more time, lower the concurrency, or put "
+            "the model into a policy with another one."
         )
         super().__init__(message, model=model, retryable=True, retry_after=seconds)
 
@@ -53,8 +56,9 @@ class Throttled(ModelError):
 class _Bucket:
     """A token bucket that may go into debt: the debt is the queue.
 
-    A tenth of the limit may come at once, and what refills in a minute is the rest: no minute, wherever it begins, holds more than the
-    limit (a bucket of the whole limit would let twice as much through in its first minute).
+    A tenth of the limit may come at once, and the rest refills in a minute: no minute, wherever it
+    begins, holds more than the limit (a bucket of the whole limit would let twice as much through
+    in its first minute).
     """
 
     def __init__(self, per_minute: float, clock: Callable[[], float]) -> None:
@@ -64,19 +68,25 @@ class _Bucket:
         self._level = self._capacity
         self._filled_at = clock()
 
-    def wait_for(self, amount: float) -> float:
-        """Seconds until a turn of that size. What is larger than the bucket waits for a full one, and leaves it in debt."""
+    def seconds_until(self, amount: float) -> float:
+        """Return the seconds until a turn of that size.
+
+        An amount larger than the bucket waits for a full one, and leaves it in debt.
+        """
         now = self._clock()
-        self._level = min(self._capacity, self._level + (now - self._filled_at) * self._rate)
+        refilled = self._level + (now - self._filled_at) * self._rate
+        self._level = min(self._capacity, refilled)
         self._filled_at = now
-        return max(0.0, (min(amount, self._capacity) - self._level) / self._rate)
+        missing = min(amount, self._capacity) - self._level
+        return max(0.0, missing / self._rate)
 
     def take(self, amount: float) -> None:
+        """Take an amount; a negative one gives it back."""
         self._level -= amount
 
 
 class RateLimiter:
-    """The turns at one target."""
+    """Turns of the calls at one target. Mutable; `turn` is the way in and out."""
 
     def __init__(
         self, name: str, limits: RateLimits | None = None, runtime: Runtime | None = None
@@ -93,26 +103,29 @@ class RateLimiter:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether a turn needs to know its tokens."""
+        """Return whether a turn needs to know its tokens."""
         return self._tokens is not None
 
     @property
     def blocked_for(self) -> float:
-        """Seconds for which the target asked to be left alone."""
+        """Seconds that are left of the pause that the target asked for."""
         return max(0.0, self._blocked_until - self._runtime.clock())
 
     def block(self, seconds: float) -> None:
-        """The target asks for a pause (`Retry-After`); a shorter one never shortens it."""
+        """Let no call through for a while (`Retry-After`); a shorter pause never shortens one."""
         self._blocked_until = max(self._blocked_until, self._runtime.clock() + seconds)
 
     def turn(self, tokens: int, time_left: float | None) -> Turn:
-        """`async with limiter.turn(...)`: the place of one call. Raises `Throttled` if it would not begin within the time left."""
+        """Return the turn of one call: `async with limiter.turn(...)`.
+
+        Entering it raises `Throttled` if it would not begin within `time_left` seconds.
+        """
         return Turn(self, tokens, time_left)
 
     async def enter(self, tokens: int, time_left: float | None) -> None:
-        """Wait for a turn; see `turn`."""
+        """Wait for a place and for the debt of the call to be paid. `turn` calls this."""
         began = self._runtime.clock()
-        await self._enter_crowd()
+        await self._wait_for_place()
         has_turn = False
         try:
             left = None if time_left is None else time_left - (self._runtime.clock() - began)
@@ -123,7 +136,7 @@ class RateLimiter:
                 self.leave()
 
     def leave(self) -> None:
-        """The call is over: the next may come."""
+        """Free the place of a call, and give it to the next one in the queue."""
         self._running -= 1
         while self._queue and self._has_place():
             waiter = self._queue.popleft()
@@ -132,14 +145,14 @@ class RateLimiter:
                 waiter.set_result(None)
 
     def give_back(self, tokens: int) -> None:
-        """Tokens that were taken and not used."""
+        """Return tokens that were taken and not used."""
         if self._tokens is not None:
             self._tokens.take(-tokens)
 
     def _has_place(self) -> bool:
         return self._limits.concurrency is None or self._running < self._limits.concurrency
 
-    async def _enter_crowd(self) -> None:
+    async def _wait_for_place(self) -> None:
         if not self._queue and self._has_place():
             self._running += 1
             return
@@ -148,6 +161,8 @@ class RateLimiter:
         try:
             await waiter
         except asyncio.CancelledError:
+            # Two cases: it was still in the queue, or `leave` had given it a place just before the
+            # task was cancelled, and the place must go on to the next one.
             if waiter.cancelled():
                 self._queue.remove(waiter)
             else:
@@ -156,14 +171,14 @@ class RateLimiter:
 
     async def _pay(self, tokens: int, left: float | None) -> None:
         """Go into debt, and wait until it is paid."""
-        requests = 0.0 if self._requests is None else self._requests.wait_for(1)
-        counted = 0.0 if self._tokens is None else self._tokens.wait_for(tokens)
-        wait = max(requests, counted, self.blocked_for)
+        requests_wait = 0.0 if self._requests is None else self._requests.seconds_until(1)
+        tokens_wait = 0.0 if self._tokens is None else self._tokens.seconds_until(tokens)
+        wait = max(requests_wait, tokens_wait, self.blocked_for)
         if wait <= 0:
             self._take(1, tokens)
             return
         if left is not None and wait >= left:
-            raise Throttled(self._name, wait, self._why(wait, requests))
+            raise Throttled(self._name, wait, self._explain_wait(wait, requests_wait))
         self._take(1, tokens)
         try:
             await self._runtime.sleep(wait)
@@ -177,32 +192,30 @@ class RateLimiter:
         if self._tokens is not None:
             self._tokens.take(tokens)
 
-    def _why(self, wait: float, requests: float) -> str:
-        if wait == requests:
+    def _explain_wait(self, wait: float, requests_wait: float) -> str:
+        if wait == requests_wait:
             return f"its {self._limits.rpm:g} requests per minute are used up"
-        return (
-            "it asked for a pause"
-            if wait == self.blocked_for
-            else f"its {self._limits.tpm:g} tokens per minute are used up"
-        )
+        if wait == self.blocked_for:
+            return "it asked for a pause"
+        return f"its {self._limits.tpm:g} tokens per minute are used up"
 
 
 class Turn:
-    """The place of one call at a target."""
+    """Place of one call at a target, an asynchronous context manager."""
 
-    __slots__ = ("_left", "_limiter", "_tokens")
+    __slots__ = ("_limiter", "_time_left", "_tokens")
 
     def __init__(self, limiter: RateLimiter, tokens: int, time_left: float | None) -> None:
         self._limiter = limiter
         self._tokens = tokens
-        self._left = time_left
+        self._time_left = time_left
 
     async def __aenter__(self) -> Turn:
-        await self._limiter.enter(self._tokens, self._left)
+        await self._limiter.enter(self._tokens, self._time_left)
         return self
 
     def settle(self, tokens: int) -> None:
-        """How many tokens it really was; what was taken too much is given back."""
+        """Report the tokens that were used; the rest of those taken is given back."""
         self._limiter.give_back(max(0, self._tokens - tokens))
 
     async def __aexit__(

@@ -1,7 +1,8 @@
-"""One place that answers model calls: a client and a model's name, with its health, its limits, its price and its speed.
+"""One model of one client, with its circuit breaker, rate limits, price and learnt latency.
 
-What a call passes on its way: the circuit breaker, the reservation, the turn at the limits, the client. The reservation comes before the
-turn, so that who waits for money holds no place that somebody else could use.
+A call passes, in this order: the circuit breaker, the reservation, the turn at the limits, the
+client. The reservation comes before the turn, so that a call that waits for money holds no place
+that another call could use.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from graphorch.models.pricing.metering import (
 
 @dataclass(frozen=True, slots=True)
 class Unavailability:
-    """Why a candidate is not asked now, and for how many seconds that holds. `is_resting`: only its circuit breaker says so."""
+    """Reason for not asking a candidate now, and the seconds for which it holds.
+
+    `is_resting`: its circuit breaker is the only reason.
+    """
 
     reason: str
     seconds: float
@@ -39,55 +43,58 @@ class Unavailability:
 
 
 class Candidate(Protocol):
-    """What a policy chooses among: a target, or another policy."""
+    """One of the places that a policy chooses among: a target, or another policy."""
 
     @property
     def name(self) -> str:
-        """Its name in decisions and messages."""
+        """Name in decisions and messages."""
         ...
 
     @property
     def latency(self) -> LatencyModel:
-        """What is known about its speed."""
+        """Learnt speed of the candidate."""
         ...
 
     @property
     def attempts(self) -> int:
-        """How often it may be asked for one call."""
+        """Requests that one call may send to it at most."""
         ...
 
     def check_availability(
         self, request: Request, time_left: float | None
     ) -> Unavailability | None:
-        """Why not to ask it now, with so many seconds left, or None."""
+        """Return None if it may be asked now with that many seconds left, else the reason."""
         ...
 
     def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
-        """Dollars that an answer of that length would cost, or None."""
+        """Return the dollars that an answer of that length would cost; None if not known."""
         ...
 
     def worst_case(self, request: Request) -> Amount:
-        """The bound on what one request can come to, at the dearest target that it can reach."""
+        """Return the bound on the cost of one request, at the dearest target that it can reach."""
         ...
 
     def check_payable(self, payer: Account) -> None:
-        """Raise `InputError` if it can reach a model whose calls have no bound under a cap of the payer."""
+        """Raise `InputError` if it can reach a model without a bound under a cap of the payer."""
         ...
 
     async def ask(
         self, request: Request, on_text: OnText | None = None, *, early: bool = False
     ) -> Response:
-        """The answer. `early`: ask even if it rests, as a probe."""
+        """Return the answer. `early` asks even if the candidate rests, as a probe."""
         ...
 
     async def aclose(self) -> None:
-        """Close what it holds."""
+        """Close its connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRules:
-    """How one target charges and what it allows. `attempts`: how often one call may ask it; 1 where a gateway repeats by itself."""
+    """Charges and limits of one target.
+
+    `attempts`: requests that one call may send to it; 1 where a gateway repeats by itself.
+    """
 
     terms: PricingTerms = field(default_factory=PricingTerms)
     limits: RateLimits = field(default_factory=RateLimits)
@@ -97,7 +104,10 @@ class TargetRules:
 
 
 class Target:
-    """A `ModelClient` for one model of one client. `model` is its name there; without it, the request's own."""
+    """A `ModelClient` for one model of one client.
+
+    `model` is its name there; without it, requests keep their own.
+    """
 
     def __init__(
         self,
@@ -124,14 +134,21 @@ class Target:
         return f"Target({self.name!r}, {self._client!r})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The answer. Raises `ModelError` (`CircuitOpen` and `Throttled` if it was not sent), `CapReached`, or `InputError`."""
+        """Return the answer.
+
+        Raises `ModelError` (`CircuitOpen` or `Throttled` if the request was not sent), `CapReached`
+        and `InputError`.
+        """
         return await self.ask(request, on_text)
 
     async def ask(
         self, request: Request, on_text: OnText | None = None, *, early: bool = False
     ) -> Response:
-        """The same, even while the target rests, if no other probe is on its way."""
-        request = self._addressed(request)
+        """Return the answer as `complete` does.
+
+        `early` asks even while the target rests, if no other probe is on its way.
+        """
+        request = self._address(request)
         bill = self.meter.bill(request)
         permit = self.breaker.admit(early=early)
         if permit is None:
@@ -142,7 +159,8 @@ class Target:
             response = await self._send(bill, on_text)
             verdict = True
         except ModelError as error:
-            verdict = self._learn(error) if bill.is_sent else None
+            # A request that was not sent says nothing about the target.
+            verdict = self._learn_from_failure(error) if bill.is_sent else None
             raise
         finally:
             self.latency.pending -= 1
@@ -157,47 +175,46 @@ class Target:
     def check_availability(
         self, request: Request, time_left: float | None
     ) -> Unavailability | None:
-        """Why not to ask it now, with so many seconds left, or None."""
+        """Return None if it may be asked now with that many seconds left, else the reason."""
         if self.breaker.refuses:
             seconds = self.breaker.seconds_to_probe or 0.0
-            return Unavailability(
-                f"its circuit is open for {seconds:.0f} s" if seconds else "a probe is on its way",
-                seconds,
-                is_resting=True,
-            )
+            reason = f"its circuit is open for {seconds:.0f} s"
+            if seconds == 0:
+                reason = "a probe is on its way"
+            return Unavailability(reason, seconds, is_resting=True)
         pause = self.limiter.blocked_for
         if pause > 0:
             return Unavailability(f"it asked to be left alone for another {pause:.1f} s", pause)
-        first = None if time_left is None else self.latency.predict_first_token(request)
-        if first is not None and time_left is not None and first > time_left:
-            return Unavailability(
-                f"its first token takes about {first:.1f} s, and {time_left:.1f} s are left",
-                float("inf"),
-            )
-        return None
+        if time_left is None:
+            return None
+        first = self.latency.predict_first_token(request)
+        if first is None or first <= time_left:
+            return None
+        reason = f"its first token takes about {first:.1f} s, and {time_left:.1f} s are left"
+        return Unavailability(reason, float("inf"))
 
     def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
-        """Dollars that an answer of that length would cost, or None."""
+        """Return the dollars that an answer of that length would cost; None if not known."""
         usage = Usage(estimate_usage(request, "").input_tokens, round(output_tokens))
         return self.meter.cost(self._model or request.model, usage)
 
     def worst_case(self, request: Request) -> Amount:
-        """The bound on what one request can come to."""
-        return self.meter.worst(self._addressed(request))
+        """Return the bound on the cost of one request."""
+        return self.meter.worst(self._address(request))
 
     def check_payable(self, payer: Account) -> None:
         """Raise `InputError` if a call has no bound under a cap of the payer."""
         if self._model is not None:
             self.meter.check_payable(self._model, payer)
 
-    def _addressed(self, request: Request) -> Request:
-        return (
-            request if self._model in (None, request.model) else replace(request, model=self._model)
-        )
+    def _address(self, request: Request) -> Request:
+        if self._model is None or self._model == request.model:
+            return request
+        return replace(request, model=self._model)
 
     async def _send(self, bill: MeteredCall, on_text: OnText | None) -> Response:
         timeout = bill.request.timeout
-        tokens = self._tokens(bill.request) if self.limiter.counts_tokens else 0
+        tokens = self._count_tokens(bill.request) if self.limiter.counts_tokens else 0
         scope = asyncio.timeout(timeout)
         try:
             async with scope, bill, self.limiter.turn(tokens, timeout) as turn:
@@ -211,24 +228,30 @@ class Target:
             failure = bill.late("total")
         raise failure
 
-    def _tokens(self, request: Request) -> int:
-        """What to take from the tokens per minute: providers count the limit on the output, not the output."""
-        return estimate_usage(request, "").input_tokens + (
-            request.max_tokens or self.meter.terms.max_output
-        )
+    def _count_tokens(self, request: Request) -> int:
+        """Return the tokens to take from the limit per minute.
 
-    def _learn(self, error: ModelError) -> bool:
-        """Whether the target works as far as this failure shows; a request that any target would refuse shows that it does."""
+        Providers count the limit on the output, not the output.
+        """
+        output = request.max_tokens or self.meter.terms.max_output
+        return estimate_usage(request, "").input_tokens + output
+
+    def _learn_from_failure(self, error: ModelError) -> bool:
+        """Return whether the target works as far as this failure shows.
+
+        A request that any target would refuse shows that it does.
+        """
         kind = classify_failure(error)
         if kind == "rate_limit" and error.retry_after is not None:
             self.limiter.block(error.retry_after)
-        if CONSEQUENCES[kind].blames_target:
+        blames_target = CONSEQUENCES[kind].blames_target
+        if blames_target:
             self.latency.observe_failure()
-        return not CONSEQUENCES[kind].blames_target
+        return not blames_target
 
 
 def check_all_payable(candidates: Sequence[Candidate], payer: Account) -> None:
-    """Raise `InputError` if one of them can reach a model without a bound under a cap of the payer."""
+    """Raise `InputError` if a candidate can reach a model without a bound under a cap."""
     if payer.has_cap("usd", "tokens"):
         for candidate in candidates:
             candidate.check_payable(payer)
