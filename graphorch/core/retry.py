@@ -1,4 +1,4 @@
-"""When a failed attempt is repeated: pure functions that the driver asks before it reports a failure."""
+"""Decide whether a failed attempt is repeated: pure functions that drivers call before `NodeFailed`."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from graphorch.graph.options import Retry
 
 
 def retry_after(activation: Activation, error: Exception) -> float | None:
-    """The pause in seconds before the next attempt, or None if there is none."""
+    """Return the pause in seconds before the next attempt, or None if there is none."""
     retry = activation.step.node.options.retry
-    if (
-        retry is None
-        or activation.attempt - activation.first_attempt + 1 >= retry.attempts
-        or not isinstance(error, retry.on)
-        or isinstance(error, BudgetExceeded)
-    ):
+    if retry is None or isinstance(error, BudgetExceeded) or not isinstance(error, retry.on):
         return None
-    return jittered(retry, activation)
+    # Attempts count from when the run was last resumed.
+    attempts = activation.attempt - activation.first_attempt + 1
+    if attempts >= retry.attempts:
+        return None
+    return jittered_pause(retry, activation)
 
 
-def jittered(retry: Retry, activation: Activation) -> float:
-    """Half of the pause is fixed, half is spread by a hash of the activation, so that a replay waits the same and a crowd does not."""
-    digest = hashlib.blake2b(
-        f"{activation.id}:{activation.attempt}".encode(), digest_size=4
-    ).digest()
-    return retry.pause(activation.attempt) * (0.5 + 0.5 * int.from_bytes(digest) / 2**32)
+def jittered_pause(retry: Retry, activation: Activation) -> float:
+    """Return the pause in seconds, half of it fixed and half spread by a hash of the activation.
+
+    So a replay waits equally long, and activations that failed together do not return together.
+    """
+    key = f"{activation.id}:{activation.attempt}".encode()
+    digest = hashlib.blake2b(key, digest_size=4).digest()
+    fraction = int.from_bytes(digest) / 2**32
+    return retry.pause(activation.attempt) * (0.5 + 0.5 * fraction)
 
 
-def handler_of(activation: Activation, error: Exception) -> int:
-    """The number of the first error edge that fits, or -1."""
-    for number, (kinds, _) in enumerate(activation.step.errors):
+def find_handler(activation: Activation, error: Exception) -> int:
+    """Return the index of the first error edge that fits, or -1."""
+    for index, (kinds, _) in enumerate(activation.step.errors):
         if isinstance(error, kinds):
-            return number
+            return index
     return -1

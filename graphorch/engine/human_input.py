@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.core.events import Approved, NodeFailed, NodeSucceeded
-from graphorch.core.retry import handler_of
+from graphorch.core.retry import find_handler
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation.binding import bind_arguments
 from graphorch.errors import Expired, InputError, Rejected, WrongOutput
@@ -97,7 +97,7 @@ def _rejected(activation: Activation, reason: str, now: float) -> NodeFailed:
         reason or f"A person did not let '{activation.path}' pass, and gave no reason."
     )
     return NodeFailed(
-        activation, activation.attempt, error, None, handler_of(activation, error), "", now
+        activation, activation.attempt, error, None, find_handler(activation, error), "", now
     )
 
 

@@ -27,7 +27,7 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.invariants import check_invariants
-from graphorch.core.retry import handler_of
+from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation import binding
@@ -213,7 +213,7 @@ class Drill:
             )
         except Exception as error:
             return NodeFailed(
-                activation, activation.attempt, error, handler=handler_of(activation, error)
+                activation, activation.attempt, error, handler=find_handler(activation, error)
             )
 
     # ---- what a test does ------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class Drill:
                 activation.attempt,
                 raised,
                 retry_after,
-                handler_of(activation, raised),
+                find_handler(activation, raised),
                 limit,
             )
         )

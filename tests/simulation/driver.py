@@ -33,7 +33,7 @@ from graphorch.core.events import (
     StopRequested,
 )
 from graphorch.core.invariants import check_invariants
-from graphorch.core.retry import handler_of
+from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
 from graphorch.core.state import OnFailure
 from graphorch.core.tree import Activation, Scope, Status, Token
@@ -193,7 +193,7 @@ class _Driver:
             return self.result_of(job)
         except (Boom, binding.InnerFailed) as error:
             return NodeFailed(
-                activation, activation.attempt, error, handler=handler_of(activation, error)
+                activation, activation.attempt, error, handler=find_handler(activation, error)
             )
 
     def answer(self, activation: Activation) -> None:

@@ -22,7 +22,7 @@ from graphorch.core.events import (
     ScopeEntered,
     Update,
 )
-from graphorch.core.retry import handler_of, retry_after
+from graphorch.core.retry import find_handler, retry_after
 from graphorch.core.tree import Activation, Status
 from graphorch.engine import human_input, node_cache
 from graphorch.engine.attempts.context import NodeContext
@@ -187,7 +187,7 @@ class AttemptRunner:
             f"{activation.path} attempt {activation.attempt} failed after {seconds:.3f} s: "
             f"{type(error).__name__}: {error}"
         )
-        handler = handler_of(activation, error)
+        handler = find_handler(activation, error)
         pause = retry_after(activation, error)
         deadline = activation.step.node.options.deadline
         if (

@@ -1,0 +1,174 @@
+"""The table of transitions and the handlers agree: random and scripted runs make exactly these changes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from graphorch.core.events import (
+    Approved,
+    Event,
+    NodeCancelled,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    PersonAsked,
+    Resumed,
+    RetryDue,
+    Routed,
+    RouteDecision,
+    RunStarted,
+    StopRequested,
+)
+from graphorch.core.run import Run
+from graphorch.core.state import OnFailure
+from graphorch.core.transitions import (
+    CANCELLED,
+    CHILDREN_DONE,
+    CLOSED,
+    INTERRUPTED,
+    RESUMED,
+    TRANSITIONS,
+    Cause,
+)
+from graphorch.core.tree import Activation, Status
+from graphorch.errors import WriteConflict
+from graphorch.graph.node import END
+from tests.core.drill import Drill, graph, plan_of, step, sub
+from tests.simulation.driver import Schedule, drive
+from tests.simulation.graphs import random_graph
+from tests.simulation.simulate import SCHEDULES
+
+Change = tuple[Status, Cause, Status]
+
+# functions that change activations other than the one that the event is about
+INDIRECT = {
+    "_on_children_done": CHILDREN_DONE,
+    "cancel": CANCELLED,
+    "_interrupt": INTERRUPTED,
+    "_close": CLOSED,
+    "_reopen": RESUMED,
+}
+ALLOWED: set[Change] = {
+    (before, cause, after)
+    for before, causes in TRANSITIONS.items()
+    for cause, targets in causes.items()
+    for after in targets
+}
+
+
+class StatusRecorder:
+    """Takes the place of `Activation.status`, and records each change with its cause."""
+
+    def __init__(self) -> None:
+        self.changes: dict[Change, str] = {}  # with an example
+        self.event: Any = None
+
+    def __get__(self, activation: Activation | None, owner: type) -> Status:
+        if activation is None:
+            return Status.RUNNING
+        return activation.__dict__.get("status", Status.RUNNING)
+
+    def __set__(self, activation: Activation, after: Status) -> None:
+        before = activation.status
+        activation.__dict__["status"] = after
+        if before is not after:
+            change = (before, self.find_cause(activation), after)
+            self.changes.setdefault(change, f"{activation.path} after {self.event}")
+
+    def find_cause(self, activation: Activation) -> Cause:
+        """Return the innermost indirect cause on the stack, else the event, which must be about it."""
+        frame = sys._getframe(2)
+        while frame is not None and frame.f_code.co_name != "handle":
+            if (cause := INDIRECT.get(frame.f_code.co_name)) is not None:
+                return cause
+            frame = frame.f_back
+        assert self.event.activation is activation, f"{self.event} changed {activation}"
+        return type(self.event)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> StatusRecorder:
+    recorder, handle = StatusRecorder(), Run.handle
+
+    def recorded(run: Run, event: Event) -> Any:
+        recorder.event = event
+        return handle(run, event)
+
+    monkeypatch.setattr(Run, "handle", recorded)
+    monkeypatch.setattr(Activation, "status", recorder)
+    return recorder
+
+
+# ---- runs that make changes ----------------------------------------------------------------------
+def drive_random_runs(graphs: int) -> None:
+    """Drive random graphs under every schedule, and once with failures that end their path."""
+    isolated = {"failures": 8, "retries": 10, "asks": 10, "limit": 3, "policy": "isolate"}
+    for seed in range(graphs):
+        for options in [*SCHEDULES.values(), isolated]:
+            with contextlib.suppress(WriteConflict):
+                drive(random_graph(seed), Schedule(seed, checked=False, **options))
+
+
+def drive_every_sequence(length: int, on_failure: OnFailure) -> None:
+    """Give every sequence of so many events to the first activation of a small graph.
+
+    The node decides a route, and has an error edge; each event is also given where it is stale.
+    """
+    head = step("head")
+    made = graph().chain(head, END).on_error(head, step("handler"))
+    plan = plan_of(made.loop(head, back_to=head, while_=lambda s: False, max_iterations=2))
+    for sequence in itertools.product(EVENTS, repeat=length):
+        run = Run(plan, "r", on_failure=on_failure)
+        (activation,) = run.handle(RunStarted({}))
+        assert isinstance(activation, Activation)
+        for make_event in sequence:
+            run.handle(make_event(activation))
+
+
+EVENTS: list[Callable[[Activation], Event]] = [
+    lambda activation: NodeSucceeded(activation, {}),
+    lambda activation: Routed(activation, RouteDecision()),
+    lambda activation: NodeFailed(activation, activation.attempt, "failure", retry_after=1.0),
+    lambda activation: NodeFailed(activation, activation.attempt, "failure", handler=0),
+    lambda activation: NodeFailed(activation, activation.attempt, "failure"),
+    lambda activation: NodeSkipped(activation, "unassigned"),
+    lambda activation: NodeCancelled(activation),
+    lambda activation: PersonAsked(activation, "question"),
+    lambda activation: Approved(activation),
+    lambda activation: RetryDue(activation, activation.attempt),
+    lambda activation: StopRequested("asked to"),
+    lambda activation: Resumed(),
+]
+
+
+def drive_interrupted_child() -> None:
+    """Fail a sub-flow whose other node was interrupted, and carry on over an error edge."""
+    inner = plan_of(graph().chain(step("fork"), [step("a"), step("b")], step("merge")))
+    made = graph()
+    team = sub(made, "team", inner)
+    made.chain(team, END).on_error(team, step("handler"))
+    drill = Drill(plan_of(made), on_failure="cancel").finish("team/fork").fail("team/a")
+    drill.finish_all()
+    assert drill.ends == ["succeeded"]
+
+
+# ---- the table -----------------------------------------------------------------------------------
+def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
+    """Every change of a status is in the table, and every entry of the table is made by some run."""
+    drive_random_runs(40)
+    for on_failure in ("drain", "isolate"):
+        drive_every_sequence(4, on_failure)
+    drive_interrupted_child()
+    unlisted = {change: recorder.changes[change] for change in recorder.changes.keys() - ALLOWED}
+    assert unlisted == {}
+    never_made = {
+        f"{before.name}, {cause}, {after.name}"
+        for before, cause, after in ALLOWED - recorder.changes.keys()
+    }
+    assert never_made == set()
