@@ -357,6 +357,8 @@ class Run(RunState):
         if activation.children is not None:
             self._cancel_children(activation.children, f"'{activation.path}' is over")
         if version is not None:
+            # Fast path of `emit`, for a node that leads to END alone: END would take its sole token
+            # at once. tests/core/test_fast_path.py compares both.
             if activation.step.ends and failure is None:
                 self.on_end_reached(scope, version)
             else:
