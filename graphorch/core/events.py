@@ -28,7 +28,7 @@ class RunStarted:
 
 @dataclass(slots=True)
 class NodeSucceeded:
-    """End of an attempt with a valid update; of a sub-flow or map, the result of `leave` or `gather`.
+    """End of an attempt, with its update; of a sub-flow or map, the value of `leave` or `gather`.
 
     `attempt` names the attempt where a lost one may still report; 0 means the one that runs.
     """

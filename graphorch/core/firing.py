@@ -13,8 +13,8 @@ Rule 5: a closed scope starts nothing: tokens that arrive wait there until the r
 Rule 6: a `need=k` join decides in the commit that brings the k-th arrival: it consumes those k
     tokens and cancels by name everything else in its region. If nothing live can bring the k-th any
     more, it fails, or fires with the tokens that it holds (`short="fire"`).
-Rule 7: a loop edge counts one more iteration of its loop and starts the counters of the loops inside
-    it anew; a counter is dropped where its token leaves the body.
+Rule 7: a loop edge counts one more iteration of its loop and restarts the counters of the loops
+    inside it; a counter is dropped where its token leaves the body.
 
 These are functions over the state of a run and one of its scopes. They decide nothing about
 failures, stops and the end of a scope: that is `run.py`. `semantics.md` explains the rules.

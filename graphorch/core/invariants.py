@@ -2,8 +2,8 @@
 
 Everything that the core keeps up to date as it goes (live positions, busy counts, waiting tokens,
 scopes inside) is derived a second time here, from the activations and tokens alone. The simulation
-and the tests of the core check it after every event; no run of a user does. Linear in what is active
-and waiting.
+and the tests of the core check it after every event; no run of a user does. Linear in what is
+active and waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BUSY = (Status.RUNNING, Status.ROUTING, Status.RETRYING)
 
 
 def check_invariants(run: Run) -> None:
-    """Raise `InternalError`, with the stories of the nodes, if the state of a run contradicts itself."""
+    """Raise `InternalError`, with stories of the nodes, if a run's state contradicts itself."""
     problems: list[str] = []
     consumers: dict[Token, str] = {}
     pending = [run.root]
@@ -37,7 +37,7 @@ def check_invariants(run: Run) -> None:
 
 
 def live_positions(scope: Scope) -> int:
-    """Derive the bitmask of live positions that some join asks for from what is active and waits."""
+    """Derive the bitmask of live positions that joins ask for from what is active and waits."""
     live = set(scope.active)
     for index, tokens in scope.waiting.items():
         latch = scope.plan.steps[index].latch
@@ -148,7 +148,7 @@ def _check_children(activation: Activation, children: ChildScopes) -> Iterator[s
 
 
 def _is_held(scope: Scope) -> bool:
-    """Return whether a quiet scope has a reason to be quiet: it is closed, or a question is open."""
+    """Return whether a quiet scope has a reason to be quiet: closed, or a question is open."""
     asks = any(item.status is Status.AWAITING_ANSWER for item in scope.active.values())
     return scope.closed or asks or any(map(_is_held, scope.child_scopes()))
 

@@ -1,4 +1,4 @@
-"""Decide whether a failed attempt is repeated: pure functions that drivers call before `NodeFailed`."""
+"""Decide whether a failed attempt is repeated: pure functions, called before `NodeFailed`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Machine that runs a plan: `handle` takes an event, changes the state, and returns the commands that follow.
+"""Machine that runs a plan: an event goes in, the state changes, commands come out.
 
-Theory of operation. Work is counted: `scope.busy_count` is the number of activations in a scope that
-keep a driver busy, plus the child scopes that do. When it reaches zero the scope is quiet and is
-settled: it is finished, it waits for people, it was closed and has now stopped, or nothing can reach
-its END any more.
+Theory of operation. Work is counted: `scope.busy_count` is the number of activations in a scope
+that keep a driver busy, plus the child scopes that do. When it reaches zero the scope is quiet and
+is settled: it is finished, it waits for people, it was closed and has now stopped, or nothing can
+reach its END any more.
 
 Rule 1: only `handle`, `accept_success` and `accept_route` change a run.
 Rule 2: there is one handler `on_<event>` for each event. An event that does not fit the status of
@@ -86,7 +86,7 @@ class Run(RunState):
 
     # ---- ways in ---------------------------------------------------------------------------------
     def handle(self, event: Event) -> list[Command]:
-        """Take one event and return what the driver has to do. Stale and doubled events change nothing."""
+        """Take an event, return what the driver has to do. A stale or doubled one changes nothing."""
         self.commands = []
         if self.status not in FINAL_STATUSES:
             HANDLERS[type(event)](self, event)
@@ -96,7 +96,7 @@ class Run(RunState):
     # the attempt that runs, and `Routed`. They save an event and the look-up of its handler.
     # tests/core/test_fast_path.py compares them with `handle`.
     def accept_success(self, activation: Activation, update: Update, at: float) -> list[Command]:
-        """Take the result of the running attempt, like `handle(NodeSucceeded(activation, update, at))`."""
+        """Take the result of the running attempt, like `handle(NodeSucceeded(…))`."""
         self.commands = []
         if (
             activation.status is _RUNNING
@@ -461,7 +461,7 @@ class Run(RunState):
             self._start_items(activation, children)
 
     def _on_item_failed(self, activation: Activation, scope: Scope) -> None:
-        """Fail the sub-flow or map around a scope that cannot reach its END, or leave out the item."""
+        """Fail the sub-flow or map around a scope that cannot reach END, or leave out the item."""
         children, spec = activation.children, activation.step.map
         assert children is not None
         if spec is None or (spec.on_item_error == "fail" and spec.need is None):
@@ -501,13 +501,13 @@ class Run(RunState):
             self._on_quiet(scope)
 
     def _on_quiet(self, scope: Scope) -> None:
-        """Settle a quiet scope; unless that made it busy again, the scope around it has less to do."""
+        """Settle a quiet scope; if it stays quiet, the scope around it has less to do."""
         self._settle(scope)
         if not scope.busy_count and (parent := scope.parent) is not None:
             self._exit_busy(parent.scope)
 
     def _settle(self, scope: Scope) -> None:
-        """Decide what follows from a quiet scope, for the run or for the sub-flow or map around it."""
+        """Decide what follows from a quiet scope for the run, or for the activation around it."""
         if scope.busy_count:
             return
         parent = scope.parent
@@ -551,7 +551,7 @@ class Run(RunState):
         self._close(self.root)
 
     def _close(self, scope: Scope) -> None:
-        """Let nothing new start in this scope and inside it, not even the next attempt of a retry."""
+        """Let nothing new start in this scope and inside it, not even the next attempt."""
         pending = [scope]
         while pending:
             closing = pending.pop()

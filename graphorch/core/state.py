@@ -24,7 +24,7 @@ _ABSORBS_FAILURES = frozenset({Status.DONE, Status.HANDLED, Status.CANCELLED})
 
 
 def append_to(sequence: Sequence[T], items: Iterable[T]) -> list[T]:
-    """Append to a sequence that is usually empty: `()` until the first entry saves a list per run."""
+    """Append to a sequence that is usually empty; `()` until then saves a list per run."""
     if isinstance(sequence, list):
         sequence.extend(items)
         return sequence
@@ -32,7 +32,7 @@ def append_to(sequence: Sequence[T], items: Iterable[T]) -> list[T]:
 
 
 class RunState:
-    """State of a run. `status` is "running" until `FinishRun`; `history` holds what is over, in order."""
+    """State of a run: "running" until `FinishRun`. `history` holds what is over, in order."""
 
     __slots__ = (
         "activations_left",
@@ -89,7 +89,7 @@ class RunState:
         raise NotImplementedError
 
     def enter_busy(self, scope: Scope | None) -> None:
-        """Count one more unit of work in `scope` and, where it was quiet, in the scopes around it."""
+        """Count one more unit of work in `scope` and, if it was quiet, around it."""
         while scope is not None:
             scope.busy_count += 1
             if scope.busy_count > 1 or (parent := scope.parent) is None:
@@ -98,7 +98,7 @@ class RunState:
 
     # ---- questions about a run -------------------------------------------------------------------
     def failed(self) -> list[Activation]:
-        """Return the failures that nothing around them made good, in order; causes, not their effects."""
+        """Return the failures that nothing made good, in order: causes, not their effects."""
         return [
             activation
             for activation in self.errors
@@ -114,7 +114,7 @@ class RunState:
         return self.root.open_questions()
 
     def story(self, node: str) -> list[str]:
-        """Return what happened to a node, one line per activation and event; `node` is a name or path."""
+        """Return the story of a node, by name or path: a line per activation and event."""
         lines: list[str] = []
         for activation in [*self.history, *self.unfinished()]:
             if node in (activation.step.name, activation.path):
@@ -125,7 +125,7 @@ class RunState:
 
 
 def _is_effect_of_child(activation: Activation) -> bool:
-    """Return whether it failed only because something inside it did, which is then listed itself."""
+    """Return whether it failed because something inside did, which is listed itself."""
     children = activation.children
     if children is None or not children.failed:
         return False

@@ -1,4 +1,4 @@
-"""Data of a run, as a tree: a scope holds the activations of one plan, an activation the scopes inside it.
+"""Data of a run, as a tree: scopes hold activations, activations hold the scopes inside them.
 
 Ids derive from content and are computed on first use. An activation's id is a hash of the run, the
 path, the node and the sorted ids of the consumed tokens; a token's id is a hash of the activation
@@ -26,8 +26,8 @@ NO_COUNTERS: Counters = {}
 class Status(IntEnum):
     """Status of an activation.
 
-    Up to `RETRYING` it keeps a driver busy, up to `FAILED` it is active in its scope, and from `DONE`
-    on it is over. `transitions.py` lists which status may follow which.
+    Up to `RETRYING` it keeps a driver busy, up to `FAILED` it is active in its scope, and from
+    `DONE` on it is over. `transitions.py` lists which status may follow which.
     """
 
     RUNNING = 0  # an attempt runs, or is about to
@@ -63,7 +63,7 @@ class Token:
 
 
 class Activation:
-    """One firing of a node. `version` is the state that it reads, and after its result also its writes."""
+    """One firing of a node. `version` is the state that it reads, with its writes after its result."""
 
     # Values that most activations never change are class attributes: a run makes very many
     # activations, and each of these would cost one more assignment.
@@ -178,7 +178,7 @@ class Activation:
 
 
 class ChildScopes:
-    """Scopes inside a sub-flow (one) or map (one per item), started in order up to the concurrency limit."""
+    """Scopes inside a sub-flow (one) or map (one per item, as many at once as it allows)."""
 
     __slots__ = ("failed", "running", "scopes", "started", "succeeded", "unfinished", "updates")
 
@@ -260,7 +260,7 @@ class Scope:
 
     @property
     def origin(self) -> str:
-        """Id that the ids in here derive from: of the run, or of the activation around and the item."""
+        """Id that the ids in here derive from: that of the run, or of the activation around it."""
         if not self._origin:
             parent = self.parent
             assert parent is not None

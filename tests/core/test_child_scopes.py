@@ -21,20 +21,23 @@ def chain(*names: str):
 
 
 # ---- maps ------------------------------------------------------------------------------------------
-def test_an_empty_list_completes_at_once():
+def test_map_of_empty_list():
+    """A map over an empty list completes at once."""
     drill = Drill(mapped(0))
     assert drill.running == ["after"]
     assert drill.finish_all().log == ["map[]", "after"]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0)])
-def test_results_are_gathered_in_input_order(order):
+def test_map_gathers_in_input_order(order):
+    """Results are gathered in input order, whatever ends first."""
     drill = Drill(mapped(3))
     drill.finish(*(f"map[{at}]/work" for at in order))
     assert drill.finish_all().log == ["map[0,10,20]", "after"]
 
 
-def test_no_more_items_run_than_may():
+def test_map_concurrency_limit():
+    """No more items run at once than the limit allows."""
     drill = Drill(mapped(5, concurrency=2))
     assert drill.running == ["map[0]/work", "map[1]/work"]
     drill.finish("map[1]/work")
@@ -42,21 +45,24 @@ def test_no_more_items_run_than_may():
     assert drill.finish_all().log == ["map[0,10,20,30,40]", "after"]
 
 
-def test_the_needed_number_of_items_decides_and_the_rest_is_cancelled():
+def test_map_need_cancels_rest():
+    """The needed number of items decides, and the rest is cancelled."""
     drill = Drill(mapped(4, concurrency=3, need=2)).finish("map[1]/work", "map[2]/work")
     assert drill.running == ["after"]
     assert sorted(drill.cancelled) == ["map[0]/work", "map[3]/work"]
     assert drill.finish_all().log == ["map[10,20]", "missing 0", "missing 3", "after"]
 
 
-def test_fewer_successes_than_needed_fail_the_map():
+def test_map_need_not_met():
+    """Fewer successes than needed fail the map."""
     drill = Drill(mapped(2, need=2)).fail("map[0]/work").finish("map[1]/work")
     assert drill.ends == ["failed"]
     assert "QuorumNotMet" in [type(activation.failure).__name__ for activation in drill.run.errors]
 
 
 @pytest.mark.parametrize("policy", ["skip", "collect"])
-def test_an_item_that_fails_is_left_out(policy):
+def test_map_skips_failed_item(policy):
+    """An item that fails is left out."""
     drill = (
         Drill(mapped(3, on_item_error=policy))
         .fail("map[1]/work")
@@ -66,19 +72,22 @@ def test_an_item_that_fails_is_left_out(policy):
     assert drill.ends == ["succeeded"]
 
 
-def test_an_item_that_fails_makes_room_for_the_next():
+def test_map_failed_item_frees_slot():
+    """An item that fails makes room for the next one."""
     drill = Drill(mapped(3, concurrency=1, on_item_error="skip")).fail("map[0]/work")
     assert drill.running == ["map[1]/work"]
 
 
-def test_an_item_that_fails_fails_the_map_and_nothing_new_starts_in_it():
+def test_map_fails_with_item():
+    """An item that fails fails the map, and nothing new starts in it."""
     drill = Drill(mapped(4, concurrency=2)).fail("map[0]/work")
     assert drill.running == ["map[1]/work"]
     drill.finish("map[1]/work")
     assert drill.ends == ["failed"]
 
 
-def test_a_map_that_failed_repeats_only_the_unfinished_items():
+def test_map_resumes_unfinished_items():
+    """A map that failed repeats only the unfinished items."""
     drill = (
         Drill(mapped(4, concurrency=2))
         .finish("map[0]/work")
@@ -91,7 +100,8 @@ def test_a_map_that_failed_repeats_only_the_unfinished_items():
     assert drill.done.count("map[0]/work") == 1
 
 
-def test_a_map_that_failed_and_is_stopped_after_resuming_is_still_only_stopped():
+def test_map_stopped_after_resuming():
+    """A map that failed, was resumed and then stopped is only stopped."""
     drill = Drill(mapped(2, concurrency=2)).finish("map[0]/work").fail("map[1]/work").resume()
     assert drill.running == ["map[1]/work"]
     drill.stop()
@@ -100,7 +110,8 @@ def test_a_map_that_failed_and_is_stopped_after_resuming_is_still_only_stopped()
     assert drill.resume().finish_all().log == ["map[0,10]", "after"]
 
 
-def test_a_map_whose_gather_failed_does_not_start_further_items_beyond_its_need():
+def test_map_failed_gather_starts_nothing():
+    """A map whose `gather` failed does not start items beyond its need."""
     drill = Drill(mapped(3, concurrency=1, need=1))
     activation = drill.activation("map[0]/work").scope.parent
     assert activation is not None
@@ -112,14 +123,16 @@ def test_a_map_whose_gather_failed_does_not_start_further_items_beyond_its_need(
     assert [type(command) for command in commands] == [LeaveScope]
 
 
-def test_an_item_of_a_flow_that_waits_for_a_retry_when_the_run_stops_is_not_left_out():
+def test_map_item_retry_survives_stop():
+    """An item that waits for a retry when the run stops is not left out."""
     drill = Drill(mapped(2, on_item_error="skip", flow=chain("x", "y")))
     drill.finish("map[0]/x").fail("map[0]/y", retry_after=9).stop(now=False).finish("map[1]/x")
     assert drill.ends == ["stopped: asked to"]
     assert drill.resume().finish_all().log == ["map[x y,x y]", "after"]
 
 
-def test_items_that_are_flows_may_wait_for_people():
+def test_map_items_wait_for_people():
+    """Items that are flows may wait for people."""
     drill = Drill(mapped(2, flow=chain("x", "y")))
     questions = [drill.ask("map[0]/x"), drill.ask("map[1]/x")]
     assert drill.ends == ["waiting"]
@@ -130,7 +143,8 @@ def test_items_that_are_flows_may_wait_for_people():
     assert drill.finish_all().log == ["map[first y,second y]", "after"]
 
 
-def test_an_item_that_waits_for_a_person_is_cancelled_when_enough_others_are_done():
+def test_map_need_cancels_waiting_item():
+    """An item that waits for a person is cancelled when enough others are done."""
     drill = Drill(mapped(2, need=1, flow=chain("x", "y")))
     question = drill.ask("map[0]/x")
     drill.finish("map[1]/x", "map[1]/y")
@@ -139,7 +153,8 @@ def test_an_item_that_waits_for_a_person_is_cancelled_when_enough_others_are_don
     assert drill.finish_all().ends == ["succeeded"]
 
 
-def test_a_question_in_an_item_that_failed_is_withdrawn():
+def test_failed_item_withdraws_question():
+    """A question in an item that failed is withdrawn."""
     flow = plan_of(graph().chain(step("fork"), [step("ask"), step("work")], step("merge")))
     drill = Drill(mapped(2, on_item_error="skip", flow=flow)).finish("map[0]/fork")
     question = drill.ask("map[0]/ask")
@@ -161,14 +176,16 @@ def three_deep():
     return plan_of(made)
 
 
-def test_flows_run_three_levels_deep():
+def test_sub_flows_three_levels():
+    """Flows run three levels deep."""
     drill = Drill(three_deep()).finish("first/plan")
     assert drill.running == ["first/second/third/dig"]
     assert drill.finish_all().log == ["first(plan second(third(dig sort) check))", "report"]
     assert drill.done[1] == "first/second/third/dig"
 
 
-def test_a_failure_three_levels_deep_fails_the_run_once_and_resuming_repeats_only_it():
+def test_sub_flow_deep_failure():
+    """A failure three levels deep fails the run once, and resuming repeats only it."""
     drill = (
         Drill(three_deep())
         .finish("first/plan", "first/second/third/dig")
@@ -182,7 +199,8 @@ def test_a_failure_three_levels_deep_fails_the_run_once_and_resuming_repeats_onl
     assert drill.done.count("first/second/third/dig") == 1
 
 
-def test_an_error_edge_of_a_sub_flow_takes_a_failure_inside():
+def test_sub_flow_error_edge():
+    """An error edge of a sub-flow takes a failure inside."""
     made = graph()
     team = sub(made, "team", chain("x", "y"))
     made.chain(team, END).on_error(team, step("handler"))
@@ -191,7 +209,8 @@ def test_an_error_edge_of_a_sub_flow_takes_a_failure_inside():
     assert drill.finish_all().ends == ["succeeded"]
 
 
-def test_a_sub_flow_that_is_retried_resumes_what_is_inside():
+def test_sub_flow_retry_resumes_inside():
+    """A sub-flow that is retried resumes what is inside."""
     made = graph()
     made.chain(sub(made, "team", chain("x", "y")))
     drill = Drill(plan_of(made)).finish("team/x")
@@ -210,7 +229,8 @@ def test_a_sub_flow_that_is_retried_resumes_what_is_inside():
     assert drill.done.count("team/x") == 1
 
 
-def test_a_sub_flow_in_a_loop_is_fresh_in_every_round():
+def test_sub_flow_fresh_each_iteration():
+    """A sub-flow in a loop starts afresh in every iteration."""
     made = graph()
     team = sub(made, "team", chain("x"))
     made.chain(team, END).loop(team, back_to=team, while_=lambda s: True, max_iterations=3)
@@ -219,7 +239,8 @@ def test_a_sub_flow_in_a_loop_is_fresh_in_every_round():
     assert len({*drill.ids()["team/x"]}) == 3
 
 
-def test_an_interrupted_sub_flow_goes_on_where_it_was():
+def test_sub_flow_resumes_after_interrupt():
+    """An interrupted sub-flow continues where it was."""
     drill = Drill(three_deep()).finish("first/plan", "first/second/third/dig").stop()
     assert drill.cancelled == ["first/second/third/sort"]
     drill.resume()
@@ -227,7 +248,8 @@ def test_an_interrupted_sub_flow_goes_on_where_it_was():
     assert drill.finish_all().ends == ["stopped: asked to", "succeeded"]
 
 
-def test_a_race_cancels_everything_inside_a_sub_flow():
+def test_quorum_cancels_sub_flow():
+    """A `need=k` join cancels everything inside a sub-flow of its region."""
     made = graph()
     merge = step("merge")
     made.chain(step("fork"), [sub(made, "team", chain("x", "y")), step("quick")], merge).join(
@@ -238,7 +260,8 @@ def test_a_race_cancels_everything_inside_a_sub_flow():
     assert drill.finish_all().log == ["fork", "quick", "merge"]
 
 
-def test_an_item_that_failed_in_a_branch_that_lost_a_race_does_not_make_the_run_partial():
+def test_lost_branch_keeps_run_whole():
+    """An item that failed in a branch that lost a race does not make the run partial."""
     made = graph()
     merge = step("merge")
     made.chain(
@@ -248,14 +271,15 @@ def test_an_item_that_failed_in_a_branch_that_lost_a_race_does_not_make_the_run_
     assert drill.finish_all().ends == ["succeeded"]
 
 
-def test_items_that_run_are_interrupted_by_one_that_failed_where_failures_cancel():
+def test_map_failure_interrupts_items():
+    """Where failures cancel, an item that fails interrupts the items that run."""
     drill = Drill(mapped(2), on_failure="cancel").fail("map[0]/work")
     assert (drill.cancelled, drill.ends) == (["map[1]/work"], ["failed"])
     assert drill.resume().finish_all().log == ["map[0,10]", "after"]
 
 
 @pytest.mark.parametrize("limit", range(2, 9))
-def test_items_beyond_a_limit_are_not_left_out_but_go_on_when_there_is_more(limit):
+def test_map_items_beyond_limit(limit):
     """A limit that is met while one item is resumed must not let the next one run into it as if it had failed."""
     flow = plan_of(graph().chain(step("x"), step("y"), step("z")))
     drill = Drill(

@@ -129,7 +129,8 @@ def forget_what_is_inside(drill: Drill) -> None:
         (forget_what_is_inside, "has nothing inside"),
     ],
 )
-def test_a_contradiction_is_told_with_the_story(drill, harm, told):
+def test_contradiction_shows_story(drill, harm, told):
+    """Each contradiction is reported, with the stories of the nodes."""
     check_invariants(drill.run)
     drill.activation("b").add_to_story("b was asked nicely")
     harm(drill)

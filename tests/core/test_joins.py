@@ -25,7 +25,8 @@ def routed(made, source, **targets):
     route.exhaustive()
 
 
-def test_a_join_waits_for_the_slowest_branch():
+def test_join_waits_for_slowest_branch():
+    """A join waits for every branch that can still arrive."""
     made = graph().chain(step("fork"), [step("a"), step("b"), step("c")], step("merge"))
     drill = Drill(plan_of(made)).finish("fork", "c", "a")
     assert drill.running == ["b"]
@@ -34,7 +35,8 @@ def test_a_join_waits_for_the_slowest_branch():
 
 
 @pytest.mark.parametrize("order", list(permutations("abc")))
-def test_what_a_join_sees_does_not_depend_on_the_order_of_arrival(order):
+def test_join_ignores_order_of_arrival(order):
+    """What a join reads does not depend on the order of arrival."""
     made = graph().chain(step("fork"), [step("a"), step("b"), step("c")], step("merge"))
     assert Drill(plan_of(made)).finish("fork", *order).finish_all().log == [
         "fork",
@@ -45,7 +47,8 @@ def test_what_a_join_sees_does_not_depend_on_the_order_of_arrival(order):
     ]
 
 
-def test_branches_of_unequal_length_fire_the_join_once():
+def test_join_fires_once():
+    """Branches of unequal length fire the join once."""
     made = graph()
     fork, merge = step("fork"), step("merge")
     made.chain(fork, step("x1"), step("x2"), step("x3"), merge).chain(fork, step("y"), merge).chain(
@@ -56,7 +59,8 @@ def test_branches_of_unequal_length_fire_the_join_once():
     assert drill.finish_all().log == ["fork", "x1", "y", "x2", "x3", "merge"]
 
 
-def test_a_fast_branch_does_not_wait_for_a_slow_one_that_cannot_reach_it():
+def test_branches_have_no_barrier():
+    """A fast branch does not wait for a slow one that cannot reach it."""
     fork, merge = step("fork"), step("merge")
     made = (
         graph()
@@ -67,7 +71,8 @@ def test_a_fast_branch_does_not_wait_for_a_slow_one_that_cannot_reach_it():
     assert drill.running == ["fast", "slow"]
 
 
-def test_a_branch_that_was_routed_away_is_not_waited_for():
+def test_join_ignores_branch_not_taken():
+    """A join does not wait for a branch that the route did not take."""
     made = graph()
     fork, left, merge = step("fork"), step("left"), step("merge")
     made.chain(fork, [left, step("right")], merge)
@@ -80,7 +85,7 @@ def test_a_branch_that_was_routed_away_is_not_waited_for():
     assert drill.finish_all().log == ["fork", "left", "right", "merge", "away"]
 
 
-def test_a_skip_edge_waits_for_the_detour():
+def test_join_waits_for_detour():
     """`f → (a, b)`, `a → b`: b waits for a."""
     made = graph()
     f, a, b = step("f"), step("a"), step("b")
@@ -90,7 +95,8 @@ def test_a_skip_edge_waits_for_the_detour():
     assert drill.finish_all().log == ["f", "a", "b"]
 
 
-def test_two_nodes_without_edges_into_them_both_start():
+def test_all_sources_start():
+    """Two nodes without incoming edges both start."""
     a, b = step("a"), step("b")
     made = graph().chain(a, step("merge")).chain(b, step("other")).chain(START, b)
     drill = Drill(plan_of(made))
@@ -98,7 +104,8 @@ def test_two_nodes_without_edges_into_them_both_start():
     assert drill.finish_all().ends == ["succeeded"]
 
 
-def test_end_is_a_join_like_any_other():
+def test_end_is_a_join():
+    """END waits like any other join."""
     made = graph()
     fork = step("fork")
     made.chain(fork, [step("a"), step("b")])
@@ -107,14 +114,16 @@ def test_end_is_a_join_like_any_other():
     assert drill.finish("b").log == ["fork", "a", "b"]
 
 
-def test_a_write_that_both_branches_saw_counts_once():
+def test_join_counts_shared_write_once():
+    """A write that both branches saw counts once."""
     made = graph().chain(
         step("first"), step("fork"), [step("a"), step("b")], step("merge"), step("last")
     )
     assert Drill(plan_of(made)).finish_all(max).log == ["first", "fork", "a", "b", "merge", "last"]
 
 
-def test_concurrent_writes_fold_by_depth_and_then_by_declaration():
+def test_join_folds_in_canonical_order():
+    """Concurrent writes fold by depth, and then by declaration."""
     made = graph()
     fork, merge = step("fork"), step("merge")
     made.chain(fork, [step("z"), step("a")]).chain(made.spec.nodes["a"], step("deep"), merge).chain(
@@ -123,7 +132,8 @@ def test_concurrent_writes_fold_by_depth_and_then_by_declaration():
     assert Drill(plan_of(made)).finish_all().log == ["fork", "z", "a", "deep", "merge"]
 
 
-def test_a_chosen_set_of_branches_is_joined():
+def test_join_of_chosen_branches():
+    """A join waits for the set of branches that a multi-choice route took."""
     made = graph()
     fork, merge = step("fork"), step("merge")
     nodes = [step(name) for name in "abc"]

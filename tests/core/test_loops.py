@@ -19,7 +19,8 @@ def rounds(made, node="head", **options) -> int:
     return drill.log.count(node)
 
 
-def test_a_loop_runs_its_body_as_often_as_it_is_allowed_the_first_time_included():
+def test_loop_bound_includes_first():
+    """A loop runs its body as often as its bound, the first time included."""
     head, tail = step("head"), step("tail")
     made = (
         graph()
@@ -31,7 +32,8 @@ def test_a_loop_runs_its_body_as_often_as_it_is_allowed_the_first_time_included(
     assert drill.run.exhausted == [("tail", "head")]
 
 
-def test_a_loop_ends_when_its_condition_does_not_hold():
+def test_loop_ends_with_condition():
+    """A loop ends when its condition does not hold."""
     head, tail = step("head"), step("tail")
     made = (
         graph()
@@ -43,7 +45,8 @@ def test_a_loop_ends_when_its_condition_does_not_hold():
     assert not drill.run.exhausted
 
 
-def test_a_node_may_loop_on_itself():
+def test_loop_on_one_node():
+    """A node may loop on itself."""
     alone = step("alone")
     made = (
         graph()
@@ -53,7 +56,8 @@ def test_a_node_may_loop_on_itself():
     assert Drill(plan_of(made)).finish_all().log == ["alone"] * 3 + ["after"]
 
 
-def test_nested_loops_of_five_and_five_run_twenty_five_times():
+def test_nested_loops_multiply():
+    """Nested loops of five and five run 25 times."""
     outer, inner, tail, last = step("outer"), step("head"), step("tail"), step("last")
     made = graph().chain(outer, inner, tail, last, END)
     made.loop(tail, back_to=inner, while_=always, max_iterations=5).loop(
@@ -67,7 +71,8 @@ def test_nested_loops_of_five_and_five_run_twenty_five_times():
     )
 
 
-def test_two_loops_of_one_source_count_separately_and_give_at_most_nine_rounds():
+def test_loops_of_one_source():
+    """Two loops of one source count separately, and give at most nine iterations."""
     head, tail = step("head"), step("tail")
     made = graph().chain(head, tail, END)
     for _ in range(2):
@@ -75,7 +80,8 @@ def test_two_loops_of_one_source_count_separately_and_give_at_most_nine_rounds()
     assert rounds(made) == 9
 
 
-def test_two_loops_on_one_header_from_sources_in_a_row_give_at_most_nine_rounds():
+def test_loops_on_header_in_a_row():
+    """Two loops on one header from sources in a row give at most nine iterations."""
     head, first, second = step("head"), step("first"), step("second")
     made = graph().chain(head, first, second, END)
     made.loop(first, back_to=head, while_=always, max_iterations=5).loop(
@@ -84,7 +90,7 @@ def test_two_loops_on_one_header_from_sources_in_a_row_give_at_most_nine_rounds(
     assert rounds(made) == 9
 
 
-def test_two_loops_on_one_header_from_sources_side_by_side_share_their_rounds():
+def test_loops_on_header_side_by_side():
     """Sources that a route chooses between: each loop has room for its own four ways back."""
     head, left, right = step("head"), step("left"), step("right")
     made = graph()
@@ -103,7 +109,8 @@ def test_two_loops_on_one_header_from_sources_side_by_side_share_their_rounds():
     assert drill.log.count("right") == 2
 
 
-def test_a_loop_with_two_sources_has_one_counter():
+def test_loop_with_two_sources():
+    """A loop with two sources has one counter."""
     head, left, right = step("head"), step("left"), step("right")
     made = (
         graph()
@@ -115,7 +122,8 @@ def test_a_loop_with_two_sources_has_one_counter():
 
 
 @pytest.mark.parametrize("order", ["left right", "right left"])
-def test_the_header_waits_for_every_source_of_the_round(order):
+def test_header_waits_for_every_source(order):
+    """The header waits for every source of the iteration."""
     head, left, right = step("head"), step("left"), step("right")
     made = (
         graph()
@@ -129,7 +137,8 @@ def test_the_header_waits_for_every_source_of_the_round(order):
     assert drill.running == ["head"]
 
 
-def test_the_first_loop_that_holds_and_has_room_is_taken():
+def test_first_open_loop_is_taken():
+    """The first loop whose condition holds and whose bound has room is taken."""
     outer, head, tail = step("outer"), step("head"), step("tail")
     made = graph().chain(outer, head, tail, END)
     made.loop(tail, back_to=head, while_=always, max_iterations=2).loop(
@@ -138,7 +147,8 @@ def test_the_first_loop_that_holds_and_has_room_is_taken():
     assert Drill(plan_of(made)).finish_all().log == ["outer", "head", "tail", "head", "tail"] * 2
 
 
-def test_a_counter_starts_anew_when_the_loop_is_entered_again():
+def test_counter_restarts_on_entry():
+    """A counter starts anew when the loop is entered again."""
     outer, head, tail, last = step("outer"), step("head"), step("tail"), step("last")
     made = graph().chain(outer, head, tail, last, END)
     made.loop(tail, back_to=head, while_=lambda s: s.log.count("head") % 2 == 1, max_iterations=2)
@@ -146,7 +156,8 @@ def test_a_counter_starts_anew_when_the_loop_is_entered_again():
     assert Drill(plan_of(made)).finish_all().log.count("head") == 6
 
 
-def test_an_exhausted_loop_goes_to_the_node_that_was_named_and_nowhere_else():
+def test_exhausted_loop_takes_named_node():
+    """An exhausted loop goes to the node that it names, and nowhere else."""
     head, tail, give_up = step("head"), step("tail"), step("give up")
     made = (
         graph()
@@ -158,7 +169,8 @@ def test_an_exhausted_loop_goes_to_the_node_that_was_named_and_nowhere_else():
     assert drill.run.exhausted == [("tail", "head")]
 
 
-def test_an_exhausted_loop_that_shall_fail_ends_the_run():
+def test_exhausted_loop_fails_run():
+    """A loop with `exhausted="fail"` ends the run at its bound."""
     head, tail = step("head"), step("tail")
     made = (
         graph()
@@ -170,7 +182,8 @@ def test_an_exhausted_loop_that_shall_fail_ends_the_run():
     assert type(drill.run.failed()[0].failure).__name__ == "LoopExhausted"
 
 
-def test_a_loop_that_is_not_exhausted_for_lack_of_its_condition_goes_on_as_usual():
+def test_loop_at_bound_without_condition():
+    """A loop at its bound is not exhausted if its condition does not hold."""
     head, tail, give_up = step("head"), step("tail"), step("give up")
     made = graph().chain(head, tail, step("good"))
     made.loop(
@@ -183,7 +196,7 @@ def test_a_loop_that_is_not_exhausted_for_lack_of_its_condition_goes_on_as_usual
     assert Drill(plan_of(made)).finish_all().log == ["head", "tail", "head", "tail", "good"]
 
 
-def test_a_slow_branch_of_a_round_holds_back_the_next_round():
+def test_latch_holds_back_header():
     """The latch: a token that came back must not start the header while a branch of the round before it is under way."""
     head, fast, slow, merge = step("head"), step("fast"), step("slow"), step("merge")
     made = (
@@ -196,7 +209,8 @@ def test_a_slow_branch_of_a_round_holds_back_the_next_round():
     assert drill.finish_all().log == ["head", "fast", "slow", "merge"] * 2
 
 
-def test_what_follows_the_loop_waits_until_the_loop_is_left():
+def test_join_after_loop_waits():
+    """A join after a loop waits until the loop is left."""
     start, head, tail, after = step("start"), step("head"), step("tail"), step("after")
     made = (
         graph()

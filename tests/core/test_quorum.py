@@ -21,7 +21,8 @@ def race(need: int = 1, short: Literal["fail", "fire"] = "fail", branches: int =
     return plan_of(made)
 
 
-def test_the_first_arrival_wins_and_the_rest_is_cancelled_by_name():
+def test_quorum_first_arrival_wins():
+    """The first arrival wins, and the rest is cancelled by name."""
     drill = Drill(race()).finish("fork", "b")
     assert drill.running == ["merge"]
     assert sorted(drill.cancelled) == ["a", "c"]
@@ -29,7 +30,8 @@ def test_the_first_arrival_wins_and_the_rest_is_cancelled_by_name():
     assert drill.ends == ["succeeded"]
 
 
-def test_the_second_arrival_decides_where_two_are_needed():
+def test_quorum_of_two():
+    """The second arrival decides where two are needed."""
     drill = Drill(race(need=2)).finish("fork", "c")
     assert drill.running == ["a", "b"]
     drill.finish("a")
@@ -37,7 +39,8 @@ def test_the_second_arrival_decides_where_two_are_needed():
     assert drill.finish_all().log == ["fork", "a", "c", "merge", "after"]
 
 
-def test_a_late_result_of_a_cancelled_branch_changes_nothing():
+def test_quorum_ignores_late_result():
+    """A late result of a cancelled branch changes nothing."""
     drill = Drill(race()).finish("fork")
     late = drill.activation("a")
     drill.finish("b")
@@ -46,7 +49,8 @@ def test_a_late_result_of_a_cancelled_branch_changes_nothing():
     assert drill.finish_all().log == ["fork", "b", "merge", "after"]
 
 
-def test_a_retry_and_a_question_in_the_region_are_cancelled_too():
+def test_quorum_cancels_retry_and_question():
+    """A retry and a question in the region are cancelled too."""
     drill = Drill(race()).finish("fork")
     drill.fail("a", retry_after=5)
     question = drill.ask("c")
@@ -56,7 +60,8 @@ def test_a_retry_and_a_question_in_the_region_are_cancelled_too():
     assert drill.finish_all().ends == ["succeeded"]
 
 
-def test_too_few_arrivals_fail_the_join():
+def test_quorum_not_met():
+    """Too few arrivals fail the join."""
     drill = Drill(race(need=2, branches=2)).finish("fork", "a")
     drill.skip("b")
     assert drill.running == ["merge"]
@@ -65,27 +70,31 @@ def test_too_few_arrivals_fail_the_join():
     assert type(drill.run.failed()[0].failure).__name__ == "QuorumNotMet"
 
 
-def test_too_few_arrivals_fire_the_join_where_it_may_fall_short():
+def test_quorum_fires_short():
+    """Too few arrivals fire a join with `short="fire"`."""
     drill = Drill(race(need=2, short="fire", branches=2)).finish("fork", "a")
     drill.skip("b")
     assert drill.finish_all().log == ["fork", "a", "merge", "after"]
 
 
-def test_end_that_falls_short_fails_the_run():
+def test_quorum_at_end_not_met():
+    """An END with too few arrivals fails the run."""
     made = graph().chain(step("fork"), [step("a"), step("b")], END).join(END, need=2)
     drill = Drill(plan_of(made)).finish("fork", "a").skip("b")
     drill.finish_all()
     assert drill.ends == ["failed"]
 
 
-def test_end_takes_the_first_arrival():
+def test_quorum_at_end():
+    """END takes the first arrival."""
     made = graph().chain(step("fork"), [step("a"), step("b")], END).join(END, need=1)
     drill = Drill(plan_of(made)).finish("fork", "b")
     assert drill.ends == ["succeeded"]
     assert drill.log == ["fork", "b"]
 
 
-def test_regions_nest():
+def test_quorum_regions_nest():
+    """Regions nest."""
     made = graph()
     inner_fork, inner, outer = step("inner_fork"), step("inner"), step("outer")
     made.chain(step("fork"), [inner_fork, step("slow")], outer)
@@ -100,7 +109,8 @@ def test_regions_nest():
     assert drill.finish_all().log == ["fork", "slow", "outer"]
 
 
-def test_a_race_in_a_loop_is_run_in_every_round():
+def test_quorum_in_loop():
+    """A `need=k` join in a loop decides in every iteration."""
     made = graph()
     fork, merge = step("fork"), step("merge")
     made.chain(fork, [step("a"), step("b")], merge).join(merge, need=1)
@@ -112,7 +122,8 @@ def test_a_race_in_a_loop_is_run_in_every_round():
 
 
 @pytest.mark.parametrize("need", [1, 2])
-def test_arrivals_while_the_run_drains_decide_when_it_is_resumed(need):
+def test_quorum_decides_after_drain(need):
+    """Arrivals while the run drains decide when it is resumed."""
     drill = Drill(race(need=need)).finish("fork")
     drill.stop(now=False).finish("b", "c", "a")
     assert drill.ends == ["stopped: asked to"]

@@ -44,7 +44,8 @@ def chain(*names: str):
 
 
 # ---- failures ------------------------------------------------------------------------------------
-def test_a_failure_drains_the_siblings_finish_and_nothing_new_starts():
+def test_failure_drains_run():
+    """After a failure siblings finish, and nothing new starts."""
     drill = Drill(diamond()).finish("fork").fail("a")
     assert drill.ends == []
     drill.finish("b")
@@ -53,7 +54,8 @@ def test_a_failure_drains_the_siblings_finish_and_nothing_new_starts():
     assert drill.running == []
 
 
-def test_a_failed_run_that_is_resumed_tries_the_failed_node_again_and_nothing_else():
+def test_resume_repeats_failed_node():
+    """Resuming a failed run repeats the failed node, and nothing else."""
     drill = Drill(diamond()).finish("fork").fail("a").finish("b").resume()
     assert drill.running == ["a"]
     assert drill.activation("a").attempt == 2
@@ -61,31 +63,36 @@ def test_a_failed_run_that_is_resumed_tries_the_failed_node_again_and_nothing_el
     assert drill.ends == ["failed", "succeeded"]
 
 
-def test_every_failure_of_a_drain_is_reported_in_the_order_of_failing():
+def test_drain_reports_every_failure():
+    """Every failure of a drain is reported, in the order of failing."""
     drill = Drill(diamond()).finish("fork").fail("b").fail("a")
     assert [activation.path for activation in drill.run.failed()] == ["b", "a"]
 
 
-def test_the_cancel_policy_interrupts_the_siblings():
+def test_cancel_policy_interrupts_siblings():
+    """The policy `cancel` interrupts the siblings."""
     drill = Drill(diamond(), on_failure="cancel").finish("fork").fail("a")
     assert (drill.cancelled, drill.ends) == (["b"], ["failed"])
     assert drill.resume().running == ["a", "b"]
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
 
-def test_the_isolate_policy_lets_the_rest_finish_and_says_so():
+def test_isolate_policy_ends_partial():
+    """The policy `isolate` lets the rest finish, and the run is partial."""
     drill = Drill(diamond(), on_failure="isolate").finish("fork").fail("a").finish("b")
     assert drill.running == ["merge"]
     assert drill.finish_all().log == ["fork", "b", "merge"]
     assert drill.ends == ["partial: succeeded"]
 
 
-def test_an_isolated_failure_that_cuts_off_end_fails_the_run():
+def test_isolated_failure_before_end():
+    """An isolated failure that cuts off END fails the run."""
     drill = Drill(chain("a", "b"), on_failure="isolate").fail("a")
     assert drill.ends == ["failed: end not reached"]
 
 
-def test_an_error_edge_carries_on_with_a_failure_and_without_an_update():
+def test_error_edge_carries_failure():
+    """An error edge carries the failure on, without an update."""
     handler = step("handler")
     first = step("first")
     made = (
@@ -101,18 +108,21 @@ def test_an_error_edge_carries_on_with_a_failure_and_without_an_update():
     assert drill.ends == ["succeeded"]
 
 
-def test_a_failure_of_another_kind_does_not_take_the_error_edge():
+def test_error_edge_of_other_kind():
+    """A failure of another kind does not take the error edge."""
     first, handler = step("first"), step("handler")
     made = graph().chain(first, END).on_error(first, handler, when=KeyError)
     assert Drill(plan_of(made)).fail("first", ValueError("no")).ends == ["failed"]
 
 
-def test_a_node_that_cannot_read_what_it_needs_is_a_dead_path():
+def test_unreadable_node_is_skipped():
+    """A node that cannot read what it needs is a dead path."""
     drill = Drill(diamond()).finish("fork").skip("a").finish("b")
     assert drill.finish_all().log == ["fork", "b", "merge"]
 
 
-def test_two_writes_at_once_fail_the_join_with_both_writers_named():
+def test_write_conflict_names_writers():
+    """Two unordered writes fail the join, and both writers are named."""
     made = graph().chain(step("fork"), [count("left"), count("right")], step("merge"))
     drill = Drill(plan_of(made)).finish("fork", "left", "right")
     failure = drill.activation("merge").failure
@@ -121,7 +131,8 @@ def test_two_writes_at_once_fail_the_join_with_both_writers_named():
     assert drill.finish("merge").ends == ["failed"]
 
 
-def test_a_conflict_that_an_error_edge_would_take_fails_the_run_since_there_is_no_state_to_go_on_with():
+def test_write_conflict_skips_error_edge():
+    """A conflict fails the run despite an error edge: there is no state to continue with."""
     merge = step("merge")
     made = (
         graph()
@@ -134,7 +145,8 @@ def test_a_conflict_that_an_error_edge_would_take_fails_the_run_since_there_is_n
 
 
 # ---- retries -------------------------------------------------------------------------------------
-def test_an_attempt_that_failed_is_repeated_with_the_same_id_and_input():
+def test_retry_keeps_id_and_input():
+    """An attempt that failed is repeated with an equal id and input."""
     drill = Drill(chain("a", "b"))
     activation = drill.activation("a")
     before = activation.id
@@ -146,7 +158,8 @@ def test_an_attempt_that_failed_is_repeated_with_the_same_id_and_input():
     assert drill.finish_all().log == ["a", "b"]
 
 
-def test_a_selector_that_failed_is_evaluated_again_and_not_the_node():
+def test_retry_of_selector():
+    """A selector that failed is evaluated again, not its node."""
     head = step("head")
     made = (
         graph()
@@ -165,7 +178,8 @@ def test_a_selector_that_failed_is_evaluated_again_and_not_the_node():
     assert activation.status is Status.DONE
 
 
-def test_a_selector_that_failed_for_good_is_evaluated_again_when_the_run_is_resumed():
+def test_resume_repeats_failed_selector():
+    """A selector that failed for good is evaluated again when the run is resumed."""
     head = step("head")
     made = (
         graph()
@@ -181,14 +195,16 @@ def test_a_selector_that_failed_for_good_is_evaluated_again_when_the_run_is_resu
     assert type(command).__name__ == "EvaluateRoute"
 
 
-def test_what_waits_for_its_next_attempt_stays_undone_in_a_drain():
+def test_drain_defers_retry():
+    """An activation that waits for its next attempt stays undone in a drain."""
     drill = Drill(diamond()).finish("fork").fail("a", retry_after=5).fail("b")
     assert drill.ends == ["failed"]
     assert sorted(drill.resume().running) == ["a", "b"]
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
 
-def test_an_attempt_that_fails_in_a_drain_and_could_be_repeated_is_repeated_after_resuming():
+def test_resume_runs_deferred_retry():
+    """An attempt that fails in a drain and may be repeated is repeated after resuming."""
     drill = (
         Drill(diamond(), on_failure="isolate")
         .finish("fork")
@@ -230,7 +246,8 @@ def busy_plan():
 
 @pytest.mark.parametrize("now", [True, False])
 @pytest.mark.parametrize("after", range(13))
-def test_a_run_that_is_stopped_anywhere_and_resumed_ends_like_one_that_is_not(now, after):
+def test_stop_anywhere_and_resume(now, after):
+    """A run that is stopped anywhere and resumed ends like one that is not."""
     drill = Drill(busy_plan())
     for _ in range(after):
         drill.finish(drill.running[0])
@@ -246,9 +263,10 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_like_one_that_is_not(no
 
 
 @pytest.mark.parametrize("after", range(13))
-def test_a_run_in_which_anything_waits_for_a_retry_when_it_is_stopped_ends_like_one_that_is_not(
+def test_stop_during_retry_and_resume(
     after,
 ):
+    """A run that is stopped while anything waits for a retry ends like one that is not."""
     drill = Drill(busy_plan())
     for _ in range(after):
         drill.finish(drill.running[0])
@@ -261,7 +279,8 @@ def test_a_run_in_which_anything_waits_for_a_retry_when_it_is_stopped_ends_like_
 
 
 @pytest.mark.parametrize("after", range(13))
-def test_attempts_that_fail_in_a_drain_with_tries_left_do_not_change_the_result(after):
+def test_failures_in_drain_and_resume(after):
+    """Attempts that fail in a drain with tries left do not change the result."""
     drill = Drill(busy_plan())
     for _ in range(after):
         drill.finish(drill.running[0])
@@ -273,7 +292,8 @@ def test_attempts_that_fail_in_a_drain_with_tries_left_do_not_change_the_result(
     assert (drill.log, drill.ids()) == undisturbed(busy_plan())
 
 
-def test_stopping_at_once_cancels_what_runs_and_what_it_would_have_said_is_not_taken():
+def test_stop_now_drops_late_results():
+    """Stopping at once cancels what runs, and its late results are not accepted."""
     drill = Drill(diamond()).finish("fork")
     late = drill.activation("a")
     drill.stop()
@@ -282,7 +302,8 @@ def test_stopping_at_once_cancels_what_runs_and_what_it_would_have_said_is_not_t
     assert drill.done == ["fork"]
 
 
-def test_the_driver_may_say_itself_that_an_attempt_was_stopped():
+def test_driver_reports_cancelled_attempt():
+    """The driver may report itself that an attempt was stopped."""
     drill = Drill(diamond()).finish("fork").stop(now=False)
     drill.tell(NodeCancelled(drill.activation("a")))
     drill.finish("b")
@@ -290,27 +311,31 @@ def test_the_driver_may_say_itself_that_an_attempt_was_stopped():
     assert drill.resume().running == ["a"]
 
 
-def test_a_cancelled_run_is_over_for_good():
+def test_cancelled_run_is_final():
+    """A cancelled run is over for good."""
     drill = Drill(diamond()).finish("fork").stop(status="cancelled")
     assert drill.ends == ["cancelled: asked to"]
     assert drill.tell(Resumed()) == []
     assert drill.run.status == "cancelled"
 
 
-def test_stopping_a_cancelled_run_changes_nothing():
+def test_stop_of_cancelled_run():
+    """Stopping a cancelled run changes nothing."""
     drill = Drill(diamond()).finish("fork").stop(status="cancelled")
     assert drill.tell(StopRequested("again")) == []
     assert drill.ends == ["cancelled: asked to"]
 
 
-def test_a_stopped_run_may_be_cancelled_for_good():
+def test_cancel_of_stopped_run():
+    """A stopped run may be cancelled for good."""
     drill = Drill(diamond()).finish("fork").stop().stop(status="cancelled")
     assert drill.ends == ["stopped: asked to", "cancelled: asked to"]
     assert drill.tell(Resumed()) == []
 
 
 # ---- questions -------------------------------------------------------------------------------------
-def test_a_question_is_answered_while_others_run():
+def test_answer_while_others_run():
+    """A question is answered while other nodes run."""
     drill = Drill(diamond()).finish("fork")
     question = drill.ask("a")
     drill.answer(question, "yes")
@@ -318,7 +343,8 @@ def test_a_question_is_answered_while_others_run():
     assert drill.finish("b", "merge").log == ["fork", "yes", "b", "merge"]
 
 
-def test_a_run_waits_when_only_questions_are_left_and_goes_on_with_the_answer():
+def test_run_waits_for_answer():
+    """A run waits when only questions are left, and continues with the answer."""
     drill = Drill(diamond()).finish("fork")
     question = drill.ask("a")
     drill.finish("b")
@@ -329,7 +355,8 @@ def test_a_run_waits_when_only_questions_are_left_and_goes_on_with_the_answer():
     assert drill.ends == ["waiting", "succeeded"]
 
 
-def test_a_question_inside_a_sub_flow_is_answered():
+def test_answer_inside_sub_flow():
+    """A question inside a sub-flow is answered."""
     made = graph()
     made.chain(sub(made, "team", chain("ask", "tell")), step("after"))
     drill = Drill(plan_of(made))
@@ -339,7 +366,8 @@ def test_a_question_inside_a_sub_flow_is_answered():
     assert drill.finish_all().log == ["team(yes tell)", "after"]
 
 
-def test_an_answer_to_a_stopped_run_commits_and_acts_when_the_run_is_resumed():
+def test_answer_to_stopped_run():
+    """An answer to a stopped run commits, and acts when the run is resumed."""
     drill = Drill(diamond()).finish("fork")
     question = drill.ask("a")
     drill.stop(now=False).finish("b")
@@ -350,7 +378,8 @@ def test_an_answer_to_a_stopped_run_commits_and_acts_when_the_run_is_resumed():
     assert drill.resume().finish_all().log == ["fork", "yes", "b", "merge"]
 
 
-def test_an_answer_to_a_stopped_run_that_has_to_be_routed_is_routed():
+def test_answer_to_stopped_run_is_routed():
+    """An answer to a stopped run that has to be routed is routed."""
     head = step("head")
     made = (
         graph()
@@ -368,7 +397,8 @@ def test_an_answer_to_a_stopped_run_that_has_to_be_routed_is_routed():
 
 
 @pytest.mark.parametrize("status", ["cancelled"])
-def test_an_answer_to_a_run_that_is_over_is_refused(status):
+def test_answer_to_final_run(status):
+    """An answer to a run that is over changes nothing."""
     drill = Drill(diamond()).finish("fork")
     question = drill.ask("a")
     drill.finish("b").stop(status=status)
@@ -377,7 +407,8 @@ def test_an_answer_to_a_run_that_is_over_is_refused(status):
     assert drill.run.status == status
 
 
-def test_an_answer_is_taken_once():
+def test_answer_is_accepted_once():
+    """An answer is accepted once."""
     drill = Drill(diamond()).finish("fork")
     question = drill.ask("a")
     drill.answer(question, "yes")
@@ -385,7 +416,8 @@ def test_an_answer_is_taken_once():
     assert drill.finish_all().log == ["fork", "yes", "b", "merge"]
 
 
-def test_a_question_inside_a_sub_flow_that_failed_is_withdrawn_when_an_error_edge_carries_on():
+def test_handled_sub_flow_withdraws_question():
+    """A question inside a failed sub-flow is withdrawn when an error edge carries on."""
     made = graph()
     team = sub(
         made,
@@ -403,7 +435,8 @@ def test_a_question_inside_a_sub_flow_that_failed_is_withdrawn_when_an_error_edg
     assert drill.ends == ["succeeded"]
 
 
-def test_a_question_stays_open_in_a_drain():
+def test_drain_keeps_questions_open():
+    """A question stays open in a drain."""
     drill = Drill(diamond()).finish("fork")
     question = drill.ask("a")
     drill.fail("b")
@@ -418,19 +451,22 @@ def test_a_question_stays_open_in_a_drain():
 
 
 # ---- limits ----------------------------------------------------------------------------------------
-def test_a_limit_on_activations_stops_the_run_and_keeps_what_was_done():
+def test_limit_stops_run():
+    """A limit on activations stops the run, and keeps what was done."""
     drill = Drill(chain("a", "b", "c"), max_activations=2).finish("a", "b")
     assert drill.ends == ["stopped: limit:activations"]
     assert drill.done == ["a", "b"]
 
 
-def test_a_limit_that_is_exactly_enough_is_enough():
+def test_limit_exactly_enough():
+    """A limit that is exactly enough is enough."""
     drill = Drill(chain("a", "b", "c"), max_activations=3).finish_all()
     assert drill.ends == ["succeeded"]
     assert drill.run.activations_left == 0
 
 
-def test_a_limit_counts_what_is_inside_sub_flows_and_maps_and_not_their_ends():
+def test_limit_counts_inside():
+    """A limit counts activations inside sub-flows and maps, and not their ENDs."""
     made = graph()
     made.chain(sub(made, "team", chain("x", "y")), map_over(made, "workers", 2))
     drill = Drill(plan_of(made), max_activations=6).finish_all()
@@ -438,7 +474,8 @@ def test_a_limit_counts_what_is_inside_sub_flows_and_maps_and_not_their_ends():
 
 
 @pytest.mark.parametrize("limit", range(1, 13))
-def test_a_run_that_met_its_limit_and_gets_more_ends_like_one_that_did_not(limit):
+def test_limit_raised_and_resumed(limit):
+    """A run that met its limit and gets more ends like one that did not."""
     drill = Drill(busy_plan(), max_activations=limit).finish_all()
     if drill.run.status == "stopped":
         assert drill.run.started == limit
@@ -447,14 +484,16 @@ def test_a_run_that_met_its_limit_and_gets_more_ends_like_one_that_did_not(limit
     assert (drill.log, drill.ids()) == undisturbed(busy_plan())
 
 
-def test_a_limit_behind_a_failure_stops_the_run():
+def test_failure_by_limit_stops_run():
+    """A failure that names a limit stops the run."""
     drill = Drill(diamond()).finish("fork").fail("a", limit="usd").finish("b")
     assert drill.ends == ["stopped: limit:usd"]
     assert drill.resume().finish_all().log == ["fork", "a", "b", "merge"]
 
 
 # ---- late, doubled, wrong ------------------------------------------------------------------------------
-def test_doubled_events_change_nothing():
+def test_doubled_events():
+    """Doubled events change nothing."""
     drill = Drill(diamond()).finish("fork")
     a = drill.activation("a")
     drill.finish("a")
@@ -470,7 +509,8 @@ def test_doubled_events_change_nothing():
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
 
-def test_a_result_of_an_earlier_attempt_is_not_taken():
+def test_result_of_earlier_attempt():
+    """A result of an earlier attempt is not accepted."""
     drill = Drill(chain("a"))
     activation = drill.activation("a")
     drill.fail("a", retry_after=0).retry("a")
@@ -479,7 +519,8 @@ def test_a_result_of_an_earlier_attempt_is_not_taken():
     assert activation.status is Status.RUNNING
 
 
-def test_a_late_success_of_a_lost_attempt_is_not_taken_for_the_one_that_runs():
+def test_late_success_of_lost_attempt():
+    """A late success of a lost attempt is not taken for the one that runs."""
     drill = Drill(chain("a")).stop().resume()
     activation = drill.activation("a")
     assert activation.attempt == 2
@@ -487,7 +528,8 @@ def test_a_late_success_of_a_lost_attempt_is_not_taken_for_the_one_that_runs():
     assert drill.finish_all().log == ["a"]
 
 
-def test_a_result_that_waits_at_a_gate_is_not_given_a_second_time():
+def test_gate_after_keeps_first_result():
+    """A result that waits at a gate cannot be replaced by a second one."""
     head = step("head")
     made = (
         graph()
@@ -512,7 +554,8 @@ def test_a_result_that_waits_at_a_gate_is_not_given_a_second_time():
 
 
 # ---- gates -------------------------------------------------------------------------------------------------
-def test_a_node_starts_when_a_person_lets_it_pass_its_gate():
+def test_gate_before_approved():
+    """A node starts when a person lets it pass its gate."""
     drill = Drill(diamond()).finish("fork")
     gate = drill.ask("a")
     drill.finish("b")
@@ -522,7 +565,8 @@ def test_a_node_starts_when_a_person_lets_it_pass_its_gate():
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
 
-def test_a_person_who_refuses_fails_the_node():
+def test_gate_before_refused():
+    """A person who refuses fails the node."""
     drill = Drill(diamond()).finish("fork")
     gate = drill.ask("a")
     drill.finish("b")
@@ -530,7 +574,8 @@ def test_a_person_who_refuses_fails_the_node():
     assert drill.ends == ["waiting", "failed"]
 
 
-def test_a_gate_that_is_passed_in_a_stopped_run_is_passed_when_it_is_resumed():
+def test_gate_approved_in_stopped_run():
+    """A node approved in a stopped run starts when the run is resumed."""
     drill = Drill(diamond()).finish("fork")
     gate = drill.ask("a")
     drill.stop(now=False).finish("b")
@@ -540,7 +585,8 @@ def test_a_gate_that_is_passed_in_a_stopped_run_is_passed_when_it_is_resumed():
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
 
-def test_the_time_to_finish_after_a_failure_ends():
+def test_grace_expired_interrupts():
+    """The time to finish after a failure ends."""
     drill = Drill(diamond()).finish("fork").fail("a")
     drill.tell(GraceExpired())
     assert (drill.cancelled, drill.ends) == (["b"], ["failed"])
@@ -548,13 +594,15 @@ def test_the_time_to_finish_after_a_failure_ends():
     assert drill.resume().finish_all().log == ["fork", "a", "b", "merge"]
 
 
-def test_the_time_to_finish_means_nothing_to_a_run_without_a_failure():
+def test_grace_expired_without_failure():
+    """The end of the grace time means nothing to a run without a failure."""
     drill = Drill(diamond()).finish("fork")
     assert drill.tell(GraceExpired()) == []
     assert drill.running == ["a", "b"]
 
 
-def test_a_loop_beyond_its_bound_is_a_bug_of_the_driver_and_changes_nothing():
+def test_route_beyond_bound():
+    """A loop beyond its bound is a bug of the driver, and changes nothing."""
     head = step("head")
     made = (
         graph().chain(head, END).loop(head, back_to=head, while_=lambda s: True, max_iterations=1)
@@ -568,14 +616,16 @@ def test_a_loop_beyond_its_bound_is_a_bug_of_the_driver_and_changes_nothing():
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------
-def test_ids_are_equal_in_every_schedule():
+def test_ids_equal_in_every_schedule():
+    """Ids are equal in every schedule."""
     first = Drill(busy_plan()).finish_all(min)
     second = Drill(busy_plan()).finish_all(max)
     assert first.ids() == second.ids()
     assert first.done != second.done
 
 
-def test_ids_differ_between_runs_and_between_items():
+def test_ids_differ_between_runs():
+    """Ids differ between runs and between items."""
     first, second = (
         [activation.id for activation in Drill(busy_plan(), run_id=name).finish_all().run.history]
         for name in ("one", "other")
@@ -584,7 +634,8 @@ def test_ids_differ_between_runs_and_between_items():
     assert len({*first}) == len(first)
 
 
-def test_a_retry_does_not_change_the_ids_inside_a_sub_flow():
+def test_ids_inside_survive_retry():
+    """A retry does not change the ids inside a sub-flow."""
     made = graph()
     made.chain(sub(made, "team", chain("x", "y")))
     drill = Drill(plan_of(made)).finish("team/x").fail("team/y")
@@ -595,7 +646,8 @@ def test_a_retry_does_not_change_the_ids_inside_a_sub_flow():
 
 
 # ---- size --------------------------------------------------------------------------------------------------
-def test_a_chain_of_ten_thousand_nodes_runs_without_recursion():
+def test_chain_of_10_000_nodes():
+    """A chain of ten thousand nodes runs without recursion."""
     blueprint = graph().chain(*[count(f"n{at}") for at in range(10_000)]).spec
     drill = Drill(compile_plan(blueprint, build_topology(blueprint), {}), checked=False)
     for at in range(10_000):
@@ -604,7 +656,8 @@ def test_a_chain_of_ten_thousand_nodes_runs_without_recursion():
     assert len(drill.run.history[-1].id) == 32
 
 
-def test_a_fan_out_of_ten_thousand_nodes_joins_once():
+def test_fan_out_of_10_000_nodes():
+    """A fan-out of ten thousand nodes joins once."""
     blueprint = (
         graph().chain(step("fork"), [step(f"n{at}") for at in range(10_000)], step("merge")).spec
     )

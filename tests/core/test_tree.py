@@ -6,7 +6,8 @@ from graphorch.core.tree import token_id
 from tests.core.drill import Drill, graph, map_over, plan_of, step, sub
 
 
-def test_an_id_depends_on_the_tokens_and_not_on_the_time_at_which_somebody_asks():
+def test_id_independent_of_first_use():
+    """An id depends on the tokens, not on when it is first read."""
     made = graph().chain(step("a"), [step("b"), step("c")], step("d"))
     early, late = Drill(plan_of(made)), Drill(plan_of(made))
     asked = [early.activation("a").id]
@@ -20,19 +21,22 @@ def test_an_id_depends_on_the_tokens_and_not_on_the_time_at_which_somebody_asks(
     assert [activation.id for activation in late.run.history] == asked[:3]
 
 
-def test_ids_are_thirty_two_hexadecimal_digits():
+def test_id_format():
+    """Ids are 32 hexadecimal digits."""
     activation = Drill(plan_of(graph().chain(step("a"), step("b")))).activation("a")
     assert len(activation.id) == 32
     assert int(activation.id, 16) >= 0
 
 
-def test_tokens_of_one_commit_have_ids_of_their_own():
+def test_token_ids_of_one_commit():
+    """Tokens of one commit have ids of their own."""
     drill = Drill(plan_of(graph().chain(step("a"), [step("b"), step("c")], step("d")))).finish("a")
     left, right = drill.activation("b").tokens[0], drill.activation("c").tokens[0]
     assert token_id(left, drill.run.root) != token_id(right, drill.run.root)
 
 
-def test_the_id_of_an_item_depends_on_its_index_and_the_map():
+def test_item_id_depends_on_index():
+    """The id of an item depends on its index and the map."""
     made = graph()
     made.chain([map_over(made, "left", 2), map_over(made, "right", 2)], step("merge"))
     drill = Drill(plan_of(made))
@@ -40,14 +44,16 @@ def test_the_id_of_an_item_depends_on_its_index_and_the_map():
     assert len(ids) == 4
 
 
-def test_paths_name_flows_and_items():
+def test_paths_of_flows_and_items():
+    """Paths name flows and items."""
     made, inner = graph(), graph()
     inner.chain(map_over(inner, "workers", 2))
     made.chain(sub(made, "team", plan_of(inner)))
     assert Drill(plan_of(made)).running == ["team/workers[0]/work", "team/workers[1]/work"]
 
 
-def test_an_activation_in_the_second_round_of_a_loop_has_another_id():
+def test_id_differs_by_iteration():
+    """An activation in the second iteration of a loop has another id."""
     head = step("head")
     made = (
         graph()
@@ -58,7 +64,8 @@ def test_an_activation_in_the_second_round_of_a_loop_has_another_id():
     assert len({*drill.ids()["head"]}) == 3
 
 
-def test_the_story_tells_what_happened_at_every_level():
+def test_story_at_every_level():
+    """The story says what happened at every level."""
     made = graph()
     made.chain(sub(made, "team", plan_of(graph().chain(step("x"), step("y")))))
     drill = Drill(plan_of(made)).finish("team/x")
