@@ -15,7 +15,7 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
 from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import rebuild_run
-from graphorch.runs.result import Question, build_question, open_question
+from graphorch.runs.result import Question, build_question, find_asker
 
 _WORDS = {"yes": "true", "true": "true", "no": "false", "false": "false"}
 
@@ -26,7 +26,7 @@ async def find_question(store: Store, plan: Plan, run_id: str, name: str) -> Que
     reading = Scheduler.from_records(
         plan, RunSettings(client=ReplayClient(), run_id=run_id), rebuilt, None
     )
-    return build_question(open_question(reading, name))
+    return build_question(find_asker(reading, name))
 
 
 def answer_of(model: type[BaseModel], words: Sequence[str]) -> BaseModel:

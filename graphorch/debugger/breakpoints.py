@@ -1,25 +1,25 @@
-"""Where a session stops by itself: before a node, after a route was taken, after an error, or when something becomes true of the state."""
+"""Breakpoints of a session: before a node, after a route, after an error, or on a condition."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
 from graphorch.core.tree import Activation
 from graphorch.debugger.steps import DebugStep
-from graphorch.errors import InputError, Unassigned, did_you_mean
-from graphorch.graph.plan import Plan, Step
+from graphorch.errors import InputError, Unassigned
 from graphorch.render.plan_picture import box_id
 
-Predicate = Callable[[Any], bool]
+Predicate: TypeAlias = Callable[[Any], bool]
+"""A function of the whole state."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtNode:
-    """Stops before a node runs. `path` has no item numbers: all items of a map count."""
+    """Stop before a node runs. `path` has no item numbers: it stands for all items of a map."""
 
     path: str
 
@@ -29,7 +29,7 @@ class AtNode:
 
 @dataclass(frozen=True, slots=True)
 class OnRoute:
-    """Stops after an activation of `source` sent a token to `target`."""
+    """Stop after an activation of `source` sent a token to `target`."""
 
     source: str
     target: str
@@ -40,7 +40,7 @@ class OnRoute:
 
 @dataclass(frozen=True, slots=True)
 class OnError:
-    """Stops after an activation failed with this kind of exception, handled or not."""
+    """Stop after an activation failed with this kind of exception, handled or not."""
 
     kind: type[Exception] = Exception
 
@@ -50,7 +50,7 @@ class OnError:
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """Stops after the step that makes a predicate over the whole state true."""
+    """Stop after the step that makes a predicate over the whole state true."""
 
     holds: Predicate
 
@@ -58,68 +58,55 @@ class When:
         return f"when {getattr(self.holds, '__name__', 'a predicate')} holds"
 
 
-Breakpoint = AtNode | OnRoute | OnError | When
+Breakpoint: TypeAlias = AtNode | OnRoute | OnError | When
 
 
-def stops_before(activation: Activation, breakpoints: Sequence[Breakpoint]) -> Breakpoint | None:
-    """The breakpoint in front of an activation."""
-    return next(
-        (
-            item
-            for item in breakpoints
-            if isinstance(item, AtNode) and item.path == box_id(activation.path)
-        ),
-        None,
-    )
-
-
-def stops_after(
-    moments: Sequence[DebugStep], breakpoints: Sequence[Breakpoint]
+def find_stop_before(
+    activation: Activation, breakpoints: Sequence[Breakpoint]
 ) -> Breakpoint | None:
-    """The breakpoint that one of these moments meets; predicates are another matter."""
-    for moment in moments:
-        for item in breakpoints:
-            if (
-                isinstance(item, OnRoute)
-                and item.source == box_id(moment.path)
-                and item.target in moment.to
-            ):
-                return item
-            if isinstance(item, OnError) and isinstance(moment.failure, item.kind):
-                return item
+    """Return the first breakpoint that stops before an activation."""
+    path = box_id(activation.path)
+    for breakpoint in breakpoints:
+        if isinstance(breakpoint, AtNode) and breakpoint.path == path:
+            return breakpoint
     return None
 
 
-def holds(predicate: Predicate, state: BaseModel) -> bool:
-    """What a predicate says; of what nothing has assigned yet, it says no. Raises `InputError` for whatever else it raises."""
+def find_stop_after(
+    steps: Sequence[DebugStep], breakpoints: Sequence[Breakpoint]
+) -> Breakpoint | None:
+    """Return the first breakpoint on a route or an error that one of these steps meets."""
+    for step in steps:
+        for breakpoint in breakpoints:
+            if isinstance(breakpoint, OnRoute) and _takes_route(step, breakpoint):
+                return breakpoint
+            if isinstance(breakpoint, OnError) and isinstance(step.failure, breakpoint.kind):
+                return breakpoint
+    return None
+
+
+def _takes_route(step: DebugStep, route: OnRoute) -> bool:
+    return route.source == box_id(step.path) and route.target in step.to
+
+
+def evaluate(predicate: Predicate, state: BaseModel) -> bool:
+    """Evaluate a predicate; one that reads a field without a value is false.
+
+    Raises `InputError` for any other exception of the predicate.
+    """
     try:
         return bool(predicate(state))
     except Exception as error:
-        if isinstance(error, Unassigned) or (
-            isinstance(error, AttributeError) and error.name in type(state).model_fields
-        ):
+        if _reads_unassigned(error, state):
             return False
         name = getattr(predicate, "__name__", "the predicate")
         raise InputError(
-            f"The condition '{name}' raised {type(error).__name__}: {error}. It gets the whole state, and says true or false."
+            f"The condition '{name}' raised {type(error).__name__}: {error}. "
+            "It is called with the whole state and has to return true or false."
         ) from error
 
 
-def step_at(plan: Plan, path: str) -> Step:
-    """The node at a path, whose parts name nodes, with or without item numbers. Raises `InputError` with the nearest name."""
-    *above, last = box_id(path).split("/")
-    for name in above:
-        inner = _step(plan, name, path).inner_plan
-        if inner is None:
-            raise InputError(f"'{path}' names nothing: '{name}' is neither a sub-flow nor a map.")
-        plan = inner
-    return _step(plan, last.partition("[")[0], path)
-
-
-def _step(plan: Plan, name: str, path: str) -> Step:
-    for step in plan.steps[: plan.end]:
-        if step.name == name:
-            return step
-    raise InputError(
-        f"'{path}' names no node of '{plan.name}'. {did_you_mean(name, [step.name for step in plan.steps[: plan.end]])}"
-    )
+def _reads_unassigned(error: Exception, state: BaseModel) -> bool:
+    if isinstance(error, AttributeError):
+        return error.name in type(state).model_fields
+    return isinstance(error, Unassigned)

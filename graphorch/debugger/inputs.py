@@ -1,4 +1,4 @@
-"""What a person gives a session, checked: changes of the state, outputs in place of a node's, answers, and names of nodes."""
+"""Validation of what a person gives a session: edits of the state, outputs and answers."""
 
 from __future__ import annotations
 
@@ -12,121 +12,101 @@ from graphorch.engine.invocation.binding import build_update
 from graphorch.errors import InputError, WrongOutput, did_you_mean
 from graphorch.graph.plan import Plan, Step
 from graphorch.state.version import Version
+from graphorch.text import truncate_repr
 
-Given: TypeAlias = BaseModel | Mapping[str, Any]
-"""A slice, of which what was set counts; or fields by name."""
-
-
-def list_steps(plan: Plan, prefix: str) -> list[tuple[str, Step]]:
-    """Every node at every level, by path."""
-    found: list[tuple[str, Step]] = []
-    for step in plan.steps[: plan.end]:
-        found.append((prefix + step.name, step))
-        if step.inner_plan is not None:
-            found += list_steps(step.inner_plan, f"{prefix}{step.name}/")
-    return found
+FieldValues: TypeAlias = BaseModel | Mapping[str, Any]
+"""A slice, of which the fields that were set count; or fields by name."""
 
 
-def item_paths(plan: Plan, path: str) -> list[str]:
-    """The paths that activations at a path have: one per item of each map on the way, unless the path names the item."""
-    *above, last = path.split("/")
-    found = [""]
-    for part in above:
-        name, _, item = part.partition("[")
-        step = next(entry for entry in plan.steps if entry.name == name)
-        plan = cast("Plan", step.inner_plan)
-        parts = (
-            [part]
-            if item or step.map is None
-            else [f"{name}[{index}]" for index in range(step.map.max_items)]
-        )
-        found = [f"{before}{text}/" for before in found for text in parts]
-    return [before + last for before in found]
-
-
-def parse_update(plan: Plan, change: Given) -> Update:
-    """A change of the state, validated. Raises `InputError`."""
+def parse_update(plan: Plan, change: FieldValues) -> Update:
+    """Return a change of the state as a validated update. Raises `InputError`."""
     schema = plan.schema
-    given = _fields_of(change)
     update: Update = {}
-    for name, value in given.items():
+    for name, value in _read_fields(change).items():
         field = schema.by_name.get(str(name))
         if field is None:
-            raise InputError(
-                f"'{name}' is no field of {schema.model.__name__}. {did_you_mean(str(name), schema.by_name)}"
-            )
+            hint = did_you_mean(str(name), schema.by_name)
+            raise InputError(f"'{name}' is not a field of {schema.model.__name__}. {hint}")
         try:
             valid = field.validate(value)
         except ValidationError as error:
-            raise InputError(_misfit(f"'{name}' of {schema.model.__name__}", error)) from error
+            subject = f"'{name}' of {schema.model.__name__}"
+            raise InputError(_describe_misfit(subject, error)) from error
         update[field.index] = valid if field.shares_nothing else field.copied(valid)
     return update
 
 
-def _fields_of(change: object) -> Mapping[str, Any]:
+def _read_fields(change: object) -> Mapping[str, Any]:
     if isinstance(change, BaseModel):
         return {name: getattr(change, name) for name in change.model_fields_set}
     if isinstance(change, Mapping):
         return cast("Mapping[str, Any]", change)
     raise InputError(
-        f"edit() takes a slice or a mapping of fields, got {type(change).__name__}. Write edit(Draft(draft=…))."
+        f"edit() takes a slice or a mapping of fields, got {type(change).__name__}. "
+        "Write edit(Draft(draft=…))."
     )
 
 
 def parse_output(
-    step: Step, output: Given | tuple[BaseModel, ...]
+    step: Step, output: FieldValues | tuple[BaseModel, ...]
 ) -> tuple[BaseModel | tuple[BaseModel, ...], Update]:
-    """What a node is to have returned, and the update that it is. Raises `InputError`."""
-    models = step.node.signature.writes
-    if step.inner_plan is not None or step.ask is not None or not models:
-        kind = (
-            "a question: use answer(…)"
-            if step.ask is not None
-            else "a sub-flow or map: pin what is inside"
-            if step.inner_plan is not None
-            else "None"
-        )
-        raise InputError(f"'{step.name}' cannot be given an output: what it returns is {kind}.")
+    """Return an output in place of a node's own, and the update that it makes.
+
+    Raises `InputError`.
+    """
+    _require_output(step)
     try:
         if isinstance(output, Mapping):
-            strangers = [
-                name for name in output if not any(name in model.model_fields for model in models)
-            ]
-            if strangers:
-                known = [name for model in models for name in model.model_fields]
-                raise InputError(
-                    f"'{step.name}' writes no field '{strangers[0]}'. {did_you_mean(strangers[0], known)}"
-                )
-            parts = tuple(
-                model.model_validate(
-                    {name: value for name, value in output.items() if name in model.model_fields}
-                )
-                for model in models
-            )
-            output = parts if len(parts) > 1 else next(iter(parts))
+            output = _build_slices(step, output)
         return output, build_update(step, output, [], Version({}, {}))
     except ValidationError as error:
-        raise InputError(_misfit(f"The output of '{step.name}'", error)) from error
+        raise InputError(_describe_misfit(f"The output of '{step.name}'", error)) from error
     except WrongOutput as error:
-        raise InputError(f"That is no output of '{step.name}': {error}") from error
+        raise InputError(f"That is not an output of '{step.name}': {error}") from error
 
 
-def parse_answer(model: type[BaseModel], answer: Given) -> BaseModel:
-    """The answer as what was asked for. Raises `InputError`."""
+def _require_output(step: Step) -> None:
+    """Raise `InputError` unless the node returns slices of its own."""
+    if step.ask is not None:
+        kind = "a question: use answer(…)"
+    elif step.inner_plan is not None:
+        kind = "a sub-flow or map: pin what is inside"
+    elif not step.node.signature.writes:
+        kind = "None"
+    else:
+        return
+    raise InputError(f"'{step.name}' cannot be given an output: what it returns is {kind}.")
+
+
+def _build_slices(step: Step, values: Mapping[str, Any]) -> BaseModel | tuple[BaseModel, ...]:
+    """Distribute fields over the slices that a node writes."""
+    models = step.node.signature.writes
+    known = [name for model in models for name in model.model_fields]
+    for name in values:
+        if name not in known:
+            raise InputError(
+                f"'{step.name}' does not write a field '{name}'. {did_you_mean(name, known)}"
+            )
+    slices: list[BaseModel] = []
+    for model in models:
+        own = {name: value for name, value in values.items() if name in model.model_fields}
+        slices.append(model.model_validate(own))
+    return tuple(slices) if len(slices) > 1 else slices[0]
+
+
+def parse_answer(model: type[BaseModel], answer: FieldValues) -> BaseModel:
+    """Return an answer as the type that the question asks for. Raises `InputError`."""
     if not isinstance(answer, Mapping):
         return answer
     try:
         return model.model_validate(dict(answer))
     except ValidationError as error:
-        raise InputError(_misfit(f"The {model.__name__}", error)) from error
+        raise InputError(_describe_misfit(f"The {model.__name__}", error)) from error
 
 
-def _misfit(what: str, error: ValidationError) -> str:
+def _describe_misfit(subject: str, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{what} does not fit{f' at {where}' if where else ''}: {first['msg']} (got {_short(first['input'])})."
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    location = ".".join(map(str, first["loc"]))
+    where = f" at {location}" if location else ""
+    got = truncate_repr(first["input"], 80)
+    return f"{subject} does not fit{where}: {first['msg']} (got {got})."

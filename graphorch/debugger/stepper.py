@@ -1,18 +1,23 @@
-"""A run that goes one activation at a time: the same scheduler, with a gate in front of every attempt, over a journal in memory.
+"""A run that advances one activation at a time: the usual scheduler, with a gate before each attempt.
 
-Theory of operation. Whatever the core wants to start arrives at the gate and is held there. The run is *quiet* when all that could run is
-held, or when it has ended. Then one activation is let through, the first in canonical order, and until the run is quiet again nothing else
-is. So steps have one order, whatever the timing, and a point between two steps is a number of the journal: going back, and changing what
-was, opens a new scheduler over the records up to a point. Which records mean what is decided by replay and the core, never here.
+Theory of operation. Everything that the core wants to start arrives at the gate and is held there.
+The run is *quiet* when all that could run is held, or when it has ended. Then one activation is let
+through, the first in canonical order, and no other until the run is quiet again. So steps have one
+order, whatever the timing, and a point between two steps is a number of the journal, which is kept
+in memory: going back, and changing what was, opens a new scheduler over the records up to a point.
+Replay and the core decide what records mean, never this file.
 
-Rules of this file: everything runs on one event loop; between two calls the run is quiet; whoever cancels a call has to `open` a point again.
+Rules of this file:
+1. Everything runs on one event loop.
+2. Between two calls the run is quiet.
+3. After a call was cancelled, a point has to be opened again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from graphorch.core.events import Update
 from graphorch.core.run import Run
@@ -26,30 +31,36 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import NewRun, Record
 
-Change = Callable[[Run], tuple[Activation, Update]]
-"""Chooses an open activation of a run, and what is committed for it as if its node had returned it."""
+Change: TypeAlias = Callable[[Run], tuple[Activation, Update]]
+"""Chooses an open activation of a run, and the update to commit for it instead of running it."""
 
 
-def canonical(activation: Activation) -> tuple[tuple[int, int, int], ...]:
-    """Where an activation stands in the order of steps: item, depth and declaration index at each level, the outermost first."""
-    key: list[tuple[int, int, int]] = []
-    at: Activation | None = activation
-    while at is not None:
-        key.append((at.scope.item, at.depth, at.step.index))
-        at = at.scope.parent
-    return tuple(reversed(key))
+def canonical_key(activation: Activation) -> tuple[tuple[int, int, int], ...]:
+    """Return the sort key of an activation in the order of steps.
+
+    Item, depth and declaration index at each level, the outermost first.
+    """
+    levels: list[tuple[int, int, int]] = []
+    current: Activation | None = activation
+    while current is not None:
+        levels.append((current.scope.item, current.depth, current.step.index))
+        current = current.scope.parent
+    return tuple(reversed(levels))
 
 
 def is_inside(activation: Activation, outer: Activation) -> bool:
-    """Whether an activation is part of what runs inside another one."""
-    above = activation.scope.parent
-    while above is not None and above is not outer:
-        above = above.scope.parent
-    return above is not None
+    """Return whether an activation runs inside another one, at any depth."""
+    parent = activation.scope.parent
+    while parent is not None and parent is not outer:
+        parent = parent.scope.parent
+    return parent is not None
 
 
 class SteppedRun:
-    """One run under a gate. `scheduler` is replaced whenever a point is opened; the run's id, and with it every other id, stays."""
+    """One run behind a gate.
+
+    `scheduler` is replaced whenever a point is opened. The run's id, and so every id, stays.
+    """
 
     def __init__(self, plan: Plan, settings: RunSettings) -> None:
         self.plan = plan
@@ -59,108 +70,115 @@ class SteppedRun:
         self._held: dict[Activation, asyncio.Future[None]] = {}
         self._passing: Activation | None = None
         self._changed = asyncio.Event()
-        self._work: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     # ---- where it stands -------------------------------------------------------------------------
     @property
     def run(self) -> Run:
-        """The run's state."""
+        """State of the run."""
         return self.scheduler.run
 
     @property
-    def point(self) -> int:
-        """Where the run is, as the number of its last record."""
-        return 0 if self.scheduler.journal is None else self.scheduler.journal.last_noted_seq
+    def last_seq(self) -> int:
+        """Number of the last record: the point at which the run is."""
+        journal = self.scheduler.journal
+        return 0 if journal is None else journal.last_noted_seq
 
     @property
     def passing(self) -> Activation | None:
-        """The activation that runs, if one does."""
+        """Activation that was let through and runs, if any."""
         return self._passing
 
-    def held(self) -> list[Activation]:
-        """What could run next, in canonical order."""
-        return sorted(self._held.copy(), key=canonical)
+    def held_activations(self) -> list[Activation]:
+        """Return the activations that could run next, in canonical order."""
+        return sorted(self._held.copy(), key=canonical_key)
 
     def next_inside(self, outer: Activation) -> Activation | None:
-        """The first of what is held inside an activation."""
-        return next(
-            (activation for activation in self.held() if is_inside(activation, outer)), None
-        )
+        """Return the first held activation inside another one."""
+        for activation in self.held_activations():
+            if is_inside(activation, outer):
+                return activation
+        return None
 
-    async def records(self, until: int | None = None) -> list[Record]:
-        """The run's records, up to a point."""
-        return list((await self.store.load(self.settings.run_id)).records[:until])
+    async def read_records(self, until: int | None = None) -> list[Record]:
+        """Return the records of the run, up to a point."""
+        log = await self.store.load(self.settings.run_id)
+        return list(log.records[:until])
 
-    # ---- beginning, and beginning again ------------------------------------------------------------
+    # ---- begin, and open again -------------------------------------------------------------------
     async def begin(self, update: Update) -> None:
         """Start the run, up to the gate."""
-        journal = await self._new_journal([])
+        journal = await self._open_journal([])
         self.scheduler = Scheduler(
-            self.plan, self.settings, pace=self._pace, gate=self._gate, journal=journal
+            self.plan, self.settings, pace=self._on_event, gate=self._gate, journal=journal
         )
         self._start(self.scheduler.begin(update))
-        await self._quiet()
+        await self._until_quiet()
 
     async def open(self, records: Sequence[Record], change: Change | None = None) -> None:
-        """Be where the records end, with what is open there at the gate again; or where a change of it leads. What runs now is dropped."""
+        """Open the run where the records end, with what is open there at the gate again.
+
+        With a change, open it where that leads. What runs now is cancelled.
+        """
         await self.halt()
-        journal = await self._new_journal(records)
-        rebuilt = rebuild(
-            self.plan, self.settings.run_id, records, on_failure=self.settings.on_failure
-        )
+        journal = await self._open_journal(records)
+        run_id, on_failure = self.settings.run_id, self.settings.on_failure
+        replayed = rebuild(self.plan, run_id, records, on_failure=on_failure)
         self.scheduler = Scheduler.from_records(
-            self.plan, self.settings, rebuilt, journal, pace=self._pace, gate=self._gate
+            self.plan, self.settings, replayed, journal, pace=self._on_event, gate=self._gate
         )
         if change is not None:
-            self.scheduler.edit(*change(rebuilt.run))
+            self.scheduler.edit(*change(replayed.run))
             await journal.flush()
-        if rebuilt.run.status == "running":
+        if replayed.run.status == "running":
             self._start(self.scheduler.resume("repeat"))
-        await self._quiet()
+        await self._until_quiet()
 
     async def halt(self) -> None:
         """Cancel what runs and what is held; nothing of the run is left running."""
-        for task in self._work:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
-        self._work.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         self._held.clear()
         self._passing = None
 
-    def change(self, settings: RunSettings) -> None:
-        """Other settings from now on."""
+    def replace_settings(self, settings: RunSettings) -> None:
+        """Use other settings from now on."""
         self.settings = self.scheduler.settings = settings
 
-    # ---- going on ------------------------------------------------------------------------------------
+    # ---- forward ---------------------------------------------------------------------------------
     async def let_through(self, activation: Activation) -> None:
-        """Let a held activation run, its retries included, and return when the run is quiet again."""
-        held = self._held.pop(activation)
-        # it begins now, whatever a record says: the time that a person thinks is not the node's
+        """Let a held activation run, its retries included, until the run is quiet again."""
+        future = self._held.pop(activation)
+        # It begins now, whatever its record says: time in which a person thinks is not the node's.
         activation.started_at = 0.0
         self._passing = activation
-        held.set_result(None)
+        future.set_result(None)
         try:
-            await self._quiet()
+            await self._until_quiet()
         finally:
             self._passing = None
 
-    async def answer(self, question: str, value: object) -> None:
-        """Answer an open question by its activation's id, and return when the run is quiet again. Raises `InputError`."""
+    async def answer(self, activation_id: str, value: object) -> None:
+        """Answer the question of an activation, until the run is quiet again.
+
+        Raises `InputError` for an answer that is refused.
+        """
         if not self.scheduler.is_under_way:
-            await self.open(await self.records())  # it had ended, and its journal with it
-        activation = next(
-            open_question
-            for open_question in self.scheduler.open_questions()
-            if open_question.id == question
-        )
-        task = self._start(self.scheduler.answer(activation, value))
+            # The run had ended, and its journal with it.
+            await self.open(await self.read_records())
+        askers = self.scheduler.open_questions()
+        asker = next(activation for activation in askers if activation.id == activation_id)
+        task = self._start(self.scheduler.answer(asker, value))
         await asyncio.sleep(0)
         if task.done():
-            self._work.remove(task)
-            await task  # it was refused
-        await self._quiet()
+            # It was refused: the task holds the exception, which is raised here.
+            self._tasks.remove(task)
+            await task
+        await self._until_quiet()
 
-    # ---- the gate ------------------------------------------------------------------------------------
+    # ---- the gate --------------------------------------------------------------------------------
     async def _gate(self, activation: Activation) -> None:
         """Hold an activation until it is let through; its further attempts pass."""
         if activation is self._passing:
@@ -172,28 +190,30 @@ class SteppedRun:
         finally:
             self._held.pop(activation, None)
 
-    async def _pace(self) -> None:
+    async def _on_event(self) -> None:
+        """Look again whether the run is quiet; the scheduler awaits this after each event."""
         self._changed.set()
 
-    async def _quiet(self) -> None:
-        """Return when all that could run is held, or the run has ended. Raises what ended it, if that is a bug of ours."""
+    async def _until_quiet(self) -> None:
+        """Wait until the run is quiet. Raises what ended it, if that is a bug of graphorch."""
         while not self._is_quiet():
             self._changed.clear()
             await self._changed.wait()
-        for task in [item for item in self._work if item.done()]:
-            self._work.remove(task)
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.remove(task)
             await task
 
     def _is_quiet(self) -> bool:
-        if all(task.done() for task in self._work):
+        # 1. The run has ended.
+        if all(task.done() for task in self._tasks):
             return True
+        # 2. It is under way, and something is not written yet, or nothing is held.
         run, journal = self.run, self.scheduler.journal
-        if (
-            run.status != "running"
-            or not self._held
-            or (journal is not None and journal.last_noted_seq != journal.last_durable_seq)
-        ):
+        if run.status != "running" or not self._held:
             return False
+        if journal is not None and journal.last_noted_seq != journal.last_durable_seq:
+            return False
+        # 3. All that could run is held.
         return all(
             activation in self._held
             for activation in run.unfinished()
@@ -203,22 +223,15 @@ class SteppedRun:
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         task.add_done_callback(lambda _: self._changed.set())
-        self._work.append(task)
+        self._tasks.append(task)
         return task
 
-    async def _new_journal(self, records: Sequence[Record]) -> RunJournal:
-        """A store of its own for each timeline: what came after a point is gone with the store that held it."""
+    async def _open_journal(self, records: Sequence[Record]) -> RunJournal:
+        """Open a journal in a new store, which drops what came after the records."""
         self.store = MemoryStore()
-        run_id = self.settings.run_id
-        await self.store.create(
-            NewRun(
-                run_id,
-                self.plan.name,
-                compute_fingerprint(self.plan),
-                FORMAT,
-                tags=self.settings.tags,
-            )
-        )
+        run_id, tags = self.settings.run_id, self.settings.tags
+        fingerprint = compute_fingerprint(self.plan)
+        await self.store.create(NewRun(run_id, self.plan.name, fingerprint, FORMAT, tags=tags))
         lease = await self.store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
         if records:
             await self.store.append(lease, records, expected_last_seq=0)

@@ -1,10 +1,10 @@
-"""What happened between two quiet points of a run, one moment per activation: what it changed, where it led, and what it asked of models."""
+"""Steps of a session: what each activation changed, where it led, and which models it called."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeAlias
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
@@ -13,9 +13,11 @@ from graphorch.errors import Unassigned
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET
 
-Kind = Literal["done", "handled", "skipped", "cancelled", "failed", "asked", "entered"]
+StepKind: TypeAlias = Literal[
+    "done", "handled", "skipped", "cancelled", "failed", "asked", "entered"
+]
 
-_KINDS: dict[Status, Kind] = {
+_KINDS: dict[Status, StepKind] = {
     Status.DONE: "done",
     Status.HANDLED: "handled",
     Status.SKIPPED: "skipped",
@@ -28,16 +30,18 @@ _KINDS: dict[Status, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class DebugStep:
-    """One thing that happened. `changed` holds fields with what they were and are; a field that nothing had assigned was None.
+    """One activation that happened.
 
-    `kind`: `done` committed, `handled` failed and an error edge carried on, `skipped` could not read what it needs or failed in isolation,
-    `failed` stops the run, `asked` waits for a person, `entered` went into a sub-flow or map. `how` says what brought it about: it `ran`, or
-    its output was `edited`, `pinned` or `answered`. `to` names the nodes that its tokens went to.
+    `kind`: `done` committed, `handled` failed and an error edge carried on, `skipped` could not
+    read its input or failed in isolation, `failed` stops the run, `asked` waits for a person,
+    `entered` went into a sub-flow or map. `how` names the cause: the node `ran`, or its output was
+    `edited`, `pinned` or `answered`. `changed` holds fields before and after; a field without a
+    value was None. `to` names the nodes that its tokens went to.
     """
 
     path: str
     node: str
-    kind: Kind
+    kind: StepKind
     activation: str
     how: Literal["ran", "edited", "pinned", "answered"] = "ran"
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict[str, tuple[Any, Any]])
@@ -48,11 +52,6 @@ class DebugStep:
     failure: Exception | None = None
     calls: tuple[RecordedCall, ...] = ()
 
-    def __await__(self) -> Generator[None, None, Self]:
-        """Itself, at once: a command of a session is over when it returns, and a cell that says `await session.step()` is right too."""
-        return self
-        yield
-
     @property
     def usd(self) -> float:
         """Dollars spent on its model calls, as far as their price is known."""
@@ -61,90 +60,100 @@ class DebugStep:
     @property
     def tokens(self) -> int:
         """Tokens of its model calls, input and output."""
-        answered = [call.response.usage for call in self.calls if call.response is not None]
-        return sum(usage.input_tokens + usage.output_tokens for usage in answered)
+        usages = [call.response.usage for call in self.calls if call.response is not None]
+        return sum(usage.input_tokens + usage.output_tokens for usage in usages)
 
 
 class DebugRecorder:
-    """Sees a run at its quiet points, and tells what happened since the one before."""
+    """Observes a run at its quiet points, and turns what happened between two into steps.
+
+    An update does not hold what a field was before it, so the recorder keeps the fields that each
+    open activation reads until it is over.
+    """
 
     def __init__(self) -> None:
-        self._seen = 0
-        self._given: dict[Activation, dict[int, Any]] = {}
+        self._recorded = 0  # activations of the run's history that are steps already
+        self._values_before: dict[Activation, dict[int, Any]] = {}
 
-    def look(self, run: Run) -> None:
-        """Begin at a point: what is over by now is not told, and what is open is remembered as it is."""
-        self._seen = len(run.history)
-        self._given = {}
+    def start_at(self, run: Run) -> None:
+        """Start at a quiet point: only what happens from here on becomes a step."""
+        self._recorded = len(run.history)
+        self._values_before = {}
         for activation in run.unfinished():
             self.remember(activation)
 
     def remember(self, activation: Activation) -> None:
-        """Keep what an activation reads, before it goes on."""
-        if activation.version is not None and activation not in self._given:
-            self._given[activation] = {
-                field.index: _stored(field, activation)
-                for field in activation.scope.plan.schema.fields
-            }
+        """Keep the fields that an activation reads, before it runs."""
+        if activation.version is None or activation in self._values_before:
+            return
+        fields = activation.scope.plan.schema.fields
+        self._values_before[activation] = {
+            field.index: _read_stored(field, activation) for field in fields
+        }
 
-    def since(
+    def collect(
         self, run: Run, stepped: Activation | None, calls: Sequence[RecordedCall]
     ) -> list[DebugStep]:
-        """What happened since the last quiet point; `stepped` is the activation that was let through."""
-        over = run.history[self._seen :]
-        self._seen = len(run.history)
-        found = list(over)
-        if stepped is not None and stepped not in over and stepped.status in _KINDS:
-            found.append(stepped)
-        return [self._moment(activation, calls) for activation in found]
+        """Return the steps since the last quiet point; `stepped` was let through there."""
+        activations = list(run.history[self._recorded :])
+        self._recorded = len(run.history)
+        # One that asked or entered a sub-flow is not over, so it is not part of the history.
+        if stepped is not None and stepped not in activations and stepped.status in _KINDS:
+            activations.append(stepped)
+        return [self._build_step(activation, calls) for activation in activations]
 
-    def _moment(self, activation: Activation, calls: Sequence[RecordedCall]) -> DebugStep:
-        given = self._given.get(activation, {})
+    def _build_step(self, activation: Activation, calls: Sequence[RecordedCall]) -> DebugStep:
+        before = self._values_before.get(activation, {})
         if activation.is_over:
-            self._given.pop(activation, None)
+            self._values_before.pop(activation, None)
         failure = activation.failure if isinstance(activation.failure, Exception) else None
+        error = str(activation.failure or "")
+        if failure is not None:
+            error = f"{type(failure).__name__}: {failure}"
+        seconds = 0.0
+        if activation.ended_at and activation.started_at:
+            seconds = max(0.0, activation.ended_at - activation.started_at)
         steps = activation.scope.plan.steps
         return DebugStep(
             path=activation.path,
             node=activation.step.name,
             kind=_KINDS[activation.status],
             activation=activation.id,
-            changed={} if activation.update is None else _changed(activation, given),
+            changed=_list_changes(activation, before),
             to=tuple(steps[edge.target].name for edge in activation.taken_edges),
-            seconds=max(0.0, activation.ended_at - activation.started_at)
-            if activation.ended_at and activation.started_at
-            else 0.0,
+            seconds=seconds,
             attempts=activation.attempt - activation.first_attempt + 1,
-            error=f"{type(failure).__name__}: {failure}"
-            if failure is not None
-            else str(activation.failure or ""),
+            error=error,
             failure=failure,
             calls=tuple(call for call in calls if call.activation == activation.id),
         )
 
 
-def _changed(activation: Activation, given: Mapping[int, Any]) -> dict[str, tuple[Any, Any]]:
+def _list_changes(activation: Activation, before: Mapping[int, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the fields that an activation wrote, before and after."""
     fields = activation.scope.plan.schema.fields
-    return {
-        fields[index].name: _pair(fields[index], given.get(index, UNSET), update, activation)
-        for index, update in (activation.update or {}).items()
-    }
+    changes: dict[str, tuple[Any, Any]] = {}
+    for index, written in (activation.update or {}).items():
+        field = fields[index]
+        changes[field.name] = _pair(field, before.get(index, UNSET), written, activation)
+    return changes
 
 
-def _pair(field: Field, before: Any, update: Any, activation: Activation) -> tuple[Any, Any]:
-    """A field before and after an update, both copies."""
-    was = field.default() if before is UNSET else before
-    after = update
-    if field.reduce is not None and was is not UNSET and activation.depth:
-        after = field.reduce(_copied(field, was), _copied(field, update))
-    return (None if was is UNSET else _copied(field, was)), _copied(field, after)
+def _pair(field: Field, before: Any, written: Any, activation: Activation) -> tuple[Any, Any]:
+    """Return copies of a field before and after an update."""
+    old = field.default() if before is UNSET else before
+    new = written
+    # A reducer folds what was written into the value; at depth 0 the input is the value itself.
+    if field.reduce is not None and old is not UNSET and activation.depth:
+        new = field.reduce(_copy(field, old), _copy(field, written))
+    return (None if old is UNSET else _copy(field, old)), _copy(field, new)
 
 
-def _copied(field: Field, value: Any) -> Any:
+def _copy(field: Field, value: Any) -> Any:
     return value if field.copy is None else field.copy(value)
 
 
-def _stored(field: Field, activation: Activation) -> Any:
+def _read_stored(field: Field, activation: Activation) -> Any:
     assert activation.version is not None
     try:
         return field.stored(activation.version)

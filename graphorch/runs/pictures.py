@@ -1,6 +1,7 @@
-"""What one run did, as marks on the picture of its flow: sums per box over all its activations, and the lines that were taken.
+"""Pictures of flows and runs.
 
-The pictures of flows and runs. Imported when one is asked for: a program that only runs flows draws nothing.
+The marks of a run on the picture of its flow are sums per box over all its activations, and the
+lines that were taken. Imported when a picture is drawn: a program that only runs flows draws none.
 """
 
 from __future__ import annotations
@@ -18,64 +19,68 @@ from graphorch.render.plan_picture import box_id, draw_plan, line_id
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Theme
 
+# The status of a box is the highest of its activations.
 _RANK: dict[Status, int] = {"failed": 4, "waiting": 3, "running": 2, "done": 1, "not_reached": 0}
 
 
-def build_overlay(record: RunReport, held: Collection[str] = ()) -> Overlay:
-    """The overlay of a run, finished or under way; `held` are the ids of activations that a session holds back, so they have not begun."""
-    marks: dict[str, Mark] = {}
-    for step in record.steps():
-        path = box_id(step.path)
-        if step.activation in held:
-            marks.setdefault(path, Mark("not_reached"))
-            continue
-        marks[path] = _added(marks.get(path), step)
-    taken = frozenset(line for activation in record.activations() for line in _lines(activation))
-    run = record.run
-    title = f"{run.status} · {run.reason}" if run.reason not in ("", run.status) else run.status
-    return Overlay(marks, taken, title)
-
-
-def _lines(activation: Activation) -> list[str]:
-    """The ids of the lines that led to an activation, and that it took."""
-    flow = box_id(activation.scope.prefix.rstrip("/"))
-    return [
-        line_id(flow, edge)
-        for edge in [*(token.edge for token in activation.tokens), *activation.taken_edges]
-    ]
-
-
-def _added(mark: Mark | None, step: ActivationReport) -> Mark:
-    status: Status = step.status if step.status in _RANK else "not_reached"  # pyright: ignore[reportAssignmentType]
-    if mark is None:
-        mark = Mark("not_reached")
-    return Mark(
-        max(mark.status, status, key=lambda item: _RANK[item]),
-        mark.visits + (step.status != "cancelled"),
-        (mark.seconds or 0.0) + step.seconds,
-        mark.tokens + step.input_tokens + step.output_tokens,
-        mark.usd + step.usd,
-    )
-
-
-def topology_svg(plan: Plan, theme: Theme, engine: Engine, depth: int | None) -> str:
-    """The SVG of a plan."""
+def draw_topology_svg(plan: Plan, theme: Theme, engine: Engine, depth: int | None) -> str:
+    """Draw a plan as SVG."""
     picture = draw_plan(plan, depth=depth)
     return draw(picture, layout(picture, engine), theme=theme)
 
 
-def run_svg(record: RunReport, theme: Theme, engine: Engine, depth: int | None) -> str:
-    """The SVG of a plan with what a run did on it."""
-    picture = draw_plan(record.run.plan, depth=depth)
-    overlay = build_overlay(record)
+def draw_run_svg(report: RunReport, theme: Theme, engine: Engine, depth: int | None) -> str:
+    """Draw a plan as SVG with what a run did on it."""
+    picture = draw_plan(report.run.plan, depth=depth)
+    overlay = build_overlay(report)
     return draw(picture, layout(picture, engine, overlay=overlay), theme=theme, overlay=overlay)
 
 
-def topology_dot(plan: Plan, depth: int | None) -> str:
-    """A plan in Graphviz's language."""
+def draw_topology_dot(plan: Plan, depth: int | None) -> str:
+    """Draw a plan in Graphviz's DOT language."""
     return to_dot(draw_plan(plan, depth=depth))
 
 
-def topology_mermaid(plan: Plan, depth: int | None) -> str:
-    """A plan in Mermaid's language."""
+def draw_topology_mermaid(plan: Plan, depth: int | None) -> str:
+    """Draw a plan in Mermaid's language."""
     return to_mermaid(draw_plan(plan, depth=depth))
+
+
+def build_overlay(report: RunReport, held: Collection[str] = ()) -> Overlay:
+    """Return the marks of a run, finished or under way.
+
+    `held` are the ids of activations that a session holds back, so they have not begun.
+    """
+    marks: dict[str, Mark] = {}
+    for step in report.steps():
+        path = box_id(step.path)
+        if step.activation in held:
+            marks.setdefault(path, Mark("not_reached"))
+        else:
+            marks[path] = _add_to_mark(marks.get(path), step)
+    taken = {line for activation in report.activations() for line in _list_lines(activation)}
+    run = report.run
+    title = f"{run.status} · {run.reason}" if run.reason not in ("", run.status) else run.status
+    return Overlay(marks, frozenset(taken), title)
+
+
+def _list_lines(activation: Activation) -> list[str]:
+    """Return the ids of the lines that led to an activation, and of those that it took."""
+    flow_path = box_id(activation.scope.prefix.rstrip("/"))
+    edges = [token.edge for token in activation.tokens]
+    edges += activation.taken_edges
+    return [line_id(flow_path, edge) for edge in edges]
+
+
+def _add_to_mark(mark: Mark | None, step: ActivationReport) -> Mark:
+    """Add the figures of one activation to the mark of its box."""
+    if mark is None:
+        mark = Mark("not_reached")
+    status: Status = step.status if step.status in _RANK else "not_reached"
+    return Mark(
+        status=max(mark.status, status, key=lambda item: _RANK[item]),
+        visits=mark.visits + (step.status != "cancelled"),
+        seconds=(mark.seconds or 0.0) + step.seconds,
+        tokens=mark.tokens + step.input_tokens + step.output_tokens,
+        usd=mark.usd + step.usd,
+    )

@@ -1,10 +1,10 @@
-"""What `run` returns: the output, the state, and what it took; for a run that waits, the questions."""
+"""Results of runs: the output, the state, and what it took; of a waiting run, the questions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -15,6 +15,9 @@ from graphorch.engine.report import ActivationReport, CallReport, RunReport
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.node import Node
+from graphorch.runs.failures import build_run_failed
+from graphorch.statuses import SUCCESS_STATUSES
+from graphorch.text import format_seconds, format_usd, plural
 
 if TYPE_CHECKING:
     from graphorch.render.layout.engine import Engine
@@ -26,7 +29,11 @@ State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a run waits for. `answer_type` is what an answer has to be; after `expires` (seconds since the epoch) it is too late for one."""
+    """A question that a run waits for.
+
+    `answer_type` is the type of an answer; after `expires` (seconds since the epoch) it is too
+    late for one.
+    """
 
     id: str
     path: str
@@ -39,38 +46,41 @@ class Question:
 class Result(Generic[Out, State]):
     """One run that reached its end, or waits for people.
 
-    `status` is `succeeded`, `partial` (some branches failed in isolation) or `waiting`; `end_reason` says why. A run that failed has no
-    result: `run` raises `RunFailed`, whose `run` is the same record.
+    `status` is `succeeded`, `partial` (some branches failed in isolation) or `waiting`;
+    `end_reason` says why. A run that failed has no result: `run` raises `RunFailed`, whose `run`
+    is a `RunReport` like `record` here.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.record: RunReport = scheduler.report
-        self._waits = scheduler.open_questions() if scheduler.run.status == "waiting" else []
+        is_waiting = scheduler.run.status == "waiting"
+        self._askers = scheduler.open_questions() if is_waiting else []
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:
-        """How the run ended."""
-        return self.record.run.status  # pyright: ignore[reportReturnType]
+        """Status in which the run ended."""
+        return cast("Literal['succeeded', 'partial', 'waiting']", self.record.run.status)
 
     @property
     def end_reason(self) -> str:
-        """Why it ended: `succeeded`, or `waiting`."""
+        """Reason for the end: `succeeded`, or `waiting`."""
         return self.record.run.reason
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
+        """Id of the run."""
         return self.record.run_id
 
     @property
     def output(self) -> Out:
-        """The output slice, a fresh copy. Raises `InputError` while the run waits."""
-        return self.record.run.plan.read_output.result(self._final())
+        """Output slice, a fresh copy. Raises `InputError` while the run waits."""
+        return self.record.run.plan.read_output.result(self._final_version())
 
     @property
     def state(self) -> State:
-        """The whole state at the end, as far as it was assigned; `model_fields_set` names what was."""
-        return self.record.run.plan.read_state.result(self._final())  # pyright: ignore[reportReturnType]
+        """Whole state at the end, as far as it was assigned; `model_fields_set` names what was."""
+        state = self.record.run.plan.read_state.result(self._final_version())
+        return cast("State", state)
 
     @property
     def cost(self) -> float:
@@ -79,7 +89,7 @@ class Result(Generic[Out, State]):
 
     @property
     def usage(self) -> Mapping[str, int]:
-        """`input_tokens`, `output_tokens` and `calls` in all."""
+        """Sums of `input_tokens`, `output_tokens` and `calls`."""
         return self.record.usage
 
     @property
@@ -99,82 +109,87 @@ class Result(Generic[Out, State]):
 
     @property
     def exhausted(self) -> tuple[tuple[str, str], ...]:
-        """The loops that reached their bound: the path of the node that would have gone back, and where to."""
+        """Loops that reached their bound: path of the node that would loop again, and its target."""
         return self.record.exhausted
 
     @property
     def questions(self) -> list[Question]:
-        """What the run waits for; empty unless `status` is `waiting`."""
-        return [build_question(activation) for activation in self._waits]
+        """Questions that the run waits for; empty unless `status` is `waiting`."""
+        return [build_question(asker) for asker in self._askers]
 
     def svg(
         self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
     ) -> str:
-        """The picture of the flow with what this run did on it."""
-        from graphorch.runs.pictures import run_svg
+        """Draw the flow with what this run did on it."""
+        from graphorch.runs.pictures import draw_run_svg
 
-        return run_svg(self.record, theme, engine, depth)
+        return draw_run_svg(self.record, theme, engine, depth)
 
     def _repr_svg_(self) -> str:
         return self.svg()
 
     def __repr__(self) -> str:
-        return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {self.usage['calls']} model calls, ${self.cost:.4f}, {self.seconds:.2f} s>"
+        calls = plural(self.usage["calls"], "model call")
+        figures = f"{calls}, {format_usd(self.cost)}, {format_seconds(self.seconds)}"
+        return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {figures}>"
 
-    def _final(self) -> Any:
+    def _final_version(self) -> Any:
         version = self.record.run.root.output
         if version is None:
-            texts = "; ".join(
-                f"'{question.node}' asks: {question.text}" for question in self.questions
-            )
+            questions = [f"'{item.node}' asks: {item.text}" for item in self.questions]
             raise InputError(
-                f"Run {self.run_id} has no output yet, it waits for people. {texts} Answer with flow.answer(…)."
+                f"Run {self.run_id} has no output yet, it waits for people. "
+                f"{'; '.join(questions)} Answer with flow.answer(…)."
             )
         return version
 
 
-def open_question(scheduler: Scheduler, question: object) -> Activation:
-    """The activation that asks, by its `ask` node, question or id. Raises `InputError` if no such question is open, or several are."""
-    name = (
-        question.name
-        if isinstance(question, Node)
-        else question.id
-        if isinstance(question, Question)
-        else str(question)
-    )
-    waits = scheduler.open_questions()
-    found = [
-        activation
-        for activation in waits
-        if name in (activation.id, activation.path)
-        or (isinstance(question, Node) and activation.step.name == name)
-    ]
-    if len(found) == 1:
-        return found[0]
+def build_result(scheduler: Scheduler) -> Result[Any, Any]:
+    """Return the result of a run that succeeded or waits. Raises `RunFailed` for any other."""
+    status = scheduler.run.status
+    if status in SUCCESS_STATUSES or status == "waiting":
+        return Result(scheduler)
+    raise build_run_failed(scheduler)
+
+
+def find_asker(scheduler: Scheduler, question: object) -> Activation:
+    """Return the activation that asks a question, given as its `ask` node, `Question` or id.
+
+    Raises `InputError` if no such question is open, or several are.
+    """
+    if isinstance(question, Node):
+        name = question.name
+    elif isinstance(question, Question):
+        name = question.id
+    else:
+        name = str(question)
+    askers = scheduler.open_questions()
+    matches = [asker for asker in askers if name in (asker.id, asker.path)]
+    if isinstance(question, Node):
+        matches = [asker for asker in askers if name in (asker.path, asker.step.name)]
+    if len(matches) == 1:
+        return matches[0]
+
     run = scheduler.run
-    if found:
-        ids = ", ".join(f"{activation.id} ({activation.path})" for activation in found)
+    if matches:
+        ids = ", ".join(f"{asker.id} ({asker.path})" for asker in matches)
         raise InputError(
-            f"{len(found)} questions of '{name}' are open in run {run.run_id}. Answer one of them by its id: {ids}."
+            f"{len(matches)} questions of '{name}' are open in run {run.run_id}. "
+            f"Answer one of them by its id: {ids}."
         )
-    fix = (
-        did_you_mean(name, [activation.path for activation in waits])
-        if waits
-        else f"None is: the run is {run.status}."
-    )
+    if askers:
+        fix = did_you_mean(name, [asker.path for asker in askers])
+    else:
+        fix = f"None is: the run is {run.status}."
     raise InputError(
-        f"Question '{name}' is not open in run {run.run_id}: it was answered, withdrawn, or never asked. {fix}"
+        f"Question '{name}' is not open in run {run.run_id}: "
+        f"it was answered, withdrawn, or never asked. {fix}"
     )
 
 
-def build_question(activation: Activation) -> Question:
-    """The open question of an activation."""
-    asking: PendingQuestion = activation.question
+def build_question(asker: Activation) -> Question:
+    """Return the open question of an activation."""
+    pending: PendingQuestion = asker.question
     return Question(
-        activation.id,
-        activation.path,
-        activation.step.name,
-        asking.text,
-        asking.answer,
-        asking.expires,
+        asker.id, asker.path, asker.step.name, pending.text, pending.answer, pending.expires
     )

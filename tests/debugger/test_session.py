@@ -142,11 +142,11 @@ def test_a_moment_says_what_changed_and_where_it_led() -> None:
         assert session.state.log == ["x1", "y1", "last1"]
 
 
-def test_a_command_may_be_awaited_in_a_running_loop() -> None:
+def test_commands_work_inside_a_running_loop() -> None:
     async def cell() -> tuple[str, str]:
         session = opened("chain")
-        moment = await session.step()
-        last = await session.run_until()
+        moment = session.step()
+        last = session.run_until()
         session.close()
         return moment.path, last.path
 
@@ -293,7 +293,7 @@ def failing() -> AnyFlow:
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"nn": 1}, r"'nn' is no field of State\. Did you mean 'n'\?"),
+        ({"nn": 1}, r"'nn' is not a field of State\. Did you mean 'n'\?"),
         (
             {"n": "many"},
             r"'n' of State does not fit: Input should be a valid integer, unable to parse string as an integer \(got 'many'\)",
@@ -333,9 +333,13 @@ def test_a_pin_in_a_map_serves_every_item_or_one() -> None:
 @pytest.mark.parametrize(
     "node, output, message",
     [
-        ("hedaer", Number(n=1), r"'hedaer' names no node of 'loop'\. Did you mean 'header'\?"),
-        ("header", Log(log=[]), r"That is no output of 'header': .*declares Number"),
-        ("header", {"m": 1}, r"'header' writes no field 'm'\. Known: n\."),
+        (
+            "hedaer",
+            Number(n=1),
+            r"'hedaer' does not name a node of 'loop'\. Did you mean 'header'\?",
+        ),
+        ("header", Log(log=[]), r"That is not an output of 'header': .*declares Number"),
+        ("header", {"m": 1}, r"'header' does not write a field 'm'\. Known: n\."),
         ("header", {"n": "x"}, r"The output of 'header' does not fit at n"),
     ],
 )
@@ -347,9 +351,7 @@ def test_a_pin_that_does_not_fit_is_refused(node: str, output: Any, message: str
 # ---- going back ----------------------------------------------------------------------------------
 def test_going_back_past_the_start_is_refused() -> None:
     with opened("chain") as session:
-        with pytest.raises(
-            InputError, match="nothing to go back to: this is where the session began"
-        ):
+        with pytest.raises(InputError, match="nothing to undo: this is where the session began"):
             session.step_back()
         session.step()
         session.step_back()
@@ -361,7 +363,7 @@ def test_stepping_at_the_end_is_refused() -> None:
         session.run_until()
         with pytest.raises(
             InputError,
-            match=r"The session is at its end, the run succeeded\. Look at result, go back\(\)",
+            match=r"The session is at its end, the run succeeded\. Look at result, use step_back\(\)",
         ):
             session.step()
         session.step_back()
@@ -404,7 +406,7 @@ def test_a_failed_step_can_be_tried_again_after_going_back() -> None:
         )
         with pytest.raises(
             InputError,
-            match=r"The run failed \(failed\): 'shaky' raised ValueError: not yet\. Go back\(\) to try again",
+            match=r"The run failed \(failed\): 'shaky' raised ValueError: not yet\. Use step_back\(\) to try again",
         ):
             session.step()
         with pytest.raises(RunFailed):

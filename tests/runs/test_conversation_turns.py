@@ -150,7 +150,7 @@ def test_what_cannot_follow_is_refused_before_anything_is_stored() -> None:
             match=r"remembers nothing\. Declare what its next turn needs: Graph\(…, remember=\[Slice\]\)",
         ):
             await chat().run(State(question="b"), durable=store, after="first")
-        with pytest.raises(InputError, match="begins a run, and run first was begun already"):
+        with pytest.raises(InputError, match="begins a new run, but run first exists already"):
             await flow.resume("first", durable=store, after="first")
         wrong: Any = 3
         with pytest.raises(InputError, match="after=3 is no str"):

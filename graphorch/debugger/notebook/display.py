@@ -1,52 +1,74 @@
-"""What a cell shows of a session: the stepper where widgets are, and beside it what a page without a kernel can show."""
+"""Display of a session in a notebook's cell: the stepper where widgets work, else static HTML."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from graphorch.debugger.notebook.export import static_html
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from graphorch.debugger.notebook.export import render_static_html
 from graphorch.debugger.session import Session
 
 if TYPE_CHECKING:
     from graphorch.debugger.notebook.widget import Stepper
 
+Out = TypeVar("Out", bound=BaseModel, covariant=True)
+State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
 
-def shown(session: Session[Any, Any]) -> Any:
-    """The mime bundle of a session. A cell that runs again closes the session that it showed before, unless it is the same."""
+
+class NotebookSession(Session[Out, State]):
+    """A session that a notebook's cell shows as a stepper with buttons."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        return build_bundle(self)
+
+
+def build_bundle(session: Session[Any, Any]) -> Any:
+    """Return the mime bundle of a session, for a page with a kernel and for one without.
+
+    A cell that runs again closes the session that it showed before, if that was another one.
+    """
     bundle: dict[str, Any] = {
         "text/plain": repr(session),
         "image/svg+xml": session.svg(),
-        "text/html": static_html(session),
+        "text/html": render_static_html(session),
     }
-    stepper = _stepper(session)
-    found: Any = stepper._repr_mimebundle_() if stepper is not None else None  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportUnknownVariableType]
-    if found is None:
+    stepper = _find_stepper(session)
+    if stepper is None:
         return bundle
-    data, metadata = found if isinstance(found, tuple) else (found, {})  # pyright: ignore[reportUnknownVariableType]
-    return {**bundle, **data, "text/plain": repr(session)}, metadata  # pyright: ignore[reportUnknownVariableType]
+    widget: Any = stepper  # its own bundle is untyped, and depends on the version of anywidget
+    shown: Any = widget._repr_mimebundle_()
+    if shown is None:
+        return bundle
+    data, metadata = cast("tuple[Any, Any]", shown if isinstance(shown, tuple) else (shown, {}))
+    return {**bundle, **data, "text/plain": repr(session)}, metadata
 
 
-def _stepper(session: Session[Any, Any]) -> Stepper | None:
-    """The session's widget; None where there is no kernel, or widgets are not installed."""
-    cell = _cell()
+def _find_stepper(session: Session[Any, Any]) -> Stepper | None:
+    """Return the widget of a session; None without a kernel, or if widgets are not installed."""
+    cell = _current_cell()
     if cell is None:
         return None
     try:
-        from graphorch.debugger.notebook.widget import Stepper, steppers
+        from graphorch.debugger.notebook.widget import Stepper, shown_steppers
     except ImportError:
         return None
-    here, execution = cell
-    before = steppers().get(here)
-    if before is not None and before[1].session is not session and before[0] != execution:
-        before[1].end("closed, since its cell was run again")
-    stepper = before[1] if before is not None and before[1].session is session else Stepper(session)
-    steppers()[here] = (execution, stepper)
+    cell_id, execution = cell
+    last_execution, stepper = shown_steppers().get(cell_id, ("", None))
+    if stepper is not None and stepper.session is not session:
+        if last_execution != execution:
+            stepper.end("closed, since its cell was run again")
+        stepper = None
+    if stepper is None:
+        stepper = Stepper(session)
+    shown_steppers()[cell_id] = execution, stepper
     return stepper
 
 
-def _cell() -> tuple[str, str] | None:
-    """The cell that runs, and its execution; None outside of a kernel."""
+def _current_cell() -> tuple[str, str] | None:
+    """Return the ids of the running cell and of its execution; None outside of a kernel."""
     interactive: Any = sys.modules.get("IPython")
     shell = interactive.get_ipython() if interactive is not None else None
     kernel = getattr(shell, "kernel", None)
@@ -54,4 +76,5 @@ def _cell() -> tuple[str, str] | None:
         return None
     parent: dict[str, Any] = kernel.get_parent()
     execution = str(parent.get("header", {}).get("msg_id", ""))
-    return str(parent.get("metadata", {}).get("cellId") or execution), execution
+    cell_id = str(parent.get("metadata", {}).get("cellId") or execution)
+    return cell_id, execution

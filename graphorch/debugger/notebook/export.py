@@ -1,13 +1,24 @@
-"""A session as HTML: one self-contained file to share, and the static output of a cell. No script from elsewhere, no request to anywhere."""
+"""A session as HTML: one self-contained file to share, and the static output of a cell.
+
+Neither loads a script or makes a request.
+"""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from graphorch.debugger.notebook.view import Json, detail, lines_of, nodes_of, view_of
+from graphorch.debugger.notebook.view import (
+    Json,
+    build_panel,
+    build_view,
+    describe_lines,
+    describe_nodes,
+    describe_step,
+)
 from graphorch.debugger.session import Session
 from graphorch.engine.background_loop import background_loop
 from graphorch.errors import InputError
@@ -16,82 +27,83 @@ _HERE = Path(__file__).parent
 
 
 def to_html(session: Session[Any, Any], path: str | Path | None = None) -> str:
-    """The session as one HTML file, to be looked at without a kernel: the picture, the timeline, each step with its changes and calls.
+    """Return the session as one HTML file that needs no kernel, and write it to `path` if given.
 
-    Written to `path` if one is given. Raises `InputError` if it cannot be written.
+    It holds the picture, the timeline, and each step with its changes and calls. Raises
+    `InputError` if the file cannot be written.
     """
-    data = background_loop().wait(_collected(session))
+    data = json.dumps(background_loop().wait(_collect_data(session)))
     script = (_HERE / "stepper.js").read_text(encoding="utf-8")
     page = _PAGE.format(
+        policy=_CONTENT_POLICY,
         title=html.escape(f"{session.flow} · {session.run_id}"),
         css=(_HERE / "stepper.css").read_text(encoding="utf-8"),
-        # `</` would end the element wherever it stands, also within a string
-        data=json.dumps(data).replace("<", "\\u003c"),
+        # `</` would end the element wherever it stands, also within a string.
+        data=data.replace("<", "\\u003c"),
         script=script.replace("export default", "const stepper =").replace("</", "<\\/"),
     )
     if path is not None:
-        try:
-            Path(path).write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"The session cannot be written to '{path}': {error.strerror}."
-            ) from error
+        _write(page, Path(path))
     return page
 
 
-def static_html(session: Session[Any, Any]) -> str:
-    """What is shown where nothing runs: the picture, what was done, and the state, all as text."""
-    view = background_loop().wait(_viewed(session))
-    rows = "".join(
-        _row(item["path"], item["kind"], f"{item['seconds'] * 1000:.0f} ms", item["error"])
-        for item in view["moments"]
-    )
-    state = "".join(
-        _row(item["name"], item["value"] if item["set"] else "not assigned")
-        for item in view["state"]
-    )
-    heading = f"{view['flow']}: {view['status']}" + (
-        f", next is {view['next']}" if view["next"] else ""
-    )
-    return f"<div><p>{html.escape(heading)}</p>{session.svg()}<table>{rows}</table><table>{state}</table></div>"
+def _write(page: str, path: Path) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"The session cannot be written to '{path}': {error.strerror}.") from error
 
 
-async def _collected(session: Session[Any, Any]) -> Json:
-    plan = session.stepping.plan
-    panel: Json = {
-        **view_of(session),
-        "svg": session.untitled_svg(()),
-        "groups": [],
-        "told": "",
-        "number": 0,
-    }
+async def _collect_data(session: Session[Any, Any]) -> Json:
+    """Return everything that the stepper's script asks its kernel for."""
+    plan = session.controller.plan
     return {
-        "panels": [panel],
-        "nodes": nodes_of(plan),
-        "lines": lines_of(plan),
-        "details": [detail(moment) for moment in session.history],
+        "panels": [build_panel(session)],
+        "nodes": describe_nodes(plan),
+        "lines": describe_lines(plan),
+        "details": [describe_step(step) for step in session.history],
     }
 
 
-async def _viewed(session: Session[Any, Any]) -> Json:
-    return view_of(session)
+def render_static_html(session: Session[Any, Any]) -> str:
+    """Return picture, timeline and state as HTML without a script."""
+    view = background_loop().wait(_view(session))
+    steps: list[Sequence[str]] = []
+    for step in view["history"]:
+        duration = f"{step['seconds'] * 1000:.0f} ms"
+        steps.append((step["path"], step["kind"], duration, step["error"]))
+    fields: list[Sequence[str]] = []
+    for field in view["state"]:
+        fields.append((field["name"], field["value"] if field["set"] else "not assigned"))
+    heading = f"{view['flow']}: {view['status']}"
+    if view["next"]:
+        heading += f", next is {view['next']}"
+    picture = session.svg()
+    tables = _render_table(steps) + _render_table(fields)
+    return f"<div><p>{html.escape(heading)}</p>{picture}{tables}</div>"
 
 
-def _row(*cells: str) -> str:
-    shown = [
-        f'<td><pre style="white-space:pre-wrap;margin:0">{html.escape(cell)}</pre></td>'
-        for cell in cells
-        if cell
-    ]
+async def _view(session: Session[Any, Any]) -> Json:
+    return build_view(session)
+
+
+def _render_table(rows: Sequence[Sequence[str]]) -> str:
+    return f"<table>{''.join(map(_render_row, rows))}</table>"
+
+
+def _render_row(cells: Sequence[str]) -> str:
+    style = "white-space:pre-wrap;margin:0"
+    shown = [f'<td><pre style="{style}">{html.escape(cell)}</pre></td>' for cell in cells if cell]
     return f"<tr>{''.join(shown)}</tr>"
 
 
+_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
 <style>{css}</style>
 </head>

@@ -25,7 +25,7 @@ class Panel {
     this.model = model;
     this.number = number;
     this.selected = null; // a box
-    this.at = null; // a moment of the timeline, or the newest one
+    this.at = null; // an entry of the timeline, or the newest one
     this.detail = null;
     this.open = { state: true, changed: true, calls: true };
     this.editing = null;
@@ -54,7 +54,7 @@ class Panel {
     this.status = h("span", { class: "gs-status", role: "status", "aria-live": "polite" });
     this.figures = h("span", { class: "gs-figures" });
     this.drop = h("button", { type: "button", class: "gs-quiet", title: "Take this fork off the page", onclick: () => this.send("drop") }, "×");
-    this.told = h("div", { class: "gs-told", role: "alert" });
+    this.notice = h("div", { class: "gs-notice", role: "alert" });
     this.groups = h("div", { class: "gs-groups" });
     this.picture = h("div", { class: "gs-picture", tabindex: "-1" });
     this.question = h("div", { class: "gs-questions" });
@@ -66,7 +66,7 @@ class Panel {
       "section",
       { class: "gs-panel", "aria-label": "step through a run" },
       h("div", { class: "gs-bar", role: "toolbar", "aria-label": "steps" }, ...Object.values(this.buttons), this.status, this.figures, this.drop),
-      this.told,
+      this.notice,
       this.groups,
       this.question,
       h("div", { class: "gs-columns" }, this.picture, h("div", { class: "gs-left" }, h("h4", {}, "Timeline"), this.timeline), this.facts),
@@ -75,7 +75,7 @@ class Panel {
 
   // ---- what changes --------------------------------------------------------------------------------
   show(view) {
-    const grew = !this.view || view.first + view.moments.length !== this.view.first + this.view.moments.length || view.run !== this.view.run;
+    const grew = !this.view || view.first + view.history.length !== this.view.first + this.view.history.length || view.run !== this.view.run;
     this.view = view;
     if (grew || this.last !== JSON.stringify(view.step)) {
       this.at = null;
@@ -88,13 +88,13 @@ class Panel {
     this.showTimeline();
     this.showFacts();
     this.el.dataset.status = view.status;
-    this.el.dataset.steps = view.first + view.moments.length;
+    this.el.dataset.steps = view.first + view.history.length;
   }
 
   showBar() {
     const view = this.view;
     const can = !!view.next && view.status !== "running" && view.status !== "closed";
-    const steps = view.first + view.moments.length;
+    const steps = view.first + view.history.length;
     this.buttons.back.disabled = !steps || view.status === "running" || view.status === "closed";
     for (const name of ["step", "into", "go"]) this.buttons[name].disabled = !can;
     this.buttons.pause.disabled = view.status !== "running";
@@ -107,8 +107,8 @@ class Panel {
     if (view.tokens) figures.push(plural(view.tokens, "token"));
     if (view.usd) figures.push(dollars(view.usd));
     this.figures.textContent = figures.join(" · ");
-    this.told.textContent = view.told;
-    this.told.hidden = !view.told;
+    this.notice.textContent = view.notice;
+    this.notice.hidden = !view.notice;
     this.groups.hidden = !view.groups.length;
     this.groups.replaceChildren(
       ...view.groups.map((group) =>
@@ -135,8 +135,8 @@ class Panel {
       return "";
     };
     const next = this.view.running || this.view.status === "closed" ? "" : shown(this.view.next);
-    const broken = new Set(this.view.breakpoints.map((one) => one.box).filter(Boolean));
-    const lines = new Set(this.view.breakpoints.flatMap((one) => one.lines));
+    const broken = new Set(this.view.breakpoints.map((item) => item.box).filter(Boolean));
+    const lines = new Set(this.view.breakpoints.flatMap((item) => item.lines));
     for (const [path, box] of this.boxes) {
       box.classList.toggle("gs-next", path === next);
       box.classList.toggle("gs-broken", broken.has(path));
@@ -284,46 +284,46 @@ class Panel {
   // ---- the timeline --------------------------------------------------------------------------------
   showTimeline() {
     const view = this.view;
-    const longest = Math.max(0.001, ...view.moments.map((moment) => moment.seconds));
+    const longest = Math.max(0.001, ...view.history.map((entry) => entry.seconds));
     const known = this.lines || [];
-    const keys = view.moments.map((moment, index) => JSON.stringify([moment, index + view.first, Math.round((moment.seconds / longest) * 50)]));
-    const made = view.moments.map((moment, index) => (known[index]?.key === keys[index] ? known[index] : { key: keys[index], el: this.line(moment, index + view.first, longest) }));
+    const keys = view.history.map((entry, index) => JSON.stringify([entry, index + view.first, Math.round((entry.seconds / longest) * 50)]));
+    const made = view.history.map((entry, index) => (known[index]?.key === keys[index] ? known[index] : { key: keys[index], el: this.line(entry, index + view.first, longest) }));
     this.lines = made;
     made.forEach((line, index) => {
       if (this.timeline.children[index] !== line.el) this.timeline.replaceChild(line.el, this.timeline.children[index] ?? this.timeline.appendChild(h("li")));
     });
     while (this.timeline.children.length > made.length) this.timeline.lastChild.remove();
-    const shown = this.at ?? view.first + view.moments.length - 1;
+    const shown = this.at ?? view.first + view.history.length - 1;
     made.forEach((line, index) => line.el.classList.toggle("gs-current", index + view.first === shown));
     if (this.at === null) this.timeline.scrollTop = this.timeline.scrollHeight;
   }
 
-  line(moment, at, longest) {
-    const depth = moment.path.split("/").length - 1;
-    const facts = [moment.kind === "done" ? "" : moment.kind, moment.how === "ran" ? "" : moment.how, moment.attempts > 1 ? `${moment.attempts} attempts` : ""];
-    if (moment.tokens) facts.push(`${moment.tokens} tok`);
-    if (moment.usd) facts.push(dollars(moment.usd));
-    const bar = h("span", { class: "gs-length", style: `width:${Math.round((moment.seconds / longest) * 50)}px` });
+  line(entry, at, longest) {
+    const depth = entry.path.split("/").length - 1;
+    const facts = [entry.kind === "done" ? "" : entry.kind, entry.how === "ran" ? "" : entry.how, entry.attempts > 1 ? `${entry.attempts} attempts` : ""];
+    if (entry.tokens) facts.push(`${entry.tokens} tok`);
+    if (entry.usd) facts.push(dollars(entry.usd));
+    const bar = h("span", { class: "gs-length", style: `width:${Math.round((entry.seconds / longest) * 50)}px` });
     return h(
       "li",
-      { class: `gs-moment gs-of-${moment.kind}` },
+      { class: `gs-step gs-of-${entry.kind}` },
       h(
         "button",
         { type: "button", "data-at": at, onclick: () => this.look(at) },
         h("span", { class: "gs-number" }, String(at + 1)),
-        h("span", { class: "gs-path", style: `padding-left:${depth * 10}px`, title: moment.path }, depth ? moment.path.split("/").at(-1) : moment.path),
+        h("span", { class: "gs-path", style: `padding-left:${depth * 10}px`, title: entry.path }, depth ? entry.path.split("/").at(-1) : entry.path),
         h("span", { class: "gs-note" }, facts.filter(Boolean).join(" · ")),
         bar,
-        h("span", { class: "gs-time" }, seconds(moment.seconds)),
+        h("span", { class: "gs-time" }, seconds(entry.seconds)),
       ),
     );
   }
 
   look(at) {
-    const newest = this.view.first + this.view.moments.length - 1;
+    const newest = this.view.first + this.view.history.length - 1;
     this.at = at === newest ? null : at;
     this.detail = at === newest ? null : (this.model.details?.[at] ?? null);
-    this.selected = this.boxes.has(this.view.moments[at - this.view.first].box) ? this.view.moments[at - this.view.first].box : null;
+    this.selected = this.boxes.has(this.view.history[at - this.view.first].box) ? this.view.history[at - this.view.first].box : null;
     if (this.at !== null && !this.detail) this.send("detail", { at });
     this.showPicture();
     this.showTimeline();
@@ -414,13 +414,13 @@ class Panel {
 
   nodeFacts(path) {
     const node = this.model.get("nodes")[path];
-    const broken = this.view.breakpoints.some((one) => one.box === path);
+    const broken = this.view.breakpoints.some((item) => item.box === path);
     const pinned = this.view.pins[path];
     const content = [];
     const facts = [node.kind, node.reads.length ? `reads ${node.reads.join(", ")}` : "", node.doc].filter(Boolean).join(" · ");
     content.push(h("p", { class: "gs-words" }, facts));
     if (!this.isRecord) {
-      const done = [...this.view.moments].reverse().find((moment) => moment.box === path && ["done", "handled"].includes(moment.kind));
+      const done = [...this.view.history].reverse().find((entry) => entry.box === path && ["done", "handled"].includes(entry.kind));
       content.push(
         h(
           "div",
@@ -438,9 +438,9 @@ class Panel {
     return this.section("node", `Node ${path}`, content);
   }
 
-  rerunForm(moment) {
+  rerunForm(entry) {
     const model = h("input", { type: "text", placeholder: "another model", "aria-label": "model" });
-    return h("span", { class: "gs-rerun" }, model, h("button", { type: "button", "data-action": "rerun", onclick: () => this.send("rerun", { start: moment.path, model: model.value }) }, "Rerun beside"));
+    return h("span", { class: "gs-rerun" }, model, h("button", { type: "button", "data-action": "rerun", onclick: () => this.send("rerun", { start: entry.path, model: model.value }) }, "Rerun beside"));
   }
 
   pinForm(path, node, pinned) {
@@ -462,9 +462,9 @@ class Panel {
 
   breakpointFacts() {
     if (this.isRecord) return null;
-    const errors = this.view.breakpoints.some((one) => one.text === "on Exception");
-    const list = this.view.breakpoints.map((one) =>
-      h("li", {}, h("span", {}, one.text), h("button", { type: "button", class: "gs-quiet", title: "Remove it", onclick: () => this.send("unbreak", { text: one.text }) }, "×")),
+    const errors = this.view.breakpoints.some((item) => item.text === "on Exception");
+    const list = this.view.breakpoints.map((item) =>
+      h("li", {}, h("span", {}, item.text), h("button", { type: "button", class: "gs-quiet", title: "Remove it", onclick: () => this.send("unbreak", { text: item.text }) }, "×")),
     );
     return this.section("breakpoints", `Breakpoints: ${this.view.breakpoints.length}`, [
       h("label", { class: "gs-words" }, h("input", { type: "checkbox", "data-action": "errors", checked: errors, onchange: () => this.send("errors") }), " stop on errors"),
@@ -498,7 +498,7 @@ function render({ model, el }) {
     });
     root.classList.toggle("gs-several", views.length > 1);
   };
-  const told = (message) => {
+  const notice = (message) => {
     const panel = panels[message.panel];
     if (panel && message.at === panel.at) {
       panel.detail = message.detail;
@@ -517,11 +517,11 @@ function render({ model, el }) {
     if (!button.disabled) panel.send(KEYS[event.key]);
   });
   model.on("change:panels", paint);
-  model.on("msg:custom", told);
+  model.on("msg:custom", notice);
   paint();
   return () => {
     model.off("change:panels", paint);
-    model.off("msg:custom", told);
+    model.off("msg:custom", notice);
   };
 }
 

@@ -1,16 +1,18 @@
-"""A session as plain JSON for a page: what the stepper shows, and the export. Values become text here, once, so nothing of them can be markup."""
+"""A session as plain JSON for a page: what the stepper and the export show.
+
+Values become text here, once, so no value of a state can ever be markup.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, TypeAdapter
 
-from graphorch.core.tree import Activation
 from graphorch.debugger.breakpoints import AtNode, Breakpoint, OnRoute
 from graphorch.debugger.session import Session
 from graphorch.debugger.steps import DebugStep
@@ -19,162 +21,149 @@ from graphorch.errors import GraphorchError
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id
 from graphorch.runs.result import Question
+from graphorch.text import truncate_counted
 
 _MODULE = re.compile(r"(?:\w+\.)+(?=\w)")
 _LINE = 120  # characters; longer objects get a line per field
-SHOWN = 4000  # characters of one value, message or answer
-LISTED = 400  # moments in the timeline, the newest ones
+MAX_SHOWN = 4000  # characters of one value, message or answer
+_MAX_LISTED = 400  # steps in the timeline, the newest ones
+_MAX_READY = 50  # activations listed as ready
 
-Json = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
 
 
-def view_of(session: Session[Any, Any]) -> Json:
-    """Where a session stands. Call it on the background loop."""
+# ---- a session -----------------------------------------------------------------------------------
+def build_panel(
+    session: Session[Any, Any],
+    number: int = 0,
+    *,
+    notice: str = "",
+    folded: Collection[str] = (),
+    groups: Sequence[Json] = (),
+) -> Json:
+    """Return one panel of the page: a view with its picture. Call it on the background loop.
+
+    `folded` are the paths of sub-flows that are closed in the picture; `groups` lists all that the
+    page offers to fold.
+    """
+    return {
+        **build_view(session),
+        "svg": session.svg(closed=sorted(folded), title=""),
+        "groups": list(groups),
+        "notice": notice,
+        "number": number,
+    }
+
+
+def build_view(session: Session[Any, Any]) -> Json:
+    """Return where a session stands. Call it on the background loop."""
     history = session.history
-    first = max(0, len(history) - LISTED)
-    inside = session.current_scope
-    questions = [_question(question) for question in session.open_questions]
+    first = max(0, len(history) - _MAX_LISTED)
+    last = history[-1] if history else None
+    passing = session.controller.stepped.passing
+    is_last_at_top = last is not None and "/" not in last.path
     return {
         "flow": session.flow,
         "run": session.run_id,
         "status": session.status,
-        "running": _path_of(session.stepping.passing),
+        "running": "" if passing is None else passing.path,
         "next": session.next,
-        "ready": session.ready[:50],
+        "ready": session.ready[:_MAX_READY],
         "stopped": session.stop_reason,
-        "questions": questions,
+        "questions": [_describe_question(question) for question in session.open_questions],
         "first": first,
-        "moments": [_listed(moment) for moment in history[first:]],
-        "step": detail(history[-1]) if history else None,
-        "state": _fields(
-            session.state, history[-1] if history and "/" not in history[-1].path else None
-        ),
-        "inside": None
-        if inside is None
-        else {"path": inside[0], "state": _fields(inside[1], history[-1] if history else None)},
-        "breakpoints": [_breakpoint(session, item) for item in session.breakpoints],
-        "pins": {path: _pinned(value) for path, value in session.pins.items()},
-        "usd": sum(moment.usd for moment in history),
-        "tokens": sum(moment.tokens for moment in history),
+        "history": [_summarize_step(step) for step in history[first:]],
+        "step": None if last is None else describe_step(last),
+        "state": _describe_fields(session.state, last if is_last_at_top else None),
+        "inside": _describe_scope(session, last),
+        "breakpoints": [_describe_breakpoint(session, item) for item in session.breakpoints],
+        "pins": {path: _describe_pin(value) for path, value in session.pins.items()},
+        "usd": sum(step.usd for step in history),
+        "tokens": sum(step.tokens for step in history),
     }
 
 
-def detail(moment: DebugStep) -> Json:
-    """All of one moment."""
-    changed = [
-        {"name": name, "before": text_of(before), "after": text_of(after)}
-        for name, (before, after) in moment.changed.items()
-    ]
-    return {**_listed(moment), "changed": changed, "calls": [_call(call) for call in moment.calls]}
+def _describe_scope(session: Session[Any, Any], last: DebugStep | None) -> Json | None:
+    scope = session.current_scope
+    if scope is None:
+        return None
+    path, state = scope
+    return {"path": path, "state": _describe_fields(state, last)}
 
 
-def nodes_of(plan: Plan) -> Json:
-    """What can be known of each box before anything runs: what its node reads and writes, and where its tokens can go."""
-    return {path: _node(plan, step) for plan, path, step in _every_step(plan, "")}
-
-
-def lines_of(plan: Plan, prefix: str = "") -> Json:
-    """Which node each line of the picture leaves and which it leads to: what a breakpoint on it needs to know."""
-    found: Json = {}
-    for edge in plan.topology.edges:
-        if edge.source >= 0:
-            flow = prefix.rstrip("/")
-            found[line_id(flow, edge)] = [
-                prefix + plan.topology.name(edge.source),
-                plan.topology.name(edge.target),
-            ]
-    for step in plan.steps[: plan.end]:
-        if step.inner_plan is not None:
-            found.update(lines_of(step.inner_plan, f"{prefix}{step.name}/"))
-    return found
-
-
-def text_of(value: object) -> str:
-    """A value as text: text as it is, everything else as JSON where it can be, cut where it is long."""
-    if isinstance(value, str):
-        return _cut(value)
-    try:
-        adapter = TypeAdapter[Any](type(value))
-        line = adapter.dump_json(value, warnings=False).decode()
-        return _cut(
-            line
-            if len(line) <= _LINE or "{" not in line
-            else adapter.dump_json(value, indent=1, warnings=False).decode()
+def _describe_fields(state: BaseModel, last: DebugStep | None) -> list[Json]:
+    """Return the fields of a state, with what the last step did to them."""
+    changed: Mapping[str, tuple[Any, Any]] = {} if last is None else last.changed
+    fields: list[Json] = []
+    for name, info in type(state).model_fields.items():
+        value = state.__dict__.get(name)
+        fields.append(
+            {
+                "name": name,
+                "type": _describe_type(info.annotation),
+                "set": name in state.model_fields_set,
+                "value": format_value(value) if name in state.__dict__ else "",
+                "plain": isinstance(value, str) or info.annotation is str,
+                "changed": name in changed,
+                "before": format_value(changed[name][0]) if name in changed else "",
+                "cut": len(str(value)) > MAX_SHOWN,
+            }
         )
-    except Exception:  # whatever a user's serializer raises: what is shown must not end what is run
-        return _cut(repr(value))
+    return fields
 
 
-def _every_step(plan: Plan, prefix: str) -> Iterator[tuple[Plan, str, Step]]:
-    for step in plan.steps[: plan.end]:
-        yield plan, prefix + step.name, step
-        if step.inner_plan is not None:
-            yield from _every_step(step.inner_plan, f"{prefix}{step.name}/")
+def _describe_breakpoint(session: Session[Any, Any], breakpoint: Breakpoint) -> Json:
+    box = breakpoint.path if isinstance(breakpoint, AtNode) else ""
+    lines: list[str] = []
+    if isinstance(breakpoint, OnRoute):
+        ends = [breakpoint.source, breakpoint.target]
+        all_lines = describe_lines(session.controller.plan)
+        lines = [line for line, line_ends in all_lines.items() if line_ends == ends]
+    return {"text": str(breakpoint), "box": box, "lines": lines}
 
 
-def _node(plan: Plan, step: Step) -> Json:
-    signature = step.node.signature
-    written: Any = getattr(step.node, "prompt", None) or step.node.fn
-    doc = (inspect.getdoc(written) or "").splitlines() if inspect.isroutine(written) else []
-    can_pin = step.inner_plan is None and step.ask is None and bool(signature.writes)
+def _describe_pin(value: BaseModel | tuple[BaseModel, ...]) -> Mapping[str, str]:
+    slices = value if isinstance(value, tuple) else (value,)
     return {
-        "kind": "ask"
-        if step.ask is not None
-        else "map"
-        if step.map is not None
-        else "sub"
-        if step.inner_plan is not None
-        else step.node.kind,
-        "doc": doc[0] if doc else "",
-        "reads": [
-            read.model.__name__ if read.model is not None else plan.schema.model.__name__
-            for read in signature.reads
-        ],
-        "writes": [
-            _written(model, name) for model in signature.writes for name in model.model_fields
-        ]
-        if can_pin
-        else [],
-        "opens": step.inner_plan is not None,
+        name: format_value(getattr(part, name))
+        for part in slices
+        for name in sorted(part.model_fields_set)
     }
 
 
-def _written(model: type[BaseModel], name: str) -> Json:
-    info = model.model_fields[name]
-    default = (
-        None
-        if info.is_required()
-        else info.get_default(call_default_factory=True, validated_data={})
-    )
+# ---- its steps -----------------------------------------------------------------------------------
+def describe_step(step: DebugStep) -> Json:
+    """Return everything about one step."""
+    changed = [
+        {"name": name, "before": format_value(before), "after": format_value(after)}
+        for name, (before, after) in step.changed.items()
+    ]
+    calls = [_describe_call(call) for call in step.calls]
+    return {**_summarize_step(step), "changed": changed, "calls": calls}
+
+
+def _summarize_step(step: DebugStep) -> Json:
     return {
-        "name": name,
-        "type": _type(info.annotation),
-        "value": "" if default is None else text_of(default),
+        "path": step.path,
+        "box": box_id(step.path),
+        "kind": step.kind,
+        "how": step.how,
+        "to": list(step.to),
+        "seconds": step.seconds,
+        "attempts": step.attempts,
+        "tokens": step.tokens,
+        "usd": step.usd,
+        "asked": len(step.calls),
+        "error": _cut(step.error),
     }
 
 
-def _listed(moment: DebugStep) -> Json:
-    return {
-        "path": moment.path,
-        "box": box_id(moment.path),
-        "kind": moment.kind,
-        "how": moment.how,
-        "to": list(moment.to),
-        "seconds": moment.seconds,
-        "attempts": moment.attempts,
-        "tokens": moment.tokens,
-        "usd": moment.usd,
-        "asked": len(moment.calls),
-        "error": _cut(moment.error),
-    }
-
-
-def _call(call: RecordedCall) -> Json:
-    response = call.response
+def _describe_call(call: RecordedCall) -> Json:
     messages = [
-        {"role": message.role, "text": _cut(message.content or _tools(message.tool_calls))}
+        {"role": message.role, "text": _cut(message.content or _list_tools(message.tool_calls))}
         for message in call.messages
     ]
+    response = call.response
     if response is None:
         return {
             "model": call.model,
@@ -187,7 +176,7 @@ def _call(call: RecordedCall) -> Json:
     return {
         "model": response.model,
         "messages": messages,
-        "answer": _cut(response.text or _tools(response.tool_calls)),
+        "answer": _cut(response.text or _list_tools(response.tool_calls)),
         "error": "",
         "input": usage.input_tokens,
         "output": usage.output_tokens,
@@ -201,39 +190,19 @@ def _call(call: RecordedCall) -> Json:
     }
 
 
-def _tools(calls: Sequence[Any]) -> str:
+def _list_tools(calls: Sequence[Any]) -> str:
     return "\n".join(f"{call.name}({call.arguments})" for call in calls)
 
 
-def _fields(state: BaseModel, last: DebugStep | None) -> list[Json]:
-    """The fields of a state with what the last step did to them."""
-    changed: Mapping[str, tuple[Any, Any]] = last.changed if last is not None else {}
-    found: list[Json] = []
-    for name, info in type(state).model_fields.items():
-        known = name in state.__dict__
-        value = state.__dict__.get(name)
-        found.append(
-            {
-                "name": name,
-                "type": _type(info.annotation),
-                "set": name in state.model_fields_set,
-                "value": text_of(value) if known else "",
-                "plain": isinstance(value, str) or info.annotation is str,
-                "changed": name in changed,
-                "before": text_of(changed[name][0]) if name in changed else "",
-                "cut": len(str(value)) > SHOWN,
-            }
-        )
-    return found
-
-
-def _question(question: Question) -> Json:
+# ---- its questions -------------------------------------------------------------------------------
+def _describe_question(question: Question) -> Json:
+    """Return a question with the fields of its answer, as a form shows them."""
     fields = [
         {
             "name": name,
-            "type": _type(info.annotation),
-            "kind": _input(info.annotation),
-            "value": _default(info),
+            "type": _describe_type(info.annotation),
+            "kind": _choose_input(info.annotation),
+            "value": _format_form_value(info),
             "hint": info.description or "",
         }
         for name, info in question.answer_type.model_fields.items()
@@ -247,55 +216,135 @@ def _question(question: Question) -> Json:
     }
 
 
-def _default(info: Any) -> Any:
+def _choose_input(annotation: Any) -> str:
+    if annotation is bool:
+        return "flag"
+    return "text" if annotation is str else "json"
+
+
+def _format_form_value(info: Any) -> str | bool:
+    value = _read_default(info)
+    if isinstance(value, bool):
+        return value
+    return "" if info.is_required() else format_value(value)
+
+
+def _read_default(info: Any) -> Any:
+    """Return the default of a field; None if it is required."""
     if info.is_required():
-        return ""
-    value = info.get_default(call_default_factory=True, validated_data={})
-    return value if isinstance(value, bool) else text_of(value)
+        return None
+    return info.get_default(call_default_factory=True, validated_data={})
 
 
-def _input(annotation: Any) -> str:
-    return "flag" if annotation is bool else "text" if annotation is str else "json"
+def parse_value(text: str, *, plain: bool) -> Any:
+    """Parse a typed value: text if the field holds text (`plain`), else JSON.
 
-
-def _breakpoint(session: Session[Any, Any], item: Breakpoint) -> Json:
-    lines: list[str] = []
-    if isinstance(item, OnRoute):
-        lines = [
-            line
-            for line, ends in lines_of(session.stepping.plan).items()
-            if ends == [item.source, item.target]
-        ]
-    return {"text": str(item), "box": item.path if isinstance(item, AtNode) else "", "lines": lines}
-
-
-def _pinned(value: BaseModel | tuple[BaseModel, ...]) -> Mapping[str, str]:
-    parts = value if isinstance(value, tuple) else (value,)
-    return {name: text_of(getattr(part, name)) for part in parts for name in part.model_fields_set}
-
-
-def _path_of(activation: Activation | None) -> str:
-    return "" if activation is None else activation.path
-
-
-def _type(annotation: Any) -> str:
-    name = getattr(annotation, "__name__", "") if not getattr(annotation, "__args__", None) else ""
-    return name or _MODULE.sub("", str(annotation))
-
-
-def _cut(text: str) -> str:
-    return (
-        text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text) - SHOWN:,} more characters)"
-    )
-
-
-def given_value(text: str, *, plain: bool) -> Any:
-    """What somebody typed: text where the field holds text, else JSON. Raises `GraphorchError`."""
+    Raises `GraphorchError`.
+    """
     if plain:
         return text
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise GraphorchError(
-            f'That is no JSON: {error.msg} at character {error.pos + 1}. Write 3, true, "text" or [1, 2].'
+            f"That is not JSON: {error.msg} at character {error.pos + 1}. "
+            'Write 3, true, "text" or [1, 2].'
         ) from error
+
+
+# ---- its flow ------------------------------------------------------------------------------------
+def describe_nodes(plan: Plan) -> Json:
+    """Return what is known of each box before anything runs: what its node reads and writes."""
+    return {path: _describe_node(plan, step) for plan, path, step in _walk_steps(plan, "")}
+
+
+def describe_lines(plan: Plan, prefix: str = "") -> Json:
+    """Return, for each line of the picture, the path of its source and the name of its target."""
+    lines: Json = {}
+    flow_path = prefix.rstrip("/")
+    topology = plan.topology
+    for edge in topology.edges:
+        if edge.source >= 0:
+            ends = [prefix + topology.name(edge.source), topology.name(edge.target)]
+            lines[line_id(flow_path, edge)] = ends
+    for step in plan.steps[: plan.end]:
+        if step.inner_plan is not None:
+            lines.update(describe_lines(step.inner_plan, f"{prefix}{step.name}/"))
+    return lines
+
+
+def _walk_steps(plan: Plan, prefix: str) -> Iterator[tuple[Plan, str, Step]]:
+    for step in plan.steps[: plan.end]:
+        yield plan, prefix + step.name, step
+        if step.inner_plan is not None:
+            yield from _walk_steps(step.inner_plan, f"{prefix}{step.name}/")
+
+
+def _describe_node(plan: Plan, step: Step) -> Json:
+    signature = step.node.signature
+    state_name = plan.schema.model.__name__
+    reads = [state_name if read.model is None else read.model.__name__ for read in signature.reads]
+    can_pin = step.inner_plan is None and step.ask is None
+    writes: list[Json] = []
+    if can_pin:
+        for model in signature.writes:
+            writes += [_describe_written_field(model, name) for name in model.model_fields]
+    return {
+        "kind": _name_kind(step),
+        "doc": _first_doc_line(step),
+        "reads": reads,
+        "writes": writes,
+        "opens": step.inner_plan is not None,
+    }
+
+
+def _name_kind(step: Step) -> str:
+    if step.ask is not None:
+        return "ask"
+    if step.map is not None:
+        return "map"
+    return "sub" if step.inner_plan is not None else step.node.kind
+
+
+def _first_doc_line(step: Step) -> str:
+    function: Any = getattr(step.node, "prompt", None) or step.node.fn
+    if not inspect.isroutine(function):
+        return ""
+    lines = (inspect.getdoc(function) or "").splitlines()
+    return lines[0] if lines else ""
+
+
+def _describe_written_field(model: type[BaseModel], name: str) -> Json:
+    info = model.model_fields[name]
+    default = _read_default(info)
+    return {
+        "name": name,
+        "type": _describe_type(info.annotation),
+        "value": "" if default is None else format_value(default),
+    }
+
+
+# ---- values as text ------------------------------------------------------------------------------
+def format_value(value: object) -> str:
+    """Return a value as text: text as it is, anything else as JSON if possible, long ones cut."""
+    if isinstance(value, str):
+        return _cut(value)
+    try:
+        adapter = TypeAdapter[Any](type(value))
+        text = adapter.dump_json(value, warnings=False).decode()
+        if len(text) > _LINE and "{" in text:
+            text = adapter.dump_json(value, indent=1, warnings=False).decode()
+    except Exception:
+        # A user's serializer may raise anything, and a display must not end the run.
+        text = repr(value)
+    return _cut(text)
+
+
+def _describe_type(annotation: Any) -> str:
+    is_generic = bool(getattr(annotation, "__args__", None))
+    name = "" if is_generic else getattr(annotation, "__name__", "")
+    return name or _MODULE.sub("", str(annotation))
+
+
+def _cut(text: str) -> str:
+    return truncate_counted(text, MAX_SHOWN)

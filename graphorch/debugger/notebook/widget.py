@@ -1,33 +1,52 @@
 """The stepper: a session in a cell, with buttons.
 
-Three threads meet here. A front end's message comes on the kernel's main thread or on a subshell's, and not until a cell has finished in
-some hosts; it only hands the command over to the background loop. Commands run on worker threads, through the session's public methods.
-What the page shows is made and sent on the background loop, by nobody else.
+Three threads meet here. A message of the page comes on the kernel's main thread or on a subshell's,
+in some hosts only after the running cell has finished; it hands the command over to the background
+loop at once. Commands run on worker threads, through the session's public methods. What the page
+shows is built and sent on the background loop, and nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import anywidget
 import traitlets
 
-from graphorch.debugger.breakpoints import AtNode, OnRoute
-from graphorch.debugger.notebook.view import Json, detail, given_value, lines_of, nodes_of, view_of
+from graphorch.debugger.breakpoints import AtNode, OnError, OnRoute
+from graphorch.debugger.notebook.view import (
+    Json,
+    build_panel,
+    describe_lines,
+    describe_nodes,
+    describe_step,
+    parse_value,
+)
 from graphorch.debugger.session import Session
 from graphorch.engine.background_loop import background_loop
 from graphorch.errors import GraphorchError, InputError
 
-AnySession = Session[Any, Any]
+AnySession: TypeAlias = Session[Any, Any]
+Content: TypeAlias = Mapping[str, Any]
 _HERE = Path(__file__).parent
 
 
+@dataclass(slots=True)
+class _Panel:
+    """One session on the page, the sub-flows closed in its picture, and its last error."""
+
+    session: AnySession
+    folded: set[str] = field(default_factory=set[str])
+    notice: str = ""
+
+
 class Stepper(anywidget.AnyWidget):
-    """A session, and what was forked from it, side by side."""
+    """A session and its forks, side by side."""
 
     _esm = (_HERE / "stepper.js").read_text(encoding="utf-8")
     _css = (_HERE / "stepper.css").read_text(encoding="utf-8")
@@ -36,205 +55,188 @@ class Stepper(anywidget.AnyWidget):
     lines: Any = traitlets.Dict().tag(sync=True)
 
     def __init__(self, session: AnySession) -> None:
-        plan = session.stepping.plan
-        super().__init__(nodes=nodes_of(plan), lines=lines_of(plan))
-        self._sessions: list[AnySession] = []
-        self._folded: list[set[str]] = []
-        self._told: list[str] = []
+        plan = session.controller.plan
+        super().__init__(nodes=describe_nodes(plan), lines=describe_lines(plan))
+        self._panels: list[_Panel] = []
         self._is_due = False
-        self._working: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._add(session)
         background_loop().wait(self._publish())
         self.on_msg(self._on_message)  # pyright: ignore[reportUnknownMemberType]
 
-    def _add(self, session: AnySession) -> None:
-        self._sessions.append(session)
-        self._folded.append(set())
-        self._told.append("")
-        session.watch(self._changed)
-
     @property
     def session(self) -> AnySession:
-        """The session that the stepper was made for."""
-        return self._sessions[0]
+        """Session that the stepper was made for."""
+        return self._panels[0].session
 
-    # ---- towards the page --------------------------------------------------------------------------
-    def _changed(self) -> None:
-        """Something changed, said from any thread: send it soon, several changes at once."""
+    def end(self, reason: str) -> None:
+        """Close all sessions; the page shows the reason."""
+        for panel in self._panels:
+            panel.session.close(reason)
+
+    def _add(self, session: AnySession) -> None:
+        self._panels.append(_Panel(session))
+        session.controller.observe(self._on_change)
+
+    # ---- to the page -----------------------------------------------------------------------------
+    def _on_change(self) -> None:
+        """Publish soon, several changes at once. Called from any thread."""
         background_loop().loop.call_soon_threadsafe(self._schedule)
 
     def _schedule(self) -> None:
         if not self._is_due:
             self._is_due = True
             task = asyncio.ensure_future(self._publish())
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _publish(self) -> None:
         self._is_due = False
-        self.panels = [self._panel(number) for number in range(len(self._sessions))]
+        self.panels = [self._build(number, panel) for number, panel in enumerate(self._panels)]
 
-    def _panel(self, number: int) -> Json:
-        session, folded = self._sessions[number], self._folded[number]
-        groups = [
-            {"path": path, "closed": path in folded}
+    def _build(self, number: int, panel: _Panel) -> Json:
+        groups: list[Json] = [
+            {"path": path, "closed": path in panel.folded}
             for path, node in self.nodes.items()
             if node["opens"]
         ]
-        return {
-            **view_of(session),
-            "svg": session.untitled_svg(sorted(folded)),
-            "groups": groups,
-            "told": self._told[number],
-            "number": number,
-        }
+        return build_panel(
+            panel.session, number, notice=panel.notice, folded=panel.folded, groups=groups
+        )
 
-    # ---- from the page -------------------------------------------------------------------------------
+    # ---- from the page ---------------------------------------------------------------------------
     def _on_message(self, _widget: object, content: Any, _buffers: object) -> None:
         background_loop().submit(self._handle(content))
 
     async def _handle(self, content: Any) -> None:
         if not isinstance(content, dict):
             return
-        given = cast("Mapping[str, Any]", content)
-        number: Any = given.get("panel", 0)
-        if number not in range(len(self._sessions)):
+        message = cast("Content", content)
+        number: Any = message.get("panel", 0)
+        if not isinstance(number, int) or not 0 <= number < len(self._panels):
             return
+        panel = self._panels[number]
         try:
-            self._told[number] = ""
-            await asyncio.to_thread(self._command, number, given)
-        # the border of a page: whatever goes wrong is told there, and the kernel goes on
+            panel.notice = ""
+            await asyncio.to_thread(self._execute, number, message)
+        except GraphorchError as error:
+            panel.notice = str(error)
         except Exception as error:
-            self._told[number] = (
-                str(error)
-                if isinstance(error, GraphorchError)
-                else f"{type(error).__name__}: {error}"
-            )
+            # The border of a page: every error is shown there, and the kernel goes on.
+            panel.notice = f"{type(error).__name__}: {error}"
         self._schedule()
 
-    def _command(self, number: int, content: Mapping[str, Any]) -> None:
-        session, name = self._sessions[number], str(content.get("command"))
-        simple: dict[str, Callable[[], object]] = {
-            "step": session.step, "into": session.step_into, "go": session.run_until, "back": session.step_back, "pause": session.pause,
-        }  # fmt: skip
-        if name in simple:
-            simple[name]()
-        elif name in _COMMANDS:
-            _COMMANDS[name](self, number, content)
-        else:
-            raise InputError(f"The stepper knows no command '{name}'.")
-
-    def _go_until(self, number: int, content: Mapping[str, Any]) -> None:
-        self._sessions[number].run_until(until=str(content["box"]))
-
-    def _break(self, number: int, content: Mapping[str, Any]) -> None:
-        session, box, line = self._sessions[number], content.get("box"), content.get("line")
-        if line is not None:
-            source, target = self.lines[line]
-            route: AtNode | OnRoute = OnRoute(source, target)
-        else:
-            route = AtNode(str(box))
-        if route in session.breakpoints:
-            session.unbreak(route)
-        elif isinstance(route, OnRoute):
-            session.break_on_route(
-                route.source,
-                f"{route.source.rpartition('/')[0]}/{route.target}".lstrip("/")
-                if route.target != "END"
-                else "END",
-            )
-        else:
-            session.break_at(route.path)
-
-    def _break_on_errors(self, number: int, _content: object) -> None:
-        session = self._sessions[number]
-        found = next((item for item in session.breakpoints if str(item) == "on Exception"), None)
-        if found is None:
-            session.break_on_error()
-        else:
-            session.unbreak(found)
-
-    def _unbreak(self, number: int, content: Mapping[str, Any]) -> None:
-        session = self._sessions[number]
-        for item in session.breakpoints:
-            if str(item) == content["text"]:
-                session.unbreak(item)
-
-    def _edit(self, number: int, content: Mapping[str, Any]) -> None:
-        text = given_value(str(content["value"]), plain=bool(content.get("plain")))
-        self._sessions[number].edit({str(content["name"]): text})
-
-    def _pin(self, number: int, content: Mapping[str, Any]) -> None:
-        box, values = str(content["box"]), content.get("values")
-        plain = {node["name"]: node["type"] == "str" for node in self.nodes[box]["writes"]}
-        output = (
-            None
-            if values is None
-            else {name: given_value(text, plain=plain[name]) for name, text in values.items()}
-        )
-        self._sessions[number].pin(box, output)
-
-    def _answer(self, number: int, content: Mapping[str, Any]) -> None:
-        fields = {
-            name: given_value(item["value"], plain=False)
-            if item["kind"] == "json"
-            else item["value"]
-            for name, item in content["values"].items()
+    def _execute(self, number: int, message: Content) -> None:
+        """Carry out one command of the page."""
+        name = str(message.get("command"))
+        session = self._panels[number].session
+        without_arguments: dict[str, Callable[[], object]] = {
+            "step": session.step,
+            "into": session.step_into,
+            "go": session.run_until,
+            "back": session.step_back,
+            "pause": session.pause,
+            "errors": lambda: _toggle_error_breakpoint(session),
+            "fork": lambda: self._add(session.fork()),
+            "drop": lambda: self._drop(number),
         }
-        self._sessions[number].answer(fields, str(content["question"]))
+        with_arguments: dict[str, Callable[[int, Content], object]] = {
+            "until": lambda _, message: session.run_until(until=str(message["box"])),
+            "break": self._toggle_breakpoint,
+            "unbreak": self._unbreak,
+            "edit": self._edit,
+            "pin": self._pin,
+            "answer": self._answer,
+            "rerun": self._rerun,
+            "fold": self._fold,
+            "detail": self._send_detail,
+        }
+        if name in without_arguments:
+            without_arguments[name]()
+        elif name in with_arguments:
+            with_arguments[name](number, message)
+        else:
+            raise InputError(f"The stepper has no command '{name}'.")
 
-    def _fork(self, number: int, _content: object) -> None:
-        self._add(self._sessions[number].fork())
+    def _toggle_breakpoint(self, number: int, message: Content) -> None:
+        """Set or remove the breakpoint on a line or at a box."""
+        session, line = self._panels[number].session, message.get("line")
+        if line is None:
+            path = str(message.get("box"))
+            if AtNode(path) in session.breakpoints:
+                session.unbreak(AtNode(path))
+            else:
+                session.break_at(path)
+            return
+        source, target = self.lines[line]
+        if OnRoute(source, target) in session.breakpoints:
+            session.unbreak(OnRoute(source, target))
+        elif target == "END":
+            session.break_on_route(source, target)
+        else:
+            # Both ends of a line are on one level, and a line names its target by name only.
+            flow_path = source.rpartition("/")[0]
+            session.break_on_route(source, f"{flow_path}/{target}".lstrip("/"))
 
-    def _rerun(self, number: int, content: Mapping[str, Any]) -> None:
-        self._add(
-            self._sessions[number].rerun(
-                str(content.get("start", "")), model=str(content.get("model", ""))
-            )
-        )
+    def _unbreak(self, number: int, message: Content) -> None:
+        session = self._panels[number].session
+        for breakpoint in session.breakpoints:
+            if str(breakpoint) == message["text"]:
+                session.unbreak(breakpoint)
 
-    def _drop(self, number: int, _content: object) -> None:
+    def _edit(self, number: int, message: Content) -> None:
+        value = parse_value(str(message["value"]), plain=bool(message.get("plain")))
+        self._panels[number].session.edit({str(message["name"]): value})
+
+    def _pin(self, number: int, message: Content) -> None:
+        box, texts = str(message["box"]), message.get("values")
+        session = self._panels[number].session
+        if texts is None:
+            session.pin(box, None)
+            return
+        is_plain = {field["name"]: field["type"] == "str" for field in self.nodes[box]["writes"]}
+        values = {name: parse_value(text, plain=is_plain[name]) for name, text in texts.items()}
+        session.pin(box, values)
+
+    def _answer(self, number: int, message: Content) -> None:
+        values: dict[str, Any] = {}
+        for name, given in message["values"].items():
+            value = given["value"]
+            values[name] = parse_value(value, plain=False) if given["kind"] == "json" else value
+        self._panels[number].session.answer(values, str(message["question"]))
+
+    def _rerun(self, number: int, message: Content) -> None:
+        start, model = str(message.get("start", "")), str(message.get("model", ""))
+        self._add(self._panels[number].session.rerun(start, model=model))
+
+    def _drop(self, number: int) -> None:
         """Take a fork off the page; the first session stays."""
         if number:
-            self._sessions.pop(number).close()
-            self._folded.pop(number)
-            self._told.pop(number)
+            self._panels.pop(number).session.close()
 
-    def _fold(self, number: int, content: Mapping[str, Any]) -> None:
-        self._folded[number].symmetric_difference_update({str(content["path"])})
+    def _fold(self, number: int, message: Content) -> None:
+        self._panels[number].folded.symmetric_difference_update({str(message["path"])})
 
-    def _detail(self, number: int, content: Mapping[str, Any]) -> None:
-        history, at = self._sessions[number].history, int(content["at"])
-        if 0 <= at < len(history):
-            found = detail(history[at])
-            send = cast("Callable[[Json], None]", self.send)  # pyright: ignore[reportUnknownMemberType]
-            background_loop().loop.call_soon_threadsafe(
-                send, {"panel": number, "at": at, "detail": found}
-            )
-
-    def end(self, reason: str) -> None:
-        """Close the sessions, and say why on the page."""
-        for session in self._sessions:
-            session.close(reason)
+    def _send_detail(self, number: int, message: Content) -> None:
+        history, at = self._panels[number].session.history, int(message["at"])
+        if not 0 <= at < len(history):
+            return
+        answer = {"panel": number, "at": at, "detail": describe_step(history[at])}
+        send = cast("Callable[[Json], None]", self.send)  # pyright: ignore[reportUnknownMemberType]
+        background_loop().loop.call_soon_threadsafe(send, answer)
 
 
-_COMMANDS: dict[str, Callable[[Stepper, int, Mapping[str, Any]], None]] = {
-    "until": Stepper._go_until,  # pyright: ignore[reportPrivateUsage]
-    "break": Stepper._break,  # pyright: ignore[reportPrivateUsage]
-    "errors": Stepper._break_on_errors,  # pyright: ignore[reportPrivateUsage]
-    "unbreak": Stepper._unbreak,  # pyright: ignore[reportPrivateUsage]
-    "edit": Stepper._edit,  # pyright: ignore[reportPrivateUsage]
-    "pin": Stepper._pin,  # pyright: ignore[reportPrivateUsage]
-    "answer": Stepper._answer,  # pyright: ignore[reportPrivateUsage]
-    "fork": Stepper._fork,  # pyright: ignore[reportPrivateUsage]
-    "rerun": Stepper._rerun,  # pyright: ignore[reportPrivateUsage]
-    "drop": Stepper._drop,  # pyright: ignore[reportPrivateUsage]
-    "fold": Stepper._fold,  # pyright: ignore[reportPrivateUsage]
-    "detail": Stepper._detail,  # pyright: ignore[reportPrivateUsage]
-}
+def _toggle_error_breakpoint(session: AnySession) -> None:
+    if OnError() in session.breakpoints:
+        session.unbreak(OnError())
+    else:
+        session.break_on_error()
 
 
 @cache
-def steppers() -> dict[str, tuple[str, Stepper]]:
-    """The stepper that each cell of this kernel shows, with the execution that made it."""
+def shown_steppers() -> dict[str, tuple[str, Stepper]]:
+    """Return the steppers that the cells of this kernel show, each with the execution of its cell.
+
+    The dictionary is the one of this process, and is changed in place.
+    """
     return {}

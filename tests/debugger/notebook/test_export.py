@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from graphorch import Graph, InputError, node
-from graphorch.debugger.notebook import to_html
-from graphorch.debugger.notebook.display import shown
+from graphorch.debugger import to_html
+from graphorch.debugger.notebook.display import NotebookSession, build_bundle
 from graphorch.debugger.session import Session
 from tests.scenarios.flows import Log, Note, Number, State
 
@@ -42,7 +42,7 @@ def test_an_export_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
 
 def test_values_and_errors_are_never_markup() -> None:
     with evil() as session:
-        page, static = to_html(session), shown(session)["text/html"]
+        page, static = to_html(session), build_bundle(session)["text/html"]
     assert EVIL not in page
     assert "<img" not in page
     assert page.count("</script>") == 2  # its own two
@@ -52,6 +52,7 @@ def test_values_and_errors_are_never_markup() -> None:
 
 def test_without_a_kernel_a_session_is_shown_as_text_picture_and_table() -> None:
     with evil() as session:
+        assert isinstance(session, NotebookSession)
         bundle = session._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
     assert bundle["text/plain"].startswith("<failed session")

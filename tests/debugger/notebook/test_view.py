@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from graphorch.debugger.notebook.view import (
-    SHOWN,
-    detail,
-    given_value,
-    lines_of,
-    nodes_of,
-    text_of,
-    view_of,
+    MAX_SHOWN,
+    build_view,
+    describe_lines,
+    describe_nodes,
+    describe_step,
+    format_value,
+    parse_value,
 )
 from graphorch.debugger.session import Session
 from graphorch.engine.background_loop import background_loop
@@ -30,7 +30,7 @@ def opened(name: str) -> AnySession:
 
 def viewed(session: AnySession) -> dict[str, Any]:
     async def look() -> dict[str, Any]:
-        return view_of(session)
+        return build_view(session)
 
     return background_loop().wait(look())
 
@@ -45,7 +45,7 @@ def test_every_point_of_every_flow_has_a_view_that_is_json(name: str) -> None:
                 session.answer({"approved": True}, session.open_questions[0])
             view = viewed(session)
             assert json.loads(json.dumps(view)) == view
-            assert view["moments"][-1]["path"] == session.history[-1].path
+            assert view["history"][-1]["path"] == session.history[-1].path
 
 
 def test_a_view_shows_the_state_with_what_the_last_step_changed() -> None:
@@ -86,12 +86,15 @@ def test_a_failed_step_shows_its_error() -> None:
     with opened("rescued") as session:
         session.run_until(until="end")
         bad = next(moment for moment in session.history if moment.path == "bad")
-        assert (detail(bad)["kind"], detail(bad)["error"]) == ("handled", "ValueError: no 1")
+        assert (describe_step(bad)["kind"], describe_step(bad)["error"]) == (
+            "handled",
+            "ValueError: no 1",
+        )
 
 
 def test_boxes_and_lines_are_known_at_every_level() -> None:
     plan = FLOWS["sub_flows"]().plan
-    nodes, lines = nodes_of(plan), lines_of(plan)
+    nodes, lines = describe_nodes(plan), describe_lines(plan)
     assert nodes["team"]["opens"]
     assert nodes["team/deeper/i2"]["writes"] == [
         {"name": "log", "type": "list[str]", "value": "[]"}
@@ -100,13 +103,13 @@ def test_boxes_and_lines_are_known_at_every_level() -> None:
 
 
 def test_long_values_are_cut_and_values_that_cannot_be_shown_as_json_are_shown_somehow() -> None:
-    assert text_of("x" * (SHOWN + 5)).endswith("… (5 more characters)")
-    assert text_of([1, 2]) == "[1,2]"
-    assert text_of(object()).startswith("<object object")
+    assert format_value("x" * (MAX_SHOWN + 5)).endswith("… (5 more characters)")
+    assert format_value([1, 2]) == "[1,2]"
+    assert format_value(object()).startswith("<object object")
 
 
 def test_what_is_typed_is_json_or_text() -> None:
-    assert given_value("3", plain=False) == 3
-    assert given_value("3", plain=True) == "3"
-    with pytest.raises(GraphorchError, match="That is no JSON: Expecting value at character 1"):
-        given_value("much", plain=False)
+    assert parse_value("3", plain=False) == 3
+    assert parse_value("3", plain=True) == "3"
+    with pytest.raises(GraphorchError, match="That is not JSON: Expecting value at character 1"):
+        parse_value("much", plain=False)

@@ -46,7 +46,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
 
 
 def steps(panels: list[dict[str, Any]], panel: int = 0) -> int:
-    return len(panels[panel]["moments"])
+    return len(panels[panel]["history"])
 
 
 @pytest.mark.parametrize("front", ["chain"], indirect=True)
@@ -116,16 +116,16 @@ def test_answers_edits_pins_forks_and_reruns_arrive(front: Front) -> None:
 @pytest.mark.parametrize(
     "message, told",
     [
-        ({"command": "back"}, "There is nothing to go back to: this is where the session began."),
+        ({"command": "back"}, "There is nothing to undo: this is where the session began."),
         (
             {"command": "edit", "name": "n", "value": "many", "plain": False},
-            "That is no JSON: Expecting value at character 1",
+            "That is not JSON: Expecting value at character 1",
         ),
         (
             {"command": "edit", "name": "m", "value": "1", "plain": False},
-            "'m' is no field of State.",
+            "'m' is not a field of State.",
         ),
-        ({"command": "dance"}, "The stepper knows no command 'dance'."),
+        ({"command": "dance"}, "The stepper has no command 'dance'."),
         ({"command": "pin", "box": "a"}, None),
         ({"command": "answer", "question": "x", "values": {}}, "Question 'x' is not open"),
         ({"command": "detail", "at": "one"}, "ValueError: invalid literal for int()"),
@@ -136,9 +136,9 @@ def test_what_does_not_fit_is_told_on_the_page_and_changes_nothing(
 ) -> None:
     front.stepper._handle_custom_msg({"panel": 0, **message}, [])
     if told is not None:
-        front.until(lambda panels: panels[0]["told"].startswith(told))
+        front.until(lambda panels: panels[0]["notice"].startswith(told))
     front.send("step")
-    assert front.until(lambda panels: steps(panels) == 1)[0]["told"] == ""
+    assert front.until(lambda panels: steps(panels) == 1)[0]["notice"] == ""
 
 
 @pytest.mark.parametrize("front", ["sub_flows"], indirect=True)

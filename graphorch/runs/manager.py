@@ -1,0 +1,235 @@
+"""Begin, find, resume and end the runs of one flow.
+
+A run is kept in memory, in `OpenRuns`, or in a journal. What works on an existing run goes through
+`_reopen`, which finds it in either place, and everything that runs nodes goes through `_drive`,
+which counts the run as under way and its client as in use for exactly that long.
+Modules that only a journal needs are imported when a journal is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from graphorch.core.events import Update
+from graphorch.engine.node_cache import NodeCache
+from graphorch.engine.scheduler import OnAmbiguous, Scheduler
+from graphorch.engine.settings import RunSettings
+from graphorch.errors import InputError, WrongOutput
+from graphorch.graph.plan import Plan
+from graphorch.runs.clients import ReplayClient, SharedClient, share_client
+from graphorch.runs.options import RunOptions, build_settings, check_resources
+from graphorch.runs.registry import OpenRuns
+from graphorch.runs.result import Result, build_result, find_asker
+from graphorch.runs.stores import open_store
+from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
+
+if TYPE_CHECKING:
+    from graphorch.runs.fork import Effects, RerunResult
+    from graphorch.runs.stores import Durable
+
+
+class RunManager:
+    """The runs of one plan: those of this process, and those that it reopens from a journal."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open_runs = OpenRuns(plan.name)
+        self._cache = NodeCache()
+
+    # ---- a new run -------------------------------------------------------------------------------
+    async def run(
+        self,
+        input: object,
+        options: RunOptions,
+        pace: Callable[[], Awaitable[None]] | None = None,
+    ) -> Result[Any, Any]:
+        """Run from START to the end. `pace` is awaited between events and slows the run down."""
+        settings = self.build_settings(options)
+        update = self.build_update(input)
+        durable, after = options.get("durable", False), options.get("after", "")
+        if durable is False:
+            if after:
+                raise InputError(
+                    f"after={after!r} needs the journal that holds that run. "
+                    'Pass durable=True, or durable="its path".'
+                )
+            scheduler = Scheduler(self._plan, settings, pace=pace)
+            await self._drive(scheduler, scheduler.begin(update))
+            return build_result(scheduler)
+        from graphorch.runs.durable import begin, build_next_turn
+
+        async with open_store(durable) as store:
+            if after:
+                update = await build_next_turn(store, self._plan, after, update)
+            journal = await begin(store, self._plan, settings, after)
+            scheduler = Scheduler(self._plan, settings, pace=pace, journal=journal)
+            await self._drive(scheduler, scheduler.begin(update))
+            return build_result(scheduler)
+
+    def build_settings(self, options: RunOptions) -> RunSettings:
+        """Return the checked settings of a run. Raises `InputError`."""
+        client = share_client(self._plan, options.get("client"), options.get("budget"))
+        return build_settings(self._plan, options, client, self._cache)
+
+    def build_update(self, input: object) -> Update:
+        """Return the input of a run as the first update of its state. Raises `InputError`."""
+        plan = self._plan
+        expected = plan.input.__name__
+        if not isinstance(input, plan.input):
+            got = f"the class {input.__name__}" if isinstance(input, type) else type(input).__name__
+            raise InputError(
+                f"Flow '{plan.name}' takes a {expected}, got {got}. Write flow.run({expected}(…))."
+            )
+        try:
+            return plan.read_input.update(input)
+        except WrongOutput as error:
+            raise InputError(f"The input of flow '{plan.name}' does not fit: {error}") from error
+
+    # ---- an existing run -------------------------------------------------------------------------
+    async def answer(
+        self, run_id: str, question: object, answer: BaseModel, options: RunOptions
+    ) -> Result[Any, Any]:
+        """Answer an open question of a run, and resume the run."""
+        async with self._reopen(run_id, options) as scheduler:
+            activation = find_asker(scheduler, question)
+            await self._drive(scheduler, scheduler.answer(activation, answer))
+            return build_result(scheduler)
+
+    async def resume(
+        self, run_id: str, ambiguous: OnAmbiguous, options: RunOptions
+    ) -> Result[Any, Any]:
+        """Resume a run, or return the result of one that has succeeded meanwhile."""
+        async with self._reopen(run_id, options) as scheduler:
+            if scheduler.run.status not in SUCCESS_STATUSES:
+                await self._drive(scheduler, scheduler.resume(ambiguous))
+            return build_result(scheduler)
+
+    def stop(self, run_id: str, *, now: bool, reason: str) -> None:
+        """Ask an open run of this process to stop."""
+        self._open_runs.find(run_id).request_stop(reason, now=now)
+
+    async def cancel(self, run_id: str, durable: Durable) -> None:
+        """Cancel a run for good. Raises `InputError` if it is under way or over."""
+        options = RunOptions() if durable is False else RunOptions(durable=durable)
+        async with self._reopen(run_id, options) as scheduler:
+            if scheduler.is_under_way:
+                raise InputError(
+                    f"Run {run_id} is under way. Stop it with flow.stop(…), then cancel it."
+                )
+            status = scheduler.run.status
+            if status in FINAL_STATUSES:
+                raise InputError(f"Run {run_id} is {status}: there is nothing left to cancel.")
+            self._open_runs.begin(scheduler)
+            try:
+                await scheduler.cancel()
+            finally:
+                self._open_runs.end(scheduler)
+
+    # ---- a run that is read, or changed in a copy --------------------------------------------------
+    async def replay(self, run_id: str, durable: Durable) -> Result[Any, Any]:
+        """Replay a run from its journal: pure functions are called again, nodes and models not."""
+        from graphorch.engine.replay import verify
+        from graphorch.runs.durable import check_log
+
+        async with open_store(durable) as store:
+            log = await store.load(run_id)
+            migrated = check_log(log, self._plan)
+            replayed = verify(self._plan, run_id, migrated.records, adopted=migrated.adopted)
+            settings = RunSettings(client=ReplayClient(), run_id=run_id)
+            return build_result(Scheduler.from_records(self._plan, settings, replayed, None))
+
+    async def rerun(
+        self,
+        run_id: str,
+        start: str,
+        output: BaseModel | None,
+        model: str,
+        effects: Effects,
+        durable: Durable,
+        options: RunOptions,
+    ) -> RerunResult[Any, Any]:
+        """Run a fork in which the activation at `start` runs again, or gives `output` instead."""
+        from graphorch.runs.fork import RerunResult, build_edit, fork
+
+        async with open_store(durable) as store:
+            settings = self.build_settings(options)
+            forked = await fork(store, self._plan, run_id, start, settings, effects)
+            scheduler, change = forked.scheduler, forked.change
+            if model:
+                scheduler.settings = replace(scheduler.settings, models={change.path: model})
+            if output is not None:
+                scheduler.edit(change, build_edit(change, output))
+            await self._drive(scheduler, scheduler.resume("repeat"))
+            return RerunResult(build_result(scheduler), forked.difference())
+
+    async def fork(self, run_id: str, start: str, durable: Durable, options: RunOptions) -> str:
+        """Copy a run up to `start` into a new one that is stopped there; return its id."""
+        from graphorch.runs.fork import fork
+
+        async with open_store(durable) as store:
+            settings = self.build_settings(options)
+            forked = await fork(store, self._plan, run_id, start, settings, "repeat")
+            await forked.scheduler.leave("forked")
+            return forked.scheduler.run.run_id
+
+    # ---- how a run is found and driven -------------------------------------------------------------
+    @asynccontextmanager
+    async def _reopen(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
+        """Yield the scheduler of an existing run: the one in memory, or a new one of its records."""
+        if after := options.get("after"):
+            raise InputError(
+                f"after={after!r} begins a new run, but run {run_id} exists already. "
+                "Pass it to run(…) instead."
+            )
+        durable = options.get("durable", False)
+        if durable is False:
+            yield self._find_in_memory(run_id, options)
+            return
+        from graphorch.runs.durable import reopen
+
+        settings = self.build_settings({**options, "run_id": run_id})
+        async with open_store(durable) as store:
+            scheduler = await reopen(store, self._plan, settings, options.get("on_failure"))
+            try:
+                yield scheduler
+            except InputError:
+                # Nothing was done: give the lease back, so that others may have the run at once.
+                if scheduler.journal is not None:
+                    await scheduler.journal.release()
+                raise
+
+    def _find_in_memory(self, run_id: str, options: RunOptions) -> Scheduler:
+        scheduler = self._open_runs.find(run_id)
+        if options:
+            from graphorch.runs.durable import merge_settings
+
+            settings = self.build_settings({**options, "run_id": run_id})
+            scheduler.change(merge_settings(scheduler, settings, options.get("on_failure")))
+        return scheduler
+
+    async def _drive(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
+        """Await the work of a run, which is open and holds its client meanwhile."""
+        try:
+            client = self._acquire(scheduler)
+        except InputError:
+            work.close()
+            raise
+        try:
+            await work
+        finally:
+            self._open_runs.end(scheduler)
+            await client.end()
+
+    def _acquire(self, scheduler: Scheduler) -> SharedClient:
+        """Count a run as under way, and return its client, to be ended with it."""
+        client = scheduler.settings.client
+        shared = client if isinstance(client, SharedClient) else share_client(self._plan, client)
+        check_resources(self._plan, scheduler.settings.resources)
+        self._open_runs.begin(scheduler)
+        shared.begin()
+        return shared
