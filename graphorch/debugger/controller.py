@@ -36,8 +36,8 @@ from graphorch.debugger.live_state import read_state, read_values
 from graphorch.debugger.places import Place, expand_item_paths, find_step, resolve_path
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.debugger.steps import DebugRecorder, DebugStep
-from graphorch.engine.fork import Difference, compare_runs
 from graphorch.engine.attempts.model_calls import RecordingClient
+from graphorch.engine.fork import Difference, compare_runs
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
