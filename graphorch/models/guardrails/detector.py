@@ -1,9 +1,11 @@
-"""How text is searched: what a check is, what it finds, and how overlapping finds become one.
+"""Search of a text: detectors, their matches, and the merging of matches that overlap.
 
-Rules for a finder, which make streams and large texts safe:
-- its trigger matches in a bounded number of steps, so that a scan takes time in proportion to the text, whatever the text is;
-- what it decides about a place depends on at most `CONTEXT` characters before it, and either on `REACH` characters after it or, if it
-  holds no white space, on the run of characters up to the next white space and no more than `LONGEST` of them.
+Rules for a `RegexDetector`, which make streams and large texts safe:
+1. Its trigger matches in a bounded number of steps, so that a scan takes time in proportion to the
+   text, for any text.
+2. Its decision about a place depends on at most `CONTEXT` characters before it, and either on
+   `REACH` characters after it or, if the match holds no white space, on the run of characters up
+   to the next white space, of at most `LONGEST` characters.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A part of a text: `text[start:end]` is of this kind."""
+    """Part of a text: `text[start:end]` is of this kind."""
 
     kind: str
     start: int
@@ -28,72 +30,86 @@ class Match:
 
 
 class Detector(Protocol):
-    """Anything that finds something in a text: a built-in set of finders or your own."""
+    """Search for something in a text: a built-in set of detectors, or your own."""
 
     def find(self, text: str) -> Iterable[Match]:
-        """What it found, in any order; spans may overlap. It should take time in proportion to the text."""
+        """Return the matches in any order; they may overlap.
+
+        It should take time in proportion to the text.
+        """
         ...
 
 
 Locate: TypeAlias = Callable[[str, int, int], tuple[int, int] | None]
+"""Return the span around a match of the trigger, `locate(text, start, end)`, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegexDetector:
-    """Finds one kind: where `trigger` matches, `locate(text, start, end)` gives the span around that match, or None."""
+    """Detector of one kind: `locate` decides about each place where `trigger` matches."""
 
     kind: str
     trigger: re.Pattern[str]
     locate: Locate
 
     def find(self, text: str) -> Iterator[Match]:
-        """Every span, also those that overlap: what is found at one place never hides another."""
+        """Yield every match, also those that overlap: no match hides another."""
         place = 0
-        while (match := self.trigger.search(text, place)) is not None:
-            place = match.start() + 1
-            found = self.locate(text, match.start(), match.end())
-            if found is not None:
-                yield Match(self.kind, *found)
+        while (trigger := self.trigger.search(text, place)) is not None:
+            place = trigger.start() + 1
+            span = self.locate(text, trigger.start(), trigger.end())
+            if span is not None:
+                yield Match(self.kind, *span)
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSet:
-    """A `Detector` made of finders."""
+    """A `Detector` made of several."""
 
-    finders: tuple[RegexDetector, ...]
+    detectors: tuple[RegexDetector, ...]
 
     def find(self, text: str) -> Iterator[Match]:
-        """What any of them finds."""
-        for finder in self.finders:
-            yield from finder.find(text)
+        """Yield the matches of each detector."""
+        for detector in self.detectors:
+            yield from detector.find(text)
 
 
 def locate_whole_match(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """A `Locate` for triggers that are the thing itself."""
+    """Return the span unchanged: a `Locate` for triggers that match exactly what is sought."""
     return (start, end)
 
 
-def merge_matches(spans: Iterable[Match], rank: Callable[[Match], tuple[int, ...]]) -> list[Match]:
-    """Spans without overlaps, in the order of the text: those that touch a common character are one, of the kind with the lowest rank."""
+def merge_matches(
+    matches: Iterable[Match], rank: Callable[[Match], tuple[int, ...]]
+) -> list[Match]:
+    """Return matches without overlaps, in the order of the text.
+
+    Matches that share a character become one, of the kind with the lowest rank.
+    """
     groups: list[list[Match]] = []
     reached = -1
-    for span in sorted(spans, key=lambda match: match.start):
-        if span.start >= reached:
+    for match in sorted(matches, key=lambda match: match.start):
+        if match.start >= reached:
             groups.append([])
-        groups[-1].append(span)
-        reached = max(reached, span.end)
-    return [group[0] if len(group) == 1 else _union(group, rank) for group in groups]
+        groups[-1].append(match)
+        reached = max(reached, match.end)
+    return [_merge_group(group, rank) for group in groups]
 
 
-def _union(group: list[Match], rank: Callable[[Match], tuple[int, ...]]) -> Match:
-    return Match(min(group, key=rank).kind, group[0].start, max(match.end for match in group))
+def _merge_group(group: list[Match], rank: Callable[[Match], tuple[int, ...]]) -> Match:
+    if len(group) == 1:
+        return group[0]
+    kind = min(group, key=rank).kind
+    return Match(kind, group[0].start, max(match.end for match in group))
 
 
-def replace_matches(text: str, spans: Sequence[Match], stand_in: Callable[[Match], str]) -> str:
-    """The text with each span replaced; they must not overlap and be in order."""
+def replace_matches(
+    text: str, matches: Sequence[Match], replacement: Callable[[Match], str]
+) -> str:
+    """Return the text with each match replaced; matches are in order and do not overlap."""
     parts: list[str] = []
     place = 0
-    for span in spans:
-        parts += [text[place : span.start], stand_in(span)]
-        place = span.end
+    for match in matches:
+        parts += [text[place : match.start], replacement(match)]
+        place = match.end
     return "".join([*parts, text[place:]])

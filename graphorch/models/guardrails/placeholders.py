@@ -1,4 +1,7 @@
-"""Stand-ins for what a model must not see: the same value always has the same one, and the answer gets the values back."""
+"""Reversible placeholders for values that a model must not see.
+
+Equal values always have the same placeholder, and the answer gets the values back.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ import json
 import re
 from collections.abc import Iterable
 
-# The model may write `<` as an escape when it answers in JSON.
+# A model may write `<` and `>` as escapes when it answers in JSON.
 _PLACEHOLDER = re.compile(r"(?:<|\\u003[cC])([A-Z][A-Z0-9_]{0,40}_\d{1,6})(?:>|\\u003[eE])")
-_BEGINS_ONE = re.compile(
-    r"(?:<|\\u003[cC])(?:[A-Z][A-Z0-9_]{0,48}(?:\\(?:u(?:0(?:0(?:3)?)?)?)?)?)?\Z|\\(?:u(?:0(?:0(?:3)?)?)?)?\Z"
-)
-_LONGEST = 64
+_UNFINISHED_NAME = r"(?:<|\\u003[cC])(?:[A-Z][A-Z0-9_]{0,48}(?:\\(?:u(?:0(?:0(?:3)?)?)?)?)?)?"
+_UNFINISHED_ESCAPE = r"\\(?:u(?:0(?:0(?:3)?)?)?)?"
+_UNFINISHED = re.compile(rf"{_UNFINISHED_NAME}\Z|{_UNFINISHED_ESCAPE}\Z")
+_LONGEST = 64  # characters of a placeholder, escapes included
+_LONGEST_STEM = 40
 
 
 class Placeholders:
-    """The stand-ins of one request. Mutable: `stand_in` adds to it.
+    """Placeholders of one request. Mutable: `assign` adds to it.
 
-    What already looks like a stand-in in `texts` is left alone, and its name is never given out.
+    A name that looks like a placeholder in `texts` already is left alone and never given out.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -30,33 +34,41 @@ class Placeholders:
         return f"Placeholders({len(self._values)})"  # never the values
 
     def assign(self, kind: str, value: str) -> str:
-        """The stand-in of a value: `<EMAIL_1>`."""
+        """Return the placeholder of a value, such as `<EMAIL_1>`."""
         name = self._names.get((kind, value))
         if name is None:
-            name = self._names[kind, value] = self._new_name(
-                re.sub(r"[^A-Z0-9]+", "_", kind.upper()).strip("_")[:40] or "VALUE"
-            )
+            stem = re.sub(r"[^A-Z0-9]+", "_", kind.upper()).strip("_")[:_LONGEST_STEM]
+            name = self._choose_name(stem or "VALUE")
+            self._names[kind, value] = name
             self._values[name] = value
         return f"<{name}>"
 
     def restore(self, text: str, *, as_json: bool = False) -> str:
-        """The text with the values in place of their stand-ins; in JSON they are escaped, so that it stays JSON."""
+        """Return the text with the values in place of their placeholders.
 
-        def value_of(match: re.Match[str]) -> str:
+        In JSON they are escaped, so that it stays JSON.
+        """
+        if not self._values:
+            return text
+
+        def replacement(match: re.Match[str]) -> str:
             value = self._values.get(match[1])
             if value is None:
                 return match[0]
             return json.dumps(value, ensure_ascii=False)[1:-1] if as_json else value
 
-        return _PLACEHOLDER.sub(value_of, text) if self._values else text
+        return _PLACEHOLDER.sub(replacement, text)
 
-    def hold_back(self, text: str) -> int:
-        """How many characters at the end of a piece may be the beginning of a stand-in."""
-        found = _BEGINS_ONE.search(text, max(0, len(text) - _LONGEST)) if self._values else None
-        return len(text) - found.start() if found else 0
+    def count_unfinished(self, text: str) -> int:
+        """Return the number of characters at the end that may begin a placeholder."""
+        if not self._values:
+            return 0
+        unfinished = _UNFINISHED.search(text, max(0, len(text) - _LONGEST))
+        return len(text) - unfinished.start() if unfinished else 0
 
-    def _new_name(self, stem: str) -> str:
-        stem = stem if stem[0].isalpha() else f"X{stem}"
+    def _choose_name(self, stem: str) -> str:
+        if not stem[0].isalpha():
+            stem = f"X{stem}"
         while True:
             self._counts[stem] = self._counts.get(stem, 0) + 1
             name = f"{stem}_{self._counts[stem]}"

@@ -1,7 +1,8 @@
-"""Finds secrets: keys in the formats of well-known providers, private keys, tokens, passwords that are assigned, and random strings.
+"""Detectors of secrets: provider keys, private keys, tokens, assigned passwords, random strings.
 
-The formats are those that providers document for secret scanners (GitHub, "Supported secret scanning patterns", 2026). Public parts of
-credentials (client ids, publishable keys, public keys) and hashes are no secrets.
+The formats are those that providers document for secret scanners (GitHub, "Supported secret
+scanning patterns", 2026). Public parts of credentials (client ids, publishable keys, public keys)
+and hashes are not secrets.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ _KEY_FORMATS = (
     r"\d{8,10}:AA[A-Za-z0-9_-]{33}",  # Telegram
     r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}+",  # Discord
 )
+# First characters of all formats, so that a search can skip to them.
 _FIRST = "[srAgGyxwSHhnpPtldMNO\\dakq]"
 API_KEY = (
     RegexDetector(
@@ -76,214 +78,253 @@ _LONGEST_BLOCK = 16_384
 _END_MARK = 64  # characters that hold the whole end mark
 _BLOCK_BEGINS = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _BLOCK_ENDS = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-# Header lines, and then base64 in lines; the lines may be quoted, escaped or commented out, as they are in code and in JSON.
+# Header lines, and then base64 in lines; the lines may be quoted, escaped or commented out, as they
+# are in code and in JSON.
 _HEADERS = r"(?:(?:\s|\\[nr]){0,8}[A-Za-z-]{1,24}: [^\n\\]{0,100}){0,6}"
 _BODY = re.compile(rf"{_HEADERS}[A-Za-z0-9+/=\s\\\"',#>|]{{0,{_LONGEST_BLOCK}}}+")
-_LINE = re.compile(r"[A-Za-z0-9+/=]{40}")
+_BASE64_LINE = re.compile(r"[A-Za-z0-9+/=]{40}")
 
 
-def _block(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The block with its end mark, or as much as there is of it; without a line of base64 it is only talked about."""
-    body_ends = _body_ends(text, end)
-    if _LINE.search(text, end, body_ends) is None:
+def _locate_block(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the block with its end mark, or as much as there is of it.
+
+    Without a line of base64 the text only mentions a key.
+    """
+    body_end = _find_body_end(text, end)
+    if _BASE64_LINE.search(text, end, body_end) is None:
         return None
-    mark = _BLOCK_ENDS.match(text, body_ends)
-    return start, mark.end() if mark else body_ends
+    mark = _BLOCK_ENDS.match(text, body_end)
+    return start, mark.end() if mark else body_end
 
 
-def _body_ends(text: str, start: int) -> int:
+def _find_body_end(text: str, start: int) -> int:
     body = _BODY.match(text, start)
     return body.end() if body else start
 
 
 def find_open_key(text: str) -> int | None:
-    """Where a private key begins whose end has not been seen: more of it may come."""
-    for match in _BLOCK_BEGINS.finditer(text):
-        body_ends = _body_ends(text, match.end())
-        if (
-            len(text) - body_ends < _END_MARK
-            and body_ends - match.end() < _LONGEST_BLOCK
-            and not _BLOCK_ENDS.match(text, body_ends)
-        ):
-            return match.start()
+    """Return where a private key begins whose end has not been seen, so that more may come."""
+    for begin in _BLOCK_BEGINS.finditer(text):
+        body_end = _find_body_end(text, begin.end())
+        # Open in three conditions: the body reaches to the end of the text (but for a piece of the
+        # end mark), it may still grow, and the end mark is not there.
+        reaches_end = len(text) - body_end < _END_MARK
+        may_grow = body_end - begin.end() < _LONGEST_BLOCK
+        if reaches_end and may_grow and not _BLOCK_ENDS.match(text, body_end):
+            return begin.start()
     return None
 
 
-PRIVATE_KEY = (RegexDetector("private_key", _BLOCK_BEGINS, _block),)
+PRIVATE_KEY = (RegexDetector("private_key", _BLOCK_BEGINS, _locate_block),)
 
 # ---- tokens
 
 _JWT = re.compile(
-    r"eyJ(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{10,512}+\.[A-Za-z0-9_-]{0,2400}+\.[A-Za-z0-9_-]{0,1000}+(?:\.[A-Za-z0-9_-]{1,80}){0,2}"
+    r"eyJ(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{10,512}+\.[A-Za-z0-9_-]{0,2400}+"
+    r"\.[A-Za-z0-9_-]{0,1000}+(?:\.[A-Za-z0-9_-]{1,80}){0,2}"
 )
 
 
-def _jwt(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Three parts of which the first says how the token is signed, or five for an encrypted one."""
-    head = text[start : text.index(".", start)]
-    return (start, end) if b'"alg"' in _decoded(head) else None
+def _locate_jwt(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Accept three parts, or five if encrypted, of which the first names the algorithm."""
+    header = text[start : text.index(".", start)]
+    return (start, end) if b'"alg"' in _decode_base64(header) else None
 
 
-def _decoded(encoded: str) -> bytes:
+def _decode_base64(encoded: str) -> bytes:
+    bare = encoded.rstrip("=")
+    padding = "=" * (-len(bare) % 4)
     try:
-        return base64.b64decode(
-            encoded.rstrip("=") + "=" * (-len(encoded.rstrip("=")) % 4), altchars=b"-_"
-        )
+        return base64.b64decode(bare + padding, altchars=b"-_")
     except (binascii.Error, ValueError):
         return b""
 
 
 _AUTH = re.compile(r"[Bb](?<![A-Za-z].)(?:earer|EARER|asic|ASIC)[ \t]{1,4}(?=[A-Za-z0-9])")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/\-]{8,4000}+={0,2}")
+_SHORTEST_BEARER = 16
 
 
-def _auth(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """What follows `Bearer` if it is no word, and what follows `Basic` if it is a name and a password."""
+def _locate_auth_token(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the credential behind `Bearer` or `Basic`.
+
+    Behind `Bearer` it is not just a word, and behind `Basic` it is a name and a password.
+    """
     match = _CREDENTIAL.match(text, end)
     if match is None:
         return None
     token = match[0].rstrip(".")
-    if text[start] in "Bb" and text[start + 1] in "eE":
-        is_token = (
-            len(token) >= 16
-            and any(entry.isdigit() for entry in token)
-            and any(entry.isalpha() for entry in token)
-        )
-    else:
-        is_token = b":" in _printable(token)
+    is_bearer = text[start + 1] in "eE"
+    is_token = _is_bearer_token(token) if is_bearer else b":" in _decode_text(token)
     return (end, end + len(token)) if is_token else None
 
 
-def _printable(encoded: str) -> bytes:
-    """The text that is encoded, or nothing if it is no text."""
-    plain = _decoded(encoded)
-    return plain if all(32 <= number < 127 or number in (9, 10, 13) for number in plain) else b""
+def _is_bearer_token(token: str) -> bool:
+    has_digit = any(character.isdigit() for character in token)
+    has_letter = any(character.isalpha() for character in token)
+    return len(token) >= _SHORTEST_BEARER and has_digit and has_letter
 
 
-JWT = (RegexDetector("jwt", _JWT, _jwt),)
-AUTH_TOKEN = (RegexDetector("auth_token", _AUTH, _auth),)
+def _decode_text(encoded: str) -> bytes:
+    """Return the text that is encoded; empty if it is not printable text."""
+    plain = _decode_base64(encoded)
+    is_text = all(32 <= code < 127 or code in (9, 10, 13) for code in plain)
+    return plain if is_text else b""
+
+
+JWT = (RegexDetector("jwt", _JWT, _locate_jwt),)
+AUTH_TOKEN = (RegexDetector("auth_token", _AUTH, _locate_auth_token),)
 
 # ---- passwords
 
 _STRONG_WORDS = r"passw(?:or)?d|passwort|kennwort|passphrase|passcode|contraseña|mot de passe|pwd"
+_STRONG_BEGINNINGS = ("pas", "ken", "con", "mot", "pwd")
 _KEY_WORDS = (
-    r"api[_-]?key|secret[_-]?access[_-]?key|access[_-]?key|account[_-]?key|secret[_-]?key(?:[_-]?base)?|private[_-]?key|encryption[_-]?key|signing[_-]?key"
-    r"|client[_-]?secret|auth[_-]?token|access[_-]?token|refresh[_-]?token|bot[_-]?token|session[_-]?token|webhook[_-]?secret|secret|token"
+    r"api[_-]?key|secret[_-]?access[_-]?key|access[_-]?key|account[_-]?key"
+    r"|secret[_-]?key(?:[_-]?base)?|private[_-]?key|encryption[_-]?key|signing[_-]?key"
+    r"|client[_-]?secret|auth[_-]?token|access[_-]?token|refresh[_-]?token|bot[_-]?token"
+    r"|session[_-]?token|webhook[_-]?secret|secret|token"
 )
 _WORD = re.compile(rf"(?i)(?=[pkcmast])(?:(?P<strong>{_STRONG_WORDS})|{_KEY_WORDS})[\"'`\]]{{0,2}}")
 _SIGN = re.compile(
-    r"[ \t]{0,4}(?:(?P<sign>=>|:=|==?|:|>(?=[^<>\s]{4,100}</))|(?<=[ \t])(?:is|ist|est|es|lautet)(?=[ \t]))[ \t]{0,4}"
+    r"[ \t]{0,4}(?:(?P<sign>=>|:=|==?|:|>(?=[^<>\s]{4,100}</))"
+    r"|(?<=[ \t])(?:is|ist|est|es|lautet)(?=[ \t]))[ \t]{0,4}"
 )
-# of a command line, where the value follows without a sign
+# In a command line the value of an option follows without a sign.
 _FLAG = re.compile(r"(?<!\S)--[\w-]*\Z")
 _SPACE = re.compile(r"(?P<sign> )(?!-)")
 _QUOTED = re.compile(r"([\"'`])((?:(?!\1)[^\n\\]){4,100})\1")
 _BARE = re.compile(r"(?:[^\s\"'`,;<>(){}\[\]\\&]|&(?!\w{1,40}=)){6,512}+")
 _NOT_A_PASSWORD = re.compile(
-    r"(?i)<|\$|\{|%|\*{3}|x{4}|\.{3}|•|your|redacted|removed|hidden|masked|change|example$|placeholder|none$|null$|true$|false$"
-    r"|required$|optional$|undefined$|secretstr$|string$|os\.|env|process\.|self\.|config\.|settings\.|vault|http|[\w.]*\(|.*(?:password|passwd|secret|token|_key)$"
+    r"(?i)<|\$|\{|%|\*{3}|x{4}|\.{3}|•|your|redacted|removed|hidden|masked|change|example$"
+    r"|placeholder|none$|null$|true$|false$|required$|optional$|undefined$|secretstr$|string$"
+    r"|os\.|env|process\.|self\.|config\.|settings\.|vault|http|[\w.]*\("
+    r"|.*(?:password|passwd|secret|token|_key)$"
 )
 
 
-def _password(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The value that is assigned to something whose name says that it is secret."""
-    sign = _SIGN.match(text, end) or (
-        _SPACE.match(text, end) if _FLAG.search(text[max(0, start - 24) : start]) else None
-    )
+def _locate_password(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the value that is assigned to a name that says that it is secret.
+
+    A strong word (`password`) needs less of its value than a weak one (`token`), which may also be
+    about something else.
+    """
+    # 1. The sign between name and value; `==` compares and assigns nothing.
+    sign = _SIGN.match(text, end)
+    if sign is None and _FLAG.search(text[max(0, start - 24) : start]):
+        sign = _SPACE.match(text, end)
     if sign is None or sign["sign"] == "==":
         return None
-    is_strong = text[start : start + 3].lower() in ("pas", "ken", "con", "mot", "pwd")
-    quoted = _QUOTED.match(text, sign.end())
+    is_strong = text[start : start + 3].lower() in _STRONG_BEGINNINGS
+    # 2. A value in quotes.
+    begin = sign.end()
+    quoted = _QUOTED.match(text, begin)
     if quoted is not None:
-        return (
-            quoted.span(2)
-            if _is_password(quoted[2], at_least=4 if is_strong else 8, needs_mix=not is_strong)
-            else None
-        )
-    bare = _BARE.match(text, sign.end())
+        shortest = 4 if is_strong else 8
+        is_value = _is_password(quoted[2], shortest=shortest, needs_mix=not is_strong)
+        return quoted.span(2) if is_value else None
+    # 3. A bare value, which may also be a word of prose or the name of a function.
+    bare = _BARE.match(text, begin)
     value = bare[0].rstrip(".:") if bare else ""
-    follows = text[sign.end() + len(value) : sign.end() + len(value) + 1]
-    if follows and follows in "([{":
+    end = begin + len(value)
+    if text[end : end + 1] in ("(", "[", "{"):
         return None
-    mixed = not (is_strong and sign["sign"] in ("=", "=>", ":="))
-    return (
-        (sign.end(), sign.end() + len(value))
-        if _is_password(value, at_least=6 if is_strong else 12, needs_mix=mixed)
-        else None
-    )
+    is_assignment = sign["sign"] in ("=", "=>", ":=")
+    shortest = 6 if is_strong else 12
+    needs_mix = not (is_strong and is_assignment)
+    return (begin, end) if _is_password(value, shortest=shortest, needs_mix=needs_mix) else None
 
 
-def _is_password(value: str, *, at_least: int, needs_mix: bool) -> bool:
-    """No placeholder, no expression and, where a plain word may stand as well, not just a word or a number."""
-    if len(value) < at_least or _NOT_A_PASSWORD.match(value):
+def _is_password(value: str, *, shortest: int, needs_mix: bool) -> bool:
+    """Return whether a value is not a placeholder or an expression.
+
+    `needs_mix`: a plain word may stand in its place, so it has to be more than a word or a number.
+    """
+    if len(value) < shortest or _NOT_A_PASSWORD.match(value):
         return False
-    has_letter, has_digit = (
-        any(text.isalpha() for text in value),
-        any(text.isdigit() for text in value),
-    )
-    has_sign = any(not text.isalnum() and text not in " _-.,/:" for text in value)
-    return not needs_mix or (has_letter and (has_digit or has_sign))
+    if not needs_mix:
+        return True
+    has_letter = any(character.isalpha() for character in value)
+    has_digit = any(character.isdigit() for character in value)
+    has_sign = any(not character.isalnum() and character not in " _-.,/:" for character in value)
+    return has_letter and (has_digit or has_sign)
 
 
 _URL_PASSWORD = re.compile(r"(?<=[a-z0-9])://[^\s:/@\"'<>]{0,64}+:(?=[^\s/@\"'<>]{3,128}@)")
 
 
-def _url_password(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The password of `scheme://name:password@host`."""
+def _locate_url_password(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the password of `scheme://name:password@host`."""
     stop = text.index("@", end)
     return None if _NOT_A_PASSWORD.match(text, end, stop) else (end, stop)
 
 
 PASSWORD = (
-    RegexDetector("password", _WORD, _password),
-    RegexDetector("password", _URL_PASSWORD, _url_password),
+    RegexDetector("password", _WORD, _locate_password),
+    RegexDetector("password", _URL_PASSWORD, _locate_url_password),
 )
 
 # ---- strings that look random
 
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9_\-+/.])[A-Za-z0-9_\-+/]{24,160}+={0,2}(?![A-Za-z0-9_\-+/=.]\w)(?![A-Za-z0-9_\-+/=])"
+    r"(?<![A-Za-z0-9_\-+/.])[A-Za-z0-9_\-+/]{24,160}+={0,2}"
+    r"(?![A-Za-z0-9_\-+/=.]\w)(?![A-Za-z0-9_\-+/=])"
 )
 _TURN = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
 _KNOWN_PUBLIC = re.compile(r"sha\d{1,3}-|AAAA|pk_|[0-9a-fA-F-]+$|0x|xpub|ssh-")
+_LEAST_TURNS = 0.42  # of all neighbours; a random string of 62 characters turns at 0.62
+_LEAST_ENTROPY = 0.85  # of the entropy of a random string of that length
+_ALPHABET = 62
 
 
-def _random(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Letters of both cases and digits in an order that no name, path, hash or encoded text has."""
+def _locate_random(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Accept letters of both cases and digits in an order as random as that of a key.
+
+    Names, paths, hashes and encoded texts are less so. The cheap tests come first.
+    """
     token = text[start:end]
+    # 1. It changes between cases and digits at many places, and is not of a public form.
     turns = len(_TURN.findall(token))
-    if turns < 0.42 * (len(token) - 1) or _KNOWN_PUBLIC.match(token) or "//" in token:
+    if turns < _LEAST_TURNS * (len(token) - 1) or _KNOWN_PUBLIC.match(token) or "//" in token:
         return None
-    if not (
-        any(entry.isdigit() for entry in token)
-        and re.search("[a-z]", token)
-        and re.search("[A-Z]", token)
-    ):
+    # 2. It holds digits and both cases.
+    has_digit = any(character.isdigit() for character in token)
+    if not has_digit or not re.search("[a-z]", token) or not re.search("[A-Z]", token):
         return None
-    if (
-        _entropy(token) < 0.85 * math.log2(min(len(token), 62))
-        or _printable(token)
-        or _is_in_address(text, start)
-    ):
+    # 3. Its characters are spread evenly.
+    highest_entropy = math.log2(min(len(token), _ALPHABET))
+    if _compute_entropy(token) < _LEAST_ENTROPY * highest_entropy:
+        return None
+    # 4. It is not encoded text, and not part of an address.
+    if _decode_text(token) or _is_in_address(text, start):
         return None
     return start, end
 
 
-def _entropy(token: str) -> float:
-    """Bits for each character (Shannon)."""
-    counts = [token.count(text) for text in set(token)]
+def _compute_entropy(token: str) -> float:
+    """Return the Shannon entropy of the characters, in bits for each."""
+    counts = [token.count(character) for character in set(token)]
     return -sum(count / len(token) * math.log2(count / len(token)) for count in counts)
 
 
 def _is_in_address(text: str, start: int) -> bool:
-    """Whether it is part of a URL or of data that is embedded in one; names of documents and videos look random too."""
+    """Return whether a place is inside of a URL or of data embedded in one.
+
+    Names of documents and videos in URLs look random too.
+    """
     before = text[max(0, start - CONTEXT) : start]
-    run = before[max((before.rfind(space) for space in " \t\n\r"), default=-1) + 1 :]
+    last_space = max(before.rfind(space) for space in " \t\n\r")
+    run = before[last_space + 1 :]
     return "://" in run or run.endswith("base64,")
 
 
-HIGH_ENTROPY = (RegexDetector("high_entropy", _TOKEN, _random),)
+HIGH_ENTROPY = (RegexDetector("high_entropy", _TOKEN, _locate_random),)
 
 SECRETS: dict[str, tuple[RegexDetector, ...]] = {
-    "private_key": PRIVATE_KEY, "jwt": JWT, "api_key": API_KEY, "auth_token": AUTH_TOKEN, "password": PASSWORD, "high_entropy": HIGH_ENTROPY,
-}  # fmt: skip
+    "private_key": PRIVATE_KEY,
+    "jwt": JWT,
+    "api_key": API_KEY,
+    "auth_token": AUTH_TOKEN,
+    "password": PASSWORD,
+    "high_entropy": HIGH_ENTROPY,
+}

@@ -1,9 +1,13 @@
-"""The same judgement over a stream as over the whole text, whatever the pieces are: nothing is let go that may still be part of a find.
+"""Scan of a text that arrives in pieces, with the outcome of a scan of the whole.
 
-Theory of operation. What a finder decides about a place depends on few characters before it and on few after it (the rules are in
-`guardrails_scan`). So the text up to a *cut* is settled if the cut is `REACH` characters before the end and behind white space, or
-`LONGEST` characters before the end; not inside of a find; and not behind the beginning of a private key that has not ended. A little of
-what was let go is kept, for finders that look back.
+Theory of operation. The decision of a detector about a place depends on few characters before it
+and few after it (`detector.py` has the rules). So the text up to a *cut* is settled if the cut
+
+1. is `REACH` characters before the end and behind white space, or `LONGEST` before the end;
+2. is not inside of a match;
+3. is not behind the beginning of a private key that has not ended.
+
+A little of the settled text is kept as context, for detectors that look back.
 """
 
 from __future__ import annotations
@@ -17,67 +21,68 @@ _SPACE = re.compile(r"\s")
 
 
 class StreamScanner:
-    """Takes a text in pieces and gives `judge` each settled part, with the spans in it. Mutable.
+    """Scanner of a stream: hands each settled part with its matches to `on_settled`. Mutable.
 
-    `find` finds in a text, `unite` makes the finds separate and brings them in order, and `open_from` says where something begins
-    that may not have ended.
+    `find` searches a text, `merge` makes the matches separate and brings them in order, and
+    `find_open` returns where something begins that may not have ended.
     """
 
     def __init__(
         self,
         find: Callable[[str], Iterable[Match]],
-        unite: Callable[[Iterable[Match]], list[Match]],
-        open_from: Callable[[str], int | None],
-        judge: Callable[[str, list[Match]], None],
+        merge: Callable[[Iterable[Match]], list[Match]],
+        find_open: Callable[[str], int | None],
+        on_settled: Callable[[str, list[Match]], None],
     ) -> None:
         self._find = find
-        self._unite = unite
-        self._open_from = open_from
-        self._judge = judge
-        self._before = ""
+        self._merge = merge
+        self._find_open = find_open
+        self._on_settled = on_settled
+        self._context = ""
         self._held = ""
 
     def feed(self, piece: str) -> None:
-        """Add a piece, and let go what it settles."""
+        """Add a piece, and let go of the text that it settles."""
         self._held += piece
         if self._latest_cut(self._held):
             self._let_go(is_end=False)
 
     def finish(self) -> None:
-        """There are no more pieces: let go of everything."""
+        """Let go of the rest: there are no more pieces."""
         self._let_go(is_end=True)
 
     def _let_go(self, *, is_end: bool) -> None:
-        text = self._before + self._held
-        begin = len(self._before)
-        # what begins before was judged before
-        spans = self._unite(match for match in self._find(text) if match.start >= begin)
-        cut = len(text) if is_end else self._cut(text, begin, spans)
+        text = self._context + self._held
+        begin = len(self._context)
+        # A match that begins in the context was handed over with the context.
+        matches = self._merge(match for match in self._find(text) if match.start >= begin)
+        cut = len(text) if is_end else self._find_cut(text, begin, matches)
         if cut <= begin:
             return
         settled = [
             Match(match.kind, match.start - begin, match.end - begin)
-            for match in spans
+            for match in matches
             if match.end <= cut
         ]
-        self._judge(text[begin:cut], settled)
-        self._before = text[max(0, cut - CONTEXT) : cut]
+        self._on_settled(text[begin:cut], settled)
+        self._context = text[max(0, cut - CONTEXT) : cut]
         self._held = text[cut:]
 
-    def _cut(self, text: str, begin: int, spans: list[Match]) -> int:
+    def _find_cut(self, text: str, begin: int, matches: list[Match]) -> int:
         cut = begin + self._latest_cut(self._held)
-        opened = self._open_from(text[begin:])
+        opened = self._find_open(text[begin:])
         if opened is not None:
             cut = min(cut, begin + opened)
-        for span in reversed(spans):
-            if span.start < cut < span.end:
-                cut = span.start
+        # Backwards, since moving the cut before one match may put it inside of the match before.
+        for match in reversed(matches):
+            if match.start < cut < match.end:
+                cut = match.start
         return cut
 
     def _latest_cut(self, held: str) -> int:
-        """The latest place that is far enough from the end; 0 if there is none."""
-        furthest = len(held) - REACH
-        for place in range(furthest, max(0, len(held) - LONGEST), -1):
+        """Return the latest place that is far enough from the end; 0 if there is none."""
+        earliest = max(0, len(held) - LONGEST)
+        for place in range(len(held) - REACH, earliest, -1):
             if _SPACE.match(held, place - 1):
                 return place
-        return max(0, len(held) - LONGEST)
+        return earliest
