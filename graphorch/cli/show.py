@@ -11,6 +11,7 @@ from graphorch.cli.ending import ending
 from graphorch.cli.safe import one_line, result, safe
 
 if TYPE_CHECKING:
+    from graphorch.graph.edges import Loop
     from graphorch.graph.estimate.estimator import Worst
     from graphorch.graph.plan import Plan, Step
 
@@ -98,16 +99,7 @@ def _kind(step: Step) -> str:
 
 
 def _reads(step: Step, plan: Plan) -> list[str]:
-    pure = (
-        step.map.over
-        if step.map is not None
-        else step.sub.enter
-        if step.sub is not None
-        else step.ask.question
-        if step.ask is not None
-        else None
-    )
-    reads = pure.reads if pure is not None else step.node.signature.reads
+    reads = step.over.reads if step.over is not None else step.node.signature.reads
     return [
         (read.model or plan.schema.model).__name__ + (" (or nothing)" if read.optional else "")
         for read in reads
@@ -141,9 +133,9 @@ def _loops(plan: Plan, prefix: str) -> list[dict[str, Any]]:
         {
             "from": [prefix + plan.topology.name(source) for source in loop.sources],
             "back_to": prefix + plan.topology.name(loop.header),
-            "while": loop.spec.condition.name,
+            "while": loop.condition.name,
             "max_iterations": loop.bound,
-            "exhausted": loop.spec.exhausted,
+            "exhausted": _exhausted(plan, loop),
         }
         for loop in plan.topology.loops
     ]
@@ -155,16 +147,19 @@ def _loops(plan: Plan, prefix: str) -> list[dict[str, Any]]:
     ]
 
 
+def _exhausted(plan: Plan, loop: Loop) -> str:
+    target = loop.exhausted_target
+    return loop.exhausted if target is None else plan.topology.name(target)
+
+
 def _joins(plan: Plan, prefix: str) -> list[dict[str, Any]]:
     """Nodes at which branches meet; the two edges of a loop header do not."""
     found: list[dict[str, Any]] = []
-    specs = {join.node: join for join in plan.spec.joins}
     for step in plan.steps:
         entering = [edge for edge in plan.topology.entering[step.index] if edge.kind != "loop"]
         sources = list(dict.fromkeys(plan.topology.name(edge.source) for edge in entering))
         if len(sources) > 1:
-            spec = specs.get(step.name)
-            need = spec.need if spec is not None else "arriving"
+            need = step.join.need if step.join is not None else "arriving"
             found.append(
                 {"at": prefix + plan.topology.name(step.index), "of": sources, "need": need}
             )

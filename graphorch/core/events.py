@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from graphorch.core.tree import Activation
-from graphorch.graph.topology import Edge
+from graphorch.graph.edges import Edge
 from graphorch.statuses import RunStatus
 
 Update: TypeAlias = dict[int, Any]  # field index -> validated value

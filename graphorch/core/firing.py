@@ -36,8 +36,8 @@ from graphorch.core.tree import (
     Token,
 )
 from graphorch.errors import QuorumNotMet, WriteConflict
+from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
-from graphorch.graph.topology import Edge
 from graphorch.state.version import INPUT, Version, unite
 
 _DONE = Status.DONE  # looked up for every commit

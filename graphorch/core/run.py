@@ -46,8 +46,8 @@ from graphorch.core.firing import advance, begin, cancel_node, deactivate, emit,
 from graphorch.core.state import UNLIMITED, OnFailure, RunState, append_to
 from graphorch.core.tree import Activation, ChildScopes, Scope, Status
 from graphorch.errors import InternalError
+from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Plan
-from graphorch.graph.topology import Edge
 from graphorch.state.version import WIDTH, Version
 from graphorch.statuses import (
     FINAL_STATUSES,

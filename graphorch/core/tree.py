@@ -14,8 +14,8 @@ from enum import IntEnum
 from typing import Any
 from weakref import ref
 
+from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Plan, Step
-from graphorch.graph.topology import Edge
 from graphorch.state.version import Version
 
 # loop -> how often its body was begun since the loop was entered; a loop that is missing: once

@@ -29,9 +29,9 @@ from graphorch.flow.flow import Flow
 from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
+from graphorch.graph.plan import AskSpec, MapSpec, Migration, OnItemError, SubSpec
 from graphorch.graph.route import Fits, Of, Route
 from graphorch.graph.signature import Signature, read_return_type
-from graphorch.graph.spec import AskSpec, MapSpec, Migration, OnItemError, SubSpec
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Missing
@@ -169,7 +169,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
             result=result,
             worker=worker,
             flow=plan,
-            over=self._pure(over, f"map '{name}'"),
+            over=self.make_function(over, f"map '{name}'"),
             gather=gather,
             wants_missing=gather_takes_missing(gather),
             max_items=max_items,
@@ -196,7 +196,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
                 "flow",
                 "give what build() of the inner graph returns",
             )
-        self.spec.subs[name] = SubSpec(flow.plan, self._pure(enter, f"sub '{name}'"), leave)
+        self.spec.subs[name] = SubSpec(flow.plan, self.make_function(enter, f"sub '{name}'"), leave)
         return self._made(Node1[S, W], name, "sub", leave)
 
     def ask(
@@ -209,17 +209,19 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         """
         _check_model(self.name, f"answer of ask '{name}'", answer)
         if expires is not None and not (math.isfinite(expires) and expires > 0):
-            self._problem(
+            self.add_problem(
                 "ASK_EXPIRES",
                 f"ask '{name}'",
                 f"expires={expires!r} is no time",
                 "give seconds greater than 0, or leave it out",
             )
-        self.spec.asks[name] = AskSpec(self._pure(question, f"ask '{name}'"), answer, expires)
+        self.spec.asks[name] = AskSpec(
+            self.make_function(question, f"ask '{name}'"), answer, expires
+        )
         node = Ask[S, W](
             _nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask"
         )
-        self._add(node)
+        self._register(node)
         return node
 
     def migration(self, *, from_: str, change: Migration) -> Self:
@@ -231,14 +233,14 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         """
         where = f"migration from '{from_}'"
         if not re.fullmatch(r"[0-9a-f]{32}", from_):
-            self._problem(
+            self.add_problem(
                 "MIGRATION_FROM",
                 where,
                 "that is no fingerprint",
                 "give the 32 hexadecimal digits that `graphorch runs show` and the refusal name",
             )
         if from_ in self.spec.migrations:
-            self._problem(
+            self.add_problem(
                 "MIGRATION_FROM",
                 where,
                 "there are two of them",
@@ -249,7 +251,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
 
     def build(self) -> Flow[I, O, S]:
         """The runnable flow. Raises one `GraphError` with everything that is wrong."""
-        from graphorch.graph.checks import build_plan
+        from graphorch.graph.build import build_plan
 
         return Flow(build_plan(self.spec))
 
@@ -268,7 +270,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
             (), (written or self.spec.state,), False, None, written is None, False
         )
         node = kind(_nothing, signature, name=name, kind=word)
-        self._add(node)
+        self._register(node)
         return node
 
 

@@ -12,9 +12,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from graphorch.graph.topology import ALONE, START_INDEX, Edge, Topology
+from graphorch.graph.edges import EXCLUSIVE_KINDS, NOWHERE, START_INDEX, Edge, Topology
 
-NOWHERE = -2  # the dominator of START, and of a node that nothing leads to
 Choice = tuple[Edge, ...]
 
 
@@ -42,7 +41,7 @@ class Analysis:
     @cached_property
     def reached(self) -> set[int]:
         """Every node that START leads to, END and START included."""
-        return reachable(self.shape, [START_INDEX])
+        return self.shape.find_reachable([START_INDEX])
 
     # ---- dominators ------------------------------------------------------------------------
     @cached_property
@@ -146,8 +145,8 @@ class Analysis:
         return found, False
 
     def _all_from(self, fork: int, edges: Choice) -> list[int]:
-        found = reachable(
-            self.shape, [edge.target for edge in edges if edge.target != fork], without=fork
+        found = self.shape.find_reachable(
+            [edge.target for edge in edges if edge.target != fork], without=fork
         )
         return sorted(found, key=self.position.__getitem__)
 
@@ -188,29 +187,18 @@ def group_choices(shape: Topology, node: int) -> list[Choice]:
     found = [plain + tuple(edge for edge in routed if label in edge.labels) for label in labels]
     if not routed and plain:
         found.append(plain)
-    return found + [(edge,) for edge in shape.leaving[node] if edge.kind in ALONE]
+    return found + [(edge,) for edge in shape.leaving[node] if edge.kind in EXCLUSIVE_KINDS]
 
 
 def together(shape: Topology, node: int) -> list[Choice]:
     """The sets of two or more edges out of a node of which any two can be taken by one commit; no set twice."""
-    route = shape.routes.get(node)
-    if route is not None and route.many:
-        found = [tuple(edge for edge in shape.leaving[node] if edge.kind not in ALONE)]
+    if node in shape.multi_routes:
+        found = [tuple(edge for edge in shape.leaving[node] if edge.kind not in EXCLUSIVE_KINDS)]
     else:
-        found = [choice for choice in group_choices(shape, node) if choice[0].kind not in ALONE]
+        found = [
+            choice for choice in group_choices(shape, node) if choice[0].kind not in EXCLUSIVE_KINDS
+        ]
     return list(dict.fromkeys(choice for choice in found if len(choice) > 1))
-
-
-def reachable(shape: Topology, start: Iterable[int], *, without: int = NOWHERE) -> set[int]:
-    """Every node on a path from one of `start`, those included, that does not pass `without`."""
-    found: set[int] = set()
-    pending = list(start)
-    while pending:
-        node = pending.pop()
-        if node not in found:
-            found.add(node)
-            pending.extend(edge.target for edge in shape.leaving[node] if edge.target != without)
-    return found
 
 
 def _ordered(shape: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:

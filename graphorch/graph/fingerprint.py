@@ -82,7 +82,7 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
 
 # ---- format 2: no titles, descriptions or names of classes ----------------------------------------------
 def _describe_2(plan: Plan) -> dict[str, Any]:
-    memory = [strip_names(model.model_json_schema()) for model in plan.spec.memory]
+    memory = [strip_names(model.model_json_schema()) for model in plan.memory]
     return {
         "format": 2,
         "name": plan.name,
@@ -121,7 +121,7 @@ def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
 
 # ---- format 1: as it was, for the runs that were begun in it -------------------------------------------------
 def _describe_1(plan: Plan) -> dict[str, Any]:
-    memory = [model.model_json_schema() for model in plan.spec.memory]
+    memory = [model.model_json_schema() for model in plan.memory]
     return {
         "name": plan.name,
         "state": plan.schema.model.model_json_schema(),

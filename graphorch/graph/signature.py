@@ -29,6 +29,19 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class StateFunction:
+    """A pure function over slices: a selector, a predicate, `over` or `enter`."""
+
+    fn: Callable[..., Any]
+    reads: tuple[Read, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the function; `<lambda>` for a lambda."""
+        return getattr(self.fn, "__name__", "function")
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """A node function, as far as the engine cares. `resources` is the type that its context must carry, or None."""
 

@@ -1,64 +1,58 @@
-"""What the author of a graph said, call by call, before anything is checked or compiled."""
+"""What the author of a graph declared, call by call, before anything is checked or compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from graphorch.errors import Problem
+from graphorch.graph.edges import OTHERWISE, Label
 from graphorch.graph.node import Node
-from graphorch.graph.signature import Read
+from graphorch.graph.plan import AskSpec, JoinSpec, MapSpec, Migration, SubSpec
+from graphorch.graph.signature import StateFunction
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from graphorch.graph.plan import Plan
-
-Need = int | Literal["arriving", "all"]
-Short = Literal["fail", "fire"]
-OnItemError = Literal["fail", "skip", "collect"]
-Label = Hashable  # a string or an enum member
-Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
-"""A stored record (its body, with its `kind`) as the present graph would have written it; None leaves it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateFunction:
-    """A pure function over slices: a selector, a predicate, `over` or `enter`."""
-
-    fn: Callable[..., Any]
-    reads: tuple[Read, ...]
-
-    @property
-    def name(self) -> str:
-        """The function's name as people wrote it; a lambda is called after what it is."""
-        return getattr(self.fn, "__name__", "function")
-
 
 @dataclass(slots=True)
 class RouteSpec:
-    """A route out of one node. `labels` is what the selector's return type allows, or None if it does not say."""
+    """A route out of one node.
+
+    `labels` are those that the selector's return type allows, or None if it does not list them.
+    With `is_multi`, the selector returns a set of labels.
+    """
 
     source: str
-    by: StateFunction
+    selector: StateFunction
     labels: tuple[Label, ...] | None
-    many: bool
+    is_multi: bool
     cases: list[tuple[Label, tuple[str, ...]]] = field(
         default_factory=list[tuple[Label, tuple[str, ...]]]
     )
     otherwise: tuple[str, ...] | None = None
     exhaustive: bool = False
 
+    @property
+    def open_labels(self) -> tuple[Label, ...]:
+        """Labels without a case, which `otherwise` stands for.
+
+        `OTHERWISE` alone if the selector's return type does not list its labels.
+        """
+        if self.labels is None:
+            return (OTHERWISE,)
+        listed = [label for label, _ in self.cases]
+        return tuple(label for label in self.labels if label not in listed)
+
 
 @dataclass(frozen=True, slots=True)
 class LoopSpec:
-    """A declared way back. `exhausted` other than the two words is the name of a node.
+    """A declared way back. `exhausted` is "continue", "fail", or the name of a node.
 
-    A `nested` loop, as patterns draw it, counts anew whenever another way leads back to its header: a loop that is not nested, or a nested
-    one that was declared later.
+    A `nested` loop, as patterns draw it, counts anew whenever another way leads back to its header:
+    a loop that is not nested, or a nested one that was declared later.
     """
 
     sources: tuple[str, ...]
@@ -71,52 +65,11 @@ class LoopSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinSpec:
-    """How a node joins its incoming edges, where that is not the default."""
-
-    node: str
-    need: Need
-    short: Short
-
-
-@dataclass(frozen=True, slots=True)
-class MapSpec:
-    """A node that runs one worker per item. Exactly one of `worker` and `flow` is set; `need` None is all."""
-
-    item: type[BaseModel]
-    result: type[BaseModel]
-    worker: Node[Any] | None
-    flow: Plan | None
-    over: StateFunction
-    gather: Callable[..., Any]
-    wants_missing: bool
-    max_items: int
-    concurrency: int
-    need: int | None
-    on_item_error: OnItemError
-
-
-@dataclass(frozen=True, slots=True)
-class SubSpec:
-    """A node that runs a flow, with an explicit mapping in and out."""
-
-    flow: Plan
-    enter: StateFunction
-    leave: Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class AskSpec:
-    """A node that a person completes: what to ask, the slice that an answer is, and after how many seconds it is too late."""
-
-    question: StateFunction
-    answer: type[BaseModel]
-    expires: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """Where a node's failure leads, for exceptions of these types. The first that matches is taken, instead of every other edge."""
+    """Where a node's failure leads, for exceptions of these types.
+
+    The first one that matches is taken, instead of every other edge.
+    """
 
     source: str
     handler: str
@@ -125,11 +78,13 @@ class ErrorSpec:
 
 @dataclass(slots=True)
 class GraphSpec:
-    """The whole of it, in declaration order. `problems` holds what was wrong at the call itself.
+    """A whole graph in the order of its declarations.
 
-    `memory` are slices beside the state that a pattern keeps for its own nodes. `tags` name what model calls are told about the run: a
-    pure function of the state for each, which is left out where it cannot be read. `remember` are the slices with which the next turn of a
-    conversation begins, and `migrations` how to read what graphs of other fingerprints stored.
+    `problems` holds what was wrong with the calls themselves. `memory` are slices beside the state
+    that patterns keep for their own nodes. `tags` are the labels that model calls carry: a pure
+    function of the state for each, left out where its slices are not assigned yet. `remember` are
+    the slices with which the next turn of a conversation begins, and `migrations` read what graphs
+    of other fingerprints stored.
     """
 
     name: str
@@ -154,7 +109,7 @@ class GraphSpec:
 
     @property
     def fields(self) -> dict[str, FieldInfo]:
-        """The fields of the state, and then those of the memory."""
+        """Fields of the state, then those of the memory, by name."""
         return {
             name: info
             for model in (self.state, *self.memory)

@@ -1,199 +1,136 @@
-"""The graph as indices: edges of every kind, implicit ones included, and the bodies of its loops.
-
-Nodes are numbered in declaration order; END is the last number. START is no node: an edge from it has source -1.
-"""
+"""Build the topology of a graph: number its nodes, add implicit edges, find the bodies of loops."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import replace
 
-from graphorch.graph.spec import GraphSpec, Label, LoopSpec, RouteSpec
+from graphorch.graph.edges import START_INDEX, Label, Loop, OnExhausted, Topology
+from graphorch.graph.spec import GraphSpec, LoopSpec, RouteSpec
 
-EdgeKind = Literal["always", "routed", "loop", "exhausted", "error"]
-START_INDEX = -1
-# edges that are taken instead of all others
-ALONE: frozenset[EdgeKind] = frozenset({"loop", "exhausted", "error"})
+_BORDER = frozenset({"START", "END"})
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One declared (or implicit) edge.
+def build_topology(spec: GraphSpec) -> Topology:
+    """Return the topology of a declared graph, even one with mistakes.
 
-    `labels` are those that take a routed edge, or the exception types that take an error edge; `loop` is the number of a loop or exhausted
-    edge's loop.
+    Declarations that make no edge, such as a route out of END, are left out; a check reports them.
     """
+    names = tuple(name for name, node in spec.nodes.items() if node.kind not in ("start", "end"))
+    topology = Topology(names)
+    numbers = {name: index for index, name in enumerate(names)}
+    numbers |= {"START": START_INDEX, "END": len(names)}
 
-    index: int
-    source: int
-    target: int
-    kind: EdgeKind
-    labels: tuple[Label, ...] = ()
-    loop: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """One declared loop.
-
-    The body is the header's: it holds the header and every node that reaches a source of any loop back to it without passing the header.
-    """
-
-    index: int
-    header: int
-    sources: tuple[int, ...]
-    body: frozenset[int]
-    bound: int
-    spec: LoopSpec
-
-
-@dataclass(slots=True)
-class Topology:
-    """All edges by index, by source and by target, and the loops."""
-
-    names: tuple[str, ...]
-    edges: list[Edge] = field(default_factory=list[Edge])
-    loops: list[Loop] = field(default_factory=list[Loop])
-    routes: dict[int, RouteSpec] = field(default_factory=dict[int, RouteSpec])
-    leaving: dict[int, list[Edge]] = field(
-        default_factory=lambda: defaultdict[int, list[Edge]](list)
-    )
-    entering: dict[int, list[Edge]] = field(
-        default_factory=lambda: defaultdict[int, list[Edge]](list)
-    )
-
-    @property
-    def end(self) -> int:
-        """The number of END."""
-        return len(self.names)
-
-    def name(self, node: int) -> str:
-        """The name of a node, START and END included."""
-        return "START" if node == START_INDEX else "END" if node == self.end else self.names[node]
-
-    def forward(self, node: int) -> list[Edge]:
-        """The edges out of a node that are no way back."""
-        return [edge for edge in self.leaving[node] if edge.kind != "loop"]
-
-    def together(self, left: Edge, right: Edge) -> bool:
-        """Whether one commit of their common source can take both edges."""
-        kinds = {left.kind, right.kind}
-        if left is right or kinds & ALONE:
-            return False
-        if left.kind == "routed" and right.kind == "routed":
-            return self.routes[left.source].many or bool(set(left.labels) & set(right.labels))
-        return True
-
-    def add(
-        self,
-        source: int,
-        target: int,
-        kind: EdgeKind,
-        labels: tuple[Label, ...] = (),
-        loop: int = -1,
-    ) -> None:
-        """Add an edge."""
-        edge = Edge(len(self.edges), source, target, kind, labels, loop)
-        self.edges.append(edge)
-        self.leaving[source].append(edge)
-        self.entering[target].append(edge)
-
-
-def build_topology(blueprint: GraphSpec) -> Topology:
-    """The shape of a blueprint, whatever is wrong with it; names that are no node's are left out (a check reports them)."""
-    names = tuple(
-        name for name, node in blueprint.nodes.items() if node.kind not in ("start", "end")
-    )
-    shape = Topology(names)
-    number = {name: index for index, name in enumerate(names)} | {
-        "START": START_INDEX,
-        "END": len(names),
-    }
-    for source, target in dict.fromkeys(blueprint.edges):
+    # The order of the edges is part of a graph's fingerprint: do not change it.
+    for source, target in dict.fromkeys(spec.edges):
         if source != "END" and target != "START":
-            shape.add(number[source], number[target], "always")
-    for route in blueprint.routes:
-        _add_route(shape, route, number)
-    for loop in blueprint.loops:
-        if not {*loop.sources, loop.header} & {"START", "END"} and loop.sources:
-            _add_loop(shape, len(shape.loops), loop, number)
-    for error in blueprint.errors:
-        if error.source not in ("START", "END") and error.handler != "START":
-            shape.add(number[error.source], number[error.handler], "error", error.when)
-    for loop in [loop for loop in shape.loops if loop.spec.exhausted_is_node]:
-        _add_exhausted(shape, loop, number)
-    _add_implicit(shape)
-    shape.loops = [replace(loop, body=_body(shape, loop)) for loop in shape.loops]
-    return shape
+            topology.add_edge(numbers[source], numbers[target], "always")
+    _add_routes(topology, spec, numbers)
+    for loop_spec in spec.loops:
+        if loop_spec.sources and not {*loop_spec.sources, loop_spec.header} & _BORDER:
+            _add_loop(topology, loop_spec, numbers)
+    for error in spec.errors:
+        if error.source not in _BORDER and error.handler != "START":
+            source, target = numbers[error.source], numbers[error.handler]
+            topology.add_edge(source, target, "error", error.when)
+    for loop in topology.loops:
+        _add_exhausted(topology, loop)
+    _add_implicit(topology)
+
+    topology.loops = [replace(loop, body=_find_body(topology, loop)) for loop in topology.loops]
+    return topology
 
 
-def case_labels(route: RouteSpec) -> tuple[Label, ...]:
-    """The labels that `otherwise` stands for: all that have no case (or one for those that cannot be listed)."""
-    taken = [label for label, _ in route.cases]
-    if route.labels is None:
-        return (OTHERWISE,)
-    return tuple(label for label in route.labels if label not in taken)
+def _add_routes(topology: Topology, spec: GraphSpec, numbers: Mapping[str, int]) -> None:
+    """Add the first route of each node; a check refuses a second one."""
+    routes: dict[str, RouteSpec] = {}
+    for route in spec.routes:
+        if route.source in numbers and route.source not in _BORDER:
+            routes.setdefault(route.source, route)
+    for route in routes.values():
+        _add_route(topology, route, numbers)
+    multi = (numbers[route.source] for route in routes.values() if route.is_multi)
+    topology.multi_routes = frozenset(multi)
 
 
-# stands for every label that a selector without listed labels may return
-OTHERWISE: Label = ("otherwise",)
-
-
-def _add_route(shape: Topology, route: RouteSpec, number: dict[str, int]) -> None:
-    source = number.get(route.source)
-    if source is None or source in shape.routes or route.source in ("START", "END"):
-        return
-    shape.routes[source] = route
-    labels: dict[str, list[Label]] = {}
-    cases = [*route.cases, *((label, route.otherwise or ()) for label in case_labels(route))]
+def _add_route(topology: Topology, route: RouteSpec, numbers: Mapping[str, int]) -> None:
+    """Add one edge for each target, with all the labels that lead there."""
+    otherwise = route.otherwise or ()
+    cases = [*route.cases, *((label, otherwise) for label in route.open_labels)]
+    labels_by_target: dict[str, list[Label]] = {}
     for label, targets in cases:
-        for target in (name for name in targets if name != "START"):
-            found = labels.setdefault(target, [])
-            if label not in found:
-                found.append(label)
-    for target, found in labels.items():
-        if found:
-            shape.add(source, number[target], "routed", tuple(found))
+        for target in targets:
+            if target == "START":
+                continue
+            labels = labels_by_target.setdefault(target, [])
+            if label not in labels:
+                labels.append(label)
+    for target, labels in labels_by_target.items():
+        topology.add_edge(numbers[route.source], numbers[target], "routed", tuple(labels))
 
 
-def _add_loop(shape: Topology, index: int, spec: LoopSpec, number: dict[str, int]) -> None:
-    sources = tuple(dict.fromkeys(number[name] for name in spec.sources))
-    header = number[spec.header]
+def _add_loop(topology: Topology, spec: LoopSpec, numbers: Mapping[str, int]) -> None:
+    index = len(topology.loops)
+    sources = tuple(dict.fromkeys(numbers[name] for name in spec.sources))
+    header = numbers[spec.header]
     for source in sources:
-        shape.add(source, header, "loop", (), index)
-    shape.loops.append(Loop(index, header, sources, frozenset(), spec.max_iterations, spec))
+        topology.add_edge(source, header, "loop", loop=index)
+    exhausted: OnExhausted = "continue"
+    if spec.exhausted_is_node:
+        exhausted = "node"
+    elif spec.exhausted == "fail":
+        exhausted = "fail"
+    loop = Loop(
+        index=index,
+        header=header,
+        sources=sources,
+        body=frozenset(),  # found once all edges are there
+        bound=spec.max_iterations,
+        condition=spec.condition,
+        exhausted=exhausted,
+        exhausted_target=numbers[spec.exhausted] if spec.exhausted_is_node else None,
+        nested=spec.nested,
+    )
+    topology.loops.append(loop)
 
 
-def _add_exhausted(shape: Topology, loop: Loop, number: dict[str, int]) -> None:
-    """The edges to where an exhausted loop leads; none into its own body, which a check refuses."""
-    target = number[loop.spec.exhausted]
-    if target != START_INDEX and target not in _body(shape, loop):
-        for source in loop.sources:
-            shape.add(source, target, "exhausted", (), loop.index)
+def _add_exhausted(topology: Topology, loop: Loop) -> None:
+    """Add the edges that an exhausted loop takes; none into its own body, which a check refuses."""
+    target = loop.exhausted_target
+    if target is None or target == START_INDEX or target in _find_body(topology, loop):
+        return
+    for source in loop.sources:
+        topology.add_edge(source, target, "exhausted", loop=loop.index)
 
 
-def _add_implicit(shape: Topology) -> None:
-    """Edges from START into nodes that nothing leads to, and to END out of nodes that lead nowhere."""
-    for node in range(len(shape.names)):
-        if all(edge.kind == "loop" for edge in shape.entering[node]):
-            shape.add(START_INDEX, node, "always")
+def _add_implicit(topology: Topology) -> None:
+    """Connect START to nodes without an edge in, and nodes without an edge out to END."""
+    nodes = range(len(topology.names))
+    for node in nodes:
+        if all(edge.kind == "loop" for edge in topology.entering[node]):
+            topology.add_edge(START_INDEX, node, "always")
+    # Nodes that lead nowhere, loops and errors aside.
     bare = {
         node
-        for node in range(len(shape.names))
-        if all(edge.kind in ("loop", "error") for edge in shape.leaving[node])
+        for node in nodes
+        if all(edge.kind in ("loop", "error") for edge in topology.leaving[node])
     }
     for node in sorted(bare):
-        if all(bare.issuperset(loop.sources) for loop in shape.loops if node in loop.sources):
-            shape.add(node, shape.end, "always")
+        # A loop may be left by another of its sources, which says what comes after it.
+        own_loops = (loop for loop in topology.loops if node in loop.sources)
+        if all(bare.issuperset(loop.sources) for loop in own_loops):
+            topology.add_edge(node, topology.end, "always")
 
 
-def _body(shape: Topology, loop: Loop) -> frozenset[int]:
+def _find_body(topology: Topology, loop: Loop) -> frozenset[int]:
+    """Return the header and every node that reaches a source without passing the header.
+
+    Loops that share a header share their body. Linear in the edges inside it.
+    """
     body = {loop.header}
     pending = [
         source
-        for other in shape.loops
+        for other in topology.loops
         if other.header == loop.header
         for source in other.sources
         if source != loop.header
@@ -203,18 +140,5 @@ def _body(shape: Topology, loop: Loop) -> frozenset[int]:
         if node in body or node == START_INDEX:
             continue
         body.add(node)
-        pending.extend(edge.source for edge in shape.entering[node])
+        pending.extend(edge.source for edge in topology.entering[node])
     return frozenset(body)
-
-
-def reachable(shape: Topology, start: Iterable[int], *, backwards: bool = False) -> set[int]:
-    """Every node on a path from (or, backwards, to) one of `start`, those included."""
-    found: set[int] = set()
-    pending = list(start)
-    while pending:
-        node = pending.pop()
-        if node not in found:
-            found.add(node)
-            edges = shape.entering[node] if backwards else shape.leaving[node]
-            pending.extend(edge.source if backwards else edge.target for edge in edges)
-    return found

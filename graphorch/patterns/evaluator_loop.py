@@ -23,8 +23,7 @@ from graphorch.errors import BudgetExceeded
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import NodeBudget, is_count
 from graphorch.graph.payloads import Failure
-from graphorch.graph.signature import Read
-from graphorch.graph.spec import StateFunction
+from graphorch.graph.signature import Read, StateFunction
 from graphorch.patterns.errors import ScoreOutside
 from graphorch.patterns.pattern_builder import (
     HiddenSlice,

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.errors import QuorumNotMet
 from graphorch.graph.builder import GraphBuilder
-from graphorch.graph.spec import JoinSpec
+from graphorch.graph.plan import JoinSpec
 from graphorch.patterns.pattern_builder import PatternBuilder
 from graphorch.patterns.types import Gaps
 

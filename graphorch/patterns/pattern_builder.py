@@ -16,12 +16,12 @@ from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
 
 from graphorch.agents.agent import AgentCall
-from graphorch.errors import Problem
 from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
 from graphorch.graph.options import NodeBudget, NodeSettings
-from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import ErrorSpec, Label, LoopSpec, RouteSpec, StateFunction
+from graphorch.graph.signature import Read, Signature, StateFunction
+from graphorch.graph.spec import ErrorSpec, LoopSpec, RouteSpec
 from graphorch.models.messages import Message, to_messages
 from graphorch.state.slices import find_reducer
 
@@ -75,11 +75,11 @@ class PatternBuilder:
     # ---- steps of the author -------------------------------------------------------------------------
     def named(self, steps: object, where: str) -> tuple[str, ...]:
         """The names of one node or of several, which become part of the graph."""
-        return self.builder._named(steps, where)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.add_nodes(steps, where)
 
     def one(self, step: object, where: str) -> str:
         """The name of the one node that fits here, or "" if that was wrong."""
-        return self.builder._one(step, where)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.add_node(step, where)
 
     def node(self, name: str) -> Node[Any]:
         """The node of that name."""
@@ -87,23 +87,23 @@ class PatternBuilder:
 
     def exit_of(self, name: str) -> str:
         """Where a step is left."""
-        return self.builder._exit_of(name)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.find_exit(name)
 
     def leave_by(self, name: str, last: str) -> None:
         """Have a step be left by one of the pattern's nodes."""
-        self.builder._leave_by(name, last)  # pyright: ignore[reportPrivateUsage]
+        self.builder.set_exit(name, last)
 
     def pure(self, fn: Callable[..., Any], where: str) -> StateFunction:
         """A pure function of the author."""
-        return self.builder._pure(fn, where)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.make_function(fn, where)
 
     def problem(self, code: str, where: str, what: str, fix: str) -> None:
         """What is wrong with the pattern itself; `build()` reports it."""
-        self.builder._problem(code, where, what, fix)  # pyright: ignore[reportPrivateUsage]
+        self.builder.add_problem(code, where, what, fix)
 
     def warn(self, code: str, where: str, what: str, fix: str) -> None:
         """What is suspicious about it."""
-        self.blueprint.problems.append(Problem(code, where, what, fix, "warning"))
+        self.builder.add_problem(code, where, what, fix, "warning")
 
     def change(self, name: str, **options: Any) -> None:
         """Give a node options that it does not have yet."""
@@ -145,7 +145,7 @@ class PatternBuilder:
         return True
 
     def _put(self, node: Node[Any]) -> None:
-        self.builder._put_in_place(node)  # pyright: ignore[reportPrivateUsage]
+        self.builder.replace_node(node)
 
     # ---- nodes and edges of the pattern --------------------------------------------------------------
     def memory(self, owner: str, kind: object, default: Callable[[], object]) -> HiddenSlice:

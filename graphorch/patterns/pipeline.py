@@ -17,8 +17,7 @@ from pydantic import BaseModel
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import is_count
-from graphorch.graph.signature import Read
-from graphorch.graph.spec import StateFunction
+from graphorch.graph.signature import Read, StateFunction
 from graphorch.patterns.errors import GateRejected
 from graphorch.patterns.pattern_builder import (
     HiddenSlice,

@@ -25,9 +25,8 @@ from graphorch.errors import GraphError
 from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
-from graphorch.graph.plan import Plan
-from graphorch.graph.signature import Read, Signature, read_return_type
-from graphorch.graph.spec import MapSpec, StateFunction
+from graphorch.graph.plan import MapSpec, Plan
+from graphorch.graph.signature import Read, Signature, StateFunction, read_return_type
 from graphorch.models.messages import Message, Prompt, to_messages
 from graphorch.patterns.digests import build_digest, measure_report, share_budget
 from graphorch.patterns.errors import Declined, TasksDeclined

@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import Node
-from graphorch.graph.plan import Plan
-from graphorch.graph.spec import JoinSpec, MapSpec, RouteSpec, StateFunction
-from graphorch.graph.topology import OTHERWISE, START_INDEX, Edge, Loop, Topology
+from graphorch.graph.plan import BoundFunction, CompiledRoute, JoinSpec, MapSpec, Plan, Step
+from graphorch.graph.signature import StateFunction
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
 
 MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
@@ -71,11 +71,10 @@ def box_id(path: str) -> str:
 
 def _levels(plan: Plan) -> int:
     """How deep flows lie within a plan."""
-    blueprint = plan.spec
-    inner = [sub.flow for sub in blueprint.subs.values()] + [
-        spec.flow for spec in blueprint.maps.values() if spec.flow is not None
-    ]
-    workers = any(spec.worker is not None for spec in blueprint.maps.values())
+    maps = [step.map for step in plan.steps if step.map is not None]
+    inner = [step.sub.flow for step in plan.steps if step.sub is not None]
+    inner += [spec.flow for spec in maps if spec.flow is not None]
+    workers = any(spec.worker is not None for spec in maps)
     return max((1 + _levels(flow) for flow in inner), default=1 if workers else 0)
 
 
@@ -155,7 +154,7 @@ class _Flow:
         failing = [
             loop
             for loop in self.plan.topology.loops
-            if loop.header == header and loop.spec.exhausted == "fail"
+            if loop.header == header and loop.exhausted == "fail"
         ]
         return f"fails after {' or '.join(str(loop.bound) for loop in failing)}" if failing else ""
 
@@ -169,47 +168,29 @@ class _Flow:
 
     # ---- boxes -------------------------------------------------------------------------------
     def _node(self, index: int) -> None:
-        name = self.plan.topology.names[index]
-        id_, node, group = (
-            self._id(name),
-            self.plan.spec.nodes[name],
-            self._group_of(frozenset((index,))),
-        )
+        step = self.plan.steps[index]
+        id_, group = self._id(step.name), self._group_of(frozenset((index,)))
         inside = (
-            self._inside(id_, name, node, group)
-            if self.depth and id_ not in self.sheet.closed
-            else None
+            self._inside(id_, step, group) if self.depth and id_ not in self.sheet.closed else None
         )
         self.ends[index] = inside or _Ends(id_, id_)
         self.around[index] = group
         if inside is None:
-            asks = self.plan.spec.asks.get(name)
-            detail = (
-                f"asks for {asks.answer.__name__}"
-                if asks
-                else _detail(node, self.plan.spec.maps.get(name))
-            )
-            self._add(_box(id_, name, node, group, detail))
-        join = next(
-            (
-                spec
-                for spec in self.plan.spec.joins
-                if spec.node == name and spec.need != "arriving"
-            ),
-            None,
-        )
-        if join is not None:
-            self._join(index, join, group)
-        if index in self.plan.topology.routes:
-            self._decision(index, self.plan.topology.routes[index])
+            ask = step.ask
+            detail = f"asks for {ask.answer.__name__}" if ask else _detail(step.node, step.map)
+            self._add(_box(id_, step.name, step.node, group, detail))
+        if step.join is not None and step.join.need != "arriving":
+            self._join(index, step.join, group)
+        if step.route is not None:
+            self._decision(index, step.route)
 
-    def _inside(self, id_: str, name: str, node: Node[Any], group: str | None) -> _Ends | None:
+    def _inside(self, id_: str, step: Step, group: str | None) -> _Ends | None:
         """What a map or a sub-flow holds, in a frame; None for a node that holds nothing."""
-        spec, sub = self.plan.spec.maps.get(name), self.plan.spec.subs.get(name)
+        name, spec, sub = step.name, step.map, step.sub
         if spec is None and sub is None:
             return None
         self.sheet.groups.append(
-            Group(id_, name, "map", _detail(node, spec), group)
+            Group(id_, name, "map", _detail(step.node, spec), group)
             if spec
             else Group(id_, name, "sub", "", group)
         )
@@ -247,18 +228,18 @@ class _Flow:
         self._line(f"{id_}/", id_, self.ends[index].entry, "always")
         self.ends[index] = _Ends(id_, self.ends[index].exit)
 
-    def _decision(self, index: int, route: RouteSpec) -> None:
+    def _decision(self, index: int, route: CompiledRoute) -> None:
         """A diamond below a node, within those loops around the node that it can stay in."""
         shape = self.plan.topology
         id_ = self._id(f"{shape.names[index]}//route")
         targets = [edge.target for edge in shape.leaving[index] if edge.kind == "routed"]
         groups = [self._group_of(frozenset((index, target))) for target in targets]
         depth = {group: number for number, group in enumerate([self.group, *self.loops])}
-        hint = f"reads {_slices(route.by)}" + (
-            "\ntakes one branch or several" if route.many else ""
+        hint = f"reads {_slices(route.selector)}" + (
+            "\ntakes one branch or several" if route.is_multi else ""
         )
         group = max(groups, key=lambda item: depth[item], default=self.group)
-        self._add(Box(id_, f"{_called(route.by)}?", "decision", tooltip=hint, group=group))
+        self._add(Box(id_, f"{_called(route.selector)}?", "decision", tooltip=hint, group=group))
         self._line(f"{id_}/", self.ends[index].exit, id_, "always")
 
     # ---- lines -------------------------------------------------------------------------------
@@ -361,19 +342,19 @@ def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
             f"after {loop.bound} rounds",
             "taken if the loop's bound is reached and its condition still holds",
         )
-    condition = _called(loop.spec.condition)
+    condition = _called(loop.condition)
     label = f"while {condition} · max {loop.bound}" if edge.source == loop.sources[0] else ""
     return (
         label,
-        f"again while {condition}, at most {loop.bound} rounds; reads {_slices(loop.spec.condition)}",
+        f"again while {condition}, at most {loop.bound} rounds; reads {_slices(loop.condition)}",
     )
 
 
-def _called(pure: StateFunction) -> str:
+def _called(pure: StateFunction | BoundFunction) -> str:
     return "…" if pure.name == "<lambda>" else pure.name
 
 
-def _slices(pure: StateFunction) -> str:
+def _slices(pure: StateFunction | BoundFunction) -> str:
     models: list[type[BaseModel] | None] = [read.model for read in pure.reads]
     return ", ".join(model.__name__ if model else "the state" for model in models) or "nothing"
 

@@ -224,7 +224,7 @@ async def build_next_turn(store: Store, plan: Plan, after: str, given: Update) -
     What is given wins; a field with a reducer folds it into what is remembered. It all becomes the input of the new run, so that run can
     be replayed without the earlier one. Raises `InputError` if there is nothing to follow, and `JournalError`.
     """
-    if not plan.spec.remember:
+    if not plan.remember:
         raise InputError(
             f"after={after!r}: flow '{plan.name}' remembers nothing. Declare what its next turn needs: Graph(…, remember=[Slice])."
         )
@@ -244,9 +244,7 @@ async def _remembered(store: Store, plan: Plan, run_id: str) -> Update:
         raise InputError(
             f"after={run_id!r}: that run is {head.status}, and a next turn follows a run that reached its end. Go on with it first."
         )
-    fields = [
-        plan.schema.by_name[name] for model in plan.spec.remember for name in model.model_fields
-    ]
+    fields = [plan.schema.by_name[name] for model in plan.remember for name in model.model_fields]
     return {
         field.index: field.value(version)
         for field in fields

@@ -42,7 +42,7 @@ def migrate_records(log: RunLog, plan: Plan) -> MigratedLog:
         if record.kind == MARK:
             written_by = _mark(record)
         elif written_by != now:
-            change = plan.spec.migrations.get(written_by)
+            change = plan.migrations.get(written_by)
             if change is None:
                 raise _not_the_same(log, written_by, plan)
             changed = _changed(record, change)
@@ -50,7 +50,7 @@ def migrate_records(log: RunLog, plan: Plan) -> MigratedLog:
             found += changed
             continue
         found.append(record)
-    if written_by != now and written_by not in plan.spec.migrations:
+    if written_by != now and written_by not in plan.migrations:
         raise _not_the_same(log, written_by, plan)
     return MigratedLog(tuple(found), adopted, written_by == now)
 

@@ -32,10 +32,11 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation import binding
 from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import Node
-from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import GraphSpec, MapSpec, StateFunction, SubSpec
+from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.signature import Read, Signature, StateFunction
+from graphorch.graph.spec import GraphSpec
 from graphorch.graph.topology import build_topology
 from graphorch.state.reducers import append
 from graphorch.statuses import RunStatus

@@ -15,8 +15,8 @@ from graphorch.core.run import Run
 from graphorch.core.state import RunState
 from graphorch.core.tree import NO_COUNTERS, Activation, Counters, Scope, Status, Token
 from graphorch.errors import WriteConflict
+from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Plan
-from graphorch.graph.topology import Edge
 from graphorch.state.version import INPUT, FoldedField, Version
 from tests.simulation.driver import Schedule, drive
 from tests.simulation.graphs import random_graph

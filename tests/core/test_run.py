@@ -22,8 +22,8 @@ from graphorch.core.events import (
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.errors import InternalError
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import END
-from graphorch.graph.plan import compile_plan
 from graphorch.graph.topology import build_topology
 from tests.core.drill import Drill, Log, count, graph, map_over, plan_of, step, sub
 

@@ -12,10 +12,9 @@ from graphorch.graph.builder import GraphBuilder, gather_takes_missing
 from graphorch.graph.checks import check
 from graphorch.graph.node import Node, node
 from graphorch.graph.payloads import Failure, Missing
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import AskSpec, MapSpec, Plan, SubSpec
 from graphorch.graph.route import Route
-from graphorch.graph.signature import Signature, pure_reads
-from graphorch.graph.spec import AskSpec, MapSpec, StateFunction, SubSpec
+from graphorch.graph.signature import Signature, StateFunction, pure_reads
 from graphorch.graph.topology import build_topology
 from graphorch.state.reducers import append
 
@@ -211,7 +210,7 @@ class Sketch(GraphBuilder[Any]):
         made: Node[Any] = Node(
             _nothing, Signature((), (writes,), False, None, False, False), name=name, kind=kind
         )
-        self._add(made)
+        self._register(made)
         return made
 
 

@@ -10,18 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
+from graphorch.graph.edges import Label
 from graphorch.graph.node import END, START, Node
 from graphorch.graph.options import NodeSettings
-from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import (
-    ErrorSpec,
-    GraphSpec,
-    JoinSpec,
-    Label,
-    LoopSpec,
-    RouteSpec,
-    StateFunction,
-)
+from graphorch.graph.plan import JoinSpec
+from graphorch.graph.signature import Read, Signature, StateFunction
+from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec
 
 
 def nothing(*slices: object) -> None:

@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from graphorch.graph.edges import START_INDEX, Edge, Topology
 from graphorch.graph.spec import GraphSpec
-from graphorch.graph.topology import START_INDEX, Edge, Topology
 
 Position = tuple[str, int]  # ("at", node) or ("latch", header)
 
@@ -168,7 +168,7 @@ class Simulator:
         if not routed:
             return plain
         labels = sorted({str(label) for edge in routed for label in edge.labels})
-        count = rng.randint(1, len(labels)) if self.shape.routes[node].many else 1
+        count = rng.randint(1, len(labels)) if node in self.shape.multi_routes else 1
         chosen = set(rng.sample(labels, count))
         return plain + [edge for edge in routed if chosen & set(map(str, edge.labels))]
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from graphorch import Retry, Usage, agent
 from graphorch.errors import ModelError
 from graphorch.flow.flow import Flow
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.estimate.amounts import Assumed
 from graphorch.graph.estimate.estimator import Estimate, estimate
 from graphorch.graph.node import Node
 from graphorch.graph.options import NodeBudget, NodeSettings
-from graphorch.graph.plan import compile_plan
 from graphorch.graph.topology import build_topology
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response, ToolCall

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from graphorch.graph.analysis import Analysis, reachable, together
-from graphorch.graph.topology import START_INDEX, build_topology
+from graphorch.graph.analysis import Analysis, together
+from graphorch.graph.edges import START_INDEX
+from graphorch.graph.topology import build_topology
 from tests.graph.drawn import Drawing, random_drawing
 
 
@@ -30,7 +31,7 @@ def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
     analysis = analysed(seed)
     shape = analysis.shape
     for node in range(shape.end):
-        without = reachable(shape, [START_INDEX], without=node)
+        without = shape.find_reachable([START_INDEX], without=node)
         lost = {other for other in analysis.reached if other >= 0 and other not in without}
         # loop edges lead to headers that dominate their sources, unless the loop has a second entry
         assume(

@@ -82,7 +82,7 @@ def test_a_route_collects_its_cases_in_order() -> None:
     sketch = Sketch()
     sketch.route(look, kind_of).when("math", [note, dash]).otherwise(tidy)
     (spec,) = sketch.spec.routes
-    assert (spec.source, spec.labels, spec.many) == ("look", ("math", "prose"), False)
+    assert (spec.source, spec.labels, spec.is_multi) == ("look", ("math", "prose"), False)
     assert (spec.cases, spec.otherwise, spec.exhaustive) == (
         [("math", ("note", "dash"))],
         ("tidy",),

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphorch.graph.checks import build_plan
+from graphorch.graph.build import build_plan
+from graphorch.graph.compiler import compile_plan, find_components
 from graphorch.graph.node import END, node
 from graphorch.graph.payloads import Failure
-from graphorch.graph.plan import Plan, Step, compile_plan, components
-from graphorch.graph.spec import StateFunction
+from graphorch.graph.plan import Plan, Step
+from graphorch.graph.signature import StateFunction
 from graphorch.graph.topology import build_topology
 from tests.graph.content import (
     Draft,
@@ -143,15 +144,15 @@ def test_only_who_is_asked_about_is_tracked() -> None:
 def test_a_route_knows_the_edges_of_each_label() -> None:
     sketch = Sketch()
     sketch.route(look, any_kind).when("math", [note, note.named("b")]).otherwise(note.named("c"))
-    routing = step_of(compile_plan(sketch.spec, build_topology(sketch.spec), {}), "look").routing
+    routing = step_of(compile_plan(sketch.spec, build_topology(sketch.spec), {}), "look").route
     assert routing is not None
-    assert [edge.target for edge in routing.taken("math") or ()] == [1, 2]
-    assert [edge.target for edge in routing.taken("whatever") or ()] == [3]
+    assert [edge.target for edge in routing.find_edges("math") or ()] == [1, 2]
+    assert [edge.target for edge in routing.find_edges("whatever") or ()] == [3]
     closed = Sketch()
     closed.route(look, kind_of).when("math", note).when("prose", END).exhaustive()  # type: ignore[arg-type]
-    routing = step_of(build_plan(closed.spec), "look").routing
+    routing = step_of(build_plan(closed.spec), "look").route
     assert routing is not None
-    assert routing.taken("whatever") is None
+    assert routing.find_edges("whatever") is None
 
 
 def test_a_loop_source_knows_its_way_back_and_its_way_out() -> None:
@@ -215,4 +216,4 @@ def test_a_map_holds_the_plan_of_its_worker() -> None:
 def test_components_come_after_all_that_lead_into_them(
     into: list[list[int]], expected: list[set[int]]
 ) -> None:
-    assert [set(component) for component in components(into)] == expected
+    assert [set(component) for component in find_components(into)] == expected

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphorch.graph.topology import OTHERWISE, START_INDEX, Topology, build_topology, reachable
+from graphorch.graph.edges import OTHERWISE, START_INDEX, Topology
+from graphorch.graph.topology import build_topology
 from tests.graph.content import Sketch, any_kind, kind_of, kinds_of, look, note, tidy
 from tests.graph.drawn import Drawing, random_drawing
 
@@ -107,14 +108,14 @@ def test_which_edges_one_commit_can_take_together() -> None:
     sketch.on_error(look, note.named("handler"))
     shape = build_topology(sketch.spec)
     plain, math, prose, error = shape.leaving[0]
-    assert shape.together(plain, math)
-    assert shape.together(plain, prose)
-    assert not shape.together(math, prose)
-    assert not shape.together(plain, error)
-    assert not shape.together(plain, plain)
+    assert shape.can_coincide(plain, math)
+    assert shape.can_coincide(plain, prose)
+    assert not shape.can_coincide(math, prose)
+    assert not shape.can_coincide(plain, error)
+    assert not shape.can_coincide(plain, plain)
     several = Sketch()
     several.route(look, kinds_of).when("math", tidy).when("prose", note).exhaustive()
-    assert build_topology(several.spec).together(*build_topology(several.spec).leaving[0])
+    assert build_topology(several.spec).can_coincide(*build_topology(several.spec).leaving[0])
 
 
 def test_a_shape_is_made_of_whatever_is_wrong() -> None:
@@ -163,5 +164,5 @@ def test_loops_that_share_a_header_share_their_body() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_everything_begins_somewhere_and_ends_somewhere(seed: int) -> None:
     shape = build_topology(random_drawing(seed).blueprint)
-    assert reachable(shape, [START_INDEX]) >= set(range(shape.end))
-    assert reachable(shape, [shape.end], backwards=True) >= set(range(shape.end))
+    assert shape.find_reachable([START_INDEX]) >= set(range(shape.end))
+    assert shape.find_reachable([shape.end], backwards=True) >= set(range(shape.end))

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import END, Node
-from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import MapSpec, StateFunction, SubSpec
+from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.graph.topology import build_topology
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
 from graphorch.render.picture.overlay import Mark, Overlay, Status
@@ -80,11 +80,11 @@ def worker(name: str, model: str) -> Node[Any]:
 
 
 def planned(builder: GraphBuilder[Any]) -> Plan:
-    """The plan of what was built, unchecked; its maps and sub-flows are as in the blueprint, and not compiled."""
-    blueprint = builder.spec
-    simple = replace(blueprint, maps={}, subs={})
-    plan = compile_plan(simple, build_topology(blueprint), {})
-    plan.spec = blueprint
+    """Return the plan of what was built, unchecked; its maps and sub-flows are not compiled."""
+    spec = builder.spec
+    plan = compile_plan(replace(spec, maps={}, subs={}), build_topology(spec), {})
+    for step in plan.steps:
+        step.map, step.sub = spec.maps.get(step.name), spec.subs.get(step.name)
     return plan
 
 

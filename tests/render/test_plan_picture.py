@@ -8,9 +8,8 @@ import pytest
 
 from graphorch.graph.node import END, START
 from graphorch.graph.options import NodeSettings
-from graphorch.graph.plan import Plan
-from graphorch.graph.signature import Read
-from graphorch.graph.spec import AskSpec, StateFunction
+from graphorch.graph.plan import AskSpec, Plan
+from graphorch.graph.signature import Read, StateFunction
 from graphorch.render import plan_picture
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay, complete_overlay
@@ -263,7 +262,9 @@ def test_a_map_of_agents_in_a_sub_flow_has_its_full_path() -> None:
 def test_the_line_of_an_edge_has_the_id_that_a_run_knows_it_by() -> None:
     plan = company()
     ids = {line.id for line in draw_plan(plan).lines}
-    inner = plan.spec.subs["team"].flow
+    team = next(step for step in plan.steps if step.name == "team")
+    assert team.sub is not None
+    inner = team.sub.flow
     assert {line_id("", edge) for edge in plan.topology.edges} <= ids
     assert {
         line_id("team", edge)

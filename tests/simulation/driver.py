@@ -282,7 +282,7 @@ class _Driver:
         )
         if (
             final is not None
-            and dict(self.sample.plan.spec.state.model_validate(final).__dict__) != final
+            and dict(self.sample.plan.schema.model.model_validate(final).__dict__) != final
         ):
             raise Broken("I17 the state validates", str(final))
         commits = self.watch.commits

@@ -16,10 +16,11 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel
 
 from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import END, Node
-from graphorch.graph.plan import Plan, compile_plan
-from graphorch.graph.signature import Read, Signature
-from graphorch.graph.spec import GraphSpec, MapSpec, StateFunction, SubSpec
+from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.signature import Read, Signature, StateFunction
+from graphorch.graph.spec import GraphSpec
 from graphorch.graph.topology import build_topology
 from tests.simulation.behaviour import (
     OWNED,

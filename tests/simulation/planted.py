@@ -18,7 +18,7 @@ from graphorch.core.tree import Activation, Scope, Status
 from graphorch.engine.invocation import binding
 from graphorch.graph import plan as plan_module
 from graphorch.graph import topology as shape_module
-from graphorch.graph.topology import Edge
+from graphorch.graph.edges import Edge
 from graphorch.state import version as version_module
 from tests.state.orders import order_of
 

@@ -163,7 +163,7 @@ def features(sample: Sample) -> set[str]:
         "several sources": any(len(loop.sources) > 1 for loop in blueprint.loops),
         "exhausted nodes": any(loop.exhausted_is_node for loop in blueprint.loops),
         "routes": bool(blueprint.routes),
-        "multi-choice": any(route.many for route in blueprint.routes),
+        "multi-choice": any(route.is_multi for route in blueprint.routes),
         "maps": bool(blueprint.maps),
         "sub-flows": bool(blueprint.subs),
         "two levels": any(flow.flows for flow in sample.flows.values()),

@@ -92,7 +92,7 @@ class Structure:
         if {left.kind, right.kind} & {"loop", "exhausted", "error"}:
             return False
         if left.kind == right.kind == "routed":
-            return self.routes[left.source].many or bool({*left.labels} & {*right.labels})
+            return self.routes[left.source].is_multi or bool({*left.labels} & {*right.labels})
         return True
 
     def reached(self, start: Iterable[str], *, without: Iterable[str] = ()) -> set[str]:

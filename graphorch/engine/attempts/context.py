@@ -75,7 +75,7 @@ class NodeContext:
         """Return whether a loop with this condition may go back once more from this node."""
         activation = self._activation
         return any(
-            loop_exit.view.fn is condition
+            loop_exit.condition.fn is condition
             and activation.iteration(loop_exit.loop) < loop_exit.bound
             for loop_exit in activation.step.exits
         )

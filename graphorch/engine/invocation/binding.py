@@ -19,8 +19,8 @@ from graphorch.errors import (
     WrongOutput,
     did_you_mean,
 )
+from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
-from graphorch.graph.topology import Edge
 from graphorch.state.version import Version
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def evaluate_route(activation: Activation) -> RouteDecision:
     assert version is not None
     exhausted = -1
     for number, chosen in enumerate(step.exits):
-        if chosen.view(version):
+        if chosen.condition(version):
             if activation.iteration(chosen.loop) < chosen.bound:
                 return RouteDecision(loop=number)
             exhausted = number if exhausted < 0 else exhausted
@@ -184,7 +184,7 @@ def evaluate_route(activation: Activation) -> RouteDecision:
         chosen = step.exits[exhausted]
         if chosen.exhausted == "fail":
             raise LoopExhausted(
-                f"The loop back to '{_target(activation, chosen.back)}' ran {chosen.bound} times, and '{chosen.view.name}' still holds."
+                f"The loop back to '{_target(activation, chosen.back)}' ran {chosen.bound} times, and '{chosen.condition.name}' still holds."
             )
         if chosen.exhausted == "node":
             return RouteDecision(exhausted=exhausted)
@@ -192,21 +192,21 @@ def evaluate_route(activation: Activation) -> RouteDecision:
 
 
 def _routed(activation: Activation, version: Version) -> tuple[Edge, ...]:
-    routing = activation.step.routing
+    routing = activation.step.route
     if routing is None:
         return ()
-    said = routing.view(version)
-    labels: list[Any] = list(said) if routing.many else [said]
+    said = routing.selector(version)
+    labels: list[Any] = list(said) if routing.is_multi else [said]
     if not labels:
         raise WrongOutput(
-            f"The selector '{routing.view.name}' returned no label. Return at least one."
+            f"The selector '{routing.selector.name}' returned no label. Return at least one."
         )
     edges: list[Edge] = []
     for label in labels:
-        taken = routing.taken(label)
+        taken = routing.find_edges(label)
         if taken is None:
             raise WrongOutput(
-                f"The selector '{routing.view.name}' returned {label!r}, which leads nowhere. {did_you_mean(str(label), map(str, routing.edges))}"
+                f"The selector '{routing.selector.name}' returned {label!r}, which leads nowhere. {did_you_mean(str(label), map(str, routing.edges))}"
             )
         edges += [edge for edge in taken if edge not in edges]
     return tuple(sorted(edges, key=lambda edge: edge.index))

@@ -6,9 +6,9 @@ A check is a function from a `Subject` to its problems. None stops at the first,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from graphorch.errors import GraphError, Problem
+from graphorch.errors import Problem
 from graphorch.graph.checks import (
     assignment,
     error_edges,
@@ -27,9 +27,8 @@ from graphorch.graph.checks import (
     unused_fields,
 )
 from graphorch.graph.checks.subject import CheckedGraph
-from graphorch.graph.plan import Plan, compile_plan
+from graphorch.graph.edges import Topology
 from graphorch.graph.spec import GraphSpec
-from graphorch.graph.topology import Topology, build_topology
 
 Check = Callable[[CheckedGraph], Iterable[Problem]]
 
@@ -70,12 +69,3 @@ def check(blueprint: GraphSpec, shape: Topology) -> CheckResult:
     problems = tuple(problem for problem in found if problem.severity == "error")
     warnings = tuple(problem for problem in found if problem.severity != "error")
     return CheckResult(problems, warnings, quorums.regions(subject))
-
-
-def build_plan(blueprint: GraphSpec) -> Plan:
-    """The plan of a graph; its `problems` are the warnings. Raises one `GraphError` with all problems of a graph that does not build."""
-    shape = build_topology(blueprint)
-    checked = check(blueprint, shape)
-    if checked.problems:
-        raise GraphError(blueprint.name, checked.problems)
-    return replace(compile_plan(blueprint, shape, checked.regions), problems=checked.warnings)

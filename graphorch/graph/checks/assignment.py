@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from graphorch.errors import Problem
 from graphorch.graph.checks import quorums
 from graphorch.graph.checks.subject import CheckedGraph, Use
-from graphorch.graph.topology import START_INDEX, Edge
+from graphorch.graph.edges import START_INDEX, Edge
 
 Pair = tuple[int, int]  # a node, and the bit of a field that must be assigned when it starts
 CHUNK = 4096  # pairs per pass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.subject import CheckedGraph
-from graphorch.graph.topology import START_INDEX, Edge
+from graphorch.graph.edges import START_INDEX, Edge
 
 
 def check(subject: CheckedGraph) -> Iterator[Problem]:

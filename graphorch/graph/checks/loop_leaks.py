@@ -13,7 +13,7 @@ from graphorch.errors import Problem
 from graphorch.graph.analysis import Choice
 from graphorch.graph.checks.loops import is_natural, title
 from graphorch.graph.checks.subject import CheckedGraph
-from graphorch.graph.topology import Loop
+from graphorch.graph.edges import Loop
 
 
 def check(subject: CheckedGraph) -> Iterator[Problem]:

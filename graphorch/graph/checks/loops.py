@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.edges import START_INDEX, Edge, Loop
 from graphorch.graph.options import is_count
-from graphorch.graph.topology import START_INDEX, Edge, Loop
 
 
 def check(subject: CheckedGraph) -> Iterator[Problem]:
@@ -94,9 +94,9 @@ def _second_entry(subject: CheckedGraph, loop: Loop, inside: set[int], source: i
 
 
 def _exhausted(subject: CheckedGraph, loop: Loop) -> Iterator[Problem]:
-    target = subject.number.get(loop.spec.exhausted) if loop.spec.exhausted_is_node else None
-    if target in loop.body:
-        what = f"exhausted={loop.spec.exhausted} is inside the loop's own body"
+    target = loop.exhausted_target
+    if target is not None and target in loop.body:
+        what = f"exhausted={subject.shape.name(target)} is inside the loop's own body"
         yield Problem(
             "LOOP_EXHAUSTED_INSIDE", title(subject, loop), what, "name a node after the loop"
         )

@@ -58,9 +58,9 @@ def _markers(subject: CheckedGraph) -> Iterator[Problem]:
     for name, where in sources:
         if name == "END" or (name == "START" and not where.startswith("edge")):
             what = (
-                f"{name} is no node: it neither runs nor leads anywhere"
+                f"{name} is not a node: it neither runs nor leads anywhere"
                 if name == "END"
-                else "START is no node: it runs nothing"
+                else "START is not a node: it runs nothing"
             )
             yield Problem(
                 "OUT_OF_END" if name == "END" else "OUT_OF_START",

@@ -12,8 +12,8 @@ from graphorch.errors import GraphError, Problem
 from graphorch.graph.checks.quorums import once_inside
 from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.options import is_count
+from graphorch.graph.plan import MapSpec, SubSpec
 from graphorch.graph.signature import read_hints
-from graphorch.graph.spec import MapSpec, SubSpec
 
 
 def check(subject: CheckedGraph) -> Iterator[Problem]:

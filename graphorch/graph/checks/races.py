@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.analysis import reachable
 from graphorch.graph.checks import quorums
 from graphorch.graph.checks.subject import CheckedGraph, join_names
 
@@ -123,7 +122,7 @@ class _FirstWins:
             for edge in self._shape.leaving[node]
             if edge.kind != "error" and edge.target != join
         ]
-        return {node} | reachable(self._shape, following, without=join)
+        return {node} | self._shape.find_reachable(following, without=join)
 
 
 def _problem(subject: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.subject import CheckedGraph
-from graphorch.graph.topology import START_INDEX, reachable
+from graphorch.graph.edges import START_INDEX
 
 
 def check(subject: CheckedGraph) -> Iterator[Problem]:
@@ -32,7 +32,7 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
             what,
             "connect a node that runs to it, or g.chain(START, …)",
         )
-    ending = reachable(shape, [shape.end], backwards=True)
+    ending = shape.find_reachable([shape.end], backwards=True)
     stuck = [node for node in everything if node not in ending]
     if stuck:
         what = f"no path leads from {subject.named(stuck)} to END"
@@ -42,7 +42,7 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
             what,
             "connect it to what comes next, or to END",
         )
-    elif shape.end not in reachable(shape, [START_INDEX]) and subject.nodes:
+    elif shape.end not in shape.find_reachable([START_INDEX]) and subject.nodes:
         yield Problem(
             "NO_WAY_TO_END",
             "START",

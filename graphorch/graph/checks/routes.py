@@ -7,8 +7,8 @@ from enum import Enum
 
 from graphorch.errors import Problem, did_you_mean
 from graphorch.graph.checks.subject import CheckedGraph, join_names
-from graphorch.graph.spec import Label, RouteSpec
-from graphorch.graph.topology import case_labels
+from graphorch.graph.edges import Label
+from graphorch.graph.spec import RouteSpec
 
 
 def check(subject: CheckedGraph) -> Iterator[Problem]:
@@ -27,7 +27,7 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
 
 def _selector(route: RouteSpec, where: str) -> Iterator[Problem]:
     if route.labels is None:
-        what = f"the return type of '{route.by.name}' does not list its labels"
+        what = f"the return type of '{route.selector.name}' does not list its labels"
         yield Problem(
             "ROUTE_SELECTOR",
             where,
@@ -47,13 +47,13 @@ def _cases(route: RouteSpec, where: str) -> Iterator[Problem]:
             yield Problem(
                 "ROUTE_LABEL",
                 where,
-                f"'{route.by.name}' never returns {_code(label)}",
+                f"'{route.selector.name}' never returns {_code(label)}",
                 did_you_mean(_plain(label), known),
             )
 
 
 def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
-    missing = [label for label in case_labels(route) if route.labels is not None]
+    missing = [label for label in route.open_labels if route.labels is not None]
     names = join_names([_plain(label) for label in missing])
     if route.otherwise is None and not route.exhaustive:
         hint = f" ({names} would have no target)" if missing else ""

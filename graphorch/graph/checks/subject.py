@@ -10,10 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.graph.analysis import Analysis
+from graphorch.graph.edges import START_INDEX, Edge, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.payloads import Failure
-from graphorch.graph.spec import GraphSpec, JoinSpec, StateFunction
-from graphorch.graph.topology import START_INDEX, Edge, Topology
+from graphorch.graph.plan import JoinSpec
+from graphorch.graph.signature import StateFunction
+from graphorch.graph.spec import GraphSpec
 from graphorch.state.slices import find_reducer
 
 
@@ -160,7 +162,9 @@ class CheckedGraph:
         for name, ask in blueprint.asks.items():
             found.append((f"question of '{name}'", ask.question, self._at(name), False))
         for route in blueprint.routes:
-            found.append((f"route of '{route.source}'", route.by, self._at(route.source), True))
+            found.append(
+                (f"route of '{route.source}'", route.selector, self._at(route.source), True)
+            )
         for loop in blueprint.loops:
             where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
             found.append((where, loop.condition, self._at(*loop.sources), True))

@@ -14,9 +14,9 @@ from graphlib import TopologicalSorter
 from statistics import fmean
 
 from graphorch.graph.analysis import Analysis
+from graphorch.graph.edges import Edge
 from graphorch.graph.estimate.totals import rounds_at, usual_choices
 from graphorch.graph.plan import Plan
-from graphorch.graph.topology import Edge
 
 Later = Callable[[int], float]  # the seconds from a node on
 Follow = Callable[[int, Later], float]  # the seconds after a node, out of those from its targets on

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from graphorch.graph.analysis import Analysis
+from graphorch.graph.edges import EXCLUSIVE_KINDS, START_INDEX, Edge, Loop
 from graphorch.graph.estimate.amounts import Amounts
 from graphorch.graph.options import NodeBudget
 from graphorch.graph.plan import Plan
-from graphorch.graph.topology import ALONE, START_INDEX, Edge, Loop
 
 
 def count_rounds(plan: Plan, share: float = 1.0) -> list[float]:
@@ -36,7 +36,7 @@ def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
     for loop in loops:
         further = share * (loop.bound - 1)
         together, number = (
-            (together, number * (1 + further)) if loop.spec.nested else (together + further, number)
+            (together, number * (1 + further)) if loop.nested else (together + further, number)
         )
     return together * number
 
@@ -61,7 +61,7 @@ def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
 
 def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
     """The choices of a node on which nothing failed and no loop goes round."""
-    return [choice for choice in analysis.choices[node] if choice[0].kind not in ALONE]
+    return [choice for choice in analysis.choices[node] if choice[0].kind not in EXCLUSIVE_KINDS]
 
 
 def compute_total(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) -> Amounts:
@@ -112,11 +112,10 @@ def _branches(
 
 def _full_choices(plan: Plan, analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
     """The choices of a node; a multi-choice route may take all its edges."""
-    route = plan.topology.routes.get(node)
     alone = [choice for choice in analysis.choices[node] if len(choice) == 1]
     return (
-        [tuple(plan.topology.forward(node)), *alone]
-        if route is not None and route.many
+        [tuple(plan.topology.forward_edges(node)), *alone]
+        if node in plan.topology.multi_routes
         else analysis.choices[node]
     )
 

@@ -71,7 +71,7 @@ def test_what_is_no_exception_or_no_node_is_refused_by_name() -> None:
     sketch.on_error(look, note, when=KeyboardInterrupt)  # type: ignore[arg-type]
     sketch.on_error(look, "ntoe")  # type: ignore[arg-type]
     assert said(sketch) == [
-        "ERROR_TYPE at on_error 'look' → 'note': when=KeyboardInterrupt is no kind of Exception\n"
+        "ERROR_TYPE at on_error 'look' → 'note': when=KeyboardInterrupt is not a subclass of Exception\n"
         "    fix: name classes that derive from Exception, such as TimeoutError",
         "NOT_A_NODE at on_error(handler): 'ntoe' is a name, not a node\n"
         "    fix: pass the node itself. Did you mean 'note'? Known: look, note.",

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch.errors import GraphError
-from graphorch.graph.checks import build_plan
+from graphorch.graph.build import build_plan
 from graphorch.graph.node import node
 from graphorch.graph.options import NodeSettings, Retry
 from tests.graph.content import (

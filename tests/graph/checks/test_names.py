@@ -17,7 +17,7 @@ def test_what_is_no_node_is_named_with_the_nearest_one() -> None:
     sketch.chain(look, "loook", weak, [])  # type: ignore[arg-type]
     assert said(sketch) == [
         "NOT_A_NODE at chain(): 'loook' is a name, not a node\n    fix: pass the node itself. Did you mean 'look'? Known: look.",
-        "NOT_A_NODE at chain(): 'weak' is no node\n    fix: decorate the function with @node or @agent",
+        "NOT_A_NODE at chain(): 'weak' is not a node\n    fix: decorate the function with @node or @agent",
         "NOT_A_NODE at chain(): an empty list of nodes\n    fix: name at least one node",
     ]
 
@@ -66,7 +66,7 @@ def test_nothing_leads_to_start_or_out_of_end() -> None:
     sketch.chain(look, START)
     sketch.chain(END, look)
     assert said(sketch) == [
-        "OUT_OF_END at edge 'END' → 'look': END is no node: it neither runs nor leads anywhere\n"
+        "OUT_OF_END at edge 'END' → 'look': END is not a node: it neither runs nor leads anywhere\n"
         "    fix: start from a node, or leave this out",
         "INTO_START at edge 'look' → 'START': nothing can lead to START\n"
         "    fix: lead to the first node, by a loop if it has run before",
@@ -81,7 +81,7 @@ def test_a_route_loop_or_error_edge_of_a_marker_is_refused() -> None:
     sketch.on_error(START, note)
     found = said(sketch)
     assert (
-        "OUT_OF_START at route of 'START': START is no node: it runs nothing\n    fix: start from a node, or leave this out"
+        "OUT_OF_START at route of 'START': START is not a node: it runs nothing\n    fix: start from a node, or leave this out"
         in found
     )
     assert [line.split(":")[0] for line in found] == [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graphorch.graph.checks import build_plan
+from graphorch.graph.build import build_plan
 from graphorch.graph.options import NodeSettings
 from tests.graph.content import (
     Draft,

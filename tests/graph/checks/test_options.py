@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graphorch.graph.checks import build_plan
+from graphorch.graph.build import build_plan
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node, node
 from graphorch.graph.options import Cache, NodeSettings, Retry

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel
 
-from graphorch.graph.checks import build_plan
+from graphorch.graph.build import build_plan
 from graphorch.graph.node import END, node
 from tests.graph.content import (
     Content,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from graphorch.graph.checks import build_plan, check
+from graphorch.graph.build import build_plan
+from graphorch.graph.checks import check
 from graphorch.graph.node import END, Node
 from graphorch.graph.options import NodeSettings
 from graphorch.graph.topology import build_topology

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, create_model
 
+from graphorch.graph.build import build_plan
 from graphorch.graph.builder import GraphBuilder
-from graphorch.graph.checks import build_plan
 from graphorch.graph.node import Node
 from graphorch.graph.signature import Read, Signature
 from graphorch.state.reducers import add

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from graphorch.graph.checks import build_plan
+from graphorch.graph.build import build_plan
 from graphorch.graph.node import node
 from tests.graph.content import Content, Draft, Sketch, dash, look, note, said
 

@@ -18,13 +18,14 @@ from pydantic import BaseModel, StringConstraints, field_validator
 
 from graphorch import END, Graph, InputError, RunFailed
 from graphorch import agent as agent_of
-from graphorch.graph.checks import build_plan, check
+from graphorch.graph.build import build_plan
+from graphorch.graph.checks import check
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.context import Context
 from graphorch.graph.estimate.amounts import Assumed
 from graphorch.graph.estimate.estimator import Worst, estimate, worst_case
 from graphorch.graph.node import Node, node
 from graphorch.graph.options import NodeBudget, NodeSettings, Retry
-from graphorch.graph.plan import compile_plan
 from graphorch.graph.topology import build_topology
 from graphorch.models.pricing.price_list import Price, Rates
 from graphorch.testing.virtual_clock import run_virtual

@@ -1,0 +1,396 @@
+"""Compile a checked graph: names become indices, sets become bitmasks, functions are bound.
+
+The blockers of a node follow the rule of the inclusive join: node x blocks node v if a path leads
+from x to v that uses no loop edge into a header h ≠ v whose body holds v, since such an edge begins
+another iteration. The latch of h blocks what h blocks, but not the body of h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, create_model
+
+from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, Topology
+from graphorch.graph.node import END, Node
+from graphorch.graph.plan import (
+    AskSpec,
+    BoundFunction,
+    CompiledRoute,
+    LoopExit,
+    MapSpec,
+    Plan,
+    Step,
+    SubSpec,
+)
+from graphorch.graph.signature import Read, StateFunction
+from graphorch.graph.spec import GraphSpec
+from graphorch.graph.topology import build_topology
+from graphorch.state.slices import (
+    AnyWriter,
+    Reader,
+    Schema,
+    ValueReader,
+    ValueWriter,
+    Writing,
+)
+
+Regions = Mapping[int, frozenset[int]]
+
+
+def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
+    """Return the plan of a graph that passed its checks.
+
+    `regions` gives for each quorum join the nodes between its dominator and it.
+    """
+    schema = Schema(spec.state, spec.memory)
+    latches = _number_latches(topology)
+    compiler = _StepCompiler(spec, topology, schema, latches, regions)
+    return Plan(
+        name=spec.name,
+        schema=schema,
+        input=spec.input,
+        output=spec.output,
+        steps=tuple(compiler.compile(index) for index in range(topology.end + 1)),
+        starts=tuple(topology.leaving[START_INDEX]),
+        topology=topology,
+        read_input=schema.writer(spec.input),
+        read_output=schema.reader(spec.output),
+        read_state=schema.reader(spec.state),
+        latch_headers={position: header for header, position in latches.items()},
+        reducers=frozenset(item.index for item in schema.fields if item.reduce is not None),
+        memory=tuple(spec.memory),
+        remember=tuple(spec.remember),
+        migrations=dict(spec.migrations),
+        resources=_collect_resources(spec),
+        resets=_find_resets(topology),
+        tags=tuple((name, BoundFunction(tag, schema)) for name, tag in spec.tags.items()),
+    )
+
+
+def compile_worker(spec: MapSpec) -> Plan:
+    """Return the plan that runs once per item of a map: its flow, or a plan of its one node.
+
+    The state of that plan has two fields, the item and the result, each as a whole: an item and a
+    result that happen to have a field of the same name share nothing.
+    """
+    if spec.flow is not None:
+        return spec.flow
+    worker = spec.worker
+    assert worker is not None
+    # Compile a node without slices, then give it readers and writers of whole values.
+    state: type[BaseModel] = create_model("Work", item=(spec.item, ...), result=(spec.result, ...))
+    bare = Node[Any](
+        worker.fn,
+        replace(worker.signature, reads=(), writes=()),
+        name=worker.name,
+        kind=worker.kind,
+        options=worker.options,
+    )
+    graph = GraphSpec(worker.name, state, state, state, nodes={worker.name: bare})
+    plan = compile_plan(graph, build_topology(graph), {})
+    plan.input, plan.output = spec.item, spec.result
+    item, result = plan.schema.fields
+    plan.read_input = ValueWriter(spec.item, item)
+    plan.read_output = ValueReader(spec.result, result)
+    step = plan.steps[0]
+    step.node = worker
+    step.reads = tuple(
+        (ValueReader(spec.item, item), read.optional) for read in worker.signature.reads
+    )
+    step.writes = (ValueWriter(spec.result, result),)
+    step.__post_init__()
+    return plan
+
+
+# ---- steps ----------------------------------------------------------------------------------------
+class _StepCompiler:
+    """Makes the steps of one plan."""
+
+    def __init__(
+        self,
+        spec: GraphSpec,
+        topology: Topology,
+        schema: Schema,
+        latches: Mapping[int, int],
+        regions: Regions,
+    ) -> None:
+        self.spec = spec
+        self.topology = topology
+        self.schema = schema
+        self.latches = latches
+        self.regions = regions
+        self.loops = _group_loops(topology)
+        self.blockers = _find_blockers(topology, latches)
+        self.tracked = 0
+        for mask in self.blockers.values():
+            self.tracked |= mask
+        # A check refuses a second declaration of a join or a route; the first one counts.
+        self.joins = {join.node: join for join in reversed(spec.joins)}
+        self.routes = {route.source: route for route in reversed(spec.routes)}
+
+    def compile(self, index: int) -> Step:
+        """Return the step of a node."""
+        # `Failure` is a pydantic model, and the first one of a program is slow to make: the user's
+        # own should be that one.
+        from graphorch.graph.payloads import Failure
+
+        topology, spec = self.topology, self.spec
+        name = topology.name(index)
+        node = spec.nodes[name] if index < topology.end else END
+        map_, sub, ask = spec.maps.get(name), spec.subs.get(name), spec.asks.get(name)
+        over = _find_input_function(map_, sub, ask)
+        # A node that evaluates a function first reads through that function alone.
+        slices = node.signature.reads if over is None else ()
+        failure_at = next((at for at, read in enumerate(slices) if read.model is Failure), -1)
+        leaving = topology.leaving[index]
+        loops = self.loops.get(index, ())
+        route = self._compile_route(index)
+        exits = tuple(self._compile_exit(index, loop) for loop in loops if index in loop.sources)
+        return Step(
+            index=index,
+            name=name,
+            node=node,
+            edges=tuple(edge for edge in leaving if edge.kind == "always"),
+            route=route,
+            exits=exits,
+            inside=frozenset(loop.index for loop in loops),
+            heads=tuple(loop.index for loop in loops if loop.header == index),
+            joins=index in self.blockers,
+            blockers=self.blockers.get(index, 0),
+            tracked=bool(self.tracked >> index & 1),
+            latch=self.latches.get(index, -1),
+            join=self.joins.get(name),
+            region=tuple(sorted(self.regions.get(index, ()))),
+            reads=tuple(self._compile_read(read) for read in slices if read.model is not Failure),
+            writes=self._compile_writes(node),
+            map=map_,
+            sub=sub,
+            over=BoundFunction(over, self.schema, returns_input=True) if over else None,
+            inner_plan=_find_inner_plan(map_, sub),
+            errors=tuple((_error_types(edge), edge) for edge in leaving if edge.kind == "error"),
+            decides=route is not None or bool(exits) or node.options.gate == "after",
+            ask=ask,
+            failure_at=failure_at,
+        )
+
+    def _compile_read(self, read: Read) -> tuple[Reader[Any], bool]:
+        return self.schema.reader(read.model or self.schema.model), read.optional
+
+    def _compile_writes(self, node: Node[Any]) -> tuple[Writing, ...]:
+        if node.kind in ("map", "sub") and node.signature.may_skip:
+            return (AnyWriter(self.schema),)
+        return tuple(self.schema.writer(model) for model in node.signature.writes)
+
+    def _compile_route(self, index: int) -> CompiledRoute | None:
+        name = self.topology.name
+        route = self.routes.get(name(index))
+        if route is None:
+            return None
+        routed = [edge for edge in self.topology.leaving[index] if edge.kind == "routed"]
+        labels = dict.fromkeys(label for edge in routed for label in edge.labels)
+        labels.pop(OTHERWISE, None)
+        edges = {label: tuple(edge for edge in routed if label in edge.labels) for label in labels}
+        default = None
+        if route.otherwise is not None:
+            default = tuple(edge for edge in routed if name(edge.target) in route.otherwise)
+        selector = BoundFunction(route.selector, self.schema)
+        return CompiledRoute(selector, route.is_multi, edges, default)
+
+    def _compile_exit(self, index: int, loop: Loop) -> LoopExit:
+        own = [edge for edge in self.topology.leaving[index] if edge.loop == loop.index]
+        return LoopExit(
+            loop=loop.index,
+            condition=BoundFunction(loop.condition, self.schema),
+            bound=loop.bound,
+            back=next(edge for edge in own if edge.kind == "loop"),
+            exhausted=loop.exhausted,
+            instead=next((edge for edge in own if edge.kind == "exhausted"), None),
+        )
+
+
+def _find_input_function(
+    map_: MapSpec | None, sub: SubSpec | None, ask: AskSpec | None
+) -> StateFunction | None:
+    """Return the function that a map, a sub-flow or a question evaluates first."""
+    if map_ is not None:
+        return map_.over
+    if sub is not None:
+        return sub.enter
+    return ask.question if ask is not None else None
+
+
+def _find_inner_plan(map_: MapSpec | None, sub: SubSpec | None) -> Plan | None:
+    if map_ is not None:
+        return compile_worker(map_)
+    return sub.flow if sub is not None else None
+
+
+def _error_types(edge: Edge) -> tuple[type[BaseException], ...]:
+    labels = edge.labels
+    return tuple(
+        label for label in labels if isinstance(label, type) and issubclass(label, BaseException)
+    )
+
+
+def _collect_resources(spec: GraphSpec) -> tuple[tuple[str, type], ...]:
+    """Return which nodes need resources of which type, by path, those of inner flows included."""
+    own = [(name, node.signature.resources) for name, node in spec.nodes.items()]
+    inner = [(name, sub.flow) for name, sub in spec.subs.items()]
+    for name, map_ in spec.maps.items():
+        if map_.worker is not None:
+            own.append((name, map_.worker.signature.resources))
+        if map_.flow is not None:
+            inner.append((name, map_.flow))
+    resources = [(name, kind) for name, kind in own if kind is not None]
+    for name, plan in inner:
+        resources += [(f"{name}/{path}", kind) for path, kind in plan.resources]
+    return tuple(resources)
+
+
+# ---- loops ----------------------------------------------------------------------------------------
+def _number_latches(topology: Topology) -> dict[int, int]:
+    """Return the position of the latch of each loop header: the positions after END."""
+    headers = sorted({loop.header for loop in topology.loops})
+    return {header: topology.end + 1 + number for number, header in enumerate(headers)}
+
+
+def _group_loops(topology: Topology) -> dict[int, list[Loop]]:
+    """Return for each node the loops whose body it is in, in declaration order."""
+    loops_by_node: dict[int, list[Loop]] = {}
+    for loop in topology.loops:
+        for node in loop.body:
+            loops_by_node.setdefault(node, []).append(loop)
+    return loops_by_node
+
+
+def _find_resets(topology: Topology) -> dict[int, frozenset[int]]:
+    """Return for each loop the nested loops of its header whose count it begins anew."""
+    resets: dict[int, frozenset[int]] = {}
+    for loop in topology.loops:
+        inner = [
+            other.index
+            for other in topology.loops
+            if other.nested and other.header == loop.header and other.index != loop.index
+        ]
+        # Of two nested loops, the one that was declared later is the outer one.
+        reset = frozenset(other for other in inner if not loop.nested or other < loop.index)
+        if reset:
+            resets[loop.index] = reset
+    return resets
+
+
+# ---- blockers -------------------------------------------------------------------------------------
+def _find_blockers(topology: Topology, latches: Mapping[int, int]) -> dict[int, int]:
+    """Return the blockers of every node that more than one edge leads to.
+
+    Linear in the edges for each distinct set of enclosing loops, times the words of a bitmask.
+    """
+    # 1. Group the joins by the loops around them: within a group the same edges count.
+    loops = _group_loops(topology)
+    groups: dict[frozenset[int], list[int]] = {}
+    for node in range(topology.end + 1):
+        if len(topology.entering[node]) > 1:
+            around = loops.get(node, ())
+            closed = frozenset(loop.header for loop in around if loop.header != node)
+            groups.setdefault(closed, []).append(node)
+
+    masks: dict[int, int] = {}
+    for closed, nodes in groups.items():
+        # 2. Find what leads to each node without a loop edge into a closed header: such an edge
+        #    begins another iteration of a loop around the join, which the join does not wait for.
+        def is_same_iteration(edge: Edge, closed: frozenset[int] = closed) -> bool:
+            return not (edge.kind == "loop" and edge.target in closed)
+
+        ancestors = _find_ancestors(topology, is_same_iteration)
+        for node in nodes:
+            mask = ancestors[node] & ~(1 << node)
+            # 3. A latch stands for its header, which its token is about to enter. It does not block
+            #    the header's own body, since that token is of the next iteration.
+            own_headers = {loop.header for loop in loops.get(node, ())}
+            for header, position in latches.items():
+                if mask >> header & 1 and header not in own_headers:
+                    mask |= 1 << position
+            masks[node] = mask
+    return masks
+
+
+def _find_ancestors(topology: Topology, is_allowed: Callable[[Edge], bool]) -> list[int]:
+    """Return for each node the nodes from which allowed edges, at least one, lead to it; as masks."""
+    count = topology.end + 1
+    sources: list[list[int]] = []
+    for node in range(count):
+        edges = (edge for edge in topology.entering[node] if edge.source != START_INDEX)
+        sources.append([edge.source for edge in edges if is_allowed(edge)])
+    # Nodes of one strongly connected component share their ancestors, and a component comes after
+    # all that lead into it, so one pass is enough.
+    masks = [0] * count
+    for component in find_components(sources):
+        is_cyclic = len(component) > 1 or component[0] in sources[component[0]]
+        mask = sum(1 << node for node in component) if is_cyclic else 0
+        for node in component:
+            for source in sources[node]:
+                mask |= masks[source] | 1 << source
+        for node in component:
+            masks[node] = mask
+    return masks
+
+
+def find_components(sources: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the strongly connected components of a graph, each after all that lead into it.
+
+    Parameters
+    ----------
+    sources : for each node the nodes with an edge into it.
+
+    Notes
+    -----
+    Time and space are linear in nodes and edges. Without recursion, so that long chains are
+    possible: `work` holds the path of the search, each node with the position of its next edge.
+
+    References
+    ----------
+    R. Tarjan, "Depth-first search and linear graph algorithms", SIAM Journal on Computing 1 (1972).
+    """
+    count = len(sources)
+    order, low, on_stack = [-1] * count, [0] * count, [False] * count
+    stack: list[int] = []
+    components: list[list[int]] = []
+    clock = 0
+    for root in range(count):
+        if order[root] != -1:
+            continue
+        work = [(root, 0)]
+        while work:
+            node, position = work.pop()
+            # First visit: number the node.
+            if position == 0:
+                order[node] = low[node] = clock
+                clock += 1
+                stack.append(node)
+                on_stack[node] = True
+            # Descend into the next unvisited source; come back to the edge after it.
+            descended = False
+            for at in range(position, len(sources[node])):
+                source = sources[node][at]
+                if order[source] == -1:
+                    work += [(node, at + 1), (source, 0)]
+                    descended = True
+                    break
+                if on_stack[source]:
+                    low[node] = min(low[node], order[source])
+            if descended:
+                continue
+            # All edges seen: pass the result on, and pop a finished component.
+            if work:
+                parent = work[-1][0]
+                low[parent] = min(low[parent], low[node])
+            if low[node] == order[node]:
+                component: list[int] = []
+                while not component or component[-1] != node:
+                    component.append(stack.pop())
+                    on_stack[component[-1]] = False
+                components.append(component)
+    return components

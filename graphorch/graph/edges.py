@@ -1,0 +1,142 @@
+"""Edges, loops and topology of a graph, as numbers.
+
+Nodes are numbered in the order of their declaration; END has the last number. START is not a node:
+an edge from START has source -1.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphorch.graph.signature import StateFunction
+
+Label = Hashable  # a string or an enum member
+EdgeKind = Literal["always", "routed", "loop", "exhausted", "error"]
+OnExhausted = Literal["continue", "fail", "node"]
+
+START_INDEX = -1
+NOWHERE = -2  # a number that no node has
+# Edges of these kinds are taken instead of all other edges of their source.
+EXCLUSIVE_KINDS: frozenset[EdgeKind] = frozenset({"loop", "exhausted", "error"})
+# Stands for every label that a selector may return if its return type does not list them.
+OTHERWISE: Label = ("otherwise",)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One declared or implicit edge.
+
+    `labels` holds the labels that take a routed edge, or the exception types that take an error
+    edge. `loop` is the number of the loop that a loop edge or an exhausted edge belongs to.
+    """
+
+    index: int
+    source: int
+    target: int
+    kind: EdgeKind
+    labels: tuple[Label, ...] = ()
+    loop: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One declared loop.
+
+    `body` belongs to the header: it holds the header and every node that reaches a source of any
+    loop back to it without passing the header. `bound` is the most iterations per entry. With the
+    bound reached and `condition` still true, `exhausted` decides; `exhausted_target` is the number
+    of the node to go to, or None. A `nested` loop counts anew whenever another way leads to its
+    header.
+    """
+
+    index: int
+    header: int
+    sources: tuple[int, ...]
+    body: frozenset[int]
+    bound: int
+    condition: StateFunction
+    exhausted: OnExhausted
+    exhausted_target: int | None
+    nested: bool
+
+
+@dataclass(slots=True)
+class Topology:
+    """All edges of a graph by index, source and target, and its loops.
+
+    `multi_routes` holds the nodes whose selector may return several labels at once.
+    """
+
+    names: tuple[str, ...]
+    edges: list[Edge] = field(default_factory=list[Edge])
+    loops: list[Loop] = field(default_factory=list[Loop])
+    multi_routes: frozenset[int] = frozenset()
+    leaving: dict[int, list[Edge]] = field(
+        default_factory=lambda: defaultdict[int, list[Edge]](list)
+    )
+    entering: dict[int, list[Edge]] = field(
+        default_factory=lambda: defaultdict[int, list[Edge]](list)
+    )
+
+    @property
+    def end(self) -> int:
+        """Number of END."""
+        return len(self.names)
+
+    def name(self, node: int) -> str:
+        """Return the name of a node, START and END included."""
+        if node == START_INDEX:
+            return "START"
+        return "END" if node == self.end else self.names[node]
+
+    def forward_edges(self, node: int) -> list[Edge]:
+        """Return the edges out of a node without its loop edges."""
+        return [edge for edge in self.leaving[node] if edge.kind != "loop"]
+
+    def can_coincide(self, left: Edge, right: Edge) -> bool:
+        """Return whether one commit of their common source can take both edges."""
+        kinds = {left.kind, right.kind}
+        if left is right or kinds & EXCLUSIVE_KINDS:
+            return False
+        if kinds == {"routed"}:
+            share_label = bool(set(left.labels) & set(right.labels))
+            return left.source in self.multi_routes or share_label
+        return True
+
+    def add_edge(
+        self,
+        source: int,
+        target: int,
+        kind: EdgeKind,
+        labels: tuple[Label, ...] = (),
+        loop: int = -1,
+    ) -> None:
+        """Add an edge."""
+        edge = Edge(len(self.edges), source, target, kind, labels, loop)
+        self.edges.append(edge)
+        self.leaving[source].append(edge)
+        self.entering[target].append(edge)
+
+    def find_reachable(
+        self, start: Iterable[int], *, backwards: bool = False, without: int = NOWHERE
+    ) -> set[int]:
+        """Return every node on a path from one of `start`, those included.
+
+        With `backwards`, paths lead to `start` instead. A path may not enter `without`.
+        """
+        reachable: set[int] = set()
+        pending = list(start)
+        while pending:
+            node = pending.pop()
+            if node in reachable:
+                continue
+            reachable.add(node)
+            if backwards:
+                neighbors = [edge.source for edge in self.entering[node]]
+            else:
+                neighbors = [edge.target for edge in self.leaving[node]]
+            pending.extend(neighbor for neighbor in neighbors if neighbor != without)
+        return reachable
