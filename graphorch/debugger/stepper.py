@@ -23,12 +23,13 @@ from graphorch.core.events import Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.replay import rebuild
-from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun, Record
 
 Change: TypeAlias = Callable[[Run], tuple[Activation, Update]]

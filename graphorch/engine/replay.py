@@ -1,14 +1,15 @@
-"""A run rebuilt from its records: the same events, given to the same core. No node runs and no model is asked.
+"""Rebuild a run from its records: the same events, given to the same core.
 
-Every record has to fit what the core has open at that moment; the first that does not is a divergence, and it is named. What follows a
-record that fits is decided by the core alone, so a run that is rebuilt twice is the same twice.
+No node runs and no model is called. Every record has to fit what the core has open at that moment;
+the first that does not is a divergence, and the error names it. What follows from a record is
+decided by the core alone, so the same records always rebuild the same run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from graphorch.core.events import (
     Approved,
@@ -33,19 +34,41 @@ from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.core.tree import Activation
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
-from graphorch.engine.run_journal import decode_response
+from graphorch.engine.record_bodies import decode_response
 from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, ReplayDiverged
 from graphorch.graph.approval import Approval
 from graphorch.graph.plan import Plan
+from graphorch.journal.record_kinds import (
+    ActivationBody,
+    ApprovedBody,
+    AskedBody,
+    CallBody,
+    CancelledBody,
+    CommitBody,
+    EndedBody,
+    EnteredBody,
+    FailedBody,
+    ForkedBody,
+    MomentBody,
+    RecordKind,
+    RetryBody,
+    RoutedBody,
+    RulesBody,
+    SkippedBody,
+    StartedBody,
+    StartingBody,
+    StoppingBody,
+)
 from graphorch.journal.records import Record
 from graphorch.models.messages import Response
+from graphorch.text import truncate_repr
 
-Body = dict[str, Any]
+_LONGEST_VALUE: Final = 200  # characters of a value in a message
 
 
 class RecordedError(GraphorchError):
-    """What a node raised in an earlier process: the type's name in `kind`, and the message; the exception itself is not kept."""
+    """An exception that a node raised in an earlier process: its type's name and its message."""
 
     def __init__(self, kind: str, message: str) -> None:
         self.kind = kind
@@ -56,8 +79,9 @@ class RecordedError(GraphorchError):
 class ReplayedRun:
     """A run as its records left it, with the times of its first and its last event.
 
-    `calls` holds the answers that an attempt which vanished had got, by (activation, key); `unsure` the activations of nodes with
-    effect `once` that began and never said how it ended.
+    `calls` holds, by (activation, key), the responses that an attempt got before it vanished;
+    `in_doubt`, by path, the activations of nodes with effect `once` that began and whose end is
+    not recorded.
     """
 
     run: Run
@@ -66,12 +90,12 @@ class ReplayedRun:
     answered: list[tuple[Activation, Response]] = field(
         default_factory=list[tuple[Activation, Response]]
     )
-    unsure: dict[str, Activation] = field(default_factory=dict[str, Activation])
+    in_doubt: dict[str, Activation] = field(default_factory=dict[str, Activation])
     last_seq: int = 0
     ended: float = 0.0
 
     def unfinished(self) -> list[Activation]:
-        """The activations that are not over."""
+        """Return the activations that are not over."""
         return self.run.unfinished()
 
 
@@ -84,16 +108,18 @@ def rebuild(
     until: int | None = None,
     adopted: int = 0,
 ) -> ReplayedRun:
-    """The run after its records, or after record number `until`. Raises `ReplayDiverged` at the first record that does not fit.
+    """Return the run after its records, or after record number `until`.
 
-    In the records up to number `adopted`, activations have ids of another origin (an older graph), and keep them.
+    In the records up to number `adopted`, activations have ids of another origin (an older graph),
+    and keep them. Raises `ReplayDiverged` at the first record that does not fit.
     """
-    replay = _Replay(plan, ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0), adopted)
+    replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
+    replay = _Replay(plan, replayed, adopted)
     for record in records:
         if until is not None and record.seq > until:
             break
         replay.take(record)
-    return replay.rebuilt
+    return replayed
 
 
 def verify(
@@ -104,267 +130,290 @@ def verify(
     on_failure: OnFailure = "drain",
     adopted: int = 0,
 ) -> ReplayedRun:
-    """The same, and every selector, predicate, `over`, `enter`, `leave` and `gather` is asked again and has to say what it said.
+    """Return the run after its records, having called its pure functions again.
 
-    No node runs and no model is asked. Raises `ReplayDiverged` at the first difference.
+    Every selector, predicate, `over`, `enter`, `leave` and `gather` has to return what it returned
+    in the run; no node runs and no model is called. Raises `ReplayDiverged` at the first difference.
     """
-    replay = _ReplayVerifier(
-        plan, ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0), adopted
-    )
+    replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
+    replay = _ReplayVerifier(plan, replayed, adopted)
     for record in records:
         replay.take(record)
-    return replay.rebuilt
+    return replayed
 
 
-def get_routing(commit: Body) -> Body:
-    """The second half of a commit record that says where its activation went, as a record of its own."""
-    return {"path": commit["path"], "id": commit["id"], "at": commit["at"], **commit["route"]}
+def has_crashed(replayed: ReplayedRun) -> bool:
+    """Return whether the run was under way when its records end: its process is gone."""
+    return replayed.run.status == "running"
 
 
 class _Replay:
-    def __init__(self, plan: Plan, rebuilt: ReplayedRun, adopted: int) -> None:
-        self.plan = plan
-        # up to this record, activations are another run's, or of an older graph, and keep the ids that they had there
-        self._copied = adopted
-        self.rebuilt = rebuilt
+    def __init__(self, plan: Plan, replayed: ReplayedRun, adopted: int) -> None:
+        self._plan = plan
+        # Up to this record, activations belong to another run or to an older graph.
+        self._adopted = adopted
+        self._replayed = replayed
         self._open: dict[str, Activation] = {}
         self._codecs = CodecCache()
 
     def take(self, record: Record) -> None:
         """Apply one record."""
-        make = getattr(self, record.kind) if record.kind in _KINDS else None
-        body: Body = record.body
-        if make is None or not isinstance(body, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ReplayDiverged(
-                f"Record {record.seq} is of the unknown kind '{record.kind}'. It was written by another version of graphorch, or is damaged."
-            )
-        try:
-            event: Event | None = make(body)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ReplayDiverged(
-                f"Record {record.seq} ({record.kind}) does not hold what it should: {error!r}. The journal is damaged."
-            ) from error
-        except ReplayDiverged as error:
-            raise ReplayDiverged(f"Record {record.seq} ({record.kind}): {error}") from None
+        body: Any = record.body
+        event = self._read(record)
         if event is not None:
             self._apply(event)
         if "route" in body:
-            self.take(Record(record.seq, "routed", get_routing(body)))
-        self.rebuilt.last_seq = record.seq
+            # A commit and its routing are one record, and two events.
+            self.take(Record(record.seq, "routed", _split_routing(body)))
+        self._replayed.last_seq = record.seq
+
+    def _read(self, record: Record) -> Event | None:
+        """Return the event of a record; None if nothing happens in the core."""
+        seq, kind, body = record.seq, record.kind, record.body
+        handler = HANDLERS.get(kind)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        if handler is None or not isinstance(body, dict):
+            raise ReplayDiverged(
+                f"Record {seq} is of the unknown kind '{kind}'. It was written by another version "
+                "of graphorch, or is damaged."
+            )
+        try:
+            return self._build_event(handler, body)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ReplayDiverged(
+                f"Record {seq} ({kind}) does not hold what it should: {error!r}. "
+                "The journal is damaged."
+            ) from error
+        except ReplayDiverged as error:
+            raise ReplayDiverged(f"Record {seq} ({kind}): {error}") from None
+
+    def _build_event(self, handler: Handler, body: Any) -> Event | None:
+        return handler(self, body)
 
     def _apply(self, event: Event) -> None:
+        replayed = self._replayed
         if isinstance(event, NodeSucceeded) or (
             isinstance(event, NodeFailed) and event.handler >= 0 and event.retry_after is None
         ):
-            self.rebuilt.unsure.pop(event.activation.path, None)
-        if isinstance(event, NodeFailed):  # an attempt that failed leaves nothing to the next
-            self.rebuilt.calls = {
-                key: call
-                for key, call in self.rebuilt.calls.items()
-                if key[0] != event.activation.id
+            replayed.in_doubt.pop(event.activation.path, None)
+        if isinstance(event, NodeFailed):
+            # The next attempt gets nothing of what a failed attempt was answered.
+            failed = event.activation.id
+            replayed.calls = {
+                (activation, key): response
+                for (activation, key), response in replayed.calls.items()
+                if activation != failed
             }
         at: float = getattr(event, "at", 0.0)
-        self.rebuilt.ended = max(self.rebuilt.ended, at)
-        self._note(self.rebuilt.run.handle(event), at)
+        replayed.ended = max(replayed.ended, at)
+        self._open_started(replayed.run.handle(event), at)
 
-    def _note(self, commands: Iterable[Command], at: float) -> None:
+    def _open_started(self, commands: Iterable[Command], at: float) -> None:
         for command in commands:
             if isinstance(command, Activation):
                 self._open[command.path] = command
                 command.started_at = command.started_at or at
 
-    # ---- one maker per kind of record ---------------------------------------------------------------
-    def one(self, body: Body) -> Activation:
-        """The open activation that a record is about."""
+    # ---- one handler per kind of record ----------------------------------------------------------
+    def find_open(self, body: ActivationBody) -> Activation:
+        """Return the open activation that a record is about. Raises `ReplayDiverged`."""
         path = body["path"]
         activation = self._open.get(path)
         if activation is None or activation.is_over:
             raise ReplayDiverged(
                 f"'{path}' is not open at this point. The flow is not the one that wrote the record."
             )
-        if self.rebuilt.last_seq < self._copied:
+        if self._replayed.last_seq < self._adopted:
             activation.set_id(body["id"])
         if activation.id != body["id"]:
             raise ReplayDiverged(
-                f"'{path}' is activation {activation.id}, the record is about {body['id']}. The flow is not the one that wrote it."
+                f"'{path}' is activation {activation.id}, the record is about {body['id']}. "
+                "The flow is not the one that wrote it."
             )
         return activation
 
-    def forked(self, body: Body) -> None:
-        copied: int = body["copied"]
-        self._copied = max(self._copied, 1 + copied)
-
-    def started(self, body: Body) -> Event:
-        self.rebuilt.began = body["at"]
+    def on_started(self, body: StartedBody) -> Event:
+        self._replayed.began = body["at"]
         if "rules" in body:
-            self.rules(body["rules"])
-        return RunStarted(self._codecs.of(self.plan).decode(body["input"]), body["at"])
+            self.on_rules(body["rules"])
+        return RunStarted(self._codecs.of(self._plan).decode(body["input"]), body["at"])
 
-    def commit(self, body: Body) -> Event:
-        activation = self.one(body)
+    def on_forked(self, body: ForkedBody) -> None:
+        self._adopted = max(self._adopted, 1 + body["copied"])
+
+    def on_commit(self, body: CommitBody) -> Event:
+        activation = self.find_open(body)
         activation.started_at = body["began"]
-        return NodeSucceeded(
-            activation, self._codecs.of(activation.scope.plan).decode(body["update"]), body["at"]
-        )
+        update = self._codecs.of(activation.scope.plan).decode(body["update"])
+        return NodeSucceeded(activation, update, body["at"])
 
-    def routed(self, body: Body) -> Event:
-        activation = self.one(body)
+    def on_routed(self, body: RoutedBody) -> Event:
+        activation = self.find_open(body)
         edges = activation.scope.plan.topology.edges
-        taken: list[int] = body["edges"]
-        return Routed(
-            activation,
-            RouteDecision(body["loop"], body["exhausted"], tuple(edges[index] for index in taken)),
-            body["at"],
-        )
+        taken = tuple(edges[index] for index in body["edges"])
+        decision = RouteDecision(body["loop"], body["exhausted"], taken)
+        return Routed(activation, decision, body["at"])
 
-    def entered(self, body: Body) -> Event:
-        activation = self.one(body)
+    def on_entered(self, body: EnteredBody) -> Event:
+        activation = self.find_open(body)
         plan = activation.step.inner_plan
         if plan is None:
-            raise ReplayDiverged(f"'{activation.path}' is no map or sub-flow any more.")
+            raise ReplayDiverged(f"'{activation.path}' is not a map or sub-flow any more.")
         codec = self._codecs.of(plan)
         return ScopeEntered(activation, [codec.decode(item) for item in body["items"]], body["at"])
 
-    def failed(self, body: Body) -> Event:
-        error = RecordedError(body["error"], body["message"])
+    def on_failed(self, body: FailedBody) -> Event:
         return NodeFailed(
-            self.one(body),
+            self.find_open(body),
             body["attempt"],
-            error,
+            RecordedError(body["error"], body["message"]),
             body["retry_after"],
             body["handler"],
             body["limit"],
             body["at"],
         )
 
-    def skipped(self, body: Body) -> Event:
-        return NodeSkipped(self.one(body), body["reason"], body["at"])
+    def on_skipped(self, body: SkippedBody) -> Event:
+        return NodeSkipped(self.find_open(body), body["reason"], body["at"])
 
-    def cancelled(self, body: Body) -> Event:
-        return NodeCancelled(self.one(body), body["at"])
+    def on_cancelled(self, body: CancelledBody) -> Event:
+        return NodeCancelled(self.find_open(body), body["at"])
 
-    def asked(self, body: Body) -> Event:
-        activation = self.one(body)
-        answer = activation.step.ask.answer if activation.step.ask is not None else Approval
-        return PersonAsked(
-            activation, PendingQuestion(body["text"], answer, body["expires"]), body["at"]
-        )
+    def on_asked(self, body: AskedBody) -> Event:
+        activation = self.find_open(body)
+        ask = activation.step.ask
+        answer = ask.answer if ask is not None else Approval
+        question = PendingQuestion(body["text"], answer, body["expires"])
+        return PersonAsked(activation, question, body["at"])
 
-    def approved(self, body: Body) -> Event:
-        return Approved(self.one(body), body["at"])
+    def on_approved(self, body: ApprovedBody) -> Event:
+        return Approved(self.find_open(body), body["at"])
 
-    def retry(self, body: Body) -> Event:
-        return RetryDue(self.one(body), body["attempt"], body["at"])
+    def on_retry(self, body: RetryBody) -> Event:
+        return RetryDue(self.find_open(body), body["attempt"], body["at"])
 
-    def stopping(self, body: Body) -> Event:
+    def on_stopping(self, body: StoppingBody) -> Event:
         return StopRequested(body["reason"], body["status"], body["now"], body["at"])
 
-    def grace(self, body: Body) -> Event:
+    def on_grace(self, body: MomentBody) -> Event:
         return GraceExpired(body["at"])
 
-    def resumed(self, body: Body) -> Event:
+    def on_resumed(self, body: MomentBody) -> Event:
         return Resumed(body["at"])
 
-    def starting(self, body: Body) -> None:
-        activation = self.one(body)
-        self.rebuilt.unsure[activation.path] = activation
+    def on_starting(self, body: StartingBody) -> None:
+        activation = self.find_open(body)
+        self._replayed.in_doubt[activation.path] = activation
 
-    def call(self, body: Body) -> None:
-        activation = self.one(body)
+    def on_call(self, body: CallBody) -> None:
+        activation = self.find_open(body)
         response = decode_response(body["response"])
-        self.rebuilt.calls[activation.id, body["key"]] = response
-        self.rebuilt.answered.append((activation, response))
+        self._replayed.calls[activation.id, body["key"]] = response
+        self._replayed.answered.append((activation, response))
 
-    def unanswered(self, body: Body) -> None:
-        """Nothing follows from it."""
-
-    def rules(self, body: Body) -> None:
-        """By which limit the core decides from here on, and what it does about a failure."""
-        run, limit = self.rebuilt.run, body["activations"]
+    def on_rules(self, body: RulesBody) -> None:
+        """Give the core the settings that it decided by from here on."""
+        run, limit = self._replayed.run, body["activations"]
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = body["on_failure"]
 
-    def migrated(self, body: Body) -> None:
-        """From here on another graph writes; see `flow.migrating`."""
-
-    def ended(self, body: Body) -> None:
-        run = self.rebuilt.run
-        if run.status != body["status"]:
+    def on_ended(self, body: EndedBody) -> None:
+        status = self._replayed.run.status
+        if status != body["status"]:
             raise ReplayDiverged(
-                f"The record says that the run is {body['status']} here, and it is {run.status}."
+                f"The record says that the run is {body['status']} here, and it is {status}."
             )
+
+    def ignore(self, body: Any) -> None:
+        """Accept a record from which nothing follows in the core."""
+
+
+Handler: TypeAlias = Callable[[_Replay, Any], Event | None]
+
+HANDLERS: Final[Mapping[RecordKind, Handler]] = {
+    "started": _Replay.on_started,
+    "forked": _Replay.on_forked,
+    "commit": _Replay.on_commit,
+    "routed": _Replay.on_routed,
+    "entered": _Replay.on_entered,
+    "failed": _Replay.on_failed,
+    "skipped": _Replay.on_skipped,
+    "cancelled": _Replay.on_cancelled,
+    "asked": _Replay.on_asked,
+    "approved": _Replay.on_approved,
+    "retry": _Replay.on_retry,
+    "stopping": _Replay.on_stopping,
+    "grace": _Replay.on_grace,
+    "resumed": _Replay.on_resumed,
+    "starting": _Replay.on_starting,
+    "call": _Replay.on_call,
+    "rules": _Replay.on_rules,
+    "ended": _Replay.on_ended,
+    "unanswered": _Replay.ignore,
+    "migrated": _Replay.ignore,  # see `graphorch.runs.migration`
+}
+"""Handlers by kind of record."""
 
 
 class _ReplayVerifier(_Replay):
-    """Asks the pure functions again, at the moments at which the scheduler did."""
+    """Calls the pure functions again, at the moments at which the scheduler called them."""
 
-    def routed(self, body: Body) -> Event:
-        event = super().routed(body)
-        assert isinstance(event, Routed)
-        said = binding.evaluate_route(event.activation)
-        if said != event.decision:
-            before, now = _way(event.activation, event.decision), _way(event.activation, said)
+    def _build_event(self, handler: Handler, body: Any) -> Event | None:
+        event = super()._build_event(handler, body)
+        match event:
+            case Routed(activation, decision):
+                self._verify_route(activation, decision)
+            case ScopeEntered(activation):
+                self._verify_items(activation, body["items"])
+            case NodeSucceeded(activation) if activation.children is not None:
+                self._verify_result(activation, body["update"])
+            case _:
+                pass
+        return event
+
+    def _verify_route(self, activation: Activation, recorded: RouteDecision) -> None:
+        decision = binding.evaluate_route(activation)
+        if decision != recorded:
+            before = _describe_route(activation, recorded)
+            now = _describe_route(activation, decision)
             raise ReplayDiverged(
-                f"the route of '{event.activation.path}' went {before}, and now goes {now}."
+                f"the route of '{activation.path}' went {before}, and now goes {now}."
             )
-        return event
 
-    def entered(self, body: Body) -> Event:
-        event = super().entered(body)
-        assert isinstance(event, ScopeEntered)
-        self._same(
-            event.activation,
-            "what goes into it",
-            body["items"],
-            [self._inner(event.activation, item) for item in binding.build_items(event.activation)],
-        )
-        return event
-
-    def commit(self, body: Body) -> Event:
-        event = super().commit(body)
-        assert isinstance(event, NodeSucceeded)
-        if event.activation.children is not None:
-            codec = self._codecs.of(event.activation.scope.plan)
-            self._same(
-                event.activation,
-                "what comes out of it",
-                body["update"],
-                codec.encode(binding.gather_children(event.activation)),
-            )
-        return event
-
-    def _inner(self, activation: Activation, update: Any) -> Any:
+    def _verify_items(self, activation: Activation, recorded: object) -> None:
         plan = activation.step.inner_plan
         assert plan is not None
-        return self._codecs.of(plan).encode(update)
+        codec = self._codecs.of(plan)
+        items = [codec.encode(item) for item in binding.build_items(activation)]
+        _check_equal(activation, "what goes into it", recorded, items)
 
-    def _same(self, activation: Activation, what: str, recorded: object, now: object) -> None:
-        if recorded != now:
-            raise ReplayDiverged(
-                f"'{activation.path}': {what} was {_short(recorded)}, and is {_short(now)} now."
-            )
+    def _verify_result(self, activation: Activation, recorded: object) -> None:
+        codec = self._codecs.of(activation.scope.plan)
+        update = codec.encode(binding.gather_children(activation))
+        _check_equal(activation, "what comes out of it", recorded, update)
 
 
-def _way(activation: Activation, decision: RouteDecision) -> str:
+def _check_equal(activation: Activation, what: str, recorded: object, now: object) -> None:
+    if recorded != now:
+        before = truncate_repr(recorded, _LONGEST_VALUE)
+        after = truncate_repr(now, _LONGEST_VALUE)
+        raise ReplayDiverged(f"'{activation.path}': {what} was {before}, and is {after} now.")
+
+
+def _describe_route(activation: Activation, decision: RouteDecision) -> str:
     steps = activation.scope.plan.steps
     if decision.loop >= 0:
-        return f"back to '{steps[activation.step.exits[decision.loop].back.target].name}'"
-    return "to " + (
-        ", ".join(f"'{steps[edge.target].name}'" for edge in decision.edges) or "its other edges"
-    )
+        back = activation.step.exits[decision.loop].back
+        return f"back to '{steps[back.target].name}'"
+    names = ", ".join(f"'{steps[edge.target].name}'" for edge in decision.edges)
+    return f"to {names or 'its other edges'}"
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-_KINDS = frozenset(
-    "forked migrated started rules entered commit routed failed skipped cancelled asked approved retry starting call unanswered stopping grace "
-    "resumed ended".split()
-)
-
-
-def has_crashed(rebuilt: ReplayedRun) -> bool:
-    """Whether the run was under way when its records end: its process is gone, and attempts vanished."""
-    return rebuilt.run.status == "running"
+def _split_routing(commit: CommitBody) -> RoutedBody:
+    """Return the half of a commit's body that says where its activation went."""
+    assert "route" in commit
+    return {
+        "path": commit["path"],
+        "id": commit["id"],
+        "at": commit["at"],
+        **commit["route"],
+    }

@@ -1,9 +1,11 @@
-"""A run's events on their way into a store: encoded when they happen, durable before anything follows from them.
+"""A run's events on their way into a store: encoded at once, durable before anything follows them.
 
-Kinds of records, each an event of the core or a step around it: `started` `entered` `commit` `routed` `failed` `skipped` `cancelled` `asked`
-`approved` `retry` `stopping` `grace` `resumed` from the core; `starting` before a node whose effect must not happen twice; `call` for an
-answered model call, `unanswered` for one that failed; `rules` when somebody goes on under another limit; `ended` when nothing is left to
-do. A record names its activation by path (one activation of a path is open at a time) and by id.
+Rules of this file:
+1. Records are appended in the order in which they happened, one append at a time.
+2. Who needs its records on disk awaits `flush`; several that wait share one append.
+3. After an append that failed, nothing more is written: its records may or may not be there.
+4. An append that was begun is awaited to its end even when the run is cancelled, because the next
+   writer has to know its outcome.
 """
 
 from __future__ import annotations
@@ -11,51 +13,44 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from graphorch.core.events import (
-    Approved,
-    Event,
-    GraceExpired,
-    NodeCancelled,
-    NodeFailed,
-    NodeSkipped,
-    NodeSucceeded,
-    PersonAsked,
-    Resumed,
-    RetryDue,
-    Routed,
-    RunStarted,
-    ScopeEntered,
-    StopRequested,
-)
+from graphorch.core.events import Event, NodeSucceeded, Routed
+from graphorch.core.state import OnFailure
 from graphorch.core.tree import Activation
-from graphorch.engine.prompt_log import CallDescription, clean
-from graphorch.engine.state_codec import CodecCache
+from graphorch.engine.prompt_log import CallDescription
+from graphorch.engine.record_bodies import (
+    RecordEncoder,
+    encode_call,
+    encode_failed_call,
+    encode_route,
+)
 from graphorch.errors import JournalError, ModelError
-from graphorch.graph.fingerprint import FORMAT as FORMAT
-from graphorch.graph.fingerprint import describe
 from graphorch.graph.plan import Plan
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
+from graphorch.journal.record_kinds import (
+    EndedBody,
+    RecordKind,
+    RulesBody,
+    StartedOptions,
+    StartingBody,
+)
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.store import Store
+from graphorch.statuses import RunStatus
 
 if TYPE_CHECKING:
-    from graphorch.models.decision import RoutingRecord
-    from graphorch.models.messages import Response, Usage
+    from graphorch.models.messages import Response
 
-LEASE_SECONDS = 30.0
-_PAUSES = (0.05, 0.2, 1.0)  # seconds between the tries of one append while the store is unavailable
-_PASSING = (LeaseExpired, StoreUnavailable)
-_IN_A_ROW = 100  # appends that wait for nothing
+LEASE_SECONDS: Final = 30.0
+_RETRY_DELAYS: Final = (0.05, 0.2, 1.0)  # seconds between the tries of one append
+_TRANSIENT: Final = (LeaseExpired, StoreUnavailable)
+_IMMEDIATE_APPENDS: Final = 100  # appends that complete at once before other tasks get a turn
 
 
 class RunJournal:
-    """Appends the records of one run under a lease, in the order in which they happened; whoever needs them on disk awaits `flush`."""
+    """Appends the records of one run under a lease. `options` are kept in its first record."""
 
     def __init__(
         self,
@@ -63,325 +58,185 @@ class RunJournal:
         lease: Lease,
         last_seq: int,
         plan: Plan,
-        about: Mapping[str, Any] | None = None,
+        options: StartedOptions | None = None,
     ) -> None:
         self._store = store
         self._lease = lease
         self._durable = last_seq
         self._seq = last_seq
         self._pending: list[Record] = []
-        self._failure: BaseException | None = None  # of an append: the journal ends there
-        self._under_way: Completion | None = None  # the one append that is being waited for
-        self._at_once = 0  # appends that waited for nothing
-        # whose commit was noted last; where it goes is added to that record
+        self._failure: BaseException | None = None  # of an append; nothing is written after it
+        self._append: Completion | None = None  # the one append that is awaited
+        self._immediate_appends = 0  # appends that completed at once
+        # Its commit was noted last; where it goes is added to that record.
         self._committed: Activation | None = None
-        self._codecs = CodecCache()
-        self._plan = plan
-        self._about = about or {}  # what else the first record says of the run: its budget
+        self._encoder = RecordEncoder(plan, options or {})
 
     @property
     def last_noted_seq(self) -> int:
-        """The number of the last record that was noted."""
+        """Number of the last record that was noted."""
         return self._seq
 
     @property
     def last_durable_seq(self) -> int:
-        """The number of the last record that is on disk."""
+        """Number of the last record that is on disk."""
         return self._durable
 
-    # ---- writing -----------------------------------------------------------------------------------
+    # ---- noting ----------------------------------------------------------------------------------
     def append(self, event: Event) -> None:
-        """Encode an event. Raises `Unstorable` for a value that would not come back.
+        """Encode an event. Raises `Unstorable` for a value that could not be restored.
 
-        A result and its routing are one record, unless something came between them.
+        A result and its routing become one record, unless something came between them.
         """
         if type(event) is Routed and event.activation is self._committed and self._pending:
-            self._pending[-1].body["route"] = _route(event)
+            self._pending[-1].body["route"] = encode_route(event)
             return
-        self._add(*self._encoded(event))
+        self._note(*self._encoder.encode(event))
         if type(event) is NodeSucceeded:
             self._committed = event.activation
 
-    def append_rules(self, activations: int | None, on_failure: str) -> None:
-        """From here on the core decides by another limit, or does something else about a failure: a replay has to do the same."""
-        self._add("rules", {"activations": activations, "on_failure": on_failure})
+    def append_rules(self, activations: int | None, on_failure: OnFailure) -> None:
+        """Note that the core decides by other settings from here on, as a replay has to do too."""
+        body: RulesBody = {"activations": activations, "on_failure": on_failure}
+        self._note("rules", body)
 
     def append_starting(self, activation: Activation) -> None:
-        """An attempt begins whose effect must not happen twice."""
-        self._add("starting", {**_where(activation), "attempt": activation.attempt})
+        """Note that an attempt begins whose effect must not happen twice."""
+        body: StartingBody = {
+            "path": activation.path,
+            "id": activation.id,
+            "attempt": activation.attempt,
+        }
+        self._note("starting", body)
 
     def append_call(
-        self, activation: Activation, key: str, response: Response, asked: CallDescription
+        self, activation: Activation, key: str, response: Response, call: CallDescription
     ) -> None:
-        """A model answered: an attempt after a crash is served this instead of paying again."""
-        told = {"at": asked.at, "began": asked.began, "asked": asked.request}
-        self._add(
-            "call",
-            {
-                **_where(activation),
-                "attempt": activation.attempt,
-                "key": key,
-                "response": encode_response(response),
-                **told,
-            },
-        )
+        """Note a model's response, which an attempt after a crash gets instead of paying again."""
+        self._note("call", encode_call(activation, key, response, call))
 
     def append_failed_call(
-        self, activation: Activation, error: ModelError, asked: CallDescription
+        self, activation: Activation, error: ModelError, call: CallDescription
     ) -> None:
-        """A model call failed. Nothing follows from it, but it may have cost something, and people want to know why."""
-        told = {
-            "at": asked.at,
-            "began": asked.began,
-            "asked": asked.request,
-            **encode_failure(error),
-        }
-        self._add("unanswered", {**_where(activation), "attempt": activation.attempt, **told})
+        """Note a failed model call: nothing follows from it, but it may have cost something."""
+        self._note("unanswered", encode_failed_call(activation, error, call))
 
-    async def flush(self, status: str | None = None) -> None:
-        """Return when everything noted so far is durable; with a status, that is set too. Raises `JournalError`."""
-        wanted = self._seq
-        while self._durable < wanted or status is not None:
+    def _note(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
+        self._seq += 1
+        self._committed = None
+        self._pending.append(Record(self._seq, kind, body))
+
+    # ---- writing ---------------------------------------------------------------------------------
+    async def flush(self, status: RunStatus | None = None) -> None:
+        """Return when everything noted so far is durable, and the status is set if one is given.
+
+        Raises `JournalError`.
+        """
+        last_seq = self._seq
+        while self._durable < last_seq or status is not None:
             if self._failure is not None:
-                # what was to be written before is not, so nothing may follow it
                 raise self._failure
-            if self._under_way is not None:
-                await asyncio.wait([self._under_way])
+            if self._append is not None:
+                # Another task writes; what was noted meanwhile goes into the next append.
+                await asyncio.wait([self._append])
             elif self._pending:
                 batch, self._pending = self._pending, []
-                answer = self._begun(batch, status)
-                if answer is not None:
-                    await self._ended(answer, batch, status)
-                elif not self._at_once % _IN_A_ROW:
-                    # a chain that waits for nothing must not keep the event loop from everybody else
+                append = self._begin_append(batch, status)
+                if append is not None:
+                    await self._finish_append(append, batch, status)
+                elif not self._immediate_appends % _IMMEDIATE_APPENDS:
+                    # A chain that waits for nothing must not keep the loop from other tasks.
                     await asyncio.sleep(0)
                 status = None
             else:
                 return
 
-    async def end(self, status: str, reason: str) -> None:
-        """The run does not go on for now."""
-        self._add("ended", {"status": status, "reason": reason})
+    async def end(self, status: RunStatus, reason: str) -> None:
+        """Record that nothing is left to do for now, and set the status of the run."""
+        body: EndedBody = {"status": status, "reason": reason}
+        self._note("ended", body)
         await self.flush(status)
 
     async def keep_lease(self) -> None:
-        """Renew the lease for as long as the run is under way. Raises `LeaseLost` if somebody else took the run."""
+        """Renew the lease until cancelled. Raises `LeaseLost` if another process took the run."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
 
     async def release(self) -> None:
-        """Let others have the run."""
+        """Let other processes have the run."""
         await self._store.release(self._lease)
 
-    def _begun(self, batch: list[Record], status: str | None) -> Completion | None:
-        """The append under way, or None if it is durable already."""
+    def _begin_append(self, batch: list[Record], status: str | None) -> Completion | None:
+        """Return the append under way; None if it is durable already."""
         try:
-            answer = self._store.append_soon(
+            append = self._store.append_soon(
                 self._lease, batch, expected_last_seq=self._durable, status=status
             )
-        except _PASSING as error:
-            return Completion.of(self._insist(error, batch, status))
+        except _TRANSIENT as error:
+            return Completion.of(self._retry_append(error, batch, status))
         except BaseException as error:
-            self._failure = (
-                error
-                if isinstance(error, Exception)
-                else JournalError("The process was interrupted while it wrote. Resume the run.")
-            )
+            self._failure = error if isinstance(error, Exception) else _build_interrupted()
             raise
-        if answer is None:
+        if append is None:
             self._durable += len(batch)
-            self._at_once += 1
-        return answer
+            self._immediate_appends += 1
+        return append
 
-    async def _ended(self, answer: Completion, batch: list[Record], status: str | None) -> None:
-        """Wait for an append to its end even when cancelled: whoever writes next has to know how it ended."""
-        self._under_way = answer
-        cancelled = await _end_of(answer)
-        if isinstance(error := answer.exception(), _PASSING):
-            self._under_way = answer = Completion.of(self._insist(error, batch, status))
-            cancelled = await _end_of(answer) or cancelled
-        self._under_way = None
-        self._failure = answer.exception()
+    async def _finish_append(
+        self, append: Completion, batch: list[Record], status: str | None
+    ) -> None:
+        """Await an append to its end, even when cancelled, and keep its outcome."""
+        self._append = append
+        cancelled = await _await_end(append)
+        if isinstance(error := append.exception(), _TRANSIENT):
+            self._append = append = Completion.of(self._retry_append(error, batch, status))
+            cancelled = await _await_end(append) or cancelled
+        self._append = None
+        self._failure = append.exception()
         if self._failure is None:
             self._durable += len(batch)
         if cancelled is not None:
-            raise cancelled  # the next one who writes is told of a failure
+            raise cancelled  # the next writer gets the failure, if there was one
         if self._failure is not None:
             raise self._failure
 
-    async def _insist(self, error: BaseException, batch: list[Record], status: str | None) -> None:
-        """Append once more after what may pass: a store that was busy, or a lease that ran out while nobody took the run.
+    async def _retry_append(
+        self, error: BaseException, batch: list[Record], status: str | None
+    ) -> None:
+        """Append again after a busy store, or after a lease that expired but was not taken.
 
-        The same records again are found by the store, if they were written before.
+        If the records were written before, the store recognizes them.
         """
-        for pause in _PAUSES:
+        for delay in _RETRY_DELAYS:
             if isinstance(error, LeaseExpired):
                 self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
             else:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(delay)
             try:
                 return await self._store.append(
                     self._lease, batch, expected_last_seq=self._durable, status=status
                 )
-            except _PASSING as again:
-                error = again
+            except _TRANSIENT as next_error:
+                error = next_error
         raise error
 
-    def _add(self, kind: str, body: dict[str, Any]) -> None:
-        self._seq += 1
-        self._committed = None
-        self._pending.append(Record(self._seq, kind, body))
 
-    # ---- encoding ----------------------------------------------------------------------------------
-    def _encoded(self, event: Event) -> tuple[str, dict[str, Any]]:
-        match event:
-            case NodeSucceeded(one, update, at):
-                encoded = self._codecs.of(one.scope.plan).encode(update)
-                return "commit", {
-                    "path": one.path,
-                    "id": one.id,
-                    "at": at,
-                    "began": one.started_at,
-                    "update": encoded,
-                }
-            case Routed(one, _, at):
-                return "routed", {**_where(one), "at": at, **_route(event)}
-            case ScopeEntered(one, updates, at):
-                plan = one.step.inner_plan
-                assert plan is not None
-                codec = self._codecs.of(plan)
-                return "entered", {
-                    **_where(one),
-                    "at": at,
-                    "items": [codec.encode(update) for update in updates],
-                }
-            case NodeFailed():
-                return "failed", _failed(event)
-            case NodeSkipped(one, reason, at):
-                return "skipped", {**_where(one), "at": at, "reason": reason}
-            case NodeCancelled(one, at):
-                return "cancelled", {**_where(one), "at": at, "began": one.started_at}
-            case PersonAsked(one, question, at):
-                return "asked", {
-                    **_where(one),
-                    "at": at,
-                    "began": one.started_at,
-                    "text": question.text,
-                    "expires": question.expires,
-                }
-            case Approved(one, at):
-                return "approved", {**_where(one), "at": at}
-            case RetryDue(one, attempt, at):
-                return "retry", {**_where(one), "at": at, "attempt": attempt}
-            case StopRequested(reason, status, now, at):
-                return "stopping", {"at": at, "reason": reason, "status": status, "now": now}
-            case GraceExpired(at):
-                return "grace", {"at": at}
-            case Resumed(at):
-                return "resumed", {"at": at}
-            case RunStarted(update, at):
-                return "started", {
-                    "at": at,
-                    "input": self._codecs.of(self._plan).encode(update),
-                    "flow": describe(self._plan),
-                    **self._about,
-                }
-
-
-async def _end_of(answer: Completion) -> asyncio.CancelledError | None:
-    """Wait for it, whatever becomes of it; the cancellation, if there was one meanwhile."""
+async def _await_end(append: Completion) -> asyncio.CancelledError | None:
+    """Wait until an append has ended; return the cancellation if there was one meanwhile."""
     try:
-        await answer
+        await append
     except asyncio.CancelledError as cancelled:
         return cancelled
     except Exception:
-        return None  # the answer says so
+        return None  # the caller asks the append for it
     return None
 
 
-def _where(activation: Activation) -> dict[str, Any]:
-    return {"path": activation.path, "id": activation.id}
-
-
-def _route(event: Routed) -> dict[str, Any]:
-    decision = event.decision
-    return {
-        "loop": decision.loop,
-        "exhausted": decision.exhausted,
-        "edges": [edge.index for edge in decision.edges],
-    }
-
-
-def _failed(event: NodeFailed) -> dict[str, Any]:
-    error = event.failure
-    return {
-        **_where(event.activation),
-        "at": event.at,
-        "began": event.activation.started_at,
-        "attempt": event.attempt,
-        "error": getattr(error, "kind", None) or type(error).__name__,
-        "message": str(error),
-        "retry_after": event.retry_after,
-        "handler": event.handler,
-        "limit": event.limit,
-    }
-
-
-@cache
-def _responses() -> TypeAdapter[Response]:
-    from graphorch.models.messages import Response  # here and below: only of runs that ask models
-
-    return TypeAdapter(Response)
-
-
-@cache
-def _decisions() -> TypeAdapter[RoutingRecord]:
-    from graphorch.models.decision import RoutingRecord
-
-    return TypeAdapter(RoutingRecord)
-
-
-@cache
-def _usages() -> TypeAdapter[Usage]:
-    from graphorch.models.messages import Usage
-
-    return TypeAdapter(Usage)
-
-
-def encode_failure(error: ModelError) -> dict[str, Any]:
-    """Why a model call failed, as plain JSON: what kind of failure, the tokens it took as far as the endpoint said, and a policy's record."""
-    from graphorch.models.errors import AnswerError
-    from graphorch.models.policies.failure_kinds import NotAnswered, classify_failure
-
-    decision = error.decision if isinstance(error, NotAnswered) else None
-    usage = error.usage if isinstance(error, AnswerError) else None
-    return {
-        "error": classify_failure(error),
-        "message": clean(str(error), 2000),
-        "model": clean(error.model),
-        "status": error.status,
-        "usd": error.usd,
-        "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
-        "decision": None if decision is None else _decisions().dump_python(decision, mode="json"),
-    }
-
-
-def encode_response(response: Response) -> dict[str, Any]:
-    """A model's answer as plain JSON, with the decision and the findings that came with it."""
-    return _responses().dump_python(response, mode="json")
-
-
-def decode_response(stored: object) -> Response:
-    """The answer again. Raises `JournalError` if it does not fit."""
-    try:
-        return _responses().validate_python(stored)
-    except ValidationError as error:
-        raise JournalError(
-            f"A stored model answer is not one: {error.errors(include_url=False)[0]['msg']}. The journal is damaged."
-        ) from error
+def _build_interrupted() -> JournalError:
+    return JournalError("The process was interrupted while it wrote. Resume the run.")
 
 
 def new_owner() -> str:
-    """A name for a lease that nobody else uses."""
+    """Return a unique name for the owner of a lease."""
     return uuid.uuid4().hex

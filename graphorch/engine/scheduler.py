@@ -102,7 +102,7 @@ class Scheduler:
         self._log = EventLog(journal, _build_observers(settings))
         recorded_responses = {} if replayed is None else replayed.calls
         self._services = RunServices(self.run, settings, self.report, self._log, recorded_responses)
-        in_doubt = {} if replayed is None else replayed.unsure
+        in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
         self._dispatcher = Dispatcher(self._services, self._attempts)
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict, get_args
 
+from graphorch.statuses import RunStatus
+
 RecordKind: TypeAlias = Literal[
     "started",
     "forked",
@@ -32,6 +34,9 @@ RecordKind: TypeAlias = Literal[
     "ended",
 ]
 
+FORMAT: Final = 2
+"""Number of the format that new runs are written in. Runs of an older format are still read."""
+
 RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
 
 
@@ -39,18 +44,27 @@ class RulesBody(TypedDict):
     """From here on the run decides under another limit, or handles failures differently."""
 
     activations: int | None
-    on_failure: str
+    on_failure: Literal["drain", "cancel", "isolate"]
 
 
-class StartedBody(TypedDict):
+class StartedOptions(TypedDict):
+    """Options of a run that its first record keeps.
+
+    `after` is the id of the run that the run follows in a conversation; `rules` are there unless
+    they are the default; `budget` holds what the run may spend, by unit.
+    """
+
+    after: NotRequired[str]
+    rules: NotRequired[RulesBody]
+    budget: NotRequired[dict[str, float]]
+
+
+class StartedBody(StartedOptions):
     """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`)."""
 
     at: float
     input: dict[str, Any]
     flow: dict[str, Any]
-    after: NotRequired[str]
-    rules: NotRequired[RulesBody]
-    budget: NotRequired[dict[str, float]]
 
 
 ForkedBody = TypedDict("ForkedBody", {"from": str, "at": str, "copied": int})
@@ -148,7 +162,7 @@ class StoppingBody(TypedDict):
 
     at: float
     reason: str
-    status: str
+    status: RunStatus
     now: bool
 
 
@@ -175,20 +189,25 @@ class CallBody(ActivationBody):
     asked: dict[str, Any]
 
 
-class UnansweredBody(ActivationBody):
+class ModelFailureBody(TypedDict):
+    """Why a model call failed, and what it cost; `decision` is the record of its policy."""
+
+    error: str
+    message: str
+    model: str
+    status: int | None
+    usd: float | None
+    usage: dict[str, Any] | None
+    decision: dict[str, Any] | None
+
+
+class UnansweredBody(ActivationBody, ModelFailureBody):
     """A model call failed; it may have cost something."""
 
     attempt: int
     at: float
     began: float
     asked: dict[str, Any]
-    error: str
-    message: str
-    model: str
-    status: int | None
-    usd: float
-    usage: dict[str, Any] | None
-    decision: dict[str, Any] | None
 
 
 class MigratedBody(TypedDict):
@@ -200,7 +219,7 @@ class MigratedBody(TypedDict):
 class EndedBody(TypedDict):
     """Nothing is left to do for now."""
 
-    status: str
+    status: RunStatus
     reason: str
 
 

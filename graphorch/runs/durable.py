@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from graphorch.core.events import Update
 from graphorch.core.state import UNLIMITED, OnFailure
-from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
+from graphorch.journal.record_kinds import FORMAT, StartedOptions
 from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 
@@ -45,9 +46,9 @@ async def begin(store: Store, plan: Plan, settings: RunSettings, after: str = ""
     return RunJournal(store, lease, 0, plan, _about(settings, after))
 
 
-def _about(settings: RunSettings, after: str) -> dict[str, object]:
+def _about(settings: RunSettings, after: str) -> StartedOptions:
     """What the first record says of a run beside its input: the turn that it follows, its budget, and by which rules the core decides."""
-    found: dict[str, object] = {"after": after} if after else {}
+    found: StartedOptions = {"after": after} if after else {}
     if settings.limits.activations is not None or settings.on_failure != "drain":
         found["rules"] = {
             "activations": settings.limits.activations,

@@ -15,12 +15,13 @@ from graphorch.engine import fork as forks
 from graphorch.engine.fork import Difference
 from graphorch.engine.replay import ReplayedRun, rebuild
 from graphorch.engine.report import RunReport as RunRecord
-from graphorch.engine.run_journal import FORMAT, LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, InternalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
+from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun, Record
 from graphorch.journal.store import Store
 from graphorch.runs.durable import check_log

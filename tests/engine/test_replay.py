@@ -101,8 +101,8 @@ def test_an_attempt_that_began_and_never_said_how_it_ended_is_unsure_until_it_co
     commit = records[2]
     where = {key: commit.body[key] for key in ("path", "id")}
     begun = [*records[:2], Record(3, "starting", {**where, "attempt": 1})]
-    assert list(rebuild(plan, "r", begun).unsure) == [commit.body["path"]]
-    assert rebuild(plan, "r", [*begun, replace(commit, seq=4)]).unsure == {}
+    assert list(rebuild(plan, "r", begun).in_doubt) == [commit.body["path"]]
+    assert rebuild(plan, "r", [*begun, replace(commit, seq=4)]).in_doubt == {}
 
 
 # ---- what does not fit ---------------------------------------------------------------------------

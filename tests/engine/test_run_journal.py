@@ -12,12 +12,8 @@ import pytest
 
 from graphorch import Committed, JournalError, ModelError
 from graphorch.core.events import GraceExpired
-from graphorch.engine.run_journal import (
-    RunJournal,
-    decode_response,
-    encode_failure,
-    encode_response,
-)
+from graphorch.engine.record_bodies import decode_response, encode_failure, encode_response
+from graphorch.engine.run_journal import RunJournal
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.memory import MemoryStore
@@ -381,6 +377,6 @@ def test_an_answer_comes_back_as_it_was_and_damage_is_said() -> None:
     )
     assert decode_response(json.loads(json.dumps(encode_response(response)))) == response
     with pytest.raises(
-        JournalError, match=r"A stored model answer is not one: .* The journal is damaged\."
+        JournalError, match=r"A stored model response does not fit: .* The journal is damaged\."
     ):
         decode_response({"text": 3})

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from graphorch import Request, Response, RunFailed
-from graphorch.engine.run_journal import FORMAT
+from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.sqlite.store import SqliteStore
 from tests.golden.flows import FLOWS, TOPIC, Answering, World, to_the_end
 from tests.golden.pattern_flows import PATTERNS, SUBJECT, Model, sorted_requests, to_the_end_of

@@ -1,0 +1,285 @@
+"""Encode the events and the model calls of a run as bodies of journal records.
+
+The kinds and the fields of records are declared in `graphorch.journal.record_kinds`. A record names
+its activation by path (only one activation of a path is open at a time) and by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from graphorch.core.events import (
+    Approved,
+    Event,
+    GraceExpired,
+    NodeCancelled,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    PersonAsked,
+    Resumed,
+    RetryDue,
+    Routed,
+    RunStarted,
+    ScopeEntered,
+    StopRequested,
+)
+from graphorch.core.tree import Activation
+from graphorch.engine.prompt_log import CallDescription, clean
+from graphorch.engine.state_codec import CodecCache
+from graphorch.errors import JournalError, ModelError
+from graphorch.graph.fingerprint import describe
+from graphorch.graph.plan import Plan
+from graphorch.journal.record_kinds import (
+    ActivationBody,
+    ApprovedBody,
+    AskedBody,
+    CallBody,
+    CancelledBody,
+    CommitBody,
+    EnteredBody,
+    FailedBody,
+    ModelFailureBody,
+    MomentBody,
+    RecordKind,
+    RetryBody,
+    RouteBody,
+    RoutedBody,
+    SkippedBody,
+    StartedBody,
+    StartedOptions,
+    StoppingBody,
+    UnansweredBody,
+)
+
+if TYPE_CHECKING:
+    from graphorch.models.decision import RoutingRecord
+    from graphorch.models.messages import Response, Usage
+
+_LONGEST_MESSAGE = 2000  # characters of a model error
+
+
+class RecordEncoder:
+    """Encodes the events of one run. `options` are added to its first record."""
+
+    def __init__(self, plan: Plan, options: StartedOptions) -> None:
+        self._plan = plan
+        self._options = options
+        self._codecs = CodecCache()
+
+    def encode(self, event: Event) -> tuple[RecordKind, Mapping[str, Any]]:
+        """Return the kind and the body of an event's record. Raises `Unstorable`."""
+        kind, encode = _ENCODERS[type(event)]
+        return kind, encode(self, event)
+
+    def encode_started(self, event: RunStarted) -> StartedBody:
+        """Return the input and the graph of a run."""
+        return {
+            "at": event.at,
+            "input": self._codecs.of(self._plan).encode(event.update),
+            "flow": describe(self._plan),
+            **self._options,
+        }
+
+    def encode_commit(self, event: NodeSucceeded) -> CommitBody:
+        """Return the update of an activation that succeeded."""
+        activation = event.activation
+        update = self._codecs.of(activation.scope.plan).encode(event.update)
+        return {
+            **_locate(activation),
+            "at": event.at,
+            "began": activation.started_at,
+            "update": update,
+        }
+
+    def encode_routed(self, event: Routed) -> RoutedBody:
+        """Return where an activation went, for a record of its own."""
+        return {**_locate(event.activation), "at": event.at, **encode_route(event)}
+
+    def encode_entered(self, event: ScopeEntered) -> EnteredBody:
+        """Return the inputs of a sub-flow or map."""
+        plan = event.activation.step.inner_plan
+        assert plan is not None
+        codec = self._codecs.of(plan)
+        items = [codec.encode(update) for update in event.updates]
+        return {**_locate(event.activation), "at": event.at, "items": items}
+
+    def encode_failed(self, event: NodeFailed) -> FailedBody:
+        """Return a failed attempt and what follows from it."""
+        error = event.failure
+        return {
+            **_locate(event.activation),
+            "at": event.at,
+            "began": event.activation.started_at,
+            "attempt": event.attempt,
+            "error": getattr(error, "kind", None) or type(error).__name__,
+            "message": str(error),
+            "retry_after": event.retry_after,
+            "handler": event.handler,
+            "limit": event.limit,
+        }
+
+    def encode_skipped(self, event: NodeSkipped) -> SkippedBody:
+        """Return why a node did not run."""
+        return {**_locate(event.activation), "at": event.at, "reason": event.reason}
+
+    def encode_cancelled(self, event: NodeCancelled) -> CancelledBody:
+        """Return a cancelled attempt."""
+        began = event.activation.started_at
+        return {**_locate(event.activation), "at": event.at, "began": began}
+
+    def encode_asked(self, event: PersonAsked) -> AskedBody:
+        """Return a question to a person."""
+        return {
+            **_locate(event.activation),
+            "at": event.at,
+            "began": event.activation.started_at,
+            "text": event.question.text,
+            "expires": event.question.expires,
+        }
+
+    def encode_approved(self, event: Approved) -> ApprovedBody:
+        """Return an approval."""
+        return {**_locate(event.activation), "at": event.at}
+
+    def encode_retry(self, event: RetryDue) -> RetryBody:
+        """Return the end of the pause before an attempt."""
+        return {**_locate(event.activation), "at": event.at, "attempt": event.attempt}
+
+    def encode_stopping(self, event: StopRequested) -> StoppingBody:
+        """Return a request to stop."""
+        return {
+            "at": event.at,
+            "reason": event.reason,
+            "status": event.status,
+            "now": event.now,
+        }
+
+    def encode_moment(self, event: GraceExpired | Resumed) -> MomentBody:
+        """Return a time."""
+        return {"at": event.at}
+
+
+_Encoder = Callable[[RecordEncoder, Any], Mapping[str, Any]]
+_ENCODERS: Final[Mapping[type, tuple[RecordKind, _Encoder]]] = {
+    RunStarted: ("started", RecordEncoder.encode_started),
+    NodeSucceeded: ("commit", RecordEncoder.encode_commit),
+    Routed: ("routed", RecordEncoder.encode_routed),
+    ScopeEntered: ("entered", RecordEncoder.encode_entered),
+    NodeFailed: ("failed", RecordEncoder.encode_failed),
+    NodeSkipped: ("skipped", RecordEncoder.encode_skipped),
+    NodeCancelled: ("cancelled", RecordEncoder.encode_cancelled),
+    PersonAsked: ("asked", RecordEncoder.encode_asked),
+    Approved: ("approved", RecordEncoder.encode_approved),
+    RetryDue: ("retry", RecordEncoder.encode_retry),
+    StopRequested: ("stopping", RecordEncoder.encode_stopping),
+    GraceExpired: ("grace", RecordEncoder.encode_moment),
+    Resumed: ("resumed", RecordEncoder.encode_moment),
+}
+
+
+def encode_route(event: Routed) -> RouteBody:
+    """Return where an activation went."""
+    decision = event.decision
+    return {
+        "loop": decision.loop,
+        "exhausted": decision.exhausted,
+        "edges": [edge.index for edge in decision.edges],
+    }
+
+
+def encode_call(
+    activation: Activation, key: str, response: Response, call: CallDescription
+) -> CallBody:
+    """Return the body of a call that a model answered."""
+    return {
+        **_locate(activation),
+        "attempt": activation.attempt,
+        "key": key,
+        "response": encode_response(response),
+        "at": call.at,
+        "began": call.began,
+        "asked": call.request,
+    }
+
+
+def encode_failed_call(
+    activation: Activation, error: ModelError, call: CallDescription
+) -> UnansweredBody:
+    """Return the body of a call that failed."""
+    return {
+        **_locate(activation),
+        "attempt": activation.attempt,
+        "at": call.at,
+        "began": call.began,
+        "asked": call.request,
+        **encode_failure(error),
+    }
+
+
+def encode_failure(error: ModelError) -> ModelFailureBody:
+    """Return why a model call failed.
+
+    That is the kind of failure, the tokens that it took as far as the endpoint reported them, and
+    the record of the policy that made the call.
+    """
+    from graphorch.models.errors import AnswerError
+    from graphorch.models.policies.failure_kinds import NotAnswered, classify_failure
+
+    decision = error.decision if isinstance(error, NotAnswered) else None
+    usage = error.usage if isinstance(error, AnswerError) else None
+    return {
+        "error": classify_failure(error),
+        "message": clean(str(error), _LONGEST_MESSAGE),
+        "model": clean(error.model),
+        "status": error.status,
+        "usd": error.usd,
+        "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
+        "decision": None if decision is None else _decisions().dump_python(decision, mode="json"),
+    }
+
+
+def encode_response(response: Response) -> dict[str, Any]:
+    """Return a response as plain JSON, with its routing record and its findings."""
+    return _responses().dump_python(response, mode="json")
+
+
+def decode_response(stored: object) -> Response:
+    """Return the response that was encoded. Raises `JournalError` if it does not fit."""
+    try:
+        return _responses().validate_python(stored)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise JournalError(
+            f"A stored model response does not fit: {reason}. The journal is damaged."
+        ) from error
+
+
+def _locate(activation: Activation) -> ActivationBody:
+    return {"path": activation.path, "id": activation.id}
+
+
+# Adapters are made at their first use: only runs that call models need them.
+@cache
+def _responses() -> TypeAdapter[Response]:
+    from graphorch.models.messages import Response
+
+    return TypeAdapter(Response)
+
+
+@cache
+def _decisions() -> TypeAdapter[RoutingRecord]:
+    from graphorch.models.decision import RoutingRecord
+
+    return TypeAdapter(RoutingRecord)
+
+
+@cache
+def _usages() -> TypeAdapter[Usage]:
+    from graphorch.models.messages import Usage
+
+    return TypeAdapter(Usage)

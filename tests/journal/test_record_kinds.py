@@ -1,0 +1,296 @@
+"""Writers and readers of records are held to the declared kinds: the keys and types of each body."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import (
+    Annotated,
+    Any,
+    NotRequired,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import pytest
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from graphorch import (
+    Approval,
+    Budget,
+    Context,
+    Graph,
+    Limits,
+    ModelError,
+    Node,
+    Retry,
+    RunFailed,
+    append,
+    node,
+)
+from graphorch.core.events import NodeCancelled, RunStarted
+from graphorch.core.run import Run
+from graphorch.core.tree import Activation
+from graphorch.engine.record_bodies import RecordEncoder
+from graphorch.engine.replay import HANDLERS as REPLAY_HANDLERS
+from graphorch.graph import fingerprint
+from graphorch.journal.memory import MemoryStore
+from graphorch.journal.record_kinds import BODIES, FORMAT, RECORD_KINDS
+from graphorch.journal.records import Record
+from graphorch.models.messages import Request, Response
+from graphorch.testing import run_virtual
+from graphorch.trace.conversation import builder as conversation
+from graphorch.trace.spans import builder as spans
+from tests.golden.flows import TOPIC, Answering, World, everything, failing
+
+
+class Count(BaseModel):
+    n: int = 0
+
+
+class Log(BaseModel):
+    log: Annotated[list[str], append] = []
+
+
+class Price(BaseModel):
+    price: int
+
+
+class State(Count, Log): ...
+
+
+class Given(Count, Log): ...
+
+
+class Bare(Given, Price): ...
+
+
+def log_step(name: str, **options: Any) -> Node[Any]:
+    @node(name=name, **options)
+    async def step(count: Count) -> Log:
+        return Log(log=[name])
+
+    return step
+
+
+def fail_step(name: str, **options: Any) -> Node[Any]:
+    @node(name=name, **options)
+    async def step(count: Count) -> Log:
+        raise OSError("the disk is not there")
+
+    return step
+
+
+def slow_step(name: str) -> Node[Any]:
+    @node(name=name)
+    async def step(count: Count) -> Log:
+        await asyncio.sleep(1_000)
+        return Log(log=[name])
+
+    return step
+
+
+@node
+async def ask_model(ctx: Context, count: Count) -> Log:
+    return Log(log=[await ctx.complete("how many?", model="none")])
+
+
+class Refusing:
+    """A model that fails at every call."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        raise ModelError("no", model=request.model, retryable=False, status=400)
+
+
+async def run_to_failure(work: Awaitable[Any]) -> None:
+    with pytest.raises(RunFailed):
+        await work
+
+
+async def finish_golden(store: MemoryStore) -> None:
+    """Started with options, entered, commits with routes, a handled failure, calls, ended."""
+    limits, budget = Limits(activations=100), Budget(calls=100)
+    await everything().run(
+        TOPIC, durable=store, run_id="r", client=Answering(), limits=limits, budget=budget
+    )
+
+
+async def resume_failed(store: MemoryStore) -> None:
+    """A failure that stops the run, other rules, and the end after all."""
+    flow, client = failing(), Answering()
+    await run_to_failure(
+        flow.run(TOPIC, durable=store, run_id="r", client=client, resources=World())
+    )
+    other = failing()
+    await other.resume(
+        "r",
+        durable=store,
+        client=client,
+        resources=World(is_repaired=True),
+        limits=Limits(activations=50),
+    )
+
+
+async def pass_gates(store: MemoryStore) -> None:
+    """Questions, approvals, and a route that comes after its commit."""
+    graph = Graph("g", State)
+    flow = graph.chain(log_step("a", gate="before"), log_step("b", gate="after")).build()
+    result = await flow.run(State(), durable=store, run_id="r")
+    while result.status == "waiting":
+        result = await flow.answer("r", result.questions[0], Approval(approved=True), durable=store)
+
+
+async def cancel_waiting(store: MemoryStore) -> None:
+    flow = Graph("g", State).chain(log_step("a", gate="before")).build()
+    await flow.run(State(), durable=store, run_id="r")
+    await flow.cancel("r", durable=store)
+
+
+async def retry_failed(store: MemoryStore) -> None:
+    retry = Retry(attempts=2, on=(OSError,))
+    flow = Graph("g", State).chain(fail_step("a", retry=retry)).build()
+    await run_to_failure(flow.run(State(), durable=store, run_id="r"))
+
+
+async def end_grace(store: MemoryStore) -> None:
+    flow = Graph("g", State).chain(log_step("a"), [fail_step("b"), slow_step("c")]).build()
+    await run_to_failure(flow.run(State(), durable=store, run_id="r", limits=Limits(grace=1)))
+
+
+async def act_once(store: MemoryStore) -> None:
+    flow = Graph("g", State).chain(log_step("a", effect="once")).build()
+    await flow.run(State(), durable=store, run_id="r")
+
+
+async def call_refusing_model(store: MemoryStore) -> None:
+    flow = Graph("g", State).chain(ask_model).build()
+    await run_to_failure(flow.run(State(), durable=store, run_id="r", client=Refusing()))
+
+
+async def skip_join(store: MemoryStore) -> None:
+    """A join whose required field only the branch that failed would have written."""
+
+    @node
+    async def price(count: Count) -> Price:
+        raise OSError("the disk is not there")
+
+    @node
+    async def total(price: Price, log: Log) -> Count:
+        return Count(n=price.price)
+
+    graph: Graph[Any, Any, Any] = Graph("g", Bare, input=Given)
+    flow = graph.chain(log_step("a"), [price, log_step("c")], total).build()
+    await run_to_failure(flow.run(Given(), durable=store, run_id="r", on_failure="isolate"))
+
+
+async def fork_finished(store: MemoryStore) -> None:
+    flow = Graph("g", State).chain(log_step("a"), log_step("b")).build()
+    await flow.run(State(), durable=store, run_id="old")
+    await flow.fork("old", start="b", durable=store, run_id="r")
+    await flow.resume("r", durable=store)
+
+
+async def migrate_waiting(store: MemoryStore) -> None:
+    def build(name: str) -> Graph[Any, Any, Any]:
+        return Graph("g", State).chain(log_step(name), log_step("b", gate="before"))
+
+    def rename(record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, "path": "new"} if record.get("path") == "old" else record
+
+    old = build("old").build()
+    result = await old.run(State(), durable=store, run_id="r")
+    identity = fingerprint.compute_fingerprint(old.plan)
+    flow = build("new").migration(from_=identity, change=rename).build()
+    await flow.answer("r", result.questions[0].id, Approval(approved=True), durable=store)
+
+
+SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
+    finish_golden: {"started", "commit", "entered", "failed", "call", "ended"},
+    resume_failed: {"failed", "resumed", "rules"},
+    pass_gates: {"asked", "approved", "routed"},
+    cancel_waiting: {"stopping"},
+    retry_failed: {"retry"},
+    end_grace: {"grace"},
+    act_once: {"starting"},
+    call_refusing_model: {"unanswered"},
+    skip_join: {"skipped"},
+    fork_finished: {"forked"},
+    migrate_waiting: {"migrated"},
+}
+
+
+async def write_run(scenario: Callable[[MemoryStore], Awaitable[None]]) -> tuple[Record, ...]:
+    store = MemoryStore()
+    await scenario(store)
+    return (await store.load("r")).records
+
+
+def check_body(body: Any, declared: type, where: str) -> None:
+    """Hold a body to a TypedDict: exactly its keys, each with a value of its type."""
+    fields = get_type_hints(declared, include_extras=True)
+    optional = {name for name, hint in fields.items() if get_origin(hint) is NotRequired}
+    assert fields.keys() - optional <= body.keys() <= fields.keys(), where
+    for name, value in body.items():
+        hint = get_args(fields[name])[0] if name in optional else fields[name]
+        if is_typeddict(hint):
+            check_body(value, hint, f"{where}.{name}")
+        else:
+            adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(strict=True))
+            assert adapter.validate_python(value) == value, f"{where}.{name}"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_written_bodies_match_declaration(
+    scenario: Callable[[MemoryStore], Awaitable[None]],
+) -> None:
+    records = run_virtual(write_run(scenario))
+    assert SCENARIOS[scenario] <= {record.kind for record in records}
+    bodies = cast(Mapping[str, type], BODIES)
+    for record in records:
+        check_body(record.body, bodies[record.kind], f"{record.seq} {record.kind}")
+
+
+def test_scenarios_write_all_kinds() -> None:
+    """The scheduler never cancels a single node from outside; other drivers of the core may."""
+    assert set.union(*SCENARIOS.values()) | {"cancelled"} == RECORD_KINDS == BODIES.keys()
+
+
+def test_cancelled_body_matches_declaration() -> None:
+    plan = Graph("g", State).chain(log_step("a")).build().plan
+    commands = Run(plan, "r").handle(RunStarted({}))
+    activation = next(command for command in commands if isinstance(command, Activation))
+    kind, body = RecordEncoder(plan, {}).encode(NodeCancelled(activation, 1.0))
+    assert kind == "cancelled"
+    check_body(body, BODIES[kind], kind)
+
+
+def test_optional_fields_of_started_are_written() -> None:
+    """A limit and a budget are kept in the first record."""
+    body = run_virtual(write_run(finish_golden))[0].body
+    assert body["rules"] == {"activations": 100, "on_failure": "drain"}
+    assert body["budget"] == {"calls": 100}
+
+
+def test_commit_holds_route_unless_separate() -> None:
+    """A gate after a node comes between its result and its routing."""
+    golden = run_virtual(write_run(finish_golden))
+    assert any("route" in record.body for record in golden if record.kind == "commit")
+    assert "routed" not in {record.kind for record in golden}
+
+
+def test_replay_handles_all_kinds() -> None:
+    assert REPLAY_HANDLERS.keys() == RECORD_KINDS
+
+
+@pytest.mark.parametrize("reader", [spans, conversation], ids=["spans", "conversation"])
+def test_trace_readers_handle_or_ignore_all_kinds(reader: Any) -> None:
+    assert reader.HANDLERS.keys() | reader.IGNORED_KINDS == RECORD_KINDS
+    assert not reader.HANDLERS.keys() & reader.IGNORED_KINDS
+
+
+def test_format_is_that_of_fingerprints() -> None:
+    """The description of the graph in the first record is of the format of the records."""
+    assert fingerprint.FORMAT == FORMAT
