@@ -1,4 +1,4 @@
-"""A run that advances one activation at a time: the usual scheduler, with a gate before each attempt.
+"""A run that advances one activation at a time: the scheduler with a gate before each attempt.
 
 Theory of operation. Everything that the core wants to start arrives at the gate and is held there.
 The run is *quiet* when all that could run is held, or when it has ended. Then one activation is let

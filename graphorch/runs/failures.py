@@ -1,4 +1,4 @@
-"""The one error of a run that did not reach its end: everything that went wrong, each with where and what happened before."""
+"""The one error of a run that did not reach its end: everything that went wrong, and where."""
 
 from __future__ import annotations
 
@@ -20,47 +20,56 @@ _LIMITS = {
 
 
 def build_run_failed(scheduler: Scheduler) -> RunFailed:
-    """The error for a run that failed or was stopped."""
+    """Return the error of a run that failed or was stopped."""
     run = scheduler.run
-    errors: list[Exception] = [_error(activation) for activation in run.failed()]
+    errors: list[Exception] = [_build_error(activation) for activation in run.failed()]
     limit = run.reason.partition("limit:")[2]
     if limit and not any(isinstance(error, BudgetExceeded) for error in errors):
-        errors.insert(
-            0,
-            LimitReached(
-                f"The run was stopped: {_LIMITS.get(limit, limit)}. What was done is kept; raise the limit to go on.",
-                limit=limit,
-            ),
-        )
+        errors.insert(0, _build_limit_error(limit))
     if run.reason == "ambiguous":
-        errors += [Ambiguous(_doubt(activation)) for activation in scheduler.in_doubt.values()]
+        errors += [_build_ambiguous(activation) for activation in scheduler.in_doubt.values()]
     if not errors:
-        errors.append(GraphorchError(_reason(scheduler)))
-    message = f"Run {run.run_id} of flow '{run.plan.name}' {'was stopped' if run.reason != 'failed' else 'failed'} ({run.reason})"
+        errors.append(GraphorchError(_explain_end(run.reason)))
+    outcome = "failed" if run.reason == "failed" else "was stopped"
+    message = f"Run {run.run_id} of flow '{run.plan.name}' {outcome} ({run.reason})"
     return RunFailed(message, errors, run.run_id, run.reason, scheduler.report)
 
 
-def _doubt(activation: Activation) -> str:
-    choice = 'Find out, and resume with ambiguous="repeat" to run it again, or "fail" to go on as if it had failed.'
-    return f"Node '{activation.path}' must not act twice; it began, did not finish, and nobody knows whether it acted (key {activation.id}). {choice}"
+def _build_limit_error(limit: str) -> LimitReached:
+    return LimitReached(
+        f"The run was stopped: {_LIMITS.get(limit, limit)}. "
+        "What was done is kept; raise the limit and resume the run.",
+        limit=limit,
+    )
 
 
-def _error(activation: Activation) -> Exception:
+def _build_ambiguous(activation: Activation) -> Ambiguous:
+    return Ambiguous(
+        f"Node '{activation.path}' must not act twice; it began, did not finish, and it is not "
+        f"known whether it acted (key {activation.id}). "
+        'Find out, and resume with ambiguous="repeat" to run it again, '
+        'or "fail" to continue as if it had failed.'
+    )
+
+
+def _build_error(activation: Activation) -> Exception:
+    """Return the error of one failed activation, with its place in the run."""
     cause = activation.failure
     if isinstance(cause, BudgetExceeded):
+        # The run's own limit is not an error of the node: it keeps its type, and gets a note.
         cause.add_note(
             f"at {activation.path}, activation {activation.id}, attempt {activation.attempt}"
         )
         return cause
-    shown = (
-        f"{type(cause).__name__}: {cause}"
-        if isinstance(cause, BaseException)
-        else str(cause or "it was interrupted")
-    )
-    where = {"node": activation.step.name, "path": activation.path, "activation": activation.id}
+    reason = str(cause or "it was interrupted")
+    if isinstance(cause, BaseException):
+        reason = f"{type(cause).__name__}: {cause}"
+    name = activation.step.name
     error = NodeError(
-        f"Node '{activation.step.name}' failed: {shown}",
-        **where,
+        f"Node '{name}' failed: {reason}",
+        node=name,
+        path=activation.path,
+        activation=activation.id,
         attempt=activation.attempt,
         story=activation.story or (),
     )
@@ -69,7 +78,10 @@ def _error(activation: Activation) -> Exception:
     return error
 
 
-def _reason(scheduler: Scheduler) -> str:
-    if scheduler.run.reason == "end not reached":
-        return "Nothing failed, but no path led to END: every branch that reaches it was skipped. See the record's steps for which node was skipped and why."
-    return f"The run was stopped: {scheduler.run.reason}."
+def _explain_end(reason: str) -> str:
+    if reason == "end not reached":
+        return (
+            "Nothing failed, but no path led to END: every branch that reaches it was skipped. "
+            "See the report's steps for the nodes that were skipped and why."
+        )
+    return f"The run was stopped: {reason}."

@@ -1,9 +1,9 @@
-"""Forks of runs in a journal: a new run that took over what stays true, and has open what has to be done anew."""
+"""Forks of runs in a journal: new runs that keep what stays true, and run the rest again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, TypeAlias
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -11,10 +11,16 @@ from typing_extensions import TypeVar
 from graphorch.core.events import Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
-from graphorch.engine import fork as forks
-from graphorch.engine.fork import Difference
+from graphorch.engine.fork import (
+    Difference,
+    compare_runs,
+    find_activation,
+    find_affected,
+    find_effects,
+    select_records,
+)
 from graphorch.engine.replay import ReplayedRun, rebuild
-from graphorch.engine.report import RunReport as RunRecord
+from graphorch.engine.report import RunReport
 from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
@@ -29,12 +35,13 @@ from graphorch.runs.result import Result
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
-Effects = Literal["refuse", "repeat", "serve"]
+Effects: TypeAlias = Literal["refuse", "repeat", "serve"]
+"""What to do about nodes with effects that would act again: serve what they returned before."""
 
 
 @dataclass(frozen=True, slots=True)
 class RerunResult(Generic[Out, State]):
-    """What a run would have given with something changed, and how that differs."""
+    """The result of a run with something changed, and how it differs from the old one."""
 
     result: Result[Out, State]
     difference: Difference
@@ -42,91 +49,104 @@ class RerunResult(Generic[Out, State]):
 
 @dataclass(slots=True)
 class ForkedRun:
-    """A new run, ready to go on, and what it was made of. `change` is the activation that is done anew."""
+    """A new run, ready to be resumed, and what it was made of.
+
+    `change` is the activation that runs again; `copied` are the ids of those that were kept.
+    """
 
     scheduler: Scheduler
     change: Activation
-    old: RunRecord
+    old: RunReport
     copied: set[str]
 
     def difference(self) -> Difference:
-        """How the new run differs from the old one, once it has run."""
-        return forks.compare_runs(self.old, self.scheduler.report, self.copied)
+        """Return how the new run differs from the old one, once it has run."""
+        return compare_runs(self.old, self.scheduler.report, self.copied)
 
 
 async def fork(
     store: Store, plan: Plan, run_id: str, start: str, settings: RunSettings, effects: Effects
 ) -> ForkedRun:
-    """Make a new run that is the old one up to `start`, which is done anew. Raises `InputError` and `JournalError`."""
+    """Create a new run that is the old one up to `start`, which runs again there.
+
+    Raises `InputError` and `JournalError`.
+    """
+    # 1. Read the old run, and find what the change makes invalid.
     log = await store.load(run_id)
-    read = check_log(log, plan)
-    old = rebuild(plan, run_id, read.records, adopted=read.adopted)
-    change = forks.find_activation(old.run, start)
-    gone, around = forks.find_affected(old.run, change)
-    settings = _with_effects(settings, old.run, gone, effects)
-    copied = forks.select_records(read.records, gone, around)
-    head = await store.create(
-        NewRun(
-            settings.run_id,
-            plan.name,
-            compute_fingerprint(plan),
-            FORMAT,
-            tags=settings.tags,
-            parent=run_id,
-        )
-    )
+    migrated = check_log(log, plan)
+    old = rebuild(plan, run_id, migrated.records, adopted=migrated.adopted)
+    change = find_activation(old.run, start)
+    gone, around = find_affected(old.run, change)
+    settings = _guard_effects(settings, old.run, gone, effects)
+
+    # 2. Store the new run: one record that names its origin, and those that stay true.
+    copies = select_records(migrated.records, gone, around)
+    origin = {"from": run_id, "at": change.path, "copied": len(copies)}
+    records = [Record(1, "forked", origin), *copies]
+    journal = await _create_run(store, plan, settings, run_id, records)
+
+    # 3. Open it where its records end.
+    replayed = rebuild(plan, settings.run_id, records)
+    for activation in replayed.unfinished():
+        # It begins here, and not when the old run came to it.
+        activation.started_at = 0.0
+    scheduler = Scheduler.from_records(plan, settings, replayed, journal)
+    copied = {activation.id for activation in replayed.run.history}
+    return ForkedRun(scheduler, _find_open(replayed, change.path), _build_report(old), copied)
+
+
+async def _create_run(
+    store: Store, plan: Plan, settings: RunSettings, parent: str, records: list[Record]
+) -> RunJournal:
+    run_id = settings.run_id
+    fingerprint = compute_fingerprint(plan)
+    new_run = NewRun(run_id, plan.name, fingerprint, FORMAT, tags=settings.tags, parent=parent)
+    head = await store.create(new_run)
     if head.last_seq:
         raise InputError(
-            f"Run {settings.run_id} is in the journal already. Choose another run_id, or leave it out."
+            f"Run {run_id} is in the journal already. Choose another run_id, or leave it out."
         )
-    lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
-    records = [
-        Record(1, "forked", {"from": run_id, "at": change.path, "copied": len(copied)}),
-        *copied,
-    ]
+    lease = await store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
     await store.append(lease, records, expected_last_seq=0)
-    rebuilt = rebuild(plan, settings.run_id, records)
-    for activation in rebuilt.unfinished():
-        activation.started_at = 0.0  # it begins here, and not when the old run came to it
-    scheduler = Scheduler.from_records(
-        plan, settings, rebuilt, RunJournal(store, lease, len(records), plan)
-    )
-    taken_over = {item.id for item in rebuilt.run.history}
-    return ForkedRun(scheduler, _opened(rebuilt, change), _recorded(old), taken_over)
+    return RunJournal(store, lease, len(records), plan)
 
 
-def _with_effects(settings: RunSettings, old: Run, gone: set[str], effects: Effects) -> RunSettings:
-    """Effects that would happen again are refused, repeated, or served from the record."""
-    again = forks.find_effects(old, gone)
-    if not again or effects == "repeat":
+def _guard_effects(
+    settings: RunSettings, old: Run, gone: set[str], effects: Effects
+) -> RunSettings:
+    """Refuse effects that would happen again, repeat them, or pin what they returned."""
+    acting_again = find_effects(old, gone)
+    if not acting_again or effects == "repeat":
         return settings
     if effects == "refuse":
-        names = ", ".join(f"'{item.path}' ({item.step.node.options.effect})" for item in again)
+        names = [f"'{item.path}' ({item.step.node.options.effect})" for item in acting_again]
         raise InputError(
-            f'Doing this anew would repeat effects under new keys: {names}. Say effects="repeat", or effects="serve" to use what they returned.'
+            f"Running this again would repeat effects under new keys: {', '.join(names)}. "
+            'Pass effects="repeat", or effects="serve" to use what they returned.'
         )
     pins: dict[str, list[Update]] = {}
-    for activation in again:
+    for activation in acting_again:
         pins.setdefault(activation.path, []).append(activation.update or {})
     return replace(settings, pins={**settings.pins, **pins})
 
 
-def _opened(rebuilt: ReplayedRun, change: Activation) -> Activation:
-    """The activation of the new run that stands where the changed one stood."""
-    for activation in rebuilt.unfinished():
-        if activation.path == change.path:
+def _find_open(replayed: ReplayedRun, path: str) -> Activation:
+    """Return the open activation of the new run at a path."""
+    for activation in replayed.unfinished():
+        if activation.path == path:
             return activation
     raise InternalError(
-        f"The fork of run {rebuilt.run.run_id} does not have '{change.path}' open. Please report this as a bug of graphorch."
+        f"The fork of run {replayed.run.run_id} does not have '{path}' open. "
+        "Please report this as a bug of graphorch."
     )
 
 
-def _recorded(rebuilt: ReplayedRun) -> RunRecord:
-    record = RunRecord(rebuilt.run, rebuilt.began)
-    record.add_recorded_calls(rebuilt.answered)
-    return record
+def _build_report(replayed: ReplayedRun) -> RunReport:
+    report = RunReport(replayed.run, replayed.began)
+    report.add_recorded_calls(replayed.answered)
+    return report
 
 
 def build_edit(activation: Activation, output: Any) -> Update:
-    """The update of an output that a person gives in place of the node's. Raises `WrongOutput`."""
+    """Return the update of an output that a person gives. Raises `WrongOutput`."""
     return activation.step.writes[0].update(output)

@@ -130,7 +130,7 @@ class RunManager:
             finally:
                 self._open_runs.end(scheduler)
 
-    # ---- a run that is read, or changed in a copy --------------------------------------------------
+    # ---- a run that is read, or changed in a copy ------------------------------------------------
     async def replay(self, run_id: str, durable: Durable) -> Result[Any, Any]:
         """Replay a run from its journal: pure functions are called again, nodes and models not."""
         from graphorch.engine.replay import verify
@@ -177,10 +177,10 @@ class RunManager:
             await forked.scheduler.leave("forked")
             return forked.scheduler.run.run_id
 
-    # ---- how a run is found and driven -------------------------------------------------------------
+    # ---- how a run is found and driven -----------------------------------------------------------
     @asynccontextmanager
     async def _reopen(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
-        """Yield the scheduler of an existing run: the one in memory, or a new one of its records."""
+        """Yield the scheduler of an existing run: the one in memory, or one of its records."""
         if after := options.get("after"):
             raise InputError(
                 f"after={after!r} begins a new run, but run {run_id} exists already. "

@@ -1,8 +1,10 @@
-"""The records of a run as the present graph understands them: a run of an older graph is read through the migrations that the graph declares.
+"""The records of a run as the present graph reads them, through the migrations that it declares.
 
-Theory of operation. What is stored stays as it was written. The head of a run names the graph that began it, and a record `migrated`, written
-when a changed graph goes on with it, names the one that wrote what follows. So a log is a row of segments, each of one graph; a segment of
-another graph than the present one is changed on its way in, each time, by the function that was declared for its fingerprint.
+Theory of operation. What is stored stays as it was written. The head of a run names the graph that
+began it, and a record `migrated`, written when a changed graph resumes the run, names the graph
+that wrote what follows. So a log is a sequence of segments, each of one graph. A segment of another
+graph than the present one is changed whenever it is read, by the function that was declared for its
+fingerprint.
 """
 
 from __future__ import annotations
@@ -10,22 +12,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, TypeAlias, cast
 
 from graphorch.errors import JournalError
 from graphorch.graph.fingerprint import compute_fingerprint, list_differences
 from graphorch.graph.plan import Plan
+from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record, RunLog
+from graphorch.text import truncate_repr
 
-MARK = "migrated"
+MARK: Final[RecordKind] = "migrated"
+_LISTED = 6  # differences between two graphs in a message
+_SHOWN = 200  # characters of a record in a message
+
+Change: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class MigratedLog:
     """The records of a run, in the words of the present graph.
 
-    Activations in the records up to number `adopted` keep the ids that an older graph gave them. `is_current` tells whether the last
-    segment is the present graph's own, so that it may simply be continued.
+    Activations in the records up to number `adopted` keep the ids that an older graph gave them.
+    `is_current` is true if the present graph wrote the last segment, so that it may just go on.
     """
 
     records: tuple[Record, ...]
@@ -34,73 +42,88 @@ class MigratedLog:
 
 
 def migrate_records(log: RunLog, plan: Plan) -> MigratedLog:
-    """Read a log as the graph of a plan understands it. Raises `JournalError` if it is of another graph and there is no migration."""
-    now, written_by = compute_fingerprint(plan, log.head.format), log.head.fingerprint
-    found: list[Record] = []
+    """Return a log as the graph of a plan reads it.
+
+    Raises `JournalError` if it is of another graph and there is no migration.
+    """
+    current = compute_fingerprint(plan, log.head.format)
+    migrations = plan.migrations
+    writer = log.head.fingerprint
+    records: list[Record] = []
     adopted = 0
     for record in log.records:
         if record.kind == MARK:
-            written_by = _mark(record)
-        elif written_by != now:
-            change = plan.migrations.get(written_by)
-            if change is None:
-                raise _not_the_same(log, written_by, plan)
-            changed = _changed(record, change)
-            adopted = record.seq if changed else adopted
-            found += changed
-            continue
-        found.append(record)
-    if written_by != now and written_by not in plan.migrations:
-        raise _not_the_same(log, written_by, plan)
-    return MigratedLog(tuple(found), adopted, written_by == now)
+            writer = _read_mark(record)
+            records.append(record)
+        elif writer == current:
+            records.append(record)
+        elif writer in migrations:
+            changed = _change_record(record, migrations[writer])
+            if changed is not None:
+                records.append(changed)
+                adopted = record.seq
+        else:
+            raise _build_refusal(log, writer, plan)
+    if writer != current and writer not in migrations:
+        raise _build_refusal(log, writer, plan)
+    return MigratedLog(tuple(records), adopted, writer == current)
 
 
 def build_mark(plan: Plan, seq: int, format: int) -> Record:
-    """Return the record that says which graph writes from here on; its fingerprint is of the format that the run was begun in."""
+    """Return the record that names the graph that writes from here on.
+
+    Its fingerprint is of the format in which the run was begun.
+    """
     return Record(seq, MARK, {"to": compute_fingerprint(plan, format)})
 
 
-def _mark(record: Record) -> str:
-    to = record.body.get("to") if isinstance(record.body, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def _read_mark(record: Record) -> str:
+    body = _as_dict(record.body)
+    to: Any = None if body is None else body.get("to")
     if not isinstance(to, str):
         raise JournalError(
-            f"Record {record.seq} ({MARK}) does not say which graph follows. The journal is damaged."
+            f"Record {record.seq} ({MARK}) does not name the graph that follows. "
+            "The journal is damaged."
         )
     return to
 
 
-def _changed(
-    record: Record, change: Callable[[dict[str, Any]], dict[str, Any] | None]
-) -> list[Record]:
-    """What a migration makes of one record: it gets a copy of the body with the `kind` in it, and None drops the record."""
-    where = f"The migration of record {record.seq} ({record.kind})"
+def _change_record(record: Record, change: Change) -> Record | None:
+    """Apply a migration to a copy of one record; None leaves the record out."""
+    subject = f"The migration of record {record.seq} ({record.kind})"
     copy: dict[str, Any] = {"kind": record.kind, **json.loads(json.dumps(record.body))}
     try:
-        body: Any = change(copy)
-    except Exception as error:  # the border to the user's code
+        result: Any = change(copy)
+    except Exception as error:
+        # The border to the user's code.
         raise JournalError(
-            f"{where} raised {type(error).__name__}: {error}. The record was {_short(record.body)}."
+            f"{subject} raised {type(error).__name__}: {error}. "
+            f"The record was {truncate_repr(record.body, _SHOWN)}."
         ) from error
-    if body is None:
-        return []
-    kind: Any = cast("dict[str, Any]", body).pop("kind", None) if isinstance(body, dict) else None
+    if result is None:
+        return None
+    body = _as_dict(result)
+    kind: Any = None if body is None else body.pop("kind", None)
     if not isinstance(kind, str):
         raise JournalError(
-            f"{where} returned {_short(cast('object', body))}. Return the dictionary that it was given, changed, or None to leave it out."
+            f"{subject} returned {truncate_repr(result, _SHOWN)}. "
+            "Return the given dictionary, changed, or None to leave the record out."
         )
-    return [Record(record.seq, kind, body)]
+    return Record(record.seq, kind, body)
 
 
-def _not_the_same(log: RunLog, written_by: str, plan: Plan) -> JournalError:
-    first = log.records[0].body if log.records else None
-    described = first.get("flow") if isinstance(first, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    changed = "; ".join(list_differences(described, plan)[:6])
+def _build_refusal(log: RunLog, writer: str, plan: Plan) -> JournalError:
+    """Return the error for a run of another graph, with the differences that are known."""
+    first = _as_dict(log.records[0].body) if log.records else None
+    described = None if first is None else first.get("flow")
+    differences = "; ".join(list_differences(described, plan)[:_LISTED])
     return JournalError(
-        f"Run {log.head.run_id} belongs to flow '{log.head.flow}' as it was, and flow '{plan.name}' is not the same graph: {changed}. "
-        f'Go on with the flow that wrote it, or declare what changed: graph.migration(from_="{written_by}", change=…).'
+        f"Run {log.head.run_id} belongs to flow '{log.head.flow}' as it was, "
+        f"and flow '{plan.name}' is not the same graph: {differences}. "
+        "Resume it with the flow that wrote it, or declare what changed: "
+        f'graph.migration(from_="{writer}", change=…).'
     )
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
+def _as_dict(value: Any) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None

@@ -109,7 +109,7 @@ class Result(Generic[Out, State]):
 
     @property
     def exhausted(self) -> tuple[tuple[str, str], ...]:
-        """Loops that reached their bound: path of the node that would loop again, and its target."""
+        """Loops that reached their bound: the path that would loop again, and its target."""
         return self.record.exhausted
 
     @property

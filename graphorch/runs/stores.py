@@ -1,4 +1,7 @@
-"""Which journal a run is kept in, opened once for all runs of this process that use it at the same time, so that they share commits."""
+"""The journal of a run, opened once for all runs of this process that use it at a time.
+
+They share the writer, and so their commits.
+"""
 
 from __future__ import annotations
 
@@ -18,38 +21,47 @@ if TYPE_CHECKING:
     from graphorch.journal.store import Store
 
 Durable: TypeAlias = "bool | str | Path | Store"
-"""Where a run is kept: `True` is the default file, a path is a SQLite file, a store is that store; `False` is memory."""
+"""Where a run is kept.
+
+`True` is the default file, a path is a SQLite file, a store is that store; `False` is memory.
+"""
 
 VARIABLE = "GRAPHORCH_DB"
 DEFAULT = "graphorch.sqlite"
 
 
 def resolve_path(durable: bool | str | Path) -> str:
-    """The file that is meant. Raises `InputError` for a name that is none."""
-    name = os.environ.get(VARIABLE) or DEFAULT if durable is True else str(durable)
+    """Return the absolute path of a journal's file. Raises `InputError` for an invalid name."""
+    name = str(durable)
+    if durable is True:
+        name = os.environ.get(VARIABLE) or DEFAULT
     if not name or "\0" in name:
         raise InputError(
-            f"durable={durable!r} names no file. Give a path such as 'runs.sqlite', or True for {DEFAULT} (or ${VARIABLE})."
+            f"durable={durable!r} does not name a file. "
+            f"Give a path such as 'runs.sqlite', or True for {DEFAULT} (or ${VARIABLE})."
         )
     return os.path.abspath(name)
 
 
 @asynccontextmanager
 async def open_store(durable: Durable) -> AsyncGenerator[Store]:
-    """The store for as long as it is used; a store of the caller's own stays open afterwards."""
+    """Open a store for as long as it is used; a store of the caller's own stays open."""
     if not isinstance(durable, bool | str | Path):
         yield durable
         return
     path = resolve_path(durable)
-    entry = await _pool().enter(path)
+    pool = _shared_pool()
+    entry = await pool.enter(path)
     try:
         yield entry.store
     finally:
-        await _pool().leave(path, entry)
+        await pool.leave(path, entry)
 
 
 @dataclass(slots=True)
 class _Entry:
+    """An open store, and how many runs use it."""
+
     store: SqliteStore
     users: int = 0
 
@@ -59,22 +71,26 @@ class _Pool:
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
-        self._lock = threading.Lock()  # held for dictionary work only, never across an await
+        # Held for dictionary work only, never across an await.
+        self._lock = threading.Lock()
 
     async def enter(self, path: str) -> _Entry:
-        entry = self._taken(path, None)
+        """Return the open store of a path, counted as used once more."""
+        entry = self._acquire(path, None)
         if entry is not None:
             return entry
-        from graphorch.journal.sqlite.store import SqliteStore  # for whoever opens one
+        from graphorch.journal.sqlite.store import SqliteStore
 
         store = await SqliteStore.open(path)
-        entry = self._taken(path, store)
+        entry = self._acquire(path, store)
         assert entry is not None
         if entry.store is not store:
-            await store.close()  # somebody else was faster
+            # Another thread opened the same file meanwhile, and its store is the shared one.
+            await store.close()
         return entry
 
     async def leave(self, path: str, entry: _Entry) -> None:
+        """Count a store as used once less; the last user closes it."""
         with self._lock:
             entry.users -= 1
             is_last = not entry.users
@@ -83,7 +99,8 @@ class _Pool:
         if is_last:
             await entry.store.close()
 
-    def _taken(self, path: str, opened: SqliteStore | None) -> _Entry | None:
+    def _acquire(self, path: str, opened: SqliteStore | None) -> _Entry | None:
+        """Return the entry of a path, made of `opened` if there is none yet."""
         with self._lock:
             entry = self._entries.get(path)
             if entry is None and opened is not None:
@@ -94,6 +111,9 @@ class _Pool:
 
 
 @cache
-def _pool() -> _Pool:
-    """The one pool of this process: SQLite commits once for all runs of one file only if they share one writer."""
+def _shared_pool() -> _Pool:
+    """Return the pool of this process.
+
+    SQLite commits once for all runs of a file only if they share one writer.
+    """
     return _Pool()

@@ -66,10 +66,22 @@ def test_a_graph_refuses_at_once_what_no_check_could_look_at(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"budget": 0.5}, "budget=0.5 is no Budget. Write budget=Budget(usd=0.50)."),
-        ({"limits": 30}, "limits=30 is no Limits. Write limits=Limits(seconds=60)."),
-        ({"model": keep}, 'model=<node keep> is no str. Write model="vendor/model".'),
-        ({"tags": ["a"]}, 'tags=[\'a\'] is no Mapping. Write tags={"team": "search"}.'),
+        (
+            {"budget": 0.5},
+            "budget has to be of type Budget, got 0.5. Write budget=Budget(usd=0.50).",
+        ),
+        (
+            {"limits": 30},
+            "limits has to be of type Limits, got 30. Write limits=Limits(seconds=60).",
+        ),
+        (
+            {"model": keep},
+            'model has to be of type str, got <node keep>. Write model="vendor/model".',
+        ),
+        (
+            {"tags": ["a"]},
+            'tags has to be of type Mapping, got [\'a\']. Write tags={"team": "search"}.',
+        ),
         ({"buget": None}, "run() has no option 'buget'. Did you mean 'budget'? "),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

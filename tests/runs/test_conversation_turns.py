@@ -129,7 +129,7 @@ def test_the_earlier_turn_has_to_be_over() -> None:
         await flow.run(State(question="a"), durable=store, run_id="first")
         with pytest.raises(
             InputError,
-            match="after='first': that run is waiting, and a next turn follows a run that reached its end",
+            match="after='first': that run is waiting, but a next turn follows a run that reached its end",
         ):
             await flow.run(State(question="b"), durable=store, after="first", run_id="second")
         assert [head.run_id for head in (await store.list_runs()).runs] == ["first"]
@@ -153,7 +153,7 @@ def test_what_cannot_follow_is_refused_before_anything_is_stored() -> None:
         with pytest.raises(InputError, match="begins a new run, but run first exists already"):
             await flow.resume("first", durable=store, after="first")
         wrong: Any = 3
-        with pytest.raises(InputError, match="after=3 is no str"):
+        with pytest.raises(InputError, match="after has to be of type str, got 3"):
             await flow.run(State(question="b"), durable=store, after=wrong)
         with pytest.raises(Exception, match="There is no run 'zero'"):
             await flow.run(State(question="b"), durable=store, after="zero")

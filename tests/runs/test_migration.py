@@ -289,7 +289,7 @@ def test_a_record_can_be_left_out() -> None:
             lambda record: record["nothing"],
             r"The migration of record 1 \(started\) raised KeyError: 'nothing'",
         ),
-        (lambda record: 3, "returned 3. Return the dictionary that it was given"),
+        (lambda record: 3, "returned 3. Return the given dictionary"),
         (lambda record: {}, r"returned \{\}"),
         (lambda record: record, "is no node|not open|The flow is not the one"),
     ],

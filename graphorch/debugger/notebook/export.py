@@ -113,7 +113,8 @@ _PAGE = """<!doctype html>
 <script type="module">
 {script}
 const data = JSON.parse(document.getElementById("data").textContent);
-const model = {{ get: (name) => data[name], on() {{}}, off() {{}}, send() {{}}, details: data.details }};
+const get = (name) => data[name];
+const model = {{ get, on() {{}}, off() {{}}, send() {{}}, details: data.details }};
 stepper.render({{ model, el: document.getElementById("session") }});
 </script>
 </body>
