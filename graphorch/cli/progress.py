@@ -1,25 +1,30 @@
-"""What a run is doing, gathered from its events: one row for each node that was met, and sums."""
+"""Progress of a run, gathered from its events: a row for each node that was met, and sums."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from graphorch.engine import events
+from graphorch.text import format_usd, plural
 
-_TAIL = 200  # characters of a model's answer that are kept for showing
+_TAIL_LENGTH = 200  # characters of a model's answer that are kept for showing
 
-Status = Literal["running", "done", "failed", "waiting", "skipped", "cancelled"]
+NodeStatus: TypeAlias = Literal["running", "done", "failed", "waiting", "skipped", "cancelled"]
+"""Status of a node for people, after its latest event."""
 
 
 @dataclass(slots=True)
-class Row:
-    """One node, over all its activations: `began` is when the current one did, `seconds` what the ended ones took."""
+class NodeProgress:
+    """Figures of a node, over all its activations.
+
+    `began` is when the current activation did, `seconds` the time that the finished ones took.
+    """
 
     path: str
-    status: Status
+    status: NodeStatus
     began: float = 0.0
     seconds: float = 0.0
     visits: int = 0
@@ -32,10 +37,10 @@ class Row:
 
 @dataclass(slots=True)
 class Progress:
-    """The run so far. Feed it every event."""
+    """State of a run as its events so far say; feed it every event."""
 
     clock: Callable[[], float] = time.time
-    rows: dict[str, Row] = field(default_factory=dict[str, Row])
+    rows: dict[str, NodeProgress] = field(default_factory=dict[str, NodeProgress])
     began: float = 0.0
 
     def __post_init__(self) -> None:
@@ -49,9 +54,9 @@ class Progress:
                 row.status, row.began, row.tail = "running", at, ""
             case events.TextDelta(path, text=text):
                 row = self._row(path)
-                row.tail = (row.tail + text)[-_TAIL:]
+                row.tail = (row.tail + text)[-_TAIL_LENGTH:]
             case events.ModelCalled(path):
-                self._called(event, self._row(path))
+                self._add_call(event, self._row(path))
             case events.Committed(path, seconds=seconds):
                 row = self._row(path)
                 row.status, row.seconds, row.visits = "done", row.seconds + seconds, row.visits + 1
@@ -68,14 +73,14 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the begin."""
+        """Seconds since the run began."""
         return self.clock() - self.began
 
     @property
-    def total(self) -> Row:
-        """The sums over all nodes."""
+    def total(self) -> NodeProgress:
+        """Sums over all nodes."""
         rows = list(self.rows.values())
-        return Row(
+        return NodeProgress(
             path="",
             status="done",
             visits=sum(row.visits for row in rows),
@@ -85,28 +90,24 @@ class Progress:
             has_unknown_price=any(row.has_unknown_price for row in rows),
         )
 
-    def _row(self, path: str) -> Row:
-        return self.rows.setdefault(path, Row(path, "running", self.clock()))
+    def _row(self, path: str) -> NodeProgress:
+        return self.rows.setdefault(path, NodeProgress(path, "running", self.clock()))
 
-    def _called(self, event: events.ModelCalled, row: Row) -> None:
+    def _add_call(self, event: events.ModelCalled, row: NodeProgress) -> None:
         row.calls += 1
         row.tokens += event.input_tokens + event.output_tokens
         row.usd += event.usd
         row.has_unknown_price |= event.usd_source == "none"
 
 
-def spent(row: Row) -> str:
-    """Calls, tokens and dollars in words; nothing for what asked no model."""
+def format_usage(row: NodeProgress) -> str:
+    """Return calls, tokens and dollars in words; nothing for a node that called no model."""
     if not row.calls:
         return ""
-    return f"{counted(row.calls, 'call')}, {row.tokens:,} tokens, {dollars(row)}"
+    return f"{plural(row.calls, 'call')}, {row.tokens:,} tokens, {format_cost(row)}"
 
 
-def counted(number: int, word: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def dollars(row: Row) -> str:
-    """The dollars of a row; with a mark where the price of some call is not known."""
-    return f"${row.usd:.4f}{' and calls of unknown price' if row.has_unknown_price else ''}"
+def format_cost(row: NodeProgress) -> str:
+    """Return the dollars of a row, with a remark if the price of some call is unknown."""
+    remark = " and calls of unknown price" if row.has_unknown_price else ""
+    return f"{format_usd(row.usd)}{remark}"

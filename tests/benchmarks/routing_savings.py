@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from zlib import crc32
 
-from graphorch.cli.comparison import quantile
+from graphorch.cli.compare.statistics import compute_quantile
 from graphorch.clock import Runtime
 from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Account
@@ -346,7 +346,7 @@ def _figures(
 
 def _interval(values: Sequence[float]) -> Interval:
     """The figure itself, which is the first, and the interval that the resampled ones give."""
-    return values[0], quantile(values[1:], 0.025), quantile(values[1:], 0.975)
+    return values[0], compute_quantile(values[1:], 0.025), compute_quantile(values[1:], 0.975)
 
 
 def table(lines: Sequence[Line]) -> str:

@@ -12,9 +12,9 @@ from textwrap import dedent
 
 import pytest
 
-from graphorch.cli.main import main
+from graphorch.cli.app import main
 
-PROGRAM = (sys.executable, "-c", "from graphorch.cli.main import main; main()")
+PROGRAM = (sys.executable, "-c", "from graphorch.cli.app import main; main()")
 
 PREAMBLE = """
 from typing import Literal

@@ -86,5 +86,5 @@ def test_the_second_leaves_at_once_whatever_runs(shell: Shell, name: str) -> Non
     shell.write("slow.py", SLOW)
     ended = asyncio.run(interrupted(shell, name, times=2))
     assert ended.code == 130
-    assert "nothing new starts, what runs may finish" in ended.err
+    assert "running nodes may finish, no others start" in ended.err
     assert "Traceback" not in ended.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphorch.cli.progress import Progress, spent
+from graphorch.cli.progress import Progress, format_usage
 from graphorch.engine import events
 
 
@@ -53,12 +53,12 @@ def test_only_the_end_of_a_long_answer_is_kept() -> None:
 def test_a_total_says_that_a_price_is_unknown() -> None:
     progress = Progress()
     progress.feed(called("a", 0.25))
-    assert spent(progress.total) == "1 call, 120 tokens, $0.2500"
+    assert format_usage(progress.total) == "1 call, 120 tokens, $0.2500"
     progress.feed(called("b", 0.0, "none"))
-    assert spent(progress.total) == "2 calls, 240 tokens, $0.2500 and calls of unknown price"
+    assert format_usage(progress.total) == "2 calls, 240 tokens, $0.2500 and calls of unknown price"
 
 
 def test_what_asked_no_model_spent_nothing() -> None:
     progress = Progress()
     progress.feed(events.Started("a", "a", 1, 0.0))
-    assert spent(progress.total) == ""
+    assert format_usage(progress.total) == ""

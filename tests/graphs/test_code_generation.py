@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from graphorch import Usage
-from graphorch.cli.finding import find
+from graphorch.cli.flow_loader import load_flow
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
-found = find(str(GRAPHS / "code_generation.py"))
+found = load_flow(str(GRAPHS / "code_generation.py"))
 from sandboxed import Limits, Report, run_tests  # pyright: ignore[reportMissingImports] # noqa: E402  (the folder is on the path once the workflow was loaded)
 
 TESTS = "from solution import double\n\ndef test_two():\n    assert double(2) == 4\n\ndef test_three():\n    assert double(3) == 6, 'three'\n"

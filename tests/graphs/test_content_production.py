@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from graphorch import ModelClient, Request, Response, Usage
-from graphorch.cli.finding import find
+from graphorch.cli.flow_loader import load_flow
 from graphorch.models.client import OnText
 
 GRAPH = Path(__file__).parents[2] / "graphs" / "content_production.py"
@@ -40,7 +40,7 @@ class Editor(ModelClient):
 
 
 def run(scores: Sequence[float]) -> tuple[Any, Editor]:
-    found = find(str(GRAPH))
+    found = load_flow(str(GRAPH))
     editor = Editor(scores)
     brief = found.flow.plan.input(document=DOCUMENT, topic="Tides")
     return found.flow.run_sync(brief, client=editor), editor
@@ -73,11 +73,11 @@ def test_after_three_drafts_the_article_goes_out_with_what_is_still_missing() ->
 
 def test_an_empty_document_is_no_brief() -> None:
     with pytest.raises(ValidationError, match="at least 1 character"):
-        find(str(GRAPH)).flow.plan.input(document=" \n")
+        load_flow(str(GRAPH)).flow.plan.input(document=" \n")
 
 
 def test_the_embedded_model_writes_whole_sentences_of_the_document_about_its_topic() -> None:
-    found = find(str(GRAPH))
+    found = load_flow(str(GRAPH))
     sample: Any = found.sample
     article = found.flow.run_sync(sample).output.article
     title, *paragraphs = article.split("\n\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graphorch.cli.finding import find, find_all
+from graphorch.cli.flow_loader import load_flow, load_flows
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
 EXAMPLES = sorted(GRAPHS.glob("*.py"))
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for pat
 
 
 def test_it_builds_without_a_warning(example: Path) -> None:
-    for found in find_all(str(example)):
+    for found in load_flows(str(example)):
         assert found.flow.warnings == ()
 
 
@@ -28,7 +28,7 @@ def test_it_runs_on_its_sample_with_the_embedded_model_and_gives_the_same_twice(
 ) -> None:
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    found = find(str(example))
+    found = load_flow(str(example))
     assert found.sample is not None
     first, second = (found.flow.run_sync(found.sample) for _ in range(2))
     assert first.status == "succeeded"
@@ -39,4 +39,4 @@ def test_its_picture_is_up_to_date(example: Path) -> None:
     """Where one is kept beside it: `graphorch render graphs/NAME.py -o graphs/NAME.svg --engine builtin` makes it anew."""
     picture = example.with_suffix(".svg")
     if picture.exists():
-        assert picture.read_text("utf-8") == find(str(example)).flow.svg(engine="builtin")
+        assert picture.read_text("utf-8") == load_flow(str(example)).flow.svg(engine="builtin")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from graphorch.cli.finding import find
+from graphorch.cli.flow_loader import load_flow
 from graphorch.testing.models import ScriptedModel, when
 
-found = find(str(Path(__file__).parents[2] / "graphs" / "order_fulfilment.py") + ":flow")
+found = load_flow(str(Path(__file__).parents[2] / "graphs" / "order_fulfilment.py") + ":flow")
 flow: Any = found.flow
 sample: Any = found.sample
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from graphorch import RunFailed
-from graphorch.cli.finding import find
+from graphorch.cli.flow_loader import load_flow
 from graphorch.testing.models import ScriptedModel, when
 
-found = find(str(Path(__file__).parents[2] / "graphs" / "project_staffing.py") + ":flow")
+found = load_flow(str(Path(__file__).parents[2] / "graphs" / "project_staffing.py") + ":flow")
 flow: Any = found.flow
 sample: Any = found.sample
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphorch import GraphError
-from graphorch.cli.ending import message_of
+from graphorch.cli.exit_codes import format_error
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -64,7 +64,7 @@ def test_the_mistakes_are_told_as_shown() -> None:
             ),
             {"__name__": "readme"},
         )
-    assert message_of(caught.value) + "\n" in blocks("text")
+    assert format_error(caught.value) + "\n" in blocks("text")
 
 
 @pytest.mark.parametrize("name", ["run", "test"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphorch.cli.finding import find
+from graphorch.cli.flow_loader import load_flow
 from graphorch.testing.models import ScriptedModel, when
 from tests.cli.shell import Shell
 
@@ -22,7 +22,7 @@ CASES = [
 
 
 def handled(request: str, category: str, confidence: float, *others: Any) -> tuple[Any, list[str]]:
-    flow: Any = find(GRAPH).flow
+    flow: Any = load_flow(GRAPH).flow
     triage = json.dumps({"category": category, "confidence": confidence})
     with ScriptedModel(when("", triage, node="classify"), *others) as model:
         result = flow.run_sync(flow.plan.input(request=request), client=model)
@@ -68,7 +68,7 @@ def test_there_are_sixty_requests_at_least_of_every_category_each_once() -> None
 
 
 def test_offline_most_requests_come_to_the_right_desk() -> None:
-    flow: Any = find(GRAPH).flow
+    flow: Any = load_flow(GRAPH).flow
     right = sum(
         flow.run_sync(flow.plan.input(**case["input"])).output.category == case["category"]
         for case in CASES

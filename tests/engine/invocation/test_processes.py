@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from graphorch import Graph, ModelError, Node, NodeError, RunFailed, WrongOutput, node
-from graphorch.cli.finding import find
+from graphorch.cli.flow_loader import load_flow
 from graphorch.engine.invocation.invoker import NodeTimedOut
 from graphorch.engine.invocation.process_protocol import ProcessError, Unportable
 from graphorch.engine.invocation.processes import INSIDE, ProcessPool, WorkerDied, build_address
@@ -498,7 +498,7 @@ def test_a_program_that_runs_its_flow_unguarded_does_not_start_itself_again_and_
 def test_a_flow_that_the_command_line_loaded_from_a_file_runs_there(tmp_path: Path) -> None:
     file = tmp_path / "halves.py"
     file.write_text(textwrap.dedent(SCRIPT))
-    flow = find(str(file)).flow
+    flow = load_flow(str(file)).flow
     assert flow.run_sync(flow.plan.input(n=8)).output.n == 4  # type: ignore[call-arg]
 
 

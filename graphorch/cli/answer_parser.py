@@ -1,0 +1,64 @@
+"""The answer to a question from the command line: yes or no, a value, JSON, or options."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from graphorch.cli.input_options import InputOption, format_example, list_options
+from graphorch.cli.input_parser import parse_input
+from graphorch.errors import InputError
+
+_TRUTH_VALUES = {"yes": "true", "true": "true", "no": "false", "false": "false"}
+
+
+def parse_answer(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
+    """Return the answer that the words after QUESTION give: VALUE, options of its fields, or both.
+
+    Raises `InputError`.
+    """
+    if not words or words[0].startswith("--"):
+        return parse_input(model, None, words, "VALUE")
+    value, rest = words[0], words[1:]
+    flag, field = _find_flag(model), _find_only_field(model)
+    truth = _TRUTH_VALUES.get(value.lower())
+    if flag is not None and truth is not None:
+        return parse_input(model, None, [f"{flag.name}={truth}", *rest], "VALUE")
+    # a file is JSON unless the answer is a single field, whose text it may hold
+    is_json = value == "-" or value.lstrip().startswith("{")
+    if is_json or (value.startswith("@") and field is None):
+        return parse_input(model, value, rest, "VALUE")
+    if field is not None and flag is None:
+        return parse_input(model, None, [f"{field.name}={value}", *rest], "VALUE")
+    example = format_answer_example(model)
+    choice = f"{example} or no" if flag is not None else example
+    raise InputError(f"'{value}' is not an answer of type {model.__name__}. Write {choice}.")
+
+
+def format_answer_example(model: type[BaseModel]) -> str:
+    """Return an example of VALUE for an answer of this type, quoted for a shell."""
+    if _find_flag(model) is not None:
+        return "yes"
+    field = _find_only_field(model)
+    if field is not None and field.kind == "text":
+        return "TEXT"
+    return shlex.quote(format_example(model))
+
+
+def _find_flag(model: type[BaseModel]) -> InputOption | None:
+    """Return the field that yes or no decides: the only flag, if no other field is required."""
+    options = list_options(model)
+    flags = [option for option in options if option.kind == "flag"]
+    others = [option for option in options if option.info.is_required() and option.kind != "flag"]
+    return flags[0] if len(flags) == 1 and not others else None
+
+
+def _find_only_field(model: type[BaseModel]) -> InputOption | None:
+    """Return the only field of an answer, or the only one that is required."""
+    options = list_options(model)
+    if len(options) == 1:
+        return options[0]
+    required = [option for option in options if option.info.is_required()]
+    return required[0] if len(required) == 1 else None

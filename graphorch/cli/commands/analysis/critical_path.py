@@ -1,0 +1,78 @@
+"""`graphorch critical`: show the critical path of a run, and what would shorten it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from graphorch.cli.commands.analysis.why import read_run
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.journals import check_argument_order, query_store, require_journal
+from graphorch.cli.json_output import to_json_line
+from graphorch.cli.params import AsJson, Db, Debug, FlowName, RunId
+from graphorch.cli.tables import align_columns
+from graphorch.cli.terminal import print_output, sanitize, sanitize_line
+from graphorch.trace.analysis.critical_path import CriticalPath, critical_path
+
+_MOST_LINES = 30  # of the path, and of the table
+_HEADINGS = ("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE AS FAST")
+
+
+def critical(
+    flow: FlowName, run: RunId = "", as_json: AsJson = False, db: Db = "", debug: Debug = False
+) -> None:
+    """Show what a run's time went into.
+
+    That is: which nodes the run had to wait for, how much longer the others could have taken, and
+    how long it would take with another concurrency limit, or with a node twice as fast.
+
+    Exit codes: 0 done, 2 wrong usage or journal, or there is no such run, 3 the graph does not
+    build.
+    """
+    with exit_on_error(debug=debug, as_json=as_json):
+        check_argument_order("critical", flow, run)
+        print_critical_path(flow, run, db, as_json=as_json)
+
+
+def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> None:
+    """Print the critical path of a run.
+
+    Raises `InputError`, `JournalError`, `ReplayDiverged`, and `GraphError` if the flow does not
+    build.
+    """
+    journal, plan = require_journal(db), load_flow(flow).flow.plan
+    rebuilt = query_store(journal, lambda store: read_run(store, plan, run_id))
+    trace = rebuilt.conversation.trace
+    path = critical_path(rebuilt.run, trace.seconds or 0.0)
+    if as_json:
+        print_output(to_json_line({"run_id": trace.run_id, **asdict(path)}))
+    else:
+        print_output(sanitize(format_critical_path(path)))
+
+
+def format_critical_path(path: CriticalPath) -> str:
+    """Return a critical path for people: its nodes, the slack of all steps, and concurrency."""
+    lines = [
+        f"the run took {path.measured:.3f} s; its critical path is {path.seconds:.3f} s "
+        f"of {path.busy:.3f} s of work",
+        "",
+    ]
+    for node, seconds in path.path[:_MOST_LINES]:
+        lines.append(f"  {seconds:9.3f} s  {sanitize_line(node, 100)}")
+    if len(path.path) > _MOST_LINES:
+        lines.append(f"  and {len(path.path) - _MOST_LINES} more")
+    rows = [
+        (
+            sanitize_line(slack.step, 60),
+            str(slack.visits),
+            f"{slack.seconds:.3f}",
+            f"{slack.critical_seconds:.3f}",
+            f"{slack.slack:.3f}",
+            f"{slack.twice_as_fast:.3f}",
+        )
+        for slack in path.steps[:_MOST_LINES]
+    ]
+    lines += ["", *align_columns([_HEADINGS, *rows]), ""]
+    limits = ", ".join(f"{limit}: {seconds:.3f} s" for limit, seconds in path.with_limit.items())
+    lines.append(f"with this many nodes at once: {limits}; without a limit: {path.seconds:.3f} s")
+    return "\n".join(lines)

@@ -1,0 +1,158 @@
+"""`graphorch heat`: draw figures of runs onto their flow, or the difference of two runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.files import check_writable, write_or_print
+from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.params import (
+    Db,
+    Debug,
+    FlowName,
+    Output,
+    Since,
+    ThemeName,
+    Until,
+    parse_window,
+)
+from graphorch.errors import InputError
+from graphorch.journal.store import Store
+from graphorch.render.heat_map import Heat, Measure, difference_map, heat_map
+from graphorch.render.plan_picture import draw_plan
+from graphorch.render.svg.theme import Theme
+from graphorch.text import plural
+from graphorch.trace.analysis import statistics
+from graphorch.trace.analysis.run_lookup import find_run
+from graphorch.trace.analysis.selection import Selection
+from graphorch.trace.conversation.builder import build_conversation
+from graphorch.trace.spans.index import SpanIndex
+from graphorch.trace.spans.model import strip_index
+
+
+def heat(
+    flow: FlowName,
+    measure: Annotated[
+        Literal["cost", "p50", "p95", "errors", "visits"],
+        typer.Option("--by", help="The figure that makes a box red."),
+    ] = "cost",
+    run: Annotated[
+        str,
+        typer.Option("--run", metavar="RUN", help="Only this run. Default: all runs of the flow."),
+    ] = "",
+    against: Annotated[
+        str,
+        typer.Option("--against", metavar="RUN", help="With --run: how it differs from this run."),
+    ] = "",
+    since: Since = "",
+    until: Until = "",
+    theme: ThemeName = "auto",
+    output: Output = "",
+    db: Db = "",
+    debug: Debug = False,
+) -> None:
+    """Draw a heat map as SVG: cost, latency, errors or visits of one run, or of many, on the flow.
+
+    Exit codes: 0 done, 2 wrong usage or journal, 3 the graph does not build.
+    """
+    with exit_on_error(debug=debug):
+        if against and not run:
+            raise InputError("--against compares with --run. Name both.")
+        if output:
+            check_writable(output)
+        window = parse_window(since, until)
+        request = HeatRequest(measure, run, against, window, theme)
+        write_or_print(output, draw_heat_map(flow, request, db))
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRequest:
+    """Figure, runs, window (seconds since 1970) and theme of a heat map."""
+
+    measure: Measure
+    run: str
+    against: str
+    window: tuple[float | None, float | None]
+    theme: Theme
+
+
+def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
+    """Return the SVG of a heat map, or of the difference of two runs.
+
+    Raises `InputError`, `JournalError`, and `GraphError` if the flow does not build.
+    """
+    flow, journal = load_flow(reference).flow, require_journal(db)
+    picture = draw_plan(flow.plan)
+    words = [word for word in (request.run, request.against) if word]
+
+    async def read(store: Store) -> str:
+        runs = [(await find_run(store, word)).run_id for word in words]
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+            if not runs:
+                selection = Selection(*request.window, {"flow": flow.name})
+                title = plural(_count_runs(index, selection), "run")
+                heats = measure_steps(index, selection)
+                return heat_map(picture, heats, request.measure, title=title, theme=request.theme)
+            per_run = [
+                measure_steps(index, Selection(*request.window, {"flow": flow.name, "run": run_id}))
+                for run_id in runs
+            ]
+        names = [run_id[:12] for run_id in runs]
+        if len(runs) == 1:
+            title = f"run {names[0]}"
+            return heat_map(picture, per_run[0], request.measure, title=title, theme=request.theme)
+        return difference_map(
+            picture,
+            per_run[1],
+            per_run[0],
+            changed=await _find_changed_steps(store, runs[0], runs[1]),
+            title=f"{names[0]} against {names[1]}",
+            theme=request.theme,
+        )
+
+    return query_store(journal, read)
+
+
+def measure_steps(index: SpanIndex, selection: Selection) -> dict[str, Heat]:
+    """Return the figures of every step in a selection."""
+    usd = {row.key[0]: row.usd for row in statistics.calls(index, ["step"], selection)}
+    return {
+        row.key[0]: Heat(
+            row.visits - row.skipped - row.cancelled,
+            usd.get(row.key[0], 0.0),
+            row.latency.p50,
+            row.latency.p95,
+            row.error_rate,
+        )
+        for row in statistics.steps(index, ["step"], selection)
+    }
+
+
+def _count_runs(index: SpanIndex, selection: Selection) -> int:
+    return sum(row.runs for row in statistics.runs(index, ["flow"], selection))
+
+
+# ---- difference of two runs ----------------------------------------------------------------------
+async def _find_changed_steps(store: Store, first: str, second: str) -> frozenset[str]:
+    """Return the steps whose results differ between two runs."""
+    before = await _read_results(store, first)
+    after = await _read_results(store, second)
+    steps = before.keys() | after.keys()
+    return frozenset(step for step in steps if before.get(step) != after.get(step))
+
+
+async def _read_results(store: Store, run_id: str) -> dict[str, list[str]]:
+    """Return what each step of a run wrote or answered, sorted, so that the order is no change."""
+    log = await store.load(run_id)
+    results: dict[str, list[str]] = {}
+    for turn in build_conversation(log.head, log.records, time.time()).turns:
+        if turn.kind in ("writes", "answers"):
+            results.setdefault(strip_index(turn.path), []).append(turn.text)
+    return {step: sorted(texts) for step, texts in results.items()}

@@ -1,0 +1,106 @@
+"""`graphorch timeline`: draw a run as bars over time; what ran at once is in parallel lanes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.files import check_writable, write_or_print
+from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.params import Db, Debug, Output, RunId, ThemeName
+from graphorch.journal.store import Store
+from graphorch.render.svg.theme import Theme
+from graphorch.render.timeline import Bar
+from graphorch.render.timeline import timeline as draw_bars
+from graphorch.text import plural
+from graphorch.trace.analysis.run_lookup import find_run
+from graphorch.trace.spans.builder import build_trace
+from graphorch.trace.spans.model import Span, SpanStatus, Trace
+
+_BAR_STATUS: Mapping[SpanStatus, str] = {
+    "ok": "done",
+    "failed": "failed",
+    "handled": "failed",
+    "skipped": "not_reached",
+    "cancelled": "not_reached",
+    "waiting": "waiting",
+    "running": "running",
+    "lost": "failed",
+}
+
+
+def timeline(
+    run: RunId,
+    theme: ThemeName = "auto",
+    output: Output = "",
+    db: Db = "",
+    debug: Debug = False,
+) -> None:
+    """Draw the timeline of a run as SVG.
+
+    Exit codes: 0 done, 2 wrong usage or journal, or there is no such run.
+    """
+    with exit_on_error(debug=debug):
+        if output:
+            check_writable(output)
+        write_or_print(output, draw_timeline(run, theme, db))
+
+
+def draw_timeline(run: str, theme: Theme, db: str) -> str:
+    """Return the SVG of a run's timeline. Raises `InputError` and `JournalError`."""
+    now = time.time()
+
+    async def read(store: Store) -> Trace:
+        head = await find_run(store, run)
+        log = await store.load(head.run_id)
+        return build_trace(log.head, log.records, now)
+
+    trace = query_store(require_journal(db), read)
+    title = f"run {trace.run_id[:12]} · {trace.status}"
+    return draw_bars(build_bars(trace, now), name=trace.flow, title=title, theme=theme)
+
+
+def build_bars(trace: Trace, now: float) -> list[Bar]:
+    """Return the activations of a run as bars, with their model calls as marks on them."""
+    attempts = {span.id: span.parent for span in trace.spans if span.kind == "attempt"}
+    marks: dict[str, list[tuple[float, float]]] = {}
+    for span in trace.spans:
+        if span.kind == "call" and span.seconds is not None:
+            begin = span.began - trace.began
+            activation = attempts.get(span.parent, "")
+            marks.setdefault(activation, []).append((begin, begin + span.seconds))
+    return [
+        _build_bar(span, trace, now, marks.get(span.id, []))
+        for span in trace.spans
+        if span.kind in ("node", "flow", "ask") and span.began
+    ]
+
+
+def _build_bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, float]]) -> Bar:
+    begin = max(0.0, span.began - trace.began)
+    if span.seconds is not None:
+        end = begin + span.seconds
+    else:
+        # not finished: the bar reaches to now, or to the end of the run
+        end_of_run = now - trace.began if trace.status == "running" else trace.seconds or 0.0
+        end = max(begin, end_of_run)
+    hints = [
+        span.path,
+        span.status,
+        f"attempt {span.attempt}" if span.attempt > 1 else "",
+        plural(len(marks), "model call") if marks else "",
+        span.error,
+        span.message[:200],
+    ]
+    is_top_level = span.parent == trace.spans[0].id
+    return Bar(
+        span.id,
+        span.parent,
+        span.path if is_top_level else span.node,
+        begin,
+        end,
+        _BAR_STATUS[span.status],
+        "\n".join(filter(None, hints)),
+        tuple(marks),
+    )

@@ -1,0 +1,3 @@
+"""Commands about models and policies."""
+
+from __future__ import annotations

@@ -1,0 +1,52 @@
+"""`graphorch policies`: show what the name of a policy or model resolves to, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.json_output import to_json_line
+from graphorch.cli.params import AsJson, Debug
+from graphorch.cli.terminal import print_output, print_status, sanitize
+from graphorch.models.config.loader import explain_policy, find_config
+
+
+def policies(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A policy, with or without policy/, or a model. Default: all policies.",
+        ),
+    ] = "",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a name in model=… resolves to here, and why.
+
+    The names are those of graphorch.toml, or of [tool.graphorch] in pyproject.toml. Endpoints,
+    limits and prices are shown, and whether keys are set; no model is called.
+
+    Exit codes: 0 done, 2 the name or the file is wrong.
+    """
+    with exit_on_error(debug=debug, as_json=as_json):
+        config = find_config(Path.cwd())
+        names = [name] if name else sorted(config.policies)
+        explanations = {entry: explain_policy(config, entry) for entry in names}
+        if as_json:
+            described = {"default_model": config.default_model, "policies": explanations}
+            print_output(to_json_line(described))
+            return
+        for text in explanations.values():
+            print_output(sanitize(text))
+        if not name and config.default_model:
+            print_status(f"agents that name no model use {config.default_model}")
+        elif not name:
+            print_status("agents that name no model use GRAPHORCH_MODEL")
+        if not explanations:
+            print_status(
+                "no policies: there is no graphorch.toml here, or no [policies.NAME] in it"
+            )

@@ -1,0 +1,213 @@
+"""`graphorch rerun`: run a recorded run again from a node on, with something changed."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ValidationError
+
+from graphorch.cli.execution import execute
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.flow_loader import AnyFlow, load_flow
+from graphorch.cli.journals import (
+    check_argument_order,
+    query_store,
+    require_journal,
+    resolve_run_id,
+)
+from graphorch.cli.params import (
+    Activations,
+    AsJson,
+    Db,
+    Debug,
+    FlowName,
+    FromNode,
+    Output,
+    Quiet,
+    RunId,
+    Seconds,
+    Usd,
+    parse_choice,
+    require_start_node,
+)
+from graphorch.cli.request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.terminal import print_status
+from graphorch.core.tree import Activation
+from graphorch.engine import fork as forks
+from graphorch.errors import InputError, did_you_mean
+from graphorch.graph.plan import Plan
+from graphorch.journal.store import Store
+from graphorch.runs.durable import rebuild_run
+from graphorch.runs.fork import Effects, RerunResult
+from graphorch.runs.result import Result
+
+
+def rerun(
+    flow: FlowName,
+    run: RunId = "",
+    start: FromNode = "",
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="Run the node again with this model.")
+    ] = "",
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Do not run the node; change this field of its output. Repeatable.",
+        ),
+    ] = None,
+    effects: Annotated[
+        str,
+        typer.Option(
+            metavar="refuse|repeat|serve",
+            help="For nodes that would act again: refuse, repeat, or use what they returned.",
+        ),
+    ] = "refuse",
+    output: Output = "",
+    usd: Usd = None,
+    seconds: Seconds = None,
+    activations: Activations = None,
+    db: Db = "",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a node and what depends on it again, with another model or another output, and compare.
+
+    Everything else is taken from the record. The result is a new run beside the old one, which
+    stays as it is; the difference in path, state, cost and time is shown. Without --model and
+    --set, the node simply runs again.
+
+    Exit codes are those of `graphorch run`.
+    """
+    with exit_on_error(debug=debug, as_json=as_json):
+        check_argument_order("rerun", flow, run)
+        kind = parse_choice(effects, "--effects", ("refuse", "repeat", "serve"))
+        change = Change(start, model, tuple(values or ()), kind)
+        journal = require_journal(db)
+        run_id = resolve_run_id(journal, run)
+        request = RunRequest(
+            output_format=choose_output_format(as_json=as_json, as_events=False),
+            quiet=quiet,
+            output_file=output,
+            usd=usd,
+            seconds=seconds,
+            activations=activations,
+            flow=flow,
+            journal=journal,
+        )
+        code = rerun_with_change(load_flow(flow).flow, run_id, change, journal, request)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Change of a rerun: from `start` on, another model, or other values of the node's output."""
+
+    start: str
+    model: str
+    values: tuple[str, ...]
+    effects: Effects
+
+
+def rerun_with_change(
+    flow: AnyFlow, run_id: str, change: Change, journal: JournalFile, request: RunRequest
+) -> int:
+    """Rerun with a change, report the new run and its difference, and return the exit code.
+
+    Raises as `Flow.rerun` does.
+    """
+    require_start_node(change.start, "rerun", request.flow)
+    if change.model and change.values:
+        raise InputError(
+            "--model runs the node again, and --set replaces its output. Give only one of them."
+        )
+    output: BaseModel | None = None
+    if change.values:
+        output = _build_output(flow.plan, run_id, change, journal)
+    new_id = uuid.uuid4().hex
+    outcomes: list[RerunResult[Any, Any]] = []
+
+    async def start(options: dict[str, Any]) -> Result[Any, Any]:
+        # there it is the model of every agent; here it is the model of one node
+        del options["model"]
+        outcome = await flow.rerun(
+            run_id,
+            start=change.start,
+            output=output,
+            model=change.model,
+            effects=change.effects,
+            run_id=new_id,
+            **options,
+        )
+        outcomes.append(outcome)
+        return outcome.result
+
+    def describe_difference() -> Mapping[str, Any]:
+        return {"difference": asdict(outcomes[0].difference)}
+
+    code = execute(flow, new_id, start, request, describe_difference)
+    if outcomes and request.output_format == "text" and not request.quiet:
+        print_status(str(outcomes[0].difference))
+    return code
+
+
+# ---- another output ------------------------------------------------------------------------------
+def _build_output(plan: Plan, run_id: str, change: Change, journal: JournalFile) -> BaseModel:
+    """Return what the node wrote, with the fields of `--set` changed. Raises `InputError`."""
+
+    async def find(store: Store) -> Activation:
+        _, rebuilt = await rebuild_run(store, plan, run_id)
+        return forks.find_activation(rebuilt.run, change.start)
+
+    activation = query_store(journal, find)
+    written_slices = activation.step.node.signature.writes
+    if not written_slices:
+        raise InputError(
+            f"'{activation.path}' writes nothing, so there is nothing to set. "
+            "Rerun from a node that does."
+        )
+    model = written_slices[0]
+    fields = activation.scope.plan.schema.fields
+    update = {fields[index].name: value for index, value in (activation.update or {}).items()}
+    written = {name: value for name, value in update.items() if name in model.model_fields}
+    changed = _parse_values(change.values, model)
+    try:
+        return model.model_validate({**written, **changed})
+    except ValidationError as error:
+        lines = "".join(
+            f"\n  - {'.'.join(map(str, details['loc']))}: {details['msg']}"
+            for details in error.errors(include_url=False)
+        )
+        raise InputError(
+            f"--set: the output of '{activation.path}' ({model.__name__}) would not fit:{lines}"
+        ) from error
+
+
+def _parse_values(values: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
+    """Return the values of `--set FIELD=VALUE` by field. Raises `InputError`."""
+    parsed: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        field = model.model_fields.get(name)
+        if not equals or field is None:
+            problem = (
+                f"there is no field '{name}'" if equals else "write FIELD=VALUE, as in score=9"
+            )
+            raise InputError(f"--set {text}: {problem}. {did_you_mean(name, model.model_fields)}")
+        parsed[name] = value if field.annotation is str else _parse_value(value)
+    return parsed
+
+
+def _parse_value(text: str) -> Any:
+    """Return the value of a JSON text, or the text itself if it is not JSON."""
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return text

@@ -1,0 +1,84 @@
+"""`graphorch resume`: continue a run that is in a journal."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from graphorch.cli.execution import RunCoroutine, execute
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
+from graphorch.cli.params import (
+    Activations,
+    AsEvents,
+    AsJson,
+    Db,
+    Debug,
+    FlowName,
+    Model,
+    Output,
+    Quiet,
+    RunId,
+    Seconds,
+    Usd,
+    parse_choice,
+)
+from graphorch.cli.request import RunRequest, choose_output_format
+
+
+def resume(
+    flow: FlowName,
+    run: RunId = "",
+    output: Output = "",
+    model: Model = "",
+    usd: Usd = None,
+    seconds: Seconds = None,
+    activations: Activations = None,
+    ambiguous: Annotated[
+        str,
+        typer.Option(
+            metavar="stop|repeat|fail",
+            help="What to do about a node that must not act twice, and may have acted.",
+        ),
+    ] = "stop",
+    db: Db = "",
+    as_json: AsJson = False,
+    as_events: AsEvents = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Resume a run that failed, was stopped, waits, or whose process is gone.
+
+    Nothing that was committed runs again, and no answered model call is paid for again. Limits
+    replace those that the run had, and include what was used before: a run that reached a limit
+    continues under a larger one. A run that has already succeeded is only shown. If a node that
+    must not act twice began and did not finish, the run stays stopped until --ambiguous says
+    whether to run it again or to fail it.
+
+    Exit codes are those of `graphorch run`.
+    """
+    with exit_on_error(debug=debug, as_json=as_json or as_events):
+        check_argument_order("resume", flow, run)
+        on_ambiguous = parse_choice(ambiguous, "--ambiguous", ("stop", "repeat", "fail"))
+        journal = require_journal(db)
+        run_id = resolve_run_id(journal, run)
+        resumed = load_flow(flow).flow
+        request = RunRequest(
+            output_format=choose_output_format(as_json=as_json, as_events=as_events),
+            quiet=quiet,
+            output_file=output,
+            model=model,
+            usd=usd,
+            seconds=seconds,
+            activations=activations,
+            flow=flow,
+            journal=journal,
+        )
+
+        def start(options: dict[str, Any]) -> RunCoroutine:
+            return resumed.resume(run_id, ambiguous=on_ambiguous, **options)
+
+        code = execute(resumed, run_id, start, request)
+    raise typer.Exit(code)

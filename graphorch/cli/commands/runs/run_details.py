@@ -1,0 +1,202 @@
+"""`graphorch runs show`: one run as its records tell it, without its flow.
+
+Stored data is only shown here: it never chooses what is done with it, and a record of an unknown
+shape is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, cast
+
+import typer
+
+from graphorch.cli.commands.runs.run_head import (
+    describe_head,
+    format_status,
+    format_tags,
+    format_time,
+)
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.journals import query_store, require_journal, resolve_run_id
+from graphorch.cli.json_output import to_json_line
+from graphorch.cli.params import AsJson, Db, Debug, RunId
+from graphorch.cli.request import JournalFile
+from graphorch.cli.tables import align_columns
+from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
+from graphorch.journal.record_kinds import RecordKind
+from graphorch.journal.records import Record, RunHead, RunLog
+
+_HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD")
+
+_STATUS_AFTER: Mapping[RecordKind, str] = {
+    "commit": "done",
+    "asked": "waiting",
+    "approved": "running",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
+_ENDING_KINDS: frozenset[RecordKind] = frozenset({"commit", "failed", "skipped", "cancelled"})
+
+
+def show(
+    context: typer.Context,
+    run: RunId,
+    db: Db = "",
+    as_json: AsJson = False,
+    as_records: Annotated[
+        bool,
+        typer.Option("--records", help="Print every record of the journal as a line of JSON."),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a run did: its steps with attempts, time, model calls and costs, and questions.
+
+    Exit codes: 0 done, 2 wrong usage or journal, or there is no such run.
+    """
+    with exit_on_error(debug=debug, as_json=as_json or as_records):
+        journal = require_journal(db or context.obj)
+        run_id = resolve_run_id(journal, run)
+        if as_records:
+            print_records(journal, run_id)
+        else:
+            print_run(journal, run_id, as_json=as_json)
+
+
+@dataclass(slots=True)
+class StepRow:
+    """An activation: its status so far, and what its model calls used."""
+
+    path: str
+    activation: str
+    status: str = "running"
+    attempts: int = 1
+    began: float = 0.0
+    ended: float = 0.0
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    question: str = ""
+    error: str = ""
+
+
+def print_records(journal: JournalFile, run_id: str) -> None:
+    """Print every record as a line of JSON. Raises `JournalError`."""
+    for record in query_store(journal, lambda store: store.load(run_id)).records:
+        print_output(to_json_line(asdict(record)))
+
+
+def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
+    """Print a run, for people or as one object. Raises `JournalError`."""
+    log = query_store(journal, lambda store: store.load(run_id))
+    rows = build_step_rows(log.records)
+    questions = _list_questions(log.head, rows)
+    if as_json:
+        steps = [asdict(row) for row in rows]
+        described = describe_head(log.head) | {"steps": steps, "questions": questions}
+        print_output(to_json_line(described))
+        return
+    print_output("\n".join(_format_head(log)))
+    if rows:
+        print_output("\n".join(align_columns([_HEADINGS, *map(_format_cells, rows)])))
+    for row in rows:
+        if row.error:
+            print_output(sanitize(f"{row.path}: {sanitize_line(row.error, 400)}"))
+    for question in questions:
+        text = sanitize_line(question["text"], 400)
+        print_output(sanitize(f"waiting: {question['path']} asks: {text}"))
+        print_status(
+            f"answer with: graphorch answer FLOW {run_id} {question['path']} VALUE{journal.option}"
+        )
+
+
+# ---- steps ---------------------------------------------------------------------------------------
+def build_step_rows(records: Sequence[Record]) -> list[StepRow]:
+    """Return the activations of a run, in the order in which records first name them."""
+    rows: dict[str, StepRow] = {}
+    for record in records:
+        body = _as_mapping(record.body)
+        path, activation = body.get("path"), body.get("id")
+        if isinstance(path, str) and isinstance(activation, str):
+            row = rows.setdefault(activation, StepRow(path, activation))
+            _apply(row, cast("RecordKind", record.kind), body)
+    return list(rows.values())
+
+
+def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
+    """Take a record of an activation into account."""
+    row.status = _STATUS_AFTER.get(kind, row.status)
+    row.began = row.began or _as_number(body.get("began"))
+    if kind == "call":
+        _add_call(row, _as_mapping(body.get("response")))
+    elif kind == "asked":
+        row.question = str(body.get("text", ""))
+    elif kind == "failed":
+        row.attempts = int(_as_number(body.get("attempt"))) or row.attempts
+        row.error = f"{body.get('error')}: {body.get('message')}"
+        row.status = "retrying" if body.get("retry_after") is not None else "failed"
+    elif kind == "retry":
+        row.attempts, row.status = row.attempts + 1, "running"
+    if kind in _ENDING_KINDS:
+        row.ended = _as_number(body.get("at"))
+
+
+def _add_call(row: StepRow, response: Mapping[str, Any]) -> None:
+    usage = _as_mapping(response.get("usage"))
+    tokens = _as_number(usage.get("input_tokens")) + _as_number(usage.get("output_tokens"))
+    row.calls += 1
+    row.usd += _as_number(response.get("usd"))
+    row.tokens += int(tokens)
+
+
+def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
+    if head.status == "cancelled":
+        return []
+    return [
+        {"id": row.activation, "path": row.path, "text": row.question}
+        for row in rows
+        if row.status == "waiting"
+    ]
+
+
+# ---- for people ----------------------------------------------------------------------------------
+def _format_head(log: RunLog) -> list[str]:
+    head = log.head
+    first = _as_mapping(log.records[0].body if log.records else None)
+    last = _as_mapping(log.records[-1].body if log.records else None)
+    status = format_status(head)
+    if last.get("reason") not in (None, head.status):
+        status += f" ({last['reason']})"
+    values = {
+        "run": head.run_id,
+        "flow": head.flow,
+        "status": status,
+        "begun": format_time(head.created_at),
+        "changed": format_time(head.updated_at),
+        "fork of": head.parent or "",
+        "turn after": str(first.get("after", "")),
+        "tags": format_tags(head),
+        "fingerprint": head.fingerprint,
+        "records": "erased, the hashes are left" if head.is_erased else str(head.last_seq),
+    }
+    return [
+        f"{name + ':':<12} {sanitize_line(value, 200)}" for name, value in values.items() if value
+    ]
+
+
+def _format_cells(row: StepRow) -> tuple[str, ...]:
+    seconds = f"{row.ended - row.began:.2f}" if row.ended and row.began else ""
+    used = ("", "", "")
+    if row.calls:
+        used = (str(row.calls), f"{row.tokens:,}", f"{row.usd:.4f}")
+    return (sanitize_line(row.path), row.status, str(row.attempts), seconds, *used)
+
+
+def _as_mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _as_number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,37 @@
+"""Head of a run (status, flow, times, tags), as people and programs get it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from graphorch.journal.records import RunHead
+
+
+def describe_head(head: RunHead) -> dict[str, Any]:
+    """Return the fields of a head for a program."""
+    return {**asdict(head), "is_under_way": is_under_way(head)}
+
+
+def is_under_way(head: RunHead) -> bool:
+    """Return whether a process works on the run."""
+    return head.lease is not None and head.lease.expires_at > time.time()
+
+
+def format_status(head: RunHead) -> str:
+    """Return the status for people: a running run whose process is gone has crashed."""
+    if head.is_erased:
+        return "erased"
+    return "crashed" if head.status == "running" and not is_under_way(head) else head.status
+
+
+def format_time(seconds: float) -> str:
+    """Return seconds since 1970 as date and time in the local time zone."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def format_tags(head: RunHead) -> str:
+    """Return the tags as `key=value, key=value`."""
+    return ", ".join(f"{key}={value}" for key, value in head.tags.items())

@@ -1,0 +1,93 @@
+"""`graphorch compare`: run two flows on the same inputs, and compare them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from graphorch.cli.compare.runner import Side, compare_flows
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.params import Debug
+from graphorch.cli.request import RunRequest
+
+
+def compare(
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="The flow in use: path.py, path.py:name or module:name",
+            show_default=False,
+        ),
+    ],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="B",
+            help="The flow that may replace it; with --model-b it may be the same flow",
+            show_default=False,
+        ),
+    ],
+    inputs: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Cases: an input as JSON on each line; - is standard input.",
+            show_default=False,
+        ),
+    ],
+    score: Annotated[
+        str,
+        typer.Option(
+            metavar="FUNCTION",
+            help="path.py:function or module:function that rates an output.",
+        ),
+    ] = "",
+    model_a: Annotated[
+        str, typer.Option(metavar="NAME", help="Use this model for every agent of A.")
+    ] = "",
+    model_b: Annotated[
+        str, typer.Option(metavar="NAME", help="Use this model for every agent of B.")
+    ] = "",
+    usd: Annotated[
+        float | None, typer.Option(help="Spend at most this many US dollars on each run.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop each run after this many seconds.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the resampling: equal runs give equal intervals.")
+    ] = 0,
+    svg: Annotated[str, typer.Option(metavar="FILE", help="Draw the figures into this file.")] = "",
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="For programs: print one JSON object on standard output, with every run.",
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Run two flows on the same inputs, and compare quality, cost, latency and errors.
+
+    Each figure and each difference has a 95 % interval.
+
+    A line of --inputs is the input's object, or {"input": {…}, …} with anything else that the
+    score needs. The score function takes the input and the output, and, if it has a third
+    parameter, the whole line; it returns a number, more is better. Without it, quality is not
+    compared.
+
+    Exit codes: 0 done, 1 no run succeeded, 2 wrong usage or input, 3 a graph does not build, 130
+    interrupted.
+    """
+    with exit_on_error(debug=debug, as_json=as_json):
+        request_a = RunRequest(model=model_a, usd=usd, seconds=seconds)
+        request_b = RunRequest(model=model_b, usd=usd, seconds=seconds)
+        sides = (
+            Side("A", load_flow(first), request_a),
+            Side("B", load_flow(second), request_b),
+        )
+        code = compare_flows(sides, inputs, score, seed=seed, svg=svg, as_json=as_json)
+    raise typer.Exit(code)

@@ -1,0 +1,142 @@
+"""Execution of a run from the command line: watch it, let Ctrl-C end it, and report it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+from graphorch.cli.exit_codes import INTERRUPTED
+from graphorch.cli.files import check_writable
+from graphorch.cli.flow_loader import AnyFlow
+from graphorch.cli.interrupts import run_until_interrupted
+from graphorch.cli.json_output import to_json_line
+from graphorch.cli.live_display import show_progress
+from graphorch.cli.progress import Progress
+from graphorch.cli.request import RunRequest
+from graphorch.cli.run_report import print_result, report_failure, report_interrupt
+from graphorch.cli.terminal import print_status
+from graphorch.engine import events
+from graphorch.errors import RunFailed
+from graphorch.graph.plan import Plan
+from graphorch.models.config.environment import is_configured
+from graphorch.models.config.loader import find_config
+from graphorch.runs.result import Result
+
+RunCoroutine: TypeAlias = Coroutine[Any, Any, Result[Any, Any]]
+
+
+def run_flow(flow: AnyFlow, value: BaseModel, request: RunRequest) -> int:
+    """Run a flow with an input, report the run, and return the exit code.
+
+    Raises what `Flow.run` raises, and `InputError` for a file that cannot be written.
+    """
+    run_id = uuid.uuid4().hex
+
+    def start(options: dict[str, Any]) -> RunCoroutine:
+        return flow.run(value, run_id=run_id, **options)
+
+    return execute(flow, run_id, start, request)
+
+
+def execute(
+    flow: AnyFlow,
+    run_id: str,
+    start: Callable[[dict[str, Any]], RunCoroutine],
+    request: RunRequest,
+    describe_extra: Callable[[], Mapping[str, Any]] = dict,
+) -> int:
+    """Execute a new or resumed run, report it, and return the exit code.
+
+    `start` gets the options of the run and returns its coroutine. `describe_extra` is called after
+    the run, for what a program gets beside the result. Raises as `run_flow` does.
+    """
+    if request.output_file:
+        check_writable(request.output_file)
+    warn_if_offline(flow.plan)
+    progress = Progress()
+    try:
+        # what nodes print is not the output of the run
+        with (
+            _observe(progress, request, lambda: flow.stop(run_id, now=True)) as observer,
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            run = start({**request.build_run_options(), "watch": [observer]})
+            result = run_until_interrupted(run, lambda: flow.stop(run_id))
+    except RunFailed as error:
+        report_failure(error, flow, request)
+        if error.end_reason != "interrupted":
+            raise
+        report_interrupt(flow, run_id, progress, request, failure=error)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        report_interrupt(flow, run_id, progress, request)
+        return INTERRUPTED
+    return print_result(flow, result, request, describe_extra())
+
+
+# ---- models --------------------------------------------------------------------------------------
+def warn_if_offline(*plans: Plan) -> None:
+    """Print a note if a flow calls models and no endpoint is configured for them."""
+    if is_configured(os.environ, find_config(Path.cwd())):
+        return
+    if any(calls_models(plan) for plan in plans):
+        print_status(
+            "note: no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the "
+            "embedded offline/extractive answers. It is not a language model: it picks sentences "
+            "out of the text that it is given, and measures."
+        )
+
+
+def calls_models(plan: Plan) -> bool:
+    """Return whether a node of a flow may call a model: an agent, or a function with a context."""
+    for step in plan.steps:
+        if step.node.signature.has_context:
+            return True
+        worker = step.map.worker if step.map is not None else None
+        if worker is not None and worker.signature.has_context:
+            return True
+        if step.inner_plan is not None and calls_models(step.inner_plan):
+            return True
+    return False
+
+
+# ---- while it runs -------------------------------------------------------------------------------
+def _observe(
+    progress: Progress, request: RunRequest, stop_now: Callable[[], None]
+) -> AbstractContextManager[events.Observer]:
+    """Return the observer of a run, as a context: it shows or writes what happens."""
+    if request.output_format == "events":
+        return contextlib.nullcontext(_make_event_writer(progress, stop_now))
+    if request.output_format == "json" or request.quiet:
+        return contextlib.nullcontext(progress.feed)
+    return show_progress(progress)
+
+
+def _make_event_writer(progress: Progress, stop_now: Callable[[], None]) -> events.Observer:
+    """Return an observer that writes each event to standard output.
+
+    When the reader of standard output is gone, the rest of the run has no use: `stop_now` is
+    called.
+    """
+    # the stream of now: while the run runs, `sys.stdout` is redirected
+    stream = sys.stdout
+
+    def write(event: events.RunEvent) -> None:
+        progress.feed(event)
+        fields = {name: getattr(event, name) for name in event.__slots__}
+        line = to_json_line({"event": events.EVENT_NAMES[type(event)], **fields})
+        try:
+            print(line, file=stream, flush=True)
+        except BrokenPipeError:
+            if not isinstance(event, events.Ended):
+                stop_now()
+
+    return write

@@ -1,0 +1,115 @@
+"""Exit codes and error messages of the command line.
+
+0  done            2  wrong usage, input or journal   4    the run waits for people
+1  the run failed  3  the graph does not build        130  interrupted
+
+An error becomes one message for a person, and one JSON object for a program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Generator
+from typing import Any
+
+import typer
+
+from graphorch.cli.json_output import to_json_line
+from graphorch.cli.terminal import print_output, print_status, sanitize
+from graphorch.errors import (
+    GraphError,
+    GraphorchError,
+    InputError,
+    JournalError,
+    NodeError,
+    RunFailed,
+)
+from graphorch.text import plural
+
+DONE, FAILED, WRONG_USE, NOT_BUILT, WAITING, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (GraphError, NOT_BUILT),
+    (InputError, WRONG_USE),
+    (JournalError, WRONG_USE),
+    (KeyboardInterrupt, INTERRUPTED),
+)
+
+
+@contextlib.contextmanager
+def exit_on_error(*, debug: bool, as_json: bool = False) -> Generator[None]:
+    """Turn an exception of a command into its exit code and a message.
+
+    The traceback is shown only with `debug`. Exceptions that are bugs of graphorch pass unchanged.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, GraphorchError, RunFailed) as error:
+        if debug:
+            print_status("".join(traceback.format_exception(error)))
+        print_status(format_error(error))
+        # a run that had started was already reported by its command
+        if as_json and isinstance(error, GraphorchError):
+            report = {"status": "error", "errors": describe_errors(error)}
+            print_output(to_json_line(report))
+        raise typer.Exit(_exit_code(error)) from None
+
+
+def _exit_code(error: BaseException) -> int:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def format_error(error: BaseException) -> str:
+    """Return the message for a person, with all problems of a graph or failures of a run."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    notes = getattr(error, "__notes__", ())
+    if isinstance(error, GraphError):
+        problems = plural(len(error.problems), "problem")
+        numbered = [
+            f"  {number}. {problem}".replace("\n", "\n   ")
+            for number, problem in enumerate(error.problems, 1)
+        ]
+        head = f"error: graph '{error.graph}' does not build: {problems}"
+        return "\n".join([head, *notes, *numbered])
+    if isinstance(error, RunFailed):
+        failures = [f"  - {_format_failure(failure)}" for failure in error.exceptions]
+        return "\n".join([f"error: {error.message}", *failures, *notes])
+    return f"error: {error}"
+
+
+def _format_failure(error: Exception) -> str:
+    """Return a failure of a run, with the story of its node if that holds more than the failure."""
+    if not isinstance(error, NodeError):
+        return str(error)
+    lines = [f"{error.args[0]} (at {error.path}, attempt {error.attempt})"]
+    # a policy without an answer has the failure of its last target as the cause
+    cause = error.__cause__.__cause__ if error.__cause__ is not None else None
+    if isinstance(cause, GraphorchError):
+        lines.append(f"because: {cause}")
+    if len(error.story) > 1:
+        lines.extend(error.story)
+    return "\n      ".join(lines)
+
+
+def describe_errors(error: BaseException) -> list[dict[str, Any]]:
+    """Return the problems or failures of an error for a program, each with its fields."""
+    if isinstance(error, GraphError):
+        return [
+            {
+                "type": "GraphError",
+                "code": problem.code,
+                "where": problem.where,
+                "message": problem.what,
+                "fix": problem.fix,
+            }
+            for problem in error.problems
+        ]
+    if isinstance(error, RunFailed):
+        return [entry for failure in error.exceptions for entry in describe_errors(failure)]
+    place = {name: getattr(error, name) for name in ("path", "attempt") if hasattr(error, name)}
+    message = _format_failure(error) if isinstance(error, Exception) else str(error)
+    return [
+        {**place, "type": type(error.__cause__ or error).__name__, "message": sanitize(message)}
+    ]

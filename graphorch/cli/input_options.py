@@ -1,0 +1,128 @@
+"""Fields of a pydantic model as options of the command line: their names, kinds and usage."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union
+
+from pydantic import AliasChoices, BaseModel
+from pydantic.fields import FieldInfo
+
+OptionKind: TypeAlias = Literal["text", "number", "flag", "many", "json"]
+"""How a value is written: as a word, a number, yes or no, several words, or a JSON object."""
+
+RUN_OPTIONS: Final[frozenset[str]] = frozenset(
+    "--activations --after --db --debug --durable --events --help --input --json --model "
+    "--output --quiet --seconds --tag --usd".split()
+)
+"""Options of `graphorch run` itself: a field with such a name is given in --input."""
+
+_USAGE: Mapping[OptionKind, str] = {
+    "text": " TEXT",
+    "number": " NUMBER",
+    "flag": "",
+    "many": " ITEM (repeat it, or give a JSON list)",
+    "json": " '{…}'",
+}
+_EXAMPLES: Mapping[OptionKind, Any] = {
+    "text": "…",
+    "number": 1,
+    "flag": True,
+    "many": ["…"],
+    "json": {},
+}
+# the first kind whose classes hold the type of a field is the kind of its option
+_CLASSES: tuple[tuple[OptionKind, tuple[type, ...]], ...] = (
+    ("flag", (bool,)),
+    ("number", (int, float)),
+    ("text", (str, bytes)),
+    ("json", (BaseModel, Mapping)),
+    ("many", (Sequence, AbstractSet)),
+)
+# of the kinds of a union, the first of these that it has: the one that takes most
+_MOST_GENERAL: tuple[OptionKind, ...] = ("text", "many", "json", "number", "flag")
+
+
+@dataclass(frozen=True, slots=True)
+class InputOption:
+    """Option `--field-name` for one field of a model; `key` is the field's key in JSON."""
+
+    name: str
+    key: str
+    kind: OptionKind
+    info: FieldInfo
+
+    @property
+    def field(self) -> str:
+        """Name of the option without its dashes, as messages use it."""
+        return self.name[2:]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Keys under which the model takes the field: its name and its alias."""
+        return frozenset({self.field.replace("-", "_"), self.key})
+
+    @property
+    def usage(self) -> str:
+        """How to give the field: as an option, or in `--input` if the name is taken."""
+        if self.name in RUN_OPTIONS:
+            return f"'{self.key}' in --input"
+        return f"{self.name}{_USAGE[self.kind]}"
+
+    @property
+    def every_usage(self) -> str:
+        """All ways to give the field."""
+        if self.name in RUN_OPTIONS:
+            return self.usage
+        return f"{self.usage}, or '{self.key}' in --input"
+
+
+def list_options(model: type[BaseModel]) -> list[InputOption]:
+    """Return the options for the fields of a model, in their order."""
+    return [
+        InputOption(
+            f"--{name.replace('_', '-')}",
+            _find_key(name, info),
+            _classify(info.annotation),
+            info,
+        )
+        for name, info in model.model_fields.items()
+    ]
+
+
+def format_example(model: type[BaseModel]) -> str:
+    """Return a JSON object with every field of a model."""
+    values = {option.key: _EXAMPLES[option.kind] for option in list_options(model)}
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _find_key(name: str, info: FieldInfo) -> str:
+    alias = info.validation_alias
+    if isinstance(alias, AliasChoices):
+        texts = [choice for choice in alias.choices if isinstance(choice, str)]
+        alias = texts[0] if texts else None
+    return alias if isinstance(alias, str) else name
+
+
+def _classify(annotation: Any) -> OptionKind:
+    """Return how a field of this type is written as a word."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        return _classify(typing.get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        kinds = {_classify(member) for member in members}
+        general: list[OptionKind] = [kind for kind in _MOST_GENERAL if kind in kinds]
+        return general[0] if general else "flag"
+    if origin is Literal:
+        return "text"
+    base = origin or annotation
+    if not isinstance(base, type):
+        return "text"
+    matching: list[OptionKind] = [kind for kind, classes in _CLASSES if issubclass(base, classes)]
+    return matching[0] if matching else "text"

@@ -1,0 +1,80 @@
+"""What a command that runs a flow was asked to do, beside the input of the flow."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from graphorch.engine.settings import Limits
+from graphorch.models.budgets.budget import Budget
+from graphorch.runs.options import RunOptions
+
+OutputFormat: TypeAlias = Literal["text", "json", "events"]
+"""Format of standard output; `events` are lines of JSON, and the result is the last of them."""
+
+
+def choose_output_format(*, as_json: bool, as_events: bool) -> OutputFormat:
+    """Return the format that `--json` and `--events` select; events win."""
+    if as_events:
+        return "events"
+    return "json" if as_json else "text"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFile:
+    """File of a journal. `written` is the value of `--db`, empty for the default file."""
+
+    path: str
+    written: str = ""
+
+    @property
+    def option(self) -> str:
+        """Option that names this file in another command, with a leading space."""
+        return f" --db {shlex.quote(self.written)}" if self.written else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """How to run a flow, and where its output goes. `flow` is FLOW as it was typed."""
+
+    output_format: OutputFormat = "text"
+    quiet: bool = False
+    output_file: str = ""
+    model: str = ""
+    usd: float | None = None
+    seconds: float | None = None
+    activations: int | None = None
+    flow: str = ""
+    journal: JournalFile | None = None
+    after: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def build_run_options(self) -> RunOptions:
+        """Return the request as options of a run: `--usd` becomes its budget.
+
+        Raises `InputError` for a limit that is not positive.
+        """
+        limits = Limits(seconds=self.seconds, activations=self.activations)
+        options = RunOptions(limits=limits, model=self.model)
+        if self.usd is not None:
+            options["budget"] = Budget(usd=self.usd)
+        if self.journal is not None:
+            options["durable"] = self.journal.path
+        if self.after:
+            options["after"] = self.after
+        if self.tags:
+            options["tags"] = self.tags
+        return options
+
+    def format_command(self, name: str, *words: str, value: str = "") -> str:
+        """Return another command for this flow and journal, ready to paste into a shell.
+
+        `value` is the last word and is quoted already.
+        """
+        quoted = [shlex.quote(word) for word in (self.flow, *words)]
+        command = " ".join(["graphorch", name, *quoted])
+        if value:
+            command += f" {value}"
+        return command + (self.journal.option if self.journal is not None else "")

@@ -1,0 +1,215 @@
+"""Report of a finished, waiting, failed or interrupted run: for people, programs, and its file.
+
+The output goes to standard output or to the file of `--output`; everything else that people read
+goes to standard error. Programs get one object on standard output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel
+
+from graphorch.cli.answer_parser import format_answer_example
+from graphorch.cli.exit_codes import DONE, WAITING, WRONG_USE, describe_errors, format_error
+from graphorch.cli.files import print_written, write_text
+from graphorch.cli.flow_loader import AnyFlow
+from graphorch.cli.json_output import to_json_line, to_json_text
+from graphorch.cli.progress import Progress, format_usage
+from graphorch.cli.request import RunRequest
+from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
+from graphorch.engine.report import RunReport
+from graphorch.errors import InputError, NodeError, RunFailed
+from graphorch.models.structured_output import text_field
+from graphorch.runs.result import Question, Result
+from graphorch.text import format_seconds, format_usd, plural
+
+
+def print_result(
+    flow: AnyFlow,
+    result: Result[Any, Any],
+    request: RunRequest,
+    extra: Mapping[str, Any] | None = None,
+) -> int:
+    """Report a run that reached its end or waits, write its output, and return the exit code.
+
+    `extra` is added to the object for programs.
+    """
+    output: BaseModel | None = None if result.status == "waiting" else result.output
+    problem = ""
+    if output is not None and request.output_file:
+        problem = _write_output(output, request.output_file)
+    if request.output_format != "text":
+        questions = [_describe_question(question) for question in result.questions]
+        report = _describe_run(flow, result.record)
+        report |= {"output": output, "questions": questions, **(extra or {})}
+        print_output(to_json_line(report))
+    elif output is not None and (problem or not request.output_file):
+        print_output(sanitize(format_output(output)))
+    if request.output_format == "text" and not request.quiet:
+        was_written = output is not None and request.output_file and not problem
+        _print_notes(result, request)
+        if was_written:
+            print_written(request.output_file)
+        _print_summary(flow, result)
+    if problem:
+        print_status(f"error: {problem}")
+        return WRONG_USE
+    return WAITING if output is None else DONE
+
+
+# ---- output --------------------------------------------------------------------------------------
+def format_output(output: BaseModel) -> str:
+    """Return an output for people: its text if it is a single text field, else JSON."""
+    name = text_field(type(output))
+    return str(getattr(output, name)) if name else to_json_text(output)
+
+
+def _write_output(output: BaseModel, path: str) -> str:
+    """Write an output to its file, and return the problem if that fails, else nothing.
+
+    The output was paid for: if the file cannot be written after all, it is printed instead.
+    """
+    is_json = PurePath(path).suffix == ".json"
+    text = to_json_text(output) if is_json else format_output(output)
+    try:
+        write_text(path, text if text.endswith("\n") else f"{text}\n")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+# ---- for people ----------------------------------------------------------------------------------
+def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
+    """Print what deserves attention: loops at their bound, open questions, failed branches."""
+    for source, header in result.exhausted:
+        print_status(
+            f"note: the loop {sanitize_line(source)} → {sanitize_line(header)} reached its bound; "
+            "the run continued with what it had."
+        )
+    for question in result.questions:
+        print_status(
+            f"waiting: {sanitize_line(question.path)} asks ({question.answer_type.__name__}): "
+            f"{sanitize_line(question.text, 400)}"
+        )
+    if result.questions:
+        _print_how_to_answer(result, request)
+    if result.status == "partial":
+        failed = [sanitize_line(step.path) for step in result.steps if step.status == "failed"]
+        print_status(
+            "note: partial: these nodes failed, and the rest went on without them: "
+            f"{', '.join(failed)}"
+        )
+
+
+def _print_how_to_answer(result: Result[Any, Any], request: RunRequest) -> None:
+    if request.journal is None:
+        print_status(
+            "note: this run was in memory and ends here. With --durable or --db PATH it is kept, "
+            "and can be answered with `graphorch answer`."
+        )
+        return
+    commands = [_format_answer_command(question, result, request) for question in result.questions]
+    print_status("\n  ".join(["answer with:", *commands]))
+
+
+def _format_answer_command(
+    question: Question, result: Result[Any, Any], request: RunRequest
+) -> str:
+    """Return the command that answers a question, by its id if its path has several questions."""
+    paths = [other.path for other in result.questions]
+    name = question.path if paths.count(question.path) == 1 else question.id
+    example = format_answer_example(question.answer_type)
+    return request.format_command("answer", result.run_id, name, value=example)
+
+
+def _print_summary(flow: AnyFlow, result: Result[Any, Any]) -> None:
+    usage = result.usage
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    figures = [
+        f"{result.status}: '{sanitize_line(flow.name)}' in {format_seconds(result.seconds)}",
+        plural(len(result.steps), "step"),
+        plural(usage["calls"], "model call"),
+        f"{tokens:,} tokens",
+        f"{format_usd(result.cost)}; run {result.run_id}",
+    ]
+    print_status(", ".join(figures))
+
+
+# ---- failures and interrupts ---------------------------------------------------------------------
+def report_failure(error: RunFailed, flow: AnyFlow, request: RunRequest) -> None:
+    """Print a failed run for programs, and add to the error's message how to resume the run."""
+    if request.journal is not None and error.end_reason not in ("interrupted", "cancelled"):
+        command = request.format_command("resume", error.run_id)
+        if error.end_reason == "ambiguous":
+            command += " --ambiguous repeat|fail"
+        error.add_note(f"What was done is kept. Resume with: {command}")
+    report = error.run
+    if request.output_format != "text" and isinstance(report, RunReport):
+        described = _describe_run(flow, report)
+        described |= {"output": None, "errors": describe_errors(error)}
+        print_output(to_json_line(described))
+
+
+def report_interrupt(
+    flow: AnyFlow,
+    run_id: str,
+    progress: Progress,
+    request: RunRequest,
+    failure: RunFailed | None = None,
+) -> None:
+    """Print what an interrupted run did.
+
+    `failure` is how the run ended; None if it was left at once, without an end.
+    """
+    total = progress.total
+    paths = [row.path for row in list(progress.rows.values()) if row.visits]
+    usage = f"; {format_usage(total)}" if total.calls else ""
+    print_status(
+        f"interrupted after {format_seconds(progress.seconds)}: "
+        f"{plural(total.visits, 'step')} done ({sanitize_line(', '.join(paths), 400) or 'none'})"
+        f"{usage}"
+    )
+    if failure is None:
+        if request.output_format != "text":
+            report = {
+                "status": "interrupted",
+                "flow": flow.name,
+                "run_id": run_id,
+                "output": None,
+                "cost": total.usd,
+            }
+            print_output(to_json_line(report))
+    elif any(isinstance(error, NodeError) for error in failure.exceptions):
+        print_status(format_error(failure))
+    if request.journal is not None:
+        command = request.format_command("resume", run_id)
+        print_status(f"what was done is kept; resume with: {command}")
+
+
+# ---- for programs --------------------------------------------------------------------------------
+def _describe_run(flow: AnyFlow, report: RunReport) -> dict[str, Any]:
+    """Return the fields that a program gets of every run, however it ended."""
+    return {
+        "status": report.run.status,
+        "end_reason": report.run.reason,
+        "flow": flow.name,
+        "run_id": report.run_id,
+        "cost": report.usd,
+        "usage": report.usage,
+        "seconds": report.ended - report.began,
+        "exhausted": [{"source": source, "back_to": header} for source, header in report.exhausted],
+        "steps": [asdict(step) for step in report.steps()],
+    }
+
+
+def _describe_question(question: Question) -> dict[str, Any]:
+    return {
+        "id": question.id,
+        "path": question.path,
+        "text": question.text,
+        "answer": question.answer_type.model_json_schema(),
+    }

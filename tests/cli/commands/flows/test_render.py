@@ -1,0 +1,70 @@
+"""`graphorch render`: a picture as a file, and whether it is up to date."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.shell import FLOW, Shell
+
+
+@pytest.mark.parametrize(
+    "name, begins",
+    [("t.svg", "<svg"), ("t.dot", "digraph"), ("t.gv", "digraph"), ("t.mmd", "flowchart")],
+)
+def test_the_ending_of_the_file_says_what_is_drawn(shell: Shell, name: str, begins: str) -> None:
+    shell.write("essay.py")
+    ended = shell("render", "essay.py", "-o", name, "--engine", "builtin")
+    assert (ended.code, ended.out, ended.err) == (0, "", f"written to {name}\n")
+    assert begins in (shell.here / name).read_text("utf-8")[:200]
+
+
+def test_without_a_file_the_picture_goes_to_standard_output(shell: Shell) -> None:
+    shell.write("essay.py")
+    assert "<svg" in shell("render", "essay.py", "--engine", "builtin", "--theme", "dark").out
+
+
+def test_a_label_of_the_picture_is_no_markup(shell: Shell) -> None:
+    shell.write("essay.py", FLOW.replace('"essay"', '"<script>alert(1)</script>\\x1b[2J"'))
+    drawn = shell("render", "essay.py", "--engine", "builtin").out
+    assert "<script" not in drawn
+    assert "\x1b" not in drawn
+
+
+def test_check_compares_with_the_file_and_writes_nothing(shell: Shell) -> None:
+    shell.write("essay.py")
+    command = ("render", "essay.py", "-o", "t.svg", "--engine", "builtin")
+    shell(*command)
+    assert shell(*command, "--check").code == 0
+    shell.write("essay.py", FLOW.replace("chain(write)", 'chain(write, write.named("rewrite"))'))
+    (shell.here / "t.svg").write_text("old")
+    ended = shell(*command, "--check")
+    assert ended.code == 1
+    assert ended.err.startswith("t.svg is out of date")
+    assert (shell.here / "t.svg").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "arguments, code, says",
+    [
+        (
+            ["-o", "t.png"],
+            2,
+            "'t.png' ends in '.png', which is not a format of pictures. Use .svg, .dot or .mmd.",
+        ),
+        (["-o", "nowhere/t.svg"], 2, "Cannot write 'nowhere/t.svg': no such file or directory"),
+        (["--check"], 2, "--check compares with a file. Name it with -o."),
+        (["-o", "none.svg", "--check"], 2, "-o: file 'none.svg' cannot be read: no such file"),
+        (["--theme", "pink"], 2, "pink"),
+    ],
+)
+def test_wrong_usage_is_explained(shell: Shell, arguments: list[str], code: int, says: str) -> None:
+    shell.write("essay.py")
+    ended = shell("render", "essay.py", *arguments)
+    assert (ended.code, ended.out) == (code, "")
+    assert says in ended.err
+
+
+def test_a_graph_that_does_not_build_leaves_no_file(shell: Shell) -> None:
+    shell.write("wrong.py", 'flow = Graph("wrong", Draft).chain(write).build()')
+    assert shell("render", "wrong.py", "-o", "t.svg").code == 3
+    assert not (shell.here / "t.svg").exists()

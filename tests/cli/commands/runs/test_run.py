@@ -1,0 +1,316 @@
+"""`graphorch run`: what goes where, what it exits with, and what a program gets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from graphorch import Budget, Limits
+from graphorch.cli.request import RunRequest
+from tests.cli.shell import FLOW, PREAMBLE, Shell
+
+AGENT = """
+@agent(output=Draft)
+def ask_one(topic: Topic) -> str:
+    return f"Summarise:\\n\\n{topic.topic}"
+
+flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
+"""
+BROKEN = """
+@node
+def broken(topic: Topic) -> Draft:
+    return "no draft"
+
+flow = Graph("broken", Essay, input=Topic, output=Draft).chain(broken).build()
+"""
+EVIL = """
+@node
+def evil(topic: Topic) -> Draft:
+    return Draft(draft="<script>alert(1)</script> \\x1b[31m[bold]red[/bold] \\u202e")
+
+flow = Graph("evil\\x1b[2J", Essay, input=Topic, output=Draft).chain(evil).build()
+"""
+ASKING = """
+g = Graph("asking", Essay, input=Topic, output=Draft)
+g.chain(g.ask("approve", question=lambda state: f"Write about {state.topic}?", answer=Draft))
+flow = g.build()
+"""
+
+
+def test_the_output_goes_to_standard_output_and_all_else_to_standard_error(shell: Shell) -> None:
+    shell.write("essay.py")
+    ended = shell("run", "essay.py", "--topic", "tides", "--count", "5")
+    assert (ended.code, ended.out) == (0, "5 words on tides\n")
+    assert "s  write started\n" in ended.err
+    assert "s  write done in" in ended.err
+    assert "succeeded: 'essay' in" in ended.err
+    assert "1 step, 0 model calls" in ended.err
+
+
+def test_quiet_says_nothing_but_the_output(shell: Shell) -> None:
+    shell.write("essay.py")
+    ended = shell("run", "essay.py", "--topic", "tides", "-q")
+    assert (ended.out, ended.err) == ("1 words on tides\n", "")
+
+
+def test_an_output_of_several_fields_is_shown_as_json(shell: Shell) -> None:
+    shell.write("essay.py", FLOW.replace(", output=Draft", ""))
+    ended = shell("run", "essay.py", "--topic", "größe", "-q")
+    assert '"größe"' in ended.out
+    assert json.loads(ended.out) == {"topic": "größe", "count": 1, "draft": "1 words on größe"}
+
+
+def test_what_a_node_prints_is_no_output(shell: Shell) -> None:
+    shell.write(
+        "essay.py",
+        BROKEN.replace('return "no draft"', 'print("hello"); return Draft(draft="done")'),
+    )
+    ended = shell("run", "essay.py", "--topic", "x", "--json")
+    assert json.loads(ended.out)["output"] == {"draft": "done"}
+    assert "hello" in ended.err
+
+
+def test_the_sample_is_used_with_a_notice_if_no_input_is_given(shell: Shell) -> None:
+    shell.write("essay.py", f"{FLOW}\nsample = Topic(topic='moons')")
+    ended = shell("run", "essay.py")
+    assert ended.out == "1 words on moons\n"
+    assert (
+        "note: no input was given, so the sample in essay.py is used; give --topic, --count or --input for another.\n"
+        in ended.err
+    )
+    assert shell("run", "essay.py", "--count", "2").code == 2  # some input is no sample
+
+
+def test_an_input_without_required_fields_needs_none(shell: Shell) -> None:
+    shell.write("essay.py", FLOW, PREAMBLE.replace("topic: str", 'topic: str = "nothing"'))
+    assert shell("run", "essay.py", "-q").out == "1 words on nothing\n"
+
+
+def test_the_offline_model_is_announced_where_a_model_is_asked(shell: Shell) -> None:
+    shell.write("essay.py")
+    shell.write("asks.py", AGENT)
+    assert "offline/extractive" not in shell("run", "essay.py", "--topic", "x").err
+    ended = shell(
+        "run",
+        "asks.py",
+        "--topic",
+        "The tide rises twice a day. The tide is caused by the Moon. Boats like it.",
+    )
+    assert ended.code == 0
+    notice = ended.err.splitlines()[0]
+    assert (
+        "no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the embedded offline/extractive answers."
+        in notice
+    )
+    assert "It is not a language model" in notice
+
+
+def test_an_agent_inside_a_sub_flow_or_map_is_announced_too(shell: Shell) -> None:
+    shell.write(
+        "asks.py",
+        AGENT
+        + """
+class Topics(BaseModel):
+    topics: list[Topic] = []
+class All(Topics, Draft): ...
+g = Graph("mapped", All, input=Topics, output=Draft)
+mapped = g.chain(g.map("each", flow, over=lambda s: s.topics, gather=lambda found: Draft(draft="|".join(d.draft for d in found)), max_items=3)).build()
+h = Graph("single", All, input=Topics, output=Draft)
+single = h.chain(h.map("each", ask_one, over=lambda s: s.topics, gather=lambda found: Draft(draft=str(len(found))), max_items=3)).build()
+""",
+    )
+    for name in ("mapped", "single"):
+        ended = shell("run", f"asks.py:{name}", "--topics", '{"topic": "One tide. Two tides."}')
+        assert ended.code == 0
+        assert "It is not a language model" in ended.err
+
+
+def test_a_program_gets_one_object(shell: Shell) -> None:
+    shell.write("asks.py", AGENT)
+    ended = shell("run", "asks.py", "--topic", "The tide rises. The Möon pulls.", "--json")
+    assert ended.out.count("\n") == 1
+    assert ended.out.isascii()
+    told: dict[str, Any] = json.loads(ended.out)
+    assert told["status"] == "succeeded"
+    assert set(told) == set(
+        "status end_reason flow run_id output cost usage seconds exhausted steps questions".split()
+    )
+    assert told["usage"]["calls"] == 1
+    assert [step["path"] for step in told["steps"]] == ["ask_one"]
+
+
+def test_a_program_gets_each_event_and_the_result_last(shell: Shell) -> None:
+    shell.write("asks.py", AGENT)
+    ended = shell("run", "asks.py", "--topic", "The tide rises. The Moon pulls.", "--events")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in ended.out.splitlines()]
+    kinds = [line.get("event") for line in lines]
+    assert kinds[0] == "started"
+    assert kinds[-2:] == ["ended", None]
+    assert {"text_delta", "model_called", "committed"} <= set(kinds)
+    assert lines[-1]["run_id"] == lines[-2]["run_id"]
+
+
+def test_a_failed_run_exits_with_1_and_one_message(shell: Shell) -> None:
+    shell.write("broken.py", BROKEN)
+    ended = shell("run", "broken.py", "--topic", "x", "-q")
+    assert (ended.code, ended.out) == (1, "")
+    lines = ended.err.splitlines()
+    assert lines[0].startswith("error: Run ")
+    assert (
+        lines[1]
+        == "  - Node 'broken' failed: WrongOutput: It returned str 'no draft', but declares Draft. Return a Draft. (at broken, attempt 1)"
+    )
+    assert len(lines) == 2
+
+
+def test_a_program_gets_the_failure_as_an_object(shell: Shell) -> None:
+    shell.write("broken.py", BROKEN)
+    ended = shell("run", "broken.py", "--topic", "x", "--json")
+    told = json.loads(ended.out)
+    assert (ended.code, told["status"], told["output"]) == (1, "failed", None)
+    assert [(item["type"], item["path"], item["attempt"]) for item in told["errors"]] == [
+        ("WrongOutput", "broken", 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, code", [(["none.py"], 2), (["essay.py"], 2), (["wrong.py"], 3)]
+)
+def test_a_program_gets_an_object_for_a_run_that_never_began(
+    shell: Shell, arguments: list[str], code: int
+) -> None:
+    shell.write("essay.py")
+    shell.write("wrong.py", 'flow = Graph("wrong", Draft).chain(write).build()')
+    ended = shell("run", *arguments, "--json")
+    told = json.loads(ended.out)
+    assert (ended.code, told["status"]) == (code, "error")
+    assert all(item["message"] for item in told["errors"])
+
+
+def test_a_file_gets_the_output_and_standard_output_gets_nothing(shell: Shell) -> None:
+    shell.write("essay.py")
+    ended = shell("run", "essay.py", "--topic", "tides", "-o", "out.txt")
+    assert (ended.code, ended.out) == (0, "")
+    assert "written to out.txt" in ended.err
+    assert (shell.here / "out.txt").read_text() == "1 words on tides\n"
+
+
+def test_a_json_file_gets_json(shell: Shell) -> None:
+    shell.write("essay.py")
+    shell("run", "essay.py", "--topic", "tides", "-o", "out.json")
+    assert json.loads((shell.here / "out.json").read_text()) == {"draft": "1 words on tides"}
+
+
+def test_a_target_that_cannot_be_written_is_found_out_before_anything_runs(shell: Shell) -> None:
+    shell.write("essay.py")
+    ended = shell("run", "essay.py", "--topic", "tides", "-o", "nowhere/out.txt")
+    assert ended.code == 2
+    assert ended.err.startswith("error: Cannot write 'nowhere/out.txt': no such file or directory.")
+    assert "started" not in ended.err
+
+
+def test_an_output_whose_file_went_away_meanwhile_is_shown_instead(shell: Shell) -> None:
+    (shell.here / "out").mkdir()
+    shell.write(
+        "essay.py",
+        BROKEN.replace(
+            'return "no draft"', 'import os; os.rmdir("out"); return Draft(draft="done")'
+        ),
+    )
+    ended = shell("run", "essay.py", "--topic", "x", "-o", "out/draft.txt")
+    assert (ended.code, ended.out) == (2, "done\n")
+    assert ended.err.splitlines()[-1].startswith(
+        "error: Cannot write 'out/draft.txt': no such file or directory."
+    )
+    assert "written to" not in ended.err
+
+
+def test_a_failed_run_leaves_the_old_file(shell: Shell) -> None:
+    shell.write("broken.py", BROKEN)
+    (shell.here / "out.txt").write_text("old")
+    assert shell("run", "broken.py", "--topic", "x", "-o", "out.txt").code == 1
+    assert sorted(path.name for path in shell.here.iterdir()) == ["broken.py", "out.txt"]
+    assert (shell.here / "out.txt").read_text() == "old"
+
+
+def test_what_a_model_wrote_is_shown_and_not_obeyed(shell: Shell) -> None:
+    shell.write("evil.py", EVIL)
+    ended = shell("run", "evil.py", "--topic", "x")
+    assert ended.out == "<script>alert(1)</script> \\x1b[31m[bold]red[/bold] \\u202e\n"
+    assert "\x1b" not in ended.err
+    assert json.loads(shell("run", "evil.py", "--topic", "x", "--json").out)["output"][
+        "draft"
+    ].endswith("\u202e")
+
+
+def test_a_file_gets_what_the_model_wrote_as_it_is(shell: Shell) -> None:
+    shell.write("evil.py", EVIL)
+    shell("run", "evil.py", "--topic", "x", "-o", "out.txt")
+    assert "\x1b[31m" in (shell.here / "out.txt").read_text()
+
+
+def test_a_run_that_waits_for_people_exits_with_4_and_says_what_they_are_asked(
+    shell: Shell,
+) -> None:
+    shell.write("asking.py", ASKING)
+    ended = shell("run", "asking.py", "--topic", "tides")
+    assert (ended.code, ended.out) == (4, "")
+    assert "waiting: approve asks (Draft): Write about tides?" in ended.err
+    told = json.loads(shell("run", "asking.py", "--topic", "tides", "--json").out)
+    assert (told["status"], told["output"]) == ("waiting", None)
+    assert [
+        (item["path"], item["text"], item["answer"]["title"]) for item in told["questions"]
+    ] == [("approve", "Write about tides?", "Draft")]
+
+
+LOOP = """
+@node
+def again(draft: Draft) -> Draft:
+    return Draft(draft=draft.draft + "!")
+
+g = Graph("loop", Essay, input=Topic, output=Draft).chain(write, again)
+flow = g.loop(again, back_to=again, while_=lambda s: True, max_iterations=3).build()
+"""
+
+
+def test_a_loop_that_reached_its_bound_is_told(shell: Shell) -> None:
+    shell.write("loop.py", LOOP)
+    ended = shell("run", "loop.py", "--topic", "tides")
+    assert ended.out == "1 words on tides!!!\n"
+    assert "note: the loop again → again reached its bound" in ended.err
+
+
+def test_a_limit_on_activations_ends_the_run(shell: Shell) -> None:
+    shell.write("loop.py", LOOP)
+    ended = shell("run", "loop.py", "--topic", "tides", "--activations", "2", "-q")
+    assert ended.code == 1
+    assert "(limit:activations)" in ended.err
+
+
+def test_the_limits_and_the_model_become_options_of_the_run() -> None:
+    options = RunRequest(usd=0.5, seconds=3, activations=7, model="house/large").build_run_options()
+    assert options == {
+        "budget": Budget(usd=0.5),
+        "limits": Limits(seconds=3, activations=7),
+        "model": "house/large",
+    }
+    assert RunRequest().build_run_options() == {"limits": Limits(), "model": ""}
+
+
+@pytest.mark.parametrize("option", ["--usd=-1", "--seconds=0", "--activations=0"])
+def test_a_limit_that_makes_no_sense_is_wrong_usage(shell: Shell, option: str) -> None:
+    shell.write("essay.py")
+    ended = shell("run", "essay.py", "--topic", "x", option)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+
+
+def test_debug_shows_the_traceback_and_only_debug(shell: Shell) -> None:
+    shell.write("bad.py", "x = 1 / 0", preamble="")
+    assert "Traceback" not in shell("run", "bad.py").err
+    ended = shell("run", "bad.py", "--debug")
+    assert "Traceback" in ended.err
+    assert "ZeroDivisionError" in ended.err
+    assert ended.code == 2

@@ -1,0 +1,104 @@
+"""Answers from the command line: what VALUE means for which type of answer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import Approval, InputError
+from graphorch.cli.answer_parser import format_answer_example, parse_answer
+
+
+class Text(BaseModel):
+    text: str
+
+
+class Score(BaseModel):
+    score: int
+
+
+class Choice(BaseModel):
+    choice: Literal["a", "b"]
+    why: str = ""
+
+
+class Both(BaseModel):
+    first: str
+    second: str
+
+
+class Flags(BaseModel):
+    one: bool = False
+    other: bool = False
+
+
+class Many(BaseModel):
+    names: list[str] = []
+
+
+@pytest.mark.parametrize(
+    "model, words, fields",
+    [
+        (Approval, ["yes"], {"approved": True, "reason": ""}),
+        (Approval, ["No", "--reason", "too long"], {"approved": False, "reason": "too long"}),
+        (Approval, ['{"approved": true}'], {"approved": True, "reason": ""}),
+        (Approval, ["--no-approved"], {"approved": False, "reason": ""}),
+        (Text, ["a whole sentence"], {"text": "a whole sentence"}),
+        (Text, ["yes"], {"text": "yes"}),
+        (Text, ["-5"], {"text": "-5"}),
+        (Text, ["@@home"], {"text": "@home"}),
+        (Text, ['{"text": "in an object"}'], {"text": "in an object"}),
+        (Score, ["7"], {"score": 7}),
+        (Choice, ["b", "--why", "it is better"], {"choice": "b", "why": "it is better"}),
+        (Both, ["--first", "x", "--second", "y"], {"first": "x", "second": "y"}),
+        (Both, ['{"first": "x"}', "--second", "y"], {"first": "x", "second": "y"}),
+        (Flags, ["--one"], {"one": True, "other": False}),
+        (Many, ['["a", "b"]'], {"names": ["a", "b"]}),
+    ],
+)
+def test_a_value_becomes_an_answer(
+    model: type[BaseModel], words: list[str], fields: dict[str, Any]
+) -> None:
+    assert parse_answer(model, words).model_dump() == fields
+
+
+@pytest.mark.parametrize(
+    "model, words, says",
+    [
+        (Approval, ["maybe"], "'maybe' is not an answer of type Approval. Write yes or no."),
+        (
+            Flags,
+            ["yes"],
+            "'yes' is not an answer of type Flags. Write '{\"one\": true, \"other\": true}'.",
+        ),
+        (Both, ["x"], "'x' is not an answer of type Both."),
+        (Score, ["seven"], "score: Input should be a valid integer"),
+        (Score, [], "score: missing. Give --score NUMBER"),
+        (Text, ["a", "b"], "b: this word belongs to no option"),
+        (Both, ["{"], "VALUE is not JSON"),
+        (Both, ["@nowhere.json"], "VALUE: file 'nowhere.json' cannot be read"),
+    ],
+)
+def test_what_is_no_answer_is_explained(
+    model: type[BaseModel], words: list[str], says: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_answer(model, words)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "model, shown",
+    [
+        (Approval, "yes"),
+        (Text, "TEXT"),
+        (Both, """'{"first": "…", "second": "…"}'"""),
+        (Score, """'{"score": 1}'"""),
+    ],
+)
+def test_how_a_value_is_written_is_shown_as_a_shell_takes_it(
+    model: type[BaseModel], shown: str
+) -> None:
+    assert format_answer_example(model) == shown

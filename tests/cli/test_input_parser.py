@@ -1,0 +1,279 @@
+"""The input of a flow from JSON, from options, and what is said when it does not fit."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+from typer.models import OptionInfo
+
+from graphorch.cli.commands.runs.run import run
+from graphorch.cli.input_options import RUN_OPTIONS, list_options
+from graphorch.cli.input_parser import parse_input
+from graphorch.errors import InputError
+
+
+class Tone(Enum):
+    PLAIN = "plain"
+    FORMAL = "formal"
+
+
+class Limits(BaseModel):
+    most: int
+    least: int = 0
+
+
+class Brief(BaseModel):
+    topic: str
+    max_words: int = 100
+    share: float | None = None
+    deep: bool = False
+    tags: list[str] = []
+    tone: Tone = Tone.PLAIN
+    kind: Literal["news", "essay"] = "essay"
+    due: date | None = None
+    limits: Limits | None = None
+    stages: tuple[Limits, ...] = ()
+    weights: dict[str, float] = {}
+    note: str | None = None
+    size: Annotated[int, Field(ge=1)] = 1
+
+
+def read(
+    *arguments: str, source: str | None = None, model: type[BaseModel] = Brief
+) -> dict[str, Any]:
+    """What was explicitly set."""
+    return parse_input(model, source, arguments).model_dump(exclude_unset=True)
+
+
+@pytest.mark.parametrize(
+    "arguments, values",
+    [
+        (["--max-words", "7"], {"max_words": 7}),
+        (["--max_words=7"], {"max_words": 7}),
+        (["--size", " 3 "], {"size": 3}),
+        (["--share", "0.5"], {"share": 0.5}),
+        (["--deep"], {"deep": True}),
+        (["--no-deep"], {"deep": False}),
+        (["--deep", "false"], {"deep": False}),
+        (["--deep=true"], {"deep": True}),
+        (["--deep", "--size", "2"], {"deep": True, "size": 2}),
+        (["--tags", "a", "--tags", "b,c"], {"tags": ["a", "b,c"]}),
+        (["--tags", '["a", "b"]'], {"tags": ["a", "b"]}),
+        (["--tone", "formal"], {"tone": Tone.FORMAL}),
+        (["--kind", "news"], {"kind": "news"}),
+        (["--due", "2024-02-29"], {"due": date(2024, 2, 29)}),
+        (["--limits", '{"most": 3}'], {"limits": {"most": 3}}),
+        (
+            ["--stages", '{"most": 1}', "--stages", '{"most": 2}'],
+            {"stages": ({"most": 1}, {"most": 2})},
+        ),
+        (["--weights", '{"a": 1}'], {"weights": {"a": 1.0}}),
+        (["--note", "-5"], {"note": "-5"}),
+        (["--note", "{not json"], {"note": "{not json"}),
+        (["--note", "@@handle"], {"note": "@handle"}),
+    ],
+)
+def test_an_option_is_read_as_its_field_says(arguments: list[str], values: dict[str, Any]) -> None:
+    assert read("--topic", "tides", *arguments) == {"topic": "tides", **values}
+
+
+def test_an_option_takes_the_text_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("high\nwater\n")
+    (tmp_path / "l.json").write_text('{"most": 4}')
+    assert read("--topic", f"@{tmp_path}/t.txt", f"--limits=@{tmp_path}/l.json") == {
+        "topic": "high\nwater\n",
+        "limits": {"most": 4},
+    }
+
+
+@pytest.mark.parametrize("source", ["-", "@-"])
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"topic": "tides"}')))
+    assert read(source=source) == {"topic": "tides"}
+
+
+def test_an_option_takes_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("größe".encode())))
+    assert read("--topic", "@-") == {"topic": "größe"}
+
+
+def test_json_is_read_from_a_word_and_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "input.json").write_text('\ufeff{"topic": "tides", "due": "2024-02-29"}')
+    assert read(source='{"topic": "tides"}') == {"topic": "tides"}
+    assert read(source=f"@{tmp_path}/input.json") == {"topic": "tides", "due": date(2024, 2, 29)}
+
+
+def test_an_option_wins_over_the_json() -> None:
+    assert read("--topic", "moons", source='{"topic": "tides", "size": 2}') == {
+        "topic": "moons",
+        "size": 2,
+    }
+
+
+def test_a_strict_model_takes_options_that_say_the_value_in_words() -> None:
+    class Strict(BaseModel):
+        model_config = ConfigDict(strict=True)
+        count: int
+        due: date
+
+    assert read("--count", "3", "--due", "2024-02-29", model=Strict) == {
+        "count": 3,
+        "due": date(2024, 2, 29),
+    }
+    assert read(source='{"count": 3, "due": "2024-02-29"}', model=Strict) == {
+        "count": 3,
+        "due": date(2024, 2, 29),
+    }
+    with pytest.raises(
+        InputError, match=r"count: Input should be a valid integer \(got '3', from --input\)"
+    ):
+        read(source='{"count": "3", "due": "2024-02-29"}', model=Strict)
+
+
+def test_a_field_with_an_alias_is_known_by_both_names() -> None:
+    class Aliased(BaseModel):
+        topic: str = Field(alias="Thema")
+
+    assert read("--topic", "tides", model=Aliased) == {"topic": "tides"}
+    assert read(source='{"Thema": "tides"}', model=Aliased) == {"topic": "tides"}
+    assert read(source='{"topic": "tides"}', model=Aliased) == {"topic": "tides"}
+
+
+def test_a_model_that_takes_any_field_takes_any_key() -> None:
+    class Open(BaseModel):
+        model_config = ConfigDict(extra="allow")
+        topic: str
+
+    assert read(source='{"topic": "tides", "more": 1}', model=Open) == {"topic": "tides", "more": 1}
+
+
+@pytest.mark.parametrize(
+    "source, says",
+    [
+        (
+            '{"topic": "x",}',
+            r"--input is not JSON: .* at line 1, column 15, near `\{\"topic\": \"x\",\}`\. Write an object such as",
+        ),
+        ("", r"--input is empty\. Write an object such as '\{\"topic\": \"…\", \"max_words\": 1,"),
+        ("[1]", r"--input is a JSON list. It must be an object"),
+        ("true", r"--input is a JSON truth value"),
+        ("[" * 100_000, r"--input is nested too deeply"),
+        ("@none.json", r"--input: file 'none\.json' cannot be read: no such file or directory"),
+        ('{"topic": 1}', r"topic: Input should be a valid string \(got 1, from --input\)"),
+        (
+            '{"topic": "x", "limits": {"most": "many"}}',
+            r"limits\.most: Input should be a valid integer",
+        ),
+    ],
+)
+def test_json_that_does_not_fit_is_explained(source: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(source=source)
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ([], r"topic: missing\. Give --topic TEXT, or 'topic' in --input\."),
+        (
+            ["--tpoic", "x"],
+            r"--tpoic: there is no such option and no such field\. Did you mean '--topic'\?",
+        ),
+        (["--topic", "x", "--modle", "m"], r"--modle: .*Did you mean '--model'\?"),
+        (
+            ["--topic", "x", "stray"],
+            r"stray: this word belongs to no option\. Put text with spaces in quotes",
+        ),
+        (["--topic"], r"topic: --topic needs a value\. Write --topic TEXT"),
+        (["--topic", "--size", "3"], r"topic: --topic needs a value\. Write --topic TEXT"),
+        (
+            ["--topic", "@none.txt"],
+            r"topic: --topic: file 'none\.txt' cannot be read: no such file",
+        ),
+        (
+            ["--topic", "x", "--limits", "3 to 4"],
+            r"limits: --limits is not JSON: .*Write --limits '\{…\}'",
+        ),
+        (
+            ["--topic", "x", "--size", "many"],
+            r"size: Input should be a valid integer.* \(got 'many', from --size\)",
+        ),
+        (
+            ["--topic", "x", "--size", "0"],
+            r"size: Input should be greater than or equal to 1 \(got '0', from --size\)",
+        ),
+        (
+            ["--topic", "x", "--tone", "loud"],
+            r"tone: Input should be 'plain' or 'formal' \(got 'loud', from --tone\)",
+        ),
+    ],
+)
+def test_an_option_that_does_not_fit_is_explained(arguments: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(*arguments)
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        read("--sise", "3", "--limits", "{", source='{"tpoic": "x"}')
+    lines = str(caught.value).split("\n")
+    assert lines[0] == "The input (Brief) does not fit:"
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "  - tpoic",
+        "  - --sise",
+        "  - limits",
+        "  - topic",
+    ]
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    with pytest.raises(InputError) as caught:
+        read("--topic", "x", "--size", "9" * 10_000 + "x")
+    assert len(str(caught.value)) < 400
+
+
+def test_of_very_many_problems_the_first_are_shown() -> None:
+    with pytest.raises(InputError) as caught:
+        read("--topic", "x", "--stages", "[" + ",".join(["{}"] * 100) + "]")
+    lines = str(caught.value).split("\n")
+    assert lines[1].startswith("  - stages.0.most: Field required")
+    assert (len(lines), lines[-1]) == (22, "  - and 80 more")
+
+
+def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
+    class Clash(BaseModel):
+        model: str
+
+    assert [option.usage for option in list_options(Clash)] == ["'model' in --input"]
+    assert read(source='{"model": "x"}', model=Clash) == {"model": "x"}
+    with pytest.raises(InputError, match=r"model: missing\. Give 'model' in --input\."):
+        read(model=Clash)
+
+
+def test_the_taken_names_are_the_options_of_the_command() -> None:
+    hints = get_type_hints(run, include_extras=True).values()
+    options = [
+        item
+        for hint in hints
+        for item in getattr(hint, "__metadata__", ())
+        if isinstance(item, OptionInfo)
+    ]
+    declared = {
+        word
+        for info in options
+        for word in (info.default, *(info.param_decls or ()))
+        if str(word).startswith("--")
+    }
+    assert declared | {"--help"} == RUN_OPTIONS
+
+
+def test_a_value_of_json_that_pydantic_refuses_is_still_one_message() -> None:
+    with pytest.raises(InputError, match="topic"):
+        read(source=json.dumps({"topic": "\ud800"}))

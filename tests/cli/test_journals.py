@@ -1,0 +1,249 @@
+"""A journal or a run that is not what a command needs: one clear message, exit code 2, no traceback, and nothing changed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.flow_loader import load_flow
+from graphorch.journal.sqlite import statements
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.runs.durable import cancel
+from tests.cli.flows import ASKING, finished, told, waiting
+from tests.cli.shell import Ended, Shell
+
+Damage = Callable[[Path], None]
+
+
+def newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {statements.FORMAT + 1}")
+
+
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+
+
+def half_copied(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2 + 100])
+
+
+def no_database(path: Path) -> None:
+    path.write_text("Dear diary, today I ran a flow.")
+
+
+def flipped(path: Path) -> None:
+    whole = path.read_bytes()
+    place = whole.index(b"words on tides")
+    path.write_bytes(whole[:place] + b"W" + whole[place + 1 :])
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "newer": (newer, "written by a later version of graphorch"),
+    "another program": (of_another_program, "is a database of another program"),
+    "half copied": (half_copied, "half of a copy"),
+    "no database": (no_database, "is no SQLite database"),
+    "a folder": (a_folder, "is no file"),
+}
+COMMANDS = ("runs", "runs show RUN", "runs cancel RUN", "runs erase RUN", "runs prune --older-than 1d", "resume ask.py RUN",
+            "answer ask.py RUN approve yes", "replay ask.py RUN", "rerun ask.py RUN --from write", "fork ask.py RUN --from write")  # fmt: skip
+
+
+def call(shell: Shell, command: str, run_id: str) -> Ended:
+    return shell(*command.replace("RUN", run_id).split(), "--db", "r.sqlite")
+
+
+def bytes_of(shell: Shell) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in shell.here.glob("r.sqlite*") if path.is_file()}
+
+
+def refused(ended: Ended, says: str) -> None:
+    assert (ended.code, ended.out) == (2, "")
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_file_that_is_no_journal_of_ours_is_refused_by_every_command_and_left_as_it_is(
+    shell: Shell, damage: str
+) -> None:
+    make, says = DAMAGES[damage]
+    run_id = waiting(shell)
+    make(shell.here / "r.sqlite")
+    before = bytes_of(shell)
+    for command in COMMANDS:
+        refused(call(shell, command, run_id), says)
+    refused(shell("run", "ask.py", "--topic", "x", "--db", "r.sqlite", "-q"), says)
+    assert bytes_of(shell) == before
+
+
+def test_a_changed_record_is_found_and_named(shell: Shell) -> None:
+    run_id = waiting(shell)
+    flipped(shell.here / "r.sqlite")
+    before = bytes_of(shell)
+    for command in COMMANDS[1:]:
+        if command.startswith(("runs erase", "runs prune")):
+            continue  # neither reads what a record says
+        ended = call(shell, command, run_id)
+        assert (ended.code, ended.out) == (2, ""), command
+        assert "nothing was changed" in ended.err
+    assert told(shell, "runs", "show", run_id, "--db", "r.sqlite")["status"] == "error"
+    assert bytes_of(shell).keys() == before.keys()
+
+
+def ending_of(
+    work: Callable[[SqliteStore], Awaitable[object]], path: Path, shell: Shell, **options: Any
+) -> Ended:
+    """How a command ends that does something with a store that was opened with these options."""
+
+    async def main() -> None:
+        store = await SqliteStore.open(path, **options)
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    shell.capsys.readouterr()
+    with pytest.raises(typer.Exit) as exit, exit_on_error(debug=False):
+        asyncio.run(main())
+    said = shell.capsys.readouterr()
+    return Ended(exit.value.exit_code, said.out, said.err)
+
+
+def connecting(pragma: str) -> Callable[..., sqlite3.Connection]:
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = sqlite3.connect(*arguments, **options)
+        connection.execute(pragma)
+        return connection
+
+    return connect
+
+
+def test_a_locked_journal_is_refused(shell: Shell) -> None:
+    run_id = waiting(shell)
+    flow = load_flow("ask.py").flow
+    with closing(sqlite3.connect(shell.here / "r.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for work in (
+            lambda store: flow.resume(run_id, durable=store),
+            lambda store: cancel(store, run_id, 0.0),
+        ):
+            refused(
+                ending_of(work, shell.here / "r.sqlite", shell, lock_timeout=0.01),
+                "Another process is writing to it",
+            )
+        assert call(shell, "runs show RUN", run_id).code == 0  # reading waits for nobody
+    assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
+
+
+def test_a_full_journal_stores_nothing_and_says_so(shell: Shell) -> None:
+    run_id = waiting(shell)
+    before = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    flow = load_flow("ask.py").flow
+    large = flow.plan.input(topic="x" * 100_000)
+    full = connecting("PRAGMA max_page_count = 1")
+    ended = ending_of(
+        lambda store: flow.run(large, durable=store), shell.here / "r.sqlite", shell, connect=full
+    )
+    refused(ended, "Free some room, or delete old runs with `prune`.")
+    assert told(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
+    assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
+
+
+def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
+    run_id = waiting(shell)
+    before = bytes_of(shell)
+    flow = load_flow("ask.py").flow
+    # answers what a file without permission does, also to root
+    only_read = connecting("PRAGMA query_only = ON")
+    for work in (
+        lambda store: flow.resume(run_id, durable=store),
+        lambda store: cancel(store, run_id, 0.0),
+    ):
+        ended = ending_of(work, shell.here / "r.sqlite", shell, connect=only_read)
+        refused(ended, "Allow this user to write the file and its folder.")
+    assert bytes_of(shell) == before
+
+
+def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> None:
+    run_id = waiting(shell)
+    shell.write(
+        "other.py",
+        'flow = Graph("other", Essay, input=Topic, output=Draft).chain(write, write.named("more")).build()',
+    )
+    before = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    for command in COMMANDS[5:]:
+        ended = call(shell, command.replace("ask.py", "other.py"), run_id)
+        refused(
+            ended,
+            "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is gone; node 'more' is new",
+        )
+        assert "graph.migration(from_=" in ended.err
+    assert told(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
+
+
+@pytest.mark.parametrize(
+    "run_id, says",
+    [
+        ("nothing", "no run 'nothing'"),
+        ("../../etc/passwd", "and is no path"),
+        ("a" * 70, "is no run id"),
+    ],
+)
+def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(
+    shell: Shell, run_id: str, says: str
+) -> None:
+    finished(shell)
+    runs = told(shell, "runs", "--db", "r.sqlite")
+    for command in COMMANDS:
+        if "RUN" in command:
+            ended = call(shell, command, run_id)
+            assert (ended.code, ended.out) == (2, "")
+            assert says in ended.err
+    assert told(shell, "runs", "--db", "r.sqlite") == runs
+    assert sorted(path.name for path in shell.here.iterdir() if path.suffix == ".sqlite") == [
+        "r.sqlite"
+    ]
+
+
+def test_a_journal_that_does_not_exist_is_not_made_by_a_question(shell: Shell) -> None:
+    shell.write("ask.py", ASKING)
+    for command in COMMANDS:
+        refused(
+            call(shell, command, "abc"),
+            "There is no journal 'r.sqlite'. Name one with --db PATH or GRAPHORCH_DB",
+        )
+    assert not (shell.here / "r.sqlite").exists()
+
+
+def test_a_journal_in_a_folder_that_does_not_exist_is_refused_before_anything_runs(
+    shell: Shell,
+) -> None:
+    shell.write("ask.py", ASKING)
+    ended = shell("run", "ask.py", "--topic", "x", "--db", "nowhere/r.sqlite")
+    refused(ended, "cannot be made")
+    assert "write started" not in ended.err
+
+
+def test_a_program_gets_the_refusal_as_an_object(shell: Shell) -> None:
+    waiting(shell)
+    answered = told(shell, "runs", "show", "nothing", "--db", "r.sqlite")
+    assert answered["status"] == "error"
+    assert answered["errors"][0]["type"] == "InputError"

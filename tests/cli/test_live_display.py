@@ -1,0 +1,150 @@
+"""What people see while a run runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+
+import pytest
+from rich.console import Console
+
+from graphorch.cli.live_display import (
+    build_table,
+    format_event,
+    is_live,
+    select_rows,
+    show_progress,
+)
+from graphorch.cli.progress import NodeProgress, Progress
+from graphorch.engine import events
+from tests.cli.shell import PROGRAM, Shell
+
+
+def drawn(progress: Progress, width: int = 100, height: int = 20) -> str:
+    console = Console(file=io.StringIO(), width=width, markup=False)
+    with console.capture() as captured:
+        console.print(build_table(progress, width, height))
+    return captured.get()
+
+
+def test_the_table_says_what_runs_since_when_and_what_it_cost() -> None:
+    progress = Progress(clock=lambda: 14.0)
+    progress.feed(events.Started("research", "research", 1, 10.0))
+    progress.feed(events.ModelCalled("research", "research", "m", 1000, 200, 0.5, "table", 1.0, ""))
+    progress.feed(events.Committed("research", "research", {}, ("write",), 1.5, 11.5))
+    progress.feed(events.Started("team/write", "write", 1, 11.5))
+    lines = [" ".join(line.split()) for line in drawn(progress).splitlines()]
+    assert lines == [
+        "done research 1.5 s 1 call, 1,200 tokens, $0.5000",
+        "running team/write 2.5 s",
+        "total 0.0 s 1,200 tokens, $0.5000",
+    ]
+
+
+def test_a_running_node_shows_the_end_of_its_answer() -> None:
+    progress = Progress()
+    progress.feed(events.Started("write", "write", 1, 0.0))
+    progress.feed(events.TextDelta("write", "write", "The tide\nrises \x1b[31m[bold]twice"))
+    assert "… The tide rises \\x1b[31m[bold]twice" in drawn(progress)
+
+
+def test_names_are_neither_markup_nor_escapes() -> None:
+    progress = Progress()
+    progress.feed(events.Started("[red]a[/red]\x1b[2J<script>", "a", 1, 0.0))
+    assert "[red]a[/red]\\x1b[2J<script>" in drawn(progress)
+
+
+def test_what_runs_stays_visible_among_many() -> None:
+    rows = [
+        NodeProgress(str(number), "running" if number in (3, 90) else "done")
+        for number in range(100)
+    ]
+    assert [row.path for row in select_rows(rows, 4)] == ["3", "90", "98", "99"]
+    progress = Progress()
+    progress.rows = {row.path: row for row in rows}
+    assert "… 96 more" in drawn(progress, height=4)
+    assert len(drawn(progress, height=4).splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    "event, line",
+    [
+        (events.Started("a", "a", 1, 0.0), "a started"),
+        (events.Started("a", "a", 2, 0.0), "a started, attempt 2"),
+        (
+            events.ModelCalled("a", "a", "m", 1000, 20, 0.5, "table", 1.0, ""),
+            "a asked m: 1,020 tokens, $0.5000, 1.00 s",
+        ),
+        (
+            events.ModelCalled("a", "a", "m", 1, 2, 0.0, "none", 1.0, "cut"),
+            "a asked m: 3 tokens, price unknown, 1.00 s; cut",
+        ),
+        (events.Committed("a", "a", {}, ("b", "c"), 1.0, 0.0), "a done in 1.00 s → b, c"),
+        (events.Failed("a", "a", 1, "E: no", None, False, 0.0), "a failed, attempt 1: E: no"),
+        (
+            events.Failed("a", "a", 1, "E: no", 0.5, False, 0.0),
+            "a failed, attempt 1: E: no; retry in 0.5 s",
+        ),
+        (
+            events.Failed("a", "a", 1, "E: no", None, True, 0.0),
+            "a failed, attempt 1: E: no; its error edge takes over",
+        ),
+        (events.Skipped("a", "a", "no draft"), "a skipped: no draft"),
+        (events.Cancelled("a", "a", "limit"), "a cancelled: limit"),
+        (events.QuestionAsked("a", "a", "Publish?"), "a asks: Publish?"),
+        (events.TextDelta("a", "a", "text"), ""),
+        (events.Ended("succeeded", "succeeded", "r", 0.0), ""),
+    ],
+)
+def test_each_event_is_a_line(event: events.RunEvent, line: str) -> None:
+    assert format_event(event) == line
+
+
+def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_progress(Progress()) as watcher:
+        watcher(events.Started("a\x1b[2J", "a", 1, 0.0))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.strip().endswith("s  a\\x1b[2J started")
+
+
+@pytest.mark.parametrize("term, live", [("xterm-256color", True), ("dumb", False), ("", False)])
+def test_a_terminal_that_cannot_rewrite_lines_gets_plain_ones(
+    monkeypatch: pytest.MonkeyPatch, term: str, live: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", term)
+    assert is_live() is live
+
+
+def test_on_a_terminal_the_table_is_redrawn_and_the_cursor_comes_back(shell: Shell) -> None:
+    """Standard error is a terminal, standard output is not: it gets the output and nothing else."""
+    shell.write("essay.py")
+    leader, terminal = os.openpty()
+    command = [*PROGRAM, "run", "essay.py", "--topic", "tides"]
+    settings = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    ended = subprocess.run(
+        command,
+        cwd=shell.here,
+        env=settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        check=True,
+    )
+    os.close(terminal)
+    seen = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert ended.stdout == b"1 words on tides\n"
+    assert (
+        seen.index("\x1b[?25l")
+        < seen.index("done")
+        < seen.index("\x1b[?25h")
+        < seen.index("succeeded: 'essay'")
+    )
+    assert "\x1b[3" not in seen
