@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphorch._lazy import lazy_names
+from graphorch._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +81,6 @@ if TYPE_CHECKING:
     from graphorch.state.reducers import merge as merge
     from graphorch.state.reducers import minimum as minimum
     from graphorch.state.reducers import union as union
-
-__version__ = "0.1.0"
 
 # Where each public name lives.
 __getattr__: Callable[[str], Any]

@@ -82,26 +82,6 @@ def test_every_link_and_picture_leads_to_a_file() -> None:
     ] == []
 
 
-def test_the_floors_are_those_of_the_contract() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    declared = [
-        set(re.findall(r"\w+", layer))
-        for layer in next(contract for contract in contracts if contract["id"] == "floors")[
-            "layers"
-        ]
-    ]
-    package = ROOT / "graphorch"
-    existing = [
-        {
-            name
-            for name in layer
-            if (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()
-        }
-        for layer in declared
-    ]
-    shown = [
-        set(re.split(r"\s{2,}", line)[1].split(" · ")) for line in blocks("text")[-1].splitlines()
-    ]
-    assert shown == [layer for layer in existing if layer]
+def test_readme_is_short() -> None:
+    """A newcomer reads it in ten minutes: at most 250 lines."""
+    assert len(README.splitlines()) <= 250

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from graphorch import __version__
+from graphorch._version import __version__
 from graphorch.errors import InputError
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.metrics import Metrics
