@@ -1,3 +1,3 @@
-"""A small embedded model that needs neither network nor key."""
+"""Embedded model for offline use: it extracts its answers from the prompt."""
 
 from __future__ import annotations

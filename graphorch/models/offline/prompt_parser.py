@@ -1,11 +1,15 @@
-"""What a prompt says, taken apart: what is asked, the sections of material that it brings, and their sentences.
+"""Parser of a prompt: instructions, the sections of material that it brings, their sentences.
 
-A prompt is instructions and data in one text, and only habit tells them apart. The rules of this file, in the order in which they apply:
-- system messages are instructions;
-- a line that ends with a colon opens a section and names it (`Draft:`); a short label before a colon (`Topic: tides`) names its paragraph;
-- sections that hold demands (`Feedback:`, `Criteria:`, …) are remarks: they say what matters, and are no material either;
-- in the first and the last paragraph of a message, sentences that begin like an order ("Summarise …", "You are …") are instructions;
-- the rest is material.
+A prompt is instructions and data in one text, and only habit tells them apart. Rules of this file,
+in the order in which they apply:
+1. System messages are instructions.
+2. A line that ends with a colon opens a section and names it (`Draft:`). A short label before a
+   colon (`Topic: tides`) names its paragraph.
+3. Sections that hold demands (`Feedback:`, `Criteria:`, …) are remarks: they say what matters, and
+   are not material either.
+4. In the first and the last paragraph of a message, sentences that begin like an order ("Summarise
+   …", "You are …") are instructions.
+5. The rest is material.
 """
 
 from __future__ import annotations
@@ -16,36 +20,53 @@ from dataclasses import dataclass, field
 
 from graphorch.models.messages import Message
 
-# characters of one message that are read; a longer one is read in windows spread over all of it
 MAX_CHARACTERS = 400_000
+"""Characters of one message that are read; a longer one is read in windows spread over it."""
+
 _WINDOWS = 40
+_SHORT_PARAGRAPH = 600  # characters; a last paragraph longer than that holds no instructions
+_LONGEST_HEADING = 300  # characters of a line that ends with a colon
+_LONGEST_LABELLED_LINE = 200
+_MOST_HEADING_WORDS = 9
+_MOST_LABEL_WORDS = 3
+_LEAST_STEM = 3
 
 _ORDERS = frozenset(
-    "act analyse analyze answer assess avoid be check choose classify combine compare consider condense create critique decide describe "
-    "discuss do don't draft edit evaluate explain extract find fix focus follow generate give grade help identify improve include "
-    "investigate judge keep list look make mention merge name outline paraphrase pick plan please polish produce propose provide put rate "
-    "read refine reply report rephrase research respond return review revise rewrite route say score select shorten sort state structure "
+    "act analyse analyze answer assess avoid be check choose classify combine compare consider "
+    "condense create critique decide describe discuss do don't draft edit evaluate explain "
+    "extract find fix focus follow generate give grade help identify improve include "
+    "investigate judge keep list look make mention merge name outline paraphrase pick plan "
+    "please polish produce propose provide put rate read refine reply report rephrase research "
+    "respond return review revise rewrite route say score select shorten sort state structure "
     "suggest summarise summarize tell tidy translate turn use verify write you your".split()
 )
 _DEMANDS = frozenset(
-    "comment comments constraint constraints criteria criterion feedback format guideline guidelines hint hints instruction instructions "
-    "limit requirement requirements rubric rule rules score style task tone verdict".split()
+    "comment comments constraint constraints criteria criterion feedback format guideline "
+    "guidelines hint hints instruction instructions limit requirement requirements rubric rule "
+    "rules score style task tone verdict".split()
 )
 _STOP = frozenset(
-    "a about above after again all also although am an and any are as at be because been before being below between both but by can could did "
-    "do does doing down during each even every few for from further had has have having he her here hers him his how however i if in into is "
-    "it its itself just made make many may me might more most much must my no nor not now of off on once only or other our out over own "
-    "per same she should since so some such than that the their them then there these they this those through thus to too under until up upon "
-    "us very was we well were what when where which while who whom why will with within without would yet you your "
-    "one two three four five six seven eight nine ten first second third".split()
+    "a about above after again all also although am an and any are as at be because been before "
+    "being below between both but by can could did do does doing down during each even every "
+    "few for from further had has have having he her here hers him his how however i if in into "
+    "is it its itself just made make many may me might more most much must my no nor not now of "
+    "off on once only or other our out over own per same she should since so some such than "
+    "that the their them then there these they this those through thus to too under until up "
+    "upon us very was we well were what when where which while who whom why will with within "
+    "without would yet you your one two three four five six seven eight nine ten first second "
+    "third".split()
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+# Escape sequences of terminals, control characters, marks of zero width and of reversed writing.
 _UNSEEN = re.compile(
-    r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+    r"\x1b\[[0-9;?]*[A-Za-z]"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+    r"\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 _ENDS = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\W_a-z])|(?<=[。！？])")
-_SHORT_FORMS = re.compile(
-    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|approx|no|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co|vol|pp)|\b[A-Z])\.$",
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|approx|no|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co|vol|pp)"
+    r"|\b[A-Z])\.$",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\d{1,3}[.)])\s+")
@@ -54,7 +75,7 @@ _LABEL = re.compile(r"^\s*(?:#{1,6}\s*)?\**([^\W\d_][\w '’/-]{0,40}?)\**:\**\s
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence of the material: its words that carry meaning, and where it stands. `section` counts the sections from 0."""
+    """A sentence of the material: its text, its content words, and its section, from 0."""
 
     text: str
     words: frozenset[str]
@@ -63,19 +84,20 @@ class Sentence:
 
 @dataclass(slots=True)
 class Section:
-    """A named part of the material; the name is in lower case, "" before the first heading."""
+    """Named part of the material. The name is in lower case, "" before the first heading."""
 
     name: str
     paragraphs: list[str] = field(default_factory=list[str])
 
     @property
     def text(self) -> str:
+        """Paragraphs of the section, a line each."""
         return "\n".join(self.paragraphs)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedPrompt:
-    """A prompt, taken apart. `unread` counts the characters that were left out because there were too many."""
+    """Parts of a prompt. `unread` counts the characters left out because there were too many."""
 
     instructions: str
     remarks: str
@@ -86,92 +108,98 @@ class ParsedPrompt:
 
     @property
     def text(self) -> str:
+        """All material, without instructions and remarks."""
         return "\n".join(section.text for section in self.sections)
 
 
 def parse_prompt(messages: Sequence[Message]) -> ParsedPrompt:
-    """Take a conversation apart."""
+    """Return the parts of a conversation."""
     reader = _Reader()
     for message in messages:
-        text, unread = _bounded(message.content)
+        text, unread = _select_windows(message.content)
         reader.unread += unread
         if message.role == "system":
-            reader.asked.append(clean_text(text))
+            reader.instructions.append(clean_text(text))
         else:
-            reader.take(clean_text(text))
+            reader.read_message(clean_text(text))
     sections = tuple(section for section in reader.sections if section.paragraphs)
-    sentences = tuple(
-        Sentence(split_sentence, words, index)
-        for index, section in enumerate(sections)
-        for paragraph in section.paragraphs
-        for split_sentence in split_sentences(paragraph)
-        if (words := content_words(split_sentence))
-    )
     return ParsedPrompt(
-        "\n".join(reader.asked),
-        "\n".join(reader.remarks),
-        sections,
-        tuple(reader.headings),
-        sentences,
-        reader.unread,
+        instructions="\n".join(reader.instructions),
+        remarks="\n".join(reader.remarks),
+        sections=sections,
+        headings=tuple(reader.headings),
+        sentences=tuple(_list_sentences(sections)),
+        unread=reader.unread,
     )
+
+
+def _list_sentences(sections: Sequence[Section]) -> list[Sentence]:
+    """Return the sentences that hold content words."""
+    sentences: list[Sentence] = []
+    for index, section in enumerate(sections):
+        for paragraph in section.paragraphs:
+            for text in split_sentences(paragraph):
+                words = content_words(text)
+                if words:
+                    sentences.append(Sentence(text, words, index))
+    return sentences
 
 
 def clean_text(text: str) -> str:
-    """Text without control characters, escape sequences of terminals, reversed writing and halves of characters."""
-    return (
-        _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-        .encode("utf-8", "ignore")
-        .decode("utf-8")
-    )
+    """Return text without invisible characters and halves of characters, lines ended by `\\n`."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _UNSEEN.sub("", text).encode("utf-8", "ignore").decode("utf-8")
 
 
 def split_words(text: str) -> list[str]:
-    """All words, in lower case and in their order."""
+    """Return all words, in lower case and in their order."""
     return _WORD.findall(text.lower())
 
 
 def content_words(text: str) -> frozenset[str]:
-    """The different words that carry meaning, without plural endings."""
-    return frozenset(
-        stem(word) for word in split_words(text) if word not in _STOP and len(word) > 1
-    )
+    """Return the stems of the different words that carry meaning."""
+    words = split_words(text)
+    return frozenset(stem(word) for word in words if word not in _STOP and len(word) > 1)
 
 
 def stem(word: str) -> str:
-    """The word without the commonest English endings: enough to let "tides" meet "tide"."""
+    """Return the word without the commonest English endings, so that "tides" meets "tide"."""
     for ending in ("'s", "’s", "ies", "ing", "es", "ed", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
+        if word.endswith(ending) and len(word) - len(ending) >= _LEAST_STEM:
             return word[: -len(ending)] + ("y" if ending == "ies" else "")
     return word
 
 
-GENERIC = frozenset(
-    stem(word)
-    for word in [
-        *_ORDERS,
-        *_DEMANDS,
-        *"article bullet content detail document draft eight essay five four key main message nine note paper paragraph passage point "
-        "prompt question section sentence seven short six ten text thoroughly three two word".split(),
-    ]
+_GENERIC_WORDS = (
+    "article bullet content detail document draft eight essay five four key main message nine note "
+    "paper paragraph passage point prompt question section sentence seven short six ten text "
+    "thoroughly three two word".split()
 )
-"""Words of orders that say nothing about their subject."""
+GENERIC = frozenset(stem(word) for word in (*_ORDERS, *_DEMANDS, *_GENERIC_WORDS))
+"""Stems of words of orders, which say nothing about their subject."""
 
 
 def split_sentences(paragraph: str) -> list[str]:
-    """The sentences of one paragraph; a full stop after an abbreviation or an initial ends none."""
-    found: list[str] = []
+    """Return the sentences of one paragraph.
+
+    A full stop after an abbreviation or an initial does not end a sentence.
+    """
+    sentences: list[str] = []
     for part in _ENDS.split(paragraph):
         text = " ".join(part.split())
-        if found and _SHORT_FORMS.search(found[-1]):
-            found[-1] = f"{found[-1]} {text}"
+        if sentences and _ABBREVIATION.search(sentences[-1]):
+            sentences[-1] = f"{sentences[-1]} {text}"
         elif text:
-            found.append(text)
-    return found
+            sentences.append(text)
+    return sentences
 
 
-def _bounded(text: str) -> tuple[str, int]:
-    """The text, or windows spread evenly over it that begin and end at line or sentence ends, and how much was left out."""
+def _select_windows(text: str) -> tuple[str, int]:
+    """Return the part of a text that is read, and the number of characters left out.
+
+    Of a very long text that is windows spread evenly over it, which begin and end at the ends of
+    lines or sentences.
+    """
     if len(text) <= MAX_CHARACTERS:
         return text, 0
     step, size = len(text) / _WINDOWS, MAX_CHARACTERS // _WINDOWS
@@ -179,6 +207,7 @@ def _bounded(text: str) -> tuple[str, int]:
     for index in range(_WINDOWS):
         begin = int(index * step)
         window = text[begin : begin + size]
+        # The first window begins where the text does; the others begin behind a sentence.
         whole = re.search(r"(?:^|[.!?\n]\s)(.*[.!?\n])", window, re.DOTALL) if index else None
         windows.append(whole.group(1) if whole else window)
     kept = "\n".join(windows)
@@ -186,43 +215,41 @@ def _bounded(text: str) -> tuple[str, int]:
 
 
 class _Reader:
-    """Reads the messages of a conversation, line by line."""
+    """Reader of the messages of a conversation, line by line. Mutable: it collects the parts."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.instructions: list[str] = []
         self.remarks: list[str] = []
         self.sections: list[Section] = [Section("")]
         self.headings: list[str] = []
-        self._is_labelled = False  # the section began with a label, and ends with its paragraph
         self.unread = 0
+        self._is_labelled = False  # the section began with a label, and ends with its paragraph
 
-    def take(self, text: str) -> None:
+    def read_message(self, text: str) -> None:
         paragraphs = [part for part in re.split(r"\n\s*\n", text) if part.strip()]
         self.sections.append(Section(""))
         for index, paragraph in enumerate(paragraphs):
-            at_border = index == 0 or (index == len(paragraphs) - 1 and len(paragraph) < 600)
-            self._paragraph(paragraph, at_border=at_border)
+            is_last = index == len(paragraphs) - 1
+            at_border = index == 0 or (is_last and len(paragraph) < _SHORT_PARAGRAPH)
+            self._read_paragraph(paragraph, at_border=at_border)
 
-    def _paragraph(self, paragraph: str, *, at_border: bool) -> None:
+    def _read_paragraph(self, paragraph: str, *, at_border: bool) -> None:
         if self._is_labelled:
-            self._open("")
-        pending: list[str] = []  # lines of prose that were wrapped; they belong together
+            self._open_section("")
+        pending: list[str] = []  # lines of prose that were wrapped and belong together
         lines = paragraph.split("\n")
         for index, line in enumerate(lines):
             bare = _BULLET.sub("", line).strip()
             is_item = bare != line.strip()
-            if self._opens_section(bare, alone=len(lines) == 1):
+            # Three cases: a heading, a line behind a label, and a line of prose or of a list.
+            if self._read_heading(bare, is_alone=len(lines) == 1):
                 self._flush(pending, at_border=at_border)
                 continue
-            label = _LABEL.match(bare)
-            if (
-                label
-                and not is_item
-                and (len(lines) == 1 or index == 0 or len(bare) < 200)
-                and self._is_label(label.group(1))
-            ):
+            label = None if is_item else _LABEL.match(bare)
+            is_short = index == 0 or len(bare) < _LONGEST_LABELLED_LINE
+            if label and is_short and _is_label(label.group(1)):
                 self._flush(pending, at_border=at_border)
-                self._open(label.group(1))
+                self._open_section(label.group(1))
                 self._is_labelled = True
                 bare = bare[label.end() :]
             if is_item:
@@ -231,36 +258,36 @@ class _Reader:
                 pending.append(bare)
         self._flush(pending, at_border=at_border)
 
-    def _opens_section(self, line: str, *, alone: bool) -> bool:
-        """A line that names what follows: it ends with a colon, is marked as a heading, or stands alone and is no sentence."""
-        if line.endswith(":") and len(line) <= 300:
+    def _read_heading(self, line: str, *, is_alone: bool) -> bool:
+        """Return whether a line names what follows, and note it if so.
+
+        It ends with a colon, is marked as a heading, or stands alone and is not a sentence.
+        """
+        if line.endswith(":") and len(line) <= _LONGEST_HEADING:
             sentences = split_sentences(line[:-1])
-            self.asked += sentences[:-1]
-            self._open(sentences[-1] if sentences else "")
+            self.instructions += sentences[:-1]
+            self._open_section(sentences[-1] if sentences else "")
             return True
         if line.startswith("#"):
             self.headings.append(line.lstrip("# "))
             return True
-        is_bare = line[:1].isupper() and line[-1:].isalnum() and ": " not in line
-        if alone and is_bare and 1 < len(line.split()) <= 9 and not _is_order(line):
+        has_no_end = line[:1].isupper() and line[-1:].isalnum() and ": " not in line
+        is_short = 1 < len(line.split()) <= _MOST_HEADING_WORDS
+        if is_alone and has_no_end and is_short and not _is_order(line):
             self.headings.append(line)
             return True
         return False
 
-    @staticmethod
-    def _is_label(label: str) -> bool:
-        return len(label.split()) <= 3 or _is_order(label)
-
-    def _open(self, name: str) -> None:
-        # one word alone (`Draft:`, `Review:`) is a name, even if it could be a verb
+    def _open_section(self, name: str) -> None:
+        # One word alone (`Draft:`, `Review:`) is a name, even if it could be a verb.
         if _is_order(name) and " " in name:
-            self.asked.append(f"{name}:")
+            self.instructions.append(f"{name}:")
             name = ""
         self._is_labelled = False
         self.sections.append(Section(name.lower()))
 
     def _flush(self, lines: list[str], *, at_border: bool) -> None:
-        """The collected lines become a paragraph of the section, or part of what is asked."""
+        """Make the collected lines a paragraph of the section, or part of the instructions."""
         text = " ".join(lines)
         lines.clear()
         if not text:
@@ -268,23 +295,28 @@ class _Reader:
         if _DEMANDS & set(split_words(self.sections[-1].name)):
             self.remarks.append(text)
             return
+        if not at_border:
+            self.sections[-1].paragraphs.append(text)
+            return
         kept: list[str] = []
-        for sentence in split_sentences(text) if at_border else [text]:
-            if at_border and _is_order(sentence):
-                self._order(sentence, kept)
-            else:
+        for sentence in split_sentences(text):
+            if not _is_order(sentence):
                 kept.append(sentence)
+                continue
+            # An order may carry its material after a colon: `Research this topic: tides`.
+            order, colon, rest = sentence.partition(": ")
+            self.instructions.append(order + colon)
+            if rest:
+                kept.append(rest)
         if kept:
             self.sections[-1].paragraphs.append(" ".join(kept))
 
-    def _order(self, sentence: str, kept: list[str]) -> None:
-        """An order may carry its material after a colon: `Research this topic: tides`."""
-        order, colon, rest = sentence.partition(": ")
-        self.asked.append(order + colon)
-        if rest:
-            kept.append(rest)
+
+def _is_label(text: str) -> bool:
+    return len(text.split()) <= _MOST_LABEL_WORDS or _is_order(text)
 
 
 def _is_order(sentence: str) -> bool:
+    """Return whether a sentence begins with a word of an order."""
     first = re.match(r"\W*([^\W\d_]+(?:['’][^\W\d_]+)?)", sentence)
     return first is not None and first.group(1).lower() in _ORDERS

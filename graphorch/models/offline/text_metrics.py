@@ -1,4 +1,4 @@
-"""How good a text is, as far as it can be measured: how much of its material it covers, its length, how well it reads, whether it repeats."""
+"""Measured quality of a text: coverage of its material, length, readability, repetition."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from graphorch.models.offline.prompt_parser import content_words, split_sentences, split_words, stem
 from graphorch.models.offline.summarizer import Source
 
-GOOD_QUALITY = 0.7  # quality from which a text counts as good enough, where the answer is yes or no
+GOOD_QUALITY = 0.7
+"""Quality from which a text counts as good enough, where the answer is yes or no."""
+
 _KEY_TERMS = 25
-_LONG_ENOUGH = 120  # words
+_ENOUGH_WORDS = 120
 _LONG_SENTENCE = 28  # words
+_SHOWN_TERMS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class TextMetrics:
-    """What was measured of a text. `missing` are terms of the material that it does not mention, the most important first."""
+    """Measurements of a text.
+
+    `missing` are terms of the material that it does not mention, the most important first.
+    """
 
     words: int
     sentences: int
@@ -27,12 +33,15 @@ class TextMetrics:
 
     @property
     def words_per_sentence(self) -> float:
-        """The mean."""
+        """Mean length of a sentence."""
         return self.words / max(1, self.sentences)
 
     @property
     def quality(self) -> float:
-        """From 0 to 1. It grows with every term that is covered and, ever more slowly, with every word."""
+        """Quality from 0 to 1.
+
+        It grows with every term that is covered and, ever more slowly, with every word.
+        """
         if not self.words:
             return 0.0
         length = 1 - math.exp(-self.words / 90)
@@ -42,58 +51,60 @@ class TextMetrics:
 
     @property
     def feedback(self) -> str:
-        """The same in words, with what to do about it."""
-        counted = (
-            f"{self.words} words in {self.sentences} sentence{'s' if self.sentences != 1 else ''}"
-        )
-        told = [f"{counted}; it covers {self.coverage:.0%} of the key terms."]
+        """Quality in words, with advice."""
+        counted = f"{self.words} words in {_count_sentences(self.sentences)}"
+        parts = [f"{counted}; it covers {self.coverage:.0%} of the key terms."]
         if self.missing:
-            told.append(f"Not mentioned: {', '.join(self.missing[:6])}.")
-        if self.words < _LONG_ENOUGH:
-            told.append(f"Say more: {_LONG_ENOUGH} words or more.")
+            parts.append(f"Not mentioned: {', '.join(self.missing[:_SHOWN_TERMS])}.")
+        if self.words < _ENOUGH_WORDS:
+            parts.append(f"Say more: {_ENOUGH_WORDS} words or more.")
         if self.words_per_sentence > _LONG_SENTENCE:
-            told.append(
-                f"Shorten the sentences: they have {self.words_per_sentence:.0f} words on average."
-            )
+            mean = f"{self.words_per_sentence:.0f} words on average"
+            parts.append(f"Shorten the sentences: they have {mean}.")
         if self.repeated:
-            told.append(
-                f"Remove what is said twice ({self.repeated} sentence{'s' if self.repeated != 1 else ''})."
-            )
-        return " ".join(told)
+            parts.append(f"Remove what is said twice ({_count_sentences(self.repeated)}).")
+        return " ".join(parts)
+
+
+def _count_sentences(count: int) -> str:
+    return f"{count} sentence{'s' if count != 1 else ''}"
 
 
 def measure_text(source: Source) -> TextMetrics:
-    """Measure the text that is under review against the rest of the material; a text alone against itself."""
+    """Measure the text under review against the rest of the material.
+
+    A text alone is measured against itself.
+    """
     sections = source.prompt.sections
-    longest = max(range(len(sections)), key=lambda index: len(sections[index].text), default=None)
-    under_review = source.reviewed_section if source.reviewed_section is not None else longest
+    under_review = source.reviewed_section
+    if under_review is None:
+        longest = max(range(len(sections)), key=lambda at: len(sections[at].text), default=None)
+        under_review = longest
     text = sections[under_review].text if under_review is not None else ""
-    rest = "\n".join(
-        section.text for index, section in enumerate(sections) if index != under_review
-    )
-    sentences = [
-        split_sentence
-        for paragraph in text.split("\n")
-        for split_sentence in split_sentences(paragraph)
-    ]
-    terms = key_terms(rest or text)[:_KEY_TERMS]
-    said = content_words(text)
-    missing = tuple(word for word in terms if stem(word) not in said)
+    rest = [section.text for index, section in enumerate(sections) if index != under_review]
+    terms = key_terms("\n".join(rest) or text)[:_KEY_TERMS]
+    mentioned = content_words(text)
+    missing = tuple(term for term in terms if stem(term) not in mentioned)
+    sentences: list[str] = []
+    for paragraph in text.split("\n"):
+        sentences += split_sentences(paragraph)
+    different = {sentence.casefold() for sentence in sentences}
     return TextMetrics(
         words=len(text.split()),
         sentences=len(sentences),
         coverage=1 - len(missing) / len(terms) if terms else 0.0,
         missing=missing,
-        repeated=len(sentences) - len({sentence.casefold() for sentence in sentences}),
+        repeated=len(sentences) - len(different),
     )
 
 
 def key_terms(text: str) -> list[str]:
-    """The commonest words that carry meaning, each as it stands first, the commonest first."""
-    shown: dict[str, str] = {}
+    """Return the words that carry meaning, the commonest first, each as it first stands."""
+    first_forms: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for word in split_words(text):
         for term in content_words(word):
             counts[term] += 1
-            shown.setdefault(term, word)
-    return [shown[term] for term in sorted(counts, key=lambda term: (-counts[term], term))]
+            first_forms.setdefault(term, word)
+    by_count = sorted(counts, key=lambda term: (-counts[term], term))
+    return [first_forms[term] for term in by_count]
