@@ -31,10 +31,12 @@ _LEAST_WORDS = 4  # of a text that can be worked on
 _LONGEST_TOPIC = 80  # characters of a topic that are quoted
 
 _IMPROVING_WORDS = frozenset(
-    "correct edit fix improve polish proofread refine rephrase revise rewrite tidy translate".split()
+    "correct edit fix improve polish proofread refine rephrase revise rewrite tidy "
+    "translate".split()
 )
 _SHORTENING_WORDS = frozenset(
-    "abstract condense digest headline shorten shorter summaries summarise summarize summary".split()
+    "abstract condense digest headline shorten shorter summaries summarise summarize "
+    "summary".split()
 )
 _PROSE_WORDS = frozenset(
     "article blog body content draft edit email essay letter polish post prose rewrite revise "
