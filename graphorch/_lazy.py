@@ -1,4 +1,7 @@
-"""Public names of a package that are loaded at their first use, so that a program pays for what it uses."""
+"""Public names of a package that are imported at their first use.
+
+A program pays for the modules that it uses, and for no others.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from typing import Any
 def lazy_names(
     package: str, homes: Mapping[str, str]
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__all__`, `__getattr__` and `__dir__` of a package; `homes` says in which of its modules which names live, separated by spaces.
+    """Return `__all__`, `__getattr__` and `__dir__` of a package.
 
-    For type checkers and editors, which do not follow this, the package imports the same names under `TYPE_CHECKING`.
+    `homes` maps each module, relative to the package, to the names that live there, separated by
+    spaces. Type checkers and editors do not follow this, so the package also imports its names
+    under `TYPE_CHECKING`.
     """
     module = sys.modules[package]
     home_of = {name: home for home, names in homes.items() for name in names.split()}
@@ -24,10 +29,11 @@ def lazy_names(
         if home is None:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
         value = getattr(import_module(f"{package}.{home}"), name)
-        setattr(module, name, value)  # so that the next use finds it without asking
+        # The next use finds the name in the module, and does not call this function again.
+        setattr(module, name, value)
         return value
 
-    def listed() -> list[str]:
+    def list_names() -> list[str]:
         return sorted({*vars(module), *names})
 
-    return names, load, listed
+    return names, load, list_names

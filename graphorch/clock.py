@@ -1,7 +1,4 @@
-"""What time it is, as a value that is handed in: whoever needs the time takes a `Clock`, so tests hand in another one.
-
-Time and chance as everything around a model call takes them: given from outside, so that a test decides both.
-"""
+"""Time and chance as values that are passed in, so that a test decides both."""
 
 from __future__ import annotations
 
@@ -18,12 +15,18 @@ Clock: TypeAlias = Callable[[], float]
 
 
 def system_clock() -> float:
-    """The machine's wall clock. It may jump; durations are measured with the event loop's time instead."""
+    """Return the machine's wall-clock time.
+
+    It may jump; durations are measured with the event loop's time instead.
+    """
     return time.time()
 
 
 def count_outside(loop: Any, change: int) -> bool:
-    """One thing more (1) or less (-1) happens on a thread that this event loop waits for; whether the loop counts them. See `outside`."""
+    """Count one more (1) or less (-1) piece of work on a thread that an event loop waits for.
+
+    Return whether the loop counts them; only a loop with virtual time does. See `outside`.
+    """
     is_counted = hasattr(loop, "outside")
     if is_counted:
         loop.outside += change
@@ -32,7 +35,10 @@ def count_outside(loop: Any, change: int) -> bool:
 
 @contextmanager
 def outside(loop: Any) -> Generator[None]:
-    """Something that this event loop waits for happens on a thread: a loop with virtual time has to know, or it would jump ahead."""
+    """Mark work on a thread that an event loop waits for.
+
+    A loop with virtual time would otherwise jump ahead meanwhile.
+    """
     count_outside(loop, 1)
     try:
         yield
@@ -42,7 +48,11 @@ def outside(loop: Any) -> Generator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """`clock` in monotonic seconds, `sleep` for a number of them, and `random` for a number in [0, 1)."""
+    """Time and chance around a model call.
+
+    `clock` returns monotonic seconds, `sleep` waits for a number of them, and `random` returns a
+    number in [0, 1).
+    """
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -10,23 +10,24 @@
     ├── LoopExhausted     the graph in this run: a loop with `exhausted="fail"` reached its bound
     ├── TooManyItems      the graph in this run: a map met more items than its `max_items`
     ├── Unassigned        the graph in this run: a read of a field that nothing assigned
-    ├── Ambiguous         a person: a node that must not act twice began, and nobody knows whether it acted
+    ├── Ambiguous         a person: a node that must not act twice began, and may have acted
     ├── Rejected          a person: a gate was answered with no
     ├── Expired           a person: a question was not answered in time
     ├── LimitReached      the caller's limit on a run, which ended it
-    │   └── BudgetExceeded    the same for money, tokens and calls
+    │   └── BudgetExceeded    a limit on money, tokens or calls
     ├── ModelError        the provider of a model; `retryable` is data
     ├── JournalError      the store that keeps runs
     ├── ReplayDiverged    a replay that would not do what the record says
     └── InternalError     ours: a bug of graphorch; the message says how to report it
 
-Errors of one part live beside it and subclass one of the above: `models.failures`, `journal.failures`, `patterns.errors`,
-`engine.crossing`, `engine.processes`.
+Errors of one part of the package live beside it and subclass one of the above: `models.errors`,
+`journal.errors`, `patterns.errors`, and those of `engine` that concern worker processes.
 
 `RunFailed` stands beside the tree: it is the `ExceptionGroup` of everything that ended one run.
 
-Every message says what was found, where, and how to fix it. Rules for a new error: subclass one of the above, put what a
-program may want to read into attributes, and never put a secret into the message.
+Every message says what is wrong, where, and how to fix it. Rules for a new error: subclass one of
+the above, put what a program may want to read into attributes, and never put a secret into the
+message.
 """
 
 from __future__ import annotations
@@ -38,14 +39,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Self
 
+_LISTED = 12  # known names that a hint lists
+
 
 class GraphorchError(Exception):
-    """Base of all errors that graphorch raises on purpose."""
+    """Base class of all errors that graphorch raises on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a graph: a stable code, where, what, and how to fix it."""
+    """One fault of a graph: a stable code, where, what, and how to fix it."""
 
     code: str
     where: str
@@ -58,22 +61,24 @@ class Problem:
 
 
 class GraphError(GraphorchError):
-    """A graph that does not build. `problems` holds every one that was found, in a stable order."""
+    """A graph that does not build. `problems` holds all of its problems, in a stable order."""
 
     def __init__(self, graph: str, problems: Sequence[Problem]) -> None:
         self.graph = graph
         self.problems: tuple[Problem, ...] = tuple(problems)
         count = len(self.problems)
-        head = f"Graph '{graph}' does not build: {count} problem{'s' if count != 1 else ''}."
-        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+        noun = "problem" if count == 1 else "problems"
+        head = f"Graph '{graph}' does not build: {count} {noun}."
+        lines = [f"  {problem}" for problem in self.problems]
+        super().__init__("\n".join([head, *lines]))
 
 
 class InputError(GraphorchError):
-    """What the caller gave does not fit: an input field, an option, a file or a name."""
+    """An input field, an option, a file or a name that does not fit."""
 
 
 class NodeError(GraphorchError):
-    """A node failed for good. The cause is `__cause__`; the rest says where in the run it happened."""
+    """A node that failed for good: the cause is `__cause__`, the attributes are its place."""
 
     def __init__(
         self,
@@ -93,16 +98,20 @@ class NodeError(GraphorchError):
         super().__init__(message)
 
     def __str__(self) -> str:
-        told = "".join(f"\n    {line}" for line in self.story)
-        return f"{self.args[0]} (at {self.path}, activation {self.activation}, attempt {self.attempt}){told}"
+        place = f"at {self.path}, activation {self.activation}, attempt {self.attempt}"
+        story = "".join(f"\n    {line}" for line in self.story)
+        return f"{self.args[0]} ({place}){story}"
 
 
 class WrongOutput(GraphorchError):
-    """A node's output does not fit what the node declares: another type, an invalid value, a field that is not there."""
+    """An output that does not fit what its node declares: its type, a value or a field."""
 
 
 class WriteConflict(GraphorchError):
-    """Two writes of a field without a reducer of which neither saw the other: a race that `build()` should have refused."""
+    """Two writes of a field without a reducer, of which neither saw the other.
+
+    A race that `build()` should have refused.
+    """
 
 
 class QuorumNotMet(GraphorchError):
@@ -118,23 +127,26 @@ class TooManyItems(GraphorchError):
 
 
 class Unassigned(GraphorchError):
-    """A required field was read that nothing in this run has assigned."""
+    """A read of a required field that nothing in this run has assigned."""
 
 
 class Ambiguous(GraphorchError):
-    """A node with effect `once` began and did not finish; whether it acted is not known, so it is not run again without being told to."""
+    """A node with effect `once` that began and did not finish.
+
+    Whether it acted is not known, so it runs again only on request.
+    """
 
 
 class Rejected(GraphorchError):
-    """A person did not let a node pass its gate. The message is the reason that was given."""
+    """A person's refusal to let a node pass its gate. The message is the reason."""
 
 
 class Expired(GraphorchError):
-    """A question was not answered before it expired."""
+    """A question that was not answered in time."""
 
 
 class LimitReached(GraphorchError):
-    """A limit of the run ended it; what was committed is kept. `limit` names which one."""
+    """A limit of the run that ended it; what was committed is kept. `limit` is its name."""
 
     def __init__(self, message: str, *, limit: str) -> None:
         self.limit = limit
@@ -142,13 +154,15 @@ class LimitReached(GraphorchError):
 
 
 class BudgetExceeded(LimitReached):
-    """A model call did not fit into what was left of the budget, so it was not made."""
+    """A model call that was not made, since it could exceed the budget."""
 
 
 class ModelError(GraphorchError):
-    """A model call that failed. `retryable` says whether asking again may help; `status` is the HTTP status, if there was one.
+    """A model call that failed.
 
-    `usd` is what was charged for it all the same, with what was tried before it, as far as the endpoint or a price list says.
+    `retryable` is whether another attempt may help; `status` is the HTTP status, if there was one.
+    `usd` is what was charged for it all the same, with the attempts before it, as far as the
+    endpoint or a price list says.
     """
 
     usd: float | None = None
@@ -170,21 +184,21 @@ class ModelError(GraphorchError):
 
 
 class JournalError(GraphorchError):
-    """The store that keeps a run could not do what was asked of it."""
+    """A failure of the store that keeps a run."""
 
 
 class ReplayDiverged(GraphorchError):
-    """A replay met a step that the record does not hold."""
+    """A replay that differs from the records of its run."""
 
 
 class InternalError(GraphorchError):
-    """A bug of graphorch: an invariant of the engine did not hold."""
+    """A bug of graphorch: an invariant that did not hold."""
 
 
 class RunFailed(ExceptionGroup[Exception]):
     """A run that ended without an output: everything that went wrong, in causal order.
 
-    `end_reason` is `"failed"` or the limit that was reached; `run` is the record of what was done and stays valid.
+    `end_reason` is `"failed"` or the limit that was reached; `run` is the report of what was done.
     """
 
     run_id: str
@@ -214,7 +228,7 @@ class RunFailed(ExceptionGroup[Exception]):
         super().__init__(message, list(errors))
 
     def derive(self, errors: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]
-        """The same run with other errors: what `except*` and `split` call."""
+        """Return this error with other exceptions; `except*` and `split` call it."""
         return RunFailed(self.message, errors, self.run_id, self.end_reason, self.run)
 
     def __str__(self) -> str:
@@ -222,11 +236,14 @@ class RunFailed(ExceptionGroup[Exception]):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The sentence that helps with a misspelt name: the closest known one, and all of them if they are few."""
-    import difflib  # for a message only
+    """Return a hint for a misspelt name: the closest known name, and the first twelve of all."""
+    # Imported here: most programs never need it, and a plain import of graphorch has to be fast.
+    import difflib
 
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean '{close[0]}'? " if close else ""
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"{hint}Known: {shown or 'none'}."
+    listed = ", ".join(names[:_LISTED])
+    if len(names) > _LISTED:
+        listed += ", …"
+    return f"{hint}Known: {listed or 'none'}."

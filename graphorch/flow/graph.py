@@ -1,4 +1,4 @@
-"""The public `Graph`: the builder, with what needs a runnable flow (`map`, `sub`, `ask`, `build`) added to it."""
+"""The public `Graph`: the builder, with `map`, `sub`, `ask` and `build`, which need a flow."""
 
 from __future__ import annotations
 
@@ -52,22 +52,26 @@ Work: TypeAlias = Node1[I2, O2] | Flow[I2, O2, Any]
 
 
 class SliceOf(Protocol[Slice, Made]):
-    """A model class of which the state is a subclass; two methods that pydantic models have carry the proof to the type checker."""
+    """A model class of which the state is a subclass.
+
+    Two methods that pydantic models have carry the proof to the type checker.
+    """
 
     def model_construct(self, _fields_set: set[str] | None = None, **values: Any) -> Made:
-        """Of pydantic; here it says which slice the class makes."""
+        """Return the slice that the class makes; a method of pydantic's."""
         ...
 
     def model_post_init(self, slice: Slice, context: Any, /) -> None:
-        """Of pydantic; as a function of the class it takes the slice, so also the state that inherits from it."""
+        """Take the slice, and so also a state that inherits from it; a method of pydantic's."""
         ...
 
 
 class Graph(PatternMethods[S], Generic[S, I, O]):
-    """A graph being built: nodes in any order, then `build()`, which proves that they fit, or says everything that is wrong.
+    """A graph being built: nodes in any order, then `build()`, which proves that they fit.
 
-    `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices of it, and default to the whole. `remember`
-    are slices that a later run takes over from an earlier one, with `run(…, after=run_id)`: each of their fields has a default.
+    `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices
+    of it, and default to the whole. `remember` are slices that a later run takes over from an
+    earlier one, with `run(…, after=run_id)`: each of their fields has a default.
     """
 
     @overload
@@ -130,9 +134,10 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
     @overload
     def route(self, source: Fits[S], by: Of[S, AbstractSet[E]]) -> Route[S, E, Never, Never]: ...
     def route(self, source: Any, by: Any) -> Any:
-        """Leave `source` by the label that `by` returns: a pure function of slices that returns a `Literal` or an enum, or a set of them.
+        """Leave `source` by the label that `by` returns.
 
-        End it with `.otherwise(node)` or `.exhaustive()`.
+        `by` is a pure function of slices that returns a `Literal` or an enum, or a set of them.
+        End the route with `.otherwise(node)` or `.exhaustive()`.
         """
         return self._route(source, by)
 
@@ -148,22 +153,23 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         need: int | Literal["all"] = "all",
         on_item_error: OnItemError = "fail",
     ) -> Node1[S, W]:
-        """A node that runs `work` once per item of the list that `over` returns, and writes what `gather` makes of the results.
+        """Add a node that runs `work` once per item of the list that `over` returns.
 
-        Results are in the order of the items. More than `max_items` is a failure; an empty list completes at once. `need=k` takes the
-        first k that succeed and cancels the rest. A failing item fails the whole (`fail`), or is left out (`skip`, and `collect`,
-        where `gather` has to take the `Missing` ones too).
+        It writes the slice that `gather` makes of the results, which are in the order of the
+        items. More than `max_items` is a failure; an empty list completes at once. `need=k` takes
+        the first k that succeed and cancels the rest. A failing item fails the whole (`fail`), or
+        is left out (`skip`, and `collect`, where `gather` has to take the `Missing` items too).
         """
         if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _refused(
+            raise _build_refusal(
                 self.name,
                 "NOT_A_NODE",
                 f"map '{name}'",
                 work,
-                "node and no flow",
+                "node or a flow",
                 "decorate the worker with @node or @agent, or give a built flow",
             )
-        item, result, worker, plan = _worker(work)
+        item, result, worker, plan = _describe_worker(work)
         spec = MapSpec(
             item=item,
             result=result,
@@ -178,17 +184,18 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
             on_item_error=on_item_error,
         )
         self.spec.maps[name] = spec
-        return self._made(Node1[S, W], name, "map", gather)
+        return self._add_inner(Node1[S, W], name, "map", gather)
 
     def sub(
         self, name: str, flow: Flow[I2, O2, Any], *, enter: Of[S, I2], leave: Callable[[O2], W]
     ) -> Node1[S, W]:
-        """A node that runs a flow: `enter` makes its input of this graph's state, `leave` makes a slice of its output.
+        """Add a node that runs a flow as a sub-flow.
 
-        The two share no fields by coincidence of name. Inside, everything shows under the path `name/…`.
+        `enter` makes its input of this graph's state, `leave` makes a slice of its output: the two
+        share no fields by coincidence of name. Everything inside has a path `name/…`.
         """
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _refused(
+            raise _build_refusal(
                 self.name,
                 "NOT_A_FLOW",
                 f"sub '{name}'",
@@ -197,87 +204,92 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
                 "give what build() of the inner graph returns",
             )
         self.spec.subs[name] = SubSpec(flow.plan, self.make_function(enter, f"sub '{name}'"), leave)
-        return self._made(Node1[S, W], name, "sub", leave)
+        return self._add_inner(Node1[S, W], name, "sub", leave)
 
     def ask(
         self, name: str, *, question: Of[S, str], answer: type[W], expires: float | None = None
     ) -> Ask[S, W]:
-        """A node that a person completes: `question` says what to ask, and an `answer` of that type is what it writes.
+        """Add a node that a person completes: it asks `question`, and writes the answer.
 
-        The run goes on elsewhere meanwhile, and returns when only questions are left. A question that is not answered within `expires`
-        seconds fails as `Expired`; `on_error(…, when=Expired)` says where to go then.
+        The run continues elsewhere meanwhile, and returns when only questions are left. A question
+        that is not answered within `expires` seconds fails as `Expired`; handle that with
+        `on_error(…, when=Expired)`.
         """
         _check_model(self.name, f"answer of ask '{name}'", answer)
         if expires is not None and not (math.isfinite(expires) and expires > 0):
             self.add_problem(
                 "ASK_EXPIRES",
                 f"ask '{name}'",
-                f"expires={expires!r} is no time",
+                f"expires={expires!r} is not a duration",
                 "give seconds greater than 0, or leave it out",
             )
         self.spec.asks[name] = AskSpec(
             self.make_function(question, f"ask '{name}'"), answer, expires
         )
         node = Ask[S, W](
-            _nothing, Signature((), (answer,), False, None, False, False), name=name, kind="ask"
+            _no_function, Signature((), (answer,), False, None, False, False), name=name, kind="ask"
         )
         self._register(node)
         return node
 
     def migration(self, *, from_: str, change: Migration) -> Self:
-        """How to read the runs that this graph stored before it was changed; `from_` is its fingerprint then, as the refusal to resume names it.
+        """Read runs that were stored before this graph was changed.
 
-        `change` gets a copy of each stored record as a dictionary, `kind` included, and returns it as this graph would have written it (a node's
-        `path`, the field names in `update`, `input` and `items`), or None to leave it out. What is stored is not touched, and activations keep
-        their ids.
+        `from_` is the fingerprint that the graph had then, as the refusal to resume shows it.
+        `change` is called with a copy of each stored record as a dictionary, `kind` included, and
+        returns it as this graph would have written it (a node's `path`, the field names in
+        `update`, `input` and `items`), or None to leave it out. What is stored is not touched, and
+        activations keep their ids.
         """
         where = f"migration from '{from_}'"
         if not re.fullmatch(r"[0-9a-f]{32}", from_):
             self.add_problem(
                 "MIGRATION_FROM",
                 where,
-                "that is no fingerprint",
-                "give the 32 hexadecimal digits that `graphorch runs show` and the refusal name",
+                "it is not a fingerprint",
+                "give the 32 hexadecimal digits that `graphorch runs show` prints",
             )
         if from_ in self.spec.migrations:
             self.add_problem(
                 "MIGRATION_FROM",
                 where,
-                "there are two of them",
+                "it is declared twice",
                 "declare one function for each fingerprint",
             )
         self.spec.migrations[from_] = change
         return self
 
     def build(self) -> Flow[I, O, S]:
-        """The runnable flow. Raises one `GraphError` with everything that is wrong."""
+        """Build the runnable flow. Raises one `GraphError` with everything that is wrong."""
         from graphorch.graph.build import build_plan
 
         return Flow(build_plan(self.spec))
 
-    def _made(
+    def _add_inner(
         self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]
     ) -> Node1[S, W]:
-        """The node of a map or sub-flow. What a lambda returns is not known: it may write any slice of the state, or none."""
+        """Add the node of a map or sub-flow, which writes the slice that `maker` returns.
+
+        The return type of a lambda is not known: it may write any slice of the state, or none.
+        """
         try:
             hint = read_return_type(maker)
         except GraphError:
             hint = None
-        written: type[BaseModel] | None = (
-            hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
-        )
-        signature = Signature(
-            (), (written or self.spec.state,), False, None, written is None, False
-        )
-        node = kind(_nothing, signature, name=name, kind=word)
+        written: type[BaseModel] | None = None
+        if isinstance(hint, type) and issubclass(hint, BaseModel):
+            written = hint
+        writes = (written or self.spec.state,)
+        signature = Signature((), writes, False, None, written is None, False)
+        node = kind(_no_function, signature, name=name, kind=word)
         self._register(node)
         return node
 
 
 def _check_model(graph: str, where: str, given: object) -> None:
-    """Raises `GraphError` at once: without a model there is nothing that the other checks could look at."""
+    """Raise `GraphError` at once unless given a model: no other check could look at it."""
     if not (inspect.isclass(given) and issubclass(given, BaseModel)):
-        raise _refused(
+        raise _build_refusal(
             graph,
             "NOT_A_MODEL",
             where,
@@ -287,25 +299,24 @@ def _check_model(graph: str, where: str, given: object) -> None:
         )
 
 
-def _refused(graph: str, code: str, where: str, given: object, wanted: str, fix: str) -> GraphError:
-    shown = f"'{given.__name__}'" if isinstance(given, type) else f"a {type(given).__name__}"
-    return GraphError(graph, [Problem(code, where, f"{shown} is no {wanted}", fix)])
+def _build_refusal(
+    graph: str, code: str, where: str, given: object, wanted: str, fix: str
+) -> GraphError:
+    got = f"'{given.__name__}'" if isinstance(given, type) else f"a {type(given).__name__}"
+    return GraphError(graph, [Problem(code, where, f"{got} is not a {wanted}", fix)])
 
 
-def _nothing() -> None:
-    """What a map, a sub-flow or a question has in place of a function."""
+def _no_function() -> None:
+    """Stand in for the function of a map, a sub-flow or a question."""
 
 
-def _worker(work: Any) -> tuple[type[BaseModel], type[BaseModel], Node[Any] | None, Any]:
-    """Item type, result type, and the node or the plan that works on one item."""
+def _describe_worker(work: Any) -> tuple[type[BaseModel], type[BaseModel], Node[Any] | None, Any]:
+    """Return item type, result type, and the node or the plan that works on one item."""
     if isinstance(work, Flow):
         plan = work.plan  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
         return plan.input, plan.output, None, plan
     node: Node[Any] = work
-    item = node.signature.reads[0].model if node.signature.reads else None
-    return (
-        item or BaseModel,
-        node.signature.writes[0] if node.signature.writes else BaseModel,
-        node,
-        None,
-    )
+    reads, writes = node.signature.reads, node.signature.writes
+    item = reads[0].model if reads else None
+    result = writes[0] if writes else BaseModel
+    return item or BaseModel, result, node, None

@@ -1,6 +1,6 @@
-"""The six patterns as typed methods: each draws ordinary nodes and edges into the graph that it is called on.
+"""The six patterns as typed methods that add ordinary nodes and edges to a graph.
 
-A pattern is loaded by its method: most graphs use one of them, or none.
+A pattern is imported by its method: most graphs use one of them, or none.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ L = TypeVar("L", bound=LiteralString)
 
 
 class PatternMethods(GraphBuilder[S]):
-    """A builder that knows the six patterns."""
+    """A graph builder with the six patterns."""
 
     def pipeline(
         self,
@@ -37,12 +37,14 @@ class PatternMethods(GraphBuilder[S]):
         attempts: int = 2,
         timeout: float | None = None,
     ) -> Self:
-        """Steps in a row, with gates between them: a weak step does not poison all that follow.
+        """Run steps in a row, with gates between them: a weak step does not poison all that follow.
 
-        A gate is a pure function of the state after its step. True lets the step pass; False or `Repeat(reason)` has it try again, at
-        most `attempts` times in all; `Stop(reason)`, or the last attempt rejected, ends the run with `GateRejected`. When it tries again
-        an agent is told what it wrote and the reason; a plain function may read the slice `Feedback`, if the state inherits from it.
-        `timeout` is the seconds for one attempt of each step that has none of its own.
+        A gate is a pure function of the state after its step. True lets the step pass; False or
+        `Repeat(reason)` makes it try again, at most `attempts` times in all; `Stop(reason)`, or
+        the last attempt rejected, ends the run with `GateRejected`. When an agent tries again, its
+        prompt holds what it wrote and the reason; a plain function may read the slice `Feedback`,
+        if the state inherits from it. `timeout` is the seconds for one attempt of each step that
+        has none of its own.
         """
         from graphorch.patterns.pipeline import pipeline
 
@@ -63,23 +65,27 @@ class PatternMethods(GraphBuilder[S]):
         digest_tokens: int = 8000,
         concurrency: int = 8,
     ) -> Self:
-        """A planner that writes tasks, workers that do them, and `gather` that makes a slice of their reports for `assemble`.
+        """Plan tasks, give them to workers, and gather their reports into a slice for `assemble`.
 
-        Each task goes to the worker that `worker_of` names, all at once; a task with an `id` and `needs` (or `after`: ids of other tasks)
-        begins when those are done, and an agent is told what they reported. A plan that is empty, goes round in a circle, or has a task
-        twice ends the run with `PlanRefused`; more than `max_tasks` with `TooManyItems`. A worker declines by raising `Declined`, or by a
-        report whose field `declined` says why: then `plan` runs again, told the reasons, at most `replans` times; `TasksDeclined` after that.
-        `gather` gets the reports cut to digests that together count as at most `digest_tokens`; the event `Digest` says what was cut.
+        Each task goes to the worker that `worker_of` names, all at once. A task with an `id` and
+        `needs` (or `after`: ids of other tasks) begins when those are done, and an agent's prompt
+        holds what they reported. A plan that is empty, circular, or has a task twice ends the run
+        with `PlanRefused`; more than `max_tasks` with `TooManyItems`.
+
+        A worker declines by raising `Declined`, or by a report with a reason in its field
+        `declined`. Then `plan` runs again with the reasons, at most `replans` times;
+        `TasksDeclined` after that. `gather` is called with the reports cut to digests that
+        together count as at most `digest_tokens`; the event `Digest` lists what was cut.
         """
         from graphorch.patterns.supervisor import SupervisorBounds, supervisor
 
-        found = [_worker(label, work) for label, work in workers.items()]
+        all_workers = [_build_worker(label, work) for label, work in workers.items()]
         supervisor(
             self,
             plan,
             tasks,
             worker_of,
-            found,
+            all_workers,
             gather,
             assemble,
             SupervisorBounds(max_tasks, replans, digest_tokens, concurrency),
@@ -95,12 +101,13 @@ class PatternMethods(GraphBuilder[S]):
         deadline: float | None = None,
         hedge_after: float | None = None,
     ) -> Self:
-        """Branches side by side, and a node that merges what they bring: the slowest one does not rule.
+        """Run branches side by side, and merge what they bring, without waiting for the slowest.
 
-        `need=k` takes the first k that succeed and cancels the others; with fewer the run fails with every reason. With a `deadline`
-        (seconds for each branch) and no `need`, what failed or is late is left out. In both cases an agent that merges is told what is
-        missing and why; a plain function may read the slice `Gaps`, if the state inherits from it. `hedge_after` asks a second time
-        after so many seconds, and takes the first answer.
+        `need=k` takes the first k that succeed and cancels the others; with fewer the run fails
+        with every reason. With a `deadline` (seconds for each branch) and no `need`, what failed
+        or is late is left out. In both cases the prompt of an agent that merges holds what is
+        missing and why; a plain function may read the slice `Gaps`, if the state inherits from it.
+        `hedge_after` makes a second model call after so many seconds, and takes the first answer.
         """
         from graphorch.patterns.fan_out import fan_out
 
@@ -118,11 +125,13 @@ class PatternMethods(GraphBuilder[S]):
         threshold: float = 0.0,
         second_opinion: Fits[S] | None = None,
     ) -> Self:
-        """One of several specialists, by the label that `by` reads of what `classify` wrote.
+        """Route to one of several specialists, by the label that `by` reads of `classify`'s slice.
 
-        `default` takes the labels that have no route, and whatever the classifier is less sure of than `threshold` (`confidence` is a
-        function that says how sure, from 0 to 1). A `second_opinion`, a node that writes the same slice by another model, is asked before
-        that: where it is sure, or agrees, its label counts. The route is in the metadata of every later model call.
+        `default` takes the labels that have no route, and labels of which the classifier is less
+        sure than `threshold` (`confidence` returns how sure it is, from 0 to 1). A
+        `second_opinion`, a node that writes that slice by another model, runs before that: where
+        it is sure, or agrees, its label counts. The metadata of every later model call hold the
+        route.
         """
         from graphorch.patterns.router import Certainty, router
 
@@ -139,10 +148,11 @@ class PatternMethods(GraphBuilder[S]):
         *,
         shares: Mapping[Fits[S], float] | None = None,
     ) -> Self:
-        """A lead, teams that work at once, and a report; a team is a node, or `sub()` of a flow that has teams of its own, to any depth.
+        """Run a lead, then teams at once, then a report.
 
-        Errors, events and the metadata of model calls carry the path through all levels. `shares` splits the run's budget: a team, with
-        all that is inside it, spends at most that part of it.
+        A team is a node, or `sub()` of a flow that has teams of its own, to any depth. Errors,
+        events and the metadata of model calls hold the path through all levels. `shares` splits
+        the run's budget: a team, with all that is inside it, spends at most that part of it.
         """
         from graphorch.patterns.hierarchy import hierarchy
 
@@ -161,12 +171,14 @@ class PatternMethods(GraphBuilder[S]):
         usd: float | None = None,
         same_model: bool = False,
     ) -> Self:
-        """Write, evaluate, and write again with the evaluation in hand, until `accept`; the state keeps the best attempt.
+        """Write, evaluate, and write again, until `accept`; the state keeps the best attempt.
 
-        It ends at `max_rounds`, when an attempt was made before, when `score` was not better for two rounds, or when the dollars left of
-        `usd` do not cover another round; no call is made that could exceed them. From the second round on an agent that generates is told
-        its last attempt and the evaluation, as far as it does not read them anyway. A score that is no number within `scale` ends the run
-        with `ScoreOutside`; without `score` the last attempt is the best one. Two agents that name one model do not build, unless `same_model`.
+        The loop ends at `max_rounds`, when an attempt was made before, when `score` was not better
+        for two rounds, or when the dollars left of `usd` do not cover another round; no call is
+        made that could exceed them. From the second round on, the prompt of an agent that
+        generates holds its last attempt and the evaluation, unless it reads them anyway. A score
+        that is not a number within `scale` ends the run with `ScoreOutside`; without `score` the
+        last attempt is the best one. Two agents with one model do not build, unless `same_model`.
         """
         from graphorch.patterns.evaluator_loop import LoopBounds, evaluator_loop
 
@@ -176,8 +188,8 @@ class PatternMethods(GraphBuilder[S]):
         return self
 
 
-def _worker(label: Any, work: Any) -> Worker:
-    """A supervisor's worker: a flow, or a node."""
+def _build_worker(label: Any, work: Any) -> Worker:
+    """Return a worker of a supervisor: a flow, or a node."""
     from graphorch.patterns.supervisor import Worker
 
     if isinstance(work, Flow):

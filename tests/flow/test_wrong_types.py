@@ -29,28 +29,28 @@ flow: Any = Graph("keep", Text).chain(keep).build()
     [
         (
             lambda: untyped("g", dict),
-            "NOT_A_MODEL at state of graph 'g': 'dict' is no pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at state of graph 'g': 'dict' is not a pydantic model\n    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text, input=Text()),
-            "NOT_A_MODEL at input of graph 'g': a Text is no pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at input of graph 'g': a Text is not a pydantic model\n    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text, output="text"),
-            "NOT_A_MODEL at output of graph 'g': a str is no pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at output of graph 'g': a str is not a pydantic model\n    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text).ask("sure", question=str, answer=bool),
-            "NOT_A_MODEL at answer of ask 'sure': 'bool' is no pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at answer of ask 'sure': 'bool' is not a pydantic model\n    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text).map("each", len, over=list, gather=len, max_items=1),
-            "NOT_A_NODE at map 'each': a builtin_function_or_method is no node and no flow\n"
+            "NOT_A_NODE at map 'each': a builtin_function_or_method is not a node or a flow\n"
             "    fix: decorate the worker with @node or @agent, or give a built flow",
         ),
         (
             lambda: untyped("g", Text).sub("inner", untyped("h", Text), enter=len, leave=len),
-            "NOT_A_FLOW at sub 'inner': a Graph is no flow\n    fix: give what build() of the inner graph returns",
+            "NOT_A_FLOW at sub 'inner': a Graph is not a flow\n    fix: give what build() of the inner graph returns",
         ),
     ],
     ids=["state", "input", "output", "answer", "worker", "flow"],

@@ -327,8 +327,8 @@ def test_a_migration_of_what_is_no_fingerprint_or_of_one_twice_does_not_build() 
     with pytest.raises(GraphError) as caught:
         graph.build()
     assert [(problem.code, problem.what) for problem in caught.value.problems] == [
-        ("MIGRATION_FROM", "that is no fingerprint"),
-        ("MIGRATION_FROM", "there are two of them"),
+        ("MIGRATION_FROM", "it is not a fingerprint"),
+        ("MIGRATION_FROM", "it is declared twice"),
     ]
 
 
