@@ -69,7 +69,7 @@ def is_undocumented(value: object) -> bool:
     if inspect.isclass(value):
         own = vars(value).get("__doc__") or ""
         return not own.strip() or own.startswith(f"{value.__name__}(")
-    return callable(value) and not (value.__doc__ or "").strip()
+    return inspect.isroutine(value) and not (value.__doc__ or "").strip()
 
 
 @pytest.mark.parametrize("namespace", PUBLIC)
