@@ -86,7 +86,7 @@ class Run(RunState):
 
     # ---- ways in ---------------------------------------------------------------------------------
     def handle(self, event: Event) -> list[Command]:
-        """Take an event, return what the driver has to do. A stale or doubled one changes nothing."""
+        """Take an event and return the commands that follow. A stale one changes nothing."""
         self.commands = []
         if self.status not in FINAL_STATUSES:
             HANDLERS[type(event)](self, event)

@@ -63,7 +63,7 @@ class Token:
 
 
 class Activation:
-    """One firing of a node. `version` is the state that it reads, with its writes after its result."""
+    """One firing of a node. `version` is what it reads, and after its result what it wrote."""
 
     # Values that most activations never change are class attributes: a run makes very many
     # activations, and each of these would cost one more assignment.

@@ -32,7 +32,7 @@ def parse_update(plan: Plan, change: FieldValues) -> Update:
         except ValidationError as error:
             subject = f"'{name}' of {schema.model.__name__}"
             raise InputError(_describe_misfit(subject, error)) from error
-        update[field.index] = valid if field.shares_nothing else field.copied(valid)
+        update[field.index] = valid if field.shares_nothing else field.copy_value(valid)
     return update
 
 

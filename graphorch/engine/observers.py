@@ -65,7 +65,7 @@ def build_committed(activation: Activation) -> events.Committed:
     plan = activation.scope.plan
     fields, steps = plan.schema.fields, plan.steps
     update = {
-        fields[index].name: fields[index].copied(value)
+        fields[index].name: fields[index].copy_value(value)
         for index, value in (activation.update or {}).items()
     }
     to = tuple([steps[edge.target].name for edge in activation.taken_edges])

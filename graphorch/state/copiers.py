@@ -1,7 +1,7 @@
-"""Copiers compiled from a field's type: immutable values are shared, everything else is copied on hand-out.
+"""Copiers compiled from the types of fields: immutable values are shared, others are copied.
 
-The type is read once, at build. Where it says nothing useful (`Any`, an arbitrary class, a recursive model), the copier is
-`copy.deepcopy`: slower, never wrong.
+The type is read once, at build. Where it does not say enough (`Any`, an arbitrary class, a
+recursive model), the copier is `copy.deepcopy`, which is slower and never wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pydantic import BaseModel
 M = TypeVar("M", bound=BaseModel)
 Copier = Callable[[Any], Any]
 
-# The slots of every pydantic model, set directly: an instance whose values are known to be valid is made many times per run.
+# The slots of every pydantic model. They are set directly, because a run makes very many instances
+# whose values are known to be valid.
 _set_values = vars(BaseModel)["__dict__"].__set__
 _set_fields_set = vars(BaseModel)["__pydantic_fields_set__"].__set__
 _set_extra = vars(BaseModel)["__pydantic_extra__"].__set__
@@ -31,67 +32,67 @@ _set_private = vars(BaseModel)["__pydantic_private__"].__set__
 
 
 def has_plain_instances(model: type[BaseModel]) -> bool:
-    """Whether an instance is the values of its fields and nothing else: none beside them, no hook and no constructor of the author's."""
+    """Return whether an instance is only its fields: no extras, hooks or `__new__`."""
     if model.__private_attributes__ or model.model_config.get("extra") == "allow":
         return False
     return model.model_post_init is BaseModel.model_post_init and model.__new__ is object.__new__
 
 
-def maker(model: type[M]) -> Callable[[dict[str, Any], set[str]], M]:
-    """A function that makes instances of a model, of valid values that nobody looks at again and the names of those set; they own both."""
+def compile_maker(model: type[M]) -> Callable[[dict[str, Any], set[str]], M]:
+    """Return a function that makes instances of valid values and the names of the set fields.
+
+    The instance takes over both arguments; the caller must not use them again.
+    """
     if not has_plain_instances(model):
         return lambda values, fields_set: model.model_construct(fields_set, **values)
-    new, set_values, set_fields_set, set_extra, set_private = (
-        object.__new__,
-        _set_values,
-        _set_fields_set,
-        _set_extra,
-        _set_private,
-    )
+    # Local names are faster than globals.
+    new = object.__new__
+    set_values, set_fields_set = _set_values, _set_fields_set
+    set_extra, set_private = _set_extra, _set_private
 
-    def made(values: dict[str, Any], fields_set: set[str]) -> M:
-        item = new(model)
-        set_values(item, values)
-        set_fields_set(item, fields_set)
-        set_extra(item, None)
-        set_private(item, None)
-        return item
+    def make(values: dict[str, Any], fields_set: set[str]) -> M:
+        instance = new(model)
+        set_values(instance, values)
+        set_fields_set(instance, fields_set)
+        set_extra(instance, None)
+        set_private(instance, None)
+        return instance
 
-    return made
+    return make
 
 
 _ATOMS: tuple[type, ...] = (
-    str, bytes, int, float, complex, bool, type(None), decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath, enum.Enum,
-    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, range,
+    str, bytes, int, float, complex, bool, range, type(None), enum.Enum,
+    decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath,
+    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
 )  # fmt: skip
 
 
-def copier(annotation: Any) -> Copier | None:
-    """A function that copies values of this type, or None if they are deeply immutable and may be shared."""
-    return _copier(annotation, ())
+def compile_copier(annotation: Any) -> Copier | None:
+    """Return a function that copies values of this type, or None if they are deeply immutable."""
+    return _compile(annotation, ())
 
 
-def _copier(annotation: Any, above: tuple[Any, ...]) -> Copier | None:
-    annotation = _bare(annotation)
+def _compile(annotation: Any, above: tuple[Any, ...]) -> Copier | None:
+    """Compile a copier; `above` are the models around, to recognise a recursive one."""
+    annotation = _unwrap(annotation)
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return None
     if origin in (Union, types.UnionType):
-        parts = [_copier(part, above) for part in typing.get_args(annotation)]
-        return None if all(part is None for part in parts) else _by_value
+        parts = [_compile(part, above) for part in typing.get_args(annotation)]
+        return None if all(part is None for part in parts) else _copy_by_value
     if isinstance(annotation, type) and issubclass(annotation, _ATOMS):
         return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return (
-            copy.deepcopy
-            if annotation in above
-            else _model_copier(annotation, (*above, annotation))
-        )
+        if annotation in above:
+            return copy.deepcopy
+        return _model_copier(annotation, (*above, annotation))
     return _container_copier(origin or annotation, typing.get_args(annotation), above)
 
 
-def _bare(annotation: Any) -> Any:
-    """The type inside `Annotated`, `NewType` and `type X = …`."""
+def _unwrap(annotation: Any) -> Any:
+    """Return the type inside `Annotated`, `NewType` and `type X = …`."""
     while True:
         if typing.get_origin(annotation) is typing.Annotated:
             annotation = typing.get_args(annotation)[0]
@@ -105,14 +106,14 @@ def _bare(annotation: Any) -> Any:
 
 def _container_copier(kind: Any, args: tuple[Any, ...], above: tuple[Any, ...]) -> Copier | None:
     if kind is list and args:
-        return _list_copier(_copier(args[0], above))
-    if kind in (set, frozenset) and args and _copier(args[0], above) is None:
+        return _list_copier(_compile(args[0], above))
+    if kind in (set, frozenset) and args and _compile(args[0], above) is None:
         return None if kind is frozenset else set
-    if kind is dict and len(args) == 2 and _copier(args[0], above) is None:
-        return _dict_copier(_copier(args[1], above))
+    if kind is dict and len(args) == 2 and _compile(args[0], above) is None:
+        return _dict_copier(_compile(args[1], above))
     if kind is tuple and args:
         inner = args[:1] if len(args) == 2 and args[1] is Ellipsis else args
-        return None if all(_copier(part, above) is None for part in inner) else copy.deepcopy
+        return None if all(_compile(part, above) is None for part in inner) else copy.deepcopy
     return copy.deepcopy
 
 
@@ -128,25 +129,29 @@ def _dict_copier(inner: Copier | None) -> Copier:
     return lambda value: {key: inner(item) for key, item in value.items()}
 
 
-def _by_value(value: Any) -> Any:
-    """For unions: what the value is decides; an atom is shared, anything else is copied whole."""
+def _copy_by_value(value: Any) -> Any:
+    """Copy a value of a union: share an atom, and copy everything else whole."""
     return value if isinstance(value, _ATOMS) else copy.deepcopy(value)
 
 
 def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | None:
-    inner = {name: _copier(field.annotation, above) for name, field in model.model_fields.items()}
-    plain = has_plain_instances(model)
-    if plain and model.model_config.get("frozen") and all(part is None for part in inner.values()):
+    copiers: dict[str, Copier] = {}
+    for name, field in model.model_fields.items():
+        copy_field = _compile(field.annotation, above)
+        if copy_field is not None:
+            copiers[name] = copy_field
+    is_plain = has_plain_instances(model)
+    if is_plain and model.model_config.get("frozen") and not copiers:
         return None
-    mutable = {name: part for name, part in inner.items() if part is not None}
-    made = maker(model)
+    make = compile_maker(model)
 
-    def copied(value: Any) -> Any:
-        if type(value) is not model or not plain:
+    def copy_model(value: Any) -> Any:
+        # An instance of a subclass may hold more than this type says.
+        if type(value) is not model or not is_plain:
             return copy.deepcopy(value)
-        fields: dict[str, Any] = dict(value.__dict__)
-        for name, part in mutable.items():
-            fields[name] = part(fields[name])
-        return made(fields, set(value.__pydantic_fields_set__))
+        values: dict[str, Any] = dict(value.__dict__)
+        for name, copy_field in copiers.items():
+            values[name] = copy_field(values[name])
+        return make(values, set(value.__pydantic_fields_set__))
 
-    return copied
+    return copy_model

@@ -1,8 +1,9 @@
-"""How concurrent updates of one field are folded: `Annotated[list[str], append]` on the slice's field.
+"""Reducers fold concurrent updates of a field that is declared `Annotated[list[str], append]`.
 
-A reducer is a pure function `(old, new) -> folded`, called in canonical order (never in order of completion), so it need not be
-commutative. It must be associative, since a fold may be continued from any earlier point, and it must change neither argument.
-`graphorch.testing.check_reducer` checks a reducer of yours for both.
+A reducer is a pure function `(old, new) -> folded`. It is called in canonical order, never in order
+of completion, so it need not be commutative. It must be associative, since a fold may be continued
+from any earlier point, and it must not change its arguments. `graphorch.testing.check_reducer`
+checks both.
 """
 
 from __future__ import annotations
@@ -27,37 +28,37 @@ N = TypeVar("N", int, float)
 
 
 def append(old: list[T], new: list[T]) -> list[T]:
-    """Both lists, one after the other."""
+    """Return both lists, one after the other."""
     return [*old, *new]
 
 
 def add(old: N, new: N) -> N:
-    """The sum of both numbers."""
+    """Return the sum of both numbers."""
     return old + new
 
 
 def union(old: set[T], new: set[T]) -> set[T]:
-    """Every element of either set."""
+    """Return the elements of either set."""
     return old | new
 
 
 def merge(old: dict[K, V], new: dict[K, V]) -> dict[K, V]:
-    """The entries of both dictionaries; where both have a key, the later write holds."""
+    """Return the entries of both dictionaries; where both have a key, that of the later write."""
     return {**old, **new}
 
 
 def maximum(old: C, new: C) -> C:
-    """The larger of both."""
+    """Return the larger of both values."""
     return new if old < new else old
 
 
 def minimum(old: C, new: C) -> C:
-    """The smaller of both."""
+    """Return the smaller of both values."""
     return new if new < old else old
 
 
 def last(old: T, new: T) -> T:
-    """The write that is last in canonical order; names the winner where branches may both write."""
+    """Return the write that is last in canonical order, where several branches may write."""
     return new
 
 
@@ -76,11 +77,11 @@ def _merge_all(old: dict[K, V], new: Sequence[dict[K, V]]) -> dict[K, V]:
     return merged
 
 
-def at_once() -> Mapping[Any, Callable[[Any, Sequence[Any]], Any]]:
-    """For the reducers above that copy what they fold: how they fold many updates with one copy."""
+def bulk_reducers() -> Mapping[Any, Callable[[Any, Sequence[Any]], Any]]:
+    """Return, for the reducers above that copy, functions that fold many updates with one copy."""
     return {append: _append_all, union: _union_all, merge: _merge_all}
 
 
-def trusted() -> frozenset[object]:
-    """The reducers above: known to leave their arguments alone, so they are handed shared values instead of copies."""
+def trusted_reducers() -> frozenset[object]:
+    """Return the reducers above, which never change their arguments and so need no copies."""
     return frozenset({append, add, union, merge, maximum, minimum, last})

@@ -1,8 +1,12 @@
-"""The state's schema, and the slices of it that nodes read and write.
+"""Schema of the state, and the slices of it that nodes read and write.
 
-A slice is a pydantic model that the state inherits from (or the state itself). A reader builds a slice out of a version, handing
-out copies of whatever could be changed in place. A writer turns what a node returned into a validated update, in which only the
-fields count that the node set.
+A slice is a pydantic model that the state inherits from (or the state itself). A reader builds a
+slice out of a version, and hands out copies of all values that could be changed in place. A writer
+turns the return value of a node into a validated update of the fields that the node set.
+
+Rule 1: no value that can be changed in place is shared between a node and the state.
+Rule 2: values in a version are valid, so a reader builds instances without validating again.
+Rule 3: an update costs as much as the fields that it sets, not as much as the state has.
 """
 
 from __future__ import annotations
@@ -14,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from graphorch.errors import Unassigned, WrongOutput, did_you_mean
-from graphorch.state.copiers import Copier, copier, maker
-from graphorch.state.reducers import at_once, trusted
+from graphorch.state.copiers import Copier, compile_copier, compile_maker
+from graphorch.state.reducers import bulk_reducers, trusted_reducers
 from graphorch.state.validators import Validator, field_validators, whole_validator
 from graphorch.state.version import UNSET, FoldedField, Version
+from graphorch.text import truncate_repr
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -26,12 +31,12 @@ M = TypeVar("M", bound=BaseModel)
 Reducer = Callable[[Any, Any], Any]
 Update = dict[int, Any]  # field index -> validated value
 
-_MANY = 8  # fields of a slice from which on all of them are validated in one go
+_MANY = 8  # slices of at least so many fields are validated in one go
 _set = object.__setattr__
 
 
 class Field:
-    """One field of the state, compiled: how it is validated, copied, folded, and what it is before anybody wrote it."""
+    """Compiled field of the state: its default, and how it is validated, copied and folded."""
 
     __slots__ = (
         "constant",
@@ -54,31 +59,30 @@ class Field:
         self.required = info.is_required()
         self.validator = validator
         self.validate = validator.validate
-        self.copy: Copier | None = copier(info.annotation)
-        # what was validated is the engine's own
+        self.copy: Copier | None = compile_copier(info.annotation)
+        # a valid value shares nothing with the one that was validated
         self.shares_nothing = validator.rebuilds or self.copy is None
         reducer = find_reducer(info)
-        self.reduce = _guarded(reducer, self.copy)
-        self.reduce_all = at_once().get(reducer)
-        # a default that no function makes; readers are handed copies of it, as of every other value
-        self.constant = (
-            UNSET if self.required or info.default_factory is not None else info.get_default()
-        )
+        self.reduce = _guard_arguments(reducer, self.copy)
+        self.reduce_all = bulk_reducers().get(reducer)
+        # A default that no factory makes; readers get copies of it, as of every other value.
+        has_constant = not self.required and info.default_factory is None
+        self.constant = info.get_default() if has_constant else UNSET
 
     def default(self) -> Any:
-        """A fresh default, or `UNSET` for a required field."""
+        """Return a fresh default, or `UNSET` for a required field."""
         if self.required:
             return UNSET
         if self.constant is not UNSET:
-            return self.copied(self.constant)
+            return self.copy_value(self.constant)
         return self.info.get_default(call_default_factory=True, validated_data={})
 
-    def copied(self, value: Any) -> Any:
-        """A value of this field that shares nothing mutable with the given one."""
+    def copy_value(self, value: Any) -> Any:
+        """Return a copy of a value, or the value itself if it is deeply immutable."""
         return value if self.copy is None else self.copy(value)
 
     def stored(self, version: Version) -> Any:
-        """The value as the version holds it (not to be handed out), or `UNSET`."""
+        """Return the value as the version holds it (not to be handed out), or `UNSET`."""
         entry = version.get(self.index)
         if isinstance(entry, tuple):
             return entry[1]
@@ -88,7 +92,7 @@ class Field:
         return UNSET
 
     def value(self, version: Version) -> Any:
-        """The value to hand out: a copy unless it is deeply immutable, the default if nothing wrote it, or `UNSET`."""
+        """Return the value to hand out: a copy of the stored one, the default, or `UNSET`."""
         stored = self.stored(version)
         if stored is UNSET:
             return self.default()
@@ -96,22 +100,25 @@ class Field:
 
 
 def find_reducer(info: FieldInfo) -> Reducer | None:
-    """The reducer in a field's `Annotated` metadata: the one plain function there."""
+    """Return the reducer of a field: the first plain function in its `Annotated` metadata."""
     functions = [item for item in info.metadata if inspect.isroutine(item)]
     return functions[0] if functions else None
 
 
-def _guarded(reduce: Reducer | None, copy: Copier | None) -> Reducer | None:
-    """A user's reducer gets copies: it may change its arguments, and what it changed must not show in another branch."""
-    if reduce is None or copy is None or reduce in trusted():
+def _guard_arguments(reduce: Reducer | None, copy: Copier | None) -> Reducer | None:
+    """Return a reducer that passes copies to one of a user.
+
+    It may change its arguments, and such a change must not show in another branch.
+    """
+    if reduce is None or copy is None or reduce in trusted_reducers():
         return reduce
     return lambda old, new: reduce(copy(old), copy(new))
 
 
 class Reader(Generic[M]):
-    """Builds one slice out of a version."""
+    """Reader that builds one slice out of a version."""
 
-    __slots__ = ("_compiled", "_made", "fields", "model", "partial")
+    __slots__ = ("_compiled", "_make", "fields", "model", "partial")
 
     def __init__(self, model: type[M], fields: Sequence[Field], *, partial: bool = False) -> None:
         self.model = model
@@ -121,120 +128,121 @@ class Reader(Generic[M]):
         )
         # a reader of the whole state sees what is assigned; another slice must be complete
         self.partial = partial
-        self._made = maker(model)
+        self._make = compile_maker(model)
 
     def read(self, version: Version) -> M:
-        """The slice. Raises `Unassigned` for a required field that nothing wrote, unless the reader is partial."""
+        """Return the slice. Raise `Unassigned` for a required field, unless partial."""
         values: dict[str, Any] = {}
         own, base = version.own, version.base
         for index, name, constant, copy, field in self._compiled:
             entry = own.get(index) or base.get(index)
-            # by far the most common: a field that was written, and is not folded
+            # Fast path of `Field.value`, for a plain field that was written or has a constant
+            # default.
             if type(entry) is tuple:
                 values[name] = entry[1] if copy is None else copy(entry[1])
             elif entry is None and constant is not UNSET:
                 values[name] = constant if copy is None else copy(constant)
             else:
                 self._add(values, field, version)
-        # valid when they were committed; and nothing counts as set by the node
-        return self._made(values, set())
+        # The values were valid when they were committed, and none of them counts as set by the
+        # node.
+        return self._make(values, set())
 
     def _add(self, values: dict[str, Any], field: Field, version: Version) -> None:
         value = field.value(version)
         if value is not UNSET:
             values[field.name] = value
         elif not self.partial:
-            fix = "Write it before, or give it a default."
             raise Unassigned(
-                f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it in this run. {fix}"
+                f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it "
+                "in this run. Write it before, or give it a default."
             )
 
     def is_assigned(self, version: Version) -> bool:
-        """Whether every required field, and at least one field, has been written: what an `X | None` parameter asks."""
-        required = all(
-            version.get(field.index) is not None for field in self.fields if field.required
-        )
-        return required and any(version.get(field.index) is not None for field in self.fields)
+        """Return whether every required field, and at least one field, has been written.
+
+        If not, a parameter `X | None` is None.
+        """
+        is_any_written = False
+        for field in self.fields:
+            if version.get(field.index) is not None:
+                is_any_written = True
+            elif field.required:
+                return False
+        return is_any_written
 
     def result(self, version: Version) -> M:
-        """The slice as the run's caller gets it: like `read`, and `model_fields_set` names what was assigned."""
-        made = self.read(version)
+        """Return the slice for the caller of a run; its set fields are the assigned ones."""
+        instance = self.read(version)
         written = version.entries() if version.base else version.own
-        _set(
-            made,
-            "__pydantic_fields_set__",
-            {field.name for field in self.fields if field.index in written},
-        )
-        return made
+        fields_set = {field.name for field in self.fields if field.index in written}
+        _set(instance, "__pydantic_fields_set__", fields_set)
+        return instance
 
 
 class Writer(Generic[M]):
-    """Turns a returned slice into a validated update."""
+    """Writer that turns a returned slice into a validated update."""
 
     __slots__ = ("_compiled", "_indices", "_whole", "fields", "model")
 
     def __init__(self, model: type[M], fields: Sequence[Field]) -> None:
         self.model = model
         self.fields: Mapping[str, Field] = {field.name: field for field in fields}
-        self._whole = (
-            whole_validator({field.name: field.validator for field in fields})
-            if len(fields) >= _MANY
-            else None
-        )
+        self._whole: Callable[[Any], dict[str, Any]] | None = None
+        if len(fields) >= _MANY:
+            self._whole = whole_validator({field.name: field.validator for field in fields})
         self._indices = tuple(field.index for field in fields)
         self._compiled = {
             field.name: (
                 field.index,
                 field.validate,
-                None if field.shares_nothing else field.copied,
+                None if field.shares_nothing else field.copy_value,
             )
             for field in fields
         }
 
     def update(self, output: object) -> Update:
-        """The fields that were set on `output`, validated. Raises `WrongOutput`."""
+        """Return the fields that were set on `output`, validated. Raise `WrongOutput`."""
         if not isinstance(output, self.model):
-            raise WrongOutput(
-                f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}."
-            )
+            raise _wrong_type(output, self.model)
+        # Fast path for a large slice of which every field is set.
         if self._whole is not None and len(output.__pydantic_fields_set__) == len(self._indices):
             try:
                 return dict(zip(self._indices, self._whole(output.__dict__).values(), strict=True))
             except ValidationError:
-                pass  # which field it is comes out below
+                pass  # validated field by field below, to name the one that is wrong
         update: Update = {}
         values, compiled = output.__dict__, self._compiled
         for name in output.__pydantic_fields_set__:
             field = compiled.get(name)
             if field is None:
                 raise WrongOutput(
-                    f"It returned a field '{name}' that {self.model.__name__} does not have. {did_you_mean(name, self.fields)}"
+                    f"It returned a field '{name}' that {self.model.__name__} does not have. "
+                    f"{did_you_mean(name, self.fields)}"
                 )
-            index, validate, copied = field
+            index, validate, copy = field
             try:
                 valid = validate(values[name])
             except ValidationError as error:
-                raise self._invalid(name, error) from error
-            update[index] = valid if copied is None else copied(valid)
+                raise _invalid_value(self.model, error, name) from error
+            update[index] = valid if copy is None else copy(valid)
         return update
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
-        """The update when a node returns the very slice that it was handed: what it set, and what it changed in place.
+        """Return the update of a node that returns the very slice that it was given.
 
-        Raises `WrongOutput` if a reducer field was changed: the whole old value would be folded in a second time.
+        It consists of the fields that it set and those that it changed in place. Raise
+        `WrongOutput` if one of them has a reducer: the whole old value would be folded in a second
+        time.
         """
         update = self.update(output)
         for field in self.fields.values():
-            before = field.stored(version) if field.copy is not None else UNSET
-            if before is UNSET and field.copy is not None:
-                before = field.default()
-            changed = field.index in update or (
-                before is not UNSET and output.__dict__.get(field.name) != before
-            )
+            changed = field.index in update or _is_changed(field, output, version)
             if changed and field.reduce is not None:
                 raise WrongOutput(
-                    f"It changed '{field.name}' of the slice that it was handed, and returned that slice. '{field.name}' has a reducer: "
-                    f"return {self.model.__name__}({field.name}=…) with only what is new."
+                    f"It changed '{field.name}' of the slice that it was given, and returned that "
+                    f"slice. '{field.name}' has a reducer: return "
+                    f"{self.model.__name__}({field.name}=…) with only what is new."
                 )
             if changed:
                 update[field.index] = self._validated(field, output.__dict__[field.name])
@@ -244,19 +252,12 @@ class Writer(Generic[M]):
         try:
             valid = field.validate(value)
         except ValidationError as error:
-            raise self._invalid(field.name, error) from error
-        return valid if field.shares_nothing else field.copied(valid)
-
-    def _invalid(self, name: str, error: ValidationError) -> WrongOutput:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in (name, *first["loc"]))
-        return WrongOutput(
-            f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}."
-        )
+            raise _invalid_value(self.model, error, field.name) from error
+        return valid if field.shares_nothing else field.copy_value(valid)
 
 
 class Reading(Protocol):
-    """What a node or a flow's output reads out of a version."""
+    """Reader for a node or for the output of a flow."""
 
     def read(self, version: Version) -> Any: ...
     def result(self, version: Version) -> Any: ...
@@ -264,14 +265,14 @@ class Reading(Protocol):
 
 
 class Writing(Protocol):
-    """What a node's output or a flow's input becomes."""
+    """Writer of the output of a node or the input of a flow."""
 
     def update(self, output: object) -> Update: ...
     def returned_input(self, output: BaseModel, version: Version) -> Update: ...
 
 
 class ValueReader:
-    """Reads one field whose value is a whole slice: the item or the result of a map's worker."""
+    """Reader of one field whose value is a whole slice: the item or result of a map's worker."""
 
     __slots__ = ("field", "model")
 
@@ -280,23 +281,25 @@ class ValueReader:
         self.field = field
 
     def read(self, version: Version) -> Any:
-        """The slice. Raises `Unassigned` if nothing has written it."""
+        """Return the slice. Raise `Unassigned` if nothing has written it."""
         entry = version.own.get(self.field.index) or version.base.get(self.field.index)
         if not isinstance(entry, tuple):
-            raise Unassigned(f"A {self.model.__name__} was read, but the worker has written none.")
-        return self.field.copied(entry[1])
+            raise Unassigned(
+                f"A {self.model.__name__} was read, but the worker has not written one."
+            )
+        return self.field.copy_value(entry[1])
 
     def result(self, version: Version) -> Any:
-        """The same: the value was made by whoever wrote it."""
+        """Return the slice with the `model_fields_set` that its writer gave it."""
         return self.read(version)
 
     def is_assigned(self, version: Version) -> bool:
-        """Whether it has been written."""
+        """Return whether it has been written."""
         return version.get(self.field.index) is not None
 
 
 class ValueWriter:
-    """Writes a whole slice into one field."""
+    """Writer of a whole slice into one field."""
 
     __slots__ = ("field", "model")
 
@@ -305,28 +308,24 @@ class ValueWriter:
         self.field = field
 
     def update(self, output: object) -> Update:
-        """The slice, validated. Raises `WrongOutput`."""
+        """Return the slice, validated. Raise `WrongOutput`."""
         if not isinstance(output, self.model):
-            raise WrongOutput(
-                f"It returned {_shown(output)}, but declares {self.model.__name__}. Return a {self.model.__name__}."
-            )
+            raise _wrong_type(output, self.model)
         try:
             valid = self.field.validate(output)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise WrongOutput(
-                f"It returned {self.model.__name__} with '{where}' = {_shown(first['input'])}: {first['msg']}."
-            ) from error
-        return {self.field.index: valid if self.field.shares_nothing else self.field.copied(valid)}
+            raise _invalid_value(self.model, error) from error
+        return {
+            self.field.index: valid if self.field.shares_nothing else self.field.copy_value(valid)
+        }
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
-        """The update when a worker returns the very item that it was handed: the item as it is now."""
+        """Return the update of a worker that returns its item: the item as it is now."""
         return self.update(output)
 
 
 class AnyWriter:
-    """Writes whichever slice of the state it is given: for a lambda, whose return nobody can know before it ran."""
+    """Writer of any slice of the state: for a lambda, whose return type is not declared."""
 
     __slots__ = ("_schema", "_writers")
 
@@ -335,71 +334,79 @@ class AnyWriter:
         self._writers: dict[type[BaseModel], Writer[Any]] = {}
 
     def update(self, output: object) -> Update:
-        """The fields that were set on `output`, validated. Raises `WrongOutput`."""
+        """Return the fields that were set on `output`, validated. Raise `WrongOutput`."""
         if not isinstance(output, BaseModel) or self._schema.mistakes(type(output)):
             state = self._schema.model.__name__
             raise WrongOutput(
-                f"It returned {_shown(output)}, which is no slice of the state {state}. Return a model that {state} inherits from."
+                f"It returned {_format_value(output)}, which is not a slice of the state {state}. "
+                f"Return a model that {state} inherits from."
             )
-        writer = self._writers.get(type(output)) or self._writers.setdefault(
-            type(output), self._schema.writer(type(output))
-        )
+        writer = self._writers.get(type(output))
+        if writer is None:
+            writer = self._writers[type(output)] = self._schema.writer(type(output))
         return writer.update(output)
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
-        """The same: what it returns was made by it."""
+        """Return the update of a lambda: it made the slice itself, so its set fields count."""
         return self.update(output)
 
 
 class Schema:
-    """All fields of a state, by index and by name, and the readers and writers of its slices.
+    """Fields of a state, by index and by name, and the readers and writers of its slices.
 
-    `memory` are slices beside the state, which only those nodes know that a pattern made; no reader of the whole state sees them.
+    `memory` are slices beside the state for the nodes that a pattern made; a reader of the whole
+    state does not see them.
     """
 
     def __init__(self, model: type[BaseModel], memory: Sequence[type[BaseModel]] = ()) -> None:
         self.model = model
-        found = [
-            (name, info) for item in (model, *memory) for name, info in item.model_fields.items()
-        ]
-        validators = {
-            name: validator
-            for item in (model, *memory)
-            for name, validator in field_validators(item).items()
-        }
-        self.fields = tuple(
-            Field(index, name, info, validators[name]) for index, (name, info) in enumerate(found)
-        )
+        fields: list[Field] = []
+        for slice in (model, *memory):
+            validators = field_validators(slice)
+            for name, info in slice.model_fields.items():
+                fields.append(Field(len(fields), name, info, validators[name]))
+        self.fields = tuple(fields)
         self.by_name = {field.name: field for field in self.fields}
 
     def reader(self, model: type[M]) -> Reader[M]:
-        """The reader of a slice; the whole state is read as far as it is assigned."""
-        return Reader(model, self._of(model), partial=model is self.model)
+        """Return the reader of a slice; the whole state is read as far as it is assigned."""
+        return Reader(model, self._fields_of(model), partial=model is self.model)
 
     def writer(self, model: type[M]) -> Writer[M]:
-        """The writer of a slice."""
-        return Writer(model, self._of(model))
+        """Return the writer of a slice."""
+        return Writer(model, self._fields_of(model))
 
     def mistakes(self, slice: type[BaseModel]) -> list[str]:
-        """In which fields a slice and the state declare something different: one sentence each."""
-        found: list[str] = []
+        """Return a sentence for each field that a slice and the state declare differently."""
+        mistakes: list[str] = []
         for name, info in slice.model_fields.items():
             field = self.by_name.get(name)
             if field is None:
-                found.append(
-                    f"'{slice.__name__}.{name}' is no field of the state {self.model.__name__}."
+                mistakes.append(
+                    f"'{slice.__name__}.{name}' is not a field of the state {self.model.__name__}."
                 )
-            elif not _same(info, field.info):
-                found.append(
-                    f"'{slice.__name__}.{name}' is declared as {_declared(info)}, but the state {self.model.__name__} has {_declared(field.info)}."
+            elif not _is_equal_declaration(info, field.info):
+                mistakes.append(
+                    f"'{slice.__name__}.{name}' is declared as {_format_declaration(info)}, "
+                    f"but the state {self.model.__name__} has {_format_declaration(field.info)}."
                 )
-        return found
+        return mistakes
 
-    def _of(self, model: type[BaseModel]) -> list[Field]:
+    def _fields_of(self, model: type[BaseModel]) -> list[Field]:
         return [self.by_name[name] for name in model.model_fields]
 
 
-def _same(left: FieldInfo, right: FieldInfo) -> bool:
+def _is_changed(field: Field, output: BaseModel, version: Version) -> bool:
+    """Return whether a node changed a field in place; a deeply immutable value cannot be."""
+    if field.copy is None:
+        return False
+    before = field.stored(version)
+    if before is UNSET:
+        before = field.default()
+    return before is not UNSET and output.__dict__.get(field.name) != before
+
+
+def _is_equal_declaration(left: FieldInfo, right: FieldInfo) -> bool:
     return (left.annotation, left.metadata, left.is_required(), left.default) == (
         right.annotation,
         right.metadata,
@@ -408,25 +415,37 @@ def _same(left: FieldInfo, right: FieldInfo) -> bool:
     )
 
 
-def _declared(info: FieldInfo) -> str:
-    kind = (
-        getattr(info.annotation, "__name__", None)
-        if not getattr(info.annotation, "__args__", None)
-        else None
-    )
+def _format_declaration(info: FieldInfo) -> str:
+    """Return a field as text: its type, reducer and default."""
+    parts = [str(info.annotation)]
+    # A plain class is shown by its name, a generic type in full.
+    if not getattr(info.annotation, "__args__", None):
+        parts = [getattr(info.annotation, "__name__", None) or str(info.annotation)]
     reducer = find_reducer(info)
-    extra = f" folded by {getattr(reducer, '__name__', reducer)}" if reducer is not None else ""
-    default = (
-        ""
-        if info.is_required()
-        else f" = {info.default!r}"
-        if info.default_factory is None
-        else " with a default factory"
+    if reducer is not None:
+        parts.append(f" folded by {getattr(reducer, '__name__', reducer)}")
+    if info.default_factory is not None:
+        parts.append(" with a default factory")
+    elif not info.is_required():
+        parts.append(f" = {info.default!r}")
+    return "".join(parts)
+
+
+def _wrong_type(output: object, model: type[BaseModel]) -> WrongOutput:
+    return WrongOutput(
+        f"It returned {_format_value(output)}, but declares {model.__name__}. "
+        f"Return a {model.__name__}."
     )
-    return f"{kind or info.annotation}{extra}{default}"
 
 
-def _shown(value: object) -> str:
-    """A value in a message: its type and a short form of it."""
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '…'}"
+def _invalid_value(model: type[BaseModel], error: ValidationError, *place: str) -> WrongOutput:
+    """Return the error for a value of a slice that is not valid; `place` begins the path to it."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in (*place, *first["loc"]))
+    value = _format_value(first["input"])
+    return WrongOutput(f"It returned {model.__name__} with '{where}' = {value}: {first['msg']}.")
+
+
+def _format_value(value: object) -> str:
+    """Return a value for a message: its type and the beginning of its text."""
+    return f"{type(value).__name__} {truncate_repr(value, 80)}"

@@ -1,14 +1,18 @@
-"""The causal version of the state that travels on a token: which writes it has seen, and how they fold.
+"""Causal versions of the state: which writes a token has seen, and how they fold.
 
-Theory of operation. A version maps a field's index to an entry. A *plain* field's entry is the write that set it, with its value;
-every write links the write that it replaced, so w₁ is before w₂ exactly if w₁ lies on w₂'s chain. A *reducer* field's entry is a
-`FoldedField`: the history of writes in canonical order (depth, declaration order), folded only when somebody reads it.
+Theory of operation. A version maps the index of a field to an entry. The entry of a *plain* field
+is the write that set it, with its value. Every write links the write that it replaced, so write v
+comes before write w exactly if v lies on the chain of w. The entry of a *reducer* field is a
+`FoldedField`: the history of its writes in canonical order (depth, then declaration order), folded
+on first read.
 
-A version is two layers: `base`, shared by all branches of a fork and never changed, and `own`, what was written since. So a step
-costs what it writes, a fork copies once for all its branches, and a join of branches with one base looks only at what they wrote.
+A version has two layers: `base`, shared by all branches of a fork and never changed, and `own`,
+with the writes since. So a step costs as much as it writes, a fork copies once for all its
+branches, and a join of branches with one base looks only at what they wrote.
 
-Rules of this file: `base` is never mutated; a version is moved to a sole successor and mutated only by the activation that holds it;
-canonical order decides, never the order of arrival.
+Rule 1: `base` is never mutated.
+Rule 2: a version is moved to a sole successor, and mutated only by the activation that holds it.
+Rule 3: canonical order decides, never the order of arrival.
 """
 
 from __future__ import annotations
@@ -20,25 +24,28 @@ from typing import Any, TypeAlias
 from graphorch.errors import InternalError, WriteConflict
 
 Order: TypeAlias = int
-"""Canonical order, as one number: depth * WIDTH + the declaration index of the node; the input comes before every node."""
+"""Canonical order: depth * WIDTH + declaration index of the node; the input comes first."""
 
 WIDTH = 1 << 32  # more nodes than a graph can have
 
 ReduceAll: TypeAlias = Callable[[Any, Sequence[Any]], Any]
 
-INPUT: Order = 0  # of what a run, or what runs inside a sub-flow or map, begins with
+INPUT: Order = 0  # of the input of a run, or of a scope inside a sub-flow or map
 UNSET: Any = object()
 
-Plain: TypeAlias = tuple[Any, Any, Order, str]
-"""Entry of a plain field: the write that it replaced (or None), the value, its order, and who wrote, for messages. Compared by identity.
+FieldWrite: TypeAlias = tuple[Any, Any, Order, str]
+"""Entry of a plain field: the write that it replaced or None, value, order, name of the writer.
 
-A bare tuple, because one is made for every field that a node writes. That it keeps the values before alive costs nothing: the history of
-the run does so anyway.
+It is compared by identity. A bare tuple, because one is made for every field that a node writes. It
+keeps earlier values alive, which costs nothing: the history of the run does so anyway.
 """
 
 
 class HistoryEntry:
-    """One write of a reducer field in a history: a list that grows at the end and is shared by all who saw its beginning."""
+    """One write in the history of a reducer field.
+
+    A history is a linked list that grows at its end; all who saw its beginning share that.
+    """
 
     __slots__ = ("length", "order", "previous", "source", "update")
 
@@ -53,17 +60,17 @@ class HistoryEntry:
         self.order = order
         self.update = update
         self.length: int = previous.length + 1 if previous is not None else 1
-        # the first mark of the same write, if this is another one of it, in another history
+        # the first entry of this write, if it stands here again in another history
         self.source = source
 
     @property
     def write(self) -> HistoryEntry:
-        """What identifies the write in every history."""
+        """Identity of the write, equal in every history."""
         return self.source if self.source is not None else self
 
 
 class FoldedField:
-    """Entry of a reducer field: a history, and the nearest earlier fold from which its value can be continued."""
+    """Entry of a reducer field: a history, and the nearest earlier fold to continue from."""
 
     __slots__ = ("head", "parent", "value")
 
@@ -78,38 +85,41 @@ class FoldedField:
         reduce: Callable[[Any, Any], Any],
         reduce_all: ReduceAll | None = None,
     ) -> Any:
-        """The folded value; kept, so that it is computed once. `seed` gives the field's default, or `UNSET`.
+        """Return the folded value, computed on first read.
 
-        `reduce_all` folds many updates in one go; without it every stage on the way is kept too, so that branches behind it share the work.
+        `seed` returns the default of the field, or `UNSET`. `reduce_all` folds many updates in one
+        go; without it every fold on the way is kept too, so that branches behind it share the work.
         """
+        # 1. Go back to the nearest fold whose value is known.
         pending: list[FoldedField] = []
         fold: FoldedField | None = self
         while fold is not None and fold.value is UNSET:
             pending.append(fold)
             fold = fold.parent
         value, known = (fold.value, fold.head) if fold is not None else (seed(), None)
+        # 2. Continue from there: through each fold on the way, or to this one at once.
         for fold in reversed(pending) if reduce_all is None else pending[:1]:
             updates: list[Any] = []
-            for mark in _between(known, fold.head):
-                if value is UNSET or mark.order < WIDTH:  # the input replaces the default
-                    value, updates = mark.update, []
+            for link in _list_between(known, fold.head):
+                if value is UNSET or link.order < WIDTH:  # the input replaces the default
+                    value, updates = link.update, []
                 else:
-                    updates.append(mark.update)
+                    updates.append(link.update)
             if updates:
-                value = (
-                    functools.reduce(reduce, updates, value)
-                    if reduce_all is None
-                    else reduce_all(value, updates)
-                )
+                if reduce_all is None:
+                    value = functools.reduce(reduce, updates, value)
+                else:
+                    value = reduce_all(value, updates)
+            # The earlier fold is not needed any more, and may be freed.
             fold.value, fold.parent, known = value, None, fold.head
         return value
 
 
-Entry = Plain | FoldedField
+Entry = FieldWrite | FoldedField
 
 
 class Version:
-    """The writes that one token has seen."""
+    """Writes that one token has seen."""
 
     __slots__ = ("base", "own")
 
@@ -118,7 +128,7 @@ class Version:
         self.own = own
 
     def get(self, field: int) -> Entry | None:
-        """The entry of a field, or None if nothing has written it."""
+        """Return the entry of a field, or None if nothing has written it."""
         entry = self.own.get(field)
         return entry if entry is not None else self.base.get(field)
 
@@ -127,7 +137,8 @@ class Version:
     ) -> None:
         """Put a whole update into this version; `reducers` are the fields that are folded."""
         own, base = self.own, self.base
-        if not (own or base or reducers):  # an input
+        # An input on a state without reducers: nothing is replaced.
+        if not (own or base or reducers):
             for field, value in update.items():
                 own[field] = (None, value, order, by)
             return
@@ -146,68 +157,100 @@ class Version:
             self.own[field] = FoldedField(HistoryEntry(None, order, update), None)
 
     def split(self, count: int) -> list[Version]:
-        """`count` versions that have all seen this one, and of each other nothing. This one is used up."""
+        """Return `count` versions that have seen this one, which is used up, and not each other."""
         base = {**self.base, **self.own} if self.own else self.base
         return [Version(base, {}) for _ in range(count)]
 
     def entries(self) -> dict[int, Entry]:
-        """Every written field with its entry."""
+        """Return every written field with its entry."""
         return {**self.base, **self.own}
 
 
 def unite(versions: Sequence[Version]) -> Version:
-    """The union of what several versions have seen; a write that several saw counts once.
+    """Return the version that has seen everything that several versions have seen.
 
-    Raises `WriteConflict` if a plain field has two writes of which neither saw the other.
+    A plain field takes the write that comes after all others. A reducer field takes one history
+    with the writes of all, in canonical order; a write that several versions saw counts once.
+
+    Parameters
+    ----------
+    versions
+        At least one. They are not changed, but a sole one is returned itself.
+
+    Returns
+    -------
+    Version
+        It shares the base of the versions if they have one base, as after a fork.
+
+    Raises
+    ------
+    WriteConflict
+        If two writes of a plain field have not seen each other.
+    InternalError
+        If a field is plain in one version and folded in another.
+
+    Notes
+    -----
+    Commutative, associative and idempotent. With one base it takes time proportional to what the
+    versions wrote since the fork, else to all their fields. A plain field with several writes costs
+    its chain back to the earliest of them; a reducer field costs the history since the last entry
+    that all share, and sorting that.
     """
     if len(versions) == 1:
         return versions[0]
     base = versions[0].base
     if all(version.base is base for version in versions):
-        return Version(base, _united([version.own for version in versions], [base]))
+        return Version(base, _unite_layers([version.own for version in versions], [base]))
     flat = [version.entries() for version in versions]
-    return Version(_united(flat, [*(version.base for version in versions), *flat]), {})
+    known = [*(version.base for version in versions), *flat]
+    return Version(_unite_layers(flat, known), {})
 
 
-def _united(layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]]) -> dict[int, Entry]:
-    found: dict[int, list[Entry]] = {}
+def _unite_layers(
+    layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]]
+) -> dict[int, Entry]:
+    """Unite layers field by field; `known` are the layers in which an earlier fold may be found."""
+    entries_by_field: dict[int, list[Entry]] = {}
     for layer in layers:
         for field, entry in layer.items():
-            entries = found.get(field)
+            entries = entries_by_field.get(field)
             if entries is None:
-                found[field] = [entry]
+                entries_by_field[field] = [entry]
             elif entries[-1] is not entry:
                 entries.append(entry)
-    return {
-        field: entries[0] if len(entries) == 1 else _united_entry(field, entries, known)
-        for field, entries in found.items()
-    }
+    united: dict[int, Entry] = {}
+    for field, entries in entries_by_field.items():
+        united[field] = entries[0] if len(entries) == 1 else _unite_field(field, entries, known)
+    return united
 
 
-def _united_entry(field: int, entries: list[Entry], known: list[dict[int, Entry]]) -> Entry:
+def _unite_field(field: int, entries: list[Entry], known: list[dict[int, Entry]]) -> Entry:
     plain = [entry for entry in entries if isinstance(entry, tuple)]
     if len(plain) == len(entries):
-        return _last_write(plain)
-    folds = [entry for entry in entries if isinstance(entry, FoldedField)]
+        return _find_last_write(plain)
     if plain:
         raise InternalError(
             f"Field {field} is both plain and folded. Please report this as a bug of graphorch."
         )
+    folds = [entry for entry in entries if isinstance(entry, FoldedField)]
     bases = [entry for layer in known if isinstance(entry := layer.get(field), FoldedField)]
-    return _united_fold(folds, [*bases, *folds])
+    return _unite_folds(folds, [*bases, *folds])
 
 
-def _last_write(entries: list[Plain]) -> Plain:
-    latest = max(entries, key=lambda entry: entry[2])
-    missing = {id(entry): entry for entry in entries}
+def _find_last_write(writes: list[FieldWrite]) -> FieldWrite:
+    """Return the write that comes after all others, or raise `WriteConflict` if there is none."""
+    # Only the latest in canonical order can be it, and only if its chain holds all the others.
+    latest = max(writes, key=lambda write: write[2])
+    missing = {id(write): write for write in writes}
     del missing[id(latest)]
-    floor = min((entry[2] for entry in missing.values()), default=latest[2])
-    write: Plain | None = latest
+    # A chain goes down in canonical order, so it need not be followed below the earliest of them.
+    floor = min((write[2] for write in missing.values()), default=latest[2])
+    write: FieldWrite | None = latest
     while missing and write is not None and write[2] >= floor:
         missing.pop(id(write), None)
         write = write[0]
     if missing:
-        _, _, _, other = min(missing.values(), key=lambda entry: entry[2])
+        _, _, _, other = min(missing.values(), key=lambda write: write[2])
         raise WriteConflict(
             f"'{latest[3]}' and '{other}' both wrote the field at once, and neither saw the other. "
             "Give the field a reducer, or order the two nodes with an edge."
@@ -215,31 +258,36 @@ def _last_write(entries: list[Plain]) -> Plain:
     return latest
 
 
-def _united_fold(folds: list[FoldedField], known: list[FoldedField]) -> FoldedField:
-    """One history with the writes of all; it continues the longest known fold that all share."""
+def _unite_folds(folds: list[FoldedField], known: list[FoldedField]) -> FoldedField:
+    """Return one history with the writes of all; it continues the longest fold that they share."""
+    # 1. Find the last entry that all histories share, and the writes behind it in any of them.
     common: HistoryEntry | None = folds[0].head
     extra: dict[HistoryEntry, HistoryEntry] = {}
     for fold in folds[1:]:
-        common = _common(common, fold.head, extra)
-    floor = min((mark.order for mark in extra), default=None)
+        common = _find_common(common, fold.head, extra)
+    # 2. Shared entries that come after the earliest of these in canonical order move behind it too.
+    floor = min((link.order for link in extra), default=None)
     while common is not None and floor is not None and common.order > floor:
         extra[common.write] = common
         common = common.previous
-    parent = _longest_known(known, common)
+    # 3. Append them to what is left of the shared history, in canonical order.
+    parent = _find_longest_known(known, common)
     head = common
-    for mark in sorted(extra.values(), key=lambda mark: mark.order):
-        head = HistoryEntry(head, mark.order, mark.update, mark.write)
+    for link in sorted(extra.values(), key=lambda link: link.order):
+        head = HistoryEntry(head, link.order, link.update, link.write)
     if head is None:
         raise InternalError(
             "A reducer field has an empty history. Please report this as a bug of graphorch."
         )
+    # 4. If nothing was appended and that history has a fold already, it is the result.
     return parent if parent is not None and parent.head is head else FoldedField(head, parent)
 
 
-def _common(
+def _find_common(
     left: HistoryEntry | None, right: HistoryEntry | None, extra: dict[HistoryEntry, HistoryEntry]
 ) -> HistoryEntry | None:
-    """The last mark that both histories share; what lies behind it on either side goes into `extra`, once per write."""
+    """Return the last entry that both histories share; put later writes into `extra`, once."""
+    # Step back on the longer side: entries that both share have the same length on both.
     while left is not right:
         if right is None or (left is not None and left.length >= right.length):
             assert left is not None
@@ -249,23 +297,26 @@ def _common(
     return left
 
 
-def _longest_known(known: list[FoldedField], common: HistoryEntry | None) -> FoldedField | None:
-    """The known fold with the longest history that is a beginning of `common`."""
-    best: FoldedField | None = None
+def _find_longest_known(
+    known: list[FoldedField], common: HistoryEntry | None
+) -> FoldedField | None:
+    """Return the known fold with the longest history that is a beginning of `common`."""
     heads = {fold.head: fold for fold in known}
-    mark = common
     shortest = min((head.length for head in heads), default=0)
-    while mark is not None and mark.length >= shortest and best is None:
-        best = heads.get(mark)
-        mark = mark.previous
-    return best
+    link = common
+    while link is not None and link.length >= shortest:
+        fold = heads.get(link)
+        if fold is not None:
+            return fold
+        link = link.previous
+    return None
 
 
-def _between(start: HistoryEntry | None, end: HistoryEntry | None) -> list[HistoryEntry]:
-    """The marks behind `start` up to `end`, oldest first."""
-    found: list[HistoryEntry] = []
+def _list_between(start: HistoryEntry | None, end: HistoryEntry | None) -> list[HistoryEntry]:
+    """Return the entries after `start` up to `end`, oldest first."""
+    links: list[HistoryEntry] = []
     while end is not start and end is not None:
-        found.append(end)
+        links.append(end)
         end = end.previous
-    found.reverse()
-    return found
+    links.reverse()
+    return links

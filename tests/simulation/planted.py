@@ -114,18 +114,18 @@ def join_counts_shared_history_twice() -> Any:
     """Histories are joined without sharing: a write that two branches saw counts twice."""
 
     def wrong(right: Any) -> Any:
-        def common(left: Any, other: Any, extra: dict[Any, Any]) -> Any:
+        def find_common(left: Any, other: Any, extra: dict[Any, Any]) -> Any:
             if left is other:
                 return left
-            for mark in (left, other):
-                while mark is not None:
-                    extra[mark] = mark
-                    mark = mark.previous
+            for link in (left, other):
+                while link is not None:
+                    extra[link] = link
+                    link = link.previous
             return None
 
-        return common
+        return find_common
 
-    return replaced(version_module, "_common", wrong)
+    return replaced(version_module, "_find_common", wrong)
 
 
 def fold_in_order_of_completion() -> Any:

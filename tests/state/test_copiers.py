@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from graphorch.state.copiers import copier, has_plain_instances, maker
+from graphorch.state.copiers import compile_copier, has_plain_instances, compile_maker
 
 
 class Color(enum.Enum):
@@ -163,7 +163,7 @@ def typed(draw: st.DrawFn, depth: int = 3) -> tuple[Any, Any]:
 @given(typed())
 def test_a_copy_is_equal_and_shares_nothing_mutable(drawn: tuple[Any, Any]) -> None:
     annotation, value = drawn
-    copy = copier(annotation)
+    copy = compile_copier(annotation)
     if copy is None:
         assert mutables(value) == {}
         return
@@ -176,14 +176,14 @@ def test_a_copy_is_equal_and_shares_nothing_mutable(drawn: tuple[Any, Any]) -> N
 
 @pytest.mark.parametrize("annotation", [item for item, _ in ATOMS], ids=str)
 def test_what_cannot_change_is_shared(annotation: Any) -> None:
-    assert copier(annotation) is None
-    assert copier(tuple[annotation, ...]) is None
-    assert copier(Optional[annotation]) is None  # noqa: UP045
-    assert copier(list[annotation]) is not None
+    assert compile_copier(annotation) is None
+    assert compile_copier(tuple[annotation, ...]) is None
+    assert compile_copier(Optional[annotation]) is None  # noqa: UP045
+    assert compile_copier(list[annotation]) is not None
 
 
 def test_a_union_copies_what_needs_it_and_shares_the_rest() -> None:
-    copy = copier(str | list[str])
+    copy = compile_copier(str | list[str])
     assert copy is not None
     text = "".join(["a", "b"])
     assert copy(text) is text
@@ -193,7 +193,7 @@ def test_a_union_copies_what_needs_it_and_shares_the_rest() -> None:
 
 # ---- models ------------------------------------------------------------------------------------
 def test_a_model_keeps_which_of_its_fields_were_set() -> None:
-    copy = copier(Loose)
+    copy = compile_copier(Loose)
     assert copy is not None
     original = Loose(at=3)
     made = copy(original)
@@ -207,7 +207,7 @@ def test_a_subclass_where_its_base_is_declared_is_copied_whole() -> None:
     class More(Loose):
         extra: list[int] = []
 
-    copy = copier(Loose)
+    copy = compile_copier(Loose)
     assert copy is not None
     given = More(extra=[1])
     made = copy(given)
@@ -220,16 +220,16 @@ def test_private_attributes_and_extra_fields_come_along() -> None:
     secretive, wide = Secretive(), Open.model_validate({"more": [1]})
     secretive._seen.append(2)
     for item in (secretive, wide):
-        copy = copier(type(item))
+        copy = compile_copier(type(item))
         assert copy is not None
         assert copy(item) == item
-    assert copier(Secretive)(secretive)._seen == [1, 2]  # type: ignore[misc]
-    assert copier(Open)(wide).more is not wide.more  # type: ignore[misc,attr-defined]
+    assert compile_copier(Secretive)(secretive)._seen == [1, 2]  # type: ignore[misc]
+    assert compile_copier(Open)(wide).more is not wide.more  # type: ignore[misc,attr-defined]
 
 
 def test_a_recursive_model_is_copied_to_its_last_leaf() -> None:
     tree = Tree(children=[Tree(children=[Tree(value=7)])])
-    copy = copier(Tree)
+    copy = compile_copier(Tree)
     assert copy is not None
     made = copy(tree)
     made.children[0].children[0].value = 8
@@ -250,7 +250,7 @@ def test_a_model_with_a_hook_a_constructor_or_secrets_is_not_plain() -> None:
 
 
 def test_a_made_instance_is_one_like_any_other() -> None:
-    made = maker(Loose)({"names": ["a"], "at": 1}, {"at"})
+    made = compile_maker(Loose)({"names": ["a"], "at": 1}, {"at"})
     assert made == Loose(names=["a"], at=1)
     assert made.model_fields_set == {"at"}
     assert made.model_dump(exclude_unset=True) == {"at": 1}

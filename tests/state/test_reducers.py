@@ -17,12 +17,12 @@ from graphorch.state import reducers
 from graphorch.state.reducers import (
     add,
     append,
-    at_once,
+    bulk_reducers,
     last,
     maximum,
     merge,
     minimum,
-    trusted,
+    trusted_reducers,
     union,
 )
 
@@ -75,7 +75,7 @@ def test_a_reducer_changes_neither_argument(
 
 
 @given(
-    st.sampled_from(list(at_once())).flatmap(
+    st.sampled_from(list(bulk_reducers())).flatmap(
         lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], st.lists(VALUES[reduce]))
     )
 )
@@ -84,7 +84,7 @@ def test_folding_many_at_once_is_folding_one_after_the_other(
 ) -> None:
     reduce, old, new = drawn
     before = copy.deepcopy((old, new))
-    folded, one_by_one = at_once()[reduce](old, new), functools.reduce(reduce, new, old)
+    folded, one_by_one = bulk_reducers()[reduce](old, new), functools.reduce(reduce, new, old)
     assert folded == one_by_one
     assert list(folded) == list(one_by_one) or isinstance(folded, set)
     assert (old, new) == before
@@ -113,7 +113,7 @@ def test_all_of_them_are_trusted_public_and_nothing_else_is() -> None:
     here = {
         function_type
         for name, function_type in inspect.getmembers(reducers, inspect.isfunction)
-        if function_type not in (trusted, at_once) and not name.startswith("_")
+        if function_type not in (trusted_reducers, bulk_reducers) and not name.startswith("_")
     }
-    assert trusted() == here == set(VALUES)
+    assert trusted_reducers() == here == set(VALUES)
     assert all(getattr(graphorch, item.__name__) is item for item in VALUES)

@@ -246,7 +246,7 @@ def test_a_reducer_field_of_the_input_that_was_changed_is_refused(in_place: bool
         handed.log = ["a", "b"]
     with pytest.raises(
         WrongOutput,
-        match=r"It changed 'log' of the slice that it was handed, .* return Log\(log=…\) with only what is new.",
+        match=r"It changed 'log' of the slice that it was given, .* return Log\(log=…\) with only what is new.",
     ):
         SCHEMA.writer(Log).returned_input(handed, version)
 
@@ -422,7 +422,7 @@ def test_a_whole_slice_is_written_and_read_as_one_value() -> None:
     field = Schema(Work).fields[0]
     writer, reader, version = ValueWriter(Item, field), ValueReader(Item, field), Version({}, {})
     assert not reader.is_assigned(version)
-    with pytest.raises(Unassigned, match=r"A Item was read, but the worker has written none."):
+    with pytest.raises(Unassigned, match=r"A Item was read, but the worker has not written one."):
         reader.read(version)
     given = Item(text="a", marks=[1])
     version.take(writer.update(given), frozenset(), order_of(1, 0), "n")
@@ -452,7 +452,7 @@ def test_any_slice_of_the_state_may_come_from_a_lambda_and_nothing_else() -> Non
     assert named(writer.update(State(topic="t", draft="d"))) == {"topic": "t", "draft": "d"}
     with pytest.raises(
         WrongOutput,
-        match=r"which is no slice of the state State. Return a model that State inherits from.",
+        match=r"which is not a slice of the state State. Return a model that State inherits from.",
     ):
         writer.update(Item(text="a"))
 
@@ -469,7 +469,7 @@ def test_each_field_that_is_declared_otherwise_is_one_sentence() -> None:
         "'Wrong.topic' is declared as int, but the state State has str.",
         "'Wrong.words' is declared as int = 1, but the state State has int = 0.",
         "'Wrong.log' is declared as list[str] = [], but the state State has list[str] folded by append = [].",
-        "'Wrong.other' is no field of the state State.",
+        "'Wrong.other' is not a field of the state State.",
     ]
     assert [SCHEMA.mistakes(model) for model in (Topic, Draft, Map, Log, State)] == [[]] * 5
 

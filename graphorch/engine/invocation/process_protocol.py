@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from graphorch import errors
 from graphorch.errors import GraphorchError
-from graphorch.state.copiers import maker
+from graphorch.state.copiers import compile_maker
 
 M = TypeVar("M", bound=BaseModel)
 Known = dict[tuple[str, str], type[Exception]]
@@ -57,7 +57,7 @@ class SliceCodec(Generic[M]):
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
-        self._made = maker(model)
+        self._made = compile_maker(model)
         fields = {name: info.rebuild_annotation() for name, info in model.model_fields.items()}
         # of the whole state, some fields may be unassigned
         values: Any = cast(Any, TypedDict)("Values", fields, total=False)
