@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from graphorch.state.copiers import compile_copier, has_plain_instances, compile_maker
+from graphorch.state.copiers import compile_copier, compile_maker, has_plain_instances
 
 
 class Color(enum.Enum):
