@@ -16,8 +16,8 @@ from graphorch.core.run import Run
 from graphorch.core.state import RunState
 from graphorch.core.tree import Activation, Scope, Status
 from graphorch.engine.invocation import binding
-from graphorch.graph import plan as plan_module
-from graphorch.graph import topology as shape_module
+from graphorch.graph import compiler as compiler_module
+from graphorch.graph import topology as topology_module
 from graphorch.graph.edges import Edge
 from graphorch.state import version as version_module
 from tests.state.orders import order_of
@@ -166,7 +166,9 @@ def depth_of_the_first_branch() -> Any:
 # ---- loops ---------------------------------------------------------------------------------------
 def no_latch() -> Any:
     """A token that came back over a loop edge does not hold back what is behind the loop."""
-    return replaced(plan_module, "_blockers", lambda right: lambda shape, latches: right(shape, {}))
+    return replaced(
+        compiler_module, "_find_blockers", lambda right: lambda shape, latches: right(shape, {})
+    )
 
 
 def latch_blocks_its_own_body() -> Any:
@@ -182,7 +184,7 @@ def latch_blocks_its_own_body() -> Any:
 
         return blockers
 
-    return replaced(plan_module, "_blockers", wrong)
+    return replaced(compiler_module, "_find_blockers", wrong)
 
 
 def counters_survive_the_loop() -> Any:
@@ -212,7 +214,7 @@ def body_of_one_loop_alone() -> Any:
 
         return body
 
-    return replaced(shape_module, "_body", wrong)
+    return replaced(topology_module, "_find_body", wrong)
 
 
 def exhausted_is_ignored() -> Any:
