@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 from tests.cli.shell import Shell
@@ -38,20 +40,39 @@ def flaky(draft: Draft) -> Draft:
 flow = Graph("flaky", Essay, input=Topic, output=Draft).chain(write, flaky).build()
 """
 
+SHOP = "from tests.trace.flows import shop\n\nflow = shop()\n"
 
-def told(shell: Shell, *arguments: str) -> dict[str, Any]:
-    """What a command tells a program."""
+
+def run_json(shell: Shell, *arguments: str) -> dict[str, Any]:
+    """Run a command with `--json`, and return the object that it prints."""
     return json.loads(shell(*arguments, "--json").out)
 
 
-def waiting(shell: Shell, *more: str) -> str:
-    """Begin a run that waits for an answer, in `r.sqlite`; its id."""
+def start_waiting_run(shell: Shell, *options: str) -> str:
+    """Start a run that waits for an answer, in `r.sqlite`, and return its id."""
     shell.write("ask.py", ASKING)
-    return told(shell, "run", "ask.py", "--topic", "tides", "--db", "r.sqlite", *more)["run_id"]
+    run = ("run", "ask.py", "--topic", "tides", "--db", "r.sqlite")
+    return run_json(shell, *run, *options)["run_id"]
 
 
-def finished(shell: Shell, *more: str) -> str:
-    """The same, answered with yes."""
-    run_id = waiting(shell, *more)
+def finish_run(shell: Shell, *options: str) -> str:
+    """Start a run in `r.sqlite`, answer its question with yes, and return its id."""
+    run_id = start_waiting_run(shell, *options)
     assert shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite", "-q").code == 0
     return run_id
+
+
+def list_run_ids(shell: Shell, *options: str) -> list[str]:
+    """Return the ids of the runs in `r.sqlite` that `graphorch runs` lists."""
+    return [
+        head["run_id"] for head in run_json(shell, "runs", "--db", "r.sqlite", *options)["runs"]
+    ]
+
+
+def copy_crashed_run(shell: Shell) -> str:
+    """Copy the journal of a killed process to `r.sqlite`, write its flow, and return the run's id."""
+    folder = Path(__file__).parents[1] / "golden" / "format_1"
+    shutil.copyfile(folder / "crashed.golden", shell.here / "r.sqlite")
+    body = "from tests.golden.flows import crashing\nflow = crashing()\n"
+    shell.write("crashing.py", body, preamble="")
+    return "crashed"

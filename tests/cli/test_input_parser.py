@@ -7,14 +7,11 @@ import json
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
-from typer.models import OptionInfo
 
-from graphorch.cli.commands.runs.run import run
-from graphorch.cli.input_options import RUN_OPTIONS, list_options
 from graphorch.cli.input_parser import parse_input
 from graphorch.errors import InputError
 
@@ -247,33 +244,11 @@ def test_of_very_many_problems_the_first_are_shown() -> None:
     assert (len(lines), lines[-1]) == (22, "  - and 80 more")
 
 
-def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
-    class Clash(BaseModel):
-        model: str
-
-    assert [option.usage for option in list_options(Clash)] == ["'model' in --input"]
-    assert read(source='{"model": "x"}', model=Clash) == {"model": "x"}
-    with pytest.raises(InputError, match=r"model: missing\. Give 'model' in --input\."):
-        read(model=Clash)
-
-
-def test_the_taken_names_are_the_options_of_the_command() -> None:
-    hints = get_type_hints(run, include_extras=True).values()
-    options = [
-        item
-        for hint in hints
-        for item in getattr(hint, "__metadata__", ())
-        if isinstance(item, OptionInfo)
-    ]
-    declared = {
-        word
-        for info in options
-        for word in (info.default, *(info.param_decls or ()))
-        if str(word).startswith("--")
-    }
-    assert declared | {"--help"} == RUN_OPTIONS
-
-
 def test_a_value_of_json_that_pydantic_refuses_is_still_one_message() -> None:
     with pytest.raises(InputError, match="topic"):
         read(source=json.dumps({"topic": "\ud800"}))
+
+
+def test_repeated_option_replaces_json_value_of_another_kind() -> None:
+    """A value in the JSON that is not a list has no items that an option could add to."""
+    assert read("--topic", "x", "--tags", "a", source='{"tags": 5}')["tags"] == ["a"]

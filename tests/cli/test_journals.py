@@ -17,7 +17,12 @@ from graphorch.cli.flow_loader import load_flow
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.runs.durable import cancel
-from tests.cli.flows import ASKING, finished, told, waiting
+from tests.cli.flows import (
+    ASKING,
+    finish_run,
+    run_json,
+    start_waiting_run,
+)
 from tests.cli.shell import Ended, Shell
 
 Damage = Callable[[Path], None]
@@ -85,7 +90,7 @@ def test_a_file_that_is_no_journal_of_ours_is_refused_by_every_command_and_left_
     shell: Shell, damage: str
 ) -> None:
     make, says = DAMAGES[damage]
-    run_id = waiting(shell)
+    run_id = start_waiting_run(shell)
     make(shell.here / "r.sqlite")
     before = bytes_of(shell)
     for command in COMMANDS:
@@ -95,7 +100,7 @@ def test_a_file_that_is_no_journal_of_ours_is_refused_by_every_command_and_left_
 
 
 def test_a_changed_record_is_found_and_named(shell: Shell) -> None:
-    run_id = waiting(shell)
+    run_id = start_waiting_run(shell)
     flipped(shell.here / "r.sqlite")
     before = bytes_of(shell)
     for command in COMMANDS[1:]:
@@ -104,7 +109,7 @@ def test_a_changed_record_is_found_and_named(shell: Shell) -> None:
         ended = call(shell, command, run_id)
         assert (ended.code, ended.out) == (2, ""), command
         assert "nothing was changed" in ended.err
-    assert told(shell, "runs", "show", run_id, "--db", "r.sqlite")["status"] == "error"
+    assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")["status"] == "error"
     assert bytes_of(shell).keys() == before.keys()
 
 
@@ -137,7 +142,7 @@ def connecting(pragma: str) -> Callable[..., sqlite3.Connection]:
 
 
 def test_a_locked_journal_is_refused(shell: Shell) -> None:
-    run_id = waiting(shell)
+    run_id = start_waiting_run(shell)
     flow = load_flow("ask.py").flow
     with closing(sqlite3.connect(shell.here / "r.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -154,8 +159,8 @@ def test_a_locked_journal_is_refused(shell: Shell) -> None:
 
 
 def test_a_full_journal_stores_nothing_and_says_so(shell: Shell) -> None:
-    run_id = waiting(shell)
-    before = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    run_id = start_waiting_run(shell)
+    before = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     flow = load_flow("ask.py").flow
     large = flow.plan.input(topic="x" * 100_000)
     full = connecting("PRAGMA max_page_count = 1")
@@ -163,12 +168,12 @@ def test_a_full_journal_stores_nothing_and_says_so(shell: Shell) -> None:
         lambda store: flow.run(large, durable=store), shell.here / "r.sqlite", shell, connect=full
     )
     refused(ended, "Free some room, or delete old runs with `prune`.")
-    assert told(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
+    assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
     assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
 
 
 def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
-    run_id = waiting(shell)
+    run_id = start_waiting_run(shell)
     before = bytes_of(shell)
     flow = load_flow("ask.py").flow
     # answers what a file without permission does, also to root
@@ -183,12 +188,12 @@ def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
 
 
 def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> None:
-    run_id = waiting(shell)
+    run_id = start_waiting_run(shell)
     shell.write(
         "other.py",
         'flow = Graph("other", Essay, input=Topic, output=Draft).chain(write, write.named("more")).build()',
     )
-    before = told(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    before = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     for command in COMMANDS[5:]:
         ended = call(shell, command.replace("ask.py", "other.py"), run_id)
         refused(
@@ -196,7 +201,7 @@ def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> Non
             "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is gone; node 'more' is new",
         )
         assert "graph.migration(from_=" in ended.err
-    assert told(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
+    assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
 
 
 @pytest.mark.parametrize(
@@ -210,14 +215,14 @@ def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> Non
 def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(
     shell: Shell, run_id: str, says: str
 ) -> None:
-    finished(shell)
-    runs = told(shell, "runs", "--db", "r.sqlite")
+    finish_run(shell)
+    runs = run_json(shell, "runs", "--db", "r.sqlite")
     for command in COMMANDS:
         if "RUN" in command:
             ended = call(shell, command, run_id)
             assert (ended.code, ended.out) == (2, "")
             assert says in ended.err
-    assert told(shell, "runs", "--db", "r.sqlite") == runs
+    assert run_json(shell, "runs", "--db", "r.sqlite") == runs
     assert sorted(path.name for path in shell.here.iterdir() if path.suffix == ".sqlite") == [
         "r.sqlite"
     ]
@@ -243,7 +248,7 @@ def test_a_journal_in_a_folder_that_does_not_exist_is_refused_before_anything_ru
 
 
 def test_a_program_gets_the_refusal_as_an_object(shell: Shell) -> None:
-    waiting(shell)
-    answered = told(shell, "runs", "show", "nothing", "--db", "r.sqlite")
+    start_waiting_run(shell)
+    answered = run_json(shell, "runs", "show", "nothing", "--db", "r.sqlite")
     assert answered["status"] == "error"
     assert answered["errors"][0]["type"] == "InputError"

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from graphorch import Budget, Limits
-from graphorch.cli.request import RunRequest
 from tests.cli.shell import FLOW, PREAMBLE, Shell
 
 AGENT = """
@@ -287,16 +285,6 @@ def test_a_limit_on_activations_ends_the_run(shell: Shell) -> None:
     ended = shell("run", "loop.py", "--topic", "tides", "--activations", "2", "-q")
     assert ended.code == 1
     assert "(limit:activations)" in ended.err
-
-
-def test_the_limits_and_the_model_become_options_of_the_run() -> None:
-    options = RunRequest(usd=0.5, seconds=3, activations=7, model="house/large").build_run_options()
-    assert options == {
-        "budget": Budget(usd=0.5),
-        "limits": Limits(seconds=3, activations=7),
-        "model": "house/large",
-    }
-    assert RunRequest().build_run_options() == {"limits": Limits(), "model": ""}
 
 
 @pytest.mark.parametrize("option", ["--usd=-1", "--seconds=0", "--activations=0"])

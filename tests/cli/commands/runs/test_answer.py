@@ -1,0 +1,80 @@
+"""`graphorch answer`: an answer to a waiting run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.flows import (
+    ASKING,
+    run_json,
+    start_waiting_run,
+)
+from tests.cli.shell import Shell
+
+
+def test_a_run_that_waits_says_how_it_is_answered_and_the_answer_ends_it(shell: Shell) -> None:
+    shell.write("ask.py", ASKING)
+    ended = shell("run", "ask.py", "--topic", "tides", "--db", "my runs.sqlite")
+    assert (ended.code, ended.out) == (4, "")
+    (command,) = [
+        line.strip() for line in ended.err.splitlines() if line.startswith("  graphorch answer")
+    ]
+    run_id = ended.err.splitlines()[-1].rpartition("; run ")[2]
+    assert command == f"graphorch answer ask.py {run_id} approve yes --db 'my runs.sqlite'"
+    ended = shell("answer", "ask.py", run_id, "approve", "yes", "--db", "my runs.sqlite")
+    assert (ended.code, ended.out) == (0, "1 words on tides, yes\n")
+    assert "write" not in [
+        line.split()[2] for line in ended.err.splitlines() if line.startswith("    ")
+    ]
+
+
+@pytest.mark.parametrize(
+    "words, output",
+    [
+        (["yes"], "yes"),
+        (["NO", "--reason", "dull"], "no dull"),
+        (['{"approved": true, "reason": "fine"}'], "yes fine"),
+        (["@answer.json"], "yes read"),
+        (["--approved", "--reason=by option"], "yes by option"),
+    ],
+)
+def test_an_answer_is_a_word_json_a_file_or_options(
+    shell: Shell, words: list[str], output: str
+) -> None:
+    (shell.here / "answer.json").write_text('{"approved": true, "reason": "read"}')
+    run_id = start_waiting_run(shell)
+    ended = shell("answer", "ask.py", run_id, "approve", *words, "--db", "r.sqlite", "-q")
+    assert (ended.code, ended.out) == (0, f"1 words on tides, {output}\n")
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["perhaps"], "'perhaps' is not an answer of type Ok. Write yes or no."),
+        (["{"], "VALUE is not JSON"),
+        (['{"aproved": true}'], "aproved: there is no such field. Did you mean 'approved'?"),
+        (["yes", "--why", "x"], "--why: there is no such option"),
+    ],
+)
+def test_a_wrong_answer_is_refused_and_the_question_stays_open(
+    shell: Shell, words: list[str], says: str
+) -> None:
+    run_id = start_waiting_run(shell)
+    before = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    ended = shell("answer", "ask.py", run_id, "approve", *words, "--db", "r.sqlite")
+    assert (ended.code, ended.out) == (2, "")
+    assert says in ended.err
+    assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
+    assert shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite").code == 0
+
+
+def test_a_question_that_is_not_open_is_named_with_those_that_are(shell: Shell) -> None:
+    run_id = start_waiting_run(shell)
+    ended = shell("answer", "ask.py", run_id, "aprove", "yes", "--db", "r.sqlite")
+    assert ended.code == 2
+    assert "Question 'aprove' is not open" in ended.err
+    assert "Did you mean 'approve'?" in ended.err
+    assert shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite").code == 0
+    again = shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite")
+    assert again.code == 2
+    assert "None is: the run is succeeded." in again.err

@@ -1,0 +1,26 @@
+"""`graphorch fork`: a copy of a run up to a node."""
+
+from __future__ import annotations
+
+from tests.cli.flows import (
+    finish_run,
+    run_json,
+)
+from tests.cli.shell import Shell
+
+
+def test_a_fork_is_a_new_run_that_stands_before_its_node(shell: Shell) -> None:
+    run_id = finish_run(shell)
+    ended = shell("fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
+    new_id = ended.out.strip()
+    assert (
+        ended.err
+        == f"a copy of run {run_id} up to 'end'; resume with: graphorch resume ask.py {new_id} --db r.sqlite\n"
+    )
+    assert (
+        shell("resume", "ask.py", new_id, "--db", "r.sqlite", "-q").out == "1 words on tides, yes\n"
+    )
+    assert (
+        run_json(shell, "fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")["parent"]
+        == run_id
+    )

@@ -1,0 +1,38 @@
+"""`graphorch runs prune`: old runs are deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.flows import (
+    finish_run,
+    list_run_ids,
+    start_waiting_run,
+)
+from tests.cli.shell import Shell
+
+
+def test_old_runs_are_deleted_and_those_that_could_go_on_only_by_name(shell: Shell) -> None:
+    done, waits = finish_run(shell), start_waiting_run(shell)
+    assert (
+        shell("runs", "prune", "--older-than", "1h", "--db", "r.sqlite").err
+        == "deleted 0 runs (succeeded, partial, cancelled; older than 1h)\n"
+    )
+    assert shell("runs", "prune", "--older-than", "0s", "--db", "r.sqlite").err.startswith(
+        "deleted 1 run ("
+    )
+    assert list_run_ids(shell) == [waits]
+    assert done != waits
+    assert shell(
+        "runs", "prune", "--older-than", "0s", "--status", "waiting", "--db", "r.sqlite"
+    ).err.startswith("deleted 1 run (waiting;")
+    assert list_run_ids(shell) == []
+
+
+@pytest.mark.parametrize("age", ["30", "d", "-3d", "soon", "1y"])
+def test_an_age_that_is_none_deletes_nothing(shell: Shell, age: str) -> None:
+    finish_run(shell)
+    ended = shell("runs", "prune", f"--older-than={age}", "--db", "r.sqlite")
+    assert ended.code == 2
+    assert "not an age. Write a number and a unit" in ended.err
+    assert len(list_run_ids(shell)) == 1

@@ -1,0 +1,155 @@
+"""`graphorch rerun`: a run from a node on, with something changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.flows import (
+    finish_run,
+    run_json,
+)
+from tests.cli.shell import Shell
+
+
+def test_a_rerun_with_another_value_shows_the_difference(shell: Shell) -> None:
+    run_id = finish_run(shell)
+    ended = shell(
+        "rerun",
+        "ask.py",
+        run_id,
+        "--from",
+        "approve",
+        "--set",
+        "approved=false",
+        "--set",
+        "reason=dull",
+        "--db",
+        "r.sqlite",
+    )
+    assert (ended.code, ended.out) == (0, "1 words on tides, no dull\n")
+    assert f"beside {run_id}: ran again: approve, end" in ended.err
+    assert "approved: True → False" in ended.err
+    assert "draft: '1 words on tides, yes' → '1 words on tides, no dull'" in ended.err
+    assert "cost +0.0000 $, time " in ended.err
+    assert shell("replay", "ask.py", run_id, "--db", "r.sqlite").out == "1 words on tides, yes\n"
+
+
+def test_a_program_gets_result_and_difference_as_one_object(shell: Shell) -> None:
+    run_id = finish_run(shell)
+    again = run_json(shell, "rerun", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
+    assert (again["status"], again["difference"]["ran"], again["difference"]["fields"]) == (
+        "succeeded",
+        ["end"],
+        {},
+    )
+    assert run_json(shell, "runs", "show", again["run_id"], "--db", "r.sqlite")["parent"] == run_id
+
+
+def test_a_rerun_with_another_model_asks_that_one(shell: Shell) -> None:
+    agent = """
+@agent(output=Draft, model="house/small")
+def ask_one(topic: Topic) -> str:
+    return f"Summarise: {topic.topic}"
+flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
+"""
+    shell.write("asks.py", agent)
+    run_id = run_json(
+        shell, "run", "asks.py", "--topic", "The tide rises. The Moon pulls.", "--db", "r.sqlite"
+    )["run_id"]
+    ended = shell(
+        "rerun",
+        "asks.py",
+        run_id,
+        "--from",
+        "ask_one",
+        "--model",
+        "house/large",
+        "--db",
+        "r.sqlite",
+    )
+    assert ended.code == 0
+    assert "ran again: ask_one" in ended.err
+
+
+def test_a_rerun_that_comes_to_a_question_waits_as_a_run_of_its_own(shell: Shell) -> None:
+    run_id = finish_run(shell)
+    ended = shell(
+        "rerun",
+        "ask.py",
+        run_id,
+        "--from",
+        "write",
+        "--set",
+        "draft=another one",
+        "--db",
+        "r.sqlite",
+    )
+    assert ended.code == 4
+    (command,) = [
+        line.strip() for line in ended.err.splitlines() if line.startswith("  graphorch answer")
+    ]
+    assert run_id not in command
+    assert shell(*command.removeprefix("graphorch ").split(), "-q").out == "another one, yes\n"
+
+
+def test_effects_that_would_happen_again_are_refused_unless_they_are_wanted(shell: Shell) -> None:
+    shell.write(
+        "acts.py",
+        """
+@node(effect="once")
+def act(draft: Draft) -> Draft:
+    with open("acts.txt", "a") as acts:
+        acts.write("x")
+    return Draft(draft="acted")
+flow = Graph("acts", Essay, input=Topic, output=Draft).chain(write, act).build()
+""",
+    )
+    run_id = run_json(shell, "run", "acts.py", "--topic", "x", "--db", "r.sqlite")["run_id"]
+    ended = shell("rerun", "acts.py", run_id, "--from", "write", "--db", "r.sqlite")
+    assert ended.code == 2
+    assert "would repeat effects under new keys: 'act' (once)" in ended.err
+    for effects, times in (("serve", "x"), ("repeat", "xx")):
+        assert (
+            shell(
+                "rerun",
+                "acts.py",
+                run_id,
+                "--from",
+                "write",
+                "--effects",
+                effects,
+                "--db",
+                "r.sqlite",
+            ).code
+            == 0
+        )
+        assert (shell.here / "acts.txt").read_text() == times
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ([], "--from is missing. Name the node to start from"),
+        (["--from", "ende"], "'ende' was not done in run"),
+        (["--from", "end#3"], "'end' was done 1 times"),
+        (
+            ["--from", "end", "--set", "drft=x"],
+            "--set drft=x: there is no field 'drft'. Did you mean 'draft'?",
+        ),
+        (["--from", "end", "--set", "draft"], "--set draft: write FIELD=VALUE"),
+        (
+            ["--from", "approve", "--set", "approved=maybe"],
+            "--set: the output of 'approve' (Ok) would not fit:\n  - approved: Input should be a valid boolean",
+        ),
+        (["--from", "end", "--set", "draft=x", "--model", "m"], "Give only one of them."),
+        (["--from", "end", "--effects", "all"], "--effects all: not a valid value"),
+    ],
+)
+def test_a_rerun_that_cannot_be_is_explained_and_leaves_no_run_behind(
+    shell: Shell, options: list[str], says: str
+) -> None:
+    run_id = finish_run(shell)
+    ended = shell("rerun", "ask.py", run_id, *options, "--db", "r.sqlite")
+    assert (ended.code, ended.out) == (2, "")
+    assert says in ended.err
+    assert len(run_json(shell, "runs", "--db", "r.sqlite")["runs"]) == 1

@@ -1,0 +1,57 @@
+"""`graphorch runs show`: one run as its records tell it."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.flows import (
+    FLAKY,
+    run_json,
+    start_waiting_run,
+)
+from tests.cli.shell import Shell
+
+
+def test_a_run_is_shown_with_its_steps_and_what_it_waits_for(shell: Shell) -> None:
+    run_id = start_waiting_run(shell, "--tag", "team=ads")
+    ended = shell("runs", "show", run_id, "--db", "r.sqlite")
+    lines = ended.out.splitlines()
+    assert lines[0] == f"run:         {run_id}"
+    assert "status:      waiting" in lines
+    assert "tags:        team=ads" in lines
+    rows = [line.split() for line in lines if line.startswith(("write", "approve"))]
+    assert [row[:2] for row in rows] == [["write", "done"], ["approve", "waiting"]]
+    assert lines[-1] == "waiting: approve asks: Publish 1 words on tides?"
+    assert ended.err == f"answer with: graphorch answer FLOW {run_id} approve VALUE --db r.sqlite\n"
+
+
+def test_a_program_gets_the_run_as_one_object_and_each_record_as_a_line(shell: Shell) -> None:
+    run_id = start_waiting_run(shell)
+    shown = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    assert (shown["status"], shown["is_under_way"], shown["last_seq"]) == ("waiting", False, 4)
+    assert [(step["path"], step["status"]) for step in shown["steps"]] == [
+        ("write", "done"),
+        ("approve", "waiting"),
+    ]
+    assert [item["text"] for item in shown["questions"]] == ["Publish 1 words on tides?"]
+    lines = [
+        json.loads(line)
+        for line in shell("runs", "show", run_id, "--db", "r.sqlite", "--records").out.splitlines()
+    ]
+    assert [line["kind"] for line in lines] == ["started", "commit", "asked", "ended"]
+
+
+def test_the_failure_of_a_run_is_shown(shell: Shell) -> None:
+    shell.write("flaky.py", FLAKY)
+    run_id = run_json(shell, "run", "flaky.py", "--topic", "x", "--db", "r.sqlite")["run_id"]
+    out = shell("runs", "show", run_id, "--db", "r.sqlite").out
+    assert "flaky: RuntimeError: it is broken" in out
+    assert "status:      failed" in out
+
+
+def test_what_a_node_wrote_is_shown_and_not_obeyed(shell: Shell) -> None:
+    shell.write("flaky.py", FLAKY.replace("it is broken", "\\x1b[2J\\u202e"))
+    run_id = run_json(shell, "run", "flaky.py", "--topic", "x", "--db", "r.sqlite")["run_id"]
+    out = shell("runs", "show", run_id, "--db", "r.sqlite").out
+    assert "\\x1b[2J\\u202e" in out
+    assert "\x1b" not in out

@@ -1,0 +1,21 @@
+"""Head of a run: a run whose process is gone has crashed."""
+
+from __future__ import annotations
+
+from tests.cli.flows import (
+    copy_crashed_run,
+)
+from tests.cli.shell import Shell
+
+
+def test_a_run_whose_process_was_killed_is_shown_as_crashed_and_goes_on(shell: Shell) -> None:
+    run_id = copy_crashed_run(shell)
+    assert shell("runs", "--db", "r.sqlite").out.splitlines()[1].split()[:3] == [
+        run_id,
+        "crashed",
+        "crashing",
+    ]
+    ended = shell("resume", "crashing.py", run_id, "--db", "r.sqlite")
+    assert ended.code == 0
+    assert "split started" not in ended.err
+    assert shell("runs", "--db", "r.sqlite").out.splitlines()[1].split()[1] == "succeeded"

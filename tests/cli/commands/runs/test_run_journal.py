@@ -1,0 +1,72 @@
+"""`graphorch run` with a journal: where the run is kept, and what follows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.flows import (
+    ASKING,
+    FLAKY,
+    run_json,
+)
+from tests.cli.shell import Shell
+
+
+def test_durable_uses_the_default_file_and_needs_no_name_afterwards(shell: Shell) -> None:
+    shell.write("ask.py", ASKING)
+    ended = shell("run", "ask.py", "--topic", "tides", "--durable")
+    assert (shell.here / "graphorch.sqlite").exists()
+    assert "--db" not in ended.err
+    run_id = run_json(shell, "runs")["runs"][0]["run_id"]
+    assert (
+        shell("answer", "ask.py", run_id, "approve", "no", "--reason", "too dull", "-q").out
+        == "1 words on tides, no too dull\n"
+    )
+
+
+def test_the_default_file_is_the_one_that_the_environment_names(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.write("essay.py")
+    monkeypatch.setenv("GRAPHORCH_DB", "kept.sqlite")
+    assert shell("run", "essay.py", "--topic", "x", "--durable").code == 0
+    assert len(run_json(shell, "runs")["runs"]) == 1
+    assert (shell.here / "kept.sqlite").exists()
+
+
+def test_a_run_in_memory_leaves_no_file_and_says_what_would_keep_it(shell: Shell) -> None:
+    shell.write("ask.py", ASKING)
+    ended = shell("run", "ask.py", "--topic", "tides")
+    assert ended.code == 4
+    assert (
+        "this run was in memory and ends here. With --durable or --db PATH it is kept" in ended.err
+    )
+    assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
+
+
+def test_a_failed_run_in_memory_says_nothing_of_going_on(shell: Shell) -> None:
+    shell.write("flaky.py", FLAKY)
+    assert "Resume with" not in shell("run", "flaky.py", "--topic", "tides").err
+
+
+def test_a_next_turn_takes_over_what_the_flow_remembers(shell: Shell) -> None:
+    shell.write(
+        "chat.py",
+        """
+class Talk(BaseModel):
+    talk: str = "nothing"
+class Chat(Topic, Talk): ...
+@node
+def reply(topic: Topic, talk: Talk) -> Talk:
+    return Talk(talk=f"{topic.topic} after {talk.talk}")
+flow = Graph("chat", Chat, input=Topic, output=Talk, remember=[Talk]).chain(reply).build()
+""",
+    )
+    first = run_json(shell, "run", "chat.py", "--topic", "a", "--durable")["run_id"]
+    assert (
+        shell("run", "chat.py", "--topic", "b", "--after", first, "-q").out
+        == "b after a after nothing\n"
+    )
+    ended = shell("run", "chat.py", "--topic", "b", "--after", "nothing")
+    assert ended.code == 2
+    assert "The journal has no run 'nothing'" in ended.err

@@ -1,0 +1,41 @@
+"""Fields of an input as options."""
+
+from __future__ import annotations
+
+from typing import get_type_hints
+
+import pytest
+from pydantic import BaseModel
+from typer.models import OptionInfo
+
+from graphorch.cli.commands.runs.run import run
+from graphorch.cli.input_options import RUN_OPTIONS, list_options
+from graphorch.cli.input_parser import parse_input
+from graphorch.errors import InputError
+
+
+def test_the_taken_names_are_the_options_of_the_command() -> None:
+    hints = get_type_hints(run, include_extras=True).values()
+    options = [
+        item
+        for hint in hints
+        for item in getattr(hint, "__metadata__", ())
+        if isinstance(item, OptionInfo)
+    ]
+    declared = {
+        word
+        for info in options
+        for word in (info.default, *(info.param_decls or ()))
+        if str(word).startswith("--")
+    }
+    assert declared | {"--help"} == RUN_OPTIONS
+
+
+def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
+    class Clash(BaseModel):
+        model: str
+
+    assert [option.usage for option in list_options(Clash)] == ["'model' in --input"]
+    assert parse_input(Clash, '{"model": "x"}', []) == Clash(model="x")
+    with pytest.raises(InputError, match=r"model: missing\. Give 'model' in --input\."):
+        parse_input(Clash, None, [])
