@@ -1,4 +1,7 @@
-"""The six patterns, each with the cure for its known failure, as functions over a builder; users call them as methods of `Graph`."""
+"""Ready-made graphs: six patterns, each with the cure for its known failure.
+
+They are functions over a builder; users call them as methods of `Graph`.
+"""
 
 from __future__ import annotations
 

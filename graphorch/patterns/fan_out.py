@@ -1,10 +1,12 @@
-"""Branches side by side, and a node that merges what they bring.
+"""Branches side by side, and a node that merges their results.
 
-Known failure: the slowest branch rules, and one that fails brings all down. Here each branch has a deadline, and `need=k` of them are
-enough; who merges is told which are missing, and why. A slow call may be hedged: asked a second time, the first answer counts.
+Known failure: the slowest branch rules, and a failed one brings all down. Here each branch has a
+deadline, and `need=k` of them are enough; the prompt of the merging node names the missing ones
+with the reasons. A slow call may be hedged: sent a second time, and the first answer counts.
 
-    legal, financial, technical → brief_join → brief          the join takes the first `need`, and cancels the rest
-    (failed) → brief_failures → brief_join                    fails, with every reason, if too few are left
+    legal, financial, technical → brief_join → brief    the join takes the first `need`, and
+                                                        cancels the rest
+    (failed) → brief_failures → brief_join              fails with every reason if too few are left
 """
 
 from __future__ import annotations
@@ -31,119 +33,115 @@ def fan_out(
     hedge_after: float | None,
 ) -> None:
     """See `Graph.fan_out`."""
-    wiring = PatternBuilder(builder)
-    names, target = wiring.named(branches, "fan_out(branches)"), wiring.one(merge, "fan_out(merge)")
-    where = f"fan_out into '{target}'"
+    pattern = PatternBuilder(builder)
+    names = pattern.add_steps(branches, "fan_out(branches)")
+    target = pattern.add_step(merge, "fan_out(merge)")
     if not names or not target:
         return
-    if not _is_possible(wiring, where, names, need, deadline):
-        # drawn all the same, so that nothing is reported that only follows from this
+    if not _check(pattern, f"fan_out into '{target}'", names, need, deadline):
+        # Draw it anyway, so that `build()` reports nothing that only follows from the problem.
         need, deadline = "arriving", None
     for name in names:
-        wiring.change(name, deadline=deadline, hedge_after=hedge_after)
-    exits = {wiring.exit_of(name): name for name in names}
+        pattern.set_defaults(name, deadline=deadline, hedge_after=hedge_after)
+    exits = {pattern.find_exit(name): name for name in names}
+
     if need == "arriving" and deadline is None:
         for source in exits:
-            wiring.edge(source, target)
+            pattern.add_edges(source, target)
         return
-    join = _join(wiring, exits, target)
+    join = _draw_join(pattern, exits, target)
     for source in exits:
-        wiring.edge(source, join)
+        pattern.add_edges(source, join)
     if need == "arriving":
         for source in exits:
-            wiring.on_error(source, join, Exception)
+            pattern.add_error_edge(source, join, Exception)
     else:
-        wiring.blueprint.joins.append(JoinSpec(join, need, "fail"))
-        _failures(wiring, exits, target, join, need)
+        pattern.spec.joins.append(JoinSpec(join, need, "fail"))
+        _draw_failures(pattern, exits, target, join, need)
 
 
-def _is_possible(
-    wiring: PatternBuilder,
+def _check(
+    pattern: PatternBuilder,
     where: str,
     names: Sequence[str],
     need: int | Literal["arriving"],
     deadline: float | None,
 ) -> bool:
-    before = len(wiring.blueprint.problems)
-    asked: object = need
-    is_count = isinstance(asked, int) and not isinstance(asked, bool)
-    if asked != "arriving" and not (is_count and 1 <= asked <= len(names)):
-        wiring.problem(
-            "FAN_OUT_NEED",
-            where,
-            f"need={need!r} of {len(names)} branches is not possible",
-            f'give a number from 1 to {len(names)}, or "arriving"',
-        )
+    before = len(pattern.spec.problems)
+    wanted: object = need
+    is_integer = isinstance(wanted, int) and not isinstance(wanted, bool)
+    if wanted != "arriving" and not (is_integer and 1 <= wanted <= len(names)):
+        what = f"need={need!r} of {len(names)} branches is not possible"
+        fix = f'give a number from 1 to {len(names)}, or "arriving"'
+        pattern.add_problem("FAN_OUT_NEED", where, what, fix)
     for name in dict.fromkeys(names):
+        kind = pattern.node(name).kind
         if names.count(name) > 1:
-            wiring.problem(
-                "FAN_OUT_TWICE",
-                where,
-                f"branch '{name}' is named twice",
-                f"name it once, or run it twice: {name}.named('{name}_2')",
-            )
-        if deadline is not None and wiring.node(name).kind in ("map", "sub", "ask"):
-            what = (
-                f"deadline={deadline:g} cannot stop '{name}', which is a {wiring.node(name).kind}"
-            )
-            wiring.problem(
-                "FAN_OUT_DEADLINE",
-                where,
-                what,
-                "leave the deadline out, and give deadlines to the nodes inside",
-            )
-    return len(wiring.blueprint.problems) == before
+            what = f"branch '{name}' is named twice"
+            fix = f"name it once, or run it twice: {name}.named('{name}_2')"
+            pattern.add_problem("FAN_OUT_TWICE", where, what, fix)
+        if deadline is not None and kind in ("map", "sub", "ask"):
+            what = f"deadline={deadline:g} cannot stop '{name}', which is a {kind}"
+            fix = "leave the deadline out, and give deadlines to the nodes inside"
+            pattern.add_problem("FAN_OUT_DEADLINE", where, what, fix)
+    return len(pattern.spec.problems) == before
 
 
-def _join(wiring: PatternBuilder, exits: dict[str, str], target: str) -> str:
-    """The node that the branches meet in; it writes down who is missing."""
-    own = wiring.memory(f"{target}_gaps", dict[str, str], dict)
-    model: type[BaseModel] = Gaps if wiring.has(Gaps) else own.model
+def _draw_join(pattern: PatternBuilder, exits: dict[str, str], target: str) -> str:
+    """Draw the node that the branches meet in; it writes down which are missing."""
+    memory = pattern.add_memory(f"{target}_gaps", dict[str, str], dict)
+    has_slice = pattern.has_slice(Gaps)
+    model: type[BaseModel] = Gaps if has_slice else memory.model
 
     def meet(ctx: NodeContext) -> BaseModel:
-        gaps = {exits[name]: why for name, why in ctx.missing_branches.items() if name in exits}
+        gaps = _list_gaps(ctx, exits)
         if len(gaps) == len(exits):
-            raise QuorumNotMet(_told(f"No branch into '{target}' brought anything", gaps))
-        return Gaps(gaps=gaps) if model is Gaps else own.keep(gaps)
+            raise QuorumNotMet(_format_gaps(f"No branch into '{target}' brought anything", gaps))
+        return Gaps(gaps=gaps) if has_slice else memory.wrap(gaps)
 
-    def say(slice: BaseModel | None) -> str:
-        gaps: dict[str, str] = (
-            {} if slice is None else slice.gaps if isinstance(slice, Gaps) else own.of(slice)
-        )
-        return (
-            ""
-            if not gaps
-            else "Some parts are missing; say so where it matters:\n"
-            + "\n".join(f"- {name}: {why}" for name, why in gaps.items())
-        )
+    def write(slice: BaseModel | None) -> str:
+        gaps: dict[str, str] = {}
+        if slice is not None:
+            gaps = slice.gaps if isinstance(slice, Gaps) else memory.unwrap(slice)
+        if not gaps:
+            return ""
+        lines = [f"- {name}: {reason}" for name, reason in gaps.items()]
+        return "\n".join(["Some parts are missing; say so where it matters:", *lines])
 
-    name = wiring.hidden(f"{target}_join", meet, (), (model,))
-    wiring.edge(name, target)
-    wiring.tell(target, [model], say)
+    name = pattern.add_node(f"{target}_join", meet, (), (model,))
+    pattern.add_edges(name, target)
+    pattern.extend_prompt(target, [model], write)
     return name
 
 
-def _failures(
-    wiring: PatternBuilder, exits: dict[str, str], target: str, join: str, need: int
+def _draw_failures(
+    pattern: PatternBuilder, exits: dict[str, str], target: str, join: str, need: int
 ) -> None:
-    """Where failed branches lead: it runs only if no other can come any more, so that too few have come."""
+    """Draw the node that failed branches lead to.
+
+    It runs only if no other branch can arrive at the join any more, so that too few have.
+    """
 
     def too_few(ctx: NodeContext) -> None:
-        gaps = {exits[name]: why for name, why in ctx.missing_branches.items() if name in exits}
-        raise QuorumNotMet(
-            _told(
-                f"'{target}' needs {need} of {len(exits)} branches, and only {len(exits) - len(gaps)} came",
-                gaps,
-            )
-        )
+        gaps = _list_gaps(ctx, exits)
+        arrived = len(exits) - len(gaps)
+        what = f"'{target}' needs {need} of {len(exits)} branches, and only {arrived} came"
+        raise QuorumNotMet(_format_gaps(what, gaps))
 
-    # Where one branch is enough, what each writes counts as written; this node never ends well, so it may say that it writes it too.
-    writes = wiring.slices_of(*exits) if need == 1 else []
-    name = wiring.hidden(f"{target}_failures", too_few, (), writes)
+    # If one branch is enough, the slices that each of them writes count as written after the join.
+    # This node always fails, so it may declare that it writes them too.
+    writes = pattern.written_slices(*exits) if need == 1 else []
+    name = pattern.add_node(f"{target}_failures", too_few, (), writes)
     for source in exits:
-        wiring.on_error(source, name, Exception)
-    wiring.edge(name, join)
+        pattern.add_error_edge(source, name, Exception)
+    pattern.add_edges(name, join)
 
 
-def _told(what: str, gaps: dict[str, str]) -> str:
-    return f"{what}. " + "; ".join(f"'{name}': {why}" for name, why in gaps.items())
+def _list_gaps(ctx: NodeContext, exits: dict[str, str]) -> dict[str, str]:
+    """Return the reasons of the branches that brought nothing, by name."""
+    missing = ctx.missing_branches.items()
+    return {exits[name]: reason for name, reason in missing if name in exits}
+
+
+def _format_gaps(what: str, gaps: dict[str, str]) -> str:
+    return f"{what}. " + "; ".join(f"'{name}': {reason}" for name, reason in gaps.items())

@@ -1,8 +1,9 @@
-"""A lead, teams that work at once, and a report; each team a flow with a lead and teams of its own, to any depth.
+"""A lead, teams that work at once, and a report; a team is a flow that may have teams of its own.
 
-Known failure: three levels deep nobody finds what went wrong, or who spent the money. Teams are sub-flows of one run: errors, events and
-the metadata of every model call carry the whole path (`order/fulfilment/stock`), the level and the department; and a budget is split down
-the tree, so that one team cannot spend what another one was given.
+Known failure: three levels deep it is hard to find what went wrong, or where the money went. Teams
+are sub-flows of one run: errors, events and the metadata of every model call carry the whole path
+(`order/fulfilment/stock`), the level and the department; and a budget is split down the tree, so
+that a team cannot spend the share of another.
 
     lead → sales, fulfilment → report
 """
@@ -17,6 +18,8 @@ from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import NodeBudget
 from graphorch.patterns.pattern_builder import PatternBuilder
 
+_ROUNDING = 1e-9  # shares such as 0.1 + 0.2 + 0.7 may add up to a little more than 1
+
 
 def hierarchy(
     builder: GraphBuilder[Any],
@@ -26,37 +29,36 @@ def hierarchy(
     shares: Mapping[Any, float],
 ) -> None:
     """See `Graph.hierarchy`."""
-    wiring = PatternBuilder(builder)
-    names = wiring.named(teams, "hierarchy(teams)")
-    first, last = wiring.one(lead, "hierarchy(lead)"), wiring.one(report, "hierarchy(report)")
+    pattern = PatternBuilder(builder)
+    names = pattern.add_steps(teams, "hierarchy(teams)")
+    first = pattern.add_step(lead, "hierarchy(lead)")
+    last = pattern.add_step(report, "hierarchy(report)")
     if not names or not first or not last:
         return
-    where = f"hierarchy of '{first}'"
-    given = {wiring.one(team, "hierarchy(shares=…)"): share for team, share in shares.items()}
-    for name, share in given.items():
-        if name not in names:
-            wiring.problem(
-                "HIERARCHY_SHARES",
-                where,
-                f"'{name}' has a share, but is none of its teams",
-                "name a node that is one of the teams",
-            )
-        elif not 0 < share <= 1:
-            wiring.problem(
-                "HIERARCHY_SHARES",
-                where,
-                f"the share of '{name}' is {share!r}",
-                "give a part of the budget: above 0, at most 1",
-            )
-        else:
-            wiring.pay_from(name, NodeBudget(f"team '{name}'", share=share))
-    if sum(given.values()) > 1 + 1e-9 and all(math.isfinite(share) for share in given.values()):
-        wiring.problem(
-            "HIERARCHY_SHARES",
-            where,
-            f"the shares add up to {sum(given.values()):g}",
-            "give shares that add up to at most 1",
-        )
+    share_by_name = {
+        pattern.add_step(team, "hierarchy(shares=…)"): share for team, share in shares.items()
+    }
+    _split_budget(pattern, f"hierarchy of '{first}'", names, share_by_name)
     for name in names:
-        wiring.edge(wiring.exit_of(first), name)
-        wiring.edge(wiring.exit_of(name), last)
+        pattern.add_edges(pattern.find_exit(first), name)
+        pattern.add_edges(pattern.find_exit(name), last)
+
+
+def _split_budget(
+    pattern: PatternBuilder, where: str, teams: Sequence[str], shares: Mapping[str, float]
+) -> None:
+    code = "HIERARCHY_SHARES"
+    for name, share in shares.items():
+        if name not in teams:
+            what = f"'{name}' has a share, but is not one of its teams"
+            pattern.add_problem(code, where, what, "name a node that is one of the teams")
+        elif not 0 < share <= 1:
+            what = f"the share of '{name}' is {share!r}"
+            fix = "give a part of the budget: above 0, at most 1"
+            pattern.add_problem(code, where, what, fix)
+        else:
+            pattern.set_budget(name, NodeBudget(f"team '{name}'", share=share))
+    total = sum(shares.values())
+    if total > 1 + _ROUNDING and math.isfinite(total):
+        what = f"the shares add up to {total:g}"
+        pattern.add_problem(code, where, what, "give shares that add up to at most 1")

@@ -1,14 +1,15 @@
-"""How patterns draw: nodes of their own with a memory beside the state, and what they add to an author's node.
+"""The graph builder as a pattern sees it: nodes of the pattern's own, and changes to an author's.
 
-A pattern is a function over a builder. All that it adds are nodes, edges, routes and loops that anybody could have drawn, but for two
-things: its nodes keep what they must remember in slices beside the state, which no one else reads; and a step that it follows up is left
-by the pattern's last node, whatever the author draws from the step before or after.
+A pattern is a function over a builder. It adds nodes, edges, routes and loops that an author could
+have drawn too, with two exceptions: its nodes keep their memory in slices beside the state, which
+no other node reads; and a step that it follows up is left by the pattern's last node, regardless of
+whether the author draws edges from that step before or after.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -25,28 +26,29 @@ from graphorch.graph.spec import ErrorSpec, LoopSpec, RouteSpec
 from graphorch.models.messages import Message, to_messages
 from graphorch.state.slices import find_reducer
 
-_QUIET = NodeSettings(isolation="inline", asks_models=False)
+_HIDDEN_NODE = NodeSettings(isolation="inline", asks_models=False)
 
 
 @dataclass(slots=True)
 class InputSlices:
-    """The slices that one of a pattern's nodes reads, and which of them each function of the author gets."""
+    """Slices that a node of a pattern reads, shared out to several functions of the author."""
 
     reads: list[Read] = field(default_factory=list[Read])
 
     def add(self, *models: type[BaseModel], optional: bool = False) -> slice:
-        """Read these slices; returns where they are among the arguments."""
+        """Read these slices; return where they are among the node's arguments."""
+        start = len(self.reads)
         self.reads.extend(Read(model, optional) for model in models)
-        return slice(len(self.reads) - len(models), len(self.reads))
+        return slice(start, len(self.reads))
 
-    def of(
-        self, pure: StateFunction, optional: Sequence[type[BaseModel]] = ()
+    def bind(
+        self, function: StateFunction, optional: Sequence[type[BaseModel]] = ()
     ) -> Callable[[Sequence[Any]], Any]:
-        """Read what a pure function reads; returns the call of it with the node's arguments."""
-        begin = len(self.reads)
-        self.reads.extend(replace(read, optional=read.model in optional) for read in pure.reads)
+        """Read what a function of the author reads; return its call with the node's arguments."""
+        start = len(self.reads)
+        self.reads.extend(replace(read, optional=read.model in optional) for read in function.reads)
         end = len(self.reads)
-        return lambda given: pure.fn(*given[begin:end])
+        return lambda slices: function.fn(*slices[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,74 +58,77 @@ class HiddenSlice:
     model: type[BaseModel]
     name: str
 
-    def of(self, slice: BaseModel) -> Any:
-        """The value in a slice that was read."""
+    def unwrap(self, slice: BaseModel) -> Any:
+        """Return the value in a slice that a node read."""
         return getattr(slice, self.name)
 
-    def keep(self, value: object) -> BaseModel:
-        """The slice to write."""
+    def wrap(self, value: object) -> BaseModel:
+        """Return the slice to write for a value."""
         return self.model(**{self.name: value})
 
 
 class PatternBuilder:
-    """The builder as a pattern sees it."""
+    """The part of a builder that patterns use."""
 
     def __init__(self, builder: GraphBuilder[Any]) -> None:
         self.builder = builder
-        self.blueprint = builder.spec
+        self.spec = builder.spec
 
-    # ---- steps of the author -------------------------------------------------------------------------
-    def named(self, steps: object, where: str) -> tuple[str, ...]:
-        """The names of one node or of several, which become part of the graph."""
-        return self.builder.add_nodes(steps, where)
+    # ---- steps of the author -------------------------------------------------------------------
+    def add_steps(self, steps: object, where: str) -> tuple[str, ...]:
+        """Add one node or several to the graph; return their names."""
+        return self.builder._named(steps, where)  # pyright: ignore[reportPrivateUsage]
 
-    def one(self, step: object, where: str) -> str:
-        """The name of the one node that fits here, or "" if that was wrong."""
-        return self.builder.add_node(step, where)
+    def add_step(self, step: object, where: str) -> str:
+        """Add a node to the graph; return its name, or "" if `step` is not a single node."""
+        return self.builder._one(step, where)  # pyright: ignore[reportPrivateUsage]
 
     def node(self, name: str) -> Node[Any]:
-        """The node of that name."""
-        return self.blueprint.nodes[name]
+        """Return the node of that name."""
+        return self.spec.nodes[name]
 
-    def exit_of(self, name: str) -> str:
-        """Where a step is left."""
-        return self.builder.find_exit(name)
+    def find_exit(self, name: str) -> str:
+        """Return the name of the node by which a step is left."""
+        return self.builder._exit_of(name)  # pyright: ignore[reportPrivateUsage]
 
-    def leave_by(self, name: str, last: str) -> None:
+    def set_exit(self, name: str, last: str) -> None:
         """Have a step be left by one of the pattern's nodes."""
         self.builder.set_exit(name, last)
 
-    def pure(self, fn: Callable[..., Any], where: str) -> StateFunction:
-        """A pure function of the author."""
-        return self.builder.make_function(fn, where)
+    def read_function(self, fn: Callable[..., Any], where: str) -> StateFunction:
+        """Return a pure function of the author with the slices that it reads."""
+        return self.builder._pure(fn, where)  # pyright: ignore[reportPrivateUsage]
 
-    def problem(self, code: str, where: str, what: str, fix: str) -> None:
-        """What is wrong with the pattern itself; `build()` reports it."""
-        self.builder.add_problem(code, where, what, fix)
+    def add_problem(self, code: str, where: str, what: str, fix: str) -> None:
+        """Note what is wrong with the pattern itself; `build()` reports it."""
+        self.builder._problem(code, where, what, fix)  # pyright: ignore[reportPrivateUsage]
 
-    def warn(self, code: str, where: str, what: str, fix: str) -> None:
-        """What is suspicious about it."""
-        self.builder.add_problem(code, where, what, fix, "warning")
+    def add_warning(self, code: str, where: str, what: str, fix: str) -> None:
+        """Note what is suspicious about the pattern; `build()` reports it."""
+        self.spec.problems.append(Problem(code, where, what, fix, "warning"))
 
-    def change(self, name: str, **options: Any) -> None:
-        """Give a node options that it does not have yet."""
+    def set_defaults(self, name: str, **options: Any) -> None:
+        """Give a node the options that it does not have yet; None is not an option."""
         node = self.node(name)
         missing = {
-            key: value
-            for key, value in options.items()
-            if value is not None and getattr(node.options, key) is None
+            option: value
+            for option, value in options.items()
+            if value is not None and getattr(node.options, option) is None
         }
         if missing:
-            self._put(_copied(node, options=replace(node.options, **missing)))
+            self._replace(_copy_node(node, options=replace(node.options, **missing)))
 
-    def pay_from(self, name: str, wallet: NodeBudget) -> None:
-        """Have a node's calls be paid from a wallet."""
-        self._put(_copied(self.node(name), options=replace(self.node(name).options, budget=wallet)))
+    def set_budget(self, name: str, budget: NodeBudget) -> None:
+        """Have the model calls of a node be paid from a budget."""
+        node = self.node(name)
+        self._replace(_copy_node(node, options=replace(node.options, budget=budget)))
 
-    def tell(self, name: str, models: Sequence[type[BaseModel]], say: Callable[..., str]) -> bool:
-        """Tell an agent more: `say` makes a last message of these slices (None where one is unassigned), or "" for none.
+    def extend_prompt(
+        self, name: str, models: Sequence[type[BaseModel]], write: Callable[..., str]
+    ) -> bool:
+        """Add a last message to the prompt of an agent; return False if the node is not an agent.
 
-        False if the node is no agent, so that it cannot be told.
+        `write` makes the message of these slices (None where one is unassigned), or "" for none.
         """
         node = self.node(name)
         if node.kind != "agent":
@@ -132,84 +137,94 @@ class PatternBuilder:
         own = len(node.signature.reads)
 
         def prompt(*slices: BaseModel | None) -> Sequence[Message]:
-            said, more = call.build_prompt(*slices[:own]), say(*slices[own:])
-            return (*to_messages(said), Message(content=more)) if more else to_messages(said)
+            messages = to_messages(call.build_prompt(*slices[:own]))
+            text = write(*slices[own:])
+            return (*messages, Message(content=text)) if text else messages
 
-        reads = (
-            *node.signature.reads,
-            *(Read(model, optional=_has_required(model)) for model in models),
-        )
-        told = _copied(node, signature=replace(node.signature, reads=reads))
-        told.fn = replace(call, prompt=prompt)
-        self._put(told)
+        more = (Read(model, optional=has_required(model)) for model in models)
+        reads = (*node.signature.reads, *more)
+        extended = _copy_node(node, signature=replace(node.signature, reads=reads))
+        extended.fn = replace(call, prompt=prompt)
+        self._replace(extended)
         return True
 
-    def _put(self, node: Node[Any]) -> None:
-        self.builder.replace_node(node)
+    def _replace(self, node: Node[Any]) -> None:
+        self.builder._put_in_place(node)  # pyright: ignore[reportPrivateUsage]
 
-    # ---- nodes and edges of the pattern --------------------------------------------------------------
-    def memory(self, owner: str, kind: object, default: Callable[[], object]) -> HiddenSlice:
-        """A slice with one field of this type, beside the state; `default` makes what it is at first."""
-        taken = self.blueprint.fields
+    # ---- nodes and edges of the pattern --------------------------------------------------------
+    def add_memory(self, owner: str, kind: object, default: Callable[[], object]) -> HiddenSlice:
+        """Add a slice with one field of type `kind` beside the state; `default` makes its value."""
         base = re.sub(r"\W", "_", owner).strip("_") or "pattern"
-        name = next(
-            text
-            for text in (base, *(f"{base}_{number}" for number in range(2, len(taken) + 3)))
-            if text not in taken
-        )
+        taken = self.spec.fields
+        name = next(name for name in _number_names(base) if name not in taken)
+        # Stored runs know the name of this class: it is part of fingerprints of format 1.
         model: type[BaseModel] = make_model(
             f"MemoryOf_{name}", {name: (kind, Field(default_factory=default))}
         )
-        self.blueprint.memory.append(model)
+        self.spec.memory.append(model)
         return HiddenSlice(model, name)
 
-    def hidden(
+    def add_node(
         self,
         name: str,
         fn: Callable[..., Any],
         reads: Sequence[Read],
         writes: Sequence[type[BaseModel]],
     ) -> str:
-        """A node of the pattern's own; `fn` takes the context and then the slices."""
+        """Add a node of the pattern's own; `fn` takes the context and then the slices."""
         signature = Signature(tuple(reads), tuple(writes), True, None, not writes, False)
-        return self.named(Node[Any](fn, signature, name=name, options=_QUIET), "pattern")[0]
+        node = Node[Any](fn, signature, name=name, options=_HIDDEN_NODE)
+        return self.add_steps(node, "pattern")[0]
 
-    def edge(self, source: str, *targets: str) -> None:
-        """Plain edges."""
-        self.blueprint.edges.extend((source, target) for target in targets)
+    def add_edges(self, source: str, *targets: str) -> None:
+        """Add plain edges."""
+        self.spec.edges.extend((source, target) for target in targets)
 
-    def loop(self, source: str, header: str, condition: StateFunction, rounds: int) -> None:
-        """A way back; its rounds are counted anew whenever the header is entered in another way."""
-        self.blueprint.loops.append(
-            LoopSpec((source,), header, condition, rounds, "continue", False, nested=True)
+    def add_loop(
+        self,
+        source: str,
+        header: str,
+        condition: Callable[..., Any],
+        memory: HiddenSlice,
+        most: int,
+    ) -> None:
+        """Add a way back; its rounds count anew when the header is entered in another way."""
+        function = StateFunction(condition, (Read(memory.model),))
+        self.spec.loops.append(
+            LoopSpec((source,), header, function, most, "continue", False, nested=True)
         )
 
-    def route(
+    def add_route(
         self, source: str, by: StateFunction, cases: Sequence[tuple[Label, tuple[str, ...]]]
     ) -> None:
-        """A route with a target for each of its labels."""
-        self.blueprint.routes.append(
-            RouteSpec(
-                source, by, tuple(label for label, _ in cases), False, list(cases), None, True
-            )
-        )
+        """Add a route with targets for each of its labels."""
+        labels = tuple(label for label, _ in cases)
+        self.spec.routes.append(RouteSpec(source, by, labels, False, list(cases), None, True))
 
-    def on_error(self, source: str, handler: str, when: type[Exception]) -> None:
-        """An error edge."""
-        self.blueprint.errors.append(ErrorSpec(source, handler, (when,)))
+    def add_error_edge(self, source: str, handler: str, when: type[Exception]) -> None:
+        """Add an error edge."""
+        self.spec.errors.append(ErrorSpec(source, handler, (when,)))
 
-    def has(self, model: type[BaseModel]) -> bool:
-        """Whether the author's state inherits from a slice."""
-        return issubclass(self.blueprint.state, model)
+    def has_slice(self, model: type[BaseModel]) -> bool:
+        """Return whether the author's state inherits from a slice."""
+        return issubclass(self.spec.state, model)
 
-    def slices_of(self, *names: str) -> list[type[BaseModel]]:
-        """The slices that some nodes write, each once."""
-        return list(
-            dict.fromkeys(model for name in names for model in self.node(name).signature.writes)
-        )
+    def written_slices(self, *names: str) -> list[type[BaseModel]]:
+        """Return the slices that some nodes write, without repeats."""
+        written = [model for name in names for model in self.node(name).signature.writes]
+        return list(dict.fromkeys(written))
 
 
-def _copied(
+def _number_names(base: str) -> Iterator[str]:
+    """Yield `base`, `base_2`, `base_3` and so on."""
+    yield base
+    number = 2
+    while True:
+        yield f"{base}_{number}"
+        number += 1
+
+
+def _copy_node(
     node: Node[Any], *, options: NodeSettings | None = None, signature: Signature | None = None
 ) -> Node[Any]:
     twin = node.named(node.name)
@@ -218,41 +233,42 @@ def _copied(
     return twin
 
 
-def _has_required(model: type[BaseModel]) -> bool:
+def has_required(model: type[BaseModel]) -> bool:
+    """Return whether a slice has a field without a default."""
     return any(info.is_required() for info in model.model_fields.values())
 
 
 def make_model(
     name: str, fields: Mapping[str, tuple[Any, Any]], base: type[BaseModel] = BaseModel
 ) -> Any:
-    """A model made of types that are known only now: each field with its type and default."""
+    """Return a model of types that are known only now: each field with its type and default."""
     make: Callable[..., Any] = create_model
     return make(name, __base__=base, **fields)
 
 
 def is_plain(info: FieldInfo) -> bool:
-    """Whether a field holds what was written last, and not what a reducer made of all writes."""
+    """Return whether a field holds the last value written, instead of a reducer's result."""
     return find_reducer(info) is None
 
 
-def with_fields(model: type[BaseModel], value: BaseModel | None, taken: set[str]) -> BaseModel:
-    """What restores a slice: its plain fields as they were, without those that another one restores; nothing of one that was not there."""
-    names = [
-        name for name, info in model.model_fields.items() if is_plain(info) and name not in taken
-    ]
-    found = (
-        {}
-        if value is None
-        else {name: value.__dict__[name] for name in names if name in value.__dict__}
-    )
-    taken |= found.keys()
-    return model.model_construct(set(found), **found)
+def restore_slice(model: type[BaseModel], value: BaseModel | None, taken: set[str]) -> BaseModel:
+    """Return the slice to write so that the plain fields of a slice are as they were in `value`.
+
+    Fields in `taken` are left out, since another slice restores them; those restored here are added
+    to it. Without a value nothing is restored.
+    """
+    restored: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        if value is not None and is_plain(info) and name not in taken and name in value.__dict__:
+            restored[name] = value.__dict__[name]
+    taken |= restored.keys()
+    return model.model_construct(set(restored), **restored)
 
 
 def format_slice(value: BaseModel) -> str:
-    """A slice as a model should read it: the text itself if there is but one field, else JSON."""
-    if len(type(value).model_fields) == 1 and isinstance(
-        only := next(iter(value.__dict__.values())), str
-    ):
-        return only
+    """Return a slice as a model reads it: the text itself if it has one text field, else JSON."""
+    if len(type(value).model_fields) == 1:
+        content = next(iter(value.__dict__.values()))
+        if isinstance(content, str):
+            return content
     return value.model_dump_json(indent=2)

@@ -1,7 +1,8 @@
 """Steps in a row, with gates between them.
 
-Known failure: a weak step poisons all that follow. A gate looks at what a step wrote: it lets it pass, has the step try again with the
-reason in hand (a bounded number of times), or ends the run with `GateRejected`.
+Known failure: a weak step poisons all that follow. A gate looks at what a step wrote: it lets it
+pass, has the step try again with the reason in its prompt (a bounded number of times), or ends the
+run with `GateRejected`.
 
     write → write_gate → review          write_gate goes back to write until it passes
 """
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import is_count
-from graphorch.graph.signature import Read, StateFunction
+from graphorch.graph.signature import Read
 from graphorch.patterns.errors import GateRejected
 from graphorch.patterns.pattern_builder import (
     HiddenSlice,
@@ -28,6 +29,7 @@ from graphorch.patterns.pattern_builder import (
 from graphorch.patterns.types import Feedback, Gated, Repeat, Stop
 
 
+# Its name and docstring stay: they are part of fingerprints of format 1.
 class GateMemory(BaseModel):
     """What a gate remembers between the attempts of its step."""
 
@@ -44,99 +46,84 @@ def pipeline(
     timeout: float | None,
 ) -> None:
     """See `Graph.pipeline`."""
-    wiring = PatternBuilder(builder)
-    rows = [wiring.named(step, "pipeline()") for step in steps]
+    pattern = PatternBuilder(builder)
+    rows = [pattern.add_steps(step, "pipeline()") for step in steps]
+    names = list(dict.fromkeys(name for row in rows for name in row))
     if not rows:
-        wiring.problem("PIPELINE_EMPTY", "pipeline()", "it has no steps", "name at least one node")
+        fix = "name at least one node"
+        pattern.add_problem("PIPELINE_EMPTY", "pipeline()", "it has no steps", fix)
     if not is_count(attempts):
-        wiring.problem(
-            "PIPELINE_ATTEMPTS",
-            "pipeline()",
-            f"attempts={attempts!r} is no bound",
-            "give a whole number from 1 on, the first attempt included",
-        )
-    for name in dict.fromkeys(name for row in rows for name in row):
-        wiring.change(name, timeout=timeout)
+        what = f"attempts={attempts!r} is not a bound"
+        fix = "give a whole number from 1 on, the first attempt included"
+        pattern.add_problem("PIPELINE_ATTEMPTS", "pipeline()", what, fix)
+    for name in names:
+        pattern.set_defaults(name, timeout=timeout)
     for node, gate in gates.items():
-        name = wiring.one(node, "pipeline(gates=…)")
-        if name and name not in {text for row in rows for text in row}:
-            wiring.problem(
-                "PIPELINE_GATE",
-                f"gate of '{name}'",
-                "it belongs to no step of this pipeline",
-                "name a node that is one of the steps",
-            )
+        name = pattern.add_step(node, "pipeline(gates=…)")
+        if name and name not in names:
+            what = "it belongs to no step of this pipeline"
+            fix = "name a node that is one of the steps"
+            pattern.add_problem("PIPELINE_GATE", f"gate of '{name}'", what, fix)
         elif name:
-            _gate(wiring, name, gate, attempts)
-    for before, after in itertools.pairwise(rows):
-        for source in before:
-            wiring.edge(wiring.exit_of(source), *after)
+            _draw_gate(pattern, name, gate, attempts)
+    for sources, targets in itertools.pairwise(rows):
+        for source in sources:
+            pattern.add_edges(pattern.find_exit(source), *targets)
 
 
-def _gate(wiring: PatternBuilder, step: str, gate: Callable[..., Any], attempts: int) -> None:
-    where = f"gate of '{step}'"
-    memory = wiring.memory(f"{step}_gate", GateMemory, GateMemory)
-    reading = InputSlices([Read(memory.model)])
-    ask = reading.of(wiring.pure(gate, where))
-    not_passed = _is_repeated(memory)
-    tells = wiring.has(Feedback)
+def _draw_gate(pattern: PatternBuilder, step: str, gate: Callable[..., Any], attempts: int) -> None:
+    memory = pattern.add_memory(f"{step}_gate", GateMemory, GateMemory)
+    inputs = InputSlices([Read(memory.model)])
+    judge = inputs.bind(pattern.read_function(gate, f"gate of '{step}'"))
+    has_not_passed = _wants_repeat(memory)
+    has_feedback = pattern.has_slice(Feedback)
 
-    def decide(ctx: NodeContext, *given: BaseModel) -> object:
-        before: GateMemory = memory.of(given[0])
+    def decide(ctx: NodeContext, *slices: BaseModel) -> object:
+        before: GateMemory = memory.unwrap(slices[0])
         attempt = before.attempts + 1 if before.repeat else 1
-        said = ask(given)
-        passed = said is True
-        reason = said.reason if isinstance(said, Repeat | Stop) else ""
+        verdict = judge(slices)
+        passed = verdict is True
+        reason = verdict.reason if isinstance(verdict, Repeat | Stop) else ""
         ctx.emit(Gated(step=step, attempt=attempt, passed=passed, reason=reason))
-        if isinstance(said, Stop) or (not passed and not ctx.has_room(not_passed)):
-            raise GateRejected(step, reason, attempt, for_good=isinstance(said, Stop))
-        now = memory.keep(GateMemory(attempts=attempt, reason=reason, repeat=not passed))
-        return (now, Feedback(feedback=reason)) if tells else now
+        is_final = isinstance(verdict, Stop)
+        if is_final or (not passed and not ctx.has_room(has_not_passed)):
+            raise GateRejected(step, reason, attempt, for_good=is_final)
+        now = memory.wrap(GateMemory(attempts=attempt, reason=reason, repeat=not passed))
+        return (now, Feedback(feedback=reason)) if has_feedback else now
 
-    origin = wiring.exit_of(step)
-    name = wiring.hidden(
-        f"{step}_gate",
-        decide,
-        reading.reads,
-        (memory.model, Feedback) if tells else (memory.model,),
-    )
-    own = {read.model for read in wiring.node(step).signature.reads}
-    wiring.tell(
-        step,
-        [memory.model, *(model for model in wiring.slices_of(step) if model not in own)],
-        _said_again(memory),
-    )
-    wiring.leave_by(origin, name)
-    wiring.edge(origin, name)
+    origin = pattern.find_exit(step)
+    writes = [memory.model, *([Feedback] if has_feedback else [])]
+    name = pattern.add_node(f"{step}_gate", decide, inputs.reads, writes)
+    own = {read.model for read in pattern.node(step).signature.reads}
+    unread = [model for model in pattern.written_slices(step) if model not in own]
+    pattern.extend_prompt(step, [memory.model, *unread], _repeat_prompt(memory))
+    pattern.set_exit(origin, name)
+    pattern.add_edges(origin, name)
     if is_count(attempts) and attempts > 1:
-        wiring.loop(name, step, StateFunction(not_passed, (Read(memory.model),)), attempts)
+        pattern.add_loop(name, step, has_not_passed, memory, attempts)
 
 
-def _is_repeated(memory: HiddenSlice) -> Callable[[BaseModel], bool]:
+def _wants_repeat(memory: HiddenSlice) -> Callable[[BaseModel], bool]:
+    # Pictures show the name of this function.
     def not_passed(slice: BaseModel) -> bool:
-        return memory.of(slice).repeat
+        return memory.unwrap(slice).repeat
 
     return not_passed
 
 
-def _said_again(memory: HiddenSlice) -> Callable[..., str]:
-    """What an agent is told when its step is repeated: what it wrote, and what the gate said."""
+def _repeat_prompt(memory: HiddenSlice) -> Callable[..., str]:
+    """Return the writer of what an agent reads when its step is repeated."""
 
-    def say(slice: BaseModel | None, *written: BaseModel | None) -> str:
-        gate = GateMemory() if slice is None else memory.of(slice)
+    def write(slice: BaseModel | None, *written: BaseModel | None) -> str:
+        gate = GateMemory() if slice is None else memory.unwrap(slice)
         if not gate.repeat:
             return ""
-        last = [format_slice(model) for model in written if model is not None]
-        why = gate.reason or "no reason was given"
-        parts = ["What you wrote:", *last] if last else []
-        return "\n\n".join(
-            [
-                "Your last attempt was not accepted.",
-                *parts,
-                "Why it was not accepted:",
-                why,
-                "Write it anew.",
-            ]
-        )
+        drafts = [format_slice(model) for model in written if model is not None]
+        parts = ["Your last attempt was not accepted."]
+        if drafts:
+            parts += ["What you wrote:", *drafts]
+        reason = gate.reason or "no reason was given"
+        parts += ["Why it was not accepted:", reason, "Write it anew."]
+        return "\n\n".join(parts)
 
-    return say
+    return write

@@ -1,8 +1,10 @@
 """One of several specialists, chosen by a classifier.
 
-Known failure: what is classified wrongly goes to the wrong specialist, and nobody sees it. Labels are typed and each has a target; below
-a threshold of confidence another model is asked, and where the two do not agree either, the default route is taken. What was chosen is
-in the commit of the classifier (its label, and where it led), and as `route.<classifier>` in the metadata of every model call after it.
+Known failure: an input that is classified wrongly goes to the wrong specialist, unnoticed. Here
+labels are typed and each has a target; below a threshold of confidence another model is asked, and
+where the two do not agree either, the default route is taken. The choice is in the commit of the
+classifier (its label, and the nodes that it led to), and as `route.<classifier>` in the metadata of
+every model call after it.
 
     classify → billing | technical | default                             without a second opinion
     classify → classify_unsure → second → second_route → …               with one
@@ -10,7 +12,6 @@ in the commit of the classifier (its label, and where it led), and as `route.<cl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -20,26 +21,28 @@ from pydantic import BaseModel
 
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder, read_labels
-from graphorch.graph.edges import Label
-from graphorch.graph.signature import Read, StateFunction
-from graphorch.patterns.errors import ScoreOutside
-from graphorch.patterns.pattern_builder import HiddenSlice, InputSlices, PatternBuilder
+from graphorch.graph.signature import Read
+from graphorch.graph.spec import Label, StateFunction
+from graphorch.patterns.errors import check_score
+from graphorch.patterns.pattern_builder import HiddenSlice, PatternBuilder
 from graphorch.patterns.types import Chosen
 
 DEFAULT = "default"
+_SURE = "sure"
 
 
 @dataclass(frozen=True, slots=True)
 class Certainty:
-    """When a classifier is sure enough, and who is asked when it is not."""
+    """When a classifier is sure enough, and the node that is asked when it is not."""
 
     confidence: Callable[..., Any] | None
     threshold: float
     second_opinion: Any | None
 
 
+# Its name and docstring stay: they are part of fingerprints of format 1.
 class Opinion(BaseModel):
-    """What the router remembers: what the classifier said when it was unsure, and what was decided."""
+    """What the router remembers: what the classifier said when it was unsure, and what was decided."""  # noqa: E501
 
     asked: bool = False
     first: str = ""
@@ -48,12 +51,12 @@ class Opinion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Router:
-    """One router being drawn. `choose` gives the label that the state says, or `unsure`."""
+    """A router that is being drawn; `choose` returns the label for a state, or `unsure`."""
 
-    wiring: PatternBuilder
+    pattern: PatternBuilder
     name: str
     by: StateFunction
-    sure: StateFunction | None
+    certainty: StateFunction | None
     threshold: float
     cases: tuple[tuple[Label, tuple[str, ...]], ...]
     default: tuple[str, ...]
@@ -61,32 +64,29 @@ class _Router:
 
     @property
     def reads(self) -> tuple[Read, ...]:
-        return (*self.by.reads, *(self.sure.reads if self.sure is not None else ()))
-
-    def label(self, given: Sequence[Any]) -> Any:
-        return self.by.fn(*given[: len(self.by.reads)])
-
-    def confidence(self, given: Sequence[Any]) -> float:
-        """Raises `ScoreOutside` unless it lies between 0 and 1."""
-        if self.sure is None:
-            return 1.0
-        value: Any = self.sure.fn(*given[len(self.by.reads) : len(self.reads)])
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or not 0 <= value <= 1
-        ):
-            raise ScoreOutside(self.sure.name, value, 0, 1)
-        return float(value)
-
-    def choose(self, *given: Any) -> Any:
-        return self.label(given) if self.confidence(given) >= self.threshold else self.unsure
+        if self.certainty is None:
+            return tuple(self.by.reads)
+        return (*self.by.reads, *self.certainty.reads)
 
     @property
     def targets(self) -> list[tuple[Label, tuple[str, ...]]]:
-        """All labels with where they lead, the default last."""
-        return [*self.cases, *([(self.unsure, self.default)] if self.sure is not None else [])]
+        """Labels with the nodes that they lead to, the default last."""
+        if self.certainty is None:
+            return list(self.cases)
+        return [*self.cases, (self.unsure, self.default)]
+
+    def label(self, slices: Sequence[Any]) -> Any:
+        return self.by.fn(*slices[: len(self.by.reads)])
+
+    def confidence(self, slices: Sequence[Any]) -> float:
+        """Return how sure the classifier is. Raises `ScoreOutside` outside 0…1."""
+        if self.certainty is None:
+            return 1.0
+        value: Any = self.certainty.fn(*slices[len(self.by.reads) : len(self.reads)])
+        return check_score(self.certainty.name, value, 0, 1)
+
+    def choose(self, *slices: Any) -> Any:
+        return self.label(slices) if self.confidence(slices) >= self.threshold else self.unsure
 
 
 def router(
@@ -98,200 +98,176 @@ def router(
     certainty: Certainty,
 ) -> None:
     """See `Graph.router`."""
-    wiring = PatternBuilder(builder)
-    name = wiring.exit_of(wiring.one(classify, "router(classify)"))
+    pattern = PatternBuilder(builder)
+    name = pattern.find_exit(pattern.add_step(classify, "router(classify)"))
     where = f"router of '{name}'"
-    pure = wiring.pure(by, where)
-    sure = wiring.pure(certainty.confidence, where) if certainty.confidence is not None else None
-    labels = _labels(wiring, where, by, routes)
-    if not name or labels is None or not _is_possible(wiring, where, certainty):
+    function = pattern.read_function(by, where)
+    confidence: StateFunction | None = None
+    if certainty.confidence is not None:
+        confidence = pattern.read_function(certainty.confidence, where)
+    labels = _read_labels(pattern, where, by, routes)
+    if not name or labels is None or not _check_certainty(pattern, where, certainty):
         return
+
     others = [label for label in labels if label not in routes]
-    if sure is None and not others:
-        fix = "say how sure the classifier is (confidence=, threshold=), or use g.route(…).exhaustive()"
-        wiring.warn(
+    fallback: tuple[str, ...] = ()
+    if confidence is not None or others:
+        fallback = pattern.add_steps(default, f"{where}, default")
+    else:
+        pattern.add_warning(
             "ROUTER_DEFAULT",
             where,
-            "its default is never taken: every label has a route, and nothing says when the classifier is unsure",
-            fix,
+            "its default is never taken: every label has a route, and nothing says when the "
+            "classifier is unsure",
+            "say how sure the classifier is (confidence=, threshold=), or use "
+            "g.route(…).exhaustive()",
         )
-        fallback: tuple[str, ...] = ()
-    else:
-        fallback = wiring.named(default, f"{where}, default")
-    cases = [(label, wiring.named(steps, where)) for label, steps in routes.items()] + [
-        (label, fallback) for label in others
-    ]
-    unsure = next(
-        literal for literal in ("unsure", "(unsure)", "((unsure))") if literal not in labels
+    cases = [(label, pattern.add_steps(steps, where)) for label, steps in routes.items()]
+    cases += [(label, fallback) for label in others]
+    unsure = next(text for text in ("unsure", "(unsure)", "((unsure))") if text not in labels)
+    drawn = _Router(
+        pattern, name, function, confidence, certainty.threshold, tuple(cases), fallback, unsure
     )
-    item = _Router(wiring, name, pure, sure, certainty.threshold, tuple(cases), fallback, unsure)
     if certainty.second_opinion is None:
-        wiring.route(name, StateFunction(item.choose, item.reads), item.targets)
-        wiring.blueprint.tags[f"route.{name}"] = StateFunction(_worded(item), item.reads)
+        pattern.add_route(name, StateFunction(drawn.choose, drawn.reads), drawn.targets)
+        pattern.spec.tags[f"route.{name}"] = StateFunction(_name_route(drawn), drawn.reads)
     else:
-        _two_opinions(item, certainty.second_opinion)
+        _draw_second_opinion(drawn, certainty.second_opinion)
 
 
-def _labels(
-    wiring: PatternBuilder, where: str, by: Callable[..., Any], routes: Mapping[Any, Any]
+def _read_labels(
+    pattern: PatternBuilder, where: str, by: Callable[..., Any], routes: Mapping[Any, Any]
 ) -> tuple[Label, ...] | None:
-    labels, many = read_labels(by)
+    labels, is_set = read_labels(by)
     selector = getattr(by, "__name__", "function")
-    if labels is None or many:
-        what = (
-            f"'{selector}' returns several labels at once"
-            if many
-            else f"the return type of '{selector}' does not list its labels"
+    if labels is None or is_set:
+        what = f"the return type of '{selector}' does not list its labels"
+        if is_set:
+            what = f"'{selector}' returns several labels at once"
+        fix = (
+            'annotate it: def selector(…) -> Literal["a", "b"], or an Enum; several at once are '
+            "for g.route()"
         )
-        wiring.problem(
-            "ROUTER_SELECTOR",
-            where,
-            what,
-            'annotate it: def selector(…) -> Literal["a", "b"], or an Enum; several at once are for g.route()',
-        )
+        pattern.add_problem("ROUTER_SELECTOR", where, what, fix)
         return None
-    never = [label for label in routes if label not in labels]
-    for label in never:
-        wiring.problem(
-            "ROUTER_LABEL",
-            where,
-            f"'{selector}' never returns {word(label)!r}",
-            f"use its labels: {', '.join(map(word, labels))}",
-        )
-    return None if never else labels
+    unknown = [label for label in routes if label not in labels]
+    for label in unknown:
+        what = f"'{selector}' never returns {format_label(label)!r}"
+        fix = f"use its labels: {', '.join(map(format_label, labels))}"
+        pattern.add_problem("ROUTER_LABEL", where, what, fix)
+    return None if unknown else labels
 
 
-def _is_possible(wiring: PatternBuilder, where: str, certainty: Certainty) -> bool:
-    before = len(wiring.blueprint.problems)
+def _check_certainty(pattern: PatternBuilder, where: str, certainty: Certainty) -> bool:
+    before = len(pattern.spec.problems)
     if not 0 <= certainty.threshold <= 1:
-        wiring.problem(
-            "ROUTER_THRESHOLD",
-            where,
-            f"threshold={certainty.threshold!r} is no confidence",
-            "give a number from 0 to 1",
-        )
-    if certainty.confidence is None and (
-        certainty.threshold or certainty.second_opinion is not None
-    ):
+        what = f"threshold={certainty.threshold!r} is not a confidence"
+        pattern.add_problem("ROUTER_THRESHOLD", where, what, "give a number from 0 to 1")
+    if certainty.confidence is not None:
+        if not certainty.threshold:
+            what = "threshold=0 is reached by every confidence"
+            fix = "give the confidence from which the label is trusted, such as 0.7"
+            pattern.add_problem("ROUTER_THRESHOLD", where, what, fix)
+    elif certainty.threshold or certainty.second_opinion is not None:
         what = "nothing says how sure the classifier is, so it never is unsure"
-        wiring.problem(
-            "ROUTER_CONFIDENCE",
-            where,
-            what,
-            "give confidence=, a function of the slice that the classifier writes",
-        )
-    elif certainty.confidence is not None and not certainty.threshold:
-        fix = "give the confidence from which the label is trusted, such as 0.7"
-        wiring.problem("ROUTER_THRESHOLD", where, "threshold=0 is reached by every confidence", fix)
-    return len(wiring.blueprint.problems) == before
+        fix = "give confidence=, a function of the slice that the classifier writes"
+        pattern.add_problem("ROUTER_CONFIDENCE", where, what, fix)
+    return len(pattern.spec.problems) == before
 
 
-def _worded(router: _Router) -> Callable[..., str]:
-    def route(*given: Any) -> str:
-        label = router.choose(*given)
-        return DEFAULT if label == router.unsure else word(label)
+# ---- a second opinion ----------------------------------------------------------------------------
+def _draw_second_opinion(router: _Router, second_opinion: Any) -> None:
+    """Draw the second classifier, and the route in a node of its own after it.
 
-    return route
-
-
-def _two_opinions(router: _Router, second_opinion: Any) -> None:
-    """The classifier, and where it is unsure another one; then the route, in a node of its own."""
-    wiring, name = router.wiring, router.name
-    second = wiring.one(second_opinion, "router(second_opinion)")
-    if not second or not _is_another(wiring, name, second):
+    A sure classifier leads to that node at once; an unsure one to the second classifier first.
+    """
+    pattern, name = router.pattern, router.name
+    second = pattern.add_step(second_opinion, "router(second_opinion)")
+    if not second or not _check_second(pattern, name, second):
         return
-    memory = wiring.memory(f"{name}_opinion", Opinion, Opinion)
+    memory = pattern.add_memory(f"{name}_opinion", Opinion, Opinion)
 
-    def note(ctx: NodeContext, *given: Any) -> BaseModel:
-        return memory.keep(Opinion(asked=True, first=word(router.label(given))))
+    def note(ctx: NodeContext, *slices: Any) -> BaseModel:
+        return memory.wrap(Opinion(asked=True, first=format_label(router.label(slices))))
 
-    def weigh(ctx: NodeContext, *given: Any) -> BaseModel:
-        opinion: Opinion = memory.of(given[-1])
-        label, confidence = router.label(given), router.confidence(given)
-        trusted = confidence >= router.threshold or (opinion.asked and word(label) == opinion.first)
-        route = word(label) if trusted else DEFAULT
+    def weigh(ctx: NodeContext, *slices: Any) -> BaseModel:
+        opinion: Opinion = memory.unwrap(slices[-1])
+        label, confidence = format_label(router.label(slices)), router.confidence(slices)
+        # An unsure opinion is trusted if the first one, unsure as well, was equal.
+        is_confirmed = opinion.asked and label == opinion.first
+        is_trusted = is_confirmed or confidence >= router.threshold
+        route = label if is_trusted else DEFAULT
+        opinions = 2 if opinion.asked else 1
         ctx.emit(
-            Chosen(
-                router=name,
-                label=word(label),
-                route=route,
-                confidence=confidence,
-                opinions=2 if opinion.asked else 1,
-            )
+            Chosen(router=name, label=label, route=route, confidence=confidence, opinions=opinions)
         )
-        return memory.keep(Opinion(route=route))
+        return memory.wrap(Opinion(route=route))
 
-    reading = InputSlices([*router.reads, Read(memory.model)])
-    unsure = wiring.hidden(f"{name}_unsure", note, router.reads, (memory.model,))
-    last = wiring.hidden(f"{name}_route", weigh, reading.reads, (memory.model,))
-    sure: Label = "sure"
-    wiring.route(
-        name,
-        StateFunction(_is_sure(router), router.reads),
-        [(sure, (last,)), (router.unsure, (unsure,))],
-    )
-    wiring.edge(unsure, second)
-    wiring.edge(wiring.exit_of(second), last)
-    words = {word(label): label for label, _ in router.cases}
-    wiring.route(
-        last,
-        StateFunction(_decided(memory, words, router.unsure), (Read(memory.model),)),
-        router.targets,
-    )
-    wiring.blueprint.tags[f"route.{name}"] = StateFunction(
-        _remembered(memory), (Read(memory.model),)
-    )
+    own = Read(memory.model)
+    unsure = pattern.add_node(f"{name}_unsure", note, router.reads, (memory.model,))
+    last = pattern.add_node(f"{name}_route", weigh, (*router.reads, own), (memory.model,))
+    by_certainty = StateFunction(_is_sure(router), router.reads)
+    pattern.add_route(name, by_certainty, [(_SURE, (last,)), (router.unsure, (unsure,))])
+    pattern.add_edges(unsure, second)
+    pattern.add_edges(pattern.find_exit(second), last)
+    labels = {format_label(label): label for label, _ in router.cases}
+    by_memory = StateFunction(_read_decision(memory, labels, router.unsure), (own,))
+    pattern.add_route(last, by_memory, router.targets)
+    pattern.spec.tags[f"route.{name}"] = StateFunction(_read_route(memory), (own,))
 
 
-def _is_another(wiring: PatternBuilder, name: str, second: str) -> bool:
-    before = len(wiring.blueprint.problems)
+def _check_second(pattern: PatternBuilder, name: str, second: str) -> bool:
+    before = len(pattern.spec.problems)
     where = f"router of '{name}'"
-    lacking = [
-        model.__name__ for model in wiring.slices_of(name) if model not in wiring.slices_of(second)
-    ]
+    written = pattern.written_slices(second)
+    lacking = [model.__name__ for model in pattern.written_slices(name) if model not in written]
     if lacking:
         what = (
             f"the second opinion '{second}' does not write {', '.join(lacking)}, as '{name}' does"
         )
-        wiring.problem("ROUTER_OPINION", where, what, "have both write the same slice")
-    if second == name or (
-        wiring.node(second).model
-        and wiring.node(second).model == wiring.node(name).model != "default"
-    ):
-        what = f"'{second}' asks the model of '{name}' again, which is no second opinion"
-        wiring.problem(
-            "ROUTER_OPINION",
-            where,
-            what,
-            f"ask another model: {second}.named('second').with_model('…')",
-        )
-    return len(wiring.blueprint.problems) == before
+        pattern.add_problem("ROUTER_OPINION", where, what, "have both write the same slice")
+    model = pattern.node(second).model
+    has_same_model = model and model == pattern.node(name).model != "default"
+    if second == name or has_same_model:
+        what = f"'{second}' asks the model of '{name}' again, which is not a second opinion"
+        fix = f"ask another model: {second}.named('second').with_model('…')"
+        pattern.add_problem("ROUTER_OPINION", where, what, fix)
+    return len(pattern.spec.problems) == before
 
 
-def _is_sure(router: _Router) -> Callable[..., Hashable]:
-    def is_sure(*given: Any) -> Hashable:
-        return router.unsure if router.choose(*given) == router.unsure else "sure"
-
-    return is_sure
-
-
-def _decided(
-    memory: HiddenSlice, words: Mapping[str, Label], unsure: Label
-) -> Callable[[BaseModel], Label]:
-    def decided(slice: BaseModel) -> Label:
-        route = memory.of(slice).route
-        return unsure if route == DEFAULT and DEFAULT not in words else words[route]
-
-    return decided
-
-
-def _remembered(memory: HiddenSlice) -> Callable[[BaseModel], str]:
-    def route(slice: BaseModel) -> str:
-        return memory.of(slice).route
+# ---- functions of the routes; pictures show their names ------------------------------------------
+def _name_route(router: _Router) -> Callable[..., str]:
+    def route(*slices: Any) -> str:
+        label = router.choose(*slices)
+        return DEFAULT if label == router.unsure else format_label(label)
 
     return route
 
 
-def word(label: Label) -> str:
-    """A label as text: an enum member by its value."""
+def _is_sure(router: _Router) -> Callable[..., Hashable]:
+    def is_sure(*slices: Any) -> Hashable:
+        return router.unsure if router.choose(*slices) == router.unsure else _SURE
+
+    return is_sure
+
+
+def _read_decision(
+    memory: HiddenSlice, labels: Mapping[str, Label], unsure: Label
+) -> Callable[[BaseModel], Label]:
+    def decided(slice: BaseModel) -> Label:
+        route = memory.unwrap(slice).route
+        return unsure if route == DEFAULT and DEFAULT not in labels else labels[route]
+
+    return decided
+
+
+def _read_route(memory: HiddenSlice) -> Callable[[BaseModel], str]:
+    def route(slice: BaseModel) -> str:
+        return memory.unwrap(slice).route
+
+    return route
+
+
+def format_label(label: Label) -> str:
+    """Return a label as text: an enum member by its value."""
     return str(label.value) if isinstance(label, Enum) else str(label)

@@ -1,12 +1,13 @@
-"""A planner makes typed tasks, workers do them, and somebody assembles what they report.
+"""A planner makes typed tasks, workers do them, and a last step gathers their reports.
 
-Known failures: a task goes to the wrong worker; and from four workers on their reports fill the context of whoever assembles. The plan is
-checked before anybody works (unknown workers, circles, tasks that are there twice); tasks that do not wait for each other run at once; a
-worker may decline, and then the planner plans anew with the reason in hand; and reports are cut to digests that together never exceed a
-budget of tokens.
+Known failures: a task goes to the wrong worker; and from four workers on, their reports fill the
+context of the step that reads them. Here the plan is checked before a worker starts (unknown
+workers, cycles, duplicate tasks); tasks that do not wait for each other run at once; a worker may
+decline, and then the planner plans again with the reason in its prompt; and reports are cut to
+digests that together never exceed a budget of tokens.
 
     plan → plan_tasks → plan_research, plan_write → plan_reports → assemble
-    plan_reports goes back to plan_tasks for what waited, and to plan for what was declined
+    plan_reports goes back to plan_tasks for the tasks that waited, and to plan for declined ones
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from graphorch.patterns.pattern_builder import (
     format_slice,
     make_model,
 )
-from graphorch.patterns.router import word
+from graphorch.patterns.router import format_label
 from graphorch.patterns.task_plan import NEEDS, PlannedTask, find_ready, plan_tasks
 from graphorch.patterns.types import Digest, Feedback
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisorBounds:
-    """What a supervisor may do at most. `digest_tokens` is what all reports together may count as, for whoever reads them."""
+    """Limits of a supervisor; `digest_tokens` bounds all reports together."""
 
     tasks: int
     replans: int
@@ -54,88 +55,92 @@ class SupervisorBounds:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What works on the tasks of one label: a node, or the plan of a flow."""
+    """A node or the plan of a flow that works on the tasks of one label."""
 
     label: Any
     node: Node[Any] | None
     flow: Plan | None
 
     @property
-    def word(self) -> str:
-        """The label as text."""
-        return word(self.label)
+    def name(self) -> str:
+        """Label as text."""
+        return format_label(self.label)
 
     @property
-    def is_apart(self) -> bool:
-        """Whether it takes the bare task: a flow, and a function that another process has to find by its name."""
+    def takes_bare_task(self) -> bool:
+        """Return whether it gets the task without what is known, and cannot decline.
+
+        So do flows, and functions that another process has to find by their names.
+        """
         return self.node is None or self.node.options.isolation == "process"
 
     @property
     def item(self) -> type[BaseModel]:
-        """What it takes."""
+        """Type of the tasks that it takes."""
         if self.flow is not None:
             return self.flow.input
-        return (
-            self.node.signature.reads[0].model
-            if self.node is not None and self.node.signature.reads
-            else None
-        ) or BaseModel
+        reads = self.node.signature.reads if self.node is not None else ()
+        return (reads[0].model if reads else None) or BaseModel
 
     @property
     def result(self) -> type[BaseModel]:
-        """What it reports."""
+        """Type of its reports."""
         if self.flow is not None:
             return self.flow.output
-        return (
-            self.node.signature.writes[0]
-            if self.node is not None and self.node.signature.writes
-            else BaseModel
-        )
+        writes = self.node.signature.writes if self.node is not None else ()
+        return writes[0] if writes else BaseModel
 
 
 class TaskOrder(BaseModel):
-    """What a worker is handed; a subclass made for each supervisor has the type of the task. `known` are the reports that it waited for."""
+    """Input of a worker: a task, and the reports that it waited for as text.
+
+    A subclass made for each supervisor has the type of the task.
+    """
 
     task: Any
     known: str = ""
 
 
 class TaskOutcome(BaseModel):
-    """What came of a task: a report, or why it was declined."""
+    """Outcome of a task: a report, or why it was declined."""
 
     report: Any = None
     declined: str = ""
 
 
 class SupervisorState(BaseModel):
-    """What the supervisor remembers; a subclass made for each one has the reports of each worker, `reports0` and so on."""
+    """Memory of a supervisor.
+
+    A subclass made for each one has the reports of each worker, `reports0` and so on.
+    """
 
     jobs: list[Any] = []
-    phase: str = ""  # what the last round asked for: "wave" more of the plan, "replan" another plan
+    # What the last round asked for: "wave" for more of the plan, "replan" for another plan.
+    phase: str = ""
     replans: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Supervisor:
-    """One supervisor being drawn."""
+    """A supervisor that is being drawn; `outcomes` holds those of each worker in this round."""
 
-    wiring: PatternBuilder
+    pattern: PatternBuilder
     plan: str
     workers: tuple[Worker, ...]
     bounds: SupervisorBounds
     memory: HiddenSlice
     job: type[PlannedTask]
-    founds: tuple[HiddenSlice, ...]  # of each worker, what came of its tasks in this round
+    outcomes: tuple[HiddenSlice, ...]
 
     @property
     def numbers(self) -> dict[str, int]:
-        return {worker.word: number for number, worker in enumerate(self.workers)}
+        return {worker.name: number for number, worker in enumerate(self.workers)}
 
     def report(self, desk: SupervisorState, job: PlannedTask) -> BaseModel:
         return getattr(desk, f"reports{self.numbers[job.label]}")[job.number]
 
     def given(self, desk: SupervisorState, worker: Worker) -> list[PlannedTask]:
-        return [job for job in desk.jobs if job.status == "given" and job.label == worker.word]
+        return [job for job in desk.jobs if job.status == "given" and job.label == worker.name]
 
 
 def supervisor(
@@ -149,17 +154,18 @@ def supervisor(
     bounds: SupervisorBounds,
 ) -> None:
     """See `Graph.supervisor`."""
-    wiring = PatternBuilder(builder)
-    name = wiring.one(plan, "supervisor(plan)")
-    where = f"supervisor of '{name}'"
-    written = _written(gather)
-    if (
-        not name
-        or not _is_possible(wiring, where, worker_of, workers, gather, written, bounds)
-        or written is None
-    ):
+    pattern = PatternBuilder(builder)
+    name = pattern.add_step(plan, "supervisor(plan)")
+    if not name:
         return
-    item = _item(tasks) or workers[0].item
+    where = f"supervisor of '{name}'"
+    written = _read_slice(gather)
+    is_valid = _check(pattern, where, worker_of, workers, gather, written, bounds)
+    if not is_valid or written is None:
+        return
+
+    # The names of these classes stay: they are part of fingerprints of format 1.
+    item = _read_item(tasks) or workers[0].item
     job: type[PlannedTask] = make_model("JobOfSupervisor", {"task": (item, ...)}, PlannedTask)
     reports: dict[str, tuple[Any, Any]] = {
         f"reports{number}": (list[worker.result], []) for number, worker in enumerate(workers)
@@ -167,47 +173,38 @@ def supervisor(
     desk: type[SupervisorState] = make_model(
         "DeskOfSupervisor", {"jobs": (list[job], []), **reports}, SupervisorState
     )
-    memory = wiring.memory(f"{name}_desk", desk, desk)
-    outcomes = [
+    memory = pattern.add_memory(f"{name}_desk", desk, desk)
+    outcome_types: list[type[TaskOutcome]] = [
         make_model("OutcomeOfWorker", {"report": (worker.result | None, None)}, TaskOutcome)
         for worker in workers
     ]
-    founds = tuple(
-        wiring.memory(f"{name}_{worker.word}", list[outcome], list)
-        for worker, outcome in zip(workers, outcomes, strict=True)
+    outcomes = tuple(
+        pattern.add_memory(f"{name}_{worker.name}", list[outcome], list)
+        for worker, outcome in zip(workers, outcome_types, strict=True)
     )
-    drawn = _Supervisor(wiring, name, tuple(workers), bounds, memory, job, founds)
-    origin = wiring.exit_of(name)
-    first = _draw_tasks(drawn, wiring.pure(tasks, where), worker_of)
-    maps = [
-        _draw_worker(drawn, number, item, cast("type[TaskOutcome]", outcome))
-        for number, outcome in enumerate(outcomes)
-    ]
-    is_to_plan_anew = _asks_for(memory, "replan")
-    last = _draw_reports(drawn, gather, written, is_to_plan_anew)
-    wiring.leave_by(origin, last)
-    wiring.edge(origin, first)
-    wiring.edge(first, *maps)
-    for text in maps:
-        wiring.edge(text, last)
+    drawn = _Supervisor(pattern, name, tuple(workers), bounds, memory, job, outcomes)
+
+    origin = pattern.find_exit(name)
+    first = _draw_tasks(drawn, pattern.read_function(tasks, where), worker_of)
+    maps = [_draw_worker(drawn, number, item, kind) for number, kind in enumerate(outcome_types)]
+    wants_replan = _wants_phase(memory, "replan")
+    last = _draw_reports(drawn, gather, written, wants_replan)
+    pattern.set_exit(origin, last)
+    pattern.add_edges(origin, first)
+    pattern.add_edges(first, *maps)
+    for map_name in maps:
+        pattern.add_edges(map_name, last)
     if bounds.tasks > 1 and any(field in item.model_fields for field in NEEDS):
-        wiring.loop(
-            last,
-            first,
-            StateFunction(_asks_for(memory, "wave"), (Read(memory.model),)),
-            bounds.tasks,
-        )
+        pattern.add_loop(last, first, _wants_phase(memory, "wave"), memory, bounds.tasks)
     if bounds.replans:
-        wiring.loop(
-            last, name, StateFunction(is_to_plan_anew, (Read(memory.model),)), bounds.replans + 1
-        )
+        pattern.add_loop(last, name, wants_replan, memory, bounds.replans + 1)
     if assemble is not None:
-        wiring.edge(last, *wiring.named(assemble, "supervisor(assemble)"))
+        pattern.add_edges(last, *pattern.add_steps(assemble, "supervisor(assemble)"))
 
 
-# ---- what can be said before anything runs -----------------------------------------------------------
-def _is_possible(
-    wiring: PatternBuilder,
+# ---- checks before anything runs -----------------------------------------------------------------
+def _check(
+    pattern: PatternBuilder,
     where: str,
     worker_of: Callable[..., Any],
     workers: Sequence[Worker],
@@ -215,158 +212,142 @@ def _is_possible(
     written: type[BaseModel] | None,
     bounds: SupervisorBounds,
 ) -> bool:
-    before = len(wiring.blueprint.problems)
+    before = len(pattern.spec.problems)
+    _check_bounds(pattern, where, bounds)
+    _check_workers(pattern, where, worker_of, workers)
+    if written is None:
+        name = getattr(gather, "__name__", "function")
+        pattern.add_problem(
+            "SUPERVISOR_GATHER",
+            where,
+            f"gather '{name}' does not say which slice it makes",
+            "make it a function with an annotated return: "
+            "def gather(reports: list[Report]) -> Notes",
+        )
+    return len(pattern.spec.problems) == before
+
+
+def _check_bounds(pattern: PatternBuilder, where: str, bounds: SupervisorBounds) -> None:
     for option, value in (
         ("max_tasks", bounds.tasks),
         ("digest_tokens", bounds.digest_tokens),
         ("concurrency", bounds.concurrency),
     ):
         if not is_count(value):
-            wiring.problem(
-                "SUPERVISOR_BOUND",
-                where,
-                f"{option}={value!r} is no bound",
-                "give a whole number from 1 on",
-            )
+            what = f"{option}={value!r} is not a bound"
+            pattern.add_problem("SUPERVISOR_BOUND", where, what, "give a whole number from 1 on")
     if isinstance(bounds.replans, bool) or bounds.replans < 0:
-        wiring.problem(
-            "SUPERVISOR_BOUND",
-            where,
-            f"replans={bounds.replans!r} is no bound",
-            "give a whole number from 0 on",
-        )
+        what = f"replans={bounds.replans!r} is not a bound"
+        pattern.add_problem("SUPERVISOR_BOUND", where, what, "give a whole number from 0 on")
+
+
+def _check_workers(
+    pattern: PatternBuilder, where: str, worker_of: Callable[..., Any], workers: Sequence[Worker]
+) -> None:
+    code = "SUPERVISOR_WORKERS"
     if not workers:
-        wiring.problem(
-            "SUPERVISOR_WORKERS",
-            where,
-            "it has no workers",
-            "name at least one: workers={'research': look}",
-        )
-    labels, many = read_labels(worker_of)
-    selector, known = (
-        getattr(worker_of, "__name__", "function"),
-        [worker.label for worker in workers],
-    )
-    if labels is None or many:
+        fix = "name at least one: workers={'research': look}"
+        pattern.add_problem(code, where, "it has no workers", fix)
+    labels, is_set = read_labels(worker_of)
+    selector = getattr(worker_of, "__name__", "function")
+    known = [worker.label for worker in workers]
+    if labels is None or is_set:
         what = f"the return type of '{selector}' does not list the workers"
-        wiring.problem(
-            "SUPERVISOR_WORKERS",
-            where,
-            what,
-            'annotate it: def worker_of(task: Task) -> Literal["research", "write"]',
-        )
-    for label in labels or ():
+        fix = 'annotate it: def worker_of(task: Task) -> Literal["research", "write"]'
+        pattern.add_problem(code, where, what, fix)
+    if labels is None:
+        return
+    for label in labels:
         if label not in known:
-            wiring.problem(
-                "SUPERVISOR_WORKERS",
-                where,
-                f"'{selector}' may return {word(label)!r}, for which there is no worker",
-                "add it to workers=",
-            )
-    for label in known if labels is not None else ():
+            what = f"'{selector}' may return {format_label(label)!r}, for which there is no worker"
+            pattern.add_problem(code, where, what, "add it to workers=")
+    for label in known:
         if label not in labels:
-            wiring.problem(
-                "SUPERVISOR_WORKERS",
-                where,
-                f"'{selector}' never returns {word(label)!r}, so that worker gets nothing",
-                "leave it out of workers=",
-            )
-    if written is None:
-        what = (
-            f"gather '{getattr(gather, '__name__', 'function')}' does not say which slice it makes"
-        )
-        wiring.problem(
-            "SUPERVISOR_GATHER",
-            where,
-            what,
-            "make it a function with an annotated return: def gather(reports: list[Report]) -> Notes",
-        )
-    return len(wiring.blueprint.problems) == before
+            what = f"'{selector}' never returns {format_label(label)!r}, so that worker is idle"
+            pattern.add_problem(code, where, what, "leave it out of workers=")
 
 
-def _written(gather: Callable[..., Any]) -> type[BaseModel] | None:
+def _read_slice(gather: Callable[..., Any]) -> type[BaseModel] | None:
+    """Return the slice that `gather` says it makes."""
     try:
         hint = read_return_type(gather)
     except GraphError:
         return None
-    return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+    return _as_model(hint)
 
 
-def _item(tasks: Callable[..., Any]) -> type[BaseModel] | None:
-    """The type of a task, if the function that gives the list of them says so."""
+def _read_item(tasks: Callable[..., Any]) -> type[BaseModel] | None:
+    """Return the type of a task, if the function that lists the tasks says so."""
     try:
         arguments = typing.get_args(read_return_type(tasks))
     except GraphError:
         return None
-    return (
-        arguments[0]
-        if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel)
-        else None
-    )
+    return _as_model(arguments[0]) if arguments else None
 
 
-# ---- the nodes -------------------------------------------------------------------------------------------
+def _as_model(hint: Any) -> type[BaseModel] | None:
+    return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+
+
+# ---- nodes ---------------------------------------------------------------------------------------
 def _draw_tasks(drawn: _Supervisor, tasks: StateFunction, worker_of: Callable[[Any], Any]) -> str:
-    """The node that checks a plan and gives out what is ready."""
-    wiring, memory, bounds = drawn.wiring, drawn.memory, drawn.bounds
-    reading = InputSlices([Read(memory.model)])
-    ask = reading.of(tasks)
-    words = {worker.label: worker.word for worker in drawn.workers}
+    """Draw the node that checks a plan and hands out the tasks that are ready."""
+    pattern, memory, bounds = drawn.pattern, drawn.memory, drawn.bounds
+    inputs = InputSlices([Read(memory.model)])
+    list_tasks = inputs.bind(tasks)
+    names = {worker.label: worker.name for worker in drawn.workers}
 
-    def give(ctx: NodeContext, *given: BaseModel) -> BaseModel:
-        desk: SupervisorState = memory.of(given[0])
+    def hand_out(ctx: NodeContext, *slices: BaseModel) -> BaseModel:
+        desk: SupervisorState = memory.unwrap(slices[0])
+        # In a new wave the plan stands; else there is a new one, beside what is done already.
         if desk.phase != "wave":
-            desk = desk if desk.phase == "replan" else type(desk)()
-            kept = [job for job in desk.jobs if job.status == "done"]
+            if desk.phase != "replan":
+                desk = type(desk)()
+            done = [job for job in desk.jobs if job.status == "done"]
+            planned = list(list_tasks(slices))
             desk.jobs = plan_tasks(
-                list(ask(given)), kept, drawn.job, worker_of, words, bounds.tasks, drawn.plan
+                planned, done, drawn.job, worker_of, names, bounds.tasks, drawn.plan
             )
         for job in find_ready(desk.jobs):
             job.status = "given"
-        return memory.keep(desk)
+        return memory.wrap(desk)
 
-    wiring.tell(drawn.plan, [memory.model], partial(_said_again, memory))
-    return wiring.hidden(f"{drawn.plan}_tasks", give, reading.reads, (memory.model,))
+    pattern.extend_prompt(drawn.plan, [memory.model], partial(_write_replan_prompt, memory))
+    return pattern.add_node(f"{drawn.plan}_tasks", hand_out, inputs.reads, (memory.model,))
 
 
 def _draw_worker(
     drawn: _Supervisor, number: int, item: type[BaseModel], outcome: type[TaskOutcome]
 ) -> str:
-    """The map that has one worker do its part of the plan."""
-    worker, found, memory = drawn.workers[number], drawn.founds[number], drawn.memory
+    """Draw the map in which a worker does its part of the plan."""
+    worker, outcomes, memory = drawn.workers[number], drawn.outcomes[number], drawn.memory
     order: type[TaskOrder] = make_model("OrderOfSupervisor", {"task": (item, ...)}, TaskOrder)
 
-    def orders(slice: BaseModel) -> list[Any]:
-        desk: SupervisorState = memory.of(slice)
+    def list_orders(slice: BaseModel) -> list[Any]:
+        desk: SupervisorState = memory.unwrap(slice)
         jobs = drawn.given(desk, worker)
-        return (
-            [job.task for job in jobs]
-            if worker.is_apart
-            else [order(task=job.task, known=_known(drawn, desk, job)) for job in jobs]
-        )
+        if worker.takes_bare_task:
+            return [job.task for job in jobs]
+        return [order(task=job.task, known=_write_known(drawn, desk, job)) for job in jobs]
+
+    def as_outcome(result: Any) -> TaskOutcome:
+        if isinstance(result, outcome):
+            return result
+        return outcome(report=result, declined=str(getattr(result, "declined", "") or ""))
 
     def collect(results: list[Any]) -> BaseModel:
-        return found.keep(
-            [
-                result
-                if isinstance(result, outcome)
-                else outcome(report=result, declined=str(getattr(result, "declined", "") or ""))
-                for result in results
-            ]
-        )
+        return outcomes.wrap([as_outcome(result) for result in results])
 
-    works = (
-        worker.node
-        if worker.node is None or worker.is_apart
-        else _worker(worker.node, order, outcome)
-    )
-    name = f"{drawn.plan}_{worker.word}"
-    drawn.wiring.blueprint.maps[name] = MapSpec(
-        item=item if works is None else works.signature.reads[0].model or item,
-        result=worker.result if works is None else works.signature.writes[0],
-        worker=works,
+    node = worker.node
+    if node is not None and not worker.takes_bare_task:
+        node = _adapt_worker(node, order, outcome)
+    name = f"{drawn.plan}_{worker.name}"
+    drawn.pattern.spec.maps[name] = MapSpec(
+        item=item if node is None else node.signature.reads[0].model or item,
+        result=worker.result if node is None else node.signature.writes[0],
+        worker=node,
         flow=worker.flow,
-        over=StateFunction(orders, (Read(memory.model),)),
+        over=StateFunction(list_orders, (Read(memory.model),)),
         gather=collect,
         wants_missing=False,
         max_items=drawn.bounds.tasks,
@@ -374,163 +355,164 @@ def _draw_worker(
         need=None,
         on_item_error="fail",
     )
-    return drawn.wiring.named(
-        Node[Any](
-            collect, Signature((), (found.model,), False, None, False, False), name=name, kind="map"
-        ),
-        "supervisor",
-    )[0]
+    signature = Signature((), (outcomes.model,), False, None, False, False)
+    map_node = Node[Any](collect, signature, name=name, kind="map")
+    return drawn.pattern.add_steps(map_node, "supervisor")[0]
 
 
 def _draw_reports(
     drawn: _Supervisor,
     gather: Callable[..., Any],
     written: type[BaseModel],
-    is_to_plan_anew: Callable[..., bool],
+    wants_replan: Callable[..., bool],
 ) -> str:
-    """The node that takes the reports in, and says what comes next: the rest of the plan, another plan, or the end."""
-    wiring, memory = drawn.wiring, drawn.memory
-    tells = wiring.has(Feedback)
+    """Draw the node that takes the reports in and decides what follows.
 
-    def take_in(ctx: NodeContext, *given: BaseModel) -> tuple[BaseModel, ...]:
-        desk: SupervisorState = memory.of(given[0])
-        for worker, found, slice in zip(drawn.workers, drawn.founds, given[1:], strict=True):
-            _take(drawn, desk, worker, found.of(slice))
+    That is the rest of the plan ("wave"), another plan ("replan"), or the end of the pattern.
+    """
+    pattern, memory = drawn.pattern, drawn.memory
+    has_feedback = pattern.has_slice(Feedback)
+
+    def take_in(ctx: NodeContext, *slices: BaseModel) -> tuple[BaseModel, ...]:
+        desk: SupervisorState = memory.unwrap(slices[0])
+        for worker, outcomes, slice in zip(drawn.workers, drawn.outcomes, slices[1:], strict=True):
+            _take_outcomes(drawn, desk, worker, outcomes.unwrap(slice))
         declined = {job.name: job.reason for job in desk.jobs if job.status == "declined"}
-        desk.phase = "wave" if find_ready(desk.jobs) else "replan" if declined else ""
-        if desk.phase == "replan":
-            if not ctx.has_room(is_to_plan_anew):
+        if find_ready(desk.jobs):
+            desk.phase = "wave"
+        elif declined:
+            desk.phase = "replan"
+            if not ctx.has_room(wants_replan):
                 raise TasksDeclined(drawn.plan, declined, desk.replans)
             desk.replans += 1
-        result = (
-            gather(_digests(drawn, ctx, desk))
-            if not desk.phase
-            else written.model_construct(set[str]())
-        )
-        told = (Feedback(feedback=_said_again(memory, memory.keep(desk))),) if tells else ()
-        return (memory.keep(desk), result, *told)
+        else:
+            desk.phase = ""
+        result = written.model_construct(set[str]())  # writes nothing before the end
+        if not desk.phase:
+            result = gather(_build_digests(drawn, ctx, desk))
+        kept = memory.wrap(desk)
+        if has_feedback:
+            return kept, result, Feedback(feedback=_write_replan_prompt(memory, kept))
+        return kept, result
 
-    reads = [Read(memory.model), *(Read(found.model) for found in drawn.founds)]
-    return wiring.hidden(
-        f"{drawn.plan}_reports",
-        take_in,
-        reads,
-        (memory.model, written, *((Feedback,) if tells else ())),
-    )
+    reads = [Read(memory.model), *(Read(outcomes.model) for outcomes in drawn.outcomes)]
+    writes = [memory.model, written, *([Feedback] if has_feedback else [])]
+    return pattern.add_node(f"{drawn.plan}_reports", take_in, reads, writes)
 
 
-def _asks_for(memory: HiddenSlice, phase: str) -> Callable[[BaseModel], bool]:
+def _wants_phase(memory: HiddenSlice, phase: str) -> Callable[[BaseModel], bool]:
     def asks(slice: BaseModel) -> bool:
-        return memory.of(slice).phase == phase
+        return memory.unwrap(slice).phase == phase
 
+    # Pictures show these names.
     asks.__name__ = {"wave": "is_to_go_on", "replan": "is_to_plan_anew"}[phase]
     return asks
 
 
-# ---- what workers are given, and what comes of it ----------------------------------------------------------
-def _worker(node: Node[Any], order: type[TaskOrder], outcome: type[TaskOutcome]) -> Node[Any]:
-    """The worker as it takes an order: an agent is told what is known already, a function may decline."""
+# ---- tasks and their outcomes --------------------------------------------------------------------
+def _adapt_worker(node: Node[Any], order: type[TaskOrder], outcome: type[TaskOutcome]) -> Node[Any]:
+    """Return a worker that takes an order.
+
+    The prompt of an agent says what is known already; a function may decline.
+    """
     twin = node.named(node.name)
     if len(node.signature.reads) != 1 or len(node.signature.writes) != 1:
-        return twin  # `build()` says what is wrong with it
+        return twin  # `build()` reports it
     twin.signature = replace(node.signature, reads=(Read(order),))
     if node.kind == "agent":
         call = cast("AgentCall[Any]", node.fn)
 
         def prompt(given: TaskOrder) -> Prompt:
-            said = call.build_prompt(given.task)
-            return (*to_messages(said), Message(content=given.known)) if given.known else said
+            own = call.build_prompt(given.task)
+            return (*to_messages(own), Message(content=given.known)) if given.known else own
 
         twin.fn = replace(call, prompt=prompt)
         return twin
     twin.signature = replace(twin.signature, writes=(outcome,), may_skip=False)
-    twin.fn = _declining(node.fn, outcome, is_async=node.signature.is_async)
+    twin.fn = _catch_declined(node.fn, outcome, is_async=node.signature.is_async)
     return twin
 
 
-def _declining(
+def _catch_declined(
     fn: Callable[..., Any], outcome: type[TaskOutcome], *, is_async: bool
 ) -> Callable[..., Any]:
-    def declined(error: Declined) -> TaskOutcome:
+    """Return a function that takes an order instead of a task, and returns an outcome."""
+
+    def decline(error: Declined) -> TaskOutcome:
         return outcome(declined=str(error) or "no reason was given")
 
-    async def later(*given: Any) -> TaskOutcome:
+    async def call_async(*slices: Any) -> TaskOutcome:
         try:
-            return outcome(report=await fn(*given[:-1], given[-1].task))
+            return outcome(report=await fn(*slices[:-1], slices[-1].task))
         except Declined as error:
-            return declined(error)
+            return decline(error)
 
-    def at_once(*given: Any) -> TaskOutcome:
+    def call(*slices: Any) -> TaskOutcome:
         try:
-            return outcome(report=fn(*given[:-1], given[-1].task))
+            return outcome(report=fn(*slices[:-1], slices[-1].task))
         except Declined as error:
-            return declined(error)
+            return decline(error)
 
-    return later if is_async else at_once
+    return call_async if is_async else call
 
 
-def _take(
+def _take_outcomes(
     drawn: _Supervisor, desk: SupervisorState, worker: Worker, outcomes: Sequence[TaskOutcome]
 ) -> None:
-    """Note down what came of the tasks that a worker was given, in their order."""
-    number = drawn.numbers[worker.word]
+    """Note the outcomes of the tasks that a worker was given, in their order."""
+    number = drawn.numbers[worker.name]
     reports: list[Any] = getattr(desk, f"reports{number}")
     for job, outcome in zip(drawn.given(desk, worker), outcomes, strict=True):
         if outcome.declined or outcome.report is None:
-            job.status, job.reason = (
-                "declined",
-                f"'{worker.word}' declined: {outcome.declined or 'it reported nothing'}",
-            )
+            reason = outcome.declined or "it reported nothing"
+            job.status, job.reason = "declined", f"'{worker.name}' declined: {reason}"
         else:
             job.status, job.number = "done", len(reports)
             reports.append(outcome.report)
 
 
-def _digests(drawn: _Supervisor, ctx: NodeContext, desk: SupervisorState) -> list[BaseModel]:
-    """The reports in the order of the plan, cut so that together they keep to the budget."""
+def _build_digests(drawn: _Supervisor, ctx: NodeContext, desk: SupervisorState) -> list[BaseModel]:
+    """Return the reports in the order of the plan, cut so that together they fit the budget."""
     jobs = [job for job in desk.jobs if job.status == "done"]
     reports = [drawn.report(desk, job) for job in jobs]
     sizes = [measure_report(report) for report in reports]
-    found = [
-        build_digest(report, share)
-        for report, share in zip(
-            reports, share_budget(sizes, drawn.bounds.digest_tokens), strict=True
-        )
+    shares = share_budget(sizes, drawn.bounds.digest_tokens)
+    digests = list(map(build_digest, reports, shares))
+    for job, size, digest in zip(jobs, sizes, digests, strict=True):
+        kept = measure_report(digest)
+        ctx.emit(Digest(task=job.name, worker=job.label, tokens=size, kept=kept))
+    return digests
+
+
+# ---- texts that models read ----------------------------------------------------------------------
+def _write_known(drawn: _Supervisor, desk: SupervisorState, job: PlannedTask) -> str:
+    """Return the reports that a task waited for, cut to the budget of tokens; "" without any."""
+    before = [other for other in desk.jobs if other.name in job.needs]
+    reports = [drawn.report(desk, other) for other in before]
+    sizes = [measure_report(report) for report in reports]
+    shares = share_budget(sizes, drawn.bounds.digest_tokens)
+    digests = map(build_digest, reports, shares)
+    texts = [
+        f"{other.name}:\n{format_slice(digest)}"
+        for other, digest in zip(before, digests, strict=True)
     ]
-    for job, size, digest in zip(jobs, sizes, found, strict=True):
-        ctx.emit(Digest(task=job.name, worker=job.label, tokens=size, kept=measure_report(digest)))
-    return found
+    return "\n\n".join(["What was found before:", *texts]) if texts else ""
 
 
-def _known(drawn: _Supervisor, desk: SupervisorState, job: PlannedTask) -> str:
-    """What the tasks reported that this one waited for, within the same budget of tokens; "" if there were none."""
-    before = [item for item in desk.jobs if item.name in job.needs]
-    reports = [drawn.report(desk, item) for item in before]
-    shares = share_budget(
-        [measure_report(report) for report in reports], drawn.bounds.digest_tokens
-    )
-    told = [
-        f"{item.name}:\n{format_slice(build_digest(report, share))}"
-        for item, report, share in zip(before, reports, shares, strict=True)
-    ]
-    return "\n\n".join(["What was found before:", *told]) if told else ""
-
-
-def _said_again(memory: HiddenSlice, slice: BaseModel | None) -> str:
-    """What the planner is told when it plans anew."""
-    desk: SupervisorState | None = None if slice is None else memory.of(slice)
+def _write_replan_prompt(memory: HiddenSlice, slice: BaseModel | None) -> str:
+    """Return what the planner reads when it plans again; "" the first time."""
+    desk: SupervisorState | None = None if slice is None else memory.unwrap(slice)
     if desk is None or desk.phase != "replan":
         return ""
-    declined = [
-        f"- {format_slice(job.task)}\n  {job.reason}"
-        for job in desk.jobs
-        if job.status == "declined"
-    ]
-    parts = ["Plan anew: these tasks were declined.", *declined]
-    for status, words in (
+    parts = ["Plan anew: these tasks were declined."]
+    for job in desk.jobs:
+        if job.status == "declined":
+            parts.append(f"- {format_slice(job.task)}\n  {job.reason}")
+    for status, heading in (
         ("open", "These could not begin; plan them too where they still matter."),
         ("done", "These are done; do not plan them again."),
     ):
-        named = [f"- {format_slice(job.task)}" for job in desk.jobs if job.status == status]
-        parts += [words, *named] if named else []
+        tasks = [f"- {format_slice(job.task)}" for job in desk.jobs if job.status == status]
+        if tasks:
+            parts += [heading, *tasks]
     return "\n".join(parts)

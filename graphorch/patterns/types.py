@@ -1,4 +1,4 @@
-"""What patterns tell: slices that a state may inherit to be told, what a gate answers, and the events that patterns emit."""
+"""Public values of patterns: slices that a state may inherit, verdicts of gates, and events."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from pydantic import BaseModel
 
 
 class Feedback(BaseModel):
-    """A slice that a state may inherit: why a step is asked again (a gate's reason, the tasks that were declined); "" the first time.
+    """Slice that a state may inherit: why a step runs again; "" the first time.
 
-    An agent is told without it. A plain function that wants to know reads it as a parameter.
+    It holds a gate's reason, or the tasks that were declined. An agent gets this text in its prompt
+    without it; a plain function reads the slice as a parameter.
     """
 
     feedback: str = ""
 
 
 class Gaps(BaseModel):
-    """A slice that a state may inherit: the branches of the last fan-out that brought nothing, each with the reason.
+    """Slice that a state may inherit: the reason for each branch of a fan-out that brought nothing.
 
-    An agent that merges is told without it.
+    An agent that merges gets them in its prompt without it.
     """
 
     gaps: dict[str, str] = {}
@@ -28,14 +29,14 @@ class Gaps(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A gate's answer: the step shall try again, with this reason in hand."""
+    """Verdict of a gate: the step tries again, and its prompt holds this reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A gate's answer: another attempt would not help; the run ends with `GateRejected`."""
+    """Verdict of a gate: another attempt would not help; the run ends with `GateRejected`."""
 
     reason: str
 
@@ -44,7 +45,7 @@ GateVerdict: TypeAlias = bool | Repeat | Stop
 
 
 class Gated(BaseModel):
-    """Event: what a gate said about an attempt of a step."""
+    """Event: the verdict of a gate on one attempt of a step."""
 
     step: str
     attempt: int
@@ -53,7 +54,7 @@ class Gated(BaseModel):
 
 
 class Chosen(BaseModel):
-    """Event: what a router decided. `route` is "default" where the classifier was unsure."""
+    """Event: the decision of a router. `route` is "default" where the classifier was unsure."""
 
     router: str
     label: str
@@ -63,7 +64,7 @@ class Chosen(BaseModel):
 
 
 class Digest(BaseModel):
-    """Event: a report that went on shortened or whole; `tokens` is its size and `kept` that of what went on."""
+    """Event: a report of `tokens` was passed on as a digest of `kept` tokens, or whole."""
 
     task: str
     worker: str
@@ -72,7 +73,7 @@ class Digest(BaseModel):
 
 
 class Round(BaseModel):
-    """Event: a round of an evaluator loop is over. `stopped` says why there is no further one, or is ""."""
+    """Event: a round of an evaluator loop ended. `stopped` is why it was the last one, or ""."""
 
     round: int
     score: float | None = None

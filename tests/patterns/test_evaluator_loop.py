@@ -287,7 +287,7 @@ def test_a_score_outside_its_range_ends_the_run_in_plain_words(value: float) -> 
     )
     failed = failure(graph.build().run(Loose()))
     assert isinstance(cause(failed), ScoreOutside)
-    assert f"'value_of' gave {value!r}, which is no number from 0 to 10." in str(failed)
+    assert f"'value_of' gave {value!r}, which is not a number from 0 to 10." in str(failed)
 
 
 def test_two_agents_that_name_one_model_do_not_build_unless_told() -> None:

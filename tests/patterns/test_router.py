@@ -257,7 +257,7 @@ def test_a_confidence_outside_its_range_ends_the_run_in_plain_words(sure: float)
     )
     failed = failure(graph.build().run(Question(question="?")))
     assert isinstance(cause(failed), ScoreOutside)
-    assert f"'sure_of' gave {sure!r}, which is no number from 0 to 1." in str(failed)
+    assert f"'sure_of' gave {sure!r}, which is not a number from 0 to 1." in str(failed)
 
 
 class Mood(Enum):

@@ -332,8 +332,8 @@ def test_what_waited_for_a_declined_task_is_planned_anew_with_it() -> None:
         ([Task(text="a", id="x"), Task(text="b", id="x")], "has the task Task(worker='web', text='b', id='x', needs=[]) twice"),
         ([Task(text="a"), Task(text="a")], "twice. Let it plan each task once"),
         ([Task(text="a", id="a", needs=["b"]), Task(text="b", id="b", needs=["c"]), Task(text="c", id="c", needs=["a"])],
-         "goes round in a circle: a waits for b waits for c waits for a."),
-        ([Task(text="a", id="a", needs=["a"])], "goes round in a circle: a waits for a."),
+         "has a cycle: a waits for b waits for c waits for a."),
+        ([Task(text="a", id="a", needs=["a"])], "has a cycle: a waits for a."),
         ([Task(text="a", id="a", needs=["z"])], "task 'a' waits for 'z'. Known: a."),
     ],
 )  # fmt: skip
