@@ -1,1 +1,1 @@
-"""Agents: a node that is a typed prompt function, and the plain functions that it may call as tools."""
+"""Agents: nodes made of typed prompt functions, and the plain functions that they may call."""

@@ -1,7 +1,7 @@
 """`@agent`: a typed prompt function becomes a node that asks a model.
 
-The function turns the slices that it reads into a prompt; the answer, validated, is the slice that the node writes. A function without a
-body (`...`) leaves the prompt to `written_out`.
+The function turns the slices that it reads into a prompt; the answer, validated, is the slice that
+the node writes. A function without a body (`...`) leaves the prompt to `build_default_prompt`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ W = TypeVar("W", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class AgentCall(Generic[W]):
-    """What an agent does when it runs; the `fn` of its node. `prompt` is the author's function."""
+    """The call of a model that an agent makes; `prompt` is the author's function."""
 
     prompt: Callable[..., Prompt | None]
     output: type[W]
@@ -47,7 +47,8 @@ class AgentCall(Generic[W]):
     async def __call__(self, ctx: Context[Any], /, *slices: BaseModel | None) -> W:
         """Ask the model of this context's run.
 
-        Raises `ModelError` or `BudgetExceeded` as `Context.complete` does, and `WrongOutput` for a prompt without text.
+        Raises `ModelError` or `BudgetExceeded` as `Context.complete` does, and `WrongOutput` for a
+        prompt without text.
         """
         prompt = self.build_prompt(*slices)
         return await ctx.complete(
@@ -62,24 +63,28 @@ class AgentCall(Generic[W]):
 
     @property
     def most_calls(self) -> int:
-        """How often one attempt asks at most: an answer that does not fit is asked for once more, and each round of tools is a call."""
+        """Most calls of one attempt: an answer that does not fit is requested once more.
+
+        Each round of tools is a call too.
+        """
         rounds = ROUNDS + 1 if self.tools else 1
         return rounds if always_fits(self.output) else 2 * rounds
 
     def build_prompt(self, *slices: BaseModel | None) -> Prompt:
-        """The prompt for these slices. Raises `WrongOutput` if it is empty."""
+        """Return the prompt for these slices. Raises `WrongOutput` if it is empty."""
         prompt = self.prompt(*slices)
         if prompt is None:
             return build_default_prompt(self.prompt, slices, self.output)
         if not prompt or (isinstance(prompt, str) and not prompt.strip()):
             raise WrongOutput(
-                "Its prompt function returned an empty prompt. Return text, or nothing to have the slices written out."
+                "Its prompt function returned an empty prompt. Return text, or nothing to have the "
+                "slices written out."
             )
         return prompt
 
 
 class AgentDecorator(Generic[W]):
-    """`@agent(...)`, waiting for its prompt function."""
+    """Result of `agent(...)`: makes a node of a prompt function."""
 
     def __init__(
         self,
@@ -102,16 +107,19 @@ class AgentDecorator(Generic[W]):
     @overload
     def __call__(self, prompt: Callable[[A], Prompt | None], /) -> Node1[A, W]: ...
     def __call__(self, prompt: Callable[..., Any], /) -> Any:
-        """Make a node of a prompt function. Raises `GraphError` if its signature or an option is wrong."""
+        """Return the node of a prompt function.
+
+        Raises `GraphError` if its signature or an option is wrong.
+        """
         name = self._options.get("name") or getattr(prompt, "__name__", "")
         call = self._call(prompt)
         signature = prompt_signature(prompt, self._output, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]
-        problems = _problems(name, call)
+        problems = _check_call(name, call)
         if problems:
             raise GraphError(name, problems)
-        return choose_node_class(signature)(
-            call, signature, name=name, kind="agent", options=options_from(name, self._options)
-        )
+        node_class = choose_node_class(signature)
+        options = options_from(name, self._options)
+        return node_class(call, signature, name=name, kind="agent", options=options)
 
 
 def agent(
@@ -124,61 +132,51 @@ def agent(
     temperature: float | None = None,
     **options: Unpack[NodeOptions],
 ) -> AgentDecorator[W]:
-    """An agent is its typed prompt function: it reads that function's slices and writes `output`.
+    """Make an agent: a node that reads the slices of its prompt function and writes `output`.
 
-    A function without a body (`...`) leaves the prompt to its slices, written out; annotated `-> None` it also pleases mypy.
-    `output` with exactly one field, a string, takes the text of the answer; any other is asked for as structured output and validated.
-    `model` is the name of a model or of a policy, `instructions` the system message. `tools` are typed functions that the model may call
-    before it answers, a bounded number of times. `max_tokens` bounds the answer and so what it may cost; `temperature` is left to the
-    model unless it is given. The rest are the options of every node.
+    A prompt function without a body (`...`) leaves the prompt to its slices, written out; annotated
+    `-> None` it also pleases mypy. `output` with exactly one field, a string, takes the text of the
+    answer; any other is requested as structured output and validated. `model` is the name of a
+    model or of a policy, `instructions` the system message. `tools` are typed functions that the
+    model may call before it answers, a bounded number of times. `max_tokens` bounds the answer and
+    so its cost; `temperature` is left to the model unless it is given. The rest are the options of
+    every node.
 
         @agent(output=Draft, model="policy/careful", instructions="You write for busy engineers.")
         def write(t: Topic, r: Research) -> str:
             return f"Write about {t.topic}. Use these notes:\\n{r.research}"
     """
 
-    ready = build_tools(tools, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (types defined beside the function)
+    # Annotations of tools may name types that are defined in the calling function.
+    caller = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+    built_tools = build_tools(tools, caller)
 
     def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:
-        return AgentCall(prompt, output, model, instructions, ready, max_tokens, temperature)
+        return AgentCall(prompt, output, model, instructions, built_tools, max_tokens, temperature)
 
     return AgentDecorator(call, output, options)
 
 
-def _problems(name: str, call: AgentCall[Any]) -> list[Problem]:
-    """What is wrong with an agent beside its signature and the options of every node, all at once."""
+def _check_call(name: str, call: AgentCall[Any]) -> list[Problem]:
+    """Return all problems of an agent beside its signature and the options of every node."""
     where = f"node '{name}'"
-    found: list[Problem] = []
+    problems: list[Problem] = []
     if inspect.iscoroutinefunction(call.prompt):
-        fix = "make it a plain function; what waits belongs in a @node before it, or in a @node that calls ctx.complete()"
-        found.append(Problem("NODE_SIGNATURE", where, "its prompt function is async", fix))
+        fix = (
+            "make it a plain function; what waits belongs in a @node before it, or in a @node that "
+            "calls ctx.complete()"
+        )
+        problems.append(Problem("NODE_SIGNATURE", where, "its prompt function is async", fix))
     if not call.model.strip():
-        found.append(
-            Problem(
-                "NODE_OPTION",
-                where,
-                f"model={call.model!r} names no model",
-                'name one, or leave it out for "default"',
-            )
-        )
+        what = f"model={call.model!r} names no model"
+        fix = 'name one, or leave it out for "default"'
+        problems.append(Problem("NODE_OPTION", where, what, fix))
     if call.max_tokens is not None and call.max_tokens < 1:
-        found.append(
-            Problem(
-                "NODE_OPTION",
-                where,
-                f"max_tokens={call.max_tokens} leaves no room",
-                "give a number of tokens from 1",
-            )
-        )
-    if call.temperature is not None and not (
-        math.isfinite(call.temperature) and call.temperature >= 0
-    ):
-        found.append(
-            Problem(
-                "NODE_OPTION",
-                where,
-                f"temperature={call.temperature} is none",
-                "give a number from 0, or leave it out",
-            )
-        )
-    return found
+        what = f"max_tokens={call.max_tokens} leaves no room"
+        problems.append(Problem("NODE_OPTION", where, what, "give a number of tokens from 1"))
+    temperature = call.temperature
+    if temperature is not None and not (math.isfinite(temperature) and temperature >= 0):
+        what = f"temperature={temperature} is not a temperature"
+        fix = "give a number from 0, or leave it out"
+        problems.append(Problem("NODE_OPTION", where, what, fix))
+    return problems

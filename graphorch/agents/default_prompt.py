@@ -1,4 +1,4 @@
-"""The prompt of an agent whose function writes none: what it reads, one heading and value per field, as a person would lay it out.
+"""The prompt of an agent whose function writes none: a heading and a value for each field.
 
 Write the draft, from what follows. Answer with its text and nothing else.
 
@@ -25,41 +25,40 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 def build_default_prompt(
     prompt: Callable[..., object], slices: Iterable[BaseModel | None], output: type[BaseModel]
 ) -> str:
-    """The prompt for slices and what is to be made of them.
+    """Return the prompt that asks for `output`, made of slices.
 
-    The task is the docstring of the prompt function, if it has one. Left out: what is empty or unassigned, a field that an earlier slice
-    has shown already, and a slice that holds nothing but its defaults (an evaluator's verdict before the first round, say).
+    The task is the docstring of the prompt function, if it has one. Left out are empty and
+    unassigned values, fields that an earlier slice has shown already, and slices that hold only
+    their defaults (an evaluator's verdict before the first round, say).
     """
-    shown: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for model in slices:
-        if model is not None and not _is_untouched(model):
-            for name, info in type(model).model_fields.items():
-                value: object = model.__dict__.get(name)
-                if not _is_empty(value):
-                    shown.setdefault(info.title or humanize(name), _as_text(value))
-    return "\n\n".join(
-        [_task(prompt, output), *(f"{title}:\n{text}" for title, text in shown.items())]
-    )
+        if model is None or _is_untouched(model):
+            continue
+        for name, info in type(model).model_fields.items():
+            value: object = model.__dict__.get(name)
+            if not _is_empty(value):
+                texts.setdefault(info.title or humanize(name), _as_text(value))
+    sections = [f"{title}:\n{text}" for title, text in texts.items()]
+    return "\n\n".join([_write_task(prompt, output), *sections])
 
 
 def humanize(name: str) -> str:
-    """A field's name as a heading: `open_questions` is "Open questions"."""
+    """Return a field's name as a heading: `open_questions` is "Open questions"."""
     return name.replace("_", " ").strip().capitalize()
 
 
-def _task(prompt: Callable[..., object], output: type[BaseModel]) -> str:
-    """What to do, in the words of the author if there are any."""
-    said = inspect.getdoc(prompt) if inspect.isroutine(prompt) else None
-    if said:
-        return said
-    wanted = text_field(output)
-    fields = output.model_fields.items()
-    described = [
-        humanize(name).lower() + (f" ({info.description})" if info.description else "")
-        for name, info in fields
-    ]
-    ending = "Answer with its text and nothing else." if wanted else ""
-    return f"Write the {_listed(described)}, from what follows. {ending}".rstrip()
+def _write_task(prompt: Callable[..., object], output: type[BaseModel]) -> str:
+    """Return the docstring of the prompt function, or a task made of the fields of `output`."""
+    docstring = inspect.getdoc(prompt) if inspect.isroutine(prompt) else None
+    if docstring:
+        return docstring
+    names: list[str] = []
+    for name, info in output.model_fields.items():
+        description = f" ({info.description})" if info.description else ""
+        names.append(humanize(name).lower() + description)
+    ending = "Answer with its text and nothing else." if text_field(output) else ""
+    return f"Write the {_join_names(names)}, from what follows. {ending}".rstrip()
 
 
 def _is_empty(value: object) -> bool:
@@ -67,29 +66,29 @@ def _is_empty(value: object) -> bool:
 
 
 def _is_untouched(model: BaseModel) -> bool:
-    """Whether every field is unassigned or has its default."""
-    return all(
-        name not in model.__dict__
-        or (
-            not info.is_required()
-            and model.__dict__[name]
-            == info.get_default(call_default_factory=True, validated_data={})
-        )
-        for name, info in type(model).model_fields.items()
-    )
+    """Return whether every field is unassigned or has its default."""
+    for name, info in type(model).model_fields.items():
+        if name not in model.__dict__:
+            continue
+        if info.is_required():
+            return False
+        default = info.get_default(call_default_factory=True, validated_data={})
+        if model.__dict__[name] != default:
+            return False
+    return True
 
 
 def _as_text(value: object) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, list | tuple) and all(
-        isinstance(item, str | int | float) for item in cast("Sequence[object]", value)
-    ):
-        return "\n".join(f"- {item}" for item in cast("Sequence[object]", value))
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[object]", value)
+        if all(isinstance(item, str | int | float) for item in items):
+            return "\n".join(f"- {item}" for item in items)
     if isinstance(value, bool | int | float):
         return str(value)
     return _JSON.dump_json(value, indent=2, fallback=str).decode()
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _join_names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

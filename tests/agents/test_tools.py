@@ -269,7 +269,7 @@ def odd(x: threading.Lock) -> None: ...  # type: ignore[valid-type]  # pyright: 
         ([anything], "parameter 'args' cannot be given by name"),
         ([missing], "an annotation names 'Nowhere'"),
         ([odd], "no JSON schema"),
-        ([lambda: 1], "is no name that a model can call"),
+        ([lambda: 1], "is not a name that a model can call"),
         ([water, tide, water], "2 tools have this name"),
     ],
 )
