@@ -1,8 +1,9 @@
-"""`check_flow`: a flow under hundreds of schedules, failures and cancellations, each of which must leave the promises whole.
+"""`check_flow`: a flow under many schedules, failures and cancellations, and its promises.
 
-Theory of operation. A first run, undisturbed, says what the result is and which activations belong to it. Every further run has its own
-seed, which decides about everything: what is disturbed (`KINDS`, in turn), where, how long each node takes and in which order what is
-ready goes on. All of them run on a virtual clock, on a loop that notices tasks which are left over.
+Theory of operation. A first, undisturbed run gives the expected state and activations. Every
+further run has its own seed, which decides everything: what is disturbed (`KINDS`, in turn), where,
+how long each node takes, and in which order ready tasks continue. All of them run on a virtual
+clock, on a loop that notices tasks which are left over.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from graphorch.models.client import ModelClient
 from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.options import RunOptions
 from graphorch.runs.result import Question, Result
+from graphorch.statuses import FINAL_STATUSES, RESUMABLE_STATUSES, RUN_STATUSES
 from graphorch.testing.faults import Call, FailNth, copy_flow, with_nodes
 from graphorch.testing.schedule import Schedule
 from graphorch.testing.virtual_clock import VirtualLoop, run_virtual
@@ -42,34 +44,55 @@ In = TypeVar("In", bound=BaseModel)
 
 KINDS = ("schedule", "failure", "lost result", "cancellation")
 RUN_ID = "checked"
-_STATUSES = ("succeeded", "partial", "waiting", "failed", "stopped", "cancelled")
+_UNDISTURBED = "calm"
+_END_STATUSES = frozenset(RUN_STATUSES) - {"running"}
+_SAME_END = "a resumed run ends like the undisturbed one"
 
 
 class FlowBroken(AssertionError):
-    """A promise that did not hold in one run. `promise` names it, `seed` repeats the run: `check_flow(…, seed=seed, runs=1)`."""
+    """A promise that did not hold in one run.
 
-    def __init__(self, promise: str, told: str, *, kind: str, seed: int) -> None:
+    `promise` names it; `check_flow(…, seed=seed, runs=1)` repeats the run.
+    """
+
+    def __init__(self, promise: str, evidence: str, *, kind: str, seed: int) -> None:
         self.promise = promise
         self.kind = kind
         self.seed = seed
         super().__init__(
-            f"{promise}: {told} It is repeated by check_flow(…, seed={seed}, runs=1), a run of kind '{kind}'."
+            f"{promise}: {evidence} Repeat it with check_flow(…, seed={seed}, runs=1): "
+            f"it is a run of kind '{kind}'."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class FlowReport:
-    """What was tried: runs by what disturbed them, commits in all, and how many disturbed runs were resumed."""
+    """Counts of a check: runs by kind of disturbance, all commits, and resumed runs.
+
+    Without `is_confluent` timing may decide the result (a `need=k`), so results were not compared.
+    """
 
     runs: Counter[str]
     commits: int
     resumed: int
-    is_confluent: bool  # False: timing may decide (a `need=k`), so results were not compared
+    is_confluent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """End of a run: its state, and the ids of the activations that count."""
+
+    state: BaseModel
+    done: frozenset[str]
 
 
 @dataclass(slots=True)
 class _Case(Generic[In]):
-    """What is checked, and what every run of it is given."""
+    """The flow under test and the options of every run.
+
+    The undisturbed run counts calls of nodes, steps of its event loop and appends of its store;
+    `expected` is its end, or None if timing may decide the result.
+    """
 
     flow: Flow[In, Any, Any]
     input: In
@@ -78,23 +101,19 @@ class _Case(Generic[In]):
     answers: Callable[[Question], BaseModel] | None
     durable: bool
     longest: float
-    calls: int = 0  # of nodes, in the undisturbed run
-    steps: int = 0  # of its event loop
-    appends: int = 0  # of its store
-    # None while it is found out, and for flows whose result timing may decide
-    wanted: _Ending | None = None
+    calls: int = 0
+    steps: int = 0
+    appends: int = 0
+    expected: _Ending | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """How a run ended: the state, and the ids of the activations that count."""
+class _BrokenPromise(Exception):
+    """A promise did not hold; becomes a `FlowBroken` that names the run."""
 
-    state: BaseModel
-    done: frozenset[str]
-
-
-class _Broken(Exception):
-    """A promise did not hold; becomes a `FlowBroken` that says which run it was."""
+    def __init__(self, promise: str, evidence: str) -> None:
+        self.promise = promise
+        self.evidence = evidence
+        super().__init__(promise, evidence)
 
 
 def check_flow(
@@ -108,41 +127,44 @@ def check_flow(
     answers: Callable[[Question], BaseModel] | None = None,
     durable: bool = False,
 ) -> FlowReport:
-    """Run a flow under many schedules, with nodes that fail or lose their result and with cancellations, and see that it keeps its promises.
+    """Run a flow under many schedules, failures and cancellations, and check its promises.
 
-    Any schedule gives the same state and the same activations; a failure removes no commit of a sibling; a cancelled run commits nothing
-    more; no task is left; a run ends once, with a status; and resuming gives the undisturbed result without running anything twice that
-    was committed. With `durable` the flow also runs on a journal whose n-th call fails.
+    Any schedule gives an equal state and equal activations; a failure removes no commit of a
+    sibling; a cancelled run commits nothing more; no task is left; a run ends once, with a status;
+    and resuming gives the undisturbed result without running a committed activation again. With
+    `durable` the flow also runs on a journal whose n-th call fails.
 
-    `client` and `resources` are called for each run, so that each has its own; the model is by default the embedded one. `answers` says
-    what a person answers (gates are approved). Call it from a plain function. Raises `FlowBroken` with the seed of the first run in which
-    something did not hold, and whatever the flow raises when nothing disturbs it.
+    `client` and `resources` are called for each run, so that each has its own; the model is by
+    default the embedded one. `answers` returns a person's answer to a question (gates are
+    approved). Call it from a plain function. Raises `FlowBroken` with the seed of the first run
+    in which a promise did not hold, and the errors of the flow's undisturbed run.
 
-        check_flow(flow, Topic(topic="tides"), client=lambda: ScriptedModel(when("tides", "A draft.", repeats=True)))
+        model = when("tides", "A draft.", repeats=True)
+        check_flow(flow, Topic(topic="tides"), client=lambda: ScriptedModel(model))
     """
-    case = _Case(flow, input, client, resources, answers, durable, _longest(flow.plan))
+    case = _Case(flow, input, client, resources, answers, durable, _find_safe_delay(flow.plan))
     kinds = (*KINDS, "storage") if durable else KINDS
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _measure(case)
-        report = FlowReport(Counter(), 0, 0, case.wanted is not None)
+        runs_by_kind: Counter[str] = Counter()
         commits = resumed = 0
         for number in range(seed, seed + runs):
             trial = _Trial(case, random.Random(number), kinds[number % len(kinds)], number)
             trial.run()
-            report.runs[trial.kind] += 1
+            runs_by_kind[trial.kind] += 1
             commits += len(trial.committed)
             resumed += trial.has_resumed
-    return FlowReport(report.runs, commits, resumed, report.is_confluent)
+    return FlowReport(runs_by_kind, commits, resumed, is_confluent=case.expected is not None)
 
 
 def _measure(case: _Case[Any]) -> None:
-    """The undisturbed run: the result that all the others have to give, and how much there is to disturb."""
-    first = _Trial(case, random.Random(0), "calm", 0)
+    """Run the flow undisturbed: note the expected end, and how much there is to disturb."""
+    first = _Trial(case, random.Random(0), _UNDISTURBED, 0)
     ending = first.run()
     assert ending is not None
-    case.calls, case.steps, case.appends = first.calls, first.steps, first.store_calls
-    case.wanted = None if _races(case.flow.plan) else ending
+    case.calls, case.steps, case.appends = first.calls, first.steps, first.store_fault.calls
+    case.expected = None if _has_races(case.flow.plan) else ending
 
 
 class _Trial:
@@ -153,74 +175,72 @@ class _Trial:
         self.kind = kind
         self.seed = seed
         self.rng = rng
-        calm = kind == "calm"
-        self.schedule = Schedule(
-            seed, None if calm else rng.choice([None, None, 1, 2, 3]), 0.0 if calm else case.longest
-        )
-        self.policy: OnFailure = (
-            rng.choice(["drain", "cancel", "isolate"])
-            if kind in ("failure", "lost result")
-            else "drain"
-        )
+        # The order of the draws is part of what a seed means.
+        if kind == _UNDISTURBED:
+            self.schedule = Schedule(seed, None, 0.0)
+        else:
+            self.schedule = Schedule(seed, rng.choice([None, None, 1, 2, 3]), case.longest)
+        self.policy: OnFailure = "drain"
+        if kind in ("failure", "lost result"):
+            self.policy = rng.choice(["drain", "cancel", "isolate"])
         self.fault = FailNth(
-            self._drawn("failure", "lost result", most=case.calls),
+            self._draw("failure", "lost result", most=case.calls),
             when="after" if kind == "lost result" else "before",
         )
         self.store_fault = FailNth(
-            self._drawn("storage", most=case.appends), when=rng.choice(["before", "after"])
+            self._draw("storage", most=case.appends), when=rng.choice(["before", "after"])
         )
-        self.cancel_at = self._drawn("cancellation", most=case.steps * 2)
+        self.cancel_at = self._draw("cancellation", most=case.steps * 2)
         self.store: MemoryStore | None = None
         self.calls = 0
         self.steps = 0
         self.has_resumed = False
-        self.committed: set[str] = set()  # keys
         self.has_failed = False  # an attempt failed that was not repeated
-        # something failed and the flow went on: what came of it is another result
-        self.survived = False
-        self.ends: list[Ended] = []
+        # A failure was handled, so the result may be another one.
+        self.has_survived = False
         self.may_repeat = False
-        self._begun: set[str] = set()  # keys
-        self._keys: dict[str, str] = {}  # path -> key of the activation that is open there
-        self._broken: _Broken | None = None
+        self.ends: list[Ended] = []
+        self.committed: set[str] = set()  # keys of activations
+        self._begun: set[str] = set()  # keys of activations
+        self._open_keys: dict[str, str] = {}  # path -> key of its open activation
+        self._broken: _BrokenPromise | None = None
 
-    @property
-    def store_calls(self) -> int:
-        return self.store_fault.calls
-
-    def _drawn(self, *kinds: str, most: int) -> int:
+    def _draw(self, *kinds: str, most: int) -> int:
+        """Return a number from 1 to `most` for runs of these kinds, else 0."""
         return self.rng.randint(1, max(1, most)) if self.kind in kinds else 0
 
     def run(self) -> _Ending | None:
-        """Raises `FlowBroken`, or for the undisturbed run what the flow raises."""
+        """Run the flow. Raises `FlowBroken`; undisturbed, also the errors of the flow."""
+        seed = None if self.kind == _UNDISTURBED else self.seed
         try:
-            ending = run_virtual(self._main(), seed=None if self.kind == "calm" else self.seed)
+            return run_virtual(self._main(), seed=seed)
         except (RunFailed, InputError):
             raise
-        except (GraphorchError, _Broken, Warning) as error:
-            promise, told = (
-                error.args
-                if isinstance(error, _Broken)
-                else ("nothing is left over", f"{type(error).__name__}: {error}")
-            )
-            raise FlowBroken(promise, told, kind=self.kind, seed=self.seed) from error
-        return ending
+        except _BrokenPromise as error:
+            raise FlowBroken(
+                error.promise, error.evidence, kind=self.kind, seed=self.seed
+            ) from error
+        except (GraphorchError, Warning) as error:
+            evidence = f"{type(error).__name__}: {error}"
+            raise FlowBroken(
+                "nothing is left over", evidence, kind=self.kind, seed=self.seed
+            ) from error
 
-    # ---- the run -----------------------------------------------------------------------------------
+    # ---- the run -------------------------------------------------------------------------------
     async def _main(self) -> _Ending | None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.store = MemoryStore(clock=self._now) if self.case.durable else None
         flow = with_nodes(self.case.flow, lambda node: copy_flow(node, partial(self._around, node)))
         options = self._options()
         if self.kind == "storage":
-            result = await self._stored(flow, options)
+            result = await self._run_on_failing_store(flow, options)
         else:
-            result = await self._disturbed(loop, flow, options)
+            result = await self._run_disturbed(loop, flow, options)
         self.steps = loop.steps
         self._check_ends()
         if self._broken is not None:
             raise self._broken
-        return self._checked(result)
+        return self._check_result(result)
 
     def _options(self) -> RunOptions:
         options: RunOptions = {
@@ -237,93 +257,93 @@ class _Trial:
             options["durable"] = self.store_fault.store(self.store)
         return options
 
-    def _again(self, options: RunOptions) -> dict[str, Any]:
-        """The options for going on: a run in memory still has its own."""
-        return {
-            name: value
-            for name, value in options.items()
-            if name != "run_id" and self.store is not None
-        }
+    def _options_to_continue(self, options: RunOptions) -> dict[str, Any]:
+        """Return the options for a resume; a run in memory still has its own."""
+        if self.store is None:
+            return {}
+        return {name: value for name, value in options.items() if name != "run_id"}
 
     def _now(self) -> float:
         return 1e9 + asyncio.get_running_loop().time()
 
-    async def _disturbed(
+    async def _run_disturbed(
         self, loop: VirtualLoop, flow: Flow[Any, Any, Any], options: RunOptions
     ) -> Result[Any, Any] | None:
-        task = loop.create_task(self._to_the_end(flow, options), name="checked run")
+        """Return the result, after a resume if need be; None if there is none to compare."""
+        task = loop.create_task(self._run_to_end(flow, options), name="checked run")
         if self.cancel_at:
             loop.at_step(self.cancel_at, task.cancel)
         await asyncio.wait([task])
-        self._check_quiet()
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
+        self._check_no_task_left()
+        if not task.cancelled():
+            error = task.exception()
+            if error is None:
+                return task.result()
             self._check_failed(error)
-        elif not task.cancelled():
-            return task.result()
-        if (
-            not self.ends
-            or self.ends[-1].status not in ("failed", "stopped", "waiting")
-            or self.policy == "isolate"
-            or self.survived
-        ):
+        if not self._can_resume():
             return None
         before = set(self.committed)
         await asyncio.sleep(10.0)  # nothing may happen meanwhile
         if self.committed != before:
-            raise _Broken(
-                "a run that ended commits nothing more",
-                f"{len(self.committed - before)} activations did.",
+            late = len(self.committed - before)
+            raise _BrokenPromise(
+                "a run that ended commits nothing more", f"{late} activations did."
             )
-        return await self._resumed(flow, options)
+        return await self._resume(flow, options)
 
-    async def _stored(
+    def _can_resume(self) -> bool:
+        """Return whether a resume has to give the undisturbed result."""
+        if self.policy == "isolate" or self.has_survived:
+            return False
+        return bool(self.ends) and self.ends[-1].status in RESUMABLE_STATUSES
+
+    async def _run_on_failing_store(
         self, flow: Flow[Any, Any, Any], options: RunOptions
     ) -> Result[Any, Any] | None:
         try:
-            return await self._to_the_end(flow, options)
+            return await self._run_to_end(flow, options)
         except (JournalError, TimeoutError):
-            self._check_quiet()
+            self._check_no_task_left()
         await asyncio.sleep(LEASE_SECONDS + 1)
         assert self.store is not None
-        if not (await self.store.list_runs()).runs or not (await self.store.load(RUN_ID)).records:
-            return await self._to_the_end(flow, options)
-        return await self._resumed(flow, options)
+        # If not even its first record was written, the run has not begun.
+        has_runs = bool((await self.store.list_runs()).runs)
+        if not has_runs or not (await self.store.load(RUN_ID)).records:
+            return await self._run_to_end(flow, options)
+        return await self._resume(flow, options)
 
-    async def _resumed(self, flow: Flow[Any, Any, Any], options: RunOptions) -> Result[Any, Any]:
+    async def _resume(self, flow: Flow[Any, Any, Any], options: RunOptions) -> Result[Any, Any]:
         self.has_resumed = True
         try:
-            return await self._to_the_end(flow, options, again="stop")
+            return await self._run_to_end(flow, options, resume="stop")
         except RunFailed as error:
             if error.end_reason != "ambiguous":
-                raise _Broken(
-                    "a resumed run ends like the undisturbed one", f"It failed: {error}."
-                ) from error
-        # a node with effect `once` began and did not finish: a person says what is to be done
+                raise _BrokenPromise(_SAME_END, f"It failed: {error}.") from error
+        # A node with effect `once` began and did not finish: a person decides to repeat it.
         self.may_repeat = True
         try:
-            return await self._to_the_end(flow, options, again="repeat")
+            return await self._run_to_end(flow, options, resume="repeat")
         except RunFailed as error:
-            raise _Broken(
-                "a resumed run ends like the undisturbed one", f"It failed: {error}."
-            ) from error
+            raise _BrokenPromise(_SAME_END, f"It failed: {error}.") from error
 
-    async def _to_the_end(
+    async def _run_to_end(
         self,
         flow: Flow[Any, Any, Any],
         options: RunOptions,
         *,
-        again: Literal["", "stop", "repeat"] = "",
+        resume: Literal["", "stop", "repeat"] = "",
     ) -> Result[Any, Any]:
+        """Run or resume the flow, and answer its questions, in an order drawn at random."""
+        to_continue = cast("Any", self._options_to_continue(options))
         result: Result[Any, Any]
-        if again:
-            result = await flow.resume(RUN_ID, ambiguous=again, **cast(Any, self._again(options)))
+        if resume:
+            result = await flow.resume(RUN_ID, ambiguous=resume, **to_continue)
         else:
             result = await flow.run(self.case.input, **options)
         while result.status == "waiting":
             question = self.rng.choice(result.questions)
             answer: Any = self._answer(question)
-            result = await flow.answer(RUN_ID, question, answer, **cast(Any, self._again(options)))
+            result = await flow.answer(RUN_ID, question, answer, **to_continue)
         return result
 
     def _answer(self, question: Question) -> BaseModel:
@@ -332,155 +352,134 @@ class _Trial:
         if question.answer_type is Approval:
             return Approval(approved=True)
         raise InputError(
-            f"'{question.path}' asks a person: {question.text} Give check_flow answers=, a function of the question."
+            f"'{question.path}' asks a person: {question.text} "
+            "Give check_flow answers=, a function of the question."
         )
 
-    # ---- what is seen --------------------------------------------------------------------------------
+    # ---- what is observed ----------------------------------------------------------------------
     async def _around(self, node: Node[Any], ctx: Context[Any], call: Call) -> Any:
+        """Call a node, with a delay and a fault; note what must not happen."""
         self.calls += 1
         if node.options.effect == "once" and ctx.key in self._begun and not self.may_repeat:
-            self._broken = _Broken(
+            self._broken = _BrokenPromise(
                 "a node with effect `once` begins once",
                 f"'{ctx.path}' began twice, with the key {ctx.key}.",
             )
         self._begun.add(ctx.key)
         if ctx.key in self.committed:
-            self._broken = _Broken(
+            self._broken = _BrokenPromise(
                 "a committed activation is never executed again",
                 f"'{ctx.path}' was, with the key {ctx.key}.",
             )
-        self._keys[ctx.path] = ctx.key
+        self._open_keys[ctx.path] = ctx.key
         await asyncio.sleep(self.schedule.seconds(ctx.key, ctx.attempt))
         return await self.fault.around(ctx, call)
 
     def _watch(self, event: RunEvent) -> None:
         match event:
-            case Committed(path=path) if path in self._keys:
-                self.committed.add(self._keys[path])
+            case Committed(path=path) if path in self._open_keys:
+                self.committed.add(self._open_keys[path])
             case Failed(retry_in=None, handled=handled):
                 self.has_failed = True
-                self.survived = self.survived or handled
+                self.has_survived = self.has_survived or handled
             case Skipped():
-                self.survived = True
+                self.has_survived = True
             case Ended():
                 self.ends.append(event)
             case _:
                 pass
 
-    # ---- what must hold ------------------------------------------------------------------------------
-    def _check_quiet(self) -> None:
+    # ---- promises ------------------------------------------------------------------------------
+    def _check_no_task_left(self) -> None:
         left = asyncio.all_tasks() - {cast("asyncio.Task[Any]", asyncio.current_task())}
         if left:
-            raise _Broken(
-                "no task is left",
-                f"{len(left)} are: {', '.join(sorted(task.get_name() for task in left))}.",
-            )
+            names = ", ".join(sorted(task.get_name() for task in left))
+            raise _BrokenPromise("no task is left", f"{len(left)} are: {names}.")
 
     def _check_ends(self) -> None:
-        strange = [end.status for end in self.ends if end.status not in _STATUSES]
-        final = [
-            end.status for end in self.ends if end.status in ("succeeded", "partial", "cancelled")
-        ]
-        # an end that was not written down is reached again
-        if strange or (len(final) > 1 and self.kind != "storage"):
-            raise _Broken(
-                "a run ends once, with one status",
-                f"It ended as {', '.join(end.status for end in self.ends)}.",
+        statuses = [end.status for end in self.ends]
+        has_unknown = any(status not in _END_STATUSES for status in statuses)
+        finals = [status for status in statuses if status in FINAL_STATUSES]
+        # On a failing store, an end that was not written down is reached again.
+        if has_unknown or (len(finals) > 1 and self.kind != "storage"):
+            raise _BrokenPromise(
+                "a run ends once, with one status", f"It ended as {', '.join(statuses)}."
             )
 
     def _check_failed(self, error: BaseException) -> None:
-        """A run that was disturbed ends as `RunFailed`, with all that its siblings committed."""
+        """Check that a disturbed run ends as `RunFailed`, with all commits of siblings."""
+        if self.kind == _UNDISTURBED or isinstance(error, InputError):
+            raise error
         if not isinstance(error, RunFailed):
-            if isinstance(error, InputError) or self.kind == "calm":
-                raise error
-            raise _Broken(
+            raise _BrokenPromise(
                 "a run that fails raises RunFailed", f"It raised {type(error).__name__}: {error}."
             )
         if self.kind not in ("failure", "lost result"):
-            raise (
-                error
-                if self.kind == "calm"
-                else _Broken("no schedule makes a run fail", f"It failed: {error}.")
-            )
-        record = cast(RunReport, error.run)
-        lost = self.committed - {
-            step.activation for step in record.steps() if step.status == "done"
-        }
+            raise _BrokenPromise("no schedule makes a run fail", f"It failed: {error}.")
+        report = cast("RunReport", error.run)
+        kept = {step.activation for step in report.steps() if step.status == "done"}
+        lost = self.committed - kept
         if lost:
-            raise _Broken(
+            raise _BrokenPromise(
                 "a failure removes no commit of a sibling",
                 f"{len(lost)} of {len(self.committed)} are gone.",
             )
 
-    def _checked(self, result: Result[Any, Any] | None) -> _Ending | None:
+    def _check_result(self, result: Result[Any, Any] | None) -> _Ending | None:
+        """Return the end of a run, after a comparison with the expected one where it applies."""
         if result is None:
             return None
-        ending = _Ending(
-            result.state,
-            frozenset(step.activation for step in result.steps if step.status == "done"),
-        )
-        wanted = self.case.wanted
-        if (
-            wanted is None
-            or self.survived
-            or result.status == "partial"
-            or (self.has_failed and not self.has_resumed)
-        ):
+        done = frozenset(step.activation for step in result.steps if step.status == "done")
+        ending = _Ending(result.state, done)
+        expected = self.case.expected
+        if expected is None or self.has_survived or result.status == "partial":
             return ending
-        if ending.done != wanted.done:
-            more, less = len(ending.done - wanted.done), len(wanted.done - ending.done)
-            raise _Broken(
+        if self.has_failed and not self.has_resumed:
+            return ending
+        if done != expected.done:
+            more, less = len(done - expected.done), len(expected.done - done)
+            raise _BrokenPromise(
                 "every run has the same activations", f"{more} are others, {less} are missing."
             )
-        if ending.state != wanted.state:
-            raise _Broken(
-                "every run ends in the same state", f"{_difference(wanted.state, ending.state)}."
-            )
+        if ending.state != expected.state:
+            difference = _format_difference(expected.state, ending.state)
+            raise _BrokenPromise("every run ends in the same state", f"{difference}.")
         return ending
 
 
-def _difference(wanted: BaseModel, found: BaseModel) -> str:
-    names = [
-        name for name in type(wanted).model_fields if getattr(wanted, name) != getattr(found, name)
-    ]
-    shown = [
-        f"'{name}' is {getattr(found, name)!r}, undisturbed it was {getattr(wanted, name)!r}"
-        for name in names[:3]
-    ]
-    return (
-        "; ".join(shown)
-        or f"other fields are set: {found.model_fields_set ^ wanted.model_fields_set}"
-    )
+def _format_difference(expected: BaseModel, actual: BaseModel) -> str:
+    differences: list[str] = []
+    for name in type(expected).model_fields:
+        before, now = getattr(expected, name), getattr(actual, name)
+        if before != now:
+            differences.append(f"'{name}' is {now!r}, undisturbed it was {before!r}")
+    if differences:
+        return "; ".join(differences[:3])
+    return f"other fields are set: {actual.model_fields_set ^ expected.model_fields_set}"
 
 
-def _inside(plan: Plan) -> list[Plan]:
-    return [
-        plan,
-        *(
-            item
-            for step in plan.steps
-            if step.inner_plan is not None
-            for item in _inside(step.inner_plan)
-        ),
-    ]
+def _list_plans(plan: Plan) -> list[Plan]:
+    """Return a plan and those of all flows inside of it."""
+    plans = [plan]
+    for step in plan.steps:
+        if step.inner_plan is not None:
+            plans += _list_plans(step.inner_plan)
+    return plans
 
 
-def _races(plan: Plan) -> bool:
-    """Whether timing may decide what happens: a `need=k` join or map somewhere."""
-    return any(
-        step.need or (step.map is not None and step.map.need is not None)
-        for item in _inside(plan)
-        for step in item.steps
-    )
+def _has_races(plan: Plan) -> bool:
+    """Return whether timing may decide the result: a `need=k` join or map anywhere."""
+    steps = (step for inner in _list_plans(plan) for step in inner.steps)
+    return any(step.need or (step.map is not None and step.map.need is not None) for step in steps)
 
 
-def _longest(plan: Plan) -> float:
-    """Seconds that an attempt may take more, so that no time limit of a node is reached by it."""
-    options = [step.node.options for item in _inside(plan) for step in item.steps]
-    limits = [
-        limit
-        for settings in options
-        for limit in (settings.timeout, settings.deadline, settings.hedge_after)
-        if limit is not None
-    ]
+def _find_safe_delay(plan: Plan) -> float:
+    """Return seconds that an attempt may take longer without reaching a time limit of its node."""
+    limits: list[float] = []
+    for inner in _list_plans(plan):
+        for step in inner.steps:
+            options = step.node.options
+            for limit in (options.timeout, options.deadline, options.hedge_after):
+                if limit is not None:
+                    limits.append(limit)
     return min(1.0, min(limits, default=1.0) / 1000)

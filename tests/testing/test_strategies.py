@@ -69,7 +69,7 @@ def test_flows_have_loops_routes_and_sub_flows() -> None:
     @settings(max_examples=40)
     @given(flows())
     def look(flow: Any) -> None:
-        blueprint = flow.plan.blueprint
+        blueprint = flow.plan.spec
         parts = {"loops": blueprint.loops, "routes": blueprint.routes, "sub-flows": blueprint.subs}
         found.update(name for name, given in parts.items() if given)
 
