@@ -15,10 +15,10 @@ from graphorch.journal.store import Store
 from graphorch.trace.analysis.critical_path import WorkItem, critical_path, finishes, simulate
 from graphorch.trace.analysis.explain import (
     Reasons,
+    explain_absence,
+    explain_activation,
+    explain_run,
     find_activations,
-    why_it_ran,
-    why_not,
-    why_the_run,
 )
 from graphorch.trace.spans.redaction import Redaction
 from tests.scenarios.flows import FLOWS, Ledger, State, says, to_the_end, up
@@ -39,9 +39,9 @@ async def reasons(amount: int, where: str = "") -> Reasons:
     store = await ran(amount=amount)
     run, talk = await rebuilt(store, shop()), await conversation(store)
     if not where:
-        return why_the_run(run, talk.trace, PLAIN)
+        return explain_run(run, talk.trace, PLAIN)
     found = find_activations(run, where)
-    return why_it_ran(found[0], talk.trace, talk.turns, PLAIN) if found else why_not(run, where)
+    return explain_activation(found[0], talk.trace, talk.turns, PLAIN) if found else explain_absence(run, where)
 
 
 def test_the_run_points_at_the_fault_three_levels_deep() -> None:
@@ -102,7 +102,7 @@ def test_a_join_names_whom_it_waits_for() -> None:
             for record in records
             if record.kind == "commit" and record.seq > half
         }
-        found = why_not(await rebuilt(store, flow, until=half), "end")
+        found = explain_absence(await rebuilt(store, flow, until=half), "end")
         assert "waits for" in found.because[0]
         assert any(f"'{path}'" in found.because[0] for path in late - {"end"})
 
@@ -114,12 +114,12 @@ def test_rounds_of_a_loop_and_joins_are_told() -> None:
         flow, store = FLOWS["loop_with_join"](), MemoryStore()
         await to_the_end(flow, "one", True, durable=store, resources=Ledger())
         run, talk = await rebuilt(store, flow), await conversation(store)
-        second = why_it_ran(find_activations(run, "header#2")[0], talk.trace, talk.turns, PLAIN)
+        second = explain_activation(find_activations(run, "header#2")[0], talk.trace, talk.turns, PLAIN)
         assert second.because == [
             "'last' went back to it: the loop 'last → header' held and had room",
             "round 2 of the loop back to 'header'",
         ]
-        joined = why_it_ran(find_activations(run, "last")[0], talk.trace, talk.turns, PLAIN)
+        joined = explain_activation(find_activations(run, "last")[0], talk.trace, talk.turns, PLAIN)
         assert joined.because[-1].startswith("it joins")
 
     asyncio.run(main())
@@ -138,10 +138,10 @@ def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> Non
             for step in flow.plan.steps[:-1]:
                 found = find_activations(run, step.name)
                 told = [
-                    why_it_ran(activation, talk.trace, talk.turns, PLAIN) for activation in found
-                ] or [why_not(run, step.name)]
+                    explain_activation(activation, talk.trace, talk.turns, PLAIN) for activation in found
+                ] or [explain_absence(run, step.name)]
                 assert all(item.because for item in told), (until, step.name)
-            why_the_run(run, talk.trace, PLAIN)
+            explain_run(run, talk.trace, PLAIN)
             if any(item.ended_at for item in run.history):
                 path = critical_path(run, 1.0)
                 assert path.seconds <= path.busy + 1e-9
