@@ -42,7 +42,8 @@ class Certainty:
 
 # Its name and docstring stay: they are part of fingerprints of format 1.
 class Opinion(BaseModel):
-    """What the router remembers: what the classifier said when it was unsure, and what was decided."""  # noqa: E501
+    """What the router remembers: what the classifier said when it was unsure, \
+and what was decided."""
 
     asked: bool = False
     first: str = ""

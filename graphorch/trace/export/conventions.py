@@ -1,12 +1,14 @@
 """Names of OpenTelemetry's conventions for generative AI, and ours beside them.
 
-Source: open-telemetry/semantic-conventions-genai, main, as of 2026-11; all `gen_ai.*` are in development there, so the names are kept here
-instead of following a package. `openinference.span.kind`, `session.id` and `user.id` are what Phoenix, Langfuse and MLflow group by.
+Source: open-telemetry/semantic-conventions-genai, main, as of 2026-11; all `gen_ai.*` are in
+development there, so the names are kept here instead of following a package.
+Phoenix, Langfuse and MLflow group by `openinference.span.kind`, `session.id` and `user.id`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 SCOPE = "graphorch"
 
@@ -49,7 +51,8 @@ STATUS = "graphorch.status"
 POLICY = "graphorch.policy"
 FIRST_TOKEN = "graphorch.first_token.seconds"
 ENDPOINT = "graphorch.endpoint"
-COST = "graphorch.cost.usd"  # the conventions have no name for money
+# The conventions have no name for money.
+COST = "graphorch.cost.usd"
 COST_SOURCE = "graphorch.cost.source"
 RETRIES = "graphorch.retries"
 FALLBACKS = "graphorch.fallbacks"
@@ -58,61 +61,52 @@ CACHE_HIT = "graphorch.cache.hit"
 FINDINGS = "graphorch.guardrail.findings"
 TAG = "graphorch.tag."
 
-DURATION_BOUNDS = (
-    0.01,
-    0.02,
-    0.04,
-    0.08,
-    0.16,
-    0.32,
-    0.64,
-    1.28,
-    2.56,
-    5.12,
-    10.24,
-    20.48,
-    40.96,
-    81.92,
-)
-TOKEN_BOUNDS = (
-    1,
-    4,
-    16,
-    64,
-    256,
-    1024,
-    4096,
-    16384,
-    65536,
-    262144,
-    1048576,
-    4194304,
-    16777216,
-    67108864,
-)
+DURATION_BOUNDS = tuple(0.01 * 2**power for power in range(14))
+"""Seconds: 0.01, 0.02, 0.04 … 81.92."""
 
-METRICS: Mapping[str, tuple[str, str, tuple[float, ...]]] = {  # name: unit, description, bounds
-    "gen_ai.client.operation.duration": ("s", "Duration of model calls.", DURATION_BOUNDS),
-    "gen_ai.client.operation.time_to_first_chunk": (
-        "s",
-        "Time to the first piece of an answer.",
-        DURATION_BOUNDS,
+TOKEN_BOUNDS = tuple(4**power for power in range(14))
+"""Tokens: 1, 4, 16 … 67,108,864."""
+
+
+class Metric(NamedTuple):
+    """A metric: its unit, its description, and the bounds of its buckets."""
+
+    unit: str
+    description: str
+    bounds: tuple[float, ...]
+
+
+METRICS: Mapping[str, Metric] = {
+    "gen_ai.client.operation.duration": Metric("s", "Duration of model calls.", DURATION_BOUNDS),
+    "gen_ai.client.operation.time_to_first_chunk": Metric(
+        "s", "Time to the first piece of an answer.", DURATION_BOUNDS
     ),
-    "gen_ai.client.token.usage": ("{token}", "Tokens of model calls.", TOKEN_BOUNDS),
-    "gen_ai.workflow.duration": ("s", "Duration of runs.", DURATION_BOUNDS),
-    "gen_ai.invoke_agent.duration": ("s", "Duration of agents.", DURATION_BOUNDS),
-    "gen_ai.execute_tool.duration": ("s", "Duration of tool calls.", DURATION_BOUNDS),
-    "graphorch.node.duration": ("s", "Duration of nodes that are no agents.", DURATION_BOUNDS),
-    "graphorch.cost": ("{USD}", "Dollars of model calls.", (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)),
+    "gen_ai.client.token.usage": Metric("{token}", "Tokens of model calls.", TOKEN_BOUNDS),
+    "gen_ai.workflow.duration": Metric("s", "Duration of runs.", DURATION_BOUNDS),
+    "gen_ai.invoke_agent.duration": Metric("s", "Duration of agents.", DURATION_BOUNDS),
+    "gen_ai.execute_tool.duration": Metric("s", "Duration of tool calls.", DURATION_BOUNDS),
+    "graphorch.node.duration": Metric("s", "Duration of nodes but agents.", DURATION_BOUNDS),
+    "graphorch.cost": Metric(
+        "{USD}", "Dollars of model calls.", (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+    ),
 }
 
 _PROVIDERS = {
-    "google": "gcp.gemini", "gemini": "gcp.gemini", "vertex": "gcp.vertex_ai", "bedrock": "aws.bedrock", "azure": "azure.ai.openai",
-    "mistral": "mistral_ai", "mistralai": "mistral_ai", "xai": "x_ai", "x-ai": "x_ai", "moonshot": "moonshot_ai", "moonshotai": "moonshot_ai",
-}  # fmt: skip
+    "google": "gcp.gemini",
+    "gemini": "gcp.gemini",
+    "vertex": "gcp.vertex_ai",
+    "bedrock": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "xai": "x_ai",
+    "x-ai": "x_ai",
+    "moonshot": "moonshot_ai",
+    "moonshotai": "moonshot_ai",
+}
 
 
 def guess_provider(model: str) -> str:
-    """The provider by the name of a model, `vendor/model`; `_OTHER` if the name does not say."""
+    """Return the provider named by a model, `vendor/model`, or `_OTHER` without a vendor."""
     vendor, slash, _ = model.partition("/")
     return _PROVIDERS.get(vendor.lower(), vendor.lower()) if slash else "_OTHER"

@@ -1,6 +1,7 @@
-"""Sends spans, metrics and logs to an OpenTelemetry collector over HTTP, from the recorder's thread.
+"""A sink that sends spans, metrics and logs to an OpenTelemetry collector over HTTP.
 
-The collector may be slow, refuse, or not be there: what does not fit into a bounded buffer is dropped and counted, and it is told once.
+It works in the recorder's thread. The collector may be slow, refuse, or be down: what does not fit
+into a bounded buffer is dropped and counted, and a warning is logged once.
 """
 
 from __future__ import annotations
@@ -23,28 +24,32 @@ from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.metrics import Metrics
 from graphorch.trace.export.otlp import (
     Signal,
-    as_json,
-    as_protobuf,
+    build_logs_request,
+    build_metrics_request,
+    build_spans_request,
     check_protobuf,
     encode_events,
+    encode_json,
+    encode_protobuf,
     encode_span,
-    logs_request,
-    metrics_request,
-    spans_request,
 )
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 
 _LOG = logging.getLogger(__name__)
-_MOST = 20_000  # spans, and log records, that may wait
-_AT_ONCE = 500
-_AGAIN = frozenset({429, 502, 503, 504})
+_MOST_WAITING = 20_000  # spans, and log records, that may wait
+_BATCH_SIZE = 500
+_RETRYABLE = frozenset({429, 502, 503, 504})
 _LONGEST_PAUSE = 30.0
+_DEFAULT_ENDPOINT = "http://localhost:4318"
 
 
 @dataclass(slots=True)
-class Sent:
-    """What became of it: how many spans and log records were taken by the collector, and how many were dropped, and why the last time."""
+class ExportCount:
+    """Counts of spans and log records that the collector took or that were dropped.
+
+    `failures` counts failed exports in a row, and `last_error` is the reason of the last one.
+    """
 
     spans: int = 0
     logs: int = 0
@@ -54,11 +59,13 @@ class Sent:
 
 
 class Otlp:
-    """A sink that exports to one collector.
+    """A sink that exports to a collector.
 
-    `endpoint` is its base, such as `http://localhost:4318`; without one, OTEL_EXPORTER_OTLP_ENDPOINT counts, as OTEL_EXPORTER_OTLP_HEADERS,
-    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do. `content` sends prompts and answers too. `interval` is the seconds between two exports.
-    Raises `InputError` for an address that is none, and for `http/protobuf` without the extra `otel`.
+    `endpoint` is its base address, such as `http://localhost:4318`; without one,
+    OTEL_EXPORTER_OTLP_ENDPOINT counts, as OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME and
+    OTEL_RESOURCE_ATTRIBUTES do. `content` sends prompts and answers too. `interval` is the seconds
+    between two exports. Raises `InputError` for an invalid address, and for `http/protobuf` without
+    the extra `otel`.
     """
 
     def __init__(
@@ -75,31 +82,25 @@ class Otlp:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        known = os.environ if environment is None else environment
-        self._url = urlsplit(
-            (
-                endpoint or known.get("OTEL_EXPORTER_OTLP_ENDPOINT", "") or "http://localhost:4318"
-            ).rstrip("/")
-        )
+        variables = os.environ if environment is None else environment
+        address = endpoint or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", "") or _DEFAULT_ENDPOINT
+        self._url = urlsplit(address.rstrip("/"))
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
             raise InputError(
-                f"Otlp({self._url.geturl()!r}): an endpoint is an address such as http://localhost:4318."
+                f"Otlp({self._url.geturl()!r}): an endpoint is an address such as "
+                f"{_DEFAULT_ENDPOINT}."
             )
         if protocol == "http/protobuf":
             check_protobuf()
         self._protocol = protocol
-        self._headers = (
-            dict(headers)
-            if headers is not None
-            else _pairs(known.get("OTEL_EXPORTER_OTLP_HEADERS", ""))
-        )
-        name = service or known.get("OTEL_SERVICE_NAME", "") or "graphorch"
-        extra = _pairs(known.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+        if headers is None:
+            headers = _parse_pairs(variables.get("OTEL_EXPORTER_OTLP_HEADERS", ""))
+        self._headers = dict(headers)
         self._resource = {
-            "service.name": name,
+            "service.name": service or variables.get("OTEL_SERVICE_NAME", "") or "graphorch",
             "telemetry.sdk.name": "graphorch",
             "telemetry.sdk.version": __version__,
-            **extra,
+            **_parse_pairs(variables.get("OTEL_RESOURCE_ATTRIBUTES", "")),
         }
         self._content = content
         self._interval = interval
@@ -111,7 +112,7 @@ class Otlp:
         self._metrics = Metrics(clock())
         self._has_news = False
         self._next = 0.0
-        self.sent = Sent()
+        self.sent = ExportCount()
 
     @property
     def needs_content(self) -> bool:
@@ -122,12 +123,8 @@ class Otlp:
         """See `Sink.take`."""
         for span in spans:
             self._metrics.add(span, trace)
-            self._put(
-                self._spans,
-                encode_span(
-                    span, trace, self._redaction, turns.get(span.id) if self._content else None
-                ),
-            )
+            turn = turns.get(span.id) if self._content else None
+            self._put(self._spans, encode_span(span, trace, self._redaction, turn))
             for event in encode_events(span, trace, self._redaction):
                 self._put(self._logs, event)
         self._has_news = True
@@ -135,20 +132,28 @@ class Otlp:
     def flush(self, *, is_last: bool) -> None:
         """See `Sink.flush`."""
         now = time.monotonic()
-        if not self._has_news or (now < self._next and not (is_last and not self.sent.failures)):
+        # The last flush does not wait for the next interval, unless the collector is down.
+        is_due = now >= self._next or (is_last and not self.sent.failures)
+        if not self._has_news or not is_due:
             return
         self._next = now + self._interval
-        is_up = self._drain("traces", self._spans, spans_request)
-        is_up = is_up and self._drain("logs", self._logs, logs_request)
-        if is_up and self._send(
-            "metrics", metrics_request(self._resource, self._metrics.encoded(self._clock()))
-        ):
+        if self._export_all():
             self._has_news = False
         if self.sent.failures:
-            self._next = now + min(_LONGEST_PAUSE, self._interval * 2 ** min(self.sent.failures, 8))
+            pause = self._interval * 2 ** min(self.sent.failures, 8)
+            self._next = now + min(_LONGEST_PAUSE, pause)
+
+    def _export_all(self) -> bool:
+        """Send all that waits; return False if the collector does not take it now."""
+        if not self._drain("traces", self._spans, build_spans_request):
+            return False
+        if not self._drain("logs", self._logs, build_logs_request):
+            return False
+        metrics = self._metrics.encode(self._clock())
+        return self._send("metrics", build_metrics_request(self._resource, metrics))
 
     def _put(self, queue: deque[dict[str, Any]], item: dict[str, Any]) -> None:
-        if len(queue) >= _MOST:
+        if len(queue) >= _MOST_WAITING:
             queue.popleft()
             self.sent.dropped += 1
         queue.append(item)
@@ -159,9 +164,9 @@ class Otlp:
         queue: deque[dict[str, Any]],
         request: Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]],
     ) -> bool:
-        """Send all that waits, some hundred at once; False if the collector does not take it now."""
+        """Send a queue in batches; return False if the collector does not take it now."""
         while queue:
-            batch = [queue[number] for number in range(min(_AT_ONCE, len(queue)))]
+            batch = [queue[number] for number in range(min(_BATCH_SIZE, len(queue)))]
             if not self._send(signal, request(self._resource, batch)):
                 return False
             for _ in batch:
@@ -173,9 +178,12 @@ class Otlp:
         return True
 
     def _send(self, signal: Signal, body: dict[str, Any]) -> bool:
-        """One export. What the collector refuses for good is dropped, so that it cannot stand in the way of what follows."""
+        """Export once; return False if it has to be tried again.
+
+        What the collector refuses for good is dropped, so that it does not block what follows.
+        """
         is_binary = self._protocol == "http/protobuf"
-        data = as_protobuf(signal, body) if is_binary else as_json(body)
+        data = encode_protobuf(signal, body) if is_binary else encode_json(body)
         kind = "application/x-protobuf" if is_binary else "application/json"
         headers = {
             **self._headers,
@@ -186,11 +194,11 @@ class Otlp:
         try:
             status = self._post(f"{self._url.path}/v1/{signal}", gzip.compress(data, 1), headers)
         except (OSError, http.client.HTTPException) as error:
-            return self._failed(f"{type(error).__name__}: {error}")
-        if status in _AGAIN:
-            return self._failed(f"status {status}")
+            return self._note_failure(f"{type(error).__name__}: {error}")
+        if status in _RETRYABLE:
+            return self._note_failure(f"status {status}")
         if status >= 400:
-            self._failed(f"status {status}")
+            self._note_failure(f"status {status}")
             self.sent.dropped += 1
             return True
         self.sent.failures = 0
@@ -212,7 +220,7 @@ class Otlp:
         finally:
             connection.close()
 
-    def _failed(self, why: str) -> bool:
+    def _note_failure(self, why: str) -> bool:
         self.sent.failures += 1
         self.sent.last_error = why
         if self.sent.failures == 1:
@@ -225,9 +233,11 @@ class Otlp:
         return False
 
 
-def _pairs(text: str) -> dict[str, str]:
-    """`a=1,b=2` as OpenTelemetry writes it, percent-encoded."""
-    found = [part.partition("=") for part in text.split(",") if "=" in part]
-    return {
-        unquote(name.strip()): unquote(value.strip()) for name, _, value in found if name.strip()
-    }
+def _parse_pairs(text: str) -> dict[str, str]:
+    """Return the pairs of `a=1,b=2`, percent-encoded as in variables of OpenTelemetry."""
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if equals and name.strip():
+            pairs[unquote(name.strip())] = unquote(value.strip())
+    return pairs

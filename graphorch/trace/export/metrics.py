@@ -1,24 +1,27 @@
-"""Histograms over everything that was recorded, cumulative since the exporter began: what a metrics backend wants to be sent."""
+"""Histograms over all recorded spans, cumulative since the exporter began, for metrics backends."""
 
 from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from graphorch.trace.export import conventions as c
-from graphorch.trace.export.otlp import encode_attributes, provider
+from graphorch.trace.export.otlp import encode_attributes, find_provider
 from graphorch.trace.spans.model import Span, Trace
 
-# series of one metric; what comes after is counted in a last one, so that no tag can fill the memory
-_MOST = 2_000
+# Series of one metric. All later ones are counted together, so that no tag can fill the memory.
+_MOST_SERIES = 2_000
 
-Key = tuple[tuple[str, str], ...]
+Key: TypeAlias = tuple[tuple[str, str], ...]
+_CUMULATIVE = 2  # aggregation temporality of OTLP
 _OVERFLOW: Key = (("otel.metric.overflow", "true"),)
 
 
 @dataclass(slots=True)
 class _Histogram:
+    """Counts of values by bucket; bucket `i` ends at `bounds[i]`, the last one is open."""
+
     bounds: tuple[float, ...]
     counts: list[int] = field(default_factory=list[int])
     count: int = 0
@@ -37,7 +40,7 @@ class _Histogram:
 
 
 class Metrics:
-    """Takes finished spans, and gives the metrics of all of them."""
+    """Metrics of all finished spans."""
 
     def __init__(self, began: float) -> None:
         self._began = began
@@ -50,73 +53,72 @@ class Metrics:
             case "call":
                 self._add_call(span, seconds)
             case "run":
-                self._put(
-                    "gen_ai.workflow.duration",
-                    seconds,
-                    {c.WORKFLOW: trace.flow, c.ERROR_TYPE: span.error},
-                )
+                labels = {c.WORKFLOW: trace.flow, c.ERROR_TYPE: span.error}
+                self._record("gen_ai.workflow.duration", seconds, labels)
             case "tool":
-                self._put(
-                    "gen_ai.execute_tool.duration",
-                    seconds,
-                    {c.TOOL_NAME: span.node, c.ERROR_TYPE: span.error},
-                )
-            case "node" if span.role == "agent":
-                self._put(
-                    "gen_ai.invoke_agent.duration",
-                    seconds,
-                    {c.AGENT_NAME: span.node, c.WORKFLOW: trace.flow, c.ERROR_TYPE: span.error},
-                )
+                labels = {c.TOOL_NAME: span.node, c.ERROR_TYPE: span.error}
+                self._record("gen_ai.execute_tool.duration", seconds, labels)
             case "node":
-                self._put(
-                    "graphorch.node.duration",
-                    seconds,
-                    {c.NODE_PATH: span.step, c.WORKFLOW: trace.flow, c.ERROR_TYPE: span.error},
-                )
+                is_agent = span.role == "agent"
+                labels = {c.AGENT_NAME: span.node} if is_agent else {c.NODE_PATH: span.step}
+                labels |= {c.WORKFLOW: trace.flow, c.ERROR_TYPE: span.error}
+                name = "gen_ai.invoke_agent.duration" if is_agent else "graphorch.node.duration"
+                self._record(name, seconds, labels)
             case _:
                 pass
 
     def _add_call(self, span: Span, seconds: float) -> None:
-        known = {
+        labels = {
             c.OPERATION: c.CHAT,
-            c.PROVIDER: provider(span),
+            c.PROVIDER: find_provider(span),
             c.REQUEST_MODEL: span.model,
             c.AGENT_NAME: span.node,
         }
-        self._put("gen_ai.client.operation.duration", seconds, {**known, c.ERROR_TYPE: span.error})
+        self._record(
+            "gen_ai.client.operation.duration", seconds, {**labels, c.ERROR_TYPE: span.error}
+        )
         if span.first_token is not None:
-            self._put("gen_ai.client.operation.time_to_first_chunk", span.first_token, known)
+            self._record("gen_ai.client.operation.time_to_first_chunk", span.first_token, labels)
         for kind, tokens in (("input", span.input_tokens), ("output", span.output_tokens)):
             if tokens:
-                self._put("gen_ai.client.token.usage", tokens, {**known, c.TOKEN_TYPE: kind})
+                self._record("gen_ai.client.token.usage", tokens, {**labels, c.TOKEN_TYPE: kind})
         if span.usd:
-            self._put("graphorch.cost", span.usd, known)
+            self._record("graphorch.cost", span.usd, labels)
 
-    def _put(self, name: str, value: float, known: dict[str, str]) -> None:
+    def _record(self, name: str, value: float, labels: dict[str, str]) -> None:
         series = self._series.setdefault(name, {})
-        key = tuple((entry, text) for entry, text in known.items() if text)
-        if key not in series and len(series) >= _MOST:
+        key = tuple((label, text) for label, text in labels.items() if text)
+        if key not in series and len(series) >= _MOST_SERIES:
             key = _OVERFLOW
-        found = series.get(key)
-        if found is None:
-            found = series[key] = _Histogram(c.METRICS[name][2])
-        found.add(value)
+        histogram = series.get(key)
+        if histogram is None:
+            histogram = series[key] = _Histogram(c.METRICS[name].bounds)
+        histogram.add(value)
 
-    def encoded(self, now: float) -> list[dict[str, Any]]:
-        """All metrics as OTLP has them."""
+    def encode(self, now: float) -> list[dict[str, Any]]:
+        """Return all metrics in the form of OTLP; `now` is in seconds since 1970."""
         metrics: list[dict[str, Any]] = []
         for name, series in self._series.items():
-            unit, description, _ = c.METRICS[name]
-            points = [self._point(key, found, now) for key, found in series.items()]
-            told = {"aggregationTemporality": 2, "dataPoints": points}
+            points = [self._encode_point(key, histogram, now) for key, histogram in series.items()]
             metrics.append(
-                {"name": name, "unit": unit, "description": description, "histogram": told}
+                {
+                    "name": name,
+                    "unit": c.METRICS[name].unit,
+                    "description": c.METRICS[name].description,
+                    "histogram": {"aggregationTemporality": _CUMULATIVE, "dataPoints": points},
+                }
             )
         return metrics
 
-    def _point(self, key: Key, found: _Histogram, now: float) -> dict[str, Any]:
+    def _encode_point(self, key: Key, histogram: _Histogram, now: float) -> dict[str, Any]:
         return {
-            "attributes": encode_attributes(dict(key)), "startTimeUnixNano": str(round(self._began * 1e9)), "timeUnixNano": str(round(now * 1e9)),
-            "count": str(found.count), "sum": found.total, "bucketCounts": [str(count) for count in found.counts], "explicitBounds": list(found.bounds),
-            "min": found.least, "max": found.most,
-        }  # fmt: skip
+            "attributes": encode_attributes(dict(key)),
+            "startTimeUnixNano": str(round(self._began * 1e9)),
+            "timeUnixNano": str(round(now * 1e9)),
+            "count": str(histogram.count),
+            "sum": histogram.total,
+            "bucketCounts": [str(count) for count in histogram.counts],
+            "explicitBounds": list(histogram.bounds),
+            "min": histogram.least,
+            "max": histogram.most,
+        }

@@ -1,6 +1,7 @@
-"""Spans, measurements and events in OpenTelemetry's protocol: the JSON form of OTLP 1.x, and the same as protobuf.
+"""Spans, metrics and events in OpenTelemetry's protocol: OTLP 1.x as JSON or protobuf.
 
-Ids and times are those of the records, so what is sent twice is the same span twice. Prompts and answers are sent only when asked for.
+Ids and times are those of the records, so a span that is sent twice is one span. Prompts and
+answers are sent only on request.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from graphorch.trace.spans.redaction import Redaction
 Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 Json: TypeAlias = dict[str, Any]
 
-_INTERNAL, _CLIENT = 1, 3
+_INTERNAL, _CLIENT = 1, 3  # kinds of spans
+_OK, _ERROR = 1, 2  # codes of status
+_INFO, _WARN, _SEVERE = (9, "INFO"), (13, "WARN"), (17, "ERROR")  # severities
+_LONGEST = 500  # characters of a message
 _OPENINFERENCE = {"run": "CHAIN", "flow": "CHAIN", "call": "LLM", "tool": "TOOL"}
 _MESSAGES = {
     "traces": (
@@ -35,183 +39,171 @@ _MESSAGES = {
 
 
 def encode_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | None = None) -> Json:
-    """One finished span. `turn` is what was said in a model call, if that is to be sent."""
-    attributes = _attributes(span, trace)
-    # what is not ours to name: tags. Names of nodes and models are no texts, and everything costs time
+    """Return a finished span; `turn` has the texts of a model call, if they are to be sent."""
+    attributes = _list_attributes(span, trace)
+    # Tags are texts of the caller. Names of nodes and models are not, and redaction takes time.
     if span.kind == "run":
         attributes |= {c.TAG + name: redaction.text(value) for name, value in trace.tags.items()}
     if turn is not None and span.kind == "call":
-        attributes[c.INPUT_MESSAGES] = json.dumps(
-            [_message(said.role, said.text) for said in turn.prompt], ensure_ascii=False
-        )
-        attributes[c.OUTPUT_MESSAGES] = json.dumps(
-            [_message("assistant", turn.text)], ensure_ascii=False
-        )
-    is_failed = span.status in ("failed", "handled", "lost")
-    told: Json = {
+        prompt = [_encode_message(utterance.role, utterance.text) for utterance in turn.prompt]
+        answer = [_encode_message("assistant", turn.text)]
+        attributes[c.INPUT_MESSAGES] = json.dumps(prompt, ensure_ascii=False)
+        attributes[c.OUTPUT_MESSAGES] = json.dumps(answer, ensure_ascii=False)
+    status: Json = {"code": _OK}
+    if span.status in ("failed", "handled", "lost"):
+        status = {"code": _ERROR, "message": _cut_message(span.message, redaction)}
+    encoded: Json = {
         "traceId": trace.trace_id,
         "spanId": span.id,
-        "name": _name(span),
+        "name": _name_span(span),
         "kind": _CLIENT if span.kind in ("call", "request") else _INTERNAL,
-        "startTimeUnixNano": _nano(span.began),
-        "endTimeUnixNano": _nano(span.began + (span.seconds or 0.0)),
+        "startTimeUnixNano": _encode_time(span.began),
+        "endTimeUnixNano": _encode_time(span.began + (span.seconds or 0.0)),
         "attributes": encode_attributes(attributes),
-        "status": {"code": 2, "message": redaction.text(span.message[:2000])[:500]}
-        if is_failed
-        else {"code": 1},
+        "status": status,
     }
     if span.parent:
-        told["parentSpanId"] = span.parent
-    return told
+        encoded["parentSpanId"] = span.parent
+    return encoded
 
 
 def encode_events(span: Span, trace: Trace, redaction: Redaction) -> list[Json]:
-    """The log records of a span: its failure, what guardrails found in it, and the end of a run."""
+    """Return the log records of a span: its failure, findings of guardrails, the end of a run."""
     events: list[Json] = []
     if span.status == "failed" and span.kind in ("attempt", "call", "tool"):
-        known = {
+        text = f"{span.kind} of {span.path} failed: {span.error}"
+        attributes = {
             c.EXCEPTION_TYPE: span.error,
-            c.EXCEPTION_MESSAGE: redaction.text(span.message)[:500],
+            c.EXCEPTION_MESSAGE: redaction.text(span.message)[:_LONGEST],
             c.NODE_PATH: span.path,
         }
-        events.append(
-            _event(
-                span,
-                trace,
-                17,
-                "ERROR",
-                f"{span.kind} of {span.path} failed: {span.error}",
-                known,
-                "exception",
-            )
-        )
+        events.append(_encode_event(span, trace, _SEVERE, "exception", text, attributes))
     for finding in span.findings:
-        known = {f"{c.FINDINGS}.{name}": value for name, value in finding.items()}
-        text = f"guardrail: {finding.get('kind')} in the {finding.get('where')} of {span.path}: {finding.get('action')}"
-        events.append(_event(span, trace, 13, "WARN", text, known, "graphorch.guardrail.finding"))
+        kind, place, action = finding.get("kind"), finding.get("where"), finding.get("action")
+        text = f"guardrail: {kind} in the {place} of {span.path}: {action}"
+        attributes = {f"{c.FINDINGS}.{name}": value for name, value in finding.items()}
+        name = "graphorch.guardrail.finding"
+        events.append(_encode_event(span, trace, _WARN, name, text, attributes))
     if span.kind == "run":
-        is_fine = span.status in ("ok", "waiting")
+        severity = _INFO if span.status in ("ok", "waiting") else _SEVERE
         text = f"run {trace.run_id} of '{trace.flow}' {trace.status} ({trace.reason})"
-        severity, word = (9, "INFO") if is_fine else (17, "ERROR")
-        events.append(
-            _event(
-                span,
-                trace,
-                severity,
-                word,
-                redaction.text(text),
-                {c.STATUS: trace.status},
-                "graphorch.run.ended",
-            )
-        )
+        attributes = {c.STATUS: trace.status}
+        name = "graphorch.run.ended"
+        events.append(_encode_event(span, trace, severity, name, redaction.text(text), attributes))
     return events
 
 
-def spans_request(resource: Mapping[str, Any], spans: Sequence[Json]) -> Json:
-    """The body of an export of spans."""
-    return {
-        "resourceSpans": [
-            {
-                **_resource(resource),
-                "scopeSpans": [{"scope": {"name": c.SCOPE}, "spans": list(spans)}],
-            }
-        ]
-    }
+def build_spans_request(resource: Mapping[str, Any], spans: Sequence[Json]) -> Json:
+    """Return the body of an export of spans."""
+    return _build_request(resource, "resourceSpans", "scopeSpans", "spans", spans)
 
 
-def logs_request(resource: Mapping[str, Any], records: Sequence[Json]) -> Json:
-    """The body of an export of log records."""
-    return {
-        "resourceLogs": [
-            {
-                **_resource(resource),
-                "scopeLogs": [{"scope": {"name": c.SCOPE}, "logRecords": list(records)}],
-            }
-        ]
-    }
+def build_logs_request(resource: Mapping[str, Any], records: Sequence[Json]) -> Json:
+    """Return the body of an export of log records."""
+    return _build_request(resource, "resourceLogs", "scopeLogs", "logRecords", records)
 
 
-def metrics_request(resource: Mapping[str, Any], metrics: Sequence[Json]) -> Json:
-    """The body of an export of metrics."""
-    return {
-        "resourceMetrics": [
-            {
-                **_resource(resource),
-                "scopeMetrics": [{"scope": {"name": c.SCOPE}, "metrics": list(metrics)}],
-            }
-        ]
-    }
+def build_metrics_request(resource: Mapping[str, Any], metrics: Sequence[Json]) -> Json:
+    """Return the body of an export of metrics."""
+    return _build_request(resource, "resourceMetrics", "scopeMetrics", "metrics", metrics)
 
 
-def as_json(body: Json) -> bytes:
-    """The JSON form."""
+def _build_request(
+    resource: Mapping[str, Any], outer: str, inner: str, name: str, items: Sequence[Json]
+) -> Json:
+    scope = {"scope": {"name": c.SCOPE}, name: list(items)}
+    attributes = encode_attributes(resource)
+    return {outer: [{"resource": {"attributes": attributes}, inner: [scope]}]}
+
+
+def encode_json(body: Json) -> bytes:
+    """Return the JSON form of a request."""
     return json.dumps(body, ensure_ascii=True).encode()
 
 
-def as_protobuf(signal: Signal, body: Json) -> bytes:
-    """The binary form. Raises `InputError` without the extra `otel`."""
+def encode_protobuf(signal: Signal, body: Json) -> bytes:
+    """Return the binary form of a request. Raises `InputError` without the extra `otel`."""
     module, name = _MESSAGES[signal]
-    message = getattr(_module(module), name)
-    return message(**_fields(body)).SerializeToString()
+    message = getattr(_import_module(module), name)
+    return message(**_convert_fields(body)).SerializeToString()
 
 
 def check_protobuf() -> None:
     """Raise `InputError` unless the extra `otel` is installed."""
     for module, _ in _MESSAGES.values():
-        _module(module)
+        _import_module(module)
 
 
-def _module(name: str) -> Any:
+def _import_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            "OTLP in protobuf needs a package of OpenTelemetry. Install it: pip install 'graphorch[otel]', or use protocol=\"http/json\" where "
-            "the collector takes that."
+            "OTLP in protobuf needs a package of OpenTelemetry. Install it: pip install "
+            "'graphorch[otel]', or use protocol=\"http/json\" where the collector takes that."
         ) from error
 
 
-def _fields(body: Any) -> Any:
-    """The fields of a message: their names in snake case, ids as bytes, whole numbers as such. Much faster than protobuf's own reader of JSON."""
-    if isinstance(body, dict):
-        return {
-            (known := _FIELDS.get(name, (name, None)))[0]: _fields(item)
-            if known[1] is None
-            else known[1](item)
-            for name, item in _items(body)
-        }
-    return [_fields(item) for item in cast("list[Any]", body)] if isinstance(body, list) else body
+def _convert_fields(body: Any) -> Any:
+    """Return the fields of a message: names in snake case, ids as bytes, numbers as integers.
+
+    Much faster than protobuf's own reader of JSON.
+    """
+    if isinstance(body, list):
+        return [_convert_fields(item) for item in cast("list[Any]", body)]
+    if not isinstance(body, dict):
+        return body
+    converted: Json = {}
+    for name, value in cast("Json", body).items():
+        field, convert = _FIELDS.get(name, (name, _convert_fields))
+        converted[field] = convert(value)
+    return converted
 
 
-def _items(body: Any) -> Any:
-    return body.items()
-
-
-def _numbers(values: list[str]) -> list[int]:
+def _convert_numbers(values: list[str]) -> list[int]:
     return [int(value) for value in values]
 
 
-_FIELDS: Mapping[str, tuple[str, Callable[[Any], Any] | None]] = {
-    "traceId": ("trace_id", bytes.fromhex), "spanId": ("span_id", bytes.fromhex), "parentSpanId": ("parent_span_id", bytes.fromhex),
-    "startTimeUnixNano": ("start_time_unix_nano", int), "endTimeUnixNano": ("end_time_unix_nano", int), "timeUnixNano": ("time_unix_nano", int),
-    "observedTimeUnixNano": ("observed_time_unix_nano", int), "intValue": ("int_value", int), "stringValue": ("string_value", None),
-    "boolValue": ("bool_value", None), "doubleValue": ("double_value", None), "resourceSpans": ("resource_spans", None),
-    "scopeSpans": ("scope_spans", None), "resourceLogs": ("resource_logs", None), "scopeLogs": ("scope_logs", None),
-    "logRecords": ("log_records", None), "resourceMetrics": ("resource_metrics", None), "scopeMetrics": ("scope_metrics", None),
-    "severityNumber": ("severity_number", None), "severityText": ("severity_text", None), "eventName": ("event_name", None),
-    "aggregationTemporality": ("aggregation_temporality", None), "dataPoints": ("data_points", None), "bucketCounts": ("bucket_counts", _numbers),
-    "explicitBounds": ("explicit_bounds", None), "count": ("count", int),
-}  # fmt: skip
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "traceId": ("trace_id", bytes.fromhex),
+    "spanId": ("span_id", bytes.fromhex),
+    "parentSpanId": ("parent_span_id", bytes.fromhex),
+    "startTimeUnixNano": ("start_time_unix_nano", int),
+    "endTimeUnixNano": ("end_time_unix_nano", int),
+    "timeUnixNano": ("time_unix_nano", int),
+    "observedTimeUnixNano": ("observed_time_unix_nano", int),
+    "intValue": ("int_value", int),
+    "stringValue": ("string_value", _convert_fields),
+    "boolValue": ("bool_value", _convert_fields),
+    "doubleValue": ("double_value", _convert_fields),
+    "resourceSpans": ("resource_spans", _convert_fields),
+    "scopeSpans": ("scope_spans", _convert_fields),
+    "resourceLogs": ("resource_logs", _convert_fields),
+    "scopeLogs": ("scope_logs", _convert_fields),
+    "logRecords": ("log_records", _convert_fields),
+    "resourceMetrics": ("resource_metrics", _convert_fields),
+    "scopeMetrics": ("scope_metrics", _convert_fields),
+    "severityNumber": ("severity_number", _convert_fields),
+    "severityText": ("severity_text", _convert_fields),
+    "eventName": ("event_name", _convert_fields),
+    "aggregationTemporality": ("aggregation_temporality", _convert_fields),
+    "dataPoints": ("data_points", _convert_fields),
+    "bucketCounts": ("bucket_counts", _convert_numbers),
+    "explicitBounds": ("explicit_bounds", _convert_fields),
+    "count": ("count", int),
+}
 
 
 def encode_attributes(values: Mapping[str, Any]) -> list[Json]:
-    """Attributes as the protocol has them; what is None is left out."""
-    return [
-        {"key": name, "value": _value(value)} for name, value in values.items() if value is not None
-    ]
+    """Return attributes in the form of the protocol; None is left out."""
+    attributes: list[Json] = []
+    for name, value in values.items():
+        if value is not None:
+            attributes.append({"key": name, "value": _encode_value(value)})
+    return attributes
 
 
-def _value(value: Any) -> Json:
+def _encode_value(value: Any) -> Json:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
@@ -219,14 +211,11 @@ def _value(value: Any) -> Json:
     if isinstance(value, float):
         return {"doubleValue": value}
     text = str(value)
+    # Half a surrogate pair cannot be encoded: replace it instead of failing.
     return {"stringValue": text if text.isascii() else text.encode("utf-8", "replace").decode()}
 
 
-def _resource(resource: Mapping[str, Any]) -> Json:
-    return {"resource": {"attributes": encode_attributes(resource)}}
-
-
-def _name(span: Span) -> str:
+def _name_span(span: Span) -> str:
     match span.kind:
         case "run":
             return f"{c.INVOKE_WORKFLOW} {span.node}"
@@ -242,58 +231,96 @@ def _name(span: Span) -> str:
             return f"{c.INVOKE_AGENT} {span.node}" if span.role == "agent" else span.node
 
 
-def _attributes(span: Span, trace: Trace) -> Json:
+def _list_attributes(span: Span, trace: Trace) -> Json:
     session = trace.tags.get("session", trace.run_id)
     kind = "AGENT" if span.role == "agent" else _OPENINFERENCE.get(span.kind, "CHAIN")
-    known: Json = {
-        c.RUN_ID: trace.run_id, c.CONVERSATION: session, c.SESSION: session, c.OPENINFERENCE_KIND: kind, c.WORKFLOW: trace.flow,
-        c.USER: trace.tags.get("user"), c.NODE_KIND: span.role or span.kind, c.NODE_PATH: span.path or None, c.NODE_LEVEL: span.level,
-        c.ATTEMPT: span.attempt, c.STATUS: span.status, c.LOOP: span.loop or None, c.ERROR_TYPE: span.error or None,
-    }  # fmt: skip
+    common: Json = {
+        c.RUN_ID: trace.run_id,
+        c.CONVERSATION: session,
+        c.SESSION: session,
+        c.OPENINFERENCE_KIND: kind,
+        c.WORKFLOW: trace.flow,
+        c.USER: trace.tags.get("user"),
+        c.NODE_KIND: span.role or span.kind,
+        c.NODE_PATH: span.path or None,
+        c.NODE_LEVEL: span.level,
+        c.ATTEMPT: span.attempt,
+        c.STATUS: span.status,
+        c.LOOP: span.loop or None,
+        c.ERROR_TYPE: span.error or None,
+    }
+    return common | _list_kind_attributes(span)
+
+
+def _list_kind_attributes(span: Span) -> Json:
     match span.kind:
         case "run":
-            known |= {c.OPERATION: c.INVOKE_WORKFLOW}
+            return {c.OPERATION: c.INVOKE_WORKFLOW}
         case "call":
-            known |= {c.OPERATION: c.CHAT, **_of_call(span)}
+            return {c.OPERATION: c.CHAT, **_list_call_attributes(span)}
         case "request":
-            known |= _of_call(span)
+            return _list_call_attributes(span)
         case "tool":
-            known |= {c.OPERATION: c.EXECUTE_TOOL, c.TOOL_NAME: span.node}
+            return {c.OPERATION: c.EXECUTE_TOOL, c.TOOL_NAME: span.node}
         case "node" if span.role == "agent":
-            known |= {c.OPERATION: c.INVOKE_AGENT, c.AGENT_NAME: span.node, c.AGENT_ID: span.step}
+            return {c.OPERATION: c.INVOKE_AGENT, c.AGENT_NAME: span.node, c.AGENT_ID: span.step}
         case _:
-            pass
-    return known
+            return {}
 
 
-def _of_call(span: Span) -> Json:
+def _list_call_attributes(span: Span) -> Json:
     return {
-        c.PROVIDER: provider(span), c.REQUEST_MODEL: span.model, c.RESPONSE_MODEL: span.model, c.AGENT_NAME: span.node,
-        c.INPUT_TOKENS: span.input_tokens, c.OUTPUT_TOKENS: span.output_tokens, c.CACHED_TOKENS: span.cached_tokens, c.FIRST_TOKEN: span.first_token,
-        c.COST: span.usd, c.COST_SOURCE: span.usd_source or None, c.POLICY: span.policy or None, c.ENDPOINT: span.endpoint or None,
-        c.RETRIES: span.retries, c.FALLBACKS: span.fallbacks, c.HEDGES: span.hedges, c.CACHE_HIT: span.from_cache,
+        c.PROVIDER: find_provider(span),
+        c.REQUEST_MODEL: span.model,
+        c.RESPONSE_MODEL: span.model,
+        c.AGENT_NAME: span.node,
+        c.INPUT_TOKENS: span.input_tokens,
+        c.OUTPUT_TOKENS: span.output_tokens,
+        c.CACHED_TOKENS: span.cached_tokens,
+        c.FIRST_TOKEN: span.first_token,
+        c.COST: span.usd,
+        c.COST_SOURCE: span.usd_source or None,
+        c.POLICY: span.policy or None,
+        c.ENDPOINT: span.endpoint or None,
+        c.RETRIES: span.retries,
+        c.FALLBACKS: span.fallbacks,
+        c.HEDGES: span.hedges,
+        c.CACHE_HIT: span.from_cache,
         c.FINDINGS: sum(int(finding.get("count", 1)) for finding in span.findings) or None,
-    }  # fmt: skip
+    }
 
 
-def provider(span: Span) -> str:
-    """The provider of a model call."""
+def find_provider(span: Span) -> str:
+    """Return the provider of a model call."""
     return c.guess_provider(span.endpoint if "/" in span.endpoint else span.model)
 
 
-def _message(role: str, text: str) -> Json:
+def _encode_message(role: str, text: str) -> Json:
     return {"role": role, "parts": [{"type": "text", "content": text}]}
 
 
-def _event(
-    span: Span, trace: Trace, severity: int, word: str, text: str, known: Json, name: str
+def _encode_event(
+    span: Span, trace: Trace, severity: tuple[int, str], name: str, text: str, attributes: Json
 ) -> Json:
-    at = _nano(span.began + (span.seconds or 0.0))
+    number, word = severity
+    at = _encode_time(span.began + (span.seconds or 0.0))
     return {
-        "timeUnixNano": at, "observedTimeUnixNano": at, "severityNumber": severity, "severityText": word, "body": _value(text),
-        "traceId": trace.trace_id, "spanId": span.id, "eventName": name, "attributes": encode_attributes({c.RUN_ID: trace.run_id, **known}),
-    }  # fmt: skip
+        "timeUnixNano": at,
+        "observedTimeUnixNano": at,
+        "severityNumber": number,
+        "severityText": word,
+        "body": _encode_value(text),
+        "traceId": trace.trace_id,
+        "spanId": span.id,
+        "eventName": name,
+        "attributes": encode_attributes({c.RUN_ID: trace.run_id, **attributes}),
+    }
 
 
-def _nano(seconds: float) -> str:
+def _cut_message(message: str, redaction: Redaction) -> str:
+    # Redaction of a long text takes time, and only its beginning is sent.
+    return redaction.text(message[: 4 * _LONGEST])[:_LONGEST]
+
+
+def _encode_time(seconds: float) -> str:
     return str(max(0, round(seconds * 1e9)))

@@ -41,7 +41,11 @@ async def reasons(amount: int, where: str = "") -> Reasons:
     if not where:
         return explain_run(run, talk.trace, PLAIN)
     found = find_activations(run, where)
-    return explain_activation(found[0], talk.trace, talk.turns, PLAIN) if found else explain_absence(run, where)
+    return (
+        explain_activation(found[0], talk.trace, talk.turns, PLAIN)
+        if found
+        else explain_absence(run, where)
+    )
 
 
 def test_the_run_points_at_the_fault_three_levels_deep() -> None:
@@ -114,7 +118,9 @@ def test_rounds_of_a_loop_and_joins_are_told() -> None:
         flow, store = FLOWS["loop_with_join"](), MemoryStore()
         await to_the_end(flow, "one", True, durable=store, resources=Ledger())
         run, talk = await rebuilt(store, flow), await conversation(store)
-        second = explain_activation(find_activations(run, "header#2")[0], talk.trace, talk.turns, PLAIN)
+        second = explain_activation(
+            find_activations(run, "header#2")[0], talk.trace, talk.turns, PLAIN
+        )
         assert second.because == [
             "'last' went back to it: the loop 'last → header' held and had room",
             "round 2 of the loop back to 'header'",
@@ -138,7 +144,8 @@ def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> Non
             for step in flow.plan.steps[:-1]:
                 found = find_activations(run, step.name)
                 told = [
-                    explain_activation(activation, talk.trace, talk.turns, PLAIN) for activation in found
+                    explain_activation(activation, talk.trace, talk.turns, PLAIN)
+                    for activation in found
                 ] or [explain_absence(run, step.name)]
                 assert all(item.because for item in told), (until, step.name)
             explain_run(run, talk.trace, PLAIN)
