@@ -1,6 +1,7 @@
-"""Which spans a question is about, and how they are grouped: checked here, and turned into SQL in which only our own words stand.
+"""The spans that a question is about, and how they are grouped, as SQL.
 
-Everything that a caller gives is bound as a value. A group or filter that is none of the words below is the name of a tag.
+Only words of ours become SQL; everything that a caller gives is bound as a value. A group or filter
+that is not one of the words below is the name of a tag.
 """
 
 from __future__ import annotations
@@ -36,24 +37,33 @@ _RUN_TIMES = {
     "day": "strftime('%Y-%m-%d', t.began, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H:00', t.began, 'unixepoch')",
 }
+# A JSON path of SQLite has no way to write these.
 _PATH_SIGNS = frozenset('"\\\0')
 WORDS = (*_OF_SPANS, *_OF_RUNS)
-"""What can be grouped by and filtered on beside tags. Tags are meant with `tag:` where their name is one of these."""
+"""Words to group by and filter on beside tags; `tag:` marks a tag with the name of a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`since` ≤ time < `until` in seconds since 1970, None is open. `where` maps words or tags to the value that they must have."""
+    """A window of time and filters.
+
+    `since` ≤ time < `until` in seconds since 1970, None is open. `where` maps words or tags to the
+    value that they must have.
+    """
 
     since: float | None = None
     until: float | None = None
     where: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def before(self) -> Selection:
-        """The window of the same length right before this one. Raises `InputError` if this one has no beginning and end."""
+        """Return the window of equal length right before this one.
+
+        Raises `InputError` if this one has no beginning or no end.
+        """
         if self.since is None or self.until is None:
             raise InputError(
-                "Only a window with a beginning and an end has one before it: give `since` and `until`."
+                "Only a window with a beginning and an end has one before it: "
+                "give `since` and `until`."
             )
         return replace(self, since=2 * self.since - self.until, until=self.since)
 
@@ -66,22 +76,21 @@ class Clause:
     values: tuple[Any, ...] = ()
 
 
-def groups(by: Sequence[str], *, of_runs: bool = False) -> Clause:
-    """The columns g0, g1, … of a grouping."""
-    terms = [_term(word, of_runs) for word in by]
-    columns = ", ".join(
-        f"coalesce({term.sql}, '') AS g{number}" for number, term in enumerate(terms)
-    )
-    return Clause(columns or "'' AS g0", tuple(value for term in terms for value in term.values))
+def build_groups(by: Sequence[str], *, of_runs: bool = False) -> Clause:
+    """Return the columns g0, g1, … of a grouping."""
+    terms = [_build_term(word, of_runs) for word in by]
+    columns = [f"coalesce({term.sql}, '') AS g{number}" for number, term in enumerate(terms)]
+    values = tuple(value for term in terms for value in term.values)
+    return Clause(", ".join(columns) or "'' AS g0", values)
 
 
-def names(by: Sequence[str]) -> str:
-    """The names of those columns."""
+def list_columns(by: Sequence[str]) -> str:
+    """Return the names of the columns of a grouping."""
     return ", ".join(f"g{number}" for number in range(len(by) or 1))
 
 
-def conditions(selection: Selection, *, of_runs: bool = False) -> Clause:
-    """What rows have to meet."""
+def build_conditions(selection: Selection, *, of_runs: bool = False) -> Clause:
+    """Return the conditions of a selection, each with `AND` before it."""
     time = "t.began" if of_runs else "s.began"
     sql: list[str] = []
     values: list[Any] = []
@@ -90,13 +99,14 @@ def conditions(selection: Selection, *, of_runs: bool = False) -> Clause:
             sql.append(f"{time} {comparison} ?")
             values.append(bound)
     for word, wanted in selection.where.items():
-        term = _term(word, of_runs)
+        term = _build_term(word, of_runs)
         sql.append(f"CAST(coalesce({term.sql}, '') AS TEXT) = ?")
         values += [*term.values, str(wanted)]
     return Clause("".join(f" AND {text}" for text in sql), tuple(values))
 
 
-def _term(word: str, of_runs: bool) -> Clause:
+def _build_term(word: str, of_runs: bool) -> Clause:
+    """Return the SQL of a word or tag. Raises `InputError`."""
     if word in _OF_RUNS:
         return Clause(_OF_RUNS[word])
     if of_runs and word in _RUN_TIMES:
@@ -104,14 +114,14 @@ def _term(word: str, of_runs: bool) -> Clause:
     if word in _OF_SPANS and not of_runs:
         return Clause(_OF_SPANS[word])
     if word in _OF_SPANS:
-        raise InputError(
-            f"Runs have no '{word}': it belongs to what happens in them. {did_you_mean(word, (*_OF_RUNS, *_RUN_TIMES))}"
-        )
+        hint = did_you_mean(word, (*_OF_RUNS, *_RUN_TIMES))
+        raise InputError(f"Runs have no '{word}': it belongs to what happens in them. {hint}")
     name = word.removeprefix("tag:").strip()
     if not name:
         raise InputError(
-            f"{word!r} names nothing to group by or filter on. {did_you_mean(word, WORDS)} Anything else is the name of a tag."
+            f"{word!r} names nothing to group by or filter on. {did_you_mean(word, WORDS)} "
+            "Anything else is the name of a tag."
         )
-    if set(name) & _PATH_SIGNS:  # a path of SQLite's has no way to write them
+    if set(name) & _PATH_SIGNS:
         return Clause("(SELECT value FROM json_each(t.tags) WHERE key = ?)", (name,))
     return Clause("json_extract(t.tags, ?)", (f'$."{name}"',))

@@ -1,7 +1,9 @@
-"""The spans of all runs of a store as rows, for statistics: beside the records in a SQLite store's file, else in a database of their own.
+"""The spans of all runs of a store as rows, for statistics.
 
-A run pays nothing for it: the rows are made from the records when somebody asks, run by run, and only of runs that went on since. They
-hold no prompt, no answer and no state; the messages of errors go through the redaction. Erasing or pruning a run takes its rows along.
+The rows are beside the records in a SQLite store's file, else in a database of their own. A run
+pays nothing for them: they are made from the records on request, run by run, and only of runs that
+have changed since. They hold no prompt, no answer and no state; the messages of errors go through
+the redaction. Erasing or pruning a run takes its rows along.
 """
 
 from __future__ import annotations
@@ -25,22 +27,23 @@ from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-VERSION = 1  # of how spans are made: rows of another one are made anew
-_AT_ONCE = 5_000  # rows per transaction, so that runs which append get in between
-_PAGE = 500
+VERSION = 1  # of how spans are made: rows of another version are made again
+_ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
+_PAGE = 500  # runs per page
 _LONGEST = 500  # characters of an error's message
 
-_ADD_TRACE = """
-    INSERT INTO traces (run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_TRACE_COLUMNS = (
+    "run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq"
+)
+_ADD_TRACE = f"INSERT INTO traces ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 31)})"
 _DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT id FROM traces WHERE run_id = ?)"
 _DROP_TRACE = "DELETE FROM traces WHERE run_id = ?"
 
 
 @dataclass(slots=True)
-class Caught:
-    """What catching up did: how many runs and spans were read, which runs are damaged, and how long it took."""
+class CatchUp:
+    """Counts of runs and spans that were read, the ids of damaged runs, and the time it took."""
 
     runs: int = 0
     spans: int = 0
@@ -73,12 +76,15 @@ class SpanIndex:
         redaction: Redaction | None = None,
         sampling: Sampling | None = None,
     ) -> Self:
-        """The index of a store. Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`."""
+        """Open the index of a store.
+
+        Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`.
+        """
         path = store.path if isinstance(store, SqliteStore) else None
         if path is not None:
             connection = open_connection(path, sqlite3.connect, lock_timeout=5.0, is_durable=False)
         else:
-            # a file that is gone when it is closed
+            # A temporary file, gone when it is closed.
             connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             migrate(connection)
         return cls(connection, path, redaction or Redaction(), sampling or Sampling())
@@ -95,116 +101,152 @@ class SpanIndex:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
-    async def catch_up(self, store: Store) -> Caught:
-        """Read what happened since the last time. A damaged run is named, and hides no other."""
-        began, caught = time.perf_counter(), Caught()
-        known: dict[str, tuple[int, str, int]] = {
-            run_id: (seq, status, version)
-            for run_id, seq, status, version in self._rows(
-                "SELECT run_id, seq, status, version FROM traces"
-            )
-        }
+    async def catch_up(self, store: Store) -> CatchUp:
+        """Read what changed since the last time. A damaged run is named, and hides no other."""
+        start, progress = time.perf_counter(), CatchUp()
+        columns = self._rows("SELECT run_id, seq, status, version FROM traces")
+        known = {run_id: (seq, status, version) for run_id, seq, status, version in columns}
         seen: set[str] = set()
         pending: list[Trace] = []
-        async for head in _heads(store, caught):
+        async for head in _list_heads(store, progress):
             seen.add(head.run_id)
             status = "crashed" if is_crashed(head, self._clock()) else head.status
             if head.is_erased or known.get(head.run_id) == (head.last_seq, status, VERSION):
                 continue
-            trace = await self._trace(store, head, caught)
+            trace = await self._load_trace(store, head, progress)
             if trace is None:
                 continue
             pending.append(trace)
-            if sum(len(item.spans) for item in pending) >= _AT_ONCE:
-                self._put(pending, caught)
+            if sum(len(waiting.spans) for waiting in pending) >= _ROWS_PER_TRANSACTION:
+                self._put(pending, progress)
                 pending = []
-        self._put(pending, caught)
+        self._put(pending, progress)
         self._drop([run_id for run_id in known if run_id not in seen])
-        caught.seconds = time.perf_counter() - began
-        return caught
+        progress.seconds = time.perf_counter() - start
+        return progress
 
-    async def _trace(self, store: Store, head: RunHead, caught: Caught) -> Trace | None:
+    async def _load_trace(self, store: Store, head: RunHead, progress: CatchUp) -> Trace | None:
         try:
             log = await store.load(head.run_id)
         except (JournalDamaged, RunNotFound):
-            caught.damaged.append(head.run_id)
+            progress.damaged.append(head.run_id)
             return None
         return build_trace(log.head, log.records, self._clock())
 
     def add(self, traces: Sequence[Trace]) -> None:
-        """Put traces in, instead of what is known of their runs."""
-        self._put(traces, Caught())
+        """Add traces; they replace earlier ones of their runs."""
+        self._put(traces, CatchUp())
 
-    def _put(self, traces: Sequence[Trace], caught: Caught) -> None:
+    def _put(self, traces: Sequence[Trace], progress: CatchUp) -> None:
         if not traces:
             return
-        with self._writing():
+        with self._transaction():
             for trace in traces:
                 self._db.execute(_DROP_SPANS, (trace.run_id,))
                 self._db.execute(_DROP_TRACE, (trace.run_id,))
-                number = self._db.execute(_ADD_TRACE, self._head(trace)).lastrowid
+                number = self._db.execute(_ADD_TRACE, self._trace_row(trace)).lastrowid
                 if self._sampling.keeps(trace):
-                    self._db.executemany(
-                        _ADD_SPAN, (self._row(number, span) for span in trace.spans)
-                    )
-                    caught.spans += len(trace.spans)
-                caught.runs += 1
+                    rows = (self._span_row(number, span) for span in trace.spans)
+                    self._db.executemany(_ADD_SPAN, rows)
+                    progress.spans += len(trace.spans)
+                progress.runs += 1
 
     def _drop(self, run_ids: Sequence[str]) -> None:
         if run_ids:
-            with self._writing():
+            with self._transaction():
                 self._db.executemany(_DROP_SPANS, [(run_id,) for run_id in run_ids])
                 self._db.executemany(_DROP_TRACE, [(run_id,) for run_id in run_ids])
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a statement of ours. Raises what the state of the file raises."""
+        """Return the rows of a statement.
+
+        Raises `StoreUnavailable` and its kinds, and `JournalDamaged`.
+        """
         return list(self._rows(sql, values))
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(sql, values)
         except SQLITE_ERRORS as error:
-            raise self._told(error) from None
+            raise self._explain(error) from None
 
-    def _writing(self) -> _Transaction:
-        return _Transaction(self._db, self._told)
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db, self._explain)
 
-    def _told(self, error: Exception) -> Exception:
+    def _explain(self, error: Exception) -> Exception:
         return explain(error, self._path or Path("the index"))
 
-    def _head(self, trace: Trace) -> tuple[Any, ...]:
+    def _trace_row(self, trace: Trace) -> tuple[Any, ...]:
         tags = json.dumps(self._redaction.data(dict(trace.tags)), ensure_ascii=False)
         return (
-            trace.run_id, trace.flow, trace.status, trace.reason, tags, trace.parent, trace.began, trace.seconds, trace.budget, VERSION, trace.seq,
-        )  # fmt: skip
-
-    def _row(self, number: int | None, span: Span) -> tuple[Any, ...]:
-        message = (
-            self._redaction.text(span.message[: 4 * _LONGEST])[:_LONGEST] if span.message else ""
+            trace.run_id,
+            trace.flow,
+            trace.status,
+            trace.reason,
+            tags,
+            trace.parent,
+            trace.began,
+            trace.seconds,
+            trace.budget,
+            VERSION,
+            trace.seq,
         )
+
+    def _span_row(self, number: int | None, span: Span) -> tuple[Any, ...]:
+        # Redaction of a long message takes time, and only its beginning is kept.
+        message = self._redaction.text(span.message[: 4 * _LONGEST])[:_LONGEST]
         return (
-            number, span.id, span.parent, span.kind, span.path, span.step, span.node, span.level, span.attempt, span.began, span.seconds,
-            span.status, span.error, message, span.model, span.endpoint, span.policy, span.input_tokens, span.output_tokens,
-            span.cached_tokens, span.usd, span.usd_source, span.first_token, span.sent, span.retries, span.fallbacks, span.hedges,
-            span.from_cache, span.loop, json.dumps(span.findings) if span.findings else None, span.is_copy,
-        )  # fmt: skip
+            number,
+            span.id,
+            span.parent,
+            span.kind,
+            span.path,
+            span.step,
+            span.node,
+            span.level,
+            span.attempt,
+            span.began,
+            span.seconds,
+            span.status,
+            span.error,
+            message,
+            span.model,
+            span.endpoint,
+            span.policy,
+            span.input_tokens,
+            span.output_tokens,
+            span.cached_tokens,
+            span.usd,
+            span.usd_source,
+            span.first_token,
+            span.sent,
+            span.retries,
+            span.fallbacks,
+            span.hedges,
+            span.from_cache,
+            span.loop,
+            json.dumps(span.findings) if span.findings else None,
+            span.is_copy,
+        )
 
 
 class _Transaction:
-    """One transaction: all of it, or nothing."""
+    """One transaction: all of it, or nothing; `explain_error` turns errors of SQLite into ours."""
 
-    def __init__(self, db: sqlite3.Connection, told: Callable[[Exception], Exception]) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, explain_error: Callable[[Exception], Exception]
+    ) -> None:
         self._db = db
-        self._told = told
+        self._explain = explain_error
 
     def __enter__(self) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except SQLITE_ERRORS as error:
-            raise self._told(error) from None
+            raise self._explain(error) from None
 
     def __exit__(
         self,
@@ -217,15 +259,15 @@ class _Transaction:
             return
         self._db.execute("ROLLBACK")
         if isinstance(error, SQLITE_ERRORS):
-            raise self._told(error) from None
+            raise self._explain(error) from None
 
 
-async def _heads(store: Store, caught: Caught) -> AsyncIterator[RunHead]:
-    """The heads of all runs."""
+async def _list_heads(store: Store, progress: CatchUp) -> AsyncIterator[RunHead]:
+    """Yield the heads of all runs, and note the damaged ones."""
     query: RunQuery | None = RunQuery(limit=_PAGE)
     while query is not None:
         page = await store.list_runs(query)
-        caught.damaged += page.damaged
+        progress.damaged += page.damaged
         for head in page.runs:
             yield head
         query = RunQuery(limit=_PAGE, after=page.next) if page.next is not None else None

@@ -12,7 +12,7 @@ from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
-from graphorch.trace.analysis.critical_path import WorkItem, critical_path, finishes, simulate
+from graphorch.trace.analysis.critical_path import WorkItem, compute_finishes, find_critical_path, simulate
 from graphorch.trace.analysis.explain import (
     Reasons,
     explain_absence,
@@ -150,7 +150,7 @@ def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> Non
                 assert all(item.because for item in told), (until, step.name)
             explain_run(run, talk.trace, PLAIN)
             if any(item.ended_at for item in run.history):
-                path = critical_path(run, 1.0)
+                path = find_critical_path(run, 1.0)
                 assert path.seconds <= path.busy + 1e-9
                 assert path.with_limit[1] == pytest.approx(path.busy)
 
@@ -163,7 +163,7 @@ def work(*rows: tuple[float, tuple[int, ...]]) -> list[WorkItem]:
 
 def test_the_critical_path_of_a_diamond_is_its_longer_side() -> None:
     diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
-    assert max(finishes(diamond)) == 7
+    assert max(compute_finishes(diamond)) == 7
     assert [simulate(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
 
 
@@ -182,7 +182,7 @@ def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
         lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
         for item in run.history:
             item.started_at, item.ended_at = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
-        found = critical_path(run, 9.0)
+        found = find_critical_path(run, 9.0)
         assert [path for path, _ in found.path] == ["a", "slow", "end"]
         rows = {row.step: (row.slack, row.twice_as_fast) for row in found.steps}
         assert rows == {"a": (0.0, 6.5), "slow": (0.0, 4.5), "end": (0.0, 6.5), "fast": (3.0, 7.0)}
@@ -196,4 +196,4 @@ def test_nothing_finished_has_no_critical_path() -> None:
 
     flow = Graph("idle", State).chain(idle).build()
     with pytest.raises(InputError, match="Nothing of run one is finished"):
-        critical_path(rebuild(flow.plan, "one", []).run, 0.0)
+        find_critical_path(rebuild(flow.plan, "one", []).run, 0.0)

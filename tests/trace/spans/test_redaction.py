@@ -22,7 +22,7 @@ from graphorch.trace.conversation.text import format_turns
 from graphorch.trace.export.exporter import Otlp
 from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.index import SpanIndex
-from graphorch.trace.spans.redaction import HIDDEN, Redaction, secret_values
+from graphorch.trace.spans.redaction import HIDDEN, Redaction, find_secret_values
 from tests.trace.collector import collecting
 from tests.trace.flows import Log, Model, Order, Reply, Shop
 
@@ -51,7 +51,7 @@ def test_values_are_those_of_variables_with_telling_names() -> None:
         "PATH": "/usr/bin:/bin",
         "MY_TOKEN": "short",
     }
-    assert set(secret_values(known)) == {"0123456789", "hunter22hunter"}
+    assert set(find_secret_values(known)) == {"0123456789", "hunter22hunter"}
 
 
 def test_data_is_cleaned_to_any_depth_and_left_as_it_was() -> None:
