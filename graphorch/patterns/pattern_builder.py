@@ -77,11 +77,11 @@ class PatternBuilder:
     # ---- steps of the author -------------------------------------------------------------------
     def add_steps(self, steps: object, where: str) -> tuple[str, ...]:
         """Add one node or several to the graph; return their names."""
-        return self.builder._named(steps, where)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.add_nodes(steps, where)
 
     def add_step(self, step: object, where: str) -> str:
         """Add a node to the graph; return its name, or "" if `step` is not a single node."""
-        return self.builder._one(step, where)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.add_node(step, where)
 
     def node(self, name: str) -> Node[Any]:
         """Return the node of that name."""
@@ -89,7 +89,7 @@ class PatternBuilder:
 
     def find_exit(self, name: str) -> str:
         """Return the name of the node by which a step is left."""
-        return self.builder._exit_of(name)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.find_exit(name)
 
     def set_exit(self, name: str, last: str) -> None:
         """Have a step be left by one of the pattern's nodes."""
@@ -97,15 +97,15 @@ class PatternBuilder:
 
     def read_function(self, fn: Callable[..., Any], where: str) -> StateFunction:
         """Return a pure function of the author with the slices that it reads."""
-        return self.builder._pure(fn, where)  # pyright: ignore[reportPrivateUsage]
+        return self.builder.make_function(fn, where)
 
     def add_problem(self, code: str, where: str, what: str, fix: str) -> None:
         """Note what is wrong with the pattern itself; `build()` reports it."""
-        self.builder._problem(code, where, what, fix)  # pyright: ignore[reportPrivateUsage]
+        self.builder.add_problem(code, where, what, fix)
 
     def add_warning(self, code: str, where: str, what: str, fix: str) -> None:
         """Note what is suspicious about the pattern; `build()` reports it."""
-        self.spec.problems.append(Problem(code, where, what, fix, "warning"))
+        self.builder.add_problem(code, where, what, fix, "warning")
 
     def set_defaults(self, name: str, **options: Any) -> None:
         """Give a node the options that it does not have yet; None is not an option."""
@@ -149,7 +149,7 @@ class PatternBuilder:
         return True
 
     def _replace(self, node: Node[Any]) -> None:
-        self.builder._put_in_place(node)  # pyright: ignore[reportPrivateUsage]
+        self.builder.replace_node(node)
 
     # ---- nodes and edges of the pattern --------------------------------------------------------
     def add_memory(self, owner: str, kind: object, default: Callable[[], object]) -> HiddenSlice:

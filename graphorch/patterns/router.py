@@ -21,8 +21,8 @@ from pydantic import BaseModel
 
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder, read_labels
-from graphorch.graph.signature import Read
-from graphorch.graph.spec import Label, StateFunction
+from graphorch.graph.edges import Label
+from graphorch.graph.signature import Read, StateFunction
 from graphorch.patterns.errors import check_score
 from graphorch.patterns.pattern_builder import HiddenSlice, PatternBuilder
 from graphorch.patterns.types import Chosen

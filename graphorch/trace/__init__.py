@@ -1,4 +1,4 @@
-"""What runs did, read from their records: spans, statistics, conversations, reasons, and their export."""
+"""Readers of stored runs: spans, statistics, conversations, explanations, and their export."""
 
 from __future__ import annotations
 

@@ -63,15 +63,20 @@ def test_drawn_flows_keep_every_promise(flow: Any) -> None:
     check_flow(flow, Drawn(), runs=8)
 
 
-def test_flows_have_loops_routes_and_sub_flows() -> None:
-    found: set[str] = set()
+def test_flows_draw_every_part() -> None:
+    """Drawn flows have loops, routes and sub-flows."""
+    drawn: set[str] = set()
 
     @settings(max_examples=40)
     @given(flows())
     def look(flow: Any) -> None:
-        blueprint = flow.plan.spec
-        parts = {"loops": blueprint.loops, "routes": blueprint.routes, "sub-flows": blueprint.subs}
-        found.update(name for name, given in parts.items() if given)
+        plan = flow.plan
+        parts = {
+            "loops": plan.topology.loops,
+            "routes": [edge for edge in plan.topology.edges if edge.kind == "routed"],
+            "sub-flows": [step for step in plan.steps if step.inner_plan is not None],
+        }
+        drawn.update(name for name, items in parts.items() if items)
 
     look()
-    assert found == {"loops", "routes", "sub-flows"}
+    assert drawn == {"loops", "routes", "sub-flows"}

@@ -83,9 +83,7 @@ def collect_work(run: Run) -> list[WorkItem]:
         is_waiting = activation.step.ask is not None or children is not None
         seconds = max(0.0, activation.ended_at - activation.started_at)
         numbers[id(activation)] = len(work)
-        work.append(
-            WorkItem(activation.path, 0.0 if is_waiting else seconds, tuple(sorted(after)))
-        )
+        work.append(WorkItem(activation.path, 0.0 if is_waiting else seconds, tuple(sorted(after))))
     return work
 
 
@@ -124,7 +122,7 @@ def find_critical_path(run: Run, measured: float) -> CriticalPath:
 
 
 def compute_finishes(work: Sequence[WorkItem]) -> list[float]:
-    """Return the earliest end of each work item, in seconds from the beginning. O(items + edges)."""
+    """Return the earliest end of each item, in seconds from the beginning. O(items + edges)."""
     finish: list[float] = []
     for item in work:
         start = max((finish[number] for number in item.after), default=0.0)

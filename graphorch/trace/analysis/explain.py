@@ -13,7 +13,7 @@ from typing import Any
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Scope, Status
 from graphorch.errors import InputError, did_you_mean
-from graphorch.graph.topology import START_INDEX, Edge
+from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.statuses import HALTED_STATUSES
 from graphorch.text import join_limited
 from graphorch.trace.conversation.turns import Turn

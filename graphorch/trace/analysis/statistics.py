@@ -272,11 +272,10 @@ def calls(
     for key, (count, failed, requests, *others) in sums.items():
         # Without a policy there are no spans of requests: a failed call is a failed request.
         (failures,) = failed_requests.get(key, (failed,))
-        quantiles = latency.get(key, NO_VALUES), first_token.get(key, NO_VALUES)
-        error_rate = failed / count
-        rows.append(
-            Calls(key, count, failed, error_rate, requests, failures, *others, *quantiles)
-        )
+        head = (key, count, failed, failed / count, requests, failures)
+        quantiles = (latency.get(key, NO_VALUES), first_token.get(key, NO_VALUES))
+        columns: tuple[Any, ...] = (*head, *others, *quantiles)
+        rows.append(Calls(*columns))
     return _build_table(by, rows, lambda row: (row.usd, row.calls))
 
 
@@ -365,7 +364,9 @@ def runs(
     rows: list[Runs] = []
     for key, (*counts, budget, used) in rows_by_key:
         share = used / budget if budget else None
-        rows.append(Runs(key, *counts, budget, share, latency.get(key, NO_VALUES)))
+        quantiles = latency.get(key, NO_VALUES)
+        columns: tuple[Any, ...] = (key, *counts, budget, share, quantiles)
+        rows.append(Runs(*columns))
     return _build_table(by, rows, lambda row: (row.usd, row.runs))
 
 

@@ -32,9 +32,7 @@ _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
 _LONGEST = 500  # characters of an error's message
 
-_TRACE_COLUMNS = (
-    "run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq"
-)
+_TRACE_COLUMNS = "run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq"
 _ADD_TRACE = f"INSERT INTO traces ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 31)})"
 _DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT id FROM traces WHERE run_id = ?)"

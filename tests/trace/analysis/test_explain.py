@@ -12,7 +12,12 @@ from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
-from graphorch.trace.analysis.critical_path import WorkItem, compute_finishes, find_critical_path, simulate
+from graphorch.trace.analysis.critical_path import (
+    WorkItem,
+    compute_finishes,
+    find_critical_path,
+    simulate,
+)
 from graphorch.trace.analysis.explain import (
     Reasons,
     explain_absence,
