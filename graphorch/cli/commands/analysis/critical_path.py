@@ -12,7 +12,7 @@ from graphorch.cli.json_output import to_json_line
 from graphorch.cli.params import AsJson, Db, Debug, FlowName, RunId
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
-from graphorch.trace.analysis.critical_path import CriticalPath, critical_path
+from graphorch.trace.analysis.critical_path import CriticalPath, find_critical_path
 
 _MOST_LINES = 30  # of the path, and of the table
 _HEADINGS = ("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE AS FAST")
@@ -43,7 +43,7 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
     journal, plan = require_journal(db), load_flow(flow).flow.plan
     rebuilt = query_store(journal, lambda store: read_run(store, plan, run_id))
     trace = rebuilt.conversation.trace
-    path = critical_path(rebuilt.run, trace.seconds or 0.0)
+    path = find_critical_path(rebuilt.run, trace.seconds or 0.0)
     if as_json:
         print_output(to_json_line({"run_id": trace.run_id, **asdict(path)}))
     else:

@@ -29,10 +29,10 @@ from graphorch.journal.store import Store
 from graphorch.runs.durable import rebuild_run
 from graphorch.trace.analysis.explain import (
     Reasons,
+    explain_absence,
+    explain_activation,
+    explain_run,
     find_activations,
-    why_it_ran,
-    why_not,
-    why_the_run,
 )
 from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.conversation.builder import Conversation, build_conversation
@@ -119,13 +119,13 @@ async def _explain(
     rebuilt = await read_run(store, plan, word)
     trace, turns = rebuilt.conversation.trace, rebuilt.conversation.turns
     if not node:
-        return rebuilt, [why_the_run(rebuilt.run, trace, redaction)]
+        return rebuilt, [explain_run(rebuilt.run, trace, redaction)]
     activations = find_activations(rebuilt.run, node)
     if not activations:
-        return rebuilt, [why_not(rebuilt.run, node)]
+        return rebuilt, [explain_absence(rebuilt.run, node)]
     explanations: list[Reasons] = []
     for activation in activations[:_MOST_ACTIVATIONS]:
-        reasons = why_it_ran(activation, trace, turns, redaction)
+        reasons = explain_activation(activation, trace, turns, redaction)
         reasons.saw = redaction.data(await _read_slices(store, rebuilt, activation))
         explanations.append(reasons)
     return rebuilt, explanations
