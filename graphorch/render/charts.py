@@ -1,4 +1,6 @@
-"""Charts of figures over many runs as SVG, drawn by matplotlib (the extra `charts`): bars, lines over time, distributions.
+"""Charts of figures over many runs as SVG: bars, lines over time, distributions.
+
+They are drawn by matplotlib, which the extra `charts` installs.
 
 The files are the same for the same figures: no date, fixed ids, text as text.
 """
@@ -27,7 +29,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line or distribution: a name, and its values; `at` are the times (seconds since 1970) of a line."""
+    """Values of a line or distribution; `at` are the times of a line, in seconds since 1970."""
 
     name: str
     values: Sequence[float]
@@ -35,7 +37,7 @@ class Series:
 
 
 def bar_chart(names: Sequence[str], values: Sequence[float], *, title: str, unit: str) -> str:
-    """A bar for each name, the first on top. Raises `InputError` without the extra `charts`."""
+    """Draw a bar for each name, the first on top. Raise `InputError` without the extra `charts`."""
     names, values = _with_other(names, values)
 
     def paint(axes: Any) -> None:
@@ -49,7 +51,7 @@ def bar_chart(names: Sequence[str], values: Sequence[float], *, title: str, unit
 
 
 def line_chart(series: Sequence[Series], *, title: str, unit: str) -> str:
-    """Values over time. Raises `InputError` without the extra `charts`."""
+    """Draw values over time. Raise `InputError` without the extra `charts`."""
 
     def paint(axes: Any) -> None:
         for sery in series[:_MOST]:
@@ -68,7 +70,7 @@ def line_chart(series: Sequence[Series], *, title: str, unit: str) -> str:
 
 
 def distribution_chart(series: Sequence[Series], *, title: str, unit: str) -> str:
-    """The share of values that are at most so large, for each series: the whole distribution, quantiles included.
+    """Draw each series as the share of its values that are at most so large: all quantiles at once.
 
     Raises `InputError` without the extra `charts`.
     """
@@ -112,7 +114,7 @@ def _drawn(paint: Any, title: str, *, is_empty: bool) -> str:
 
 
 def _module(name: str) -> Any:
-    """A module of matplotlib, untyped: it is there only with the extra."""
+    """Return a module of matplotlib, untyped: it is installed only with the extra."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -131,7 +133,7 @@ def _with_other(
 
 
 def _shown(text: str, longest: int = 40) -> str:
-    """One line, without what matplotlib would take for mathematics."""
+    """Return one line of text, without what matplotlib would read as mathematics."""
     line = " ".join(text.encode("utf-8", "replace").decode().split()) or "–"
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return line.replace("$", r"\$")

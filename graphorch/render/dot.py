@@ -1,4 +1,6 @@
-"""A picture in DOT, for people who go on with Graphviz. Words, shapes and colours are in the file; `dot` places it and finds the fonts."""
+"""Pictures in DOT, for people who continue with Graphviz.
+
+Words, shapes and colours are in the file; `dot` places it and finds the fonts."""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ _STRING = str.maketrans(
 
 
 def to_dot(picture: Picture) -> str:
-    """The picture in DOT. Boxes are `n0`, `n1`, … in the picture's order; labels and tooltips hold the names."""
+    """Return a picture in DOT.
+
+    Boxes are `n0`, `n1`, … in the order of the picture; labels and tooltips hold the names.
+    """
     numbers = {box.id: f"n{index}" for index, box in enumerate(picture.boxes)}
     lines = "\n".join(_line(line, numbers) for line in picture.lines)
     body = "\n".join(_content(picture, None, numbers, "  "))
@@ -46,7 +51,7 @@ def to_dot(picture: Picture) -> str:
 def _content(
     picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str
 ) -> Iterator[str]:
-    """The boxes directly in a group (or in none), then the groups in it."""
+    """Return the boxes directly in a group (or in none), then the groups in it."""
     for box in picture.boxes:
         if box.group == group:
             yield f"{indent}{numbers[box.id]} [{_box(box)}]"
@@ -85,7 +90,7 @@ def _line(line: Line, numbers: Mapping[str, str]) -> str:
 
 
 def _label(name: str, detail: str, *, bold: bool, between: str = '<BR ALIGN="LEFT"/>') -> str:
-    """A label as HTML, in which a backslash means nothing."""
+    """Return a label as HTML, in which a backslash has no meaning."""
     first = f"<B>{_text(name)}</B>" if bold else _text(name)
     if not detail:
         return f"<{first}>"
@@ -98,5 +103,5 @@ def _text(text: str) -> str:
 
 
 def _string(text: str) -> str:
-    """A quoted string, in which Graphviz reads entities and backslashes."""
+    """Return a quoted string, in which Graphviz reads entities and backslashes."""
     return f'"{clean(text).translate(_STRING)}"'

@@ -1,7 +1,7 @@
-"""Heat maps: figures of many visits on the topology, the hotter the redder; and the difference of two runs on it.
+"""Heat maps: figures of many visits on the picture of a graph, and the difference of two runs.
 
-The boxes are those of `picture_of`, and figures are given by their ids. Colours are laid over the picture's own style sheet, half
-transparent, so that both themes stay readable.
+The boxes are those of `picture_of`, and figures are given by their ids. Colours are laid over the
+picture's own style sheet, half transparent, so that both themes stay readable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN_ID = re.compile(r'["\\<>&]')
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """The figures of one box: dollars, seconds, the share of visits that failed, and how many visits there were."""
+    """Figures of one box: dollars, seconds, share of failed visits, and number of visits."""
 
     visits: int = 0
     usd: float = 0.0
@@ -47,7 +47,10 @@ def heat_map(
     theme: Theme = "auto",
     engine: Engine = "auto",
 ) -> str:
-    """The picture with every box as red as its figure is large, and all its figures beside its name. Raises `InputError` for another measure."""
+    """Draw a picture with every box as red as its figure is large, and its figures beside its name.
+
+    Raise `InputError` for an unknown measure.
+    """
     if by not in MEASURES:
         raise InputError(f"There is no heat '{by}'. {did_you_mean(str(by), MEASURES)}")
     values = {id_: _value(heat, by) for id_, heat in heats.items() if heat.visits}
@@ -73,8 +76,11 @@ def difference_map(
     picture: Picture, before: Mapping[str, Heat], after: Mapping[str, Heat], *, changed: frozenset[str] = frozenset(), title: str = "",
     theme: Theme = "auto", engine: Engine = "auto",
 ) -> str:  # fmt: skip
-    """The picture of what a run did otherwise than another: amber is different (`changed` names boxes whose results are), green ran only now,
-    red only before."""
+    """Draw how a run differs from an earlier one.
+
+    Amber is different (`changed` names boxes whose results are), green ran only now, red only
+    before.
+    """
     marks: dict[str, Mark] = {}
     colours: dict[str, tuple[str, float]] = {}
     for id_ in [*before, *(text for text in after if text not in before)]:
@@ -91,7 +97,7 @@ def difference_map(
 
 
 def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> str:
-    """The picture with boxes wide enough for their figures; what nothing runs in (ends, decisions, joins) counts as visited."""
+    """Draw boxes wide enough for their figures; ends, decisions and joins count as visited."""
     notes = {id_: mark.note for id_, mark in overlay.marks.items()}
     wide = replace(
         picture,
@@ -115,7 +121,7 @@ def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> 
 
 
 def _coloured(svg: str, colours: Mapping[str, tuple[str, float]]) -> str:
-    """The picture with the shapes of boxes in colours (red,green,blue) of an opacity, after its own rules."""
+    """Add rules to an SVG that give boxes a colour (red,green,blue) and an opacity."""
     root = svg.partition('class="')[2].partition('"')[0]
     rules = "".join(
         f'.{root} [data-box="{id_}"] .go_shape{{fill:rgba({colour},{opacity:.3f})}}'
@@ -151,7 +157,7 @@ def _shown(value: float, by: Measure) -> str:
 
 
 def _note(heat: Heat, by: Measure) -> str:
-    """The figure that is asked for first."""
+    """Return the figures as text, that of the measure first."""
     parts = {
         "visits": f"{heat.visits} ×",
         "cost": format_usd(heat.usd) if heat.usd else "",

@@ -1,4 +1,4 @@
-"""A picture in Mermaid, for places that draw it themselves, such as a README."""
+"""Pictures in Mermaid, for places that draw it themselves, such as a README."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _UNSAFE = re.compile(r"[^\w .,·…×→-]")
 
 
 def to_mermaid(picture: Picture) -> str:
-    """The picture as a Mermaid flowchart. Boxes are `n0`, `n1`, … in the picture's order; labels hold the names."""
+    """Return a picture as a Mermaid flowchart.
+
+    Boxes are `n0`, `n1`, … in the order of the picture; labels hold the names.
+    """
     numbers = {box.id: f"n{index}" for index, box in enumerate(picture.boxes)}
     parts = ["flowchart TD", *_content(picture, None, numbers, "  ")]
     parts += [_line(line, numbers) for line in picture.lines]
@@ -47,7 +50,7 @@ def to_mermaid(picture: Picture) -> str:
 def _content(
     picture: Picture, group: str | None, numbers: Mapping[str, str], indent: str
 ) -> Iterator[str]:
-    """The boxes directly in a group (or in none), then the groups in it."""
+    """Return the boxes directly in a group (or in none), then the groups in it."""
     for box in picture.boxes:
         if box.group == group:
             before, after = _SHAPES.get(box.kind, _CARD)
@@ -75,7 +78,7 @@ def _line(line: Line, numbers: Mapping[str, str]) -> str:
 
 
 def _styles(picture: Picture, numbers: Mapping[str, str]) -> Iterator[str]:
-    """A class for each kind of box, and the colours of lines and frames."""
+    """Return a class for each kind of box, and the colours of lines and frames."""
     members: dict[str, list[str]] = {}
     for box in picture.boxes:
         members.setdefault(box_class(box.kind).removeprefix("go_"), []).append(numbers[box.id])
@@ -83,9 +86,9 @@ def _styles(picture: Picture, numbers: Mapping[str, str]) -> Iterator[str]:
         yield f"  classDef {kind}Box fill:{LIGHT[f'{kind}_fill']},stroke:{LIGHT[f'{kind}_line']},color:{LIGHT['text']}"
         yield f"  class {','.join(ids)} {kind}Box"
     for kind, style in _LINE_STYLES.items():
-        found = [str(index) for index, line in enumerate(picture.lines) if line.kind == kind]
-        if found:
-            yield f"  linkStyle {','.join(found)} {style}"
+        indices = [str(index) for index, line in enumerate(picture.lines) if line.kind == kind]
+        if indices:
+            yield f"  linkStyle {','.join(indices)} {style}"
     for index, group in enumerate(picture.groups):
         if group.kind == "loop":
             yield f"  style g{index} fill:none,stroke:{LIGHT['loop']},stroke-dasharray:6 4"
@@ -94,5 +97,5 @@ def _styles(picture: Picture, numbers: Mapping[str, str]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """The text with every character that could mean something as an entity, written as Mermaid wants it."""
+    """Return text with every character that Mermaid may interpret as an entity."""
     return _UNSAFE.sub(lambda match: f"#{ord(match.group())};", text)

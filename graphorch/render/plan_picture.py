@@ -1,11 +1,12 @@
-"""The picture of a compiled plan: its nodes as boxes, its edges as lines, its loops, maps and sub-flows as frames.
+"""Picture of a plan: nodes as boxes, edges as lines, loops, maps and sub-flows as frames.
 
-Ids are paths as in the journal and the trace (`team/research`). What is no node has an id that no node can have, since no name holds a
-`/`: a decision is `classify//route`, a bar where lines join `merge//join`, a frame of a loop `write//loop`. The line of an edge is its
-number in the shape, under the path of its flow: `3`, `team/3`.
+Ids are paths as in the journal and the trace (`team/research`). What is no node has an id that no
+node can have, since no name holds a `/`: a decision is `classify//route`, a bar where lines join
+`merge//join`, a frame of a loop `write//loop`. The line of an edge is its number in the shape,
+under the path of its flow: `3`, `team/3`.
 
-An opened sub-flow has no box of its own: lines lead to the first box inside and leave from the last. Where there are several of
-those, a start or an end stands in the frame.
+An opened sub-flow has no box of its own: lines lead to the first box inside and leave from the
+last. Where there are several of those, a start or an end stands in the frame.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ _LINES: Mapping[str, LineKind] = {
 def draw_plan(
     plan: Plan, *, depth: int | None = None, closed: frozenset[str] = frozenset()
 ) -> Picture:
-    """The picture of a plan.
+    """Return the picture of a plan.
 
-    `depth` is how many levels of maps and sub-flows are opened: 0 is none, None all of them, as long as there are at most 800 boxes.
-    Those whose paths are in `closed` are not opened in any case.
+    `depth` is how many levels of maps and sub-flows are opened: 0 is none, None all of them, as
+    long as there are at most 800 boxes. Those whose paths are in `closed` are never opened.
     """
     if depth is not None:
         return _drawn(plan, depth, closed)
@@ -60,17 +61,17 @@ def draw_plan(
 
 
 def line_id(path: str, edge: Edge) -> str:
-    """The id of the line of an edge; `path` is that of the edge's flow, `""` for the outermost."""
+    """Return the id of the line of an edge; `path` is that of its flow, `""` for the outermost."""
     return f"{path}/{edge.index}" if path else str(edge.index)
 
 
 def box_id(path: str) -> str:
-    """The id of the box of an activation's path: all items of a map run in one box, `each[3]/work` in `each/work`."""
+    """Return the id of the box of a path: all items of a map share one, `each/work`."""
     return _ITEM.sub("", path)
 
 
 def _levels(plan: Plan) -> int:
-    """How deep flows lie within a plan."""
+    """Return how deep flows lie within a plan."""
     maps = [step.map for step in plan.steps if step.map is not None]
     inner = [step.sub.flow for step in plan.steps if step.sub is not None]
     inner += [spec.flow for spec in maps if spec.flow is not None]
@@ -87,7 +88,7 @@ def _drawn(plan: Plan, depth: int, closed: frozenset[str]) -> Picture:
 
 @dataclass(slots=True)
 class _Sheet:
-    """What is drawn so far, of all levels."""
+    """Boxes, lines and groups that are drawn so far, of all levels."""
 
     closed: frozenset[str]  # the paths of maps and sub-flows that are not opened
     boxes: list[Box] = field(default_factory=list[Box])
@@ -97,7 +98,7 @@ class _Sheet:
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """The boxes where lines into a node end and where lines out of it begin."""
+    """Boxes where lines into a node end, and where lines out of it begin."""
 
     entry: str
     exit: str
@@ -105,7 +106,7 @@ class _Ends:
 
 @dataclass(slots=True)
 class _Flow:
-    """One plan being drawn at a path, inside a group."""
+    """Plan that is being drawn at a path, inside a group."""
 
     sheet: _Sheet
     plan: Plan
@@ -113,13 +114,12 @@ class _Flow:
     group: str | None
     depth: int
     ends: dict[int, _Ends] = field(default_factory=dict[int, _Ends])
-    # the innermost group around a node
     around: dict[int, str | None] = field(default_factory=dict[int, str | None])
     # the bodies of the loops that have a frame
     loops: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
 
     def draw(self) -> _Ends:
-        """Draw the flow; the ends are those of the whole of it."""
+        """Draw the flow, and return the ends of all of it."""
         shape = self.plan.topology
         first, last = (None, None) if not self.path else (_only_first(shape), _only_last(shape))
         self._frame_loops()
@@ -137,7 +137,7 @@ class _Flow:
 
     # ---- frames of loops ---------------------------------------------------------------------
     def _frame_loops(self) -> None:
-        """One frame per header, the outer ones first; a body that is not wholly inside or outside the others gets none."""
+        """Draw a frame per loop header, outer ones first; bodies that overlap in part get none."""
         bodies: dict[int, frozenset[int]] = {}
         for loop in self.plan.topology.loops:
             bodies[loop.header] = bodies.get(loop.header, frozenset()) | loop.body
@@ -159,12 +159,12 @@ class _Flow:
         return f"fails after {' or '.join(str(loop.bound) for loop in failing)}" if failing else ""
 
     def _group_of(self, nodes: frozenset[int]) -> str | None:
-        """The innermost frame around all of these nodes."""
-        found = self.group
+        """Return the innermost frame around all of these nodes."""
+        innermost = self.group
         for id_, body in self.loops.items():  # outer frames come first
             if nodes <= body:
-                found = id_
-        return found
+                innermost = id_
+        return innermost
 
     # ---- boxes -------------------------------------------------------------------------------
     def _node(self, index: int) -> None:
@@ -185,7 +185,7 @@ class _Flow:
             self._decision(index, step.route)
 
     def _inside(self, id_: str, step: Step, group: str | None) -> _Ends | None:
-        """What a map or a sub-flow holds, in a frame; None for a node that holds nothing."""
+        """Draw the inside of a map or sub-flow in a frame; return None for any other node."""
         name, spec, sub = step.name, step.map, step.sub
         if spec is None and sub is None:
             return None
@@ -205,7 +205,7 @@ class _Flow:
         return _Ends(inner, inner)
 
     def _join(self, index: int, join: JoinSpec, group: str | None) -> None:
-        """A bar above a node that does not simply wait for what can arrive. It stands outside of a loop that begins at the node."""
+        """Draw a bar above a join with `need`, outside of a loop that begins at the node."""
         shape = self.plan.topology
         arriving = [edge for edge in shape.entering[index] if edge.kind != "loop"]
         outside = next(
@@ -229,7 +229,7 @@ class _Flow:
         self.ends[index] = _Ends(id_, self.ends[index].exit)
 
     def _decision(self, index: int, route: CompiledRoute) -> None:
-        """A diamond below a node, within those loops around the node that it can stay in."""
+        """Draw a diamond below a node, within those loops around it that its route can stay in."""
         shape = self.plan.topology
         id_ = self._id(f"{shape.names[index]}//route")
         targets = [edge.target for edge in shape.leaving[index] if edge.kind == "routed"]
@@ -267,14 +267,14 @@ class _Flow:
         return self.ends[edge.source].exit
 
     def _target(self, edge: Edge) -> str:
-        """Ways back lead past the bar of a join, into the node itself."""
+        """Return where a line ends. Ways back lead past the bar of a join, into the node itself."""
         entry = self.ends[edge.target].entry
         if edge.kind == "loop" and entry.endswith("//join"):
             return next(line.target for line in self.sheet.lines if line.source == entry)
         return entry
 
     def _words(self, edge: Edge) -> tuple[str, str]:
-        """The label and the tooltip of a line."""
+        """Return the label and the tooltip of a line."""
         kind = str(edge.kind)
         if kind == "routed":
             return _labels(edge.labels), ""
@@ -298,13 +298,13 @@ class _Flow:
 
 
 def _only_first(shape: Topology) -> int | None:
-    """The node that every run of a flow begins with, if lines into the flow may as well lead to it."""
+    """Return the only first node of a flow, to which lines into the flow lead, or None."""
     starts = shape.leaving[START_INDEX]
     return starts[0].target if len(starts) == 1 and starts[0].target != shape.end else None
 
 
 def _only_last(shape: Topology) -> int | None:
-    """The node that every run of a flow ends with, if lines out of the flow may as well begin at it."""
+    """Return the only last node of a flow, at which lines out of the flow begin, or None."""
     ends = shape.entering[shape.end]
     if len(ends) != 1 or ends[0].kind != "always" or ends[0].source == START_INDEX:
         return None
@@ -326,7 +326,7 @@ def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -
 
 
 def _detail(node: Node[Any], spec: MapSpec | None) -> str:
-    """The second line of a box: what it is, and what bounds or serves it."""
+    """Return the second line of a box: its kind, and its bound, model or gate."""
     if spec is not None:
         need = f" · first {spec.need}" if spec.need is not None else ""
         return f"map · max {spec.max_items}{need}"
@@ -336,7 +336,7 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
 
 
 def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
-    """What a way back and the way out of a used up loop say. Of several ways back of one loop only the first has words."""
+    """Return label and tooltip of a loop's line. Of several ways back only the first has words."""
     if edge.kind == "exhausted":
         return (
             f"after {loop.bound} rounds",

@@ -1,6 +1,7 @@
-"""The timeline of one run (Gantt 1910): a bar for everything that took time, what ran at the same time in lanes beside each other.
+"""Timeline of one run: a bar for everything that took time, overlapping bars in lanes of their own.
 
-What runs inside of a sub-flow or map lies under its bar. Bars that do not overlap share a lane, so a long run stays low.
+What runs inside of a sub-flow or map lies under its bar. Bars that do not overlap share a lane, so
+a long run stays low.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ _STATUSES = ("done", "running", "waiting", "failed", "not_reached")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One thing that took time: seconds from the run's beginning to its end. `id` and `parent` tie what is inside to what it is inside of.
+    """Period of a run, in seconds since its start. `parent` is the id of the bar that it lies inside.
 
-    `status` is one of an overlay's; `marks` are moments on the bar, such as model calls, as (begin, end).
+
+    `status` is one of an overlay's; `marks` are moments on the bar, such as model calls, as (begin,
+    end).
     """
 
     id: str
@@ -56,7 +59,7 @@ class _Sheet:
 
 
 def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = "auto") -> str:
-    """The timeline as SVG. Raises `InputError` for an unknown theme."""
+    """Draw a timeline as SVG. Raise `InputError` for an unknown theme."""
     if theme not in ("auto", "light", "dark"):
         raise InputError(f"There is no theme '{theme}'. Use 'auto', 'light' or 'dark'.")
     sheet = _Sheet()
@@ -98,7 +101,11 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
 
 
 def _place(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int) -> None:
-    """Bars without anything inside share lanes; one with something inside gets a lane, and what is inside the lanes below it."""
+    """Place bars in lanes.
+
+    Bars without children share lanes. A bar with children gets a lane of its own, with the children
+    below it.
+    """
     bars = sorted(inside.get(parent, ()), key=lambda bar: (bar.begin, bar.end, bar.name))
     free: list[tuple[float, int]] = []
     for bar in bars:
@@ -162,7 +169,7 @@ def _axis(total: float, scale: float, lanes: int) -> str:
 
 
 def _tick(total: float) -> float:
-    """A round step that gives four to ten ticks."""
+    """Return a round step that gives four to ten ticks."""
     size = 10.0 ** len(str(int(total))) if total >= 1 else 1.0
     while size * 4 > total:
         size /= 10

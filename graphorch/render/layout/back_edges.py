@@ -1,11 +1,11 @@
-"""Ways back in a layout by dot: which boxes one has to pass, so that dot keeps room beside them, and where in the end it runs."""
+"""Ways back in a layout by dot: the boxes that they pass, so that dot keeps room, and their curves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from graphorch.render.layout.edge_routing import way_back
+from graphorch.render.layout.edge_routing import draw_way_back
 from graphorch.render.layout.group_titles import points_on
 from graphorch.render.layout.layering import back_lines, rank
 from graphorch.render.picture.model import Line, Picture, group_chains
@@ -17,7 +17,7 @@ _AIR = 12.0  # at least so far right of a box a way back runs
 
 
 def lane_bodies(picture: Picture, back: frozenset[str]) -> dict[int, list[list[str]]]:
-    """For the number of each line that leads back to another box: the boxes that it passes, rank by rank from the top."""
+    """Return the boxes that each way back passes, by line number and rank by rank from the top."""
     ranks = rank(picture.boxes, [line for line in picture.lines if line.id not in back])
     bodies: dict[int, list[list[str]]] = {}
     for index, line in enumerate(picture.lines):
@@ -30,7 +30,7 @@ def lane_bodies(picture: Picture, back: frozenset[str]) -> dict[int, list[list[s
 
 
 def _body(picture: Picture, back_line: Line, back: frozenset[str]) -> Iterable[str]:
-    """The boxes that a way back runs along: its source, its target, and all between them."""
+    """Return the boxes that a way back runs along: its source, its target, and all between."""
     into: dict[str, list[str]] = {}
     for line in picture.lines:
         if line.id not in back:
@@ -48,7 +48,10 @@ def _body(picture: Picture, back_line: Line, back: frozenset[str]) -> Iterable[s
 def lanes_by_group(
     picture: Picture, bodies: Mapping[int, list[list[str]]]
 ) -> dict[str | None, list[tuple[int, int]]]:
-    """The numbers of the lines that lead back, and how many ranks they pass, by the innermost group around both of their ends."""
+    """Return the ways back by the innermost group around both of their ends.
+
+    Each is a pair: the line number, and how many ranks the line passes.
+    """
     chains = group_chains(picture)
     around = {box.id: chains[box.group] for box in picture.boxes}
     lanes: dict[str | None, list[tuple[int, int]]] = {}
@@ -64,17 +67,21 @@ def lanes_by_group(
 
 
 def lane_width(line: Line) -> float:
-    """A way back is as wide as its label, which stands right of it."""
+    """Return the width of a way back: its own and that of its label, at its right."""
     return LANE_LEFT + max(6.0, 2 + label_size(line)[0])
 
 
-def ways_back(
+def draw_ways_back(
     picture: Picture,
     boxes: Mapping[str, Rect],
     groups: Mapping[str, Rect],
     reserved: Mapping[int, float],
 ) -> dict[str, Curve]:
-    """The curves of the ways back, the short ones first, each where it meets least; `reserved` is where dot kept room, by line number."""
+    """Return the curves of the ways back, each where it meets least.
+
+    `reserved` is the x where dot kept room, by line number. Short ones come first, and so run
+    nearest to their boxes.
+    """
     chains = group_chains(picture)
     by_id = {box.id: box for box in picture.boxes}
     curves: dict[str, Curve] = {}
@@ -93,18 +100,18 @@ def ways_back(
         lower = any(picture.lines[other].source == line.target for other in reserved)
         best = min(
             (
-                way_back(line, *ends, x, lower=lower)
-                for x in _choices(ends[0][1], ends[1][1], [*hard, *taken], reserved[index])
+                draw_way_back(line, *ends, x, lower=lower)
+                for x in _list_choices(ends[0][1], ends[1][1], [*hard, *taken], reserved[index])
             ),
-            key=lambda curve: _met(curve, hard, taken),
+            key=lambda curve: _count_overlaps(curve, hard, taken),
         )
-        curves[line.id] = _with_free_label(best, boxes, line)
+        curves[line.id] = _free_label(best, boxes, line)
         taken += [_lane(best), *([best.label] if best.label else [])]
     return curves
 
 
 def ways_back_are_free(picture: Picture, placed: Layout) -> bool:
-    """Whether no way back runs behind a box. Where several boxes of one row lead back, dot may leave no room for that."""
+    """Return whether no way back runs behind a box. Dot may not leave room if a row has several."""
     back = back_lines(picture)
     for line in picture.lines:
         if line.id in back:
@@ -121,8 +128,13 @@ def ways_back_are_free(picture: Picture, placed: Layout) -> bool:
     return True
 
 
-def _choices(source: Rect, header: Rect, obstacles: Sequence[Rect], reserved: float) -> list[float]:
-    """Where a way back may run, from left to right: beside its boxes, beside anything on its height, and where room was kept."""
+def _list_choices(
+    source: Rect, header: Rect, obstacles: Sequence[Rect], reserved: float
+) -> list[float]:
+    """Return where a way back may run, from left to right.
+
+    These are beside its boxes, beside any obstacle on its height, and where dot kept room.
+    """
     first = max(source.right, header.right) + _AIR
     band = Rect(first, header.y, 10_000.0, source.bottom - header.y)
     return sorted(
@@ -138,8 +150,8 @@ def _choices(source: Rect, header: Rect, obstacles: Sequence[Rect], reserved: fl
     )
 
 
-def _met(curve: Curve, hard: Iterable[Rect], taken: Iterable[Rect]) -> int:
-    """How much a way back runs into: its upright, its two ends, and its label."""
+def _count_overlaps(curve: Curve, hard: Iterable[Rect], taken: Iterable[Rect]) -> int:
+    """Count what a way back runs into with its upright, its two ends, and its label."""
     lane = _lane(curve)
     start, tip = curve.points[0], curve.tip
     legs = [Rect(at[0] + 1, at[1] - 2, max(1.0, lane.x - at[0]), 4.0) for at in (start, tip)]
@@ -152,8 +164,8 @@ def _lane(curve: Curve) -> Rect:
     return Rect(x - 5, curve.tip[1], 10.0, curve.points[0][1] - curve.tip[1])
 
 
-def _with_free_label(curve: Curve, boxes: Mapping[str, Rect], line: Line) -> Curve:
-    """A label that lies on a box moves down beside the source, where dot kept room for it."""
+def _free_label(curve: Curve, boxes: Mapping[str, Rect], line: Line) -> Curve:
+    """Move a label that lies on a box down beside the source, where dot kept room for it."""
     if curve.label is None or not any(rect.overlaps(curve.label) for rect in boxes.values()):
         return curve
     return replace(

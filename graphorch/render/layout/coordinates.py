@@ -1,9 +1,11 @@
-"""Third step of the builtin layout: an x for every cell, and the left and right side of every group.
+"""Step 5 of the builtin layout, coordinate assignment: an x for every cell, two sides for every group.
 
-Cells that should stand exactly below one another (the passes of a long line, a chain of boxes) share one *column* variable; a group has
-two. Every demand is of the form "b at least `sep` right of a", and these form a directed graph without circles. Wishes (stand below the
-mean of your neighbours) are met as far as the demands allow by two walks over that graph: one that only pushes right, one that only
-pushes left; both obey all demands, hence so does their mean. Repeating it settles quickly.
+Cells that should stand exactly below one another (the passes of a long line, a chain of boxes)
+share one *column* variable; a group has two variables. Every demand is of the form "b at least
+`sep` right of a", and the demands form a directed graph without cycles. Wishes (to stand below the
+mean of the neighbours) are met as far as the demands allow by two walks over that graph: one only
+pushes right, the other only pushes left. Both obey all demands, hence so does their mean. Repeating
+it settles quickly.
 """
 
 from __future__ import annotations
@@ -24,21 +26,21 @@ _NO_WISH = 9
 
 @dataclass(slots=True)
 class _Demands:
-    """Variables and the demands between them. Variables are numbers; `before[b]` holds (a, sep) for each demand on b."""
+    """Demands between variables, which are numbers; `before[b]` maps a to sep for each demand on b."""
 
     before: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
 
-    def variable(self) -> int:
+    def add_variable(self) -> int:
         self.before.append({})
         return len(self.before) - 1
 
-    def at_least(self, left: int, right: int, sep: float) -> None:
+    def demand(self, left: int, right: int, sep: float) -> None:
         """Demand right - left ≥ sep; the strictest demand on a pair holds."""
         if self.before[right].get(left, -1.0) < sep:
             self.before[right][left] = sep
 
-    def topological(self) -> list[int] | None:
-        """All variables with those on the left first, or None if the demands run in a circle."""
+    def sort_variables(self) -> list[int] | None:
+        """Return the variables with those on the left first, or None if the demands form a cycle."""
         after: list[list[int]] = [[] for _ in self.before]
         waiting = [len(lefts) for lefts in self.before]
         for right, lefts in enumerate(self.before):
@@ -55,7 +57,7 @@ class _Demands:
 
 @dataclass(slots=True)
 class _Model:
-    """The variables of one grid: of cells, and of the left and right sides of groups."""
+    """Variables of one grid: of cells, and of the left and right sides of groups."""
 
     demands: _Demands
     cells: dict[Cell, int]
@@ -65,9 +67,15 @@ class _Model:
 
 
 def place_columns(grid: Grid, title_widths: dict[str, float]) -> dict[str, tuple[float, float]]:
-    """Set the x of every cell; return the left and right side of every group. `title_widths`: how wide groups must at least be."""
-    model = _model(grid, title_widths, straight=True) or _model(grid, title_widths, straight=False)
-    # cannot be: without columns each cell lies in one row, and groups are in one order
+    """Set the x of every cell; return the left and right side of every group.
+
+    `title_widths` are the least widths of groups.
+    """
+    model = _build_model(grid, title_widths, straight=True)
+    if model is None:
+        # Columns and groups contradict each other. Without columns each cell lies in one row, and
+        # groups are in one order, so the demands cannot form a cycle.
+        model = _build_model(grid, title_widths, straight=False)
     if model is None:
         raise AssertionError("the order of cells contradicts itself")
     values = _settle(model, grid)
@@ -78,23 +86,24 @@ def place_columns(grid: Grid, title_widths: dict[str, float]) -> dict[str, tuple
     }
 
 
-def _model(grid: Grid, title_widths: dict[str, float], *, straight: bool) -> _Model | None:
+def _build_model(grid: Grid, title_widths: dict[str, float], *, straight: bool) -> _Model | None:
+    """Return the variables and demands of a grid, or None if the demands form a cycle."""
     demands = _Demands()
     cells: dict[Cell, int] = {}
     below = _straight_runs(grid) if straight else {}
     for row in grid.rows:
         for cell in row:
             if cell not in cells:
-                cells[cell] = demands.variable()
+                cells[cell] = demands.add_variable()
             if cell in below:
                 cells[below[cell]] = cells[cell]
-    lefts = {group: demands.variable() for group in grid.spans}
-    rights = {group: demands.variable() for group in grid.spans}
+    lefts = {group: demands.add_variable() for group in grid.spans}
+    rights = {group: demands.add_variable() for group in grid.spans}
     for group in grid.spans:
-        demands.at_least(lefts[group], rights[group], title_widths.get(group, 0.0))
+        demands.demand(lefts[group], rights[group], title_widths.get(group, 0.0))
     for row in grid.rows:
         _demand_row(row, demands, cells, lefts, rights)
-    sequence = demands.topological()
+    sequence = demands.sort_variables()
     return _Model(demands, cells, lefts, rights, sequence) if sequence is not None else None
 
 
@@ -105,25 +114,25 @@ def _demand_row(
     lefts: dict[str, int],
     rights: dict[str, int],
 ) -> None:
-    """Demands between neighbours in a row, through the sides of the groups that end and begin between them."""
+    """Add the demands between neighbours in a row, and on the sides of the groups between them."""
     for cell in row:
         for outer, inner in pairwise(cell.groups):
-            demands.at_least(lefts[outer], lefts[inner], GROUP_PAD)
-            demands.at_least(rights[inner], rights[outer], GROUP_PAD)
+            demands.demand(lefts[outer], lefts[inner], GROUP_PAD)
+            demands.demand(rights[inner], rights[outer], GROUP_PAD)
         if cell.groups:
-            demands.at_least(lefts[cell.groups[-1]], cells[cell], cell.left + GROUP_PAD)
-            demands.at_least(cells[cell], rights[cell.groups[-1]], cell.right + GROUP_PAD)
+            demands.demand(lefts[cell.groups[-1]], cells[cell], cell.left + GROUP_PAD)
+            demands.demand(cells[cell], rights[cell.groups[-1]], cell.right + GROUP_PAD)
     for item, other in pairwise(row):
         common = sum(1 for _ in _shared(item.groups, other.groups))
         closes, opens = len(item.groups) > common, len(other.groups) > common
         left, reach = (rights[item.groups[common]], 0.0) if closes else (cells[item], item.right)
         right, room = (lefts[other.groups[common]], 0.0) if opens else (cells[other], other.left)
-        demands.at_least(left, right, reach + room + _gap(item, other, grouped=closes or opens))
+        demands.demand(left, right, reach + room + _gap(item, other, grouped=closes or opens))
 
 
 def _gap(cell: Cell, other: Cell, *, grouped: bool) -> float:
     if other.anchor is not None:
-        return 0.0  # a lane brings its own air to its box
+        return 0.0  # the extents of a lane include its distance from its box
     if grouped:
         return _GROUP_GAP if "box" in (cell.role, other.role) else _GAP
     return _GAPS.get((cell.role, other.role), _GAP)
@@ -137,19 +146,22 @@ def _shared(sequence: Sequence[str], other: Sequence[str]) -> Iterable[str]:
 
 
 def _straight_runs(grid: Grid) -> dict[Cell, Cell]:
-    """Pairs (upper, lower) of neighbouring rows that are to share a column.
+    """Return the cells that share a column with the one below, as upper -> lower.
 
-    Such pairs must not cross each other, nor change sides with a group that lies in both rows; the demands would run in a circle. Ways
-    back come first, then long lines, then chains of boxes.
+    Such pairs must not cross each other, nor change sides with a group that lies in both rows: the
+    demands would form a cycle. Ways back come first, then long lines, then chains of boxes.
     """
     below: dict[Cell, Cell] = {}
     for upper, lower in pairwise(grid.rows):
         sides = _group_sides(upper), _group_sides(lower)
         pairs = [
-            (cell, down) for cell in upper for down in cell.downs if _wish(cell, down) < _NO_WISH
+            (cell, down)
+            for cell in upper
+            for down in cell.downs
+            if _rank_wish(cell, down) < _NO_WISH
         ]
         taken: list[tuple[int, int]] = []
-        for item, other in sorted(pairs, key=lambda pair: _wish(*pair)):
+        for item, other in sorted(pairs, key=lambda pair: _rank_wish(*pair)):
             free = all((item.place - mine) * (other.place - theirs) > 0 for mine, theirs in taken)
             if free and _same_sides(item, other, *sides):
                 below[item] = other
@@ -157,8 +169,8 @@ def _straight_runs(grid: Grid) -> dict[Cell, Cell]:
     return below
 
 
-def _wish(cell: Cell, other: Cell) -> int:
-    """How early a pair may choose its column."""
+def _rank_wish(cell: Cell, other: Cell) -> int:
+    """Return the precedence of a pair for a column, the lowest first, or `_NO_WISH`."""
     if cell.role == "lane":
         return 0
     if cell.role != "box" and other.role != "box":
@@ -169,7 +181,7 @@ def _wish(cell: Cell, other: Cell) -> int:
 
 
 def _group_sides(row: Sequence[Cell]) -> dict[str, tuple[int, int]]:
-    """The first and last place of each group in a row."""
+    """Return the first and last place of each group in a row."""
     sides: dict[str, tuple[int, int]] = {}
     for cell in row:
         for group in cell.groups:
@@ -191,27 +203,25 @@ def _side(place: int, span: tuple[int, int]) -> int:
 
 
 def _settle(model: _Model, grid: Grid) -> list[float]:
-    """Values for all variables: wishes, then demands, over and over."""
-    values = _pushed_right([0.0] * len(model.demands.before), model)
-    wishes = _wishes(model, grid)
+    """Return a value for each variable: wishes, then demands, over and over."""
+    values = _push_right([0.0] * len(model.demands.before), model)
+    wishes = _collect_wishes(model, grid)
     for _ in range(_ROUNDS):
         wanted = list(values)
         for variable, neighbours in wishes.items():
             total = sum(weight for _, _, weight in neighbours)
-            mean = (
-                sum((values[other] + offset) * weight for other, offset, weight in neighbours)
-                / total
-            )
-            # the whole way, two rows would only change places for ever
+            pull = sum((values[other] + offset) * weight for other, offset, weight in neighbours)
+            mean = pull / total
+            # Half of the way: all of it, and two rows would change places for ever.
             wanted[variable] = (values[variable] + mean) / 2
         _wish_group_sides(model, wanted)
-        right, left = _pushed_right(wanted, model), _pushed_left(wanted, model)
+        right, left = _push_right(wanted, model), _push_left(wanted, model)
         values = [(number + other) / 2 for number, other in zip(right, left, strict=True)]
     return values
 
 
-def _wishes(model: _Model, grid: Grid) -> dict[int, list[tuple[int, float, float]]]:
-    """For each variable the variables that it wants to be near: (other, offset to it, weight)."""
+def _collect_wishes(model: _Model, grid: Grid) -> dict[int, list[tuple[int, float, float]]]:
+    """Return for each variable what it wants to be near: (other variable, offset, weight)."""
     wishes: dict[int, list[tuple[int, float, float]]] = {}
     for row in grid.rows:
         for cell in row:
@@ -230,7 +240,7 @@ def _wishes(model: _Model, grid: Grid) -> dict[int, list[tuple[int, float, float
 
 
 def _wish_group_sides(model: _Model, wanted: list[float]) -> None:
-    """The sides of groups want to be close to what the groups hold."""
+    """Wish the sides of groups close to their content."""
     for group in model.lefts:
         wanted[model.lefts[group]], wanted[model.rights[group]] = float("inf"), float("-inf")
     for cell, variable in model.cells.items():
@@ -240,7 +250,8 @@ def _wish_group_sides(model: _Model, wanted: list[float]) -> None:
             wanted[right] = max(wanted[right], wanted[variable] + cell.right + GROUP_PAD)
 
 
-def _pushed_right(wanted: Sequence[float], model: _Model) -> list[float]:
+def _push_right(wanted: Sequence[float], model: _Model) -> list[float]:
+    """Return the wanted values, moved right where a demand needs it."""
     values = list(wanted)
     for variable in model.sequence:
         for left, sep in model.demands.before[variable].items():
@@ -249,7 +260,8 @@ def _pushed_right(wanted: Sequence[float], model: _Model) -> list[float]:
     return values
 
 
-def _pushed_left(wanted: Sequence[float], model: _Model) -> list[float]:
+def _push_left(wanted: Sequence[float], model: _Model) -> list[float]:
+    """Return the wanted values, moved left where a demand needs it."""
     values = list(wanted)
     for variable in reversed(model.sequence):
         reach = values[variable]

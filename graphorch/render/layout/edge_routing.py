@@ -1,4 +1,4 @@
-"""Last step of the builtin layout: a y for every row, and the lines as smooth curves."""
+"""Step 6 of the builtin layout, edge routing: a y for every row, and lines as smooth curves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ GROUP_FOOT = 14.0
 _BOX_GAP = 38.0  # between rows of boxes
 _LABEL_GAP = 17.0  # above and below a row of labels
 _PORT_GAP = 9.0
+# How far from its middle lines may meet a box, as a share of half its width.
+_PORT_SHARE = {"decision": 0.5, "start": 0.4, "end": 0.4, "join": 0.8}
 
 
 def row_bounds(grid: Grid) -> list[tuple[float, float]]:
-    """Upper and lower side of each row. Wide fans get more height, so that their lines are not flat."""
+    """Return the upper and lower side of each row. Wide fans get more height: no flat lines."""
     bounds: list[tuple[float, float]] = []
     y = GROUP_HEAD * _nesting(grid, 0, first=True)
     for index, row in enumerate(grid.rows):
@@ -40,7 +42,7 @@ def row_bounds(grid: Grid) -> list[tuple[float, float]]:
 
 
 def _nesting(grid: Grid, row: int, *, first: bool) -> int:
-    """The largest number of groups around one cell that begin (or end) at a row."""
+    """Return the largest number of groups around one cell that begin (or end) at a row."""
     if not grid.rows:
         return 0
     which = 0 if first else 1
@@ -50,8 +52,8 @@ def _nesting(grid: Grid, row: int, *, first: bool) -> int:
     )
 
 
-def routes(picture: Picture, grid: Grid, rects: Mapping[str, Rect]) -> dict[str, Curve]:
-    """The curve of every line. Boxes and rows must have their places."""
+def route_lines(picture: Picture, grid: Grid, rects: Mapping[str, Rect]) -> dict[str, Curve]:
+    """Return the curve of every line. Boxes and rows must have their places."""
     bounds = row_bounds(grid)
     boxes = {box.id: box for box in picture.boxes}
     outs, ins = _ports(grid, boxes)
@@ -61,35 +63,38 @@ def routes(picture: Picture, grid: Grid, rects: Mapping[str, Rect]) -> dict[str,
             chain = grid.chains[line.id]
             start = _edge_point(boxes[line.source], rects[line.source], outs[line.id], lower=True)
             end = _edge_point(boxes[line.target], rects[line.target], ins[line.id], lower=False)
-            curves[line.id] = _down(line, start, end, chain[1:-1], bounds)
+            curves[line.id] = _route_down(line, start, end, chain[1:-1], bounds)
         else:
-            curves[line.id] = _back(line, rects[line.source], rects[line.target], grid, boxes)
+            curves[line.id] = _route_back(line, rects[line.source], rects[line.target], grid, boxes)
     return curves
 
 
 def _ports(grid: Grid, boxes: Mapping[str, Box]) -> tuple[dict[str, float], dict[str, float]]:
-    """The x at which each line leaves its source and enters its target: towards where it goes, side by side, in order."""
+    """Return the x at which each line leaves its source, and at which it enters its target.
+
+    Lines of one box stand side by side, in the order of where they go.
+    """
     leaving: dict[Cell, list[tuple[float, str]]] = {}
     entering: dict[Cell, list[tuple[float, str]]] = {}
     for line, chain in grid.chains.items():
         leaving.setdefault(chain[0], []).append((chain[1].x, line))
         entering.setdefault(chain[-1], []).append((chain[-2].x, line))
-    spread = [
-        {
-            line: x
-            for cell, ends in sides.items()
-            for line, x in _spread(cell, boxes[cell.owner], ends)
-        }
-        for sides in (leaving, entering)
-    ]
-    return spread[0], spread[1]
+    outs: dict[str, float] = {}
+    ins: dict[str, float] = {}
+    for cell, ends in leaving.items():
+        outs.update(_spread(cell, boxes[cell.owner], ends))
+    for cell, ends in entering.items():
+        ins.update(_spread(cell, boxes[cell.owner], ends))
+    return outs, ins
 
 
 def _spread(cell: Cell, box: Box, ends: list[tuple[float, str]]) -> list[tuple[str, float]]:
+    """Return an x on a box for each line: near where it goes, but apart from its neighbours."""
     ends.sort()
-    room = cell.left * {"decision": 0.5, "start": 0.4, "end": 0.4, "join": 0.8}.get(box.kind, 0.5)
+    room = cell.left * _PORT_SHARE.get(box.kind, 0.5)
     gap = min(_PORT_GAP, 2 * room / max(1, len(ends) - 1))
     wanted = [min(max((cell.x + x) / 2, cell.x - room), cell.x + room) for x, _ in ends]
+    # Push right where two are too close, then left again as far as they exceed the room.
     for index in range(1, len(wanted)):
         wanted[index] = max(wanted[index], wanted[index - 1] + gap)
     over = max(0.0, wanted[-1] - (cell.x + room))
@@ -102,7 +107,7 @@ def _spread(cell: Cell, box: Box, ends: list[tuple[float, str]]) -> list[tuple[s
 
 
 def _edge_point(box: Box, rect: Rect, x: float, *, lower: bool) -> Point:
-    """The point of a box's outline at an x, on its lower or upper side."""
+    """Return the point of a box's outline at an x, on its lower or upper side."""
     center_x, center_y = rect.center
     share = min(1.0, abs(x - center_x) / (rect.width / 2))
     if box.kind == "decision":
@@ -115,14 +120,14 @@ def _edge_point(box: Box, rect: Rect, x: float, *, lower: bool) -> Point:
     return x, center_y + (rise if lower else -rise)
 
 
-def _down(
+def _route_down(
     line: Line,
     start: Point,
     tip: Point,
     passes: Sequence[Cell],
     bounds: Sequence[tuple[float, float]],
 ) -> Curve:
-    """From box to box through the passes of a line: straight within rows, an S from row to row."""
+    """Draw a line through its passes: straight within rows, an S from row to row."""
     end = (tip[0], tip[1] - ARROW)
     points: list[Point] = [start]
     label: Rect | None = None
@@ -156,9 +161,11 @@ def _straight_to(points: list[Point], to: Point) -> None:
     ]
 
 
-def _back(line: Line, source: Rect, header: Rect, grid: Grid, boxes: Mapping[str, Box]) -> Curve:
+def _route_back(
+    line: Line, source: Rect, header: Rect, grid: Grid, boxes: Mapping[str, Box]
+) -> Curve:
     lane = grid.lanes[line.id]
-    return way_back(
+    return draw_way_back(
         line,
         (boxes[line.source], source),
         (boxes[line.target], header),
@@ -167,10 +174,13 @@ def _back(line: Line, source: Rect, header: Rect, grid: Grid, boxes: Mapping[str
     )
 
 
-def way_back(
+def draw_way_back(
     line: Line, source: tuple[Box, Rect], header: tuple[Box, Rect], x: float, *, lower: bool
 ) -> Curve:
-    """From the right side of the source up a lane at `x` and into the right side of the header, a little `lower` than its middle."""
+    """Draw a line from the right of its source up a lane at `x` and into the right of its header.
+
+    With `lower` it enters a little below the middle, where another way back leaves the box.
+    """
     from_y, to_y = source[1].center[1], header[1].center[1]
     if line.source == line.target:
         from_y, to_y = from_y + source[1].height / 4, to_y - source[1].height / 4
@@ -190,20 +200,20 @@ def way_back(
     foot = (tip[0] + ARROW, to_y)
     points += [(x, to_y), (foot[0] + (x - foot[0]) * 0.6, to_y), foot]
     width, _ = label_size(line)
-    label = (
-        Rect(x + 2, (from_y + to_y) / 2 - LABEL_HEIGHT / 2, width, LABEL_HEIGHT) if width else None
-    )
+    label = None
+    if width:
+        label = Rect(x + 2, (from_y + to_y) / 2 - LABEL_HEIGHT / 2, width, LABEL_HEIGHT)
     return Curve(tuple(points), tip, label)
 
 
 def _has_lane_below(line: Line, grid: Grid) -> bool:
-    """Whether another way back leaves the box that this one enters: then they must not share a point."""
+    """Return whether another way back leaves the box that this one enters, in the same point."""
     header = grid.lanes[line.id][0].anchor
     return any(lane[-1].anchor is header and id_ != line.id for id_, lane in grid.lanes.items())
 
 
 def _right_at(box: Box, rect: Rect, y: float) -> float:
-    """The x of a box's outline on its right side at a y."""
+    """Return the x of a box's outline on its right side at a y."""
     share = min(1.0, abs(y - rect.center[1]) / (rect.height / 2))
     if box.kind == "decision":
         return rect.center[0] + rect.width / 2 * (1 - share)

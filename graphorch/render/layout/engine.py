@@ -1,4 +1,4 @@
-"""Gives a picture its places, by Graphviz where it is installed and by the builtin layout elsewhere."""
+"""Place a picture, by Graphviz where it is installed and by the builtin layout elsewhere."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Engine = Literal["auto", "dot", "builtin"]
 def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None = None) -> Layout:
     """Place the boxes, lines and groups of a picture.
 
-    `engine`: `"dot"` is Graphviz, `"builtin"` needs nothing and places the same way on every machine. `"auto"` takes Graphviz if `dot`
-    is on PATH, and builtin if it is not, if it takes more than 20 s, or if it would let a loop's way back run behind boxes. With an
-    `overlay` boxes are wide enough for its figures; without it `draw` drops figures that do not fit.
+    `engine`: `"dot"` is Graphviz; `"builtin"` needs nothing and is equal on every machine. `"auto"`
+    takes Graphviz if `dot` is on PATH, and builtin if it is not, if it takes more than 20 s, or if
+    it would let a loop's way back run behind boxes. With an `overlay` boxes are wide enough for its
+    figures; without it `draw` drops figures that do not fit.
 
     Raises:
         InputError: `engine="dot"` where `dot` is missing or does not succeed, or an unknown engine.
@@ -37,21 +38,20 @@ def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None
         if engine == "auto":
             return builtin_layout(picture, sizes)
         raise InputError(
-            f"engine='dot' needs Graphviz, and no 'dot' is on PATH. Install it ({install_hint()}), "
+            f"engine='dot' needs Graphviz, but 'dot' is not on PATH. Install it ({install_hint()}), "
             "or use engine='builtin', which needs nothing."
         )
     try:
         placed = dot_layout(picture, sizes)
-        return (
-            placed
-            if engine == "dot" or ways_back_are_free(picture, placed)
-            else builtin_layout(picture, sizes)
-        )
+        if engine == "dot" or ways_back_are_free(picture, placed):
+            return placed
+        return builtin_layout(picture, sizes)
     except DotFailed as error:
         if engine == "auto":
             return builtin_layout(picture, sizes)
         raise InputError(
-            f"engine='dot' could not place '{picture.name}': {error}. Use engine='builtin', which needs nothing."
+            f"engine='dot' could not place '{picture.name}': {error}. "
+            "Use engine='builtin', which needs nothing."
         ) from error
 
 

@@ -1,6 +1,7 @@
-"""Layout by Graphviz: boxes of our sizes go out without words, places and curves come back.
+"""Layout by Graphviz: boxes of given sizes go out without words, places and curves come back.
 
-Only `dot` places; fonts, words and colours stay ours, so a picture looks the same whichever engine placed it.
+Only `dot` places; fonts, words and colours stay ours, so a picture looks the same whichever engine
+placed it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, cast
 from graphorch.errors import InputError
 from graphorch.render.layout.back_edges import (
     LANE_LEFT,
+    draw_ways_back,
     lane_bodies,
     lane_width,
     lanes_by_group,
-    ways_back,
 )
 from graphorch.render.layout.group_titles import place_titles
 from graphorch.render.layout.layering import Size, back_lines
@@ -28,7 +29,8 @@ from graphorch.render.picture.placement import Curve, Layout, Point, Rect
 from graphorch.render.picture.sizes import TITLE_INDENT, label_size, title_width
 
 _INCH = 72.0
-# boxes; above it the network simplex of dot is bounded, which costs little and saves most of the time
+# boxes; above it the network simplex of dot is bounded, which costs little and saves most of the
+# time
 _MANY = 300
 _TITLE_HEIGHT = 16
 _SHAPES = {"decision": "diamond", "start": "ellipse", "end": "ellipse"}
@@ -36,19 +38,22 @@ TIMEOUT = 20.0
 
 
 class DotFailed(Exception):
-    """`dot` did not answer in time, or not with a layout."""
+    """Failure of `dot` to answer in time with a layout."""
 
 
 def dot_path() -> str | None:
-    """Where Graphviz' `dot` is, or None."""
+    """Return the path of Graphviz' `dot`, or None."""
     return shutil.which("dot")
 
 
 def dot_layout(picture: Picture, sizes: Mapping[str, Size], *, timeout: float = TIMEOUT) -> Layout:
-    """Place a picture whose boxes have these sizes. Raises `DotFailed` after `timeout` seconds or if `dot` fails."""
+    """Place a picture whose boxes have these sizes.
+
+    Raise `DotFailed` after `timeout` seconds, or if `dot` fails.
+    """
     try:
         answer = _run_dot(_source(picture, sizes, lanes=True), timeout)
-    except DotFailed:  # some tangles are too much for it; it routes ways back as it likes then
+    except DotFailed:  # too much of a tangle: let dot route ways back as it likes
         answer = _run_dot(_source(picture, sizes, lanes=False), timeout)
     try:
         return place_titles(picture, _read(picture, json.loads(answer)))
@@ -77,13 +82,13 @@ def _run_dot(source: str, timeout: float) -> bytes:
 
 
 def _source(picture: Picture, sizes: Mapping[str, Size], *, lanes: bool) -> str:
-    """The picture in DOT with numbers for ids, fixed sizes and no words; `lanes` keeps room for ways back."""
+    """Return DOT with numbers for ids, fixed sizes and no words; `lanes` keeps room for ways back."""
     try:
         from graphviz import Digraph  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise InputError(
-            "Layout by Graphviz needs the package 'graphviz', which is not installed. Run: pip install graphviz. "
-            "Or use engine='builtin', which needs nothing."
+            "Layout by Graphviz needs the package 'graphviz', which is not installed. "
+            "Run: pip install graphviz. Or use engine='builtin', which needs nothing."
         ) from error
     graph: Any = Digraph(
         graph_attr={
@@ -123,7 +128,7 @@ def _add_content(
     numbers: Mapping[str, str],
     lanes: Mapping[str | None, list[tuple[int, int]]],
 ) -> None:
-    """The boxes and the lanes directly in a group (or in none), then the groups in it."""
+    """Add the boxes and the lanes directly in a group (or in none), then the groups in it."""
     for box in picture.boxes:
         if box.group == group:
             graph.node(numbers[box.id], **_node_options(box, sizes[box.id]))
@@ -142,7 +147,9 @@ def _add_content(
 
 
 def _add_lane(graph: Any, index: int, body: Sequence[Sequence[str]]) -> None:
-    """Room for a way back: in each rank that it passes an invisible box at the right, where dot puts the head of a flat edge.
+    """Add room for a way back: an invisible box at the right of each rank that it passes.
+
+    `dot` puts the head of a flat edge there.
 
     Left alone, dot squeezes such lines between boxes and through frames.
     """
@@ -177,12 +184,13 @@ def _edge_options(line: Line, back: bool) -> dict[str, str]:
 
 
 def _blank(width: float, height: float) -> str:
-    """A label that is only a size, so that no font decides about room."""
-    return f'<<TABLE BORDER="0" FIXEDSIZE="TRUE" WIDTH="{math.ceil(width)}" HEIGHT="{math.ceil(height)}"><TR><TD></TD></TR></TABLE>>'
+    """Return a label that is only a size, so that no font decides about room."""
+    size = f'WIDTH="{math.ceil(width)}" HEIGHT="{math.ceil(height)}"'
+    return f'<<TABLE BORDER="0" FIXEDSIZE="TRUE" {size}><TR><TD></TD></TR></TABLE>>'
 
 
 def _read(picture: Picture, answer: dict[str, Any]) -> Layout:
-    """Read `-Tjson0`; Graphviz' y grows upwards."""
+    """Read the output of `-Tjson0`, where y grows upwards."""
     _, _, width, height = _numbers(answer["bb"])
     boxes: dict[str, Rect] = {}
     groups: dict[str, Rect] = {}
@@ -208,7 +216,7 @@ def _read(picture: Picture, answer: dict[str, Any]) -> Layout:
         if id_.startswith("e"):
             line = picture.lines[int(id_[1:])]
             lines[line.id] = _read_curve(line, edge, height)
-    lines |= ways_back(picture, boxes, groups, lanes)
+    lines |= draw_ways_back(picture, boxes, groups, lanes)
     if len(boxes) != len(picture.boxes) or len(lines) != len(picture.lines):
         raise ValueError("boxes or lines are missing")
     return Layout("dot", width, height, boxes, lines, groups, {})
@@ -237,7 +245,7 @@ def _numbers(text: object) -> list[float]:
 
 
 def install_hint() -> str:
-    """How to get `dot`, for this system."""
+    """Return how to install `dot` on this system."""
     if os.name == "nt":
         return "winget install Graphviz.Graphviz"
     return "apt-get install graphviz, dnf install graphviz, or brew install graphviz"

@@ -1,4 +1,4 @@
-"""Where the titles of groups stand: at the left of the frame's upper side, unless lines run there and another spot is free."""
+"""Titles of groups: at the left of the frame's upper side, or on the next spot free of lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STEP = 6.0  # pixels between two points looked at on a curve, roughly
 
 
 def place_titles(picture: Picture, layout: Layout) -> Layout:
-    """The layout with a place for the title of every group that has a frame."""
+    """Return the layout with a place for the title of every group that has a frame."""
     points = [point for curve in layout.lines.values() for point in points_on(curve)]
     titles: dict[str, Point] = {}
     for group in picture.groups:
@@ -31,8 +31,9 @@ def place_titles(picture: Picture, layout: Layout) -> Layout:
 
 
 def points_on(curve: Curve) -> Iterable[Point]:
-    """Points along a curve, close enough together to see what it meets."""
+    """Return points along a curve, close enough together to see what it meets."""
     points = curve.points
+    # Cubic Bézier segments share their ends: three further points each.
     for start in range(0, len(points) - 3, 3):
         (x0, y0), (x1, y1), (x2, y2), (x3, y3) = points[start : start + 4]
         steps = 4 + int((abs(x3 - x0) + abs(y3 - y0)) / _STEP)
@@ -44,7 +45,7 @@ def points_on(curve: Curve) -> Iterable[Point]:
 
 
 def _free_spot(frame: Rect, width: float, crossed: list[float]) -> float:
-    """The leftmost x where the title meets no line; the left end if there is none."""
+    """Return the leftmost x where the title meets no line, or the left end."""
     first, last = frame.x + TITLE_INDENT, frame.right - TITLE_INDENT - width
     spots = [first, *(x + _AIR for x in crossed), last]
     for spot in sorted(spots):

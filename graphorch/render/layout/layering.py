@@ -1,11 +1,18 @@
-"""First step of the builtin layout: rows, and cells in them.
+"""Steps 1 to 3 of the builtin layout: take out the cycles, assign rows, fill the rows with cells.
 
-Boxes get ranks so that lines point down (the longest path from a source). Below a rank whose lines carry labels follows a row for the
-labels, so that a label never meets a box. Then everything that needs room of its own becomes a *cell* in a row: a box, a label, the pass
-of a long line through a row, a *lane* (the way back of a loop, at the right of its boxes), and a hold that keeps a group together in a
-row where it has nothing else. The later steps only order cells in rows and give them an x.
+The layout follows K. Sugiyama, S. Tagawa and M. Toda, "Methods for visual understanding of
+hierarchical system structures" (1981):
 
-The scheme is that of K. Sugiyama, S. Tagawa and M. Toda, "Methods for visual understanding of hierarchical system structures" (1981).
+1. Cycle removal: lines that lead back are set apart (`back_lines`); the others form a graph without
+   cycles.
+2. Layer assignment: boxes get ranks so that lines point down (`rank`). Below a rank whose lines
+    carry labels follows a row for the labels, so that a label never meets a box.
+3. Dummy vertices: everything that needs room of its own becomes a *cell* in a row: a box, a label,
+    the pass of a long line through a row, a *lane* (the way back of a loop, at the right of its
+    boxes), and a hold that keeps a group together in a row where it has nothing else.
+4. Crossing reduction orders the cells in each row (`ordering.py`).
+5. Coordinate assignment gives them an x (`coordinates.py`).
+6. Edge routing gives rows their y and lines their curves (`edge_routing.py`).
 """
 
 from __future__ import annotations
@@ -28,9 +35,10 @@ _PASS_SIDE = 5.0
 
 @dataclass(slots=True, eq=False)
 class Cell:
-    """Room in a row. `left` and `right` are its extents from its x; `groups` lie around it, outermost first.
+    """Room in a row. `left` and `right` are its extents from its x.
 
-    Mutable: the ordering sets `place`, the columns set `x`. A lane's end has an `anchor`: it stands directly right of that cell.
+    `groups` lie around it, outermost first. The end of a lane has an `anchor`: it stands directly
+    right of that cell. Mutable: step 4 sets `place`, step 5 sets `x`.
     """
 
     role: Role
@@ -49,7 +57,11 @@ class Cell:
 
 @dataclass(slots=True)
 class Grid:
-    """All cells. `chains` holds, for each line that points down, its cells from source to target; `lanes` the same for ways back."""
+    """Cells of a picture by row.
+
+    `chains` holds the cells of each line that points down, from source to target; `lanes` those of
+    each line that leads back, from header to source.
+    """
 
     rows: list[list[Cell]]
     boxes: dict[str, Cell]
@@ -60,11 +72,15 @@ class Grid:
 
 
 def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
-    """The cells of a picture whose boxes have these sizes, in a first order that follows the picture."""
+    """Return the cells of a picture, in a first order that follows its lines.
+
+    `sizes` are the widths and heights of the boxes.
+    """
+    # Steps 1 and 2: cycle removal and layer assignment.
     back = back_lines(picture)
     forward = [line for line in picture.lines if line.id not in back]
     ranks = rank(picture.boxes, forward)
-    row_of, label_row_of = _rows_of_ranks(ranks, forward)
+    row_of, label_row_of = _assign_rows(ranks, forward)
     around = group_chains(picture)
     grid = Grid(
         [[] for _ in range(1 + max(row_of.values(), default=-1))],
@@ -81,21 +97,22 @@ def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
         )
         grid.boxes[box.id] = cell
         grid.rows[cell.row].append(cell)
-    grid.spans = _spans(grid.boxes.values())
+    grid.spans = _find_spans(grid.boxes.values())
+    # Step 3: dummy vertices for long lines, labels, ways back and groups.
     for line in forward:
         _add_chain(grid, line, label_row_of.get(ranks[line.source]))
-    for line in sorted(
-        (line for line in picture.lines if line.id in back), key=lambda line: _reach(grid, line)
-    ):
+    # Short ways back first, so that they run nearest to their boxes.
+    backward = [line for line in picture.lines if line.id in back]
+    for line in sorted(backward, key=lambda line: _count_rows(grid, line)):
         _add_lane(grid, line)
     _add_holds(grid)
     return grid
 
 
 def back_lines(picture: Picture) -> frozenset[str]:
-    """The ids of the lines that lead back: those that close a circle in a depth-first walk from the start.
+    """Return the ids of the lines that lead back: they close a cycle in a depth-first walk from START.
 
-    For loops with one entry these are exactly the loop lines, whatever the walk's order.
+    For loops with one entry these are exactly the loop lines, in whatever order the walk goes.
     """
     out: dict[str, list[Line]] = {box.id: [] for box in picture.boxes}
     entered = {line.target for line in picture.lines}
@@ -103,7 +120,7 @@ def back_lines(picture: Picture) -> frozenset[str]:
         out[line.source].append(line)
     first = sorted(picture.boxes, key=lambda box: (box.kind != "start", box.id in entered))
     back: set[str] = set()
-    open_: set[str] = set()
+    open_: set[str] = set()  # boxes on the path from the root to where the walk is
     seen: set[str] = set()
     for root in first:
         stack = [(root.id, iter(out[root.id]))] if root.id not in seen else []
@@ -125,7 +142,11 @@ def back_lines(picture: Picture) -> frozenset[str]:
 
 
 def rank(boxes: Sequence[Box], forward: Sequence[Line]) -> dict[str, int]:
-    """A rank for each box, 0 at the top, so that every line points down; lines that close circles must be left out. O(boxes + lines)."""
+    """Return a rank for each box, 0 at the top, so that every line points down. O(boxes + lines).
+
+    `forward` must not contain a cycle.
+    """
+    # Kahn's algorithm: boxes in topological order.
     into: dict[str, list[str]] = {box.id: [] for box in boxes}
     out: dict[str, list[str]] = {box.id: [] for box in boxes}
     for line in forward:
@@ -138,19 +159,21 @@ def rank(boxes: Sequence[Box], forward: Sequence[Line]) -> dict[str, int]:
             waiting[target] -= 1
             if not waiting[target]:
                 order.append(target)
+    # Longest path from a source: the fewest rows.
     ranks: dict[str, int] = {}
     for id_ in order:
         ranks[id_] = 1 + max((ranks[source] for source in into[id_]), default=-1)
-    # a box that only feeds something far below moves down to it: shorter lines
+    # A box with more lines out than in moves down towards its nearest target: shorter lines.
     for id_ in reversed(order):
         if len(out[id_]) > len(into[id_]) and (not into[id_] or len(out[id_]) > 1):
             ranks[id_] = max(ranks[id_], min(ranks[target] for target in out[id_]) - 1)
     return ranks
 
 
-def _rows_of_ranks(
+def _assign_rows(
     ranks: Mapping[str, int], forward: Iterable[Line]
 ) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the row of each rank, and of the labels below each rank that has some."""
     labelled = {ranks[line.source] for line in forward if line.label.strip()}
     rows: dict[int, int] = {}
     label_rows: dict[int, int] = {}
@@ -165,7 +188,7 @@ def _rows_of_ranks(
 
 
 def _depth_first(picture: Picture, forward: Sequence[Line]) -> list[Box]:
-    """Boxes in the order of a walk along the lines, so that what belongs together starts out side by side."""
+    """Return the boxes in depth-first order: related boxes start out side by side."""
     by_id = {box.id: box for box in picture.boxes}
     out: dict[str, list[str]] = {box.id: [] for box in picture.boxes}
     entered: set[str] = set()
@@ -182,7 +205,8 @@ def _depth_first(picture: Picture, forward: Sequence[Line]) -> list[Box]:
     return list(walked.values())
 
 
-def _spans(cells: Iterable[Cell]) -> dict[str, tuple[int, int]]:
+def _find_spans(cells: Iterable[Cell]) -> dict[str, tuple[int, int]]:
+    """Return the first and last row of each group."""
     spans: dict[str, tuple[int, int]] = {}
     for cell in cells:
         for group in cell.groups:
@@ -192,6 +216,7 @@ def _spans(cells: Iterable[Cell]) -> dict[str, tuple[int, int]]:
 
 
 def _add_chain(grid: Grid, line: Line, label_row: int | None) -> None:
+    """Add a cell for a line in every row that it passes, and link them from source to target."""
     source, target = grid.boxes[line.source], grid.boxes[line.target]
     width, _ = label_size(line)
     chain = [source]
@@ -213,8 +238,11 @@ def _add_chain(grid: Grid, line: Line, label_row: int | None) -> None:
 def _groups_of_pass(
     source: Cell, target: Cell, row: int, spans: Mapping[str, tuple[int, int]]
 ) -> tuple[str, ...]:
-    """The groups that a line is inside of in a row: it leaves a group through its bottom and enters one through its top."""
-    common = _common(source.groups, target.groups)
+    """Return the groups around a line in a row.
+
+    A line leaves a group through its bottom, and enters one through its top.
+    """
+    common = _count_common(source.groups, target.groups)
     left = [group for group in source.groups[common:] if row <= spans[group][1]]
     if left:
         return source.groups[: common + len(left)]
@@ -222,14 +250,15 @@ def _groups_of_pass(
     return target.groups[: common + len(entered)]
 
 
-def _reach(grid: Grid, line: Line) -> int:
+def _count_rows(grid: Grid, line: Line) -> int:
+    """Return over how many rows a line leads."""
     return abs(grid.boxes[line.source].row - grid.boxes[line.target].row)
 
 
 def _add_lane(grid: Grid, line: Line) -> None:
-    """Room for a way back at the right of its two boxes, from the header's row down to the source's."""
+    """Add room for a way back at the right of its boxes, from the header's row to the source's."""
     source, header = grid.boxes[line.source], grid.boxes[line.target]
-    groups = source.groups[: _common(source.groups, header.groups)]
+    groups = source.groups[: _count_common(source.groups, header.groups)]
     width, _ = label_size(line)
     lane: list[Cell] = []
     for row in range(header.row, source.row + 1):
@@ -248,6 +277,7 @@ def _add_lane(grid: Grid, line: Line) -> None:
 
 
 def _add_holds(grid: Grid) -> None:
+    """Add an empty cell for every group in each row of its span that has nothing else of it."""
     present = {(group, cell.row) for row in grid.rows for cell in row for group in cell.groups}
     around = {
         group: cell.groups[: cell.groups.index(group) + 1]
@@ -261,8 +291,8 @@ def _add_holds(grid: Grid) -> None:
                 present.update((outer, row) for outer in around[group])
 
 
-def _common(sequence: Sequence[str], other: Sequence[str]) -> int:
-    """How many groups, from the outermost inwards, lie around both."""
+def _count_common(sequence: Sequence[str], other: Sequence[str]) -> int:
+    """Count the groups around both, from the outermost inwards."""
     count = 0
     for mine, theirs in zip(sequence, other, strict=False):
         if mine != theirs:

@@ -1,7 +1,8 @@
-"""What a picture shows: boxes, lines between them, and the groups that frame them.
+"""Content of a picture: boxes, lines between them, and the groups that frame them.
 
-A `Picture` is a plain value without sizes, positions or colours. `layout` places it, `draw` paints it, `to_dot` and `to_mermaid` write
-it for other tools. Ids are free text and may be paths (`team/research`); each writer makes them valid for its own format.
+A `Picture` is a plain value without sizes, positions or colours. `layout` places it, `draw` paints
+it, `to_dot` and `to_mermaid` write it for other tools. Ids are free text and may be paths
+(`team/research`); each writer makes them valid for its own format.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ GroupKind = Literal["loop", "sub", "map"]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One thing that a run passes through. `detail` is the second line, `group` the id of the innermost group around the box."""
+    """Station of a run. `detail` is its second line, `group` the id of the innermost group around it."""
 
     id: str
     name: str
@@ -31,7 +32,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One way from box to box; `source` and `target` are ids of boxes. Several lines may join the same two boxes."""
+    """Way from box to box, by ids. Several lines may join two boxes."""
 
     id: str
     source: str
@@ -43,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A frame around boxes: a loop's body, a sub-flow or the worker of a map. `parent` is the id of the group around it."""
+    """Frame around the body of a loop, a sub-flow or the worker of a map; `parent` is the group around."""
 
     id: str
     name: str
@@ -54,9 +55,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All that is drawn, in reading order: engines use the order of boxes and lines to break ties.
+    """Boxes, lines and groups, in reading order: engines use it to break ties.
 
-    Raises `InputError` if an id occurs twice, a line or a box names something that is not there, or groups lie in a circle.
+    Raises `InputError` if an id occurs twice, a line or a box names something that is not there, or
+    groups lie in a circle.
     """
 
     name: str
@@ -80,7 +82,7 @@ class Picture:
 
 
 def group_chains(picture: Picture) -> dict[str | None, tuple[str, ...]]:
-    """For each group id (and None) the groups around its content, outermost first, itself last."""
+    """Return the groups around the content of each group (and of None), outermost first, itself last."""
     parents = {group.id: group.parent for group in picture.groups}
     chains: dict[str | None, tuple[str, ...]] = {None: ()}
     for group in picture.groups:

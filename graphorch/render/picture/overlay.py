@@ -1,4 +1,4 @@
-"""What a run did, as marks on the boxes and lines of a picture."""
+"""Overlay of a run: marks on the boxes and lines of a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Status = Literal["done", "running", "waiting", "failed", "not_reached"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One box in one run: its status and sums over all its visits. `note` replaces the figures in the second line, if given."""
+    """Status of a box in a run, and sums over all its visits; `note` replaces these in its second line."""
 
     status: Status
     visits: int = 0
@@ -27,7 +27,8 @@ class Mark:
 class Overlay:
     """Marks by the ids of boxes and groups, the ids of the lines that were taken, and a title.
 
-    A box without a mark counts as not reached, unless it is one that nothing runs in: `completed` gives those theirs.
+    A box without a mark counts as not reached, unless it is one that nothing runs in: `completed`
+    gives those theirs.
     """
 
     marks: Mapping[str, Mark]
@@ -36,9 +37,10 @@ class Overlay:
 
 
 def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
-    """The overlay with marks for start, end, decisions and joins, and with the short lines that tie decisions and joins to their nodes.
+    """Return the overlay with marks for start, end, decisions and joins, and their short lines.
 
-    Nothing runs in those, so a run has no record of them; what happened around them tells. Marks that are given stay.
+    Nothing runs in those, so a run has no record of them; what happened around them tells. Marks
+    that are given stay.
     """
     marks = dict(overlay.marks)
     kinds = {box.id: box.kind for box in picture.boxes}
@@ -65,7 +67,7 @@ def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
 
 
 def second_line(mark: Mark) -> str:
-    """The line under a box's name: `3 calls · 1.2 s · 1.4k tok · $0.011`; only what is known and not zero."""
+    """Return the line under a name, such as `3 calls · 1.2 s · $0.011`; only known figures above zero."""
     if mark.note:
         return mark.note
     if mark.status == "not_reached":
@@ -81,7 +83,7 @@ def second_line(mark: Mark) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration of about three characters and its unit: `45 ms`, `1.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return a duration of about three characters and its unit: `45 ms`, `1.2 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"
     if seconds < 99.95:
@@ -93,7 +95,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_count(count: int) -> str:
-    """A count of at most four characters: `940`, `1.4k`, `12k`, `3.1M`."""
+    """Return a count of at most four characters: `940`, `1.4k`, `12k`, `3.1M`."""
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
         if count >= size * 0.9995:
             scaled = count / size
@@ -102,7 +104,7 @@ def format_count(count: int) -> str:
 
 
 def format_usd(usd: float) -> str:
-    """Dollars, with the digits that matter: `$12.30`, `$0.011`, `<$0.0001`."""
+    """Return dollars with the digits that matter: `$12.30`, `$0.011`, `<$0.0001`."""
     if usd >= 1:
         return f"${usd:,.2f}"
     if usd >= 0.01:

@@ -1,4 +1,6 @@
-"""Where everything of a picture lies: what a layout engine returns and what the drawing draws. Pixels; y grows downwards."""
+"""Places of everything in a picture, made by a layout engine and drawn as SVG.
+
+All in pixels; y grows downwards."""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """A rectangle by its upper left corner."""
+    """Rectangle by its upper left corner."""
 
     x: float
     y: float
@@ -19,21 +21,21 @@ class Rect:
 
     @property
     def right(self) -> float:
-        """The x of its right side."""
+        """Right side, as x."""
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
-        """The y of its lower side."""
+        """Lower side, as y."""
         return self.y + self.height
 
     @property
     def center(self) -> Point:
-        """Its middle."""
+        """Middle of the rectangle."""
         return self.x + self.width / 2, self.y + self.height / 2
 
     def overlaps(self, other: Rect, gap: float = 0.0) -> bool:
-        """Whether two rectangles come closer than `gap` pixels."""
+        """Return whether two rectangles come closer than `gap` pixels."""
         return (
             self.x < other.right + gap
             and other.x < self.right + gap
@@ -44,7 +46,7 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line as cubic Bézier segments (3 n + 1 points) up to the foot of its arrow, the arrow's tip, and where its label lies."""
+    """Cubic Bézier segments (3 n + 1 points) up to the foot of an arrow, its tip, and the label's place."""
 
     points: tuple[Point, ...]
     tip: Point
@@ -53,7 +55,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All places by id. `titles` holds the left end and baseline of each group's title. `engine` says who placed it."""
+    """Places by id. `titles` are the left end and baseline of each group's title."""
 
     engine: str
     width: float

@@ -1,4 +1,4 @@
-"""How large a box, a label and a group's title are, and which words of theirs fit. Both layout engines and the drawing use it.
+"""Sizes of boxes, labels and titles, and the words that fit. Layout engines and drawing agree by it.
 
 All sizes are CSS pixels.
 """
@@ -41,14 +41,14 @@ CARD_KINDS = ("node", "agent", "map", "sub", "ask")
 
 @dataclass(frozen=True, slots=True)
 class BoxText:
-    """The words of one box, cut to what it may hold. `detail` is empty where the kind shows none."""
+    """Words of one box, cut to what it may hold. `detail` is empty where the kind does not show it."""
 
     name: str
     detail: str
 
 
 def box_text(box: Box, mark: Mark | None = None) -> BoxText:
-    """The words of a box; under a mark the second line tells what the run did."""
+    """Return the words of a box; under a mark the second line shows what the run did."""
     name = to_one_line(box.name) or to_one_line(box.id) or "?"
     if box.kind in CARD_KINDS:
         detail = second_line(mark) if mark else box.detail
@@ -67,7 +67,7 @@ def box_text(box: Box, mark: Mark | None = None) -> BoxText:
 
 
 def box_size(box: Box, mark: Mark | None = None) -> tuple[float, float]:
-    """Width and height of a box around its words."""
+    """Return the width and height of a box around its words."""
     text = box_text(box, mark)
     if box.kind in ROUND_KINDS:
         return max(40.0, _even(width(text.name, SMALL_SIZE) + 18)), 40.0
@@ -80,7 +80,7 @@ def box_size(box: Box, mark: Mark | None = None) -> tuple[float, float]:
 
 
 def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
-    """The second line under a mark in a box that was sized without it: figures are dropped, the least telling first, until it fits."""
+    """Return the second line for a box that was sized without its mark: as many figures as fit."""
     room = box_width - TEXT_LEFT - 6
     lines = [box_text(box, mark).detail]
     if mark.status != "not_reached" and not mark.note:
@@ -103,24 +103,24 @@ def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
 
 
 def label_text(line: Line) -> str:
-    """The label of a line, cut to what a line may carry."""
+    """Return the label of a line, cut to what a line may carry."""
     return shorten(line.label, LABEL_SIZE, _LABEL_LIMIT)
 
 
 def label_size(line: Line) -> tuple[float, float]:
-    """Width and height of a line's label with air around it; zero without a label."""
+    """Return the width and height of a label with air around it; zero without a label."""
     text = label_text(line)
     return (_even(width(text, LABEL_SIZE) + 8), LABEL_HEIGHT) if text else (0.0, 0.0)
 
 
 def title_texts(group: Group) -> tuple[str, str]:
-    """The name of a group and the small words behind it."""
+    """Return the name of a group and the small words behind it."""
     name = shorten(group.name, TITLE_SIZE, _TITLE_LIMIT, bold=True)
     return name, shorten(group.detail, DETAIL_SIZE, _TITLE_LIMIT)
 
 
 def title_width(group: Group) -> float:
-    """The width of a group's title, without the air beside it."""
+    """Return the width of a group's title, without the air beside it."""
     name, detail = title_texts(group)
     return width(name, TITLE_SIZE, bold=True) + (
         TITLE_GAP + width(detail, DETAIL_SIZE) if detail else 0.0
@@ -128,7 +128,7 @@ def title_width(group: Group) -> float:
 
 
 def _diamond_size(text: BoxText) -> tuple[float, float]:
-    """A diamond is as wide at the height of a line of text as that line, with room to its sides."""
+    """Return the size of a diamond that is wide enough at the height of each line of its text."""
     height = 64.0 if text.detail else 50.0
     words = max(width(text.name, DECISION_SIZE), width(text.detail, DETAIL_SIZE))
     share = 1 - (34 if text.detail else 16) / height
@@ -136,5 +136,5 @@ def _diamond_size(text: BoxText) -> tuple[float, float]:
 
 
 def _even(value: float) -> float:
-    """Whole even pixels, so that centres fall on whole pixels and drawings stay short."""
+    """Round up to even pixels, so that centres fall on whole pixels and drawings stay short."""
     return float(-(-value // 2) * 2)

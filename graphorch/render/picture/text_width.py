@@ -1,9 +1,11 @@
-"""How wide a text is, without a font: the widths of Helvetica, which Arial and Liberation Sans share.
+"""Widths of text without a font: those of Helvetica, which Arial and Liberation Sans share.
 
-Both layout engines size boxes by this table instead of asking a font, so a picture is the same on every machine. The drawing pins the
-width of each text that has to fit a box, so that another font cannot make it run over.
+Both layout engines size boxes by this table instead of asking a font, so a picture is the same on
+every machine. The drawing pins the width of each text that has to fit a box, so that another font
+cannot make it run over.
 
-Source of the widths: Adobe's core 14 font metrics of Helvetica and Helvetica-Bold, in thousandths of the font size, ASCII 32 to 126.
+Source of the widths: Adobe's core 14 font metrics of Helvetica and Helvetica-Bold, in thousandths
+of the font size, ASCII 32 to 126.
 """
 
 from __future__ import annotations
@@ -34,34 +36,35 @@ _OTHER = 0.64  # a safe guess for scripts that the table does not hold, such as 
 _EMOJI = 1.3
 _ELLIPSIS = "…"
 
-# What XML 1.0 forbids, lone surrogates included, and the marks that reorder text, which could make a name look like another one.
+# What XML 1.0 forbids, lone surrogates included, and the marks that reorder text, which could make
+# a name look like another one.
 _UNFIT = re.compile(
     "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 )
 
 
 def clean(text: str) -> str:
-    """The text without characters that an XML file must not hold, and without marks that reorder it."""
+    """Return text without characters that XML forbids, and without marks that reorder it."""
     return _UNFIT.sub("", text)
 
 
 def to_one_line(text: str) -> str:
-    """The text, clean and with every run of white space made one space."""
+    """Return clean text with every run of white space made one space."""
     return " ".join(clean(text).split())
 
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of one line of text in pixels at a font size in pixels."""
+    """Return the width of one line of text in pixels, at a font size in pixels."""
     return sum(_em(char, bold) for char in text) * size
 
 
 def is_measured(text: str) -> bool:
-    """Whether the width of a text is known and not guessed."""
+    """Return whether the width of a text is known and not guessed."""
     return all(" " <= char <= "~" or char in _SPECIAL for char in text)
 
 
 def shorten(text: str, size: float, limit: float, *, bold: bool = False) -> str:
-    """One line of text, cut with … so that it is at most `limit` pixels wide."""
+    """Return one line of text, cut with … so that it is at most `limit` pixels wide."""
     text = to_one_line(text)
     if width(text, size, bold=bold) <= limit:
         return text

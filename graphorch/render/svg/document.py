@@ -1,7 +1,8 @@
-"""A placed picture as one self-contained SVG: no script, no font, no link; safe to put into any page, beside others of its kind.
+"""Self-contained SVG of a placed picture: without script, font or link, safe to put into any page.
 
-Order of painting: frames, lines, boxes, then the words on lines and frames with a halo, so that no line crosses a word.
-The file is a function of its arguments: the same picture and places give the same bytes.
+Order of painting: frames, lines, boxes, then the words on lines and frames with a halo, so that no
+line crosses a word. The file is a function of its arguments: the same picture and places give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ _NOT_REACHED = Mark("not_reached")
 def draw(
     picture: Picture, layout: Layout, *, theme: Theme = "auto", overlay: Overlay | None = None
 ) -> str:
-    """The SVG of a picture, placed by `layout`; with an `overlay`, what a run did to it.
+    """Draw a picture, placed by `layout`, as SVG; with an `overlay`, also what a run did.
 
-    `theme="auto"` follows the reader's colour scheme. The overlay may hold marks of boxes that the picture does not show.
+    `theme="auto"` follows the reader's colour scheme. The overlay may hold marks of boxes that the
+    picture does not show.
 
     Raises:
         InputError: an unknown theme, or a layout that lacks a box or a line of the picture.
@@ -91,7 +93,10 @@ def _check(picture: Picture, layout: Layout, theme: str) -> None:
 def _document(
     picture: Picture, body: str, size: tuple[float, float], theme: Theme, overlay: Overlay | None
 ) -> str:
-    """The file around the drawing. Its class and ids come from its content, so two pictures on a page share none."""
+    """Return the file around the drawing, with a class and ids that derive from its content.
+
+    So two pictures on a page share none.
+    """
     title, description = to_one_line(picture.name), _description(picture, overlay)
     digest = hashlib.sha256("\0".join((theme, title, description, body)).encode()).hexdigest()
     root = f"go_{digest[:12]}"
@@ -105,7 +110,7 @@ def _document(
 
 
 def _description(picture: Picture, overlay: Overlay | None) -> str:
-    """What the picture shows, for those who do not see it."""
+    """Describe the picture for those who do not see it."""
     names = {box.id: to_one_line(box.name) or box.id for box in picture.boxes}
     after: dict[str, list[str]] = {}
     for line in picture.lines:
@@ -141,7 +146,7 @@ def _footer(svg: str, x: float, y: float, inner: float) -> str:
 
 
 def _parts(picture: Picture, layout: Layout, overlay: Overlay | None) -> Iterator[str]:
-    """All of the picture, back to front."""
+    """Return the parts of the picture, back to front."""
     chains = group_chains(picture)
     groups = sorted(
         (group for group in picture.groups if group.id in layout.groups),
@@ -164,7 +169,7 @@ def _frame(group: Group, rect: Rect) -> str:
 
 
 def _title(group: Group, layout: Layout, overlay: Overlay | None) -> str:
-    """The name of a group, and behind it what the group is, or what the run did in it."""
+    """Draw the name of a group, and behind it its kind, or what the run did in it."""
     name, detail = title_texts(group)
     x, y = layout.titles[group.id]
     behind = x + width(name, TITLE_SIZE, bold=True) + TITLE_GAP

@@ -1,4 +1,4 @@
-"""The small signs inside boxes and on badges, as paths around (0, 0): no font has to hold a symbol for them."""
+"""Icons in boxes and signs on badges, as paths around (0, 0), so that no font needs symbols."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BADGES: Mapping[Status, str] = MappingProxyType(
 
 
 def icon(kind: BoxKind, x: float, y: float) -> str:
-    """The sign of a kind of box, or nothing for kinds that are told by their shape."""
+    """Draw the icon of a kind of box, or nothing for kinds with a shape of their own."""
     path = _ICONS.get(kind)
     filled = " go_solid" if kind in _FILLED else ""
     return (
@@ -44,5 +44,5 @@ def icon(kind: BoxKind, x: float, y: float) -> str:
 
 
 def badge(status: Status, x: float, y: float) -> str:
-    """A disc with the sign of a status."""
+    """Draw a disc with the sign of a status."""
     return f'<g class="go_badge" transform="translate({numbers(x, y)})"><circle r="7"/><path d="{_BADGES[status]}"/></g>'

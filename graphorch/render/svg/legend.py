@@ -1,4 +1,4 @@
-"""The legend: a sample and a word for each kind of box, line and group, or status, that the picture holds, and for none else."""
+"""Legend: a sample and a word for each kind of box, line and group, or status, in the picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ROW = 21.0
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A sample, drawn from (0, 0) to the right around y = 0, and its word."""
+    """Sample, drawn from (0, 0) to the right around y = 0, and its word."""
 
     sample: str
     word: str
@@ -49,7 +49,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The drawn legend, from (0, 0) down, and its size."""
+    """Drawn legend, from (0, 0) down, and its size."""
 
     svg: str
     width: float
@@ -57,7 +57,7 @@ class Legend:
 
 
 def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
-    """The legend of a picture, in rows of at most `room` pixels: first what boxes mean, then lines and frames."""
+    """Draw the legend of a picture in rows of at most `room` pixels: boxes, then lines and frames."""
     first = list(_statuses(picture, overlay) if overlay else _boxes(picture))
     second = [*_lines(picture, overlay), *_groups(picture)]
     together = sum(entry.width + _GAP for entry in (*first, *second)) <= room
@@ -72,7 +72,7 @@ def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
 
 
 def _rows(entries: Sequence[_Entry], room: float) -> list[list[_Entry]]:
-    """As few rows as fit, filled evenly."""
+    """Return as few rows as fit, filled evenly."""
     total = sum(entry.width + _GAP for entry in entries)
     target = total / max(1, -(-total // room))
     rows: list[list[_Entry]] = []

@@ -1,4 +1,4 @@
-"""Text and numbers as SVG holds them; everything that people named passes through here, so nothing of theirs becomes markup."""
+"""Text and numbers in SVG. All names of users pass through here, so that none becomes markup."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _ATTRIBUTE = str.maketrans(
 
 
 def content(text: str) -> str:
-    """Text between tags."""
+    """Escape text between tags."""
     return _unix(text).translate(_CONTENT)
 
 
 def attribute(text: str) -> str:
-    """Text between the quotes of an attribute."""
+    """Escape text between the quotes of an attribute."""
     return _unix(text).translate(_ATTRIBUTE)
 
 
 def number(value: float) -> str:
-    """A coordinate, to a tenth of a pixel, in its shortest form."""
+    """Return a coordinate, to a tenth of a pixel, in its shortest form."""
     text = f"{value:.1f}".removesuffix(".0")
     return "0" if text == "-0" else text
 
 
 def numbers(*values: float) -> str:
-    """Coordinates side by side."""
+    """Return coordinates side by side."""
     return " ".join(number(value) for value in values)
 
 

@@ -28,12 +28,12 @@ _RING = 3.5  # from the outer to the inner ring of the end
 
 
 def box_class(kind: BoxKind) -> str:
-    """The class of a kind of box; start and end look the same but for the ring."""
+    """Return the class of a kind of box; start and end differ only by a ring."""
     return "go_terminal" if kind in ROUND_KINDS else f"go_{kind}"
 
 
 def outline(kind: BoxKind, rect: Rect) -> str:
-    """The shape of a box without its words."""
+    """Draw the shape of a box without its words."""
     if kind == "decision":
         (x, y), half_width, half_height = rect.center, rect.width / 2, rect.height / 2
         corners = (
@@ -60,7 +60,7 @@ def outline(kind: BoxKind, rect: Rect) -> str:
 
 
 def words(box: Box, rect: Rect, mark: Mark | None) -> str:
-    """The icon, the name and the second line of a box."""
+    """Draw the icon, the name and the second line of a box."""
     text = box_text(box, mark)
     x, y = rect.center
     if box.kind not in CARD_KINDS:
@@ -80,12 +80,12 @@ def words(box: Box, rect: Rect, mark: Mark | None) -> str:
 
 
 def box_badge(box: Box, rect: Rect, mark: Mark) -> str:
-    """The badge of a mark: on the outline, at the upper right, where no line ends."""
+    """Draw the badge of a mark: on the outline, at the upper right, where no line ends."""
     return badge(mark.status, *_badge_at(box.kind, rect))
 
 
 def text_at(text: str, at: Point, size: float, style: str, *, middle: bool = False) -> str:
-    """One line of text. Its width is pinned where it is known, so that a font of another width cannot make it run over."""
+    """Draw one line of text, pinned to its width where that is known, whatever the font."""
     anchor = ' text-anchor="middle"' if middle else ""
     bold = style in ("go_name", "go_title")
     pinned = ""

@@ -1,4 +1,4 @@
-"""The style sheet of one picture. Every rule begins with the class of that picture's own `<svg>`, so it can restyle no other."""
+"""Style sheet of one picture. Every rule begins with the class of its `<svg>`, so others are safe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLOURED = ("loop", "error", "exhausted")
 
 
 def style_sheet(root: str, theme: Theme, *, overlay: bool) -> str:
-    """All rules for the picture whose `<svg>` has the class `root`."""
+    """Return the rules for the picture whose `<svg>` has the class `root`."""
     colour = Palette(theme)
     rules = [*_text_rules(colour), *_box_rules(colour), *_group_rules(colour), *_line_rules(colour)]
     if overlay:

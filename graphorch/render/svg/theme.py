@@ -1,6 +1,7 @@
-"""The colours of a picture, light and dark, as the tokens that its style sheet uses.
+"""Colours of pictures, light and dark, as the tokens that style sheets use.
 
-Every pair that carries meaning meets WCAG 2.2 AA: text 4.5:1 on its fill, borders and lines 3:1 on the canvas; a test computes them.
+Every pair that carries meaning meets WCAG 2.2 AA: text 4.5:1 on its fill, borders and lines 3:1 on
+the canvas; a test computes them.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ DARK: Mapping[str, str] = MappingProxyType({token: dark for token, (_, dark) in 
 
 
 class Palette:
-    """Writes colours into a style sheet for one theme. `root` is the selector of the picture's own `<svg>`.
+    """Writer of colours into a style sheet for one theme. `root` is the selector of the picture's own `<svg>`.
 
-    Under `auto` each colour is written twice: the light value for viewers without CSS variables, then the variable. The variables turn
-    dark with the system's colour scheme, and with the theme of JupyterLab and of pages that set `data-theme`, where those are present.
+    Under `auto` each colour is written twice: the light value for viewers without CSS variables,
+    then the variable. The variables turn dark with the system's colour scheme, and with the theme
+    of JupyterLab and of pages that set `data-theme`, where those are present.
     """
 
     __slots__ = ("_theme", "_used", "_values")
@@ -69,13 +71,13 @@ class Palette:
         self._values = DARK if theme == "dark" else LIGHT
 
     def __call__(self, css_property: str, token: str) -> str:
-        """The declaration that gives `css_property` the colour of a token."""
+        """Return the declaration that gives `css_property` the colour of a token."""
         self._used.add(token)
         plain = f"{css_property}:{self._values[token]};"
         return plain if self._theme != "auto" else f"{plain}{css_property}:var(--go_{token});"
 
     def variables(self, root: str) -> str:
-        """The rules that define the variables used so far, under `auto`; nothing for a fixed theme."""
+        """Return the rules that define the variables used so far; none for a fixed theme."""
         if self._theme != "auto":
             return ""
         light, dark = (
