@@ -32,7 +32,8 @@ def read_by_dot(source: str, form: str = "json0") -> str:
     [draw_plan(essay()), draw_plan(support()), draw_plan(company()), hostile()],
     ids=lambda item: item.name[:8],
 )
-def test_dot_reads_every_box_line_and_group(picture: Picture) -> None:
+def test_dot_reads_every_element(picture: Picture) -> None:
+    """Dot reads every box line and group."""
     answer = json.loads(read_by_dot(to_dot(picture)))
     names = [thing["name"] for thing in answer["objects"]]
     assert len([name for name in names if name.startswith("n")]) == len(picture.boxes)
@@ -41,7 +42,8 @@ def test_dot_reads_every_box_line_and_group(picture: Picture) -> None:
 
 
 @needs_dot
-def test_hostile_names_come_out_of_dot_as_words() -> None:
+def test_dot_hostile_names_stay_words() -> None:
+    """Hostile names come out of dot as words."""
     svg = read_by_dot(to_dot(hostile()), "svg")
     assert "<script" not in svg
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in svg
@@ -56,6 +58,7 @@ def test_hostile_names_come_out_of_dot_as_words() -> None:
 @example("]]>", "<B>", "&nope;")
 @example("\ud800", "\x00", "\ufffe")
 def test_dot_reads_any_text(name: str, detail: str, label: str) -> None:
+    """Dot reads any text."""
     boxes = Box("a", name, "agent", detail, label, "g"), Box("b", detail, "end")
     picture = Picture(
         name,
@@ -66,7 +69,8 @@ def test_dot_reads_any_text(name: str, detail: str, label: str) -> None:
     assert len(json.loads(read_by_dot(to_dot(picture)))["edges"]) == 1
 
 
-def test_shapes_and_styles_tell_kinds_apart() -> None:
+def test_dot_shapes_tell_kinds_apart() -> None:
+    """Shapes and styles tell kinds apart."""
     source = to_dot(draw_plan(support()))
     assert "shape=diamond" in source
     assert "shape=doublecircle" in source
@@ -74,11 +78,13 @@ def test_shapes_and_styles_tell_kinds_apart() -> None:
     assert "constraint=false" in source
 
 
-def test_the_same_picture_gives_the_same_text() -> None:
+def test_dot_is_deterministic() -> None:
+    """The same picture gives the same text."""
     assert to_dot(hostile()) == to_dot(hostile())
     assert to_dot(Picture("nothing", ())).startswith('digraph "nothing" {')
 
 
-def test_names_are_written_for_people() -> None:
+def test_dot_names_are_for_people() -> None:
+    """Names are written for people."""
     assert "<B>research</B>" in to_dot(draw_plan(essay()))
     assert f">{HOSTILE[0]}<" not in to_dot(hostile())

@@ -27,7 +27,8 @@ def opacity(svg: str, box: str) -> float:
 @pytest.mark.parametrize(
     "by, hottest", [("cost", "a"), ("p50", "b"), ("p95", "a"), ("errors", "b"), ("visits", "a")]
 )
-def test_the_largest_figure_is_the_reddest_box(by: Measure, hottest: str) -> None:
+def test_heat_map_reddest_box(by: Measure, hottest: str) -> None:
+    """The largest figure is the reddest box."""
     svg = heat_map(PICTURE, HEATS, by, engine="builtin")
     ElementTree.fromstring(svg)
     other = "b" if hottest == "a" else "a"
@@ -36,23 +37,27 @@ def test_the_largest_figure_is_the_reddest_box(by: Measure, hottest: str) -> Non
     assert opacity(svg, "team/c") == -1.0
 
 
-def test_every_figure_is_told_beside_the_box() -> None:
+def test_heat_map_shows_every_figure() -> None:
+    """Every figure is told beside the box."""
     svg = heat_map(PICTURE, HEATS, "errors", title="7 runs", engine="builtin")
     assert "100% failed · 1 × · $0.250 · P50 400 ms · P95 500 ms" in svg
     assert "7 runs · share of failed visits, up to 100.0%" in svg
 
 
-def test_nothing_measured_is_a_picture_without_colour() -> None:
+def test_heat_map_without_measures() -> None:
+    """Nothing measured is a picture without colour."""
     for by in MEASURES:
         assert "rgba" not in heat_map(PICTURE, {}, by, engine="builtin")
 
 
-def test_another_measure_is_refused() -> None:
+def test_heat_map_unknown_measure() -> None:
+    """Another measure is refused."""
     with pytest.raises(InputError, match=r"no heat 'costs'\. Did you mean 'cost'"):
         heat_map(PICTURE, HEATS, "costs", engine="builtin")  # pyright: ignore[reportArgumentType]
 
 
-def test_the_difference_shows_what_ran_only_once_and_what_changed() -> None:
+def test_heat_map_difference() -> None:
+    """The difference shows what ran only once and what changed."""
     after = {"a": Heat(3, 0.5, 0.1), "team/c": Heat(1, 0.0, 0.2)}
     svg = difference_map(PICTURE, HEATS, after, changed=frozenset({"a"}), engine="builtin")
     assert '[data-box="a"] .go_shape{fill:rgba(217,119,6,0.350)' in svg
@@ -61,7 +66,8 @@ def test_the_difference_shows_what_ran_only_once_and_what_changed() -> None:
     assert "other result" in svg
 
 
-def test_an_id_cannot_leave_the_style_sheet() -> None:
+def test_heat_map_escapes_ids() -> None:
+    """An id cannot leave the style sheet."""
     evil = 'x"]{}</style><script>'
     picture = Picture("flow", (Box(evil, "x", "node"),))
     assert "<script>" not in heat_map(picture, {evil: Heat(1, 1.0)}, "cost", engine="builtin")

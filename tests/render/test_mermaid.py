@@ -34,7 +34,8 @@ def texts(source: str) -> list[str]:
     return found
 
 
-def test_a_plan_is_written_line_by_line() -> None:
+def test_mermaid_plan_line_by_line() -> None:
+    """A plan is written line by line."""
     source = to_mermaid(draw_plan(essay()))
     assert source.startswith(
         'flowchart TD\n  n0(("start"))\n  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n'
@@ -45,18 +46,21 @@ def test_a_plan_is_written_line_by_line() -> None:
     assert "  linkStyle 3 stroke:#7c3aed" in source
 
 
-def test_groups_hold_groups() -> None:
+def test_mermaid_groups_are_nested() -> None:
+    """Groups hold groups."""
     source = to_mermaid(draw_plan(company()))
     assert source.count("subgraph ") == source.count("end\n") == 6
     assert texts(source)
 
 
-def test_hostile_names_become_entities() -> None:
+def test_mermaid_hostile_names_are_entities() -> None:
+    """Hostile names become entities."""
     assert all(WORDS.match(text) for text in texts(to_mermaid(hostile())))
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
-def test_any_text_stays_inside_its_quotes(name: str, detail: str, label: str) -> None:
+def test_mermaid_text_stays_quoted(name: str, detail: str, label: str) -> None:
+    """Any text stays inside its quotes."""
     boxes = Box("a", name, "decision", detail, group="g"), Box("b", detail, "join")
     picture = Picture(
         name, boxes, (Line("1", "a", "b", "error", label),), (Group("g", label, "loop", detail),)
@@ -64,5 +68,6 @@ def test_any_text_stays_inside_its_quotes(name: str, detail: str, label: str) ->
     assert all(WORDS.match(text) for text in texts(to_mermaid(picture)))
 
 
-def test_the_same_picture_gives_the_same_text() -> None:
+def test_mermaid_is_deterministic() -> None:
+    """The same picture gives the same text."""
     assert to_mermaid(hostile()) == to_mermaid(hostile())

@@ -35,7 +35,8 @@ def lines(picture: Picture) -> set[tuple[str, str, str, str]]:
     return {(line.source, line.target, line.kind, line.label) for line in picture.lines}
 
 
-def test_a_chain_with_a_loop_is_boxes_lines_and_a_frame_around_the_body() -> None:
+def test_loop_has_frame_around_body() -> None:
+    """A chain with a loop is boxes lines and a frame around the body."""
     picture = draw_plan(essay())
     assert [(box.id, box.kind, box.detail, box.group) for box in picture.boxes] == [
         ("START", "start", "", None),
@@ -58,12 +59,14 @@ def test_a_chain_with_a_loop_is_boxes_lines_and_a_frame_around_the_body() -> Non
     ]
 
 
-def test_the_tooltip_of_a_box_says_what_its_node_reads_and_writes() -> None:
+def test_box_tooltip_names_slices() -> None:
+    """The tooltip of a box says what its node reads and writes."""
     (research,) = [box for box in draw_plan(essay()).boxes if box.id == "research"]
     assert research.tooltip == "reads Topic, Score\nwrites Draft"
 
 
-def test_a_route_is_a_diamond_with_a_labelled_branch_for_each_target() -> None:
+def test_route_is_diamond() -> None:
+    """A route is a diamond with a labelled branch for each target."""
     picture = draw_plan(support())
     (diamond,) = [box for box in picture.boxes if box.kind == "decision"]
     assert (diamond.id, diamond.name, diamond.tooltip) == (
@@ -85,7 +88,8 @@ def test_a_route_is_a_diamond_with_a_labelled_branch_for_each_target() -> None:
     }
 
 
-def test_labels_that_share_a_target_share_a_branch() -> None:
+def test_route_labels_share_branch() -> None:
+    """Labels that share a target share a branch."""
     built = graph("g")
     ask, node, rest = step("ask"), step("one"), step("rest")
     built.chain(START, ask)
@@ -98,7 +102,8 @@ def test_labels_that_share_a_target_share_a_branch() -> None:
     }
 
 
-def test_a_loop_in_a_loop_is_a_frame_in_a_frame_and_a_used_up_loop_leads_elsewhere() -> None:
+def test_nested_loops_have_nested_frames() -> None:
+    """A loop in a loop is a frame in a frame and a used up loop leads elsewhere."""
     picture = draw_plan(support())
     assert {(group.id, group.parent) for group in picture.groups} == {
         ("answer//loop", None),
@@ -114,7 +119,8 @@ def test_a_loop_in_a_loop_is_a_frame_in_a_frame_and_a_used_up_loop_leads_elsewhe
     assert ("polish", "answer", "loop", "while … · max 5") in lines(picture)
 
 
-def test_a_decision_stands_inside_the_loop_that_it_can_stay_in() -> None:
+def test_decision_stands_inside_its_loop() -> None:
+    """A decision stands inside the loop that it can stay in."""
     built = graph("g")
     write, judge, edit, done = step("write"), step("judge"), step("edit"), step("done")
     built.chain(write, judge)
@@ -126,7 +132,8 @@ def test_a_decision_stands_inside_the_loop_that_it_can_stay_in() -> None:
     assert {box.id: box.group for box in draw_plan(support()).boxes}["classify//route"] is None
 
 
-def test_several_ways_back_to_one_box_share_a_frame_and_one_label_per_loop() -> None:
+def test_loops_on_header_share_frame() -> None:
+    """Several ways back to one box share a frame and one label per loop."""
     built = graph("g")
     lead, node, other = step("lead"), step("one"), step("other")
     built.chain(lead, [node, other])
@@ -141,7 +148,8 @@ def test_several_ways_back_to_one_box_share_a_frame_and_one_label_per_loop() -> 
     ]
 
 
-def test_a_quorum_is_a_bar_that_all_branches_lead_to() -> None:
+def test_quorum_is_bar() -> None:
+    """A quorum is a bar that all branches lead to."""
     picture = draw_plan(fan(4))
     (bar,) = [box for box in picture.boxes if box.kind == "join"]
     assert (bar.id, bar.name) == ("merge//join", "first 3 of 4")
@@ -151,7 +159,8 @@ def test_a_quorum_is_a_bar_that_all_branches_lead_to() -> None:
     assert {source for source, target, *_ in lines(picture) if target == "merge"} == {bar.id}
 
 
-def test_a_bar_before_the_head_of_a_loop_stands_outside_and_the_way_back_leads_past_it() -> None:
+def test_quorum_bar_before_loop_header() -> None:
+    """A bar before the head of a loop stands outside and the way back leads past it."""
     built = graph("g")
     write, judge = step("write"), step("judge")
     built.chain([step("a"), step("b")], write, judge)
@@ -162,11 +171,13 @@ def test_a_bar_before_the_head_of_a_loop_stands_outside_and_the_way_back_leads_p
     assert {target for _, target, kind, _ in lines(picture) if kind == "loop"} == {"write"}
 
 
-def test_an_error_edge_is_a_line_of_its_kind_that_names_the_exception() -> None:
+def test_error_edge_names_exception() -> None:
+    """An error edge is a line of its kind that names the exception."""
     assert ("merge", "rescue", "error", "TimeoutError") in lines(draw_plan(fan(2)))
 
 
-def test_a_person_and_a_gate_are_named() -> None:
+def test_person_and_gate_are_named() -> None:
+    """A person and a gate are named."""
     built = graph("g")
     approve, act = step("approve"), step("act")
     act.options = NodeSettings(gate="before")
@@ -179,7 +190,8 @@ def test_a_person_and_a_gate_are_named() -> None:
     assert boxes["act"].tooltip.endswith("a person agrees before it runs")
 
 
-def test_maps_and_sub_flows_are_frames_with_paths_for_ids() -> None:
+def test_maps_and_sub_flows_are_frames() -> None:
+    """Maps and sub flows are frames with paths for ids."""
     picture = draw_plan(company())
     assert {(group.id, group.kind, group.detail, group.parent) for group in picture.groups} >= {
         ("team", "sub", "", None),
@@ -195,7 +207,8 @@ def test_maps_and_sub_flows_are_frames_with_paths_for_ids() -> None:
     assert groups["researchers/research"] == "researchers"
 
 
-def test_lines_lead_into_an_opened_sub_flow_and_out_of_it() -> None:
+def test_lines_enter_and_leave_sub_flow() -> None:
+    """Lines lead into an opened sub flow and out of it."""
     picture = draw_plan(company())
     assert ("brief", "team/plan", "always", "") in lines(picture)
     assert ("team/report", "publish", "always", "") in lines(picture)
@@ -203,7 +216,8 @@ def test_lines_lead_into_an_opened_sub_flow_and_out_of_it() -> None:
     assert not [box.id for box in picture.boxes if box.id.endswith(("/START", "/END"))]
 
 
-def test_a_sub_flow_with_several_ways_in_and_out_has_a_start_and_an_end_inside() -> None:
+def test_sub_flow_with_several_entries() -> None:
+    """A sub flow with several ways in and out has a start and an end inside."""
     inner = graph("inner")
     inner.chain([step("a"), step("b")], END)
     built = graph("outer")
@@ -226,17 +240,20 @@ def test_a_sub_flow_with_several_ways_in_and_out_has_a_start_and_an_end_inside()
         (4, {}),
     ],
 )
-def test_depth_says_how_many_levels_are_opened(depth: int, closed: dict[str, str]) -> None:
+def test_depth_limits_opened_levels(depth: int, closed: dict[str, str]) -> None:
+    """Depth says how many levels are opened."""
     boxes = draw_plan(company(), depth=depth).boxes
     assert {box.id: box.kind for box in boxes if box.kind in ("map", "sub")} == closed
 
 
-def test_a_closed_map_and_sub_flow_say_what_they_are() -> None:
+def test_closed_map_and_sub_flow() -> None:
+    """A closed map and sub flow say what they are."""
     details = {box.id: box.detail for box in draw_plan(company(), depth=0).boxes}
     assert (details["team"], details["researchers"]) == ("sub-flow", "map · max 16")
 
 
-def test_everything_is_opened_unless_that_is_too_much() -> None:
+def test_everything_opens_unless_large() -> None:
+    """Everything is opened unless that is too much."""
     assert draw_plan(company()) == draw_plan(company(), depth=9)
     assert len(draw_plan(_big()).boxes) <= plan_picture.MANY
     assert len(draw_plan(_big(), depth=9).boxes) > plan_picture.MANY
@@ -251,7 +268,8 @@ def _big() -> Plan:
     return planned(built)
 
 
-def test_a_map_of_agents_in_a_sub_flow_has_its_full_path() -> None:
+def test_path_of_map_in_sub_flow() -> None:
+    """A map of agents in a sub flow has its full path."""
     inner = graph("inner")
     inner.chain(step("split"), add_map(inner, "each", worker("work", "gpt-5")), step("merge"))
     built = graph("outer")
@@ -259,7 +277,8 @@ def test_a_map_of_agents_in_a_sub_flow_has_its_full_path() -> None:
     assert "team/each/work" in {box.id for box in draw_plan(planned(built)).boxes}
 
 
-def test_the_line_of_an_edge_has_the_id_that_a_run_knows_it_by() -> None:
+def test_line_id_is_edge_id() -> None:
+    """The line of an edge has the id that a run knows it by."""
     plan = company()
     ids = {line.id for line in draw_plan(plan).lines}
     team = next(step for step in plan.steps if step.name == "team")
@@ -273,17 +292,20 @@ def test_the_line_of_an_edge_has_the_id_that_a_run_knows_it_by() -> None:
     } - ids == {line_id("team", edge) for edge in inner.topology.entering[inner.topology.end]}
 
 
-def test_the_items_of_a_map_run_in_one_box() -> None:
+def test_map_items_share_box() -> None:
+    """The items of a map run in one box."""
     assert box_id("team/each[3]/work") == "team/each/work"
     assert box_id("outer[0]/inner[12]/work") == "outer/inner/work"
     assert box_id("work[3]") == "work[3]"
 
 
-def test_the_picture_of_a_plan_is_always_the_same() -> None:
+def test_plan_picture_is_deterministic() -> None:
+    """The picture of a plan is always the same."""
     assert draw_plan(company()) == draw_plan(company())
 
 
-def test_what_runs_around_decisions_and_joins_marks_them() -> None:
+def test_marks_of_decisions_and_joins() -> None:
+    """What runs around decisions and joins marks them."""
     picture = draw_plan(support())
     branch = next(line.id for line in picture.lines if line.label == "billing")
     overlay = complete_overlay(
@@ -302,7 +324,8 @@ def test_what_runs_around_decisions_and_joins_marks_them() -> None:
     } <= overlay.taken
 
 
-def test_a_bar_is_done_once_its_node_was_reached() -> None:
+def test_mark_of_reached_bar() -> None:
+    """A bar is done once its node was reached."""
     picture = draw_plan(fan(3))
     assert "merge//join" not in complete_overlay(picture, Overlay({"split": Mark("done")})).marks
     reached = complete_overlay(picture, Overlay({"split": Mark("done"), "merge": Mark("running")}))
@@ -310,7 +333,8 @@ def test_a_bar_is_done_once_its_node_was_reached() -> None:
     assert "merge//join/" in reached.taken
 
 
-def test_marks_that_were_given_stay() -> None:
+def test_given_marks_stay() -> None:
+    """Marks that were given stay."""
     picture = draw_plan(fan(3))
     given = Overlay({"merge": Mark("failed"), "merge//join": Mark("waiting")})
     assert complete_overlay(picture, given).marks["merge//join"] == Mark("waiting")

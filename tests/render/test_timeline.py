@@ -19,7 +19,8 @@ def rows(svg: str) -> list[tuple[float, float, float]]:
     return [(float(y), float(x), float(x) + float(width)) for x, y, width in found]
 
 
-def test_bars_of_one_lane_never_overlap() -> None:
+def test_timeline_bars_never_overlap() -> None:
+    """Bars of one lane never overlap."""
     rng = random.Random(1)
     bars = [
         Bar(
@@ -43,7 +44,8 @@ def test_bars_of_one_lane_never_overlap() -> None:
         assert all(item[1] <= other[0] + 0.2 for item, other in itertools.pairwise(spans))
 
 
-def test_what_runs_at_the_same_time_has_lanes_of_its_own_and_what_follows_shares_one() -> None:
+def test_timeline_lanes() -> None:
+    """What runs at the same time has lanes of its own and what follows shares one."""
     both = rows(timeline([Bar("a", "", "a", 0, 2), Bar("b", "", "b", 1, 3)], name="run"))
     one_after_the_other = rows(
         timeline([Bar("a", "", "a", 0, 1), Bar("b", "", "b", 1, 3)], name="run")
@@ -52,7 +54,8 @@ def test_what_runs_at_the_same_time_has_lanes_of_its_own_and_what_follows_shares
     assert len({y for y, _, _ in one_after_the_other}) == 1
 
 
-def test_what_is_inside_lies_below() -> None:
+def test_timeline_children_lie_below() -> None:
+    """What is inside lies below."""
     svg = timeline(
         [
             Bar("in", "out", "in", 1, 2),
@@ -74,16 +77,19 @@ def test_what_is_inside_lies_below() -> None:
         [Bar("a", "", "<&>\u202e" * 50, 0, 1e6, "failed", "<x>", ((0, 1e5),))],
     ],
 )
-def test_a_run_of_any_length_has_a_timeline(bars: list[Bar]) -> None:
+def test_timeline_of_any_length(bars: list[Bar]) -> None:
+    """A run of any length has a timeline."""
     for theme in ("auto", "light", "dark"):
         ElementTree.fromstring(timeline(bars, name="run", theme=theme))
 
 
-def test_ten_thousand_bars_stay_a_picture() -> None:
+def test_timeline_of_10_000_bars() -> None:
+    """Ten thousand bars stay a picture."""
     svg = timeline([Bar(str(number), "", "n", 0, 1) for number in range(10_000)], name="run")
     assert "9,600 bars further down are left out" in svg
 
 
-def test_an_unknown_theme_is_refused() -> None:
+def test_timeline_unknown_theme() -> None:
+    """An unknown theme is refused."""
     with pytest.raises(InputError, match="no theme 'blue'"):
         timeline([], name="run", theme="blue")  # pyright: ignore[reportArgumentType]

@@ -25,7 +25,8 @@ def codes(sample: Sample) -> set[str]:
 
 
 @pytest.mark.parametrize("part", range(5))
-def test_a_valid_graph_has_no_problem_but_writes_that_may_meet(part):
+def test_valid_graph_has_no_problem(part):
+    """A valid graph has no problem, except that writes may meet."""
     for seed in range(part * 30, part * 30 + 30):
         sample = random_graph(seed)
         assert codes(sample) <= NOT_STRUCTURE, seed
@@ -35,7 +36,8 @@ def test_a_valid_graph_has_no_problem_but_writes_that_may_meet(part):
 
 
 @pytest.mark.parametrize("part", range(5))
-def test_writes_that_meet_in_a_run_are_refused_by_the_checks(part):
+def test_meeting_writes_are_refused(part):
+    """Writes that meet in a run are refused by the checks."""
     met = 0
     for seed in range(1000 + part * 40, 1040 + part * 40):
         sample = random_graph(seed)
@@ -50,7 +52,8 @@ def test_writes_that_meet_in_a_run_are_refused_by_the_checks(part):
 
 
 @pytest.mark.parametrize("part", range(5))
-def test_the_checks_refuse_the_structures_that_the_path_search_refuses(part):
+def test_checks_equal_path_search(part):
+    """The checks refuse the structures that the path search refuses."""
     verdicts: set[bool] = set()
     for seed in range(part * 60, part * 60 + 60):
         blueprint = invalid_or_not(random.Random(seed))

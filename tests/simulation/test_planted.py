@@ -44,7 +44,8 @@ FOUND_BY = {
 
 
 @pytest.mark.parametrize("bug", FOUND_BY, ids=lambda bug: bug.__name__)
-def test_a_planted_bug_is_found(bug):
+def test_planted_bug_is_found(bug):
+    """A planted bug is found."""
     with bug(), pytest.raises((Broken, InternalError)) as found:
         simulate(0, graphs=WITHIN)
     error = found.value
@@ -52,7 +53,8 @@ def test_a_planted_bug_is_found(bug):
     assert "drive(random_graph(" in error.__notes__[0]  # how to see it again
 
 
-def test_every_bug_that_can_be_planted_is():
+def test_every_bug_is_planted():
+    """Every bug that can be planted is."""
     made = {
         item
         for name, item in vars(planted).items()
@@ -63,5 +65,6 @@ def test_every_bug_that_can_be_planted_is():
     assert made == {*FOUND_BY}
 
 
-def test_without_a_bug_nothing_is_found():
+def test_no_bug_no_finding():
+    """Without a bug nothing is found."""
     assert simulate(0, graphs=10).runs == 10 * len(SCHEDULES)

@@ -19,14 +19,15 @@ SEED = random.SystemRandom().randrange(10**9)  # of the long simulation
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_every_schedule_ends_like_the_reference(part):
+def test_schedules_end_like_reference(part):
+    """Every schedule ends like the reference."""
     tally = simulate(part * 10_000, graphs=GRAPHS)
     assert tally.runs == GRAPHS * len(SCHEDULES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(40))
-def test_a_hundred_thousand_runs_end_like_the_reference(part, capsys):
+def test_100_000_runs_end_like_reference(part, capsys):
     """Other graphs each time. What fails names its graph and schedule; `simulate(seed, graphs=1)` repeats it."""
     seed = SEED + part * 1_000
     with capsys.disabled():
@@ -45,7 +46,7 @@ def calm_graphs(count: int) -> Iterator[tuple[Sample, Result]]:
                 yield sample, run_reference(sample)
 
 
-def test_a_cancelled_run_ends_at_once_and_for_good():
+def test_cancelled_run_ends_at_once():
     """Cancelled after each number of steps, until the run is over before that."""
     cancelled = 0
     for sample, _ in calm_graphs(40):
@@ -59,7 +60,7 @@ def test_a_cancelled_run_ends_at_once_and_for_good():
     assert cancelled > 50
 
 
-def test_isolated_failures_never_leave_a_run_hanging():
+def test_isolated_failures_never_hang():
     """What fails is a dead path: the run ends, with what reached END or without."""
     ends: set[str] = set()
     for seed in range(150):
@@ -73,19 +74,22 @@ def test_isolated_failures_never_leave_a_run_hanging():
     assert ends == {"succeeded", "partial", "failed"}
 
 
-def test_the_reference_itself_does_not_depend_on_the_schedule():
+def test_reference_ignores_schedule():
+    """The reference itself does not depend on the schedule."""
     for sample, first in calm_graphs(60):
         second = run_reference(sample, random.Random(sample.seed).choice)
         assert (first.done, first.final, first.path) == (second.done, second.final, second.path)
 
 
-def test_the_same_seed_gives_the_same_run():
+def test_seed_repeats_run():
+    """The same seed gives the same run."""
     for sample, _ in calm_graphs(25):
         schedule = Schedule(sample.seed, limit=3, retries=10, stops=5)
         assert drive(sample, schedule) == drive(random_graph(sample.seed), schedule)
 
 
-def test_the_generator_covers_every_structure():
+def test_generator_covers_every_structure():
+    """The generator covers every structure."""
     found = {feature for seed in range(150) for feature in features(random_graph(seed))}
     assert found == {
         *(

@@ -161,7 +161,8 @@ def typed(draw: st.DrawFn, depth: int = 3) -> tuple[Any, Any]:
 
 
 @given(typed())
-def test_a_copy_is_equal_and_shares_nothing_mutable(drawn: tuple[Any, Any]) -> None:
+def test_copy_shares_nothing_mutable(drawn: tuple[Any, Any]) -> None:
+    """A copy is equal and shares nothing mutable."""
     annotation, value = drawn
     copy = compile_copier(annotation)
     if copy is None:
@@ -175,14 +176,16 @@ def test_a_copy_is_equal_and_shares_nothing_mutable(drawn: tuple[Any, Any]) -> N
 
 
 @pytest.mark.parametrize("annotation", [item for item, _ in ATOMS], ids=str)
-def test_what_cannot_change_is_shared(annotation: Any) -> None:
+def test_immutable_values_are_shared(annotation: Any) -> None:
+    """What cannot change is shared."""
     assert compile_copier(annotation) is None
     assert compile_copier(tuple[annotation, ...]) is None
     assert compile_copier(Optional[annotation]) is None  # noqa: UP045
     assert compile_copier(list[annotation]) is not None
 
 
-def test_a_union_copies_what_needs_it_and_shares_the_rest() -> None:
+def test_union_copies_what_is_mutable() -> None:
+    """A union copies what needs it and shares the rest."""
     copy = compile_copier(str | list[str])
     assert copy is not None
     text = "".join(["a", "b"])
@@ -192,7 +195,8 @@ def test_a_union_copies_what_needs_it_and_shares_the_rest() -> None:
 
 
 # ---- models ------------------------------------------------------------------------------------
-def test_a_model_keeps_which_of_its_fields_were_set() -> None:
+def test_copy_keeps_fields_set() -> None:
+    """A model keeps which of its fields were set."""
     copy = compile_copier(Loose)
     assert copy is not None
     original = Loose(at=3)
@@ -203,7 +207,9 @@ def test_a_model_keeps_which_of_its_fields_were_set() -> None:
     assert original.model_fields_set == {"at"}
 
 
-def test_a_subclass_where_its_base_is_declared_is_copied_whole() -> None:
+def test_copy_of_subclass_instance() -> None:
+    """A subclass where its base is declared is copied whole."""
+
     class More(Loose):
         extra: list[int] = []
 
@@ -216,7 +222,8 @@ def test_a_subclass_where_its_base_is_declared_is_copied_whole() -> None:
     assert made.extra is not given.extra
 
 
-def test_private_attributes_and_extra_fields_come_along() -> None:
+def test_copy_keeps_private_and_extra() -> None:
+    """Private attributes and extra fields come along."""
     secretive, wide = Secretive(), Open.model_validate({"more": [1]})
     secretive._seen.append(2)
     for item in (secretive, wide):
@@ -227,7 +234,8 @@ def test_private_attributes_and_extra_fields_come_along() -> None:
     assert compile_copier(Open)(wide).more is not wide.more  # type: ignore[misc,attr-defined]
 
 
-def test_a_recursive_model_is_copied_to_its_last_leaf() -> None:
+def test_copy_of_recursive_model() -> None:
+    """A recursive model is copied to its last leaf."""
     tree = Tree(children=[Tree(children=[Tree(value=7)])])
     copy = compile_copier(Tree)
     assert copy is not None
@@ -236,7 +244,9 @@ def test_a_recursive_model_is_copied_to_its_last_leaf() -> None:
     assert tree.children[0].children[0].value == 7
 
 
-def test_a_model_with_a_hook_a_constructor_or_secrets_is_not_plain() -> None:
+def test_plain_instances_exclude_hooks() -> None:
+    """A model with a hook a constructor or secrets is not plain."""
+
     class Hooked(BaseModel):
         def model_post_init(self, context: Any, /) -> None: ...
 
@@ -249,7 +259,8 @@ def test_a_model_with_a_hook_a_constructor_or_secrets_is_not_plain() -> None:
     ] == [True, True, True, False, False, False]
 
 
-def test_a_made_instance_is_one_like_any_other() -> None:
+def test_maker_makes_equal_instance() -> None:
+    """A made instance is one like any other."""
     made = compile_maker(Loose)({"names": ["a"], "at": 1}, {"at"})
     assert made == Loose(names=["a"], at=1)
     assert made.model_fields_set == {"at"}

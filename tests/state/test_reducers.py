@@ -52,22 +52,25 @@ ANY = st.sampled_from(list(VALUES)).flatmap(
         (last, 1, None, None),
     ],
 )
-def test_a_reducer_folds_two_values(
+def test_reducer_folds_two_values(
     reduce: Callable[[Any, Any], Any], old: Any, new: Any, folded: Any
 ) -> None:
+    """A reducer folds two values."""
     assert reduce(old, new) == folded
 
 
 @given(ANY)
-def test_a_reducer_is_associative(drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any]) -> None:
+def test_reducer_is_associative(drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any]) -> None:
+    """A reducer is associative."""
     reduce, a, b, c = drawn
     assert reduce(reduce(a, b), c) == reduce(a, reduce(b, c))
 
 
 @given(ANY)
-def test_a_reducer_changes_neither_argument(
+def test_reducer_keeps_its_arguments(
     drawn: tuple[Callable[[Any, Any], Any], Any, Any, Any],
 ) -> None:
+    """A reducer changes neither argument."""
     reduce, old, new, _ = drawn
     before = copy.deepcopy((old, new))
     reduce(old, new)
@@ -79,9 +82,10 @@ def test_a_reducer_changes_neither_argument(
         lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], st.lists(VALUES[reduce]))
     )
 )
-def test_folding_many_at_once_is_folding_one_after_the_other(
+def test_bulk_reducer_equals_single_folds(
     drawn: tuple[Callable[[Any, Any], Any], Any, list[Any]],
 ) -> None:
+    """Folding many at once is folding one after the other."""
     reduce, old, new = drawn
     before = copy.deepcopy((old, new))
     folded, one_by_one = bulk_reducers()[reduce](old, new), functools.reduce(reduce, new, old)
@@ -91,25 +95,27 @@ def test_folding_many_at_once_is_folding_one_after_the_other(
 
 
 @pytest.mark.parametrize("reduce, empty", [(append, [1]), (union, {1}), (merge, {"a": 1})])
-def test_what_is_collected_is_a_new_object_even_where_nothing_is_added(
-    reduce: Callable[[Any, Any], Any], empty: Any
-) -> None:
+def test_bulk_reducer_returns_new_object(reduce: Callable[[Any, Any], Any], empty: Any) -> None:
+    """What is collected is a new object even where nothing is added."""
     made = reduce(empty, type(empty)())
     assert made == empty
     assert made is not empty
 
 
-def test_equal_values_keep_the_earlier_one() -> None:
+def test_reducer_keeps_earlier_equal_value() -> None:
+    """Equal values keep the earlier one."""
     old, new = [1], [1]
     assert maximum(old, new) is old
     assert minimum(old, new) is old
 
 
-def test_merged_keys_stay_in_the_order_in_which_they_came() -> None:
+def test_merge_keeps_order_of_keys() -> None:
+    """Merged keys stay in the order in which they came."""
     assert list(merge({"b": 1, "a": 1}, {"c": 2, "b": 2})) == ["b", "a", "c"]
 
 
-def test_all_of_them_are_trusted_public_and_nothing_else_is() -> None:
+def test_trusted_reducers_are_the_public_ones() -> None:
+    """All of them are trusted public and nothing else is."""
     here = {
         function_type
         for name, function_type in inspect.getmembers(reducers, inspect.isfunction)

@@ -65,19 +65,23 @@ def named(update: dict[int, Any]) -> dict[str, Any]:
 
 
 # ---- reading -----------------------------------------------------------------------------------
-def test_a_slice_holds_what_was_written_and_the_defaults_of_the_rest() -> None:
+def test_slice_holds_writes_and_defaults() -> None:
+    """A slice holds what was written and the defaults of the rest."""
     assert SCHEMA.reader(Draft).read(version_of(draft="d")) == Draft(draft="d", words=0)
 
 
-def test_nothing_of_a_slice_that_was_handed_out_counts_as_set() -> None:
+def test_slice_has_no_fields_set() -> None:
+    """Nothing of a slice that was handed out counts as set."""
     assert SCHEMA.reader(Draft).read(version_of(draft="d", words=3)).model_fields_set == set()
 
 
-def test_a_result_says_what_was_assigned() -> None:
+def test_result_has_assigned_fields_set() -> None:
+    """A result says what was assigned."""
     assert SCHEMA.reader(Draft).result(version_of(draft="d")).model_fields_set == {"draft"}
 
 
-def test_a_required_field_that_nothing_wrote_is_named() -> None:
+def test_unassigned_required_field_is_named() -> None:
+    """A required field that nothing wrote is named."""
     with pytest.raises(
         Unassigned,
         match=r"'Draft.draft' was read, but nothing has assigned it in this run. Write it before, or give it a default.",
@@ -85,7 +89,8 @@ def test_a_required_field_that_nothing_wrote_is_named() -> None:
         SCHEMA.reader(Draft).read(version_of(words=3))
 
 
-def test_the_whole_state_is_read_as_far_as_it_is_assigned() -> None:
+def test_state_is_read_as_assigned() -> None:
+    """The whole state is read as far as it is assigned."""
     state = SCHEMA.reader(State).read(version_of(topic="t"))
     assert (state.topic, state.words, state.log) == ("t", 0, [])
     with pytest.raises(AttributeError):
@@ -101,18 +106,19 @@ def test_the_whole_state_is_read_as_far_as_it_is_assigned() -> None:
         ({"draft": "d", "words": 1}, True),
     ],
 )
-def test_a_slice_is_assigned_once_all_its_required_fields_are(
-    written: dict[str, Any], is_assigned: bool
-) -> None:
+def test_slice_assigned_with_required_fields(written: dict[str, Any], is_assigned: bool) -> None:
+    """A slice is assigned once all its required fields are."""
     assert SCHEMA.reader(Draft).is_assigned(version_of(**written)) == is_assigned
 
 
-def test_a_slice_of_defaults_is_assigned_once_any_of_them_was_written() -> None:
+def test_slice_of_defaults_assigned_with_any() -> None:
+    """A slice of defaults is assigned once any of them was written."""
     assert not SCHEMA.reader(Map).is_assigned(version_of(topic="t"))
     assert SCHEMA.reader(Map).is_assigned(version_of(names=[]))
 
 
-def test_what_a_reader_changes_in_place_no_other_reader_sees() -> None:
+def test_reader_cannot_change_others() -> None:
+    """A change in place by one reader does not show to another."""
     version = version_of(names=["a"], points={"p": Point(at=[1])}, log=["l"])
     first = SCHEMA.reader(State).read(version)
     first.names.append("b")
@@ -123,14 +129,16 @@ def test_what_a_reader_changes_in_place_no_other_reader_sees() -> None:
     assert SCHEMA.reader(Log).read(version).log == ["l"]
 
 
-def test_a_default_is_made_anew_for_each_reader() -> None:
+def test_default_is_fresh_for_each_reader() -> None:
+    """Each reader gets a default of its own."""
     reader = SCHEMA.reader(Map)
     reader.read(Version({}, {})).names.append("leak")
     assert reader.read(Version({}, {})).names == []
     assert Map().names == []
 
 
-def test_a_folded_value_that_a_reader_changed_is_not_what_the_next_write_is_added_to() -> None:
+def test_reader_cannot_change_fold() -> None:
+    """The next write is added to the stored fold, not to the copy that a reader changed."""
     version = version_of(log=["a"])
     SCHEMA.reader(Log).read(version).log.append("leak")
     version.fold(SCHEMA.by_name["log"].index, ["b"], order_of(9, 0))
@@ -138,20 +146,23 @@ def test_a_folded_value_that_a_reader_changed_is_not_what_the_next_write_is_adde
 
 
 # ---- writing -------------------------------------------------------------------------------------
-def test_only_what_was_set_is_written() -> None:
+def test_update_has_set_fields_only() -> None:
+    """Only what was set is written."""
     writer = SCHEMA.writer(Draft)
     assert named(writer.update(Draft(draft="d"))) == {"draft": "d"}
     assert named(writer.update(Draft(draft="d", words=0))) == {"draft": "d", "words": 0}
     assert named(SCHEMA.writer(Map).update(Map())) == {}
 
 
-def test_a_field_that_was_set_later_counts_too() -> None:
+def test_update_has_fields_set_later() -> None:
+    """A field that was set later counts too."""
     made = Map()
     made.names = ["a"]
     assert named(SCHEMA.writer(Map).update(made)) == {"names": ["a"]}
 
 
-def test_a_coerced_value_is_what_is_kept() -> None:
+def test_update_keeps_coerced_value() -> None:
+    """A coerced value is what is kept."""
     update = named(
         SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, draft="d", words="3"))
     )
@@ -159,7 +170,8 @@ def test_a_coerced_value_is_what_is_kept() -> None:
     assert type(update["words"]) is int
 
 
-def test_another_type_is_refused_with_what_came() -> None:
+def test_wrong_type_is_refused_with_value() -> None:
+    """Another type is refused, and the message shows the value."""
     with pytest.raises(
         WrongOutput,
         match=r"It returned Topic Topic\(topic='t'\), but declares Draft. Return a Draft.",
@@ -169,7 +181,8 @@ def test_another_type_is_refused_with_what_came() -> None:
         SCHEMA.writer(Draft).update(None)
 
 
-def test_an_invalid_value_is_refused_with_its_place() -> None:
+def test_invalid_value_is_refused_with_place() -> None:
+    """An invalid value is refused with its place."""
     with pytest.raises(
         WrongOutput,
         match=r"It returned Draft with 'words' = str 'many': Input should be a valid integer",
@@ -183,14 +196,17 @@ def test_an_invalid_value_is_refused_with_its_place() -> None:
         SCHEMA.writer(Map).update(deep)
 
 
-def test_a_long_value_is_shortened_in_the_message() -> None:
+def test_long_value_is_shortened() -> None:
+    """A long value is shortened in the message."""
     with pytest.raises(WrongOutput) as caught:
         SCHEMA.writer(Draft).update(Draft.model_construct({"words"}, words="x" * 1000))
     assert "…" in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
-def test_a_field_of_a_subclass_is_unknown_and_the_nearest_is_named() -> None:
+def test_unknown_field_names_nearest() -> None:
+    """A field of a subclass is unknown and the nearest is named."""
+
     class Wide(Draft):
         drafts: str = ""
 
@@ -202,7 +218,8 @@ def test_a_field_of_a_subclass_is_unknown_and_the_nearest_is_named() -> None:
     assert named(SCHEMA.writer(Draft).update(Wide(draft="d"))) == {"draft": "d"}
 
 
-def test_what_the_node_keeps_of_its_return_and_changes_later_does_not_show() -> None:
+def test_writer_cannot_change_update() -> None:
+    """A node may keep what it returned and change it later: the state does not change."""
     kept = Map(names=["a"], points={"p": Point(at=[1])})
     update = named(SCHEMA.writer(Map).update(kept))
     kept.names.append("b")
@@ -210,7 +227,9 @@ def test_what_the_node_keeps_of_its_return_and_changes_later_does_not_show() -> 
     assert update == {"names": ["a"], "points": {"p": Point(at=[1])}}
 
 
-def test_what_a_type_does_not_say_is_copied() -> None:
+def test_untyped_value_is_copied() -> None:
+    """A value whose type says nothing is copied."""
+
     class Free(BaseModel):
         anything: Any = None
 
@@ -221,7 +240,8 @@ def test_what_a_type_does_not_say_is_copied() -> None:
 
 
 # ---- returning what was handed out ----------------------------------------------------------------
-def test_a_node_that_changes_its_input_in_place_and_returns_it_writes_just_that() -> None:
+def test_returned_input_writes_changes() -> None:
+    """A node that changes its input in place and returns it writes just that."""
     version = version_of(names=["a"], points={})
     handed = SCHEMA.reader(Map).read(version)
     handed.names.append("b")
@@ -230,14 +250,16 @@ def test_a_node_that_changes_its_input_in_place_and_returns_it_writes_just_that(
     assert named(SCHEMA.writer(Map).returned_input(untouched, version)) == {}
 
 
-def test_a_default_that_was_changed_in_place_is_written_too() -> None:
+def test_returned_input_writes_changed_default() -> None:
+    """A default that was changed in place is written too."""
     handed = SCHEMA.reader(Map).read(Version({}, {}))
     handed.names.append("b")
     assert named(SCHEMA.writer(Map).returned_input(handed, Version({}, {}))) == {"names": ["b"]}
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_reducer_field_of_the_input_that_was_changed_is_refused(in_place: bool) -> None:
+def test_returned_input_refuses_changed_reducer(in_place: bool) -> None:
+    """A reducer field of the input that was changed is refused."""
     version = version_of(log=["a"])
     handed = SCHEMA.reader(Log).read(version)
     if in_place:
@@ -251,7 +273,8 @@ def test_a_reducer_field_of_the_input_that_was_changed_is_refused(in_place: bool
         SCHEMA.writer(Log).returned_input(handed, version)
 
 
-def test_an_invalid_change_in_place_is_refused_with_its_place() -> None:
+def test_returned_input_refuses_invalid_change() -> None:
+    """An invalid change in place is refused with its place."""
     handed = SCHEMA.reader(Map).read(version_of(names=["a"]))
     handed.names.append(3)  # type: ignore[arg-type]
     with pytest.raises(
@@ -265,9 +288,8 @@ def test_an_invalid_change_in_place_is_refused_with_its_place() -> None:
     st.lists(st.text(max_size=3), max_size=4),
     st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(), max_size=2), max_size=2),
 )
-def test_what_is_written_is_what_is_read_and_neither_end_can_change_it(
-    names: list[str], points: dict[str, list[int]]
-) -> None:
+def test_round_trip_is_isolated(names: list[str], points: dict[str, list[int]]) -> None:
+    """A value is read as it was written, and neither end can change it."""
     made = Map(names=names, points={key: Point(at=at) for key, at in points.items()})
     whole = made.model_copy(deep=True)
     version = Version({}, {})
@@ -290,6 +312,8 @@ def roundtrip(model: type[BaseModel], made: BaseModel) -> Any:
 
 
 def test_private_attributes_start_afresh() -> None:
+    """Private attributes start afresh."""
+
     class Secretive(BaseModel):
         n: int = 0
         _seen: list[int] = PrivateAttr(default_factory=list)
@@ -300,7 +324,9 @@ def test_private_attributes_start_afresh() -> None:
     assert (read.n, read._seen, read.model_fields_set) == (1, [], set())
 
 
-def test_aliases_are_for_input_and_names_for_the_state() -> None:
+def test_aliases_are_for_input() -> None:
+    """Aliases are for input and names for the state."""
+
     class Aliased(BaseModel):
         n: int = Field(0, alias="N")
         names: list[str] = Field(default_factory=list, validation_alias="Names")
@@ -311,7 +337,9 @@ def test_aliases_are_for_input_and_names_for_the_state() -> None:
     }
 
 
-def test_a_frozen_slice_can_be_read_and_written() -> None:
+def test_frozen_slice_is_read_and_written() -> None:
+    """A frozen slice can be read and written."""
+
     class Frozen(BaseModel):
         model_config = ConfigDict(frozen=True)
         n: int = 0
@@ -323,7 +351,9 @@ def test_a_frozen_slice_can_be_read_and_written() -> None:
         read.n = 2
 
 
-def test_a_generic_slice_validates_by_its_parameter() -> None:
+def test_generic_slice_validates_by_parameter() -> None:
+    """A generic slice validates by its parameter."""
+
     class Box(BaseModel, Generic[T]):
         item: T
 
@@ -332,7 +362,9 @@ def test_a_generic_slice_validates_by_its_parameter() -> None:
         Schema(Box[int]).writer(Box[int]).update(Box[int].model_construct({"item"}, item="x"))
 
 
-def test_validators_run_on_what_is_written() -> None:
+def test_validators_run_on_writes() -> None:
+    """Validators run on what is written."""
+
     class Even(BaseModel):
         n: int = 0
 
@@ -350,9 +382,9 @@ def test_validators_run_on_what_is_written() -> None:
         Schema(Even).writer(Even).update(made)
 
 
-def test_a_slice_with_room_for_more_is_handed_out_like_any_instance_but_more_is_not_written() -> (
-    None
-):
+def test_slice_with_extra_fields() -> None:
+    """A slice that allows extra fields is handed out like any instance, but they are not written."""
+
     class Open(BaseModel):
         model_config = ConfigDict(extra="allow")
         n: int = 0
@@ -365,7 +397,7 @@ def test_a_slice_with_room_for_more_is_handed_out_like_any_instance_but_more_is_
         Schema(Open).writer(Open).update(read)
 
 
-def test_a_frozen_model_holds_no_mutable_object_of_a_subclass() -> None:
+def test_frozen_model_stays_immutable() -> None:
     """The declared type is deeply immutable, so values of it are shared: none that can change may get in."""
 
     class Frozen(BaseModel):
@@ -391,7 +423,9 @@ def greedy(old: list[str], new: list[str]) -> list[str]:
     return old
 
 
-def test_a_reducer_that_changes_its_arguments_harms_nobody_else() -> None:
+def test_reducer_that_changes_arguments() -> None:
+    """A reducer that changes its arguments harms nobody else."""
+
     class Greedy(BaseModel):
         log: Annotated[list[str], greedy] = []
 
@@ -418,7 +452,8 @@ class Work(BaseModel):
     item: Item
 
 
-def test_a_whole_slice_is_written_and_read_as_one_value() -> None:
+def test_value_slice_round_trip() -> None:
+    """A whole slice is written and read as one value."""
     field = Schema(Work).fields[0]
     writer, reader, version = ValueWriter(Item, field), ValueReader(Item, field), Version({}, {})
     assert not reader.is_assigned(version)
@@ -434,7 +469,8 @@ def test_a_whole_slice_is_written_and_read_as_one_value() -> None:
     assert reader.is_assigned(version)
 
 
-def test_a_whole_slice_that_does_not_fit_is_refused() -> None:
+def test_value_slice_of_wrong_type() -> None:
+    """A whole slice that does not fit is refused."""
     writer = ValueWriter(Item, Schema(Work).fields[0])
     with pytest.raises(
         WrongOutput, match=r"It returned str 'a', but declares Item. Return a Item."
@@ -446,7 +482,8 @@ def test_a_whole_slice_that_does_not_fit_is_refused() -> None:
         writer.update(Item.model_construct({"text"}, text=3))
 
 
-def test_any_slice_of_the_state_may_come_from_a_lambda_and_nothing_else() -> None:
+def test_lambda_writes_any_slice() -> None:
+    """Any slice of the state may come from a lambda and nothing else."""
     writer = AnyWriter(SCHEMA)
     assert named(writer.update(Draft(draft="d"))) == {"draft": "d"}
     assert named(writer.update(State(topic="t", draft="d"))) == {"topic": "t", "draft": "d"}
@@ -458,7 +495,9 @@ def test_any_slice_of_the_state_may_come_from_a_lambda_and_nothing_else() -> Non
 
 
 # ---- what a slice and the state declare ------------------------------------------------------------
-def test_each_field_that_is_declared_otherwise_is_one_sentence() -> None:
+def test_mistakes_name_each_field() -> None:
+    """Each field that is declared otherwise is one sentence."""
+
     class Wrong(BaseModel):
         topic: int
         words: int = 1
@@ -474,7 +513,9 @@ def test_each_field_that_is_declared_otherwise_is_one_sentence() -> None:
     assert [SCHEMA.mistakes(model) for model in (Topic, Draft, Map, Log, State)] == [[]] * 5
 
 
-def test_slices_beside_the_state_follow_it_and_the_state_does_not_see_them() -> None:
+def test_memory_slices_follow_the_state() -> None:
+    """Slices beside the state follow it and the state does not see them."""
+
     class Memory(BaseModel):
         rounds: int = 0
 
@@ -512,9 +553,10 @@ def one_by_one(given: Many) -> dict[int, Any]:
 @given(
     st.integers(), st.floats(0, 1e9), st.text(), st.lists(st.integers()), st.booleans() | st.none()
 )
-def test_all_fields_in_one_go_are_what_each_of_them_is_alone(
+def test_many_fields_validate_like_single_ones(
     a: int, b: float, c: str, d: list[int], h: bool | None
 ) -> None:
+    """All fields in one go are what each of them is alone."""
     given = Many.model_construct(
         {*Many.model_fields}, a=a, b=b, c=c, d=d, e={"p": Point(at=d)}, f=(a,), g=Point(at=d), h=h
     )
@@ -524,7 +566,8 @@ def test_all_fields_in_one_go_are_what_each_of_them_is_alone(
     assert update[6] is not given.g
 
 
-def test_a_wrong_one_of_many_fields_is_named_like_any_other() -> None:
+def test_wrong_field_of_many_is_named() -> None:
+    """A wrong one of many fields is named like any other."""
     given = Many.model_validate(
         {"a": 1, "b": 1, "c": "c", "d": [1], "e": {}, "f": (), "g": Point(), "h": None}
     )

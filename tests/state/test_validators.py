@@ -73,7 +73,8 @@ def validated(name: str, value: Any) -> Any:
         ("tree", {"children": [{"value": "1"}]}, Tree(children=[Tree(value=1)])),
     ],
 )
-def test_a_value_is_coerced_as_the_model_would(name: str, value: Any, valid: Any) -> None:
+def test_validator_coerces_like_model(name: str, value: Any, valid: Any) -> None:
+    """A value is coerced as the model would."""
     assert (
         validated(name, value) == valid == getattr(Everything.model_validate({name: value}), name)
     )
@@ -90,9 +91,8 @@ def test_a_value_is_coerced_as_the_model_would(name: str, value: Any, valid: Any
         ("box", {"item": "x"}),
     ],
 )
-def test_what_the_model_refuses_the_field_refuses_with_the_same_words(
-    name: str, value: Any
-) -> None:
+def test_validator_refuses_like_model(name: str, value: Any) -> None:
+    """What the model refuses the field refuses with the same words."""
     with pytest.raises(ValidationError) as alone:
         validated(name, value)
     with pytest.raises(ValidationError) as whole:
@@ -102,7 +102,9 @@ def test_what_the_model_refuses_the_field_refuses_with_the_same_words(
     ]
 
 
-def test_the_configuration_of_the_model_holds() -> None:
+def test_validator_keeps_configuration() -> None:
+    """The configuration of the model holds."""
+
     class Strict(BaseModel):
         model_config = ConfigDict(strict=True)
         number: int = 0
@@ -116,7 +118,9 @@ def test_the_configuration_of_the_model_holds() -> None:
     assert field_validators(Trimmed)["text"].validate(" a ") == "a"
 
 
-def test_validators_of_the_whole_model_do_not_stand_in_the_way() -> None:
+def test_model_validators_do_not_run() -> None:
+    """Validators of the whole model do not run on a single field."""
+
     class Guarded(BaseModel):
         number: int = 0
 
@@ -137,14 +141,16 @@ def test_validators_of_the_whole_model_do_not_stand_in_the_way() -> None:
     assert field_validators(Guarded)["number"].validate("3") == 3
 
 
-def test_recursive_and_generic_models_have_a_validator_per_field() -> None:
+def test_validators_of_recursive_and_generic_models() -> None:
+    """Recursive and generic models have a validator per field."""
     assert field_validators(Tree)["children"].validate([{"children": [{"value": "2"}]}]) == [
         Tree(children=[Tree(value=2)])
     ]
     assert field_validators(Box[int])["item"].validate("2") == 2
 
 
-def test_a_model_that_names_a_later_one_is_finished_first() -> None:
+def test_validators_of_forward_references() -> None:
+    """A model that names a later one is finished first."""
     validators = field_validators(Early)
     assert validators["late"].validate({"n": "1"}) == Late(n=1)
 
@@ -158,7 +164,8 @@ class Late(BaseModel):
 
 
 # ---- what it is ----------------------------------------------------------------------------------
-def test_a_nested_instance_is_made_anew_and_what_it_holds_too() -> None:
+def test_nested_instance_is_rebuilt() -> None:
+    """A nested instance is made anew and what it holds too."""
     given = Inner(names=["a"])
     made = validated("inner", given)
     assert made == given
@@ -170,7 +177,8 @@ def test_a_nested_instance_is_made_anew_and_what_it_holds_too() -> None:
     assert validated("tree", tree).children[0] is not tree.children[0]
 
 
-def test_a_nested_instance_that_was_changed_behind_pydantics_back_is_found() -> None:
+def test_nested_change_is_found() -> None:
+    """A nested instance that was changed without validation is found."""
     given = Inner()
     given.at = -1
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
@@ -179,24 +187,29 @@ def test_a_nested_instance_that_was_changed_behind_pydantics_back_is_found() -> 
         validated("inners", {"k": [Inner.model_construct(names="no list")]})
 
 
-def test_an_instance_of_a_subclass_becomes_one_of_what_is_declared() -> None:
+def test_subclass_instance_becomes_declared_type() -> None:
+    """An instance of a subclass becomes one of what is declared."""
     made = validated("inner", More(at=2, extra=[1]))
     assert type(made) is Inner
     assert made == Inner(at=2)
 
 
-def test_a_nested_instance_keeps_which_of_its_fields_were_set() -> None:
+def test_nested_instance_keeps_fields_set() -> None:
+    """A nested instance keeps which of its fields were set."""
     assert validated("inner", Inner(at=1)).model_fields_set == {"at"}
 
 
-def test_a_field_knows_whether_its_result_is_its_own() -> None:
+def test_rebuilds_is_known_per_field() -> None:
+    """A field knows whether its result is its own."""
     rebuilds = {
         name: validator.rebuilds for name, validator in field_validators(Everything).items()
     }
     assert rebuilds == {**dict.fromkeys(rebuilds, True), "free": False}
 
 
-def test_an_instance_of_an_arbitrary_class_is_not_the_engines_own() -> None:
+def test_arbitrary_class_is_not_rebuilt() -> None:
+    """An instance of an arbitrary class is not the engines own."""
+
     class Thing: ...
 
     class Holder(BaseModel):
@@ -209,7 +222,8 @@ def test_an_instance_of_an_arbitrary_class_is_not_the_engines_own() -> None:
     assert not validator.rebuilds
 
 
-def test_a_whole_model_is_validated_again() -> None:
+def test_whole_model_is_validated_again() -> None:
+    """A whole model is validated again."""
     validate = revalidator(Inner)
     given = Inner(names=["a"])
     assert validate(given) == given

@@ -176,16 +176,16 @@ def written(
 
 
 @given(graphs(), st.sets(st.sampled_from([*PLAIN, *FOLDED])))
-def test_every_activation_sees_the_fold_over_its_causal_ancestors_and_nothing_else(
-    graph: list[Drawn], inputs: set[int]
-) -> None:
+def test_version_folds_causal_ancestors(graph: list[Drawn], inputs: set[int]) -> None:
+    """Every activation reads the fold over its causal ancestors, and nothing else."""
     run(graph, tuple(sorted(inputs)))
 
 
 @given(graphs())
-def test_nothing_that_was_read_before_a_join_changes_what_is_read_after_it(
+def test_reads_before_join_change_nothing(
     graph: list[Drawn],
 ) -> None:
+    """Nothing that was read before a join changes what is read after it."""
     for reads in (True, False):
         run(
             [Drawn(drawn.sources, drawn.writes, reads, drawn.declared) for drawn in graph],
@@ -216,12 +216,14 @@ def branches(draw: st.DrawFn) -> list[Version]:
 
 
 @given(branches())
-def test_uniting_is_commutative(made: list[Version]) -> None:
+def test_unite_is_commutative(made: list[Version]) -> None:
+    """Uniting is commutative."""
     assert len({repr(values_of(unite(order))) for order in itertools.permutations(made)}) == 1
 
 
 @given(branches())
-def test_uniting_is_associative_and_idempotent(made: list[Version]) -> None:
+def test_unite_is_associative_and_idempotent(made: list[Version]) -> None:
+    """Uniting is associative and idempotent."""
     first, second, third = made
     whole = values_of(unite(made))
     assert values_of(unite([unite([first, second]), third])) == whole
@@ -231,7 +233,8 @@ def test_uniting_is_associative_and_idempotent(made: list[Version]) -> None:
 
 
 @given(branches())
-def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Version]) -> None:
+def test_unite_keeps_its_arguments(made: list[Version]) -> None:
+    """Uniting changes none of the versions that it is given."""
     before = [values_of(version) for version in made]
     united = unite(made)
     united.take(
@@ -241,7 +244,8 @@ def test_uniting_changes_none_of_the_versions_that_it_is_given(made: list[Versio
 
 
 # ---- single cases ------------------------------------------------------------------------------
-def test_what_one_branch_of_a_fork_writes_the_other_does_not_see() -> None:
+def test_fork_isolates_branches() -> None:
+    """A branch of a fork does not see what another one writes."""
     root = Version({}, {})
     root.take({0: "root"}, frozenset(), order_of(1, 0), "root")
     left, right = root.split(2)
@@ -251,17 +255,20 @@ def test_what_one_branch_of_a_fork_writes_the_other_does_not_see() -> None:
     assert value_of(right, 2) is UNSET
 
 
-def test_a_fork_of_what_wrote_nothing_copies_nothing() -> None:
+def test_fork_without_writes_copies_nothing() -> None:
+    """A fork of a version without writes of its own copies nothing."""
     base: Any = {0: (None, "x", order_of(1, 0), "a")}
     assert all(branch.base is base for branch in Version(base, {}).split(3))
 
 
-def test_the_only_version_is_handed_on_as_it_is() -> None:
+def test_unite_returns_sole_version() -> None:
+    """The only version is returned itself."""
     version = Version({}, {})
     assert unite([version]) is version
 
 
-def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
+def test_unite_names_conflicting_writers() -> None:
+    """Two writes that did not see each other name both writers."""
     left, right = Version({}, {}).split(2)
     left.take({0: 1}, frozenset(), order_of(2, 0), "left")
     right.take({0: 2}, frozenset(), order_of(2, 1), "right")
@@ -272,7 +279,7 @@ def test_two_writes_that_did_not_see_each_other_name_both_writers() -> None:
         unite([left, right])
 
 
-def test_a_deeper_write_that_did_not_see_the_other_is_a_conflict_too() -> None:
+def test_unite_ignores_depth() -> None:
     """Depth is no proof of order: only a chain of writes is."""
     left, right = Version({}, {}).split(2)
     left.take({0: 1}, frozenset(), order_of(2, 0), "left")
@@ -282,7 +289,8 @@ def test_a_deeper_write_that_did_not_see_the_other_is_a_conflict_too() -> None:
         unite([left, right])
 
 
-def test_a_branch_that_wrote_nothing_takes_over_what_the_other_wrote() -> None:
+def test_unite_takes_over_sole_write() -> None:
+    """A branch that wrote nothing takes over what the other wrote."""
     root = Version({}, {})
     root.take({0: "old"}, frozenset(), order_of(1, 0), "root")
     left, right = root.split(2)
@@ -290,7 +298,8 @@ def test_a_branch_that_wrote_nothing_takes_over_what_the_other_wrote() -> None:
     assert value_of(unite([right, left]), 0) == "new"
 
 
-def test_a_shared_beginning_of_a_history_counts_once() -> None:
+def test_unite_counts_shared_history_once() -> None:
+    """A shared beginning of a history counts once."""
     root = Version({}, {})
     root.fold(2, ["root"], order_of(1, 0))
     left, right = root.split(2)
@@ -299,7 +308,8 @@ def test_a_shared_beginning_of_a_history_counts_once() -> None:
     assert value_of(unite([left, right]), 2) == ["root", "right", "left"]
 
 
-def test_the_input_replaces_the_default_of_a_reducer_field_and_later_writes_are_added() -> None:
+def test_input_replaces_default() -> None:
+    """The input replaces the default of a reducer field and later writes are added."""
     version = Version({}, {})
     version.fold(3, ["input"], order_of(0, 0))
     version.fold(3, ["more"], order_of(1, 0))
@@ -309,7 +319,7 @@ def test_the_input_replaces_the_default_of_a_reducer_field_and_later_writes_are_
     assert value_of(other, 3) == ["seed", "more"]
 
 
-def test_a_fold_is_computed_once_and_continued_from_there() -> None:
+def test_fold_is_continued() -> None:
     """The second reader folds only what came after the first."""
     calls = 0
 
@@ -327,7 +337,8 @@ def test_a_fold_is_computed_once_and_continued_from_there() -> None:
     assert calls == 99
 
 
-def test_branches_that_were_never_read_fold_a_long_history_without_recursion() -> None:
+def test_long_history_folds_without_recursion() -> None:
+    """Branches that were never read fold a long history without recursion."""
     version = Version({}, {})
     for depth in range(1, 2001):
         version.fold(2, [""], order_of(depth, 0))

@@ -82,9 +82,8 @@ PLANS = {"essay": essay, "support": support, "company": company, "fan": lambda: 
 
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 10_000), st.booleans())
-def test_boxes_never_overlap_and_nothing_is_missing_in_the_builtin_layout(
-    boxes: int, lines: int, seed: int, grouped: bool
-) -> None:
+def test_builtin_boxes_never_overlap(boxes: int, lines: int, seed: int, grouped: bool) -> None:
+    """Boxes never overlap and nothing is missing in the builtin layout."""
     picture = tangled(boxes, lines, seed, grouped=grouped)
     placed = layout(picture, "builtin")
     assert set(placed.boxes) == {box.id for box in picture.boxes}
@@ -98,9 +97,8 @@ def test_boxes_never_overlap_and_nothing_is_missing_in_the_builtin_layout(
 
 @settings(max_examples=40)
 @given(st.integers(2, 30), st.integers(0, 40), st.integers(0, 10_000))
-def test_frames_hold_their_boxes_and_no_others_in_the_builtin_layout(
-    boxes: int, lines: int, seed: int
-) -> None:
+def test_builtin_frames_hold_their_boxes(boxes: int, lines: int, seed: int) -> None:
+    """Frames hold their boxes and no others in the builtin layout."""
     picture = tangled(boxes, lines, seed)
     placed = layout(picture, "builtin")
     chains = group_chains(picture)
@@ -114,7 +112,8 @@ def test_frames_hold_their_boxes_and_no_others_in_the_builtin_layout(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", PLANS)
-def test_plans_are_placed_without_overlaps_or_lines_through_boxes(name: str, engine: str) -> None:
+def test_layout_of_plans_is_clean(name: str, engine: str) -> None:
+    """Plans are placed without overlaps or lines through boxes."""
     picture = draw_plan(PLANS[name]())
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     chains = group_chains(picture)
@@ -135,7 +134,8 @@ def test_plans_are_placed_without_overlaps_or_lines_through_boxes(name: str, eng
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", PLANS)
-def test_labels_lie_on_no_box_and_on_no_other_label(name: str, engine: str) -> None:
+def test_labels_overlap_nothing(name: str, engine: str) -> None:
+    """Labels lie on no box and on no other label."""
     picture = draw_plan(PLANS[name]())
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     labels = [curve.label for curve in placed.lines.values() if curve.label]
@@ -147,7 +147,8 @@ def test_labels_lie_on_no_box_and_on_no_other_label(name: str, engine: str) -> N
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["essay", "support", "company"])
-def test_ways_back_run_at_the_right_inside_the_frame_of_their_loop(name: str, engine: str) -> None:
+def test_ways_back_run_inside_frame(name: str, engine: str) -> None:
+    """Ways back run at the right inside the frame of their loop."""
     picture = draw_plan(PLANS[name]())
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     groups = {box.id: box.group for box in picture.boxes}
@@ -168,7 +169,8 @@ def test_ways_back_run_at_the_right_inside_the_frame_of_their_loop(name: str, en
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_parts_of_a_fan_stand_around_what_they_leave_and_meet(engine: str) -> None:
+def test_fan_is_centred(engine: str) -> None:
+    """The parts of a fan stand around what they leave and meet."""
     placed = layout(draw_plan(fan(12)), engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     branches = [rect for id_, rect in placed.boxes.items() if id_.startswith("branch")]
     middle = (min(rect.x for rect in branches) + max(rect.right for rect in branches)) / 2
@@ -177,12 +179,14 @@ def test_the_parts_of_a_fan_stand_around_what_they_leave_and_meet(engine: str) -
     assert placed.boxes["merge"].center[0] == pytest.approx(middle, abs=60)
 
 
-def test_the_same_picture_gets_the_same_places() -> None:
+def test_layout_is_deterministic() -> None:
+    """The same picture gets the same places."""
     assert layout(workflow(5), "builtin") == layout(workflow(5), "builtin")
 
 
 @pytest.mark.parametrize("picture", [workflow(28), layered(200, 7)], ids=["blocks", "branches"])
-def test_two_hundred_boxes_are_placed_within_a_second(picture: Picture) -> None:
+def test_layout_of_200_boxes_is_fast(picture: Picture) -> None:
+    """Two hundred boxes are placed within a second."""
     start = time.process_time()
     placed = layout(picture, "builtin")
     assert time.process_time() - start < 1
@@ -192,14 +196,16 @@ def test_two_hundred_boxes_are_placed_within_a_second(picture: Picture) -> None:
 
 @needs_dot
 @pytest.mark.parametrize("seed", range(6))
-def test_dot_places_tangles_too_if_need_be_without_room_for_ways_back(seed: int) -> None:
+def test_dot_places_tangles(seed: int) -> None:
+    """Dot places tangles too if need be without room for ways back."""
     picture = tangled(25, 35, seed)
     placed = layout(picture, "dot")
     assert placed.engine == "dot"
     assert overlapping(placed) == []
 
 
-def test_ways_back_from_one_row_run_beside_their_boxes_in_the_builtin_layout() -> None:
+def test_builtin_ways_back_from_one_row() -> None:
+    """Ways back from one row run beside their boxes in the builtin layout."""
     picture = draw_plan(supervisor())
     placed = layout(picture, "builtin")
     assert through_boxes(picture, placed) == []
@@ -207,23 +213,27 @@ def test_ways_back_from_one_row_run_beside_their_boxes_in_the_builtin_layout() -
 
 
 @needs_dot
-def test_auto_is_builtin_where_ways_back_would_run_behind_boxes() -> None:
+def test_auto_falls_back_for_ways_back() -> None:
+    """Auto is builtin where ways back would run behind boxes."""
     picture = draw_plan(supervisor())
     assert not ways_back_are_free(picture, layout(picture, "dot"))
     assert layout(picture).engine == "builtin"
 
 
 @needs_dot
-def test_auto_takes_dot_where_it_is() -> None:
+def test_auto_uses_dot() -> None:
+    """Auto takes dot where it is."""
     assert layout(draw_plan(essay())).engine == "dot"
 
 
-def test_auto_is_builtin_where_dot_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_dot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auto is builtin where dot is missing."""
     monkeypatch.setenv("PATH", "")
     assert layout(draw_plan(essay())).engine == "builtin"
 
 
-def test_dot_where_it_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dot_names_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dot where it is missing says how to get it."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(
         InputError, match=r"engine='dot' needs Graphviz.*Install it.*engine='builtin'"
@@ -231,19 +241,22 @@ def test_dot_where_it_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
         layout(draw_plan(essay()), "dot")
 
 
-def test_an_unknown_engine_is_refused() -> None:
+def test_unknown_engine_is_refused() -> None:
+    """An unknown engine is refused."""
     with pytest.raises(InputError, match="no layout engine 'neato'"):
         layout(draw_plan(essay()), "neato")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @needs_dot
-def test_dot_is_given_up_after_its_time() -> None:
+def test_slow_dot_is_given_up() -> None:
+    """Dot is given up after its time."""
     picture = layered(300, 1)
     with pytest.raises(DotFailed, match=re.escape("within 0.001 s")):
         dot_layout(picture, {box.id: box_size(box) for box in picture.boxes}, timeout=0.001)
 
 
-def test_an_overlay_widens_boxes_for_its_figures() -> None:
+def test_overlay_widens_boxes() -> None:
+    """An overlay widens boxes for its figures."""
     picture = Picture("one", (Box("a", "a", "agent", "agent"),))
     plain = layout(picture, "builtin").boxes["a"]
     marked = layout(
@@ -269,6 +282,7 @@ def test_an_overlay_widens_boxes_for_its_figures() -> None:
     ids=lambda picture: picture.name,
 )
 def test_odd_pictures_are_placed(picture: Picture, engine: str) -> None:
+    """Odd pictures are placed."""
     placed = layout(picture, engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert set(placed.boxes) == {box.id for box in picture.boxes}
     assert set(placed.lines) == {line.id for line in picture.lines}

@@ -42,14 +42,16 @@ A, B = Box("a", "a", "node"), Box("b", "b", "node")
         ),
     ],
 )
-def test_references_that_do_not_hold_are_refused(
+def test_dangling_references_are_refused(
     boxes: tuple[Box, ...], lines: tuple[Line, ...], groups: tuple[Group, ...], message: str
 ) -> None:
+    """References that do not hold are refused."""
     with pytest.raises(InputError, match=message):
         Picture("p", boxes, lines, groups)
 
 
-def test_the_groups_around_a_group_come_outermost_first() -> None:
+def test_group_chain_is_outermost_first() -> None:
+    """The groups around a group come outermost first."""
     groups = (
         Group("in", "in", "loop", parent="mid"),
         Group("mid", "mid", "sub", parent="out"),

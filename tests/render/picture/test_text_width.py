@@ -18,7 +18,8 @@ from graphorch.render.picture.sizes import box_size, box_text, fitting_detail
 from graphorch.render.picture.text_width import clean, is_measured, shorten, to_one_line, width
 
 
-def test_widths_are_those_of_helvetica() -> None:
+def test_widths_of_helvetica() -> None:
+    """Widths are those of helvetica."""
     assert width("Hello", 10) == pytest.approx((722 + 556 + 222 + 222 + 556) / 100)
     assert width("Hello", 10, bold=True) == pytest.approx((722 + 556 + 278 + 278 + 611) / 100)
     assert width("é", 10) == width("e", 10)
@@ -27,18 +28,21 @@ def test_widths_are_those_of_helvetica() -> None:
 
 
 @given(st.text(), st.floats(20, 300))
-def test_shortened_text_fits_and_is_one_clean_line(text: str, limit: float) -> None:
+def test_shortened_text_fits_one_line(text: str, limit: float) -> None:
+    """Shortened text fits and is one clean line."""
     short = shorten(text, 10, limit)
     assert width(short, 10) <= limit
     assert short == to_one_line(short) == clean(short)
 
 
-def test_text_that_fits_is_left_alone_and_other_is_cut() -> None:
+def test_fitting_text_is_kept() -> None:
+    """Text that fits is left alone and other is cut."""
     assert shorten("short", 10, 100) == "short"
     assert shorten("a very long name", 10, 50) == "a very lo…"
 
 
-def test_characters_that_no_file_may_hold_and_marks_that_reorder_words_are_removed() -> None:
+def test_forbidden_characters_are_removed() -> None:
+    """Characters that no file may hold and marks that reorder words are removed."""
     assert clean("a\x00b\x1bc\ud800d\ufffee\u202ef\u2066g\x85h") == "abcdefgh"
     assert to_one_line(" a\n\tb\r\n c ") == "a b c"
 
@@ -46,7 +50,8 @@ def test_characters_that_no_file_may_hold_and_marks_that_reorder_words_are_remov
 @pytest.mark.parametrize(
     "text, known", [("plain · text…", True), ("日本", False), ("Привет", False), ("", True)]
 )
-def test_widths_are_known_for_latin_only(text: str, known: bool) -> None:
+def test_widths_are_latin_only(text: str, known: bool) -> None:
+    """Widths are known for latin only."""
     assert is_measured(text) is known
 
 
@@ -63,6 +68,7 @@ def test_widths_are_known_for_latin_only(text: str, known: bool) -> None:
     ],
 )
 def test_durations(seconds: float, shown: str) -> None:
+    """Durations."""
     assert format_seconds(seconds) == shown
 
 
@@ -79,6 +85,7 @@ def test_durations(seconds: float, shown: str) -> None:
     ],
 )
 def test_counts(count: int, shown: str) -> None:
+    """Counts."""
     assert format_count(count) == shown
 
 
@@ -87,6 +94,7 @@ def test_counts(count: int, shown: str) -> None:
     [(1234.5, "$1,234.50"), (0.011, "$0.011"), (0.0021, "$0.0021"), (0.00001, "<$0.0001")],
 )
 def test_dollars(usd: float, shown: str) -> None:
+    """Dollars."""
     assert format_usd(usd) == shown
 
 
@@ -100,7 +108,8 @@ def test_dollars(usd: float, shown: str) -> None:
         (Mark("running", 2, 1.0, note="round 2 of 4"), "round 2 of 4"),
     ],
 )
-def test_the_second_line_of_a_mark_holds_what_is_known(mark: Mark, shown: str) -> None:
+def test_mark_second_line(mark: Mark, shown: str) -> None:
+    """The second line of a mark holds what is known."""
     assert second_line(mark) == shown
 
 
@@ -110,6 +119,7 @@ def test_the_second_line_of_a_mark_holds_what_is_known(mark: Mark, shown: str) -
     st.sampled_from(["node", "agent", "map", "sub", "ask", "decision", "join", "start", "end"]),
 )
 def test_boxes_hold_their_words(name: str, detail: str, kind: str) -> None:
+    """Boxes hold their words."""
     box = Box("id", name, kind, detail)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     text = box_text(box)
     wide, high = box_size(box)
@@ -125,8 +135,9 @@ def test_boxes_hold_their_words(name: str, detail: str, kind: str) -> None:
     st.floats(0, 100),
     st.floats(80, 300),
 )
-def test_figures_are_made_to_fit_any_box(
+def test_figures_fit_any_box(
     visits: int, seconds: float, tokens: int, usd: float, wide: float
 ) -> None:
+    """Figures are made to fit any box."""
     line = fitting_detail(Box("a", "a", "agent"), Mark("done", visits, seconds, tokens, usd), wide)
     assert width(line, 10) <= wide - 39

@@ -62,7 +62,8 @@ def classes_of(svg: str, attribute: str, id_: str) -> list[str]:
 
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("marked", [False, True])
-def test_every_box_line_and_group_is_drawn_once_with_a_tooltip(name: str, marked: bool) -> None:
+def test_svg_draws_every_element_once(name: str, marked: bool) -> None:
+    """Every box line and group is drawn once with a tooltip."""
     picture = PICTURES[name]()
     root = ET.fromstring(drawn(picture, overlay=overlay_of(picture) if marked else None))
     boxes = [group for group in root.iter(f"{NS}g") if "data-box" in group.attrib]
@@ -83,11 +84,13 @@ def test_every_box_line_and_group_is_drawn_once_with_a_tooltip(name: str, marked
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_same_picture_gives_the_same_bytes(name: str, theme: Theme) -> None:
+def test_svg_is_deterministic(name: str, theme: Theme) -> None:
+    """The same picture gives the same bytes."""
     assert drawn(PICTURES[name](), theme=theme) == drawn(PICTURES[name](), theme=theme)
 
 
-def test_hostile_words_stay_words() -> None:
+def test_svg_hostile_words_stay_words() -> None:
+    """Hostile words stay words."""
     svg = drawn(
         hostile(),
         overlay=Overlay({"0 " + HOSTILE[0]: Mark("done", note=HOSTILE[0])}, title=HOSTILE[2]),
@@ -117,7 +120,8 @@ def test_hostile_words_stay_words() -> None:
 
 
 @given(st.lists(st.text(), min_size=6, max_size=6))
-def test_any_text_gives_well_formed_xml_without_control_characters(texts: list[str]) -> None:
+def test_svg_is_well_formed(texts: list[str]) -> None:
+    """Any text gives well formed xml without control characters."""
     name, detail, tooltip, label, id_, title = texts
     boxes = Box(f"x{id_}", name, "agent", detail, tooltip), Box("b", "second", "node")
     picture = Picture(title, boxes, (Line(id_, boxes[0].id, "b", "conditional", label, tooltip),))
@@ -128,7 +132,8 @@ def test_any_text_gives_well_formed_xml_without_control_characters(texts: list[s
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", svg)
 
 
-def test_two_pictures_on_a_page_share_no_class_of_their_own_no_id_and_no_animation() -> None:
+def test_svg_pictures_share_no_names() -> None:
+    """Two pictures on a page share no class of their own no id and no animation."""
     picture, other = (draw_plan(plan) for plan in (essay(), support()))
     svgs = [
         drawn(picture),
@@ -151,7 +156,8 @@ def test_two_pictures_on_a_page_share_no_class_of_their_own_no_id_and_no_animati
 
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
-def test_every_rule_of_the_style_sheet_is_about_this_picture(theme: Theme) -> None:
+def test_svg_style_rules_are_used(theme: Theme) -> None:
+    """Every rule of the style sheet is about this picture."""
     picture = draw_plan(support())
     root = ET.fromstring(drawn(picture, theme=theme, overlay=overlay_of(picture)))
     style = "".join(element.text or "" for element in root.iter(f"{NS}style"))
@@ -166,7 +172,8 @@ def test_every_rule_of_the_style_sheet_is_about_this_picture(theme: Theme) -> No
     ] == []
 
 
-def test_a_fixed_theme_has_its_colours_only() -> None:
+def test_svg_fixed_theme() -> None:
+    """A fixed theme has its colours only."""
     light, dark = drawn(PAIR, theme="light"), drawn(PAIR, theme="dark")
     assert LIGHT["agent_fill"] in light
     assert DARK["agent_fill"] not in light
@@ -175,7 +182,8 @@ def test_a_fixed_theme_has_its_colours_only() -> None:
     assert "prefers-color-scheme" not in light + dark
 
 
-def test_the_automatic_theme_has_both_and_follows_the_reader() -> None:
+def test_svg_automatic_theme() -> None:
+    """The automatic theme has both and follows the reader."""
     svg = drawn(PAIR)
     assert f"--go_agent_fill:{LIGHT['agent_fill']}" in svg
     assert f"--go_agent_fill:{DARK['agent_fill']}" in svg
@@ -184,12 +192,14 @@ def test_the_automatic_theme_has_both_and_follows_the_reader() -> None:
 
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
-def test_every_colour_variable_that_is_used_is_defined(theme: Theme) -> None:
+def test_svg_colour_variables_are_defined(theme: Theme) -> None:
+    """Every colour variable that is used is defined."""
     svg = drawn(draw_plan(support()), theme=theme)
     assert set(re.findall(r"var\((--\w+)\)", svg)) <= set(re.findall(r"(--\w+):", svg))
 
 
-def test_it_is_an_image_with_a_name_and_a_description_for_those_who_do_not_see_it() -> None:
+def test_svg_has_accessible_description() -> None:
+    """It is an image with a name and a description for those who do not see it."""
     root = ET.fromstring(drawn(PAIR, overlay=Overlay({"a": Mark("done")})))
     name, description = (root.find(f"{NS}{tag}") for tag in ("title", "desc"))
     assert name is not None
@@ -203,13 +213,15 @@ def test_it_is_an_image_with_a_name_and_a_description_for_those_who_do_not_see_i
     )
 
 
-def test_the_description_of_a_big_picture_is_short() -> None:
+def test_svg_description_stays_short() -> None:
+    """The description of a big picture is short."""
     description = ET.fromstring(drawn(workflow(29))).find(f"{NS}desc")
     assert description is not None
     assert (description.text or "").endswith("And 145 more.")
 
 
-def test_the_legend_holds_the_kinds_that_are_there_and_no_others() -> None:
+def test_legend_holds_present_kinds() -> None:
+    """The legend holds the kinds that are there and no others."""
     assert words_of(drawn(PAIR))[-3:] == ["function", "agent", "always"]
     loop = replace(PAIR.lines[0], id="2", source="b", target="a", kind="loop")
     assert words_of(drawn(replace(PAIR, lines=(*PAIR.lines, loop))))[-4:] == [
@@ -220,7 +232,8 @@ def test_the_legend_holds_the_kinds_that_are_there_and_no_others() -> None:
     ]
 
 
-def test_under_an_overlay_the_legend_holds_the_statuses_that_are_there() -> None:
+def test_legend_holds_present_statuses() -> None:
+    """Under an overlay the legend holds the statuses that are there."""
     assert words_of(drawn(PAIR, overlay=Overlay({"a": Mark("failed")}, frozenset("1"))))[-4:] == [
         "failed",
         "not reached",
@@ -229,7 +242,8 @@ def test_under_an_overlay_the_legend_holds_the_statuses_that_are_there() -> None
     ]
 
 
-def test_an_overlay_shows_status_figures_and_what_was_taken() -> None:
+def test_svg_overlay_shows_figures() -> None:
+    """An overlay shows status figures and what was taken."""
     svg = drawn(
         PAIR, overlay=Overlay({"a": Mark("running", 3, 1.2, 1400, 0.011)}, frozenset("1"), "run 7")
     )
@@ -243,7 +257,8 @@ def test_an_overlay_shows_status_figures_and_what_was_taken() -> None:
     )
 
 
-def test_a_running_box_stands_still_for_those_who_asked_for_less_motion() -> None:
+def test_svg_respects_reduced_motion() -> None:
+    """A running box stands still for those who asked for less motion."""
     svg = drawn(PAIR, overlay=Overlay({"a": Mark("running")}))
     assert re.search(
         r"@media\(prefers-reduced-motion:reduce\)\{\.go_\w+ \.go_is_running \.go_shape\{animation:none\}\}",
@@ -252,7 +267,8 @@ def test_a_running_box_stands_still_for_those_who_asked_for_less_motion() -> Non
     assert "animation" not in drawn(PAIR)
 
 
-def test_figures_that_do_not_fit_a_box_placed_without_them_are_dropped() -> None:
+def test_svg_drops_figures_without_room() -> None:
+    """Figures that do not fit a box placed without them are dropped."""
     overlay = Overlay({"a": Mark("done", 3, 1.2, 1400, 0.011)})
     box = replace(PAIR.boxes[0], detail="agent · gpt-5")
     picture = replace(PAIR, boxes=(box, PAIR.boxes[1]))
@@ -262,13 +278,15 @@ def test_figures_that_do_not_fit_a_box_placed_without_them_are_dropped() -> None
     assert "1.2 s" not in " ".join(words_of(draw(PAIR, layout(PAIR, "builtin"), overlay=overlay)))
 
 
-def test_marks_of_a_group_stand_in_its_title() -> None:
+def test_svg_group_marks_in_title() -> None:
+    """Marks of a group stand in its title."""
     picture = draw_plan(company(), depth=1)
     svg = drawn(picture, overlay=Overlay({"team": Mark("done", 1, 12.0)}))
     assert "1 call · 12.0 s" in words_of(svg)
 
 
-def test_marks_of_boxes_that_are_not_shown_do_no_harm() -> None:
+def test_svg_ignores_hidden_marks() -> None:
+    """Marks of boxes that are not shown do no harm."""
     assert drawn(
         PAIR,
         overlay=Overlay(
@@ -277,7 +295,8 @@ def test_marks_of_boxes_that_are_not_shown_do_no_harm() -> None:
     )
 
 
-def test_badges_and_icons_are_paths_and_not_characters() -> None:
+def test_svg_icons_are_paths() -> None:
+    """Badges and icons are paths and not characters."""
     svg = drawn(PAIR, overlay=Overlay({"a": Mark("failed", note="x")}))
     assert [
         char for text in words_of(svg) for char in text if ord(char) > 0x2000 and char not in "…–—’"
@@ -285,7 +304,8 @@ def test_badges_and_icons_are_paths_and_not_characters() -> None:
     assert 'class="go_badge"' in svg
 
 
-def test_words_of_a_known_width_are_pinned_to_it() -> None:
+def test_svg_pins_known_widths() -> None:
+    """Words of a known width are pinned to it."""
     texts = list(ET.fromstring(drawn(PAIR)).iter(f"{NS}text"))
     assert all(text.get("textLength") for text in texts)
     japanese = replace(PAIR, boxes=(replace(PAIR.boxes[0], name="日本語"), PAIR.boxes[1]))
@@ -296,7 +316,8 @@ def test_words_of_a_known_width_are_pinned_to_it() -> None:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_everything_lies_inside_the_canvas(name: str) -> None:
+def test_svg_stays_inside_canvas(name: str) -> None:
+    """Everything lies inside the canvas."""
     picture = PICTURES[name]()
     placed = layout(picture, "builtin")
     rects = [
@@ -311,22 +332,26 @@ def test_everything_lies_inside_the_canvas(name: str) -> None:
     assert float(ET.fromstring(drawn(picture)).get("width", "0")) > placed.width
 
 
-def test_an_empty_picture_is_drawn() -> None:
+def test_svg_of_empty_picture() -> None:
+    """An empty picture is drawn."""
     assert ET.fromstring(drawn(Picture("nothing", ())))
 
 
-def test_an_unknown_theme_is_refused() -> None:
+def test_svg_unknown_theme() -> None:
+    """An unknown theme is refused."""
     with pytest.raises(
         InputError, match=r"There is no theme 'pink'\. Use 'auto', 'light' or 'dark'\."
     ):
         draw(PAIR, layout(PAIR, "builtin"), theme="pink")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_the_layout_of_another_picture_is_refused() -> None:
+def test_svg_foreign_layout() -> None:
+    """The layout of another picture is refused."""
     with pytest.raises(InputError, match="no place for 'b' of 'pair'"):
         draw(PAIR, layout(Picture("one", PAIR.boxes[:1]), "builtin"))
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_tangled_pictures_are_drawn(seed: int) -> None:
+def test_svg_of_tangled_pictures(seed: int) -> None:
+    """Tangled pictures are drawn."""
     ET.fromstring(drawn(tangled(25, 40, seed)))

@@ -26,14 +26,16 @@ def contrast(text: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_contrast_is_computed_as_the_standard_says() -> None:
+def test_contrast_formula() -> None:
+    """Contrast is computed as the standard says."""
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("kind", [*KINDS, *STATUSES])
-def test_words_can_be_read_and_outlines_seen(colours: Mapping[str, str], kind: str) -> None:
+def test_contrast_of_text(colours: Mapping[str, str], kind: str) -> None:
+    """Words can be read and outlines seen."""
     fill, line = colours[f"{kind}_fill"], colours[f"{kind}_line"]
     assert contrast(colours["text"], fill) >= 4.5
     assert contrast(colours["muted"], fill) >= 4.5
@@ -44,9 +46,8 @@ def test_words_can_be_read_and_outlines_seen(colours: Mapping[str, str], kind: s
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("ground", ["canvas", "panel_fill"])
-def test_words_and_lines_between_boxes_can_be_read_and_seen(
-    colours: Mapping[str, str], ground: str
-) -> None:
+def test_contrast_of_lines(colours: Mapping[str, str], ground: str) -> None:
+    """Words and lines between boxes can be read and seen."""
     words = ("text", "muted", "loop", "error", "exhausted")
     assert [word for word in words if contrast(colours[word], colours[ground]) < 4.5] == []
     assert contrast(colours["edge"], colours[ground]) >= 3
@@ -54,15 +55,18 @@ def test_words_and_lines_between_boxes_can_be_read_and_seen(
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("status", STATUSES)
-def test_the_sign_on_a_badge_can_be_seen(colours: Mapping[str, str], status: str) -> None:
+def test_contrast_of_badges(colours: Mapping[str, str], status: str) -> None:
+    """The sign on a badge can be seen."""
     assert contrast(colours["canvas"], colours[f"{status}_line"]) >= 3
 
 
-def test_both_themes_have_all_colours() -> None:
+def test_themes_have_all_colours() -> None:
+    """Both themes have all colours."""
     assert LIGHT.keys() == DARK.keys()
 
 
-def test_only_the_colours_that_are_used_become_variables() -> None:
+def test_used_colours_become_variables() -> None:
+    """Only the colours that are used become variables."""
     palette = Palette("auto")
     assert palette("fill", "text") == f"fill:{LIGHT['text']};fill:var(--go_text);"
     variables = palette.variables(".go_1")
