@@ -1,102 +1,133 @@
-"""A run as it would have gone with something changed: which records stay true, and what differs in the end.
+"""Fork a run with something changed: which records stay true, and how the outcomes differ.
 
-Theory of operation. Changing what an activation wrote (or running it again) makes untrue exactly what depends on it: its causal
-descendants, everything inside a descendant, and the outcome of each sub-flow or map that it lies in (but not the other work inside).
-All other records are copied, with their ids, and the core is given them in the old order; it then has open what has to be done anew.
+Theory of operation. Changing what an activation wrote, or running it again, makes untrue exactly
+what depends on it: its causal descendants, everything inside a descendant, and the outcome of each
+sub-flow or map around it (but not the other work in there). All other records are copied, with
+their ids, and given to the core in the old order; what is to be done anew is then open in the core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
-from graphorch.engine.report import RunReport as RunRecord
+from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, did_you_mean
+from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record
+from graphorch.text import truncate_repr
 
-# kinds that say how an activation went
-_ENDS = ("commit", "routed", "failed", "skipped", "starting", "call", "unanswered")
-# kinds that a fork does not take over
-_OF_THE_RUN = (
-    "forked",
-    "migrated",
-    "rules",
-    "stopping",
-    "grace",
-    "resumed",
-    "ended",
-    "retry",
-    "cancelled",
+OUTCOME_KINDS: Final[frozenset[RecordKind]] = frozenset(
+    {"commit", "routed", "failed", "skipped", "starting", "call", "unanswered"}
 )
+"""Kinds of records that say how an activation went."""
+
+DROPPED_KINDS: Final[frozenset[RecordKind]] = frozenset(
+    {
+        "forked",
+        "migrated",
+        "rules",
+        "stopping",
+        "grace",
+        "resumed",
+        "ended",
+        "retry",
+        "cancelled",
+    }
+)
+"""Kinds of records that concern the old run only."""
+
+_LONGEST_VALUE: Final = 120  # characters of a value in a difference
 
 
 def find_activation(run: Run, where: str) -> Activation:
-    """The activation that `node`, `node#2` (the second one) or `team/node` names. Raises `InputError`."""
+    """Return the activation that `node`, `node#2` (the second one) or `team/node` names.
+
+    Raises `InputError` if it does not exist or did not end.
+    """
     name, _, number = where.partition("#")
-    done = [
+    ended = [
         activation
         for activation in run.history
         if activation.status in (Status.DONE, Status.HANDLED)
     ]
-    found = [activation for activation in done if name in (activation.path, activation.step.name)]
+    matches = [
+        activation for activation in ended if name in (activation.path, activation.step.name)
+    ]
+    if not matches:
+        hint = did_you_mean(name, [activation.path for activation in ended])
+        raise InputError(f"'{name}' was not done in run {run.run_id}. {hint}")
+    is_number = not number or number.isdigit()
     index = int(number) - 1 if number.isdigit() else 0
-    if found and 0 <= index < len(found) and (not number or number.isdigit()):
-        return found[index]
-    if found:
-        raise InputError(
-            f"'{where}': '{name}' was done {len(found)} times in run {run.run_id}. Use #1 to #{len(found)}."
-        )
+    if is_number and 0 <= index < len(matches):
+        return matches[index]
     raise InputError(
-        f"'{name}' was not done in run {run.run_id}. {did_you_mean(name, [activation.path for activation in done])}"
+        f"'{where}': '{name}' was done {len(matches)} times in run {run.run_id}. "
+        f"Use #1 to #{len(matches)}."
     )
 
 
 def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
-    """The ids of the activations that depend on a change, itself included, and of those around it, whose outcome does."""
+    """Return ids of what depends on a change, and ids of the activations around the change.
+
+    The first set includes the change. Of those around it, only the outcome depends on it.
+    """
     around: list[Activation] = []
-    above = change.scope.parent
-    while above is not None:
-        around.append(above)
-        above = above.scope.parent
-    changed = {change, *around}
-    everything = [*run.history, *run.unfinished()]
-    grown = True
-    while grown:
-        grown = False
-        for activation in everything:
-            if activation not in changed and _depends(activation, changed, around):
-                changed.add(activation)
-                grown = True
-    return {item.id for item in changed if item not in around}, {item.id for item in around}
+    outer = change.scope.parent
+    while outer is not None:
+        around.append(outer)
+        outer = outer.scope.parent
+    affected = {change, *around}
+    candidates = [*run.history, *run.unfinished()]
+    # Activations are not in causal order, so repeat until nothing is added.
+    has_grown = True
+    while has_grown:
+        has_grown = False
+        for activation in candidates:
+            if activation not in affected and _depends(activation, affected, around):
+                affected.add(activation)
+                has_grown = True
+    descendants = {activation.id for activation in affected if activation not in around}
+    return descendants, {activation.id for activation in around}
 
 
 def select_records(records: Sequence[Record], gone: set[str], around: set[str]) -> list[Record]:
-    """The records that stay true, numbered from 2; record 1 of a fork says where they come from."""
-    copied: list[Record] = []
+    """Return the records that stay true, numbered from 2: record 1 of a fork names its origin.
+
+    `gone` and `around` are the ids that `find_affected` returns.
+    """
+    copies: list[Record] = []
     for record in records:
-        body: dict[str, Any] = record.body
-        if (
-            record.kind in _OF_THE_RUN
-            or body.get("id") in gone
-            or (body.get("id") in around and record.kind in _ENDS)
-        ):
-            continue
-        if record.kind == "failed" and body["handler"] < 0:
-            continue  # an attempt that was repeated, or that stopped the old run
-        if record.kind == "failed":
-            body = {**body, "attempt": 1, "retry_after": None}
-        if record.kind == "started":
-            # the fork has its own
-            body = {name: value for name, value in body.items() if name != "rules"}
-        copied.append(Record(len(copied) + 2, record.kind, body))
-    return copied
+        if _stays_true(record, gone, around):
+            body = _adapt_body(record.kind, record.body)
+            copies.append(Record(len(copies) + 2, record.kind, body))
+    return copies
+
+
+def _stays_true(record: Record, gone: set[str], around: set[str]) -> bool:
+    kind, activation = record.kind, record.body.get("id")
+    if kind in DROPPED_KINDS or activation in gone:
+        return False
+    if activation in around and kind in OUTCOME_KINDS:
+        return False
+    # A failure that is not handled was retried, or stopped the old run.
+    return kind != "failed" or record.body["handler"] >= 0
+
+
+def _adapt_body(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    if kind == "failed":
+        return {**body, "attempt": 1, "retry_after": None}
+    if kind == "started":
+        # The fork has its own rules.
+        return {name: value for name, value in body.items() if name != "rules"}
+    return body
 
 
 def find_effects(run: Run, gone: set[str]) -> list[Activation]:
-    """The affected activations whose effect on the world would happen again, under another key."""
+    """Return the affected activations whose effect on the world would happen under another key."""
     return [
         activation
         for activation in run.history
@@ -106,7 +137,11 @@ def find_effects(run: Run, gone: set[str]) -> list[Activation]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a changed run did otherwise than the old one. `fields` holds (old, new) by field; the rest is new minus old."""
+    """Difference of a changed run from the old one.
+
+    `fields` holds (old, new) by field; `ran` what the new run ran itself; `usd` and `seconds` are
+    new minus old.
+    """
 
     old_run: str
     new_run: str
@@ -118,79 +153,76 @@ class Difference:
     seconds: float
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.new_run} beside {self.old_run}: ran again: {', '.join(self.ran) or 'nothing'}"
-        ]
-        lines += [f"  only before: {path}" for path in self.only_old] + [
-            f"  only now: {path}" for path in self.only_new
-        ]
-        lines += [
-            f"  {name}: {_short(before)} → {_short(now)}"
-            for name, (before, now) in self.fields.items()
-        ]
+        ran = ", ".join(self.ran) or "nothing"
+        lines = [f"{self.new_run} beside {self.old_run}: ran again: {ran}"]
+        lines += [f"  only before: {path}" for path in self.only_old]
+        lines += [f"  only now: {path}" for path in self.only_new]
+        for name, (before, now) in self.fields.items():
+            old_value = truncate_repr(before, _LONGEST_VALUE)
+            new_value = truncate_repr(now, _LONGEST_VALUE)
+            lines.append(f"  {name}: {old_value} → {new_value}")
         lines.append(f"  cost {self.usd:+.4f} $, time {self.seconds:+.2f} s")
         return "\n".join(lines)
 
 
-def compare_runs(old: RunRecord, new: RunRecord, copied: set[str]) -> Difference:
-    """How two runs differ in path, state, cost and latency; `copied` are the ids that the new one took over."""
-    # both have come to their end
-    before, now = (
-        (_state(old.run), _state(new.run))
-        if old.run.root.output and new.run.root.output
-        else ({}, {})
+def compare_runs(old: RunReport, new: RunReport, copied: set[str]) -> Difference:
+    """Return how two runs differ in path, state, cost and latency.
+
+    `copied` are the ids of activations that the new run took over.
+    """
+    old_paths = [activation.path for activation in old.run.history]
+    new_paths = [activation.path for activation in new.run.history]
+    old_ran = [activation for activation in old.run.history if activation.id not in copied]
+    new_ran = [activation for activation in new.run.history if activation.id not in copied]
+    return Difference(
+        old_run=old.run_id,
+        new_run=new.run_id,
+        fields=_compare_states(old.run, new.run),
+        only_old=tuple(_subtract(old_paths, new_paths)),
+        only_new=tuple(_subtract(new_paths, old_paths)),
+        ran=tuple(activation.path for activation in new_ran),
+        usd=new.usd - old.usd,
+        seconds=_sum_seconds(new_ran) - _sum_seconds(old_ran),
     )
-    fields = {
+
+
+def _depends(activation: Activation, affected: set[Activation], around: list[Activation]) -> bool:
+    """Return whether an activation consumed something affected, or lies inside such a thing."""
+    sources = [token.source for token in activation.tokens if token.source is not None]
+    if any(source in affected for source in sources):
+        return True
+    parent = activation.scope.parent
+    return parent is not None and parent in affected and parent not in around
+
+
+def _compare_states(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:
+    """Return (old, new) of each field that differs; nothing unless both runs reached their end."""
+    before, now = _read_state(old), _read_state(new)
+    if before is None or now is None:
+        return {}
+    return {
         name: (before.get(name), now.get(name))
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     }
-    old_paths, new_paths = (
-        [activation.path for activation in old.run.history],
-        [activation.path for activation in new.run.history],
-    )
-    ran = [activation for activation in new.run.history if activation.id not in copied]
-    return Difference(
-        old.run_id,
-        new.run_id,
-        fields,
-        tuple(_beyond(old_paths, new_paths)),
-        tuple(_beyond(new_paths, old_paths)),
-        tuple(activation.path for activation in ran),
-        new.usd - old.usd,
-        sum(activation.ended_at - activation.started_at for activation in ran)
-        - sum(
-            activation.ended_at - activation.started_at
-            for activation in old.run.history
-            if activation.id not in copied
-        ),
-    )
 
 
-def _depends(activation: Activation, changed: set[Activation], around: list[Activation]) -> bool:
-    """Whether an activation consumed something that changed, or lies inside something that began because of it."""
-    if any(token.source in changed for token in activation.tokens if token.source is not None):
-        return True
-    parent = activation.scope.parent
-    return parent is not None and parent in changed and parent not in around
+def _read_state(run: Run) -> dict[str, Any] | None:
+    output = run.root.output
+    return run.plan.read_state.read(output).model_dump() if output else None
 
 
-def _state(run: Run) -> dict[str, Any]:
-    assert run.root.output is not None
-    return run.plan.read_state.read(run.root.output).model_dump()
+def _sum_seconds(activations: Iterable[Activation]) -> float:
+    return sum(activation.ended_at - activation.started_at for activation in activations)
 
 
-def _beyond(paths: list[str], others: list[str]) -> list[str]:
-    left = list(others)
-    found: list[str] = []
+def _subtract(paths: list[str], others: list[str]) -> list[str]:
+    """Return the paths that occur more often than in `others`, in order."""
+    remaining = list(others)
+    left: list[str] = []
     for path in paths:
-        if path in left:
-            left.remove(path)
+        if path in remaining:
+            remaining.remove(path)
         else:
-            found.append(path)
-    return found
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:119]}…"
+            left.append(path)
+    return left

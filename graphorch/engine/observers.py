@@ -1,7 +1,4 @@
-"""Those who watch a run, and what they are told: events of the core as events for people.
-
-Events on their way from a run to a reader that may be slower than the run.
-"""
+"""Observers of a run: events of the core become events for people, and reach readers in order."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import asyncio
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from graphorch.core.events import Event, NodeFailed, NodeSkipped, NodeSucceeded, PersonAsked, Routed
 from graphorch.core.tree import Activation
@@ -17,75 +15,84 @@ from graphorch.engine.events import Observer, RunEvent, TextDelta
 
 
 class Observers:
-    """The watchers of one run. One that raises is dropped with a warning: it must not harm the run."""
+    """Observers of one run. One that raises is dropped with a warning: it must not harm the run."""
 
-    def __init__(self, run_id: str, watchers: Sequence[Observer]) -> None:
+    def __init__(self, run_id: str, observers: Sequence[Observer]) -> None:
         self._run_id = run_id
-        self._watchers = list(watchers)
+        self._observers = list(observers)
 
     def notify(self, event: RunEvent) -> None:
-        """Hand an event to every watcher."""
-        for watcher in tuple(self._watchers):
+        """Hand an event to every observer."""
+        for observer in tuple(self._observers):
             try:
-                watcher(event)
+                observer(event)
             except Exception as error:
-                self._watchers.remove(watcher)
-                told = f"a watcher of run {self._run_id} raised {type(error).__name__}: {error}; it gets no further events"
-                warnings.warn(told, RuntimeWarning, stacklevel=2)
+                self._observers.remove(observer)
+                warnings.warn(
+                    f"a watcher of run {self._run_id} raised {type(error).__name__}: {error}; "
+                    "it gets no further events",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
 
 def to_run_event(event: Event) -> RunEvent | None:
-    """What watchers are told of an event of the core, once the core has taken it; None if it is none of their business."""
+    """Return the event for observers once the core has taken an event; None if there is none.
+
+    The success of a node that routes is not announced before its route is known.
+    """
     match event:
-        case NodeSucceeded(one) if not one.step.decides:
-            return build_committed(one)
-        case Routed(one):
-            return build_committed(one)
-        case NodeFailed(one, attempt, failure, retry, handler):
-            error = f"{type(failure).__name__}: {failure}"
-            return events.Failed(
-                one.path,
-                one.step.name,
-                attempt,
-                error,
-                retry,
-                handler >= 0 and retry is None,
-                event.at,
-            )
-        case NodeSkipped(one, reason):
-            return events.Skipped(one.path, one.step.name, reason)
-        case PersonAsked(one, question):
-            return events.QuestionAsked(one.path, one.step.name, question.text)
+        case NodeSucceeded(activation) if not activation.step.decides:
+            return build_committed(activation)
+        case Routed(activation):
+            return build_committed(activation)
+        case NodeFailed():
+            return _build_failed(event)
+        case NodeSkipped(activation, reason):
+            return events.Skipped(activation.path, activation.step.name, reason)
+        case PersonAsked(activation, question):
+            return events.QuestionAsked(activation.path, activation.step.name, question.text)
         case _:
             return None
 
 
 def build_committed(activation: Activation) -> events.Committed:
-    """What watchers are told of a result that counts from now on."""
+    """Return the event of a result that counts from now on, with copies of what it wrote."""
     plan = activation.scope.plan
     fields, steps = plan.schema.fields, plan.steps
+    written = activation.update or {}
     update = {
-        fields[index].name: fields[index].copy_value(value)
-        for index, value in (activation.update or {}).items()
+        fields[index].name: fields[index].copy_value(value) for index, value in written.items()
     }
-    to = tuple([steps[edge.target].name for edge in activation.taken_edges])
+    targets = tuple([steps[edge.target].name for edge in activation.taken_edges])
+    seconds = max(0.0, activation.ended_at - activation.started_at)
     return events.Committed(
-        activation.path,
-        activation.step.name,
-        update,
-        to,
-        max(0.0, activation.ended_at - activation.started_at),
-        activation.ended_at,
+        activation.path, activation.step.name, update, targets, seconds, activation.ended_at
     )
 
 
-_FULL = 256  # events that may wait before the run does
-# events that may wait before the reader gets a turn, while nothing that the run does waits for anything
-_TURN = 32
+def _build_failed(event: NodeFailed) -> events.Failed:
+    activation, failure = event.activation, event.failure
+    return events.Failed(
+        path=activation.path,
+        node=activation.step.name,
+        attempt=event.attempt,
+        error=f"{type(failure).__name__}: {failure}",
+        retry_in=event.retry_after,
+        handled=event.handler >= 0 and event.retry_after is None,
+        at=event.at,
+    )
+
+
+_CAPACITY: Final = 256  # events that may wait before the run does
+_TURN: Final = 32  # events that may wait before the reader gets a turn, if the run never waits
 
 
 class EventQueue:
-    """A queue that slows the run down when it is full, and never loses an event; waiting tokens of one node are joined into one."""
+    """A queue from a run to a reader that may be slower: it slows the run down when it is full.
+
+    No event is lost; waiting text deltas of one node are joined into one.
+    """
 
     def __init__(self) -> None:
         self._events: deque[RunEvent] = deque()
@@ -95,7 +102,7 @@ class EventQueue:
         self._turn = 1  # the first event is read at once
 
     def put(self, event: RunEvent) -> None:
-        """Take an event."""
+        """Add an event."""
         last = self._events[-1] if self._events else None
         if isinstance(event, TextDelta) and isinstance(last, TextDelta) and last.path == event.path:
             self._events[-1] = TextDelta(last.path, last.node, last.text + event.text)
@@ -103,17 +110,17 @@ class EventQueue:
             self._events.append(event)
         self._filled.set()
 
-    async def room(self) -> None:
-        """Wait until there is room: what a run does before its next node."""
+    async def wait_for_room(self) -> None:
+        """Wait until there is room, as a run does before its next node."""
         if len(self._events) >= self._turn:
             self._turn = _TURN
             await asyncio.sleep(0)
-        while len(self._events) >= _FULL and not self._closed:
+        while len(self._events) >= _CAPACITY and not self._closed:
             self._drained.clear()
             await self._drained.wait()
 
     def close(self) -> None:
-        """No event comes any more."""
+        """End the iteration once the waiting events are read."""
         self._closed = True
         self._filled.set()
         self._drained.set()
@@ -122,7 +129,7 @@ class EventQueue:
         while True:
             while self._events:
                 event = self._events.popleft()
-                if len(self._events) < _FULL:
+                if len(self._events) < _CAPACITY:
                     self._drained.set()
                 yield event
             if self._closed:

@@ -1,13 +1,14 @@
-"""What a run did, to be read after it: one row per activation, one per model call, and how it ended.
+"""What a run did: one row per activation, one per model call, and how it ended.
 
-Kept in memory by the scheduler and turned into rows only when somebody asks, so that a run pays nothing for it.
+The scheduler keeps what it has anyway; rows are made only when they are read, so that a run pays
+nothing for its report.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from graphorch.core.run import Run
 from graphorch.core.state import append_to
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """One request to a model: where in the run it was made, and the whole response, or the error that came instead."""
+    """One request to a model: where in the run it was made, and the response, or the error."""
 
     path: str
     model: str
@@ -29,7 +30,7 @@ class CallReport:
 
 @dataclass(frozen=True, slots=True)
 class ActivationReport:
-    """One activation. Times are seconds since the epoch, `taken` holds the indices of the edges that its tokens took."""
+    """One activation. Times are seconds since the epoch; `taken` holds indices of edges."""
 
     path: str
     node: str
@@ -58,38 +59,36 @@ class RunReport:
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
+        """Id of the run."""
         return self.run.run_id
 
     @property
     def usd(self) -> float:
         """Dollars spent on model calls, as far as they are known."""
-        return sum(call.response.usd for _, call in self.calls if call.response is not None)
+        return sum(response.usd for response in self._responses())
 
     @property
     def usage(self) -> dict[str, int]:
         """Tokens and calls in all."""
-        answered = [call.response for _, call in self.calls if call.response is not None]
+        responses = self._responses()
         return {
-            "input_tokens": sum(response.usage.input_tokens for response in answered),
-            "output_tokens": sum(response.usage.output_tokens for response in answered),
+            "input_tokens": sum(response.usage.input_tokens for response in responses),
+            "output_tokens": sum(response.usage.output_tokens for response in responses),
             "calls": len(self.calls),
         }
 
     @property
     def exhausted(self) -> tuple[tuple[str, str], ...]:
-        """The loops that reached their bound: the path of the node that would have gone back, and the name of where to."""
+        """Loops that reached their bound: (path of the last node, name of the loop's first)."""
         return tuple(self.run.exhausted)
 
     def add_recorded_calls(self, answered: Sequence[tuple[Activation, Response]]) -> None:
         """Add model calls that a journal holds."""
-        self.calls = append_to(
-            self.calls,
-            [
-                (activation, CallReport(activation.path, response.model, response))
-                for activation, response in answered
-            ],
-        )
+        calls = [
+            (activation, CallReport(activation.path, response.model, response))
+            for activation, response in answered
+        ]
+        self.calls = append_to(self.calls, calls)
 
     def add_call(self, activation: Activation, call: CallReport) -> None:
         """Add a model call."""
@@ -100,45 +99,53 @@ class RunReport:
         self.abandoned = append_to(self.abandoned, (path,))
 
     def steps(self) -> list[ActivationReport]:
-        """Every activation that ended or is under way, in order of its end."""
-        spent: dict[Activation, list[Response]] = {}
+        """Return a row per activation: those that ended, in order, then those under way."""
+        responses: dict[Activation, list[Response]] = {}
         for activation, call in self.calls:
-            spent.setdefault(activation, []).extend(
-                [call.response] if call.response is not None else []
-            )
-        return [_step(item, spent.get(item, [])) for item in self.activations()]
+            if call.response is not None:
+                responses.setdefault(activation, []).append(call.response)
+        return [
+            _build_row(activation, responses.get(activation, []))
+            for activation in self.activations()
+        ]
 
     def activations(self) -> list[Activation]:
-        """Every activation that ended, in that order, and then those that have not."""
+        """Return the activations that ended, in that order, then those that have not."""
         return [*self.run.history, *self.run.unfinished()]
 
+    def _responses(self) -> list[Response]:
+        return [call.response for _, call in self.calls if call.response is not None]
 
-def _step(activation: Activation, responses: list[Response]) -> ActivationReport:
-    failure: Any = activation.failure
+
+def _build_row(activation: Activation, responses: list[Response]) -> ActivationReport:
+    has_ended = bool(activation.ended_at)
+    seconds = max(0.0, activation.ended_at - activation.started_at) if has_ended else 0.0
     return ActivationReport(
         path=activation.path,
         node=activation.step.name,
         activation=activation.id,
-        status=_WORDS[activation.status],
+        status=_STATUS_NAMES[activation.status],
         attempts=activation.attempt,
         began=activation.started_at,
-        seconds=max(0.0, activation.ended_at - activation.started_at)
-        if activation.ended_at
-        else 0.0,
+        seconds=seconds,
         calls=len(responses),
         input_tokens=sum(response.usage.input_tokens for response in responses),
         output_tokens=sum(response.usage.output_tokens for response in responses),
         usd=sum(response.usd for response in responses),
         taken=tuple(edge.index for edge in activation.taken_edges),
-        error=""
-        if failure is None
-        else f"{type(failure).__name__}: {failure}"
-        if isinstance(failure, Exception)
-        else str(failure),
+        error=_describe_failure(activation.failure),
     )
 
 
-_WORDS = {
+def _describe_failure(failure: Any) -> str:
+    if failure is None:
+        return ""
+    if isinstance(failure, Exception):
+        return f"{type(failure).__name__}: {failure}"
+    return str(failure)
+
+
+_STATUS_NAMES: Final = {
     Status.RUNNING: "running",
     Status.ROUTING: "running",
     Status.RETRYING: "running",

@@ -86,7 +86,7 @@ class Flow(Generic[In, Out, State]):
 
         queue = EventQueue()
         watched: RunOptions = {**options, "watch": (*options.get("watch", ()), queue.put)}
-        task = asyncio.create_task(self._runs.run(input, watched, queue.room))
+        task = asyncio.create_task(self._runs.run(input, watched, queue.wait_for_room))
         task.add_done_callback(lambda _: queue.close())
         try:
             async for event in queue:

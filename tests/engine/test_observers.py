@@ -85,7 +85,7 @@ def test_a_full_queue_has_the_run_wait_until_one_was_read() -> None:
             queue.put(event(number))
 
         async def run() -> None:
-            await queue.room()
+            await queue.wait_for_room()
             told.append("room")
 
         task = asyncio.create_task(run())
@@ -104,7 +104,7 @@ def test_there_is_room_below_the_limit() -> None:
         queue = EventQueue()
         for number in range(FULL - 1):
             queue.put(event(number))
-        await queue.room()
+        await queue.wait_for_room()
 
     run_virtual(main())
 
@@ -114,7 +114,7 @@ def test_several_who_wait_for_room_all_go_on() -> None:
         queue = EventQueue()
         for number in range(FULL):
             queue.put(event(number))
-        waiting = [asyncio.create_task(queue.room()) for _ in range(3)]
+        waiting = [asyncio.create_task(queue.wait_for_room()) for _ in range(3)]
         await asyncio.sleep(1)
         await one_of(queue)
         await asyncio.wait(waiting, timeout=5)
@@ -131,7 +131,7 @@ def test_nobody_waits_for_room_in_a_queue_that_is_closed(closed_first: bool) -> 
             queue.put(event(number))
         if closed_first:
             queue.close()
-        waiting = asyncio.create_task(queue.room())
+        waiting = asyncio.create_task(queue.wait_for_room())
         await asyncio.sleep(1)
         queue.close()
         await waiting
