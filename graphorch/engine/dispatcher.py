@@ -67,7 +67,7 @@ class Dispatcher:
         self.is_unobserved = False
 
     def dispatch(self, event: Event) -> list[Activation]:
-        """Give an event to the core, apply the commands that follow, return what is ready to run."""
+        """Give an event to the core, apply its commands, and return what is ready to run."""
         return self.apply(self._handle(event))
 
     def apply(self, commands: list[Command]) -> list[Activation]:

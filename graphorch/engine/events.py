@@ -1,7 +1,8 @@
-"""What those who watch a run are told: typed events, in the order in which things happened.
+"""Typed events for observers of a run, in the order in which things happened.
 
-They are made only if somebody watches. `path` says where (`team/research`, `workers[3]/dig`), `node` is its last part, and `at` is the
-time in seconds since the epoch. Values in them are copies; nothing that a watcher does to them reaches the run.
+They are made only if a run has observers. `path` is where in the run (`team/research`,
+`workers[3]/dig`), `node` its last part, and `at` the time in seconds since the epoch. Values in
+events are copies: what an observer does to them does not reach the run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """The next piece of a model's answer. A preview: a call that starts over after a failure streams from the beginning again."""
+    """The next piece of a model's answer.
+
+    It is a preview: a call that starts over after a failure streams from the beginning again.
+    """
 
     path: str
     node: str
@@ -34,7 +38,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ModelCalled:
-    """A model call ended. `usd` is 0 where the price is not known; `usd_source` says so."""
+    """A model call ended. `usd` is 0 if the price is not known, as `usd_source` says then."""
 
     path: str
     node: str
@@ -49,7 +53,10 @@ class ModelCalled:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A node's result counts from now on. `update` holds the fields that it wrote, `to` the names of the nodes that come next."""
+    """A node's result counts from now on.
+
+    `update` holds the fields that the node wrote, `to` the names of the nodes that follow.
+    """
 
     path: str
     node: str
@@ -61,7 +68,11 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt failed. `retry_in` is the pause in seconds before the next one, None if there is none; `handled` that an error edge carries on."""
+    """An attempt failed.
+
+    `retry_in` is the pause in seconds before the next attempt, None if there is none. `handled` is
+    true if the run continues along an error edge.
+    """
 
     path: str
     node: str
@@ -74,7 +85,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A node did not run, because what it reads was never assigned on the path that led to it."""
+    """A node did not run, because a field that it reads was not assigned on the way to it."""
 
     path: str
     node: str
@@ -83,7 +94,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """An attempt was stopped; nothing of it counts."""
+    """An attempt was stopped, and its result is dropped."""
 
     path: str
     node: str
@@ -101,7 +112,7 @@ class QuestionAsked:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An event of the user's own, from `ctx.emit`."""
+    """A user's own event, from `ctx.emit`."""
 
     path: str
     node: str
@@ -110,7 +121,7 @@ class Emitted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run is over, or waits: always the last event. `reason` says why it ended as it did."""
+    """The run is over, or waits: always the last event. `reason` says why."""
 
     status: str
     reason: str
@@ -144,4 +155,4 @@ EVENT_NAMES: Final[Mapping[type, str]] = {
     Emitted: "emitted",
     Ended: "ended",
 }
-"""The name of each event as programs read it from `graphorch run --events`."""
+"""Names of events, as programs read them from `graphorch run --events`."""

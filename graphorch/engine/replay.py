@@ -133,7 +133,8 @@ def verify(
     """Return the run after its records, having called its pure functions again.
 
     Every selector, predicate, `over`, `enter`, `leave` and `gather` has to return what it returned
-    in the run; no node runs and no model is called. Raises `ReplayDiverged` at the first difference.
+    in the run; no node runs and no model is called. Raises `ReplayDiverged` at the first
+    difference.
     """
     replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
     replay = _ReplayVerifier(plan, replayed, adopted)
@@ -220,7 +221,8 @@ class _Replay:
         activation = self._open.get(path)
         if activation is None or activation.is_over:
             raise ReplayDiverged(
-                f"'{path}' is not open at this point. The flow is not the one that wrote the record."
+                f"'{path}' is not open at this point. "
+                "The flow is not the one that wrote the record."
             )
         if self._replayed.last_seq < self._adopted:
             activation.set_id(body["id"])

@@ -1,9 +1,9 @@
 """The asyncio driver of the core: the life of one run, from `begin` or `resume` to its end.
 
 Theory of operation. The `Dispatcher` gives events to the core and carries out its commands; the
-`TaskPool` runs the activations that become ready, each attempt by the `AttemptRunner`. After `begin`
-or `resume` returns or raises, nothing of the run is running, except what cannot be stopped: a thread
-inside a user's function, which is named in `report.abandoned`.
+`TaskPool` runs the activations that become ready, each attempt by the `AttemptRunner`. After
+`begin` or `resume` returns or raises, nothing of the run is running, except what cannot be stopped:
+a thread inside a user's function, which is named in `report.abandoned`.
 
 Rules of the engine:
 1. The core decides before anything is started, and learns of an outcome before anything follows.
@@ -235,7 +235,7 @@ class Scheduler:
         return self.run.questions()
 
     def change(self, settings: RunSettings) -> None:
-        """Replace the settings of a run that is not under way; limits count what was done before."""
+        """Replace the settings of a run that is not under way; limits count what was done."""
         self.settings = settings
         self._services.reset_budgets()
         self._set_rules()
@@ -296,7 +296,7 @@ class Scheduler:
         self._pool.takes_fast_path = has_fast_paths and not attempts.has_overrides
 
     def _start_deadline(self) -> float | None:
-        """Stop the run when its time is over; return that time of the loop, None without a limit."""
+        """Stop the run when its time is over; return that time of the loop, if there is one."""
         settings, loop = self._services.settings, self._services.loop
         seconds = settings.limits.seconds
         left = settings.account.seconds_left if settings.account is not None else None

@@ -1,4 +1,4 @@
-"""What a caller decides about one run, in one value."""
+"""Settings of one run, in one value."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What ends a run that does too much; None is no limit. Whatever was committed before is kept, and the run can be resumed.
+    """Limits of a run; None is no limit.
 
-    `activations` counts node runs, sub-flows included, retries not. `seconds` is wall-clock time, `grace` how long running nodes may
-    finish after another one failed. `concurrency` is how many nodes run at once, sub-flows included. Raises `InputError` for values
-    that make no sense.
+    A run that reaches a limit is stopped: what it committed is kept, and it can be resumed.
+    `activations` counts node runs, with those of sub-flows, without retries. `seconds` is
+    wall-clock time. `grace` is how many seconds running nodes may go on after another one failed.
+    `concurrency` is how many nodes run at once, with those of sub-flows. Raises `InputError` for
+    values that make no sense.
     """
 
     activations: int | None = None
@@ -34,24 +36,21 @@ class Limits:
     grace: float | None = 30.0
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("activations", self.activations),
-            ("seconds", self.seconds),
-            ("concurrency", self.concurrency),
-            ("grace", self.grace),
-        ):
+        for name in ("activations", "seconds", "concurrency", "grace"):
+            value: float | None = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InputError(
-                    f"Limits({name}={value!r}): a limit is a number above 0; leave it out where there is none."
+                    f"Limits({name}={value!r}): a limit is a number above 0. Leave it out for none."
                 )
 
 
 @dataclass(slots=True, kw_only=True)
 class RunSettings:
-    """One run's settings, never changed but replaced. `client` is asked for every model call; `model`, if given, replaces the model of every agent.
+    """Settings of one run: never changed, only replaced.
 
-    `models` replaces it at single paths. What is pinned at a path is served instead of running the node there: the first entry at the first
-    visit, and the last one from then on.
+    `client` makes every model call; `model` replaces the model of every agent, and `models` the
+    model at single paths. `pins` holds updates that are used instead of running the node at a
+    path: the first entry at the first visit, the last entry from the last one on.
     """
 
     client: ModelClient

@@ -57,7 +57,7 @@ def test_waiting_on_its_own_thread_is_refused_and_the_coroutine_closed(
 
     with pytest.raises(
         InputError,
-        match=r"run_sync\(\) was called on the engine's own loop, by a node, and would wait for itself",
+        match=r"run_sync\(\) was called by a node, on the engine's own loop, and would wait for itself",
     ):
         background.wait(nested())
 

@@ -1,3 +1,3 @@
-"""One attempt of an activation: the task that it runs in, its context, its model calls, and the event that it ends as."""
+"""One attempt of an activation: its task, its context, its model calls, its event."""
 
 from __future__ import annotations

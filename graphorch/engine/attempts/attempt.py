@@ -180,7 +180,7 @@ class AttemptRunner:
         return NodeContext(self._services, activation, deadline)
 
     def build_failure(self, activation: Activation, error: Exception) -> NodeFailed:
-        """Return the event of a failed attempt, with the pause before the next one if there is one."""
+        """Return the event of a failed attempt, with the pause before the next one if any."""
         now = self._services.now()
         seconds = max(0.0, now - activation.started_at)
         activation.add_to_story(

@@ -111,7 +111,7 @@ class RecordedCall:
 
 
 class RecordingClient:
-    """Passes requests on, and keeps each with its response in `calls`: for those who debug a run."""
+    """Passes requests on, and keeps each with its response in `calls`, for debuggers."""
 
     def __init__(self, client: ModelClient) -> None:
         self._client = client

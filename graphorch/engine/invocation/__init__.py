@@ -1,3 +1,3 @@
-"""How the function of a node is called: in the event loop, in a thread, or in a process."""
+"""Calling the function of a node: on the event loop, in a thread, or in a process."""
 
 from __future__ import annotations

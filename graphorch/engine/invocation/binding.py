@@ -1,6 +1,7 @@
-"""How a node function is called: what it is given, and what its return becomes.
+"""Arguments of a node function from the state, and an update of the state from its output.
 
-Every function here either returns or raises what the node, or its output, is to be blamed for; the scheduler turns that into an event.
+Whatever a function of this file raises is the fault of the node or of its output; the attempt turns
+it into an event.
 """
 
 from __future__ import annotations
@@ -28,32 +29,33 @@ if TYPE_CHECKING:
 
 
 class MissingInput(Unassigned):
-    """A node's own input lacks a required field; what the node itself may raise is something else."""
+    """A field that a node requires is not assigned: unlike an `Unassigned` of the node itself."""
 
 
 def bind_arguments(activation: Activation) -> list[Any]:
-    """The slices that a node reads, in the order of its parameters. Raises `Unreadable` for one that lacks a required field."""
+    """Return the slices that a node reads, in the order of its parameters.
+
+    Raises `MissingInput` for a slice that lacks a required field.
+    """
     step, version = activation.step, activation.version
     assert version is not None
     try:
         if step.reads_one:
             return [step.reads[0][0].read(version)]
-        found = [
+        arguments = [
             reader.read(version) if not optional or reader.is_assigned(version) else None
             for reader, optional in step.reads
         ]
     except Unassigned as error:
         raise MissingInput(str(error)) from error
     if step.failure_at >= 0:
-        found.insert(
-            step.failure_at,
-            next(_failure_of(token) for token in activation.tokens if token.failure is not None),
-        )
-    return found
+        failed = next(token for token in activation.tokens if token.failure is not None)
+        arguments.insert(step.failure_at, _build_failure(failed))
+    return arguments
 
 
 def build_update(step: Step, output: object, given: list[Any], version: Version | None) -> Update:
-    """The validated update that an output is. Raises `WrongOutput`."""
+    """Return the validated update that an output means. Raises `WrongOutput`."""
     writes = step.writes
     if output is None and step.node.signature.may_skip:
         return {}
@@ -66,26 +68,32 @@ def build_update(step: Step, output: object, given: list[Any], version: Version 
         return writer.update(output)
     if not writes:
         raise WrongOutput(
-            f"It returned {type(output).__name__}, but declares that it returns None. Annotate the slice that it writes."
+            f"It returned {type(output).__name__}, but declares that it returns None. "
+            "Annotate the slice that it writes."
         )
     pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
     if len(pair) != len(writes):
+        kind = type(cast("object", output)).__name__
         raise WrongOutput(
-            f"It returned {type(cast('object', output)).__name__}, but declares a tuple of {len(writes)} slices. Return them all."
+            f"It returned {kind}, but declares a tuple of {len(writes)} slices. Return them all."
         )
     update: Update = {}
     for writer, part in zip(writes, pair, strict=True):
-        more = writer.update(part)
-        if shared := update.keys() & more.keys():
+        partial = writer.update(part)
+        if shared := update.keys() & partial.keys():
             raise WrongOutput(
-                f"Two slices that it returned set field number {min(shared)}. Set it in one of them."
+                f"Two slices that it returned set field number {min(shared)}. "
+                "Set it in one of them."
             )
-        update |= more
+        update |= partial
     return update
 
 
 def build_items(activation: Activation) -> list[Update]:
-    """The inputs of what runs inside a sub-flow (one) or map (one per item). Raises `TooManyItems` or `WrongOutput`."""
+    """Return the inputs of a sub-flow (one) or of a map (one per item).
+
+    Raises `TooManyItems` or `WrongOutput`.
+    """
     step, plan = activation.step, activation.step.inner_plan
     assert step.over is not None
     assert plan is not None
@@ -96,13 +104,17 @@ def build_items(activation: Activation) -> list[Update]:
     items = list(value)
     if len(items) > step.map.max_items:
         raise TooManyItems(
-            f"{len(items)} items came, and max_items is {step.map.max_items}. Raise max_items, or make fewer items."
+            f"{len(items)} items came, and max_items is {step.map.max_items}. "
+            "Raise max_items, or make fewer items."
         )
     return [plan.read_input.update(item) for item in items]
 
 
 def gather_children(activation: Activation) -> Update:
-    """What `leave` or `gather` makes of the inside. Raises what makes the whole node fail."""
+    """Return the update that `leave` or `gather` makes of the results of the children.
+
+    Raises what makes the whole node fail.
+    """
     step, inner, plan = activation.step, activation.children, activation.step.inner_plan
     assert inner is not None
     assert plan is not None
@@ -115,108 +127,110 @@ def gather_children(activation: Activation) -> Update:
         return step.writes[0].update(output)
     from graphorch.graph.payloads import Missing
 
-    found: list[Any] = []
+    results: list[Any] = []
     missing: list[Missing] = []
     for index in range(len(inner.updates)):
         output = inner.scopes[index].output if index < len(inner.scopes) else None
         if output is not None:
-            found.append(plan.read_output.result(output))
+            results.append(plan.read_output.result(output))
         else:
-            missing.append(Missing(index, _why_missing(activation, index)))
-    _check_enough(activation, found, missing)
+            missing.append(Missing(index, _explain_missing(activation, index)))
+    _check_enough(activation, results, missing)
     gather = step.map.gather
-    return step.writes[0].update(
-        gather(found, missing) if step.map.wants_missing else gather(found)
-    )
+    gathered = gather(results, missing) if step.map.wants_missing else gather(results)
+    return step.writes[0].update(gathered)
 
 
 class InnerFailed(GraphorchError):
-    """A sub-flow or map did not finish; what went wrong in it is told by the errors inside."""
+    """A sub-flow or map did not finish; the errors inside it say why."""
 
 
-def _check_enough(activation: Activation, found: list[Any], missing: list[Missing]) -> None:
+def _check_enough(activation: Activation, results: list[Any], missing: list[Missing]) -> None:
     spec = activation.step.map
     assert spec is not None
-    if spec.need is not None and len(found) < min(spec.need, len(found) + len(missing)):
+    count = len(results) + len(missing)
+    if spec.need is not None and len(results) < min(spec.need, count):
         reasons = "; ".join(f"item {item.index}: {item.reason}" for item in missing[:5])
-        raise QuorumNotMet(f"{spec.need} items are needed, and {len(found)} succeeded: {reasons}")
+        raise QuorumNotMet(f"{spec.need} items are needed, and {len(results)} succeeded: {reasons}")
     if spec.need is None and spec.on_item_error == "fail" and missing:
-        raise InnerFailed(f"{len(missing)} of {len(found) + len(missing)} items did not finish.")
+        raise InnerFailed(f"{len(missing)} of {count} items did not finish.")
 
 
-def _why_missing(activation: Activation, index: int) -> str:
-    inner = activation.children
-    assert inner is not None
-    if index >= len(inner.scopes):
+def _explain_missing(activation: Activation, index: int) -> str:
+    """Return why an item of a map has no result."""
+    children = activation.children
+    assert children is not None
+    if index >= len(children.scopes):
         return "not started"
-    scope = inner.scopes[index]
-    reasons = list(_reasons(scope, ""))
-    return (
-        reasons[0]
-        if reasons
-        else "cancelled"
-        if scope.finished and not scope.failures
-        else "its END was not reached"
-    )
+    scope = children.scopes[index]
+    reason = next(_explain_failures(scope, ""), None)
+    if reason is not None:
+        return reason
+    if scope.finished and not scope.failures:
+        return "cancelled"
+    return "its END was not reached"
 
 
-def _reasons(scope: Scope, path: str) -> Iterator[str]:
-    """What went wrong in a scope, from the inside out: of a sub-flow that failed, its own node and what that says."""
+def _explain_failures(scope: Scope, path: str) -> Iterator[str]:
+    """Yield the failures in a scope, innermost first: of a failed sub-flow, those of its nodes."""
     for failed in scope.failures:
-        within = failed.children.scopes if failed.children is not None else []
-        for inner in within:
-            yield from _reasons(inner, f"{path}{failed.step.name}/")
+        child_scopes = failed.children.scopes if failed.children is not None else []
+        for child in child_scopes:
+            yield from _explain_failures(child, f"{path}{failed.step.name}/")
         if failed.failure is not None:
             yield f"{path}{failed.step.name}: {failed.failure}" if path else str(failed.failure)
 
 
 def evaluate_route(activation: Activation) -> RouteDecision:
-    """Where an activation goes: the first loop that holds and has room, else the routed targets. Raises what the selectors raise."""
+    """Return where an activation goes: back in the first loop that may, else to routed targets.
+
+    A loop goes back if its condition holds and its bound is not reached. Raises `LoopExhausted`,
+    `WrongOutput`, and what selectors and conditions raise.
+    """
     step, version = activation.step, activation.version
     assert version is not None
     exhausted = -1
-    for number, chosen in enumerate(step.exits):
-        if chosen.condition(version):
-            if activation.iteration(chosen.loop) < chosen.bound:
+    for number, loop_exit in enumerate(step.exits):
+        if loop_exit.condition(version):
+            if activation.iteration(loop_exit.loop) < loop_exit.bound:
                 return RouteDecision(loop=number)
             exhausted = number if exhausted < 0 else exhausted
     if exhausted >= 0:
-        chosen = step.exits[exhausted]
-        if chosen.exhausted == "fail":
+        loop_exit = step.exits[exhausted]
+        if loop_exit.exhausted == "fail":
+            header = activation.scope.plan.steps[loop_exit.back.target].name
             raise LoopExhausted(
-                f"The loop back to '{_target(activation, chosen.back)}' ran {chosen.bound} times, and '{chosen.condition.name}' still holds."
+                f"The loop back to '{header}' ran {loop_exit.bound} times, and "
+                f"'{loop_exit.condition.name}' still holds."
             )
-        if chosen.exhausted == "node":
+        if loop_exit.exhausted == "node":
             return RouteDecision(exhausted=exhausted)
-    return RouteDecision(exhausted=exhausted, edges=_routed(activation, version))
+    return RouteDecision(exhausted=exhausted, edges=_select_edges(activation, version))
 
 
-def _routed(activation: Activation, version: Version) -> tuple[Edge, ...]:
-    routing = activation.step.route
-    if routing is None:
+def _select_edges(activation: Activation, version: Version) -> tuple[Edge, ...]:
+    """Return the edges that the selector of a step's route chooses, in order of their index."""
+    route = activation.step.route
+    if route is None:
         return ()
-    said = routing.selector(version)
-    labels: list[Any] = list(said) if routing.is_multi else [said]
+    selected = route.selector(version)
+    labels: list[Any] = list(selected) if route.is_multi else [selected]
+    name = route.selector.name
     if not labels:
-        raise WrongOutput(
-            f"The selector '{routing.selector.name}' returned no label. Return at least one."
-        )
+        raise WrongOutput(f"The selector '{name}' returned no label. Return at least one.")
     edges: list[Edge] = []
     for label in labels:
-        taken = routing.find_edges(label)
-        if taken is None:
+        chosen = route.find_edges(label)
+        if chosen is None:
+            hint = did_you_mean(str(label), map(str, route.edges))
             raise WrongOutput(
-                f"The selector '{routing.selector.name}' returned {label!r}, which leads nowhere. {did_you_mean(str(label), map(str, routing.edges))}"
+                f"The selector '{name}' returned {label!r}, which leads nowhere. {hint}"
             )
-        edges += [edge for edge in taken if edge not in edges]
+        edges += [edge for edge in chosen if edge not in edges]
     return tuple(sorted(edges, key=lambda edge: edge.index))
 
 
-def _target(activation: Activation, edge: Edge) -> str:
-    return activation.scope.plan.steps[edge.target].name
-
-
-def _failure_of(token: Token) -> Failure:
+def _build_failure(token: Token) -> Failure:
     from graphorch.graph.payloads import Failure
 
     source, error = token.source, token.failure

@@ -1,6 +1,6 @@
-"""How a node's function is called: when there is room, in time, hedged if it wants to be, on the loop, in a thread or in a process.
+"""Call a node's function: when there is room, within its deadline, hedged if the node is.
 
-A second attempt beside one that takes long: the first that succeeds counts, the other is cancelled.
+The function runs on the event loop, in a thread or in a worker process.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ if TYPE_CHECKING:
     from graphorch.engine.invocation.processes import ProcessPool
 
 
-ContextOf = Callable[[Activation, float | None], Any]
+ContextBuilder = Callable[[Activation, float | None], Any]
 
 
 class NodeTimedOut(GraphorchError, TimeoutError):
-    """An attempt took longer than the node's `timeout`, or the activation longer than its `deadline`."""
+    """An attempt that exceeded the node's `timeout`, or all attempts together its `deadline`."""
 
 
 class NodeInvoker:
-    """Calls the functions of one run's nodes, for as long as one event loop works at the run.
+    """Calls the functions of one run's nodes, for as long as the run is under way.
 
-    `context_of` makes the context of an attempt with its deadline, in the event loop's time; `epoch` added to the loop's time is the time of
-    day. `concurrency` is how many nodes may run at once; `abandon` gets the paths of those whose thread could not be stopped.
+    `build_context` makes the context of an attempt with its deadline, in the event loop's time;
+    `epoch` plus the loop's time is seconds since the epoch. `concurrency` is how many nodes may run
+    at once. `abandon` gets the paths of nodes whose thread could not be stopped.
     """
 
     def __init__(
         self,
-        context_of: ContextOf,
+        build_context: ContextBuilder,
         epoch: float,
         concurrency: int | None,
         abandon: Callable[[str], None],
     ) -> None:
-        self._context_of = context_of
+        self._build_context = build_context
         self._epoch = epoch
         self._abandon = abandon
         self._slots = None if concurrency is None else asyncio.Semaphore(concurrency)
@@ -58,41 +59,43 @@ class NodeInvoker:
             self._threads.close()
 
     async def call(self, activation: Activation, given: list[Any]) -> Any:
-        """What the function returns or raises for these slices. Raises `NodeTimedOut` beside that."""
+        """Return what the function returns for these slices.
+
+        Raises `NodeTimedOut`, and what the function raises.
+        """
         node = activation.step.node
         options = node.options
-        deadline = self._deadline_of(activation)
-        arguments = self._arguments(activation, deadline, given)
-        if (
-            deadline is None
-            and self._slots is None
-            and options.concurrency is None
-            and options.hedge_after is None
-        ):
+        deadline = self._compute_deadline(activation)
+        arguments = self._build_arguments(activation, deadline, given)
+        is_limited = self._slots is not None or options.concurrency is not None
+        if deadline is None and not is_limited and options.hedge_after is None:
             return await self._invoke(activation, arguments)
-        async with self._slot(activation):
+        async with self._build_slots(activation):
             scope = asyncio.timeout_at(deadline)
             try:
                 async with scope:
                     if options.hedge_after is None:
                         return await self._invoke(activation, arguments)
                     return await call_hedged(
-                        lambda: self._invoke(activation, self._arguments(activation, deadline)),
+                        # Bound again for each hedge: two calls must not share mutable slices.
+                        lambda: self._invoke(
+                            activation, self._build_arguments(activation, deadline)
+                        ),
                         options.hedge_after,
                     )
             except TimeoutError as error:
                 if not scope.expired():
                     raise
-                raise NodeTimedOut(_too_long(activation)) from error
+                raise NodeTimedOut(_explain_timeout(activation)) from error
 
-    def _arguments(
+    def _build_arguments(
         self, activation: Activation, deadline: float | None, given: list[Any] | None = None
     ) -> list[Any]:
-        """What the function is called with; read anew for each hedge, so that no two calls share what they may change."""
+        """Return the arguments of a call; the slices are read from the state if not given."""
         slices = binding.bind_arguments(activation) if given is None else given
         if not activation.step.node.signature.has_context:
             return slices
-        return [self._context_of(activation, deadline), *slices]
+        return [self._build_context(activation, deadline), *slices]
 
     async def _invoke(self, activation: Activation, arguments: list[Any]) -> Any:
         node = activation.step.node
@@ -105,7 +108,7 @@ class NodeInvoker:
                 from graphorch.engine.invocation.processes import ProcessPool
 
                 self._processes = ProcessPool()
-            return await self._processes.call(node, arguments, _declared(activation))
+            return await self._processes.call(node, arguments, _list_declared(activation))
         if self._threads is None:
             self._threads = ThreadPool()
         try:
@@ -114,17 +117,19 @@ class NodeInvoker:
             self._abandon(activation.path)
             raise
 
-    def _slot(self, activation: Activation) -> _Slots:
-        """Room to run: under the run's limit and under the node's own."""
-        own = activation.step.node.options.concurrency
-        found = [self._slots] if self._slots is not None else []
-        if own is not None:
+    def _build_slots(self, activation: Activation) -> _Slots:
+        """Return the slots that a call needs: one of the node's, then one of the run's."""
+        limit = activation.step.node.options.concurrency
+        slots: list[asyncio.Semaphore] = []
+        if limit is not None:
             key = (id(activation.scope.plan), activation.step.index)
-            found.insert(0, self._node_slots.setdefault(key, asyncio.Semaphore(own)))
-        return _Slots(found)
+            slots.append(self._node_slots.setdefault(key, asyncio.Semaphore(limit)))
+        if self._slots is not None:
+            slots.append(self._slots)
+        return _Slots(slots)
 
-    def _deadline_of(self, activation: Activation) -> float | None:
-        """When this attempt has to end, in the loop's time."""
+    def _compute_deadline(self, activation: Activation) -> float | None:
+        """Return when this attempt has to end, in the loop's time."""
         options = activation.step.node.options
         if options.timeout is None and options.deadline is None:
             return None
@@ -136,19 +141,19 @@ class NodeInvoker:
 
 
 class _Slots:
-    """Several semaphores as one: taken in order, given back in reverse."""
+    """Several semaphores as one: acquired in order, released in reverse."""
 
-    __slots__ = ("_semaphores", "_taken")
+    __slots__ = ("_acquired", "_semaphores")
 
     def __init__(self, semaphores: list[asyncio.Semaphore]) -> None:
         self._semaphores = semaphores
-        self._taken = 0
+        self._acquired = 0
 
     async def __aenter__(self) -> None:
         try:
             for semaphore in self._semaphores:
                 await semaphore.acquire()
-                self._taken += 1
+                self._acquired += 1
         except BaseException:
             self._release()
             raise
@@ -157,34 +162,40 @@ class _Slots:
         self._release()
 
     def _release(self) -> None:
-        for semaphore in reversed(self._semaphores[: self._taken]):
+        for semaphore in reversed(self._semaphores[: self._acquired]):
             semaphore.release()
-        self._taken = 0
+        self._acquired = 0
 
 
-def _declared(activation: Activation) -> list[type[BaseException]]:
-    """The exceptions that the flow names for a node: those that it retries, and those that an error edge handles."""
+def _list_declared(activation: Activation) -> list[type[BaseException]]:
+    """Return the exceptions that the flow names for a node: retried, or handled by an edge."""
     retry = activation.step.node.options.retry
-    return [
-        *(retry.on if retry is not None else ()),
-        *(kind for kinds, _ in activation.step.errors for kind in kinds),
-    ]
+    retried = retry.on if retry is not None else ()
+    handled = [kind for kinds, _ in activation.step.errors for kind in kinds]
+    return [*retried, *handled]
 
 
-def _too_long(activation: Activation) -> str:
+def _explain_timeout(activation: Activation) -> str:
     options = activation.step.node.options
     if options.timeout is not None:
-        return f"Attempt {activation.attempt} took longer than timeout={options.timeout:g} s. Raise the timeout, or make the node faster."
-    return f"It took longer than deadline={options.deadline:g} s in all its attempts. Raise the deadline, or make the node faster."
+        return (
+            f"Attempt {activation.attempt} took longer than timeout={options.timeout:g} s. "
+            "Raise the timeout, or make the node faster."
+        )
+    return (
+        f"It took longer than deadline={options.deadline:g} s in all its attempts. "
+        "Raise the deadline, or make the node faster."
+    )
 
 
 T = TypeVar("T")
 
 
 async def call_hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) -> T:
-    """The result of `call`, or of a second one that starts `after` seconds later if the first is not done by then.
+    """Return the result of `call`, or of a second `call` if the first takes long.
 
-    Raises the first attempt's exception if both fail. Whatever happens, neither is running afterwards.
+    The second one starts `after` seconds later; the first that succeeds counts, the other is
+    cancelled. Raises the exception of the first one if both fail. Neither is running afterwards.
     """
     first = asyncio.create_task(call())
     tasks = [first]

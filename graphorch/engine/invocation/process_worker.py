@@ -1,9 +1,11 @@
-"""The worker process of nodes with `isolation="process"`: it is told where a node is and what it reads, and says what it returned.
+"""The worker process of nodes with `isolation="process"`: receives calls, returns results.
 
-Theory of operation. The pipes of the engine are moved away from standard input and output before any user's code is loaded: what a node
-prints goes to standard error, and what it reads is empty. Nodes run in the main thread, so that signals reach them; a second thread
-receives. When the engine's end of the pipe closes, an idle worker ends, and a busy one kills itself with whatever it started: nobody
-waits for its answer any more. SIGTERM unwinds the node, so that its `finally` blocks run.
+Theory of operation. The pipes to the engine are moved away from standard input and output before
+any user's code is loaded: what a node prints goes to standard error, and its standard input is
+empty. Nodes run in the main thread, so that signals reach them; a second thread receives messages.
+When the engine's end of the pipe closes, an idle worker ends, and a busy one kills itself with all
+that it started, since its answer is not awaited any more. SIGTERM unwinds the node, so that its
+`finally` blocks run.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -30,20 +32,20 @@ from graphorch.engine.invocation.process_protocol import (
     SliceCodec,
     Unportable,
     encode_error,
-    header,
+    encode_header,
 )
 from graphorch.errors import WrongOutput
 from graphorch.graph.node import Node
 from graphorch.graph.signature import Signature, read_signature
 from graphorch.state.slices import Schema
 
-# what the program's own file is called here, so that it is loaded and not run
-MAIN = "__graphorch_main__"
+# Name of the program's own module here: not `__main__`, so that it is loaded and not run.
+MAIN: Final = "__graphorch_main__"
 Message = list[bytes]  # the header, and a line per slice
 
 
 class Stopped(BaseException):
-    """The engine wants the process to end."""
+    """SIGTERM: the engine ends this process."""
 
 
 class WorkerLoop:
@@ -51,66 +53,71 @@ class WorkerLoop:
 
     def __init__(self) -> None:
         self.is_busy = False
-        self._found: dict[Address, tuple[Any, Signature]] = {}
+        self._functions: dict[Address, tuple[Any, Signature]] = {}
         self._aliases: dict[str, str] = {}
         self._codecs: dict[type[BaseModel], SliceCodec[Any]] = {}
 
     def answer(self, message: Message) -> Message:
-        """What a node returned or raised."""
+        """Return what a node returned or raised, as a message."""
         try:
-            asked = json.loads(message[0])
-            fn, signature = self._node(Address(asked["module"], asked["name"], asked["file"]))
+            call = json.loads(message[0])
+            function, signature = self._load(Address(call["module"], call["name"], call["file"]))
             given = [
                 self._codec(read.model).decode(line) if line != NOTHING else None
                 for read, line in zip(signature.reads, message[1:], strict=True)
             ]
-            return self._returned(fn(*given), given, signature)
+            return self._encode_output(function(*given), given, signature)
         except Stopped:
             raise
-        # the border to the user's code: whatever comes out of it is told
+        # The border to the user's code: everything that it raises is sent to the engine.
         except BaseException as error:
-            return [header({"lines": 0, "error": encode_error(error, self._aliases)})]
+            return [encode_header({"lines": 0, "error": encode_error(error, self._aliases)})]
 
-    def _returned(self, output: object, given: list[Any], signature: Signature) -> Message:
+    def _encode_output(self, output: object, given: list[Any], signature: Signature) -> Message:
         if output is None and (signature.may_skip or not signature.writes):
-            return [header({"lines": 0})]
-        slices = _slices(output, signature)
-        same = (
-            next((number for number, item in enumerate(given) if item is slices[0]), None)
-            if len(slices) == 1
-            else None
-        )
+            return [encode_header({"lines": 0})]
+        slices = _split_output(output, signature)
+        # The position of the argument that was returned, so that the engine returns its own one.
+        same = None
+        if len(slices) == 1:
+            positions = (index for index, argument in enumerate(given) if argument is slices[0])
+            same = next(positions, None)
         lines = [
-            self._codec(model).encode(base_model)
-            for model, base_model in zip(signature.writes, slices, strict=True)
+            self._codec(model).encode(part)
+            for model, part in zip(signature.writes, slices, strict=True)
         ]
-        return [header({"lines": len(lines), "same": same}), *lines]
+        return [encode_header({"lines": len(lines), "same": same}), *lines]
 
     def _codec(self, model: type[BaseModel] | None) -> SliceCodec[Any]:
         assert model is not None
         return self._codecs.get(model) or self._codecs.setdefault(model, SliceCodec(model))
 
-    def _node(self, address: Address) -> tuple[Any, Signature]:
-        found = self._found.get(address)
-        if found is None:
+    def _load(self, address: Address) -> tuple[Any, Signature]:
+        entry = self._functions.get(address)
+        if entry is None:
             module = load_module(address)
             self._aliases[module.__name__] = address.module
-            found = self._found[address] = find_function(module, address.name)
-        return found
+            entry = self._functions[address] = find_function(module, address.name)
+        return entry
 
 
-def _slices(output: object, signature: Signature) -> list[BaseModel]:
-    """What was returned, one per slice that the node writes. Raises `WrongOutput` as the engine does, which cannot see the object."""
+def _split_output(output: object, signature: Signature) -> list[BaseModel]:
+    """Return what a node returned, one object per slice that it writes.
+
+    Raises `WrongOutput` as the engine does, which cannot see the object.
+    """
     count = len(signature.writes)
     if not count:
         raise WrongOutput(
-            f"It returned {type(output).__name__}, but declares that it returns None. Annotate the slice that it writes."
+            f"It returned {type(output).__name__}, but declares that it returns None. "
+            "Annotate the slice that it writes."
         )
     pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
     slices: list[object] = [output] if count == 1 else list(pair)  # pyright: ignore[reportUnknownVariableType]
     if len(slices) != count:
+        kind = type(cast("object", output)).__name__
         raise WrongOutput(
-            f"It returned {type(cast('object', output)).__name__}, but declares a tuple of {count} slices. Return them all."
+            f"It returned {kind}, but declares a tuple of {count} slices. Return them all."
         )
     for model, item in zip(signature.writes, slices, strict=True):
         Schema(model).writer(model).update(item)
@@ -119,20 +126,24 @@ def _slices(output: object, signature: Signature) -> list[BaseModel]:
 
 # ---- finding a node ------------------------------------------------------------------------------
 def load_module(address: Address) -> ModuleType:
-    """The module of a node: imported by its name if that leads to its file, else loaded from the file. Raises `Unportable`."""
+    """Return the module of a node: imported if its name leads to its file, else loaded from it.
+
+    Raises `Unportable` if it cannot be loaded.
+    """
     try:
         name = MAIN if address.module == "__main__" else address.module
         if name in sys.modules or _leads_to(name, address.file):
             return importlib.import_module(name)
         if address.file is None:
             raise ModuleNotFoundError(f"No module named '{name}'")
-        return _from_file(name, address.file)
+        return _load_file(name, address.file)
     except Stopped:
         raise
     except BaseException as error:  # the border to the user's module
-        what = f"The module of '{address.name}', {address.file or address.module}, cannot be loaded in a worker process"
         raise Unportable(
-            f"{what}: {type(error).__name__}: {error}. It is loaded there without being run as a program."
+            f"The module of '{address.name}', {address.file or address.module}, cannot be loaded "
+            f"in a worker process: {type(error).__name__}: {error}. "
+            "It is loaded there without being run as a program."
         ) from error
 
 
@@ -141,17 +152,17 @@ def _leads_to(name: str, file: str | None) -> bool:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
-    return spec is not None and (
-        file is None
-        or spec.origin == file
-        or (spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve())
-    )
+    if spec is None:
+        return False
+    if file is None or spec.origin == file:
+        return True
+    return spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve()
 
 
-def _from_file(name: str, file: str) -> ModuleType:
+def _load_file(name: str, file: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
+        raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # annotations of its models are looked up there
     try:
@@ -163,19 +174,19 @@ def _from_file(name: str, file: str) -> ModuleType:
 
 
 def find_function(module: ModuleType, name: str) -> tuple[Any, Signature]:
-    """The function of that name, and what it reads and writes."""
-    found: Any = module
+    """Return the function of a name, and its signature."""
+    target: Any = module
     for part in name.split("."):
-        found = getattr(found, part)
-    if isinstance(found, Node):
-        return found.fn, found.signature
-    return found, read_signature(found, {})
+        target = getattr(target, part)
+    if isinstance(target, Node):
+        return target.fn, target.signature
+    return target, read_signature(target, {})
 
 
 # ---- the process ---------------------------------------------------------------------------------
 def main() -> None:
-    """Serve until the engine closes its end."""
-    incoming, outgoing = _private_pipes()
+    """Answer messages until the engine closes its end of the pipe."""
+    incoming, outgoing = _take_pipes()
     worker, inbox = WorkerLoop(), queue.SimpleQueue[Message | None]()
     faulthandler.enable()
     signal.signal(signal.SIGTERM, _stop)
@@ -187,24 +198,28 @@ def main() -> None:
             outgoing.write(b"\n".join([*answer, b""]))
             outgoing.flush()
     except BrokenPipeError:
-        _vanish()  # nobody is there to be answered
+        _vanish()  # the engine is gone
     except Stopped:
         sys.stderr.flush()
-        os._exit(128 + signal.SIGTERM)  # a thread still reads
+        # A normal exit would wait for the thread that reads.
+        os._exit(128 + signal.SIGTERM)
 
 
 def _stop(signal_number: int, frame: object) -> None:
     raise Stopped
 
 
-def _private_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
-    """The pipes of the engine, under numbers that nobody else knows; they close when the process is gone, and not before."""
+def _take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
+    """Move the pipes to the engine away from standard input and output, and return them.
+
+    They stay open until the process is gone.
+    """
     incoming, outgoing, nothing = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     os.close(nothing)
     if hasattr(os, "register_at_fork"):
-        # or the engine would not see this process end
+        # A child that kept them open would hide the end of this process from the engine.
         os.register_at_fork(after_in_child=lambda: (os.close(incoming), os.close(outgoing)))
     return open(incoming, "rb", closefd=False), open(outgoing, "wb", closefd=False)
 
@@ -213,19 +228,17 @@ def _receive(
     incoming: io.BufferedReader, worker: WorkerLoop, inbox: queue.SimpleQueue[Message | None]
 ) -> None:
     while line := incoming.readline():
-        message = [
-            line,
-            *(incoming.readline().rstrip(b"\n") for _ in range(json.loads(line)["lines"])),
-        ]
+        count = json.loads(line)["lines"]
+        slices = [incoming.readline().rstrip(b"\n") for _ in range(count)]
         worker.is_busy = True
-        inbox.put(message)
+        inbox.put([line, *slices])
     if worker.is_busy:
         _vanish()
     inbox.put(None)
 
 
 def _vanish() -> None:
-    """End at once, with every process that was started here."""
+    """End at once, with every process that this one started."""
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

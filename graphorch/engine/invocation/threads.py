@@ -1,6 +1,7 @@
-"""Threads for nodes that are not async: as many as there are calls at once, up to a limit, kept for the next call.
+"""Threads for nodes that are not async: as many as there are concurrent calls, up to a limit.
 
-They are daemons: a thread cannot be stopped, and one that hangs in a user's function must not keep the program from ending.
+They are kept for the next call. They are daemons: a thread cannot be stopped, and one that hangs in
+a user's function must not keep the program from ending.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
 class ThreadPool:
-    """Runs functions beside the event loop. One per scheduler; `close` lets idle threads end."""
+    """Runs functions beside the event loop, for one run; `close` lets idle threads end."""
 
     def __init__(self, limit: int = 64) -> None:
         self._limit = limit
@@ -29,7 +30,7 @@ class ThreadPool:
         self._closed = False
 
     async def call(self, fn: Callable[..., Any], *arguments: Any) -> Any:
-        """What the function returns or raises. Cancelling the wait leaves the function running."""
+        """Return what the function returns. Cancelling the wait leaves the function running."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
@@ -48,13 +49,13 @@ class ThreadPool:
             self._ready.notify()
 
     def close(self) -> None:
-        """Let every thread end once it has nothing to do."""
+        """Let every thread end when it becomes idle."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
 
     def _work(self) -> None:
-        self._is_idle()
+        self._count_idle()
         while True:
             with self._ready:
                 while not self._jobs:
@@ -64,25 +65,26 @@ class ThreadPool:
                     self._ready.wait()
                 self._idle -= 1
                 call, loop, future = self._jobs.popleft()
-            value, error = _called(call)
-            # before anybody has the answer, so that whoever calls next finds this thread
-            self._is_idle()
-            _answer(loop, future, value, error)
-            del call, loop, future, value, error  # they hold the arguments and what came of them
+            value, error = _call(call)
+            # Before the caller has the result, so that its next call finds this thread idle.
+            self._count_idle()
+            _deliver(loop, future, value, error)
+            # An idle thread must not keep the arguments and the result alive.
+            del call, loop, future, value, error
 
-    def _is_idle(self) -> None:
+    def _count_idle(self) -> None:
         with self._ready:
             self._idle += 1
 
 
-def _called(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _call(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return call(), None
     except BaseException as raised:
         return None, raised
 
 
-def _answer(
+def _deliver(
     loop: asyncio.AbstractEventLoop,
     future: asyncio.Future[Any],
     value: Any,
@@ -91,14 +93,14 @@ def _answer(
     try:
         loop.call_soon_threadsafe(_resolve, future, value, error)
     except RuntimeError:
-        return  # the loop is gone; nobody waits for the answer any more
+        return  # the loop is gone, and its waiting callers with it
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
     if future.done():
-        return  # the wait was cancelled: the answer is late, and dropped
+        return  # the wait was cancelled: the result is dropped
     if isinstance(error, StopIteration):
-        # a future cannot carry it
+        # A future cannot hold a StopIteration.
         error = RuntimeError(f"the function raised StopIteration: {error}")
     if error is not None:
         future.set_exception(error)

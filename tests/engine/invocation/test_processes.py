@@ -163,7 +163,7 @@ def test_a_value_that_changes_on_the_way_is_refused_with_its_name(
     error = shared.raised(*node_and_slice)
     assert isinstance(error, Unportable)
     assert str(error) == (
-        "Blob cannot cross into another process: 'anything' = (1, 2) comes back as [1, 2]. "
+        "Blob cannot be sent to another process: 'anything' = (1, 2) comes back as [1, 2]. "
         "Use types that survive JSON, give them a serializer and a validator, or run the node in a thread."
     )
 
@@ -244,7 +244,7 @@ def test_a_node_that_no_module_holds_is_refused_with_the_reason(
     twin = square.named("twin")
     twin.fn = functools.wraps(square.fn)(lambda n: square.fn(n))
     with pytest.raises(
-        Unportable, match=r"tests\.engine\.crunching\.square is something else than its function"
+        Unportable, match=r"tests\.engine\.crunching\.square is not its function"
     ):
         build_address(twin)
     monkeypatch.setenv(INSIDE, "1")
