@@ -243,9 +243,7 @@ def test_a_node_that_no_module_holds_is_refused_with_the_reason(
         build_address(inside)
     twin = square.named("twin")
     twin.fn = functools.wraps(square.fn)(lambda n: square.fn(n))
-    with pytest.raises(
-        Unportable, match=r"tests\.engine\.crunching\.square is not its function"
-    ):
+    with pytest.raises(Unportable, match=r"tests\.engine\.crunching\.square is not its function"):
         build_address(twin)
     monkeypatch.setenv(INSIDE, "1")
     with pytest.raises(
