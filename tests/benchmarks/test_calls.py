@@ -20,16 +20,18 @@ LISTENER = 2.5  # a listener to all events may cost so many times more
 
 
 @pytest.mark.parametrize("program", BOUNDS)
-def test_one_more_costs_at_most_so_many_calls(program: str) -> None:
+def test_calls_per_unit_are_bounded(program: str) -> None:
+    """One more node, branch, round or item costs at most so many calls."""
     assert calls_per_unit(getattr(PLAIN, program), 10, 40) <= BOUNDS[program]
 
 
-def test_a_routed_run_costs_at_most_so_many_calls() -> None:
+def test_calls_of_routed_run_are_bounded() -> None:
     assert count_calls(PLAIN.router(10)) <= ROUTED_RUN
 
 
 @pytest.mark.parametrize("program", BOUNDS)
-def test_a_listener_costs_at_most_two_and_a_half_times_the_calls(program: str) -> None:
+def test_calls_with_observer_are_bounded(program: str) -> None:
+    """At most two and a half times those without."""
     without, listening = (
         calls_per_unit(getattr(programs, program), 10, 40) for programs in (PLAIN, WATCHED)
     )
@@ -37,18 +39,20 @@ def test_a_listener_costs_at_most_two_and_a_half_times_the_calls(program: str) -
 
 
 @pytest.mark.parametrize("program", [*BOUNDS, "unbalanced", "history"])
-def test_one_more_of_many_costs_what_one_more_of_few_costs(program: str) -> None:
+def test_calls_grow_linearly(program: str) -> None:
+    """One more of many costs as much as one more of few."""
     make = getattr(PLAIN, program)
     assert calls_per_unit(make, 100, 200) <= 1.02 * calls_per_unit(make, 10, 20)
 
 
-def test_a_round_costs_the_same_beside_800_idle_nodes() -> None:
+def test_idle_nodes_cost_nothing() -> None:
     """Without any idle node there is no route either, which is the difference between the first two."""
     none, number, many = (count_calls(PLAIN.idle(size)) / IDLE_ROUNDS for size in (0, 1, 800))
     assert many <= 1.01 * number
     assert many <= 1.1 * none
 
 
-def test_a_node_costs_the_same_on_a_state_of_500_fields() -> None:
+def test_unused_fields_cost_nothing() -> None:
+    """A node costs the same on a state of 500 fields."""
     few, many = (count_calls(PLAIN.fields(size)) / FIELD_NODES for size in (1, 500))
     assert many <= 1.01 * few

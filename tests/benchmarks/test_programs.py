@@ -21,16 +21,14 @@ SYSTEMS = {"asyncio": by_asyncio.Programs(), "graphorch": by_graphorch.Programs(
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("workload", QUICK, ids=lambda workload: workload.name)
-def test_the_smallest_size_gives_the_right_answer(workload: Workload, system: str) -> None:
+def test_smallest_size_is_right(workload: Workload, system: str) -> None:
     wall, _ = asyncio.run(once(getattr(SYSTEMS[system], workload.program)(workload.sizes[0])))
     assert wall > 0
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("workload", DURABLE, ids=lambda workload: workload.name)
-def test_a_durable_run_gives_the_right_answer(
-    workload: Workload, system: str, tmp_path: Path
-) -> None:
+def test_durable_run_is_right(workload: Workload, system: str, tmp_path: Path) -> None:
     async def run() -> None:
         job: Job = await getattr(SYSTEMS[system], workload.program)(
             workload.sizes[0], tmp_path / "runs.db"
@@ -43,7 +41,7 @@ def test_a_durable_run_gives_the_right_answer(
     assert (tmp_path / "runs.db").stat().st_size > 0
 
 
-def test_a_wrong_answer_is_an_error() -> None:
+def test_wrong_answer_is_an_error() -> None:
     async def run() -> int:
         return 41
 
@@ -51,7 +49,7 @@ def test_a_wrong_answer_is_an_error() -> None:
         asyncio.run(repeated(Job(run, lambda result: result == 42), 0.0))
 
 
-def test_what_surrounds_a_run_is_done_each_time() -> None:
+def test_setup_runs_each_time() -> None:
     told: list[str] = []
 
     async def before() -> None:
@@ -73,5 +71,5 @@ def test_workloads_are_found_by_name() -> None:
         named("W99")
 
 
-def test_the_critical_path_of_two_lanes_is_the_longer_one() -> None:
+def test_critical_path_is_longer_lane() -> None:
     assert dag_of("lanes").critical_path() == pytest.approx(0.05)

@@ -22,15 +22,15 @@ def lines() -> dict[tuple[str, float, str], Line]:
     }
 
 
-def test_account_and_ledgers_agree_and_every_strategy_is_there(
+def test_strategies_are_measured(
     lines: dict[tuple[str, float, str], Line],
 ) -> None:
-    """`measured` raises if what the account settled is not what the models charged."""
+    """`measured` raises if the account and the models' ledgers differ."""
     assert {strategy for _, _, strategy in lines} == set(STRATEGIES)
     assert len(lines) == 2 * 2 * len(STRATEGIES)
 
 
-def test_the_baselines_are_what_they_have_to_be(lines: dict[tuple[str, float, str], Line]) -> None:
+def test_baselines_are_right(lines: dict[tuple[str, float, str], Line]) -> None:
     for shape in ("long answers", "short answers"):
         assert lines[shape, 3, "always frontier"].saving[0] == 0
         assert lines[shape, 3, "always cheap"].saving[0] == pytest.approx(2 / 3, abs=0.02)
@@ -40,9 +40,10 @@ def test_the_baselines_are_what_they_have_to_be(lines: dict[tuple[str, float, st
         )
 
 
-def test_a_good_judge_pays_at_a_large_ratio_and_a_classifier_or_judge_costs_more_on_short_work_at_a_small_one(
+def test_good_judge_pays_at_large_ratio(
     lines: dict[tuple[str, float, str], Line],
 ) -> None:
+    """At a small ratio, a classifier or judge costs more on short work."""
     assert lines["long answers", 50, "cascade, good judge"].edge[1] > 0
     assert lines["short answers", 3, "router"].saving[0] < 0
     assert lines["short answers", 3, "cascade, weak judge"].edge[2] < 0
@@ -52,16 +53,16 @@ def test_a_good_judge_pays_at_a_large_ratio_and_a_classifier_or_judge_costs_more
     )
 
 
-def test_a_weak_judge_saves_what_a_good_one_saves_and_loses_quality(
+def test_weak_judge_loses_quality(
     lines: dict[tuple[str, float, str], Line],
 ) -> None:
+    """It saves as much as a good one."""
     good, weak = (lines["long answers", 50, f"cascade, {judge} judge"] for judge in JUDGES)
     assert weak.quality[0] < good.quality[0]
 
 
-def test_the_threshold_keeps_the_quality_that_it_promises_on_the_questions_it_was_chosen_by() -> (
-    None
-):
+def test_threshold_keeps_promised_quality() -> None:
+    """On the questions that it was chosen by."""
     tuning = items_of(800, 5)
     limit = threshold_of(tuning)
     kept = sum(item.right["frontier" if item.looks > limit else "cheap"] for item in tuning)
@@ -69,7 +70,7 @@ def test_the_threshold_keeps_the_quality_that_it_promises_on_the_questions_it_wa
     assert 0 < limit < 1.2
 
 
-def test_the_same_seed_gives_the_same_table() -> None:
+def test_seed_determines_table() -> None:
     first, second = (table(measured(25, 9, ratios=(5,))) for _ in range(2))
     assert first == second
     assert first != table(measured(25, 10, ratios=(5,)))

@@ -38,8 +38,8 @@ def results(*rows: dict[str, Any]) -> Results:
     )
 
 
-def test_a_ratio_is_taken_within_each_round() -> None:
-    """The second round was ten times slower for everybody; that is no difference between the two."""
+def test_ratio_is_taken_within_round() -> None:
+    """The second round was ten times slower for all; that is not a difference between the two."""
     found = results(
         row(0, "asyncio", 1, 1),
         row(0, "graphorch", 4, 4),
@@ -51,14 +51,14 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     assert found.median(CHAIN, 1000, OURS, "value") == 9
 
 
-def test_the_best_of_the_others_is_the_one_to_beat() -> None:
+def test_best_peer_is_compared() -> None:
     found = results(
         row(0, "graphorch", 2, 2), row(0, "langgraph", 400, 400), row(0, "burr", 60, 60)
     )
     assert found.best_peer(CHAIN, 1000, "cpu") == (PEERS[-1], 30)
 
 
-def test_an_aim_is_reached_or_missed_by_so_much() -> None:
+def test_aim_is_reached_or_missed() -> None:
     told = against_targets(
         results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
     )
@@ -66,7 +66,8 @@ def test_an_aim_is_reached_or_missed_by_so_much() -> None:
     assert "| W1 | times faster than Burr | ≥ 25 | 30.0 | 25.0 | reached |" in told
 
 
-def test_the_full_table_has_both_times_and_says_why_a_figure_is_missing() -> None:
+def test_full_table_explains_missing_figures() -> None:
+    """It has both times."""
     none = {"round": 0, "workload": "W1", "system": "burr", "size": 1000, "cannot": "no chains"}
     told = full(
         results(
@@ -77,7 +78,7 @@ def test_the_full_table_has_both_times_and_says_why_a_figure_is_missing() -> Non
     assert "- Burr: no chains" in told
 
 
-def test_the_short_table_shows_the_time_that_counts_and_the_versions() -> None:
+def test_short_table_shows_time_and_versions() -> None:
     told = short(
         results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
     )
@@ -85,7 +86,7 @@ def test_the_short_table_shows_the_time_that_counts_and_the_versions() -> None:
     assert "Burr 0.43.0" in told
 
 
-def test_the_table_goes_between_its_marks_and_nowhere_else() -> None:
+def test_table_replaces_text_between_marks() -> None:
     text = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
     assert put_between_marks(text, "new") == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
     with pytest.raises(SystemExit, match="has no lines"):

@@ -28,12 +28,13 @@ async def thread_name() -> str:
     return threading.current_thread().name
 
 
-def test_a_coroutine_runs_there_and_its_result_comes_back(background: BackgroundLoop) -> None:
+def test_wait_returns_result(background: BackgroundLoop) -> None:
+    """The coroutine runs on the thread of the loop."""
     assert background.wait(thread_name()) == "graphorch-loop"
     assert not background.is_here
 
 
-def test_what_it_raises_comes_back(background: BackgroundLoop) -> None:
+def test_wait_raises_error(background: BackgroundLoop) -> None:
     async def fail() -> None:
         raise KeyError("x")
 
@@ -41,16 +42,18 @@ def test_what_it_raises_comes_back(background: BackgroundLoop) -> None:
         background.wait(fail())
 
 
-def test_it_works_inside_a_running_loop(background: BackgroundLoop) -> None:
+def test_wait_inside_running_loop(background: BackgroundLoop) -> None:
     async def main() -> str:
         return background.wait(thread_name())
 
     assert asyncio.run(main()) == "graphorch-loop"
 
 
-def test_waiting_on_its_own_thread_is_refused_and_the_coroutine_closed(
+def test_wait_on_own_thread_is_refused(
     background: BackgroundLoop,
 ) -> None:
+    """The coroutine is closed."""
+
     async def nested() -> None:
         assert background.is_here
         background.wait(thread_name())
@@ -62,9 +65,10 @@ def test_waiting_on_its_own_thread_is_refused_and_the_coroutine_closed(
         background.wait(nested())
 
 
-def test_an_interrupt_of_the_caller_cancels_what_it_waits_for_before_it_is_raised(
+def test_interrupt_cancels_coroutine_first(
     background: BackgroundLoop,
 ) -> None:
+    """Ctrl-C is raised once the coroutine has ended."""
     told: list[str] = []
 
     async def slow() -> None:
@@ -80,5 +84,6 @@ def test_an_interrupt_of_the_caller_cancels_what_it_waits_for_before_it_is_raise
     assert told == ["cancelled"]
 
 
-def test_there_is_one_for_the_whole_process() -> None:
+def test_background_loop_is_shared() -> None:
+    """There is one for the whole process."""
     assert background_loop() is background_loop()

@@ -37,5 +37,5 @@ def cycles_of(job: Job) -> list[str]:
     "program",
     ["chain", "fan_out", "loop", "router", "map_items", "nested", "unbalanced", "history"],
 )
-def test_a_run_leaves_no_cycle(program: str) -> None:
+def test_run_leaves_no_cycle(program: str) -> None:
     assert cycles_of(getattr(Programs(), program)(10 if program == "router" else 8)) == []

@@ -82,7 +82,8 @@ def asking_flow(**options: Any) -> tuple[Flow[State, State, State], Asking]:
     return graph.build(), approve
 
 
-def test_an_answer_completes_the_run_and_no_node_runs_twice() -> None:
+def test_answer_completes_run() -> None:
+    """No node runs twice."""
     flow, approve = asking_flow()
 
     async def main() -> Result[State, State]:
@@ -97,7 +98,8 @@ def test_an_answer_completes_the_run_and_no_node_runs_twice() -> None:
 
 
 @pytest.mark.parametrize("by", ["node", "id", "question"])
-def test_a_question_is_answered_by_its_node_its_id_or_itself(by: str) -> None:
+def test_question_is_named_in_three_ways(by: str) -> None:
+    """By its node, its id or itself."""
     flow, approve = asking_flow()
 
     async def main() -> bool:
@@ -109,7 +111,8 @@ def test_a_question_is_answered_by_its_node_its_id_or_itself(by: str) -> None:
     assert run_virtual(main())
 
 
-def test_an_answer_of_the_wrong_type_is_refused_and_the_question_stays_open() -> None:
+def test_wrong_answer_is_refused() -> None:
+    """The question stays open."""
     flow, approve = asking_flow()
 
     async def main() -> Result[State, State]:
@@ -124,7 +127,7 @@ def test_an_answer_of_the_wrong_type_is_refused_and_the_question_stays_open() ->
     assert run_virtual(main()).status == "succeeded"
 
 
-def test_a_second_answer_is_refused() -> None:
+def test_second_answer_is_refused() -> None:
     flow, approve = asking_flow()
 
     async def main() -> None:
@@ -136,13 +139,15 @@ def test_a_second_answer_is_refused() -> None:
     run_virtual(main())
 
 
-def test_an_answer_to_a_run_that_is_gone_is_refused() -> None:
+def test_answer_to_unknown_run_is_refused() -> None:
     flow, approve = asking_flow()
     with pytest.raises(InputError, match="has no open run 'nothing'"):
         run_virtual(flow.answer("nothing", approve, Choice()))
 
 
-def test_several_questions_of_one_node_are_told_apart_by_their_ids() -> None:
+def test_questions_of_one_node_have_ids() -> None:
+    """Several questions of one node differ by their ids."""
+
     class Item(BaseModel):
         text: str
 
@@ -180,7 +185,8 @@ def test_several_questions_of_one_node_are_told_apart_by_their_ids() -> None:
     assert run_virtual(main()).state.log == ["about a", "about b"]
 
 
-def test_a_question_inside_a_loop_is_asked_in_every_round() -> None:
+def test_question_in_loop_repeats() -> None:
+    """It is asked in every round."""
     graph = Graph("g", State)
     approve: Asking = graph.ask("approve", question=lambda s: f"Round {s.n}?", answer=Choice)
     graph.chain(up, approve, note)
@@ -211,7 +217,7 @@ def gated(gate: Any) -> Flow[State, State, State]:
 
 
 @pytest.mark.parametrize(("gate", "before"), [("before", ["up"]), ("after", ["up", "act"])])
-def test_a_gate_waits_before_or_after_its_node(gate: Any, before: list[str]) -> None:
+def test_gate_waits_before_or_after_node(gate: Any, before: list[str]) -> None:
     flow = gated(gate)
 
     async def main() -> Result[State, State]:
@@ -227,7 +233,8 @@ def test_a_gate_waits_before_or_after_its_node(gate: Any, before: list[str]) -> 
 
 
 @pytest.mark.parametrize("gate", ["before", "after"])
-def test_a_no_at_a_gate_fails_as_rejected(gate: Any) -> None:
+def test_gate_rejection_fails_node(gate: Any) -> None:
+    """The failure is `Rejected`."""
     flow = gated(gate)
 
     async def main() -> None:
@@ -244,7 +251,7 @@ def test_a_no_at_a_gate_fails_as_rejected(gate: Any) -> None:
     assert str(error.__cause__) == "not today"
 
 
-def test_an_error_edge_takes_a_rejection() -> None:
+def test_error_edge_takes_rejection() -> None:
     @node(gate="before")
     async def act(number: Number) -> Log:
         return Log(log=["acted"])
@@ -268,7 +275,8 @@ def test_an_error_edge_takes_a_rejection() -> None:
 
 
 # ---- time --------------------------------------------------------------------------------------------
-def test_a_late_answer_is_refused_and_the_default_edge_is_taken() -> None:
+def test_late_answer_takes_error_edge() -> None:
+    """An expired question fails, whatever the answer."""
     graph = Graph("g", State)
     approve: Asking = graph.ask("approve", question=lambda s: "Now?", answer=Choice, expires=60)
 
@@ -295,7 +303,7 @@ def test_a_late_answer_is_refused_and_the_default_edge_is_taken() -> None:
 
 
 # ---- going on ----------------------------------------------------------------------------------------
-def test_a_failed_run_goes_on_where_it_stopped() -> None:
+def test_failed_run_resumes_where_it_stopped() -> None:
     broken = [True]
 
     @node
@@ -318,7 +326,8 @@ def test_a_failed_run_goes_on_where_it_stopped() -> None:
     assert sorted(ran) == ["flaky", "flaky", "note", "other", "up"]
 
 
-def test_an_answer_to_a_failed_run_commits_and_acts_when_it_is_resumed() -> None:
+def test_answer_to_failed_run_waits_for_resume() -> None:
+    """It is committed at once."""
     broken = [True]
 
     @node
@@ -343,7 +352,7 @@ def test_an_answer_to_a_failed_run_commits_and_acts_when_it_is_resumed() -> None
     assert run_virtual(main()).state.log == ["flaky", "1 True"]
 
 
-def test_a_run_that_reached_a_limit_goes_on_with_a_larger_one() -> None:
+def test_limited_run_resumes_with_larger_limit() -> None:
     from graphorch import Limits
 
     graph = Graph("g", State)
@@ -385,7 +394,8 @@ async def interrupted(flow: Flow[State, State, State], **options: Any) -> None:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_an_effect_that_may_have_happened_is_never_repeated_silently(durable: bool) -> None:
+def test_effect_in_doubt_is_not_repeated(durable: bool) -> None:
+    """An effect that may have happened stops the run."""
     sent: list[str] = []
     flow = once_flow(sent)
     options: dict[str, Any] = {"durable": MemoryStore()} if durable else {}
@@ -405,7 +415,7 @@ def test_an_effect_that_may_have_happened_is_never_repeated_silently(durable: bo
     assert len(sent) == 2
 
 
-def test_an_effect_in_doubt_may_be_taken_for_failed() -> None:
+def test_effect_in_doubt_may_fail() -> None:
     sent: list[str] = []
     flow = once_flow(sent)
 

@@ -38,7 +38,7 @@ def activation(graph: str = "g", name: str = "look") -> Any:
 
 
 # ---- keeping -----------------------------------------------------------------------------------
-def test_what_was_put_is_found_until_it_expires() -> None:
+def test_entry_is_found_until_it_expires() -> None:
     cache = NodeCache()
     cache.put("k", {0: "a"}, expires=10.0)
     assert cache.get("k", 9.9) == {0: "a"}
@@ -46,14 +46,16 @@ def test_what_was_put_is_found_until_it_expires() -> None:
     assert cache.get("other", 0.0) is None
 
 
-def test_a_newer_result_replaces_the_older_one_and_its_time() -> None:
+def test_newer_entry_replaces_older() -> None:
+    """Its time of expiry too."""
     cache = NodeCache()
     cache.put("k", {0: "a"}, expires=10.0)
     cache.put("k", {0: "b"}, expires=20.0)
     assert cache.get("k", 15.0) == {0: "b"}
 
 
-def test_neither_who_puts_nor_who_gets_can_change_what_is_kept() -> None:
+def test_entry_is_copied_in_and_out() -> None:
+    """Neither writer nor reader can change it."""
     cache, update = NodeCache(), {0: "a"}
     cache.put("k", update, expires=10.0)
     update[1] = "later"
@@ -63,13 +65,13 @@ def test_neither_who_puts_nor_who_gets_can_change_what_is_kept() -> None:
     assert cache.get("k", 0.0) == {0: "a"}
 
 
-def test_an_empty_update_is_a_result_too() -> None:
+def test_empty_update_is_an_entry() -> None:
     cache = NodeCache()
     cache.put("k", {}, expires=10.0)
     assert cache.get("k", 0.0) == {}
 
 
-def test_of_too_many_the_one_that_nobody_asked_for_goes_first() -> None:
+def test_least_recently_used_entry_is_dropped() -> None:
     cache = NodeCache()
     for number in range(1024):
         cache.put(str(number), {0: number}, expires=10.0)
@@ -81,7 +83,7 @@ def test_of_too_many_the_one_that_nobody_asked_for_goes_first() -> None:
 
 
 # ---- keys ----------------------------------------------------------------------------------------
-def test_equal_inputs_of_one_node_have_one_key() -> None:
+def test_equal_inputs_have_equal_keys() -> None:
     assert compute_key(activation(), [Topic(topic="a")], "") == compute_key(
         activation(), [Topic(topic="a", words=0)], ""
     )
@@ -101,9 +103,9 @@ def test_equal_inputs_of_one_node_have_one_key() -> None:
     ],
     ids=["value", "default", "type", "more", "less", "model", "node", "flow"],
 )
-def test_whatever_a_result_depends_on_is_in_the_key(other: tuple[Any, list[Any], str]) -> None:
+def test_key_depends_on_node_model_and_slices(other: tuple[Any, list[Any], str]) -> None:
     assert compute_key(*other) != compute_key(activation(), [Topic(topic="a")], "")
 
 
-def test_text_that_is_no_unicode_has_a_key() -> None:
+def test_key_of_lone_surrogate() -> None:
     assert compute_key(activation(), [], "\ud800") != compute_key(activation(), [], "\ud801")

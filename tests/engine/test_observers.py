@@ -36,7 +36,7 @@ async def read(queue: EventQueue) -> list[RunEvent]:
     return [run_event async for run_event in queue]
 
 
-def test_events_come_in_their_order_and_end_when_the_queue_is_closed() -> None:
+def test_queue_keeps_order_until_closed() -> None:
     async def main() -> list[RunEvent]:
         queue = EventQueue()
         reader = asyncio.create_task(read(queue))
@@ -49,7 +49,9 @@ def test_events_come_in_their_order_and_end_when_the_queue_is_closed() -> None:
     assert run_virtual(main()) == [event(0), event(1), event(2)]
 
 
-def test_what_came_before_the_end_is_read_after_it() -> None:
+def test_queue_is_read_after_close() -> None:
+    """Events that came before the end are not lost."""
+
     async def main() -> list[RunEvent]:
         queue = EventQueue()
         queue.put(event(0))
@@ -59,7 +61,9 @@ def test_what_came_before_the_end_is_read_after_it() -> None:
     assert run_virtual(main()) == [event(0)]
 
 
-def test_waiting_tokens_of_one_node_are_joined_and_those_of_others_not() -> None:
+def test_queue_joins_deltas_of_one_node() -> None:
+    """Those of other nodes stay apart."""
+
     async def main() -> list[RunEvent]:
         queue = EventQueue()
         for path, text in [("a", "he"), ("a", "llo"), ("b", "x"), ("a", "!")]:
@@ -78,7 +82,9 @@ def test_waiting_tokens_of_one_node_are_joined_and_those_of_others_not() -> None
     ]
 
 
-def test_a_full_queue_has_the_run_wait_until_one_was_read() -> None:
+def test_full_queue_makes_run_wait() -> None:
+    """The run waits until an event was read."""
+
     async def main() -> list[Any]:
         queue, told = EventQueue(), []
         for number in range(FULL):
@@ -99,7 +105,7 @@ def test_a_full_queue_has_the_run_wait_until_one_was_read() -> None:
     assert run_virtual(main()) == ["room"]
 
 
-def test_there_is_room_below_the_limit() -> None:
+def test_queue_has_room_below_capacity() -> None:
     async def main() -> None:
         queue = EventQueue()
         for number in range(FULL - 1):
@@ -109,7 +115,7 @@ def test_there_is_room_below_the_limit() -> None:
     run_virtual(main())
 
 
-def test_several_who_wait_for_room_all_go_on() -> None:
+def test_queue_wakes_all_waiters() -> None:
     async def main() -> int:
         queue = EventQueue()
         for number in range(FULL):
@@ -124,7 +130,7 @@ def test_several_who_wait_for_room_all_go_on() -> None:
 
 
 @pytest.mark.parametrize("closed_first", [True, False])
-def test_nobody_waits_for_room_in_a_queue_that_is_closed(closed_first: bool) -> None:
+def test_closed_queue_always_has_room(closed_first: bool) -> None:
     async def main() -> None:
         queue = EventQueue()
         for number in range(FULL + 10):
@@ -139,7 +145,8 @@ def test_nobody_waits_for_room_in_a_queue_that_is_closed(closed_first: bool) -> 
     run_virtual(main())
 
 
-def test_the_first_event_is_read_before_a_run_that_waits_for_nothing_is_over() -> None:
+def test_first_event_is_read_at_once() -> None:
+    """Also if the run never waits for anything."""
     ran: list[int] = []
 
     @node

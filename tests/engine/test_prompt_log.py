@@ -10,7 +10,8 @@ def request(*messages: Message) -> Request:
     return Request(model="m", messages=messages)
 
 
-def test_a_conversation_that_goes_on_is_told_without_what_was_told_before() -> None:
+def test_log_leaves_out_shared_messages() -> None:
+    """A conversation that continues is described without its earlier messages."""
     log = PromptLog()
     first, call = (
         Message(content="hello"),
@@ -34,13 +35,14 @@ def test_a_conversation_that_goes_on_is_told_without_what_was_told_before() -> N
     ]
 
 
-def test_another_conversation_is_told_whole() -> None:
+def test_log_describes_new_conversation_whole() -> None:
     log = PromptLog()
     log.describe(request(Message(content="one")))
     assert log.describe(request(Message(content="two")))["shared"] == 0
 
 
-def test_long_texts_and_many_messages_are_cut_and_say_so() -> None:
+def test_log_cuts_long_requests() -> None:
+    """Long texts and many messages are cut, and counted."""
     told = PromptLog().describe(
         request(*[Message(content=str(number)) for number in range(MOST + 7)])
     )
@@ -48,5 +50,5 @@ def test_long_texts_and_many_messages_are_cut_and_say_so() -> None:
     assert clean("x" * (LONGEST + 5)).endswith("… (5 more characters)")
 
 
-def test_half_a_character_is_replaced() -> None:
+def test_clean_replaces_lone_surrogate() -> None:
     assert clean("a\ud800b") == "a?b"

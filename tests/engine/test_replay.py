@@ -52,7 +52,8 @@ def diverges(plan: Any, records: list[Record], read: Any = rebuild) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
-def test_a_run_is_the_same_run_again_by_either_way(name: str) -> None:
+def test_replay_restores_run(name: str) -> None:
+    """Both `rebuild` and `verify`."""
     plan, records = recorded(name)
     once, again = rebuild(plan, "r", records), verify(plan, "r", records)
     assert once.run.status == again.run.status == records[-1].body["status"]
@@ -62,7 +63,7 @@ def test_a_run_is_the_same_run_again_by_either_way(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
-def test_every_beginning_of_a_record_is_a_run_that_could_have_been_there(name: str) -> None:
+def test_every_prefix_of_records_is_a_run(name: str) -> None:
     plan, records = recorded(name)
     committed = 0
     for record in records:
@@ -74,14 +75,14 @@ def test_every_beginning_of_a_record_is_a_run_that_could_have_been_there(name: s
     assert not has_crashed(rebuild(plan, "r", records))
 
 
-def test_a_run_that_was_under_way_when_its_records_end_has_crashed() -> None:
+def test_unfinished_records_mean_crash() -> None:
     plan, records = recorded("chain")
     rebuilt = rebuild(plan, "r", records, until=2)
     assert has_crashed(rebuilt)
     assert [activation.path for activation in rebuilt.unfinished()] == ["b"]
 
 
-def test_what_a_node_raised_comes_back_as_its_kind_and_message() -> None:
+def test_failure_restores_kind_and_message() -> None:
     plan, records = recorded("rescued")
     failed = next(record for record in records if record.kind == "failed")
     rebuilt = rebuild(plan, "r", records, until=failed.seq)
@@ -96,7 +97,7 @@ def test_what_a_node_raised_comes_back_as_its_kind_and_message() -> None:
     ]
 
 
-def test_an_attempt_that_began_and_never_said_how_it_ended_is_unsure_until_it_commits() -> None:
+def test_started_attempt_is_in_doubt_until_commit() -> None:
     plan, records = recorded("chain")
     commit = records[2]
     where = {key: commit.body[key] for key in ("path", "id")}
@@ -120,7 +121,8 @@ def test_an_attempt_that_began_and_never_said_how_it_ended_is_unsure_until_it_co
         ({"update": []}, "A stored update is a list"),
     ],
 )
-def test_a_record_of_another_run_or_flow_is_named(body: dict[str, Any], told: str) -> None:
+def test_foreign_record_is_named(body: dict[str, Any], told: str) -> None:
+    """A record of another run or flow does not fit."""
     plan, records = recorded("chain")
     with pytest.raises((ReplayDiverged, JournalError)) as caught:
         rebuild(plan, "r", changed(records, "commit", **body))
@@ -128,7 +130,7 @@ def test_a_record_of_another_run_or_flow_is_named(body: dict[str, Any], told: st
 
 
 @pytest.mark.parametrize("key", ["path", "id", "at", "began", "update"])
-def test_a_commit_that_lacks_something_is_damage(key: str) -> None:
+def test_incomplete_commit_is_damage(key: str) -> None:
     plan, records = recorded("chain")
     short = [
         replace(record, body={name: value for name, value in record.body.items() if name != key})
@@ -143,7 +145,8 @@ def test_a_commit_that_lacks_something_is_damage(key: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["commits", "take", "rebuilt", "__init__", ""])
-def test_an_unknown_kind_of_record_is_refused_whatever_it_is_called(kind: str) -> None:
+def test_unknown_kind_is_refused(kind: str) -> None:
+    """Also if it is the name of a method."""
     plan, records = recorded("chain")
     told = diverges(plan, [records[0], replace(records[1], kind=kind)])
     assert (
@@ -152,19 +155,20 @@ def test_an_unknown_kind_of_record_is_refused_whatever_it_is_called(kind: str) -
     )
 
 
-def test_a_body_that_is_no_object_is_refused() -> None:
+def test_body_must_be_object() -> None:
     plan, records = recorded("chain")
     assert diverges(plan, [replace(records[0], body=[1])]).startswith(
         "Record 1 is of the unknown kind 'started'"
     )
 
 
-def test_a_missing_record_is_noticed_at_the_next_one_that_needs_it() -> None:
+def test_missing_record_is_noticed() -> None:
+    """At the next record that needs it."""
     plan, records = recorded("chain")
     assert "is not open at this point" in diverges(plan, [records[0], *records[2:]])
 
 
-def test_a_run_that_ended_otherwise_than_its_record_says_is_noticed() -> None:
+def test_different_end_is_noticed() -> None:
     plan, records = recorded("chain")
     assert diverges(plan, [*records[:3], replace(records[-1], seq=4)]) == (
         "Record 4 (ended): The record says that the run is succeeded here, and it is running."
@@ -172,7 +176,8 @@ def test_a_run_that_ended_otherwise_than_its_record_says_is_noticed() -> None:
 
 
 # ---- what the pure functions say again -----------------------------------------------------------
-def test_a_selector_that_changed_its_mind_is_named_with_both_ways() -> None:
+def test_verify_names_changed_route() -> None:
+    """With the old and the new targets."""
     plan, records = recorded("routes")
     number = next(index for index, item in enumerate(records) if "route" in item.body)
     record = records[number]
@@ -200,15 +205,13 @@ def test_a_selector_that_changed_its_mind_is_named_with_both_ways() -> None:
         ("sub_flows", "entered", "items", "what goes into it was"),
     ],
 )
-def test_other_items_than_were_written_down_are_named(
-    name: str, kind: str, field: str, told: str
-) -> None:
+def test_verify_names_changed_items(name: str, kind: str, field: str, told: str) -> None:
     plan, records = recorded(name)
     moved = changed(records, kind, **{field: []})
     assert told in diverges(plan, moved, verify)
 
 
-def test_another_result_of_leave_than_was_written_down_is_named() -> None:
+def test_verify_names_changed_result() -> None:
     plan, records = recorded("sub_flows")
     number = next(
         index

@@ -59,7 +59,9 @@ async def journal_in(store: MemoryStore) -> RunJournal:
     return RunJournal(store, lease, 0, FLOWS["chain"]().plan)
 
 
-def test_a_cancelled_flush_ends_when_its_append_has_and_the_next_one_goes_on_from_there() -> None:
+def test_cancelled_flush_awaits_its_append() -> None:
+    """The next flush continues after it."""
+
     async def main() -> None:
         store = SlowStore()
         journal = await journal_in(store)
@@ -77,7 +79,9 @@ def test_a_cancelled_flush_ends_when_its_append_has_and_the_next_one_goes_on_fro
     run_virtual(main())
 
 
-def test_nothing_is_written_after_an_append_that_failed() -> None:
+def test_failed_append_ends_journal() -> None:
+    """Nothing is written after it."""
+
     async def main() -> None:
         store = SlowStore(fail_at=1)
         journal = await journal_in(store)
@@ -93,7 +97,7 @@ def test_nothing_is_written_after_an_append_that_failed() -> None:
     run_virtual(main())
 
 
-def test_an_append_that_fails_while_its_flush_is_cancelled_is_told_to_the_next() -> None:
+def test_failure_of_cancelled_flush_reaches_next() -> None:
     async def main() -> None:
         journal = await journal_in(SlowStore(fail_at=1))
         journal.append(GraceExpired(1.0))
@@ -110,7 +114,7 @@ def test_an_append_that_fails_while_its_flush_is_cancelled_is_told_to_the_next()
 
 
 @pytest.mark.parametrize("n", range(2, 12))
-def test_a_watcher_never_hears_of_a_commit_that_is_not_durable(n: int) -> None:
+def test_observers_see_durable_commits_only(n: int) -> None:
     told: list[str] = []
 
     async def main(seed: int) -> list[str]:
@@ -136,7 +140,7 @@ def test_a_watcher_never_hears_of_a_commit_that_is_not_durable(n: int) -> None:
         assert set(told) <= set(durable)
 
 
-def test_a_run_that_was_created_and_never_begun_says_so_and_can_be_begun() -> None:
+def test_created_run_without_input_can_begin() -> None:
     async def main() -> Any:
         flow, store = FLOWS["chain"](), MemoryStore(clock=lambda: asyncio.get_running_loop().time())
         with pytest.raises(JournalError):
@@ -153,7 +157,7 @@ def test_a_run_that_was_created_and_never_begun_says_so_and_can_be_begun() -> No
 
 
 # ---- at once, and under way ----------------------------------------------------------------------
-def test_a_store_that_need_not_wait_is_not_waited_for() -> None:
+def test_immediate_append_is_not_awaited() -> None:
     async def main() -> None:
         journal = await journal_in(MemoryStore(clock=lambda: 0.0))
         journal.append(GraceExpired(1.0))
@@ -164,7 +168,9 @@ def test_a_store_that_need_not_wait_is_not_waited_for() -> None:
     run_virtual(main())
 
 
-def test_a_chain_of_appends_that_wait_for_nothing_gives_others_a_turn_now_and_then() -> None:
+def test_immediate_appends_yield_sometimes() -> None:
+    """A chain that waits for nothing gives other tasks a turn."""
+
     async def main() -> None:
         journal = await journal_in(MemoryStore(clock=lambda: 0.0))
         turns: list[int] = []
@@ -179,7 +185,7 @@ def test_a_chain_of_appends_that_wait_for_nothing_gives_others_a_turn_now_and_th
     run_virtual(main())
 
 
-def test_a_flush_that_is_cancelled_while_the_disk_is_waited_for_knows_what_became_of_it(
+def test_flush_cancelled_during_write_knows_outcome(
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
@@ -210,7 +216,7 @@ class InterruptedStore(MemoryStore):
         raise KeyboardInterrupt
 
 
-def test_nothing_is_written_after_an_append_that_was_interrupted() -> None:
+def test_interrupted_append_ends_journal() -> None:
     async def main() -> None:
         journal = await journal_in(InterruptedStore(clock=lambda: 0.0))
         journal.append(GraceExpired(1.0))
@@ -253,7 +259,9 @@ def busy() -> StoreUnavailable:
     return StoreUnavailable("the database is locked")
 
 
-def test_a_store_that_is_busy_is_asked_again_after_growing_pauses() -> None:
+def test_busy_store_is_retried() -> None:
+    """After growing pauses."""
+
     async def main() -> None:
         store = MoodyStore(busy(), busy(), busy())
         journal = await journal_in(store)
@@ -265,7 +273,7 @@ def test_a_store_that_is_busy_is_asked_again_after_growing_pauses() -> None:
     run_virtual(main())
 
 
-def test_a_store_that_stays_busy_is_told_so_in_the_end() -> None:
+def test_store_that_stays_busy_raises() -> None:
     async def main() -> None:
         store = MoodyStore(*(busy() for _ in range(9)))
         journal = await journal_in(store)
@@ -278,7 +286,9 @@ def test_a_store_that_stays_busy_is_told_so_in_the_end() -> None:
     run_virtual(main())
 
 
-def test_a_lease_that_ran_out_while_nobody_took_the_run_is_renewed_at_once() -> None:
+def test_expired_lease_is_renewed() -> None:
+    """Unless another process took the run."""
+
     async def main() -> None:
         store = MoodyStore(LeaseExpired("r", "the lease of run r ran out"))
         journal = await journal_in(store)
@@ -289,7 +299,9 @@ def test_a_lease_that_ran_out_while_nobody_took_the_run_is_renewed_at_once() -> 
     run_virtual(main())
 
 
-def test_a_run_under_way_renews_its_lease_three_times_before_it_would_run_out() -> None:
+def test_lease_is_renewed_in_time() -> None:
+    """Three times before it would expire."""
+
     async def main() -> None:
         store = MoodyStore()
         keeping = asyncio.create_task((await journal_in(store)).keep_lease())
@@ -301,7 +313,7 @@ def test_a_run_under_way_renews_its_lease_three_times_before_it_would_run_out() 
     run_virtual(main())
 
 
-def test_somebody_else_who_took_the_run_ends_the_keeping() -> None:
+def test_lost_lease_ends_renewal() -> None:
     async def main() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
@@ -316,7 +328,7 @@ def test_somebody_else_who_took_the_run_ends_the_keeping() -> None:
     run_virtual(main())
 
 
-def test_the_end_is_written_with_its_status_and_the_run_is_free_again() -> None:
+def test_end_sets_status_and_releases_run() -> None:
     async def main() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
@@ -334,7 +346,7 @@ def test_the_end_is_written_with_its_status_and_the_run_is_free_again() -> None:
     run_virtual(main())
 
 
-def test_a_flush_without_anything_new_asks_the_store_for_nothing() -> None:
+def test_empty_flush_does_not_call_store() -> None:
     async def main() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
@@ -352,7 +364,7 @@ def test_a_flush_without_anything_new_asks_the_store_for_nothing() -> None:
 
 
 # ---- failures of model calls as they are told ----------------------------------------------------
-def test_a_failed_model_call_is_told_at_a_bounded_length() -> None:
+def test_model_failure_has_bounded_length() -> None:
     told = encode_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
     assert (told["model"], told["status"], told["usage"], told["decision"]) == (
         "m",
@@ -363,7 +375,7 @@ def test_a_failed_model_call_is_told_at_a_bounded_length() -> None:
     assert told["message"] == "x" * 2000 + "… (3,000 more characters)"
 
 
-def test_an_answer_comes_back_as_it_was_and_damage_is_said() -> None:
+def test_response_is_restored_or_damage_named() -> None:
     response = Response(
         text="hello",
         model="m",

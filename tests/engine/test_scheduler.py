@@ -114,7 +114,8 @@ async def events_of(flow: Flow[Any, Any, Any], value: BaseModel, **options: Any)
 
 
 # ---- order and concurrency ---------------------------------------------------------------------
-def test_parallel_branches_run_at_once_and_fold_in_declaration_order() -> None:
+def test_branches_run_concurrently() -> None:
+    """They fold in declaration order."""
     graph = Graph("fan", State)
     graph.chain(up, [sleeper("slow", 5), sleeper("fast", 1)], sleeper("last"))
     result, seconds = elapsed(graph.build().run(State()))
@@ -122,7 +123,7 @@ def test_parallel_branches_run_at_once_and_fold_in_declaration_order() -> None:
     assert seconds == 5
 
 
-def test_a_fast_branch_does_not_wait_for_a_slow_sibling() -> None:
+def test_fast_branch_does_not_wait() -> None:
     """Two lanes of three steps, slow where the other is fast: 1+1+10 beside 10+1+1, so 12 and not 30."""
     graph = Graph("lanes", State)
     lanes = [
@@ -137,7 +138,7 @@ def test_a_fast_branch_does_not_wait_for_a_slow_sibling() -> None:
     assert result.state.log == ["a0", "b0", "a1", "b1", "a2", "b2", "end"]
 
 
-def test_a_chain_runs_in_one_task() -> None:
+def test_chain_runs_in_one_task() -> None:
     tasks: set[str] = set()
 
     def step(name: str) -> Node[Any]:
@@ -156,7 +157,7 @@ def test_a_chain_runs_in_one_task() -> None:
     assert len(tasks) == 1
 
 
-def test_a_run_wide_limit_bounds_what_runs_at_once_sub_flows_included() -> None:
+def test_run_concurrency_includes_sub_flows() -> None:
     inner = Graph("inner", State)
     inner.chain(up, [sleeper("x", 1), sleeper("y", 1)])
     inner_flow = inner.build()
@@ -172,7 +173,7 @@ def test_a_run_wide_limit_bounds_what_runs_at_once_sub_flows_included() -> None:
     assert (unlimited, limited) == (1, 3)
 
 
-def test_a_node_limit_holds_across_the_items_of_a_map() -> None:
+def test_node_concurrency_spans_map_items() -> None:
     @node(concurrency=2)
     async def work(item: Item) -> Item:
         await asyncio.sleep(1)
@@ -191,7 +192,7 @@ def texts(found: list[Item]) -> Texts:
 
 
 # ---- what a node gets and gives ----------------------------------------------------------------
-def test_changing_an_input_in_place_reaches_nobody() -> None:
+def test_input_changed_in_place_stays_local() -> None:
     class Bag(BaseModel):
         bag: list[list[int]] = []
 
@@ -221,7 +222,9 @@ def test_changing_an_input_in_place_reaches_nobody() -> None:
         (Count.model_construct(n="many"), "'n' = str 'many'"),
     ],
 )
-def test_a_wrong_output_fails_the_node_and_says_what_came(wrong: Any, told: str) -> None:
+def test_wrong_output_fails_node(wrong: Any, told: str) -> None:
+    """The error says what was returned."""
+
     @node
     async def liar(count: Count) -> Count:
         return wrong
@@ -233,7 +236,8 @@ def test_a_wrong_output_fails_the_node_and_says_what_came(wrong: Any, told: str)
     assert told in str(error)
 
 
-def test_a_sync_node_runs_in_a_thread_and_an_inline_one_on_the_loop() -> None:
+def test_sync_node_runs_in_thread() -> None:
+    """An inline one runs on the loop."""
     import threading
 
     seen: list[str] = []
@@ -253,7 +257,9 @@ def test_a_sync_node_runs_in_a_thread_and_an_inline_one_on_the_loop() -> None:
     assert seen[1] == threading.current_thread().name
 
 
-def test_resources_reach_nodes_and_are_checked_before_the_run() -> None:
+def test_resources_reach_nodes() -> None:
+    """Their type is checked before the run."""
+
     class Clients:
         rate = 3
 
@@ -270,7 +276,8 @@ def test_resources_reach_nodes_and_are_checked_before_the_run() -> None:
         run_virtual(flow.run(Count()))
 
 
-def test_the_key_is_equal_for_every_attempt_and_for_no_other_activation() -> None:
+def test_key_identifies_activation() -> None:
+    """It is equal for every attempt."""
     keys: list[str] = []
 
     @node(retry=Retry(3))
@@ -289,7 +296,8 @@ def test_the_key_is_equal_for_every_attempt_and_for_no_other_activation() -> Non
 
 
 # ---- failure -------------------------------------------------------------------------------------
-def test_drain_lets_siblings_finish_and_starts_nothing_new() -> None:
+def test_drain_lets_siblings_finish() -> None:
+    """Nothing new starts."""
     graph = Graph("g", State)
     graph.chain(up, [raiser("bad", ValueError("no"), 1), sleeper("good", 5)], sleeper("never"))
     failure = failed_run(graph.build().run(State()))
@@ -310,7 +318,7 @@ def test_drain_lets_siblings_finish_and_starts_nothing_new() -> None:
     assert isinstance(error.__cause__, ValueError)
 
 
-def test_cancel_stops_siblings_at_once() -> None:
+def test_cancel_stops_siblings() -> None:
     graph = Graph("g", State)
     graph.chain(up, [raiser("bad", ValueError("no"), 1), sleeper("slow", 500)])
 
@@ -322,7 +330,7 @@ def test_cancel_stops_siblings_at_once() -> None:
     assert run_virtual(timed()) == 1
 
 
-def test_isolate_goes_on_with_what_does_not_depend_on_the_failure() -> None:
+def test_isolate_continues_independent_branches() -> None:
     graph = Graph("g", State)
     graph.chain(up, [raiser("bad", ValueError("no")), sleeper("good", 1)], sleeper("last"))
     result = run_virtual(graph.build().run(State(), on_failure="isolate"))
@@ -330,7 +338,7 @@ def test_isolate_goes_on_with_what_does_not_depend_on_the_failure() -> None:
     assert result.state.log == ["good", "last"]
 
 
-def test_every_failure_is_told_in_the_order_in_which_it_happened() -> None:
+def test_failures_are_raised_in_order() -> None:
     graph = Graph("g", State)
     graph.chain(up, [raiser("late", ValueError("b"), 2), raiser("early", KeyError("a"), 1)])
     failure = failed_run(graph.build().run(State()))
@@ -340,7 +348,7 @@ def test_every_failure_is_told_in_the_order_in_which_it_happened() -> None:
     ]
 
 
-def test_an_error_edge_carries_the_failure_to_its_handler() -> None:
+def test_error_edge_carries_failure() -> None:
     @node
     async def rescue(failure: Failure, count: Count) -> Log:
         return Log(log=[f"{failure.path}: {failure.error}: {failure.message}"])
@@ -353,7 +361,7 @@ def test_an_error_edge_carries_the_failure_to_its_handler() -> None:
     assert result.state.log == ["bad: ValueError: no"]
 
 
-def test_retries_wait_between_attempts_and_end() -> None:
+def test_retries_pause_and_end() -> None:
     @node(retry=Retry(3, first=10, factor=2))
     async def bad(count: Count) -> Count:
         raise ValueError("no")
@@ -374,7 +382,7 @@ def test_retries_wait_between_attempts_and_end() -> None:
     assert run_virtual(timed())[1] == seconds  # the jitter is a hash, so it is the same again
 
 
-def test_only_the_exceptions_that_are_named_are_retried() -> None:
+def test_retry_is_limited_to_named_exceptions() -> None:
     calls: list[int] = []
 
     @node(retry=Retry(5, on=(TimeoutError,)))
@@ -386,7 +394,7 @@ def test_only_the_exceptions_that_are_named_are_retried() -> None:
     assert len(calls) == 1
 
 
-def test_a_timeout_ends_an_attempt_and_says_so() -> None:
+def test_timeout_ends_attempt() -> None:
     @node(timeout=2)
     async def slow(count: Count) -> Count:
         await asyncio.sleep(100)
@@ -398,7 +406,7 @@ def test_a_timeout_ends_an_attempt_and_says_so() -> None:
     assert isinstance(error.__cause__, TimeoutError)
 
 
-def test_a_deadline_counts_all_attempts() -> None:
+def test_deadline_counts_all_attempts() -> None:
     @node(retry=Retry(100, first=1, factor=1), deadline=10)
     async def bad(count: Count) -> Count:
         raise ValueError("no")
@@ -412,7 +420,7 @@ def test_a_deadline_counts_all_attempts() -> None:
 
 
 # ---- limits ----------------------------------------------------------------------------------------
-def test_the_limit_on_seconds_stops_the_run() -> None:
+def test_limit_of_seconds_stops_run() -> None:
     failure = failed_run(
         Graph("g", State)
         .chain(up, sleeper("slow", 100))
@@ -423,7 +431,8 @@ def test_the_limit_on_seconds_stops_the_run() -> None:
     assert any(isinstance(error, LimitReached) for error in failure.exceptions)
 
 
-def test_the_limit_on_activations_stops_the_run_and_keeps_what_was_done() -> None:
+def test_limit_of_activations_stops_run() -> None:
+    """What was committed is kept."""
     graph = Graph("g", Count)
     graph.chain(up)
     graph.loop(up, back_to=up, while_=lambda s: True, max_iterations=100)
@@ -433,7 +442,7 @@ def test_the_limit_on_activations_stops_the_run_and_keeps_what_was_done() -> Non
     assert len([step for step in record.steps() if step.status == "done"]) == 7
 
 
-def test_an_exhausted_loop_fails_or_is_named() -> None:
+def test_exhausted_loop_fails_or_is_reported() -> None:
     def flow(exhausted: Literal["continue", "fail"]) -> Flow[Count, Count, Count]:
         graph = Graph("g", Count)
         graph.chain(up).loop(
@@ -461,7 +470,7 @@ async def odd_fails(item: Item) -> Item:
     return Item(text=item.text * 2)
 
 
-def test_results_of_a_map_are_in_the_order_of_the_items() -> None:
+def test_map_keeps_order_of_items() -> None:
     @node
     async def backwards(item: Item) -> Item:
         await asyncio.sleep(10 - int(item.text))
@@ -472,7 +481,7 @@ def test_results_of_a_map_are_in_the_order_of_the_items() -> None:
     assert run_virtual(graph.build().run(batch(5))).state.texts == ["0", "1", "2", "3", "4"]
 
 
-def test_a_map_leaves_out_what_failed_and_names_it() -> None:
+def test_map_collects_missing_items() -> None:
     def gather(found: list[Item], missing: list[Missing]) -> Texts:
         return Texts(
             texts=[item.text for item in found]
@@ -498,7 +507,7 @@ def test_a_map_leaves_out_what_failed_and_names_it() -> None:
     ]
 
 
-def test_a_map_takes_the_first_k_and_cancels_the_rest() -> None:
+def test_map_quorum_cancels_rest() -> None:
     graph = Graph("g", Batch)
     graph.chain(
         graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=9, need=2)
@@ -507,7 +516,7 @@ def test_a_map_takes_the_first_k_and_cancels_the_rest() -> None:
     assert (result.state.texts, seconds) == (["00", "22"], 2)
 
 
-def test_a_map_that_cannot_get_k_says_which_are_missing() -> None:
+def test_map_short_of_quorum_names_missing() -> None:
     graph = Graph("g", Batch)
     graph.chain(
         graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=9, need=3)
@@ -521,7 +530,7 @@ def test_a_map_that_cannot_get_k_says_which_are_missing() -> None:
     )
 
 
-def test_more_items_than_the_bound_fail_typed() -> None:
+def test_map_with_too_many_items_fails() -> None:
     graph = Graph("g", Batch)
     graph.chain(graph.map("m", odd_fails, over=lambda b: b.items, gather=texts, max_items=2))
     failure = failed_run(graph.build().run(batch(3)))
@@ -529,7 +538,7 @@ def test_more_items_than_the_bound_fail_typed() -> None:
 
 
 # ---- cancelling --------------------------------------------------------------------------------------
-def test_cancelling_the_caller_stops_everything() -> None:
+def test_cancelled_caller_stops_everything() -> None:
     async def main() -> tuple[float, set[asyncio.Task[Any]]]:
         graph = Graph("g", State)
         graph.chain(up, [sleeper("a", 100), sleeper("b", 100)])
@@ -542,7 +551,7 @@ def test_cancelling_the_caller_stops_everything() -> None:
     assert (seconds, left) == (1, set())
 
 
-def test_a_node_that_swallows_its_cancellation_commits_nothing() -> None:
+def test_swallowed_cancellation_commits_nothing() -> None:
     @node
     async def stubborn(count: Count) -> Count:
         try:
@@ -564,7 +573,7 @@ def test_a_node_that_swallows_its_cancellation_commits_nothing() -> None:
     assert not [event for event in seen if isinstance(event, Committed)]
 
 
-def test_a_quorum_cancels_the_rest_of_its_region() -> None:
+def test_quorum_cancels_rest_of_region() -> None:
     graph = Graph("g", State)
     last = sleeper("last")
     graph.chain(up, [sleeper("a", 1), sleeper("b", 100)], last)
@@ -576,7 +585,8 @@ def test_a_quorum_cancels_the_rest_of_its_region() -> None:
 
 
 # ---- events --------------------------------------------------------------------------------------------
-def test_a_stream_tells_everything_and_ends_with_ended() -> None:
+def test_stream_yields_all_events() -> None:
+    """The last one is `Ended`."""
     seen = run_virtual(events_of(Graph("g", State).chain(up, sleeper("s", 1)).build(), State()))
     assert [type(event).__name__ for event in seen] == [
         "Started",
@@ -590,7 +600,7 @@ def test_a_stream_tells_everything_and_ends_with_ended() -> None:
     assert (committed.update, committed.to) == ({"n": 1}, ("s",))
 
 
-def test_a_stream_of_a_failing_run_ends_and_then_raises() -> None:
+def test_stream_of_failing_run_raises_last() -> None:
     seen: list[RunEvent] = []
 
     async def main() -> None:
@@ -604,7 +614,7 @@ def test_a_stream_of_a_failing_run_ends_and_then_raises() -> None:
     assert any(isinstance(event, Failed) for event in seen)
 
 
-def test_leaving_a_stream_cancels_the_run() -> None:
+def test_leaving_stream_cancels_run() -> None:
     async def main() -> float:
         stream = Graph("g", State).chain(sleeper("slow", 100)).build().stream(State())
         async for event in stream:
@@ -616,7 +626,7 @@ def test_leaving_a_stream_cancels_the_run() -> None:
     assert run_virtual(main()) == 0
 
 
-def test_a_slow_reader_slows_the_run_down() -> None:
+def test_slow_reader_slows_run() -> None:
     graph = Graph("g", Count)
     graph.chain(up).loop(up, back_to=up, while_=lambda s: True, max_iterations=2_000)
     flow = graph.build()
@@ -633,7 +643,9 @@ def test_a_slow_reader_slows_the_run_down() -> None:
     assert len(running) == 2_000
 
 
-def test_a_watcher_that_raises_is_dropped_and_harms_nothing() -> None:
+def test_raising_observer_is_dropped() -> None:
+    """The run is not harmed."""
+
     def broken(event: RunEvent) -> None:
         raise RuntimeError("broken")
 
@@ -645,14 +657,15 @@ def test_a_watcher_that_raises_is_dropped_and_harms_nothing() -> None:
 
 
 # ---- sync callers ----------------------------------------------------------------------------------------
-def test_run_sync_works_inside_a_running_loop() -> None:
+def test_run_sync_inside_running_loop() -> None:
     async def main() -> int:
         return Graph("g", Count).chain(up).build().run_sync(Count()).output.n
 
     assert asyncio.run(main()) == 1
 
 
-def test_run_sync_from_a_node_on_the_engines_own_loop_is_refused() -> None:
+def test_run_sync_from_node_is_refused() -> None:
+    """On the engine's own loop it would wait for itself."""
     inner = Graph("inner", Count).chain(up).build()
 
     @node
@@ -667,7 +680,9 @@ def test_run_sync_from_a_node_on_the_engines_own_loop_is_refused() -> None:
 # ---- size -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count", [1_000, 10_000])
 @pytest.mark.slow
-def test_chains_and_fan_outs_are_linear_and_need_no_recursion(count: int) -> None:
+def test_chain_and_fan_out_are_linear(count: int) -> None:
+    """They need no recursion."""
+
     @node
     async def step(count: Count) -> Count:
         return Count(n=count.n + 1)
@@ -691,7 +706,7 @@ def test_chains_and_fan_outs_are_linear_and_need_no_recursion(count: int) -> Non
 
 
 # ---- people ------------------------------------------------------------------------------------------------
-def test_a_question_is_asked_while_other_branches_go_on() -> None:
+def test_question_does_not_stop_branches() -> None:
     class Approval(BaseModel):
         approved: bool = False
 
@@ -712,7 +727,7 @@ def test_a_question_is_asked_while_other_branches_go_on() -> None:
 
 
 # ---- options of a node -------------------------------------------------------------------------------------
-def test_a_hedge_starts_a_second_attempt_and_the_first_to_succeed_counts() -> None:
+def test_hedge_takes_first_success() -> None:
     calls: list[float] = []
 
     @node(hedge_after=2)
@@ -725,7 +740,7 @@ def test_a_hedge_starts_a_second_attempt_and_the_first_to_succeed_counts() -> No
     assert (result.output.n, seconds, calls) == (2, 3, [0, 2])
 
 
-def test_a_cached_node_is_served_until_its_time_is_over() -> None:
+def test_cached_node_is_reused_until_expiry() -> None:
     calls: list[int] = []
 
     @node(cache=Cache(ttl=60))
@@ -746,7 +761,7 @@ def test_a_cached_node_is_served_until_its_time_is_over() -> None:
     assert calls == [1, 2, 1]
 
 
-def test_siblings_of_a_failure_are_cancelled_when_their_grace_is_over() -> None:
+def test_grace_cancels_siblings_of_failure() -> None:
     graph = Graph("g", State)
     graph.chain(up, [raiser("bad", ValueError("no"), 1), sleeper("slow", 500)])
 
@@ -765,7 +780,8 @@ def test_siblings_of_a_failure_are_cancelled_when_their_grace_is_over() -> None:
     }
 
 
-def test_a_run_that_is_asked_to_stop_finishes_what_runs_and_can_go_on() -> None:
+def test_stop_finishes_what_runs() -> None:
+    """The run can be resumed."""
     graph = Graph("g", State)
     graph.chain(up, sleeper("a", 10), sleeper("b", 10))
     flow = graph.build()
@@ -781,7 +797,8 @@ def test_a_run_that_is_asked_to_stop_finishes_what_runs_and_can_go_on() -> None:
     assert run_virtual(main()) == (10, ["a", "b"])
 
 
-def test_a_run_whose_last_node_finishes_while_it_is_stopping_has_succeeded() -> None:
+def test_stopping_run_may_succeed() -> None:
+    """If its last node finishes meanwhile."""
     flow = Graph("g", State).chain(up, sleeper("last", 10)).build()
 
     async def main() -> list[str]:

@@ -81,7 +81,7 @@ def roundtrip(name: str, value: Any) -> Any:
         ("table", {"k": [Point(x=2)]}), ("data", b"text"), ("free", {"a": [1, None, True]}), ("renamed", 4),
     ],
 )  # fmt: skip
-def test_a_value_comes_back_as_it_was(name: str, value: Any) -> None:
+def test_codec_restores_value(name: str, value: Any) -> None:
     back = roundtrip(name, value)
     assert back == value
     assert type(back) is type(value)
@@ -101,7 +101,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
-def test_all_that_is_json_comes_back(value: Any) -> None:
+def test_codec_restores_any_json(value: Any) -> None:
     assert roundtrip("free", value) == value
 
 
@@ -125,9 +125,8 @@ def test_all_that_is_json_comes_back(value: Any) -> None:
         ("thing", Thing(), "pydantic does not know how to write its type"),
     ],
 )
-def test_what_would_not_come_back_is_refused_by_name_when_it_is_written(
-    name: str, value: Any, why: str
-) -> None:
+def test_encode_refuses_lossy_value(name: str, value: Any, why: str) -> None:
+    """The error names the field."""
     with pytest.raises(Unstorable) as caught:
         roundtrip(name, value)
     assert str(caught.value).startswith(f"'{name}' = ")
@@ -138,7 +137,7 @@ def test_what_would_not_come_back_is_refused_by_name_when_it_is_written(
     assert isinstance(caught.value, WrongOutput)
 
 
-def test_a_long_value_is_shortened_in_the_message() -> None:
+def test_encode_error_truncates_value() -> None:
     with pytest.raises(Unstorable) as caught:
         roundtrip("free", ("x" * 1000,))
     assert len(str(caught.value)) < 400
@@ -162,18 +161,18 @@ def test_a_long_value_is_shortened_in_the_message() -> None:
         ),
     ],
 )
-def test_what_is_stored_and_does_not_fit_any_more_is_said(stored: Any, told: str) -> None:
+def test_decode_names_misfit(stored: Any, told: str) -> None:
     with pytest.raises(JournalError) as caught:
         CODEC.decode(stored)
     assert str(caught.value).startswith(told)
 
 
-def test_an_empty_update_is_one() -> None:
+def test_codec_restores_empty_update() -> None:
     assert CODEC.encode({}) == {}
     assert CODEC.decode({}) == {}
 
 
-def test_each_plan_has_its_own_codec_and_keeps_it() -> None:
+def test_cache_keeps_codec_per_plan() -> None:
     class Number(BaseModel):
         n: int = 0
 
@@ -193,12 +192,12 @@ def test_each_plan_has_its_own_codec_and_keeps_it() -> None:
         (list, False), (Any, False), (bytes, False), (Point, False), (set[int], False), (Literal[Color.RED], False), (list[Point], False),
     ],
 )  # fmt: skip
-def test_a_plain_type_holds_only_what_json_holds(annotation: Any, is_plain: bool) -> None:
+def test_plain_type_holds_json_only(annotation: Any, is_plain: bool) -> None:
     assert is_plain_type(annotation) == is_plain
 
 
 @given(PLAIN)
-def test_a_value_that_is_exact_json_survives_it_with_its_types(value: Any) -> None:
+def test_exact_json_survives_with_types(value: Any) -> None:
     if is_exact_json(value):
         assert repr(json.loads(json.dumps(value))) == repr(value)
 
@@ -221,5 +220,5 @@ class Whole(int): ...
         {"\ud800": 1},
     ],
 )
-def test_a_value_that_is_not_exact_json_is_none(value: Any) -> None:
+def test_inexact_json_is_recognized(value: Any) -> None:
     assert not is_exact_json(value)

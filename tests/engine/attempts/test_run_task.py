@@ -76,9 +76,9 @@ WHAT = ["gives in", "returns", "raises", "goes on"]
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
 @pytest.mark.parametrize("what", WHAT)
-def test_the_loser_of_a_race_counts_for_nothing_and_the_caller_is_not_cancelled(
-    what: str, is_first: bool
-) -> None:
+def test_race_loser_is_dropped(what: str, is_first: bool) -> None:
+    """The caller is not cancelled."""
+
     async def main() -> list[str]:
         task = asyncio.current_task()
         assert task is not None
@@ -92,7 +92,7 @@ def test_the_loser_of_a_race_counts_for_nothing_and_the_caller_is_not_cancelled(
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
 @pytest.mark.parametrize("what", WHAT)
-def test_what_the_loser_of_a_race_says_is_not_in_the_journal(what: str, is_first: bool) -> None:
+def test_race_loser_is_not_journaled(what: str, is_first: bool) -> None:
     async def main() -> None:
         store, flow = MemoryStore(), race(what, is_first=is_first)
         result = await flow.run(State(), durable=store, run_id="r")
@@ -109,7 +109,7 @@ def test_what_the_loser_of_a_race_says_is_not_in_the_journal(what: str, is_first
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_a_timeout_of_the_caller_ends_a_chain_in_its_own_task(what: str) -> None:
+def test_caller_timeout_ends_chain(what: str) -> None:
     flow = Graph("g", State).chain(fork, stubborn(what), after).build()
 
     async def main() -> tuple[float, list[str]]:
@@ -126,7 +126,7 @@ def test_a_timeout_of_the_caller_ends_a_chain_in_its_own_task(what: str) -> None
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
-def test_the_caller_is_cancelled_in_the_very_moment_in_which_the_race_is_decided(
+def test_caller_cancelled_as_race_ends(
     is_first: bool,
 ) -> None:
     """One cancellation is for the node, the other for the caller: both arrive as one exception, and the caller's holds."""
@@ -141,8 +141,8 @@ def test_the_caller_is_cancelled_in_the_very_moment_in_which_the_race_is_decided
     run_virtual(main())
 
 
-def test_a_task_that_is_being_cancelled_can_still_run_a_flow() -> None:
-    """As a handler does which cleans up: cancellations from before are none of the run's."""
+def test_cancelled_task_can_run_flow() -> None:
+    """As in a handler that cleans up: earlier cancellations do not concern the run."""
     flow = Graph("g", State).chain(fork, fast, after).build()
     found: list[list[str]] = []
 
@@ -162,7 +162,7 @@ def test_a_task_that_is_being_cancelled_can_still_run_a_flow() -> None:
     assert found == [["fast", "after"]]
 
 
-def test_a_node_that_cancels_itself_fails_like_any_other() -> None:
+def test_stray_cancellation_fails_node() -> None:
     @node
     async def gives_up(count: Count) -> Count:
         raise asyncio.CancelledError
@@ -178,7 +178,7 @@ def test_a_node_that_cancels_itself_fails_like_any_other() -> None:
     run_virtual(main())
 
 
-def test_runs_in_one_another_s_nodes_each_end_what_is_theirs() -> None:
+def test_nested_run_cancels_own_tasks_only() -> None:
     """A node that runs a flow: the race inside is decided without touching the task around it."""
     inner = race("returns", is_first=False)
 
@@ -194,8 +194,8 @@ def test_runs_in_one_another_s_nodes_each_end_what_is_theirs() -> None:
     assert run_virtual(main()) == ["fast", "after", "after"]
 
 
-def test_frameworks_can_tell_that_a_flow_is_awaited() -> None:
-    """Whoever is handed `flow.run` to call it later has to see that it is no function for a thread."""
+def test_flow_run_is_coroutine_function() -> None:
+    """Frameworks that get `flow.run` have to see that it is not a function for a thread."""
     flow = race("returns", is_first=True)
     assert all(
         inspect.iscoroutinefunction(method)

@@ -144,7 +144,7 @@ def left(driver: Driver, activation: Activation) -> dict[str, Any]:
 
 
 # ---- in ------------------------------------------------------------------------------------------
-def test_a_node_is_given_its_slices_in_the_order_of_its_parameters() -> None:
+def test_arguments_follow_parameters() -> None:
     def two(log: Log, number: Number) -> None: ...
 
     log, number = binding.bind_arguments(Driver(only(two), n=3, log=["a"]).started)
@@ -152,13 +152,11 @@ def test_a_node_is_given_its_slices_in_the_order_of_its_parameters() -> None:
 
 
 @pytest.mark.parametrize("values, name", [({}, None), ({"name": "x"}, Name(name="x"))])
-def test_an_optional_slice_is_none_until_it_is_assigned(
-    values: dict[str, Any], name: Name | None
-) -> None:
+def test_optional_slice_is_none_until_assigned(values: dict[str, Any], name: Name | None) -> None:
     assert binding.bind_arguments(Driver(only(greets, Named), **values).started)[0] == name
 
 
-def test_a_slice_that_lacks_a_required_field_cannot_be_read() -> None:
+def test_unassigned_field_is_missing_input() -> None:
     with pytest.raises(
         binding.MissingInput, match=r"'Name.name' was read, but nothing has assigned it in this run"
     ):
@@ -166,7 +164,9 @@ def test_a_slice_that_lacks_a_required_field_cannot_be_read() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_a_handler_is_given_the_failure_where_it_asks_for_it(at: int) -> None:
+def test_handler_gets_failure(at: int) -> None:
+    """At the place of its parameter."""
+
     def first(failure: Failure, number: Number) -> None: ...
     def second(number: Number, failure: Failure) -> None: ...
 
@@ -195,9 +195,7 @@ def test_a_handler_is_given_the_failure_where_it_asks_for_it(at: int) -> None:
         (both, (Number(n=1), Log(log=["a"])), {"n": 1, "log": ["a"]}),
     ],
 )
-def test_a_return_becomes_what_was_set_of_it(
-    fn: Any, output: object, update: dict[str, Any]
-) -> None:
+def test_update_holds_fields_set(fn: Any, output: object, update: dict[str, Any]) -> None:
     assert update_of(fn, output) == update
 
 
@@ -229,13 +227,13 @@ def test_a_return_becomes_what_was_set_of_it(
         ),
     ],
 )
-def test_a_return_that_was_not_declared_is_refused(fn: Any, output: object, told: str) -> None:
+def test_undeclared_output_is_refused(fn: Any, output: object, told: str) -> None:
     with pytest.raises(WrongOutput) as caught:
         update_of(fn, output)
     assert str(caught.value) == told
 
 
-def test_two_slices_that_set_the_same_field_are_refused() -> None:
+def test_field_set_twice_is_refused() -> None:
     class Wide(Number):
         name: str = ""
 
@@ -253,7 +251,7 @@ def test_two_slices_that_set_the_same_field_are_refused() -> None:
         binding.build_update(activation.step, (Number(n=1), Wide(n=2)), [], activation.version)
 
 
-def test_the_very_slice_that_was_handed_over_counts_with_what_was_changed_in_it() -> None:
+def test_returned_input_counts_with_changes() -> None:
     activation = Driver(only(counts), n=1).started
     given = binding.bind_arguments(activation)
     given[0].n = 5
@@ -291,7 +289,7 @@ def entered(flow: Any, count: int) -> tuple[Driver, Activation]:
     return driver, activation
 
 
-def test_each_item_is_an_input_of_its_own() -> None:
+def test_items_become_inputs() -> None:
     driver, activation = entered(mapped(), 3)
     assert [
         binding.bind_arguments(command)[0].n
@@ -301,7 +299,7 @@ def test_each_item_is_an_input_of_its_own() -> None:
     assert len(binding.build_items(activation)) == 3
 
 
-def test_more_items_than_the_map_allows_are_refused() -> None:
+def test_too_many_items_are_refused() -> None:
     with pytest.raises(
         TooManyItems,
         match=r"4 items came, and max_items is 3. Raise max_items, or make fewer items.",
@@ -329,29 +327,29 @@ def finish(driver: Driver, failing: dict[int, str]) -> Activation:
     return left
 
 
-def test_a_map_gathers_in_the_order_of_its_items() -> None:
+def test_gather_keeps_order_of_items() -> None:
     driver, _ = entered(mapped(), 3)
     assert left(driver, finish(driver, {})) == {"n": 10 + 11 + 12}
 
 
-def test_gather_is_told_what_is_missing_and_why() -> None:
+def test_gather_gets_missing_with_reasons() -> None:
     driver, _ = entered(mapped(told, on_item_error="collect"), 3)
     assert left(driver, finish(driver, {1: "broken"})) == {"log": ["10", "12", "1 broken"]}
 
 
-def test_too_few_items_for_the_quorum_are_refused_with_the_reasons() -> None:
+def test_quorum_error_gives_reasons() -> None:
     driver, _ = entered(mapped(told, need=2, on_item_error="collect"), 2)
     with pytest.raises(QuorumNotMet, match=r"2 items are needed, and 1 succeeded: item 0: broken"):
         binding.gather_children(finish(driver, {0: "broken"}))
 
 
-def test_an_empty_list_is_gathered_at_once() -> None:
+def test_gather_of_empty_list() -> None:
     driver, activation = entered(mapped(), 0)
     assert [type(command) for command in driver.commands] == [LeaveScope]
     assert left(driver, activation) == {"n": 0}
 
 
-def test_a_sub_flow_is_entered_and_left_through_its_mappings() -> None:
+def test_sub_flow_uses_enter_and_leave() -> None:
     inner = Graph("inner", State).chain(made(counts, "count")).build()
     graph = Graph("outer", State)
     graph.chain(
@@ -390,13 +388,13 @@ def targets(driver: Driver) -> list[str]:
 
 
 @pytest.mark.parametrize("n, target", [(2, ["a"]), (3, ["b"])])
-def test_a_route_reads_what_the_node_wrote(n: int, target: list[str]) -> None:
+def test_route_reads_new_values(n: int, target: list[str]) -> None:
     driver = Driver(routed(), n=0)
     driver.returns(Number(n=n))
     assert targets(driver) == target
 
 
-def test_a_label_that_leads_nowhere_is_refused_with_the_nearest() -> None:
+def test_unknown_label_suggests_nearest() -> None:
     def wrong(number: Number) -> Literal["even", "odd"]:
         return "evn"  # type: ignore[return-value]
 
@@ -409,7 +407,9 @@ def test_a_label_that_leads_nowhere_is_refused_with_the_nearest() -> None:
         targets(driver)
 
 
-def test_several_labels_take_each_edge_once_in_their_order() -> None:
+def test_several_labels_take_edges_once() -> None:
+    """In the order of the edges."""
+
     def some(number: Number) -> set[Literal["even", "odd"]]:
         return {"odd", "even"} if number.n else set()
 
@@ -433,7 +433,8 @@ def looped(exhausted: Any) -> Any:
     return graph.build()
 
 
-def test_a_loop_is_taken_while_it_holds_and_has_room() -> None:
+def test_loop_repeats_while_allowed() -> None:
+    """While its condition holds and its bound is not reached."""
     driver = Driver(looped("continue"))
     driver.returns(Number(n=9))
     assert binding.evaluate_route(driver.deciding) == RouteDecision()
@@ -443,7 +444,8 @@ def test_a_loop_is_taken_while_it_holds_and_has_room() -> None:
 
 
 @pytest.mark.parametrize("exhausted", ["continue", "node", "fail"])
-def test_a_loop_at_its_bound_ends_as_it_was_told_to(exhausted: str) -> None:
+def test_loop_ends_at_bound(exhausted: str) -> None:
+    """As its option says."""
     driver = Driver(looped(made(looks, "instead") if exhausted == "node" else exhausted))
     driver.returns(Number(n=1))
     activation = driver.deciding

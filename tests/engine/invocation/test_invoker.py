@@ -49,7 +49,7 @@ def timed(attempts: Attempts, after: float = 2) -> tuple[Any, float]:
     return run_virtual(main())
 
 
-def test_a_call_that_is_done_in_time_has_no_second_one() -> None:
+def test_hedge_skips_second_of_fast_call() -> None:
     attempts = Attempts((1, "a"))
     assert timed(attempts) == ("a", 1)
     assert attempts.ended == ["'a'"]
@@ -65,28 +65,30 @@ def test_a_call_that_is_done_in_time_has_no_second_one() -> None:
     ],
     ids=["second wins", "first wins", "first fails", "second fails"],
 )
-def test_the_first_success_counts_and_the_other_is_cancelled(
+def test_hedge_takes_first_success(
     script: Any, outcome: tuple[str, float], ended: list[str]
 ) -> None:
+    """The other call is cancelled."""
     attempts = Attempts(*script)
     assert timed(attempts) == outcome
     assert attempts.ended == ended
 
 
-def test_if_both_fail_the_first_attempt_says_why() -> None:
+def test_hedge_raises_first_failure() -> None:
+    """If both calls fail."""
     outcome, seconds = timed(Attempts((5, ValueError("first")), (1, KeyError("second"))))
     assert repr(outcome) == "ValueError('first')"
     assert seconds == 5
 
 
-def test_a_call_that_fails_in_time_has_no_second_one() -> None:
+def test_hedge_skips_second_of_fast_failure() -> None:
     attempts = Attempts((1, ValueError("first")))
     assert repr(timed(attempts)[0]) == "ValueError('first')"
     assert attempts.ended == ["ValueError('first')"]
 
 
 @pytest.mark.parametrize("when, running", [(1, 1), (3, 2)])
-def test_cancelling_the_wait_cancels_whatever_runs(when: float, running: int) -> None:
+def test_cancelled_hedge_cancels_calls(when: float, running: int) -> None:
     attempts = Attempts((10, "a"), (10, "b"))
 
     async def main() -> None:

@@ -100,45 +100,48 @@ def gone(pid: int) -> bool:
 
 
 # ---- what crosses --------------------------------------------------------------------------------
-def test_a_node_runs_in_another_process_and_the_next_call_in_the_same(shared: Shared) -> None:
+def test_calls_share_worker_process(shared: Shared) -> None:
     assert shared.call(square, Number(n=7)) == Square(square=49)
     first, second = shared.call(who, Number()), shared.call(who, Number())
     assert first == second
     assert first.pids != [os.getpid()]
 
 
-def test_only_what_the_node_set_counts_as_set(shared: Shared) -> None:
+def test_fields_set_are_those_of_node(shared: Shared) -> None:
     assert shared.call(square, Number(n=7)).model_fields_set == {"square"}
     assert shared.call(echo, Blob(blob=b"ab")).model_fields_set == {"blob", "ratio"}
 
 
-def test_what_a_node_prints_is_no_answer_and_what_it_reads_is_empty(shared: Shared) -> None:
+def test_node_has_no_protocol_streams(shared: Shared) -> None:
+    """It prints to standard error, and its standard input is empty."""
     assert shared.call(talk, Number()) == Square(square=1)
     assert shared.call(square, Number(n=2)) == Square(square=4)
 
 
-def test_bytes_that_are_no_text_and_numbers_that_are_none_come_through(shared: Shared) -> None:
+def test_binary_and_nan_are_restored(shared: Shared) -> None:
     made = shared.call(echo, Blob(blob=b"\xff\x00", ratio=math.inf))
     assert made.blob == b"\x00\xff"
     assert math.isnan(made.ratio)
 
 
-def test_a_node_that_returns_what_it_was_handed_returns_that_very_slice_as_it_changed_it(
+def test_returned_argument_keeps_identity(
     shared: Shared,
 ) -> None:
+    """With the changes that the node made to it."""
     given = Number.model_construct(set(), n=1)
     assert shared.call(change, given) is given
     assert given.n == 2
     assert given.model_fields_set == {"n"}
 
 
-def test_two_slices_none_and_nothing_at_all_come_back(shared: Shared) -> None:
+def test_outputs_of_all_shapes_return(shared: Shared) -> None:
+    """Two slices, None, and nothing at all."""
     assert shared.call(pair, Number(n=1), Square(square=2)) == (Number(n=2), Square(square=1))
     assert shared.call(skip, Number()) is None
     assert shared.call(silent, Number()) is None
 
 
-def test_an_unassigned_slice_crosses_as_none_and_a_failure_as_itself(shared: Shared) -> None:
+def test_none_and_failure_are_sent(shared: Shared) -> None:
     assert shared.call(maybe, Number(), None) == Square(square=0)
     assert shared.call(maybe, Number(), Told(told="abc")) == Square(square=3)
     assert shared.call(
@@ -146,20 +149,18 @@ def test_an_unassigned_slice_crosses_as_none_and_a_failure_as_itself(shared: Sha
     ) == Told(told="E: m")
 
 
-def test_a_function_in_a_class_is_found_by_its_qualified_name(shared: Shared) -> None:
+def test_method_is_found_by_qualified_name(shared: Shared) -> None:
     assert shared.call(triple, Number(n=2)) == Square(square=6)
 
 
-def test_a_renamed_node_is_the_same_function(shared: Shared) -> None:
+def test_renamed_node_keeps_function(shared: Shared) -> None:
     assert shared.call(square.named("other"), Number(n=3)) == Square(square=9)
 
 
 @pytest.mark.parametrize(
     "node_and_slice", [(lossy, Number()), (echo, Blob(anything=(1, 2)))], ids=["out", "in"]
 )
-def test_a_value_that_changes_on_the_way_is_refused_with_its_name(
-    shared: Shared, node_and_slice: tuple[Any, Any]
-) -> None:
+def test_lossy_value_is_refused_by_name(shared: Shared, node_and_slice: tuple[Any, Any]) -> None:
     error = shared.raised(*node_and_slice)
     assert isinstance(error, Unportable)
     assert str(error) == (
@@ -179,7 +180,7 @@ def test_a_value_that_changes_on_the_way_is_refused_with_its_name(
         ),
     ],
 )
-def test_a_wrong_return_is_told_as_in_a_thread(shared: Shared, n: int, message: str) -> None:
+def test_wrong_output_reads_as_in_thread(shared: Shared, n: int, message: str) -> None:
     error = shared.raised(wrong, Number(n=n))
     assert isinstance(error, WrongOutput)
     assert str(error) == message
@@ -206,7 +207,7 @@ def test_a_wrong_return_is_told_as_in_a_thread(shared: Shared, n: int, message: 
         (9, ProcessError, "ExceptionGroup", "two (2 sub-exceptions)"),
     ],
 )
-def test_an_exception_comes_back_as_what_it_was_or_nearly(
+def test_exception_has_nearest_known_class(
     shared: Shared, n: int, kind: type[Exception], name: str, message: str
 ) -> None:
     error = shared.raised(fail, Number(n=n))
@@ -216,22 +217,24 @@ def test_an_exception_comes_back_as_what_it_was_or_nearly(
     assert "in fail\n" in error.__notes__[0]
 
 
-def test_an_exception_that_the_flow_declares_is_rebuilt_with_its_attributes(shared: Shared) -> None:
+def test_declared_exception_keeps_attributes(shared: Shared) -> None:
     error = shared.raised(fail, Number(n=2), declared=(Flaky,))
     assert isinstance(error, Flaky)
     assert (error.code, str(error)) == (9, "code 9: tired")
 
 
-def test_a_model_error_stays_retryable(shared: Shared) -> None:
+def test_model_error_stays_retryable(shared: Shared) -> None:
     error = shared.raised(fail, Number(n=4))
     assert isinstance(error, ModelError)
     assert (error.retryable, error.status, error.model) == (True, 429, "m")
 
 
 # ---- what is refused -----------------------------------------------------------------------------
-def test_a_node_that_no_module_holds_is_refused_with_the_reason(
+def test_unimportable_node_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """With the reason."""
+
     @node(isolation="process")
     def inside(n: Number) -> Square:
         return Square()
@@ -267,9 +270,9 @@ def test_a_node_that_no_module_holds_is_refused_with_the_reason(
         ),
     ],
 )
-def test_a_process_that_dies_is_an_error_that_says_how_and_the_next_call_gets_another(
-    n: int, code: int, told: str
-) -> None:
+def test_worker_death_is_explained(n: int, code: int, told: str) -> None:
+    """The next call gets another process."""
+
     async def main() -> None:
         pool = ProcessPool(1)
         try:
@@ -302,7 +305,7 @@ async def read_when_there(path: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("node, unwinds", [(hang, True), (deaf, False)], ids=["listens", "deaf"])
-def test_a_cancelled_call_ends_only_when_its_process_and_what_that_started_are_gone(
+def test_cancelled_call_awaits_process_group(
     node: Node[Any], unwinds: bool, tmp_path: Path
 ) -> None:
     async def main() -> None:
@@ -324,7 +327,7 @@ def test_a_cancelled_call_ends_only_when_its_process_and_what_that_started_are_g
 
 
 @pytest.mark.slow
-def test_a_call_that_is_cancelled_before_its_process_began_leaves_none() -> None:
+def test_call_cancelled_early_leaves_no_process() -> None:
     async def main() -> None:
         pool = ProcessPool(1)
         for steps in range(6):
@@ -341,7 +344,7 @@ def test_a_call_that_is_cancelled_before_its_process_began_leaves_none() -> None
 
 
 @pytest.mark.slow
-def test_no_more_processes_run_at_once_than_the_limit() -> None:
+def test_processes_are_limited() -> None:
     async def main() -> None:
         pool = ProcessPool(2)
         pids = {
@@ -356,7 +359,7 @@ def test_no_more_processes_run_at_once_than_the_limit() -> None:
 
 
 @pytest.mark.slow
-def test_closing_goes_on_to_its_end_even_when_it_is_cancelled() -> None:
+def test_cancelled_close_finishes() -> None:
     async def main() -> None:
         pool = ProcessPool(2)
         pids = {
@@ -390,7 +393,8 @@ def flow_of(*nodes: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_a_run_uses_one_process_for_its_chain_and_ends_it() -> None:
+def test_run_ends_its_process() -> None:
+    """A chain uses one process."""
     result = flow_of(who, square, change).run_sync(Work(n=3))
     assert (result.state.n, result.state.square) == (4, 9)
     assert not is_alive(result.state.pids[0])
@@ -398,7 +402,7 @@ def test_a_run_uses_one_process_for_its_chain_and_ends_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_timeout_in_virtual_time_kills_the_process(tmp_path: Path) -> None:
+def test_virtual_timeout_kills_process(tmp_path: Path) -> None:
     @node
     def caught(f: Failure, p: Place) -> Told:
         return Told(told=f.error)
@@ -413,7 +417,7 @@ def test_a_timeout_in_virtual_time_kills_the_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_retries_and_error_edges_see_the_exceptions_that_they_name(tmp_path: Path) -> None:
+def test_retries_and_edges_see_named_exceptions(tmp_path: Path) -> None:
     result = flow_of(stubborn).run_sync(Work(place=str(tmp_path / "tries")))
     assert result.state.square == 2
 
@@ -423,7 +427,7 @@ def test_retries_and_error_edges_see_the_exceptions_that_they_name(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_failed_run_shows_the_traceback_of_the_other_process() -> None:
+def test_failed_run_shows_worker_traceback() -> None:
     with pytest.raises(RunFailed) as caught:
         flow_of(fail).run_sync(Work(n=1))
     error = caught.value.exceptions[0]
@@ -474,7 +478,7 @@ SCRIPT = """
 
 
 @pytest.mark.slow
-def test_a_node_of_the_program_itself_is_loaded_from_its_file(tmp_path: Path) -> None:
+def test_main_module_is_loaded_from_file(tmp_path: Path) -> None:
     ran = run_script(
         SCRIPT
         + "\n    if __name__ == '__main__':\n        print([flow.run_sync(Number(n=n)).output.n for n in (8, 7)])\n",
@@ -484,7 +488,7 @@ def test_a_node_of_the_program_itself_is_loaded_from_its_file(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_program_that_runs_its_flow_unguarded_does_not_start_itself_again_and_again(
+def test_unguarded_program_does_not_recurse(
     tmp_path: Path,
 ) -> None:
     ran = run_script(SCRIPT + "\n    flow.run_sync(Number(n=8))\n", tmp_path)
@@ -493,7 +497,7 @@ def test_a_program_that_runs_its_flow_unguarded_does_not_start_itself_again_and_
 
 
 @pytest.mark.slow
-def test_a_flow_that_the_command_line_loaded_from_a_file_runs_there(tmp_path: Path) -> None:
+def test_flow_file_of_command_line_runs(tmp_path: Path) -> None:
     file = tmp_path / "halves.py"
     file.write_text(textwrap.dedent(SCRIPT))
     flow = load_flow(str(file)).flow
@@ -501,7 +505,7 @@ def test_a_flow_that_the_command_line_loaded_from_a_file_runs_there(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_busy_worker_ends_when_the_engine_is_killed(tmp_path: Path) -> None:
+def test_busy_worker_ends_with_engine(tmp_path: Path) -> None:
     program = f"""
         from tests.engine.crunching import Place, Work, hang
         from graphorch import Graph

@@ -32,7 +32,7 @@ def here() -> threading.Thread:
     return threading.current_thread()
 
 
-def test_a_call_returns_and_raises_what_its_function_does() -> None:
+def test_call_returns_and_raises() -> None:
     async def main(pool: ThreadPool) -> int:
         with pytest.raises(ZeroDivisionError):
             await pool.call(lambda: 1 // 0)
@@ -41,7 +41,9 @@ def test_a_call_returns_and_raises_what_its_function_does() -> None:
     assert with_pool(main) == (3, 1)
 
 
-def test_it_runs_beside_the_loop_and_the_next_call_takes_the_same_thread() -> None:
+def test_calls_share_idle_thread() -> None:
+    """They run beside the loop."""
+
     async def main(pool: ThreadPool) -> list[threading.Thread]:
         return [await pool.call(here) for _ in range(3)]
 
@@ -51,7 +53,7 @@ def test_it_runs_beside_the_loop_and_the_next_call_takes_the_same_thread() -> No
     assert threads[0].daemon
 
 
-def test_calls_at_once_have_a_thread_each() -> None:
+def test_concurrent_calls_have_own_threads() -> None:
     async def main(pool: ThreadPool) -> Any:
         barrier = threading.Barrier(4, timeout=10)
         return await asyncio.gather(*(pool.call(barrier.wait) for _ in range(4)))
@@ -59,14 +61,18 @@ def test_calls_at_once_have_a_thread_each() -> None:
     assert sorted(with_pool(main)) == [0, 1, 2, 3]
 
 
-def test_no_more_threads_than_the_limit_and_the_rest_waits() -> None:
+def test_threads_are_limited() -> None:
+    """Further calls wait."""
+
     async def main(pool: ThreadPool) -> set[threading.Thread]:
         return set(await asyncio.gather(*(pool.call(here) for _ in range(20))))
 
     assert len(with_pool(main, limit=2)) <= 2
 
 
-def test_context_variables_are_those_of_the_caller_and_changes_stay_there() -> None:
+def test_context_variables_are_copied() -> None:
+    """Changes stay in the thread."""
+
     async def main(pool: ThreadPool) -> tuple[str, str]:
         NAME.set("caller")
         read = await pool.call(NAME.get)
@@ -76,7 +82,7 @@ def test_context_variables_are_those_of_the_caller_and_changes_stay_there() -> N
     assert with_pool(main) == ("caller", "caller")
 
 
-def test_a_stop_iteration_becomes_an_error_that_a_future_can_carry() -> None:
+def test_stop_iteration_becomes_runtime_error() -> None:
     async def main(pool: ThreadPool) -> None:
         with pytest.raises(RuntimeError, match="the function raised StopIteration: 3"):
             await pool.call(raise_stop)
@@ -88,7 +94,7 @@ def raise_stop() -> None:
     raise StopIteration(3)
 
 
-def test_the_answer_of_a_call_that_was_cancelled_is_dropped() -> None:
+def test_result_of_cancelled_call_is_dropped() -> None:
     async def main(pool: ThreadPool) -> str:
         begun, go = threading.Event(), threading.Event()
 
@@ -108,7 +114,7 @@ def test_the_answer_of_a_call_that_was_cancelled_is_dropped() -> None:
     assert with_pool(main) == "next"
 
 
-def test_idle_threads_end_when_the_pool_is_closed() -> None:
+def test_close_ends_idle_threads() -> None:
     async def main(pool: ThreadPool) -> threading.Thread:
         return await pool.call(here)
 
@@ -117,7 +123,7 @@ def test_idle_threads_end_when_the_pool_is_closed() -> None:
     assert not thread.is_alive()
 
 
-def test_virtual_time_stands_still_while_a_thread_works_and_jumps_again_afterwards() -> None:
+def test_virtual_time_waits_for_thread() -> None:
     async def main() -> tuple[float, float]:
         pool, loop = ThreadPool(), asyncio.get_running_loop()
         sleeper = asyncio.create_task(asyncio.sleep(3600))
@@ -130,7 +136,7 @@ def test_virtual_time_stands_still_while_a_thread_works_and_jumps_again_afterwar
     assert run_virtual(main()) == (0.0, 3600.0)
 
 
-def test_a_timeout_in_virtual_time_comes_true_beside_a_thread_that_hangs() -> None:
+def test_virtual_timeout_beside_hanging_thread() -> None:
     async def main() -> float:
         pool, go = ThreadPool(), threading.Event()
         with pytest.raises(TimeoutError):
