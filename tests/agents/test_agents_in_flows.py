@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from graphorch import Graph, agent
 from graphorch.models.offline.client import OfflineClient
 from tests.agents.test_tools import Model, water
-from tests.models.documents import HARBOUR
+from tests.models.offline.documents import HARBOUR
 
 
 class Document(BaseModel):

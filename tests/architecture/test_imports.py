@@ -82,22 +82,25 @@ def cost_of(statement: str) -> float:
 
 
 @pytest.mark.parametrize("statement", [IMPORT, EVERY_NAME], ids=["import", "every public name"])
-def test_nothing_heavy_is_loaded(statement: str) -> None:
+def test_import_loads_nothing_heavy(statement: str) -> None:
+    """Neither the package nor any public name loads a heavy library."""
     assert sorted(loaded_after(statement) & set(HEAVY)) == []
 
 
-def test_names_to_build_with_load_nothing_that_only_some_programs_need() -> None:
+def test_building_names_load_little() -> None:
+    """Names to build with load no module that only some programs need."""
     assert sorted(loaded_after(BUILDING) & {*HEAVY, *FOR_SOME_RUNS, *FOR_BUILDING}) == []
 
 
-def test_a_plain_run_loads_nothing_that_only_some_runs_need() -> None:
-    """What is not loaded by an import is not loaded by the first build and run either: it is saved, and not put off."""
+def test_plain_run_loads_little() -> None:
+    """A module that an import does not load is not loaded by the first run either: it is saved."""
     loaded = loaded_after(RUNNING)
     assert sorted(loaded & {*HEAVY, *FOR_SOME_RUNS}) == []
     assert {"graphorch.graph.checks", "graphorch.engine.scheduler"} <= loaded
 
 
-def test_a_heavy_module_would_be_noticed() -> None:
+def test_heavy_module_is_noticed() -> None:
+    """A check that cannot fail guards nothing."""
     assert "rich" in loaded_after("import rich")
     assert "graphorch.journal" in loaded_after("import graphorch.journal.sqlite.store")
 

@@ -36,7 +36,8 @@ def offences(source: str) -> list[str]:
     return [f"{line}: {what}" for line, what in sorted(found)]
 
 
-def test_no_module_runs_text_as_code_or_unpickles() -> None:
+def test_no_module_runs_text() -> None:
+    """No module runs text as code, or unpickles."""
     modules = sorted(PACKAGE.rglob("*.py"))
     assert modules
     assert [
@@ -56,7 +57,8 @@ def test_no_module_runs_text_as_code_or_unpickles() -> None:
         "from dill import loads",
     ],
 )
-def test_each_way_to_run_text_is_found(line: str) -> None:
+def test_banned_code_is_found(line: str) -> None:
+    """Each way to run text is found."""
     assert len(offences(line)) == 1
 
 
@@ -65,4 +67,5 @@ def test_each_way_to_run_text_is_found(line: str) -> None:
     ["evaluate(x)", "re.compile(x)", "cursor.exec(x)", "import pickles", "from .pickle import x"],
 )
 def test_harmless_code_is_left_alone(line: str) -> None:
+    """Names that only look alike are allowed."""
     assert offences(line) == []

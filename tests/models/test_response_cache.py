@@ -21,7 +21,7 @@ from graphorch.models.errors import TimedOut
 from graphorch.models.guardrails.client import Guard, GuardedClient, personal_data
 from graphorch.models.messages import Message, Request, Response, Usage
 from graphorch.models.response_cache import CacheLimits, CacheWarning, CachingClient, compute_key
-from tests.models.guardrail_fakes import Parrot, answer
+from tests.models.guardrails.fakes import Parrot, answer
 
 ASKED = Request("m", (Message(content="What is the tide?"),))
 

@@ -13,7 +13,7 @@ PUBLIC = (
 ).split()
 
 
-def test_the_exported_names_are_the_promised_ones() -> None:
+def test_exported_names_are_promised() -> None:
     assert graphorch.testing.__all__ == sorted(PUBLIC)
     assert set(PUBLIC) <= set(dir(graphorch.testing))
     for name in PUBLIC:

@@ -22,8 +22,8 @@ from graphorch.models.guardrails.client import (
     secrets,
 )
 from graphorch.models.messages import Finding, Message, Request, Response, Usage
-from tests.models.guardrail_corpus import positives
-from tests.models.guardrail_fakes import Parrot
+from tests.models.guardrails.corpus import positives
+from tests.models.guardrails.fakes import Parrot
 
 EMAIL = "anna@example.com"
 CARD = "4111 1111 1111 1111"
@@ -53,7 +53,8 @@ class Project:
         return [Match("project", start, start + 8)] if start >= 0 else []
 
 
-def test_masked_input_does_not_reach_the_model() -> None:
+def test_mask_hides_input_from_model() -> None:
+    """Masked values do not reach the model, and findings count them."""
     parrot = Parrot()
     response = ask(
         GuardedClient(parrot, Guard(personal_data())),
@@ -69,6 +70,7 @@ def test_masked_input_does_not_reach_the_model() -> None:
 
 
 def test_every_message_is_guarded() -> None:
+    """Not only the last message passes the guards."""
     parrot = Parrot()
     ask(GuardedClient(parrot, Guard(personal_data())), EMAIL, "hello", EMAIL)
     assert [message.content for message in parrot.requests[0].messages] == [
@@ -78,7 +80,8 @@ def test_every_message_is_guarded() -> None:
     ]
 
 
-def test_pseudonyms_are_stable_and_the_answer_gets_the_values_back() -> None:
+def test_pseudonyms_are_restored_in_answer() -> None:
+    """Equal values have one placeholder, and the answer gets the values back."""
     parrot = Parrot(reply=lambda _: "<EMAIL_2> wrote to <EMAIL_1>, not to <EMAIL_3>")
     response = ask(
         GuardedClient(parrot, Guard(personal_data(), "pseudonymise")),
@@ -92,7 +95,8 @@ def test_pseudonyms_are_stable_and_the_answer_gets_the_values_back() -> None:
     assert response.text == f"bob@example.com wrote to {EMAIL}, not to <EMAIL_3>"
 
 
-def test_a_pseudonym_that_stands_in_the_prompt_already_is_not_given_out() -> None:
+def test_pseudonym_in_prompt_is_not_reused() -> None:
+    """A placeholder that stands in the prompt already is never given out."""
     parrot = Parrot()
     response = ask(
         GuardedClient(parrot, Guard(personal_data(), "pseudonymise")),
@@ -102,7 +106,8 @@ def test_a_pseudonym_that_stands_in_the_prompt_already_is_not_given_out() -> Non
     assert response.text == f"What does <EMAIL_1> mean, {EMAIL}?"
 
 
-def test_values_that_come_back_into_json_are_escaped() -> None:
+def test_restored_values_are_escaped_in_json() -> None:
+    """Values that come back into JSON are escaped."""
     secret = 'he said "n0"'
     parrot = Parrot(reply=lambda _: '{"email": "<EMAIL_1>", "note": "\\u003cPASSWORD_1\\u003e"}')
     guards = (Guard(personal_data(), "pseudonymise"), Guard(secrets(), "pseudonymise"))
@@ -110,7 +115,8 @@ def test_values_that_come_back_into_json_are_escaped() -> None:
     assert Person.model_validate_json(response.text) == Person(email=EMAIL, note=secret)
 
 
-def test_a_find_that_is_written_with_json_escapes_is_found() -> None:
+def test_json_escapes_hide_nothing() -> None:
+    """A value written with JSON escapes is found."""
     parrot = Parrot(
         reply=lambda _: (
             r'{"email": "anna\u0040example.com", "note": "a \"quoted\" \u00e9\n\\u0040"}'
@@ -125,7 +131,8 @@ def test_a_find_that_is_written_with_json_escapes_is_found() -> None:
     }
 
 
-def test_flagged_values_pass_and_are_reported_without_the_value() -> None:
+def test_flag_reports_and_passes() -> None:
+    """Flagged values pass, and the findings do not hold them."""
     response = ask(
         GuardedClient(Parrot(), Guard(personal_data("email"), "flag")), f"{EMAIL} {CARD}"
     )
@@ -137,7 +144,8 @@ def test_flagged_values_pass_and_are_reported_without_the_value() -> None:
     assert EMAIL not in repr(response.findings)
 
 
-def test_a_blocked_prompt_is_not_sent_and_the_error_names_kinds_only() -> None:
+def test_blocked_prompt_is_not_sent() -> None:
+    """A blocked prompt is not sent, and the error names kinds only."""
     parrot = Parrot()
     with pytest.raises(GuardrailBlocked) as caught:
         ask(
@@ -158,7 +166,8 @@ def test_a_blocked_prompt_is_not_sent_and_the_error_names_kinds_only() -> None:
     assert KEY not in repr(caught.value)
 
 
-def test_a_blocked_answer_is_withheld_and_its_cost_is_told() -> None:
+def test_blocked_answer_is_withheld() -> None:
+    """A blocked answer is withheld, and the error holds its cost."""
     client = GuardedClient(Parrot(reply=lambda _: f"Sure: {KEY}"), Guard(secrets(), "block"))
     pieces: list[str] = []
     with pytest.raises(
@@ -174,22 +183,23 @@ def test_a_blocked_answer_is_withheld_and_its_cost_is_told() -> None:
     "first, second, shown",
     [("mask", "pseudonymise", "[EMAIL REDACTED]"), ("flag", "pseudonymise", "<EMAIL_1>")],
 )
-def test_where_guards_find_the_same_the_strictest_action_counts(
-    first: str, second: str, shown: str
-) -> None:
+def test_strictest_action_wins(first: str, second: str, shown: str) -> None:
+    """Where guards find one value, the strictest action counts."""
     for actions in ((first, second), (second, first)):
         parrot = Parrot()
         ask(GuardedClient(parrot, *(Guard(personal_data(), action) for action in actions)), EMAIL)  # type: ignore[arg-type]
         assert parrot.heard == [shown]
 
 
-def test_a_guard_for_the_output_leaves_the_input_alone() -> None:
+def test_output_guard_spares_input() -> None:
+    """A guard for the output leaves the input alone."""
     parrot = Parrot()
     response = ask(GuardedClient(parrot, Guard(personal_data(), "mask", "output")), EMAIL)
     assert (parrot.heard, response.text) == ([EMAIL], "[EMAIL REDACTED]")
 
 
-def test_a_check_of_your_own_works_like_a_built_in_one() -> None:
+def test_own_detector_works() -> None:
+    """A detector of the user's own works like a built-in one."""
     parrot = Parrot()
     pieces: list[str] = []
     client = GuardedClient(parrot, Guard(Project(), "pseudonymise"), Guard(personal_data(), "mask"))
@@ -199,7 +209,9 @@ def test_a_check_of_your_own_works_like_a_built_in_one() -> None:
     assert pieces == [response.text]  # it can judge only the whole, so nothing is shown before
 
 
-def test_an_error_of_the_client_within_does_not_repeat_a_secret() -> None:
+def test_inner_error_is_cleaned() -> None:
+    """An error of the inner client does not repeat a secret."""
+
     class Cut:
         async def complete(self, request: Request, on_text: object = None) -> Response:
             partial = f"{request.messages[0].content} and {KEY}"
@@ -219,14 +231,16 @@ def test_an_error_of_the_client_within_does_not_repeat_a_secret() -> None:
     assert str(caught.value) == "Model 'm' was cut off after '<EMAIL_1> and [API_KEY REDACTED]'"
 
 
-def test_without_findings_the_answer_is_as_it_was() -> None:
+def test_clean_answer_is_unchanged() -> None:
+    """Without findings the answer is as it was."""
     response = ask(
         GuardedClient(Parrot(), Guard(personal_data()), Guard(secrets())), "Nothing to see here."
     )
     assert (response.text, response.findings) == ("Nothing to see here.", ())
 
 
-def test_closing_closes_the_client_within() -> None:
+def test_aclose_closes_inner_client() -> None:
+    """Closing closes the inner client."""
     parrot = Parrot()
     asyncio.run(GuardedClient(parrot).aclose())
     assert parrot.is_closed
@@ -247,7 +261,8 @@ def test_closing_closes_the_client_within() -> None:
         (lambda: secrets("email"), r"secrets\('email'\): there is no such kind"),
     ],
 )
-def test_a_wrong_option_is_an_input_error_that_helps(make: object, message: str) -> None:
+def test_wrong_option_is_refused(make: object, message: str) -> None:
+    """A wrong option is refused with the known ones."""
     with pytest.raises(InputError, match=message):
         make()  # type: ignore[operator]
 
@@ -261,8 +276,8 @@ TEXTS = st.lists(
 
 
 @given(TEXTS)
-def test_pseudonymised_text_comes_back_unchanged(text: str) -> None:
-    """unmask(mask(x)) == x: the parrot says what it hears, and what its user gets is what its user said."""
+def test_pseudonymised_text_round_trips(text: str) -> None:
+    """An echo of the prompt gives the user exactly the user's own text back."""
     client = GuardedClient(
         Parrot(), Guard(personal_data(), "pseudonymise"), Guard(secrets(), "pseudonymise")
     )
@@ -270,9 +285,8 @@ def test_pseudonymised_text_comes_back_unchanged(text: str) -> None:
 
 
 @given(st.sampled_from(positives()), st.sampled_from(positives()))
-def test_no_value_is_in_what_the_model_sees_nor_in_findings_nor_in_errors(
-    first: object, second: object
-) -> None:
+def test_values_never_leak(first: object, second: object) -> None:
+    """No value is in the prompt that the model sees, in findings, or in errors."""
     values = (first.value, second.value)  # type: ignore[attr-defined]
     text = f"{first.text}\n{second.text}"  # type: ignore[attr-defined]
     for action in ("mask", "pseudonymise"):

@@ -11,8 +11,8 @@ from graphorch.models.guardrails.client import Guard, GuardedClient, personal_da
 from graphorch.models.guardrails.pii import PERSONAL
 from graphorch.models.guardrails.secrets import SECRETS
 from graphorch.models.messages import Message, Request
-from tests.models.guardrail_corpus import Negative, Positive, negatives, positives
-from tests.models.guardrail_fakes import Parrot
+from tests.models.guardrails.corpus import Negative, Positive, negatives, positives
+from tests.models.guardrails.fakes import Parrot
 
 KINDS = (*PERSONAL, *SECRETS)
 # Kinds without a checksum or a fixed form are a matter of judgement, and may be found a little less often.
@@ -46,7 +46,8 @@ def outcomes() -> list[Outcome]:
     return asyncio.run(_mask_all([*positives(), *negatives()]))
 
 
-def test_the_corpus_is_large_and_balanced() -> None:
+def test_corpus_is_large_and_balanced() -> None:
+    """Every kind has at least twenty samples."""
     kinds = Counter(positive.kind for positive in positives())
     assert len(positives()) >= 300
     assert len(negatives()) >= 300
@@ -56,8 +57,8 @@ def test_the_corpus_is_large_and_balanced() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_recall_and_precision_of_a_kind(kind: str, outcomes: list[Outcome]) -> None:
-    """A find is right if exactly the value is gone: a part too much or too little counts as missed and as wrong."""
+def test_kind_recall_and_precision(kind: str, outcomes: list[Outcome]) -> None:
+    """A match is right if exactly the value is gone: too much or too little is missed and wrong."""
     right, missed, wrong = 0, 0, 0
     told: list[str] = []
     for sample, text, counts in outcomes:
@@ -79,7 +80,8 @@ def test_recall_and_precision_of_a_kind(kind: str, outcomes: list[Outcome]) -> N
     assert precision >= PRECISION, told
 
 
-def test_near_misses_and_plain_text_are_left_alone(outcomes: list[Outcome]) -> None:
+def test_near_misses_are_left_alone(outcomes: list[Outcome]) -> None:
+    """Near misses and plain text pass unchanged."""
     touched = [
         f"{sample.text!r} → {text!r}"
         for sample, text, _ in outcomes

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from graphorch.models.guardrails.client import Guard, GuardedClient, personal_data, secrets
 from graphorch.models.messages import Message, Request
-from tests.models.guardrail_corpus import negatives, positives
-from tests.models.guardrail_fakes import Parrot
+from tests.models.guardrails.corpus import negatives, positives
+from tests.models.guardrails.fakes import Parrot
 
 GUARDS = (Guard(personal_data(), "mask", "output"), Guard(secrets(), "mask", "output"))
 PROSE = "The quick brown fox jumps over the lazy dog, again and again. " * 3
@@ -37,7 +37,8 @@ def streamed(text: str, sizes: list[int], *guards: Guard) -> tuple[str, str, lis
     st.lists(st.integers(1, 300), min_size=1, max_size=5),
 )
 @settings(max_examples=150)
-def test_a_stream_in_any_pieces_is_what_the_whole_is(text: str, sizes: list[int]) -> None:
+def test_stream_equals_whole(text: str, sizes: list[int]) -> None:
+    """A stream in any pieces joins to the text of the guarded whole."""
     whole, shown, _ = streamed(text, sizes, *GUARDS)
     assert shown == whole
 
@@ -48,25 +49,29 @@ def test_a_stream_in_any_pieces_is_what_the_whole_is(text: str, sizes: list[int]
     st.lists(st.integers(1, 6000), min_size=1, max_size=8),
 )
 @settings(max_examples=2000)
-def test_a_stream_in_any_pieces_is_what_the_whole_is_at_length(text: str, sizes: list[int]) -> None:
+def test_long_stream_equals_whole(text: str, sizes: list[int]) -> None:
+    """A stream in any pieces joins to the text of the guarded whole, with many more examples."""
     whole, shown, _ = streamed(text, sizes, *GUARDS)
     assert shown == whole
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 11, 64])
 @pytest.mark.parametrize("sample", positives()[::13], ids=lambda sample: sample.kind)
-def test_a_secret_in_many_pieces_never_shows(sample: object, size: int) -> None:
+def test_split_secret_never_shows(sample: object, size: int) -> None:
+    """A secret in many pieces is never shown."""
     text = f"{PROSE}{sample.text} {PROSE}"  # type: ignore[attr-defined]
     _, shown, _ = streamed(text, [size], *GUARDS)
     assert sample.value not in shown  # type: ignore[attr-defined]
 
 
-def test_prose_is_shown_while_it_comes() -> None:
+def test_prose_streams_at_once() -> None:
+    """Prose is shown while it arrives."""
     _, _, pieces = streamed(PROSE * 4, [5], *GUARDS)
     assert len(pieces) > 50
 
 
-def test_a_long_private_key_is_held_until_it_has_ended() -> None:
+def test_private_key_is_held_to_end() -> None:
+    """A long private key is held until it has ended."""
     body = "\n".join(
         "MIIEpAIBAAKCAQEA7bq1fJ0Zx3yQm9v2Lk8Rr5Tn4Wp6Ys0Uc1Vd2Xe3Zf4Ag5Bh" for _ in range(120)
     )
@@ -77,7 +82,8 @@ def test_a_long_private_key_is_held_until_it_has_ended() -> None:
     assert shown == f"{PROSE}\n[PRIVATE_KEY REDACTED]\n{PROSE}"
 
 
-def test_a_pseudonym_in_pieces_gets_its_value_back_in_the_stream() -> None:
+def test_split_pseudonym_is_restored() -> None:
+    """A placeholder in pieces gets its value back in the stream."""
     whole, shown, pieces = streamed(
         f"{PROSE}<EMAIL_1> and <EMAIL_9> <b> {PROSE}", [1], Guard(personal_data(), "pseudonymise")
     )
@@ -110,8 +116,8 @@ def seconds_for(name: str, length: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HARD)
-def test_a_megabyte_that_is_hard_takes_a_second(name: str) -> None:
-    """The best of up to five rounds, since other work on the machine only ever adds time; all 16 kinds together."""
+def test_hard_megabyte_takes_one_second(name: str) -> None:
+    """Take the best of up to five rounds, since other work on the machine only adds time."""
     rounds = [seconds_for(name, 1_000_000)]
     while min(rounds) >= 1.0 and len(rounds) < 5:
         rounds.append(seconds_for(name, 1_000_000))
@@ -120,8 +126,8 @@ def test_a_megabyte_that_is_hard_takes_a_second(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HARD)
-def test_twenty_times_the_text_takes_about_twenty_times_as_long(name: str) -> None:
-    """A pattern that backtracks without a bound would take hundreds of times as long, or never end."""
+def test_time_grows_with_length(name: str) -> None:
+    """A pattern that backtracks without a bound takes hundreds of times as long, or never ends."""
     short, long = (
         min(seconds_for(name, 2_000) for _ in range(3)),
         min(seconds_for(name, 40_000) for _ in range(3)),

@@ -17,7 +17,7 @@ from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, to_messages
 from graphorch.models.offline.client import MODEL, OfflineClient
 from graphorch.models.structured_output import ask
-from tests.models.documents import HARBOUR
+from tests.models.offline.documents import HARBOUR
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,7 +37,8 @@ def points_of(text: str) -> list[str]:
 # ---- summaries ---------------------------------------------------------------------------------
 
 
-def test_a_summary_is_a_headline_and_points_in_the_order_of_the_document() -> None:
+def test_summary_has_headline_and_points() -> None:
+    """A summary is a headline and points in the order of the document."""
     headline, *points = points_of(answer(f"Summarise this document:\n{HARBOUR}").text)
     text = " ".join(HARBOUR.split())
     places = [text.index(point) for point in points]
@@ -47,12 +48,14 @@ def test_a_summary_is_a_headline_and_points_in_the_order_of_the_document() -> No
     assert headline not in points
 
 
-def test_nothing_is_said_twice_when_the_prompt_holds_it_twice() -> None:
+def test_summary_repeats_nothing() -> None:
+    """A text that the prompt holds twice is not quoted twice."""
     said = points_of(answer(f"Summarise.\n\nNotes:\n{HARBOUR}\n\nDocument:\n{HARBOUR}").text)
     assert len(said) == len(set(said)) >= 4
 
 
-def test_the_instruction_and_the_system_message_are_not_part_of_the_answer() -> None:
+def test_answer_leaves_out_instructions() -> None:
+    """Neither the instructions nor the system message are part of the answer."""
     system = "You are an editor at a newspaper. Sentences about harbours and gauges must be short."
     prompt = f"You will be given a report. Summarise the report about the tide gauge in your own words:\n{HARBOUR}\n\nAnswer with points only."
     text = answer(prompt, system=system).text
@@ -63,11 +66,13 @@ def test_the_instruction_and_the_system_message_are_not_part_of_the_answer() -> 
 @pytest.mark.parametrize(
     "wish, sentences", [("in one sentence", 1), ("in 3 sentences", 3), ("as five short bullets", 5)]
 )
-def test_the_length_that_is_asked_for_is_kept(wish: str, sentences: int) -> None:
+def test_summary_keeps_requested_length(wish: str, sentences: int) -> None:
+    """The answer has as many sentences as the prompt asks for."""
     assert len(points_of(answer(f"Summarise this {wish}:\n{HARBOUR}").text)) == sentences
 
 
-def test_a_limit_on_words_and_on_tokens_is_kept() -> None:
+def test_summary_keeps_limits() -> None:
+    """Limits on words and on tokens hold."""
     assert (
         len(
             answer(f"Summarise this in at most 60 words:\n{HARBOUR}").text.replace("- ", "").split()
@@ -77,19 +82,22 @@ def test_a_limit_on_words_and_on_tokens_is_kept() -> None:
     assert len(answer(f"Summarise this:\n{HARBOUR}", max_tokens=100).text) <= 400
 
 
-def test_a_question_is_answered_with_the_sentences_that_speak_of_it() -> None:
+def test_question_selects_its_sentences() -> None:
+    """A question is answered with the sentences that speak of it."""
     text = answer(f"Question: What does the radar gauge cost?\n\n{HARBOUR}").text
     assert "The comparison adds 9,000 pounds to the cost of the radar gauge." in text
     assert "October" not in text
 
 
-def test_a_topic_decides_what_matters() -> None:
+def test_topic_decides_importance() -> None:
+    """A topic decides which sentences matter."""
     text = answer(f"Write two sentences.\n\nTopic: the sinking pier\n\n{HARBOUR}").text
     assert "sinking" in text
     assert "the sinking pier" not in text.split(".")[0].lower().removeprefix("the lifeboat")
 
 
-def test_an_article_is_prose_and_notes_are_points() -> None:
+def test_article_is_prose() -> None:
+    """An article is prose, and notes are points."""
     assert "\n- " not in answer(f"Write an article from these notes:\n{HARBOUR}").text
     assert "\n- " in answer(f"Take notes:\n{HARBOUR}").text
 
@@ -111,7 +119,9 @@ class Verdict(BaseModel):
     decision: Literal["publish", "revise"] = "revise"
 
 
-def test_research_draft_and_review_make_sense_and_another_round_is_better() -> None:
+def test_review_rounds_improve_draft() -> None:
+    """Research, draft and review make sense, and each round is better."""
+
     async def main() -> tuple[list[str], list[Verdict]]:
         client = OfflineClient()
 
@@ -154,14 +164,16 @@ def test_research_draft_and_review_make_sense_and_another_round_is_better() -> N
     "prompt",
     ["", " \n\t ", "\x00\x07", "Summarise this document:\n", "Summarise this document:\n\n  \n"],
 )
-def test_an_empty_document_is_said_to_be_empty(prompt: str) -> None:
+def test_empty_document_is_reported(prompt: str) -> None:
+    """The answer to an empty document says that it is empty."""
     assert "no text to work on" in answer(prompt).text
 
 
 @pytest.mark.parametrize(
     "prompt", ["Research this topic thoroughly: tides", "Write a haiku about tides.", "tides"]
 )
-def test_a_topic_without_text_is_told_so_instead_of_inventing_one(prompt: str) -> None:
+def test_topic_without_text_is_reported(prompt: str) -> None:
+    """A topic without a text gets no invented one."""
     text = answer(prompt).text
     assert "tides" in text
     assert "no source text was given" in text
@@ -170,14 +182,16 @@ def test_a_topic_without_text_is_told_so_instead_of_inventing_one(prompt: str) -
 # ---- strange text ------------------------------------------------------------------------------
 
 
-def test_control_characters_and_terminal_sequences_do_not_get_through() -> None:
+def test_control_characters_are_removed() -> None:
+    """Control characters and terminal sequences do not get through."""
     dirty = "The gauge \x1b[31mis red\x1b[0m and\x00 it has \x07been so\u202e for years. \ud83dIt works well in all weathers, they say."
     text = answer(f"Summarise:\n{dirty}").text
     assert "The gauge is red and it has been so for years." in text
     text.encode()
 
 
-def test_markup_is_text() -> None:
+def test_markup_is_kept_as_text() -> None:
+    """Markup is text like any other."""
     assert (
         "<script>alert(1)</script>"
         in answer(
@@ -186,14 +200,16 @@ def test_markup_is_text() -> None:
     )
 
 
-def test_windows_line_ends_and_wrapped_lines_are_joined() -> None:
+def test_wrapped_lines_are_joined() -> None:
+    """Windows line ends and wrapped lines are joined."""
     assert (
         answer("Summarise:\r\nThe gauge hangs\r\nin the well of the pier.").text
         == "The gauge hangs in the well of the pier."
     )
 
 
-def test_abbreviations_end_no_sentence() -> None:
+def test_abbreviation_does_not_end_sentence() -> None:
+    """A full stop behind an abbreviation does not end a sentence."""
     assert answer(
         "Summarise in one sentence:\nDr. Smith, i.e. the old one, measured 6.2 metres at the pier."
     ).text.endswith("at the pier.")
@@ -202,7 +218,8 @@ def test_abbreviations_end_no_sentence() -> None:
 # ---- what it says of itself --------------------------------------------------------------------
 
 
-def test_the_response_says_what_it_is_and_costs_nothing() -> None:
+def test_response_names_offline_model() -> None:
+    """The response names its model, says that it is not a language model, and costs nothing."""
     response = answer(f"Summarise:\n{HARBOUR}")
     assert (response.model, response.usd, response.usd_source, response.finish_reason) == (
         "offline/extractive",
@@ -216,7 +233,8 @@ def test_the_response_says_what_it_is_and_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("output", [None, Verdict])
-def test_the_pieces_of_a_stream_join_to_the_text(output: type[BaseModel] | None) -> None:
+def test_stream_joins_to_text(output: type[BaseModel] | None) -> None:
+    """The pieces of a stream join to the text."""
     pieces: list[str] = []
     request = Request(MODEL, to_messages(f"Summarise:\n{HARBOUR}"), schema=output)
     response = asyncio.run(OfflineClient().complete(request, pieces.append))
@@ -225,13 +243,14 @@ def test_the_pieces_of_a_stream_join_to_the_text(output: type[BaseModel] | None)
     assert len(pieces) > 3 or output is not None
 
 
-def test_a_request_without_time_fails_at_once() -> None:
+def test_request_without_time_fails() -> None:
+    """A request without time fails before any work."""
     with pytest.raises(TimedOut):
         answer("Summarise:\nThe gauge is old.", timeout=0.0)
 
 
-def test_equal_requests_get_equal_answers_in_every_process() -> None:
-    """Also where the order of sets differs, which the seed of Python's hashes decides."""
+def test_answers_are_deterministic() -> None:
+    """Equal requests get equal answers in processes whose sets have different orders."""
     program = (
         "import asyncio\n"
         "from tests.models.offline.test_client import HARBOUR, Verdict, answer\n"
@@ -261,9 +280,10 @@ def test_equal_requests_get_equal_answers_in_every_process() -> None:
         "one character a sentence",
     ],
 )
-def test_ten_megabytes_take_less_than_three_seconds_and_what_was_left_out_is_said(
+def test_ten_megabytes_take_three_seconds(
     kind: str,
 ) -> None:
+    """Ten megabytes take less than three seconds, and the note says how much was left out."""
     text = {
         "one document again and again": HARBOUR * 2_800,
         "all sentences different": "".join(
@@ -281,8 +301,8 @@ def test_ten_megabytes_take_less_than_three_seconds_and_what_was_left_out_is_sai
     assert len(response.text) < 5_000
 
 
-def test_a_long_document_does_not_hold_up_the_event_loop() -> None:
-    """The loop goes on turning while the text is worked on in a thread."""
+def test_long_document_spares_event_loop() -> None:
+    """The loop goes on turning while a thread works on the text."""
 
     async def main() -> int:
         call = asyncio.create_task(

@@ -20,7 +20,8 @@ def material(prompt: str) -> ParsedPrompt:
     return parse_prompt(to_messages(prompt))
 
 
-def test_an_order_before_a_colon_is_asked_and_the_rest_is_material() -> None:
+def test_order_before_colon_is_instruction() -> None:
+    """A line that is an order and ends with a colon is an instruction, and the rest is material."""
     read_ = material("Summarise this report:\nThe sea is high.\nThe pier is old.")
     assert (read_.instructions, read_.text) == (
         "Summarise this report:",
@@ -28,7 +29,8 @@ def test_an_order_before_a_colon_is_asked_and_the_rest_is_material() -> None:
     )
 
 
-def test_an_order_on_one_line_with_its_subject() -> None:
+def test_order_carries_its_subject() -> None:
+    """An order may carry its material behind a colon."""
     read_ = material("Research this topic thoroughly: the tides of the moon")
     assert (read_.instructions, read_.text) == (
         "Research this topic thoroughly:",
@@ -36,7 +38,8 @@ def test_an_order_on_one_line_with_its_subject() -> None:
     )
 
 
-def test_sections_have_names_and_remarks_are_no_material() -> None:
+def test_sections_are_named() -> None:
+    """Sections have names, and remarks are not material."""
     read_ = material(
         "Improve the draft.\n\nTopic: tides\n\nThe text goes on here.\n\nDraft:\nThe sea is high.\n\nFeedback:\nSay more about the moon."
     )
@@ -48,7 +51,8 @@ def test_sections_have_names_and_remarks_are_no_material() -> None:
     assert (read_.instructions, read_.remarks) == ("Improve the draft.", "Say more about the moon.")
 
 
-def test_orders_inside_a_document_are_material() -> None:
+def test_orders_inside_document_are_material() -> None:
+    """Only orders at the border of a message are instructions."""
     manual = "The pump is heavy.\n\nUse both hands. Turn the key to the left.\n\nThe lamp goes out."
     assert (
         material(f"Summarise:\n{manual}").text
@@ -56,14 +60,16 @@ def test_orders_inside_a_document_are_material() -> None:
     )
 
 
-def test_system_messages_are_asked() -> None:
+def test_system_message_is_instruction() -> None:
+    """System messages are instructions."""
     read_ = parse_prompt(
         [Message(role="system", content="The tone is dry."), Message(content="The sea is high.")]
     )
     assert (read_.instructions, read_.text) == ("The tone is dry.", "The sea is high.")
 
 
-def test_headings_are_kept_apart_and_bullets_are_paragraphs() -> None:
+def test_headings_and_bullets_are_separated() -> None:
+    """Headings are kept apart, and bullets are paragraphs."""
     read_ = material(
         "# The Sea\n\nAll About Water\n\nIt is wet.\n\n- one thing\n- another\n  thing"
     )
@@ -71,7 +77,8 @@ def test_headings_are_kept_apart_and_bullets_are_paragraphs() -> None:
     assert read_.sections[-1].paragraphs == ["It is wet.", "one thing", "another thing"]
 
 
-def test_a_long_text_is_read_in_windows_over_all_of_it() -> None:
+def test_long_text_is_read_in_windows() -> None:
+    """A very long text is read in windows spread over all of it."""
     text = "".join(f"Line {n} says that the water is high. " for n in range(60_000))
     read_ = material(text)
     assert read_.unread == pytest.approx(len(text) - MAX_CHARACTERS, rel=0.01)
@@ -96,14 +103,17 @@ def test_a_long_text_is_read_in_windows_over_all_of_it() -> None:
         ("", 0),
     ],
 )
-def test_sentences_end_where_they_end(text: str, count: int) -> None:
+def test_sentences_are_split(text: str, count: int) -> None:
+    """Abbreviations, numbers, quotes and other scripts do not confuse the ends."""
     assert len(split_sentences(text)) == count
 
 
-def test_words_that_differ_in_their_ending_meet() -> None:
+def test_stems_unite_endings() -> None:
+    """Words that differ in their ending have one stem."""
     assert {stem("tide"), stem("tides")} == {stem("tide")}
     assert content_words("the gauges of a harbour") == content_words("gauge, harbours!")
 
 
-def test_cleaning_keeps_text_and_nothing_else() -> None:
+def test_clean_text_keeps_only_text() -> None:
+    """Cleaning keeps text and removes the rest."""
     assert clean_text("a\x1b[31mb\x1b[0m\x00\u202ec\ud83d\r\nd\re\tf 🙂é") == "abc\nd\ne\tf 🙂é"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, HttpUrl, create_model, field_validator
 from graphorch.errors import ModelError
 from graphorch.models.messages import Message, Request
 from graphorch.models.offline.client import OfflineClient
-from tests.models.documents import HARBOUR
+from tests.models.offline.documents import HARBOUR
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,7 +46,8 @@ class Verdict(BaseModel):
     decision: Literal["publish", "revise"] = "revise"
 
 
-def test_a_better_text_gets_a_better_score_and_the_judgements_follow() -> None:
+def test_score_follows_quality() -> None:
+    """A better text gets a better score, and the judgements follow."""
     poor = fill(Verdict, f"Notes:\n{HARBOUR}\n\n{SHORT}")
     good = fill(Verdict, LONG)
     assert poor.score < 5 < 8 < good.score
@@ -56,7 +57,9 @@ def test_a_better_text_gets_a_better_score_and_the_judgements_follow() -> None:
     assert "gauge" not in poor.feedback.split("Not mentioned:")[0]
 
 
-def test_a_score_without_bounds_is_of_ten_and_a_confidence_of_one() -> None:
+def test_unbounded_scores_have_scales() -> None:
+    """A score without bounds is out of ten, a confidence out of one."""
+
     class Marks(BaseModel):
         score: float
         confidence: float
@@ -67,7 +70,8 @@ def test_a_score_without_bounds_is_of_ten_and_a_confidence_of_one() -> None:
 
 
 @pytest.mark.parametrize("low, high", [(0, 10), (1, 5), (-3, -1), (0, 1), (100, 100)])
-def test_numbers_stay_within_their_bounds(low: int, high: int) -> None:
+def test_numbers_keep_bounds(low: int, high: int) -> None:
+    """Numbers stay within the bounds of the schema."""
     model = create_model(
         "Bounded",
         score=(Annotated[int, Field(ge=low, le=high)], ...),
@@ -78,7 +82,9 @@ def test_numbers_stay_within_their_bounds(low: int, high: int) -> None:
     assert low <= filled.level <= high
 
 
-def test_numbers_are_found_where_the_text_speaks_of_them() -> None:
+def test_numbers_come_from_their_sentences() -> None:
+    """Numbers are found where the text speaks of them."""
+
     class Costs(BaseModel):
         comparison_adds: int
         spring_tide: float
@@ -88,7 +94,9 @@ def test_numbers_are_found_where_the_text_speaks_of_them() -> None:
     assert (costs.comparison_adds, costs.spring_tide, costs.dividend) == (9_000, 6.2, None)
 
 
-def test_what_can_be_counted_is_counted() -> None:
+def test_counts_are_counted() -> None:
+    """Words and sentences are counted."""
+
     class Counts(BaseModel):
         words: int
         sentence_count: int
@@ -113,11 +121,13 @@ class Kind(BaseModel):
         ("Where is your office?", "other"),
     ],
 )
-def test_the_closest_label_is_chosen_and_the_rest_goes_to_other(message: str, kind: str) -> None:
+def test_closest_label_is_chosen(message: str, kind: str) -> None:
+    """The closest label is chosen, and `other` if none is close."""
     assert fill(Kind, f"Classify this message:\n{message}").kind == kind
 
 
-def test_what_the_prompt_says_about_a_label_counts() -> None:
+def test_label_explanations_count() -> None:
+    """Words that the prompt explains a label with count for it."""
     rules = "Classify. billing: invoices, refunds, payments. technical: crashes, errors, outages. other: the rest."
     assert fill(Kind, "Message:\nMy refund never came.", rules).kind == "billing"
     assert fill(Kind, "Message:\nIt shows errors all day.", rules).kind == "technical"
@@ -128,7 +138,9 @@ class Tone(Enum):
     COLD = "cold"
 
 
-def test_an_enum_and_a_list_of_labels_hold_what_the_text_speaks_of() -> None:
+def test_label_list_holds_mentioned() -> None:
+    """An enum and a list of labels hold the labels that the text mentions."""
+
     class Found(BaseModel):
         tone: Tone
         tones: list[Tone]
@@ -138,7 +150,9 @@ def test_an_enum_and_a_list_of_labels_hold_what_the_text_speaks_of() -> None:
     )
 
 
-def test_a_union_goes_by_its_discriminator() -> None:
+def test_union_goes_by_discriminator() -> None:
+    """The variant of a union is chosen by its discriminator."""
+
     class Invoice(BaseModel):
         kind: Literal["invoice"]
         total: int
@@ -170,7 +184,8 @@ class Report(BaseModel):
     keywords: list[str]
 
 
-def test_a_report_is_made_of_the_document() -> None:
+def test_report_comes_from_document() -> None:
+    """Title, date, address, points and keywords are those of the document."""
     report = fill(Report)
     assert report.title == "Renewing the Tide Gauge at Northcliff Harbour"
     assert (report.when, report.contact) == (date(2025, 3, 14), "office@northcliff.example")
@@ -181,7 +196,9 @@ def test_a_report_is_made_of_the_document() -> None:
     assert places == sorted(places)
 
 
-def test_fields_of_their_own_do_not_repeat_each_other() -> None:
+def test_fields_do_not_repeat_sentences() -> None:
+    """Fields take different sentences, each the one closest to its name."""
+
     class Notes(BaseModel):
         danger: str
         money: str
@@ -194,14 +211,17 @@ def test_fields_of_their_own_do_not_repeat_each_other() -> None:
 
 
 @pytest.mark.parametrize("shortest, longest", [(0, 1), (0, 20), (50, 60), (300, 400)])
-def test_text_keeps_its_bounds(shortest: int, longest: int) -> None:
+def test_text_keeps_bounds(shortest: int, longest: int) -> None:
+    """Text stays within the lengths of the schema."""
     model = create_model(
         "T", summary=(Annotated[str, Field(min_length=shortest, max_length=longest)], ...)
     )
     assert shortest <= len(fill(model).summary) <= longest  # type: ignore[attr-defined]
 
 
-def test_forms_are_found_in_the_text() -> None:
+def test_formats_are_found_in_text() -> None:
+    """Formats and patterns are found in the text."""
+
     class Forms(BaseModel):
         at: datetime
         page: HttpUrl
@@ -227,9 +247,8 @@ def test_forms_are_found_in_the_text() -> None:
         (Annotated[list[str], Field(min_length=500)], "500 items"),
     ],
 )
-def test_what_the_text_does_not_hold_is_refused_by_name_and_left_out_where_possible(
-    annotation: Any, needs: str
-) -> None:
+def test_missing_value_is_refused_by_name(annotation: Any, needs: str) -> None:
+    """A value that the text does not hold is refused by name, and left out where possible."""
     text = "Text:\nThe gauge is old and nobody has a better one."
     with pytest.raises(ModelError, match="'wanted'") as caught:
         fill(create_model("Needs", wanted=(annotation, ...)), text)
@@ -238,7 +257,9 @@ def test_what_the_text_does_not_hold_is_refused_by_name_and_left_out_where_possi
     assert fill(create_model("Wants", wanted=(annotation | None, None)), text).wanted is None  # type: ignore[attr-defined]
 
 
-def test_a_rule_that_no_schema_can_say_is_checked_too() -> None:
+def test_validator_is_checked() -> None:
+    """A rule that the schema cannot express is checked as well."""
+
     class Picky(BaseModel):
         note: str
 
@@ -261,7 +282,8 @@ class Endless(BaseModel):
     again: Endless
 
 
-def test_a_model_that_holds_itself_ends() -> None:
+def test_recursive_model_ends() -> None:
+    """A model that holds itself is filled to a limited depth, or refused."""
     assert fill(Tree).label
     with pytest.raises(ModelError, match="without end"):
         fill(Endless)
@@ -283,7 +305,9 @@ def test_a_model_that_holds_itself_ends() -> None:
         "#",
     ],
 )
-def test_strange_text_makes_no_difference_to_the_form(text: str) -> None:
+def test_strange_text_fills_form(text: str) -> None:
+    """Strange text makes no difference to the form."""
+
     class Simple(BaseModel):
         score: Annotated[int, Field(ge=0, le=10)]
         title: str
@@ -380,7 +404,7 @@ _texts = st.sampled_from([HARBOUR, "", "a b", SHORT])
 @given(_fields, _texts)
 @settings(max_examples=25)
 def test_every_schema_is_filled(fields: dict[str, Any], text: str) -> None:
-    """No form is asked for here that only a text could supply, and so nothing may be refused but for a lack of text."""
+    """No field asks for a form that only a text could supply: only a lack of text may refuse."""
     check_filled(fields, text)
 
 
@@ -388,6 +412,7 @@ def test_every_schema_is_filled(fields: dict[str, Any], text: str) -> None:
 @given(_fields, _texts)
 @settings(max_examples=1_000)
 def test_very_many_schemas_are_filled(fields: dict[str, Any], text: str) -> None:
+    """The property of every schema, with many more examples."""
     check_filled(fields, text)
 
 

@@ -19,15 +19,16 @@ def sentences(*texts: str) -> list[Sentence]:
     return [Sentence(text, content_words(text), 0) for text in texts]
 
 
-def test_a_chain_of_two_and_a_stranger() -> None:
-    """By hand: the two hold each other up, and the stranger has only what it starts with and shares all of it."""
+def test_pagerank_of_pair_and_stranger() -> None:
+    """Two nodes hold each other up; a stranger has only its start, and shares all of it."""
     number, two, alone = pagerank([{1: 1.0}, {0: 1.0}, {}], [1.0, 1.0, 1.0])
     assert number == pytest.approx(two)
     assert alone < number
     assert number + two + alone == pytest.approx(1.0)
 
 
-def test_all_that_link_to_one_lift_it() -> None:
+def test_pagerank_lifts_common_target() -> None:
+    """A node that all others link to is lifted."""
     scores = pagerank([{}, {0: 1.0}, {0: 1.0}, {0: 1.0}], [1.0] * 4)
     assert scores[0] > 2 * scores[1]
     assert scores[1] == pytest.approx(scores[2]) == pytest.approx(scores[3])
@@ -38,18 +39,21 @@ def test_all_that_link_to_one_lift_it() -> None:
         st.dictionaries(st.integers(0, 5), st.floats(0.01, 1.0), max_size=4), min_size=6, max_size=6
     )
 )
-def test_the_shares_are_a_distribution(links: list[dict[int, float]]) -> None:
+def test_pagerank_is_distribution(links: list[dict[int, float]]) -> None:
+    """The shares are positive and sum to 1."""
     scores = pagerank(links, [1.0] * 6)
     assert sum(scores) == pytest.approx(1.0)
     assert min(scores) > 0
 
 
-def test_nothing_is_ranked_if_there_is_nothing() -> None:
+def test_ranking_of_nothing_is_empty() -> None:
+    """Without sentences there is no ranking."""
     assert rank_sentences([], frozenset()) == []
     assert pagerank([], []) == []
 
 
-def test_what_connects_the_others_comes_first() -> None:
+def test_connecting_sentence_ranks_first() -> None:
+    """A sentence that connects the others comes first, and a stranger last."""
     told = sentences(
         "The weather in the city stayed pleasant for the whole of March.",
         "Radar gauges measure the height of the water from above the harbour.",
@@ -61,7 +65,8 @@ def test_what_connects_the_others_comes_first() -> None:
     assert rank_sentences(told, frozenset())[-1] == 0
 
 
-def test_what_is_asked_about_comes_first() -> None:
+def test_question_words_rank_first() -> None:
+    """A sentence about the question comes first."""
     told = sentences(
         "The radar gauge measures the height of the water in the harbour.",
         "The harbour gauge measures the water in a well of the old pier.",
@@ -70,7 +75,8 @@ def test_what_is_asked_about_comes_first() -> None:
     assert rank_sentences(told, content_words("council dues"))[0] == 2
 
 
-def test_a_repetition_is_left_out() -> None:
+def test_repetition_is_left_out() -> None:
+    """Sentences that repeat a better one are left out."""
     told = sentences(
         "The gauge shows the height of the water.",
         "The gauge shows the height of the water.",
@@ -83,7 +89,8 @@ def word(number: int) -> str:
     return "".join("bcdfghjklm"[int(digit)] for digit in f"{number:05}")
 
 
-def test_no_more_than_the_most_are_compared_and_every_part_is_heard() -> None:
+def test_long_text_is_sampled_evenly() -> None:
+    """No more than the most are compared, and they come from every part."""
     told = sentences(
         *(
             " ".join(word(n * 6 + k) for k in range(6)).capitalize() + " water."
@@ -99,5 +106,6 @@ def test_no_more_than_the_most_are_compared_and_every_part_is_heard() -> None:
     "text, other, alike",
     [("a b", "a b", 1.0), ("a b", "c d", 0.0), ("a b", "b c", 0.5), ("", "", 1.0)],
 )
-def test_similarity_is_what_two_sets_share(text: str, other: str, alike: float) -> None:
+def test_similarity_of_word_sets(text: str, other: str, alike: float) -> None:
+    """Similarity grows with the words in common."""
     assert similarity(frozenset(text.split()), frozenset(other.split())) == alike

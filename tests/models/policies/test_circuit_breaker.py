@@ -38,7 +38,8 @@ def opened(clock: Clock, rules: BreakerRules | None = None) -> CircuitBreaker:
     return breaker
 
 
-def test_five_failures_in_a_row_open_it_for_thirty_seconds() -> None:
+def test_breaker_opens_after_five_failures() -> None:
+    """Five failures in a row open it for thirty seconds, and four do not."""
     clock = Clock()
     breaker = CircuitBreaker(clock=clock)
     fail(breaker, 4)
@@ -47,7 +48,8 @@ def test_five_failures_in_a_row_open_it_for_thirty_seconds() -> None:
     assert (breaker.state, breaker.admit(), breaker.seconds_to_probe) == ("open", None, 30.0)
 
 
-def test_a_success_between_failures_keeps_it_closed() -> None:
+def test_breaker_stays_closed_after_success() -> None:
+    """A success between failures begins the row anew."""
     breaker = CircuitBreaker(BreakerRules(volume=100), clock=Clock())
     for _ in range(20):
         fail(breaker, 4)
@@ -57,7 +59,8 @@ def test_a_success_between_failures_keeps_it_closed() -> None:
     assert breaker.state == "closed"
 
 
-def test_a_large_share_of_failures_opens_it_even_if_not_in_a_row() -> None:
+def test_breaker_opens_at_large_share() -> None:
+    """A large share of failures opens it even if they are not in a row."""
     breaker = CircuitBreaker(clock=Clock())
     for verdict in [True, False] * 5:
         permit = breaker.admit()
@@ -66,7 +69,8 @@ def test_a_large_share_of_failures_opens_it_even_if_not_in_a_row() -> None:
     assert breaker.state == "open"
 
 
-def test_failures_of_long_ago_do_not_count() -> None:
+def test_breaker_forgets_old_failures() -> None:
+    """Only calls within the window count."""
     clock = Clock()
     breaker = CircuitBreaker(BreakerRules(in_a_row=100), clock=clock)
     for verdict in [True, False] * 4:
@@ -80,7 +84,8 @@ def test_failures_of_long_ago_do_not_count() -> None:
     assert breaker.state == "open"
 
 
-def test_after_the_rest_exactly_one_probe_goes_first() -> None:
+def test_breaker_admits_one_probe() -> None:
+    """After the rest exactly one call goes through until its verdict."""
     clock = Clock()
     breaker = opened(clock)
     clock.now = 30
@@ -93,7 +98,8 @@ def test_after_the_rest_exactly_one_probe_goes_first() -> None:
     assert breaker.admit() is not None
 
 
-def test_a_probe_that_fails_rests_twice_as_long_up_to_five_minutes() -> None:
+def test_failed_probe_doubles_rest() -> None:
+    """A probe that fails doubles the rest, up to five minutes."""
     clock = Clock()
     breaker = opened(clock)
     rests: list[float] = []
@@ -104,7 +110,8 @@ def test_a_probe_that_fails_rests_twice_as_long_up_to_five_minutes() -> None:
     assert rests == [60, 120, 240, 300, 300, 300]
 
 
-def test_a_recovery_forgets_how_often_it_had_opened() -> None:
+def test_recovery_resets_rest() -> None:
+    """After a recovery the next rest is a short one again."""
     clock = Clock()
     breaker = opened(clock)
     clock.now = 30
@@ -117,7 +124,8 @@ def test_a_recovery_forgets_how_often_it_had_opened() -> None:
     assert breaker.seconds_to_probe == 30
 
 
-def test_a_probe_without_a_verdict_makes_room_for_another() -> None:
+def test_probe_without_verdict_frees_place() -> None:
+    """A probe that ends without a verdict lets another one go."""
     clock = Clock()
     breaker = opened(clock)
     clock.now = 30
@@ -128,7 +136,8 @@ def test_a_probe_without_a_verdict_makes_room_for_another() -> None:
     assert breaker.admit() is not None
 
 
-def test_calls_from_before_it_opened_have_no_say() -> None:
+def test_verdict_of_earlier_era_is_ignored() -> None:
+    """A call that was let in before the breaker opened changes nothing."""
     clock = Clock()
     breaker = CircuitBreaker(clock=clock)
     early = [breaker.admit() for _ in range(10)]
@@ -148,13 +157,15 @@ def test_calls_from_before_it_opened_have_no_say() -> None:
     assert breaker.state == "closed"
 
 
-def test_an_early_probe_is_one_at_a_time() -> None:
+def test_early_probe_goes_alone() -> None:
+    """Early probes go one at a time, too."""
     breaker = opened(Clock())
     assert breaker.admit(early=True) is not None
     assert breaker.admit(early=True) is None
 
 
-def test_random_verdicts_never_let_two_probes_out_together() -> None:
+def test_random_verdicts_allow_one_probe() -> None:
+    """No sequence of verdicts lets two probes of one era out together."""
     chance = random.Random(1)
     clock = Clock()
     breaker = CircuitBreaker(clock=clock)
@@ -172,12 +183,14 @@ def test_random_verdicts_never_let_two_probes_out_together() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"in_a_row": 0}, {"ratio": 0}, {"ratio": 1.5}, {"rest": 0}])
-def test_breaker_rules_without_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_breaker_rules_out_of_range(wrong: dict[str, float]) -> None:
+    """Each value out of range is refused with its name."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         BreakerRules(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_retry_budget_allows_a_reserve_and_a_share_of_the_calls() -> None:
+def test_retry_budget_earns_share() -> None:
+    """It holds the reserve and a fifth of the calls."""
     clock = Clock()
     budget = RetryBudget(RetryRules(), clock=clock)
     taken = 0
@@ -188,7 +201,8 @@ def test_the_retry_budget_allows_a_reserve_and_a_share_of_the_calls() -> None:
     assert 209 <= taken <= 210  # 10 and a fifth of 1,000
 
 
-def test_the_retry_budget_fills_slowly_with_time() -> None:
+def test_retry_budget_fills_with_time() -> None:
+    """It also earns a little per second."""
     clock = Clock()
     budget = RetryBudget(RetryRules(reserve=0, share=0), clock=clock)
     clock.now = 35
@@ -196,7 +210,8 @@ def test_the_retry_budget_fills_slowly_with_time() -> None:
     assert [budget.try_take() for _ in range(4)] == [True, True, True, False]
 
 
-def test_pauses_grow_spread_and_stay_below_the_longest() -> None:
+def test_pauses_grow_and_spread() -> None:
+    """Pauses grow, differ from call to call, and stay within their bounds."""
     chance = random.Random(0)
     rules = RetryRules()
     runs: list[list[float]] = []
@@ -213,6 +228,7 @@ def test_pauses_grow_spread_and_stay_below_the_longest() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"rounds": 0}, {"share": -0.1}, {"first": 0}, {"first": 5, "longest": 1}]
 )
-def test_retry_rules_without_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_retry_rules_out_of_range(wrong: dict[str, float]) -> None:
+    """Each value out of range is refused with its name."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         RetryRules(**wrong)  # type: ignore[arg-type]

@@ -34,7 +34,9 @@ async def starts(
 
 
 @pytest.mark.parametrize("rpm", [2, 6, 60, 600])
-def test_no_minute_holds_more_requests_than_the_limit_and_most_of_it_is_used(rpm: int) -> None:
+def test_limiter_bounds_requests_per_minute(rpm: int) -> None:
+    """No minute holds more requests than the limit, and most of it is used."""
+
     async def main(runtime: Runtime) -> None:
         times = await starts(RateLimiter("m", RateLimits(rpm=rpm), runtime), runtime, 3 * rpm)
         assert rpm / 2 <= busiest_minute(times) <= rpm
@@ -42,7 +44,9 @@ def test_no_minute_holds_more_requests_than_the_limit_and_most_of_it_is_used(rpm
     run(main)
 
 
-def test_no_minute_holds_more_tokens_than_the_limit() -> None:
+def test_limiter_bounds_tokens_per_minute() -> None:
+    """No minute holds more tokens than the limit."""
+
     async def main(runtime: Runtime) -> None:
         times = await starts(
             RateLimiter("m", RateLimits(tpm=10_000), runtime), runtime, 60, tokens=500
@@ -52,7 +56,9 @@ def test_no_minute_holds_more_tokens_than_the_limit() -> None:
     run(main)
 
 
-def test_tokens_that_were_not_used_come_back() -> None:
+def test_unused_tokens_come_back() -> None:
+    """A turn that used fewer tokens gives the rest back."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(tpm=6_000), runtime)
         for _ in range(50):
@@ -63,7 +69,9 @@ def test_tokens_that_were_not_used_come_back() -> None:
     run(main)
 
 
-def test_turns_come_in_the_order_of_asking() -> None:
+def test_turns_are_first_come_first_served() -> None:
+    """Turns come in the order in which calls asked for them."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(rpm=60, concurrency=2), runtime)
         order: list[int] = []
@@ -81,7 +89,9 @@ def test_turns_come_in_the_order_of_asking() -> None:
     run(main)
 
 
-def test_never_more_at_the_same_time_than_allowed_even_with_cancelling() -> None:
+def test_concurrency_holds_under_cancelling() -> None:
+    """No more calls run at a time than allowed, and cancelling loses no place."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(concurrency=3), runtime)
         running = most = done = 0
@@ -109,7 +119,9 @@ def test_never_more_at_the_same_time_than_allowed_even_with_cancelling() -> None
     run(main)
 
 
-def test_cancelling_in_the_moment_of_the_turn_passes_the_place_on() -> None:
+def test_cancelled_waiter_passes_place_on() -> None:
+    """A call that is cancelled just when it gets its place passes it on."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(concurrency=1), runtime)
 
@@ -128,7 +140,9 @@ def test_cancelling_in_the_moment_of_the_turn_passes_the_place_on() -> None:
     run(main)
 
 
-def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
+def test_late_turn_is_refused_at_once() -> None:
+    """A turn that would come too late fails without waiting."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(rpm=6), runtime)
         async with limiter.turn(0, 5.0):
@@ -142,7 +156,9 @@ def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
     run(main)
 
 
-def test_a_call_that_is_cancelled_while_it_waits_gives_its_turn_back() -> None:
+def test_cancelled_turn_is_given_back() -> None:
+    """A call that is cancelled while it waits pays for nothing."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(rpm=6), runtime)
         await starts(limiter, runtime, 1)
@@ -155,7 +171,9 @@ def test_a_call_that_is_cancelled_while_it_waits_gives_its_turn_back() -> None:
     run(main)
 
 
-def test_a_pause_that_the_target_asked_for_holds_and_a_shorter_one_does_not_end_it() -> None:
+def test_block_keeps_longest_pause() -> None:
+    """A pause that the target asked for holds, and a shorter one does not end it."""
+
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", None, runtime)
         limiter.block(8)
@@ -169,6 +187,7 @@ def test_a_pause_that_the_target_asked_for_holds_and_a_shorter_one_does_not_end_
 @pytest.mark.parametrize(
     "wrong", [{"rpm": 0}, {"tpm": -1}, {"concurrency": 0}, {"rpm": float("nan")}]
 )
-def test_limits_without_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_rate_limits_out_of_range(wrong: dict[str, float]) -> None:
+    """Each value out of range is refused with its name."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         RateLimits(**wrong)  # type: ignore[arg-type]

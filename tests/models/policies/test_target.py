@@ -17,7 +17,9 @@ from tests.models.fakes import Answer, FakeModel, Flat, Table, request_to, statu
 from tests.models.virtual import run
 
 
-def test_a_single_target_whose_circuit_opens_fails_at_once_without_being_asked() -> None:
+def test_open_circuit_fails_at_once() -> None:
+    """A target whose circuit is open fails without a request."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel(*[status(500)] * 5, Answer("back"))
         target = Target("m", model, runtime=runtime)
@@ -40,7 +42,9 @@ def test_a_single_target_whose_circuit_opens_fails_at_once_without_being_asked()
 @pytest.mark.parametrize(
     "failure", [status(400), status(422), Refused("no", model="m", retryable=False)]
 )
-def test_a_request_that_is_at_fault_does_not_open_the_circuit(failure: ModelError) -> None:
+def test_faulty_request_spares_circuit(failure: ModelError) -> None:
+    """A request that is at fault does not open the circuit."""
+
     async def main(runtime: Runtime) -> None:
         target = Target("m", FakeModel(failure), runtime=runtime)
         for _ in range(20):
@@ -51,7 +55,9 @@ def test_a_request_that_is_at_fault_does_not_open_the_circuit(failure: ModelErro
     run(main)
 
 
-def test_a_cancelled_probe_lets_the_next_call_probe() -> None:
+def test_cancelled_probe_frees_place() -> None:
+    """A probe that is cancelled lets the next call probe."""
+
     async def main(runtime: Runtime) -> None:
         target = Target(
             "m", FakeModel(*[status(500)] * 5, Answer(first=100), Answer("back")), runtime=runtime
@@ -69,7 +75,9 @@ def test_a_cancelled_probe_lets_the_next_call_probe() -> None:
     run(main)
 
 
-def test_what_waits_for_its_turn_and_is_cancelled_costs_nothing() -> None:
+def test_cancelled_turn_costs_nothing() -> None:
+    """A call that is cancelled while it waits for its turn costs nothing."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel(Answer(first=10))
         rules = TargetRules(limits=RateLimits(concurrency=1))
@@ -88,7 +96,9 @@ def test_what_waits_for_its_turn_and_is_cancelled_costs_nothing() -> None:
     run(main)
 
 
-def test_a_throttled_call_is_not_sent_and_costs_nothing() -> None:
+def test_throttled_call_costs_nothing() -> None:
+    """A throttled call is not sent and costs nothing."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
         target = Target("m", model, rules=TargetRules(limits=RateLimits(rpm=1)), runtime=runtime)
@@ -101,7 +111,9 @@ def test_a_throttled_call_is_not_sent_and_costs_nothing() -> None:
     run(main)
 
 
-def test_who_waits_for_money_holds_no_place_at_the_target() -> None:
+def test_waiting_for_money_holds_no_place() -> None:
+    """A call that waits for money lets others use the target."""
+
     async def main(runtime: Runtime) -> None:
         rules = TargetRules(limits=RateLimits(concurrency=1))
         target = Target(
@@ -124,7 +136,9 @@ def test_who_waits_for_money_holds_no_place_at_the_target() -> None:
     run(main)
 
 
-def test_tokens_per_minute_are_taken_with_the_limit_on_the_output_and_given_back() -> None:
+def test_output_limit_counts_and_comes_back() -> None:
+    """Tokens per minute are taken with the limit on the output, and the unused ones come back."""
+
     async def main(runtime: Runtime) -> None:
         target = Target(
             "m",
