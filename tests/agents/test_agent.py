@@ -58,7 +58,8 @@ def run(
 # ---- a call ------------------------------------------------------------------------------------
 
 
-def test_the_prompt_is_asked_with_the_options_of_the_agent() -> None:
+def test_agent_options_reach_request() -> None:
+    """The prompt is sent with the options of the agent."""
     value, call = run(write, Topic(topic="tides"), Research(research="moon"))
     assert value == Draft(draft="done")
     assert call == {
@@ -72,7 +73,9 @@ def test_the_prompt_is_asked_with_the_options_of_the_agent() -> None:
     }
 
 
-def test_without_options_the_default_model_decides() -> None:
+def test_agent_without_options() -> None:
+    """Without options the default model decides."""
+
     @agent(output=Draft)
     def plain(t: Topic) -> str:
         return t.topic
@@ -86,7 +89,7 @@ def test_without_options_the_default_model_decides() -> None:
     )
 
 
-def test_a_prompt_may_be_messages() -> None:
+def test_prompt_may_be_messages() -> None:
     @agent(output=Draft)
     def talk(t: Topic) -> Prompt:
         return [Message(role="system", content="s"), Message(content=t.topic)]
@@ -98,7 +101,9 @@ def test_a_prompt_may_be_messages() -> None:
 
 
 @pytest.mark.parametrize("empty", ["", "  \n", []])
-def test_an_empty_prompt_is_the_authors_error_and_asks_nobody(empty: Any) -> None:
+def test_empty_prompt_fails_before_call(empty: Any) -> None:
+    """An empty prompt is the author's error, and no model is called."""
+
     @agent(output=Draft)
     def silent(t: Topic) -> str:
         return empty
@@ -109,7 +114,9 @@ def test_an_empty_prompt_is_the_authors_error_and_asks_nobody(empty: Any) -> Non
     assert context.calls == []
 
 
-def test_a_function_without_a_body_has_its_slices_written_out() -> None:
+def test_function_without_body_uses_default_prompt() -> None:
+    """A function without a body has its slices written out."""
+
     @agent(output=Draft)
     def bare(t: Topic, v: Verdict | None) -> str: ...
 
@@ -123,7 +130,8 @@ def test_a_function_without_a_body_has_its_slices_written_out() -> None:
 # ---- the node ----------------------------------------------------------------------------------
 
 
-def test_the_node_knows_its_kind_its_slices_and_its_options() -> None:
+def test_agent_node_describes_itself() -> None:
+    """The node knows its kind, its slices and its options."""
     assert (write.name, write.kind, write.model, write.options.timeout) == (
         "write",
         "agent",
@@ -139,14 +147,17 @@ def test_the_node_knows_its_kind_its_slices_and_its_options() -> None:
     assert isinstance(write.fn, AgentCall)
 
 
-def test_the_prompt_function_is_callable_in_a_unit_test() -> None:
+def test_prompt_function_stays_callable() -> None:
+    """The prompt function is callable in a unit test."""
     assert (
         write.prompt(Topic(topic="tides"), Research(research="moon"))
         == "Write about tides. Notes: moon"
     )
 
 
-def test_the_class_follows_the_number_of_slices() -> None:
+def test_node_class_follows_slices() -> None:
+    """The class follows the number of slices."""
+
     @agent(output=Draft)
     def one(t: Topic) -> str: ...
 
@@ -162,7 +173,8 @@ def test_the_class_follows_the_number_of_slices() -> None:
     assert [type(node1) for node1 in (one, two, three, four)] == [Node1, Node2, Node3, Node4]
 
 
-def test_another_model_makes_another_agent_and_leaves_the_first_alone() -> None:
+def test_with_model_copies_agent() -> None:
+    """Another model makes another agent and leaves the first alone."""
     other = write.with_model("openai/gpt-5").named("other")
     assert (other.model, other.name, write.model, write.name) == (
         "openai/gpt-5",
@@ -175,11 +187,13 @@ def test_another_model_makes_another_agent_and_leaves_the_first_alone() -> None:
     assert type(other) is Node2
 
 
-def test_a_name_may_be_given() -> None:
+def test_agent_name_may_be_given() -> None:
     assert agent(output=Draft, name="drafting")(write.prompt).name == "drafting"
 
 
-def test_a_node_that_is_no_agent_has_neither_model_nor_prompt() -> None:
+def test_plain_node_has_no_model() -> None:
+    """A node that is not an agent has neither model nor prompt."""
+
     @node
     def plain(t: Topic) -> Topic:
         return t
@@ -211,9 +225,8 @@ def fine(t: Topic) -> str: ...
         (waits, "its prompt function is async"),
     ],
 )
-def test_a_wrong_prompt_function_is_refused_where_it_is_decorated(
-    prompt: Callable[..., Any], says: str
-) -> None:
+def test_wrong_prompt_function_refused(prompt: Callable[..., Any], says: str) -> None:
+    """A wrong prompt function is refused where it is decorated."""
     with pytest.raises(GraphError) as caught:
         agent(output=Draft)(prompt)
     assert says in str(caught.value)
@@ -233,16 +246,16 @@ def test_a_wrong_prompt_function_is_refused_where_it_is_decorated(
         ({"output": str}, "no pydantic model"),
     ],
 )
-def test_a_wrong_option_is_refused_where_it_is_decorated(
-    options: dict[str, Any], says: str
-) -> None:
+def test_wrong_option_refused(options: dict[str, Any], says: str) -> None:
+    """A wrong option is refused where it is decorated."""
     make: Any = agent
     with pytest.raises(GraphError) as caught:
         make(**{"output": Draft, **options})(fine)
     assert says in str(caught.value)
 
 
-def test_all_problems_of_an_agent_come_at_once() -> None:
+def test_agent_problems_come_at_once() -> None:
+    """All problems of an agent come at once."""
     with pytest.raises(GraphError) as caught:
         agent(output=Draft, model="", max_tokens=0, temperature=-1)(fine)
     assert len(caught.value.problems) == 3

@@ -241,7 +241,8 @@ def test_patterns_share_nodes_in_one_graph() -> None:
     ]
 
 
-def test_patterns_hold_flows_that_are_patterns() -> None:
+def test_pattern_holds_pattern_flows() -> None:
+    """The steps of a pattern may be flows that are patterns."""
     flow = nested()
     assert flow.warnings == ()
     found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
@@ -255,7 +256,9 @@ def test_patterns_hold_flows_that_are_patterns() -> None:
     assert found.output.draft == "publish 1"
 
 
-def test_a_fault_inside_of_patterns_names_its_path() -> None:
+def test_nested_fault_names_its_path() -> None:
+    """A fault inside of nested patterns names its path."""
+
     def say(request: Request) -> Any:
         if request.metadata["node"] == "judge":
             raise RuntimeError("out of red ink")
@@ -266,7 +269,8 @@ def test_a_fault_inside_of_patterns_names_its_path() -> None:
     assert "out of red ink" in str(failed)
 
 
-def test_a_graph_can_be_changed_after_a_pattern_was_drawn() -> None:
+def test_graph_changes_after_pattern() -> None:
+    """A graph can be changed after a pattern was drawn."""
     made = graph()
     made.evaluator_loop(write, judge, accept=good, max_rounds=3)
     made.chain(note_down.named("first"), write)
@@ -278,7 +282,8 @@ def test_a_graph_can_be_changed_after_a_pattern_was_drawn() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: flat().build(), nested])
-def test_a_run_is_kept_in_a_journal_and_replays(make: Any, tmp_path: Path) -> None:
+def test_pattern_run_replays_from_journal(make: Any, tmp_path: Path) -> None:
+    """A run of a pattern is kept in a journal and replays."""
     flow = make()
     store = tmp_path / "runs.sqlite"
 
@@ -291,7 +296,9 @@ def test_a_run_is_kept_in_a_journal_and_replays(make: Any, tmp_path: Path) -> No
     assert [step.path for step in again.steps] == [step.path for step in first.steps]
 
 
-def test_a_loop_of_a_pattern_counts_anew_inside_of_another_loop_with_the_same_header() -> None:
+def test_inner_loop_counts_anew() -> None:
+    """A loop of a pattern counts anew inside of another loop that has its header."""
+
     class Count(BaseModel):
         n: int = 0
 
@@ -313,7 +320,8 @@ def test_a_loop_of_a_pattern_counts_anew_inside_of_another_loop_with_the_same_he
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_estimate_of_patterns_is_never_below_what_a_run_used(seed: int) -> None:
+def test_estimate_bounds_pattern_runs(seed: int) -> None:
+    """The estimate of a pattern is never below the usage of a run."""
     for flow in (flat().build(), nested()):
         asked = models("long" if seed % 2 else "short")
         found = run_virtual(flow.run(Topic(topic="tides"), client=asked), seed=seed)
@@ -322,13 +330,15 @@ def test_the_estimate_of_patterns_is_never_below_what_a_run_used(seed: int) -> N
         assert worst.calls >= len(asked.requests)
 
 
-def test_what_a_pattern_remembers_is_no_part_of_the_state_of_the_result() -> None:
+def test_memory_stays_out_of_result() -> None:
+    """The memory of a pattern is not part of the state of the result."""
     found = run_virtual(flat().build().run(Topic(topic="tides"), client=models()))
     assert set(type(found.state).model_fields) == set(Desk.model_fields)
     assert type(found.state) is Desk
 
 
-def test_one_node_in_two_patterns_that_cannot_hold_it_does_not_build() -> None:
+def test_node_in_two_patterns_refused() -> None:
+    """A node in two patterns that cannot both hold it does not build."""
     made = (
         graph()
         .evaluator_loop(write, judge, accept=good, max_rounds=3)

@@ -38,9 +38,8 @@ wholes = st.builds(
 
 
 @given(wholes, st.integers(2, 600))
-def test_a_digest_never_counts_as_more_than_its_budget_and_is_of_the_same_type(
-    whole: Whole, tokens: int
-) -> None:
+def test_digest_fits_budget_and_type(whole: Whole, tokens: int) -> None:
+    """A digest fits its budget and has the type of its report."""
     found = build_digest(whole, tokens)
     assert measure_report(found) <= tokens
     assert Whole.model_validate(found.model_dump()) == found
@@ -49,7 +48,8 @@ def test_a_digest_never_counts_as_more_than_its_budget_and_is_of_the_same_type(
 
 
 @given(st.text(max_size=3000), st.integers(0, 900))
-def test_a_shortened_text_fits_and_keeps_its_beginning_and_its_end(text: str, tokens: int) -> None:
+def test_shortened_text_keeps_both_ends(text: str, tokens: int) -> None:
+    """A shortened text fits, and keeps its beginning and its end."""
     found = shorten_text(text, tokens)
     assert count_tokens(found) <= tokens
     if count_tokens(text) > tokens >= 60:
@@ -59,7 +59,8 @@ def test_a_shortened_text_fits_and_keeps_its_beginning_and_its_end(text: str, to
 
 
 @given(st.lists(st.integers(0, 5000), max_size=20), st.integers(0, 9000))
-def test_shares_keep_to_the_budget_and_waste_none_of_it(sizes: list[int], budget: int) -> None:
+def test_shares_use_the_whole_budget(sizes: list[int], budget: int) -> None:
+    """Shares fit the budget and waste none of it."""
     shares = share_budget(sizes, budget)
     assert all(0 <= share <= size for share, size in zip(shares, sizes, strict=True))
     assert sum(shares) <= budget

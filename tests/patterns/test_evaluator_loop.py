@@ -91,7 +91,8 @@ def rounds(models: Models) -> int:
     return len(models.of("write"))
 
 
-def test_the_plain_wiring_returns_the_last_attempt_and_the_pattern_the_best_one() -> None:
+def test_loop_leaves_best_attempt() -> None:
+    """The plain wiring returns the last attempt, and the pattern the best one."""
     plain = Graph("essay", State, input=Task, output=Out).chain(write, judge)
     plain.loop(judge, back_to=write, while_=lambda s: s.points < 9, max_iterations=4)
     scores = (3, 8, 4, 2)
@@ -102,7 +103,8 @@ def test_the_plain_wiring_returns_the_last_attempt_and_the_pattern_the_best_one(
     assert best.output == Out(draft="draft 2", points=8, remark="more, after 2")
 
 
-def test_it_stops_when_the_evaluator_accepts() -> None:
+def test_loop_stops_when_accepted() -> None:
+    """The loop stops when the evaluator accepts."""
     models = graded(3, 9.5, 1)
     assert (
         run_virtual(looped().build().run(Task(task="tides"), client=models)).output.draft
@@ -111,7 +113,8 @@ def test_it_stops_when_the_evaluator_accepts() -> None:
     assert rounds(models) == 2
 
 
-def test_the_generator_is_told_task_last_draft_and_feedback() -> None:
+def test_generator_prompt_holds_draft_and_feedback() -> None:
+    """The prompt of the generator has the task, the last draft and the feedback."""
     models = graded(3, 9.5)
     run_virtual(looped().build().run(Task(task="tides"), client=models))
     first, second = models.of("write")
@@ -121,7 +124,9 @@ def test_the_generator_is_told_task_last_draft_and_feedback() -> None:
     assert "more, after 1" in asked(second)
 
 
-def test_a_generator_that_reads_them_itself_is_not_told_twice() -> None:
+def test_generator_prompt_repeats_nothing() -> None:
+    """A generator that reads draft and feedback itself does not get them twice."""
+
     @agent(output=Draft, model="vendor/writer")
     def rewrite(t: Task, d: Draft | None, g: Grade) -> str:
         return f"Write: {t.task}" + (
@@ -138,13 +143,16 @@ def test_a_generator_that_reads_them_itself_is_not_told_twice() -> None:
     assert asked(models.of("rewrite")[1]) == "Write: tides, better than draft 1: more, after 1"
 
 
-def test_it_stops_when_no_score_is_better_for_two_rounds() -> None:
+def test_loop_stops_without_better_score() -> None:
+    """The loop stops when no score is better for two rounds."""
     models = graded(5, 4, 5, 9.9)
     result = run_virtual(looped().build().run(Task(task="tides"), client=models))
     assert (rounds(models), result.output.draft) == (3, "draft 1")
 
 
-def test_it_stops_when_an_attempt_was_made_before() -> None:
+def test_loop_stops_at_repeated_attempt() -> None:
+    """The loop stops when an attempt was made before."""
+
     def say(request: Request) -> str | BaseModel:
         return "the same" if request.model == "vendor/writer" else Grade(points=5)
 
@@ -154,14 +162,16 @@ def test_it_stops_when_an_attempt_was_made_before() -> None:
     assert "this very attempt was made before" in emitted(events, Round)[-1].stopped
 
 
-def test_the_bound_ends_it_and_the_result_says_so() -> None:
+def test_loop_stops_at_its_bound() -> None:
+    """The bound ends the loop, and the result says so."""
     models = graded(1, 2, 3, 4, 5, 6, 7, 8)
     result = run_virtual(looped(max_rounds=4).build().run(Task(task="tides"), client=models))
     assert (rounds(models), result.output.draft) == (4, "draft 4")
     assert result.exhausted == (("judge_progress", "write"),)
 
 
-def test_each_round_is_an_event() -> None:
+def test_loop_rounds_are_events() -> None:
+    """Each round is an event."""
     events = run_virtual(events_of(looped().build(), Task(task="tides"), client=graded(3, 2, 9.5)))
     told = [
         (item.round, item.score, item.best, item.accepted, item.stopped)
@@ -178,15 +188,17 @@ def never(usd: float | None) -> tuple[Models, Any]:
     )
 
 
-def test_an_evaluator_that_never_accepts_spends_over_a_dollar_without_a_cap() -> None:
+def test_loop_without_cap_spends_dollars() -> None:
+    """An evaluator that never accepts spends over a dollar without a cap."""
     _, run = never(None)
     assert run_virtual(run).cost > 1.0
 
 
 @pytest.mark.parametrize("usd", [0.2, 0.25, 0.3, 0.5, 1.0])
-def test_an_evaluator_that_never_accepts_spends_no_more_than_the_cap_and_leaves_the_best_attempt(
+def test_cap_bounds_spending(
     usd: float,
 ) -> None:
+    """An evaluator that never accepts spends at most the cap, and the best attempt is left."""
     models, run = never(usd)
     result = run_virtual(run)
     judged = len(models.of("judge"))
@@ -197,13 +209,16 @@ def test_an_evaluator_that_never_accepts_spends_no_more_than_the_cap_and_leaves_
     )
 
 
-def test_a_cap_that_does_not_cover_the_first_round_ends_the_run_as_a_limit() -> None:
+def test_cap_below_first_round_fails() -> None:
+    """A cap that does not cover the first round ends the run as a limit."""
     models, run = never(0.01)
     assert failure(run).end_reason == "limit:usd"
     assert models.requests == []
 
 
-def test_the_best_attempt_is_left_when_the_money_ends_in_the_middle_of_a_round() -> None:
+def test_cap_reached_inside_a_round() -> None:
+    """The best attempt is left when the money ends in the middle of a round."""
+
     def say(request: Request) -> str | BaseModel:
         number = len(models.of("write"))
         return (
@@ -222,7 +237,8 @@ def test_the_best_attempt_is_left_when_the_money_ends_in_the_middle_of_a_round()
     assert (result.output.draft, result.cost <= 0.25) == ("draft 1", True)
 
 
-def test_the_cap_counts_at_the_budget_of_the_run_too() -> None:
+def test_cap_counts_at_run_budget() -> None:
+    """Spending under the cap counts at the budget of the run too."""
     failed = failure(
         looped(usd=0.5)
         .build()
@@ -231,7 +247,9 @@ def test_the_cap_counts_at_the_budget_of_the_run_too() -> None:
     assert failed.end_reason == "limit:usd"
 
 
-def test_a_loop_that_is_entered_again_begins_anew() -> None:
+def test_loop_entered_again_begins_anew() -> None:
+    """A loop that is entered again begins anew."""
+
     class Count(BaseModel):
         n: int = 0
 
@@ -272,7 +290,9 @@ def test_a_loop_that_is_entered_again_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("value", [11.0, -0.5, float("nan"), float("inf")])
-def test_a_score_outside_its_range_ends_the_run_in_plain_words(value: float) -> None:
+def test_score_outside_range_fails(value: float) -> None:
+    """A score outside its range ends the run in plain words."""
+
     @node
     def draft(d: Draft | None) -> Draft:
         return Draft(draft="x")
@@ -290,7 +310,8 @@ def test_a_score_outside_its_range_ends_the_run_in_plain_words(value: float) -> 
     assert f"'value_of' gave {value!r}, which is not a number from 0 to 10." in str(failed)
 
 
-def test_two_agents_that_name_one_model_do_not_build_unless_told() -> None:
+def test_shared_model_refused() -> None:
+    """Two agents that name one model do not build without `same_model=True`."""
     twin = judge.with_model("vendor/writer")
 
     def build(**options: Any) -> Callable[[], Any]:
@@ -304,7 +325,8 @@ def test_two_agents_that_name_one_model_do_not_build_unless_told() -> None:
     assert build(same_model=True)().warnings == ()
 
 
-def test_two_agents_that_leave_the_model_to_the_run_get_a_warning() -> None:
+def test_default_models_warn() -> None:
+    """Two agents that leave the model to the run get a warning."""
     graph = Graph("essay", State, input=Task, output=Out)
     graph.evaluator_loop(
         write.with_model("default"), judge.with_model("default"), accept=good, max_rounds=2
@@ -312,7 +334,9 @@ def test_two_agents_that_leave_the_model_to_the_run_get_a_warning() -> None:
     assert [problem.code for problem in graph.build().warnings] == ["EVALUATOR_MODEL"]
 
 
-def test_a_generator_that_hears_nothing_gets_a_warning() -> None:
+def test_unheard_feedback_warns() -> None:
+    """A generator that reads no feedback gets a warning."""
+
     @node
     def deaf(t: Task) -> Draft:
         return Draft(draft=t.task)
@@ -325,20 +349,23 @@ def test_a_generator_that_hears_nothing_gets_a_warning() -> None:
     assert [problem.code for problem in flow.warnings] == ["EVALUATOR_UNHEARD"]
 
 
-def test_bounds_are_checked() -> None:
+def test_loop_bounds_are_checked() -> None:
     assert codes(looped(max_rounds=0).build) >= {"EVALUATOR_BOUND"}
     assert codes(looped(usd=0).build) >= {"EVALUATOR_USD"}
     assert codes(looped(scale=(10, 0)).build) >= {"EVALUATOR_SCALE"}
 
 
 @pytest.mark.parametrize("options", [{}, {"usd": 0.5}, {"score": None}, {"max_rounds": 1}])
-def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
+def test_loop_builds_and_draws(options: dict[str, Any]) -> None:
+    """The loop builds without a warning and can be drawn."""
     flow = looped(**options).build()
     assert flow.warnings == ()
     assert "judge_progress" in flow.svg()
 
 
-def test_what_follows_the_evaluator_comes_after_the_loop() -> None:
+def test_edges_leave_after_the_loop() -> None:
+    """Edges from the evaluator lead on after the loop."""
+
     @node
     def publish(d: Draft) -> Draft:
         return Draft(draft=f"published {d.draft}")
@@ -349,9 +376,8 @@ def test_what_follows_the_evaluator_comes_after_the_loop() -> None:
     assert [step.node for step in result.steps].count("publish") == 1
 
 
-def test_the_best_attempt_is_left_where_a_loop_around_it_shares_its_header_and_so_its_rounds() -> (
-    None
-):
+def test_loop_inside_loop_with_shared_header() -> None:
+    """The best attempt is left where a loop around it shares its header and so its rounds."""
     scores = (3, 8, 4, 2)
     graph = looped(max_rounds=2)
     graph.loop(judge, back_to=write, while_=lambda s: s.task != "", max_iterations=2)
@@ -359,7 +385,8 @@ def test_the_best_attempt_is_left_where_a_loop_around_it_shares_its_header_and_s
     assert result.output.points == 4
 
 
-def test_what_was_spent_before_a_stop_counts_at_the_cap_after_it(tmp_path: Path) -> None:
+def test_cap_counts_across_resume(tmp_path: Path) -> None:
+    """Spending before a stop counts at the cap after the resume."""
     models = graded(*(1 + number / 100 for number in range(100)))
     flow, store = looped(max_rounds=50, usd=0.4).build(), tmp_path / "runs.sqlite"
 

@@ -103,7 +103,8 @@ def seconds_of(times: list[float], **options: Any) -> float:
     return run_virtual(flow.build().run(Deal(deal="x"))).seconds
 
 
-def test_with_one_branch_ten_times_slower_the_p90_is_that_of_the_second_slowest() -> None:
+def test_deadline_cuts_slowest_branch() -> None:
+    """With one branch ten times slower, the p90 is that of the second slowest."""
     chance = random.Random(7)
     plain, pattern, second = [], [], []
     for _ in range(50):
@@ -117,7 +118,8 @@ def test_with_one_branch_ten_times_slower_the_p90_is_that_of_the_second_slowest(
     assert sorted(pattern)[p90] <= 1.2 * sorted(second)[p90]
 
 
-def test_a_branch_that_raises_brings_the_plain_wiring_down_and_not_the_pattern() -> None:
+def test_fan_out_survives_failed_branch() -> None:
+    """A branch that raises brings the plain wiring down, and not the pattern."""
     branches = [noting("a", 1), noting("b", 2), noting("c", 0.5, RuntimeError("no network"))]
     plain = Graph("book", Book, input=Deal, output=Brief).chain(branches, conclude).build()
     assert "no network" in str(failure(plain.run(Deal(deal="x"))))
@@ -125,7 +127,8 @@ def test_a_branch_that_raises_brings_the_plain_wiring_down_and_not_the_pattern()
     assert run_virtual(flow.run(Deal(deal="x"))).output.brief == "a+b"
 
 
-def test_a_partial_result_names_what_is_missing_and_why() -> None:
+def test_gaps_name_missing_branches() -> None:
+    """A partial result names the missing branches and the reasons."""
     broken = branch("money", Money, 0.5, RuntimeError("no network"))
     flow = review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), deadline=10)
     result = run_virtual(flow.run(Deal(deal="x")))
@@ -136,7 +139,8 @@ def test_a_partial_result_names_what_is_missing_and_why() -> None:
     assert set(result.state.gaps) == {"money", "tech"}
 
 
-def test_with_enough_branches_it_says_which_were_not_waited_for() -> None:
+def test_quorum_names_abandoned_branches() -> None:
+    """With enough branches, the gaps name those that were not waited for."""
     broken = branch("money", Money, 0.5, RuntimeError("no network"))
     result = run_virtual(
         review(branch("legal", Legal, 1), broken, branch("tech", Tech, 100), need=1).run(
@@ -150,7 +154,9 @@ def test_with_enough_branches_it_says_which_were_not_waited_for() -> None:
     assert result.seconds == pytest.approx(1, abs=0.01)
 
 
-def test_a_deadline_is_for_all_attempts_of_a_branch() -> None:
+def test_deadline_covers_all_attempts() -> None:
+    """A deadline is for all attempts of a branch."""
+
     @node(retry=Retry(5, first=2, factor=1))
     async def flaky(d: Deal) -> Notes:
         await asyncio.sleep(3)
@@ -166,7 +172,8 @@ def test_a_deadline_is_for_all_attempts_of_a_branch() -> None:
     assert result.seconds < 8.01
 
 
-def test_too_few_branches_end_the_run_with_every_reason() -> None:
+def test_quorum_missed_fails() -> None:
+    """Too few branches end the run with every reason."""
     branches = [
         noting("a", 1),
         noting("b", 2, ValueError("bad page")),
@@ -179,7 +186,8 @@ def test_too_few_branches_end_the_run_with_every_reason() -> None:
     assert told in str(failed)
 
 
-def test_if_no_branch_comes_before_its_deadline_the_run_fails() -> None:
+def test_no_branch_in_time_fails() -> None:
+    """If no branch comes before its deadline, the run fails."""
     flow = (
         Graph("book", Book, input=Deal, output=Brief)
         .fan_out([noting("a", 50), noting("b", 60)], conclude, deadline=5)
@@ -189,7 +197,8 @@ def test_if_no_branch_comes_before_its_deadline_the_run_fails() -> None:
     assert "No branch into 'conclude' brought anything. 'a': it failed: NodeTimedOut" in str(failed)
 
 
-def test_without_options_it_waits_for_all_and_fails_with_any() -> None:
+def test_fan_out_without_options() -> None:
+    """Without options the join waits for all branches, and fails with any."""
     assert seconds_of([1, 5, 2], need="arriving") == pytest.approx(5, abs=0.01)
     flow = (
         Graph("book", Book, input=Deal, output=Brief)
@@ -199,7 +208,9 @@ def test_without_options_it_waits_for_all_and_fails_with_any() -> None:
     assert "bad" in str(failure(flow.run(Deal(deal="x"))))
 
 
-def test_an_agent_that_merges_is_told_what_is_missing() -> None:
+def test_merging_prompt_names_gaps() -> None:
+    """The prompt of an agent that merges names the missing branches."""
+
     @agent(output=Brief, model="vendor/brief")
     def sum_up(n: Notes) -> str:
         return f"Sum up: {n.notes}"
@@ -224,7 +235,7 @@ def test_an_agent_that_merges_is_told_what_is_missing() -> None:
     assert asked(whole.requests[0]) == "Sum up: ['a', 'b']"
 
 
-def test_a_slow_call_is_hedged() -> None:
+def test_slow_call_is_hedged() -> None:
     times = iter([60.0, 1.0])
 
     def say(request: Request) -> tuple[float, str]:
@@ -243,7 +254,9 @@ def test_a_slow_call_is_hedged() -> None:
     assert result.seconds == pytest.approx(6, abs=0.01)
 
 
-def test_the_first_of_several_answers_to_one_question_is_enough_to_read_it() -> None:
+def test_first_answer_assigns_slice() -> None:
+    """The first of several answers to one question is enough to read it."""
+
     @node
     def publish(t: Tech) -> Brief:
         return Brief(brief=t.tech)
@@ -258,7 +271,8 @@ def test_the_first_of_several_answers_to_one_question_is_enough_to_read_it() -> 
     assert run_virtual(flow.run(Deal(deal="x"))).output.brief == "tech of x"
 
 
-def test_in_a_loop_each_round_has_gaps_of_its_own() -> None:
+def test_gaps_are_of_each_round() -> None:
+    """In a loop each round has gaps of its own."""
     calls: list[str] = []
 
     @node
@@ -285,7 +299,8 @@ def test_in_a_loop_each_round_has_gaps_of_its_own() -> None:
     assert result.output.brief == "a,sometimes,a|"
 
 
-def test_what_cannot_work_does_not_build() -> None:
+def test_fan_out_problems_are_reported() -> None:
+    """A fan-out that cannot work does not build."""
     item, other = noting("a", 1), noting("b", 1)
 
     def graph() -> Graph[Book, Deal, Brief]:
@@ -313,7 +328,8 @@ def test_what_cannot_work_does_not_build() -> None:
         {"need": 2, "deadline": 5.0, "hedge_after": 1.0},
     ],
 )
-def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
+def test_fan_out_builds_and_draws(options: dict[str, Any]) -> None:
+    """The fan-out builds without a warning and can be drawn."""
     flow = (
         Graph("book", Book, input=Deal, output=Brief)
         .fan_out([noting("a", 1), noting("b", 1), noting("c", 1)], conclude, **options)

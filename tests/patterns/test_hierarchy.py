@@ -95,7 +95,8 @@ def one(request: Request) -> str:
     return "1"
 
 
-def test_a_fault_three_levels_deep_names_its_path_where_nested_calls_do_not() -> None:
+def test_deep_fault_names_its_path() -> None:
+    """A fault three levels deep names its path, where nested calls do not."""
     inner = Graph("inner", Level, input=Order, output=Report).chain(broken, sum_up).build()
 
     @node
@@ -124,7 +125,8 @@ def test_a_fault_three_levels_deep_names_its_path_where_nested_calls_do_not() ->
     )
 
 
-def test_every_call_says_its_level_department_and_parent_and_has_the_run_id_of_the_whole() -> None:
+def test_calls_carry_level_and_department() -> None:
+    """Every call has its level, department and parent, and the run id of the whole."""
     models = Models(one)
     result = run_virtual(house(fine).run(Order(order="x"), client=models))
     assert result.output.report == "1/fine/1/1/fine"
@@ -140,7 +142,9 @@ def test_every_call_says_its_level_department_and_parent_and_has_the_run_id_of_t
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
-def test_a_team_spends_no_more_than_its_share_of_the_budget(share: float) -> None:
+def test_team_keeps_to_its_share(share: float) -> None:
+    """A team spends no more than its share of the budget."""
+
     @agent(output=Found, model="vendor/loop", max_tokens=50)
     def more(o: Order) -> str:
         return "more"
@@ -158,7 +162,8 @@ def test_a_team_spends_no_more_than_its_share_of_the_budget(share: float) -> Non
     assert "The budget of 'team 'busy'' does not cover this call" in str(failed)
 
 
-def test_shares_of_nested_teams_are_parts_of_parts() -> None:
+def test_nested_shares_multiply() -> None:
+    """Shares of nested teams are parts of parts."""
     flow = house(fine, shares={"sales": 0.5, "fulfilment": 0.5})
     models = Models(one)
     result = run_virtual(flow.run(Order(order="x"), client=metered(models), budget=Budget(usd=10)))
@@ -174,7 +179,8 @@ def test_shares_of_nested_teams_are_parts_of_parts() -> None:
     assert 0 < result.cost < 10
 
 
-def test_without_a_budget_shares_limit_nothing() -> None:
+def test_shares_without_budget() -> None:
+    """Without a budget, shares limit nothing."""
     models = Models(one)
     run_virtual(
         house(fine, shares={"sales": 0.5, "fulfilment": 0.5}).run(Order(order="x"), client=models)
@@ -197,7 +203,8 @@ def test_shares_are_checked() -> None:
     )
 
 
-def test_it_builds_without_a_warning_and_can_be_drawn_to_every_depth() -> None:
+def test_hierarchy_builds_and_draws() -> None:
+    """The hierarchy builds without a warning and can be drawn to every depth."""
     flow = house(fine)
     assert flow.warnings == ()
     assert flow.svg().count("stock") >= 1

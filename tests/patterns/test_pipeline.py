@@ -60,7 +60,8 @@ def gated(**options: Any) -> Graph[Article, Topic, Text]:
     )
 
 
-def test_garbage_in_step_1_poisons_a_plain_chain_and_a_gate_keeps_it_out() -> None:
+def test_gate_keeps_garbage_out() -> None:
+    """Garbage in step 1 poisons a plain chain, and a gate keeps it out."""
     plain = Graph("article", Article, input=Topic, output=Text).chain(research, write).build()
     poisoned = run_virtual(plain.run(Topic(topic="tides"), client=Models(garbage_first)))
     assert "lorem ipsum" in poisoned.output.text
@@ -77,7 +78,8 @@ def test_garbage_in_step_1_poisons_a_plain_chain_and_a_gate_keeps_it_out() -> No
     ]
 
 
-def test_an_agent_that_repeats_is_told_what_it_wrote_and_why_it_was_rejected() -> None:
+def test_repeat_prompt_holds_draft_and_reason() -> None:
+    """The prompt of a repeated agent has its last text and the reason of the gate."""
     models = Models(garbage_first)
     run_virtual(gated().build().run(Topic(topic="tides"), client=models))
     first, second = models.of("research")
@@ -87,7 +89,8 @@ def test_an_agent_that_repeats_is_told_what_it_wrote_and_why_it_was_rejected() -
     assert "no source is named" in asked(second)
 
 
-def test_a_gate_that_always_rejects_ends_the_run_after_its_attempts_with_a_typed_reason() -> None:
+def test_gate_rejects_after_attempts() -> None:
+    """A gate that always rejects ends the run after its attempts with a typed reason."""
     failed = failure(
         gated(attempts=3).build().run(Topic(topic="tides"), client=Models(lambda _: "lorem ipsum"))
     )
@@ -101,7 +104,9 @@ def test_a_gate_that_always_rejects_ends_the_run_after_its_attempts_with_a_typed
     assert "The gate after 'research' rejected 3 attempts of it: no source is named." in str(failed)
 
 
-def test_a_gate_may_stop_at_once() -> None:
+def test_gate_stops_at_once() -> None:
+    """A gate may stop the run at once."""
+
     def closed(f: Facts) -> bool | Stop:
         return Stop("the topic is not for us")
 
@@ -116,7 +121,8 @@ def test_a_gate_may_stop_at_once() -> None:
     assert rejected.attempts == len(models.requests) == 1
 
 
-def test_every_attempt_is_an_event() -> None:
+def test_gate_attempts_are_events() -> None:
+    """Every attempt is an event."""
     events = run_virtual(
         events_of(gated().build(), Topic(topic="tides"), client=Models(garbage_first))
     )
@@ -124,7 +130,9 @@ def test_every_attempt_is_an_event() -> None:
     assert told == [("research", 1, False, "no source is named"), ("research", 2, True, "")]
 
 
-def test_a_plain_function_reads_the_reason_as_feedback() -> None:
+def test_function_reads_feedback() -> None:
+    """A plain function reads the reason of a gate as feedback."""
+
     @node
     def look_up(t: Topic, f: Feedback) -> Facts:
         return Facts(facts=f"{t.topic}: a source" if f.feedback else t.topic)
@@ -137,7 +145,9 @@ def test_a_plain_function_reads_the_reason_as_feedback() -> None:
     assert run_virtual(flow.run(Topic(topic="tides"))).output.facts == "tides: a source"
 
 
-def test_a_step_without_a_time_of_its_own_gets_that_of_the_pipeline() -> None:
+def test_steps_inherit_timeout() -> None:
+    """A step without a timeout gets that of the pipeline."""
+
     @node
     async def slow(t: Topic) -> Facts:
         await asyncio.sleep(60)
@@ -165,7 +175,9 @@ def test_a_step_without_a_time_of_its_own_gets_that_of_the_pipeline() -> None:
     ).seconds == pytest.approx(50, abs=0.01)
 
 
-def test_what_is_drawn_from_a_gated_step_leaves_by_its_gate_whenever_it_is_drawn() -> None:
+def test_edges_leave_by_the_gate() -> None:
+    """Edges from a gated step leave by its gate, whenever they are drawn."""
+
     @node
     def publish(t: Text) -> Text:
         return Text(text=f"published: {t.text}")
@@ -190,7 +202,9 @@ def test_what_is_drawn_from_a_gated_step_leaves_by_its_gate_whenever_it_is_drawn
         ]
 
 
-def test_a_rejected_step_can_be_handled_by_an_error_edge_of_the_step() -> None:
+def test_rejected_step_is_handled() -> None:
+    """A rejected step can be handled by an error edge of the step."""
+
     @node
     def give_up(t: Topic) -> Text:
         return Text(text=f"nothing about {t.topic}")
@@ -202,7 +216,9 @@ def test_a_rejected_step_can_be_handled_by_an_error_edge_of_the_step() -> None:
     assert result.output.text == "nothing about tides"
 
 
-def test_attempts_count_anew_each_time_that_the_step_is_entered() -> None:
+def test_attempts_count_anew() -> None:
+    """Attempts count anew each time that the step is entered."""
+
     class Count(BaseModel):
         n: int = 0
 
@@ -218,7 +234,9 @@ def test_attempts_count_anew_each_time_that_the_step_is_entered() -> None:
     assert run_virtual(flow.build().run(Count())).output.n == 8
 
 
-def test_a_gate_is_checked_with_the_graph() -> None:
+def test_gate_problems_are_reported() -> None:
+    """A gate is checked with the graph."""
+
     def other(t: Text) -> bool:
         return True
 
@@ -236,14 +254,17 @@ def test_a_gate_is_checked_with_the_graph() -> None:
     )
 
 
-def test_the_pipeline_builds_without_a_warning_and_draws_its_gate() -> None:
+def test_pipeline_builds_and_draws() -> None:
+    """The pipeline builds without a warning and draws its gate."""
     flow = gated().build()
     assert flow.warnings == ()
     assert "research_gate" in flow.svg()
     assert "research_gate" in flow.to_mermaid()
 
 
-def test_a_step_that_fails_names_itself() -> None:
+def test_failed_step_names_itself() -> None:
+    """A step that fails names itself."""
+
     @node
     async def broken(ctx: Context, t: Topic) -> Facts:
         raise RuntimeError("no network")

@@ -133,9 +133,8 @@ def shares(graph: Graph[Desk, Question, Reply], cases: int = 400) -> tuple[float
     return right / cases, wrong / cases
 
 
-def test_with_one_in_five_misclassified_a_second_opinion_brings_more_to_the_right_specialist() -> (
-    None
-):
+def test_second_opinion_improves_routing() -> None:
+    """With one in five misclassified, a second opinion brings more to the right specialist."""
     plain = Graph("desk", Desk, input=Question, output=Reply)
     plain.route(classify, kind_of).when("billing", billing).when("technical", technical).when(
         "account", account
@@ -163,7 +162,7 @@ def test_with_one_in_five_misclassified_a_second_opinion_brings_more_to_the_righ
         (("billing", 0.3), ("technical", 0.3), "person"),
     ],
 )
-def test_whose_opinion_counts(
+def test_opinions_decide_the_route(
     first: tuple[Label, float], second: tuple[Label, float], route: str
 ) -> None:
     models = says(*first, *second)
@@ -171,17 +170,21 @@ def test_whose_opinion_counts(
     assert len(models.requests) == (1 if first[1] >= 0.7 else 2)
 
 
-def test_an_unsure_classifier_leads_to_the_default() -> None:
+def test_unsure_classifier_takes_default() -> None:
+    """An unsure classifier leads to the default."""
     assert routed(desk(), says("billing", 0.69)) == "person"
     assert routed(desk(), says("billing", 0.7)) == "billing"
 
 
-def test_a_label_without_a_route_leads_to_the_default() -> None:
+def test_unrouted_label_takes_default() -> None:
+    """A label without a route leads to the default."""
     graph = desk(routes={"billing": billing}, confidence=None, threshold=0.0)
     assert routed(graph, says("technical", 1.0)) == "person"
 
 
-def test_several_targets_and_a_default_of_several() -> None:
+def test_routes_with_several_targets() -> None:
+    """A route and the default may have several targets."""
+
     @node
     def log(q: Question) -> None: ...
 
@@ -193,7 +196,9 @@ def test_several_targets_and_a_default_of_several() -> None:
     assert sorted(step.node for step in result.steps) == ["billing", "classify", "log"]
 
 
-def test_the_route_is_in_the_metadata_of_later_calls_and_in_the_commit() -> None:
+def test_route_is_in_metadata_and_commit() -> None:
+    """The route is in the metadata of later calls and in the commit."""
+
     @agent(output=Reply, model="vendor/pay")
     def pay(q: Question) -> str:
         return q.question
@@ -214,7 +219,9 @@ def test_the_route_is_in_the_metadata_of_later_calls_and_in_the_commit() -> None
         assert commits[last].to == ("pay",)
 
 
-def test_the_default_is_called_default_in_the_metadata() -> None:
+def test_default_is_named_in_metadata() -> None:
+    """The default is called default in the metadata."""
+
     @agent(output=Reply, model="vendor/help")
     def helper(q: Question) -> str:
         return q.question
@@ -232,7 +239,8 @@ def test_the_default_is_called_default_in_the_metadata() -> None:
         assert models.of("helper")[0].metadata["route.classify"] == "default"
 
 
-def test_what_two_opinions_came_to_is_an_event() -> None:
+def test_two_opinions_are_an_event() -> None:
+    """The decision of two opinions is an event."""
     events = run_virtual(
         events_of(
             desk(second_opinion=classify_again).build(),
@@ -246,7 +254,9 @@ def test_what_two_opinions_came_to_is_an_event() -> None:
 
 
 @pytest.mark.parametrize("sure", [85.0, -0.1, float("nan")])
-def test_a_confidence_outside_its_range_ends_the_run_in_plain_words(sure: float) -> None:
+def test_confidence_outside_range_fails(sure: float) -> None:
+    """A confidence outside its range ends the run in plain words."""
+
     @node
     def guess(q: Question) -> Sorted:
         return Sorted(kind="billing", sure=sure)
@@ -276,7 +286,7 @@ def tone_of(t: Tone) -> Mood:
     return t.tone
 
 
-def test_labels_of_an_enum() -> None:
+def test_labels_may_be_an_enum() -> None:
     @node
     def listen(q: Question) -> Tone:
         return Tone(tone=Mood.ANGRY)
@@ -290,7 +300,8 @@ def free(s: Sorted) -> str:
     return s.kind
 
 
-def test_what_cannot_work_does_not_build() -> None:
+def test_router_problems_are_reported() -> None:
+    """A router that cannot work does not build."""
     never: Any = {"billing": billing, "technical": technical, "account": account, "refund": person}
     anything: Any = free
     assert "ROUTER_LABEL" in codes(desk(routes=never).build)
@@ -308,7 +319,8 @@ def test_what_cannot_work_does_not_build() -> None:
     assert "ROUTER_OPINION" in codes(desk(second_opinion=person).build)
 
 
-def test_a_default_that_is_never_taken_gets_a_warning() -> None:
+def test_unused_default_warns() -> None:
+    """A default that is never taken gets a warning."""
     flow = desk(confidence=None, threshold=0.0).build()
     assert [problem.code for problem in flow.warnings] == ["ROUTER_DEFAULT"]
     assert (
@@ -320,7 +332,8 @@ def test_a_default_that_is_never_taken_gets_a_warning() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"second_opinion": classify_again}, {"routes": {"billing": billing}}]
 )
-def test_it_builds_without_a_warning_and_can_be_drawn(options: dict[str, Any]) -> None:
+def test_router_builds_and_draws(options: dict[str, Any]) -> None:
+    """The router builds without a warning and can be drawn."""
     flow = desk(**options).build()
     assert flow.warnings == ()
     assert "person" in flow.svg()

@@ -141,9 +141,10 @@ def long_reports(count: int) -> Models:
 
 
 @pytest.mark.parametrize("count", [4, 8, 16])
-def test_the_assembling_prompt_stays_under_its_bound_where_the_plain_wiring_grows_with_every_worker(
+def test_digests_bound_assembling_prompt(
     count: int,
 ) -> None:
+    """The assembling prompt stays under its bound, where the plain wiring grows with every worker."""
     plain = Graph("office", Office, input=Goal, output=Answer)
     workers = plain.map("workers", web, over=tasks_of, gather=collect, max_items=16)
     models = long_reports(count)
@@ -158,7 +159,7 @@ def test_the_assembling_prompt_stays_under_its_bound_where_the_plain_wiring_grow
     assert input_bound(assembling) <= 3 * 6000 + 400
 
 
-def test_digests_are_reported() -> None:
+def test_digests_are_events() -> None:
     events = run_virtual(
         events_of(office(digest_tokens=6000).build(), Goal(goal="tides"), client=long_reports(4))
     )
@@ -167,7 +168,9 @@ def test_digests_are_reported() -> None:
     assert all(digest.tokens > 20_000 and digest.kept <= 1500 for digest in told)
 
 
-def test_short_reports_leave_their_part_of_the_budget_to_long_ones() -> None:
+def test_short_reports_leave_budget() -> None:
+    """Short reports leave their part of the budget to long ones."""
+
     def say(request: Request) -> Any:
         said = asked(request)
         return (
@@ -195,7 +198,8 @@ def timed(log: list[str]) -> dict[Who, Any]:
     return {"web": web, "paper": web.named("paper")}
 
 
-def test_tasks_that_do_not_wait_run_at_once_and_the_others_in_order() -> None:
+def test_tasks_run_in_waves() -> None:
+    """Tasks that do not wait run at once, and the others in order."""
     log: list[str] = []
     tasks = (
         Task(text="c", id="c", needs=["a", "b"]),
@@ -210,7 +214,8 @@ def test_tasks_that_do_not_wait_run_at_once_and_the_others_in_order() -> None:
     assert result.state.notes == ["c", "a", "b", "d"]  # in the order of the plan
 
 
-def test_an_agent_is_told_what_the_tasks_reported_that_its_own_waited_for() -> None:
+def test_worker_prompt_holds_known_reports() -> None:
+    """The prompt of a worker has the reports that its task waited for."""
     models = planning(
         [Task(text="tables", id="a"), Task(text="summary", id="b", needs=["a"], worker="paper")]
     )
@@ -221,7 +226,9 @@ def test_an_agent_is_told_what_the_tasks_reported_that_its_own_waited_for() -> N
     assert "found: Search: tables" in told
 
 
-def test_a_flow_may_be_a_worker() -> None:
+def test_worker_may_be_a_flow() -> None:
+    """A flow may be a worker."""
+
     class Desk(Task, Notes): ...
 
     @node
@@ -249,7 +256,8 @@ def all_notes(found: list[Notes]) -> Notes:
 
 
 # ---- declining ---------------------------------------------------------------------------------------
-def test_a_worker_may_decline_by_its_report_and_the_planner_gets_to_read_why() -> None:
+def test_worker_declines_by_report() -> None:
+    """A worker may decline by its report, and the planner reads why."""
     first = [Task(text="charts"), Task(text="tables")]
     models = planning(first, [Task(text="charts", worker="paper")], declining=["Search: charts"])
     result = run(office().build(), models)
@@ -261,7 +269,7 @@ def test_a_worker_may_decline_by_its_report_and_the_planner_gets_to_read_why() -
     assert [len(models.of(name)) for name in ("plan", "web", "paper", "assemble")] == [2, 2, 1, 1]
 
 
-def test_a_function_declines_by_raising() -> None:
+def test_function_declines_by_raising() -> None:
     @node(name="web")
     def picky(t: Task) -> Report:
         raise Declined("no network here")
@@ -282,7 +290,8 @@ def test_a_function_declines_by_raising() -> None:
     assert result.state.notes == ["read charts"]
 
 
-def test_a_plan_made_anew_may_name_what_is_done_without_doing_it_again() -> None:
+def test_replan_keeps_done_tasks() -> None:
+    """A new plan may name tasks that are done, and they do not run again."""
     first = [Task(text="charts"), Task(text="tables")]
     models = planning(
         first,
@@ -293,7 +302,8 @@ def test_a_plan_made_anew_may_name_what_is_done_without_doing_it_again() -> None
     assert [len(models.of(name)) for name in ("web", "paper")] == [2, 1]
 
 
-def test_a_task_that_is_declined_again_ends_the_run_in_plain_words() -> None:
+def test_task_declined_twice_fails() -> None:
+    """A task that is declined again ends the run in plain words."""
     models = planning([Task(text="charts")], declining=["charts"])
     failed = failure(office().build().run(Goal(goal="tides"), client=models))
     error = cause(failed)
@@ -306,7 +316,8 @@ def test_a_task_that_is_declined_again_ends_the_run_in_plain_words() -> None:
     assert len(models.of("plan")) == 2
 
 
-def test_without_replans_it_ends_at_once() -> None:
+def test_decline_without_replans_fails() -> None:
+    """Without replans a declined task ends the run at once."""
     models = planning([Task(text="charts")], declining=["charts"])
     assert isinstance(
         cause(failure(office(replans=0).build().run(Goal(goal="tides"), client=models))),
@@ -315,7 +326,8 @@ def test_without_replans_it_ends_at_once() -> None:
     assert len(models.of("plan")) == 1
 
 
-def test_what_waited_for_a_declined_task_is_planned_anew_with_it() -> None:
+def test_waiting_tasks_are_replanned() -> None:
+    """Tasks that waited for a declined one are planned again with it."""
     first = [Task(text="charts", id="a"), Task(text="sum", id="b", needs=["a"])]
     second = [Task(text="charts", id="a", worker="paper"), Task(text="sum", id="b", needs=["a"])]
     models = planning(first, second, declining=["Search: charts"])
@@ -337,9 +349,8 @@ def test_what_waited_for_a_declined_task_is_planned_anew_with_it() -> None:
         ([Task(text="a", id="a", needs=["z"])], "task 'a' waits for 'z'. Known: a."),
     ],
 )  # fmt: skip
-def test_a_plan_that_cannot_be_carried_out_is_refused_in_plain_words_before_anybody_works(
-    tasks: list[Task], told: str
-) -> None:
+def test_impossible_plan_refused(tasks: list[Task], told: str) -> None:
+    """A plan that cannot be carried out is refused in plain words before a worker starts."""
     models = planning(tasks)
     failed = failure(office().build().run(Goal(goal="tides"), client=models))
     assert isinstance(cause(failed), PlanRefused)
@@ -347,7 +358,8 @@ def test_a_plan_that_cannot_be_carried_out_is_refused_in_plain_words_before_anyb
     assert not models.of("web")
 
 
-def test_more_tasks_than_allowed_are_refused() -> None:
+def test_too_many_tasks_refused() -> None:
+    """More tasks than allowed are refused."""
     failed = failure(
         office(max_tasks=2)
         .build()
@@ -357,7 +369,8 @@ def test_more_tasks_than_allowed_are_refused() -> None:
     assert "has 3 tasks, and max_tasks is 2" in str(failed)
 
 
-def test_a_plan_may_name_a_worker_twice() -> None:
+def test_plan_names_worker_twice() -> None:
+    """A plan may name a worker twice."""
     models = planning([Task(text="a"), Task(text="b"), Task(text="c")])
     assert len(run(office().build(), models).state.notes) == 3
     assert len(models.of("web")) == 3
@@ -368,7 +381,8 @@ def nobody(t: Task) -> Who:
     return nowhere
 
 
-def test_a_task_for_a_worker_that_does_not_exist_is_refused() -> None:
+def test_unknown_worker_refused() -> None:
+    """A task for a worker that does not exist is refused."""
     graph = Graph("office", Office, input=Goal, output=Answer)
     graph.supervisor(
         plan,
@@ -392,7 +406,8 @@ def unannotated(reports):  # type: ignore[no-untyped-def]
     return Notes()
 
 
-def test_what_cannot_work_does_not_build() -> None:
+def test_supervisor_problems_are_reported() -> None:
+    """A supervisor that cannot work does not build."""
     assert "SUPERVISOR_WORKERS" in codes(office(workers={"web": web}).build)
     assert "SUPERVISOR_BOUND" in codes(office(max_tasks=0).build)
     assert "SUPERVISOR_BOUND" in codes(office(replans=-1).build)
@@ -413,7 +428,9 @@ def test_what_cannot_work_does_not_build() -> None:
     assert "MAP_WORKER" in codes(office(workers={"web": web, "paper": both}).build)
 
 
-def test_a_failed_worker_fails_the_run_with_its_path() -> None:
+def test_failed_worker_names_its_path() -> None:
+    """A failed worker fails the run with its path."""
+
     @node(name="paper")
     def torn(t: Task) -> Report:
         raise RuntimeError("the page is torn")
@@ -426,7 +443,8 @@ def test_a_failed_worker_fails_the_run_with_its_path() -> None:
     assert "the page is torn" in str(failed)
 
 
-def test_it_begins_anew_when_it_is_entered_again() -> None:
+def test_supervisor_entered_again_begins_anew() -> None:
+    """A supervisor begins anew when it is entered again."""
     plans = [[Task(text="a")], [Task(text="b"), Task(text="c")]]
     models = planning(*plans)
     graph = office()
@@ -441,14 +459,16 @@ def test_it_begins_anew_when_it_is_entered_again() -> None:
     assert result.state.notes == ["found: Search: b", "found: Search: c"]
 
 
-def test_it_builds_without_a_warning_and_can_be_drawn() -> None:
+def test_supervisor_builds_and_draws() -> None:
+    """The supervisor builds without a warning and can be drawn."""
     for options in ({}, {"replans": 0}, {"state": Told}, {"max_tasks": 1}):
         flow = office(**options).build()  # type: ignore[arg-type]
         assert [problem for problem in flow.warnings if problem.code != "UNREAD_WRITE"] == []
         assert "plan_web" in flow.svg()
 
 
-def test_events_show_every_worker_under_its_path() -> None:
+def test_events_carry_worker_paths() -> None:
+    """Events show every worker under its path."""
     events: list[RunEvent] = []
     run(office().build(), planning([Task(text="a"), Task(text="b")]), watch=[events.append])
     assert {"plan_web[0]/web", "plan_web[1]/web"} <= {
@@ -461,7 +481,8 @@ def apart(t: Task) -> Report:
     return Report(text=f"apart {t.text}")
 
 
-def test_a_worker_in_another_process_is_handed_the_bare_task_and_stays_findable() -> None:
+def test_process_worker_takes_bare_task() -> None:
+    """A worker in another process gets the bare task and stays findable."""
     graph = office(workers={"web": web, "paper": apart})
     flow = graph.build()
     spec = graph.spec.maps["plan_paper"]

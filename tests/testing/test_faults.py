@@ -25,7 +25,8 @@ def ask(text: Text) -> str:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_flow_with_something_around_its_nodes_is_the_same_graph(name: str) -> None:
+def test_around_nodes_keeps_graph(name: str) -> None:
+    """A flow with something around its nodes is the same graph."""
     flow = FLOWS[name]()
     paths: list[str] = []
 
@@ -43,7 +44,8 @@ def test_a_flow_with_something_around_its_nodes_is_the_same_graph(name: str) -> 
     assert paths == [line.split()[0] for line in other.entries]
 
 
-def test_the_n_th_node_call_fails_and_says_so() -> None:
+def test_nth_node_call_fails() -> None:
+    """The n-th call of a node fails and says so."""
     fault = FailNth(2)
     with pytest.raises(RunFailed) as caught:
         run_virtual(fault.nodes(FLOWS["chain"]()).run(State(), resources=Ledger()))
@@ -53,7 +55,8 @@ def test_the_n_th_node_call_fails_and_says_so() -> None:
     assert (error.node, fault.calls, fault.has_fired) == ("b", 2, True)
 
 
-def test_a_lost_result_is_one_whose_work_was_done() -> None:
+def test_lost_result_was_computed() -> None:
+    """The work of a lost result was done."""
     ledgers: list[list[str]] = []
     for when_ in ("before", "after"):
         ledger = Ledger()
@@ -65,13 +68,15 @@ def test_a_lost_result_is_one_whose_work_was_done() -> None:
     assert [len(entries) for entries in ledgers] == [0, 1]
 
 
-def test_zero_counts_and_lets_everything_pass() -> None:
+def test_zero_only_counts() -> None:
+    """Zero counts calls and lets all of them pass."""
     fault = FailNth(0)
     run_virtual(fault.nodes(FLOWS["chain"]()).run(State(), resources=Ledger()))
     assert (fault.calls, fault.has_fired) == (4, False)
 
 
-def test_the_n_th_model_call_fails_with_an_error_that_may_be_retried() -> None:
+def test_nth_model_call_is_retryable() -> None:
+    """The n-th model call fails with an error that may be retried."""
     flow = Graph("g", Text).chain(ask).build()
     model = ScriptedModel(when("Say", "fine", repeats=True))
     with pytest.raises(RunFailed) as caught:
@@ -80,7 +85,8 @@ def test_the_n_th_model_call_fails_with_an_error_that_may_be_retried() -> None:
     assert run_virtual(flow.run(Text(), client=FailNth(2).model(model))).output.text == "fine"
 
 
-def test_an_agent_under_a_twin_still_asks_its_model() -> None:
+def test_twin_agent_calls_its_model() -> None:
+    """An agent under a twin still calls its model."""
     flow = Graph("g", Text).chain(ask.with_model("vendor/model")).build()
     with ScriptedModel("fine") as model:
         run_virtual(FailNth(0).nodes(flow).run(Text(), client=model))
@@ -88,14 +94,16 @@ def test_an_agent_under_a_twin_still_asks_its_model() -> None:
     assert FailNth(0).nodes(flow).plan.steps[0].node.model == "vendor/model"
 
 
-def test_the_error_is_the_caller_s_own_if_there_is_one() -> None:
+def test_fault_raises_given_error() -> None:
+    """The error is the caller's own if there is one."""
     flow = FailNth(1, KeyError("mine")).nodes(FLOWS["chain"]())
     with pytest.raises(RunFailed) as caught:
         run_virtual(flow.run(State(), resources=Ledger()))
     assert isinstance(caught.value.exceptions[0].__cause__, KeyError)
 
 
-def test_a_run_that_failed_under_a_twin_is_resumed_by_the_flow_itself() -> None:
+def test_flow_resumes_run_of_twin() -> None:
+    """A run that failed under a twin is resumed by the flow itself."""
     flow, ledger = FLOWS["chain"](), Ledger()
 
     async def main() -> Any:
@@ -114,5 +122,6 @@ def sync(text: Text) -> Text:
     return text
 
 
-def test_a_node_that_is_not_async_runs_on_the_loop_under_a_twin() -> None:
+def test_twin_runs_sync_node_on_loop() -> None:
+    """A node that is not async runs on the loop under a twin."""
     run_virtual(FailNth(0).nodes(Graph("g", Text).chain(sync).build()).run(Text()))

@@ -63,14 +63,16 @@ def told(model: Any, text: str, **fields: Any) -> str:
     return run_virtual(model.complete(request_of(text, **fields))).text
 
 
-def test_answers_are_given_in_order_as_text_or_as_instances() -> None:
+def test_script_answers_in_order() -> None:
+    """Answers are given in order, as text or as instances."""
     with ScriptedModel("A draft.", Verdict(score=7, remark="fine")) as model:
         result = flow().run_sync(State(), client=model)
     assert (result.state.draft, result.state.score, result.state.remark) == ("A draft.", 7, "fine")
     assert [request.metadata["path"] for request in model.requests] == ["write", "judge"]
 
 
-def test_a_model_of_one_text_is_answered_with_the_bare_text() -> None:
+def test_text_output_gets_bare_text() -> None:
+    """A model of one text is answered with the bare text."""
     with ScriptedModel(Draft(draft="bare"), Verdict()) as model:
         assert flow().run_sync(State(), client=model).state.draft == "bare"
 
@@ -83,39 +85,43 @@ def test_a_model_of_one_text_is_answered_with_the_bare_text() -> None:
         when("", Verdict(score=3), node="judge"),
     ],
 )
-def test_answers_are_found_by_what_is_asked_or_by_who_asks(by: Any) -> None:
+def test_when_matches_text_or_node(by: Any) -> None:
+    """Answers are found by the text of a request or by the node."""
     with ScriptedModel(by, when("Write", "A draft.")) as model:
         assert flow().run_sync(State(), client=model).state.score == 3
 
 
-def test_a_repeated_answer_is_given_for_ever_and_need_not_be_asked_for() -> None:
+def test_repeated_answer_is_optional() -> None:
+    """A repeated answer is given for ever, and need not be used."""
     with ScriptedModel(
         when("x", "first", "rest", repeats=True), when("never", "no", repeats=True)
     ) as model:
         assert [told(model, "x") for _ in range(4)] == ["first", "rest", "rest", "rest"]
 
 
-def test_a_function_of_the_request_and_a_whole_response_are_answers() -> None:
+def test_answers_may_be_functions() -> None:
+    """A function of the request and a whole response are answers."""
     response = Response("whole", "other", Usage(1, 2), 0.5, "reported", "stop", 1, 0.1, None)
     with ScriptedModel(lambda request: f"{request.model}!", response) as model:
         assert told(model, "x") == "m!"
         assert told(model, "x") == "whole"
 
 
-def test_an_exception_is_raised() -> None:
+def test_scripted_exception_is_raised() -> None:
     model = ScriptedModel(ModelError("down", model="m", retryable=True))
     with pytest.raises(ModelError, match="down"):
         told(model, "x")
     model.check()
 
 
-def test_the_text_is_streamed() -> None:
+def test_scripted_text_is_streamed() -> None:
     pieces: list[str] = []
     run_virtual(ScriptedModel("all of it").complete(request_of("x"), pieces.append))
     assert pieces == ["all of it"]
 
 
-def test_an_unexpected_call_fails_the_node_and_names_it() -> None:
+def test_unexpected_call_fails_node() -> None:
+    """An unexpected call fails the node and names it."""
     with pytest.raises(RunFailed) as caught:
         flow().run_sync(State(), client=ScriptedModel(when("Judge", Verdict())))
     (error,) = caught.value.exceptions
@@ -127,7 +133,9 @@ def test_an_unexpected_call_fails_the_node_and_names_it() -> None:
     )
 
 
-def test_an_unexpected_call_that_the_flow_survives_fails_the_check() -> None:
+def test_survived_call_fails_check() -> None:
+    """An unexpected call that the flow survives fails the check."""
+
     @node
     async def careless(ctx: Context, topic: Topic) -> Draft:
         try:
@@ -140,7 +148,8 @@ def test_an_unexpected_call_that_the_flow_survives_fails_the_check() -> None:
             Graph("g", State).chain(careless).build().run_sync(State(), client=model)
 
 
-def test_an_answer_that_nobody_asked_for_fails_the_check() -> None:
+def test_unused_answer_fails_check() -> None:
+    """An answer that was not used fails the check."""
     with pytest.raises(
         ScriptMismatch,
         match=r"asked 1 times, and the script still holds answers: 1 for 'y', 2 in order",
@@ -149,13 +158,16 @@ def test_an_answer_that_nobody_asked_for_fails_the_check() -> None:
             told(model, "x")
 
 
-def test_the_check_does_not_hide_the_error_of_the_block() -> None:
+def test_check_keeps_error_of_block() -> None:
+    """The check does not hide the error of the block."""
     with pytest.raises(KeyError):
         with ScriptedModel("unused"):
             raise KeyError("mine")
 
 
-def test_named_calls_fail_and_a_retry_asks_again() -> None:
+def test_flaky_model_fails_named_calls() -> None:
+    """Named calls fail, and a retry calls again."""
+
     @node(retry=Retry(3))
     async def ask(ctx: Context, topic: Topic) -> Draft:
         return Draft(draft=await ctx.complete("hello", model="m"))
@@ -176,7 +188,8 @@ def failures(seed: int, questions: list[str]) -> set[str]:
     return failed
 
 
-def test_which_calls_fail_depends_on_the_seed_and_not_on_their_order() -> None:
+def test_flaky_model_follows_seed() -> None:
+    """The seed decides which calls fail, and not their order."""
     questions = [f"question {number}" for number in range(40)]
     assert failures(1, questions) == failures(1, questions[::-1])
     assert failures(1, questions) != failures(2, questions)

@@ -20,6 +20,7 @@ def test_exported_names_are_promised() -> None:
         assert (getattr(graphorch.testing, name).__doc__ or "").strip(), name
 
 
-def test_nothing_needs_hypothesis_until_a_strategy_is_asked_for() -> None:
+def test_hypothesis_loads_with_strategies() -> None:
+    """Nothing needs Hypothesis until a strategy is used."""
     program = "import sys, graphorch.testing as t; t.check_flow, t.ScriptedModel, t.flows; assert 'hypothesis' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -23,7 +23,7 @@ from graphorch.testing import ReducerBroken, check_reducer
         (last, [1, 2], False),
     ],
 )
-def test_our_own_reducers_keep_their_laws(
+def test_own_reducers_keep_laws(
     reducer: Callable[[Any, Any], Any], values: list[Any], commutes: bool
 ) -> None:
     report = check_reducer(reducer, values)
@@ -34,7 +34,9 @@ def test_our_own_reducers_keep_their_laws(
         assert reducer(first, second) != reducer(second, first)
 
 
-def test_one_that_is_not_associative_is_shown_with_its_values() -> None:
+def test_non_associative_reducer_refused() -> None:
+    """A reducer that is not associative is shown with its values."""
+
     def mean(old: float, new: float) -> float:
         return (old + new) / 2
 
@@ -45,7 +47,9 @@ def test_one_that_is_not_associative_is_shown_with_its_values() -> None:
         check_reducer(mean, [0.0, 4.0])
 
 
-def test_one_that_changes_an_argument_is_refused() -> None:
+def test_mutating_reducer_refused() -> None:
+    """A reducer that changes an argument is refused."""
+
     def extend(old: list[int], new: list[int]) -> list[int]:
         old.extend(new)
         return old
@@ -56,7 +60,9 @@ def test_one_that_changes_an_argument_is_refused() -> None:
         check_reducer(extend, [[], [1]])
 
 
-def test_one_that_empties_what_is_new_is_refused() -> None:
+def test_emptying_reducer_refused() -> None:
+    """A reducer that empties its new value is refused."""
+
     def take(old: list[int], new: list[int]) -> list[int]:
         return old + [new.pop() for _ in range(len(new))]
 
@@ -64,7 +70,8 @@ def test_one_that_empties_what_is_new_is_refused() -> None:
         check_reducer(take, [[1], [2]])
 
 
-def test_one_that_remembers_is_not_pure() -> None:
+def test_remembering_reducer_refused() -> None:
+    """A reducer that remembers is not pure."""
     seen: list[int] = []
 
     def count(old: int, new: int) -> int:

@@ -15,7 +15,7 @@ from graphorch.testing import Deadlock, VirtualLoop, run_virtual
 from tests.scenarios.flows import FLOWS, Ledger, State, to_the_end
 
 
-def test_a_day_passes_at_once() -> None:
+def test_day_passes_at_once() -> None:
     async def main() -> float:
         await asyncio.sleep(86_400)
         return asyncio.get_running_loop().time()
@@ -25,7 +25,8 @@ def test_a_day_passes_at_once() -> None:
     assert time.perf_counter() - begun < 1
 
 
-def test_timers_fire_in_the_order_of_their_times() -> None:
+def test_timers_fire_in_order() -> None:
+    """Timers fire in the order of their times."""
     seen: list[int] = []
 
     async def after(seconds: int) -> None:
@@ -39,7 +40,9 @@ def test_timers_fire_in_the_order_of_their_times() -> None:
     assert seen == [1, 2, 3]
 
 
-def test_waiting_for_what_never_happens_is_a_deadlock_that_names_the_tasks() -> None:
+def test_deadlock_names_waiting_tasks() -> None:
+    """Waiting for an event that never happens is a deadlock that names the tasks."""
+
     async def main() -> None:
         task = asyncio.create_task(asyncio.Event().wait(), name="waits for ever")
         await task
@@ -62,13 +65,15 @@ def order(seed: int | None) -> list[int]:
     return seen
 
 
-def test_a_seed_shuffles_what_is_ready_and_is_repeatable() -> None:
+def test_seed_shuffles_repeatably() -> None:
+    """A seed shuffles ready tasks, and does so repeatably."""
     assert order(None) == [0, 1, 2, 3, 4, 5]
     assert len({tuple(order(seed)) for seed in range(20)}) > 10
     assert order(3) == order(3)
 
 
-def test_a_task_that_is_left_running_is_an_error() -> None:
+def test_task_left_running_fails() -> None:
+    """A task that is left running is an error."""
     kept: list[asyncio.Task[Any]] = []
 
     async def main() -> None:
@@ -78,7 +83,9 @@ def test_a_task_that_is_left_running_is_an_error() -> None:
         run_virtual(main())
 
 
-def test_an_exception_that_nobody_looked_at_is_an_error() -> None:
+def test_unread_exception_fails() -> None:
+    """An exception that was never retrieved is an error."""
+
     async def fail() -> None:
         raise ValueError("unseen")
 
@@ -95,7 +102,9 @@ def test_an_exception_that_nobody_looked_at_is_an_error() -> None:
         run_virtual(main())
 
 
-def test_something_can_be_done_before_any_step_of_the_loop() -> None:
+def test_at_step_calls_before_step() -> None:
+    """A call can be made before any step of the loop."""
+
     async def sleeper() -> None:
         await asyncio.sleep(5)
 
@@ -110,7 +119,9 @@ def test_something_can_be_done_before_any_step_of_the_loop() -> None:
     assert [run_virtual(main(step)) for step in range(2, 7)] == [True, True, True, False, False]
 
 
-def test_time_stands_still_while_a_thread_works() -> None:
+def test_thread_stops_time() -> None:
+    """Time stands still while a thread works."""
+
     async def main() -> tuple[str, float]:
         hurry = asyncio.create_task(asyncio.sleep(1))
         said = await asyncio.to_thread(lambda: f"waited {threading.Event().wait(0.01)}")
@@ -121,7 +132,8 @@ def test_time_stands_still_while_a_thread_works() -> None:
     assert run_virtual(main()) == ("waited False", 0.0)
 
 
-def test_a_journal_in_a_file_works_on_a_virtual_clock(tmp_path: Any) -> None:
+def test_sqlite_journal_on_virtual_clock(tmp_path: Any) -> None:
+    """A journal in a file works on a virtual clock."""
     result = run_virtual(
         to_the_end(
             FLOWS["diamond"](), "r", True, durable=tmp_path / "runs.sqlite", resources=Ledger()
@@ -135,7 +147,9 @@ def test_a_journal_in_a_file_works_on_a_virtual_clock(tmp_path: Any) -> None:
     assert isinstance(result.state, State)
 
 
-def test_where_a_loop_runs_already_that_is_said() -> None:
+def test_running_loop_refused() -> None:
+    """Inside a running loop, the error says so."""
+
     async def main() -> None:
         run_virtual(asyncio.sleep(1))
 

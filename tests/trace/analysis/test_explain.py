@@ -53,32 +53,36 @@ async def reasons(amount: int, where: str = "") -> Reasons:
     )
 
 
-def test_the_run_points_at_the_fault_three_levels_deep() -> None:
+def test_explain_run_finds_deep_fault() -> None:
+    """The run points at the fault three levels deep."""
     found = asyncio.run(reasons(12))
     assert found.because == [
         "'fulfilment/stock/count' failed in attempt 1: ValueError: only 9 on the shelf, 12 wanted, which took 'fulfilment/stock' and 'fulfilment' with it"
     ]
 
 
-def test_a_route_that_went_elsewhere_is_the_reason() -> None:
+def test_absence_by_other_route() -> None:
+    """A route that went elsewhere is the reason."""
     assert asyncio.run(reasons(3, "reorder")).because == [
         "after 'fulfilment/stock/look' its route went to count (label here), not here"
     ]
 
 
-def test_what_lies_behind_a_failure_did_not_run_because_of_it() -> None:
+def test_absence_behind_failure() -> None:
+    """A node behind a failure did not run because of it."""
     found = asyncio.run(reasons(12, "answer"))
     assert found.status == "did not run"
     assert found.because[0].startswith("'fulfilment' failed: InnerFailed")
 
 
-def test_a_node_ran_because_its_route_chose_it() -> None:
+def test_activation_by_route() -> None:
+    """A node ran because its route chose it."""
     found = asyncio.run(reasons(3, "count"))
     assert found.because == ["the route after 'fulfilment/stock/look' chose it (label here)"]
     assert found.did[-1] == "went on to END"
 
 
-def test_the_model_and_the_cost_have_reasons() -> None:
+def test_model_and_cost_have_reasons() -> None:
     found = asyncio.run(reasons(3, "plan"))
     assert found.model == [
         "'openai/gpt-5' was asked: the node or the run names it, and no policy chose"
@@ -88,14 +92,17 @@ def test_the_model_and_the_cost_have_reasons() -> None:
     ]
 
 
-def test_a_node_of_no_name_is_an_error_that_helps() -> None:
+def test_unknown_node_is_explained() -> None:
+    """An unknown node is an error that helps."""
     with pytest.raises(InputError, match=r"no node 'cuont'\. Did you mean"):
         asyncio.run(reasons(3, "cuont"))
     with pytest.raises(InputError, match="'plan' ran 1 times"):
         asyncio.run(reasons(3, "plan#2"))
 
 
-def test_a_join_names_whom_it_waits_for() -> None:
+def test_join_names_its_blockers() -> None:
+    """A join names the nodes that it waits for."""
+
     async def main() -> None:
         flow, store = FLOWS["diamond"](), MemoryStore()
         await flow.run(State(), run_id="one", durable=store, resources=Ledger())
@@ -118,7 +125,9 @@ def test_a_join_names_whom_it_waits_for() -> None:
     asyncio.run(main())
 
 
-def test_rounds_of_a_loop_and_joins_are_told() -> None:
+def test_rounds_and_joins_have_reasons() -> None:
+    """Rounds of a loop and joins are explained."""
+
     async def main() -> None:
         flow, store = FLOWS["loop_with_join"](), MemoryStore()
         await to_the_end(flow, "one", True, durable=store, resources=Ledger())
@@ -137,7 +146,7 @@ def test_rounds_of_a_loop_and_joins_are_told() -> None:
 
 
 @pytest.mark.parametrize("name", list(FLOWS))
-def test_every_node_of_every_flow_has_a_reason_at_every_moment(name: str) -> None:
+def test_every_node_has_a_reason(name: str) -> None:
     """And the critical path of what is finished is never longer than all of its work."""
 
     async def main() -> None:
@@ -166,18 +175,22 @@ def work(*rows: tuple[float, tuple[int, ...]]) -> list[WorkItem]:
     return [WorkItem(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
 
 
-def test_the_critical_path_of_a_diamond_is_its_longer_side() -> None:
+def test_critical_path_of_diamond() -> None:
+    """The critical path of a diamond is its longer side."""
     diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
     assert max(compute_finishes(diamond)) == 7
     assert [simulate(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
 
 
-def test_a_limit_of_two_on_four_equal_works_halves_the_time() -> None:
+def test_limit_of_two_halves_time() -> None:
+    """A limit of two on four equal items takes half of the sum."""
     four = work(*[(3.0, ()) for _ in range(4)])
     assert [simulate(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
 
 
-def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
+def test_slack_and_gain_of_faster_node() -> None:
+    """Slack and the gain of a faster node are computed."""
+
     async def main() -> None:
         graph = Graph("d", State)
         graph.chain(up("a"), [says("fast"), says("slow")], says("end"))
@@ -195,7 +208,9 @@ def test_slack_and_the_gain_of_a_faster_node_are_told() -> None:
     asyncio.run(main())
 
 
-def test_nothing_finished_has_no_critical_path() -> None:
+def test_unfinished_run_has_no_path() -> None:
+    """A run of which nothing is finished has no critical path."""
+
     @node
     def idle(state: State) -> None: ...
 

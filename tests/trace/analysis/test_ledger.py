@@ -104,10 +104,12 @@ def check(runs: int, seed: int, folder: Path) -> None:
     assert round(sum(row.usd for row in table) * 1e6) == biller.micros
 
 
-def test_totals_agree_with_the_ledger_of_the_server(tmp_path: Path) -> None:
+def test_totals_agree_with_server(tmp_path: Path) -> None:
+    """Totals agree with the ledger of the server."""
     check(40, 4, tmp_path)
 
 
 @pytest.mark.slow
-def test_totals_of_a_thousand_runs_agree_with_the_ledger_of_the_server(tmp_path: Path) -> None:
+def test_thousand_runs_agree_with_server(tmp_path: Path) -> None:
+    """Totals of a thousand runs agree with the ledger of the server."""
     check(1_000, 5, tmp_path)

@@ -48,7 +48,9 @@ async def asked(runtime: Runtime, *models: FakeModel) -> tuple[Trace, MemoryStor
     return await trace(store), store
 
 
-def test_a_fallback_has_a_span_for_each_request_and_one_price() -> None:
+def test_fallback_has_request_spans() -> None:
+    """A fallback has a span for each request and one price."""
+
     async def main(runtime: Runtime) -> None:
         found, store = await asked(
             runtime, FakeModel(status(500)), FakeModel(Answer("from b", usd=0.02))
@@ -75,7 +77,9 @@ def test_a_fallback_has_a_span_for_each_request_and_one_price() -> None:
     run(main)
 
 
-def test_what_was_charged_for_answers_that_were_of_no_use_is_counted() -> None:
+def test_useless_answers_are_counted() -> None:
+    """The cost of answers that were of no use is counted."""
+
     async def main(runtime: Runtime) -> None:
         _, store = await asked(
             runtime, FakeModel(cut_off(0.5)), FakeModel(Answer("from b", usd=0.25))
@@ -99,7 +103,9 @@ def test_what_was_charged_for_answers_that_were_of_no_use_is_counted() -> None:
 
 
 @pytest.mark.parametrize("by", ["endpoint", "model"])
-def test_requests_are_counted_by_where_they_went(by: str) -> None:
+def test_requests_group_by_endpoint(by: str) -> None:
+    """Requests are counted by their endpoints."""
+
     async def main(runtime: Runtime) -> None:
         _, store = await asked(
             runtime, FakeModel(status(500)), FakeModel(Answer("from b", usd=0.02))

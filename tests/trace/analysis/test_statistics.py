@@ -70,7 +70,8 @@ def nearest_rank(values: list[float], share: float) -> float:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 99, 100, 101, 1000])
-def test_quantiles_are_those_of_the_nearest_rank(count: int) -> None:
+def test_quantiles_are_of_nearest_rank(count: int) -> None:
+    """Quantiles are those of the nearest rank."""
     rng = random.Random(count)
     values = [rng.expovariate(1.0) for _ in range(count)]
     with index_of(
@@ -82,7 +83,8 @@ def test_quantiles_are_those_of_the_nearest_rank(count: int) -> None:
     assert row.latency.count == count
 
 
-def test_sums_agree_with_those_over_the_spans() -> None:
+def test_sums_agree_with_spans() -> None:
+    """Sums agree with those over the spans."""
     traces = list(made_traces(20_000))
     calls = [span for trace in traces for span in trace.spans if span.kind == "call"]
     with index_of(*traces) as index:
@@ -101,7 +103,7 @@ def test_sums_agree_with_those_over_the_spans() -> None:
             )
 
 
-def test_a_copy_is_paid_once() -> None:
+def test_copies_are_paid_once() -> None:
     with index_of(
         one_trace(call(1)), one_trace(call(1, is_copy=True), call(2), run_id="fork")
     ) as index:
@@ -109,7 +111,8 @@ def test_a_copy_is_paid_once() -> None:
         assert (row.calls, row.usd) == (2, 0.02)
 
 
-def test_any_tag_groups_and_filters() -> None:
+def test_tags_group_and_filter() -> None:
+    """Any tag groups and filters."""
     traces = [
         one_trace(call(1), run_id="a", tags={"team": "x", 'a"b.c': "1"}),
         one_trace(call(2), run_id="b", tags={"team": "y"}),
@@ -129,7 +132,8 @@ def test_any_tag_groups_and_filters() -> None:
 @pytest.mark.parametrize(
     "evil", ["model; DROP TABLE spans", "x' OR 1=1 --", '"', "$.x", "s.model", "\0", "ü" * 300]
 )
-def test_a_word_of_any_kind_is_a_tag_and_never_sql(evil: str) -> None:
+def test_words_never_become_sql(evil: str) -> None:
+    """A word of any kind is a tag and never SQL."""
     with index_of(one_trace(call(1))) as index:
         assert [row.key for row in statistics.calls(index, [evil])] == [("",)]
         assert not list(statistics.calls(index, ["agent"], Selection(where={"model": evil})))
@@ -137,7 +141,8 @@ def test_a_word_of_any_kind_is_a_tag_and_never_sql(evil: str) -> None:
         assert len(index.query("SELECT * FROM spans")) == 1
 
 
-def test_runs_cannot_be_grouped_by_what_happens_inside_of_them() -> None:
+def test_runs_refuse_words_of_spans() -> None:
+    """Runs cannot be grouped by words of their spans."""
     with index_of(one_trace(call(1))) as index:
         with pytest.raises(InputError, match="Runs have no 'model'"):
             statistics.runs(index, ["model"])
@@ -145,7 +150,7 @@ def test_runs_cannot_be_grouped_by_what_happens_inside_of_them() -> None:
             statistics.calls(index, ["tag:"])
 
 
-def test_a_window_has_the_window_before_it() -> None:
+def test_window_before() -> None:
     with index_of(one_trace(call(1), call(2), call(11))) as index:
         now = Selection(since=1010.0, until=1020.0)
         assert [row.calls for row in statistics.calls(index, ["agent"], now)] == [1]
@@ -154,7 +159,8 @@ def test_a_window_has_the_window_before_it() -> None:
         Selection(since=3.0).before()
 
 
-def test_budgets_findings_loops_and_errors_are_counted() -> None:
+def test_other_tables_count() -> None:
+    """Budgets, findings, loops and errors are counted."""
     finding = {"kind": "email", "where": "input", "action": "mask", "count": 2}
     spans = [
         call(1, findings=[finding], usd=0.3), call(2, status="failed", error="timeout", message="too late", usd=0.0),
@@ -174,7 +180,8 @@ def test_budgets_findings_loops_and_errors_are_counted() -> None:
         assert [(row.budget, row.budget_used) for row in statistics.runs(index)] == [(0.6, 0.5)]
 
 
-def test_rows_are_flat_for_a_data_frame() -> None:
+def test_records_are_flat() -> None:
+    """Rows are flat for a data frame."""
     with index_of(one_trace(call(1))) as index:
         (row,) = statistics.calls(index, ["agent", "model"]).records()
     assert {
@@ -186,7 +193,9 @@ def test_rows_are_flat_for_a_data_frame() -> None:
     }.items() <= row.items()
 
 
-def test_a_real_run_is_counted_by_level_user_and_step() -> None:
+def test_real_run_is_counted() -> None:
+    """A real run is counted by level, user and step."""
+
     async def main() -> None:
         store = await ran("one", tags={"user": "ann"})
         await ran("two", 12, store=store, tags={"user": "bob"})
@@ -231,10 +240,12 @@ def timed(spans: int) -> float:
 
 
 @pytest.mark.slow
-def test_100000_spans_take_less_than_a_second_per_query() -> None:
+def test_100000_spans_take_a_second() -> None:
+    """A query over 100,000 spans takes less than a second."""
     assert timed(100_000) < 1.0
 
 
 @pytest.mark.slow
-def test_a_million_spans_take_less_than_ten_seconds_per_query() -> None:
+def test_million_spans_take_ten_seconds() -> None:
+    """A query over a million spans takes less than ten seconds."""
     assert timed(1_000_000) < 10.0

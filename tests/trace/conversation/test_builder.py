@@ -28,7 +28,9 @@ class Saying:
         return replace(await Model().complete(request), text=self._text, findings=self._findings)
 
 
-def test_who_said_what_to_whom_in_causal_order() -> None:
+def test_turns_are_in_causal_order() -> None:
+    """Turns name speakers and receivers, in causal order."""
+
     async def main() -> None:
         turns = (await conversation(await ran())).turns
         told_turns = [(turn.kind, turn.speaker, turn.to, turn.level) for turn in turns]
@@ -57,7 +59,9 @@ def test_who_said_what_to_whom_in_causal_order() -> None:
     asyncio.run(main())
 
 
-def test_the_fault_three_levels_deep_is_in_the_conversation() -> None:
+def test_deep_fault_is_a_turn() -> None:
+    """A fault three levels deep is in the conversation."""
+
     async def main() -> None:
         text = str(await conversation(await ran(amount=12)))
         assert (
@@ -68,7 +72,9 @@ def test_the_fault_three_levels_deep_is_in_the_conversation() -> None:
     asyncio.run(main())
 
 
-def test_a_tool_conversation_repeats_nothing() -> None:
+def test_tool_prompts_repeat_nothing() -> None:
+    """A conversation with tools repeats no message."""
+
     def look_up(word: str) -> str:
         """Look a word up."""
         return f"{word}: the sea"
@@ -92,7 +98,9 @@ def test_a_tool_conversation_repeats_nothing() -> None:
     asyncio.run(main())
 
 
-def test_what_guardrails_found_is_told_without_the_value() -> None:
+def test_findings_hide_values() -> None:
+    """Findings of guardrails are shown without the value."""
+
     async def main() -> None:
         found = Finding(kind="email", where="input", action="mask", count=2)
         turn = next(
@@ -105,7 +113,9 @@ def test_what_guardrails_found_is_told_without_the_value() -> None:
     asyncio.run(main())
 
 
-def test_the_difference_of_two_runs_names_what_changed() -> None:
+def test_diff_names_changes() -> None:
+    """The difference of two runs names the changes."""
+
     async def main() -> None:
         store = await ran("one")
         await ran("two", 200, store=store)
@@ -131,7 +141,9 @@ def test_the_difference_of_two_runs_names_what_changed() -> None:
         "é" * 1000,
     ],
 )
-def test_a_text_of_any_kind_can_be_told_in_every_form(text: str) -> None:
+def test_odd_texts_in_every_form(text: str) -> None:
+    """A text of any kind can be shown in every form."""
+
     async def main() -> None:
         flow = Graph("essay", Shop, input=Order, output=Reply).chain(plan, answer).build()
         store = MemoryStore()
@@ -145,7 +157,9 @@ def test_a_text_of_any_kind_can_be_told_in_every_form(text: str) -> None:
     asyncio.run(main())
 
 
-def test_half_a_character_in_a_prompt_fails_no_run() -> None:
+def test_half_a_character_fails_no_run() -> None:
+    """Half a character in a prompt fails no run."""
+
     @node
     async def ask(ctx: Context[object], order: Order) -> Reply:
         await ctx.complete("half \ud800 of one")
@@ -166,7 +180,9 @@ def test_half_a_character_in_a_prompt_fails_no_run() -> None:
     asyncio.run(main())
 
 
-def test_a_run_under_way_is_told_as_far_as_it_is() -> None:
+def test_running_run_is_shown_so_far() -> None:
+    """A run under way is shown as far as it is."""
+
     async def main() -> None:
         log = await (await ran()).load("one")
         builder = ConversationBuilder(replace(log.head, status="running"))
@@ -180,7 +196,9 @@ def test_a_run_under_way_is_told_as_far_as_it_is() -> None:
     asyncio.run(main())
 
 
-def test_the_flow_that_wrote_it_is_not_needed() -> None:
+def test_conversation_needs_no_flow() -> None:
+    """The flow that wrote the records is not needed."""
+
     async def main() -> None:
         assert shop().name in str(await conversation(await ran()))
 

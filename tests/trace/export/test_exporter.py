@@ -50,7 +50,8 @@ def hexadecimal(told: str) -> str:
     return base64.b64decode(told).hex()
 
 
-def test_a_run_arrives_as_spans_of_the_conventions_with_true_parents() -> None:
+def test_export_has_true_parents() -> None:
+    """A run arrives as spans of the conventions with true parents."""
     with collecting() as collector:
         sink = exported(collector, tags={"user": "ann"})
         spans = {hexadecimal(span["spanId"]): span for span in collector.spans()}
@@ -86,7 +87,7 @@ def test_a_run_arrives_as_spans_of_the_conventions_with_true_parents() -> None:
     assert {hexadecimal(span["traceId"]) for span in spans.values()} == {derive_trace_id("one")}
 
 
-def test_metrics_and_logs_arrive() -> None:
+def test_export_has_metrics_and_logs() -> None:
     with collecting() as collector:
         exported(collector, 12)
         metrics, logs = collector.metrics(), collector.logs()
@@ -107,7 +108,8 @@ def test_metrics_and_logs_arrive() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
-def test_both_encodings_say_the_same(protocol: Literal["http/protobuf", "http/json"]) -> None:
+def test_encodings_are_equal(protocol: Literal["http/protobuf", "http/json"]) -> None:
+    """JSON and protobuf hold equal data."""
     with collecting() as collector:
         exported(
             collector, protocol=protocol, headers={"authorization": "Basic abc"}, service="shop"
@@ -124,7 +126,8 @@ def test_both_encodings_say_the_same(protocol: Literal["http/protobuf", "http/js
     assert len(spans) == 15
 
 
-def test_the_content_of_prompts_is_sent_only_when_asked_for() -> None:
+def test_content_is_sent_on_request() -> None:
+    """The content of prompts is sent only on request."""
     with collecting() as collector:
         exported(collector)
         assert b"tides" not in b"".join(collector.raw)
@@ -134,7 +137,8 @@ def test_the_content_of_prompts_is_sent_only_when_asked_for() -> None:
         assert "Plan: tides" in attributes(chat)["gen_ai.input.messages"]
 
 
-def test_a_callers_trace_goes_on_in_the_run() -> None:
+def test_run_joins_callers_trace() -> None:
+    """A run joins the trace of its caller."""
     with collecting() as collector:
         exported(collector, tags=continuing(CALLER))
         spans = collector.spans()
@@ -143,7 +147,8 @@ def test_a_callers_trace_goes_on_in_the_run() -> None:
     assert hexadecimal(root["parentSpanId"]) == "00f067aa0ba902b7"
 
 
-def test_a_node_hands_its_place_in_the_trace_on() -> None:
+def test_build_headers_names_attempt() -> None:
+    """The headers of a node hold its place in the trace."""
     seen: dict[str, str] = {}
 
     @node
@@ -176,11 +181,13 @@ def test_a_node_hands_its_place_in_the_trace_on() -> None:
         "00-é",
     ],
 )
-def test_a_header_that_is_no_trace_context_is_left_alone(header: str) -> None:
+def test_invalid_trace_context_is_ignored(header: str) -> None:
+    """A header that is not a trace context is ignored."""
     assert continuing({"traceparent": header}) == {}
 
 
-def test_a_collector_that_is_down_holds_no_run_up() -> None:
+def test_collector_down_delays_no_run() -> None:
+    """A collector that is down holds no run up."""
     sink = Otlp("http://127.0.0.1:9", environment={}, interval=0.0, timeout=0.2)
 
     async def main() -> None:
@@ -196,7 +203,8 @@ def test_a_collector_that_is_down_holds_no_run_up() -> None:
     assert "ConnectionRefusedError" in sink.sent.last_error
 
 
-def test_a_collector_that_hangs_holds_no_run_up() -> None:
+def test_collector_hanging_delays_no_run() -> None:
+    """A collector that hangs holds no run up."""
     with collecting() as collector:
         collector.may_answer.clear()
         sink = Otlp(collector.url, environment={}, interval=0.0, timeout=0.2)
@@ -212,7 +220,8 @@ def test_a_collector_that_hangs_holds_no_run_up() -> None:
         assert "timed out" in sink.sent.last_error
 
 
-def test_what_a_collector_refuses_for_good_is_dropped_and_what_it_refuses_for_now_is_not() -> None:
+def test_refused_batches_are_dropped() -> None:
+    """Batches refused for good are dropped, and those refused for now are not."""
     with collecting() as collector:
         collector.status = 400
         assert exported(collector).sent.dropped > 0
@@ -222,7 +231,9 @@ def test_what_a_collector_refuses_for_good_is_dropped_and_what_it_refuses_for_no
         assert (sink.sent.dropped, sink.sent.last_error) == (0, "status 503")
 
 
-def test_a_sink_that_raises_is_counted_and_the_others_go_on() -> None:
+def test_raising_sink_is_counted() -> None:
+    """A sink that raises is counted, and the others continue."""
+
     class Bad:
         needs_content = False
 
@@ -242,7 +253,8 @@ def test_a_sink_that_raises_is_counted_and_the_others_go_on() -> None:
     asyncio.run(main())
 
 
-def test_sampling_sends_the_runs_that_failed_whole() -> None:
+def test_sampling_sends_failed_runs() -> None:
+    """Sampling sends the runs that failed, whole."""
     with collecting() as collector:
         exported(collector, 3, sampling=Sampling(share=0.0))
         assert collector.spans() == []
@@ -254,7 +266,8 @@ def test_sampling_sends_the_runs_that_failed_whole() -> None:
         }
 
 
-def test_settings_come_from_the_usual_variables() -> None:
+def test_settings_come_from_variables() -> None:
+    """Settings come from the usual variables."""
     known = {
         "OTEL_EXPORTER_OTLP_HEADERS": "a=1,b=x%20y",
         "OTEL_SERVICE_NAME": "s",
@@ -276,6 +289,7 @@ def test_settings_come_from_the_usual_variables() -> None:
     assert {"a": "1", "b": "x y"}.items() <= collector.headers[0].items()
 
 
-def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_invalid_address_refused(tmp_path: Path) -> None:
+    """An invalid address is refused."""
     with pytest.raises(InputError, match="an endpoint is an address"):
         Otlp("localhost:4318", environment={})

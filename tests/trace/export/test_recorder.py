@@ -54,7 +54,9 @@ class Instant(MemoryStore):
     ) -> Completion | None: ...
 
 
-def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
+def test_sink_gets_every_span_once() -> None:
+    """A sink gets every span once, equal to that of the records."""
+
     async def main() -> None:
         sink = Kept()
         recorder = Recorder(MemoryStore(), sink)
@@ -70,7 +72,9 @@ def test_a_sink_gets_every_span_once_and_as_the_records_tell_it() -> None:
     asyncio.run(main())
 
 
-def test_a_run_that_is_taken_up_again_is_told_from_there_on() -> None:
+def test_resumed_run_sends_new_spans() -> None:
+    """A run that is taken up again sends its spans from there on."""
+
     async def main() -> None:
         store = await ran("one", 12)
         before = {span.id for span in (await trace(store)).spans if span.status != "failed"}
@@ -85,7 +89,7 @@ def test_a_run_that_is_taken_up_again_is_told_from_there_on() -> None:
     asyncio.run(main())
 
 
-def test_a_record_costs_a_run_less_than_ten_microseconds() -> None:
+def test_record_costs_microseconds() -> None:
     """The best of several rounds: other work on the machine only ever adds."""
     lease, batch = (
         Lease("one", "me", 1, 1e12),
@@ -108,7 +112,9 @@ def test_a_record_costs_a_run_less_than_ten_microseconds() -> None:
     asyncio.run(main())
 
 
-def test_a_queue_that_is_full_drops_and_counts() -> None:
+def test_full_queue_drops_and_counts() -> None:
+    """A queue that is full drops and counts."""
+
     async def main() -> None:
         recorder = Recorder(Instant(), Kept())
         recorder.stop()  # nobody takes anything any more
@@ -120,7 +126,9 @@ def test_a_queue_that_is_full_drops_and_counts() -> None:
     asyncio.run(main())
 
 
-def test_a_recorder_is_the_store_within() -> None:
+def test_recorder_forwards_to_store() -> None:
+    """A recorder forwards to the store within."""
+
     async def main() -> None:
         inner = MemoryStore()
         recorder = Recorder(inner, Kept())

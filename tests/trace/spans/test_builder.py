@@ -18,7 +18,9 @@ from tests.trace.flows import Log, Model, Order, Reply, Shop, shop
 from tests.trace.running import chain, ran, trace
 
 
-def test_parents_lead_from_a_model_call_to_the_run() -> None:
+def test_parents_lead_to_the_run() -> None:
+    """Parents lead from a model call to the run."""
+
     async def main() -> None:
         found = await trace(await ran())
         calls = [span for span in found.spans if span.kind == "call"]
@@ -36,7 +38,9 @@ def test_parents_lead_from_a_model_call_to_the_run() -> None:
     asyncio.run(main())
 
 
-def test_a_child_lies_within_its_parent_in_time() -> None:
+def test_child_lies_within_parent() -> None:
+    """A child lies within its parent in time."""
+
     async def main() -> None:
         found = await trace(await ran())
         by_id = {span.id: span for span in found.spans}
@@ -49,7 +53,8 @@ def test_a_child_lies_within_its_parent_in_time() -> None:
     asyncio.run(main())
 
 
-def test_attempts_are_told_apart_and_the_node_has_the_last_outcome() -> None:
+def test_attempts_have_own_spans() -> None:
+    """Each attempt has its span, and the node has the last outcome."""
     tries: list[int] = []
 
     @node(retry=Retry(3, first=0.0))
@@ -81,7 +86,9 @@ def test_attempts_are_told_apart_and_the_node_has_the_last_outcome() -> None:
     asyncio.run(main())
 
 
-def test_tool_calls_lie_between_the_calls_that_asked_and_answered() -> None:
+def test_tool_calls_lie_between_calls() -> None:
+    """Tool calls lie between the call that made them and the call that got their results."""
+
     def look_up(word: str) -> str:
         """Look a word up."""
         return f"{word}: the sea"
@@ -105,7 +112,9 @@ def test_tool_calls_lie_between_the_calls_that_asked_and_answered() -> None:
     asyncio.run(main())
 
 
-def test_a_call_without_an_answer_is_a_failed_span_with_what_was_charged() -> None:
+def test_unanswered_call_is_charged() -> None:
+    """A call without an answer is a failed span with its cost."""
+
     class Broken:
         async def complete(self, request: Any, on_text: Any = None) -> Any:
             error = ModelError("the endpoint said 500", model=request.model, status=500)
@@ -121,7 +130,7 @@ def test_a_call_without_an_answer_is_a_failed_span_with_what_was_charged() -> No
     asyncio.run(main())
 
 
-def test_a_run_whose_call_failed_goes_on() -> None:
+def test_run_survives_failed_call() -> None:
     """The record of a call without an answer is one more kind of record: a resume and a replay read past it."""
 
     class Once(Model):
@@ -149,7 +158,9 @@ def test_a_run_whose_call_failed_goes_on() -> None:
     asyncio.run(main())
 
 
-def test_a_fork_pays_for_nothing_that_it_took_over() -> None:
+def test_fork_pays_for_no_copies() -> None:
+    """A fork does not pay for what it took over."""
+
     async def main() -> None:
         store = await ran()
         await shop().rerun(
@@ -170,7 +181,8 @@ def test_a_fork_pays_for_nothing_that_it_took_over() -> None:
     asyncio.run(main())
 
 
-def test_a_resumed_run_opens_the_same_span_again() -> None:
+def test_resume_reopens_span() -> None:
+    """A resumed run opens the span of an activation again."""
     is_broken = [True]
 
     @node
@@ -200,7 +212,9 @@ def test_a_resumed_run_opens_the_same_span_again() -> None:
 
 
 @pytest.mark.parametrize("kept", range(1, 14))
-def test_the_records_of_a_run_that_crashed_anywhere_make_a_trace(kept: int) -> None:
+def test_crashed_run_makes_trace(kept: int) -> None:
+    """The records of a run that crashed anywhere make a trace."""
+
     async def main() -> None:
         log = await (await ran()).load("one")
         head = replace(log.head, status="running", lease=None)
@@ -225,7 +239,9 @@ def test_the_records_of_a_run_that_crashed_anywhere_make_a_trace(kept: int) -> N
         {"path": "a/b[x]/c", "id": ""},
     ],
 )
-def test_a_record_of_any_shape_is_passed_over(body: Any) -> None:
+def test_odd_records_are_passed_over(body: Any) -> None:
+    """A record of any shape is passed over."""
+
     async def main() -> None:
         log = await (await ran()).load("one")
         builder = SpanBuilder(log.head)

@@ -18,7 +18,9 @@ from graphorch.trace.spans.sampling import Sampling
 from tests.trace.running import ran
 
 
-def test_only_what_is_new_is_read() -> None:
+def test_catch_up_reads_new_runs() -> None:
+    """Only runs that changed are read."""
+
     async def main() -> None:
         store = await ran("a")
         with SpanIndex.open(store) as index:
@@ -31,7 +33,7 @@ def test_only_what_is_new_is_read() -> None:
     asyncio.run(main())
 
 
-def test_an_empty_journal_gives_empty_tables() -> None:
+def test_empty_journal_gives_empty_tables() -> None:
     async def main() -> None:
         store = MemoryStore()
         with SpanIndex.open(store) as index:
@@ -49,9 +51,11 @@ def test_an_empty_journal_gives_empty_tables() -> None:
     asyncio.run(main())
 
 
-def test_the_rows_lie_in_the_file_of_the_journal_and_are_there_the_next_time(
+def test_rows_stay_in_journal_file(
     tmp_path: Path,
 ) -> None:
+    """The rows are in the file of the journal, and are there the next time."""
+
     async def main() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
         await ran("a", store=store)
@@ -68,7 +72,9 @@ def test_the_rows_lie_in_the_file_of_the_journal_and_are_there_the_next_time(
     assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
 
 
-def test_the_index_holds_neither_prompts_nor_answers_nor_state(tmp_path: Path) -> None:
+def test_index_holds_no_content(tmp_path: Path) -> None:
+    """The index holds neither prompts nor answers nor state."""
+
     async def main() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
         await ran("a", store=store)
@@ -83,7 +89,9 @@ def test_the_index_holds_neither_prompts_nor_answers_nor_state(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("how", ["erase", "prune"])
-def test_erasing_or_pruning_a_run_takes_its_rows_along(tmp_path: Path, how: str) -> None:
+def test_erased_runs_lose_rows(tmp_path: Path, how: str) -> None:
+    """Erasing or pruning a run takes its rows along."""
+
     async def main() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
         await ran("a", store=store)
@@ -105,7 +113,9 @@ def test_erasing_or_pruning_a_run_takes_its_rows_along(tmp_path: Path, how: str)
     asyncio.run(main())
 
 
-def test_a_run_that_left_another_store_leaves_its_index() -> None:
+def test_gone_run_leaves_index() -> None:
+    """A run that left another store leaves its index."""
+
     async def main() -> None:
         store = await ran("a")
         with SpanIndex.open(store) as index:
@@ -117,7 +127,9 @@ def test_a_run_that_left_another_store_leaves_its_index() -> None:
     asyncio.run(main())
 
 
-def test_a_damaged_run_is_named_and_hides_no_other(tmp_path: Path) -> None:
+def test_damaged_run_is_named(tmp_path: Path) -> None:
+    """A damaged run is named and hides no other."""
+
     async def main() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
         await ran("a", store=store)
@@ -134,7 +146,9 @@ def test_a_damaged_run_is_named_and_hides_no_other(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_sampling_keeps_the_runs_that_failed() -> None:
+def test_sampling_keeps_failed_runs() -> None:
+    """Sampling keeps the runs that failed."""
+
     async def main() -> None:
         store = await ran("good")
         await ran("bad", 12, store=store)
@@ -146,14 +160,17 @@ def test_sampling_keeps_the_runs_that_failed() -> None:
     asyncio.run(main())
 
 
-def test_a_share_of_the_runs_is_the_same_for_everybody() -> None:
+def test_sampling_share_is_stable() -> None:
+    """Every process chooses the same share of the runs."""
     rule = Sampling(share=0.3)
     chosen = [rule.includes(f"run-{number}") for number in range(2000)]
     assert 500 < sum(chosen) < 700
     assert chosen == [Sampling(share=0.3).includes(f"run-{number}") for number in range(2000)]
 
 
-def test_writing_while_runs_append_disturbs_neither(tmp_path: Path) -> None:
+def test_index_and_appends_coexist(tmp_path: Path) -> None:
+    """Writing rows while runs append disturbs neither."""
+
     async def main() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
         with SpanIndex.open(store) as index:

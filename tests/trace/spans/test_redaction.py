@@ -39,12 +39,14 @@ CANARY = "sk-proj-canary0123456789ABCDEFGHIJ"
         ("", ""),
     ],
 )
-def test_secrets_are_found_by_their_form_and_by_their_value(text: str, shown: str | None) -> None:
+def test_secrets_found_by_form_and_value(text: str, shown: str | None) -> None:
+    """Secrets are found by their form and by their value."""
     found = Redaction(values=("my-very-own-secret",)).text(text)
     assert found == shown if shown is not None else "abcdefghijklmnopqrstuvwx" not in found
 
 
-def test_values_are_those_of_variables_with_telling_names() -> None:
+def test_values_of_secret_variables() -> None:
+    """Values are those of variables whose names mark them as secret."""
     known = {
         "OPENAI_API_KEY": "0123456789",
         "DB_PASSWORD": "hunter22hunter",
@@ -54,18 +56,20 @@ def test_values_are_those_of_variables_with_telling_names() -> None:
     assert set(find_secret_values(known)) == {"0123456789", "hunter22hunter"}
 
 
-def test_data_is_cleaned_to_any_depth_and_left_as_it_was() -> None:
+def test_data_is_cleaned_in_a_copy() -> None:
+    """Data is cleaned to any depth, in a copy."""
     data = {"a": [{"b": f"x {CANARY}"}], "password": ["p"], "n": 3, "none": None}
     found = Redaction(values=(), fields=frozenset({"password"})).data(data)
     assert found == {"a": [{"b": "x [api_key]"}], "password": HIDDEN, "n": 3, "none": None}
     assert data["password"] == ["p"]
 
 
-def test_content_can_be_left_out_whole() -> None:
+def test_content_can_be_hidden() -> None:
+    """Content can be left out whole."""
     assert Redaction(content=False).data({"a": "text", "n": 1}) == {"a": HIDDEN, "n": 1}
 
 
-def test_ids_are_no_secrets() -> None:
+def test_ids_are_not_secrets() -> None:
     assert (
         Redaction(values=()).text("run 3f2a9c0d4b5e6f708192a3b4c5d6e7f8")
         == "run 3f2a9c0d4b5e6f708192a3b4c5d6e7f8"
@@ -100,7 +104,7 @@ def fail(order: Order) -> Log:
     return Log(log=[CANARY])
 
 
-def test_a_canary_put_everywhere_is_in_no_sink(
+def test_canary_reaches_no_sink(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In environment, header, state, prompt, instructions, answer, tool, tag and errors; journal included, by the same rules as its mask."""
