@@ -61,7 +61,10 @@ def _cut(value: Any, tokens: int) -> Any:
         return shorten_text(value, tokens)
     if isinstance(value, BaseModel):
         parts = value.__dict__
-        shares = share_budget([measure_report(part) for part in parts.values()], tokens)
+        # Numbers and the like cannot be cut: what they count as is not shared.
+        whole = sum(measure_report(part) for part in parts.values() if _is_leaf(part))
+        sizes = [0 if _is_leaf(part) else measure_report(part) for part in parts.values()]
+        shares = share_budget(sizes, max(0, tokens - whole))
         update = {
             name: part if measure_report(part) <= share else _cut(part, share)
             for (name, part), share in zip(parts.items(), shares, strict=True)
@@ -73,6 +76,12 @@ def _cut(value: Any, tokens: int) -> Any:
     if isinstance(value, list):
         return _take_first(cast("list[Any]", value), tokens)
     return value
+
+
+def _is_leaf(value: object) -> bool:
+    """Return whether a value counts as one token or none, whatever it holds."""
+    containers = (str, BaseModel, dict, list, tuple, set, frozenset)
+    return not isinstance(value, containers)
 
 
 def _take_first(items: list[Any], tokens: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What tests of flows need: a clock that jumps, models that play a script, faults on demand, and checks that run a flow many times."""
+"""Tools for tests of flows: a virtual clock, scripted models, faults on demand, and checks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from graphorch.testing.virtual_clock import VirtualLoop as VirtualLoop
     from graphorch.testing.virtual_clock import run_virtual as run_virtual
 
-# Where each public name lives; only `strategies` needs Hypothesis, and only when a strategy is asked for.
+# Public names by module. Only `strategies` needs Hypothesis, and only when a strategy is used.
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]
 __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,8 +1,9 @@
-"""Faults on demand: the n-th call of a node, a model or a store fails, and what surrounds every node of a flow that stays the same graph.
+"""Faults on demand: the n-th call of a node, a model or a store fails.
 
-Theory of operation. `around_nodes` copies a flow's plan with every node replaced by a twin, whose function calls the original. Names,
-edges, reducers and fingerprint are those of the original, so a run that failed in the one can be resumed with the other. Nothing of
-graphorch is patched. All twins are async: a function that is not runs on the event loop, so that one seed is one schedule.
+Theory of operation. `around_nodes` copies a flow's plan with every node replaced by a twin, whose
+function calls the original. Names, edges, reducers and fingerprint are those of the original, so a
+run that failed in one can be resumed with the other. Nothing of graphorch is patched. All twins are
+async: a function that is not runs on the event loop, so that one seed is one schedule.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ Around = Callable[[Context[Any], Call], Awaitable[Any]]
 
 
 class Injected(Exception):
-    """What a node raises that was made to fail."""
+    """Error of a node that was made to fail."""
 
 
 def around_nodes(flow: Flow[In, Out, State], around: Around) -> Flow[In, Out, State]:
-    """The same flow with something around every node function, also those in sub-flows and maps.
+    """Return the flow with a function around every node, also those in sub-flows and maps.
 
-    `around` gets the node's context and the call; what it returns or raises is what the node returns or raises:
+    `around` gets the node's context and the call; its result or error is that of the node:
 
         async def slowly(ctx, call):
             await asyncio.sleep(1)
@@ -65,17 +66,20 @@ def around_nodes(flow: Flow[In, Out, State], around: Around) -> Flow[In, Out, St
 def with_nodes(
     flow: Flow[In, Out, State], change: Callable[[Node[Any]], Node[Any]]
 ) -> Flow[In, Out, State]:
-    """The same flow with other nodes under the same names: what `change` makes of each node that has a function."""
-    return Flow(_changed(flow.plan, change))
+    """Return the flow with other nodes under their names.
+
+    `change` makes them of each node that has a function.
+    """
+    return Flow(_change_plan(flow.plan, change))
 
 
-def _changed(plan: Plan, change: Callable[[Node[Any]], Node[Any]]) -> Plan:
-    return replace(plan, steps=tuple(_step(step, change) for step in plan.steps))
+def _change_plan(plan: Plan, change: Callable[[Node[Any]], Node[Any]]) -> Plan:
+    return replace(plan, steps=tuple(_change_step(step, change) for step in plan.steps))
 
 
-def _step(step: Step, change: Callable[[Node[Any]], Node[Any]]) -> Step:
+def _change_step(step: Step, change: Callable[[Node[Any]], Node[Any]]) -> Step:
     if step.inner_plan is not None:
-        return replace(step, inner_plan=_changed(step.inner_plan, change))
+        return replace(step, inner_plan=_change_plan(step.inner_plan, change))
     if step.ask is not None or step.node.kind == "end":
         return step
     node = change(step.node)
@@ -83,7 +87,7 @@ def _step(step: Step, change: Callable[[Node[Any]], Node[Any]]) -> Step:
 
 
 def copy_flow(node: Node[Any], around: Around) -> Node[Any]:
-    """The node with something around its function."""
+    """Return the node with a function around its own."""
     twin = copy.copy(node)
     twin.fn = _Surrounded(node, around)
     twin.signature = replace(node.signature, has_context=True, is_async=True)
@@ -91,7 +95,10 @@ def copy_flow(node: Node[Any], around: Around) -> Node[Any]:
 
 
 class _Surrounded:
-    """A node's function with something around it; whatever else is asked of it (an agent's prompt, its model) the original answers."""
+    """A node's function with another one around it.
+
+    Other attributes (an agent's prompt, its model) are those of the original.
+    """
 
     __slots__ = ("_around", "_node")
 
@@ -112,10 +119,11 @@ class _Surrounded:
 
 
 class FailNth:
-    """Makes the n-th call fail, of a flow's nodes, a model or a store; `calls` counts, and n = 0 lets all of them pass.
+    """Makes the n-th call of a flow's nodes, a model or a store fail.
 
-    `when="after"` does what was asked and then fails: an effect whose result is lost. Without `error` a node raises `Injected`, a model a
-    retryable `ModelError`, a store `StoreUnavailable`. For every n, until a run makes fewer calls than that:
+    `calls` counts them, and n = 0 lets all of them pass. `when="after"` makes the call and then
+    fails: an effect whose result is lost. Without `error` a node raises `Injected`, a model a
+    retryable `ModelError`, a store `StoreUnavailable`. For every n, until a run makes fewer calls:
 
         fault = FailNth(n)
         with pytest.raises(RunFailed):
@@ -131,27 +139,27 @@ class FailNth:
         self._when = when
 
     def nodes(self, flow: Flow[In, Out, State]) -> Flow[In, Out, State]:
-        """The flow, of which the n-th call of a node fails."""
+        """Return the flow, in which the n-th call of a node fails."""
         return around_nodes(flow, self.around)
 
     def model(self, client: ModelClient) -> ModelClient:
-        """The client, of which the n-th call fails."""
+        """Return the client, of which the n-th call fails."""
         return _FailingModel(self, client)
 
     def store(self, store: Store) -> Store:
-        """The store, of which the n-th call fails."""
+        """Return the store, of which the n-th call fails."""
         return _FailingStore(self, store)
 
     @property
     def has_fired(self) -> bool:
-        """Whether the n-th call was made."""
+        """Return whether the n-th call was made."""
         return 0 < self.n <= self.calls
 
     async def around(self, ctx: Context[Any], call: Call) -> Any:
-        """For `around_nodes`."""
-        return await self.call(
-            call, Injected(f"call {self.calls + 1} of a node, at {ctx.path}, was made to fail")
-        )
+        """Count the call of a node, and make it, or fail; for `around_nodes`."""
+        number = self.calls + 1
+        error = Injected(f"call {number} of a node, at {ctx.path}, was made to fail")
+        return await self.call(call, error)
 
     async def call(self, call: Callable[[], Awaitable[T]], otherwise: Exception) -> T:
         """Count a call, and make it, or fail."""

@@ -1,10 +1,11 @@
-"""Models for tests: one that plays a script and takes no other call, and one that fails now and then.
+"""Models for tests: one that plays a script and refuses other calls, and one that fails at random.
 
     with ScriptedModel(when("Write", "A first draft."), when("Judge", Verdict(score=9))) as model:
         result = flow.run_sync(Topic(topic="tides"), client=model)
 
-What a script holds is text, an instance of the output that is asked for, a whole `Response`, an exception to raise, or a function of the
-request that returns one of these. Plain answers are given in order; where branches ask at the same time the order is chance, so use `when`.
+A script holds texts, instances of the requested output, whole `Response`s, exceptions to raise, or
+functions of the request that return one of these. Plain answers are given in order; where branches
+call at the same time the order is chance, so use `when`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SHOWN = 200  # characters of a prompt that a message shows
 
 
 class ScriptMismatch(AssertionError):
-    """A model was asked something that its script does not hold, or was not asked all that it holds."""
+    """A model got a call that its script does not hold, or not all calls that it holds."""
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class When:
     repeats: bool = False
 
     def matches(self, request: Request) -> bool:
-        """Whether this is the call, and there is an answer left."""
+        """Return whether this is the call, and an answer is left."""
         if not self.answers:
             return False
         if self.node and self.node not in (
@@ -51,36 +52,35 @@ class When:
             request.metadata.get("node"),
         ):
             return False
-        said = _said(request)
-        return (
-            self.text in said if isinstance(self.text, str) else self.text.search(said) is not None
-        )
+        text = _join_messages(request)
+        if isinstance(self.text, str):
+            return self.text in text
+        return self.text.search(text) is not None
 
     def __str__(self) -> str:
         text = self.text if isinstance(self.text, str) else self.text.pattern
-        return " ".join(
-            [
-                *([f"node '{self.node}'"] if self.node else []),
-                *([f"{text!r}"] if text or not self.node else []),
-            ]
-        )
+        parts = [f"node '{self.node}'"] if self.node else []
+        if text or not self.node:
+            parts.append(repr(text))
+        return " ".join(parts)
 
 
 def when(
     text: str | re.Pattern[str] = "", *answers: Answer, node: str = "", repeats: bool = False
 ) -> When:
-    """Answers for the calls whose messages hold a text, or in which a pattern is found, or that a node makes (by its name or path).
+    """Return answers for the calls whose messages hold a text, or in which a pattern is found.
 
-    Each answer is given once, in order; with `repeats` the last one is given again and again, and need not be given at all.
+    `node` (a name or path) picks the calls of one node. The answers are given in turn; the last one
+    again and again if it `repeats`.
     """
     return When(text, node, list(answers), repeats)
 
 
 class ScriptedModel:
-    """A model client that plays a script. `requests` holds what it was asked.
+    """A model client that plays a script; `requests` holds the calls that it got.
 
-    A call that is not in the script raises `ScriptMismatch`, and so does leaving the `with` block (or `check`) while something in it was not
-    asked for, or if a call was refused that the flow survived.
+    A call that is not in the script raises `ScriptMismatch`. So does the end of the `with` block
+    (or `check`) if an answer was not used, or if the flow survived a call that was refused.
     """
 
     def __init__(self, *script: Answer | When) -> None:
@@ -90,15 +90,18 @@ class ScriptedModel:
         self._refused: list[str] = []
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The next answer that fits. Raises `ScriptMismatch` if there is none, and the exception that the script holds."""
+        """Return the next answer that fits.
+
+        Raises `ScriptMismatch` if there is none, and the exceptions of the script.
+        """
         self.requests.append(request)
-        response = _response(self._next(request), request)
+        response = _build_response(self._next(request), request)
         if on_text is not None and response.text:
             on_text(response.text)
         return response
 
     def check(self) -> None:
-        """Raise `ScriptMismatch` unless all of the script was played, and nothing else was asked."""
+        """Raise `ScriptMismatch` unless the calls were those of the script."""
         left = [
             f"{len(rule.answers)} for {rule}"
             for rule in self._rules
@@ -109,7 +112,8 @@ class ScriptedModel:
             raise ScriptMismatch(self._refused[0])
         if left:
             raise ScriptMismatch(
-                f"The model was asked {len(self.requests)} times, and the script still holds answers: {', '.join(left)}."
+                f"The model was asked {len(self.requests)} times, and the script still holds "
+                f"answers: {', '.join(left)}."
             )
 
     def __enter__(self) -> Self:
@@ -127,28 +131,29 @@ class ScriptedModel:
     def _next(self, request: Request) -> Answer:
         for rule in self._rules:
             if rule.matches(request):
-                return (
-                    rule.answers[0]
-                    if rule.repeats and len(rule.answers) == 1
-                    else rule.answers.pop(0)
-                )
+                is_last = rule.repeats and len(rule.answers) == 1
+                return rule.answers[0] if is_last else rule.answers.pop(0)
         if self._answers:
             return self._answers.pop(0)
         where = request.metadata.get("path", "nowhere")
-        told = f"Call {len(self.requests)}, of '{where}', is not in the script: {_said(request)[:_SHOWN]!r}."
+        text = _join_messages(request)[:_SHOWN]
         known = ", ".join(str(rule) for rule in self._rules)
+        hint = f"It knows {known}" if known else "It has no answer left"
         self._refused.append(
-            f"{told} {f'It knows {known}' if known else 'It has no answer left'}; add one for this call."
+            f"Call {len(self.requests)}, of '{where}', is not in the script: {text!r}. "
+            f"{hint}; add one for this call."
         )
         raise ScriptMismatch(self._refused[-1])
 
 
 class FlakyModel:
-    """A client in front of another one that fails now and then, the same calls for the same seed, in whatever order they come.
+    """A client around another one that fails at random: equal calls for equal seeds, in any order.
 
-    `chance` is the share of calls that fail, from 0 to 1; `nth` names calls by their number, from 1. A failure is retryable.
+    `chance` is the share of calls that fail, from 0 to 1; `nth` names calls by their number, from
+    1. A failure is retryable.
 
-        flow.run_sync(Topic(topic="tides"), client=FlakyModel(ScriptedModel(...), chance=0.3, seed=7))
+        model = FlakyModel(ScriptedModel(...), chance=0.3, seed=7)
+        flow.run_sync(Topic(topic="tides"), client=model)
     """
 
     def __init__(
@@ -160,17 +165,15 @@ class FlakyModel:
         self._chance = chance
         self._nth = frozenset(nth)
         self._seed = seed
-        self._asked: Counter[str] = Counter()
+        self._repeats: Counter[str] = Counter()
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """What the client answers. Raises `ModelError` now and then."""
+        """Return the answer of the client, or raise `ModelError`."""
         self.calls += 1
-        said = f"{request.model} {request.metadata.get('path')} {_said(request)}"
-        self._asked[said] += 1
-        drawn = (
-            crc32(f"{self._seed} {self._asked[said]} {said}".encode("utf-8", "surrogatepass"))
-            / 2**32
-        )
+        call = f"{request.model} {request.metadata.get('path')} {_join_messages(request)}"
+        self._repeats[call] += 1
+        key = f"{self._seed} {self._repeats[call]} {call}"
+        drawn = crc32(key.encode("utf-8", "surrogatepass")) / 2**32
         if self.calls in self._nth or drawn < self._chance:
             self.failed += 1
             raise ModelError(
@@ -182,24 +185,24 @@ class FlakyModel:
         return await self._client.complete(request, on_text)
 
 
-def _said(request: Request) -> str:
+def _join_messages(request: Request) -> str:
     return "\n".join(message.content for message in request.messages)
 
 
-def _response(answer: Answer, request: Request) -> Response:
+def _build_response(answer: Answer, request: Request) -> Response:
     while callable(answer):
         answer = answer(request)
     if isinstance(answer, Exception):
         raise answer
     if isinstance(answer, Response):
         return answer
-    text = answer if isinstance(answer, str) else _text_of(answer, request)
+    text = answer if isinstance(answer, str) else _write(answer, request)
     return Response(
         text, request.model, estimate_usage(request, text), 0.0, "free", "stop", 1, 0.0, None
     )
 
 
-def _text_of(answer: BaseModel, request: Request) -> str:
-    """As a model would write it: JSON, or the bare text where no more than that was asked for."""
+def _write(answer: BaseModel, request: Request) -> str:
+    """Return an answer as a model would write it: JSON, or bare text where that was requested."""
     name = text_field(type(answer)) if request.schema is None else None
     return str(getattr(answer, name)) if name is not None else answer.model_dump_json()

@@ -1,4 +1,4 @@
-"""Schedules: how long each node takes, how many run at once, and in which order what is ready goes on; each a function of one seed."""
+"""One way in which time may pass: how long each node takes, and how many run at once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ State = TypeVar("State", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One way in which time may pass: each attempt takes up to `longest` seconds more, by a hash of the seed and its activation.
+    """A way in which time may pass: each attempt takes up to `longest` seconds more.
 
-    `concurrency` is how many nodes run at once, None for all that can.
+    A hash of the seed and the activation decides how many. `concurrency` is the number of nodes
+    that run at once, None for all that can.
 
         result = run_under(Schedule(7, concurrency=2), flow, Topic(topic="tides"))
     """
@@ -36,12 +37,12 @@ class Schedule:
     longest: float = 1.0
 
     def seconds(self, key: str, attempt: int = 1) -> float:
-        """How much longer an attempt takes; a quarter of them take no time at all."""
+        """Return the delay of an attempt; a quarter of them take no time at all."""
         drawn = crc32(f"{self.seed} {key} {attempt}".encode()) % 1000 / 1000
         return max(0.0, (drawn - 0.25) / 0.75) * self.longest
 
     async def around(self, ctx: Context[Any], call: Call) -> Any:
-        """For `around_nodes`: waits before the node runs."""
+        """Wait before the node runs; for `around_nodes`."""
         await asyncio.sleep(self.seconds(ctx.key, ctx.attempt))
         return await call()
 
@@ -49,7 +50,10 @@ class Schedule:
 def run_under(
     schedule: Schedule, flow: Flow[In, Out, State], input: In, **options: Unpack[RunOptions]
 ) -> Result[Out, State]:
-    """Run a flow under a schedule, on a virtual clock. Raises what `Flow.run` raises, and `Deadlock`."""
+    """Run a flow under a schedule, on a virtual clock.
+
+    Raises the errors of `Flow.run`, and `Deadlock`.
+    """
     limits = options.get("limits") or Limits(concurrency=schedule.concurrency)
     return run_virtual(
         around_nodes(flow, schedule.around).run(input, **{**options, "limits": limits}),

@@ -1,4 +1,6 @@
-"""Hypothesis strategies: slices of state, what nodes write, flows that build, and schedules. Needs Hypothesis installed.
+"""Hypothesis strategies: slices of state, updates of nodes, flows that build, and schedules.
+
+Needs Hypothesis installed.
 
 @given(flows(), schedules())
 def test_no_schedule_changes_a_result(flow, schedule):
@@ -27,17 +29,23 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def slices(model: type[M]) -> SearchStrategy[M]:
-    """Instances of a pydantic model, every field set: `slices(Verdict)`. What the model's own validators refuse is left out."""
+    """Return instances of a pydantic model, every field set: `slices(Verdict)`.
+
+    Instances that the model's own validators refuse are left out.
+    """
     return _instances(model, partial=False)
 
 
 def updates(model: type[M]) -> SearchStrategy[M]:
-    """What a node may return for a slice: any of the fields that have defaults may be left unset, and then count as not written."""
+    """Return updates that a node may return for a slice.
+
+    Fields that have defaults may be left unset, and then count as not written.
+    """
     return _instances(model, partial=True)
 
 
 def schedules(*, longest: float = 1.0) -> SearchStrategy[Schedule]:
-    """Schedules; each attempt takes up to `longest` seconds more."""
+    """Return schedules; each attempt takes up to `longest` seconds more."""
     import hypothesis.strategies as st
 
     return st.builds(
@@ -78,7 +86,10 @@ def _instances(model: type[M], *, partial: bool) -> SearchStrategy[M]:
 
 # ---- flows -------------------------------------------------------------------------------------
 class Told(BaseModel):
-    """What the nodes of a drawn flow write: each adds what it read, so that one wrong value anywhere changes the end."""
+    """Slice that the nodes of a drawn flow write.
+
+    Each adds a value made of all that it reads, so that a wrong value anywhere changes the end.
+    """
 
     told: Annotated[list[int], append] = []
     total: Annotated[int, add] = 0
@@ -93,7 +104,9 @@ AnyFlow: TypeAlias = Flow[Drawn, Drawn, Drawn]
 
 
 def flows(*, depth: int = 3) -> SearchStrategy[AnyFlow]:
-    """Flows over `Drawn` that build, out of sequences, forks, routes, loops and sub-flows nested up to `depth`.
+    """Return flows over `Drawn` that build.
+
+    They are made of sequences, forks, routes, loops and sub-flows nested up to `depth`.
 
     Their nodes are pure functions of all that they read, so any two runs of one have to end alike.
     """

@@ -1,10 +1,12 @@
-"""An event loop whose time is virtual: it jumps to the next timer when there is nothing else to do, so hours pass in milliseconds.
+"""An event loop whose time is virtual: it jumps to the next timer, so hours pass in milliseconds.
 
-Theory of operation. The loop's selector never blocks. When nothing is ready it moves the time to the next timer; when there is no timer
-either, every task waits for something that cannot happen, and the loop says so instead of hanging. Work on real threads is waited for
-in real time. With a seed, callbacks that are ready at the same moment run in a shuffled order, the same for the same seed.
+Theory of operation. The loop's selector never blocks. When nothing is ready it moves the time to
+the next timer; when there is no timer either, every task waits for something that cannot happen,
+and the loop raises `Deadlock` instead of hanging. Work on real threads is waited for in real time.
+With a seed, callbacks that are ready at one moment run in a shuffled order, equal for equal seeds.
 
-    result = run_virtual(flow.run(Topic(topic="tides")), seed=7)      # sleeps, timeouts and retries take no real time
+    # Sleeps, timeouts and retries take no real time.
+    result = run_virtual(flow.run(Topic(topic="tides")), seed=7)
 """
 
 from __future__ import annotations
@@ -35,9 +37,10 @@ class _Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         loop = self.loop
         if loop is not None and loop.outside:
-            ready = super().select(timeout)  # a thread works for a task: real time
+            # A thread works for a task: this takes real time.
+            ready = super().select(timeout)
             if not ready and timeout is not None:
-                # it works on, and so much of it has gone by: a timeout of that task comes true
+                # It still works, and this much time has passed: timeouts of the task are due.
                 loop.jump(timeout)
             return ready
         ready = super().select(0)
@@ -47,10 +50,11 @@ class _Selector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop. `outside` counts the calls that run on threads at the moment; whoever starts one keeps it.
+    """An event loop with virtual time.
 
-    `steps` counts the loop's rounds, and `at_step` does something before one of them. `complaints` holds what asyncio would have logged:
-    tasks that were destroyed while they waited, exceptions that nobody looked at.
+    `outside` counts the calls that run on threads at the moment. `steps` counts the loop's rounds,
+    and `at_step` makes a call before one of them. `complaints` holds what asyncio would have
+    logged: tasks destroyed while they waited, exceptions that were never retrieved.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -66,32 +70,36 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.set_exception_handler(_complain)
 
     def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Return virtual seconds since the loop was made."""
         return self._now
 
     def jump(self, timeout: float | None) -> None:
-        """Nothing is ready: move to the next timer. Raises `Deadlock` if there is none."""
+        """Move to the next timer, when nothing is ready. Raises `Deadlock` if there is none."""
         if timeout is None:
             waiting = sorted(task.get_name() for task in asyncio.all_tasks(self))
             raise Deadlock(
-                f"Every task waits and no timer is set: {', '.join(waiting)}. Something that they wait for never happens."
+                f"Every task waits and no timer is set: {', '.join(waiting)}. "
+                "Something that they wait for never happens."
             )
         self._now += timeout
 
     def run_in_executor(
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """What `asyncio.to_thread` uses: time stands still until the thread has answered."""
+        """Run a function on a thread; time stands still until it returns."""
         future = super().run_in_executor(executor, func, *args)
         self.outside += 1
-        future.add_done_callback(self._came_back)
+        future.add_done_callback(self._on_returned)
         return future
 
-    def _came_back(self, _: object) -> None:
+    def _on_returned(self, _: object) -> None:
         self.outside -= 1
 
     def at_step(self, step: int, call: Callable[[], object]) -> None:
-        """Call something before the loop's n-th round from its beginning: so a run is disturbed at each of its await points."""
+        """Make a call before the loop's n-th round from its beginning.
+
+        So a run can be disturbed at each of its await points.
+        """
         self._calls[step] = call
 
     def _run_once(self) -> None:
@@ -108,10 +116,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, seed: int | None = None, debug: bool = False) -> T:
-    """Run a coroutine on a virtual clock, and see that no task of it is left; `debug` is that of asyncio.
+    """Run a coroutine on a virtual clock, and check that it leaves no task; `debug` is asyncio's.
 
-    Raises `Deadlock`, whatever the coroutine raises, `GraphorchError` if tasks are left or asyncio has something to complain about, and
-    `InputError` where an event loop runs already.
+    Raises `Deadlock`, the errors of the coroutine, `GraphorchError` if tasks are left or asyncio
+    logged a complaint, and `InputError` where an event loop runs already.
     """
     _check_no_loop_runs(main)
     loop = VirtualLoop(seed)
@@ -120,9 +128,8 @@ def run_virtual(main: Coroutine[Any, Any, T], *, seed: int | None = None, debug:
         result = loop.run_until_complete(main)
         left = asyncio.all_tasks(loop)
         if left:
-            raise GraphorchError(
-                f"{len(left)} tasks are left running: {', '.join(sorted(task.get_name() for task in left))}."
-            )
+            names = ", ".join(sorted(task.get_name() for task in left))
+            raise GraphorchError(f"{len(left)} tasks are left running: {names}.")
         if loop.complaints:
             raise GraphorchError(f"asyncio complains: {'; '.join(loop.complaints)}.")
         return result
@@ -138,15 +145,16 @@ def _check_no_loop_runs(main: Coroutine[Any, Any, Any]) -> None:
         return
     main.close()
     raise InputError(
-        "An event loop runs here already, and a virtual clock needs its own. Call it from a plain function, or with asyncio.to_thread(…)."
+        "An event loop runs here already, and a virtual clock needs its own. "
+        "Call it from a plain function, or with asyncio.to_thread(…)."
     )
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    told, error = str(context.get("message")), context.get("exception")
-    cast("VirtualLoop", loop).complaints.append(
-        f"{told} ({type(error).__name__}: {error})" if error is not None else told
-    )
+    message, error = str(context.get("message")), context.get("exception")
+    if error is not None:
+        message += f" ({type(error).__name__}: {error})"
+    cast("VirtualLoop", loop).complaints.append(message)
 
 
 def _cancel_all(loop: VirtualLoop) -> None:

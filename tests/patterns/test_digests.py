@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -38,6 +38,7 @@ wholes = st.builds(
 
 
 @given(wholes, st.integers(2, 600))
+@example(Whole(text="0\u0800", by_name={"0": "", "1": ""}), 2)
 def test_digest_fits_budget_and_type(whole: Whole, tokens: int) -> None:
     """A digest fits its budget and has the type of its report."""
     found = build_digest(whole, tokens)
