@@ -1,1 +1,1 @@
-"""The graph: nodes, the builder, its checks, and the plan that they compile to."""
+"""Authoring of graphs: nodes, the builder, and the plan that a checked graph compiles to."""

@@ -1,9 +1,13 @@
-"""What follows from a shape alone: an order, dominators, and what a token that is somewhere can no longer avoid.
+"""Analyses of a topology: an order, dominators, and the nodes that a token can no longer avoid.
 
-Rules of this file. Lists are as long as the nodes, END and START together, so that START (-1) is simply the last entry. A *way back*
-is a loop edge or an edge that closes an undeclared cycle (an error of its own; everything else is analysed as if it were declared).
-A *choice* of a node is a set of edges that one commit takes together: all its plain edges with those of one label, or one edge that
-is taken instead of all others (loop, exhausted, error). Node sets are bitmasks, END included, START not.
+Rules of this file:
+
+1. Lists have an entry for every node, then END, then START, so that START (-1) is the last entry.
+2. A *way back* is a loop edge, or an edge that closes an undeclared cycle. Such a cycle is an error
+   of its own; everything else is analysed as if it were declared.
+3. A *choice* of a node is a set of edges that one commit takes together: all its plain edges with
+   those of one label, or one edge that is taken instead of all others (loop, exhausted, error).
+4. Node sets are bitmasks, END included, START not.
 """
 
 from __future__ import annotations
@@ -18,47 +22,70 @@ Choice = tuple[Edge, ...]
 
 
 class Analysis:
-    """Answers about one shape, each computed when it is first asked for."""
+    """Analyses of one topology, each computed when it is first needed.
 
-    def __init__(self, shape: Topology) -> None:
-        self.shape = shape
-        self.count = shape.end + 1
-        self.order, self.cycles = _ordered(shape)
+    Attributes
+    ----------
+    order : all nodes so that each comes after the nodes that lead to it, ways back aside.
+    position : for each node its place in `order`.
+    cycles : each edge that closes an undeclared cycle, with the nodes on that cycle.
+    choices : for each node its choices.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.count = topology.end + 1
+        self.order, self.cycles = _ordered(topology)
         self.closing = {edge.index for edge, _ in self.cycles}
         self.position = [0] * (self.count + 1)
         for position, node in enumerate(self.order):
             self.position[node] = position
-        self.choices = [group_choices(shape, node) for node in [*range(self.count), START_INDEX]]
+        self.choices = [group_choices(topology, node) for node in [*range(self.count), START_INDEX]]
 
     def goes_back(self, edge: Edge) -> bool:
-        """Whether an edge is a way back."""
+        """Return whether an edge is a way back."""
         return edge.kind == "loop" or edge.index in self.closing
 
     def before(self, node: int) -> list[Edge]:
-        """The edges into a node that are no way back."""
-        return [edge for edge in self.shape.entering[node] if not self.goes_back(edge)]
+        """Return the edges into a node without the ways back."""
+        return [edge for edge in self.topology.entering[node] if not self.goes_back(edge)]
 
     @cached_property
     def reached(self) -> set[int]:
         """Every node that START leads to, END and START included."""
-        return self.shape.find_reachable([START_INDEX])
+        return self.topology.find_reachable([START_INDEX])
 
     # ---- dominators ------------------------------------------------------------------------
     @cached_property
     def dominator(self) -> list[int]:
-        """For each node its immediate dominator: the last node, itself excepted, that every path from START to it passes."""
-        found = [NOWHERE] * (self.count + 1)
+        """For each node its immediate dominator.
+
+        That is the last node, itself excepted, that every path from START to it passes; `NOWHERE`
+        for START and for a node that START does not lead to.
+
+        Notes
+        -----
+        One pass is enough, since all sources of a node come before it once ways back are left out:
+        in natural loops, a way back changes no dominator.
+
+        References
+        ----------
+        K. Cooper, T. Harvey, K. Kennedy, "A simple, fast dominance algorithm" (2001).
+        """
+        dominator = [NOWHERE] * (self.count + 1)
         for node in self.order:
             sources = [edge.source for edge in self.before(node) if edge.source in self.reached]
-            # from below, so that a climb is short
+            # From the last one in the order, so that each climb is short.
             sources.sort(key=self.position.__getitem__, reverse=True)
             for source in sources:
-                found[node] = (
-                    source if found[node] == NOWHERE else self._common(found, source, found[node])
-                )
-        return found
+                if dominator[node] == NOWHERE:
+                    dominator[node] = source
+                else:
+                    dominator[node] = self._common(dominator, source, dominator[node])
+        return dominator
 
     def _common(self, dominator: Sequence[int], left: int, right: int) -> int:
+        """Return the nearest common dominator of two nodes: climb from the later one until they meet."""
         position = self.position
         while left != right:
             if position[left] > position[right]:
@@ -68,73 +95,97 @@ class Analysis:
         return left
 
     def dominators(self, node: int) -> Iterable[int]:
-        """The dominators of a node from the nearest on, itself and START excluded."""
+        """Yield the dominators of a node from the nearest on, itself and START excluded."""
         node = self.dominator[node]
         while node >= 0:
             yield node
             node = self.dominator[node]
 
     def dominates(self, node: int, other: int) -> bool:
-        """Whether every path from START to `other` passes `node`."""
+        """Return whether every path from START to `other` passes `node`."""
         return node == other or node in self.dominators(other)
 
     # ---- what a token cannot avoid -----------------------------------------------------------
     @cached_property
     def unavoidable(self) -> list[int]:
-        """For each node, what a token that is there will come to whatever is chosen, itself included.
+        """For each node the nodes that a token there reaches in any case, itself included.
 
-        At a fork one branch that comes there is enough, of several choices each must; a way back counts as a choice, but nothing
-        goes round forever. This is the greatest fixed point, found in about as many passes as loops are nested.
+        At a fork it is enough that one branch reaches a node; of several choices each one must. A
+        way back counts as a choice, but no token goes around forever.
+
+        Notes
+        -----
+        This is the greatest fixed point, found in about as many passes as loops are nested; each
+        pass is linear in the edges, times the words of a bitmask.
         """
         everything = (1 << self.count) - 1
-        found = [everything] * (self.count + 1)
+        unavoidable = [everything] * (self.count + 1)
         changed = True
         while changed:
             changed = False
             for node in reversed(self.order):
                 own = 1 << node if node >= 0 else 0
-                new = own | self._ahead(found, self.choices[node])
-                if new != found[node]:
-                    found[node], changed = new, True
-        return found
+                new = own | self._ahead(unavoidable, self.choices[node])
+                if new != unavoidable[node]:
+                    unavoidable[node], changed = new, True
+        return unavoidable
 
     def after_commit(self, node: int) -> int:
-        """What the tokens of a node that did not fail will come to whatever is chosen."""
-        return self._ahead(
-            self.unavoidable, [choice for choice in self.choices[node] if choice[0].kind != "error"]
-        )
+        """Return the nodes that the tokens of a node reach in any case, unless it fails."""
+        choices = [choice for choice in self.choices[node] if choice[0].kind != "error"]
+        return self._ahead(self.unavoidable, choices)
 
-    def _ahead(self, found: Sequence[int], choices: Sequence[Choice]) -> int:
+    def _ahead(self, unavoidable: Sequence[int], choices: Sequence[Choice]) -> int:
+        """Return what every choice reaches: the union over its edges, intersected over choices."""
         ahead = (1 << self.count) - 1 if choices else 0
         for choice in choices:
             mask = 0
             for edge in choice:
-                mask |= found[edge.target]
+                mask |= unavoidable[edge.target]
             ahead &= mask
         return ahead
 
     # ---- forks -------------------------------------------------------------------------------
     @cached_property
     def forks(self) -> list[tuple[int, Choice]]:
-        """Each node with each set of its edges, of two or more, of which any two can be taken together; in order from START on."""
-        return [(node, edges) for node in self.order for edges in together(self.shape, node)]
+        """Each node with each set of two or more of its edges that can all be taken together.
+
+        In order from START on.
+        """
+        return [
+            (node, edges) for node in self.order for edges in group_coinciding(self.topology, node)
+        ]
 
     def region(self, fork: int, edges: Choice) -> tuple[list[int], bool]:
-        """The nodes from these edges of a fork on, in order, up to the one where all their branches have met (that one included).
+        """Return the nodes between a fork and the node where its branches have met.
 
-        The second value says whether an edge goes back to the fork or before it; then the region is all that the edges lead to.
+        Parameters
+        ----------
+        fork : a node.
+        edges : edges out of it that can be taken together.
+
+        Returns
+        -------
+        The nodes from these edges on, in order, up to and including the one where all branches have
+        met; and whether an edge goes back to the fork or before it. In that case the nodes are all
+        that the edges lead to.
+
+        Notes
+        -----
+        Linear in the edges of the region, times the logarithm of its width: nodes are visited in
+        order, and the branches have met when no other node waits.
         """
         position = self.position
         waiting = list({position[edge.target] for edge in edges})
         heapq.heapify(waiting)
         seen = set(waiting)
-        found: list[int] = []
+        region: list[int] = []
         while waiting:
             node = self.order[heapq.heappop(waiting)]
-            found.append(node)
+            region.append(node)
             if not waiting:
-                return found, False
-            for edge in self.shape.leaving[node]:
+                return region, False
+            for edge in self.topology.leaving[node]:
                 place = position[edge.target]
                 if place in seen:
                     continue
@@ -142,76 +193,98 @@ class Analysis:
                     return self._all_from(fork, edges), True
                 seen.add(place)
                 heapq.heappush(waiting, place)
-        return found, False
+        return region, False
 
     def _all_from(self, fork: int, edges: Choice) -> list[int]:
-        found = self.shape.find_reachable(
-            [edge.target for edge in edges if edge.target != fork], without=fork
-        )
-        return sorted(found, key=self.position.__getitem__)
+        targets = [edge.target for edge in edges if edge.target != fork]
+        nodes = self.topology.find_reachable(targets, without=fork)
+        return sorted(nodes, key=self.position.__getitem__)
 
     def dominators_within(
         self, fork: int, edges: Iterable[Edge], region: Sequence[int]
     ) -> dict[int, int]:
-        """For each node of a region, given in order, the nodes there that every path to it from these edges of a fork passes, itself included.
+        """Return for each node of a region the nodes that every path to it from a fork passes.
 
-        So vertex-disjoint paths lead from the fork to two nodes if and only if their sets have nothing in common (Menger's theorem for
-        two paths: otherwise one node cuts both off). Only paths inside the region count. The second pass changes nothing unless an edge
-        inside goes back.
+        Parameters
+        ----------
+        fork : a node.
+        edges : edges out of it; only paths that begin with one of them count.
+        region : nodes in order; only paths inside of it count.
+
+        Returns
+        -------
+        A mask for each node that some path reaches; a node is in its own mask. Vertex-disjoint
+        paths lead from the fork to two nodes if and only if their masks have nothing in common
+        (Menger's theorem for two paths: otherwise one node cuts both off).
+
+        Notes
+        -----
+        Linear in the edges per pass, times the words of a bitmask. The second pass changes nothing
+        unless an edge inside goes back.
         """
         inside = set(region)
         first = {edge.target for edge in edges}
-        found: dict[int, int] = {}
+        dominators: dict[int, int] = {}
         changed = True
         while changed:
             changed = False
             for node in region:
                 mask = 0 if node in first else -1
-                for edge in self.shape.entering[node]:
+                for edge in self.topology.entering[node]:
                     if edge.source in inside and edge.source != fork:
-                        mask &= found.get(edge.source, -1)
+                        mask &= dominators.get(edge.source, -1)
                 if mask == -1:
                     continue  # not reached yet, or not at all
                 mask |= 1 << node
-                if found.get(node) != mask:
-                    found[node] = mask
+                if dominators.get(node) != mask:
+                    dominators[node] = mask
                     changed = True
-        return found
+        return dominators
 
 
-def group_choices(shape: Topology, node: int) -> list[Choice]:
-    """The choices of a node; of a multi-choice route those with one label, since more labels only add edges."""
-    plain = tuple(edge for edge in shape.leaving[node] if edge.kind == "always")
-    routed = [edge for edge in shape.leaving[node] if edge.kind == "routed"]
+def group_choices(topology: Topology, node: int) -> list[Choice]:
+    """Return the choices of a node.
+
+    Of a route that may return several labels these are the choices of one label each, since more
+    labels only add edges.
+    """
+    plain = tuple(edge for edge in topology.leaving[node] if edge.kind == "always")
+    routed = [edge for edge in topology.leaving[node] if edge.kind == "routed"]
     labels = dict.fromkeys(label for edge in routed for label in edge.labels)
-    found = [plain + tuple(edge for edge in routed if label in edge.labels) for label in labels]
+    choices = [plain + tuple(edge for edge in routed if label in edge.labels) for label in labels]
     if not routed and plain:
-        found.append(plain)
-    return found + [(edge,) for edge in shape.leaving[node] if edge.kind in EXCLUSIVE_KINDS]
+        choices.append(plain)
+    return choices + [(edge,) for edge in topology.leaving[node] if edge.kind in EXCLUSIVE_KINDS]
 
 
-def together(shape: Topology, node: int) -> list[Choice]:
-    """The sets of two or more edges out of a node of which any two can be taken by one commit; no set twice."""
-    if node in shape.multi_routes:
-        found = [tuple(edge for edge in shape.leaving[node] if edge.kind not in EXCLUSIVE_KINDS)]
+def group_coinciding(topology: Topology, node: int) -> list[Choice]:
+    """Return the sets of two or more edges out of a node that one commit can take, each once."""
+    if node in topology.multi_routes:
+        sets = [tuple(edge for edge in topology.leaving[node] if edge.kind not in EXCLUSIVE_KINDS)]
     else:
-        found = [
-            choice for choice in group_choices(shape, node) if choice[0].kind not in EXCLUSIVE_KINDS
+        sets = [
+            choice
+            for choice in group_choices(topology, node)
+            if choice[0].kind not in EXCLUSIVE_KINDS
         ]
-    return list(dict.fromkeys(choice for choice in found if len(choice) > 1))
+    return list(dict.fromkeys(choice for choice in sets if len(choice) > 1))
 
 
-def _ordered(shape: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
-    """All nodes so that each comes after those that lead to it, loop edges aside, and each edge that closes a cycle with the nodes on it."""
+def _ordered(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
+    """Return all nodes in topological order, and each edge that closes a cycle with its nodes.
+
+    Loop edges do not count. Depth-first search without recursion, linear in the edges: a node is
+    done after all that it leads to, so the order is that of completion, reversed.
+    """
     done: list[int] = []
     cycles: list[tuple[Edge, tuple[int, ...]]] = []
     seen: set[int] = set()
-    for root in [START_INDEX, *range(shape.end + 1)]:
+    for root in [START_INDEX, *range(topology.end + 1)]:
         if root in seen:
             continue
         seen.add(root)
-        path = {root: None}  # an ordered set
-        work = [(root, iter(_onwards(shape, root)))]
+        path = {root: None}  # an ordered set: the nodes of the search from the root to here
+        work = [(root, iter(_onwards(topology, root)))]
         while work:
             node, edges = work[-1]
             for edge in edges:
@@ -221,7 +294,7 @@ def _ordered(shape: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ..
                 elif edge.target not in seen:
                     seen.add(edge.target)
                     path[edge.target] = None
-                    work.append((edge.target, iter(_onwards(shape, edge.target))))
+                    work.append((edge.target, iter(_onwards(topology, edge.target))))
                     break
             else:
                 work.pop()
@@ -230,6 +303,6 @@ def _ordered(shape: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ..
     return done[::-1], cycles
 
 
-def _onwards(shape: Topology, node: int) -> list[Edge]:
+def _onwards(topology: Topology, node: int) -> list[Edge]:
     # reversed, so that branches keep the order of declaration
-    return [edge for edge in reversed(shape.leaving[node]) if edge.kind != "loop"]
+    return [edge for edge in reversed(topology.leaving[node]) if edge.kind != "loop"]

@@ -1,4 +1,4 @@
-"""The answer to a gate. It stands alone because a run without gates makes no pydantic model of it."""
+"""Answer to a gate, in a module of its own: only runs with gates pay for this pydantic model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class Approval(BaseModel):
-    """The answer to a gate."""
+    """Answer to a gate."""
 
     approved: bool
     reason: str = ""

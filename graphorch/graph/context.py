@@ -1,4 +1,4 @@
-"""What a node may ask of the run that it belongs to."""
+"""Context of a node: its access to the run that it belongs to."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ R_co = DefaultTypeVar("R_co", covariant=True, default=None)
 
 
 class Context(Protocol[R_co]):
-    """The first parameter of a node that wants it: `async def write(ctx: Context, t: Topic) -> Draft`.
+    """Optional first parameter of a node: `async def write(ctx: Context, t: Topic) -> Draft`.
 
     `Context[Clients]` says that the run must be given `resources=` of type `Clients`.
     """
 
     @property
     def key(self) -> str:
-        """The idempotency key: equal for every attempt of this activation, and for no other activation of any run."""
+        """Idempotency key: equal for every attempt of this activation, different for all others."""
         ...
 
     @property
     def attempt(self) -> int:
-        """Which try this is, from 1."""
+        """Number of this attempt, from 1."""
         ...
 
     @property
     def path(self) -> str:
-        """Where in the run this is, such as `team/research`."""
+        """Path of the activation in the run, such as `team/research`."""
         ...
 
     @property
@@ -44,12 +44,12 @@ class Context(Protocol[R_co]):
 
     @property
     def budget_left(self) -> Budget:
-        """What the run may still spend."""
+        """Budget that the run has left."""
         ...
 
     @property
     def resources(self) -> R_co:
-        """What the caller gave as `resources=`: clients, pools, settings. Never part of the state."""
+        """Clients, pools or settings that the caller passed as `resources=`; never part of the state."""
         ...
 
     @overload
@@ -86,14 +86,16 @@ class Context(Protocol[R_co]):
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
-        """Ask a model, and get text or a validated instance of `output`.
+        """Ask a model, and return text or a validated instance of `output`.
 
-        `instructions` become the system message; `tools` are typed functions that the model may call before it answers; `max_tokens` and
-        `temperature` are left to the model if they are None.
+        `instructions` become the system message; `tools` are typed functions that the model may
+        call before it answers; `max_tokens` and `temperature` are left to the model if they are
+        None.
+
         Raises `ModelError`, or `BudgetExceeded` if the call does not fit into what is left.
         """
         ...
 
     def emit(self, event: BaseModel) -> None:
-        """Send an event of your own to whoever watches the run."""
+        """Send an event of your own to the observers of the run."""
         ...

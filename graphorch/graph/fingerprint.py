@@ -1,9 +1,10 @@
-"""The identity of a graph for stored runs: its nodes, edges, their order, joins, reducers, and the schema of its state.
+"""Identity of a graph for stored runs: nodes, edges, their order, joins, reducers, state schema.
 
-Bounds, limits, models, retries and the code inside nodes are left out: a run may be resumed after they changed. So is what a flow
-remembers: that decides with which input a run begins, and the input is in the record. Since format 2, titles, descriptions and the names
-of classes are left out too: renaming a class or editing a docstring does not lock stored runs. A run of format 1 keeps the fingerprint of
-format 1, which includes them.
+Bounds, limits, models, retries and the code inside nodes are left out: a run may be resumed after
+they changed. So is what a flow remembers: that decides with which input a run begins, and the input
+is in the record. Since format 2, titles, descriptions and the names of classes are left out too:
+renaming a class or editing a docstring does not lock stored runs. A run of format 1 keeps the
+fingerprint of format 1, which includes them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ FORMAT = 2
 def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
     """Return the description of a graph as plain JSON, made once per plan; do not change it.
 
-    The first record of a run holds it, so that a changed graph can say what changed. The names of slices that each node writes are there for
-    people; the fingerprint of format 2 does not depend on them.
+    The first record of a run holds it, so that a changed graph can report what changed. The names
+    of slices that each node writes are there for people; the fingerprint of format 2 does not
+    depend on them.
     """
     description = plan.descriptions.get(format)
     if description is None:
@@ -51,33 +53,28 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
     """Return what changed since a description was stored: one short sentence each."""
     before: dict[str, Any] = stored if isinstance(stored, dict) else {}  # pyright: ignore[reportUnknownVariableType]
     now = describe(plan, 2 if before.get("format") == 2 else 1)
-    found: list[str] = []
-    found += _changed(
-        "node",
-        [node["name"] for node in before.get("nodes", [])],
-        [node["name"] for node in now["nodes"]],
-    )
-    found += _changed(
-        "edge",
-        [_arrow(edge) for edge in before.get("edges", [])],
-        [_arrow(edge) for edge in now["edges"]],
-    )
-    old_fields, new_fields = (
-        before.get("state", {}).get("properties", {}),
-        now["state"].get("properties", {}),
-    )
-    found += _changed("field", list(old_fields), list(new_fields))
-    found += [
+    old_nodes = [node["name"] for node in before.get("nodes", [])]
+    new_nodes = [node["name"] for node in now["nodes"]]
+    old_edges = [_format_edge(edge) for edge in before.get("edges", [])]
+    new_edges = [_format_edge(edge) for edge in now["edges"]]
+    old_fields: dict[str, Any] = before.get("state", {}).get("properties", {})
+    new_fields: dict[str, Any] = now["state"].get("properties", {})
+    differences = [
+        *_compare_names("node", old_nodes, new_nodes),
+        *_compare_names("edge", old_edges, new_edges),
+        *_compare_names("field", list(old_fields), list(new_fields)),
+    ]
+    differences += [
         f"field '{name}' has another type"
         for name in old_fields
         if name in new_fields and old_fields[name] != new_fields[name]
     ]
-    found += [
+    differences += [
         f"'{part}' changed"
         for part in ("reducers", "input", "output", "name")
         if before.get(part) != now[part]
     ]
-    return found or ["its order, joins or inner flows changed"]
+    return differences or ["its order, joins or inner flows changed"]
 
 
 # ---- format 2: no titles, descriptions or names of classes ----------------------------------------------
@@ -168,10 +165,11 @@ def _edges(plan: Plan) -> list[list[Any]]:
     ]
 
 
-def _arrow(edge: list[Any]) -> str:
+def _format_edge(edge: list[Any]) -> str:
     return f"{edge[0]} → {edge[1]} ({edge[2]})"
 
 
-def _changed(what: str, before: list[str], now: list[str]) -> list[str]:
+def _compare_names(what: str, before: list[str], now: list[str]) -> list[str]:
     gone = [f"{what} '{name}' is gone" for name in before if name not in now]
-    return gone + [f"{what} '{name}' is new" for name in now if name not in before]
+    new = [f"{what} '{name}' is new" for name in now if name not in before]
+    return gone + new

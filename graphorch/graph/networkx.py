@@ -1,4 +1,4 @@
-"""A graph as a networkx graph, for analyses of the user's own: centrality, cuts, other layouts."""
+"""Export of a graph to networkx, for further analyses: centrality, cuts, other layouts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def to_networkx(plan: Plan) -> networkx.MultiDiGraph[str]:
-    """A directed multigraph over the names of nodes, START and END included.
+    """Return a directed multigraph over the names of nodes, START and END included.
 
-    A node has its `kind` and, for a map or sub-flow, `inner`: the graph inside it. An edge has its `kind` (`always`, `routed`, `loop`,
-    `exhausted`, `error`) and the `labels` that take it.
+    A node has its `kind` and, for a map or sub-flow, `inner`: the graph inside it. An edge has its
+    `kind` (`always`, `routed`, `loop`, `exhausted`, `error`) and the `labels` that take it.
     """
     import networkx
 

@@ -1,7 +1,8 @@
-"""Nodes: a plain function, with what it reads and writes known to the type checker and to `build()`.
+"""Nodes: plain functions whose reads and writes are known to the type checker and to `build()`.
 
-A node is typed by the union of what it needs from a state: `Node[Reads[Topic] | Writes[Draft]]` fits every graph whose state has both
-slices. `Node` is covariant in that union and `Reads`/`Writes` are contravariant, so the type checker proves the fit at each `chain`.
+A node is typed by the union of what it needs from a state: `Node[Reads[Topic] | Writes[Draft]]` fits
+every graph whose state has both slices. `Node` is covariant in that union and `Reads`/`Writes` are
+contravariant, so the type checker proves the fit at each `chain`.
 """
 
 from __future__ import annotations
@@ -58,18 +59,18 @@ class Writes(Generic[Slice]):
 
 
 class Prompting(Protocol):
-    """The `fn` of an agent: a dataclass that knows its prompt function and which model it asks."""
+    """Function of an agent: a dataclass with a prompt function and the name of a model."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def prompt(self) -> Callable[..., Any]:
-        """The function of the slices that writes the prompt."""
+        """Function of the slices that writes the prompt."""
         ...
 
     @property
     def model(self) -> str:
-        """The name of the model."""
+        """Name of the model."""
         ...
 
     async def __call__(self, ctx: Context[Any], /, *slices: BaseModel) -> BaseModel:
@@ -78,9 +79,10 @@ class Prompting(Protocol):
 
 
 class Node(Generic[Needs]):
-    """A named step of a graph. Made by `@node`, `@agent`, `Graph.map` and `Graph.sub`; never changed, only copied.
+    """Named step of a graph, never changed, only copied.
 
-    `fn` is what runs: the plain function, callable in a unit test; of an agent it is a `Prompting`.
+    Made by `@node`, `@agent`, `Graph.map`, `Graph.sub` and `Graph.ask`. `fn` is what runs: the plain
+    function, callable in a unit test, or a `Prompting` for an agent.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Node(Generic[Needs]):
 
     @property
     def is_simple(self) -> bool:
-        """Whether running it is calling its async function, and nothing else."""
+        """Return whether running it is calling its async function, and nothing else."""
         options = self.options
         care = (
             options.timeout,
@@ -120,30 +122,38 @@ class Node(Generic[Needs]):
         raise NotImplementedError  # exists for the type checker alone
 
     def named(self, name: str) -> Self:
-        """The same node under another name: another node of the graph."""
+        """Return a copy under another name, which is another node of the graph."""
         twin = copy.copy(self)
         twin.name = _checked(name)
         return twin
 
     @property
     def model(self) -> str:
-        """The name of the model that an agent asks; "" for any other node."""
+        """Name of the model that an agent asks; "" for any other node."""
         return cast(Prompting, self.fn).model if self.kind == "agent" else ""
 
     @property
     def prompt(self) -> Callable[..., Any]:
-        """The prompt function of an agent, callable in a unit test. Raises `AttributeError` for a node that is no agent."""
+        """Prompt function of an agent, callable in a unit test.
+
+        Raises `AttributeError` for a node that is not an agent.
+        """
         if self.kind != "agent":
             raise AttributeError(
-                f"Node '{self.name}' is no agent, so it has no prompt. Its function is `fn`."
+                f"Node '{self.name}' is not an agent, so it has no prompt. Its function is `fn`."
             )
         return cast(Prompting, self.fn).prompt
 
     def with_model(self, model: str) -> Self:
-        """The same agent with another model. Raises `GraphError` for a node that is no agent."""
+        """Return a copy of an agent with another model.
+
+        Raises `GraphError` for a node that is not an agent.
+        """
         if self.kind != "agent":
             fix = "name the model in ctx.complete(model=…), or make it an @agent"
-            raise _bad_option(self.name, f"with_model({model!r}) on a node that is no agent", fix)
+            raise _bad_option(
+                self.name, f"with_model({model!r}) on a node that is not an agent", fix
+            )
         twin = copy.copy(self)
         twin.fn = dataclasses.replace(cast(Prompting, self.fn), model=model)
         return twin
@@ -153,30 +163,33 @@ class Node(Generic[Needs]):
 
 
 class Node1(Node[Reads[A] | Writes[W]], Generic[A, W]):
-    """A node of one slice in, one out."""
+    """Node of one slice in, one out."""
 
 
 class Node2(Node[Reads[A] | Reads[B] | Writes[W]], Generic[A, B, W]):
-    """A node of two slices in, one out."""
+    """Node of two slices in, one out."""
 
 
 class Node3(Node[Reads[A] | Reads[B] | Reads[C] | Writes[W]], Generic[A, B, C, W]):
-    """A node of three slices in, one out."""
+    """Node of three slices in, one out."""
 
 
 class Node4(Node[Reads[A] | Reads[B] | Reads[C] | Reads[D] | Writes[W]], Generic[A, B, C, D, W]):
-    """A node of four slices in, one out."""
+    """Node of four slices in, one out."""
 
 
 class Ask(Node1[A, W]):
-    """A node that a person completes. Made by `Graph.ask`; `flow.answer` takes it, or the id of one of its questions."""
+    """Node that a person completes, made by `Graph.ask`.
+
+    `flow.answer` takes it, or the id of one of its questions.
+    """
 
 
 def _checked(name: str) -> str:
     if not name or "/" in name or any(ord(character) < 32 for character in name):
         raise _bad_option(
             name,
-            f"name={name!r} is no name for a node",
+            f"name={name!r} is not a name for a node",
             "use a name that is not empty, without '/' and control characters",
         )
     return name
@@ -193,9 +206,15 @@ def _marker(name: str, kind: NodeKind) -> Node[Never]:
 
 
 START = _marker("START", "start")
-"""Where a run begins: `g.chain(START, first)`. Nodes without an edge into them begin there anyway."""
+"""Beginning of a run: `g.chain(START, first)`.
+
+Nodes without an edge into them begin there anyway.
+"""
 END = _marker("END", "end")
-"""Where a run ends: `g.chain(last, END)`, or a route's target. Nodes without an edge out of them lead there anyway."""
+"""End of a run: `g.chain(last, END)`, or a route's target.
+
+Nodes without an edge out of them lead there anyway.
+"""
 
 # ---- the decorator ---------------------------------------------------------------------------
 One: TypeAlias = R | Awaitable[R | None] | None
@@ -208,7 +227,7 @@ Pair: TypeAlias = tuple[W, X] | Awaitable[tuple[W, X]]
 
 
 class NodeDecorator:
-    """`@node` and `@node(...)` in one object, so that the overloads are written once."""
+    """Decorator behind `@node` and `@node(...)`, in one object so that the overloads exist once."""
 
     def __init__(self, options: NodeOptions) -> None:
         self._options = options
@@ -248,7 +267,10 @@ class NodeDecorator:
     @overload
     def __call__(self, /, **options: Unpack[NodeOptions]) -> NodeDecorator: ...
     def __call__(self, fn: Any = None, /, **options: Any) -> Any:
-        """Make a node of a function. Raises `GraphError` if its signature or an option is wrong."""
+        """Make a node of a function.
+
+        Raises `GraphError` if its signature or an option is wrong.
+        """
         if fn is None:
             return NodeDecorator(cast(NodeOptions, {**self._options, **options}))
         name = self._options.get("name") or getattr(fn, "__name__", "")
@@ -262,6 +284,6 @@ node: NodeDecorator = NodeDecorator({})
 
 
 def choose_node_class(signature: Signature) -> type[Node[Any]]:
-    """The class of a node with this signature: `Node2` if it reads two slices and writes one."""
+    """Return the class of a node with this signature: `Node2` for two slices in and one out."""
     classes: dict[int, type[Node[Any]]] = {1: Node1, 2: Node2, 3: Node3, 4: Node4}
     return classes[len(signature.reads)] if len(signature.writes) == 1 else Node

@@ -1,4 +1,4 @@
-"""How one node is run: the options of `@node` and `@agent`."""
+"""Options of `@node` and `@agent`: how one node is run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ Gate = Literal["before", "after"]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a failed attempt is repeated: `attempts` in all, the first one included.
+    """Retries of a node: at most `attempts` in all, the first one included.
 
-    Only an exception of a type in `on` is retried. The pause before the second attempt is `first` seconds; each further one is `factor`
-    times as long, up to `longest`. Raises `InputError` for values that make no sense; there is no retry without a bound.
+    Only an exception of a type in `on` is retried. The pause before the second attempt is `first`
+    seconds; each further one is `factor` times as long, up to `longest`. There is no retry without
+    a bound.
+
+    Raises `InputError` for a value that is out of range.
     """
 
     attempts: int
@@ -31,7 +34,7 @@ class Retry:
     def __post_init__(self) -> None:
         if not is_count(self.attempts):
             raise InputError(
-                f"Retry(attempts={self.attempts!r}) is no bound. Give a whole number from 1 on, the first attempt included."
+                f"Retry(attempts={self.attempts!r}) is not a bound. Give a whole number from 1 on, the first attempt included."
             )
         given: Any = self.on
         types = (given,) if isinstance(given, type) else tuple(given)
@@ -39,7 +42,7 @@ class Retry:
             isinstance(item, type) and issubclass(item, Exception) for item in types
         ):
             raise InputError(
-                f"Retry(on={self.on!r}) names no exceptions. Give a tuple of exception classes, such as (TimeoutError,)."
+                f"Retry(on={self.on!r}) does not name exceptions. Give a tuple of exception classes, such as (TimeoutError,)."
             )
         object.__setattr__(self, "on", types)
         for name, value, least in (
@@ -53,26 +56,29 @@ class Retry:
                 )
 
     def pause(self, attempt: int) -> float:
-        """Seconds to wait after this attempt (from 1) failed, before any jitter."""
-        # 64 doublings pass any `longest`; more would overflow
+        """Return the seconds to wait after this attempt (from 1) failed, before any jitter."""
+        # 64 doublings exceed any `longest`; more of them would overflow.
         return min(self.longest, self.first * self.factor ** min(attempt - 1, 64))
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Serve equal inputs from earlier results that are at most `ttl` seconds old. Raises `InputError` unless `ttl` is above 0."""
+    """Serve equal inputs from earlier results that are at most `ttl` seconds old.
+
+    Raises `InputError` unless `ttl` is above 0.
+    """
 
     ttl: float
 
     def __post_init__(self) -> None:
         if not _is_number(self.ttl) or self.ttl <= 0:
             raise InputError(
-                f"Cache(ttl={self.ttl!r}) keeps nothing. Give the seconds for which a result stays valid."
+                f"Cache(ttl={self.ttl!r}) is not possible. Give the seconds for which a result stays valid."
             )
 
 
 class NodeOptions(TypedDict, total=False):
-    """The keyword arguments of `@node(...)` and `@agent(...)`."""
+    """Keyword arguments of `@node(...)` and `@agent(...)`."""
 
     name: str
     effect: Effect
@@ -88,9 +94,10 @@ class NodeOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class NodeBudget:
-    """Money that a pattern sets aside for some of its nodes and all that runs inside them; one account for all with the same `name`.
+    """Budget that a pattern sets aside for some of its nodes and all that runs inside them.
 
-    `usd` is a cap in dollars, `share` a part (above 0, at most 1) of every cap of the level above.
+    Nodes with the same `name` share one account. `usd` is a cap in dollars, `share` a part (above
+    0, at most 1) of every cap of the level above.
     """
 
     name: str
@@ -100,14 +107,20 @@ class NodeBudget:
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """The same, with defaults. Times are in seconds.
+    """Validated options of one node, with defaults. Times are in seconds.
 
-    `effect` says what running the node twice would do: nothing (`pure`), nothing more under one key (`idempotent`), or harm (`once`).
-    `timeout` is for one attempt, `deadline` for the activation with all its attempts and pauses. `hedge_after` starts a second attempt
-    beside one that takes longer than this. A `gate` asks a person before the node runs, or before its result goes on. `isolation` is for
-    functions that are not async: a worker thread, so that a blocking call holds up nobody else; a process, for what keeps a core busy;
-    or inline on the event loop, which is faster for what takes microseconds. `concurrency` limits how many activations of this node run
-    at once. The last two are for nodes that patterns make: a wallet, and whether a function with a context may ask models.
+    `effect` says what running the node twice would do: nothing (`pure`), nothing more under one key
+    (`idempotent`), or harm (`once`). `timeout` is for one attempt, `deadline` for the activation
+    with all its attempts and pauses. `hedge_after` starts a second attempt beside one that takes
+    longer than this. A `gate` asks a person before the node runs, or before its result is used.
+
+    `isolation` is for functions that are not async: a worker thread, so that a blocking call does
+    not hold up others; a process, for work that keeps a core busy; or inline on the event loop,
+    which is faster for work of microseconds. `concurrency` limits how many activations of this node
+    run at once.
+
+    The last two are for nodes that patterns make: a budget, and whether a function with a context
+    may ask models.
     """
 
     effect: Effect = "pure"
@@ -124,9 +137,11 @@ class NodeSettings:
 
 
 def options_from(name: str, given: NodeOptions) -> NodeSettings:
-    """The validated options of the node called `name`. Raises `GraphError` with code `NODE_OPTION` that names every wrong one.
+    """Return the validated options of the node called `name`.
 
-    Whether they fit each other and the node's effect class is for `build()` to say.
+    `build()` checks whether they fit each other and the node's effect class.
+
+    Raises `GraphError` with a problem `NODE_OPTION` for every wrong one.
     """
     values = cast("Mapping[str, Any]", given)
     problems: list[Problem] = []
@@ -154,7 +169,7 @@ def _is_number(value: Any) -> bool:
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value is a whole number from 1 on; True and False are none."""
+    """Return whether a value is a whole number from 1 on; True and False are not numbers here."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 

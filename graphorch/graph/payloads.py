@@ -1,4 +1,4 @@
-"""What went wrong, as functions of the user may read it: the handler of an `on_error` edge, and the `gather` of a map."""
+"""Failures as the user's functions read them: handlers of `on_error` edges and `gather` of maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Failure(BaseModel):
-    """A parameter of a handler beside its slices; it travels on the error edge and is no part of the state."""
+    """Parameter of a handler beside its slices: the failure that led to it.
+
+    It travels on the error edge and is not part of the state.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
@@ -22,7 +25,7 @@ class Failure(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An item of a map that has no result, and why. `index` counts the items from 0."""
+    """Item of a map without a result, and why. `index` counts the items from 0."""
 
     index: int
     reason: str

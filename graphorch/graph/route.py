@@ -31,15 +31,16 @@ Steps: TypeAlias = "Fits[S] | Sequence[Fits[S]]"
 
 
 class Route(Generic[S, Labels, Done, Seen]):
-    """A route being written down: `.when(label, to)` for each label, then `.otherwise(to)` or `.exhaustive()`.
+    """Route under construction: `.when(label, to)`, then `.otherwise(to)` or `.exhaustive()`.
 
-    `Labels` are the selector's, `Done` those that have a target, `Seen` those that were named; so `.exhaustive()` type-checks only
-    when every label has a target, and `.when` with a label that the selector never returns does not.
+    `Labels` are the selector's, `Done` those that have a target, `Seen` those that were named. So
+    `.exhaustive()` type-checks only if every label has a target, and `.when` does not for a label
+    that the selector never returns.
     """
 
-    def __init__(self, spec: RouteSpec, named: Callable[[object], tuple[str, ...]]) -> None:
+    def __init__(self, spec: RouteSpec, add_nodes: Callable[[object], tuple[str, ...]]) -> None:
         self._spec = spec
-        self._named = named
+        self._add_nodes = add_nodes
 
     @overload
     def when(self: Route[S, E, Done, Seen], label: E, to: Steps[S]) -> Route[S, E, E, E]: ...
@@ -48,14 +49,17 @@ class Route(Generic[S, Labels, Done, Seen]):
         self, label: L | Literal["\0"], to: Steps[S]
     ) -> Route[S, Labels, Done | L, Seen | L]: ...
     def when(self, label: Any, to: Any) -> Any:
-        """Where this label leads: one node, or several that start side by side."""
-        self._spec.cases.append((label, self._named(to)))
+        """Lead this label to one node, or to several that start side by side."""
+        self._spec.cases.append((label, self._add_nodes(to)))
         return self
 
     def otherwise(self: Route[S, U, Any, U], to: Steps[S]) -> None:
-        """Where every label leads that has no target of its own."""
-        self._spec.otherwise = self._named(to)
+        """Lead every label without a target of its own to a node, or to several."""
+        self._spec.otherwise = self._add_nodes(to)
 
     def exhaustive(self: Route[S, U, U, U]) -> None:
-        """Every label has a target: the type checker proves it for `Literal` labels, `build()` for all."""
+        """Declare that every label has a target.
+
+        The type checker proves it for `Literal` labels, `build()` for all.
+        """
         self._spec.exhaustive = True

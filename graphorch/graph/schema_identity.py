@@ -1,4 +1,4 @@
-"""The part of a JSON schema that decides which values fit: without titles, descriptions and the names of classes."""
+"""Identity of a JSON schema: what decides which values fit, without titles and class names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _REFERENCE = "#/$defs/"
 
 
 def strip_names(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema without titles and descriptions, its definitions numbered in the order in which they are first referred to."""
+    """Return a JSON schema without titles and descriptions.
+
+    Its definitions are numbered in the order in which they are first referred to.
+    """
     definitions: dict[str, Any] = schema.get("$defs", {})
     numbers: dict[str, str] = {}
     stripped = _strip(schema, numbers)

@@ -1,8 +1,9 @@
-"""What a function reads and writes, read off its annotations.
+"""Signatures: what a function reads and writes, taken from its annotations.
 
-A node's parameters are slices (pydantic models; `X | None` is None until X is assigned), perhaps after a `Context`; its return is the
-slice that it writes. A pure function (selector, predicate, `over`, `enter`) has one to three slices; a parameter without annotation,
-as in a lambda, is the whole state.
+A node's parameters are slices (pydantic models; `X | None` is None until X is assigned), perhaps
+after a `Context`; its return type is the slice that it writes. A pure function (selector, predicate,
+`over`, `enter`) has one to three slices; a parameter without annotation, as in a lambda, is the
+whole state.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from graphorch.graph.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One slice parameter; `optional` ones get None until the slice is assigned. `model` None is the whole state."""
+    """One slice parameter.
+
+    An `optional` one gets None until the slice is assigned. `model` None is the whole state.
+    """
 
     model: type[BaseModel] | None
     optional: bool = False
@@ -43,7 +47,11 @@ class StateFunction:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A node function, as far as the engine cares. `resources` is the type that its context must carry, or None."""
+    """Reads and writes of a node function.
+
+    `resources` is the type that its context must carry, or None. With `may_skip`, it may return
+    None and write nothing.
+    """
 
     reads: tuple[Read, ...]
     writes: tuple[type[BaseModel], ...]
@@ -54,7 +62,10 @@ class Signature:
 
 
 def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signature:
-    """The signature of a node function. Raises `GraphError` with code `NODE_SIGNATURE`."""
+    """Return the signature of a node function.
+
+    Raises `GraphError` with code `NODE_SIGNATURE`.
+    """
     hints = read_hints(fn, local)
     parameters = _parameters(fn)
     context = bool(parameters) and _is_context(hints.get(parameters[0].name))
@@ -69,7 +80,7 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
     if not reads:
         raise _wrong(
             fn,
-            "it reads no slice",
+            "it does not read a slice",
             "give it a parameter annotated with a pydantic model that the state inherits from",
         )
     writes, may_skip = _writes(fn, hints.get("return", inspect.Parameter.empty))
@@ -80,11 +91,11 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
 def prompt_signature(
     fn: Callable[..., object], output: type[BaseModel], local: Mapping[str, Any]
 ) -> Signature:
-    """The signature of an agent: it reads what its prompt function reads, and writes `output`."""
+    """Return the signature of an agent: it reads what its prompt function reads, and writes `output`."""
     if not (isinstance(output, type) and issubclass(output, BaseModel)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _wrong(
             fn,
-            f"output={output!r} is no pydantic model",
+            f"output={output!r} is not a pydantic model",
             "name the slice that the agent writes: @agent(output=Draft)",
         )
     hints = read_hints(fn, local)
@@ -96,13 +107,16 @@ def prompt_signature(
         raise _wrong(
             fn,
             f"its prompt returns {returned.__name__}",
-            "return a string or a list of Message, or nothing to have the slices written out",
+            "return a string or a list of Message, or nothing for a prompt that lists the slices",
         )
     return Signature(reads, (output,), True, None, False, True)
 
 
 def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
-    """The slices of a selector, predicate, `over` or `enter`. Raises `GraphError` with code `PURE_SIGNATURE`."""
+    """Return the slices of a selector, predicate, `over` or `enter`.
+
+    Raises `GraphError` with code `PURE_SIGNATURE`.
+    """
     hints = read_hints(fn, {})
     reads = tuple(
         Read(None)
@@ -130,12 +144,15 @@ def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
 
 
 def read_return_type(fn: Callable[..., object]) -> Any:
-    """The return annotation of a pure function, or `inspect.Parameter.empty`."""
+    """Return the return annotation of a pure function, or `inspect.Parameter.empty`."""
     return read_hints(fn, {}).get("return", inspect.Parameter.empty)
 
 
 def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str, Any]:
-    """The annotations of a function, evaluated. Raises `GraphError` with code `NODE_SIGNATURE` for a name that cannot be found."""
+    """Return the evaluated annotations of a function.
+
+    Raises `GraphError` with code `NODE_SIGNATURE` for a name that cannot be found.
+    """
     try:
         return typing.get_type_hints(fn, localns=dict(local), include_extras=True)
     except NameError as error:
@@ -156,7 +173,7 @@ def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
             raise _wrong(
                 fn,
                 f"parameter '{parameter.name}' is not positional",
-                "use plain positional parameters; settings belong into resources or a closure",
+                "use plain positional parameters; settings belong in resources or a closure",
             )
     return parameters
 
@@ -173,11 +190,9 @@ def _read(
     )
     model = options[0] if optional else hint
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or model is BaseModel:
-        shown = (
-            "has no annotation"
-            if hint is None
-            else f"is annotated {_shown(hint)}, which is no slice"
-        )
+        shown = "has no annotation"
+        if hint is not None:
+            shown = f"is annotated {_shown(hint)}, which is not a slice"
         raise _wrong(
             fn,
             f"parameter '{parameter.name}' {shown}",
@@ -208,7 +223,7 @@ def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel]
         return (models[0],), len(parts) == 2
     raise _wrong(
         fn,
-        f"it returns {_shown(hint)}, which is no slice",
+        f"it returns {_shown(hint)}, which is not a slice",
         "return a slice, `Slice | None`, a tuple of two slices, or None",
     )
 

@@ -200,7 +200,7 @@ def test_plain_node_has_no_model() -> None:
 
     assert plain.model == ""
     assert not hasattr(plain, "prompt")
-    with pytest.raises(GraphError, match=r"with_model\('x'\) on a node that is no agent"):
+    with pytest.raises(GraphError, match=r"with_model\('x'\) on a node that is not an agent"):
         plain.with_model("x")
 
 

@@ -154,4 +154,4 @@ def test_a_mistake_that_shows_while_the_file_is_loaded_is_told_with_its_line(she
     shell.write("option.py", "Retry(0)", preamble="from graphorch import Retry\n")
     ended = shell("check", "option.py")
     assert ended.code == 2
-    assert "option.py:2, in `Retry(0)`: InputError: Retry(attempts=0) is no bound." in ended.err
+    assert "option.py:2, in `Retry(0)`: InputError: Retry(attempts=0) is not a bound." in ended.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from graphorch.graph.analysis import Analysis, together
+from graphorch.graph.analysis import Analysis, group_coinciding
 from graphorch.graph.edges import START_INDEX
 from graphorch.graph.topology import build_topology
 from tests.graph.drawn import Drawing, random_drawing
@@ -18,9 +18,9 @@ def analysed(seed: int) -> Analysis:
 @given(seed=st.integers(0, 2**32))
 def test_the_order_follows_every_edge_that_is_no_way_back(seed: int) -> None:
     analysis = analysed(seed)
-    assert sorted(analysis.order) == [START_INDEX, *range(analysis.shape.end + 1)]
+    assert sorted(analysis.order) == [START_INDEX, *range(analysis.topology.end + 1)]
     assert analysis.cycles == []
-    for edge in analysis.shape.edges:
+    for edge in analysis.topology.edges:
         assert (
             edge.kind == "loop" or analysis.position[edge.source] < analysis.position[edge.target]
         )
@@ -29,7 +29,7 @@ def test_the_order_follows_every_edge_that_is_no_way_back(seed: int) -> None:
 @given(seed=st.integers(0, 2**32))
 def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
     analysis = analysed(seed)
-    shape = analysis.shape
+    shape = analysis.topology
     for node in range(shape.end):
         without = shape.find_reachable([START_INDEX], without=node)
         lost = {other for other in analysis.reached if other >= 0 and other not in without}
@@ -48,7 +48,7 @@ def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
 def test_two_nodes_have_disjoint_paths_from_a_fork_unless_one_node_cuts_both_off(seed: int) -> None:
     """The sets of dominators have a node in common exactly if taking that node away leaves no pair of paths (Menger 1927, for two)."""
     analysis = analysed(seed)
-    shape = analysis.shape
+    shape = analysis.topology
     for fork, edges in analysis.forks:
         region, back = analysis.region(fork, edges)
         found = analysis.dominators_within(fork, edges, region)
@@ -69,7 +69,7 @@ def _from(
         node = pending.pop()
         if node in inside and node not in found and node not in (fork, without):
             found.add(node)
-            pending.extend(edge.target for edge in analysis.shape.leaving[node])
+            pending.extend(edge.target for edge in analysis.topology.leaving[node])
     return found
 
 
@@ -133,5 +133,5 @@ def test_only_edges_that_one_commit_takes_together_make_a_fork() -> None:
     shape = build_topology(drawing.blueprint)
     assert [
         [shape.name(edge.target) for edge in edges]
-        for edges in together(shape, shape.names.index("f"))
+        for edges in group_coinciding(shape, shape.names.index("f"))
     ] == [["a", "b"]]

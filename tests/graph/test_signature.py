@@ -72,13 +72,13 @@ def test_a_signature_is_read_off_the_annotations(
     ("fn", "what"),
     [
         (five, "it reads 5 slices; at most 4 are possible"),
-        (none, "it reads no slice"),
+        (none, "it does not read a slice"),
         (bare, "parameter 't' has no annotation"),
-        (number, "parameter 't' is annotated int, which is no slice"),
-        (base, "parameter 't' is annotated BaseModel, which is no slice"),
+        (number, "parameter 't' is annotated int, which is not a slice"),
+        (base, "parameter 't' is annotated BaseModel, which is not a slice"),
         (star, "parameter 't' is not positional"),
         (no_return, "its return is not annotated"),
-        (text, "it returns str, which is no slice"),
+        (text, "it returns str, which is not a slice"),
         (either, "it returns tests"),
         (same, "it returns tuple"),
         (unknown, "an annotation names 'Nowhere', which cannot be found"),
@@ -130,7 +130,7 @@ def test_a_prompt_function_makes_an_agent_that_writes_its_output() -> None:
     )
     with pytest.raises(GraphError, match="its prompt returns int"):
         prompt_signature(wrong, Verdict, {})
-    with pytest.raises(GraphError, match="is no pydantic model"):
+    with pytest.raises(GraphError, match="is not a pydantic model"):
         prompt_signature(prompt, str, {})  # type: ignore[arg-type]
 
 

@@ -184,7 +184,7 @@ def test_a_label_that_leads_nowhere_does_not_build() -> None:
 
 @pytest.mark.parametrize("name", ["a/b", "", "a\n"])
 def test_a_name_that_a_path_could_not_hold_is_refused(name: str) -> None:
-    with pytest.raises(GraphError, match="is no name for a node"):
+    with pytest.raises(GraphError, match="is not a name for a node"):
         says("x").named(name)
 
 

@@ -1,6 +1,7 @@
 """The checks of `build()`: each module proves one thing about a graph, or says where it is wrong and how to fix it.
 
-A check is a function from a `Subject` to its problems. None stops at the first, none needs another to have passed.
+A check is a function from a `CheckedGraph` to its problems. No check stops at its first problem, and
+none relies on another one having passed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from graphorch.graph.checks import (
     slices,
     unused_fields,
 )
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.edges import Topology
 from graphorch.graph.spec import GraphSpec
 
@@ -53,19 +54,22 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the checks found. `regions` gives for each `need=k` join the nodes between its immediate dominator and it."""
+    """Result of all checks.
+
+    `regions` gives for each `need=k` join the nodes between its immediate dominator and it.
+    """
 
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     regions: Mapping[int, frozenset[int]]
 
 
-def check(blueprint: GraphSpec, shape: Topology) -> CheckResult:
-    """Everything that is wrong with a graph, or suspicious about it, in a stable order; each thing once."""
-    subject = CheckedGraph(blueprint, shape)
-    found = dict.fromkeys(blueprint.problems)
-    for item in CHECKS:
-        found.update(dict.fromkeys(item(subject)))
-    problems = tuple(problem for problem in found if problem.severity == "error")
-    warnings = tuple(problem for problem in found if problem.severity != "error")
-    return CheckResult(problems, warnings, quorums.regions(subject))
+def check(spec: GraphSpec, topology: Topology) -> CheckResult:
+    """Return all errors and warnings about a graph, in a stable order and without repetition."""
+    graph = CheckedGraph(spec, topology)
+    everything = dict.fromkeys(spec.problems)  # an ordered set
+    for run_check in CHECKS:
+        everything.update(dict.fromkeys(run_check(graph)))
+    problems = tuple(problem for problem in everything if problem.severity == "error")
+    warnings = tuple(problem for problem in everything if problem.severity != "error")
+    return CheckResult(problems, warnings, quorums.regions(graph))

@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.payloads import Failure
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`ERROR_SHADOWED` and `FAILURE_READ`."""
-    yield from _shadowed(subject)
-    for index, node in enumerate(subject.nodes):
+    yield from _shadowed(graph)
+    for index, node in enumerate(graph.nodes):
         reads = [read for read in node.signature.reads if read.model is Failure]
-        others = [edge for edge in subject.shape.entering[index] if edge.kind != "error"]
+        others = [edge for edge in graph.topology.entering[index] if edge.kind != "error"]
         if len(reads) > 1:
             yield Problem(
                 "FAILURE_READ",
-                subject.where(index),
+                graph.where(index),
                 "it reads the Failure twice",
                 "keep one of the parameters",
             )
         elif reads and not reads[0].optional and others:
-            what = f"it reads a Failure, but {subject.edge_name(others[0])} brings none"
+            what = f"it reads a Failure, but {graph.edge_name(others[0])} does not bring one"
             yield Problem(
                 "FAILURE_READ",
-                subject.where(index),
+                graph.where(index),
                 what,
                 "lead to it by on_error() only, or read `Failure | None`",
             )
 
 
-def _shadowed(subject: CheckedGraph) -> Iterator[Problem]:
+def _shadowed(graph: CheckedGraph) -> Iterator[Problem]:
     earlier: dict[str, list[tuple[str, type[Exception]]]] = {}
-    for error in subject.blueprint.errors:
+    for error in graph.spec.errors:
         before = earlier.setdefault(error.source, [])
         taken = [
             next((item for item in before if issubclass(kind, item[1])), None)

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.edges import START_INDEX, Edge
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`JOIN_TWICE`, `JOIN_OPTION`, `JOIN_NEED` and `JOIN_ALL`."""
     seen: set[int] = set()
-    for node, join in subject.joins:
+    for node, join in graph.joins:
         where = f"join of '{join.node}'"
         if node in seen:
             yield Problem(
                 "JOIN_TWICE",
                 where,
-                "how it joins is declared twice",
+                "join() is called twice for this node",
                 "keep one join() for each node",
             )
         seen.add(node)
         need, edges = (
             join.need,
-            [edge for edge in subject.shape.entering[node] if edge.kind != "loop"],
+            [edge for edge in graph.topology.entering[node] if edge.kind != "loop"],
         )
         if join.short not in ("fail", "fire"):
             yield Problem(
@@ -41,7 +41,7 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
                 'give "arriving", "all" or a number',
             )
         elif need == "all":
-            yield from _all(subject, node, where)
+            yield from _all(graph, node, where)
         elif not isinstance(need, str) and (isinstance(need, bool) or not 1 <= need <= len(edges)):
             count = f"{len(edges)} edge{'s lead' if len(edges) != 1 else ' leads'}"
             yield Problem(
@@ -52,16 +52,19 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _all(subject: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
-    """An edge always delivers if a token at the join's dominator cannot avoid taking it."""
-    edges = subject.shape.entering[node]
-    start = subject.analysis.dominator[node]
-    if node not in subject.analysis.reached:
+def _all(graph: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
+    """Yield the edges that do not always deliver.
+
+    An edge always delivers if a token at the join's dominator cannot avoid taking it.
+    """
+    edges = graph.topology.entering[node]
+    start = graph.analysis.dominator[node]
+    if node not in graph.analysis.reached:
         return
-    certain = _taken_for_sure(subject, edges)[start if start >= 0 else START_INDEX]
+    certain = _taken_for_sure(graph, edges)[start if start >= 0 else START_INDEX]
     for number, edge in enumerate(edges):
         if not certain >> number & 1:
-            what = f'need="all" waits for {subject.edge_name(edge)}, which not every run takes'
+            what = f'need="all" waits for {graph.edge_name(edge)}, which not every run takes'
             yield Problem(
                 "JOIN_ALL",
                 where,
@@ -70,12 +73,16 @@ def _all(subject: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
             )
 
 
-def _taken_for_sure(subject: CheckedGraph, edges: list[Edge]) -> list[int]:
-    """For each node which of these edges a token there will take whatever is chosen, as bits by their position in the list."""
-    analysis = subject.analysis
+def _taken_for_sure(graph: CheckedGraph, edges: list[Edge]) -> list[int]:
+    """Return for each node which of these edges a token there takes in any case.
+
+    Edges are bits by their position in the list. This is a greatest fixed point, as in
+    `Analysis.unavoidable`.
+    """
+    analysis = graph.analysis
     bit = {edge.index: 1 << number for number, edge in enumerate(edges)}
     everything = (1 << len(edges)) - 1
-    found = [everything] * (analysis.count + 1)
+    certain = [everything] * (analysis.count + 1)
     changed = True
     while changed:
         changed = False
@@ -85,9 +92,9 @@ def _taken_for_sure(subject: CheckedGraph, edges: list[Edge]) -> list[int]:
                 mask = 0
                 for edge in choice:
                     mask |= bit.get(edge.index, 0) | (
-                        found[edge.target] if edge.target != edges[0].target else 0
+                        certain[edge.target] if edge.target != edges[0].target else 0
                     )
                 ahead &= mask
-            if node != edges[0].target and ahead != found[node]:
-                found[node], changed = ahead, True
-    return found
+            if node != edges[0].target and ahead != certain[node]:
+                certain[node], changed = ahead, True
+    return certain

@@ -1,4 +1,4 @@
-"""What a flow remembers from one turn of a conversation to the next is a part of its state that the first turn can do without."""
+"""Remembered slices are part of the state, and the first turn of a conversation needs none of them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from graphorch.errors import Problem, did_you_mean
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`REMEMBER_SLICE` and `REMEMBER_DEFAULT`."""
-    state = subject.blueprint.state
-    where = f"remember of graph '{subject.blueprint.name}'"
-    for model in subject.blueprint.remember:
+    state = graph.spec.state
+    where = f"remember of graph '{graph.spec.name}'"
+    for model in graph.spec.remember:
         if not issubclass(state, model) or model is BaseModel:
             yield Problem(
                 "REMEMBER_SLICE",
                 where,
-                f"{model.__name__} is no slice of the state {state.__name__}",
+                f"{model.__name__} is not a slice of the state {state.__name__}",
                 _fix(model, state),
             )
             continue
@@ -29,7 +29,7 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
                 "REMEMBER_DEFAULT",
                 where,
                 what,
-                f"give it the value that it has before anything was said: {name}: … = …",
+                f"give it the value that it has before the first turn: {name}: … = …",
             )
 
 

@@ -1,25 +1,25 @@
-"""Every node that was made is part of the graph, and START and END are only used as what they are."""
+"""Every node is connected, nothing leads to START, and nothing leads out of END."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`EMPTY_GRAPH`, `NOT_CONNECTED`, `INTO_START` and `OUT_OF_END`."""
-    blueprint = subject.blueprint
-    if not subject.nodes:
+    spec = graph.spec
+    if not graph.nodes:
         yield Problem(
             "EMPTY_GRAPH",
-            f"graph '{blueprint.name}'",
+            f"graph '{spec.name}'",
             "it has no node",
             "connect at least one: g.chain(first)",
         )
-    for name in subject.shape.names:
-        if name not in blueprint.connected:
+    for name in graph.topology.names:
+        if name not in spec.connected:
             what = "it was created but never connected"
             yield Problem(
                 "NOT_CONNECTED",
@@ -27,20 +27,20 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
                 what,
                 "name it in chain(), route() or loop(), or remove it",
             )
-    yield from _markers(subject)
+    yield from _markers(graph)
 
 
-def _markers(subject: CheckedGraph) -> Iterator[Problem]:
-    blueprint = subject.blueprint
-    sources = [(source, f"edge '{source}' → '{target}'") for source, target in blueprint.edges]
-    targets = [(target, f"edge '{source}' → '{target}'") for source, target in blueprint.edges]
-    for route in blueprint.routes:
+def _markers(graph: CheckedGraph) -> Iterator[Problem]:
+    spec = graph.spec
+    sources = [(source, f"edge '{source}' → '{target}'") for source, target in spec.edges]
+    targets = [(target, f"edge '{source}' → '{target}'") for source, target in spec.edges]
+    for route in spec.routes:
         sources.append((route.source, f"route of '{route.source}'"))
         named = [target for _, found in route.cases for target in found] + list(
             route.otherwise or ()
         )
         targets += [(target, f"route of '{route.source}'") for target in named]
-    for loop in blueprint.loops:
+    for loop in spec.loops:
         where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
         sources += [(source, where) for source in (*loop.sources, loop.header)]
         targets += [
@@ -51,23 +51,16 @@ def _markers(subject: CheckedGraph) -> Iterator[Problem]:
                 *([loop.exhausted] if loop.exhausted_is_node else []),
             )
         ]
-    for error in blueprint.errors:
+    for error in spec.errors:
         where = f"on_error '{error.source}' → '{error.handler}'"
         sources.append((error.source, where))
         targets.append((error.handler, where))
     for name, where in sources:
         if name == "END" or (name == "START" and not where.startswith("edge")):
-            what = (
-                f"{name} is not a node: it neither runs nor leads anywhere"
-                if name == "END"
-                else "START is not a node: it runs nothing"
-            )
-            yield Problem(
-                "OUT_OF_END" if name == "END" else "OUT_OF_START",
-                where,
-                what,
-                "start from a node, or leave this out",
-            )
+            code, what = "OUT_OF_START", "START is not a node: it runs nothing"
+            if name == "END":
+                code, what = "OUT_OF_END", "END is not a node: it neither runs nor leads anywhere"
+            yield Problem(code, where, what, "start from a node, or leave this out")
     for name, where in targets:
         if name == "START":
             yield Problem(

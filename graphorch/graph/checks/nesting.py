@@ -1,4 +1,4 @@
-"""What goes into a map or sub-flow, and comes out of it, is what the other side takes; as far as annotations say."""
+"""Values that go into a map or sub-flow, and come out of it, fit the other side's annotations."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from inspect import Parameter, signature
 from typing import Any, Union
 
 from graphorch.errors import GraphError, Problem
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.checks.quorums import once_inside
-from graphorch.graph.checks.subject import CheckedGraph
 from graphorch.graph.options import is_count
 from graphorch.graph.plan import MapSpec, SubSpec
 from graphorch.graph.signature import read_hints
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE` and `ASK_QUESTION`."""
-    for name, spec in subject.blueprint.maps.items():
+    for name, spec in graph.spec.maps.items():
         where = f"map '{name}'"
         yield from _worker(spec, where)
         yield from _items(spec, where)
         yield from _results(spec, where)
         yield from _bounds(spec, where)
-    for name, sub in subject.blueprint.subs.items():
+    for name, sub in graph.spec.subs.items():
         yield from _mapping(sub, f"sub '{name}'")
-    for name, ask in subject.blueprint.asks.items():
+    for name, ask in graph.spec.asks.items():
         text = _returns(ask.question.fn)
         if _clash(text, str):
             what = f"'{ask.question.name}' returns {_shown(text)}, but a question is text"
@@ -50,13 +50,9 @@ def _worker(spec: MapSpec, where: str) -> Iterator[Problem]:
                 "let the item carry what else it needs, or use a flow as the worker",
             )
             return
-    takes = (
-        spec.worker.signature.reads[0].model
-        if spec.worker is not None
-        else spec.flow.input
-        if spec.flow is not None
-        else None
-    )
+        takes = given.reads[0].model
+    else:
+        takes = spec.flow.input if spec.flow is not None else None
     if _clash(spec.item, takes):
         what = f"the worker takes {_shown(takes)}, but an item is {_shown(spec.item)}"
         yield Problem(
@@ -68,7 +64,7 @@ def _items(spec: MapSpec, where: str) -> Iterator[Problem]:
     hint = _returns(spec.over.fn)
     items = _element(hint)
     if hint is not None and items is None:
-        what = f"over '{spec.over.name}' returns {_shown(hint)}, which is no list"
+        what = f"over '{spec.over.name}' returns {_shown(hint)}, which is not a list"
         yield Problem("MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}]")
     elif _clash(items, spec.item):
         what = f"over '{spec.over.name}' returns items of {_shown(items)}, but the worker takes {_shown(spec.item)}"
@@ -85,7 +81,7 @@ def _results(spec: MapSpec, where: str) -> Iterator[Problem]:
         what = f"gather '{name}' takes {_shown(takes)}, but the worker writes {_shown(spec.result)}"
         yield Problem("MAP_RESULTS", where, what, f"take list[{_shown(spec.result)}]")
     if spec.on_item_error == "collect" and not spec.wants_missing:
-        what = f"on_item_error=\"collect\", but gather '{name}' does not take what is missing"
+        what = f"on_item_error=\"collect\", but gather '{name}' does not take the missing items"
         yield Problem(
             "MAP_RESULTS",
             where,
@@ -100,7 +96,7 @@ def _bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
             yield Problem(
                 "MAP_OPTION",
                 where,
-                f"{option}={value!r} is no bound",
+                f"{option}={value!r} is not a bound",
                 "give a whole number from 1 on",
             )
     if spec.on_item_error not in ("fail", "skip", "collect"):
@@ -136,12 +132,12 @@ def _mapping(sub: SubSpec, where: str) -> Iterator[Problem]:
 
 # ---- annotations -------------------------------------------------------------------------------
 def _returns(fn: Callable[..., Any]) -> Any:
-    """The return annotation of a function, or None if it has none that can be read."""
+    """Return the return annotation of a function, or None if it has none that can be read."""
     return _hints(fn).get("return")
 
 
 def _takes(fn: Callable[..., Any], position: int) -> Any:
-    """The annotation of a parameter, or None if it has none that can be read."""
+    """Return the annotation of a parameter, or None if it has none that can be read."""
     parameters: list[Parameter] = list(signature(fn).parameters.values())
     return _hints(fn).get(parameters[position].name) if position < len(parameters) else None
 
@@ -155,7 +151,10 @@ def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _element(hint: Any) -> Any:
-    """The type of the elements of an annotated list, `object` if it does not say, None if it is no list."""
+    """Return the type of an annotated list's elements.
+
+    `object` if the annotation does not name it, None if it is not a list.
+    """
     if hint is Any:
         return object
     origin = typing.get_origin(hint) or hint
@@ -170,7 +169,10 @@ def _element(hint: Any) -> Any:
 
 
 def _clash(given: Any, wanted: Any) -> bool:
-    """Whether no value of the one type can be meant by the other; false if the annotations do not tell."""
+    """Return whether no value of type `given` is one of type `wanted`.
+
+    False if the annotations are too vague to know.
+    """
     if typing.get_origin(given) in (Union, types.UnionType):
         return any(_clash(part, wanted) for part in typing.get_args(given))
     vague = (object, Any)  # `Any` is a class, from Python 3.11 on
@@ -186,10 +188,6 @@ def _clash(given: Any, wanted: Any) -> bool:
 def _shown(hint: Any) -> str:
     arguments = typing.get_args(hint)
     name = getattr(hint, "__name__", str(hint).removeprefix("typing."))
-    return (
-        f"{name}[{', '.join(_shown(argument) for argument in arguments)}]"
-        if arguments
-        else "…"
-        if hint is ...
-        else name
-    )
+    if arguments:
+        return f"{name}[{', '.join(_shown(argument) for argument in arguments)}]"
+    return "…" if hint is ... else name

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.node import Node
 from graphorch.graph.options import Effect
 
@@ -29,11 +29,11 @@ INSIDE: dict[str, str] = {
 }
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES` and `OPTION_PROCESS`; of the workers of maps too."""
-    for node in subject.nodes:
+    for node in graph.nodes:
         yield from _of(node, node.name, NESTING.get(node.kind, ""))
-    for name, spec in subject.blueprint.maps.items():
+    for name, spec in graph.spec.maps.items():
         if spec.worker is not None:
             yield from _of(spec.worker, f"{name}/{spec.worker.name}", "")
 
@@ -66,7 +66,7 @@ def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
     elif options.isolation == "process" and "<" in (
         name := getattr(node.fn, "__qualname__", "<no name>")
     ):
-        what = f'isolation="process" needs a function that another process can import, and {name} is none'
+        what = f'isolation="process" needs a function that another process can import, and {name} is not one'
         yield Problem(
             "OPTION_PROCESS", where, what, "define it with `def` at the top level of a module"
         )

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from enum import Enum
 
 from graphorch.errors import Problem, did_you_mean
-from graphorch.graph.checks.subject import CheckedGraph, join_names
+from graphorch.graph.checks.checked_graph import CheckedGraph, join_names
 from graphorch.graph.edges import Label
 from graphorch.graph.spec import RouteSpec
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
-    """`ROUTE_TWICE`, `ROUTE_SELECTOR`, `ROUTE_OPEN`, `ROUTE_LABEL`, `ROUTE_LABEL_TWICE`, `ROUTE_INCOMPLETE` and `ROUTE_NO_LABEL_LEFT`."""
+def check(graph: CheckedGraph) -> Iterator[Problem]:
+    """`ROUTE_TWICE`, and what is wrong with the cases of one route.
+
+    `ROUTE_SELECTOR`, `ROUTE_OPEN`, `ROUTE_LABEL`, `ROUTE_LABEL_TWICE`, `ROUTE_INCOMPLETE` and
+    `ROUTE_NO_LABEL_LEFT`.
+    """
     seen: set[str] = set()
-    for route in subject.blueprint.routes:
+    for route in graph.spec.routes:
         where = f"route of '{route.source}'"
         if route.source in seen:
             fix = "write all cases into one route, or let a node after it decide the rest"

@@ -1,4 +1,4 @@
-"""Whatever is read or written is a slice of the state, and means the same there."""
+"""Everything that is read or written is a slice of the state, with the same declarations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation
 
 from graphorch.errors import Problem, did_you_mean
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.state.slices import Schema
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`STATE_ANNOTATION`, `SLICE_MISSING`, and `SLICE_DIFFERS` once for each slice."""
-    state = subject.blueprint.state
+    state = graph.spec.state
     try:
-        schema = Schema(state, subject.blueprint.memory)
+        schema = Schema(state, graph.spec.memory)
     except PydanticUndefinedAnnotation as error:
         what = f"an annotation names '{error.name}', which cannot be found"
         fix = "define or import it at module level, not only for type checking"
         yield Problem("STATE_ANNOTATION", f"state {state.__name__}", what, fix)
         return
-    compared: set[type[BaseModel]] = {state, *subject.blueprint.memory}
-    for where, verb, model in _used(subject):
+    compared: set[type[BaseModel]] = {state, *graph.spec.memory}
+    for where, verb, model in _used(graph):
         if model not in compared and not issubclass(state, model):
             yield Problem("SLICE_MISSING", where, _missing(verb, model, state), _fix(model, state))
         elif model not in compared:
@@ -35,14 +35,14 @@ def check(subject: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _used(subject: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:
-    graph = f"graph '{subject.blueprint.name}'"
-    yield f"input of {graph}", "is", subject.blueprint.input
-    yield f"output of {graph}", "is", subject.blueprint.output
-    for use in subject.uses:
-        if use.model is not None and use.node != subject.shape.end:
+def _used(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    name = f"graph '{graph.spec.name}'"
+    yield f"input of {name}", "is", graph.spec.input
+    yield f"output of {name}", "is", graph.spec.output
+    for use in graph.uses:
+        if use.model is not None and use.node != graph.topology.end:
             yield use.where, "reads", use.model
-    for node in subject.nodes:
+    for node in graph.nodes:
         for model in node.signature.writes:
             yield f"node '{node.name}'", "writes", model
 

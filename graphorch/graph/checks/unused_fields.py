@@ -1,34 +1,37 @@
-"""Warnings: what is written in vain, and what is read but never there."""
+"""Warnings about fields that are written but never read, or read but never written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.subject import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph
 
 
-def check(subject: CheckedGraph) -> Iterator[Problem]:
+def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`UNREAD_WRITE` and `NEVER_WRITTEN`."""
-    yield from _unread(subject)
-    yield from _partly(subject)
+    yield from _unread(graph)
+    yield from _partly(graph)
 
 
-def _unread(subject: CheckedGraph) -> Iterator[Problem]:
-    """Fields that no node, function or output reads. Whoever reads the whole state reads everything."""
-    if any(use.model is None or use.model is subject.blueprint.state for use in subject.uses):
+def _unread(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield fields that no node, function or output reads.
+
+    A reader of the whole state reads everything.
+    """
+    if any(use.model is None or use.model is graph.spec.state for use in graph.uses):
         return
     read = 0
-    for use in subject.uses:
-        read |= subject.mask(use.model) if use.model is not None else 0
-    for model in subject.blueprint.remember:
-        read |= subject.mask(model)  # by the next turn
-    for index, node in enumerate(subject.nodes):
+    for use in graph.uses:
+        read |= graph.mask(use.model) if use.model is not None else 0
+    for model in graph.spec.remember:
+        read |= graph.mask(model)  # by the next turn
+    for index, node in enumerate(graph.nodes):
         if not node.options.asks_models:
-            continue  # a pattern's own node: it may tell what nobody asks for
-        names = [f"'{name}'" for name in subject.field_names(subject.may_write[index] & ~read)]
-        if names and not subject.writes_anything(index):
-            what = f"nothing reads {', '.join(names)}, which it writes"
+            continue  # a pattern's own node may write a report that is not read
+        names = [f"'{name}'" for name in graph.field_names(graph.may_write[index] & ~read)]
+        if names and not graph.writes_anything(index):
+            what = f"it writes {', '.join(names)}, which is never read"
             yield Problem(
                 "UNREAD_WRITE",
                 f"node '{node.name}'",
@@ -38,22 +41,25 @@ def _unread(subject: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _partly(subject: CheckedGraph) -> Iterator[Problem]:
-    """Slices of which a field is written by nobody while another one is: that field always is its default, which is hardly meant."""
-    written = subject.given
-    for mask in subject.may_write:
+def _partly(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield slices of which one field is written and another one never is.
+
+    That other field always has its default, which is hardly what the author meant.
+    """
+    written = graph.given
+    for mask in graph.may_write:
         written |= mask
-    told: set[str] = set()
-    for use in subject.uses:
+    reported: set[str] = set()
+    for use in graph.uses:
         model = use.model
-        if model is None or model is subject.blueprint.state or model.__name__ in told:
+        if model is None or model is graph.spec.state or model.__name__ in reported:
             continue
-        mask = subject.mask(model)
-        missing = mask & ~written & ~subject.required  # a required one is an error of its own
+        mask = graph.mask(model)
+        missing = mask & ~written & ~graph.required  # a required one is an error of its own
         if missing and mask & written:
-            told.add(model.__name__)
-            names = ", ".join(f"'{name}'" for name in subject.field_names(missing))
-            what = f"it reads {model.__name__}, of which nothing writes {names}: always the default"
+            reported.add(model.__name__)
+            names = ", ".join(f"'{name}'" for name in graph.field_names(missing))
+            what = f"it reads {model.__name__}, of which {names} is never written: it always has its default"
             yield Problem(
                 "NEVER_WRITTEN",
                 use.where,

@@ -1,4 +1,4 @@
-"""The values of an estimate: amounts, what is assumed where the structure says nothing, and what is missing."""
+"""Values of an estimate: amounts, assumptions, and gaps where nothing bounds a figure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ Figure: TypeAlias = Literal["calls", "tokens", "dollars", "seconds"]
 
 
 class Pricing(Protocol):
-    """What a call of one model costs, in dollars."""
+    """Price of the calls of one model, in dollars."""
 
     def cost(self, usage: Usage, /) -> float:
-        """The price of these tokens."""
+        """Return the price of these tokens."""
         ...
 
     def worst(self, input_tokens: int, max_output_tokens: int, /) -> float:
-        """The highest price that so many tokens can have."""
+        """Return the highest price that so many tokens can have."""
         ...
 
 
 Tariff: TypeAlias = Callable[[str], Sequence[Pricing] | None]
-"""The price of each request that one call of a model may make (a policy may ask several), the usual one first; None if one is unknown."""
+"""Pricing of each request that one call of a model may make, the usual one first.
+
+A policy may make several requests. None if the price of one of them is unknown.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,19 @@ class Amounts:
 
     def __add__(self, other: Amounts) -> Amounts:
         return Amounts(
-            *(number + two for number, two in zip(self.values(), other.values(), strict=True))
+            *(left + right for left, right in zip(self.values(), other.values(), strict=True))
         )
 
     def times(self, count: float) -> Amounts:
-        """So often the same; nothing stays nothing."""
+        """Return the amounts of `count` repetitions; zero times infinity is zero."""
         return Amounts(*(value * count if value and count else 0.0 for value in self.values()))
 
     def or_more(self, other: Amounts) -> Amounts:
-        """The larger of each figure."""
+        """Return the larger of each figure."""
         return Amounts(*map(max, self.values(), other.values()))
 
     def values(self) -> tuple[float, ...]:
-        """The figures in the order of the fields."""
+        """Return the figures in the order of the fields."""
         return (
             self.activations,
             self.calls,
@@ -67,7 +70,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A figure that nothing bounds: which node (a path), which figure, why, and what would bound it."""
+    """Figure of a node (a path) that nothing bounds, why, and what would bound it."""
 
     path: str
     figure: Figure
@@ -80,13 +83,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumed:
-    """What a structure cannot say; a default is a rule of thumb, and yours is better.
+    """Assumptions about what a structure cannot show; a default is a rule of thumb.
 
-    `longest_prompt` is what no call exceeds, in tokens; the worst case rests on it. The others are for the expected case only: the tokens
-    of a usual prompt and answer, the seconds to the first token and the tokens per second after it, and the share (0 to 1) of the further
-    rounds of a loop and of the items of a map that a usual run needs.
+    No prompt exceeds `longest_prompt` tokens: the worst case rests on it. The others are for the
+    expected case only: the tokens of a usual prompt and answer, the seconds to the first token and
+    the tokens per second after it, and the share (0 to 1) of the further iterations of a loop and of
+    the items of a map that a usual run needs.
 
-    Raises `InputError` for a value that makes no sense.
+    Raises `InputError` for a value that is out of range.
     """
 
     longest_prompt: int = 8_000
@@ -101,7 +105,7 @@ class Assumed:
             value: float = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(
-                    f"Assumed({field.name}={value!r}) makes no sense. Give a finite number from 0 on."
+                    f"Assumed({field.name}={value!r}) is not possible. Give a finite number from 0 on."
                 )
         if self.share > 1 or self.tokens_per_second == 0:
             raise InputError(

@@ -1,4 +1,4 @@
-"""What one activation of one node asks for: at most, and usually."""
+"""Demand of one activation of one node: at most, and usually."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPAIRED = 2
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One activation of a node. The path of its gaps is for the caller to fill in."""
+    """Demand of one activation of a node; the caller fills in the path of its gaps."""
 
     worst: Amounts
     expected: Amounts
@@ -28,16 +28,16 @@ class Demand:
 
 
 def no_tariff(model: str) -> Sequence[Pricing] | None:
-    """Knows no price."""
+    """Return None: no price is known."""
     return None
 
 
 def compute_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, model: str = "") -> Demand:
-    """What one activation of a node asks for, without what runs inside a map or sub-flow."""
+    """Return the demand of one activation, without what runs inside a map or sub-flow."""
     if node.kind == "agent":
-        return _of_agent(node, tariff, assumed, model)
+        return _agent_demand(node, tariff, assumed, model)
     if node.signature.has_context and node.options.asks_models:
-        return _of_asking_function(node)
+        return _function_demand(node)
     seconds = _seconds(node.options)
     return Demand(
         Amounts(activations=1, seconds=0.0 if math.isinf(seconds) else seconds),
@@ -45,7 +45,7 @@ def compute_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, model: str
     )
 
 
-def _of_asking_function(node: Node[Any]) -> Demand:
+def _function_demand(node: Node[Any]) -> Demand:
     seconds = _seconds(node.options)
     fix = "Make it an @agent, or run with Budget(calls=…, usd=…)."
     gaps = [Gap("", "calls", "a function with a context asks models as often as it likes", fix)]
@@ -54,7 +54,7 @@ def _of_asking_function(node: Node[Any]) -> Demand:
     return Demand(worst, Amounts(activations=1), tuple(gaps))
 
 
-def _of_agent(node: Node[Any], tariff: Tariff, assumed: Assumed, replaced: str) -> Demand:
+def _agent_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, replaced: str) -> Demand:
     call, options = node.fn, node.options
     most: int = getattr(call, "most_calls", 1)
     limit: int | None = getattr(call, "max_tokens", None)
@@ -87,7 +87,10 @@ def _of_agent(node: Node[Any], tariff: Tariff, assumed: Assumed, replaced: str) 
 
 
 def _worst_usd(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | None) -> float:
-    """Dollars of one call at worst: nothing at nobody's price, and without a limit as much as it likes at any other."""
+    """Return the most dollars that one call costs.
+
+    Infinite if a price is unknown, or if answers have a price but no limit.
+    """
     if prices is None:
         return math.inf
     if limit is None and any(price.worst(0, 1_000_000) > 0 for price in prices):
@@ -96,7 +99,7 @@ def _worst_usd(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | 
 
 
 def _seconds(options: NodeSettings) -> float:
-    """How long an activation with all its attempts and pauses can take; `inf` if nothing ends it."""
+    """Return the most seconds of an activation with all its attempts and pauses; maybe `inf`."""
     retry = options.retry
     attempts = retry.attempts if retry is not None else 1
     pauses = (
@@ -107,18 +110,10 @@ def _seconds(options: NodeSettings) -> float:
 
 
 def _no_limit(limit: int | None) -> list[Gap]:
-    return (
-        [
-            Gap(
-                "",
-                "tokens",
-                "no max_tokens bounds its answers, nor so what they cost",
-                "Give the agent max_tokens=….",
-            )
-        ]
-        if limit is None
-        else []
-    )
+    if limit is not None:
+        return []
+    why = "no max_tokens bounds its answers, and so their cost"
+    return [Gap("", "tokens", why, "Give the agent max_tokens=….")]
 
 
 def _no_price(prices: Sequence[Pricing] | None, model: str) -> list[Gap]:
@@ -131,8 +126,6 @@ def _no_price(prices: Sequence[Pricing] | None, model: str) -> list[Gap]:
 
 
 def _no_timeout(seconds: float) -> list[Gap]:
-    return (
-        [Gap("", "seconds", "no timeout ends a call", "Give the node timeout=… or deadline=….")]
-        if math.isinf(seconds)
-        else []
-    )
+    if not math.isinf(seconds):
+        return []
+    return [Gap("", "seconds", "no timeout ends a call", "Give the node timeout=… or deadline=….")]

@@ -1,8 +1,9 @@
-"""The seconds of a run: those of the nodes that wait for each other, one after the other.
+"""Duration of a run: the seconds of nodes that wait for each other, along the longest path.
 
-A loop is looked at as one node that takes the seconds of its body's longest path, as often as it can go round: the way out of a round may
-leave it anywhere, so the rounds before must not be counted along that way. Natural loops with different headers lie inside each other or
-apart, so this can be done from the outermost in.
+A loop counts as one node that takes the seconds of its body's longest path, as often as it can
+iterate: the way out of the last iteration may leave the body anywhere, so the iterations before must
+not be counted along that way. Natural loops with different headers are nested or apart, so this can
+be done from the outermost in.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ class _Span:
     follow: Follow
 
     def of(self, nodes: Sequence[int], depth: int) -> float:
-        """The seconds from the first to the last of some nodes; `depth` is the number of loops that are around all of them."""
+        """Return the seconds from the first to the last of some nodes.
+
+        `depth` is the number of loops that are around all of them.
+        """
         groups: dict[int, list[int]] = defaultdict(list)
         home: dict[int, int] = {}
         for node in nodes:
@@ -57,12 +61,12 @@ class _Span:
         return max(left.values(), default=0.0)
 
     def _round(self, header: int, members: Sequence[int], depth: int) -> float:
-        """The seconds of all rounds of the loops of a header."""
+        """Return the seconds of all iterations of the loops of a header."""
         loops = (loop for loop in self.plan.topology.loops if loop.header == header)
         return rounds_at(loops, self.share) * self.of(members, depth + 1)
 
     def _headers(self, node: int) -> list[int]:
-        """The headers of the loops around a node, from the outermost in."""
+        """Return the headers of the loops around a node, from the outermost in."""
         loops = self.plan.topology.loops
         bodies = {
             loops[loop].header: len(loops[loop].body) for loop in self.plan.steps[node].inside
@@ -70,7 +74,7 @@ class _Span:
         return sorted(bodies, key=lambda header: -bodies[header])
 
     def _ahead(self, group: int, members: Sequence[int], home: Mapping[int, int]) -> set[int]:
-        """The groups that a group leads to."""
+        """Return the groups that a group leads to."""
         return {
             home[edge.target]
             for node in members
@@ -80,7 +84,10 @@ class _Span:
 
 
 def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
-    """The most seconds that a run waits; `seconds` are those of one activation of each node at worst."""
+    """Return the most seconds that a run takes.
+
+    `seconds` are those of one activation of each node at worst.
+    """
     edges = {
         node: [edge for edge in plan.topology.leaving[node] if edge.kind != "loop"]
         for node in range(len(plan.steps))
@@ -95,9 +102,12 @@ def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
 def compute_expected_seconds(
     plan: Plan, analysis: Analysis, seconds: Mapping[int, float], share: float
 ) -> float:
-    """The seconds that a usual run waits: of a fork's branches the longest, of the choices of a route the mean."""
+    """Return the seconds that a usual run takes.
+
+    The longest of the branches of a fork counts, and the mean of the choices of a route.
+    """
     choices = {node: usual_choices(analysis, node) for node in range(len(plan.steps))}
-    edges = {node: [edge for choice in found for edge in choice] for node, found in choices.items()}
+    edges = {node: [edge for choice in own for edge in choice] for node, own in choices.items()}
 
     def usual(node: int, later: Later) -> float:
         return (

@@ -1,10 +1,14 @@
-"""What a flow costs before it runs: the most that one run can do, and what a usual one does.
+"""Estimate of a flow before it runs: the most that one run can do, and what a usual one does.
 
-The worst case is a sound upper bound: no run does more, whatever models answer. It is the sum over the graph, with the dearest of branches
-that exclude each other, the bounds of loops and the sizes of maps multiplied, and every retry, hedge, repair and round of tools counted.
-Where nothing bounds a figure it is `inf`, and a `Gap` says why. The expected case is no bound but a guess by the rules of `Assumed`.
+The worst case is a sound upper bound: no run does more, whatever models answer. It is the sum over
+the graph, with the most expensive of branches that exclude each other, the bounds of loops and the
+sizes of maps multiplied, and every retry, hedge, repair and round of tools counted. Where nothing
+bounds a figure it is `inf`, and a `Gap` says why. The expected case is not a bound but a guess by
+the rules of `Assumed`.
 
-    demand.py  one activation of one node        totals.py  the whole graph        critical_path.py  what is waited for
+    demand.py    one activation of one node
+    totals.py    the whole graph
+    duration.py  the seconds on the longest path
 """
 
 from __future__ import annotations
@@ -22,16 +26,16 @@ from graphorch.graph.estimate.totals import (
     compute_chances,
     compute_total,
     count_rounds,
-    within_wallets,
+    within_budgets,
 )
 from graphorch.graph.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEstimate:
-    """All activations of one node together, with what runs inside it. Nodes in maps and sub-flows have paths; so many levels up, so often more.
+    """All activations of one node together, with what runs inside it.
 
-    The seconds are those of all its activations one after the other.
+    Nodes in maps and sub-flows have paths. Seconds are those of all activations one after another.
     """
 
     path: str
@@ -43,10 +47,11 @@ class NodeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one run can do at most (`worst`), and what a usual one does (`expected`); `nodes` are all nodes by path.
+    """Amounts of one run at most (`worst`) and usually (`expected`); `nodes` are all nodes by path.
 
-    Seconds are those of the critical path: model calls, timeouts and pauses; a plain function without a timeout counts as instantaneous,
-    and the time of people, as for a run's deadline, does not count. `gaps` says what is unbounded or unknown, and why.
+    Seconds are those of the critical path: model calls, timeouts and pauses. A plain function
+    without a timeout counts as instantaneous, and the time of people, as for a run's deadline, does
+    not count. `gaps` lists what is unbounded or unknown, and why.
     """
 
     flow: str
@@ -58,16 +63,17 @@ class Estimate:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether every figure of the worst case is known."""
+        """Return whether every figure of the worst case is known."""
         return all(math.isfinite(value) for value in self.worst.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The most that one run can do. `calls` is None if some node talks to models itself, so that nobody can say how often.
+    """Most activations and model calls of one run.
 
-    `by_node` gives the activations of every node by path, those inside maps and sub-flows included; nodes of exclusive branches are all
-    listed, so it may add up to more than `activations`.
+    `calls` is None if some node calls models itself, without a known bound. `by_node` gives the
+    activations of every node by path, those inside maps and sub-flows included; nodes of exclusive
+    branches are all listed, so it may add up to more than `activations`.
     """
 
     activations: int
@@ -76,7 +82,7 @@ class Worst:
 
 
 def worst_case(plan: Plan) -> Worst:
-    """The structure's part of the estimate, which needs neither prices nor assumptions."""
+    """Return the part of the estimate that needs neither prices nor assumptions."""
     found = estimate(plan)
     calls = None if math.isinf(found.worst.calls) else int(found.worst.calls)
     return Worst(
@@ -89,7 +95,10 @@ def worst_case(plan: Plan) -> Worst:
 def estimate(
     plan: Plan, *, tariff: Tariff = no_tariff, assumed: Assumed | None = None, model: str = ""
 ) -> Estimate:
-    """The estimate of a whole flow. `tariff` says what the calls of a model may cost; `model` replaces the model of every agent."""
+    """Return the estimate of a whole flow.
+
+    `tariff` prices the calls of a model; `model` replaces the model of every agent.
+    """
     return _Estimator(tariff, assumed or Assumed(), model).of(plan)
 
 
@@ -100,7 +109,7 @@ class _Estimator:
     model: str
 
     def of(self, plan: Plan) -> Estimate:
-        """The estimate of a plan, and of those inside it."""
+        """Return the estimate of a plan, and of those inside it."""
         analysis = Analysis(plan.topology)
         rounds, usual_rounds, chances = (
             count_rounds(plan),
@@ -113,7 +122,7 @@ class _Estimator:
             for at, item in found.items()
         }
         usual = {at: chances[at] * usual_rounds[at] for at in found}
-        total = within_wallets(plan, compute_total(plan, analysis, worst), worst)
+        total = within_budgets(plan, compute_total(plan, analysis, worst), worst)
         waits = {at: item.whole.expected.seconds for at, item in found.items()}
         return Estimate(
             flow=plan.name,
@@ -138,13 +147,13 @@ class _Estimator:
             assumed=self.assumed,
         )
 
-    def _step(self, step: Step) -> _Found:
-        """What one activation of a node does, all that runs inside it included."""
+    def _step(self, step: Step) -> _StepEstimate:
+        """Return what one activation of a node does, all that runs inside it included."""
         own = compute_demand(step.node, self.tariff, self.assumed, self.model)
         gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
         row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
         if step.inner_plan is None:
-            return _Found(own, (row,), gaps)
+            return _StepEstimate(own, (row,), gaps)
         inner = self.of(step.inner_plan)
         most, usual, most_waits, usual_waits = self._items(step)
         # a retry goes on inside, with what failed there
@@ -161,14 +170,14 @@ class _Estimator:
             replace(_times(node, most * tries, usual), path=f"{step.name}/{node.path}")
             for node in inner.nodes
         ]
-        return _Found(
+        return _StepEstimate(
             whole,
             (row, *under),
             (*gaps, *(replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)),
         )
 
     def _items(self, step: Step) -> tuple[int, int, int, int]:
-        """How often what is inside runs, at most and usually; and how often one after the other, at most and usually."""
+        """Return how often the inner flow runs, at most and usually, and how often one after another."""
         if step.map is None:
             return 1, 1, 1, 1
         most = step.map.max_items
@@ -179,8 +188,8 @@ class _Estimator:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What one activation of a node does, and the nodes that do it."""
+class _StepEstimate:
+    """One activation of a node, with all that runs inside it."""
 
     whole: Demand
     nodes: tuple[NodeEstimate, ...]

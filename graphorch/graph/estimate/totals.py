@@ -1,8 +1,9 @@
-"""Amounts of a whole graph out of those of its nodes.
+"""Totals: amounts of a whole graph, computed from those of its nodes.
 
-A node runs at most once per iteration of each loop around it; loops that share a header count their rounds together, and loops inside each
-other multiply. Of branches of which one commit takes only one, the dearest counts, if it leads nowhere else: what a node of the dominator
-tree holds is only entered through that node.
+A node runs at most once per iteration of each loop around it; loops that share a header count their
+iterations together, and loops inside each other multiply. Of branches of which one commit takes only
+one, the most expensive counts, if it leads nowhere else: what lies below a node of the dominator
+tree is only entered through that node.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from graphorch.graph.plan import Plan
 
 
 def count_rounds(plan: Plan, share: float = 1.0) -> list[float]:
-    """How often each node runs if every loop around it takes this share of its further rounds; by default how often it can."""
+    """Return how often each node runs if its loops take this share of their further iterations.
+
+    By default: how often it can run.
+    """
     found: list[float] = []
     for step in plan.steps:
         around: dict[int, list[Loop]] = defaultdict(list)
@@ -31,7 +35,10 @@ def count_rounds(plan: Plan, share: float = 1.0) -> list[float]:
 
 
 def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
-    """How often the header of these loops runs per entry: nested ones begin anew with each round of the others, which count together."""
+    """Return how often the header of these loops runs per entry.
+
+    Nested loops begin anew with each iteration of the others, which count together.
+    """
     together, number = 1.0, 1.0
     for loop in loops:
         further = share * (loop.bound - 1)
@@ -42,14 +49,14 @@ def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
 
 
 def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
-    """How likely each node is reached at all if every label of a route is as likely as any other, and nothing fails.
+    """Return how likely each node is reached if all labels are equally likely and nothing fails.
 
-    Where branches meet, their chances add up, to no more than that of the last node which all of them passed. Exact for branches of one
-    route and of one fork, else an upper bound.
+    Where branches meet, their chances add up, to no more than that of the last node which all of
+    them passed. Exact for branches of one route and of one fork, otherwise an upper bound.
     """
     found = [0.0] * (len(plan.steps) + 1)  # START is the last entry
     found[START_INDEX] = 1.0
-    for node in analysis.order:  # whatever leads to a node comes before it
+    for node in analysis.order:  # sources come before their targets
         if node != START_INDEX:
             found[node] = min(found[node], found[analysis.dominator[node]])
         choices = usual_choices(analysis, node)
@@ -60,12 +67,12 @@ def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
 
 
 def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
-    """The choices of a node on which nothing failed and no loop goes round."""
+    """Return the choices of a node without failures and ways back."""
     return [choice for choice in analysis.choices[node] if choice[0].kind not in EXCLUSIVE_KINDS]
 
 
 def compute_total(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) -> Amounts:
-    """The cost of everything below START in the dominator tree, from the leaves up."""
+    """Return the cost of everything below START in the dominator tree, from the leaves up."""
     below: dict[int, list[int]] = defaultdict(list)
     for node in analysis.order:
         if node in costs:
@@ -79,9 +86,10 @@ def compute_total(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) 
 
 
 def _holder(plan: Plan, analysis: Analysis, node: int) -> int:
-    """The nearest dominator that is in no loop that the node is not in.
+    """Return the nearest dominator that is not in a loop that the node is not in.
 
-    A node after a loop runs beside what was chosen in the rounds of the loop, so no branch inside may count it as its own.
+    A node after a loop runs in addition to the branches that the iterations chose, so no branch
+    inside the loop may count it as its own.
     """
     holder = analysis.dominator[node]
     while holder >= 0 and not plan.steps[holder].inside <= plan.steps[node].inside:
@@ -96,7 +104,7 @@ def _branches(
     children: Sequence[int],
     totals: Mapping[int, Amounts],
 ) -> Amounts:
-    """What a node's branches cost: of those that exclude each other the dearest, of everything else the sum."""
+    """Return the cost of a node's branches: the sum, but only the most expensive of exclusive ones."""
     always = Amounts()
     choosing: dict[int, Amounts] = {}
     for child in children:
@@ -111,7 +119,7 @@ def _branches(
 
 
 def _full_choices(plan: Plan, analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
-    """The choices of a node; a multi-choice route may take all its edges."""
+    """Return the choices of a node; a route that returns several labels may take all its edges."""
     alone = [choice for choice in analysis.choices[node] if len(choice) == 1]
     return (
         [tuple(plan.topology.forward_edges(node)), *alone]
@@ -127,24 +135,24 @@ def _sum(choice: Sequence[Edge], choosing: Mapping[int, Amounts]) -> Amounts:
     return total
 
 
-# ---- wallets -------------------------------------------------------------------------------------
-def cap_amounts(wallet: NodeBudget | None, amounts: Amounts) -> Amounts:
-    """Under a cap in dollars no call is made that might exceed it."""
-    cap = wallet.usd if wallet is not None else None
+# ---- budgets -------------------------------------------------------------------------------------
+def cap_amounts(budget: NodeBudget | None, amounts: Amounts) -> Amounts:
+    """Limit amounts to a budget: under a cap in dollars, no call is made that might exceed it."""
+    cap = budget.usd if budget is not None else None
     return amounts if cap is None or amounts.usd <= cap else replace(amounts, usd=cap)
 
 
-def within_wallets(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> Amounts:
-    """The total, with what several nodes pay from one wallet counted no higher than what the wallet holds."""
+def within_budgets(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> Amounts:
+    """Return the total, with nodes that share a budget counted no higher than that budget."""
     pools: dict[str, Amounts] = defaultdict(Amounts)
     caps: dict[str, NodeBudget] = {}
     free = 0.0
     for index, cost in costs.items():
-        wallet = plan.steps[index].node.options.budget
-        if wallet is None or wallet.usd is None:
+        budget = plan.steps[index].node.options.budget
+        if budget is None or budget.usd is None:
             free += cost.usd
         else:
-            pools[wallet.name] += cost
-            caps[wallet.name] = wallet
+            pools[budget.name] += cost
+            caps[budget.name] = budget
     usd = free + sum(cap_amounts(caps[name], pool).usd for name, pool in pools.items())
     return total if total.usd <= usd else replace(total, usd=usd)

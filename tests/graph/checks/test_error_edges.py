@@ -48,7 +48,7 @@ def test_a_failure_that_another_edge_does_not_bring_is_refused_unless_it_may_be_
     sketch = Sketch()
     sketch.chain(look, rescue)
     assert said(sketch) == [
-        "FAILURE_READ at node 'rescue': it reads a Failure, but 'look' → 'rescue' brings none\n"
+        "FAILURE_READ at node 'rescue': it reads a Failure, but 'look' → 'rescue' does not bring one\n"
         "    fix: lead to it by on_error() only, or read `Failure | None`"
     ]
     optional = Sketch()

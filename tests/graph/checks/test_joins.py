@@ -31,7 +31,7 @@ def test_unknown_words_and_a_second_declaration_are_refused() -> None:
     sketch.join(last, need="all", short="x")  # type: ignore[arg-type]
     assert said(sketch) == [
         "JOIN_OPTION at join of 'last': need='some' is not possible\n    fix: give \"arriving\", \"all\" or a number",
-        "JOIN_TWICE at join of 'last': how it joins is declared twice\n    fix: keep one join() for each node",
+        "JOIN_TWICE at join of 'last': join() is called twice for this node\n    fix: keep one join() for each node",
         "JOIN_OPTION at join of 'last': short='x' is not possible\n    fix: give \"fail\" or \"fire\"",
     ]
 

@@ -12,7 +12,7 @@ def test_a_side_branch_that_leaves_the_loop_is_a_leak() -> None:
     sketch.chain(judge, END)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=2)
     assert said(sketch) == [
-        "LOOP_LEAK at loop 'judge' → 'dash': from 'dash' one branch can leave by 'dash' → 'note' while another one goes round again\n"
+        "LOOP_LEAK at loop 'judge' → 'dash': from 'dash' one branch can leave by 'dash' → 'note' while another one goes around again\n"
         "    fix: join the side branch before 'judge', or start it after the loop"
     ]
 

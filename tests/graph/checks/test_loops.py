@@ -25,14 +25,14 @@ def test_a_bounded_loop_with_a_way_out_is_fine() -> None:
 @pytest.mark.parametrize("bound", [0, -1, 2.0, True, None], ids=str)
 def test_a_loop_without_a_bound_is_refused(bound: object) -> None:
     assert said(looping(max_iterations=bound)) == [
-        f"LOOP_BOUND at loop 'judge' → 'dash': max_iterations={bound!r} is no bound\n"
+        f"LOOP_BOUND at loop 'judge' → 'dash': max_iterations={bound!r} is not a bound\n"
         "    fix: give a whole number from 1 on: how often the body runs per entry"
     ]
 
 
 def test_a_loop_to_a_later_node_is_no_way_back() -> None:
     assert said(looping(dash, judge)) == [
-        "LOOP_NOT_BACK at loop 'dash' → 'judge': 'judge' does not lead to 'dash', so this is no way back\n"
+        "LOOP_NOT_BACK at loop 'dash' → 'judge': 'judge' does not lead to 'dash', so this is not a way back\n"
         "    fix: use g.chain(dash, judge), or name a node that runs before 'dash'"
     ]
 

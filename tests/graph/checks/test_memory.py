@@ -1,4 +1,4 @@
-"""What a flow remembers is a part of its state that has a value before anything was said."""
+"""What a flow remembers is a part of its state that has a value before the first turn."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_remembered_field_needs_a_default() -> None:
 
 def test_only_slices_of_the_state_can_be_remembered() -> None:
     ((code, what, fix),) = problems(Elsewhere)
-    assert (code, what) == ("REMEMBER_SLICE", "Elsewhere is no slice of the state State")
+    assert (code, what) == ("REMEMBER_SLICE", "Elsewhere is not a slice of the state State")
     assert "Known: Answer, Mood, Question, State, Talk" in fix
 
 

@@ -100,7 +100,7 @@ def test_items_of_another_type_are_refused() -> None:
 
 def test_over_must_return_a_list() -> None:
     assert mapping(over=one_of) == [
-        "MAP_ITEMS at map 'digs': over 'one_of' returns Job, which is no list\n    fix: return list[Job]"
+        "MAP_ITEMS at map 'digs': over 'one_of' returns Job, which is not a list\n    fix: return list[Job]"
     ]
 
 
@@ -115,7 +115,7 @@ def test_gather_must_take_what_the_worker_writes() -> None:
 
 def test_collecting_failures_needs_a_gather_that_takes_them() -> None:
     assert mapping(on_item_error="collect") == [
-        "MAP_RESULTS at map 'digs': on_item_error=\"collect\", but gather 'notes_of' does not take what is missing\n"
+        "MAP_RESULTS at map 'digs': on_item_error=\"collect\", but gather 'notes_of' does not take the missing items\n"
         '    fix: add a second parameter, missing: list[Missing], or use on_item_error="skip"'
     ]
     assert mapping(on_item_error="collect", gather=notes_of_some) == []
@@ -138,8 +138,8 @@ def test_a_worker_of_other_items_is_refused() -> None:
 def test_the_bounds_of_a_map_are_numbers_from_1_on() -> None:
     count = "    fix: give a whole number from 1 on"
     assert mapping(max_items=0, concurrency=True) == [
-        f"MAP_OPTION at map 'digs': max_items=0 is no bound\n{count}",
-        f"MAP_OPTION at map 'digs': concurrency=True is no bound\n{count}",
+        f"MAP_OPTION at map 'digs': max_items=0 is not a bound\n{count}",
+        f"MAP_OPTION at map 'digs': concurrency=True is not a bound\n{count}",
     ]
     assert mapping(need=5) == [
         "MAP_OPTION at map 'digs': need=5 is out of range for max_items=4\n    fix: give a number from 1 to 4"

@@ -100,7 +100,7 @@ def test_a_process_takes_no_function_that_only_another_function_knows() -> None:
     sketch.chain(inside)
     assert said(sketch) == [
         "OPTION_PROCESS at node 'inside': isolation=\"process\" needs a function that another process can import, and "
-        "test_a_process_takes_no_function_that_only_another_function_knows.<locals>.inside is none\n"
+        "test_a_process_takes_no_function_that_only_another_function_knows.<locals>.inside is not one\n"
         "    fix: define it with `def` at the top level of a module"
     ]
 

@@ -80,7 +80,7 @@ def test_a_table_shows_every_node_and_names_what_nothing_bounds(priced: Shell) -
     assert lines[0] == "open: at most / expected"
     assert "outline 1 / 1 2 / 1 16,000 / 2,000 2,000 / 500 $0.0520 / $0.0090 60 / 11" in lines
     assert (
-        "the tokens of polish: no max_tokens bounds its answers, nor so what they cost. Give the agent max_tokens=…."
+        "the tokens of polish: no max_tokens bounds its answers, and so their cost. Give the agent max_tokens=…."
         in lines
     )
     assert any(

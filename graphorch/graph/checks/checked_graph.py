@@ -1,4 +1,4 @@
-"""What every check looks at: the blueprint, its shape, and who reads and writes which field."""
+"""The graph as every check sees it: specification, topology, reads and writes of fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from graphorch.state.slices import find_reducer
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One slice that something reads. `model` None is the whole state; `late` uses see what their node has written."""
+    """One slice that something reads.
+
+    `model` None is the whole state. A `late` use sees what its own node has written.
+    """
 
     node: int
     where: str
@@ -33,88 +36,88 @@ class Use:
 class CheckedGraph:
     """One graph under examination. Fields are bits of a mask, in the order of the state."""
 
-    def __init__(self, blueprint: GraphSpec, shape: Topology) -> None:
-        self.blueprint = blueprint
-        self.shape = shape
-        self.analysis = Analysis(shape)
-        self.fields = tuple(blueprint.fields)
+    def __init__(self, spec: GraphSpec, topology: Topology) -> None:
+        self.spec = spec
+        self.topology = topology
+        self.analysis = Analysis(topology)
+        self.fields = tuple(spec.fields)
         self.bit = {name: 1 << index for index, name in enumerate(self.fields)}
-        self.number = {name: index for index, name in enumerate(shape.names)} | {"END": shape.end}
-        self.nodes: list[Node[Any]] = [blueprint.nodes[name] for name in shape.names]
+        self.number = {name: index for index, name in enumerate(topology.names)} | {
+            "END": topology.end
+        }
+        self.nodes: list[Node[Any]] = [spec.nodes[name] for name in topology.names]
 
     def where(self, node: int) -> str:
-        """How a problem names a node."""
-        return (
-            self.shape.name(node)
-            if node in (START_INDEX, self.shape.end)
-            else f"node '{self.shape.name(node)}'"
-        )
+        """Return how a problem names a node."""
+        name = self.topology.name(node)
+        return name if node in (START_INDEX, self.topology.end) else f"node '{name}'"
 
     def named(self, nodes: Iterable[int], limit: int = 6) -> str:
-        """The names of nodes in a sentence."""
-        return join_names([self.shape.name(node) for node in nodes], limit)
+        """Return the names of nodes for a sentence."""
+        return join_names([self.topology.name(node) for node in nodes], limit)
 
     def edge_name(self, edge: Edge) -> str:
-        """An edge in a sentence."""
-        return f"'{self.shape.name(edge.source)}' → '{self.shape.name(edge.target)}'"
+        """Return an edge for a sentence."""
+        return f"'{self.topology.name(edge.source)}' → '{self.topology.name(edge.target)}'"
 
     # ---- slices ------------------------------------------------------------------------------
     def mask(self, model: type[BaseModel]) -> int:
-        """The fields of a slice; those that the state lacks are left out."""
-        found = 0
+        """Return the fields of a slice; those that the state lacks are left out."""
+        mask = 0
         for name in model.model_fields:
-            found |= self.bit.get(name, 0)
-        return found
+            mask |= self.bit.get(name, 0)
+        return mask
 
     @cached_property
     def required(self) -> int:
-        """The fields of the state that have no default."""
-        return sum(
-            self.bit[name] for name, info in self.blueprint.fields.items() if info.is_required()
-        )
+        """Fields of the state that have no default."""
+        return sum(self.bit[name] for name, info in self.spec.fields.items() if info.is_required())
 
     @cached_property
     def reduced(self) -> int:
-        """The fields that a reducer folds."""
+        """Fields that a reducer folds."""
         return sum(
             self.bit[name]
-            for name, info in self.blueprint.fields.items()
+            for name, info in self.spec.fields.items()
             if find_reducer(info) is not None
         )
 
     @cached_property
     def given(self) -> int:
-        """The fields of the flow's input."""
-        return self.mask(self.blueprint.input)
+        """Fields of the flow's input."""
+        return self.mask(self.spec.input)
 
     @cached_property
     def may_write(self) -> list[int]:
-        """For each node the fields that it may write; END and START write none."""
+        """Fields that each node may write; END and START write none."""
         return [self._written(node) for node in self.nodes] + [0, 0]
 
     @cached_property
     def must_write(self) -> list[int]:
-        """For each node the required fields that it writes whenever it does not fail."""
+        """Required fields that each node writes whenever it does not fail."""
         return [
             self._written(node) & self.required if not node.signature.may_skip else 0
             for node in self.nodes
         ] + [0, 0]
 
     def writes_anything(self, node: int) -> bool:
-        """Whether a map or sub-flow does not say what it writes: its `gather` or `leave` has no return annotation."""
+        """Return whether a map or sub-flow may write any field.
+
+        That is so if its `gather` or `leave` has no return annotation.
+        """
         return (
             self.nodes[node].kind in ("map", "sub")
-            and self.blueprint.state in self.nodes[node].signature.writes
+            and self.spec.state in self.nodes[node].signature.writes
         )
 
     def _written(self, node: Node[Any]) -> int:
-        found = 0
+        mask = 0
         for model in node.signature.writes:
-            found |= self.mask(model)
-        return found
+            mask |= self.mask(model)
+        return mask
 
     def field_names(self, mask: int) -> list[str]:
-        """The names of the fields in a mask."""
+        """Return the names of the fields in a mask."""
         names: list[str] = []
         while mask:
             low = mask & -mask
@@ -125,17 +128,18 @@ class CheckedGraph:
     # ---- who reads ---------------------------------------------------------------------------
     @cached_property
     def uses(self) -> list[Use]:
-        """Everything that reads the state, in order of declaration; a `Failure` is no part of the state."""
+        """Everything that reads the state, in order of declaration.
+
+        A `Failure` is not part of the state.
+        """
         return [
             *self._node_uses(),
             *self._pure_uses(),
-            Use(self.shape.end, f"output of graph '{self.blueprint.name}'", self.blueprint.output),
+            Use(self.topology.end, f"output of graph '{self.spec.name}'", self.spec.output),
         ]
 
     def _node_uses(self) -> Iterator[Use]:
-        special = (
-            self.blueprint.maps.keys() | self.blueprint.subs.keys() | self.blueprint.asks.keys()
-        )
+        special = self.spec.maps.keys() | self.spec.subs.keys() | self.spec.asks.keys()
         for index, node in enumerate(self.nodes):
             if node.name not in special:
                 reads = (read for read in node.signature.reads if read.model is not Failure)
@@ -152,20 +156,23 @@ class CheckedGraph:
 
     @cached_property
     def pures(self) -> list[tuple[str, StateFunction, tuple[int, ...], bool]]:
-        """Every pure function over the state: where it was given, at which nodes it is called, and whether it sees what they wrote."""
+        """Every pure function over the state.
+
+        For each: where it was declared, the nodes that call it, and whether it sees their writes.
+        """
         found: list[tuple[str, StateFunction, tuple[int, ...], bool]] = []
-        blueprint = self.blueprint
-        for name, spec in blueprint.maps.items():
-            found.append((f"over of map '{name}'", spec.over, self._at(name), False))
-        for name, sub in blueprint.subs.items():
+        spec = self.spec
+        for name, map_ in spec.maps.items():
+            found.append((f"over of map '{name}'", map_.over, self._at(name), False))
+        for name, sub in spec.subs.items():
             found.append((f"enter of sub '{name}'", sub.enter, self._at(name), False))
-        for name, ask in blueprint.asks.items():
+        for name, ask in spec.asks.items():
             found.append((f"question of '{name}'", ask.question, self._at(name), False))
-        for route in blueprint.routes:
+        for route in spec.routes:
             found.append(
                 (f"route of '{route.source}'", route.selector, self._at(route.source), True)
             )
-        for loop in blueprint.loops:
+        for loop in spec.loops:
             where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
             found.append((where, loop.condition, self._at(*loop.sources), True))
         return found
@@ -176,37 +183,33 @@ class CheckedGraph:
     # ---- joins -------------------------------------------------------------------------------
     @cached_property
     def quorums(self) -> dict[int, int]:
-        """The k of each `need=k` join that so many edges lead to."""
-        found: dict[int, int] = {}
+        """The k of each `need=k` join that at least k edges lead to."""
+        quorums: dict[int, int] = {}
         for node, join in self.joins:
-            edges = [edge for edge in self.shape.entering[node] if edge.kind != "loop"]
+            edges = [edge for edge in self.topology.entering[node] if edge.kind != "loop"]
             if (
                 isinstance(join.need, int)
                 and not isinstance(join.need, bool)
                 and 1 <= join.need <= len(edges)
             ):
-                found[node] = join.need
-        return found
+                quorums[node] = join.need
+        return quorums
 
     @cached_property
     def joins(self) -> list[tuple[int, JoinSpec]]:
-        """The declared joins with their node."""
+        """Declared joins with their node."""
         return [
-            (self.number[join.node], join)
-            for join in self.blueprint.joins
-            if join.node in self.number
+            (self.number[join.node], join) for join in self.spec.joins if join.node in self.number
         ]
 
 
 def join_names(names: list[str], limit: int = 6) -> str:
-    """Names in a sentence: quoted, the last one after `and`, a long list cut short."""
+    """Return quoted names for a sentence, the last one after `and`; a long list is cut short."""
     shown = [f"'{name}'" for name in names[:limit]]
     if len(names) > limit:
         return f"{', '.join(shown)} and {len(names) - limit} more"
-    return (
-        shown[0]
-        if len(shown) == 1
-        else f"{', '.join(shown[:-1])} and {shown[-1]}"
-        if shown
-        else "none"
-    )
+    if not shown:
+        return "none"
+    if len(shown) == 1:
+        return shown[0]
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
