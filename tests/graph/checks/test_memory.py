@@ -61,7 +61,7 @@ def test_only_slices_of_the_state_can_be_remembered() -> None:
 
 def test_what_is_no_model_is_refused_at_once() -> None:
     nothing: Any = "Talk"
-    with pytest.raises(GraphError, match=r"remember of graph 'chat'.*no pydantic model"):
+    with pytest.raises(GraphError, match=r"remember of graph 'chat'.*not a pydantic model"):
         Graph("chat", State, remember=[nothing])
 
 
