@@ -1,11 +1,15 @@
-"""Bodies as canonical bytes, and the hashes that chain them. The stored bytes are data: they never choose a type, a function or a format.
+"""Bodies as canonical bytes, and the hashes that chain them.
 
-`load(dump(x)) == x` for everything that `dump` takes, and `load` takes nothing but what `dump` would write, to the byte. So there is one
-spelling of every value in the order of its keys: there is no white space, no NaN, no duplicate key, no escape that could be spelt otherwise.
+Rules of this file:
 
-The chain: `digest` hashes one body, `next_link` adds it to all that came before. A body can so be erased while its digest stays and the
-chain can still be followed. The digest is keyed with a salt of the run that is erased along with the bodies: otherwise a short body
-("yes", a name) could be found again by trying.
+1. Stored bytes are data: they never choose a type, a function or a format.
+2. `load(dump(x)) == x` for everything that `dump` accepts, and `load` accepts only what `dump` would
+   write, to the byte. So every value has one spelling, in the order of its keys: no white space, no
+   NaN, no duplicate key, no escape that could be spelt otherwise.
+3. `digest` hashes one body, and `next_link` adds it to all that came before. A body can be erased
+   while its digest stays, so that the chain can still be followed.
+4. The digest is keyed with a salt of the run that is erased along with the bodies: otherwise a short
+   body ("yes", a name) could be guessed and confirmed.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ _ATOMS = frozenset([str, bool, float, type(None)])
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """The largest body that is stored or read: its bytes as JSON, and how deep lists and objects may nest."""
+    """Limits of a body: its bytes as JSON, and how deep lists and objects may nest."""
 
     max_bytes: int = 16 * 1024 * 1024
     max_depth: int = 64
@@ -45,10 +49,11 @@ LIMITS = BodyLimits()
 
 
 def dump(body: Body, limits: BodyLimits = LIMITS) -> bytes:
-    """The canonical bytes of plain JSON data.
+    """Return the canonical bytes of plain JSON data.
 
-    Raises `InvalidRecord` for what would not come back equal (other types and subclasses, keys that are no text, NaN, infinity, half of
-    a surrogate pair, integers beyond 4,096 bits) and for what is larger or deeper than the limits; it names the place.
+    Raises `InvalidRecord`, with the place, for a value that would not come back equal (other types
+    and subclasses, keys that are not text, NaN, infinity, half of a surrogate pair, integers beyond
+    4,096 bits) and for a body that is larger or deeper than the limits.
     """
     _check(body, limits)
     try:
@@ -61,41 +66,47 @@ def dump(body: Body, limits: BodyLimits = LIMITS) -> bytes:
 
 
 def load(data: bytes, limits: BodyLimits = LIMITS) -> Body:
-    """The value of canonical bytes. Raises `InvalidRecord` for anything that `dump` would not have written."""
+    """Return the value of canonical bytes.
+
+    Raises `InvalidRecord` for anything that `dump` would not have written.
+    """
     if len(data) > limits.max_bytes:
         raise InvalidRecord(_too_large(len(data), limits))
     try:
         body = _decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidRecord(
-            f"A stored body is no JSON: {type(error).__name__}: {str(error)[:200]}."
+            f"A stored body is not JSON: {type(error).__name__}: {str(error)[:200]}."
         ) from None
     if dump(body, limits) != data:
         raise InvalidRecord(
-            "A stored body is JSON that was spelt by something else: it is not what is written for its value."
+            "A stored body is JSON that another program wrote: it is not the canonical spelling of its value."
         )
     return body
 
 
 def digest(data: bytes, salt: bytes) -> bytes:
-    """The hash that stands for one body in the chain. A salt that is longer than any that was made is a damaged one, and gives another hash."""
+    """Return the hash that stands for one body in the chain.
+
+    A salt that is longer than any real one is damaged, and gives another hash.
+    """
     return blake2b(data, digest_size=HASH_BYTES, key=salt[:64], person=b"graphorch body").digest()
 
 
 def first_link(header: Body) -> bytes:
-    """Where the chain of a run starts: at what the run was created with, so that records cannot change runs."""
+    """Return the start of a run's chain: the hash of its header, so that records cannot change runs."""
     return blake2b(dump(header), digest_size=HASH_BYTES, person=b"graphorch run").digest()
 
 
 def next_link(link: bytes, seq: int, kind: str, body_digest: bytes) -> bytes:
-    """The chain up to and with one more record."""
+    """Return the chain with one more record."""
     chain = blake2b(link, digest_size=HASH_BYTES, person=b"graphorch link")
     chain.update(seq.to_bytes(8, "big") + body_digest + kind.encode())
     return chain.digest()
 
 
 def seal(link: bytes, status: str, is_erased: bool) -> bytes:
-    """What guards the changing part of a run's head."""
+    """Return the hash that guards the changing part of a run's head."""
     return blake2b(
         link + bytes([is_erased]) + status.encode(),
         digest_size=HASH_BYTES,
@@ -104,7 +115,10 @@ def seal(link: bytes, status: str, is_erased: bool) -> bytes:
 
 
 def _check(body: Body, limits: BodyLimits) -> None:
-    """Level by level, so that no nesting is too deep to look at; shared and circular parts are bounded by counting."""
+    """Raise `InvalidRecord` for values that are not plain JSON, too many or too deep.
+
+    Level by level, without recursion; counting bounds shared and circular parts.
+    """
     level: list[Any] = [body]
     depth = seen = 0
     while level:
@@ -140,9 +154,12 @@ def _too_large(size: int, limits: BodyLimits) -> str:
 
 
 def _explain(body: Body, limits: BodyLimits) -> str:
-    """The first thing in a body that is no JSON data, with its place; values are not shown, since they may be secrets."""
-    found = next(_faults(body, "body", limits.max_depth), "The body is no plain JSON data.")
-    return f"{found} Store dict, list, str, int, float, bool and None, and turn everything else into them first."
+    """Return the first fault of a body with its place; values may be secrets and are not shown."""
+    fault = next(_faults(body, "body", limits.max_depth), "The body is not plain JSON data.")
+    return (
+        f"{fault} Store dict, list, str, int, float, bool and None, "
+        "and convert everything else into them first."
+    )
 
 
 def _faults(value: Any, place: str, depth: int) -> Iterator[str]:

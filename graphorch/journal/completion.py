@@ -1,4 +1,4 @@
-"""How something that was begun ends, for whoever has to know it in any case."""
+"""The outcome of an append that may still be running: an awaitable that cannot be cancelled."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from graphorch.journal.errors import StoreUnavailable
 
 
 class Completion(asyncio.Future[None]):
-    """Set once the work has ended. Whoever awaits it and is cancelled meanwhile is cancelled when it has ended, and not before.
+    """Future that is done once the work has ended.
 
-    So nobody goes on without knowing what became of a commit, and no task has to shield another one for that.
+    A task that awaits it and is cancelled meanwhile is cancelled when the work has ended, not
+    before. So no task continues without knowing whether its commit was made, and none needs a shield
+    around the await.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Does nothing: what was begun goes on. A task that awaits this remembers that it was cancelled."""
+        """Do nothing: the work goes on. A task that awaits this remembers that it was cancelled."""
         return False
 
     @classmethod
     def of(cls, work: Coroutine[Any, Any, None]) -> Completion:
-        """The end of a coroutine, which runs in a task of its own."""
-        answer, task = cls(loop=asyncio.get_running_loop()), asyncio.ensure_future(work)
-        task.add_done_callback(answer._take)
-        return answer
+        """Run a coroutine in a task of its own and return its completion."""
+        completion = cls(loop=asyncio.get_running_loop())
+        asyncio.ensure_future(work).add_done_callback(completion._take)
+        return completion
 
     def _take(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             self.set_exception(
-                StoreUnavailable("The call was cancelled in the middle of it. Repeat it.")
+                StoreUnavailable("The call was cancelled before it was complete. Repeat it.")
             )
         elif error := task.exception():
             self.set_exception(error)

@@ -1,4 +1,4 @@
-"""Reading with proof: a run's records and snapshot, checked against the chain of hashes, the first damaged one named."""
+"""Verified reading: records and snapshots are checked against the chain of hashes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from graphorch.journal.tables import RecordRow, RunRow, Tables, decode_tags, enc
 def read_records(
     tables: Tables, row: RunRow, after_seq: int, limits: BodyLimits
 ) -> Iterator[Record]:
-    """The records after one, up to the end that the run's head names. What came before is trusted as far as its hash goes.
+    """Yield the records after a number, up to the end that the run's head names.
 
-    Raises `JournalDamaged` at the first record that is missing, altered, moved or unreadable, and if the chain ends elsewhere.
+    Earlier records are trusted as far as their hash goes.
+
+    Raises `JournalDamaged` at the first record that is missing, altered, moved or unreadable, and if
+    the chain ends elsewhere.
     """
     link, seq = _link_at(tables, row, after_seq), after_seq
     for found in tables.records(row.id, after_seq):
@@ -34,12 +37,15 @@ def read_records(
 
 
 def snapshot_digest(link: bytes, body: bytes, salt: bytes) -> bytes:
-    """What ties a snapshot to the chain at its record."""
+    """Return the hash that ties a snapshot to the chain at its record."""
     return codec.digest(link + body, salt)
 
 
 def read_snapshot(tables: Tables, row: RunRow, limits: BodyLimits) -> Snapshot | None:
-    """The latest snapshot. Raises `JournalDamaged` if it does not belong to the record that it names; the records still load without it."""
+    """Return the latest snapshot.
+
+    Raises `JournalDamaged` if it does not belong to the record that it names; the records still load.
+    """
     kept = tables.snapshot(row.id)
     if kept is None:
         return None
@@ -64,7 +70,7 @@ def _link_at(tables: Tables, row: RunRow, seq: int) -> bytes:
         raise _damage(
             row,
             row.last_seq + 1,
-            f"it is missing: records after {seq} were asked for and the run ends at {row.last_seq}.",
+            f"it is missing: records after {seq} were requested and the run ends at {row.last_seq}.",
         )
     found = tables.record(row.id, seq)
     if found is None:
@@ -73,7 +79,7 @@ def _link_at(tables: Tables, row: RunRow, seq: int) -> bytes:
 
 
 def _follow(row: RunRow, link: bytes, found: RecordRow, limits: BodyLimits) -> tuple[Record, bytes]:
-    """One record and the chain with it."""
+    """Return one verified record, and the chain including it."""
     if (found.body is None) != bool(row.is_erased) or (found.digest is None) != (
         found.body is not None
     ):

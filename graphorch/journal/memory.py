@@ -1,4 +1,4 @@
-"""A store in memory: for tests, notebooks, and runs that need not outlive their process. It does all that the others do."""
+"""Store in memory, for tests, notebooks, and runs that need not outlive their process."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Kept:
+class _StoredRun:
     row: RunRow
     records: list[RecordRow] = field(default_factory=list[RecordRow])
     snapshot: SnapshotRow | None = None
 
 
 class MemoryTables:
-    """`Tables` in dictionaries. Rows go in and out as copies, as they do with a database."""
+    """`Tables` in dictionaries. Rows are copied on their way in and out, as in a database."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, _Kept] = {}
+        self._runs: dict[int, _StoredRun] = {}
         self._ids: dict[str, int] = {}
         self._next_id = 1
 
@@ -43,7 +43,7 @@ class MemoryTables:
         """See `Tables.add_run`."""
         number, self._next_id = self._next_id, self._next_id + 1
         self._ids[row.run_id] = number
-        self._runs[number] = _Kept(replace(row, id=number))
+        self._runs[number] = _StoredRun(replace(row, id=number))
 
     def set_progress(self, row: RunRow) -> None:
         """See `Tables.set_progress`."""
@@ -80,7 +80,7 @@ class MemoryTables:
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""
-        rows = sorted((kept.row for kept in self._runs.values()), key=_age, reverse=True)
+        rows = sorted((run.row for run in self._runs.values()), key=_age, reverse=True)
         return [replace(row) for row in rows if _passes(row, query)][: query.limit]
 
     def erase_record(self, run: int, seq: int, digest: bytes) -> None:
@@ -94,7 +94,7 @@ class MemoryTables:
 
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
         """See `Tables.drop_finished`."""
-        rows = [kept.row for kept in self._runs.values()]
+        rows = [run.row for run in self._runs.values()]
         gone = [
             row
             for row in rows
@@ -123,7 +123,7 @@ def _passes(row: RunRow, query: RunQuery) -> bool:
 
 
 class MemoryRunner:
-    """Runs each operation at once, one at a time, whichever thread asks."""
+    """Runs each operation at once, one at a time, from any thread."""
 
     def __init__(self) -> None:
         self._tables = MemoryTables()
@@ -155,12 +155,12 @@ class MemoryRunner:
     def _run(self, operation: Callable[[Tables], T]) -> T:
         with self._lock:
             if self._is_closed:
-                raise StoreClosed("The store was closed, so it takes no calls. Open a new one.")
+                raise StoreClosed("The store was closed, so it accepts no calls. Open a new one.")
             return operation(self._tables)
 
 
 class MemoryStore(TableStore):
-    """A `Store` that forgets everything with its process."""
+    """`Store` in memory: it is lost with its process."""
 
     def __init__(self, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS) -> None:
         super().__init__(MemoryRunner(), clock=clock, limits=limits)

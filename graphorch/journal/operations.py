@@ -1,7 +1,10 @@
-"""What each call of a store does, over the rows of one transaction. Memory, SQLite and any later storage run exactly this.
+"""Operations of a store over the rows of one transaction; every storage runs exactly these.
 
-Rule of this file: an operation raises its `JournalError` *before* its first write. So a storage may run many operations in one
-transaction, each succeeding or failing on its own, without savepoints. It changes a row that it found only to write it.
+Rules of this file:
+
+1. An operation raises its `JournalError` *before* its first write. So a storage may run many
+   operations in one transaction, each succeeding or failing on its own, without savepoints.
+2. An operation changes a row that it read only to write it.
 """
 
 from __future__ import annotations
@@ -35,12 +38,12 @@ from graphorch.journal.tables import (
 )
 
 Entry = tuple[str, bytes]
-"""A record on its way in: its kind, and its body as canonical bytes."""
+"""Record to append: its kind, and its body as canonical bytes."""
 
 
 def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
-    """Keep a new run; one that exists already with the same header is what a repeated call finds."""
-    now = float(now)  # as the storage gives it back, since the chain starts with it
+    """Insert a new run; return the existing one if its header is equal: the call was repeated."""
+    now = float(now)  # as the storage returns it, since the chain starts with it
     tags = codec.dump(dict(run.tags))
     row = tables.find_run(run.run_id)
     if row is None:
@@ -75,10 +78,10 @@ def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
 
 
 def claim(tables: Tables, run_id: str, owner: str, ttl: float, now: float) -> Lease:
-    """Become the owner of a run that nobody has; the epoch rises, also for the same owner."""
-    row = _found(tables, run_id)
+    """Make `owner` the owner of a free run; the epoch rises, also for the same owner."""
+    row = _require_run(tables, run_id)
     _check_not_erased(row)
-    build_head(row)  # a damaged run is not taken up
+    build_head(row)  # raises for a damaged run
     if row.owner and row.owner != owner and row.expires_at > now:
         raise LeaseHeld(run_id, row.owner, row.expires_at, now)
     row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
@@ -87,8 +90,8 @@ def claim(tables: Tables, run_id: str, owner: str, ttl: float, now: float) -> Le
 
 
 def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
-    """Keep a run for longer, also after the lease ran out, as long as nobody else took it."""
-    row = _found(tables, lease.run_id)
+    """Extend a lease, even an expired one, unless another owner claimed the run."""
+    row = _require_run(tables, lease.run_id)
     _check_not_erased(row)
     _check_current(row, lease)
     row.expires_at = now + ttl
@@ -97,8 +100,8 @@ def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
 
 
 def release(tables: Tables, lease: Lease) -> None:
-    """Leave a run to others. If somebody else has it already, or nobody, there is nothing to do."""
-    row = _found(tables, lease.run_id)
+    """End a lease, if it is still the current one."""
+    row = _require_run(tables, lease.run_id)
     if (row.owner, row.epoch) == (lease.owner, lease.epoch):
         row.owner, row.expires_at = "", 0.0
         tables.set_lease(row)
@@ -112,8 +115,11 @@ def append(
     status: str | None,
     now: float,
 ) -> None:
-    """Add records behind the expected last one and set the status; what is there already with the same content is not added again."""
-    row = _owned(tables, lease, now)
+    """Add records after the expected last one and set the status.
+
+    Records that are there already with equal content are not added again.
+    """
+    row = _require_owned(tables, lease, now)
     if row.last_seq != expected_last_seq:
         _check_repeated(tables, row, expected_last_seq, entries)
         return
@@ -132,14 +138,14 @@ def append(
 
 
 def load(tables: Tables, run_id: str, after_seq: int, limits: BodyLimits) -> RunLog:
-    """The head and the records after one, verified from there to the end."""
-    row = _found(tables, run_id)
+    """Return the head and the records after a number, verified from there to the end."""
+    row = _require_run(tables, run_id)
     return RunLog(build_head(row), tuple(read_records(tables, row, after_seq, limits)))
 
 
 def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: float) -> None:
-    """Keep a snapshot of the records 1 … seq, unless there is a later one."""
-    row = _owned(tables, lease, now)
+    """Store a snapshot of the records 1 … seq, unless there is a later one."""
+    row = _require_owned(tables, lease, now)
     last = tables.record(row.id, seq)
     if last is None:
         raise InvalidRecord(
@@ -153,12 +159,12 @@ def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: floa
 
 
 def load_snapshot(tables: Tables, run_id: str, limits: BodyLimits) -> Snapshot | None:
-    """The latest snapshot, verified against the chain."""
-    return read_snapshot(tables, _found(tables, run_id), limits)
+    """Return the latest snapshot, verified against the chain."""
+    return read_snapshot(tables, _require_run(tables, run_id), limits)
 
 
 def list_runs(tables: Tables, query: RunQuery) -> RunPage:
-    """One page of heads, the newest first."""
+    """Return one page of heads, newest first."""
     rows = list(tables.list_runs(replace(query, limit=query.limit + 1)))
     heads, damaged = list[RunHead](), list[str]()
     for row in rows[: query.limit]:
@@ -172,8 +178,8 @@ def list_runs(tables: Tables, query: RunQuery) -> RunPage:
 
 
 def erase(tables: Tables, run_id: str, now: float) -> None:
-    """Put digests in the place of all bodies of a run; the chain can still be followed."""
-    row = _found(tables, run_id)
+    """Replace all bodies of a run with their digests; the chain can still be followed."""
+    row = _require_run(tables, run_id)
     lease = build_lease(row)
     if lease is not None and lease.expires_at > now:
         raise LeaseHeld(run_id, lease.owner, lease.expires_at, now)
@@ -191,27 +197,27 @@ def erase(tables: Tables, run_id: str, now: float) -> None:
 
 
 def prune(tables: Tables, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
-    """Delete whole runs that nobody has, at most `limit`; how many there were."""
+    """Delete at most `limit` runs without an owner, and return how many."""
     return tables.drop_finished(before, statuses, now, limit)
 
 
-def _found(tables: Tables, run_id: str) -> RunRow:
+def _require_run(tables: Tables, run_id: str) -> RunRow:
     row = tables.find_run(run_id)
     if row is None:
         raise RunNotFound(run_id)
     return row
 
 
-def _owned(tables: Tables, lease: Lease, now: float) -> RunRow:
-    """The run of a lease that is current and has not run out."""
-    row = _found(tables, lease.run_id)
+def _require_owned(tables: Tables, lease: Lease, now: float) -> RunRow:
+    """Return the run of a lease that is current and has not expired."""
+    row = _require_run(tables, lease.run_id)
     _check_not_erased(row)
     _check_current(row, lease)
     if row.expires_at <= now:
         over = now - row.expires_at
         raise LeaseExpired(
             row.run_id,
-            f"the lease of '{lease.owner}' ran out {over:.1f} s ago. Renew it, and do so more often than it lasts.",
+            f"the lease of '{lease.owner}' ran out {over:.1f} s ago. Renew it, and renew leases well before they expire.",
         )
     return row
 
@@ -231,7 +237,10 @@ def _check_current(row: RunRow, lease: Lease) -> None:
 
 
 def _check_repeated(tables: Tables, row: RunRow, expected: int, entries: Sequence[Entry]) -> None:
-    """Whether an append that does not fit the end was made before: then all of it is there, with the same content."""
+    """Raise `AppendConflict` unless an append that does not fit the end was made before.
+
+    In that case all of its records are there, with equal content.
+    """
     end = expected + len(entries)
     if not entries or row.last_seq < end:
         raise AppendConflict(
@@ -243,5 +252,5 @@ def _check_repeated(tables: Tables, row: RunRow, expected: int, entries: Sequenc
         kept = tables.record(row.id, seq)
         if kept is None or (kept.kind, kept.body) != entry:
             raise AppendConflict(
-                row.run_id, row.last_seq, f"record {seq} is there already and holds something else."
+                row.run_id, row.last_seq, f"record {seq} exists already with another content."
             )

@@ -1,4 +1,4 @@
-"""The values that a store takes and gives. They know nothing of what a record means: a body is plain JSON data."""
+"""Values that a store takes and returns. The meaning of a body, plain JSON data, is not its concern."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Body: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of a run's journal. `seq` counts from 1 without a gap; an erased record keeps its place and lost its body."""
+    """One entry of a run's journal.
+
+    `seq` counts from 1 without a gap. An erased record keeps its place without its body.
+    """
 
     seq: int
     kind: str
@@ -22,7 +25,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """What a run is created with. All but the status stays as it is for good; `parent` is the run that it was forked from."""
+    """Header of a run to create; only its status ever changes.
+
+    `parent` is the run that it was forked from.
+    """
 
     run_id: str
     flow: str
@@ -35,7 +41,10 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to append to a run until `expires_at` (seconds since 1970). A claim raises the epoch, and an older epoch commits nothing."""
+    """Right to append to a run until `expires_at` (seconds since 1970).
+
+    Every claim raises the epoch, and an older epoch cannot commit.
+    """
 
     run_id: str
     owner: str
@@ -45,7 +54,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class RunHead:
-    """What is known of a run without reading its records. Times are seconds since 1970; `lease` is the last one that was not released."""
+    """Summary of a run that needs none of its records.
+
+    Times are seconds since 1970; `lease` is the last one that was not released.
+    """
 
     run_id: str
     flow: str
@@ -63,7 +75,7 @@ class RunHead:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """A run as it was at one instant: its head, and its records after the one that was asked for."""
+    """Run as it was at one instant: its head, and its records after a requested one."""
 
     head: RunHead
     records: tuple[Record, ...]
@@ -71,19 +83,22 @@ class RunLog:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A summary of the records 1 … `seq`: it spares reading them, and nothing else depends on it."""
+    """Summary of the records 1 … `seq`: it saves reading them, and nothing else depends on it."""
 
     seq: int
     body: Body
 
 
 Cursor: TypeAlias = tuple[float, str]
-"""Where a page of runs ended: the last run's `created_at` and id."""
+"""End of a page of runs: the last run's `created_at` and id."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """Which runs to list, the newest first; None lets everything pass. `created_from` ≤ created_at < `created_until`."""
+    """Filter of a list of runs, newest first; None matches everything.
+
+    `created_from` ≤ created_at < `created_until`.
+    """
 
     status: str | None = None
     flow: str | None = None
@@ -96,9 +111,9 @@ class RunQuery:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """One page of a list; `next` is the `after` of the query for the following page, None on the last one.
+    """One page of a list; `next` is the `after` of the query for the following page, or None.
 
-    `damaged` names the runs of this page whose head is not what was written: one of them never hides the others.
+    `damaged` names the runs of this page whose head was altered: one of them never hides the others.
     """
 
     runs: tuple[RunHead, ...]

@@ -1,12 +1,18 @@
-"""The port to whatever keeps runs, and the part of every store that does not depend on where it keeps them.
+"""Port to the storage of runs, and the part of every store that does not depend on the storage.
 
-Promises of a `Store`, wherever it keeps its rows:
+Theory of operation. `Store` is the port. `TableStore` implements it over a `Runner`: it checks the
+arguments, encodes bodies, and turns each call into one of `operations.py`, a function over `Tables`
+inside one transaction. A storage provides `Tables` and a `Runner`, and nothing else.
 
-- A call that returned is durable. A call that raised a `JournalError` changed nothing, except that after `StoreUnavailable` (or a timeout
-  of the caller's) it may have taken effect: repeating it with the same values then finds that, and does nothing twice.
-- `append` is all or nothing, and only the current lease commits. Two owners of a run never both do.
-- What `load` returns is what was appended, in order, from the record asked for to the end: everything else raises `JournalDamaged`.
-- Bodies are plain JSON and come back equal, the keys of objects in their order.
+Promises of a `Store`, for every storage:
+
+1. A call that returned is durable. A call that raised a `JournalError` changed nothing, except that
+   after `StoreUnavailable` (or a timeout of the caller) it may have taken effect: repeating it with
+   the same values notices that, and does nothing twice.
+2. `append` is all or nothing, and only the current lease commits: never two owners of one run.
+3. `load` returns what was appended, in order, from the requested record to the end. Anything else
+   raises `JournalDamaged`.
+4. Bodies are plain JSON and come back equal, the keys of objects in their order.
 """
 
 from __future__ import annotations
@@ -49,25 +55,39 @@ PRUNED_AT_ONCE = 100  # runs per transaction, so that appends of running ones ge
 
 
 class Store(Protocol):
-    """Keeps the records of runs. Every method may raise `StoreUnavailable` or `StoreClosed` beside what it says."""
+    """Storage of the records of runs.
+
+    Every method may raise `StoreUnavailable` or `StoreClosed` beside the errors that it names.
+    """
 
     async def create(self, run: NewRun) -> RunHead:
-        """Make a run; the same one again is found. Raises `InvalidName`, and `RunExists` if another run has the id."""
+        """Create a run; repeating the call returns the same run.
+
+        Raises `InvalidName`, and `RunExists` if another run has the id.
+        """
         ...
 
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
-        """Become the only one who may append, for `ttl` seconds. `owner` is a name that nobody else uses; its older leases end.
+        """Become the only owner who may append, for `ttl` seconds.
+
+        `owner` must be a unique name; its older leases end.
 
         Raises `LeaseHeld` while another owner's lease runs, `RunNotFound`, `RunErased`, `JournalDamaged`.
         """
         ...
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
-        """The same lease with `ttl` seconds from now, also if it ran out. Raises `LeaseLost` if somebody else took the run."""
+        """Extend a lease to `ttl` seconds from now, even if it has expired.
+
+        Raises `LeaseLost` if another owner claimed the run.
+        """
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Let others have the run at once; does nothing if the lease is not the current one."""
+        """Make the run available to other owners at once.
+
+        Does nothing if the lease is not the current one.
+        """
         ...
 
     async def append(
@@ -78,10 +98,13 @@ class Store(Protocol):
         expected_last_seq: int,
         status: str | None = None,
     ) -> None:
-        """Add records, all or none, behind record `expected_last_seq` and set the run's status; returns when that is durable.
+        """Add records after record `expected_last_seq`, all or none, and set the run's status.
 
-        The same records in the same place again are a success, without adding or setting anything. Raises `InvalidRecord`, `LeaseLost`,
-        `LeaseExpired`, and `AppendConflict` if the run ends elsewhere.
+        Returns when that is durable. Repeating the call with the same records succeeds and changes
+        nothing.
+
+        Raises `InvalidRecord`, `LeaseLost`, `LeaseExpired`, and `AppendConflict` if the run ends
+        elsewhere.
         """
         ...
 
@@ -93,74 +116,90 @@ class Store(Protocol):
         expected_last_seq: int,
         status: str | None = None,
     ) -> Completion | None:
-        """Begin to `append` on the running event loop: None if it is durable already, without waiting for anything, else how it will end.
+        """Begin an `append` on the running event loop.
 
-        Nothing of it can be cancelled half-way: `Answer` says why. Raises as `append` does, at once or by the answer. A store that has
-        nothing quicker than its `append` returns `Answer.of(self.append(…))`.
+        Returns None if it is durable already, otherwise its `Completion`, which cannot be cancelled
+        half-way. Raises as `append` does, at once or through the completion. A store without a
+        faster way than its `append` returns `Completion.of(self.append(…))`.
         """
         ...
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
-        """The run's head and its records after one. Raises `RunNotFound`, and `JournalDamaged` with the first damaged record."""
+        """Return a run's head and its records after `after_seq`.
+
+        Raises `RunNotFound`, and `JournalDamaged` with the first damaged record.
+        """
         ...
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
-        """Keep a summary of the records up to one instead of an earlier summary. Raises as `append` does."""
+        """Store a summary of the records up to a number; it replaces an earlier one.
+
+        Raises as `append` does.
+        """
         ...
 
     async def load_snapshot(self, run_id: str) -> Snapshot | None:
-        """The latest summary. Raises `RunNotFound`, and `JournalDamaged` if it does not fit the records, which then load without it."""
+        """Return the latest summary.
+
+        Raises `RunNotFound`, and `JournalDamaged` if it does not fit the records, which still load.
+        """
         ...
 
     async def list_runs(self, query: RunQuery | None = None) -> RunPage:
-        """A page of runs, the newest first."""
+        """Return a page of runs, newest first."""
         ...
 
     async def erase(self, run_id: str) -> None:
-        """Delete all content of a run for good; hashes stay, so that its records can still be counted and verified.
+        """Delete all content of a run for good.
 
-        Raises `LeaseHeld` while somebody works on it, `RunNotFound`.
+        Hashes stay, so that its records can still be counted and verified.
+
+        Raises `LeaseHeld` while the run has an owner, `RunNotFound`.
         """
         ...
 
     async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
-        """Delete the runs of these statuses that changed last before a time and that nobody has. Returns how many."""
+        """Delete runs without an owner, of these statuses, last changed before a time.
+
+        Returns how many were deleted.
+        """
         ...
 
     async def close(self) -> None:
-        """Finish what was asked and let go of the storage; calling it again does nothing."""
+        """Finish all calls and release the storage; calling it again does nothing."""
         ...
 
 
 class Runner(Protocol):
-    """Runs operations over the rows of one storage."""
+    """Runs operations over the rows of one storage, each in a transaction."""
 
     def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
-        """Run it alone, without waiting for anything: it is durable on return. False if it has to wait, or may not be durable: `write` it.
+        """Run it at once, if that needs no waiting; it is durable on return.
 
-        `size` is how many bytes it writes, about. Raises what the operation raises.
+        Returns False if it would have to wait, or may not be durable: `write` it then. `size` is
+        about how many bytes it writes. Raises what the operation raises.
         """
         ...
 
     def write_soon(self, operation: Callable[[Tables], None]) -> Completion:
-        """Begin to write it."""
+        """Begin to run it, as `write` does."""
         ...
 
     async def write(self, operation: Callable[[Tables], T]) -> T:
-        """Run it alone, and return when what it wrote is durable."""
+        """Run it alone, and return when its changes are durable."""
         ...
 
     async def read(self, operation: Callable[[Tables], T]) -> T:
-        """Run it over the rows as they were at one instant."""
+        """Run it over the rows as they are at one instant."""
         ...
 
     async def close(self) -> None:
-        """Finish what was asked, and stop."""
+        """Finish all operations, and stop."""
         ...
 
 
 class TableStore:
-    """A `Store` over a `Runner`: checks what it is given, and turns each call into an operation."""
+    """`Store` over a `Runner`: checks arguments, and turns each call into an operation."""
 
     def __init__(
         self, runner: Runner, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS
@@ -209,8 +248,11 @@ class TableStore:
         expected_last_seq: int,
         status: str | None = None,
     ) -> None:
-        """See `Store.append`. The bodies are read before this returns to the event loop, so they may change afterwards."""
-        operation, size = self._appending(lease, records, expected_last_seq, status)
+        """See `Store.append`.
+
+        Bodies are encoded before this returns to the event loop, so they may change afterwards.
+        """
+        operation, size = self._prepare_append(lease, records, expected_last_seq, status)
         if not self._runner.write_now(operation, size):
             await self._runner.write(operation)
 
@@ -223,10 +265,10 @@ class TableStore:
         status: str | None = None,
     ) -> Completion | None:
         """See `Store.append_soon`."""
-        operation, size = self._appending(lease, records, expected_last_seq, status)
-        return (
-            None if self._runner.write_now(operation, size) else self._runner.write_soon(operation)
-        )
+        operation, size = self._prepare_append(lease, records, expected_last_seq, status)
+        if self._runner.write_now(operation, size):
+            return None
+        return self._runner.write_soon(operation)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -256,9 +298,9 @@ class TableStore:
 
     async def list_runs(self, query: RunQuery | None = None) -> RunPage:
         """See `Store.list_runs`."""
-        asked = query or RunQuery()
-        check_query(asked)
-        return await self._runner.read(lambda tables: operations.list_runs(tables, asked))
+        checked = query or RunQuery()
+        check_query(checked)
+        return await self._runner.read(lambda tables: operations.list_runs(tables, checked))
 
     async def erase(self, run_id: str) -> None:
         """See `Store.erase`."""
@@ -272,23 +314,23 @@ class TableStore:
             check_text(status, "status")
         count = 0
         while True:
-            found = await self._runner.write(
+            pruned = await self._runner.write(
                 lambda tables: operations.prune(
                     tables, before, statuses, self._clock(), PRUNED_AT_ONCE
                 )
             )
-            count += found
-            if found < PRUNED_AT_ONCE:
+            count += pruned
+            if pruned < PRUNED_AT_ONCE:
                 return count
 
     async def close(self) -> None:
         """See `Store.close`."""
         await self._runner.close()
 
-    def _appending(
+    def _prepare_append(
         self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None
     ) -> tuple[Callable[[Tables], None], int]:
-        """What an append does, checked and encoded, and the bytes that it writes."""
+        """Return the operation of an append, checked and encoded, and the bytes that it writes."""
         check_run_id(lease.run_id)
         check_records(records, expected_last_seq, status)
         entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]

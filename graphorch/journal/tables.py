@@ -1,4 +1,4 @@
-"""What a store holds, as rows, and the few things that an operation does with them. Every kind of storage provides this much."""
+"""Rows of a store, and the access to them that every kind of storage provides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from graphorch.journal.records import Lease, RunHead, RunQuery
 
 @dataclass(slots=True)
 class RunRow:
-    """One run. `id` is the storage's own short number; `owner` is "" while nobody has it; `link` is the chain's end, `seal` guards the head."""
+    """One run.
+
+    `id` is the storage's own short number, `owner` is "" while the run has no lease, `link` is the
+    end of the chain, and `seal` guards the head.
+    """
 
     id: int
     run_id: str
@@ -37,7 +41,7 @@ class RunRow:
 
 @dataclass(slots=True)
 class RecordRow:
-    """One record. `digest` is kept once the body is gone; before that it is computed from the body."""
+    """One record. `digest` is stored once the body is gone; before that it is computed from the body."""
 
     seq: int
     kind: str
@@ -48,7 +52,7 @@ class RecordRow:
 
 @dataclass(slots=True)
 class SnapshotRow:
-    """The latest snapshot of a run; `digest` ties it to the chain at its record."""
+    """Latest snapshot of a run; `digest` ties it to the chain at its record."""
 
     seq: int
     body: bytes
@@ -56,18 +60,21 @@ class SnapshotRow:
 
 
 class Tables(Protocol):
-    """The rows of a store inside one transaction. `run` is the `id` of a run's row."""
+    """Rows of a store inside one transaction. `run` is the `id` of a run's row."""
 
     def find_run(self, run_id: str) -> RunRow | None:
-        """The row of a run; nobody else changes it until the transaction ends, and whoever found it changes it only to write it."""
+        """Return the row of a run, which nothing else changes until the transaction ends.
+
+        The caller may change it only to write it.
+        """
         ...
 
     def add_run(self, row: RunRow) -> None:
-        """Keep a new run; the storage chooses the row's `id`."""
+        """Insert a new run; the storage chooses the row's `id`."""
         ...
 
     def set_progress(self, row: RunRow) -> None:
-        """Write what an append changes: `updated_at`, `last_seq`, `link`, `seal`."""
+        """Write the columns that an append changes: `updated_at`, `last_seq`, `link`, `seal`."""
         ...
 
     def set_status(self, row: RunRow) -> None:
@@ -79,31 +86,31 @@ class Tables(Protocol):
         ...
 
     def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
-        """Keep new records."""
+        """Insert records."""
         ...
 
     def records(self, run: int, after_seq: int) -> Iterable[RecordRow]:
-        """The records after one, in order."""
+        """Return the records after a number, in order."""
         ...
 
     def record(self, run: int, seq: int) -> RecordRow | None:
-        """One record."""
+        """Return one record."""
         ...
 
     def snapshot(self, run: int) -> SnapshotRow | None:
-        """The latest snapshot."""
+        """Return the latest snapshot."""
         ...
 
     def set_snapshot(self, run: int, row: SnapshotRow) -> None:
-        """Keep a snapshot instead of an earlier one."""
+        """Store a snapshot in place of an earlier one."""
         ...
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
-        """At most `query.limit` runs, by falling `(created_at, run_id)`."""
+        """Return at most `query.limit` runs, by falling `(created_at, run_id)`."""
         ...
 
     def erase_record(self, run: int, seq: int, digest: bytes) -> None:
-        """Put a digest in the place of a body."""
+        """Replace a body with its digest."""
         ...
 
     def set_erased(self, row: RunRow) -> None:
@@ -111,12 +118,18 @@ class Tables(Protocol):
         ...
 
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
-        """Delete at most `limit` whole runs of these statuses that changed last before a time and that nobody has; how many there were."""
+        """Delete at most `limit` runs without an owner, of these statuses, last changed before a time.
+
+        Returns how many were deleted.
+        """
         ...
 
 
 def encode_header(row: RunRow, tags: Mapping[str, str]) -> list[object]:
-    """What the chain of a run starts with: all that never changes. The time as text: a damaged one may be no JSON number."""
+    """Return the header that the chain of a run starts with: all that never changes.
+
+    The time is text, since a damaged one may not be a JSON number.
+    """
     return [
         row.run_id,
         row.flow,
@@ -129,7 +142,7 @@ def encode_header(row: RunRow, tags: Mapping[str, str]) -> list[object]:
 
 
 def decode_tags(row: RunRow) -> dict[str, str]:
-    """The tags of a run. Raises `JournalDamaged` if they are none."""
+    """Return the tags of a run. Raises `JournalDamaged` if they are not a dict of texts."""
     try:
         tags: object = codec.load(row.tags)
     except InvalidRecord as error:
@@ -137,12 +150,12 @@ def decode_tags(row: RunRow) -> dict[str, str]:
     if not isinstance(tags, dict) or not all(
         isinstance(value, str) for value in cast("dict[str, object]", tags).values()
     ):
-        raise JournalDamaged(f"Run '{row.run_id}'", "its tags are no texts by name.")
+        raise JournalDamaged(f"Run '{row.run_id}'", "its tags are not a dict of texts.")
     return cast("dict[str, str]", tags)
 
 
 def build_head(row: RunRow) -> RunHead:
-    """What a caller sees of a run. Raises `JournalDamaged` if the row is not as it was written."""
+    """Return the head of a run. Raises `JournalDamaged` if the row was altered."""
     if row.seal != codec.seal(row.link, row.status, bool(row.is_erased)) or len(row.salt) != (
         0 if row.is_erased else codec.SALT_BYTES
     ):
@@ -161,5 +174,5 @@ def build_head(row: RunRow) -> RunHead:
 
 
 def build_lease(row: RunRow) -> Lease | None:
-    """The lease that was claimed last and not released."""
+    """Return the lease that was claimed last, unless it was released."""
     return Lease(row.run_id, row.owner, row.epoch, row.expires_at) if row.owner else None

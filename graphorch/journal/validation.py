@@ -1,4 +1,4 @@
-"""What a store takes as an id, a name, a number or a time: checked before anything is asked of the storage."""
+"""Validation of ids, names, numbers and times, before anything reaches the storage."""
 
 from __future__ import annotations
 
@@ -15,37 +15,39 @@ LARGEST = 2**53  # whole numbers that every storage and every JSON reader holds 
 
 
 def check_run_id(run_id: str) -> None:
-    """Raises `InvalidName` for what is no id; so an id can be a part of a path or an address and never lead elsewhere."""
+    """Raise `InvalidName` unless `run_id` is an id.
+
+    An id can be part of a path or an address and never lead elsewhere.
+    """
     if not isinstance(run_id, str) or RUN_ID.fullmatch(run_id) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidName(
-            f"{run_id!r:.80} is no run id: it has 1 to 64 letters, digits, '-' or '_', and is no path."
+            f"{run_id!r:.80} is not a run id. Use 1 to 64 letters, digits, '-' or '_'; a path is not possible."
         )
 
 
 def check_text(value: str, what: str) -> None:
-    """Raises `InvalidName` for an empty or long text, or one with line breaks or other invisible characters."""
+    """Raise `InvalidName` for a text that is empty, too long, or not printable."""
     if not isinstance(value, str) or not 0 < len(value) <= TEXT_LENGTH or not value.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidName(
-            f"{value!r:.80} is no {what}: it is one line of 1 to {TEXT_LENGTH} visible characters."
+            f"{value!r:.80} is not a {what}. Use one line of 1 to {TEXT_LENGTH} visible characters."
         )
 
 
 def check_number(value: int, what: str, least: int = 0) -> None:
-    """Raises `InvalidName` for what is no whole number from `least` on."""
+    """Raise `InvalidName` unless `value` is a whole number from `least` on."""
     if type(value) is not int or not least <= value <= LARGEST:
-        raise InvalidName(f"{value!r:.80} is no {what}: it is a whole number from {least} on.")
+        raise InvalidName(f"{value!r:.80} is not a {what}. Use a whole number from {least} on.")
 
 
 def check_seconds(value: float, what: str, least: float = -math.inf) -> None:
-    """Raises `InvalidName` for what is no finite number of seconds above `least`."""
+    """Raise `InvalidName` unless `value` is a finite number of seconds above `least`."""
     if type(value) not in (int, float) or not math.isfinite(value) or value <= least:
-        raise InvalidName(
-            f"{value!r:.80} is no {what} in seconds: it is a finite number{'' if math.isinf(least) else f' above {least:g}'}."
-        )
+        bound = "" if math.isinf(least) else f" above {least:g}"
+        raise InvalidName(f"{value!r:.80} is not a {what} in seconds. Use a finite number{bound}.")
 
 
 def check_new_run(run: NewRun) -> None:
-    """Raises `InvalidName` if a part of it is not what a store takes."""
+    """Raise `InvalidName` if a part of it is not valid."""
     check_run_id(run.run_id)
     if run.parent is not None:
         check_run_id(run.parent)
@@ -62,7 +64,10 @@ def check_new_run(run: NewRun) -> None:
 
 
 def check_records(records: Sequence[Record], expected_last_seq: int, status: str | None) -> None:
-    """Raises `InvalidRecord` unless the records count on from the expected last one, `InvalidName` for a wrong kind or status."""
+    """Raise `InvalidRecord` unless the records are numbered from the expected last one on.
+
+    Raises `InvalidName` for a wrong kind or status.
+    """
     check_number(expected_last_seq, "last record")
     if status is not None:
         check_text(status, "status")
@@ -72,12 +77,12 @@ def check_records(records: Sequence[Record], expected_last_seq: int, status: str
         check_text(record.kind, "kind of record")
         if record.seq != seq or record.is_erased:
             raise InvalidRecord(
-                f"Record {record.seq} ('{record.kind}') is to be appended where record {seq} belongs: number them from there on."
+                f"Record {record.seq} ('{record.kind}') is in the place of record {seq}. Number the records from there on."
             )
 
 
 def check_query(query: RunQuery) -> None:
-    """Raises `InvalidName` if a part of it is not what a store takes."""
+    """Raise `InvalidName` if a part of it is not valid."""
     for value, what in (
         (query.status, "status"),
         (query.flow, "flow"),

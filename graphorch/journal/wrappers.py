@@ -1,7 +1,4 @@
-"""A store that is another one: for those that change or watch some of its calls, and hand on all others.
-
-A store that lets a function of the user's take secrets out of everything before it is stored.
-"""
+"""Stores around another store: one that forwards every call, and one that masks secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from graphorch.journal.store import Store
 
 
 class ForwardingStore:
-    """A `Store` that hands every call to the one within."""
+    """`Store` that forwards every call to another one; subclasses change or watch some of them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -100,13 +97,16 @@ class ForwardingStore:
 
 
 Mask = Callable[[Body], Body]
-"""Takes plain JSON data and returns it without secrets. It must not change what it is given, and must answer equal for equal."""
+"""Returns plain JSON data without secrets.
+
+It must not change its argument, and must return equal data for equal arguments.
+"""
 
 
 class MaskedStore(ForwardingStore):
-    """A `Store` that masks the bodies of records and snapshots, and the tags of runs, and hands them to another one.
+    """`Store` that masks bodies of records and snapshots, and tags of runs, before they are stored.
 
-    What `mask` raises comes out of the call, and nothing is stored.
+    An exception of `mask` is raised by the call, and nothing is stored.
     """
 
     def __init__(self, store: Store, mask: Mask) -> None:
@@ -114,11 +114,12 @@ class MaskedStore(ForwardingStore):
         self._mask = mask
 
     async def create(self, run: NewRun) -> RunHead:
-        """See `Store.create`. Raises `InvalidName` if the mask makes of the tags something that is no text by name."""
+        """See `Store.create`. Raises `InvalidName` if the mask returns anything but a dict of texts."""
         tags = self._mask(dict(run.tags))
         if not isinstance(tags, dict):
             raise InvalidName(
-                f"The mask made a {type(tags).__name__} of the tags of run '{run.run_id}': return a dict of texts for a dict of texts."
+                f"The mask returned a {type(tags).__name__} for the tags of run '{run.run_id}'. "
+                "Return a dict of texts for a dict of texts."
             )
         return await self._store.create(replace(run, tags=tags))
 

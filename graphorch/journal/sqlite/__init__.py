@@ -1,3 +1,3 @@
-"""The journal in an SQLite file."""
+"""Journal in an SQLite file."""
 
 from __future__ import annotations

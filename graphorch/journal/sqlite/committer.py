@@ -1,10 +1,16 @@
-"""The one connection of a store that writes to its file, and how a commit gets there: at once, or in a batch on a thread.
+"""Commits to the file of a store: at once, or in a batch on a thread.
 
-At `synchronous = NORMAL` a commit waits for no disk and takes some 30 µs: handing it to a thread and back would take longer than the commit.
-So it is made where it is asked for, unless something would have to be waited for: the disk, the thread that is in the middle of a batch,
-another process that writes. Waiting is for the thread, and so is moving the log into the file, which syncs in either mode: there is room
-for so many pages in the log, and a commit without room goes to the thread, which moves the log first. SQLite itself would move it at 4,000
-pages, in the middle of any commit; so there is an end to the log also when room was reckoned wrongly, or when several processes fill it.
+Theory of operation:
+
+1. At `synchronous = NORMAL` a commit does not wait for the disk and takes some 30 µs; a thread would
+   take longer than the commit. So the caller's thread commits (`commit_now`), unless it would have
+   to wait: for the disk, for a batch on the thread, or for another process that writes.
+2. The thread waits (`commit_all`). It also moves the log into the file (a checkpoint), which syncs in
+   either mode.
+3. `_room` counts the pages that may still go into the log. A commit without room goes to the thread,
+   which moves the log first.
+4. SQLite itself would move the log at 4,000 pages, in the middle of any commit. So the log stays
+   bounded even if the room was estimated wrongly, or if several processes fill it.
 """
 
 from __future__ import annotations
@@ -18,20 +24,20 @@ from typing import Any
 
 from graphorch.errors import JournalError
 from graphorch.journal.sqlite import statements
-from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist
+from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist, translate
 from graphorch.journal.sqlite.tables import SqliteTables
 from graphorch.journal.sqlite.thread import Done, Operation
 from graphorch.journal.sqlite.wal import LogFile
 from graphorch.journal.tables import Tables
 
-ROOM = 3000  # pages of the log between two times that it is moved into the file
-AT_ONCE = 64 * 1024  # bytes; larger ones take so long to write that the event loop would be held up
+ROOM = 3000  # pages of the log between two checkpoints
+AT_ONCE = 64 * 1024  # bytes; writing more would hold up the event loop
 _PAGE = 4096
-_PAGES = 4  # of a commit beside its content: the run's row, the index, and what is half full
+_PAGES = 4  # of a commit beside its content: the run's row, the index, half-full pages
 
 
 class Committer:
-    """Runs operations in transactions, on whichever thread asks; one thread at a time uses the connection."""
+    """Runs operations in transactions; one thread at a time uses the connection."""
 
     def __init__(
         self,
@@ -51,9 +57,10 @@ class Committer:
         connection.execute(statements.DO_NOT_WAIT)
 
     def commit_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
-        """Run an operation that writes so many bytes, and commit it, if nothing has to be waited for; raises the operation's `JournalError`.
+        """Run an operation that writes `size` bytes, and commit it, if that needs no waiting.
 
-        False if it was not done, or is not known to be: `commit_all` does it, or says what is wrong.
+        Returns False if it was not done, or may not have been: `commit_all` does it, or reports the
+        error. Raises the operation's `JournalError`.
         """
         if (
             self._room <= 0
@@ -63,24 +70,27 @@ class Committer:
         ):
             return False
         try:
-            # it may have been closed meanwhile
-            return self._room > 0 and self._is_committed(operation)
+            # Room is 0 if the connection was closed meanwhile.
+            return self._room > 0 and self._commit(operation)
         finally:
             self._mutex.release()
 
     def commit_all(self, operations: Sequence[Operation]) -> Sequence[Done]:
-        """One transaction for all; if that fails, one for each, so that nobody pays for what another one asked. Waits for whatever it takes."""
+        """Run operations in one transaction, or, if that fails, each in a transaction of its own.
+
+        So an operation never fails because of another one. Waits as long as it takes.
+        """
         with self._mutex:
             self._make_room()
-            return self._all_done(operations)
+            return self._commit_batch(operations)
 
     def close(self) -> None:
-        """Close the connection once nobody uses it."""
+        """Close the connection once it is not in use."""
         with self._mutex:
             self._room = 0
             self._db.close()
 
-    def _is_committed(self, operation: Callable[[Tables], Any]) -> bool:
+    def _commit(self, operation: Callable[[Tables], Any]) -> bool:
         try:
             self._db.execute(statements.BEGIN_WRITE)
             self._tables.refresh()
@@ -95,11 +105,11 @@ class Committer:
         except BaseException:
             self._undo()
             raise
-        self._use(1)
+        self._count_pages(1)
         return True
 
-    def _all_done(self, operations: Sequence[Operation]) -> Sequence[Done]:
-        roll_back(self._db)  # what is left if an earlier rollback failed too
+    def _commit_batch(self, operations: Sequence[Operation]) -> Sequence[Done]:
+        roll_back(self._db)  # of a transaction whose rollback failed
         try:
             insist(lambda: self._db.execute(statements.BEGIN_WRITE), self._lock_timeout)
             if self._log is not None:
@@ -111,25 +121,23 @@ class Committer:
         try:
             outcomes = [attempt(operation, self._tables) for operation in operations]
             self._db.execute(statements.COMMIT)
-        # the border of the thread: whatever it was, the caller is told and the thread goes on
+        # The border of the thread: every error goes to the caller, and the thread goes on.
         except Exception as error:
             self._undo()
             if len(operations) == 1:
-                return [
-                    Done(
-                        error=explain(error, self._path)
-                        if isinstance(error, SQLITE_ERRORS)
-                        else error
-                    )
-                ]
-            return [done for operation in operations for done in self._all_done([operation])]
-        self._use(len(operations))
+                return [Done(error=translate(error, self._path))]
+            return [done for operation in operations for done in self._commit_batch([operation])]
+        self._count_pages(len(operations))
         return outcomes
 
     def _make_room(self) -> None:
-        """Move the log into the file if it is full. What somebody still reads stays in it; then every commit comes here, until it is moved."""
+        """Move the log into the file if it is full.
+
+        Pages that are still being read stay in the log; every commit then comes here, until all of
+        it is moved.
+        """
         if self._room <= 0:
-            # the commit that follows meets the same trouble, and tells
+            # The commit that follows meets the same error, and reports it.
             with suppress(sqlite3.Error):
                 _, pages, moved = self._db.execute(statements.MOVE_THE_LOG).fetchone()
                 if moved == pages:
@@ -137,12 +145,12 @@ class Committer:
                     if self._log is not None:
                         self._log.start_over()
 
-    def _use(self, commits: int) -> None:
-        """What so many operations wrote to the log, or more: those of a batch share pages."""
+    def _count_pages(self, commits: int) -> None:
+        """Subtract the pages that so many operations wrote, at most: those of a batch share pages."""
         pages = self._tables.take_size() // _PAGE + _PAGES * commits
         self._room -= pages
         if self._log is not None:
-            self._log.use(pages * _PAGE)
+            self._log.advance(pages * _PAGE)
 
     def _undo(self) -> None:
         roll_back(self._db)
@@ -150,7 +158,10 @@ class Committer:
 
 
 def attempt(operation: Operation, tables: Tables) -> Done:
-    """A `JournalError` comes before the first write of an operation, so it concerns nobody else in the transaction."""
+    """Run an operation and return its outcome.
+
+    It raises a `JournalError` before its first write, so others in the transaction are unaffected.
+    """
     try:
         return Done(operation(tables))
     except JournalError as error:
@@ -160,5 +171,5 @@ def attempt(operation: Operation, tables: Tables) -> Done:
 def roll_back(connection: sqlite3.Connection) -> None:
     """Leave the transaction, if there is one."""
     if connection.in_transaction:
-        with suppress(sqlite3.Error):  # it is tried again before the next transaction
+        with suppress(sqlite3.Error):  # repeated before the next transaction
             connection.execute(statements.ROLLBACK)

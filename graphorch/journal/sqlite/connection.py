@@ -1,7 +1,8 @@
-"""Opens the file of a SQLite store, or says what is wrong with it and leaves it as it is.
+"""Open, verify and migrate the file of a SQLite store, or report what is wrong and leave it alone.
 
-Rule of this file: nothing but SQLite opens a database. A process that closes a file loses every lock that it holds on it, those of its
-connections included; another process would then take itself for the last one, and remove the log that is still written to.
+Rule of this file: nothing but SQLite opens a database. A process that closes a file loses every lock
+that it has on it, those of its connections included; another process would then believe to be the
+last one, and remove the log that is still being written.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from graphorch.journal.sqlite import statements
 Connect = Callable[..., sqlite3.Connection]
 _MAKING = threading.Lock()
 _SMALLEST_PAGE = 512  # bytes
-# seconds between the tries while somebody else has the file
+# seconds between attempts while the file is locked
 _PAUSES = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05)
 OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
-# the latter if a message of SQLite quotes a damaged file
+# The latter if a message of SQLite quotes a damaged file.
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _DAMAGE = frozenset(
     [
@@ -50,7 +51,7 @@ _DAMAGE = frozenset(
 def open_connection(
     path: Path, connect: Connect, *, lock_timeout: float, is_durable: bool
 ) -> sqlite3.Connection:
-    """A connection to a store's file, which is made if there is none, readable by its owner only.
+    """Return a connection to a store's file, created if necessary, readable by its owner only.
 
     Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`.
     """
@@ -90,10 +91,10 @@ def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> Non
 
 
 def insist(work: Callable[[], object], seconds: float) -> None:
-    """Do something as often as SQLite says that the file is busy, for so long.
+    """Repeat `work` while SQLite reports that the file is busy, for at most `seconds`.
 
-    SQLite waits by itself only where its connection is told to, and never where two that wait could wait for each other, as several do that
-    make one file at the same time.
+    SQLite waits by itself only with a busy timeout, and never where two connections could wait for
+    each other, as when several create one file at the same time.
     """
     end, tries = time.monotonic() + seconds, 0
     while True:
@@ -113,13 +114,16 @@ def insist(work: Callable[[], object], seconds: float) -> None:
 def migrate(
     connection: sqlite3.Connection, migrations: dict[int, tuple[str, ...]] = statements.MIGRATIONS
 ) -> None:
-    """Take the tables from the file's format to the newest one, in one transaction; does nothing, and waits for nobody, if they are there."""
+    """Migrate the tables from the file's format to the newest one, in one transaction.
+
+    Does nothing, and takes no lock, if they are up to date.
+    """
     if _number(connection.execute(statements.GET_FORMAT)) not in migrations:
         return
     connection.execute(statements.BEGIN_WRITE)
     try:
-        while (found := _number(connection.execute(statements.GET_FORMAT))) in migrations:
-            for step in migrations[found]:
+        while (format := _number(connection.execute(statements.GET_FORMAT))) in migrations:
+            for step in migrations[format]:
                 connection.execute(step)
     except BaseException:
         connection.execute(statements.ROLLBACK)
@@ -127,8 +131,13 @@ def migrate(
     connection.execute(statements.COMMIT)
 
 
+def translate(error: Exception, path: Path) -> Exception:
+    """Return an error of SQLite as a `JournalError`, and any other one as it is."""
+    return explain(error, path) if isinstance(error, SQLITE_ERRORS) else error
+
+
 def explain(error: Exception, path: Path) -> JournalError:
-    """An error of SQLite in the words of a store: what happened, to which file, what to do."""
+    """Return an error of SQLite as a `JournalError`: what happened, to which file, what to do."""
     code = getattr(error, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF
     where = f"'{path}': SQLite says: {error}."
@@ -150,7 +159,7 @@ def explain(error: Exception, path: Path) -> JournalError:
         )
     if kind == sqlite3.SQLITE_NOTADB:
         return NotAJournal(_no_database(path))
-    # without a code: text that is no UTF-8, a value of the wrong kind
+    # Without a code: text that is not UTF-8, or a value of the wrong kind.
     if kind in _DAMAGE or kind is None:
         return JournalDamaged(
             f"'{path}'",
@@ -161,28 +170,28 @@ def explain(error: Exception, path: Path) -> JournalError:
 
 def _make_file(path: Path) -> None:
     try:
-        with _MAKING:  # so that nobody here has the file open when it is closed
+        with _MAKING:  # no thread of this process has the file open when it is closed
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         if not path.is_file():
             raise StoreNotOpened(
-                f"'{path}' is no file. Name the file of the store, not a folder."
+                f"'{path}' is not a file. Name the file of the store, not a folder."
             ) from None
     except (OSError, ValueError) as error:  # the latter for a name that no file can have
         raise StoreNotOpened(
-            f"'{path}' cannot be made: {error}. Check that its folder exists and may be written."
+            f"'{path}' cannot be created: {error}. Check that its folder exists and may be written."
         ) from None
 
 
 def _check_size(path: Path) -> None:
-    """SQLite takes a file that is smaller than its smallest page for an empty one, and would write over it."""
+    """Refuse a file smaller than a page: SQLite would take it for empty and overwrite it."""
     if 0 < path.stat().st_size < _SMALLEST_PAGE:
         raise NotAJournal(_no_database(path))
 
 
 def _check_end(connection: sqlite3.Connection, path: Path) -> None:
-    """What SQLite forgives and we do not: a last page that is not whole."""
-    # has the head of the file read: what is no database is refused here
+    """Refuse a file whose last page is incomplete, which SQLite tolerates."""
+    # This reads the head of the file: SQLite refuses what is not a database.
     connection.execute(statements.GET_FORMAT).fetchone()
     page, log = _number(connection.execute(statements.GET_PAGE_SIZE)), Path(f"{path}-wal")
     if path.stat().st_size % page and not (log.exists() and log.stat().st_size):
@@ -192,11 +201,11 @@ def _check_end(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _no_database(path: Path) -> str:
-    return f"'{path}' is no SQLite database. It was left as it is. Choose another path, or restore the file from a copy."
+    return f"'{path}' is not an SQLite database. It was not changed. Choose another path, or restore the file from a copy."
 
 
 def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
-    # as of one instant: somebody else may be making the tables right now
+    # In one transaction: another process may be creating the tables right now.
     connection.execute(statements.BEGIN_READ)
     try:
         application, found = (
@@ -210,11 +219,11 @@ def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
         if found > statements.FORMAT:
             raise NewerFormat(
                 f"'{path}' has format {found}, written by a later version of graphorch; this one knows up to {statements.FORMAT}. "
-                "It was left as it is. Upgrade graphorch."
+                "It was not changed. Upgrade graphorch."
             )
     elif application or found or not is_empty:
         raise NotAJournal(
-            f"'{path}' is a database of another program. It was left as it is. Choose another path."
+            f"'{path}' is a database of another program. It was not changed. Choose another path."
         )
 
 
@@ -233,10 +242,10 @@ def _configure(connection: sqlite3.Connection, path: Path, is_durable: bool) -> 
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Exactly our tables: a view or a trigger in the file would be code that the file chooses."""
+    """Accept our tables only: a view or a trigger would be code that the file chooses."""
     if _schema(connection) != _our_schema():
         raise NotAJournal(
-            f"'{path}' has other tables than graphorch makes. It was left as it is. Restore it from a copy."
+            f"'{path}' has other tables than those of graphorch. It was not changed. Restore it from a copy."
         )
 
 
@@ -250,7 +259,7 @@ def _our_schema() -> list[list[str]]:
 
 
 def _schema(connection: sqlite3.Connection) -> list[list[str]]:
-    """What there is in a file, however its definition was laid out in lines."""
+    """Return the definitions in a file, regardless of their white space."""
     return [
         [" ".join(str(part).split()) for part in row]
         for row in connection.execute(statements.GET_SCHEMA).fetchall()

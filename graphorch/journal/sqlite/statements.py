@@ -1,4 +1,4 @@
-"""Every statement that is ever sent to SQLite. None is put together at run time: values are bound, and there is nothing else to fill in."""
+"""Every statement that is ever sent to SQLite. None is built at run time: values are bound."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DO_NOT_WAIT = "PRAGMA busy_timeout = 0"
 MOVE_THE_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
 EMPTY_THE_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 
-# What leads from each format of the file to the next one; format 0 is an empty file.
+# Steps from each format of the file to the next one; format 0 is an empty file.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     0: (
         """

@@ -1,11 +1,13 @@
-"""The store for one machine: a SQLite file with a write-ahead log, one writing thread, one reading thread.
+"""Store for one machine: a SQLite file with a write-ahead log, a writing and a reading thread.
 
-Many runs share one commit, so that waiting for the disk (`sync="full"`, the default) costs next to nothing once a few dozen of them
-append at the same time. `sync="normal"` does not wait: what was acknowledged survives the death of the process, but the last commits
-may be lost when the machine loses power. An append then needs no thread either, as long as nobody else writes to the file.
+Theory of operation. Many runs share one commit, so that waiting for the disk (`sync="full"`, the
+default) costs next to nothing once a few dozen of them append at the same time. `sync="normal"` does
+not wait: an acknowledged append survives the death of the process, but the last commits may be lost
+if the machine loses power. An append then needs no thread either, as long as no other process writes
+to the file.
 
-A process that is stopped in the middle of a commit holds the file until it goes on: others then get `StoreLocked`. Whoever comes first
-commits, and the epoch of its lease keeps the other one out.
+A process that is stopped in the middle of a commit locks the file until it continues: others then get
+`StoreLocked`. The first of two owners commits, and the epoch of its lease keeps the other one out.
 """
 
 from __future__ import annotations
@@ -25,7 +27,13 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreLocked
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.committer import Committer, attempt, roll_back
-from graphorch.journal.sqlite.connection import SQLITE_ERRORS, Connect, explain, open_connection
+from graphorch.journal.sqlite.connection import (
+    SQLITE_ERRORS,
+    Connect,
+    explain,
+    open_connection,
+    translate,
+)
 from graphorch.journal.sqlite.tables import SqliteTables
 from graphorch.journal.sqlite.thread import DatabaseThread, Done, Operation
 from graphorch.journal.store import Clock, TableStore
@@ -35,7 +43,10 @@ T = TypeVar("T")
 
 
 class SqliteRunner:
-    """Runs operations on two connections to one file: writes at once or in batches that share a commit, reads each at one instant."""
+    """Runs operations on two connections to one file.
+
+    Writes run at once or in batches that share a commit, each read in a transaction of its own.
+    """
 
     def __init__(self, path: Path, committer: Committer, reading: sqlite3.Connection) -> None:
         self._path = path
@@ -48,7 +59,7 @@ class SqliteRunner:
         )
 
     def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
-        """See `Runner.write_now`. Nobody overtakes what was asked for before."""
+        """See `Runner.write_now`. Earlier operations are never overtaken."""
         return self._writer.is_idle and self._committer.commit_now(operation, size)
 
     def write_soon(self, operation: Callable[[Tables], None]) -> Completion:
@@ -71,23 +82,24 @@ class SqliteRunner:
     def _read_batch(
         self, connection: sqlite3.Connection, operations: Sequence[Operation]
     ) -> Sequence[Done]:
-        return [self._read_one(connection, operation) for operation in operations]
+        return [self._read_once(connection, operation) for operation in operations]
 
-    def _read_one(self, connection: sqlite3.Connection, operation: Operation) -> Done:
+    def _read_once(self, connection: sqlite3.Connection, operation: Operation) -> Done:
         try:
             connection.execute(statements.BEGIN_READ)
             return attempt(operation, SqliteTables(connection))
-        # the border of the thread: whatever it was, the caller is told and the thread goes on
+        # The border of the thread: every error goes to the caller, and the thread goes on.
         except Exception as error:
-            return Done(
-                error=explain(error, self._path) if isinstance(error, SQLITE_ERRORS) else error
-            )
+            return Done(error=translate(error, self._path))
         finally:
             roll_back(connection)
 
 
 class SqliteStore(TableStore):
-    """A `Store` in one file. Open it with `await SqliteStore.open(path)`, close it with `await store.close()`."""
+    """`Store` in one file.
+
+    Open it with `await SqliteStore.open(path)`, close it with `await store.close()`.
+    """
 
     def __init__(
         self,
@@ -107,7 +119,7 @@ class SqliteStore(TableStore):
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the file."""
         return self._path
 
     @classmethod
@@ -121,9 +133,12 @@ class SqliteStore(TableStore):
         clock: Clock = time.time,
         connect: Connect = sqlite3.connect,
     ) -> SqliteStore:
-        """Open the file of a store, or make one. `lock_timeout` is how long (seconds) to wait while another process writes.
+        """Open the file of a store, or create it.
 
-        Raises `StoreNotOpened` (also `NotAJournal`, `NewerFormat`), `StoreLocked`, `StoreReadOnly`, `JournalDamaged`; the file is then as it was.
+        `lock_timeout` is how many seconds to wait while another process writes.
+
+        Raises `StoreNotOpened` (also `NotAJournal`, `NewerFormat`), `StoreLocked`, `StoreReadOnly`,
+        `JournalDamaged`; the file is then unchanged.
         """
         where = Path(path)
         opening = partial(
@@ -142,9 +157,10 @@ class SqliteStore(TableStore):
         )
 
     async def erase(self, run_id: str) -> None:
-        """See `Store.erase`. The log is emptied too, since it still holds the pages as they were.
+        """See `Store.erase`. The log is emptied too, since it still holds the old pages.
 
-        Raises `StoreLocked` if somebody is reading from the log: the run is erased, and calling this again empties the log.
+        Raises `StoreLocked` if the log is being read: the run is erased, and calling this again
+        empties the log.
         """
         await super().erase(run_id)
         await asyncio.to_thread(self._empty_log)

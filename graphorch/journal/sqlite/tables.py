@@ -1,4 +1,4 @@
-"""The rows of a store in a SQLite file, as operations see them."""
+"""Rows of a store in a SQLite file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow
 
 T = TypeVar("T")
 _KNOWN_RUNS = 4096
-_AFTER_ALL_IDS = "~"  # sorts behind every run id
+_AFTER_ALL_IDS = "~"  # sorts after every run id
 
 
 class SqliteTables:
     """`Tables` over the open transaction of a connection.
 
-    It remembers the runs that it found: an append then reads nothing. `refresh` has to come first in each transaction.
+    It caches the runs that it read, so that an append reads nothing. Call `refresh` first in each
+    transaction.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -31,18 +32,18 @@ class SqliteTables:
         self._size = 0
 
     def refresh(self) -> None:
-        """Forget everything if another connection wrote to the file meanwhile, and now and then to stay small."""
+        """Clear the cache if another connection wrote to the file meanwhile, or if it is large."""
         version = self._db.execute(statements.GET_DATA_VERSION).fetchone()[0]
         if version != self._version or len(self._known) > _KNOWN_RUNS:
             self._known.clear()
         self._version = version
 
     def forget(self) -> None:
-        """Forget everything: the transaction was rolled back."""
+        """Clear the cache: the transaction was rolled back."""
         self._known.clear()
 
     def take_size(self) -> int:
-        """The bytes of the bodies that were added since the last call."""
+        """Return the bytes of the bodies that were added since the last call."""
         size, self._size = self._size, 0
         return size
 
@@ -173,11 +174,11 @@ _SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
 
 
 def _typed(make: Callable[..., T], found: tuple[Any, ...], types: frozenset[tuple[type, ...]]) -> T:
-    """A row of what the columns should hold: a damaged page can hold anything."""
+    """Return a row, or raise `JournalDamaged` if a column has another type than it should."""
     if tuple(map(type, found)) not in types:
         raise JournalDamaged(
             f"{make.__name__} {found[0]!r:.20}",
-            "a column holds something that is never written there.",
+            "a column holds a value that is never written there.",
         )
     return make(*found)
 

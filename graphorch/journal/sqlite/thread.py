@@ -1,9 +1,11 @@
-"""A thread that runs operations on one connection, for any number of callers on any number of event loops.
+"""Thread that runs operations on one connection, for callers on any number of event loops.
 
-What has piled up while one batch ran is the next batch: with one caller that is one operation, with a hundred it is a hundred that share
-one commit. Each caller waits for its own, so the queue is never longer than there are callers. What is begun in one turn of an event loop
-is handed over at the end of that turn, all together: else the first of a hundred would be a batch of its own, and the thread would contend
-with the other ninety-nine for the interpreter.
+Theory of operation. All operations that arrive while one batch runs are the next batch: with one
+caller that is one operation, with a hundred it is a hundred that share one commit. Each caller waits
+for its own, so the queue is never longer than the number of callers. Operations that begin in one
+turn of an event loop are queued together at the end of that turn: otherwise the first of a hundred
+would be a batch of its own, and the thread would contend with the other ninety-nine for the
+interpreter.
 """
 
 from __future__ import annotations
@@ -23,19 +25,19 @@ from graphorch.journal.tables import Tables
 T = TypeVar("T")
 Operation = Callable[[Tables], Any]
 
-_CLOSED = "The store was closed, so it takes no calls. Open it again."
+_CLOSED = "The store was closed, so it accepts no calls. Open it again."
 
 
 @dataclass(slots=True)
 class Done:
-    """What became of one operation: its result, or its error."""
+    """Outcome of one operation: its result, or its error."""
 
     result: Any = None
     error: Exception | None = None
 
 
 Transact = Callable[[Sequence[Operation]], Sequence[Done]]
-"""Runs operations and returns what became of each, in their order. It does not raise."""
+"""Runs operations and returns the outcome of each, in their order. It does not raise."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,10 @@ class _Job:
 
 
 class DatabaseThread:
-    """Runs operations in a thread, `batch` or a few more at once, until it is closed; then it lets go of the connection with `end`."""
+    """Runs operations in a thread, `batch` or a few more at once, until it is closed.
+
+    Then `end` releases the connection.
+    """
 
     def __init__(
         self, name: str, transact: Transact, end: Callable[[], None], *, batch: int
@@ -56,9 +61,9 @@ class DatabaseThread:
         self._end = end
         self._batch = batch
         self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
-        # in the present turn of each loop
+        # jobs of the present turn of each loop
         self._begun: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-        # operations in the queue since the beginning, and those that ran
+        # numbers of operations that were ever queued, and that ran
         self._given = self._done = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -67,20 +72,23 @@ class DatabaseThread:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything that was asked for so far has run."""
+        """Return whether all operations so far have run."""
         return not self._begun and self._given == self._done
 
     async def run(self, operation: Callable[[Tables], T]) -> T:
-        """What the operation returns or raises. A caller that is cancelled stops waiting; the operation runs all the same."""
+        """Run an operation and return its result.
+
+        A caller that is cancelled stops waiting; the operation runs nevertheless.
+        """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._hand_over(loop)  # what was begun before comes before
+        self._hand_over(loop)  # earlier operations first
         self._put([_Job(operation, loop, answer, False)])
         with outside(loop):
             return cast(T, await answer)
 
     def begin(self, operation: Callable[[Tables], None]) -> Completion:
-        """Have an operation run, and return at once."""
+        """Begin an operation and return at once."""
         loop = asyncio.get_running_loop()
         if self._is_closed:
             raise StoreClosed(_CLOSED)
@@ -95,7 +103,7 @@ class DatabaseThread:
         return answer
 
     async def close(self) -> None:
-        """Run what was asked before, let go of the connection, end the thread."""
+        """Run earlier operations, release the connection, end the thread."""
         self._hand_over(asyncio.get_running_loop())
         with self._lock:
             if not self._is_closed:
@@ -108,7 +116,7 @@ class DatabaseThread:
         if jobs:
             try:
                 self._put(jobs)
-            except StoreClosed as error:  # in the same turn, by another loop
+            except StoreClosed as error:  # closed in the same turn by another loop
                 _settle([(job, Done(error=error)) for job in jobs])
 
     def _put(self, jobs: list[_Job]) -> None:
@@ -129,7 +137,7 @@ class DatabaseThread:
         self._end()
 
     def _take(self) -> tuple[list[_Job], bool]:
-        """The jobs of the next batch, and whether more may come."""
+        """Return the jobs of the next batch, and whether more may come."""
         jobs: list[_Job] = []
         more = self._queue.get()
         while more is not None:
@@ -151,7 +159,7 @@ def _answer(jobs: Sequence[_Job], outcomes: Sequence[Done]) -> None:
     for loop, answers in by_loop.items():
         try:
             loop.call_soon_threadsafe(_settle, answers)
-        except RuntimeError:  # the loop was closed: nobody waits any more
+        except RuntimeError:  # the loop was closed, and its tasks with it
             continue
 
 
