@@ -63,8 +63,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "newer": (newer, "written by a later version of graphorch"),
     "another program": (of_another_program, "is a database of another program"),
     "half copied": (half_copied, "half of a copy"),
-    "no database": (no_database, "is no SQLite database"),
-    "a folder": (a_folder, "is no file"),
+    "no database": (no_database, "is not an SQLite database"),
+    "a folder": (a_folder, "is not a file"),
 }
 COMMANDS = ("runs", "runs show RUN", "runs cancel RUN", "runs erase RUN", "runs prune --older-than 1d", "resume ask.py RUN",
             "answer ask.py RUN approve yes", "replay ask.py RUN", "rerun ask.py RUN --from write", "fork ask.py RUN --from write")  # fmt: skip
@@ -208,8 +208,8 @@ def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> Non
     "run_id, says",
     [
         ("nothing", "no run 'nothing'"),
-        ("../../etc/passwd", "and is no path"),
-        ("a" * 70, "is no run id"),
+        ("../../etc/passwd", "a path is not possible"),
+        ("a" * 70, "is not a run id"),
     ],
 )
 def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(
@@ -243,7 +243,7 @@ def test_a_journal_in_a_folder_that_does_not_exist_is_refused_before_anything_ru
 ) -> None:
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "x", "--db", "nowhere/r.sqlite")
-    refused(ended, "cannot be made")
+    refused(ended, "cannot be created")
     assert "write started" not in ended.err
 
 

@@ -137,7 +137,7 @@ async def another_run_of_the_same_id_is_refused_with_the_difference(bench: Bench
         replace(NEW, flow="other"), replace(NEW, fingerprint="f2"), replace(NEW, format=2), replace(NEW, parent="run-0"), replace(NEW, tags={}),
     ):  # fmt: skip
         with pytest.raises(
-            RunExists, match=r"is another one: (flow|fingerprint|format|parent|tags) is"
+            RunExists, match=r"is different: (flow|fingerprint|format|parent|tags) is"
         ):
             await bench.store.create(other)
 
@@ -167,7 +167,7 @@ async def an_id_that_is_no_id_is_refused_everywhere(bench: Bench) -> None:
             store.append(lease, entries(1), expected_last_seq=0), store.save_snapshot(lease, Snapshot(1, 1)),
         ]  # fmt: skip
         for call in calls:
-            with pytest.raises(InvalidName, match="is no run id"):
+            with pytest.raises(InvalidName, match="is not a run id"):
                 await call
 
 
@@ -201,7 +201,7 @@ async def names_and_numbers_are_checked_before_anything_is_stored(bench: Bench) 
         store.prune(before=float("inf"), statuses=["x"]), store.prune(before=1, statuses=[""]),
     ]  # fmt: skip
     for call in wrong:
-        with pytest.raises(InvalidName, match=" is no "):
+        with pytest.raises(InvalidName, match=" is not a "):
             await call
     assert [head.run_id for head in (await store.list_runs()).runs] == ["run-1"]
     assert await bench.bodies() == []
@@ -310,7 +310,7 @@ async def other_content_in_the_same_place_is_a_conflict(bench: Bench) -> None:
         with pytest.raises(AppendConflict) as caught:
             await bench.add(lease, *bodies)
         assert caught.value.last_seq == 2
-    with pytest.raises(AppendConflict, match="record 1 is there already"):
+    with pytest.raises(AppendConflict, match="record 1 exists already"):
         await bench.store.append(lease, [Record(1, "other", "a")], expected_last_seq=0)
     with pytest.raises(AppendConflict, match="expects it to end at record 5, it ends at 2"):
         await bench.add(lease, "f", after=5)
@@ -338,7 +338,7 @@ async def records_that_are_numbered_wrongly_are_refused(bench: Bench) -> None:
         [Record(1, "commit", 1), Record(3, "commit", 1)],
         [Record(1, "commit", None, is_erased=True)],
     ):
-        with pytest.raises(InvalidRecord, match=r"where record . belongs"):
+        with pytest.raises(InvalidRecord, match=r"in the place of record ."):
             await bench.store.append(lease, records, expected_last_seq=0)
     assert await bench.bodies() == []
 

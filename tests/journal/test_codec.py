@@ -82,7 +82,7 @@ def test_what_would_not_come_back_is_refused_with_its_place(body: Any, told: str
         codec.dump(body)
     assert str(caught.value).startswith(told)
     assert str(caught.value).endswith(
-        "Store dict, list, str, int, float, bool and None, and turn everything else into them first."
+        "Store dict, list, str, int, float, bool and None, and convert everything else into them first."
     )
 
 

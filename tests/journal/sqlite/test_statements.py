@@ -33,7 +33,7 @@ def offences(source: str) -> list[int]:
         for node in ast.walk(tree)
         if isinstance(node, ast.For)
         and isinstance(node.target, ast.Name)
-        and ast.unparse(node.iter) == "migrations[found]"
+        and ast.unparse(node.iter) == "migrations[format]"
     }
     return [
         node.lineno

@@ -22,14 +22,14 @@ def test_it_gets_longer_before_it_is_used_up_and_when_it_is_not_as_long_as_it_wa
     made = file.stat().st_size
     assert file.read_bytes() == b"frames" + bytes(made - 6)
     log.lengthen()
-    log.use(made // 2)
+    log.advance(made // 2)
     log.lengthen()
     assert file.stat().st_size == made  # half of it is still ahead
-    log.use(made // 2)
+    log.advance(made // 2)
     log.lengthen()
     assert file.stat().st_size == 2 * made - 6
     log.start_over()
-    log.use(made)
+    log.advance(made)
     log.lengthen()
     assert file.stat().st_size == 2 * made - 6
     file.write_bytes(b"")  # somebody emptied it

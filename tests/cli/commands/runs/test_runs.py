@@ -57,7 +57,7 @@ def test_nothing_found_is_said(shell: Shell) -> None:
         (["--since", "yesterday"], "--since yesterday: not a time. Write 2026-03-31"),
         (["--limit", "0"], "--limit 0: not a number of runs"),
         (["--after", "there"], "--after there: not a place in the list"),
-        (["--after", "1.5:../x"], "is no run id"),
+        (["--after", "1.5:../x"], "is not a run id"),
     ],
 )
 def test_a_wrong_filter_is_explained(shell: Shell, options: list[str], says: str) -> None:
