@@ -97,5 +97,7 @@ def test_a_mask_that_fails_stores_nothing() -> None:
 
 
 def test_a_mask_that_makes_no_tags_of_tags_is_told_so() -> None:
-    with pytest.raises(InvalidName, match="The mask returned a NoneType for the tags of run 'run-1'"):
+    with pytest.raises(
+        InvalidName, match="The mask returned a NoneType for the tags of run 'run-1'"
+    ):
         asyncio.run(MaskedStore(MemoryStore(), lambda body: None).create(NEW))
