@@ -240,10 +240,10 @@ def test_wrong_prompt_function_refused(prompt: Callable[..., Any], says: str) ->
         ({"max_tokens": 0}, "leaves no room"),
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"temperature": float("nan")}, "temperature=nan"),
-        ({"name": "a/b"}, "is no name"),
+        ({"name": "a/b"}, "is not a name"),
         ({"timeout": -1}, "timeout=-1"),
         ({"retries": 3}, "no option 'retries'"),
-        ({"output": str}, "no pydantic model"),
+        ({"output": str}, "not a pydantic model"),
     ],
 )
 def test_wrong_option_refused(options: dict[str, Any], says: str) -> None:
