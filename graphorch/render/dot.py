@@ -14,9 +14,12 @@ from graphorch.render.svg.theme import LIGHT
 
 _FONT = 'fontname="Helvetica,Arial,sans-serif"'
 _HEAD = f"""\
-  graph [rankdir=TB, newrank=true, splines=spline, nodesep=0.45, ranksep=0.5, pad=0.25, {_FONT}, fontsize=11, labeljust=l, tooltip=" "]
-  node [shape=box, style="rounded,filled", {_FONT}, fontsize=12, fontcolor="{LIGHT["text"]}", penwidth=1.4, margin="0.16,0.08", height=0.4]
-  edge [{_FONT}, fontsize=10, penwidth=1.25, arrowsize=0.65, color="{LIGHT["edge"]}", fontcolor="{LIGHT["muted"]}"]"""
+  graph [rankdir=TB, newrank=true, splines=spline, nodesep=0.45, ranksep=0.5, pad=0.25, \
+{_FONT}, fontsize=11, labeljust=l, tooltip=" "]
+  node [shape=box, style="rounded,filled", {_FONT}, fontsize=12, fontcolor="{LIGHT["text"]}", \
+penwidth=1.4, margin="0.16,0.08", height=0.4]
+  edge [{_FONT}, fontsize=10, penwidth=1.25, arrowsize=0.65, color="{LIGHT["edge"]}", \
+fontcolor="{LIGHT["muted"]}"]"""
 _SHAPES: Mapping[BoxKind, str] = {
     "start": 'shape=circle, style=filled, fontsize=10, margin="0.02,0.02"',
     "end": 'shape=doublecircle, style=filled, fontsize=10, margin="0.02,0.02"',
@@ -69,14 +72,17 @@ def _box(box: Box) -> str:
     text = box_text(box)
     hint = "\n".join(part for part in (f"{box.name} ({box.kind})", box.tooltip) if part)
     colours = f'fillcolor="{LIGHT[f"{kind}_fill"]}", color="{LIGHT[f"{kind}_line"]}"'
-    return f"label={_label(text.name, text.detail, bold=box.kind in CARD_KINDS)}, {shape}{colours}, tooltip={_string(hint)}"
+    label = _label(text.name, text.detail, bold=box.kind in CARD_KINDS)
+    return f"label={label}, {shape}{colours}, tooltip={_string(hint)}"
 
 
 def _frame(group: Group) -> str:
     label = _label(*title_texts(group), bold=True, between="&#160;&#160; ")
     if group.kind == "loop":
-        return f'style="rounded,dashed"; color="{LIGHT["loop"]}"; fontcolor="{LIGHT["loop"]}"; margin=14; label={label}'
-    colours = f'color="{LIGHT[f"{group.kind}_line"]}"; fillcolor="{LIGHT["panel_fill"]}"; fontcolor="{LIGHT["text"]}"'
+        colours = f'color="{LIGHT["loop"]}"; fontcolor="{LIGHT["loop"]}"'
+        return f'style="rounded,dashed"; {colours}; margin=14; label={label}'
+    line, fill, text = LIGHT[f"{group.kind}_line"], LIGHT["panel_fill"], LIGHT["text"]
+    colours = f'color="{line}"; fillcolor="{fill}"; fontcolor="{text}"'
     return f'style="rounded,filled"; {colours}; margin=14; label={label}'
 
 
@@ -86,7 +92,8 @@ def _line(line: Line, numbers: Mapping[str, str]) -> str:
     if label_text(line):
         options.append(f"label=<&#160;{_text(label_text(line))}&#160;>")
     options.append(f"edgetooltip={_string(line.tooltip or line.label or ' ')}")
-    return f"  {numbers[line.source]}{ports[0]} -> {numbers[line.target]}{ports[1]} [{', '.join(options)}]"
+    source, target = numbers[line.source] + ports[0], numbers[line.target] + ports[1]
+    return f"  {source} -> {target} [{', '.join(options)}]"
 
 
 def _label(name: str, detail: str, *, bold: bool, between: str = '<BR ALIGN="LEFT"/>') -> str:
@@ -95,7 +102,8 @@ def _label(name: str, detail: str, *, bold: bool, between: str = '<BR ALIGN="LEF
     if not detail:
         return f"<{first}>"
     end = '<BR ALIGN="LEFT"/>' if "BR" in between else ""
-    return f'<{first}{between}<FONT POINT-SIZE="9.5" COLOR="{LIGHT["muted"]}">{_text(detail)}</FONT>{end}>'
+    second = f'<FONT POINT-SIZE="9.5" COLOR="{LIGHT["muted"]}">{_text(detail)}</FONT>'
+    return f"<{first}{between}{second}{end}>"
 
 
 def _text(text: str) -> str:

@@ -73,9 +73,15 @@ def heat_map(
 
 
 def difference_map(
-    picture: Picture, before: Mapping[str, Heat], after: Mapping[str, Heat], *, changed: frozenset[str] = frozenset(), title: str = "",
-    theme: Theme = "auto", engine: Engine = "auto",
-) -> str:  # fmt: skip
+    picture: Picture,
+    before: Mapping[str, Heat],
+    after: Mapping[str, Heat],
+    *,
+    changed: frozenset[str] = frozenset(),
+    title: str = "",
+    theme: Theme = "auto",
+    engine: Engine = "auto",
+) -> str:
     """Draw how a run differs from an earlier one.
 
     Amber is different (`changed` names boxes whose results are), green ran only now, red only
@@ -132,8 +138,12 @@ def _coloured(svg: str, colours: Mapping[str, tuple[str, float]]) -> str:
 
 
 _NAMES: Mapping[Measure, str] = {
-    "cost": "cost", "p50": "median latency", "p95": "95th percentile of latency", "errors": "share of failed visits", "visits": "visits"
-}  # fmt: skip
+    "cost": "cost",
+    "p50": "median latency",
+    "p95": "95th percentile of latency",
+    "errors": "share of failed visits",
+    "visits": "visits",
+}
 
 
 def _value(heat: Heat, by: Measure) -> float:

@@ -83,7 +83,8 @@ def _styles(picture: Picture, numbers: Mapping[str, str]) -> Iterator[str]:
     for box in picture.boxes:
         members.setdefault(box_class(box.kind).removeprefix("go_"), []).append(numbers[box.id])
     for kind, ids in members.items():
-        yield f"  classDef {kind}Box fill:{LIGHT[f'{kind}_fill']},stroke:{LIGHT[f'{kind}_line']},color:{LIGHT['text']}"
+        fill, stroke = LIGHT[f"{kind}_fill"], LIGHT[f"{kind}_line"]
+        yield f"  classDef {kind}Box fill:{fill},stroke:{stroke},color:{LIGHT['text']}"
         yield f"  class {','.join(ids)} {kind}Box"
     for kind, style in _LINE_STYLES.items():
         indices = [str(index) for index, line in enumerate(picture.lines) if line.kind == kind]
@@ -93,7 +94,8 @@ def _styles(picture: Picture, numbers: Mapping[str, str]) -> Iterator[str]:
         if group.kind == "loop":
             yield f"  style g{index} fill:none,stroke:{LIGHT['loop']},stroke-dasharray:6 4"
         else:
-            yield f"  style g{index} fill:{LIGHT['panel_fill']},stroke:{LIGHT[f'{group.kind}_line']}"
+            stroke = LIGHT[f"{group.kind}_line"]
+            yield f"  style g{index} fill:{LIGHT['panel_fill']},stroke:{stroke}"
 
 
 def _text(text: str) -> str:

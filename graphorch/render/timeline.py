@@ -28,7 +28,7 @@ _STATUSES = ("done", "running", "waiting", "failed", "not_reached")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Period of a run, in seconds since its start. `parent` is the id of the bar that it lies inside.
+    """Period of a run, in seconds since its start; `parent` is the id of the bar around it.
 
 
     `status` is one of an overlay's; `marks` are moments on the bar, such as model calls, as (begin,
@@ -89,13 +89,16 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
     head = shorten(f"{name} · {title}" if title else name, TITLE_SIZE, _WIDTH - 30, bold=True)
     body = (
         f'<rect class="go_canvas" width="{number(_WIDTH)}" height="{number(height)}" rx="6"/>'
-        f'<text class="go_title" x="{number(_LEFT)}" y="22">{content(head)}</text>{_axis(total, scale, lanes)}{drawn}'
+        f'<text class="go_title" x="{number(_LEFT)}" y="22">{content(head)}</text>'
+        f"{_axis(total, scale, lanes)}{drawn}"
         f'<text class="go_hint" x="{number(_LEFT)}" y="{number(height - 8)}">{content(note)}</text>'
     )
     root = f"go_time_{theme}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-label="{content(to_one_line(head))}" width="{number(_WIDTH)}" '
-        f'height="{number(height)}" viewBox="0 0 {number(_WIDTH)} {number(height)}" style="max-width:100%;height:auto">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" '
+        f'aria-label="{content(to_one_line(head))}" width="{number(_WIDTH)}" '
+        f'height="{number(height)}" viewBox="0 0 {number(_WIDTH)} {number(height)}" '
+        'style="max-width:100%;height:auto">'
         f"<style>{_styles(root, theme)}</style>{body}</svg>\n"
     )
 
@@ -146,8 +149,10 @@ def _bar(item: _Placed, scale: float, *, is_last: bool) -> str:
         label = shorten(bar.name, DETAIL_SIZE, 110)
     return (
         f'<g class="go_is_{status}"><title>{content(hint)}</title>'
-        f'<rect class="go_shape" x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(_BAR)}" rx="3"/>{marks}'
-        f'<text class="go_hint" x="{number(text_x)}" y="{number(y + 12)}">{content(label)}</text></g>'
+        f'<rect class="go_shape" x="{number(x)}" y="{number(y)}" '
+        f'width="{number(width)}" height="{number(_BAR)}" rx="3"/>{marks}'
+        f'<text class="go_hint" x="{number(text_x)}" y="{number(y + 12)}">'
+        f"{content(label)}</text></g>"
     )
 
 
@@ -158,12 +163,13 @@ def _axis(total: float, scale: float, lanes: int) -> str:
     while at <= total * 1.0001:
         x = _LEFT + at * scale
         ticks.append(
-            f'<path class="go_rule" d="M{number(x)} {number(_TOP - 8)}V{number(_TOP + lanes * _ROW)}"/>'
+            f'<path class="go_rule" d="M{number(x)} {number(_TOP - 8)}'
+            f'V{number(_TOP + lanes * _ROW)}"/>'
         )
         if x < _WIDTH - 50:
-            ticks.append(
-                f'<text class="go_hint" x="{number(x + 2)}" y="{number(_TOP - 10)}">{content(format_seconds(at) if at else "0")}</text>'
-            )
+            label = content(format_seconds(at) if at else "0")
+            place = f'x="{number(x + 2)}" y="{number(_TOP - 10)}"'
+            ticks.append(f'<text class="go_hint" {place}>{label}</text>')
         at += step
     return "".join(ticks)
 

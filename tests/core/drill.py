@@ -1,4 +1,7 @@
-"""A driver for tests of the core by hand: a test says which node ends next, and how; every invariant is checked after every event."""
+"""Driver for tests of the core by hand: a test says which node ends next, and how.
+
+Every invariant is checked after every event.
+"""
 
 from __future__ import annotations
 
@@ -63,12 +66,12 @@ class Done(BaseModel):
 
 
 def step(name: str) -> Node[Any]:
-    """A node that writes its name to the log, so that the log tells in canonical order who was seen."""
+    """Return a node that writes its name to the log, so the log shows who was seen, in order."""
     return Node(lambda state: Log(log=[name]), _signature(State, Log), name=name)
 
 
 def count(name: str) -> Node[Any]:
-    """A node that adds one to the number."""
+    """Return a node that adds one to the number."""
     return Node(lambda state: Number(number=state.number + 1), _signature(State, Number), name=name)
 
 
@@ -77,7 +80,7 @@ def graph() -> GraphBuilder[State]:
 
 
 def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
-    """The plan of a graph that the test knows to be valid."""
+    """Compile a graph that the test knows to be valid."""
     blueprint = made.spec if isinstance(made, GraphBuilder) else made
     assert not blueprint.problems, blueprint.problems
     structure = structure_of(blueprint)
@@ -94,7 +97,7 @@ def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
 
 
 def sub(made: GraphBuilder[State], name: str, flow: Plan) -> Node[Any]:
-    """A node that runs a flow on an empty log, and appends the flow's log as one entry."""
+    """Return a node that runs a flow on an empty log, and appends its log as one entry."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
     enter = StateFunction(lambda state: State(number=state.number), (Read(State),))
     made.spec.subs[name] = SubSpec(
@@ -113,7 +116,10 @@ def map_over(
     on_item_error: Any = "fail",
     flow: Plan | None = None,
 ) -> Node[Any]:
-    """A map over the numbers from 0; it logs what each item came to (ten times the number), and who is missing."""
+    """Return a map over the numbers from 0.
+
+    It logs the result of each item (ten times the number), and the items that are missing.
+    """
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="map")
     worker: Node[Any] = Node(
         lambda given: Done(done=given.item * 10), _signature(Item, Done), name="work"
@@ -151,7 +157,7 @@ def _signature(read: type[BaseModel], write: type[BaseModel]) -> Signature:
 
 
 class Drill:
-    """A run, and the work that it asked for. Nodes are named by path."""
+    """Run with the commands that it asked for. Nodes are named by path."""
 
     def __init__(
         self, plan: Plan, *, run_id: str = "drill", checked: bool = True, **options: Any
@@ -165,7 +171,10 @@ class Drill:
         self.tell(RunStarted(plan.read_input.update(plan.input())))
 
     def tell(self, event: Event) -> list[Command]:
-        """Tell the core, and keep what it asks for; loops, routes and the ends of what is inside are answered at once."""
+        """Give an event to the core, and keep its commands.
+
+        Loops, routes and the ends of scopes inside are answered at once.
+        """
         commands = self.run.handle(event)
         for command in commands:
             match command:
@@ -220,7 +229,7 @@ class Drill:
     # ---- what a test does ------------------------------------------------------------------------
     @property
     def running(self) -> list[str]:
-        """The paths of the nodes that run, in alphabetical order."""
+        """Return the paths of the nodes that run, in alphabetical order."""
         return sorted(job.path for job in self.jobs if isinstance(job, Activation))
 
     def job(self, path: str) -> Any:
@@ -234,7 +243,7 @@ class Drill:
         return about(self.job(path))
 
     def finish(self, *paths: str) -> Drill:
-        """Let these nodes end, one after the other."""
+        """End these nodes, one after the other."""
         for path in paths:
             job = self.job(path)
             self.jobs.remove(job)
@@ -271,7 +280,7 @@ class Drill:
         return self
 
     def ask(self, path: str) -> Activation:
-        """Let a node put a question; its activation is what an answer needs."""
+        """Have a node ask a question, and return its activation, which an answer needs."""
         job = self.job(path)
         self.jobs.remove(job)
         self.tell(PersonAsked(about(job), "well?"))
@@ -297,14 +306,14 @@ class Drill:
         return self
 
     def finish_all(self, pick: Callable[[list[str]], str] = min) -> Drill:
-        """Let everything end that runs, and what follows it."""
+        """End everything that runs, and what follows it."""
         while self.running:
             self.finish(pick(self.running))
         return self
 
     @property
     def log(self) -> list[str]:
-        """The log that reached END."""
+        """Return the log that reached END."""
         assert self.run.root.output is not None, f"the run is {self.run.status}: {self.run.reason}"
         return self.plan.read_state.read(self.run.root.output).log
 
@@ -315,7 +324,7 @@ class Drill:
 
     @property
     def done(self) -> list[str]:
-        """The paths of what committed, in order of the commits."""
+        """Return the paths of committed activations, in order of the commits."""
         return [
             activation.path for activation in self.run.history if activation.status is Status.DONE
         ]
@@ -328,7 +337,7 @@ class Drill:
 
 
 def about(job: Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRetry) -> Activation:
-    """The activation that a command is about."""
+    """Return the activation that a command is about."""
     return job if isinstance(job, Activation) else job.activation
 
 

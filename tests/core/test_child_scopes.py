@@ -20,7 +20,7 @@ def chain(*names: str):
     return plan_of(graph().chain(*[step(name) for name in names]))
 
 
-# ---- maps ------------------------------------------------------------------------------------------
+# ---- maps ----------------------------------------------------------------------------------------
 def test_map_of_empty_list():
     """A map over an empty list completes at once."""
     drill = Drill(mapped(0))
@@ -164,7 +164,7 @@ def test_failed_item_withdraws_question():
     assert drill.finish_all().log == ["map[fork ask work merge]", "missing 0", "after"]
 
 
-# ---- sub-flows -----------------------------------------------------------------------------------------
+# ---- sub-flows -----------------------------------------------------------------------------------
 def three_deep():
     third = chain("dig", "sort")
     second = graph()
@@ -280,7 +280,7 @@ def test_map_failure_interrupts_items():
 
 @pytest.mark.parametrize("limit", range(2, 9))
 def test_map_items_beyond_limit(limit):
-    """A limit that is met while one item is resumed must not let the next one run into it as if it had failed."""
+    """Items beyond a limit are not left out: they start when there is more room."""
     flow = plan_of(graph().chain(step("x"), step("y"), step("z")))
     drill = Drill(
         mapped(4, concurrency=3, on_item_error="skip", flow=flow), max_activations=limit

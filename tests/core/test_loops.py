@@ -1,4 +1,4 @@
-"""Loops: bounds, counters, several sources, several loops on one header, nesting, what happens when one is exhausted."""
+"""Loops: bounds, counters, several sources, several loops on one header, nesting, exhaustion."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_loop_at_bound_without_condition():
 
 
 def test_latch_holds_back_header():
-    """The latch: a token that came back must not start the header while a branch of the round before it is under way."""
+    """A token that came back does not start the header before all of the last iteration ended."""
     head, fast, slow, merge = step("head"), step("fast"), step("slow"), step("merge")
     made = (
         graph()

@@ -1,4 +1,4 @@
-"""`need=k` joins: the commit that brings the k-th arrival decides, and the rest of the region is cancelled."""
+"""`need=k` joins: the commit of the k-th arrival decides, the rest of the region is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run does in each situation: failures, retries, stopping and going on, questions, limits, late events, size."""
+"""Runs: failures, retries, stopping and resuming, questions, limits, late events, size."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_resume_runs_deferred_retry():
     assert drill.finish_all().log == ["fork", "a", "b", "merge"]
 
 
-# ---- stopping and going on --------------------------------------------------------------------------
+# ---- stopping and going on -----------------------------------------------------------------------
 def undisturbed(plan) -> tuple[list[str], dict[str, list[str]]]:
     drill = Drill(plan).finish_all()
     return drill.log, drill.ids()
@@ -333,7 +333,7 @@ def test_cancel_of_stopped_run():
     assert drill.tell(Resumed()) == []
 
 
-# ---- questions -------------------------------------------------------------------------------------
+# ---- questions -----------------------------------------------------------------------------------
 def test_answer_while_others_run():
     """A question is answered while other nodes run."""
     drill = Drill(diamond()).finish("fork")
@@ -450,7 +450,7 @@ def test_drain_keeps_questions_open():
     assert drill.finish_all().log == ["fork", "yes", "b", "merge"]
 
 
-# ---- limits ----------------------------------------------------------------------------------------
+# ---- limits --------------------------------------------------------------------------------------
 def test_limit_stops_run():
     """A limit on activations stops the run, and keeps what was done."""
     drill = Drill(chain("a", "b", "c"), max_activations=2).finish("a", "b")
@@ -491,7 +491,7 @@ def test_failure_by_limit_stops_run():
     assert drill.resume().finish_all().log == ["fork", "a", "b", "merge"]
 
 
-# ---- late, doubled, wrong ------------------------------------------------------------------------------
+# ---- late, doubled, wrong ------------------------------------------------------------------------
 def test_doubled_events():
     """Doubled events change nothing."""
     drill = Drill(diamond()).finish("fork")
@@ -553,7 +553,7 @@ def test_gate_after_keeps_first_result():
     assert run.plan.read_state.read(start.version).log == ["head"]
 
 
-# ---- gates -------------------------------------------------------------------------------------------------
+# ---- gates ---------------------------------------------------------------------------------------
 def test_gate_before_approved():
     """A node starts when a person lets it pass its gate."""
     drill = Drill(diamond()).finish("fork")
@@ -615,7 +615,7 @@ def test_route_beyond_bound():
     assert activation.status is Status.ROUTING
 
 
-# ---- ids ---------------------------------------------------------------------------------------------------
+# ---- ids -----------------------------------------------------------------------------------------
 def test_ids_equal_in_every_schedule():
     """Ids are equal in every schedule."""
     first = Drill(busy_plan()).finish_all(min)
@@ -645,7 +645,7 @@ def test_ids_inside_survive_retry():
     assert drill.ids() == Drill(plan_of(made)).finish_all().ids()
 
 
-# ---- size --------------------------------------------------------------------------------------------------
+# ---- size ----------------------------------------------------------------------------------------
 def test_chain_of_10_000_nodes():
     """A chain of ten thousand nodes runs without recursion."""
     blueprint = graph().chain(*[count(f"n{at}") for at in range(10_000)]).spec

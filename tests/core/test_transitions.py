@@ -1,4 +1,4 @@
-"""The table of transitions and the handlers agree: random and scripted runs make exactly these changes."""
+"""Table of transitions and handlers agree: random and scripted runs make these changes only."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class StatusRecorder:
             self.changes.setdefault(change, f"{activation.path} after {self.event}")
 
     def find_cause(self, activation: Activation) -> Cause:
-        """Return the innermost indirect cause on the stack, else the event, which must be about it."""
+        """Return the innermost indirect cause on the stack, else the event."""
         frame = sys._getframe(2)
         while frame is not None and frame.f_code.co_name != "handle":
             if (cause := INDIRECT.get(frame.f_code.co_name)) is not None:
@@ -160,7 +160,7 @@ def drive_interrupted_child() -> None:
 
 # ---- the table -----------------------------------------------------------------------------------
 def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
-    """Every change of a status is in the table, and every entry of the table is made by some run."""
+    """Every change of a status is in the table, and every entry of it is made by some run."""
     drive_random_runs(40)
     for on_failure in ("drain", "isolate"):
         drive_every_sequence(4, on_failure)

@@ -1,4 +1,4 @@
-"""Ids and paths: they derive from the run, the node and the consumed tokens, and from nothing else."""
+"""Ids and paths derive from the run, the node and the consumed tokens alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What simulated nodes do: pure functions of all that they read, by hash, so that one wrong value anywhere changes everything after it."""
+"""Behaviour of simulated nodes: pure functions of all that they read.
+
+They hash it, so that one wrong value anywhere changes everything after it.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ class Work:
         return self.written(seen(values))
 
     def written(self, number: int) -> dict[str, Any]:
-        """What it writes after it has seen this, at times not all of its fields; raises `Boom` if it fails."""
+        """Return its update for what it saw, at times not all fields; raise `Boom` if it fails."""
         found = mix(self.seed, number)
         if found // 7 % 100 < self.failing:
             raise Boom(f"boom {self.seed}")
@@ -141,7 +144,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What goes into a sub-flow or map, and what comes out: `items` bounds how many of a map there are."""
+    """Input and output of a sub-flow or map; `items` are the least and the most items of a map."""
 
     work: Work
     items: tuple[int, int] = (1, 1)

@@ -1,8 +1,9 @@
-"""Drives the core under a seeded random schedule, and watches that every invariant holds after every event.
+"""Drive the core under a seeded random schedule, and check invariants after every event.
 
-A schedule decides which running activation completes next, how many run at once, and what is done to the run: attempts that fail and are
-retried, nodes that fail for good and are resumed, stops, cancels, late and doubled events. Nothing here knows the rules of joins and
-loops; what happened is compared with the reference.
+A schedule decides which running activation completes next, how many run at once, and what is done
+to the run: attempts that fail and are retried, nodes that fail for good and are resumed, stops,
+cancels, late and doubled events. Nothing here knows the rules of joins and loops; what happened is
+compared with the reference.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended. `done` maps each committed activation to what it read; `order` is the order of the commits."""
+    """End of a run: `done` maps committed activations to what they read; `order` is their order."""
 
     status: str
     done: dict[str, Any]
@@ -134,7 +135,7 @@ class _Driver:
             and self.resumes < 200
         )
 
-    # ---- one step ----------------------------------------------------------------------------------
+    # ---- one step --------------------------------------------------------------------------------
     def step(self) -> None:
         self.steps += 1
         schedule, rng = self.schedule, self.rng
@@ -268,7 +269,7 @@ class _Driver:
                 "stale events", f"{event} was told again, and changed something: {commands}"
             )
 
-    # ---- the end -----------------------------------------------------------------------------------
+    # ---- the end ---------------------------------------------------------------------------------
     def outcome(self) -> Outcome:
         run = self.run
         self.watch.at_end(self.resumes, sum(end.status != "waiting" for end in self.ended))
@@ -329,7 +330,7 @@ def _is_due(job: Command) -> bool:
 
 
 def may_be_left_out(activation: Activation) -> bool:
-    """Whether a failure here is survived by leaving out an item of a map, which changes the result."""
+    """Return whether a failure here leaves out an item of a map, which changes the result."""
     scope = activation.scope
     while scope.parent is not None:
         spec = scope.parent.step.map
@@ -486,7 +487,7 @@ class Watch:
                 raise Broken("I7 a token is consumed once", f"{name} by {activation.path}")
 
     def _check_join(self, activation: Activation) -> None:
-        """I10, by path search: no live position of the scope can still bring this node a token of the same iteration."""
+        """Check I10 by path search: no live position can still bring a token of this iteration."""
         sample = self._sample_of(activation.scope)
         scope, name = activation.scope, activation.step.name
         if sample is None or activation.step.need or self.keys[activation] in self.commits:
@@ -560,7 +561,8 @@ class Watch:
         if self.run.root.waiting or self.run.root.active:
             raise Broken(
                 "I7 no token is left",
-                f"waiting {list(self.run.root.waiting)}, active {list(self.run.root.active.values())}",
+                f"waiting {list(self.run.root.waiting)}, "
+                f"active {list(self.run.root.active.values())}",
             )
 
 

@@ -1,9 +1,10 @@
-"""A seeded generator of random valid graphs: forks, routes, nested loops, races, maps, sub-flows and error edges.
+"""Seeded generator of random valid graphs with loops, races, maps, sub-flows and error edges.
 
-Theory of operation. A draft is a random acyclic graph whose nodes are named in topological order and declared in another one. Races
-(`need=k` joins) are planted on plain edges, where their region is valid by construction; loops and error edges are added one at a time
-and dropped again where they make the graph invalid (`structure.mistakes`). A graph in which two nodes wrote one plain field at once is
-refused by whoever runs the reference on it.
+Theory of operation. A draft is a random acyclic graph whose nodes are named in topological order
+and declared in another one. Races (`need=k` joins) are planted on plain edges, where their region
+is valid by construction; loops and error edges are added one at a time and dropped again where they
+make the graph invalid (`structure.mistakes`). A graph in which two nodes wrote one plain field at
+once is refused by whoever runs the reference on it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Fn = Callable[..., Any]
 
 @dataclass(slots=True)
 class Sample:
-    """A random graph: the blueprint and plan that the product runs, and what its functions are for the reference."""
+    """Random graph: specification and plan for the core, and its functions for the reference."""
 
     seed: int
     name: str
@@ -103,7 +104,7 @@ def random_graph(seed: int, *, level: int = 0) -> Sample:
 
 
 def invalid_or_not(rng: random.Random) -> GraphSpec:
-    """A graph whose last loops and error edge were added without asking whether they may be; its functions do nothing."""
+    """Return a graph whose last loops and error edge may be invalid; its functions do nothing."""
     draft = _drawn(rng, 0)
     for _ in range(rng.choice([1, 2, 3])):
         _add_loop(draft)

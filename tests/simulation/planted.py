@@ -1,6 +1,7 @@
 """Bugs to plant into the scheduler, one at a time, to see that the simulation finds each of them.
 
-Each is a context manager that replaces one function of the product by one that is wrong in one respect, and puts it back.
+Each is a context manager that replaces one function of the product by one that is wrong in one
+respect, and puts it back.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ def exhausted_is_ignored() -> Any:
     return replaced_handler(Routed, wrong)
 
 
-# ---- starting and stopping --------------------------------------------------------------------------
+# ---- starting and stopping -----------------------------------------------------------------------
 def double_start() -> Any:
     """An activation is started twice."""
 
@@ -345,7 +346,7 @@ def resuming_runs_finished_work_again() -> Any:
     return replaced(Run, "_run_again", wrong)
 
 
-# ---- races, maps, failures ------------------------------------------------------------------------------
+# ---- races, maps, failures -----------------------------------------------------------------------
 def cancel_misses_one_node() -> Any:
     """The join of a race leaves the last node of its region alone."""
 

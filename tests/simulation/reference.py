@@ -1,7 +1,8 @@
 """A slow, simple interpreter of the execution semantics, to compare the product with.
 
-It follows the specification's words: a history is a set of writes, a value is folded from the whole history each time, who blocks whom
-is searched along the edges, and everything that may fire is looked for again after every commit. It shares no code with the core.
+It follows the specification's words: a history is a set of writes, a value is folded from the whole
+history each time, who blocks whom is searched along the edges, and everything that may fire is
+looked for again after every commit. It shares no code with the core.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Activation:
 
 @dataclass(slots=True)
 class Result:
-    """What a run came to: the activations that committed with what each read, and the final state."""
+    """Result of a run: committed activations with what each read, and the final state."""
 
     done: dict[str, Any]
     path: list[str]
@@ -173,7 +174,7 @@ class Scope:
         self.fire()
 
     def _carried(self, arc: Arc, counters: dict[int, int]) -> dict[int, int]:
-        """The counters on a token: one more on a way back; dropped where the token leaves the body."""
+        """Return the counters on a token: one more on a way back, dropped outside of the body."""
         structure = self.sample.structure
         found = dict(counters)
         if arc.kind == "loop":
@@ -301,7 +302,7 @@ class Scope:
             arc for arc in leaving if arc.kind == "routed" and {*arc.labels} & {*labels}
         ]
 
-    # ---- inside a sub-flow or map ------------------------------------------------------------------
+    # ---- inside a sub-flow or map ----------------------------------------------------------------
     def _enter(self, activation: Activation, inside: Inside) -> None:
         activation.is_inside = True
         activation.inputs = inside.over(fold(activation.past))
@@ -407,7 +408,10 @@ class _Item(Scope):
 
 
 def fold(past: Iterable[Write]) -> dict[str, Any]:
-    """The value of every field after a history. Raises `Conflict` if two writes of a plain field did not see each other."""
+    """Return the value of every field after a history.
+
+    Raise `Conflict` if two writes of a plain field did not see each other.
+    """
     writes: dict[str, list[Write]] = {}
     for write in past:
         for name in write.update:

@@ -1,4 +1,4 @@
-"""Runs random graphs under random schedules, and compares each run with the reference and with the other schedules."""
+"""Run random graphs under random schedules; compare each run with the reference and others."""
 
 from __future__ import annotations
 
@@ -45,13 +45,17 @@ class Tally:
 
     def __str__(self) -> str:
         covered = ", ".join(f"{name} {count}" for name, count in sorted(self.features.items()))
-        return f"{self.runs} runs of {self.graphs} graphs ({self.refused} refused), {self.commits} commits; graphs with {covered}"
+        runs = f"{self.runs} runs of {self.graphs} graphs ({self.refused} refused)"
+        return f"{runs}, {self.commits} commits; graphs with {covered}"
 
 
 def simulate(
     seed: int, *, graphs: int, schedules: Iterable[str] = tuple(SCHEDULES), runs: int = 1 << 60
 ) -> Tally:
-    """Run graphs from a seed on until so many have been run, or so many runs made. Raises `Broken`, or what the core raises, with the seed."""
+    """Run graphs from a seed on, until so many graphs or runs are done.
+
+    Raise `Broken`, or what the core raises, with the seed.
+    """
     tally = Tally()
     while tally.graphs < graphs and tally.runs < runs:
         sample = random_graph(seed)
@@ -79,7 +83,8 @@ def _run_all(sample: Sample, reference: Result, schedules: Sequence[str], tally:
                 raise Broken("I5 ids", "an activation has another id in another schedule")
         except Exception as error:
             error.add_note(
-                f"graph {sample.seed}, schedule '{name}': drive(random_graph({sample.seed}), {schedule})"
+                f"graph {sample.seed}, schedule '{name}': "
+                f"drive(random_graph({sample.seed}), {schedule})"
             )
             raise
         tally.runs += 1
@@ -89,9 +94,12 @@ def _run_all(sample: Sample, reference: Result, schedules: Sequence[str], tally:
 def check(
     sample: Sample, reference: Result, schedule: Schedule, *, replays: bool = True
 ) -> Outcome | None:
-    """One run, compared with the reference; None if the branches of a race wrote one field at once (the core may cancel that before it fails).
+    """Make one run, and compare it with the reference.
 
-    Where a race decides, the reference is led along the same order of events, if it can be (`replays`).
+    Return None if branches of a race wrote one field at once; the core may cancel that in time.
+
+    Where a race decides, the reference is led along the same order of events, if it can be
+    (`replays`).
     """
     try:
         outcome = drive(sample, schedule)

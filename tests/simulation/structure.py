@@ -1,6 +1,7 @@
-"""The structure of a blueprint as the specification words it: edges by name, loop bodies, who blocks whom, and what makes a graph valid.
+"""Structure of a graph as the specification words it: edges, loop bodies, blockers, validity.
 
-Derived from the blueprint alone, by path search, without the product's shape, analysis or plan: a second opinion on all three.
+Derived from the blueprint alone, by path search, without the product's shape, analysis or plan: a
+second opinion on all three.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ class Structure:
         return [header for header, body in self.bodies.items() if node in body]
 
     def blocks(self, position: str, node: str) -> bool:
-        """Whether a live node can still bring another one a token of the same iteration (semantics, section 2)."""
+        """Return whether a live node can still bring another one a token of the same iteration."""
         if (position, node) not in self.known:
             self.known[position, node] = position != node and self._leads(position, node)
         return self.known[position, node]
 
     def latch_blocks(self, header: str, node: str) -> bool:
-        """Whether a token that came to a header over a loop edge can still bring `node` one of the same iteration."""
+        """Return whether a token in a latch can still bring `node` one of its iteration."""
         return node not in self.bodies[header] and self.blocks(header, node)
 
     def _leads(self, position: str, node: str) -> bool:
@@ -149,7 +150,10 @@ def rest_of(route: RouteSpec) -> list[Any]:
 
 
 def activation_key(path: str, consumed: Iterable[tuple[str, str, str, int]]) -> str:
-    """What an activation is, whoever computes it: its path, and the tokens that it consumed (key of the source, target, kind, loop)."""
+    """Return a key of an activation: its path, and the tokens that it consumed.
+
+    A token is the key of its source, target, kind and loop.
+    """
     return f"{path}#{blake2b(repr(sorted(consumed)).encode(), digest_size=8).hexdigest()}"
 
 
@@ -216,7 +220,7 @@ def mistakes(made: Structure) -> Iterator[str]:
 
 
 def _leaks(made: Structure, header: str) -> bool:
-    """Whether vertex-disjoint paths from two arcs that go together lead to a loop source and out of the body."""
+    """Return whether disjoint paths from two arcs lead to a loop source and out of the body."""
     body = made.bodies[header]
     sources = {source for loop in made.loops if loop.header == header for source in loop.sources}
     for node in body:
@@ -234,7 +238,7 @@ def _leaks(made: Structure, header: str) -> bool:
 def _escapes(
     made: Structure, body: frozenset[str], sources: set[str], header: str, back: Arc, out: Arc
 ) -> bool:
-    """Whether a path from `back` to a source leaves a path from `out` to the outside that shares no node with it."""
+    """Return whether a path from `back` to a source leaves a disjoint one from `out` outside."""
     if back.target not in body or back.target == header:
         return False
     if out.target not in body:
@@ -269,7 +273,7 @@ def _paths(
 
 
 def region_of(made: Structure, join: str) -> frozenset[str] | None:
-    """The nodes between a `need=k` join and its immediate dominator, or None if they are no region."""
+    """Return the nodes between a `need=k` join and its dominator, or None if not a region."""
     dominators = [
         name
         for name in made.names

@@ -1,4 +1,4 @@
-"""The checks of `build()` against the slow path search of `structure`, and against what happens when a graph is run all the same."""
+"""Checks of `build()` against the path search of `structure`, and against runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted scheduler bugs: the simulation finds each within a few hundred runs, and the table says which check does."""
+"""Planted bugs: the simulation finds each within a few hundred runs; a table names the check."""
 
 from __future__ import annotations
 

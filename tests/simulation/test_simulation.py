@@ -1,4 +1,4 @@
-"""Ten thousand simulated runs: every invariant after every event, and the reference's result in every schedule."""
+"""Ten thousand simulated runs: invariants after every event, and the reference's result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_schedules_end_like_reference(part):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(40))
 def test_100_000_runs_end_like_reference(part, capsys):
-    """Other graphs each time. What fails names its graph and schedule; `simulate(seed, graphs=1)` repeats it."""
+    """Other graphs each time. A failure names its seed: `simulate(seed, graphs=1)` repeats it."""
     seed = SEED + part * 1_000
     with capsys.disabled():
         print(f"\nseed {seed}:", end=" ", flush=True)

@@ -1,4 +1,4 @@
-"""Every reducer that ships: what it makes, that it is associative, and that it leaves its arguments alone."""
+"""Reducers that ship: their values; they are associative and keep their arguments."""
 
 from __future__ import annotations
 
@@ -29,8 +29,14 @@ from graphorch.state.reducers import (
 LISTS, SETS = st.lists(st.integers(0, 3), max_size=3), st.sets(st.integers(0, 5))
 TABLES, NUMBERS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), st.integers(-5, 5)
 VALUES: dict[Callable[[Any, Any], Any], st.SearchStrategy[Any]] = {
-    append: LISTS, add: NUMBERS, union: SETS, merge: TABLES, maximum: LISTS, minimum: LISTS, last: LISTS,
-}  # fmt: skip
+    append: LISTS,
+    add: NUMBERS,
+    union: SETS,
+    merge: TABLES,
+    maximum: LISTS,
+    minimum: LISTS,
+    last: LISTS,
+}
 ANY = st.sampled_from(list(VALUES)).flatmap(
     lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], VALUES[reduce], VALUES[reduce])
 )

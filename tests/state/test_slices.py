@@ -1,4 +1,4 @@
-"""What nodes are handed and what their returns become: only what was set counts, coerced, validated and shared with nobody."""
+"""Slices that nodes read and write: only set fields count, validated and not shared."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_unassigned_required_field_is_named() -> None:
     """A required field that nothing wrote is named."""
     with pytest.raises(
         Unassigned,
-        match=r"'Draft.draft' was read, but nothing has assigned it in this run. Write it before, or give it a default.",
+        match=r"'Draft.draft' was read, but nothing has assigned it in this run. "
+        r"Write it before, or give it a default.",
     ):
         SCHEMA.reader(Draft).read(version_of(words=3))
 
@@ -212,7 +213,8 @@ def test_unknown_field_names_nearest() -> None:
 
     with pytest.raises(
         WrongOutput,
-        match=r"It returned a field 'drafts' that Draft does not have. Did you mean 'draft'\? Known: draft, words.",
+        match=r"It returned a field 'drafts' that Draft does not have. "
+        r"Did you mean 'draft'\? Known: draft, words.",
     ):
         SCHEMA.writer(Draft).update(Wide(draft="d", drafts="e"))
     assert named(SCHEMA.writer(Draft).update(Wide(draft="d"))) == {"draft": "d"}
@@ -239,7 +241,7 @@ def test_untyped_value_is_copied() -> None:
     assert update == {0: {"deep": [1]}}
 
 
-# ---- returning what was handed out ----------------------------------------------------------------
+# ---- returning what was handed out ---------------------------------------------------------------
 def test_returned_input_writes_changes() -> None:
     """A node that changes its input in place and returns it writes just that."""
     version = version_of(names=["a"], points={})
@@ -268,7 +270,8 @@ def test_returned_input_refuses_changed_reducer(in_place: bool) -> None:
         handed.log = ["a", "b"]
     with pytest.raises(
         WrongOutput,
-        match=r"It changed 'log' of the slice that it was given, .* return Log\(log=…\) with only what is new.",
+        match=r"It changed 'log' of the slice that it was given, .* "
+        r"return Log\(log=…\) with only what is new.",
     ):
         SCHEMA.writer(Log).returned_input(handed, version)
 
@@ -283,7 +286,7 @@ def test_returned_input_refuses_invalid_change() -> None:
         SCHEMA.writer(Map).returned_input(handed, version_of(names=["a"]))
 
 
-# ---- the law ---------------------------------------------------------------------------------------
+# ---- the law -------------------------------------------------------------------------------------
 @given(
     st.lists(st.text(max_size=3), max_size=4),
     st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(), max_size=2), max_size=2),
@@ -383,7 +386,7 @@ def test_validators_run_on_writes() -> None:
 
 
 def test_slice_with_extra_fields() -> None:
-    """A slice that allows extra fields is handed out like any instance, but they are not written."""
+    """A slice that allows extra fields is handed out like others, but they are not written."""
 
     class Open(BaseModel):
         model_config = ConfigDict(extra="allow")
@@ -398,7 +401,7 @@ def test_slice_with_extra_fields() -> None:
 
 
 def test_frozen_model_stays_immutable() -> None:
-    """The declared type is deeply immutable, so values of it are shared: none that can change may get in."""
+    """The declared type is deeply immutable and its values are shared: no mutable one gets in."""
 
     class Frozen(BaseModel):
         model_config = ConfigDict(frozen=True)
@@ -415,7 +418,7 @@ def test_frozen_model_stays_immutable() -> None:
     assert type(read.frozen) is Frozen
 
 
-# ---- reducers of the user's own --------------------------------------------------------------------
+# ---- reducers of the user's own ------------------------------------------------------------------
 def greedy(old: list[str], new: list[str]) -> list[str]:
     """Changes what it is given, which it must not."""
     old.extend(new)
@@ -442,7 +445,7 @@ def test_reducer_that_changes_arguments() -> None:
     assert update[0] == ["left"]
 
 
-# ---- whole slices as values, and slices that nobody knows before ------------------------------------
+# ---- whole slices as values, and slices that nobody knows before ---------------------------------
 class Item(BaseModel):
     text: str
     marks: list[int] = []
@@ -494,7 +497,7 @@ def test_lambda_writes_any_slice() -> None:
         writer.update(Item(text="a"))
 
 
-# ---- what a slice and the state declare ------------------------------------------------------------
+# ---- what a slice and the state declare ----------------------------------------------------------
 def test_mistakes_name_each_field() -> None:
     """Each field that is declared otherwise is one sentence."""
 
@@ -507,7 +510,8 @@ def test_mistakes_name_each_field() -> None:
     assert SCHEMA.mistakes(Wrong) == [
         "'Wrong.topic' is declared as int, but the state State has str.",
         "'Wrong.words' is declared as int = 1, but the state State has int = 0.",
-        "'Wrong.log' is declared as list[str] = [], but the state State has list[str] folded by append = [].",
+        "'Wrong.log' is declared as list[str] = [], "
+        "but the state State has list[str] folded by append = [].",
         "'Wrong.other' is not a field of the state State.",
     ]
     assert [SCHEMA.mistakes(model) for model in (Topic, Draft, Map, Log, State)] == [[]] * 5

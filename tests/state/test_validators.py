@@ -1,4 +1,4 @@
-"""Validators of single fields: they say what pydantic says of the whole model, and what they return is the engine's own."""
+"""Validators of single fields agree with pydantic on the model, and return values of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causal versions against a naive reference: sets of writes, each with the writes that its author had seen."""
+"""Causal versions against a naive reference: sets of writes, each with those that it saw."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def naive_conflicts(history: frozenset[Naive]) -> set[int]:
 # ---- random graphs -----------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Drawn:
-    """One activation: whose tokens it consumes, what it writes, whether somebody reads in between, and where it was declared."""
+    """Activation: its sources, its writes, whether it is read in between, and its declaration."""
 
     sources: tuple[int, ...]
     writes: tuple[int, ...]
@@ -137,7 +137,7 @@ def begun(writes: tuple[int, ...]) -> tuple[Version, frozenset[Naive]]:
 
 
 def run(graph: list[Drawn], inputs: tuple[int, ...]) -> None:
-    """Run a graph in both, and compare after every activation; what follows a conflict is not reached."""
+    """Run a graph in both, and compare after every activation; nothing follows a conflict."""
     followers = [sum(index in other.sources for other in graph) for index in range(len(graph))]
     ran: dict[int, Ran] = {}
     for index, drawn in enumerate(graph):
@@ -196,7 +196,7 @@ def test_reads_before_join_change_nothing(
 # ---- laws of uniting ---------------------------------------------------------------------------
 @st.composite
 def branches(draw: st.DrawFn) -> list[Version]:
-    """Three branches of one fork, or of a fork in a fork; each writes reducer fields, and a plain one of its own."""
+    """Return three branches of a fork, or of a fork in one; each writes fields of its own."""
     root = Version({}, {})
     if draw(st.booleans()):
         root.take({0: "root", 2: ["root"]}, frozenset(FOLDED), order_of(1, 0), "root")
@@ -274,7 +274,8 @@ def test_unite_names_conflicting_writers() -> None:
     right.take({0: 2}, frozenset(), order_of(2, 1), "right")
     with pytest.raises(
         WriteConflict,
-        match=r"'right' and 'left' both wrote the field at once, and neither saw the other. Give the field a reducer",
+        match=r"'right' and 'left' both wrote the field at once, and neither saw the other. "
+        r"Give the field a reducer",
     ):
         unite([left, right])
 

@@ -1,4 +1,4 @@
-"""Ways back in a layout by dot: the boxes that they pass, so that dot keeps room, and their curves."""
+"""Ways back in a layout by dot: the boxes that they pass, where dot keeps room; their curves."""
 
 from __future__ import annotations
 

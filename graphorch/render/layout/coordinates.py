@@ -1,4 +1,4 @@
-"""Step 5 of the builtin layout, coordinate assignment: an x for every cell, two sides for every group.
+"""Step 5 of the builtin layout, coordinate assignment: an x for every cell, sides of groups.
 
 Cells that should stand exactly below one another (the passes of a long line, a chain of boxes)
 share one *column* variable; a group has two variables. Every demand is of the form "b at least
@@ -26,7 +26,7 @@ _NO_WISH = 9
 
 @dataclass(slots=True)
 class _Demands:
-    """Demands between variables, which are numbers; `before[b]` maps a to sep for each demand on b."""
+    """Demands between numbered variables; `before[b]` maps a to sep for each demand on b."""
 
     before: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
 
@@ -40,7 +40,7 @@ class _Demands:
             self.before[right][left] = sep
 
     def sort_variables(self) -> list[int] | None:
-        """Return the variables with those on the left first, or None if the demands form a cycle."""
+        """Return the variables from left to right, or None if the demands form a cycle."""
         after: list[list[int]] = [[] for _ in self.before]
         waiting = [len(lefts) for lefts in self.before]
         for right, lefts in enumerate(self.before):

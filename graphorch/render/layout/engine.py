@@ -38,8 +38,8 @@ def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None
         if engine == "auto":
             return builtin_layout(picture, sizes)
         raise InputError(
-            f"engine='dot' needs Graphviz, but 'dot' is not on PATH. Install it ({install_hint()}), "
-            "or use engine='builtin', which needs nothing."
+            f"engine='dot' needs Graphviz, but 'dot' is not on PATH. "
+            f"Install it ({install_hint()}), or use engine='builtin', which needs nothing."
         )
     try:
         placed = dot_layout(picture, sizes)

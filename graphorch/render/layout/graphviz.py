@@ -82,7 +82,7 @@ def _run_dot(source: str, timeout: float) -> bytes:
 
 
 def _source(picture: Picture, sizes: Mapping[str, Size], *, lanes: bool) -> str:
-    """Return DOT with numbers for ids, fixed sizes and no words; `lanes` keeps room for ways back."""
+    """Return DOT with numbers for ids, fixed sizes, no words; `lanes` keeps room for ways back."""
     try:
         from graphviz import Digraph  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:

@@ -1,4 +1,6 @@
-"""Builtin layout: needs no program, is equal on every machine, and takes well under a second for 200 boxes.
+"""Builtin layout: needs no program, is equal on every machine, and is fast.
+
+It takes well under a second for 200 boxes.
 
 Six steps after Sugiyama, Tagawa and Toda (1981): `layering.py` takes out cycles, assigns rows and
 fills them with cells, `ordering.py` sorts the rows, `coordinates.py` gives every cell an x,

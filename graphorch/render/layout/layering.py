@@ -6,10 +6,10 @@ hierarchical system structures" (1981):
 1. Cycle removal: lines that lead back are set apart (`back_lines`); the others form a graph without
    cycles.
 2. Layer assignment: boxes get ranks so that lines point down (`rank`). Below a rank whose lines
-    carry labels follows a row for the labels, so that a label never meets a box.
+   carry labels follows a row for the labels, so that a label never meets a box.
 3. Dummy vertices: everything that needs room of its own becomes a *cell* in a row: a box, a label,
-    the pass of a long line through a row, a *lane* (the way back of a loop, at the right of its
-    boxes), and a hold that keeps a group together in a row where it has nothing else.
+   the pass of a long line through a row, a *lane* (the way back of a loop, at the right of its
+   boxes), and a hold that keeps a group together in a row where it has nothing else.
 4. Crossing reduction orders the cells in each row (`ordering.py`).
 5. Coordinate assignment gives them an x (`coordinates.py`).
 6. Edge routing gives rows their y and lines their curves (`edge_routing.py`).
@@ -110,7 +110,7 @@ def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
 
 
 def back_lines(picture: Picture) -> frozenset[str]:
-    """Return the ids of the lines that lead back: they close a cycle in a depth-first walk from START.
+    """Return the ids of lines that lead back: they close a cycle in a depth-first walk.
 
     For loops with one entry these are exactly the loop lines, in whatever order the walk goes.
     """

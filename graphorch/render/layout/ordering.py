@@ -70,7 +70,7 @@ def _sweep(rows: Rows, *, down: bool) -> None:
 
 
 def _median(neighbours: Sequence[Cell], fallback: float) -> float:
-    """Return the median place of neighbours; between two in the middle, nearer to the denser side."""
+    """Return the median place of neighbours; between two middle ones, nearer to the denser side."""
     places = sorted(cell.place for cell in neighbours)
     if not places:
         return fallback

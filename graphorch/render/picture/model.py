@@ -20,7 +20,7 @@ GroupKind = Literal["loop", "sub", "map"]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Station of a run. `detail` is its second line, `group` the id of the innermost group around it."""
+    """Station of a run; `detail` is its second line, `group` the id of the group around it."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Frame around the body of a loop, a sub-flow or the worker of a map; `parent` is the group around."""
+    """Frame of a loop, sub-flow or map; `parent` is the id of the group around it."""
 
     id: str
     name: str
@@ -82,7 +82,7 @@ class Picture:
 
 
 def group_chains(picture: Picture) -> dict[str | None, tuple[str, ...]]:
-    """Return the groups around the content of each group (and of None), outermost first, itself last."""
+    """Return the groups around each group's content (and None's), outermost first, itself last."""
     parents = {group.id: group.parent for group in picture.groups}
     chains: dict[str | None, tuple[str, ...]] = {None: ()}
     for group in picture.groups:
@@ -109,7 +109,8 @@ def _unique(what: str, ids: Iterable[str]) -> set[str]:
 def _known(where: str, what: str, id_: str | None, ids: set[str]) -> None:
     if id_ is not None and id_ not in ids:
         raise InputError(
-            f"{where} of the picture names the {what} '{id_}', which is not in it. {did_you_mean(id_, ids)}"
+            f"{where} of the picture names the {what} '{id_}', which is not in it. "
+            f"{did_you_mean(id_, ids)}"
         )
 
 
@@ -123,5 +124,6 @@ def _check_nesting(groups: Iterable[Group]) -> None:
             at = parents[at]
         if at is not None:
             raise InputError(
-                f"Group '{start}' of the picture lies in itself. Let its outermost group have no parent."
+                f"Group '{start}' of the picture lies in itself. "
+                "Let its outermost group have no parent."
             )

@@ -13,7 +13,7 @@ Status = Literal["done", "running", "waiting", "failed", "not_reached"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Status of a box in a run, and sums over all its visits; `note` replaces these in its second line."""
+    """Status of a box in a run, and sums over its visits; `note` replaces these as second line."""
 
     status: Status
     visits: int = 0
@@ -67,7 +67,7 @@ def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
 
 
 def second_line(mark: Mark) -> str:
-    """Return the line under a name, such as `3 calls · 1.2 s · $0.011`; only known figures above zero."""
+    """Return the line under a name, such as `3 calls · 1.2 s`: known figures above zero."""
     if mark.note:
         return mark.note
     if mark.status == "not_reached":
@@ -83,7 +83,7 @@ def second_line(mark: Mark) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration of about three characters and its unit: `45 ms`, `1.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return a short duration: `45 ms`, `1.2 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"
     if seconds < 99.95:

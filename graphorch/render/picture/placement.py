@@ -46,7 +46,7 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Cubic Bézier segments (3 n + 1 points) up to the foot of an arrow, its tip, and the label's place."""
+    """Cubic Bézier segments (3 n + 1 points) to the foot of an arrow, its tip, and its label."""
 
     points: tuple[Point, ...]
     tip: Point

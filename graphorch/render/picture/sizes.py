@@ -1,4 +1,4 @@
-"""Sizes of boxes, labels and titles, and the words that fit. Layout engines and drawing agree by it.
+"""Sizes of boxes, labels and titles, and the words that fit: layout and drawing agree on it.
 
 All sizes are CSS pixels.
 """
@@ -41,7 +41,7 @@ CARD_KINDS = ("node", "agent", "map", "sub", "ask")
 
 @dataclass(frozen=True, slots=True)
 class BoxText:
-    """Words of one box, cut to what it may hold. `detail` is empty where the kind does not show it."""
+    """Words of one box, cut to fit. `detail` is empty where the kind does not show it."""
 
     name: str
     detail: str

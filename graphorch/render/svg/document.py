@@ -66,11 +66,13 @@ def draw(
     legend_y = top + layout.height + _LEGEND_GAP
     total_height = (legend_y + 8 + shown.height if shown.svg else top + layout.height) + _MARGIN - 4
     left = _MARGIN + (inner - layout.width) / 2
+    size = f'width="{number(total_width)}" height="{number(total_height)}"'
+    parts = "".join(_parts(picture, layout, overlay))
     body = "".join(
         (
-            f'<rect class="go_canvas" width="{number(total_width)}" height="{number(total_height)}" rx="6"/>',
+            f'<rect class="go_canvas" {size} rx="6"/>',
             _heading(picture, overlay, inner) if heading else "",
-            f'<g transform="translate({numbers(left, top)})">{"".join(_parts(picture, layout, overlay))}</g>',
+            f'<g transform="translate({numbers(left, top)})">{parts}</g>',
             _footer(shown.svg, _MARGIN + (inner - shown.width) / 2, legend_y, inner)
             if shown.svg
             else "",
@@ -86,7 +88,8 @@ def _check(picture: Picture, layout: Layout, theme: str) -> None:
     missing += [line.id for line in picture.lines if line.id not in layout.lines]
     if missing:
         raise InputError(
-            f"The layout has no place for '{missing[0]}' of '{picture.name}'. Draw a picture with the layout that was made of it."
+            f"The layout has no place for '{missing[0]}' of '{picture.name}'. "
+            "Draw a picture with the layout that was made of it."
         )
 
 
@@ -102,9 +105,12 @@ def _document(
     root = f"go_{digest[:12]}"
     fits = ' style="max-width:100%;height:auto"' if size[0] <= _SHRINKS else ""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" aria-labelledby="{root}_t {root}_d" '
-        f'width="{number(size[0])}" height="{number(size[1])}" viewBox="0 0 {numbers(*size)}"{fits}>'
-        f'<title id="{root}_t">{content(title)}</title><desc id="{root}_d">{content(description)}</desc>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" '
+        f'aria-labelledby="{root}_t {root}_d" '
+        f'width="{number(size[0])}" height="{number(size[1])}" viewBox="0 0 {numbers(*size)}"'
+        f"{fits}>"
+        f'<title id="{root}_t">{content(title)}</title>'
+        f'<desc id="{root}_d">{content(description)}</desc>'
         f"<style>{style_sheet(root, theme, overlay=overlay is not None)}</style>{body}</svg>\n"
     )
 
@@ -164,7 +170,10 @@ def _parts(picture: Picture, layout: Layout, overlay: Overlay | None) -> Iterato
 
 
 def _frame(group: Group, rect: Rect) -> str:
-    place = f'x="{number(rect.x)}" y="{number(rect.y)}" width="{number(rect.width)}" height="{number(rect.height)}"'
+    place = (
+        f'x="{number(rect.x)}" y="{number(rect.y)}" '
+        f'width="{number(rect.width)}" height="{number(rect.height)}"'
+    )
     return f'<rect class="go_frame go_of_{group.kind}" {place} rx="12"/>'
 
 
@@ -194,7 +203,8 @@ def _way(line: Line, curve: Curve, taken: frozenset[str]) -> str:
     hint = "\n".join(part for part in (line.label, line.tooltip) if part)
     return (
         f'<g class="{classes}" data-line="{attribute(line.id)}">{_hint(hint)}'
-        f'<path class="go_way" d="M{numbers(*points[0])}{steps}"/><path class="go_tip" d="{_arrow(curve)}"/></g>'
+        f'<path class="go_way" d="M{numbers(*points[0])}{steps}"/>'
+        f'<path class="go_tip" d="{_arrow(curve)}"/></g>'
     )
 
 
@@ -231,7 +241,8 @@ def _box(box: Box, rect: Rect, overlay: Overlay | None) -> str:
         + words(box, rect, mark)
         + (box_badge(box, rect, mark) if mark else "")
     )
-    return f'<g class="{classes}" data-box="{attribute(box.id)}">{_hint(chr(10).join(part for part in hint if part))}{signs}</g>'
+    tooltip = _hint("\n".join(part for part in hint if part))
+    return f'<g class="{classes}" data-box="{attribute(box.id)}">{tooltip}{signs}</g>'
 
 
 def _hint(text: str) -> str:

@@ -17,7 +17,8 @@ _ICONS: Mapping[BoxKind, str] = MappingProxyType(
         "map": "M-6.5-1.5h7v7h-7ZM-3.7-3.8h6.5v6.5M-1-6.2h6.5v6.5",  # a stack of sheets
         "sub": "M-6.2-5h12.4v10h-12.4ZM-2.6-1.6h5.2v3.2h-5.2Z",  # a box in a box
         # a person
-        "ask": "M0-6.2a2.7 2.7 0 1 1 0 5.4a2.7 2.7 0 1 1 0-5.4M-5.6 5.8c0-3.2 2.4-4.6 5.6-4.6s5.6 1.4 5.6 4.6",
+        "ask": "M0-6.2a2.7 2.7 0 1 1 0 5.4a2.7 2.7 0 1 1 0-5.4"
+        "M-5.6 5.8c0-3.2 2.4-4.6 5.6-4.6s5.6 1.4 5.6 4.6",
     }
 )
 _FILLED = frozenset({"agent"})
@@ -45,4 +46,5 @@ def icon(kind: BoxKind, x: float, y: float) -> str:
 
 def badge(status: Status, x: float, y: float) -> str:
     """Draw a disc with the sign of a status."""
-    return f'<g class="go_badge" transform="translate({numbers(x, y)})"><circle r="7"/><path d="{_BADGES[status]}"/></g>'
+    sign = f'<circle r="7"/><path d="{_BADGES[status]}"/>'
+    return f'<g class="go_badge" transform="translate({numbers(x, y)})">{sign}</g>'

@@ -16,19 +16,33 @@ from graphorch.render.svg.markup import number, numbers
 from graphorch.render.svg.shapes import box_class, outline, text_at
 
 _BOX_WORDS: dict[BoxKind, str] = {
-    "node": "function", "agent": "agent", "map": "map", "sub": "sub-flow", "ask": "person", "decision": "decision", "join": "join",
-}  # fmt: skip
+    "node": "function",
+    "agent": "agent",
+    "map": "map",
+    "sub": "sub-flow",
+    "ask": "person",
+    "decision": "decision",
+    "join": "join",
+}
 _LINE_WORDS: dict[LineKind, str] = {
-    "always": "always", "conditional": "conditional", "loop": "loop back", "error": "on error", "exhausted": "bound reached",
-}  # fmt: skip
+    "always": "always",
+    "conditional": "conditional",
+    "loop": "loop back",
+    "error": "on error",
+    "exhausted": "bound reached",
+}
 _GROUP_WORDS: dict[GroupKind, str] = {
     "loop": "loop",
     "sub": "inside a sub-flow",
     "map": "once per item",
 }
 _STATUS_WORDS: dict[Status, str] = {
-    "done": "done", "running": "running", "waiting": "waiting", "failed": "failed", "not_reached": "not reached",
-}  # fmt: skip
+    "done": "done",
+    "running": "running",
+    "waiting": "waiting",
+    "failed": "failed",
+    "not_reached": "not reached",
+}
 _SAMPLE = 24.0
 _SPACE = 7.0  # between a sample and its word
 _GAP = 20.0  # between entries
@@ -57,7 +71,7 @@ class Legend:
 
 
 def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
-    """Draw the legend of a picture in rows of at most `room` pixels: boxes, then lines and frames."""
+    """Draw a legend in rows of at most `room` pixels: boxes, then lines and frames."""
     first = list(_statuses(picture, overlay) if overlay else _boxes(picture))
     second = [*_lines(picture, overlay), *_groups(picture)]
     together = sum(entry.width + _GAP for entry in (*first, *second)) <= room
@@ -132,7 +146,8 @@ def _lines(picture: Picture, overlay: Overlay | None) -> Iterable[_Entry]:
 def _sample_line(classes: str) -> str:
     end = _SAMPLE - 7
     tip = f"M{number(end)}-3.5L{number(_SAMPLE)} 0L{number(end)} 3.5Z"
-    return f'<g class="{classes}"><path class="go_way" d="M0 0H{number(end)}"/><path class="go_tip" d="{tip}"/></g>'
+    way = f'<path class="go_way" d="M0 0H{number(end)}"/>'
+    return f'<g class="{classes}">{way}<path class="go_tip" d="{tip}"/></g>'
 
 
 def _groups(picture: Picture) -> Iterable[_Entry]:

@@ -93,7 +93,8 @@ def text_at(text: str, at: Point, size: float, style: str, *, middle: bool = Fal
         pinned = (
             f' textLength="{number(width(text, size, bold=bold))}" lengthAdjust="spacingAndGlyphs"'
         )
-    return f'<text class="{style}" x="{number(at[0])}" y="{number(at[1])}"{anchor}{pinned}>{content(text)}</text>'
+    place = f'x="{number(at[0])}" y="{number(at[1])}"{anchor}{pinned}'
+    return f'<text class="{style}" {place}>{content(text)}</text>'
 
 
 def _badge_at(kind: BoxKind, rect: Rect) -> Point:
@@ -108,7 +109,10 @@ def _badge_at(kind: BoxKind, rect: Rect) -> Point:
 
 
 def _rectangle(rect: Rect, corner: float) -> str:
-    place = f'x="{number(rect.x)}" y="{number(rect.y)}" width="{number(rect.width)}" height="{number(rect.height)}"'
+    place = (
+        f'x="{number(rect.x)}" y="{number(rect.y)}" '
+        f'width="{number(rect.width)}" height="{number(rect.height)}"'
+    )
     return f'<rect class="go_shape" {place} rx="{number(corner)}"/>'
 
 

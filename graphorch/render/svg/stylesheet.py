@@ -1,4 +1,4 @@
-"""Style sheet of one picture. Every rule begins with the class of its `<svg>`, so others are safe."""
+"""Style sheet of one picture. Every rule begins with the class of its own `<svg>`."""
 
 from __future__ import annotations
 
@@ -127,5 +127,6 @@ def _overlay_rules(colour: Palette, root: str) -> Iterable[tuple[str, str]]:
 def _motion(root: str) -> str:
     return (
         f"@keyframes {root}_pulse{{50%{{stroke-opacity:.35}}}}"
-        f"@media(prefers-reduced-motion:reduce){{.{root} .go_is_running .go_shape{{animation:none}}}}"
+        "@media(prefers-reduced-motion:reduce)"
+        f"{{.{root} .go_is_running .go_shape{{animation:none}}}}"
     )

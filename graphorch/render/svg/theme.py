@@ -56,7 +56,9 @@ DARK: Mapping[str, str] = MappingProxyType({token: dark for token, (_, dark) in 
 
 
 class Palette:
-    """Writer of colours into a style sheet for one theme. `root` is the selector of the picture's own `<svg>`.
+    """Writer of colours into a style sheet for one theme.
+
+    `root` is the selector of the picture's own `<svg>`.
 
     Under `auto` each colour is written twice: the light value for viewers without CSS variables,
     then the variable. The variables turn dark with the system's colour scheme, and with the theme
@@ -88,4 +90,5 @@ class Palette:
         )
         dark_pages = f'[data-jp-theme-light="false"] {root},[data-theme="dark"] {root}'
         light_pages = f'[data-jp-theme-light="true"] {root},[data-theme="light"] {root}'
-        return f"{root}{{{light}}}@media(prefers-color-scheme:dark){{{root}{{{dark}}}}}{dark_pages}{{{dark}}}{light_pages}{{{light}}}"
+        by_system = f"{root}{{{light}}}@media(prefers-color-scheme:dark){{{root}{{{dark}}}}}"
+        return f"{by_system}{dark_pages}{{{dark}}}{light_pages}{{{light}}}"
