@@ -1,4 +1,4 @@
-"""What holds for every test: no network beyond this machine, no keys of whoever runs them, the same property tests in every run."""
+"""Settings of every test: no network beyond this machine, no keys, repeatable property tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import sys
 import hypothesis
 import pytest
 
-# Fixed seeds and no deadline: a failure is the code's, not the day's or the machine's. `--hypothesis-profile=default` explores.
+# Fixed seeds and no deadline: a failure is the code's, not the day's or the machine's.
+# `--hypothesis-profile=default` explores.
 hypothesis.settings.register_profile(
     "graphorch", derandomize=True, deadline=None, database=None, print_blob=True
 )
@@ -23,7 +24,10 @@ os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"  # it would look for a newer 
 
 
 def _is_here(host: object) -> bool:
-    """Whether a host is this machine; None and "" mean it too, and a path is a socket of this machine."""
+    """Return whether a host is this machine.
+
+    None and "" mean it too, and a path is a socket of this machine.
+    """
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
     if name in (None, "", "localhost"):
         return True
@@ -34,7 +38,11 @@ def _is_here(host: object) -> bool:
 
 
 def _refuse_the_network(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook, so nothing is patched. What it raises is no `Exception`: a retry or a fallback cannot swallow it."""
+    """Fail the test that talks to another machine.
+
+    It is an audit hook, so nothing is patched, and its error is not an `Exception`: a retry or a
+    fallback cannot swallow it.
+    """
     if event == "socket.getaddrinfo":
         host = arguments[0]
     elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):

@@ -1,4 +1,4 @@
-"""The contracts of pyproject.toml hold: imports go down, there are no cycles, and the core stays pure."""
+"""Contracts of pyproject.toml: imports go down, there are no cycles, the core stays pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports_command; s
 
 
 def check_floors(project: Path) -> subprocess.CompletedProcess[str]:
-    """import-linter in a process of its own: it imports the package, and keeps what it read in caches of its own."""
+    """Run import-linter in a process of its own, since it imports the package and caches it."""
     command = [
         sys.executable,
         "-c",

@@ -1,4 +1,4 @@
-"""`import graphorch` is cheap: what only some programs need is imported by the functions that need it."""
+"""Cost of `import graphorch`: functions import what only some programs need."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ flow = Graph("g", State, input=Topic, output=Draft).chain(write).build()
 assert flow.run_sync(Topic(topic="x")).output.text == "x"
 """
 
-# What a run in memory does without that asks no model: each comes with what needs it, and so do the modules inside these packages.
+# Modules that a run in memory without a model does not need, nor the modules inside of them.
 FOR_SOME_RUNS = """
     sqlite3 statistics multiprocessing difflib pydantic.type_adapter
     graphorch.agents graphorch.journal graphorch.patterns graphorch.render graphorch.trace
@@ -47,12 +47,15 @@ FOR_SOME_RUNS = """
     graphorch.runs.durable graphorch.debugger.session graphorch.runs.fork graphorch.graph.estimate.estimator
     graphorch.models.budgets.budget graphorch.models.config.loader graphorch.models.messages graphorch.models.openai.client
 """.split()
-# What `build()` adds: its checks, and pydantic's machinery for the first model, which is to be the user's.
+# What `build()` adds: its checks, and pydantic's machinery for the first model, the user's.
 FOR_BUILDING = "graphorch.graph.checks graphorch.graph.payloads importlib.metadata importlib.resources pydantic.fields".split()
 
 
 def run_fresh(program: str) -> str:
-    """The output of a program in a fresh interpreter that sees this checkout and keeps its bytecode: compiling is no part of a usual import."""
+    """Return the output of a program in a fresh interpreter that sees this checkout.
+
+    It keeps its bytecode, since compiling is not part of a usual import.
+    """
     environment = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }
@@ -67,7 +70,7 @@ def run_fresh(program: str) -> str:
 
 
 def loaded_after(statement: str) -> set[str]:
-    """The modules that a statement leaves loaded, each with the packages around it."""
+    """Return the modules that a statement leaves loaded, with the packages around them."""
     return set(
         json.loads(
             run_fresh(f"{statement}\nimport json, sys; print(json.dumps(list(sys.modules)))")
@@ -76,7 +79,7 @@ def loaded_after(statement: str) -> set[str]:
 
 
 def cost_of(statement: str) -> float:
-    """Seconds of the processor that a statement takes once asyncio and pydantic's models are there."""
+    """Return the processor seconds of a statement after asyncio and pydantic are loaded."""
     program = f"import asyncio\nfrom time import process_time as now\nfrom pydantic import BaseModel\nbegun = now()\n{statement}\nprint(now() - begun)"
     return float(run_fresh(program))
 
@@ -107,7 +110,10 @@ def test_heavy_module_is_noticed() -> None:
 
 @pytest.mark.parametrize("statement", [IMPORT, BUILDING], ids=["import", "names to build with"])
 def test_importing_costs_at_most_60_ms_beyond_pydantic(statement: str) -> None:
-    """The median of five fresh processes; on a busy machine up to four more rounds, since other work only ever adds time."""
+    """Take the median of five fresh processes.
+
+    On a busy machine up to four more rounds follow, since other work only adds time.
+    """
     cost_of(statement)  # writes the bytecode
     rounds: list[float] = []
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What no module of the package does: run text as code, or read a format that runs code when it is read."""
+"""Code that the package never holds: text run as code, and formats that run code when read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BANNED_MODULES = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "she
 
 
 def offences(source: str) -> list[str]:
-    """Each banned call or import of a module, with its line."""
+    """Return each banned call or import of a module, with its line."""
     found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(source)):
         match node:

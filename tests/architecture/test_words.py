@@ -1,4 +1,4 @@
-"""What must not be in the repository: paths of one machine, hosts of package indexes, folders that only one person has."""
+"""Words that the repository never holds: paths of one machine, hosts of package indexes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORBIDDEN = {
 
 
 def found_in(text: str) -> list[str]:
-    """Each forbidden thing of a text: its line, what it is, and the match."""
+    """Return each forbidden thing of a text: its line, its kind, and the match."""
     return [
         f"{text.count(chr(10), 0, match.start()) + 1}: {kind}: {match.group().strip()}"
         for kind, pattern in FORBIDDEN.items()

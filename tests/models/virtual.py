@@ -1,4 +1,7 @@
-"""An event loop whose time jumps to the next timer when there is nothing else to do: hours in milliseconds, and nothing depends on the machine."""
+"""Event loop whose time jumps to the next timer when all tasks wait.
+
+Hours pass in milliseconds, and no outcome depends on the speed of the machine.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ T = TypeVar("T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`time()` is the sum of the jumps. A wait that no timer can end is a deadlock, and raised as one.
+    """Loop of virtual time: `time()` is the sum of the jumps.
 
-    `watch` is called before every round of ready callbacks, to look at what must hold at every instant.
+    A wait that no timer can end is a deadlock, and raised as one. `watch` is called before every
+    round of ready callbacks, to check what must hold at every instant.
     """
 
     def __init__(self) -> None:
@@ -44,7 +48,10 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def run(main: Callable[[Runtime], Coroutine[Any, Any, T]], *, seed: int = 0) -> T:
-    """Run a coroutine in virtual time, with a clock, a sleep and a seeded chance of it; then check that no task was left behind."""
+    """Run a coroutine in virtual time, and check that it leaves no task behind.
+
+    Its `Runtime` has the clock and the sleep of the loop, and chance from the seed.
+    """
     loop = VirtualLoop()
     runtime = Runtime(clock=loop.time, sleep=asyncio.sleep, random=random.Random(seed).random)
 

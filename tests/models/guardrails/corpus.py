@@ -1,7 +1,9 @@
-"""Texts for the guardrails: sentences that hold one thing to be found, and sentences that hold something that only looks like it.
+# ruff: noqa: E501  (texts and tables of words keep their lines)
+"""Corpus for the guardrails: sentences with a value to be found, and near misses.
 
-The numbers are public test numbers, or were made with checksums of an independent library; keys are random strings behind the prefixes that
-providers document, put together here so that no scanner takes this file for a leak. All people and companies are invented.
+The numbers are public test numbers, or were made with checksums of an independent library. Keys are
+random strings behind the prefixes that providers document, put together here so that no scanner
+takes this file for a leak. All people and companies are invented.
 """
 
 from __future__ import annotations

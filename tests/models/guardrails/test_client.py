@@ -1,4 +1,4 @@
-"""Guarded calls: the actions, the errors, the findings, and the answers that get their values back."""
+"""Guarded calls: actions, errors, findings, and answers that get their values back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guarded streams: any pieces give what the whole gives, nothing is shown too early, and large texts take time in proportion."""
+"""Guarded streams: equal to the whole in any pieces, never too early, in linear time."""
 
 from __future__ import annotations
 

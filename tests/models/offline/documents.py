@@ -1,4 +1,5 @@
-"""A document of about two pages, as a person would write it, for the tests of the model that works on documents."""
+# ruff: noqa: E501  (texts and tables of words keep their lines)
+"""Document of about two pages, as a person would write it."""
 
 from __future__ import annotations
 

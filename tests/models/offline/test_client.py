@@ -1,4 +1,4 @@
-"""The model that is none: readable answers out of the text, equal for equal requests, fast on huge documents, and honest about itself."""
+"""Offline model: readable answers, equal for equal requests, fast on huge documents."""
 
 from __future__ import annotations
 

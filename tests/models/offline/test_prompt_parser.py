@@ -1,4 +1,4 @@
-"""A prompt taken apart: orders are told from material, sections by their names, sentences by their ends."""
+"""Parts of a prompt: instructions, named sections, sentences."""
 
 from __future__ import annotations
 

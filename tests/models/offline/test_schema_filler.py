@@ -1,4 +1,4 @@
-"""Structured output without a language model: every kind of schema is filled with something that fits it, or refused by name."""
+"""Structured output of the offline model: each schema is filled, or refused by name."""
 
 from __future__ import annotations
 

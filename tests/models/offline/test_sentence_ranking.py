@@ -1,4 +1,4 @@
-"""PageRank over sentences: central ones first, repetitions never, and only as much work as is allowed."""
+"""PageRank over sentences: central ones first, no repetitions, bounded work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns at a target: requests and tokens per minute, calls at the same time, and pauses that it asks for."""
+"""Turns at a target: requests and tokens per minute, calls in flight, pauses."""
 
 from __future__ import annotations
 
