@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (texts and tables of words keep their lines)
 """Corpus for the guardrails: sentences with a value to be found, and near misses.
 
 The numbers are public test numbers, or were made with checksums of an independent library. Keys are

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (texts and tables of words keep their lines)
 """Document of about two pages, as a person would write it."""
 
 from __future__ import annotations
