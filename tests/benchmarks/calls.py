@@ -1,4 +1,4 @@
-"""Function calls that a run makes, Python's and C's: a measure of work that noise of the machine cannot move."""
+"""Count the function calls of a run, Python's and C's: a measure that noise cannot move."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from tests.benchmarks.workloads import Job
 
 
 def count_calls(job: Job) -> int:
-    """The calls of one run, after another one that warmed up. Raises `AssertionError` for a wrong answer."""
+    """Return the calls of one run, after another run as a warm-up.
+
+    Raises `AssertionError` for a wrong answer.
+    """
 
     async def counted() -> int:
         assert job.check(await job.run()), "wrong answer"
-        found = 0
+        count = 0
 
         def note(frame: FrameType, event: str, argument: Any) -> None:
-            nonlocal found
+            nonlocal count
             if event in ("call", "c_call"):
-                found += 1
+                count += 1
 
         before, collects = sys.getprofile(), gc.isenabled()
-        # what a collection of garbage calls back would be counted, wherever it happens to fall
+        # Callbacks of a garbage collection would be counted wherever it happens to fall.
         gc.disable()
         sys.setprofile(note)
         try:
@@ -34,11 +37,11 @@ def count_calls(job: Job) -> int:
             sys.setprofile(before)
             if collects:
                 gc.enable()
-        return found
+        return count
 
     return asyncio.run(counted())
 
 
 def calls_per_unit(make: Callable[[int], Job], small: int, large: int) -> float:
-    """How many calls one more node (branch, round, item) costs: what a run costs whatever its size drops out."""
+    """Return the calls of one more node (branch, round, item), without the fixed cost of a run."""
     return (count_calls(make(large)) - count_calls(make(small))) / (large - small)

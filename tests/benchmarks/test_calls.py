@@ -1,7 +1,8 @@
-"""How many function calls a node costs: a measure of the hot path that is the same on a busy machine.
+"""Function calls per node: a measure of the hot path that does not depend on a busy machine.
 
-Each bound is a little above what was counted when it was set. A change that needs fewer calls lowers it; one that needs more has to say why.
-`python -m tests.benchmarks profile W1` shows where they are made.
+Each bound is a little above what was counted when it was set. A change that needs fewer calls
+lowers it; one that needs more has to say why. `python -m tests.benchmarks profile W1` shows where
+they are made.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from graphorch import (
     Flow,
     Graph,
     InputError,
+    Limits,
     NodeError,
     Rejected,
     Result,
@@ -249,6 +250,33 @@ def test_gate_rejection_fails_node(gate: Any) -> None:
     assert isinstance(error, NodeError)
     assert isinstance(error.__cause__, Rejected)
     assert str(error.__cause__) == "not today"
+
+
+def test_rejection_starts_grace() -> None:
+    """A rejection is a failure: what runs beside it may go on for the grace time only."""
+
+    @node(gate="before")
+    async def held(number: Number) -> Log:
+        return Log(log=["held"])
+
+    @node
+    async def slow(number: Number) -> Log:
+        await asyncio.sleep(1_000)
+        return Log(log=["slow"])
+
+    flow = Graph("g", State).chain(up, [held, slow]).build()
+
+    async def main() -> None:
+        limits = Limits(grace=5)
+        run = asyncio.create_task(flow.run(State(), run_id="r", limits=limits))
+        await asyncio.sleep(1)
+        with pytest.raises(RunFailed):
+            await flow.answer("r", "held", Approval(approved=False))
+        assert asyncio.get_running_loop().time() < 10
+        with pytest.raises(RunFailed):
+            await run
+
+    run_virtual(main())
 
 
 def test_error_edge_takes_rejection() -> None:
