@@ -1,16 +1,19 @@
-"""Writing code against tests: a model writes, the tests run in a sandbox, their failures go back to the model, until all of them pass.
+"""Code written against tests: a model writes, a sandbox runs the tests, failures go back to it.
 
     graphorch run graphs/code_generation.py --model openai/gpt-5
     graphorch run graphs/code_generation.py                        # offline, see below
-    graphorch run graphs/code_generation.py --task @task.md --tests @checks.py --attempts '[]' --model openai/gpt-5
+    graphorch run graphs/code_generation.py --task @task.md --tests @checks.py \\
+        --attempts '[]' --model openai/gpt-5
 
-The evaluator is no opinion: it runs the tests in a process of its own, with limits on time and memory, without network, in a folder that is
-thrown away (`sandboxed/`, which also says what that does not stop). The loop ends when all tests pass, after four rounds, or when two
-rounds brought nothing; the best attempt is kept.
+The evaluator is not an opinion: it runs the tests in a process of its own, with limits on time and
+memory, without network, in a folder that is thrown away (`sandboxed/`, which also says what that
+does not stop). The loop ends when all tests pass, after four rounds, or when two rounds brought
+nothing; the best attempt is kept.
 
-Offline there is no language model, and the embedded one cannot write code. Where an answer holds no code, the next of the prepared
-`attempts` of the sample takes its place, and `by` in the output says so: what you see then is the loop and the sandbox at work (the first
-attempt fails most tests, the second one never ends, the third one passes), not a model's skill.
+Offline there is no language model, and the embedded one cannot write code. Where an answer holds no
+code, the next of the prepared `attempts` of the sample takes its place, and `by` in the output says
+so: what you see then is the loop and the sandbox at work (the first attempt fails most tests, the
+second one never ends, the third one passes), not the skill of a model.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ class Verdict(BaseModel):
 
 
 class Order(Task, Code, Verdict):
-    """What the writer is given: the task, and from the second round on the last attempt and what its tests said."""
+    """Input of the writer: the task, and from the second round on the last attempt and its failures."""
 
 
 class Writing(Order, Answer): ...
@@ -66,7 +69,9 @@ class Programming(Task, Solution): ...
 
 @agent(
     output=Answer,
-    instructions="You write plain Python 3.11 without packages. You answer with one code block only.",
+    instructions=(
+        "You write plain Python 3.11 without packages. You answer with one code block only."
+    ),
     max_tokens=3_000,
     timeout=120,
 )
@@ -92,7 +97,7 @@ def take(order: Order, answer: Answer) -> Code:
 
 
 def code_in(answer: str) -> str:
-    """The longest code block of an answer, or all of it, if that is Python which defines something; else ""."""
+    """Return the code block of an answer, or all of it, if it is Python with a definition, or ""."""
     for text in sorted(
         [*re.findall(r"```(?:python|py)?\s*\n(.*?)```", answer, re.DOTALL), answer], key=len
     ):

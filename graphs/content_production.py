@@ -1,10 +1,12 @@
-"""Writing an article from a source document: research, draft, and a review that sends the draft back until it is good enough.
+"""An article from a source document: research, draft, and a review that may send the draft back.
 
     graphorch run graphs/content_production.py
-    graphorch run graphs/content_production.py --document @report.md --topic "What the report means for small ports"
+    graphorch run graphs/content_production.py --document @report.md \\
+        --topic "What the report means for small ports"
 
-The loop is bounded: after three drafts the article goes out with what the reviewer still missed. The reviewer's remarks go to the writer
-together with the notes and the draft that they are about.
+The loop is bounded: after three drafts the article goes out, with what the reviewer still missed.
+The remarks of the reviewer reach the writer together with the notes and the draft that they are
+about.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Content(Brief, Notes, Draft, Review, Article):
 
 @agent(
     output=Notes,
-    instructions="You research for a writer. You use the source only, and keep numbers, names and causes.",
+    instructions=(
+        "You research for a writer. You use the source only, and keep numbers, names and causes."
+    ),
 )
 def research(brief: Brief) -> str:
     return f"Collect 20 sentences from the source that matter for this topic.\n\nTopic: {brief.topic}\n\nSource:\n{brief.document}"
@@ -59,7 +63,10 @@ def research(brief: Brief) -> str:
 
 @agent(
     output=Draft,
-    instructions="You write for busy readers: the main point first, short paragraphs, nothing that the notes do not hold.",
+    instructions=(
+        "You write for busy readers: the main point first, short paragraphs, "
+        "nothing that the notes do not hold."
+    ),
 )
 def write(brief: Brief, notes: Notes, draft: Draft, review: Review) -> str:
     given = f"Topic: {brief.topic}\n\nNotes:\n{notes.notes}"

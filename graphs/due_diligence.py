@@ -1,13 +1,15 @@
-"""Reading a vendor contract before it is signed: lawyers, finance and engineers look at the same pages at once, and one memo comes of it.
+"""A vendor contract read before it is signed: three reviews at once, and one memo.
 
     graphorch run graphs/due_diligence.py
-    graphorch run graphs/due_diligence.py --contract @contract.md --context "We move 212 shops within six months."
+    graphorch run graphs/due_diligence.py --contract @contract.md \\
+        --context "We move 212 shops within six months."
 
-The three reviews do not wait for each other, and each has two minutes: a review that fails or is late does not hold up the memo, which says
-what is missing and why. A review quotes the clauses that it is about, so that a reader can check it.
+Lawyers, finance and engineers look at the contract at once, and each review has two minutes: one
+that fails or is late does not delay the memo, which says what is missing and why. A review quotes
+the clauses that it is about, so that a reader can check it.
 
-Offline no model reads: the embedded one picks the clauses that hold the words of each question, and the memo is made of them. What it cannot
-do is to weigh them.
+Offline no language model reads: the embedded model picks the clauses that hold the words of each
+question, and the memo is made of them. It cannot weigh them.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Memo(BaseModel):
 
 
 class Deal(Contract, Legal, Financial, Technical, Gaps, Memo):
-    """The state: the contract, three reviews side by side, what is missing of them, and the memo."""
+    """State of a run: the contract, three reviews, the missing ones, and the memo."""
 
 
 def asked(contract: Contract) -> str:

@@ -1,14 +1,16 @@
-"""A day's order book, three levels deep: the house hands orders to departments, these to their teams, and each level reports upwards.
+"""A day's order book, three levels deep: house, departments, teams; each level reports upwards.
 
     graphorch run graphs/order_fulfilment.py
     graphorch run graphs/order_fulfilment.py --input @book.json --usd 0.50
 
     order_fulfilment    allocate → orders, purchasing → close_day
-    orders              accept → fulfilment, billing, care → close_order          once for each order, eight at a time
+    orders              accept → fulfilment, billing, care → close_order    once for each order,
+                                                                            eight at a time
     orders/fulfilment   release → stock, carrier → dispatch
 
-A failure names its whole path, such as `orders[3]/fulfilment/release`, and so do the trace and the metadata of model calls. An order that fails is
-reported, and the others go on. Only `care` asks a model: what can be computed is computed. Offline its messages are sentences of our terms.
+A failure names its whole path, such as `orders[3]/fulfilment/release`, and so do the trace and the
+metadata of model calls. An order that fails is reported, and the others continue. Only `care` calls
+a model: what can be computed is computed. Offline its messages are sentences of our terms.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""Staffing a project across departments: a lead splits the brief into tasks, each department proposes its people, and one plan comes of it.
+"""A project staffed across departments: a lead splits the brief, departments propose people.
 
     graphorch run graphs/project_staffing.py
     graphorch run graphs/project_staffing.py --brief @brief.md --roster @people.csv
 
-The lead is a supervisor. Its tasks are typed: a department that does not exist cannot get one, and finance, which has to know what the others
-need, begins when their proposals are there. A department without people declines, and the lead plans once more, told why. What the plan is
-assembled from are digests: 1,500 tokens for all proposals together, however long they are.
+The lead is a supervisor. Its tasks are typed: a department that does not exist cannot get one, and
+finance, which has to know the needs of the others, begins when their proposals are there. A
+department without people declines, and the lead plans once more with the reason in its prompt. The
+plan is assembled from digests: 1,500 tokens for all proposals together, however long they are.
 
-Offline no model plans: the embedded one gives each department the sentences of the brief that speak of its work, and its proposals quote them.
+Offline no language model plans: the embedded model gives each department the sentences of the brief
+that speak of its work, and its proposals quote them.
 """
 
 from __future__ import annotations
@@ -94,7 +96,9 @@ class Project(Brief, Work, Proposals, Staffing): ...
 
 @agent(
     output=Work,
-    instructions="You lead projects. You tell each department what it has to do, in the words of the brief.",
+    instructions=(
+        "You lead projects. You tell each department what it has to do, in the words of the brief."
+    ),
     max_tokens=1_500,
     timeout=60,
 )
@@ -103,7 +107,7 @@ def plan(brief: Brief) -> str:
 
 
 def tasks_of(brief: Brief, work: Work) -> list[Task]:
-    """One task for each department that has something to do; what finance needs is the work of all others."""
+    """Return a task for each department that has work; finance needs the work of all others."""
     people = list(csv.DictReader(io.StringIO(brief.roster)))
     given: list[Department] = [name for name in DEPARTMENTS if getattr(work, name)]
     tasks: list[Task] = []
@@ -129,7 +133,10 @@ def check_people(task: Task) -> Proposal:
 
 @agent(
     output=Names,
-    instructions="You lead a department. You propose people by name, with the reason, and say what is missing.",
+    instructions=(
+        "You lead a department. You propose people by name, with the reason, "
+        "and say what is missing."
+    ),
     max_tokens=800,
     timeout=60,
 )

@@ -1,16 +1,19 @@
-"""Sorting support requests: a classifier decides who answers, a second opinion is asked when it is unsure, specialists answer from their pages.
+"""Support requests sorted by a classifier, with a second opinion where it is unsure.
 
     graphorch run graphs/support_triage.py --request "I was charged twice for March."
-    graphorch compare graphs/support_triage.py:flow graphs/support_triage.py:one_for_all --inputs graphs/samples/support_requests.jsonl \
-        --score graphs/support_triage.py:right
+    graphorch compare graphs/support_triage.py:flow graphs/support_triage.py:one_for_all \\
+        --inputs graphs/samples/support_requests.jsonl --score graphs/support_triage.py:right
 
-The labels are exhaustive by type: a category without a specialist would not build. Below a confidence of 0.6 the second opinion counts, or the
-request goes to the general desk, which asks back instead of guessing. It is a list of key words here, so that it errs in other ways than a
-model does, and costs nothing. The compared flow is the simple way: one model that classifies and answers in one go; 66 requests with
-their true category say whether the router is worth it.
+Specialists answer from their pages. The labels are exhaustive by type: a category without a
+specialist would not build. Below a confidence of 0.6 the second opinion counts, or the request goes
+to the general desk, which asks back instead of guessing. The second opinion is a list of key words
+here, so that it errs in other ways than a model does, and costs nothing. The compared flow is the
+simple way: one model that classifies and answers in one go; 66 requests with their true category
+say whether the router is worth it.
 
-Offline no model reads the requests: the embedded one sorts them by the words of the prompt and answers with sentences of the help pages. So
-the figures of a comparison are about that, not about models: name one with --model-a and --model-b.
+Offline no language model reads the requests: the embedded model sorts them by the words of the
+prompt and answers with sentences of the help pages. So the figures of a comparison are about that,
+not about models: name one with --model-a and --model-b.
 """
 
 from __future__ import annotations
