@@ -113,7 +113,8 @@ class AgentDecorator(Generic[W]):
         """
         name = self._options.get("name") or getattr(prompt, "__name__", "")
         call = self._call(prompt)
-        signature = prompt_signature(prompt, self._output, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]
+        caller = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+        signature = prompt_signature(prompt, self._output, caller)
         problems = _check_call(name, call)
         if problems:
             raise GraphError(name, problems)

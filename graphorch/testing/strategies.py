@@ -70,7 +70,7 @@ def _instances(model: type[M], *, partial: bool) -> SearchStrategy[M]:
     }
     optional = {name: values for name, values in fields.items() if name not in required}
 
-    def made(values: dict[str, Any]) -> M | None:
+    def make(values: dict[str, Any]) -> M | None:
         try:
             return model(**values)
         except ValidationError:
@@ -79,23 +79,23 @@ def _instances(model: type[M], *, partial: bool) -> SearchStrategy[M]:
     return cast(
         "SearchStrategy[M]",
         st.fixed_dictionaries(required, optional=optional)
-        .map(made)
+        .map(make)
         .filter(lambda item: item is not None),
     )
 
 
 # ---- flows -------------------------------------------------------------------------------------
-class Told(BaseModel):
+class Trail(BaseModel):
     """Slice that the nodes of a drawn flow write.
 
     Each adds a value made of all that it reads, so that a wrong value anywhere changes the end.
     """
 
-    told: Annotated[list[int], append] = []
+    trail: Annotated[list[int], append] = []
     total: Annotated[int, add] = 0
 
 
-class Drawn(Told):
+class Drawn(Trail):
     """The state of a drawn flow, and its input."""
 
 
@@ -125,16 +125,16 @@ def flows(*, depth: int = 3) -> SearchStrategy[AnyFlow]:
         )
 
     @st.composite
-    def built(draw: DrawFn) -> AnyFlow:
+    def build(draw: DrawFn) -> AnyFlow:
         block: SearchStrategy[Block] = step
         for _ in range(draw(st.integers(1, depth))):
             block = st.one_of(step, larger(block))
-        return _built(draw(larger(block)))
+        return _build_flow(draw(larger(block)))
 
-    return built()
+    return build()
 
 
-def _built(block: Block) -> AnyFlow:
+def _build_flow(block: Block) -> AnyFlow:
     graph = Graph("drawn", Drawn)
     first, _ = _add(graph, block, (f"n{number}" for number in itertools.count()))
     graph.chain(first)
@@ -144,13 +144,13 @@ def _built(block: Block) -> AnyFlow:
 def _add(
     graph: Graph[Drawn, Drawn, Drawn], block: Block, names: Iterator[str]
 ) -> tuple[Node[Any], Node[Any]]:
-    """Add a block to a graph; returns its one node in, and its one node out."""
+    """Add a block to a graph; return its first and its last node."""
     kind, *rest = block
     if kind == "step":
         item = _step(next(names))
         return item, item
     if kind == "sub":
-        item = graph.sub(next(names), _built(rest[0]), enter=_whole, leave=_sum_of)
+        item = graph.sub(next(names), _build_flow(rest[0]), enter=_whole, leave=_sum_up)
         return item, item
     if kind == "loop":
         return _loop(graph, rest[0], rest[1], names)
@@ -165,7 +165,7 @@ def _add(
             graph.chain(first, begin)
             graph.chain(end, last)
         return first, last
-    route: Any = graph.route(first, _one_of[len(parts)])
+    route: Any = graph.route(first, _CHOICES[len(parts)])
     for number, (begin, end) in enumerate(parts):
         route.when(str(number), begin)
         graph.chain(end, last)
@@ -180,41 +180,41 @@ def _loop(
     begin, end = _add(graph, body, names)
     graph.chain(header, begin)
     graph.chain(end, source, after)
-    graph.loop(source, back_to=header, while_=_goes_on, max_iterations=bound)
+    graph.loop(source, back_to=header, while_=_continues, max_iterations=bound)
     return header, after
 
 
-def _seen(state: Drawn) -> int:
-    return crc32(repr((state.told, state.total)).encode())
+def _hash(state: Drawn) -> int:
+    return crc32(repr((state.trail, state.total)).encode())
 
 
 def _step(name: str) -> Node[Any]:
     @node(name=name, isolation="inline")
-    def tell(state: Drawn) -> Told:
-        return Told(told=[crc32(name.encode(), _seen(state)) % 997], total=1)
+    def write(state: Drawn) -> Trail:
+        return Trail(trail=[crc32(name.encode(), _hash(state)) % 997], total=1)
 
-    return tell
+    return write
 
 
 def _whole(state: Drawn) -> Drawn:
-    return Drawn(told=state.told, total=state.total)
+    return Drawn(trail=state.trail, total=state.total)
 
 
-def _sum_of(state: Drawn) -> Told:
-    return Told(told=[_seen(state) % 997], total=state.total % 7)
+def _sum_up(state: Drawn) -> Trail:
+    return Trail(trail=[_hash(state) % 997], total=state.total % 7)
 
 
-def _goes_on(state: Drawn) -> bool:
-    return _seen(state) % 4 > 0
+def _continues(state: Drawn) -> bool:
+    return _hash(state) % 4 > 0
 
 
-def _one_of_two(state: Drawn) -> Literal["0", "1"]:
-    return "1" if _seen(state) % 2 else "0"
+def _choose_of_two(state: Drawn) -> Literal["0", "1"]:
+    return "1" if _hash(state) % 2 else "0"
 
 
-def _one_of_three(state: Drawn) -> Literal["0", "1", "2"]:
+def _choose_of_three(state: Drawn) -> Literal["0", "1", "2"]:
     labels: tuple[Literal["0"], Literal["1"], Literal["2"]] = ("0", "1", "2")
-    return labels[_seen(state) % 3]
+    return labels[_hash(state) % 3]
 
 
-_one_of: dict[int, Callable[[Drawn], Any]] = {2: _one_of_two, 3: _one_of_three}
+_CHOICES: dict[int, Callable[[Drawn], Any]] = {2: _choose_of_two, 3: _choose_of_three}
