@@ -1,7 +1,7 @@
 """graphorch: a typed graph orchestrator for multi-agent LLM work.
 
-A node is a plain function; its parameters are the slices of state that it reads, its return is the slice that it writes. The graph says in
-which order, and `build()` proves that it fits.
+A node is a plain function: its parameters are the slices of state that it reads, its return value
+is the slice that it writes. The graph gives the order, and `build()` proves that everything fits.
 """
 
 from __future__ import annotations
@@ -89,10 +89,16 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "agents.agent": "agent",
-        "engine.events": "QuestionAsked ModelCalled Cancelled Committed Emitted Ended Failed RunEvent Skipped Started TextDelta",
+        "engine.events": (
+            "Cancelled Committed Emitted Ended Failed ModelCalled QuestionAsked RunEvent Skipped "
+            "Started TextDelta"
+        ),
         "engine.settings": "Limits",
-        "errors": "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError JournalError LimitReached LoopExhausted ModelError "
-        "NodeError Problem QuorumNotMet Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput",
+        "errors": (
+            "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError "
+            "JournalError LimitReached LoopExhausted ModelError NodeError Problem QuorumNotMet "
+            "Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput"
+        ),
         "flow.flow": "Flow",
         "flow.graph": "Graph",
         "runs.result": "Question Result",

@@ -10,7 +10,10 @@ from typing import Final, Literal, TypeAlias
 RunStatus: TypeAlias = Literal[
     "running", "waiting", "stopped", "failed", "succeeded", "partial", "cancelled"
 ]
-"""Where a run stands. `waiting` for a person or a timer; `stopped` by a limit, a person or a store."""
+"""Status of a run.
+
+`waiting` for a person or a timer; `stopped` by a limit, a person or a store.
+"""
 
 RUN_STATUSES: Final[tuple[RunStatus, ...]] = (
     "running",

@@ -1,6 +1,7 @@
-"""Which model client a run uses: the caller's, or the one that the configuration and the environment say.
+"""The model client of a run: the caller's, or that of the configuration and the environment.
 
-What answers model calls is loaded when a run first needs it: a flow that asks no model pays for none of it.
+Modules that answer model calls are imported when a run first needs them: a flow without model calls
+pays for none of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SharedClient:
-    """A client for the length of a run. One that was opened for runs in general is closed when the last of them here has ended."""
+    """A client that runs use at a time; an owned one is closed when the last of them has ended."""
 
     def __init__(self, client: ModelClient, bank: AccountFactory | None, *, owned: bool) -> None:
         self._client = client
@@ -33,77 +34,79 @@ class SharedClient:
         self._users = 0
 
     def account(self, name: str, budget: Budget | None, tags: Mapping[str, str]) -> Account | None:
-        """The account of a run: its own budget's, or the configuration's; None if nothing limits it."""
+        """Open the account of a run, of its own budget or the configuration's.
+
+        Return None if nothing limits it.
+        """
         if self._bank is None:
             return None
         budgets = self._bank.config.budgets
-        if (
-            budget is None
-            and budgets.run is None
-            and budgets.day is None
-            and not budgets.tags
-            and budgets.node is None
-        ):
+        limits = (budget, budgets.run, budgets.day, budgets.tags or None, budgets.node)
+        if all(limit is None for limit in limits):
             return None
-        return self._bank.open_run(
-            name, budget, tags=[*tags, *(f"{key}={value}" for key, value in tags.items())]
-        )
+        # A budget of the configuration is for a tag, or for a tag with one value.
+        tags_with_values = [f"{key}={value}" for key, value in tags.items()]
+        return self._bank.open_run(name, budget, tags=[*tags, *tags_with_values])
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """What the client answers."""
+        """Return the response of the client."""
         return await self._client.complete(request, on_text)
 
     def begin(self) -> None:
-        """One run more uses it."""
+        """Count one more run that uses the client."""
         self._users += 1
 
     async def end(self) -> None:
-        """One run less uses it."""
+        """Count one run less that uses the client."""
         self._users -= 1
         if self._owned and not self._users:
             await close(self._client)
 
 
 class ReplayClient:
-    """Stands where a run is only read: nothing may be asked."""
+    """Client of a run that is only replayed: no model may be called."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Raise `ReplayDiverged`, always."""
-        raise ReplayDiverged(f"A replay makes no call, and model '{request.model}' was asked.")
+        raise ReplayDiverged(f"A replay makes no call, but model '{request.model}' was called.")
 
 
 class _NoModelClient:
-    """Stands where no node can ask a model."""
+    """Client of a flow in which no node can call a model."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         raise InternalError(
-            f"Model '{request.model}' was asked by a flow that cannot ask any. Please report this as a bug of graphorch."
+            f"Model '{request.model}' was called by a flow without model calls. "
+            "Please report this as a bug of graphorch."
         )
 
 
-_UNASKED = SharedClient(_NoModelClient(), None, owned=False)
+_NO_MODEL_CLIENT = SharedClient(_NoModelClient(), None, owned=False)
 
 
 def share_client(
     plan: Plan, client: ModelClient | None, budget: Budget | None = None
 ) -> SharedClient:
-    """The client of one run: the caller's own, which the caller closes, or the one that the environment says.
+    """Return the client of one run.
 
-    A client of the caller's is metered here, so that a budget holds for it too; a `Router` does that itself.
+    The caller's own, which the caller closes, or that of the environment. A caller's client is
+    metered here, so that a budget holds for it too; a `Router` does that itself.
     """
     if isinstance(client, SharedClient):
         return client
     if client is not None:
-        return _metered(client)
+        return _meter(client)
     if budget is None and not plan.can_ask:
-        return _UNASKED
+        return _NO_MODEL_CLIENT
     directory = os.getcwd()
-    return _of_environment(
-        tuple([os.environ.get(name, "") for name in VARIABLES]), directory, _changed(directory)
+    return _open_client(
+        tuple([os.environ.get(name, "") for name in VARIABLES]),
+        directory,
+        _read_change_time(directory),
     )
 
 
-def _metered(client: ModelClient) -> SharedClient:
+def _meter(client: ModelClient) -> SharedClient:
     from graphorch.models.config.accounts import AccountFactory
     from graphorch.models.config.router import Router
     from graphorch.models.config.schema import Config
@@ -116,18 +119,24 @@ def _metered(client: ModelClient) -> SharedClient:
     return SharedClient(metered, AccountFactory(config=Config()), owned=False)
 
 
-def _changed(directory: str) -> int:
-    """When the configuration of a directory changed last. Asked for every run, so it costs two looks at the file system and nothing else."""
-    changed = 0
+def _read_change_time(directory: str) -> int:
+    """Return the time at which the configuration of a directory changed last.
+
+    Called for every run, so it costs two looks at the file system and nothing else.
+    """
+    newest = 0
     for name in (FILE, PROJECT_FILE):
         with suppress(OSError):
-            changed = max(changed, os.stat(f"{directory}/{name}").st_mtime_ns)
-    return changed
+            newest = max(newest, os.stat(f"{directory}/{name}").st_mtime_ns)
+    return newest
 
 
 @lru_cache(maxsize=8)
-def _of_environment(variables: tuple[str, ...], directory: str, changed: int) -> SharedClient:
-    """One client per setting of the environment and the configuration, shared by all runs, so that they share connections and limits."""
+def _open_client(variables: tuple[str, ...], directory: str, changed: int) -> SharedClient:
+    """Return the client of the environment and the configuration.
+
+    One per state of the two, for all runs, so that they share connections and limits.
+    """
     from graphorch.models.config.environment import read_default_models
     from graphorch.models.config.loader import find_config
 
