@@ -63,7 +63,8 @@ def same(result: Any, other: Any) -> bool:
 
 # ---- the same run --------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", FLOWS)
-def test_stepping_to_the_end_gives_what_run_gives(name: str) -> None:
+def test_session_ends_as_run_does(name: str) -> None:
+    """A run that is stepped to its end has the result of `run`."""
     was = asyncio.run(to_the_end(FLOWS[name](), "r", True, resources=Ledger()))
     for literal in ("step", "step_into", "run_until"):
         with opened(name) as session:
@@ -72,7 +73,8 @@ def test_stepping_to_the_end_gives_what_run_gives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_back_to_every_point_and_forward_again_gives_the_same_states(name: str) -> None:
+def test_step_back_reaches_every_point(name: str) -> None:
+    """Back to every point and forward again gives equal states."""
     with opened(name) as session:
         begin = session.state.model_dump_json()
         states = to_end(session, session.step_into)
@@ -85,7 +87,8 @@ def test_back_to_every_point_and_forward_again_gives_the_same_states(name: str) 
         assert same(session.result, was)
 
 
-def test_steps_come_in_canonical_order_one_at_a_time() -> None:
+def test_steps_follow_canonical_order() -> None:
+    """Steps come one at a time, in an order that does not depend on timing."""
     ledger = Ledger()
     with opened("diamond", ledger) as session:
         assert session.ready == ["a", "a2"]
@@ -101,7 +104,8 @@ def test_steps_come_in_canonical_order_one_at_a_time() -> None:
         ]
 
 
-def test_nothing_has_run_when_the_session_comes() -> None:
+def test_session_opens_before_first_node() -> None:
+    """Nothing of the flow has run when `debug` returns."""
     ledger = Ledger()
     with opened("chain", ledger) as session:
         assert (ledger.entries, session.status, session.next, session.history) == (
@@ -112,7 +116,8 @@ def test_nothing_has_run_when_the_session_comes() -> None:
         )
 
 
-def test_a_step_runs_a_sub_flow_as_a_whole_and_into_goes_inside() -> None:
+def test_step_into_enters_sub_flow() -> None:
+    """A step runs a sub-flow as a whole, and `step_into` goes inside."""
     with opened("sub_flows") as session:
         session.step()
         assert session.next == "team"
@@ -127,7 +132,8 @@ def test_a_step_runs_a_sub_flow_as_a_whole_and_into_goes_inside() -> None:
         assert session.next == "team/up"
 
 
-def test_a_moment_says_what_changed_and_where_it_led() -> None:
+def test_step_returns_changes_and_targets() -> None:
+    """A step holds the fields that changed and the nodes that follow."""
     with opened("loop_with_join") as session:
         moment = session.step()
         assert (moment.changed, moment.to, moment.kind, moment.how) == (
@@ -142,7 +148,9 @@ def test_a_moment_says_what_changed_and_where_it_led() -> None:
         assert session.state.log == ["x1", "y1", "last1"]
 
 
-def test_commands_work_inside_a_running_loop() -> None:
+def test_commands_work_inside_running_loop() -> None:
+    """As in a notebook's cell, where an event loop runs already."""
+
     async def cell() -> tuple[str, str]:
         session = opened("chain")
         moment = session.step()
@@ -154,7 +162,8 @@ def test_commands_work_inside_a_running_loop() -> None:
 
 
 # ---- go, and what stops it -----------------------------------------------------------------------
-def test_go_stops_before_a_node_each_time_it_comes() -> None:
+def test_run_until_stops_before_node() -> None:
+    """It stops each time that the node is next."""
     with opened("loop_with_join") as session:
         session.run_until(until="last")
         assert (session.next, session.stop_reason) == ("last", "before 'last'")
@@ -162,7 +171,9 @@ def test_go_stops_before_a_node_each_time_it_comes() -> None:
         assert (session.next, session.state.n) == ("last", 2)
 
 
-def test_go_stops_after_the_step_that_leaves_a_condition_true() -> None:
+def test_run_until_stops_on_condition() -> None:
+    """It stops after the step that leaves the condition true."""
+
     def second_round(state: State) -> bool:
         return state.n == 2
 
@@ -171,7 +182,8 @@ def test_go_stops_after_the_step_that_leaves_a_condition_true() -> None:
         assert session.stop_reason == "when second_round holds"
 
 
-def test_breakpoints_on_nodes_routes_errors_and_predicates_stop_go() -> None:
+def test_breakpoints_stop_run_until() -> None:
+    """Breakpoints on nodes, routes, errors and predicates all stop it."""
     with opened("routes") as session:
         at = session.break_at("end")
         route = session.break_on_route("first", "second")
@@ -196,7 +208,8 @@ def test_breakpoints_on_nodes_routes_errors_and_predicates_stop_go() -> None:
         assert session.status == "succeeded"
 
 
-def test_a_breakpoint_inside_a_map_counts_for_every_item() -> None:
+def test_breakpoint_in_map_meets_every_item() -> None:
+    """A path without item numbers stands for all items."""
     with opened("mapped_flows") as session:
         session.break_at("each/two")
         for item in range(3):
@@ -204,7 +217,8 @@ def test_a_breakpoint_inside_a_map_counts_for_every_item() -> None:
             assert session.next == f"each[{item}]/two"
 
 
-def test_a_condition_that_raises_is_named_and_the_session_goes_on() -> None:
+def test_raising_condition_is_named() -> None:
+    """The session can continue after the error."""
     with opened("chain") as session:
         with pytest.raises(
             InputError, match=r"The condition '<lambda>' raised AttributeError: .*'scroe'"
@@ -215,7 +229,8 @@ def test_a_condition_that_raises_is_named_and_the_session_goes_on() -> None:
         assert session.status == "succeeded"
 
 
-def test_go_pauses_after_the_step_that_runs() -> None:
+def test_pause_stops_after_running_step() -> None:
+    """A pause from another thread ends `run_until` after its step."""
     session: AnySession
 
     @node
@@ -234,7 +249,8 @@ def test_go_pauses_after_the_step_that_runs() -> None:
 
 
 # ---- changing ------------------------------------------------------------------------------------
-def test_an_edit_replaces_what_the_last_step_wrote() -> None:
+def test_edit_replaces_last_output() -> None:
+    """The run continues as if the node had returned the edited value."""
     ledger = Ledger()
     with opened("chain", ledger) as session:
         session.step()
@@ -251,7 +267,8 @@ def test_an_edit_replaces_what_the_last_step_wrote() -> None:
         assert [line.split()[0] for line in ledger.entries] == ["a", "b", "c", "d"]
 
 
-def test_an_edit_changes_which_way_a_route_goes() -> None:
+def test_edit_changes_route() -> None:
+    """A route is decided again by the edited state."""
     with opened("routes") as session:
         assert session.step().to == ("second",)
         moment = session.edit(Number(n=2))
@@ -261,14 +278,16 @@ def test_an_edit_changes_which_way_a_route_goes() -> None:
         assert session.step().to == ("second",)
 
 
-def test_an_edit_before_the_first_step_changes_the_input() -> None:
+def test_edit_before_first_step_changes_input() -> None:
+    """There is no step to edit yet, so the input changes."""
     with opened("chain") as session:
         session.edit({"n": 10})
         session.run_until()
         assert session.result.state.n == 13
 
 
-def test_an_edit_of_a_failed_step_lets_the_run_go_on() -> None:
+def test_edit_of_failed_step_continues_run() -> None:
+    """The edited output stands in place of the failure."""
     with failing().debug(State()) as session:
         session.run_until()
         assert session.status == "failed"
@@ -301,9 +320,8 @@ def failing() -> AnyFlow:
         ([1], r"edit\(\) takes a slice or a mapping of fields, got list"),
     ],
 )
-def test_an_edit_that_does_not_fit_is_refused_and_nothing_changes(
-    change: Any, message: str
-) -> None:
+def test_wrong_edit_changes_nothing(change: Any, message: str) -> None:
+    """An edit that does not fit is refused with a reason."""
     with opened("chain") as session:
         session.step()
         with pytest.raises(InputError, match=message):
@@ -311,7 +329,8 @@ def test_an_edit_that_does_not_fit_is_refused_and_nothing_changes(
         assert (session.state.n, session.next, len(session.history)) == (1, "b", 1)
 
 
-def test_a_pinned_node_is_served_and_not_run() -> None:
+def test_pinned_node_does_not_run() -> None:
+    """Its output is served instead."""
     ledger = Ledger()
     with opened("loop_with_join", ledger) as session:
         session.pin("header", Number(n=7))
@@ -322,7 +341,8 @@ def test_a_pinned_node_is_served_and_not_run() -> None:
         assert session.result.state.n == 7
 
 
-def test_a_pin_in_a_map_serves_every_item_or_one() -> None:
+def test_pin_in_map_serves_items() -> None:
+    """A pin is for all items of a map, or for the item in its path."""
     with opened("mapped") as session:
         session.pin("each/work", {"n": 9})
         session.pin("each[1]/work", Number(n=1))
@@ -343,13 +363,15 @@ def test_a_pin_in_a_map_serves_every_item_or_one() -> None:
         ("header", {"n": "x"}, r"The output of 'header' does not fit at n"),
     ],
 )
-def test_a_pin_that_does_not_fit_is_refused(node: str, output: Any, message: str) -> None:
+def test_wrong_pin_is_refused(node: str, output: Any, message: str) -> None:
+    """The error names the node or the field that does not fit."""
     with opened("loop_with_join") as session, pytest.raises(InputError, match=message):
         session.pin(node, output)
 
 
 # ---- going back ----------------------------------------------------------------------------------
-def test_going_back_past_the_start_is_refused() -> None:
+def test_step_back_at_start_is_refused() -> None:
+    """There is no point before the first one."""
     with opened("chain") as session:
         with pytest.raises(InputError, match="nothing to undo: this is where the session began"):
             session.step_back()
@@ -358,7 +380,8 @@ def test_going_back_past_the_start_is_refused() -> None:
         assert session.next == "a"
 
 
-def test_stepping_at_the_end_is_refused() -> None:
+def test_step_at_end_is_refused() -> None:
+    """The error says why nothing can run."""
     with opened("chain") as session:
         session.run_until()
         with pytest.raises(
@@ -370,7 +393,8 @@ def test_stepping_at_the_end_is_refused() -> None:
         assert session.step().path == "d"
 
 
-def test_going_back_over_a_node_that_must_not_act_twice_is_refused_repeated_or_served() -> None:
+def test_step_back_guards_effects() -> None:
+    """Going back over a node with effect `once` is refused, repeated or served."""
     sent: list[str] = []
 
     @node(effect="once")
@@ -387,7 +411,8 @@ def test_going_back_over_a_node_that_must_not_act_twice_is_refused_repeated_or_s
         session.step_back(effects="repeat")
 
 
-def test_a_failed_step_can_be_tried_again_after_going_back() -> None:
+def test_failed_step_runs_again() -> None:
+    """After going back, a failed step can be tried again."""
     tries: list[int] = []
 
     @node
@@ -415,7 +440,8 @@ def test_a_failed_step_can_be_tried_again_after_going_back() -> None:
         assert (session.step().kind, session.status) == ("done", "succeeded")
 
 
-def test_retries_belong_to_the_step() -> None:
+def test_retries_belong_to_step() -> None:
+    """All attempts of a node are one step."""
     tries: list[int] = []
 
     @node(retry=Retry(3, first=0.001))
@@ -431,7 +457,8 @@ def test_retries_belong_to_the_step() -> None:
 
 
 # ---- people --------------------------------------------------------------------------------------
-def test_a_question_waits_while_other_branches_step_and_takes_its_answer() -> None:
+def test_question_waits_beside_other_branches() -> None:
+    """Other branches step while a question waits for its answer."""
     with opened("asked") as session:
         session.step()
         assert session.step().kind == "asked"
@@ -461,7 +488,9 @@ def test_a_question_waits_while_other_branches_step_and_takes_its_answer() -> No
         assert session.status == "waiting"
 
 
-def test_gates_wait_before_and_after_a_node_and_a_no_fails_it() -> None:
+def test_gate_waits_and_refusal_fails() -> None:
+    """Gates wait before and after a node, and a refusal fails it."""
+
     @node(gate="before")
     async def pay(number: Number) -> Note:
         return Note(note="paid")
@@ -495,9 +524,9 @@ def test_gates_wait_before_and_after_a_node_and_a_no_fails_it() -> None:
         ("isolate", "done skipped done done", "partial"),
     ],
 )
-def test_a_failure_does_to_the_other_branches_what_the_policy_says(
-    policy: Any, kinds: str, status: str
-) -> None:
+def test_failure_follows_policy(policy: Any, kinds: str, status: str) -> None:
+    """Other branches drain, are cancelled, or continue."""
+
     @node
     async def bad(number: Number) -> Note:
         raise ValueError("no")
@@ -511,7 +540,8 @@ def test_a_failure_does_to_the_other_branches_what_the_policy_says(
         )
 
 
-def test_edits_reach_answers_and_what_is_inside_sub_flows_and_maps() -> None:
+def test_edits_reach_every_level() -> None:
+    """Answers, and nodes inside sub-flows and maps, can be edited."""
     with opened("asked") as session:
         session.run_until()
         session.answer({"approved": True})
@@ -542,7 +572,8 @@ def test_edits_reach_answers_and_what_is_inside_sub_flows_and_maps() -> None:
 
 
 # ---- forks ---------------------------------------------------------------------------------------
-def test_a_fork_goes_its_own_way_and_the_other_stays() -> None:
+def test_fork_leaves_first_session() -> None:
+    """A fork continues by itself, and the first session stays."""
     with opened("chain") as session:
         session.step()
         fork = session.fork()
@@ -558,7 +589,8 @@ def test_a_fork_goes_its_own_way_and_the_other_stays() -> None:
         fork.close()
 
 
-def test_a_rerun_does_one_thing_anew_and_shows_what_it_changes() -> None:
+def test_rerun_shows_difference() -> None:
+    """A rerun runs one activation again and shows what that changes."""
     with opened("chain") as session:
         session.run_until()
         again = session.rerun("b", output=Number(n=30))
@@ -580,7 +612,9 @@ class Text(BaseModel):
 class Words(Topic, Text): ...
 
 
-def test_a_rerun_with_another_model_asks_that_one_and_moments_hold_their_calls() -> None:
+def test_rerun_calls_other_model() -> None:
+    """The other model is called, and steps hold their calls."""
+
     @agent(output=Text, model="vendor/first")
     def write(topic: Topic) -> str:
         return f"Write about {topic.topic}. The tide rises twice a day. The moon pulls the water."
@@ -612,7 +646,8 @@ def tasks() -> set[asyncio.Task[Any]]:
     return background_loop().wait(found())
 
 
-def test_closing_in_the_middle_of_a_call_leaves_no_task() -> None:
+def test_close_during_call_leaves_no_task() -> None:
+    """Closing in the middle of a model call ends everything."""
     before, began, stopped = tasks(), threading.Event(), threading.Event()
 
     @node
@@ -648,8 +683,8 @@ def test_closing_in_the_middle_of_a_call_leaves_no_task() -> None:
     assert [type(error) for error in errors] == [InputError]
 
 
-def test_an_interrupted_step_leaves_the_session_before_it() -> None:
-    """As when somebody presses Ctrl-C, or the kernel's stop button."""
+def test_interrupted_step_is_undone() -> None:
+    """As after Ctrl-C, or the kernel's stop button."""
     began, calls, main = threading.Event(), 0, threading.main_thread().ident or 0
 
     @node
@@ -679,7 +714,7 @@ def test_an_interrupted_step_leaves_the_session_before_it() -> None:
         assert (calls, session.result.state.n, len(session.history)) == (2, 2, 2)
 
 
-def test_a_session_that_nobody_has_any_more_leaves_no_task() -> None:
+def test_collected_session_leaves_no_task() -> None:
     """As when the cell that made it runs again."""
     before = tasks()
     session = opened("chain")
@@ -693,7 +728,8 @@ def test_a_session_that_nobody_has_any_more_leaves_no_task() -> None:
     assert not tasks() - before
 
 
-def test_two_sessions_of_one_flow_do_not_disturb_each_other() -> None:
+def test_sessions_are_independent() -> None:
+    """Two sessions of one flow do not disturb each other."""
     flow = FLOWS["chain"]()
     with (
         flow.debug(State(), resources=Ledger()) as session,
@@ -704,7 +740,8 @@ def test_two_sessions_of_one_flow_do_not_disturb_each_other() -> None:
         assert (session.state.n, other.result.state.n) == (1, 13)
 
 
-def test_a_journal_on_disk_and_an_input_of_another_type_are_refused() -> None:
+def test_debug_refuses_journal_and_wrong_input() -> None:
+    """A session keeps its run in memory, and checks its input at once."""
     flow = FLOWS["chain"]()
     with pytest.raises(InputError, match="debug\\(\\) keeps its run in memory"):
         flow.debug(State(), durable=True, resources=Ledger())

@@ -52,12 +52,14 @@ def check(sample: Sample) -> None:
         assert did(session.result) == was, sample.seed
 
 
-def test_a_few_random_flows_step_to_what_run_gives_and_back_and_forth() -> None:
+def test_few_random_flows_step_as_run() -> None:
+    """A few random flows, stepped to the end, back, and forth again."""
     for sample in samples(7, 3, 25):
         check(sample)
 
 
 @pytest.mark.slow
-def test_a_thousand_random_flows_step_to_what_run_gives_and_back_and_forth() -> None:
+def test_many_random_flows_step_as_run() -> None:
+    """A thousand random flows, stepped to the end, back, and forth again."""
     for sample in samples(1000, 1000, 60):
         check(sample)

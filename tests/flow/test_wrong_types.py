@@ -55,9 +55,8 @@ flow: Any = Graph("keep", Text).chain(keep).build()
     ],
     ids=["state", "input", "output", "answer", "worker", "flow"],
 )
-def test_a_graph_refuses_at_once_what_no_check_could_look_at(
-    make: Callable[[], object], told: str
-) -> None:
+def test_graph_refuses_wrong_types_at_once(make: Callable[[], object], told: str) -> None:
+    """Without a model or a node, no later check could say anything."""
     with pytest.raises(GraphError) as refused:
         make()
     assert [str(problem) for problem in refused.value.problems] == [told]
@@ -86,7 +85,8 @@ def test_a_graph_refuses_at_once_what_no_check_could_look_at(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_run_says_how_an_option_is_written(options: dict[str, object], told: str) -> None:
+def test_wrong_option_shows_how_to_write(options: dict[str, object], told: str) -> None:
+    """The error holds the expected type and an example."""
     with pytest.raises(InputError) as refused:
         flow.run_sync(Text(), **options)
     assert str(refused.value).startswith(told)

@@ -47,13 +47,13 @@ def solved(codes: Sequence[str], **given: Any) -> tuple[Any, Coder]:
     return found.flow.run_sync(task, client=coder), coder
 
 
-def test_code_that_passes_is_taken_at_once() -> None:
+def test_passing_code_is_taken_at_once() -> None:
     result, coder = solved([f"Here it is:\n```python\n{RIGHT}```\nDone."])
     assert (result.output.code, result.output.by, result.output.score) == (RIGHT, "the model", 10)
     assert len(coder.prompts) == 1
 
 
-def test_failures_go_back_with_the_attempt_and_the_task() -> None:
+def test_failures_go_back_with_attempt() -> None:
     wrong = "def double(n):\n    return n + 2\n"
     result, coder = solved([wrong, RIGHT])
     assert result.output.round == 2
@@ -66,13 +66,15 @@ def test_failures_go_back_with_the_attempt_and_the_task() -> None:
         assert given in coder.prompts[1]
 
 
-def test_the_best_attempt_is_kept_when_none_passes() -> None:
+def test_best_attempt_is_kept() -> None:
+    """That holds even if no attempt passes."""
     half, none = "def double(n):\n    return 4\n", "def double(n):\n    return 0\n"
     result, _ = solved([half, none, none + "#\n", none + "##\n"])
     assert (result.output.code, result.output.score) == (half, 4.5)
 
 
-def test_answers_without_code_are_replaced_by_prepared_attempts_and_it_is_said() -> None:
+def test_answers_without_code_are_replaced() -> None:
+    """Prepared attempts stand in for them, and the report mentions it."""
     result, _ = solved(
         ["I cannot write code.", "Sorry."], attempts=["def double(n):\n    return 0\n", RIGHT]
     )
@@ -82,7 +84,7 @@ def test_answers_without_code_are_replaced_by_prepared_attempts_and_it_is_said()
     )
 
 
-def test_offline_the_sample_fails_hangs_and_passes() -> None:
+def test_offline_sample_fails_hangs_and_passes() -> None:
     result = found.flow.run_sync(found.sample)
     assert (result.output.round, result.output.score) == (3, 10)
     assert "prepared attempt 3" in result.output.by
@@ -112,13 +114,13 @@ def test_offline_the_sample_fails_hangs_and_passes() -> None:
     ("def double(n):\n    raise KeyboardInterrupt\n", "test_two: KeyboardInterrupt [solution.py:2: raise KeyboardInterrupt]"),
     ("", "loading the code: ImportError: cannot import name 'double'"),
 ])  # fmt: skip
-def test_bad_code_is_stopped_and_told_in_plain_words(code: str, said: str) -> None:
+def test_bad_code_is_stopped_and_explained(code: str, said: str) -> None:
     report = tried(code)
     assert report.passed == 0
     assert any(said in failure for failure in report.failures), report.failures
 
 
-def test_code_writes_into_its_own_folder_and_nowhere_else(tmp_path: Path) -> None:
+def test_code_writes_into_own_folder(tmp_path: Path) -> None:
     target = tmp_path / "written"
     code = f"open('mine.txt', 'w').write('x')\ntry:\n    open({str(target)!r}, 'w')\nexcept Exception:\n    pass\n{RIGHT}"
     report = tried(code)
@@ -127,31 +129,31 @@ def test_code_writes_into_its_own_folder_and_nowhere_else(tmp_path: Path) -> Non
     assert tried(f"open('mine.txt', 'w').write('x')\n{RIGHT}") == Report(2, 2, ())
 
 
-def test_nothing_of_the_environment_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_sees_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_WORD", "x")
     assert tried(f"import os\nassert 'SECRET_WORD' not in os.environ\n{RIGHT}").passed == 2
 
 
-def test_what_the_code_prints_does_not_count_as_a_result() -> None:
+def test_printed_output_is_not_result() -> None:
     forged = json.dumps({"passed": "test_two"})
     report = tried(f"print({forged!r})\ndef double(n):\n    return 0\n")
     assert (report.passed, report.total) == (0, 2)
     assert report.printed == forged
 
 
-def test_a_thread_that_goes_on_ends_with_the_process() -> None:
+def test_thread_ends_with_process() -> None:
     started = "import threading, time\nthreading.Thread(target=lambda: time.sleep(60)).start()\n"
     report = tried(started + RIGHT)
     assert report.passed == 2
     assert any("did not end within" in failure for failure in report.failures)
 
 
-def test_tests_without_tests_are_no_success() -> None:
+def test_empty_tests_are_not_success() -> None:
     assert tried(RIGHT, "x = 1\n").failures == ("no tests ran.",)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits need a Unix system")
-def test_the_temporary_folder_is_gone_afterwards() -> None:
+def test_temporary_folder_is_removed() -> None:
     before = set(Path("/tmp").glob("attempt-*"))
     tried(RIGHT)
     assert set(Path("/tmp").glob("attempt-*")) <= before

@@ -46,7 +46,7 @@ def run(scores: Sequence[float]) -> tuple[Any, Editor]:
     return found.flow.run_sync(brief, client=editor), editor
 
 
-def test_a_good_draft_goes_out_at_once() -> None:
+def test_good_draft_goes_out_at_once() -> None:
     result, editor = run([9])
     assert [step.node for step in result.steps] == ["research", "write", "review", "publish"]
     assert result.output.article == "# Tides\n\ntext 2"
@@ -54,7 +54,8 @@ def test_a_good_draft_goes_out_at_once() -> None:
     assert DOCUMENT not in editor.prompts[1]
 
 
-def test_a_weak_draft_goes_back_with_the_remarks_the_notes_and_the_draft() -> None:
+def test_weak_draft_goes_back_with_remarks() -> None:
+    """The notes and the draft go with the remarks."""
     result, editor = run([5, 9])
     assert result.output.article == "# Tides\n\ntext 4"
     revision = editor.prompts[3]
@@ -62,7 +63,8 @@ def test_a_weak_draft_goes_back_with_the_remarks_the_notes_and_the_draft() -> No
         assert given in revision
 
 
-def test_after_three_drafts_the_article_goes_out_with_what_is_still_missing() -> None:
+def test_third_draft_goes_out_with_gaps() -> None:
+    """After three drafts the article goes out with a list of what is missing."""
     result, editor = run([5, 6, 7.5])
     assert result.exhausted == (("review", "write"),)
     assert editor.scores == []
@@ -71,12 +73,13 @@ def test_after_three_drafts_the_article_goes_out_with_what_is_still_missing() ->
     )
 
 
-def test_an_empty_document_is_no_brief() -> None:
+def test_empty_document_is_refused() -> None:
     with pytest.raises(ValidationError, match="at least 1 character"):
         load_flow(str(GRAPH)).flow.plan.input(document=" \n")
 
 
-def test_the_embedded_model_writes_whole_sentences_of_the_document_about_its_topic() -> None:
+def test_offline_draft_quotes_document() -> None:
+    """The embedded model writes whole sentences of the document about its topic."""
     found = load_flow(str(GRAPH))
     sample: Any = found.sample
     article = found.flow.run_sync(sample).output.article

@@ -16,7 +16,7 @@ flow: Any = found.flow
 sample: Any = found.sample
 
 
-def test_the_three_reviews_make_one_memo() -> None:
+def test_three_reviews_make_one_memo() -> None:
     with ScriptedModel(
         *(
             when("Contract:", f"{name} says no.", node=name)
@@ -31,7 +31,8 @@ def test_the_three_reviews_make_one_memo() -> None:
     assert all("Black Friday" in request.messages[-1].content for request in model.requests)
 
 
-def test_a_review_that_fails_is_named_and_does_not_hold_up_the_others() -> None:
+def test_failing_review_is_named() -> None:
+    """The other reviews are not held up."""
     with ScriptedModel(
         when("", ValueError("no lawyer today"), node="legal"),
         when("", "a", node="financial"),
@@ -43,7 +44,8 @@ def test_a_review_that_fails_is_named_and_does_not_hold_up_the_others() -> None:
     assert "## Legal" not in memo
 
 
-def test_what_is_no_contract_is_refused_before_anybody_reads_it() -> None:
+def test_wrong_document_is_refused_first() -> None:
+    """A text that is not a contract is refused before a review begins."""
     model = ScriptedModel()
     with pytest.raises(RunFailed) as caught:
         flow.run_sync(flow.plan.input(contract="To be agreed."), client=model)
@@ -51,13 +53,13 @@ def test_what_is_no_contract_is_refused_before_anybody_reads_it() -> None:
     assert model.requests == []
 
 
-def test_offline_each_review_finds_clauses_of_its_own() -> None:
+def test_offline_reviews_find_own_clauses() -> None:
     state = flow.run_sync(sample).state
     assert "breach of personal data" in state.legal
     assert "EUR 1,650 per day" in state.financial
     assert "1,100 orders per minute" in state.technical
 
 
-def test_the_worst_case_is_known_before_it_runs() -> None:
+def test_worst_case_is_known_before_run() -> None:
     worst = flow.estimate().worst
     assert (worst.calls, worst.output_tokens, worst.seconds) == (3, 3_600, 120)

@@ -14,18 +14,17 @@ EXAMPLES = sorted(GRAPHS.glob("*.py"))
 pytestmark = pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 
 
-def test_it_builds_without_a_warning(example: Path) -> None:
+def test_example_builds_without_warning(example: Path) -> None:
     for found in load_flows(str(example)):
         assert found.flow.warnings == ()
 
 
-def test_it_is_short(example: Path) -> None:
+def test_example_is_short(example: Path) -> None:
     assert len(example.read_text("utf-8").splitlines()) <= 120
 
 
-def test_it_runs_on_its_sample_with_the_embedded_model_and_gives_the_same_twice(
-    example: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_example_gives_equal_results_twice(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs on its sample with the embedded model."""
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     found = load_flow(str(example))
@@ -35,7 +34,7 @@ def test_it_runs_on_its_sample_with_the_embedded_model_and_gives_the_same_twice(
     assert first.state == second.state
 
 
-def test_its_picture_is_up_to_date(example: Path) -> None:
+def test_example_picture_is_current(example: Path) -> None:
     """Where one is kept beside it: `graphorch render graphs/NAME.py -o graphs/NAME.svg --engine builtin` makes it anew."""
     picture = example.with_suffix(".svg")
     if picture.exists():

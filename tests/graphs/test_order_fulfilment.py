@@ -22,7 +22,8 @@ def run(given: Any) -> tuple[Any, ScriptedModel]:
     return flow.run_sync(given, client=model), model
 
 
-def test_every_order_is_picked_shipped_charged_and_answered() -> None:
+def test_order_passes_every_station() -> None:
+    """Every order is picked, shipped, charged and answered."""
     result, model = run(sample)
     lines = result.output.day.splitlines()
     assert (
@@ -33,7 +34,8 @@ def test_every_order_is_picked_shipped_charged_and_answered() -> None:
     assert len(model.requests) == len(sample.orders)
 
 
-def test_no_piece_is_promised_twice_and_what_is_missing_is_said() -> None:
+def test_stock_is_promised_once() -> None:
+    """Missing pieces are named."""
     result, _ = run(sample)
     assert "1 × tent-4, 12 × mat, 8 × lamp; later 3 × tent-4, 4 × mat" in result.output.day
     for article, count in sample.stock.items():
@@ -44,7 +46,8 @@ def test_no_piece_is_promised_twice_and_what_is_missing_is_said() -> None:
         )
 
 
-def test_an_order_that_fails_is_reported_and_the_others_go_on() -> None:
+def test_failing_order_leaves_others() -> None:
+    """It is reported."""
     orders = [order.model_dump() for order in sample.orders[:3]]
     orders[1]["lines"] = {"unicorn": 1}
     result, _ = run(book(orders=orders))
@@ -71,13 +74,13 @@ def test_paths_name_all_three_levels() -> None:
     }
 
 
-def test_what_is_low_is_ordered() -> None:
+def test_low_stock_is_ordered() -> None:
     result, _ = run(book(orders=[sample.orders[0].model_dump()]))
     assert result.output.day.endswith(
         "To be ordered\n- tent-4: 1 left\n- pan: 0 left\n- ".removesuffix("\n- ")
     )
 
 
-def test_offline_the_answers_are_sentences_of_the_terms() -> None:
+def test_offline_answers_quote_terms() -> None:
     day = flow.run_sync(sample).output.day
     assert "A gift or present travels without prices in the parcel." in day

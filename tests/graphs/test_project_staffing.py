@@ -23,7 +23,8 @@ def planned(**work: str) -> str:
     )
 
 
-def test_each_department_gets_its_people_and_finance_begins_when_it_knows_the_others() -> None:
+def test_finance_begins_after_departments() -> None:
+    """Each department gets its people, and finance begins when it knows the others."""
     plan = planned(engineering="build gauges", legal="get licences", finance="ask the state")
     with ScriptedModel(
         when("Brief:", plan), when("People:", "We take all of them.", repeats=True)
@@ -40,7 +41,8 @@ def test_each_department_gets_its_people_and_finance_begins_when_it_knows_the_ot
     assert "Nils Eriksen" in asked[3]
 
 
-def test_a_department_without_people_declines_and_the_lead_plans_once_more_told_why() -> None:
+def test_declining_department_is_planned_again() -> None:
+    """The lead plans once more, with the reason."""
     roster = "\n".join(line for line in sample.roster.splitlines() if ",legal," not in line)
     first, second = planned(software="write it", legal="read it"), planned(software="write it")
     with ScriptedModel(
@@ -58,13 +60,13 @@ def test_a_department_without_people_declines_and_the_lead_plans_once_more_told_
     )
 
 
-def test_a_plan_with_nothing_to_do_ends_with_a_reason() -> None:
+def test_empty_plan_ends_with_reason() -> None:
     with pytest.raises(RunFailed) as caught:
         flow.run_sync(sample, client=ScriptedModel(planned()))
     assert "is empty" in str(caught.value.exceptions[0])
 
 
-def test_long_proposals_are_cut_to_their_budget() -> None:
+def test_long_proposals_are_cut() -> None:
     plan = planned(engineering="a", software="b", legal="c", communication="d", finance="e")
     with ScriptedModel(
         when("Brief:", plan),
@@ -74,7 +76,7 @@ def test_long_proposals_are_cut_to_their_budget() -> None:
     assert len(text) < 4 * 1_500 + 500
 
 
-def test_offline_every_department_has_something_to_do_and_somebody_to_do_it() -> None:
+def test_offline_departments_have_tasks_and_people() -> None:
     text = flow.run_sync(sample).output.staffing
     for name, person in {
         "engineering": "Amira",

@@ -29,7 +29,7 @@ def handled(request: str, category: str, confidence: float, *others: Any) -> tup
     return result.output, [item.metadata["path"] for item in model.requests]
 
 
-def test_a_sure_classifier_sends_the_request_to_its_specialist() -> None:
+def test_sure_classifier_chooses_specialist() -> None:
     output, asked = handled(
         "The box was torn.",
         "shipping",
@@ -43,7 +43,7 @@ def test_a_sure_classifier_sends_the_request_to_its_specialist() -> None:
     )
 
 
-def test_where_it_is_unsure_the_key_words_may_decide() -> None:
+def test_unsure_classifier_leaves_it_to_keywords() -> None:
     output, asked = handled(
         "My parcel with the invoice never came, where is the parcel?",
         "billing",
@@ -53,21 +53,23 @@ def test_where_it_is_unsure_the_key_words_may_decide() -> None:
     assert (output.category, asked) == ("shipping", ["classify", "shipping"])
 
 
-def test_where_nobody_is_sure_the_general_desk_asks_back() -> None:
+def test_general_desk_asks_back() -> None:
+    """It takes requests of which neither classifier nor key words are sure."""
     output, asked = handled(
         "My account shows the wrong invoice.", "other", 0.2, when("", "Which one?", node="general")
     )
     assert (output.reply, asked) == ("Which one?", ["classify", "general"])
 
 
-def test_there_are_sixty_requests_at_least_of_every_category_each_once() -> None:
+def test_requests_cover_every_category() -> None:
+    """There are at least sixty, each of them once."""
     assert len(CASES) == len({case["input"]["request"] for case in CASES}) >= 60
     counts = Counter(case["category"] for case in CASES)
     assert set(counts) == {"billing", "shipping", "technical", "account", "other"}
     assert min(counts.values()) >= 9
 
 
-def test_offline_most_requests_come_to_the_right_desk() -> None:
+def test_offline_most_requests_reach_right_desk() -> None:
     flow: Any = load_flow(GRAPH).flow
     right = sum(
         flow.run_sync(flow.plan.input(**case["input"])).output.category == case["category"]
@@ -76,9 +78,7 @@ def test_offline_most_requests_come_to_the_right_desk() -> None:
     assert right >= 0.75 * len(CASES)
 
 
-def test_the_comparison_of_the_docstring_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_docstring_comparison_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell(tmp_path, capsys)
     score = f"{GRAPH}:right"
     cases = str(GRAPHS / "samples" / "support_requests.jsonl")

@@ -32,7 +32,8 @@ async def failed(flow: AnyFlow, **options: Any) -> None:
         await flow.run(State(), run_id="r", resources=Ledger(), **options)
 
 
-def test_a_waiting_run_takes_no_answer_any_more() -> None:
+def test_cancelled_run_takes_no_answer() -> None:
+    """The question of a cancelled run is withdrawn."""
     flow = FLOWS["asked"]()
 
     async def main() -> None:
@@ -51,7 +52,8 @@ def test_a_waiting_run_takes_no_answer_any_more() -> None:
     run(main())
 
 
-def test_a_run_in_memory_is_forgotten() -> None:
+def test_cancelled_run_in_memory_is_forgotten() -> None:
+    """It cannot be resumed."""
     flow = failing()
 
     async def main() -> None:
@@ -63,7 +65,8 @@ def test_a_run_in_memory_is_forgotten() -> None:
     run(main())
 
 
-def test_a_run_that_is_over_or_under_way_is_not_cancelled() -> None:
+def test_cancel_refuses_active_and_final_runs() -> None:
+    """A run that is under way, or over, is not cancelled."""
     flow = FLOWS["chain"]()
     gate = asyncio.Event()
 
@@ -91,7 +94,8 @@ def test_a_run_that_is_over_or_under_way_is_not_cancelled() -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "waiting", "stopped"])
-def test_without_its_flow_a_run_is_cancelled_the_same(status: str) -> None:
+def test_cancel_works_without_flow(status: str) -> None:
+    """The records are those of a cancellation by the flow."""
     flow = failing() if status == "failed" else FLOWS["asked"]()
 
     async def main() -> None:
@@ -119,7 +123,9 @@ def test_without_its_flow_a_run_is_cancelled_the_same(status: str) -> None:
     run(main())
 
 
-def test_a_run_that_never_began_is_cancelled_and_one_that_crashed_needs_its_flow() -> None:
+def test_cancel_of_crashed_run_needs_flow() -> None:
+    """A run that never began can be cancelled without its flow."""
+
     async def main() -> None:
         store = MemoryStore()
         await store.create(NewRun("r", "chain", "f", 1))
@@ -151,7 +157,8 @@ async def prefix_of(log: RunLog, count: int) -> MemoryStore:
 
 
 @pytest.mark.parametrize("name", ["loop_with_join", "mapped_flows", "asked", "rescued"])
-def test_a_run_whose_process_ended_anywhere_is_cancelled_and_can_be_read(name: str) -> None:
+def test_cancel_after_any_crash_is_readable(name: str) -> None:
+    """A run whose process ended after any record is cancelled and can be read."""
     flow = FLOWS[name]()
 
     async def main() -> None:
@@ -168,7 +175,8 @@ def test_a_run_whose_process_ended_anywhere_is_cancelled_and_can_be_read(name: s
     run(main())
 
 
-def test_a_question_that_does_not_exist_leaves_the_run_to_others_at_once() -> None:
+def test_unknown_question_releases_lease() -> None:
+    """Another process may have the run at once."""
     flow = FLOWS["asked"]()
 
     async def main() -> None:

@@ -63,7 +63,8 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(main)
 
 
-def test_the_remembered_slices_go_on_and_the_others_begin_anew() -> None:
+def test_turn_takes_over_remembered_slices() -> None:
+    """The other slices begin with their defaults."""
     flow = chat(Talk, Count)
 
     async def main() -> list[Result[State, State]]:
@@ -85,7 +86,8 @@ def test_the_remembered_slices_go_on_and_the_others_begin_anew() -> None:
     ]
 
 
-def test_what_is_given_wins_and_what_a_reducer_folds_is_added() -> None:
+def test_given_input_wins_over_remembered() -> None:
+    """A field with a reducer folds its given value in."""
     flow = chat(Talk, Count)
 
     async def main() -> State:
@@ -101,7 +103,8 @@ def test_what_is_given_wins_and_what_a_reducer_folds_is_added() -> None:
     assert (state.count, state.talk) == (41, ["a", "a note", "b"])
 
 
-def test_a_turn_is_replayed_from_its_own_record_even_if_the_earlier_one_is_gone() -> None:
+def test_turn_replays_without_earlier_run() -> None:
+    """A turn is replayed from its own records."""
     flow = chat(Talk)
 
     async def main() -> tuple[State, State, Any]:
@@ -121,7 +124,8 @@ def test_a_turn_is_replayed_from_its_own_record_even_if_the_earlier_one_is_gone(
     assert after == "first"
 
 
-def test_the_earlier_turn_has_to_be_over() -> None:
+def test_turn_needs_finished_run() -> None:
+    """A run that waits cannot be followed yet."""
     flow = chat(Talk, ask=True)
 
     async def main() -> None:
@@ -137,7 +141,8 @@ def test_the_earlier_turn_has_to_be_over() -> None:
     run(main())
 
 
-def test_what_cannot_follow_is_refused_before_anything_is_stored() -> None:
+def test_wrong_turn_stores_nothing() -> None:
+    """A turn that cannot follow is refused first."""
     flow = chat(Talk)
 
     async def main() -> None:
@@ -162,7 +167,9 @@ def test_what_cannot_follow_is_refused_before_anything_is_stored() -> None:
     run(main())
 
 
-def test_what_is_remembered_may_change_without_making_the_graph_another_one() -> None:
+def test_remember_is_not_in_fingerprint() -> None:
+    """A graph may remember other slices and resume its stored runs."""
+
     async def main() -> State:
         store = MemoryStore()
         first = await chat(Talk).run(State(question="a"), durable=store)

@@ -103,7 +103,8 @@ def renamed_node(record: Body) -> Body:
     return record
 
 
-def test_a_renamed_node_and_a_renamed_question_go_on_with_the_ids_that_they_had() -> None:
+def test_renamed_nodes_keep_ids() -> None:
+    """A renamed node and a renamed question continue with their ids."""
     changed = (
         graph_of(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=renamed_node)
@@ -132,7 +133,9 @@ def test_a_renamed_node_and_a_renamed_question_go_on_with_the_ids_that_they_had(
     run(main())
 
 
-def test_a_renamed_field_keeps_its_value() -> None:
+def test_renamed_field_keeps_value() -> None:
+    """A migration renames the field in every record."""
+
     @node(name="up")
     def up_now(amount: Amount) -> tuple[Amount, Log]:
         raise AssertionError("it was committed already")
@@ -158,7 +161,9 @@ def test_a_renamed_field_keeps_its_value() -> None:
     run(main())
 
 
-def test_a_new_field_with_a_default_needs_nothing_to_be_changed() -> None:
+def test_new_field_takes_default() -> None:
+    """The migration may return the records unchanged."""
+
     @node(name="end")
     def end_now(extra: Extra) -> Log:
         return Log(log=[f"end {extra.extra}"])
@@ -178,7 +183,8 @@ def test_a_new_field_with_a_default_needs_nothing_to_be_changed() -> None:
     run(main())
 
 
-def test_what_is_stored_stays_as_it_was_and_a_mark_says_who_wrote_what_follows() -> None:
+def test_migration_leaves_stored_records() -> None:
+    """A mark names the graph that wrote what follows."""
     changed = (
         graph_of(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=renamed_node)
@@ -199,7 +205,8 @@ def test_what_is_stored_stays_as_it_was_and_a_mark_says_who_wrote_what_follows()
     run(main())
 
 
-def test_a_run_that_was_migrated_twice_is_read_through_both() -> None:
+def test_two_migrations_are_chained() -> None:
+    """Each segment is read through the migration of its own graph."""
     second = (
         graph_of(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=renamed_node)
@@ -240,7 +247,8 @@ def test_a_run_that_was_migrated_twice_is_read_through_both() -> None:
     run(main())
 
 
-def test_a_migrated_run_can_be_forked_and_followed_by_a_next_turn() -> None:
+def test_migrated_run_can_be_forked() -> None:
+    """It can also be followed by a next turn."""
     graph = Graph("g", Old, remember=[Number, Log])
     ask: Ask[Old, Choice] = graph.ask("sign_off", question=lambda s: "go on?", answer=Choice)
     changed = (
@@ -265,7 +273,9 @@ def test_a_migrated_run_can_be_forked_and_followed_by_a_next_turn() -> None:
     run(main())
 
 
-def test_a_record_can_be_left_out() -> None:
+def test_migration_may_drop_record() -> None:
+    """A migration that returns None leaves the record out."""
+
     class Fewer(Number, Log, Choice): ...
 
     def change(record: Body) -> Body | None:
@@ -294,9 +304,8 @@ def test_a_record_can_be_left_out() -> None:
         (lambda record: record, "is no node|not open|The flow is not the one"),
     ],
 )
-def test_a_migration_that_does_not_fit_is_named_and_leaves_the_run_as_it_was(
-    change: Any, says: str
-) -> None:
+def test_failing_migration_is_named(change: Any, says: str) -> None:
+    """The run stays as it was."""
     changed = (
         graph_of(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=change)
@@ -319,7 +328,8 @@ def test_a_migration_that_does_not_fit_is_named_and_leaves_the_run_as_it_was(
     run(main())
 
 
-def test_a_migration_of_what_is_no_fingerprint_or_of_one_twice_does_not_build() -> None:
+def test_wrong_fingerprint_does_not_build() -> None:
+    """Neither does a second migration of one fingerprint."""
     graph = graph_of(Old).migration(from_="yesterday", change=lambda record: record)
     graph.migration(from_=OLD, change=lambda record: record).migration(
         from_=OLD, change=lambda record: record
@@ -332,7 +342,8 @@ def test_a_migration_of_what_is_no_fingerprint_or_of_one_twice_does_not_build() 
     ]
 
 
-def test_a_newer_format_of_the_records_is_refused() -> None:
+def test_newer_format_is_refused() -> None:
+    """The error asks to update graphorch."""
     flow = graph_of(Old).build()
 
     async def main() -> None:
@@ -349,7 +360,9 @@ def test_a_newer_format_of_the_records_is_refused() -> None:
     run(main())
 
 
-def test_a_failed_run_is_tried_again_by_the_changed_graph() -> None:
+def test_changed_graph_resumes_failed_run() -> None:
+    """The failed node runs again as the changed graph has it."""
+
     @node(name="end")
     def bad(number: Number) -> Log:
         raise ValueError("not yet")

@@ -68,7 +68,7 @@ def is_public(name: str) -> bool:
     )
 
 
-def test_no_type_of_the_package_is_unknown(symbols: list[dict[str, Any]]) -> None:
+def test_package_has_no_unknown_type(symbols: list[dict[str, Any]]) -> None:
     assert len(symbols) > 1000
     unknown = [
         symbol for symbol in symbols if not symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"]
@@ -80,7 +80,7 @@ def test_no_type_of_the_package_is_unknown(symbols: list[dict[str, Any]]) -> Non
     ] == []
 
 
-def test_whatever_is_public_declares_its_type_and_is_documented(
+def test_public_names_declare_types(
     symbols: list[dict[str, Any]],
 ) -> None:
     """Declared, not inferred: another checker would otherwise be free to infer something else."""

@@ -178,15 +178,13 @@ def shown(found: Iterable[Report]) -> str:
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=by_name)
-def test_a_right_program_is_clean_under_both_checkers(path: Path, reports: list[Report]) -> None:
+def test_right_program_is_clean(path: Path, reports: list[Report]) -> None:
     found = [report for report in reports if report.file == path.name]
     assert not found, shown(found)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=by_name)
-def test_a_wrong_program_is_reported_by_whom_its_tag_names(
-    block: Block, reports: list[Report]
-) -> None:
+def test_wrong_program_is_reported(block: Block, reports: list[Report]) -> None:
     found = [
         report
         for report in reports
@@ -201,7 +199,7 @@ def test_a_wrong_program_is_reported_by_whom_its_tag_names(
     )
 
 
-def test_nothing_is_reported_beside_the_wrong_programs(reports: list[Report]) -> None:
+def test_other_lines_are_not_reported(reports: list[Report]) -> None:
     covered = {(block.path.name, line) for block in BLOCKS for line in block.lines}
     found = [
         report
@@ -240,20 +238,20 @@ def refusal_of(function: Callable[[], Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=by_name)
-def test_a_right_program_gives_its_answer(path: Path) -> None:
+def test_right_program_gives_answer(path: Path) -> None:
     program = loaded(path)
     assert program.main() == program.ANSWER
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.refusals], ids=by_name)
-def test_a_wrong_program_is_refused_when_it_runs(block: Block) -> None:
+def test_wrong_program_is_refused_at_runtime(block: Block) -> None:
     assert refusal_of(getattr(loaded(block.path), block.function)) == block.refusals
 
 
 # ---- the tags ----------------------------------------------------------------------------------
 
 
-def test_each_tag_has_its_function_and_each_function_its_tag() -> None:
+def test_tags_and_functions_match() -> None:
     for path in WRONG:
         functions = [name for name in vars(loaded(path)) if re.fullmatch(r"[a-z]\d\d", name)]
         assert [block.function for block in BLOCKS if block.path == path] == functions
@@ -263,10 +261,10 @@ def test_each_tag_has_its_function_and_each_function_its_tag() -> None:
     "tag",
     ["# A01: [pyrite] x\n1  # wrong", "# A01: [pyright] x\n1", "# A01: [build:CODE] x\n1  # wrong"],
 )
-def test_a_tag_that_proves_nothing_is_noticed(tag: str) -> None:
+def test_useless_tag_is_noticed(tag: str) -> None:
     with pytest.raises(ValueError, match="A01"):
         list(blocks_of(Path("x.py"), tag))
 
 
-def test_a_right_program_would_be_noticed_among_the_wrong_ones() -> None:
+def test_right_program_among_wrong_is_noticed() -> None:
     assert refusal_of(lambda: None) == set()

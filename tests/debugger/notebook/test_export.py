@@ -31,7 +31,8 @@ def evil() -> Session[Any, Any]:
     return session
 
 
-def test_an_export_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
+def test_export_makes_no_request(tmp_path: Path) -> None:
+    """An export is one file that needs no network."""
     with evil() as session:
         page = to_html(session, tmp_path / "session.html")
     assert (tmp_path / "session.html").read_text(encoding="utf-8") == page
@@ -40,7 +41,8 @@ def test_an_export_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
     assert "default-src 'none'" in page
 
 
-def test_values_and_errors_are_never_markup() -> None:
+def test_values_are_never_markup() -> None:
+    """Values and errors are escaped in the export and in the static output."""
     with evil() as session:
         page, static = to_html(session), build_bundle(session)["text/html"]
     assert EVIL not in page
@@ -50,7 +52,8 @@ def test_values_and_errors_are_never_markup() -> None:
     assert "&lt;img src=x onerror=alert(1)&gt;" in static
 
 
-def test_without_a_kernel_a_session_is_shown_as_text_picture_and_table() -> None:
+def test_bundle_without_kernel_is_static() -> None:
+    """A session is shown as text, picture and tables."""
     with evil() as session:
         assert isinstance(session, NotebookSession)
         bundle = session._repr_mimebundle_()
@@ -58,7 +61,8 @@ def test_without_a_kernel_a_session_is_shown_as_text_picture_and_table() -> None
     assert bundle["text/plain"].startswith("<failed session")
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_file_is_named(tmp_path: Path) -> None:
+    """The error holds the path and the reason."""
     with (
         evil() as session,
         pytest.raises(

@@ -145,7 +145,8 @@ class Page:
             self.page.screenshot(path=str(Path(_SHOTS) / f"{name}.png"))
 
 
-def test_the_buttons_step_go_back_and_run_to_breakpoints_and_to_the_question(opened: Lab) -> None:
+def test_buttons_step_and_stop(opened: Lab) -> None:
+    """The buttons step, go back, and run to breakpoints and to the question."""
     opened.open("buttons", FLOW, SHOW)
     page = Page(opened)
     page.press("step")
@@ -179,9 +180,10 @@ def test_the_buttons_step_go_back_and_run_to_breakpoints_and_to_the_question(ope
     page.shot("succeeded")
 
 
-def test_state_is_edited_and_outputs_are_pinned_in_place_and_forks_stand_side_by_side(
+def test_page_edits_pins_and_forks(
     opened: Lab,
 ) -> None:
+    """State is edited and outputs are pinned in place, and forks stand side by side."""
     opened.open("editing", FLOW, SHOW)
     page = Page(opened)
     page.press("go", steps=9, until="waiting")
@@ -216,7 +218,8 @@ def test_state_is_edited_and_outputs_are_pinned_in_place_and_forks_stand_side_by
     page.page.wait_for_selector(".gs-panel:nth-child(2)", state="detached")
 
 
-def test_a_click_is_answered_while_a_cell_awaits_and_sub_flows_open_and_close(opened: Lab) -> None:
+def test_click_works_while_cell_awaits(opened: Lab) -> None:
+    """A click is answered while a cell awaits, and sub-flows open and close."""
     opened.open(
         "awaiting",
         FLOW,
@@ -240,7 +243,8 @@ def test_a_click_is_answered_while_a_cell_awaits_and_sub_flows_open_and_close(op
     )
 
 
-def test_a_cell_that_runs_again_closes_its_session_and_says_so(opened: Lab) -> None:
+def test_rerun_cell_closes_its_session(opened: Lab) -> None:
+    """The page of the closed session shows why."""
     opened.open(
         "twice",
         FLOW,
@@ -255,9 +259,10 @@ def test_a_cell_that_runs_again_closes_its_session_and_says_so(opened: Lab) -> N
 
 
 @pytest.mark.parametrize("size, most", [(30, 100), (200, 250)])
-def test_a_click_is_answered_in_time(
+def test_click_is_answered_in_time(
     opened: Lab, size: int, most: float, record_property: Any
 ) -> None:
+    """A large flow does not make the page slow."""
     opened.open(f"speed{size}", BIG % size)
     page = Page(opened)
     page.press("step")

@@ -24,7 +24,8 @@ def outputs(path: Path) -> list[dict[str, Any]]:
     return [output for cell in cells(path) for output in cell.get("outputs", [])]
 
 
-def test_there_is_a_tour() -> None:
+def test_tour_exists() -> None:
+    """The list of notebooks is not empty by mistake."""
     assert "tour" in [path.stem for path in NOTEBOOKS]
 
 
@@ -34,7 +35,8 @@ def test_there_is_a_tour() -> None:
     reason="needs nbclient, ipykernel and anywidget",
 )
 @by_name
-def test_it_runs_from_a_clean_kernel(path: Path) -> None:
+def test_notebook_runs_from_clean_kernel(path: Path) -> None:
+    """Every cell of a notebook runs without an error."""
     command = [sys.executable, "-m", "tests.debugger.notebook.notebooks", path.stem]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
@@ -43,7 +45,8 @@ def test_it_runs_from_a_clean_kernel(path: Path) -> None:
 
 
 @by_name
-def test_it_begins_with_a_question_and_every_cell_has_run_in_order(path: Path) -> None:
+def test_notebook_begins_with_question(path: Path) -> None:
+    """A notebook asks a question, and its cells have run in order."""
     first, *rest = cells(path)
     assert first["cell_type"] == "markdown"
     assert "?" in "".join(first["source"])
@@ -52,7 +55,8 @@ def test_it_begins_with_a_question_and_every_cell_has_run_in_order(path: Path) -
 
 
 @by_name
-def test_its_outputs_are_kept_with_pictures_and_without_widgets_and_errors(path: Path) -> None:
+def test_notebook_keeps_static_outputs(path: Path) -> None:
+    """Outputs are kept with pictures, and without widgets and errors."""
     kinds = [kind for output in outputs(path) for kind in output.get("data", {})]
     assert "image/svg+xml" in kinds
     assert not [kind for kind in kinds if "widget" in kind]

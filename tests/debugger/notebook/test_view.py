@@ -36,7 +36,8 @@ def viewed(session: AnySession) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_every_point_of_every_flow_has_a_view_that_is_json(name: str) -> None:
+def test_view_is_json_everywhere(name: str) -> None:
+    """Every point of every flow has a view that is plain JSON."""
     with opened(name) as session:
         while session.next or session.open_questions:
             if session.next:
@@ -48,7 +49,8 @@ def test_every_point_of_every_flow_has_a_view_that_is_json(name: str) -> None:
             assert view["history"][-1]["path"] == session.history[-1].path
 
 
-def test_a_view_shows_the_state_with_what_the_last_step_changed() -> None:
+def test_view_marks_changed_fields() -> None:
+    """The state is shown with what the last step changed."""
     with opened("loop_with_join") as session:
         session.step()
         fields = {field["name"]: field for field in viewed(session)["state"]}
@@ -60,7 +62,8 @@ def test_a_view_shows_the_state_with_what_the_last_step_changed() -> None:
         ) == ("1", True, "0", False)
 
 
-def test_inside_a_sub_flow_its_own_state_is_shown_beside() -> None:
+def test_view_shows_inner_state() -> None:
+    """Inside a sub-flow, its own state is shown too."""
     with opened("sub_flows") as session:
         session.step()
         session.step_into()
@@ -71,7 +74,8 @@ def test_inside_a_sub_flow_its_own_state_is_shown_beside() -> None:
         ).items()
 
 
-def test_a_question_is_shown_with_the_fields_of_its_answer() -> None:
+def test_view_lists_answer_fields() -> None:
+    """A question is shown with the fields of its answer."""
     with opened("asked") as session:
         session.run_until()
         (question,) = viewed(session)["questions"]
@@ -82,7 +86,8 @@ def test_a_question_is_shown_with_the_fields_of_its_answer() -> None:
         ) == ("go on with 1?", "flag", False)
 
 
-def test_a_failed_step_shows_its_error() -> None:
+def test_failed_step_shows_error() -> None:
+    """A handled failure is shown with its message."""
     with opened("rescued") as session:
         session.run_until(until="end")
         bad = next(moment for moment in session.history if moment.path == "bad")
@@ -92,7 +97,8 @@ def test_a_failed_step_shows_its_error() -> None:
         )
 
 
-def test_boxes_and_lines_are_known_at_every_level() -> None:
+def test_nodes_and_lines_cover_every_level() -> None:
+    """Boxes and lines inside sub-flows are described too."""
     plan = FLOWS["sub_flows"]().plan
     nodes, lines = describe_nodes(plan), describe_lines(plan)
     assert nodes["team"]["opens"]
@@ -102,13 +108,15 @@ def test_boxes_and_lines_are_known_at_every_level() -> None:
     assert ["team/up", "i3"] in lines.values()
 
 
-def test_long_values_are_cut_and_values_that_cannot_be_shown_as_json_are_shown_somehow() -> None:
+def test_format_value_takes_any_value() -> None:
+    """Long values are cut, and values that are not JSON are shown by their repr."""
     assert format_value("x" * (MAX_SHOWN + 5)).endswith("… (5 more characters)")
     assert format_value([1, 2]) == "[1,2]"
     assert format_value(object()).startswith("<object object")
 
 
-def test_what_is_typed_is_json_or_text() -> None:
+def test_parse_value_reads_json_or_text() -> None:
+    """A field that holds text takes text as it is, any other takes JSON."""
     assert parse_value("3", plain=False) == 3
     assert parse_value("3", plain=True) == "3"
     with pytest.raises(GraphorchError, match="That is not JSON: Expecting value at character 1"):

@@ -50,7 +50,8 @@ def steps(panels: list[dict[str, Any]], panel: int = 0) -> int:
 
 
 @pytest.mark.parametrize("front", ["chain"], indirect=True)
-def test_commands_step_go_back_and_run_to_a_node(front: Front) -> None:
+def test_commands_step_and_go_back(front: Front) -> None:
+    """Commands of the page step, go back, and run to a node."""
     front.send("step")
     front.until(lambda panels: steps(panels) == 1)
     front.send("until", box="d")
@@ -64,7 +65,8 @@ def test_commands_step_go_back_and_run_to_a_node(front: Front) -> None:
 
 
 @pytest.mark.parametrize("front", ["routes"], indirect=True)
-def test_breakpoints_on_boxes_and_lines_come_and_go(front: Front) -> None:
+def test_breakpoints_come_and_go(front: Front) -> None:
+    """A click on a box or line sets a breakpoint, and a second one removes it."""
     line = next(name for name, ends in front.stepper.lines.items() if ends == ["first", "second"])
     front.send("break", line=line)
     front.until(
@@ -87,7 +89,8 @@ def test_breakpoints_on_boxes_and_lines_come_and_go(front: Front) -> None:
 
 
 @pytest.mark.parametrize("front", ["asked"], indirect=True)
-def test_answers_edits_pins_forks_and_reruns_arrive(front: Front) -> None:
+def test_commands_with_values_arrive(front: Front) -> None:
+    """Answers, edits, pins, forks and reruns reach their session."""
     front.send("step")
     front.until(lambda panels: steps(panels) == 1)
     front.send("edit", name="n", value="2", plain=False)
@@ -131,9 +134,10 @@ def test_answers_edits_pins_forks_and_reruns_arrive(front: Front) -> None:
         ({"command": "detail", "at": "one"}, "ValueError: invalid literal for int()"),
     ],
 )
-def test_what_does_not_fit_is_told_on_the_page_and_changes_nothing(
+def test_wrong_command_shows_notice(
     front: Front, message: dict[str, Any], told: str | None
 ) -> None:
+    """The page shows the error, and nothing changes."""
     front.stepper._handle_custom_msg({"panel": 0, **message}, [])
     if told is not None:
         front.until(lambda panels: panels[0]["notice"].startswith(told))
@@ -142,7 +146,8 @@ def test_what_does_not_fit_is_told_on_the_page_and_changes_nothing(
 
 
 @pytest.mark.parametrize("front", ["sub_flows"], indirect=True)
-def test_sub_flows_open_and_close_in_the_picture(front: Front) -> None:
+def test_sub_flows_fold_in_picture(front: Front) -> None:
+    """A closed sub-flow is one box."""
     assert 'data-box="team/up"' in front.stepper.panels[0]["svg"]
     front.send("fold", path="team")
     svg = front.until(lambda panels: panels[0]["groups"][0]["closed"])[0]["svg"]
@@ -151,7 +156,8 @@ def test_sub_flows_open_and_close_in_the_picture(front: Front) -> None:
 
 
 @pytest.mark.parametrize("front", ["chain"], indirect=True)
-def test_messages_that_are_none_are_ignored(front: Front) -> None:
+def test_unknown_messages_are_ignored(front: Front) -> None:
+    """A message that is not a command of a panel has no effect."""
     for content in ("step", None, {"command": "step", "panel": 9}):
         front.stepper._handle_custom_msg(content, [])
     front.send("step")
