@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from graphorch.models.messages import Response
     from graphorch.runs.migration import MigratedLog
 
-FINAL = ("succeeded", "partial", "cancelled")  # in the order in which a command lists them
-
 
 # ---- begin ---------------------------------------------------------------------------------------
 async def begin(store: Store, plan: Plan, settings: RunSettings, after: str = "") -> RunJournal:

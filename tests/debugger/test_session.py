@@ -122,11 +122,11 @@ def test_step_into_enters_sub_flow() -> None:
         session.step()
         assert session.next == "team"
         assert session.step().path == "team"
-        assert [moment.path for moment in session.history][1:4] == ["team", "team/up", "team/i3"]
+        assert [step.path for step in session.history][1:4] == ["team", "team/up", "team/i3"]
         session.step_back()
         assert (session.next, len(session.history)) == ("team", 1)
-        moment = session.step_into()
-        assert (moment.kind, session.next) == ("entered", "team/up")
+        step = session.step_into()
+        assert (step.kind, session.next) == ("entered", "team/up")
         assert session.step().path == "team/up"
         session.step_back()
         assert session.next == "team/up"
@@ -135,8 +135,8 @@ def test_step_into_enters_sub_flow() -> None:
 def test_step_returns_changes_and_targets() -> None:
     """A step holds the fields that changed and the nodes that follow."""
     with opened("loop_with_join") as session:
-        moment = session.step()
-        assert (moment.changed, moment.to, moment.kind, moment.how) == (
+        step = session.step()
+        assert (step.changed, step.to, step.kind, step.how) == (
             {"n": (0, 1)},
             ("x", "y"),
             "done",
@@ -153,10 +153,10 @@ def test_commands_work_inside_running_loop() -> None:
 
     async def cell() -> tuple[str, str]:
         session = opened("chain")
-        moment = session.step()
+        step = session.step()
         last = session.run_until()
         session.close()
-        return moment.path, last.path
+        return step.path, last.path
 
     assert asyncio.run(cell()) == ("a", "d")
 
@@ -254,9 +254,9 @@ def test_edit_replaces_last_output() -> None:
     ledger = Ledger()
     with opened("chain", ledger) as session:
         session.step()
-        moment = session.edit(Number(n=40))
-        assert moment is not None
-        assert (moment.how, moment.changed) == ("edited", {"n": (0, 40)})
+        step = session.edit(Number(n=40))
+        assert step is not None
+        assert (step.how, step.changed) == ("edited", {"n": (0, 40)})
         session.edit({"note": "by hand"})
         session.run_until()
         assert (session.result.state.n, session.result.state.log, session.result.state.note) == (
@@ -271,9 +271,9 @@ def test_edit_changes_route() -> None:
     """A route is decided again by the edited state."""
     with opened("routes") as session:
         assert session.step().to == ("second",)
-        moment = session.edit(Number(n=2))
-        assert moment is not None
-        assert (moment.to, session.next) == (("even",), "even")
+        step = session.edit(Number(n=2))
+        assert step is not None
+        assert (step.to, session.next) == (("even",), "even")
         session.step_back()
         assert session.step().to == ("second",)
 
@@ -423,8 +423,8 @@ def test_failed_step_runs_again() -> None:
         return Number(n=1)
 
     with Graph("g", State).chain(shaky).build().debug(State()) as session:
-        moment = session.step()
-        assert (moment.kind, moment.error, session.status) == (
+        step = session.step()
+        assert (step.kind, step.error, session.status) == (
             "failed",
             "ValueError: not yet",
             "failed",
@@ -452,8 +452,8 @@ def test_retries_belong_to_step() -> None:
         return Number(n=1)
 
     with Graph("g", State).chain(shaky).build().debug(State()) as session:
-        moment = session.step()
-        assert (moment.kind, moment.attempts, len(tries)) == ("done", 3, 3)
+        step = session.step()
+        assert (step.kind, step.attempts, len(tries)) == ("done", 3, 3)
 
 
 # ---- people --------------------------------------------------------------------------------------
@@ -504,9 +504,9 @@ def test_gate_waits_and_refusal_fails() -> None:
         assert session.answer(Approval(approved=True)) is None
         assert (session.next, session.step().kind) == ("pay", "done")
         assert session.step().kind == "asked"
-        moment = session.answer(Approval(approved=False, reason="too late"))
-        assert moment is not None
-        assert (moment.kind, moment.error, session.status) == (
+        step = session.answer(Approval(approved=False, reason="too late"))
+        assert step is not None
+        assert (step.kind, step.error, session.status) == (
             "failed",
             "Rejected: too late",
             "failed",
@@ -534,7 +534,7 @@ def test_failure_follows_policy(policy: Any, kinds: str, status: str) -> None:
     flow = Graph("g", State).chain(up("a"), [bad, says("b")], says("c")).build()
     with flow.debug(State(), resources=Ledger(), on_failure=policy) as session:
         session.run_until()
-        assert (" ".join(moment.kind for moment in session.history), session.status) == (
+        assert (" ".join(step.kind for step in session.history), session.status) == (
             kinds,
             status,
         )
@@ -640,10 +640,10 @@ def test_rerun_calls_other_model() -> None:
 
 # ---- ending --------------------------------------------------------------------------------------
 def tasks() -> set[asyncio.Task[Any]]:
-    async def found() -> set[asyncio.Task[Any]]:
+    async def look() -> set[asyncio.Task[Any]]:
         return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
-    return background_loop().wait(found())
+    return background_loop().wait(look())
 
 
 def test_close_during_call_leaves_no_task() -> None:

@@ -25,7 +25,7 @@ flow: Any = Graph("keep", Text).chain(keep).build()
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (
             lambda: untyped("g", dict),
@@ -55,15 +55,15 @@ flow: Any = Graph("keep", Text).chain(keep).build()
     ],
     ids=["state", "input", "output", "answer", "worker", "flow"],
 )
-def test_graph_refuses_wrong_types_at_once(make: Callable[[], object], told: str) -> None:
+def test_graph_refuses_wrong_types_at_once(make: Callable[[], object], message: str) -> None:
     """Without a model or a node, no later check could say anything."""
     with pytest.raises(GraphError) as refused:
         make()
-    assert [str(problem) for problem in refused.value.problems] == [told]
+    assert [str(problem) for problem in refused.value.problems] == [message]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             {"budget": 0.5},
@@ -85,8 +85,8 @@ def test_graph_refuses_wrong_types_at_once(make: Callable[[], object], told: str
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_wrong_option_shows_how_to_write(options: dict[str, object], told: str) -> None:
+def test_wrong_option_shows_how_to_write(options: dict[str, object], message: str) -> None:
     """The error holds the expected type and an example."""
     with pytest.raises(InputError) as refused:
         flow.run_sync(Text(), **options)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)

@@ -8,9 +8,9 @@ from typing import Any
 from graphorch.cli.flow_loader import load_flow
 from graphorch.testing.models import ScriptedModel, when
 
-found = load_flow(str(Path(__file__).parents[2] / "graphs" / "order_fulfilment.py") + ":flow")
-flow: Any = found.flow
-sample: Any = found.sample
+loaded = load_flow(str(Path(__file__).parents[2] / "graphs" / "order_fulfilment.py") + ":flow")
+flow: Any = loaded.flow
+sample: Any = loaded.sample
 
 
 def book(**changes: Any) -> Any:

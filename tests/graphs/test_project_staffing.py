@@ -12,9 +12,9 @@ from graphorch import RunFailed
 from graphorch.cli.flow_loader import load_flow
 from graphorch.testing.models import ScriptedModel, when
 
-found = load_flow(str(Path(__file__).parents[2] / "graphs" / "project_staffing.py") + ":flow")
-flow: Any = found.flow
-sample: Any = found.sample
+loaded = load_flow(str(Path(__file__).parents[2] / "graphs" / "project_staffing.py") + ":flow")
+flow: Any = loaded.flow
+sample: Any = loaded.sample
 
 
 def planned(**work: str) -> str:

@@ -68,9 +68,9 @@ def test_the_mistakes_are_told_as_shown() -> None:
 
 @pytest.mark.parametrize("name", ["run", "test"])
 def test_each_of_the_two_commands_follows_its_mark(name: str) -> None:
-    found = re.findall(rf"^<!-- command:{name} -->\n```sh\n(.*)\n```$", README, re.MULTILINE)
-    assert len(found) == 1
-    assert found[0].startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    commands = re.findall(rf"^<!-- command:{name} -->\n```sh\n(.*)\n```$", README, re.MULTILINE)
+    assert len(commands) == 1
+    assert commands[0].startswith("python3 -m venv .venv && .venv/bin/pip install ")
 
 
 def test_every_link_and_picture_leads_to_a_file() -> None:

@@ -103,8 +103,8 @@ CLICKS = """async (count) => {
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with lab(tmp_path_factory.mktemp("lab")) as found:
-        yield found
+    with lab(tmp_path_factory.mktemp("lab")) as running_lab:
+        yield running_lab
 
 
 @pytest.fixture(autouse=True)

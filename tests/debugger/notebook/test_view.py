@@ -90,7 +90,7 @@ def test_failed_step_shows_error() -> None:
     """A handled failure is shown with its message."""
     with opened("rescued") as session:
         session.run_until(until="end")
-        bad = next(moment for moment in session.history if moment.path == "bad")
+        bad = next(step for step in session.history if step.path == "bad")
         assert (describe_step(bad)["kind"], describe_step(bad)["error"]) == (
             "handled",
             "ValueError: no 1",

@@ -117,7 +117,7 @@ def test_commands_with_values_arrive(front: Front) -> None:
 
 @pytest.mark.parametrize("front", ["chain"], indirect=True)
 @pytest.mark.parametrize(
-    "message, told",
+    "command, notice",
     [
         ({"command": "back"}, "There is nothing to undo: this is where the session began."),
         (
@@ -135,12 +135,12 @@ def test_commands_with_values_arrive(front: Front) -> None:
     ],
 )
 def test_wrong_command_shows_notice(
-    front: Front, message: dict[str, Any], told: str | None
+    front: Front, command: dict[str, Any], notice: str | None
 ) -> None:
     """The page shows the error, and nothing changes."""
-    front.stepper._handle_custom_msg({"panel": 0, **message}, [])
-    if told is not None:
-        front.until(lambda panels: panels[0]["notice"].startswith(told))
+    front.stepper._handle_custom_msg({"panel": 0, **command}, [])
+    if notice is not None:
+        front.until(lambda panels: panels[0]["notice"].startswith(notice))
     front.send("step")
     assert front.until(lambda panels: steps(panels) == 1)[0]["notice"] == ""
 
