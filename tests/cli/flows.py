@@ -70,7 +70,7 @@ def list_run_ids(shell: Shell, *options: str) -> list[str]:
 
 
 def copy_crashed_run(shell: Shell) -> str:
-    """Copy the journal of a killed process to `r.sqlite`, write its flow, and return the run's id."""
+    """Copy the journal of a killed process to `r.sqlite`, with its flow; return the run's id."""
     folder = Path(__file__).parents[1] / "golden" / "format_1"
     shutil.copyfile(folder / "crashed.golden", shell.here / "r.sqlite")
     body = "from tests.golden.flows import crashing\nflow = crashing()\n"

@@ -1,4 +1,4 @@
-"""A shell for the tests of the command line: calls it inside this process, or starts it as a program of its own."""
+"""A shell for the tests: it calls the command line in this process, or starts it as a program."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FLOW = 'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write).bui
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """How a command ended, and what it captured."""
 
     code: int
     out: str
@@ -55,7 +55,7 @@ class Shell:
     capsys: pytest.CaptureFixture[str]
 
     def write(self, name: str, body: str = FLOW, preamble: str = PREAMBLE) -> None:
-        """A file with a flow."""
+        """Write a file with a flow."""
         self.here.joinpath(name).write_text(preamble + dedent(body), "utf-8")
 
     def __call__(self, *arguments: str) -> Ended:
@@ -63,39 +63,41 @@ class Shell:
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as exit:
             main(arguments)
-        said = self.capsys.readouterr()
-        return Ended(int(exit.value.code or 0), said.out, said.err)
+        captured = self.capsys.readouterr()
+        return Ended(int(exit.value.code or 0), captured.out, captured.err)
 
 
-async def started(
+async def start_program(
     *arguments: str,
     here: Path,
     environment: Mapping[str, str] | None = None,
-    hands_in: bytes | None = None,
+    stdin_data: bytes | None = None,
 ) -> asyncio.subprocess.Process:
-    """The command line as a process, in a directory, without any setting of who runs the tests."""
+    """Start the command line as a process, without settings from the environment of the tests."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("OPENAI_", "GRAPHORCH_", "TERM", "NO_COLOR"))
     }
     pipe = asyncio.subprocess.PIPE
-    stdin = pipe if hands_in is not None else asyncio.subprocess.DEVNULL
+    stdin = pipe if stdin_data is not None else asyncio.subprocess.DEVNULL
     settings = {**kept, **(environment or {})}
     return await asyncio.create_subprocess_exec(
         *PROGRAM, *arguments, cwd=here, env=settings, stdin=stdin, stdout=pipe, stderr=pipe
     )
 
 
-async def program(
+async def run_program(
     *arguments: str,
     here: Path,
     environment: Mapping[str, str] | None = None,
-    hands_in: bytes | None = None,
+    stdin_data: bytes | None = None,
 ) -> Ended:
     """Run a command as a process of its own."""
-    process = await started(*arguments, here=here, environment=environment, hands_in=hands_in)
+    process = await start_program(
+        *arguments, here=here, environment=environment, stdin_data=stdin_data
+    )
     async with asyncio.timeout(60):
-        out, err = await process.communicate(hands_in)
+        out, err = await process.communicate(stdin_data)
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())

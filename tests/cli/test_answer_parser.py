@@ -58,14 +58,15 @@ class Many(BaseModel):
         (Many, ['["a", "b"]'], {"names": ["a", "b"]}),
     ],
 )
-def test_a_value_becomes_an_answer(
+def test_value_becomes_answer(
     model: type[BaseModel], words: list[str], fields: dict[str, Any]
 ) -> None:
+    """A word, a file, JSON and options become the answer that they mean."""
     assert parse_answer(model, words).model_dump() == fields
 
 
 @pytest.mark.parametrize(
-    "model, words, says",
+    "model, words, message",
     [
         (Approval, ["maybe"], "'maybe' is not an answer of type Approval. Write yes or no."),
         (
@@ -81,12 +82,11 @@ def test_a_value_becomes_an_answer(
         (Both, ["@nowhere.json"], "VALUE: file 'nowhere.json' cannot be read"),
     ],
 )
-def test_what_is_no_answer_is_explained(
-    model: type[BaseModel], words: list[str], says: str
-) -> None:
+def test_wrong_answer_is_explained(model: type[BaseModel], words: list[str], message: str) -> None:
+    """Words that do not fit the answer's type are explained with an example."""
     with pytest.raises(InputError) as caught:
         parse_answer(model, words)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,6 @@ def test_what_is_no_answer_is_explained(
         (Score, """'{"score": 1}'"""),
     ],
 )
-def test_how_a_value_is_written_is_shown_as_a_shell_takes_it(
-    model: type[BaseModel], shown: str
-) -> None:
+def test_answer_example_is_quoted(model: type[BaseModel], shown: str) -> None:
+    """An example of an answer can be pasted into a shell."""
     assert format_answer_example(model) == shown

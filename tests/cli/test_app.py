@@ -1,4 +1,4 @@
-"""The command line as a whole: help that comes at once, and usage errors."""
+"""The command line as a whole: help that imports little, and usage errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from graphorch import __version__
 from graphorch.cli.app import COMMANDS, load_command
-from tests.cli.shell import FLOW, Shell, program
+from tests.cli.shell import FLOW, Shell, run_program
 
 
 def loaded_modules(*arguments: str) -> set[str]:
@@ -26,15 +26,15 @@ def loaded_modules(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_load_no_command(option: str) -> None:
-    """Neither imports a command or anything that only commands need."""
+def test_help_loads_no_command(option: str) -> None:
+    """Neither `--help` nor `--version` imports a command, or anything that only commands need."""
     modules = loaded_modules(option)
     assert "typer" in modules
     assert not {"pydantic", "networkx", "openai", "graphviz", "rich", "graphorch.flow"} & modules
     assert not [name for name in modules if name.startswith("graphorch.cli.commands")]
 
 
-def test_help_of_command_loads_only_that_command() -> None:
+def test_command_help_loads_only_that_command() -> None:
     """The help of a command imports the module of that command and of no other one."""
     entries = {location.partition(":")[0] for location, _ in COMMANDS.values()}
     modules = loaded_modules("render", "--help")
@@ -42,12 +42,13 @@ def test_help_of_command_loads_only_that_command() -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_command_table_names_existing_functions(words: str) -> None:
-    """Each entry of the table can be imported, and its command has the name that was typed."""
+def test_command_table_entries_load(words: str) -> None:
+    """Each entry of the table can be imported."""
     assert load_command(words).callback is not None
 
 
-def test_help_names_every_command(shell: Shell) -> None:
+def test_help_lists_every_command(shell: Shell) -> None:
+    """Each command is listed, and its own help explains its exit codes."""
     ended = shell("--help")
     assert ended.code == 0
     for command in (
@@ -67,24 +68,27 @@ def test_help_names_every_command(shell: Shell) -> None:
         assert "Exit codes" in " ".join(shell(command, "--help").out.split())
 
 
-def test_the_version_is_the_packages(shell: Shell) -> None:
+def test_version_is_package_version(shell: Shell) -> None:
+    """`--version` prints the version of the package."""
     assert shell("--version").out == f"graphorch {__version__}\n"
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, message",
     [(["rnu"], "No such command 'rnu'"), (["run"], "FLOW"), (["show", "a.py", "--nope"], "--nope")],
 )
-def test_wrong_usage_exits_with_2(shell: Shell, arguments: list[str], says: str) -> None:
+def test_wrong_usage_exits_with_2(shell: Shell, arguments: list[str], message: str) -> None:
+    """Unknown commands, missing arguments and unknown options exit with 2."""
     ended = shell(*arguments)
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err
 
 
-def test_a_terminal_without_unicode_gets_escapes(shell: Shell) -> None:
+def test_ascii_terminal_gets_escapes(shell: Shell) -> None:
+    """A terminal that lacks a character gets its escape."""
     shell.write("essay.py")
     ended = asyncio.run(
-        program(
+        run_program(
             "run",
             "essay.py",
             "--topic",
@@ -96,14 +100,20 @@ def test_a_terminal_without_unicode_gets_escapes(shell: Shell) -> None:
     assert (ended.code, ended.out) == (0, "1 words on gr\\xf6\\xdfe\n")
 
 
-def test_a_reader_that_leaves_early_gets_no_traceback(shell: Shell, tmp_path: Path) -> None:
-    """Nor does the run go on: a node that would wait for ever is stopped."""
-    endless = "import asyncio\n@node\nasync def endless(draft: Draft) -> Draft:\n    return await asyncio.Event().wait()\n"
+def test_closed_pipe_stops_run(shell: Shell, tmp_path: Path) -> None:
+    """A reader that leaves early gets no traceback, and the run stops."""
+    endless = """
+import asyncio
+@node
+async def endless(draft: Draft) -> Draft:
+    return await asyncio.Event().wait()
+"""
     shell.write(
         "essay.py",
         endless + FLOW.replace("chain(write)", 'chain(write, write.named("again"), endless)'),
     )
-    script = f"{sys.executable} -c 'from graphorch.cli.app import main; main()' run essay.py --topic x --events | head -c 5"
+    program = f"{sys.executable} -c 'from graphorch.cli.app import main; main()'"
+    script = f"{program} run essay.py --topic x --events | head -c 5"
     ended = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {script}"],
         cwd=tmp_path,

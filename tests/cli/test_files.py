@@ -11,25 +11,26 @@ from graphorch.cli.files import check_writable, read_text, write_text
 from graphorch.errors import InputError
 
 
-def test_a_file_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
+def test_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+    """A file is read without its byte order mark."""
     (tmp_path / "a.txt").write_bytes("\ufeffgröße".encode())
     assert read_text(str(tmp_path / "a.txt"), "--topic") == "größe"
 
 
 @pytest.mark.parametrize(
-    "name, says",
+    "name, message",
     [("none.txt", "no such file"), (".", "is a directory"), ("latin.txt", "byte 2 is 0xf6")],
 )
-def test_a_file_that_cannot_be_read_is_named_with_the_option(
-    tmp_path: Path, name: str, says: str
-) -> None:
+def test_unreadable_file_names_option(tmp_path: Path, name: str, message: str) -> None:
+    """A file that cannot be read is named with its option."""
     (tmp_path / "latin.txt").write_bytes("größe".encode("latin-1"))
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_text(str(tmp_path / name), "--topic")
     assert str(caught.value).startswith("--topic: ")
 
 
-def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_file_is_replaced_cleanly(tmp_path: Path) -> None:
+    """A file is replaced, and nothing else is left."""
     target = tmp_path / "out.txt"
     target.write_text("old")
     write_text(str(target), "new")
@@ -37,7 +38,8 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
-def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
+def test_link_target_is_written(tmp_path: Path) -> None:
+    """The file behind a link is written, and the link stays."""
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")
     write_text(str(tmp_path / "link.txt"), "new")
@@ -45,32 +47,33 @@ def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> 
     assert (tmp_path / "real.txt").read_text() == "new"
 
 
-def test_a_device_is_written_to_directly() -> None:
+def test_device_is_written_directly() -> None:
+    """A device is written to directly."""
     check_writable(os.devnull)
     write_text(os.devnull, "text")
     assert not Path(os.devnull).is_file()
 
 
 @pytest.mark.parametrize(
-    "name, says",
+    "name, message",
     [
         ("nowhere/out.txt", "no such file or directory"),
         ("", "is a directory"),
         ("file/out.txt", "not a directory"),
     ],
 )
-def test_a_target_that_cannot_be_written_is_found_out_without_a_trace(
-    tmp_path: Path, name: str, says: str
-) -> None:
+def test_unwritable_target_leaves_no_trace(tmp_path: Path, name: str, message: str) -> None:
+    """A target that cannot be written is found out without leaving a file."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         check_writable(str(tmp_path / name))
     with pytest.raises(InputError, match="Cannot write"):
         write_text(str(tmp_path / name), "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_target_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+def test_writable_target_is_unchanged(tmp_path: Path) -> None:
+    """A target that can be written is left as it was."""
     (tmp_path / "out.txt").write_text("old")
     check_writable(str(tmp_path / "out.txt"))
     check_writable(str(tmp_path / "new.txt"))

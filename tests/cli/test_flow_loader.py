@@ -1,4 +1,4 @@
-"""FLOW on the command line leads to a flow, or to one message that says why not."""
+"""From FLOW on the command line to a flow, or to one message."""
 
 from __future__ import annotations
 
@@ -17,42 +17,53 @@ two = two.build()
 """
 
 
-def test_the_only_flow_of_a_file_is_found(shell: Shell) -> None:
+def test_only_flow_is_found(shell: Shell) -> None:
+    """The only flow of a file needs no name."""
     shell.write("essay.py", FLOW.replace("flow =", "anything ="))
-    found = load_flow("essay.py")
-    assert (found.flow.name, found.reference, found.sample) == ("essay", "essay.py:anything", None)
+    loaded = load_flow("essay.py")
+    assert (loaded.flow.name, loaded.reference, loaded.sample) == (
+        "essay",
+        "essay.py:anything",
+        None,
+    )
 
 
-def test_a_flow_with_two_names_is_one_flow(shell: Shell) -> None:
+def test_flow_with_two_names_is_one(shell: Shell) -> None:
+    """A flow with two names counts once."""
     shell.write("essay.py", f"{FLOW}\nsame = flow")
     assert load_flow("essay.py").reference == "essay.py:flow"
     assert len(load_flows("essay.py")) == 1
 
 
-def test_of_several_flows_the_one_called_flow_is_meant(shell: Shell) -> None:
+def test_name_flow_is_default(shell: Shell) -> None:
+    """Of several flows the one called `flow` is meant."""
     shell.write("essay.py", TWO + FLOW)
     assert load_flow("essay.py").flow.name == "essay"
-    assert [found.flow.name for found in load_flows("essay.py")] == ["one", "two", "essay"]
+    assert [loaded.flow.name for loaded in load_flows("essay.py")] == ["one", "two", "essay"]
 
 
-def test_several_flows_without_a_name_are_listed(shell: Shell) -> None:
+def test_several_flows_are_listed(shell: Shell) -> None:
+    """Several flows without a default are listed."""
     shell.write("essay.py", TWO)
     with pytest.raises(InputError, match=r"defines 2 flows.*\n  essay\.py:one\n  essay\.py:two$"):
         load_flow("essay.py")
 
 
-def test_a_flow_is_found_by_its_name_in_a_file_and_in_a_module(shell: Shell) -> None:
+def test_flow_is_found_by_name(shell: Shell) -> None:
+    """A flow is found by its name, in a file and in a module."""
     shell.write("essay.py", TWO)
     assert load_flow("essay.py:two").flow.name == "two"
     assert load_flow("essay:two").flow.name == "two"
 
 
-def test_a_graph_that_nobody_built_is_built(shell: Shell) -> None:
+def test_unbuilt_graph_is_built(shell: Shell) -> None:
+    """A graph that was not built is built."""
     shell.write("essay.py", 'g = Graph("essay", Essay, input=Topic, output=Draft).chain(write)')
     assert load_flow("essay.py").flow.name == "essay"
 
 
-def test_a_graph_beside_its_flow_is_no_second_flow(shell: Shell) -> None:
+def test_graph_beside_flow_is_ignored(shell: Shell) -> None:
+    """A graph beside its flow does not count as a second flow."""
     shell.write(
         "essay.py",
         'g = Graph("essay", Essay, input=Topic, output=Draft).chain(write)\nbuilt = g.build()',
@@ -60,7 +71,8 @@ def test_a_graph_beside_its_flow_is_no_second_flow(shell: Shell) -> None:
     assert load_flow("essay.py").reference == "essay.py:built"
 
 
-def test_the_sample_beside_a_flow_is_found_if_it_is_its_input(shell: Shell) -> None:
+def test_sample_is_found_if_input(shell: Shell) -> None:
+    """The sample beside a flow is found if it is an input of it."""
     shell.write("essay.py", f"{FLOW}\nsample = Topic(topic='tides')")
     shell.write("other.py", f"{FLOW}\nsample = Draft(draft='tides')")
     sample = load_flow("essay.py").sample
@@ -69,27 +81,30 @@ def test_the_sample_beside_a_flow_is_found_if_it_is_its_input(shell: Shell) -> N
     assert load_flow("other.py").sample is None
 
 
-def test_what_lies_beside_a_file_can_be_imported_by_it(shell: Shell) -> None:
+def test_file_imports_its_neighbours(shell: Shell) -> None:
+    """A file can import what lies beside it."""
     shell.write("parts.py", "")
     shell.write("essay.py", FLOW, preamble="from parts import *\n")
     assert load_flow("essay.py").flow.name == "essay"
 
 
-def test_a_file_that_is_called_like_a_known_module_does_not_shadow_it(shell: Shell) -> None:
+def test_file_does_not_shadow_module(shell: Shell) -> None:
+    """A file with the name of a known module does not shadow it."""
     shell.write("json.py")
     assert load_flow("json.py").flow.name == "essay"
     assert importlib.import_module("json").loads("1") == 1
 
 
-def test_what_a_file_prints_is_no_result(shell: Shell) -> None:
+def test_prints_of_file_are_not_output(shell: Shell) -> None:
+    """What a file prints while it is loaded is not output."""
     shell.write("essay.py", f"print('hello')\n{FLOW}")
     load_flow("essay.py")
-    said = shell.capsys.readouterr()
-    assert (said.out, said.err) == ("", "hello\n")
+    captured = shell.capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "hello\n")
 
 
 @pytest.mark.parametrize(
-    "body, says",
+    "body, message",
     [
         ("def f(:\n    pass", r"bad\.py:1 is not valid Python: invalid syntax\.\n    def f\(:"),
         ("x = 1\ny = x / 0", r"bad\.py:2, in `y = x / 0`: ZeroDivisionError: division by zero"),
@@ -104,14 +119,15 @@ def test_what_a_file_prints_is_no_result(shell: Shell) -> None:
         ("x = 1", r"bad\.py defines no flow\. Write `flow = graph\.build\(\)`"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_explained(shell: Shell, body: str, says: str) -> None:
+def test_unusable_file_is_explained(shell: Shell, body: str, message: str) -> None:
+    """A file that fails to load, or has no flow, is explained with the place."""
     shell.write("bad.py", body, preamble="")
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         load_flow("bad.py")
 
 
 @pytest.mark.parametrize(
-    "reference, says",
+    "reference, message",
     [
         ("esay.py", r"esay\.py does not exist\. Did you mean 'essay\.py'\?"),
         ("sub/essay.py", r"There is no directory 'sub'"),
@@ -126,23 +142,24 @@ def test_a_file_that_cannot_be_used_is_explained(shell: Shell, body: str, says: 
         ("essay.txt", r"'essay\.txt' is not a Python file"),
     ],
 )
-def test_a_reference_that_leads_nowhere_is_explained(
-    shell: Shell, reference: str, says: str
-) -> None:
+def test_wrong_reference_is_explained(shell: Shell, reference: str, message: str) -> None:
+    """A reference that leads nowhere is explained with what is near."""
     shell.write("essay.py")
     (shell.here / "folder.py").mkdir()
     (shell.here / "essay.txt").touch()
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         load_flow(reference)
 
 
-def test_a_graph_that_does_not_build_is_the_authors_error(shell: Shell) -> None:
+def test_broken_graph_raises_graph_error(shell: Shell) -> None:
+    """A graph that does not build raises its own error."""
     shell.write("essay.py", 'g = Graph("essay", Draft).chain(write)')
     with pytest.raises(GraphError, match="SLICE_MISSING"):
         load_flow("essay.py")
 
 
-def test_a_mistake_that_shows_while_the_file_is_loaded_is_told_with_its_line(shell: Shell) -> None:
+def test_graph_error_has_line(shell: Shell) -> None:
+    """A graph error while the file is loaded names the line of the user's code."""
     shell.write(
         "signature.py",
         "def f(x: int) -> int: return x\nnode(f)",

@@ -14,7 +14,8 @@ from graphorch.cli.input_parser import parse_input
 from graphorch.errors import InputError
 
 
-def test_the_taken_names_are_the_options_of_the_command() -> None:
+def test_taken_names_are_run_options() -> None:
+    """The taken names are the options of `graphorch run`."""
     hints = get_type_hints(run, include_extras=True).values()
     options = [
         item
@@ -31,7 +32,9 @@ def test_the_taken_names_are_the_options_of_the_command() -> None:
     assert declared | {"--help"} == RUN_OPTIONS
 
 
-def test_a_field_that_is_called_like_an_option_is_given_in_json() -> None:
+def test_taken_name_is_given_in_json() -> None:
+    """A field with the name of an option is given in --input."""
+
     class Clash(BaseModel):
         model: str
 

@@ -1,4 +1,4 @@
-"""The input of a flow from JSON, from options, and what is said when it does not fit."""
+"""Input of a flow from JSON and options, and messages if it does not fit."""
 
 from __future__ import annotations
 
@@ -77,11 +77,13 @@ def read(
         (["--note", "@@handle"], {"note": "@handle"}),
     ],
 )
-def test_an_option_is_read_as_its_field_says(arguments: list[str], values: dict[str, Any]) -> None:
+def test_option_is_read_by_field_type(arguments: list[str], values: dict[str, Any]) -> None:
+    """An option is read as the type of its field says."""
     assert read("--topic", "tides", *arguments) == {"topic": "tides", **values}
 
 
-def test_an_option_takes_the_text_of_a_file(tmp_path: Path) -> None:
+def test_option_takes_file(tmp_path: Path) -> None:
+    """`@file` is replaced by the text of the file."""
     (tmp_path / "t.txt").write_text("high\nwater\n")
     (tmp_path / "l.json").write_text('{"most": 4}')
     assert read("--topic", f"@{tmp_path}/t.txt", f"--limits=@{tmp_path}/l.json") == {
@@ -91,30 +93,36 @@ def test_an_option_takes_the_text_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["-", "@-"])
-def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_input_reads_standard_input(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """`-` and `@-` read the input from standard input."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"topic": "tides"}')))
     assert read(source=source) == {"topic": "tides"}
 
 
-def test_an_option_takes_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_takes_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`@-` is replaced by standard input."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("größe".encode())))
     assert read("--topic", "@-") == {"topic": "größe"}
 
 
-def test_json_is_read_from_a_word_and_from_a_file(tmp_path: Path) -> None:
+def test_json_from_word_and_file(tmp_path: Path) -> None:
+    """JSON is read from a word and from a file."""
     (tmp_path / "input.json").write_text('\ufeff{"topic": "tides", "due": "2024-02-29"}')
     assert read(source='{"topic": "tides"}') == {"topic": "tides"}
     assert read(source=f"@{tmp_path}/input.json") == {"topic": "tides", "due": date(2024, 2, 29)}
 
 
-def test_an_option_wins_over_the_json() -> None:
+def test_option_wins_over_json() -> None:
+    """An option wins over the JSON."""
     assert read("--topic", "moons", source='{"topic": "tides", "size": 2}') == {
         "topic": "moons",
         "size": 2,
     }
 
 
-def test_a_strict_model_takes_options_that_say_the_value_in_words() -> None:
+def test_strict_model_takes_options() -> None:
+    """A strict model takes options, although they are text."""
+
     class Strict(BaseModel):
         model_config = ConfigDict(strict=True)
         count: int
@@ -134,7 +142,9 @@ def test_a_strict_model_takes_options_that_say_the_value_in_words() -> None:
         read(source='{"count": "3", "due": "2024-02-29"}', model=Strict)
 
 
-def test_a_field_with_an_alias_is_known_by_both_names() -> None:
+def test_alias_and_name_are_accepted() -> None:
+    """A field with an alias is known by both names."""
+
     class Aliased(BaseModel):
         topic: str = Field(alias="Thema")
 
@@ -143,7 +153,9 @@ def test_a_field_with_an_alias_is_known_by_both_names() -> None:
     assert read(source='{"topic": "tides"}', model=Aliased) == {"topic": "tides"}
 
 
-def test_a_model_that_takes_any_field_takes_any_key() -> None:
+def test_open_model_takes_any_key() -> None:
+    """A model that takes any field takes any key."""
+
     class Open(BaseModel):
         model_config = ConfigDict(extra="allow")
         topic: str
@@ -152,11 +164,12 @@ def test_a_model_that_takes_any_field_takes_any_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "source, says",
+    "source, message",
     [
         (
             '{"topic": "x",}',
-            r"--input is not JSON: .* at line 1, column 15, near `\{\"topic\": \"x\",\}`\. Write an object such as",
+            r"--input is not JSON: .* at line 1, column 15, near `\{\"topic\": \"x\",\}`\. "
+            r"Write an object such as",
         ),
         ("", r"--input is empty\. Write an object such as '\{\"topic\": \"…\", \"max_words\": 1,"),
         ("[1]", r"--input is a JSON list. It must be an object"),
@@ -170,13 +183,14 @@ def test_a_model_that_takes_any_field_takes_any_key() -> None:
         ),
     ],
 )
-def test_json_that_does_not_fit_is_explained(source: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+def test_wrong_json_is_explained(source: str, message: str) -> None:
+    """JSON that does not fit is explained."""
+    with pytest.raises(InputError, match=message):
         read(source=source)
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, message",
     [
         ([], r"topic: missing\. Give --topic TEXT, or 'topic' in --input\."),
         (
@@ -212,12 +226,14 @@ def test_json_that_does_not_fit_is_explained(source: str, says: str) -> None:
         ),
     ],
 )
-def test_an_option_that_does_not_fit_is_explained(arguments: list[str], says: str) -> None:
-    with pytest.raises(InputError, match=says):
+def test_wrong_option_is_explained(arguments: list[str], message: str) -> None:
+    """An option that does not fit is explained."""
+    with pytest.raises(InputError, match=message):
         read(*arguments)
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_problems_are_listed_together() -> None:
+    """All problems of an input are listed at once."""
     with pytest.raises(InputError) as caught:
         read("--sise", "3", "--limits", "{", source='{"tpoic": "x"}')
     lines = str(caught.value).split("\n")
@@ -230,13 +246,15 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     ]
 
 
-def test_a_long_value_is_cut_in_the_message() -> None:
+def test_long_value_is_cut() -> None:
+    """A long value is cut in the message."""
     with pytest.raises(InputError) as caught:
         read("--topic", "x", "--size", "9" * 10_000 + "x")
     assert len(str(caught.value)) < 400
 
 
-def test_of_very_many_problems_the_first_are_shown() -> None:
+def test_first_problems_are_shown() -> None:
+    """Of very many problems the first twenty are shown."""
     with pytest.raises(InputError) as caught:
         read("--topic", "x", "--stages", "[" + ",".join(["{}"] * 100) + "]")
     lines = str(caught.value).split("\n")
@@ -244,11 +262,12 @@ def test_of_very_many_problems_the_first_are_shown() -> None:
     assert (len(lines), lines[-1]) == (22, "  - and 80 more")
 
 
-def test_a_value_of_json_that_pydantic_refuses_is_still_one_message() -> None:
+def test_lone_surrogate_is_explained() -> None:
+    """A text that pydantic cannot take is one message."""
     with pytest.raises(InputError, match="topic"):
         read(source=json.dumps({"topic": "\ud800"}))
 
 
-def test_repeated_option_replaces_json_value_of_another_kind() -> None:
+def test_option_replaces_json_of_other_kind() -> None:
     """A value in the JSON that is not a list has no items that an option could add to."""
     assert read("--topic", "x", "--tags", "a", source='{"tags": 5}')["tags"] == ["a"]

@@ -1,4 +1,4 @@
-"""Ctrl-C, sent to a real process: what runs may finish, then it leaves; a second one does not wait."""
+"""Ctrl-C, sent to a real process: the first stops it gently, the second at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.cli.shell import Ended, Shell, started
+from tests.cli.shell import Ended, Shell, start_program
 
 SLOW = """
 import asyncio
@@ -43,9 +43,9 @@ gated, endless, stuck = flow_of(gate), flow_of(forever), flow_of(stubborn)
 
 
 async def interrupted(shell: Shell, name: str, *, times: int, then: bytes = b"") -> Ended:
-    """Run until the second node has started, and press Ctrl-C so often; each press is heard before the next."""
-    process = await started(
-        "run", f"slow.py:{name}", "--topic", "x", "--events", here=shell.here, hands_in=b""
+    """Run until the second node has started, then press Ctrl-C, again after each answer to it."""
+    process = await start_program(
+        "run", f"slow.py:{name}", "--topic", "x", "--events", here=shell.here, stdin_data=b""
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -68,12 +68,13 @@ async def interrupted(shell: Shell, name: str, *, times: int, then: bytes = b"")
     return Ended(process.returncode, out.decode(), heard.decode() + "\n" + err.decode())
 
 
-def test_the_first_lets_what_runs_finish_and_nothing_new_start(shell: Shell) -> None:
+def test_first_interrupt_stops_gently(shell: Shell) -> None:
+    """The first Ctrl-C lets running nodes finish, and starts no others."""
     shell.write("slow.py", SLOW)
     ended = asyncio.run(interrupted(shell, "gated", times=1, then=b"go\n"))
-    told = json.loads(ended.out.splitlines()[-1])
-    assert (ended.code, told["status"], told["end_reason"]) == (130, "stopped", "interrupted")
-    assert [(step["path"], step["status"]) for step in told["steps"]] == [
+    report = json.loads(ended.out.splitlines()[-1])
+    assert (ended.code, report["status"], report["end_reason"]) == (130, "stopped", "interrupted")
+    assert [(step["path"], step["status"]) for step in report["steps"]] == [
         ("write", "done"),
         ("gate", "done"),
     ]
@@ -82,7 +83,8 @@ def test_the_first_lets_what_runs_finish_and_nothing_new_start(shell: Shell) -> 
 
 
 @pytest.mark.parametrize("name", ["endless", "stuck"])
-def test_the_second_leaves_at_once_whatever_runs(shell: Shell, name: str) -> None:
+def test_second_interrupt_leaves_at_once(shell: Shell, name: str) -> None:
+    """The second Ctrl-C leaves at once, even if a node cannot be stopped."""
     shell.write("slow.py", SLOW)
     ended = asyncio.run(interrupted(shell, name, times=2))
     assert ended.code == 130

@@ -1,4 +1,4 @@
-"""A journal or a run that is not what a command needs: one clear message, exit code 2, no traceback, and nothing changed."""
+"""A journal or run that does not fit: one message, exit code 2, no traceback, nothing changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cli.flows import (
     run_json,
     start_waiting_run,
 )
-from tests.cli.shell import Ended, Shell
+from tests.cli.shell import FLOW, Ended, Shell
 
 Damage = Callable[[Path], None]
 
@@ -66,8 +66,18 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "no database": (no_database, "is not an SQLite database"),
     "a folder": (a_folder, "is not a file"),
 }
-COMMANDS = ("runs", "runs show RUN", "runs cancel RUN", "runs erase RUN", "runs prune --older-than 1d", "resume ask.py RUN",
-            "answer ask.py RUN approve yes", "replay ask.py RUN", "rerun ask.py RUN --from write", "fork ask.py RUN --from write")  # fmt: skip
+COMMANDS = (
+    "runs",
+    "runs show RUN",
+    "runs cancel RUN",
+    "runs erase RUN",
+    "runs prune --older-than 1d",
+    "resume ask.py RUN",
+    "answer ask.py RUN approve yes",
+    "replay ask.py RUN",
+    "rerun ask.py RUN --from write",
+    "fork ask.py RUN --from write",
+)
 
 
 def call(shell: Shell, command: str, run_id: str) -> Ended:
@@ -78,28 +88,28 @@ def bytes_of(shell: Shell) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in shell.here.glob("r.sqlite*") if path.is_file()}
 
 
-def refused(ended: Ended, says: str) -> None:
+def refused(ended: Ended, message: str) -> None:
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err
     assert "Traceback" not in ended.err
     assert ended.err.startswith("error: ")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_file_that_is_no_journal_of_ours_is_refused_by_every_command_and_left_as_it_is(
-    shell: Shell, damage: str
-) -> None:
-    make, says = DAMAGES[damage]
+def test_foreign_file_is_refused_unchanged(shell: Shell, damage: str) -> None:
+    """Every command refuses a file that is not a journal, and leaves it as it is."""
+    make, message = DAMAGES[damage]
     run_id = start_waiting_run(shell)
     make(shell.here / "r.sqlite")
     before = bytes_of(shell)
     for command in COMMANDS:
-        refused(call(shell, command, run_id), says)
-    refused(shell("run", "ask.py", "--topic", "x", "--db", "r.sqlite", "-q"), says)
+        refused(call(shell, command, run_id), message)
+    refused(shell("run", "ask.py", "--topic", "x", "--db", "r.sqlite", "-q"), message)
     assert bytes_of(shell) == before
 
 
-def test_a_changed_record_is_found_and_named(shell: Shell) -> None:
+def test_changed_record_is_named(shell: Shell) -> None:
+    """A changed record is found and named."""
     run_id = start_waiting_run(shell)
     flipped(shell.here / "r.sqlite")
     before = bytes_of(shell)
@@ -128,8 +138,8 @@ def ending_of(
     shell.capsys.readouterr()
     with pytest.raises(typer.Exit) as exit, exit_on_error(debug=False):
         asyncio.run(main())
-    said = shell.capsys.readouterr()
-    return Ended(exit.value.exit_code, said.out, said.err)
+    captured = shell.capsys.readouterr()
+    return Ended(exit.value.exit_code, captured.out, captured.err)
 
 
 def connecting(pragma: str) -> Callable[..., sqlite3.Connection]:
@@ -141,7 +151,8 @@ def connecting(pragma: str) -> Callable[..., sqlite3.Connection]:
     return connect
 
 
-def test_a_locked_journal_is_refused(shell: Shell) -> None:
+def test_locked_journal_is_refused(shell: Shell) -> None:
+    """A journal that another program has locked is refused."""
     run_id = start_waiting_run(shell)
     flow = load_flow("ask.py").flow
     with closing(sqlite3.connect(shell.here / "r.sqlite", isolation_level=None)) as other:
@@ -158,7 +169,8 @@ def test_a_locked_journal_is_refused(shell: Shell) -> None:
     assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
 
 
-def test_a_full_journal_stores_nothing_and_says_so(shell: Shell) -> None:
+def test_full_journal_stores_nothing(shell: Shell) -> None:
+    """A full journal stores nothing, and says so."""
     run_id = start_waiting_run(shell)
     before = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     flow = load_flow("ask.py").flow
@@ -172,7 +184,8 @@ def test_a_full_journal_stores_nothing_and_says_so(shell: Shell) -> None:
     assert call(shell, "answer ask.py RUN approve yes", run_id).code == 0
 
 
-def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
+def test_read_only_journal_is_refused(shell: Shell) -> None:
+    """A journal that may not be written is refused."""
     run_id = start_waiting_run(shell)
     before = bytes_of(shell)
     flow = load_flow("ask.py").flow
@@ -187,48 +200,52 @@ def test_a_journal_that_may_not_be_written_is_refused(shell: Shell) -> None:
     assert bytes_of(shell) == before
 
 
-def test_a_run_of_another_flow_is_refused_with_what_differs(shell: Shell) -> None:
+def test_run_of_other_flow_is_refused(shell: Shell) -> None:
+    """A run of another flow is refused with what differs."""
     run_id = start_waiting_run(shell)
     shell.write(
         "other.py",
-        'flow = Graph("other", Essay, input=Topic, output=Draft).chain(write, write.named("more")).build()',
+        FLOW.replace('"essay"', '"other"').replace(
+            "chain(write)", 'chain(write, write.named("more"))'
+        ),
     )
     before = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     for command in COMMANDS[5:]:
         ended = call(shell, command.replace("ask.py", "other.py"), run_id)
         refused(
             ended,
-            "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is gone; node 'more' is new",
+            "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is "
+            "gone; node 'more' is new",
         )
         assert "graph.migration(from_=" in ended.err
     assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
 
 
 @pytest.mark.parametrize(
-    "run_id, says",
+    "run_id, message",
     [
         ("nothing", "no run 'nothing'"),
         ("../../etc/passwd", "a path is not possible"),
         ("a" * 70, "is not a run id"),
     ],
 )
-def test_a_run_that_does_not_exist_or_looks_like_a_path_is_refused(
-    shell: Shell, run_id: str, says: str
-) -> None:
+def test_unknown_run_is_refused(shell: Shell, run_id: str, message: str) -> None:
+    """A run that does not exist, or whose id looks like a path, is refused."""
     finish_run(shell)
     runs = run_json(shell, "runs", "--db", "r.sqlite")
     for command in COMMANDS:
         if "RUN" in command:
             ended = call(shell, command, run_id)
             assert (ended.code, ended.out) == (2, "")
-            assert says in ended.err
+            assert message in ended.err
     assert run_json(shell, "runs", "--db", "r.sqlite") == runs
     assert sorted(path.name for path in shell.here.iterdir() if path.suffix == ".sqlite") == [
         "r.sqlite"
     ]
 
 
-def test_a_journal_that_does_not_exist_is_not_made_by_a_question(shell: Shell) -> None:
+def test_reading_creates_no_journal(shell: Shell) -> None:
+    """A command that only reads creates no journal."""
     shell.write("ask.py", ASKING)
     for command in COMMANDS:
         refused(
@@ -238,16 +255,18 @@ def test_a_journal_that_does_not_exist_is_not_made_by_a_question(shell: Shell) -
     assert not (shell.here / "r.sqlite").exists()
 
 
-def test_a_journal_in_a_folder_that_does_not_exist_is_refused_before_anything_runs(
+def test_missing_folder_is_refused_before_run(
     shell: Shell,
 ) -> None:
+    """A journal in a folder that does not exist is refused before anything runs."""
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "x", "--db", "nowhere/r.sqlite")
     refused(ended, "cannot be created")
     assert "write started" not in ended.err
 
 
-def test_a_program_gets_the_refusal_as_an_object(shell: Shell) -> None:
+def test_refusal_as_json(shell: Shell) -> None:
+    """A program gets the refusal as an object."""
     start_waiting_run(shell)
     answered = run_json(shell, "runs", "show", "nothing", "--db", "r.sqlite")
     assert answered["status"] == "error"

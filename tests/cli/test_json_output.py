@@ -33,13 +33,14 @@ class Outer(BaseModel):
     any: Any = (1, {2}, object)
 
 
-def test_any_value_becomes_one_line_of_strict_ascii_json() -> None:
+def test_value_becomes_ascii_line() -> None:
+    """Any value becomes one line of strict ASCII JSON."""
     line = to_json_line({"outer": Outer(), "mapping": {"inner": Value()}})
     assert line.isascii()
     assert "\n" not in line
-    told = json.loads(line, parse_constant=lambda word: pytest.fail(word))
-    assert told["outer"]["values"] == [told["mapping"]["inner"]]
-    assert told["mapping"]["inner"] == {
+    report = json.loads(line, parse_constant=lambda word: pytest.fail(word))
+    assert report["outer"]["values"] == [report["mapping"]["inner"]]
+    assert report["mapping"]["inner"] == {
         "when": "2024-02-29",
         "share": None,
         "data": "_w==",
@@ -48,8 +49,9 @@ def test_any_value_becomes_one_line_of_strict_ascii_json() -> None:
         "path": "a/b",
         "tones": {"plain": 1},
     }
-    assert told["outer"]["any"] == [1, [2], "<class 'object'>"]
+    assert report["outer"]["any"] == [1, [2], "<class 'object'>"]
 
 
-def test_people_see_characters_and_lines() -> None:
+def test_json_text_keeps_characters() -> None:
+    """People see every character as itself, on several lines."""
     assert to_json_text({"name": "größe"}) == '{\n  "name": "größe"\n}'

@@ -28,7 +28,8 @@ def drawn(progress: Progress, width: int = 100, height: int = 20) -> str:
     return captured.get()
 
 
-def test_the_table_says_what_runs_since_when_and_what_it_cost() -> None:
+def test_table_shows_time_and_cost() -> None:
+    """The table shows each node's status, time and cost."""
     progress = Progress(clock=lambda: 14.0)
     progress.feed(events.Started("research", "research", 1, 10.0))
     progress.feed(events.ModelCalled("research", "research", "m", 1000, 200, 0.5, "table", 1.0, ""))
@@ -42,20 +43,23 @@ def test_the_table_says_what_runs_since_when_and_what_it_cost() -> None:
     ]
 
 
-def test_a_running_node_shows_the_end_of_its_answer() -> None:
+def test_running_node_shows_answer_tail() -> None:
+    """A running node shows the end of the answer that it receives."""
     progress = Progress()
     progress.feed(events.Started("write", "write", 1, 0.0))
     progress.feed(events.TextDelta("write", "write", "The tide\nrises \x1b[31m[bold]twice"))
     assert "… The tide rises \\x1b[31m[bold]twice" in drawn(progress)
 
 
-def test_names_are_neither_markup_nor_escapes() -> None:
+def test_names_are_sanitized() -> None:
+    """Names are neither markup nor escape sequences."""
     progress = Progress()
     progress.feed(events.Started("[red]a[/red]\x1b[2J<script>", "a", 1, 0.0))
     assert "[red]a[/red]\\x1b[2J<script>" in drawn(progress)
 
 
-def test_what_runs_stays_visible_among_many() -> None:
+def test_running_rows_stay_visible() -> None:
+    """Nodes that run stay visible among many."""
     rows = [
         NodeProgress(str(number), "running" if number in (3, 90) else "done")
         for number in range(100)
@@ -97,22 +101,24 @@ def test_what_runs_stays_visible_among_many() -> None:
         (events.Ended("succeeded", "succeeded", "r", 0.0), ""),
     ],
 )
-def test_each_event_is_a_line(event: events.RunEvent, line: str) -> None:
+def test_event_becomes_line(event: events.RunEvent, line: str) -> None:
+    """Each event is one line, or none."""
     assert format_event(event) == line
 
 
-def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_without_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal there are plain lines."""
     with show_progress(Progress()) as watcher:
         watcher(events.Started("a\x1b[2J", "a", 1, 0.0))
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.strip().endswith("s  a\\x1b[2J started")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.strip().endswith("s  a\\x1b[2J started")
 
 
 @pytest.mark.parametrize("term, live", [("xterm-256color", True), ("dumb", False), ("", False)])
-def test_a_terminal_that_cannot_rewrite_lines_gets_plain_ones(
-    monkeypatch: pytest.MonkeyPatch, term: str, live: bool
-) -> None:
+def test_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch, term: str, live: bool) -> None:
+    """A terminal that cannot rewrite lines gets plain ones."""
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -122,7 +128,7 @@ def test_a_terminal_that_cannot_rewrite_lines_gets_plain_ones(
     assert is_live() is live
 
 
-def test_on_a_terminal_the_table_is_redrawn_and_the_cursor_comes_back(shell: Shell) -> None:
+def test_terminal_gets_live_table(shell: Shell) -> None:
     """Standard error is a terminal, standard output is not: it gets the output and nothing else."""
     shell.write("essay.py")
     leader, terminal = os.openpty()

@@ -10,7 +10,8 @@ def called(path: str, usd: float, source: str = "table") -> events.ModelCalled:
     return events.ModelCalled(path, path, "m", 100, 20, usd, source, 0.5, "")
 
 
-def test_a_node_adds_up_over_its_rounds() -> None:
+def test_node_adds_up_over_visits() -> None:
+    """A node adds up over its activations."""
     progress = Progress(clock=lambda: 10.0)
     for at in (10.0, 12.0):
         progress.feed(events.Started("write", "write", 1, at))
@@ -27,7 +28,8 @@ def test_a_node_adds_up_over_its_rounds() -> None:
     )
 
 
-def test_each_event_leads_to_its_status() -> None:
+def test_event_decides_status() -> None:
+    """Each event leads to its status."""
     progress = Progress()
     for event, status in (
         (events.Started("a", "a", 1, 0.0), "running"),
@@ -42,7 +44,8 @@ def test_each_event_leads_to_its_status() -> None:
         assert progress.rows["a"].status == status
 
 
-def test_only_the_end_of_a_long_answer_is_kept() -> None:
+def test_long_answer_keeps_tail() -> None:
+    """Only the end of a long answer is kept."""
     progress = Progress()
     for number in range(1000):
         progress.feed(events.TextDelta("a", "a", f" {number}"))
@@ -50,7 +53,8 @@ def test_only_the_end_of_a_long_answer_is_kept() -> None:
     assert len(progress.rows["a"].tail) == 200
 
 
-def test_a_total_says_that_a_price_is_unknown() -> None:
+def test_total_notes_unknown_price() -> None:
+    """The total says if the price of a call is unknown."""
     progress = Progress()
     progress.feed(called("a", 0.25))
     assert format_usage(progress.total) == "1 call, 120 tokens, $0.2500"
@@ -58,7 +62,8 @@ def test_a_total_says_that_a_price_is_unknown() -> None:
     assert format_usage(progress.total) == "2 calls, 240 tokens, $0.2500 and calls of unknown price"
 
 
-def test_what_asked_no_model_spent_nothing() -> None:
+def test_no_call_has_no_usage() -> None:
+    """A node that called no model used nothing."""
     progress = Progress()
     progress.feed(events.Started("a", "a", 1, 0.0))
     assert format_usage(progress.total) == ""

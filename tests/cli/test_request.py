@@ -8,7 +8,8 @@ from graphorch import Budget, Limits
 from graphorch.cli.request import JournalFile, OutputFormat, RunRequest, choose_output_format
 
 
-def test_the_limits_and_the_model_become_options_of_the_run() -> None:
+def test_limits_become_run_options() -> None:
+    """Limits and model become options of the run."""
     options = RunRequest(usd=0.5, seconds=3, activations=7, model="house/large").build_run_options()
     assert options == {
         "budget": Budget(usd=0.5),

@@ -20,21 +20,25 @@ from graphorch.cli.terminal import sanitize, sanitize_line
         ("a\u2028b", "a\\u2028b"),
     ],
 )
-def test_a_character_that_acts_is_written_out(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
+    """A character that acts on a terminal is written out."""
     assert sanitize(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["größe – 潮汐 😀\n\tindented", "<script>alert(1)</script>", "[bold]x[/bold]", "\\x1b"]
 )
-def test_text_that_only_shows_is_left_as_it_is(text: str) -> None:
+def test_plain_text_is_unchanged(text: str) -> None:
+    """Text that only shows is left as it is."""
     assert sanitize(text) == text
 
 
-def test_line_ends_of_windows_are_line_ends() -> None:
+def test_windows_line_ends_are_line_ends() -> None:
+    """Line ends of Windows are line ends."""
     assert sanitize("a\r\nb") == "a\nb"
 
 
-def test_a_long_text_on_one_line_is_cut() -> None:
+def test_long_line_is_cut() -> None:
+    """A text is put on one line, and cut if it is long."""
     assert sanitize_line("a\n  b\tc") == "a b c"
     assert sanitize_line("x" * 100, 10) == "x" * 9 + "…"

@@ -10,9 +10,8 @@ from tests.cli.compare.bench import CASES, compare_json, write_cases
 from tests.cli.shell import Shell
 
 
-def test_inputs_may_stand_alone_in_their_lines_and_on_standard_input(
-    bench: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inputs_may_stand_alone(bench: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line may be the input itself; empty lines are skipped but counted."""
     write_cases(bench, [{"n": n} for n in range(3)] + ["", {"n": 7}])
     assert compare_json(bench, "flows.py:a", "flows.py:b")["runs"][3]["line"] == 5
 
@@ -26,9 +25,8 @@ def test_inputs_may_stand_alone_in_their_lines_and_on_standard_input(
     ('{"input": {"m": 1}}', "line 2: Query has no field 'm'."),
     ("[" * 100_000, "line 2: nested too deeply"),
 ])  # fmt: skip
-def test_a_wrong_line_is_named_by_its_number_before_anything_runs(
-    bench: Shell, line: str, message: str
-) -> None:
+def test_wrong_line_is_named(bench: Shell, line: str, message: str) -> None:
+    """A wrong line is named by its number before anything runs."""
     write_cases(bench, [CASES[0], line, *CASES])
     ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl")
     assert (ended.code, ended.out) == (2, "")
@@ -36,7 +34,8 @@ def test_a_wrong_line_is_named_by_its_number_before_anything_runs(
     assert "runs" not in ended.err
 
 
-def test_all_wrong_lines_are_told_at_once_up_to_twenty(bench: Shell) -> None:
+def test_wrong_lines_are_listed_together(bench: Shell) -> None:
+    """All wrong lines are listed at once, up to twenty."""
     write_cases(bench, ["x"] * 30)
     ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl")
     assert ended.err.count("  - line ") == 20
@@ -44,14 +43,14 @@ def test_all_wrong_lines_are_told_at_once_up_to_twenty(bench: Shell) -> None:
 
 
 @pytest.mark.parametrize("cases, message", [([], "holds no cases"), (CASES[:1], "holds one case")])
-def test_less_than_two_cases_are_no_comparison(
-    bench: Shell, cases: list[Any], message: str
-) -> None:
+def test_fewer_than_two_cases_are_refused(bench: Shell, cases: list[Any], message: str) -> None:
+    """A comparison needs at least two cases."""
     write_cases(bench, cases)
     assert message in bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl").err
 
 
-def test_flows_with_different_inputs_are_refused(bench: Shell) -> None:
+def test_different_inputs_are_refused(bench: Shell) -> None:
+    """Both flows must take the same fields."""
     ended = bench("compare", "flows.py:a", "flows.py:d", "--inputs", "cases.jsonl")
     assert ended.code == 2
     assert "A takes Query (n); B takes Other (topic). In one only: n, topic." in ended.err

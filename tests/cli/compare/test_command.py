@@ -6,7 +6,8 @@ from tests.cli.compare.bench import CASES, compare_json, find_row, write_cases
 from tests.cli.shell import Shell
 
 
-def test_both_run_every_case_and_what_differs_is_said_with_its_interval(bench: Shell) -> None:
+def test_comparison_finds_differences(bench: Shell) -> None:
+    """Both flows run every case; what differs has an interval that excludes zero."""
     comparison = compare_json(bench, "flows.py:a", "flows.py:b", "--score", "flows.py:right")
     assert (comparison["cases"], comparison["answered_by_both"]) == (20, 16)
     quality = find_row(comparison, "quality")
@@ -28,7 +29,8 @@ def test_both_run_every_case_and_what_differs_is_said_with_its_interval(bench: S
     assert find_row(comparison, "dollars a run")["verdict"] == "no difference shown"
 
 
-def test_a_flow_does_not_differ_from_itself(bench: Shell) -> None:
+def test_flow_equals_itself(bench: Shell) -> None:
+    """A flow does not differ from itself."""
     comparison = compare_json(bench, "flows.py:a", "flows.py:a", "--score", "flows.py:right")
     assert [
         find_row(comparison, name)["verdict"]
@@ -36,7 +38,8 @@ def test_a_flow_does_not_differ_from_itself(bench: Shell) -> None:
     ] == ["no difference shown"] * 3
 
 
-def test_equal_runs_give_equal_intervals_and_another_seed_others(bench: Shell) -> None:
+def test_seed_decides_intervals(bench: Shell) -> None:
+    """Equal runs give equal intervals; another seed gives others."""
     first, second, other = (
         find_row(
             compare_json(
@@ -51,6 +54,7 @@ def test_equal_runs_give_equal_intervals_and_another_seed_others(bench: Shell) -
 
 
 def test_few_cases_conclude_nothing(bench: Shell) -> None:
+    """With few cases no difference is concluded."""
     write_cases(bench, CASES[:4])
     comparison = compare_json(bench, "flows.py:a", "flows.py:b", "--score", "flows.py:right")
     assert {item["verdict"] for item in comparison["figures"]} == {"no difference shown"}

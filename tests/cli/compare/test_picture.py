@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 from tests.cli.shell import Shell
 
 
-def test_the_picture_is_svg_and_says_what_the_table_says(bench: Shell) -> None:
+def test_picture_has_figures_of_table(bench: Shell) -> None:
+    """The picture is SVG with the figures of the table."""
     ended = bench(
         "compare",
         "flows.py:a",
@@ -29,7 +30,8 @@ def test_the_picture_is_svg_and_says_what_the_table_says(bench: Shell) -> None:
     )
 
 
-def test_flows_that_never_succeed_end_with_1(bench: Shell) -> None:
+def test_failing_flows_exit_with_1(bench: Shell) -> None:
+    """Flows that never succeed exit with 1, and the picture says that nothing can be compared."""
     ended = bench(
         "compare",
         "flows.py:c",
@@ -45,7 +47,8 @@ def test_flows_that_never_succeed_end_with_1(bench: Shell) -> None:
     assert "nothing to compare" in bench.here.joinpath("out.svg").read_text("utf-8")
 
 
-def test_a_file_that_cannot_be_written_is_said_before_anything_runs(bench: Shell) -> None:
+def test_unwritable_picture_is_refused_before_run(bench: Shell) -> None:
+    """A picture that cannot be written is refused before anything runs."""
     ended = bench(
         "compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--svg", "nowhere/out.svg"
     )

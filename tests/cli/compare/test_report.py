@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.cli.shell import Shell
 
 
-def test_the_table_tells_the_same_to_people(bench: Shell) -> None:
+def test_table_has_same_figures(bench: Shell) -> None:
+    """People read the same figures as a table."""
     ended = bench(
         "compare",
         "flows.py:a",
@@ -33,7 +34,8 @@ def test_the_table_tells_the_same_to_people(bench: Shell) -> None:
     assert "line 5, B: Node 'hasty' failed: ValueError: too hasty for 4 (at hasty)" in ended.err
 
 
-def test_without_a_score_nothing_is_said_about_quality(bench: Shell) -> None:
+def test_quality_needs_score(bench: Shell) -> None:
+    """Without a score, quality is not compared."""
     ended = bench("compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl")
     assert "quality " not in ended.out.replace("quality and seconds", "").replace(
         "quality is not compared", ""

@@ -17,9 +17,8 @@ from tests.cli.shell import Shell
     ("flows.py:endless", "of line 1 must be a finite number, got inf"),
     ("nowhere.py:right", "nowhere.py does not exist"),
 ])  # fmt: skip
-def test_a_score_that_is_none_ends_it_with_one_message(
-    bench: Shell, score: str, message: str
-) -> None:
+def test_wrong_score_is_explained(bench: Shell, score: str, message: str) -> None:
+    """A score that is missing, does not fit, raises or returns no number is one message."""
     ended = bench(
         "compare", "flows.py:a", "flows.py:b", "--inputs", "cases.jsonl", "--score", score
     )

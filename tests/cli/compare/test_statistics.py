@@ -10,7 +10,8 @@ import pytest
 from graphorch.cli.compare.statistics import CaseRun, compare_runs, compute_mean, compute_quantile
 
 
-def test_quantiles_lie_between_values_by_straight_line() -> None:
+def test_quantiles_are_interpolated() -> None:
+    """A quantile between two values lies on the straight line between them."""
     assert [compute_quantile([4, 1, 3, 2], share) for share in (0, 0.5, 0.9, 1)] == [
         1,
         2.5,
@@ -21,7 +22,7 @@ def test_quantiles_lie_between_values_by_straight_line() -> None:
     assert math.isnan(compute_mean([]))
 
 
-def test_a_pair_counts_as_a_pair() -> None:
+def test_pairs_stay_together() -> None:
     """Cases of very different size, and B always one dearer: only the pairing shows it."""
     pairs = [(CaseRun(usd=size), CaseRun(usd=size + 1)) for size in range(0, 200, 10)]
     row = next(item for item in compare_runs("AB", pairs).rows if item.name == "dollars a run")
@@ -30,7 +31,8 @@ def test_a_pair_counts_as_a_pair() -> None:
 
 
 @pytest.mark.slow
-def test_the_interval_holds_the_true_mean_in_about_95_of_a_hundred_samples() -> None:
+def test_interval_covers_true_mean() -> None:
+    """The 95 % interval holds the true mean in about 95 of a hundred samples."""
     held = 0
     for seed in range(60):
         rng = random.Random(seed)
@@ -42,8 +44,9 @@ def test_the_interval_holds_the_true_mean_in_about_95_of_a_hundred_samples() -> 
     assert 52 <= held <= 60
 
 
-def test_nothing_that_both_answered_has_no_quality() -> None:
-    found = compare_runs("AB", [(CaseRun(error="no"), CaseRun(score=1.0))] * 12)
-    assert found.answered == 0
-    assert found.rows[0].name == "dollars a run"
-    assert not next(row for row in found.rows if row.name == "seconds, P50").first.is_known
+def test_no_common_answer_has_no_quality() -> None:
+    """Without a case that both answered there is no row for quality."""
+    comparison = compare_runs("AB", [(CaseRun(error="no"), CaseRun(score=1.0))] * 12)
+    assert comparison.answered == 0
+    assert comparison.rows[0].name == "dollars a run"
+    assert not next(row for row in comparison.rows if row.name == "seconds, P50").first.is_known

@@ -10,7 +10,8 @@ import sqlite3
 from tests.cli.shell import Shell
 
 
-def test_the_overview_has_runs_costs_steps_and_errors(shop_shell: Shell) -> None:
+def test_overview_has_all_tables(shop_shell: Shell) -> None:
+    """The overview has runs, calls, steps and errors."""
     ended = shop_shell("stats")
     assert ended.code == 0
     for line in (
@@ -21,7 +22,8 @@ def test_the_overview_has_runs_costs_steps_and_errors(shop_shell: Shell) -> None
         assert line in ended.out
 
 
-def test_statistics_as_json_and_csv_are_the_same_rows(shop_shell: Shell) -> None:
+def test_json_and_csv_have_equal_rows(shop_shell: Shell) -> None:
+    """JSON and CSV hold the same rows."""
     rows = json.loads(shop_shell("stats", "calls", "--by", "user,model", "--format", "json").out)
     read = list(
         csv.DictReader(
@@ -35,6 +37,7 @@ def test_statistics_as_json_and_csv_are_the_same_rows(shop_shell: Shell) -> None
 
 
 def test_filters_windows_and_comparisons(shop_shell: Shell) -> None:
+    """Conditions and windows select; `--compare` adds the window before."""
     rows = json.loads(shop_shell("stats", "calls", "--where", "user=bob", "--format", "json").out)
     assert [(row["agent"], row["calls"]) for row in rows] == [("plan", 1)]
     assert "nothing in this window" in shop_shell("stats", "calls", "--until", "2020-01-01").err
@@ -44,7 +47,8 @@ def test_filters_windows_and_comparisons(shop_shell: Shell) -> None:
     assert (compared[0]["runs"], compared[0]["runs_before"]) == (3, None)
 
 
-def test_a_chart_is_written_as_svg(shop_shell: Shell) -> None:
+def test_chart_is_written_as_svg(shop_shell: Shell) -> None:
+    """Charts of each kind are SVG files."""
     for topic, by in (
         ("calls", "agent"),
         ("calls", "day,agent"),
@@ -55,7 +59,8 @@ def test_a_chart_is_written_as_svg(shop_shell: Shell) -> None:
         assert "</svg>" in (shop_shell.here / "chart.svg").read_text()
 
 
-def test_a_damaged_run_is_left_out_and_named(shop_shell: Shell) -> None:
+def test_damaged_run_is_left_out(shop_shell: Shell) -> None:
+    """A damaged run is left out and named."""
     raw = sqlite3.connect(shop_shell.here / "graphorch.sqlite")
     raw.execute("UPDATE records SET body = x'7b7d' WHERE run = 1 AND seq = 2")
     raw.commit()

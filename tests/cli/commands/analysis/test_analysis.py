@@ -17,12 +17,13 @@ COMMANDS = ("stats", "conversation", "why", "critical", "timeline", "heat")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_the_exit_codes(shell: Shell, command: str) -> None:
+def test_help_names_exit_codes(shell: Shell, command: str) -> None:
+    """The help of each command says what its exit codes mean."""
     assert "Exit codes: 0" in " ".join(shell(command, "--help").out.split())
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, message",
     [
         (("stats", "cost"), "no statistics of 'cost'"),
         (("stats", "--by", "model"), "need one topic"),
@@ -46,16 +47,18 @@ def test_help_names_the_exit_codes(shell: Shell, command: str) -> None:
         (("timeline", "../../etc/passwd"), "The journal has no run"),
     ],
 )
-def test_wrong_use_is_told_without_a_traceback(
-    shop_shell: Shell, arguments: tuple[str, ...], says: str
+def test_wrong_use_is_explained(
+    shop_shell: Shell, arguments: tuple[str, ...], message: str
 ) -> None:
+    """Options, runs and nodes that do not fit are one message, without a traceback."""
     ended = shop_shell(*arguments)
     assert ended.code == 2
-    assert says in ended.err
+    assert message in ended.err
     assert "Traceback" not in ended.err
 
 
-def test_no_journal_and_an_empty_one_are_told(shell: Shell) -> None:
+def test_missing_and_empty_journal_are_explained(shell: Shell) -> None:
+    """No command creates a journal that is missing; an empty one holds no runs."""
     shell.write("shop.py", SHOP, preamble="")
     for arguments in (
         ("stats",),
@@ -73,7 +76,8 @@ def test_no_journal_and_an_empty_one_are_told(shell: Shell) -> None:
     assert shell("heat", "shop.py").code == 0
 
 
-def test_a_run_that_crashed_and_one_that_was_erased_are_told(shop_shell: Shell) -> None:
+def test_crashed_and_erased_runs_are_explained(shop_shell: Shell) -> None:
+    """A crashed run is shown as far as it got; of an erased one there is nothing to show."""
     raw = sqlite3.connect(shop_shell.here / "graphorch.sqlite")
 
     async def crash() -> None:

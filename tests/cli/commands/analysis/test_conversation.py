@@ -7,11 +7,12 @@ import json
 
 from graphorch.journal.records import NewRun
 from graphorch.journal.sqlite.store import SqliteStore
-from tests.cli.shell import Shell, program
+from tests.cli.shell import Shell, run_program
 from tests.trace.running import ran
 
 
-def test_a_conversation_in_every_form(shop_shell: Shell) -> None:
+def test_conversation_in_every_format(shop_shell: Shell) -> None:
+    """Text, JSON, HTML, the difference of two runs, and one node only."""
     assert (
         "plan → openai/gpt-5" in shop_shell("conversation", "last").out
         or "plan → openai/gpt-5" in shop_shell("conversation", "good").out
@@ -28,14 +29,16 @@ def test_a_conversation_in_every_form(shop_shell: Shell) -> None:
     assert "gpt-5" not in only
 
 
-def test_a_conversation_is_followed_until_the_run_ends(shop_shell: Shell) -> None:
+def test_follow_ends_with_run(shop_shell: Shell) -> None:
+    """`--follow` prints turns of a run that another process executes, until it ends."""
+
     async def main() -> None:
         path = shop_shell.here / "live.db"
         store = await SqliteStore.open(path, sync="normal")
         await store.create(NewRun("live", "order", "x", 1))
         await store.claim("live", "me", ttl=60)
         follower = asyncio.create_task(
-            program("conversation", "live", "--follow", "--db", "live.db", here=shop_shell.here)
+            run_program("conversation", "live", "--follow", "--db", "live.db", here=shop_shell.here)
         )
         other = await ran("other", store=store)
         lease = await store.claim("live", "me", ttl=60)

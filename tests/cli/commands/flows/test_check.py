@@ -33,7 +33,8 @@ flow = Graph("warned", Remarked, input=Topic, output=Draft).chain(write, remark)
 """
 
 
-def test_a_flow_that_builds_is_ok(shell: Shell) -> None:
+def test_check_accepts_flow(shell: Shell) -> None:
+    """A flow that builds is listed with its input, output and size."""
     shell.write("essay.py")
     ended = shell("check", "essay.py")
     assert (ended.code, ended.out, ended.err) == (
@@ -43,7 +44,8 @@ def test_a_flow_that_builds_is_ok(shell: Shell) -> None:
     )
 
 
-def test_a_graph_with_many_mistakes_shows_all_of_them(shell: Shell) -> None:
+def test_check_shows_all_problems(shell: Shell) -> None:
+    """All problems of a graph are shown at once, each with its fix."""
     shell.write("ten.py", TEN)
     ended = shell("check", "ten.py")
     assert (ended.code, ended.out) == (3, "")
@@ -63,14 +65,16 @@ def test_a_graph_with_many_mistakes_shows_all_of_them(shell: Shell) -> None:
         assert code in ended.err
 
 
-def test_run_says_the_same(shell: Shell) -> None:
+def test_run_shows_same_problems(shell: Shell) -> None:
+    """`graphorch run` refuses such a graph with the same problems."""
     shell.write("ten.py", TEN)
     ended = shell("run", "ten.py", "--topic", "x")
     assert ended.code == 3
     assert f"ten.py: {ended.err}" == shell("check", "ten.py").err
 
 
-def test_several_files_are_checked_to_the_end_and_the_worst_decides(shell: Shell) -> None:
+def test_worst_file_decides_exit_code(shell: Shell) -> None:
+    """Several files are all checked; the worst one decides the exit code."""
     shell.write("essay.py")
     shell.write("ten.py", TEN)
     ended = shell("check", "ten.py", "none.py", "essay.py")
@@ -80,12 +84,13 @@ def test_several_files_are_checked_to_the_end_and_the_worst_decides(shell: Shell
     assert shell("check", "none.py", "essay.py").code == 2
 
 
-def test_a_program_gets_each_problem_with_its_code(shell: Shell) -> None:
+def test_check_json_has_problem_codes(shell: Shell) -> None:
+    """A program gets each problem with its code."""
     shell.write("ten.py", TEN)
     shell.write("essay.py")
-    told = json.loads(shell("check", "essay.py", "ten.py", "--json").out)
-    assert told["ok"] is False
-    good, bad = told["checked"]
+    report = json.loads(shell("check", "essay.py", "ten.py", "--json").out)
+    assert report["ok"] is False
+    good, bad = report["checked"]
     assert (good["reference"], good["exit_code"], good["flows"][0]["name"]) == (
         "essay.py",
         0,
@@ -94,7 +99,8 @@ def test_a_program_gets_each_problem_with_its_code(shell: Shell) -> None:
     assert {"code", "where", "message", "fix"} <= set(bad["errors"][0])
 
 
-def test_warnings_are_shown_and_count_only_if_they_should(shell: Shell) -> None:
+def test_warnings_fail_only_if_strict(shell: Shell) -> None:
+    """Warnings are shown; only with `--strict` they change the exit code."""
     shell.write("warned.py", WARNED)
     ended = shell("check", "warned.py")
     assert ended.code == 0

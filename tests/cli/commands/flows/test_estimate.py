@@ -1,4 +1,4 @@
-"""`graphorch estimate`: what a run costs, said before it."""
+"""`graphorch estimate`: what a run costs, message before it."""
 
 from __future__ import annotations
 
@@ -45,14 +45,15 @@ def priced(shell: Shell) -> Shell:
     return shell
 
 
-def told(shell: Shell, *arguments: str) -> dict:
+def estimate_json(shell: Shell, *arguments: str) -> dict:
     ended = shell("estimate", *arguments, "--json")
     assert ended.code == 0, ended.err
     return json.loads(ended.out)
 
 
-def test_the_figures_are_those_of_the_configuration(priced: Shell) -> None:
-    found = told(
+def test_estimate_uses_configured_prices(priced: Shell) -> None:
+    """The figures follow from the prices and limits of the configuration."""
+    estimate = estimate_json(
         priced,
         "essay.py:bounded",
         "--longest-prompt",
@@ -62,7 +63,7 @@ def test_the_figures_are_those_of_the_configuration(priced: Shell) -> None:
         "--usual-answer",
         "100",
     )
-    assert found["worst"] == {
+    assert estimate["worst"] == {
         "activations": 1,
         "calls": 2,
         "input_tokens": 8000,
@@ -70,47 +71,55 @@ def test_the_figures_are_those_of_the_configuration(priced: Shell) -> None:
         "usd": pytest.approx(0.036),
         "seconds": 60,
     }
-    assert found["expected"]["usd"] == pytest.approx(0.003)
-    assert found["unbounded"] == []
+    assert estimate["expected"]["usd"] == pytest.approx(0.003)
+    assert estimate["unbounded"] == []
 
 
-def test_a_table_shows_every_node_and_names_what_nothing_bounds(priced: Shell) -> None:
+def test_estimate_table_names_gaps(priced: Shell) -> None:
+    """The table has every node, and names what nothing bounds."""
     ended = priced("estimate", "essay.py:open_")
     lines = [" ".join(line.split()) for line in ended.out.splitlines()]
     assert lines[0] == "open: at most / expected"
     assert "outline 1 / 1 2 / 1 16,000 / 2,000 2,000 / 500 $0.0520 / $0.0090 60 / 11" in lines
     assert (
-        "the tokens of polish: no max_tokens bounds its answers, and so their cost. Give the agent max_tokens=…."
-        in lines
+        "the tokens of polish: no max_tokens bounds its answers, and so their cost. "
+        "Give the agent max_tokens=…." in lines
     )
     assert any(
         line.startswith("the dollars of polish: the price of 'house/unknown' is not known.")
         for line in lines
     )
-    assert told(priced, "essay.py:open_")["worst"]["usd"] is None
+    assert estimate_json(priced, "essay.py:open_")["worst"]["usd"] is None
 
 
-def test_another_model_and_a_policy_change_what_is_paid(priced: Shell) -> None:
-    free = told(priced, "essay.py:bounded", "--model", "policy/careful")
+def test_estimate_follows_model_and_policy(priced: Shell) -> None:
+    """Another model or a policy changes what is paid."""
+    free = estimate_json(priced, "essay.py:bounded", "--model", "policy/careful")
     # two targets may be paid for each call, and one of them charges
     assert free["worst"]["output_tokens"] == 4000
     assert free["worst"]["usd"] == pytest.approx(2 * (8_000 * 2 + 1_000 * 10) / 1e6)
-    assert told(priced, "essay.py:bounded", "--model", "default")["worst"] == free["worst"]
+    assert estimate_json(priced, "essay.py:bounded", "--model", "default")["worst"] == free["worst"]
 
 
-def test_without_an_endpoint_nothing_is_charged(shell: Shell) -> None:
+def test_estimate_offline_is_free(shell: Shell) -> None:
+    """Without an endpoint the embedded model answers, which costs nothing."""
     shell.write("essay.py", PRICED)
-    assert told(shell, "essay.py:open_")["worst"]["usd"] == 0
+    assert estimate_json(shell, "essay.py:open_")["worst"]["usd"] == 0
 
 
-@pytest.mark.parametrize("arguments, code, said", [
+@pytest.mark.parametrize("arguments, code, message", [
     (("nowhere.py",), 2, "does not exist"),
-    (("essay.py:bounded", "--longest-prompt", "10"), 2, "the usual prompt is longer than the longest one"),
+    (
+        ("essay.py:bounded", "--longest-prompt", "10"),
+        2,
+        "the usual prompt is longer than the longest one",
+    ),
     (("essay.py:bounded", "--usual-answer", "-1"), 2, "usual_answer=-1"),
 ])  # fmt: skip
-def test_what_makes_no_sense_is_said_in_one_message(
-    priced: Shell, arguments: tuple[str, ...], code: int, said: str
+def test_wrong_estimate_options_are_explained(
+    priced: Shell, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
+    """Options that make no sense are one message."""
     ended = priced("estimate", *arguments)
     assert (ended.code, ended.out) == (code, "")
-    assert said in ended.err
+    assert message in ended.err

@@ -11,26 +11,30 @@ from tests.cli.shell import FLOW, Shell
     "name, begins",
     [("t.svg", "<svg"), ("t.dot", "digraph"), ("t.gv", "digraph"), ("t.mmd", "flowchart")],
 )
-def test_the_ending_of_the_file_says_what_is_drawn(shell: Shell, name: str, begins: str) -> None:
+def test_suffix_selects_picture_format(shell: Shell, name: str, begins: str) -> None:
+    """The suffix of the file decides what is drawn."""
     shell.write("essay.py")
     ended = shell("render", "essay.py", "-o", name, "--engine", "builtin")
     assert (ended.code, ended.out, ended.err) == (0, "", f"written to {name}\n")
     assert begins in (shell.here / name).read_text("utf-8")[:200]
 
 
-def test_without_a_file_the_picture_goes_to_standard_output(shell: Shell) -> None:
+def test_render_prints_svg_without_file(shell: Shell) -> None:
+    """Without a file, SVG goes to standard output."""
     shell.write("essay.py")
     assert "<svg" in shell("render", "essay.py", "--engine", "builtin", "--theme", "dark").out
 
 
-def test_a_label_of_the_picture_is_no_markup(shell: Shell) -> None:
+def test_label_is_not_markup(shell: Shell) -> None:
+    """Names in the picture are neither markup nor escape sequences."""
     shell.write("essay.py", FLOW.replace('"essay"', '"<script>alert(1)</script>\\x1b[2J"'))
     drawn = shell("render", "essay.py", "--engine", "builtin").out
     assert "<script" not in drawn
     assert "\x1b" not in drawn
 
 
-def test_check_compares_with_the_file_and_writes_nothing(shell: Shell) -> None:
+def test_check_option_writes_nothing(shell: Shell) -> None:
+    """`--check` compares with the file, and leaves it as it is."""
     shell.write("essay.py")
     command = ("render", "essay.py", "-o", "t.svg", "--engine", "builtin")
     shell(*command)
@@ -44,7 +48,7 @@ def test_check_compares_with_the_file_and_writes_nothing(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, code, says",
+    "arguments, code, message",
     [
         (
             ["-o", "t.png"],
@@ -57,14 +61,18 @@ def test_check_compares_with_the_file_and_writes_nothing(shell: Shell) -> None:
         (["--theme", "pink"], 2, "pink"),
     ],
 )
-def test_wrong_usage_is_explained(shell: Shell, arguments: list[str], code: int, says: str) -> None:
+def test_wrong_usage_is_explained(
+    shell: Shell, arguments: list[str], code: int, message: str
+) -> None:
+    """Files and options that do not fit are one message."""
     shell.write("essay.py")
     ended = shell("render", "essay.py", *arguments)
     assert (ended.code, ended.out) == (code, "")
-    assert says in ended.err
+    assert message in ended.err
 
 
-def test_a_graph_that_does_not_build_leaves_no_file(shell: Shell) -> None:
+def test_broken_graph_leaves_no_file(shell: Shell) -> None:
+    """A graph that does not build leaves no file behind."""
     shell.write("wrong.py", 'flow = Graph("wrong", Draft).chain(write).build()')
     assert shell("render", "wrong.py", "-o", "t.svg").code == 3
     assert not (shell.here / "t.svg").exists()

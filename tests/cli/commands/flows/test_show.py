@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.shell import Shell
+from tests.cli.shell import FLOW, Shell
 
 RICH = """
 class Kind(BaseModel):
@@ -23,7 +23,9 @@ def kind_of(kind: Kind) -> Literal["short", "long"]:
     return kind.kind
 inner = Graph("inner", Essay, input=Topic, output=Draft).chain(write).build()
 g = Graph("rich", All, input=Topics, output=Draft)
-each = g.map("each", inner, over=lambda s: s.topics, gather=lambda found: Draft(draft=str(len(found))), max_items=5, concurrency=2)
+def count(drafts):
+    return Draft(draft=str(len(drafts)))
+each = g.map("each", inner, over=lambda s: s.topics, gather=count, max_items=5, concurrency=2)
 begin = g.sub("begin", inner, enter=lambda s: Topic(topic="x"), leave=lambda d: d)
 @node
 def start(topics: Topics) -> Topic:
@@ -40,30 +42,32 @@ def lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_everything_that_matters_is_said(shell: Shell) -> None:
+def test_show_describes_whole_flow(shell: Shell) -> None:
+    """Options, nodes, loops, joins and the worst case of a flow are described."""
     shell.write("rich.py", RICH)
     ended = shell("show", "rich.py")
     assert ended.code == 0, ended.err
-    said = lines(ended.out)
-    assert said[0] == "rich: Topics → Draft"
-    assert "--topics ITEM (repeat it, or give a JSON list) optional what to write about" in said
-    assert "each map, at most 5 items, 2 at once All any of All judge 1 ×" in said
-    assert "each/write node Topic Draft END 5 ×" in said
+    shown = lines(ended.out)
+    assert shown[0] == "rich: Topics → Draft"
+    assert "--topics ITEM (repeat it, or give a JSON list) optional what to write about" in shown
+    assert "each map, at most 5 items, 2 at once All any of All judge 1 ×" in shown
+    assert "each/write node Topic Draft END 5 ×" in shown
     assert (
-        "judge node Topic, Draft (or nothing) Kind lengthen (if long), note (if short) 1 ×" in said
+        "judge node Topic, Draft (or nothing) Kind lengthen (if long), note (if short) 1 ×" in shown
     )
-    assert "lengthen agent, house/large Draft Draft begin 1 ×" in said
-    assert "note node Draft – begin 1 ×" in said
-    assert "begin → begin while <lambda>, at most 3 rounds, then: continue" in said
-    assert "begin of lengthen, note: waits for every branch that can still arrive" in said
-    assert said[-1].startswith("worst case of one run: ")
-    assert said[-1].endswith("model calls: 1")
+    assert "lengthen agent, house/large Draft Draft begin 1 ×" in shown
+    assert "note node Draft – begin 1 ×" in shown
+    assert "begin → begin while <lambda>, at most 3 rounds, then: continue" in shown
+    assert "begin of lengthen, note: waits for every branch that can still arrive" in shown
+    assert shown[-1].startswith("worst case of one run: ")
+    assert shown[-1].endswith("model calls: 1")
 
 
-def test_a_program_gets_the_same_as_an_object(shell: Shell) -> None:
+def test_show_json_has_same_facts(shell: Shell) -> None:
+    """A program gets the same facts as one object."""
     shell.write("rich.py", RICH)
-    told = json.loads(shell("show", "rich.py", "--json").out)
-    assert told["loops"] == [
+    report = json.loads(shell("show", "rich.py", "--json").out)
+    assert report["loops"] == [
         {
             "from": ["begin"],
             "back_to": "begin",
@@ -72,14 +76,15 @@ def test_a_program_gets_the_same_as_an_object(shell: Shell) -> None:
             "exhausted": "continue",
         }
     ]
-    assert told["worst_case"]["model_calls"] == 1
-    assert [item["path"] for item in told["nodes"] if "/" in item["path"]] == [
+    assert report["worst_case"]["model_calls"] == 1
+    assert [item["path"] for item in report["nodes"] if "/" in item["path"]] == [
         "each/write",
         "begin/write",
     ]
 
 
-def test_a_node_that_asks_models_itself_has_no_known_worst_case(shell: Shell) -> None:
+def test_context_node_has_unknown_worst_case(shell: Shell) -> None:
+    """A node that calls models itself has no known worst case."""
     body = """
     @node
     async def free(ctx: Context, topic: Topic) -> Draft:
@@ -90,10 +95,11 @@ def test_a_node_that_asks_models_itself_has_no_known_worst_case(shell: Shell) ->
     assert "model calls: unknown: a node calls models itself" in shell("show", "free.py").out
 
 
-def test_a_name_is_shown_and_not_obeyed(shell: Shell) -> None:
+def test_name_is_sanitized(shell: Shell) -> None:
+    """A name with control characters is shown, not obeyed."""
     shell.write(
         "essay.py",
-        'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write.named("a\\x1b[2Jb")).build()',
+        FLOW.replace("chain(write)", 'chain(write.named("a\\x1b[2Jb"))'),
     )
     ended = shell("show", "essay.py")
     assert "\x1b" not in ended.out + ended.err

@@ -26,9 +26,8 @@ targets = ["vendor/small"]
 """
 
 
-def test_a_policy_is_explained_down_to_the_endpoints_and_the_key_is_never_shown(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_policy_is_explained_without_key(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy is explained down to its endpoints; the key itself is never shown."""
     (shell.here / "graphorch.toml").write_text(CONFIG)
     monkeypatch.setenv("MAIN_KEY", "a-secret-key")
     ended = shell("policies", "careful")
@@ -42,7 +41,8 @@ def test_a_policy_is_explained_down_to_the_endpoints_and_the_key_is_never_shown(
     assert shell("policies", "policy/careful").out == ended.out
 
 
-def test_without_a_name_all_are_shown_with_the_default_model(shell: Shell) -> None:
+def test_all_policies_without_name(shell: Shell) -> None:
+    """Without a name all policies are shown, and the default model."""
     (shell.here / "graphorch.toml").write_text(CONFIG)
     ended = shell("policies")
     assert "policy/cheap is a fallback" in ended.out
@@ -51,21 +51,25 @@ def test_without_a_name_all_are_shown_with_the_default_model(shell: Shell) -> No
     assert set(json.loads(shell("policies", "--json").out)["policies"]) == {"careful", "cheap"}
 
 
-def test_without_a_configuration_that_is_said(shell: Shell) -> None:
+def test_missing_configuration_is_explained(shell: Shell) -> None:
+    """Without a configuration there are no policies, which is not an error."""
     ended = shell("policies")
     assert (ended.code, ended.out) == (0, "")
     assert "no policies: there is no graphorch.toml here" in ended.err
 
 
 @pytest.mark.parametrize(
-    "name, config, says",
+    "name, config, message",
     [
         ("policy/carefull", CONFIG, "Did you mean 'careful'?"),
         ("", "[polices.x]", "polices: there is no such key. Did you mean 'policies'?"),
     ],
 )
-def test_a_wrong_name_or_file_is_explained(shell: Shell, name: str, config: str, says: str) -> None:
+def test_wrong_name_or_file_is_explained(
+    shell: Shell, name: str, config: str, message: str
+) -> None:
+    """A wrong name gets a suggestion, a wrong file its mistake."""
     (shell.here / "graphorch.toml").write_text(config)
     ended = shell("policies", *([name] if name else []))
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err

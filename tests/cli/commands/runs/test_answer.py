@@ -12,7 +12,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_run_that_waits_says_how_it_is_answered_and_the_answer_ends_it(shell: Shell) -> None:
+def test_waiting_run_prints_answer_command(shell: Shell) -> None:
+    """A waiting run prints the command that answers it; running that command ends the run."""
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "tides", "--db", "my runs.sqlite")
     assert (ended.code, ended.out) == (4, "")
@@ -38,9 +39,8 @@ def test_a_run_that_waits_says_how_it_is_answered_and_the_answer_ends_it(shell: 
         (["--approved", "--reason=by option"], "yes by option"),
     ],
 )
-def test_an_answer_is_a_word_json_a_file_or_options(
-    shell: Shell, words: list[str], output: str
-) -> None:
+def test_answer_takes_every_form(shell: Shell, words: list[str], output: str) -> None:
+    """An answer is a word, JSON, a file, or options."""
     (shell.here / "answer.json").write_text('{"approved": true, "reason": "read"}')
     run_id = start_waiting_run(shell)
     ended = shell("answer", "ask.py", run_id, "approve", *words, "--db", "r.sqlite", "-q")
@@ -48,7 +48,7 @@ def test_an_answer_is_a_word_json_a_file_or_options(
 
 
 @pytest.mark.parametrize(
-    "words, says",
+    "words, message",
     [
         (["perhaps"], "'perhaps' is not an answer of type Ok. Write yes or no."),
         (["{"], "VALUE is not JSON"),
@@ -56,19 +56,19 @@ def test_an_answer_is_a_word_json_a_file_or_options(
         (["yes", "--why", "x"], "--why: there is no such option"),
     ],
 )
-def test_a_wrong_answer_is_refused_and_the_question_stays_open(
-    shell: Shell, words: list[str], says: str
-) -> None:
+def test_wrong_answer_leaves_question_open(shell: Shell, words: list[str], message: str) -> None:
+    """A wrong answer is refused, and the question can still be answered."""
     run_id = start_waiting_run(shell)
     before = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     ended = shell("answer", "ask.py", run_id, "approve", *words, "--db", "r.sqlite")
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err
     assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
     assert shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite").code == 0
 
 
-def test_a_question_that_is_not_open_is_named_with_those_that_are(shell: Shell) -> None:
+def test_unknown_question_is_explained(shell: Shell) -> None:
+    """A question that is not open is refused with the names of those that are."""
     run_id = start_waiting_run(shell)
     ended = shell("answer", "ask.py", run_id, "aprove", "yes", "--db", "r.sqlite")
     assert ended.code == 2

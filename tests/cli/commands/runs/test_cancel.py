@@ -10,7 +10,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_cancelled_run_takes_no_answer(shell: Shell) -> None:
+def test_cancelled_run_takes_no_answer(shell: Shell) -> None:
+    """A cancelled run cannot be answered, resumed or cancelled again."""
     run_id = start_waiting_run(shell)
     ended = shell("runs", "cancel", run_id, "--db", "r.sqlite")
     assert (ended.code, ended.err) == (0, f"run {run_id} was waiting, and is cancelled now\n")
@@ -25,13 +26,15 @@ def test_a_cancelled_run_takes_no_answer(shell: Shell) -> None:
         assert "cancel" in ended.err
 
 
-def test_a_run_can_be_cancelled_by_its_flow_too(shell: Shell) -> None:
+def test_cancel_with_flow(shell: Shell) -> None:
+    """A run can also be cancelled by its flow."""
     run_id = start_waiting_run(shell)
     assert shell("runs", "cancel", run_id, "--flow", "ask.py", "--db", "r.sqlite").code == 0
     assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")["status"] == "cancelled"
 
 
-def test_a_crashed_run_is_cancelled_by_its_flow_only(shell: Shell) -> None:
+def test_crashed_run_needs_flow(shell: Shell) -> None:
+    """A crashed run can only be cancelled by its flow."""
     run_id = copy_crashed_run(shell)
     ended = shell("runs", "cancel", run_id, "--db", "r.sqlite")
     assert ended.code == 2

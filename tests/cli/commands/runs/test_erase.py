@@ -9,7 +9,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_an_erased_run_keeps_its_place_and_nothing_else(shell: Shell) -> None:
+def test_erased_run_keeps_only_head(shell: Shell) -> None:
+    """An erased run stays in the list, and nothing of its content stays in the file."""
     run_id = finish_run(shell)
     assert b"words on tides" in (shell.here / "r.sqlite").read_bytes()
     assert shell("runs", "erase", run_id, "--db", "r.sqlite").code == 0

@@ -9,13 +9,14 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_fork_is_a_new_run_that_stands_before_its_node(shell: Shell) -> None:
+def test_fork_stops_before_node(shell: Shell) -> None:
+    """A fork is a new run that stands before its node, and can be resumed."""
     run_id = finish_run(shell)
     ended = shell("fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
     new_id = ended.out.strip()
     assert (
-        ended.err
-        == f"a copy of run {run_id} up to 'end'; resume with: graphorch resume ask.py {new_id} --db r.sqlite\n"
+        ended.err == f"a copy of run {run_id} up to 'end'; resume with: graphorch resume ask.py "
+        f"{new_id} --db r.sqlite\n"
     )
     assert (
         shell("resume", "ask.py", new_id, "--db", "r.sqlite", "-q").out == "1 words on tides, yes\n"

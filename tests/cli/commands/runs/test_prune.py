@@ -12,7 +12,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_old_runs_are_deleted_and_those_that_could_go_on_only_by_name(shell: Shell) -> None:
+def test_prune_spares_resumable_runs(shell: Shell) -> None:
+    """Old finished runs are deleted; those that could be resumed only if `--status` names them."""
     done, waits = finish_run(shell), start_waiting_run(shell)
     assert (
         shell("runs", "prune", "--older-than", "1h", "--db", "r.sqlite").err
@@ -30,7 +31,8 @@ def test_old_runs_are_deleted_and_those_that_could_go_on_only_by_name(shell: She
 
 
 @pytest.mark.parametrize("age", ["30", "d", "-3d", "soon", "1y"])
-def test_an_age_that_is_none_deletes_nothing(shell: Shell, age: str) -> None:
+def test_wrong_age_deletes_nothing(shell: Shell, age: str) -> None:
+    """An age that cannot be read deletes nothing."""
     finish_run(shell)
     ended = shell("runs", "prune", f"--older-than={age}", "--db", "r.sqlite")
     assert ended.code == 2

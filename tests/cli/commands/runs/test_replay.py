@@ -11,7 +11,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_replay_gives_the_output_again_and_says_that_nothing_ran(shell: Shell) -> None:
+def test_replay_prints_output_again(shell: Shell) -> None:
+    """A replay prints the output again, and that no node ran."""
     run_id = finish_run(shell)
     ended = shell("replay", "ask.py", run_id, "--db", "r.sqlite")
     assert (ended.code, ended.out) == (0, "1 words on tides, yes\n")
@@ -23,13 +24,15 @@ def test_a_replay_gives_the_output_again_and_says_that_nothing_ran(shell: Shell)
     }
 
 
-def test_a_replay_that_diverges_names_the_first_difference(shell: Shell) -> None:
+def test_diverging_replay_names_difference(shell: Shell) -> None:
+    """A replay that diverges names the first difference."""
     loop = """
 @node
 def again(draft: Draft) -> Draft:
     return Draft(draft=draft.draft + "!")
 g = Graph("loop", Essay, input=Topic, output=Draft).chain(write, again)
-flow = g.loop(again, back_to=again, while_=lambda s: s.draft.count("!") < 2, max_iterations=9).build()
+g.loop(again, back_to=again, while_=lambda s: s.draft.count("!") < 2, max_iterations=9)
+flow = g.build()
 """
     shell.write("loop.py", loop)
     run_id = run_json(shell, "run", "loop.py", "--topic", "x", "--db", "r.sqlite")["run_id"]
@@ -39,7 +42,8 @@ flow = g.loop(again, back_to=again, while_=lambda s: s.draft.count("!") < 2, max
     assert "the route of 'again' went back to 'again', and now goes to its other edges" in ended.err
 
 
-def test_a_replay_of_a_run_that_waits_or_failed_ends_as_the_run_did(shell: Shell) -> None:
+def test_replay_ends_as_run_did(shell: Shell) -> None:
+    """A replay of a run that waits or failed has the exit code of that run."""
     run_id = start_waiting_run(shell)
     assert shell("replay", "ask.py", run_id, "--db", "r.sqlite").code == 4
     shell("runs", "cancel", run_id, "--db", "r.sqlite")
@@ -50,7 +54,8 @@ def test_a_replay_of_a_run_that_waits_or_failed_ends_as_the_run_did(shell: Shell
     assert "Resume with" not in ended.err
 
 
-def test_the_flow_comes_first_in_every_command(shell: Shell) -> None:
+def test_flow_comes_before_run(shell: Shell) -> None:
+    """RUN FLOW in place of FLOW RUN is refused with the right order."""
     shell.write("ask.py", ASKING)
     for command in ("replay", "rerun", "fork"):
         ended = shell(command, "abc", "ask.py")

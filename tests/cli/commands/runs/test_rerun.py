@@ -11,7 +11,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_rerun_with_another_value_shows_the_difference(shell: Shell) -> None:
+def test_rerun_with_value_shows_difference(shell: Shell) -> None:
+    """A rerun with another value shows the difference, and leaves the old run as it was."""
     run_id = finish_run(shell)
     ended = shell(
         "rerun",
@@ -34,7 +35,8 @@ def test_a_rerun_with_another_value_shows_the_difference(shell: Shell) -> None:
     assert shell("replay", "ask.py", run_id, "--db", "r.sqlite").out == "1 words on tides, yes\n"
 
 
-def test_a_program_gets_result_and_difference_as_one_object(shell: Shell) -> None:
+def test_rerun_json_has_difference(shell: Shell) -> None:
+    """A program gets result and difference as one object."""
     run_id = finish_run(shell)
     again = run_json(shell, "rerun", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
     assert (again["status"], again["difference"]["ran"], again["difference"]["fields"]) == (
@@ -45,7 +47,8 @@ def test_a_program_gets_result_and_difference_as_one_object(shell: Shell) -> Non
     assert run_json(shell, "runs", "show", again["run_id"], "--db", "r.sqlite")["parent"] == run_id
 
 
-def test_a_rerun_with_another_model_asks_that_one(shell: Shell) -> None:
+def test_rerun_with_model_calls_it(shell: Shell) -> None:
+    """A rerun with another model runs the node again with it."""
     agent = """
 @agent(output=Draft, model="house/small")
 def ask_one(topic: Topic) -> str:
@@ -71,7 +74,8 @@ flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
     assert "ran again: ask_one" in ended.err
 
 
-def test_a_rerun_that_comes_to_a_question_waits_as_a_run_of_its_own(shell: Shell) -> None:
+def test_rerun_may_wait(shell: Shell) -> None:
+    """A rerun that reaches a question waits, as a run of its own."""
     run_id = finish_run(shell)
     ended = shell(
         "rerun",
@@ -92,7 +96,8 @@ def test_a_rerun_that_comes_to_a_question_waits_as_a_run_of_its_own(shell: Shell
     assert shell(*command.removeprefix("graphorch ").split(), "-q").out == "another one, yes\n"
 
 
-def test_effects_that_would_happen_again_are_refused_unless_they_are_wanted(shell: Shell) -> None:
+def test_effects_are_refused_by_default(shell: Shell) -> None:
+    """Effects that would happen again are refused unless `--effects` allows them."""
     shell.write(
         "acts.py",
         """
@@ -127,7 +132,7 @@ flow = Graph("acts", Essay, input=Topic, output=Draft).chain(write, act).build()
 
 
 @pytest.mark.parametrize(
-    "options, says",
+    "options, message",
     [
         ([], "--from is missing. Name the node to start from"),
         (["--from", "ende"], "'ende' was not done in run"),
@@ -139,17 +144,17 @@ flow = Graph("acts", Essay, input=Topic, output=Draft).chain(write, act).build()
         (["--from", "end", "--set", "draft"], "--set draft: write FIELD=VALUE"),
         (
             ["--from", "approve", "--set", "approved=maybe"],
-            "--set: the output of 'approve' (Ok) would not fit:\n  - approved: Input should be a valid boolean",
+            "--set: the output of 'approve' (Ok) would not fit:\n  - approved: Input "
+            "should be a valid boolean",
         ),
         (["--from", "end", "--set", "draft=x", "--model", "m"], "Give only one of them."),
         (["--from", "end", "--effects", "all"], "--effects all: not a valid value"),
     ],
 )
-def test_a_rerun_that_cannot_be_is_explained_and_leaves_no_run_behind(
-    shell: Shell, options: list[str], says: str
-) -> None:
+def test_wrong_rerun_leaves_no_run(shell: Shell, options: list[str], message: str) -> None:
+    """A rerun that is not possible is explained, and leaves no run behind."""
     run_id = finish_run(shell)
     ended = shell("rerun", "ask.py", run_id, *options, "--db", "r.sqlite")
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err
     assert len(run_json(shell, "runs", "--db", "r.sqlite")["runs"]) == 1

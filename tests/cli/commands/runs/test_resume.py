@@ -16,10 +16,11 @@ from tests.cli.flows import (
     run_json,
     start_waiting_run,
 )
-from tests.cli.shell import Shell, started
+from tests.cli.shell import FLOW, Shell, start_program
 
 
-def test_a_failed_run_says_how_to_go_on_and_goes_on_where_it_stopped(shell: Shell) -> None:
+def test_failed_run_resumes_where_it_stopped(shell: Shell) -> None:
+    """A failed run prints the command that resumes it, and nothing committed runs again."""
     shell.write("flaky.py", FLAKY)
     ended = shell("run", "flaky.py", "--topic", "tides", "--db", "r.sqlite", "-q")
     assert ended.code == 1
@@ -34,10 +35,11 @@ def test_a_failed_run_says_how_to_go_on_and_goes_on_where_it_stopped(shell: Shel
     assert shell(*command.removeprefix("graphorch ").split(), "-q").out == "1 words on tides!\n"
 
 
-def test_a_larger_limit_lets_a_run_go_on(shell: Shell) -> None:
+def test_larger_limit_continues_run(shell: Shell) -> None:
+    """A run that reached a limit continues under a larger one."""
     shell.write(
         "essay.py",
-        'flow = Graph("essay", Essay, input=Topic, output=Draft).chain(write, write.named("again")).build()',
+        FLOW.replace("chain(write)", 'chain(write, write.named("again"))'),
     )
     run_id = run_json(
         shell, "run", "essay.py", "--topic", "x", "--activations", "1", "--db", "r.sqlite"
@@ -52,7 +54,8 @@ def test_a_larger_limit_lets_a_run_go_on(shell: Shell) -> None:
     )
 
 
-def test_resuming_a_run_that_waits_says_again_what_it_waits_for(shell: Shell) -> None:
+def test_resumed_waiting_run_asks_again(shell: Shell) -> None:
+    """Resuming a waiting run prints its questions again."""
     run_id = start_waiting_run(shell)
     ended = shell("resume", "ask.py", run_id, "--db", "r.sqlite")
     assert ended.code == 4
@@ -60,11 +63,12 @@ def test_resuming_a_run_that_waits_says_again_what_it_waits_for(shell: Shell) ->
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, message",
     [
         (
             ["resume", "abc"],
-            "Write `graphorch resume FLOW RUN`, the flow first. A journal holds data and never says which code to run",
+            "Write `graphorch resume FLOW RUN`, the flow first. A journal holds data and "
+            "never says which code to run",
         ),
         (
             ["resume", "abc", "ask.py"],
@@ -82,11 +86,12 @@ def test_resuming_a_run_that_waits_says_again_what_it_waits_for(shell: Shell) ->
         (["resume", "ask.py", "abc"], "There is no journal"),
     ],
 )
-def test_wrong_usage_is_explained(shell: Shell, arguments: list[str], says: str) -> None:
+def test_wrong_usage_is_explained(shell: Shell, arguments: list[str], message: str) -> None:
+    """Missing, swapped and wrong arguments are one message, and create no file."""
     shell.write("ask.py", ASKING)
     ended = shell(*arguments)
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err
     assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
 
 
@@ -107,8 +112,8 @@ flow = Graph("gated", Essay, input=Topic, output=Draft).chain(write, gate, last)
 
 
 async def interrupted(here: Path) -> tuple[int, str]:
-    process = await started(
-        "run", "gated.py", "--topic", "x", "--events", "--db", "r.sqlite", here=here, hands_in=b""
+    process = await start_program(
+        "run", "gated.py", "--topic", "x", "--events", "--db", "r.sqlite", here=here, stdin_data=b""
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -128,7 +133,8 @@ async def interrupted(here: Path) -> tuple[int, str]:
     return process.returncode, err.decode()
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(shell: Shell) -> None:
+def test_interrupted_run_can_be_resumed(shell: Shell) -> None:
+    """An interrupted run prints the command that resumes it, and nothing done is repeated."""
     shell.write("gated.py", GATED)
     code, err = asyncio.run(interrupted(shell.here))
     assert code == 130
@@ -140,7 +146,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(shell: Shell) 
     assert "gate started" not in ended.err
 
 
-def test_a_run_may_be_named_by_the_beginning_of_its_id_or_as_the_last_one(shell: Shell) -> None:
+def test_run_is_found_by_prefix_or_last(shell: Shell) -> None:
+    """A run may be named by a prefix of its id or as `last`, but not where it is deleted."""
     run_id = start_waiting_run(shell)
     assert shell("resume", "ask.py", run_id[:8], "--db", "r.sqlite").code == 4
     assert (

@@ -37,7 +37,8 @@ flow = g.build()
 """
 
 
-def test_the_output_goes_to_standard_output_and_all_else_to_standard_error(shell: Shell) -> None:
+def test_output_goes_to_standard_output(shell: Shell) -> None:
+    """The output goes to standard output, everything else to standard error."""
     shell.write("essay.py")
     ended = shell("run", "essay.py", "--topic", "tides", "--count", "5")
     assert (ended.code, ended.out) == (0, "5 words on tides\n")
@@ -47,20 +48,23 @@ def test_the_output_goes_to_standard_output_and_all_else_to_standard_error(shell
     assert "1 step, 0 model calls" in ended.err
 
 
-def test_quiet_says_nothing_but_the_output(shell: Shell) -> None:
+def test_quiet_prints_only_output(shell: Shell) -> None:
+    """`--quiet` prints the output and nothing else."""
     shell.write("essay.py")
     ended = shell("run", "essay.py", "--topic", "tides", "-q")
     assert (ended.out, ended.err) == ("1 words on tides\n", "")
 
 
-def test_an_output_of_several_fields_is_shown_as_json(shell: Shell) -> None:
+def test_several_fields_print_as_json(shell: Shell) -> None:
+    """An output of several fields is printed as JSON."""
     shell.write("essay.py", FLOW.replace(", output=Draft", ""))
     ended = shell("run", "essay.py", "--topic", "größe", "-q")
     assert '"größe"' in ended.out
     assert json.loads(ended.out) == {"topic": "größe", "count": 1, "draft": "1 words on größe"}
 
 
-def test_what_a_node_prints_is_no_output(shell: Shell) -> None:
+def test_node_prints_go_to_standard_error(shell: Shell) -> None:
+    """What a node prints is not the output."""
     shell.write(
         "essay.py",
         BROKEN.replace('return "no draft"', 'print("hello"); return Draft(draft="done")'),
@@ -70,23 +74,26 @@ def test_what_a_node_prints_is_no_output(shell: Shell) -> None:
     assert "hello" in ended.err
 
 
-def test_the_sample_is_used_with_a_notice_if_no_input_is_given(shell: Shell) -> None:
+def test_sample_is_used_without_input(shell: Shell) -> None:
+    """Without an input the sample is used, with a note."""
     shell.write("essay.py", f"{FLOW}\nsample = Topic(topic='moons')")
     ended = shell("run", "essay.py")
     assert ended.out == "1 words on moons\n"
     assert (
-        "note: no input was given, so the sample in essay.py is used; give --topic, --count or --input for another.\n"
-        in ended.err
+        "note: no input was given, so the sample in essay.py is used; give --topic, "
+        "--count or --input for another.\n" in ended.err
     )
     assert shell("run", "essay.py", "--count", "2").code == 2  # some input is no sample
 
 
-def test_an_input_without_required_fields_needs_none(shell: Shell) -> None:
+def test_optional_input_may_be_omitted(shell: Shell) -> None:
+    """An input without required fields need not be given."""
     shell.write("essay.py", FLOW, PREAMBLE.replace("topic: str", 'topic: str = "nothing"'))
     assert shell("run", "essay.py", "-q").out == "1 words on nothing\n"
 
 
-def test_the_offline_model_is_announced_where_a_model_is_asked(shell: Shell) -> None:
+def test_offline_model_is_announced(shell: Shell) -> None:
+    """A note says that the embedded model answers, only for flows that call one."""
     shell.write("essay.py")
     shell.write("asks.py", AGENT)
     assert "offline/extractive" not in shell("run", "essay.py", "--topic", "x").err
@@ -99,13 +106,14 @@ def test_the_offline_model_is_announced_where_a_model_is_asked(shell: Shell) -> 
     assert ended.code == 0
     notice = ended.err.splitlines()[0]
     assert (
-        "no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the embedded offline/extractive answers."
-        in notice
+        "no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the "
+        "embedded offline/extractive answers." in notice
     )
     assert "It is not a language model" in notice
 
 
-def test_an_agent_inside_a_sub_flow_or_map_is_announced_too(shell: Shell) -> None:
+def test_offline_note_looks_inside_sub_flows(shell: Shell) -> None:
+    """An agent inside a sub-flow or map counts too."""
     shell.write(
         "asks.py",
         AGENT
@@ -114,9 +122,11 @@ class Topics(BaseModel):
     topics: list[Topic] = []
 class All(Topics, Draft): ...
 g = Graph("mapped", All, input=Topics, output=Draft)
-mapped = g.chain(g.map("each", flow, over=lambda s: s.topics, gather=lambda found: Draft(draft="|".join(d.draft for d in found)), max_items=3)).build()
+def join(drafts):
+    return Draft(draft="|".join(d.draft for d in drafts))
+mapped = g.chain(g.map("each", flow, over=lambda s: s.topics, gather=join, max_items=3)).build()
 h = Graph("single", All, input=Topics, output=Draft)
-single = h.chain(h.map("each", ask_one, over=lambda s: s.topics, gather=lambda found: Draft(draft=str(len(found))), max_items=3)).build()
+single = h.chain(h.map("each", ask_one, over=lambda s: s.topics, gather=join, max_items=3)).build()
 """,
     )
     for name in ("mapped", "single"):
@@ -125,21 +135,23 @@ single = h.chain(h.map("each", ask_one, over=lambda s: s.topics, gather=lambda f
         assert "It is not a language model" in ended.err
 
 
-def test_a_program_gets_one_object(shell: Shell) -> None:
+def test_json_prints_one_object(shell: Shell) -> None:
+    """`--json` prints the result as one object."""
     shell.write("asks.py", AGENT)
     ended = shell("run", "asks.py", "--topic", "The tide rises. The Möon pulls.", "--json")
     assert ended.out.count("\n") == 1
     assert ended.out.isascii()
-    told: dict[str, Any] = json.loads(ended.out)
-    assert told["status"] == "succeeded"
-    assert set(told) == set(
+    report: dict[str, Any] = json.loads(ended.out)
+    assert report["status"] == "succeeded"
+    assert set(report) == set(
         "status end_reason flow run_id output cost usage seconds exhausted steps questions".split()
     )
-    assert told["usage"]["calls"] == 1
-    assert [step["path"] for step in told["steps"]] == ["ask_one"]
+    assert report["usage"]["calls"] == 1
+    assert [step["path"] for step in report["steps"]] == ["ask_one"]
 
 
-def test_a_program_gets_each_event_and_the_result_last(shell: Shell) -> None:
+def test_events_end_with_result(shell: Shell) -> None:
+    """`--events` prints each event as a line, and the result last."""
     shell.write("asks.py", AGENT)
     ended = shell("run", "asks.py", "--topic", "The tide rises. The Moon pulls.", "--events")
     lines: list[dict[str, Any]] = [json.loads(line) for line in ended.out.splitlines()]
@@ -150,25 +162,27 @@ def test_a_program_gets_each_event_and_the_result_last(shell: Shell) -> None:
     assert lines[-1]["run_id"] == lines[-2]["run_id"]
 
 
-def test_a_failed_run_exits_with_1_and_one_message(shell: Shell) -> None:
+def test_failed_run_exits_with_1(shell: Shell) -> None:
+    """A failed run is one message and exit code 1."""
     shell.write("broken.py", BROKEN)
     ended = shell("run", "broken.py", "--topic", "x", "-q")
     assert (ended.code, ended.out) == (1, "")
     lines = ended.err.splitlines()
     assert lines[0].startswith("error: Run ")
     assert (
-        lines[1]
-        == "  - Node 'broken' failed: WrongOutput: It returned str 'no draft', but declares Draft. Return a Draft. (at broken, attempt 1)"
+        lines[1] == "  - Node 'broken' failed: WrongOutput: It returned str 'no draft', but "
+        "declares Draft. Return a Draft. (at broken, attempt 1)"
     )
     assert len(lines) == 2
 
 
-def test_a_program_gets_the_failure_as_an_object(shell: Shell) -> None:
+def test_json_describes_failure(shell: Shell) -> None:
+    """A program gets the failure as an object."""
     shell.write("broken.py", BROKEN)
     ended = shell("run", "broken.py", "--topic", "x", "--json")
-    told = json.loads(ended.out)
-    assert (ended.code, told["status"], told["output"]) == (1, "failed", None)
-    assert [(item["type"], item["path"], item["attempt"]) for item in told["errors"]] == [
+    report = json.loads(ended.out)
+    assert (ended.code, report["status"], report["output"]) == (1, "failed", None)
+    assert [(item["type"], item["path"], item["attempt"]) for item in report["errors"]] == [
         ("WrongOutput", "broken", 1)
     ]
 
@@ -176,18 +190,18 @@ def test_a_program_gets_the_failure_as_an_object(shell: Shell) -> None:
 @pytest.mark.parametrize(
     "arguments, code", [(["none.py"], 2), (["essay.py"], 2), (["wrong.py"], 3)]
 )
-def test_a_program_gets_an_object_for_a_run_that_never_began(
-    shell: Shell, arguments: list[str], code: int
-) -> None:
+def test_json_describes_refused_run(shell: Shell, arguments: list[str], code: int) -> None:
+    """A program also gets an object for a run that never began."""
     shell.write("essay.py")
     shell.write("wrong.py", 'flow = Graph("wrong", Draft).chain(write).build()')
     ended = shell("run", *arguments, "--json")
-    told = json.loads(ended.out)
-    assert (ended.code, told["status"]) == (code, "error")
-    assert all(item["message"] for item in told["errors"])
+    report = json.loads(ended.out)
+    assert (ended.code, report["status"]) == (code, "error")
+    assert all(item["message"] for item in report["errors"])
 
 
-def test_a_file_gets_the_output_and_standard_output_gets_nothing(shell: Shell) -> None:
+def test_output_file_replaces_standard_output(shell: Shell) -> None:
+    """With `-o` the file gets the output, and standard output nothing."""
     shell.write("essay.py")
     ended = shell("run", "essay.py", "--topic", "tides", "-o", "out.txt")
     assert (ended.code, ended.out) == (0, "")
@@ -195,13 +209,15 @@ def test_a_file_gets_the_output_and_standard_output_gets_nothing(shell: Shell) -
     assert (shell.here / "out.txt").read_text() == "1 words on tides\n"
 
 
-def test_a_json_file_gets_json(shell: Shell) -> None:
+def test_json_file_gets_json(shell: Shell) -> None:
+    """A file that ends in .json gets JSON."""
     shell.write("essay.py")
     shell("run", "essay.py", "--topic", "tides", "-o", "out.json")
     assert json.loads((shell.here / "out.json").read_text()) == {"draft": "1 words on tides"}
 
 
-def test_a_target_that_cannot_be_written_is_found_out_before_anything_runs(shell: Shell) -> None:
+def test_unwritable_file_is_refused_before_run(shell: Shell) -> None:
+    """A file that cannot be written is refused before anything runs."""
     shell.write("essay.py")
     ended = shell("run", "essay.py", "--topic", "tides", "-o", "nowhere/out.txt")
     assert ended.code == 2
@@ -209,7 +225,8 @@ def test_a_target_that_cannot_be_written_is_found_out_before_anything_runs(shell
     assert "started" not in ended.err
 
 
-def test_an_output_whose_file_went_away_meanwhile_is_shown_instead(shell: Shell) -> None:
+def test_output_is_printed_if_writing_fails(shell: Shell) -> None:
+    """An output whose file cannot be written any more is printed instead."""
     (shell.here / "out").mkdir()
     shell.write(
         "essay.py",
@@ -225,7 +242,8 @@ def test_an_output_whose_file_went_away_meanwhile_is_shown_instead(shell: Shell)
     assert "written to" not in ended.err
 
 
-def test_a_failed_run_leaves_the_old_file(shell: Shell) -> None:
+def test_failed_run_leaves_old_file(shell: Shell) -> None:
+    """A failed run leaves the old file as it was."""
     shell.write("broken.py", BROKEN)
     (shell.here / "out.txt").write_text("old")
     assert shell("run", "broken.py", "--topic", "x", "-o", "out.txt").code == 1
@@ -233,7 +251,8 @@ def test_a_failed_run_leaves_the_old_file(shell: Shell) -> None:
     assert (shell.here / "out.txt").read_text() == "old"
 
 
-def test_what_a_model_wrote_is_shown_and_not_obeyed(shell: Shell) -> None:
+def test_model_text_is_sanitized(shell: Shell) -> None:
+    """Control characters that a model wrote are shown, not obeyed."""
     shell.write("evil.py", EVIL)
     ended = shell("run", "evil.py", "--topic", "x")
     assert ended.out == "<script>alert(1)</script> \\x1b[31m[bold]red[/bold] \\u202e\n"
@@ -243,23 +262,25 @@ def test_what_a_model_wrote_is_shown_and_not_obeyed(shell: Shell) -> None:
     ].endswith("\u202e")
 
 
-def test_a_file_gets_what_the_model_wrote_as_it_is(shell: Shell) -> None:
+def test_file_gets_raw_text(shell: Shell) -> None:
+    """A file gets the text of the model as it is."""
     shell.write("evil.py", EVIL)
     shell("run", "evil.py", "--topic", "x", "-o", "out.txt")
     assert "\x1b[31m" in (shell.here / "out.txt").read_text()
 
 
-def test_a_run_that_waits_for_people_exits_with_4_and_says_what_they_are_asked(
+def test_waiting_run_exits_with_4(
     shell: Shell,
 ) -> None:
+    """A run that waits for people prints its questions and exits with 4."""
     shell.write("asking.py", ASKING)
     ended = shell("run", "asking.py", "--topic", "tides")
     assert (ended.code, ended.out) == (4, "")
     assert "waiting: approve asks (Draft): Write about tides?" in ended.err
-    told = json.loads(shell("run", "asking.py", "--topic", "tides", "--json").out)
-    assert (told["status"], told["output"]) == ("waiting", None)
+    report = json.loads(shell("run", "asking.py", "--topic", "tides", "--json").out)
+    assert (report["status"], report["output"]) == ("waiting", None)
     assert [
-        (item["path"], item["text"], item["answer"]["title"]) for item in told["questions"]
+        (item["path"], item["text"], item["answer"]["title"]) for item in report["questions"]
     ] == [("approve", "Write about tides?", "Draft")]
 
 
@@ -273,14 +294,16 @@ flow = g.loop(again, back_to=again, while_=lambda s: True, max_iterations=3).bui
 """
 
 
-def test_a_loop_that_reached_its_bound_is_told(shell: Shell) -> None:
+def test_exhausted_loop_is_noted(shell: Shell) -> None:
+    """A loop that reached its bound is a note."""
     shell.write("loop.py", LOOP)
     ended = shell("run", "loop.py", "--topic", "tides")
     assert ended.out == "1 words on tides!!!\n"
     assert "note: the loop again → again reached its bound" in ended.err
 
 
-def test_a_limit_on_activations_ends_the_run(shell: Shell) -> None:
+def test_activation_limit_ends_run(shell: Shell) -> None:
+    """`--activations` ends the run."""
     shell.write("loop.py", LOOP)
     ended = shell("run", "loop.py", "--topic", "tides", "--activations", "2", "-q")
     assert ended.code == 1
@@ -288,14 +311,16 @@ def test_a_limit_on_activations_ends_the_run(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("option", ["--usd=-1", "--seconds=0", "--activations=0"])
-def test_a_limit_that_makes_no_sense_is_wrong_usage(shell: Shell, option: str) -> None:
+def test_wrong_limit_exits_with_2(shell: Shell, option: str) -> None:
+    """A limit that is not positive is wrong usage."""
     shell.write("essay.py")
     ended = shell("run", "essay.py", "--topic", "x", option)
     assert ended.code == 2
     assert ended.err.startswith("error: ")
 
 
-def test_debug_shows_the_traceback_and_only_debug(shell: Shell) -> None:
+def test_only_debug_shows_traceback(shell: Shell) -> None:
+    """The traceback is shown with `--debug` only."""
     shell.write("bad.py", "x = 1 / 0", preamble="")
     assert "Traceback" not in shell("run", "bad.py").err
     ended = shell("run", "bad.py", "--debug")

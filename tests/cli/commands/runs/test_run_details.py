@@ -12,7 +12,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_run_is_shown_with_its_steps_and_what_it_waits_for(shell: Shell) -> None:
+def test_run_shows_steps_and_questions(shell: Shell) -> None:
+    """A run is shown with its steps, and with the questions that it waits for."""
     run_id = start_waiting_run(shell, "--tag", "team=ads")
     ended = shell("runs", "show", run_id, "--db", "r.sqlite")
     lines = ended.out.splitlines()
@@ -25,7 +26,8 @@ def test_a_run_is_shown_with_its_steps_and_what_it_waits_for(shell: Shell) -> No
     assert ended.err == f"answer with: graphorch answer FLOW {run_id} approve VALUE --db r.sqlite\n"
 
 
-def test_a_program_gets_the_run_as_one_object_and_each_record_as_a_line(shell: Shell) -> None:
+def test_run_details_as_json(shell: Shell) -> None:
+    """A program gets the run as one object, or each record as a line."""
     run_id = start_waiting_run(shell)
     shown = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     assert (shown["status"], shown["is_under_way"], shown["last_seq"]) == ("waiting", False, 4)
@@ -41,7 +43,8 @@ def test_a_program_gets_the_run_as_one_object_and_each_record_as_a_line(shell: S
     assert [line["kind"] for line in lines] == ["started", "commit", "asked", "ended"]
 
 
-def test_the_failure_of_a_run_is_shown(shell: Shell) -> None:
+def test_run_shows_failure(shell: Shell) -> None:
+    """The failure of a node is shown under the table."""
     shell.write("flaky.py", FLAKY)
     run_id = run_json(shell, "run", "flaky.py", "--topic", "x", "--db", "r.sqlite")["run_id"]
     out = shell("runs", "show", run_id, "--db", "r.sqlite").out
@@ -49,7 +52,8 @@ def test_the_failure_of_a_run_is_shown(shell: Shell) -> None:
     assert "status:      failed" in out
 
 
-def test_what_a_node_wrote_is_shown_and_not_obeyed(shell: Shell) -> None:
+def test_stored_text_is_sanitized(shell: Shell) -> None:
+    """Control characters in stored text are shown, not obeyed."""
     shell.write("flaky.py", FLAKY.replace("it is broken", "\\x1b[2J\\u202e"))
     run_id = run_json(shell, "run", "flaky.py", "--topic", "x", "--db", "r.sqlite")["run_id"]
     out = shell("runs", "show", run_id, "--db", "r.sqlite").out

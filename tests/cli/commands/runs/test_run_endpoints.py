@@ -1,4 +1,4 @@
-"""What goes wrong outside of the flow: endpoints, documents, the whole way through a real process."""
+"""`graphorch run` with an endpoint or a document that misbehaves, through a real process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Ended, Shell, program
+from tests.cli.shell import Ended, Shell, run_program
 from tests.models.servers import Handler, never_answers, pieces_of, replies, serve, streams
 
 GRAPH = Path(__file__).parents[4] / "graphs" / "content_production.py"
@@ -26,7 +26,7 @@ def asked(shell: Shell, *arguments: str, handler: Handler) -> tuple[Ended, list[
     async def run() -> tuple[Ended, list[object]]:
         async with serve(handler) as server:
             settings = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "key-of-the-test"}
-            ended = await program(
+            ended = await run_program(
                 "run",
                 "asks.py",
                 "--topic",
@@ -41,7 +41,8 @@ def asked(shell: Shell, *arguments: str, handler: Handler) -> tuple[Ended, list[
     return asyncio.run(run())
 
 
-def test_an_endpoint_is_asked_for_the_model_that_was_named(shell: Shell) -> None:
+def test_endpoint_gets_named_model(shell: Shell) -> None:
+    """The endpoint is asked for the model that `--model` names."""
     ended, bodies = asked(
         shell, "--model", "house/large", handler=streams(pieces_of("An ", "answer."))
     )
@@ -50,7 +51,8 @@ def test_an_endpoint_is_asked_for_the_model_that_was_named(shell: Shell) -> None
     assert "offline/extractive" not in ended.err
 
 
-def test_a_wrong_key_is_one_message_without_the_key(shell: Shell) -> None:
+def test_wrong_key_is_not_shown(shell: Shell) -> None:
+    """A refused key is one message, without the key."""
     refusal = {
         "error": {
             "message": "Incorrect API key provided: key-of-the-test",
@@ -64,9 +66,8 @@ def test_a_wrong_key_is_one_message_without_the_key(shell: Shell) -> None:
     assert "Traceback" not in ended.err
 
 
-def test_an_endpoint_that_is_not_there_is_one_message(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_endpoint_is_explained(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that cannot be reached is one message."""
     shell.write("asks.py", AGENT)
     for name, value in (
         ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
@@ -80,29 +81,28 @@ def test_an_endpoint_that_is_not_there_is_one_message(
     assert "Traceback" not in ended.err
 
 
-def test_an_endpoint_that_never_answers_is_left_when_the_time_is_up(shell: Shell) -> None:
+def test_seconds_limit_leaves_silent_endpoint(shell: Shell) -> None:
+    """`--seconds` leaves an endpoint that never answers."""
     ended, _ = asked(shell, "--model", "m", "--seconds", "0.5", "-q", handler=never_answers)
     assert ended.code == 1
     assert "limit" in ended.err
 
 
-def test_an_address_without_a_key_is_wrong_usage(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_address_without_key_exits_with_2(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address without a key is wrong usage."""
     shell.write("asks.py", AGENT)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     ended = shell("run", "asks.py", "--topic", "x")
     assert ended.code == 2
     assert (
-        ended.err
-        == "error: OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's key; for a server that takes any, set it to 'none'.\n"
+        ended.err == "error: OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's "
+        "key; for a server that takes any, set it to 'none'.\n"
     )
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\n"])
-def test_an_empty_document_is_refused_with_the_option_that_brought_it(
-    shell: Shell, text: str
-) -> None:
+def test_empty_document_names_option(shell: Shell, text: str) -> None:
+    """An empty document is refused with the option that brought it."""
     (shell.here / "empty.txt").write_text(text)
     ended = shell("run", str(GRAPH), "--document", "@empty.txt")
     assert (ended.code, ended.out) == (2, "")
@@ -110,7 +110,7 @@ def test_an_empty_document_is_refused_with_the_option_that_brought_it(
     assert "from --document @empty.txt)" in ended.err
 
 
-def test_a_document_of_ten_megabytes_is_worked_on_in_time(shell: Shell) -> None:
+def test_huge_document_finishes_in_time(shell: Shell) -> None:
     """It says what it left out, and the article is made of sentences of the document."""
     sentence = "The gauge in harbour {} showed {} centimetres above the table on that day."
     text = " ".join(
@@ -124,9 +124,11 @@ def test_a_document_of_ten_megabytes_is_worked_on_in_time(shell: Shell) -> None:
     assert "were left out" in ended.err
 
 
-def test_control_characters_in_a_document_reach_no_terminal(shell: Shell) -> None:
+def test_document_is_sanitized(shell: Shell) -> None:
+    """Control characters in a document reach no terminal."""
     (shell.here / "evil.txt").write_text(
-        "The \x1b[2Jtide <script>alert(1)</script> rises twice a day. The Moon \x07 pulls the water. Boats wait for it."
+        "The \x1b[2Jtide <script>alert(1)</script> rises twice a day. The Moon \x07 pulls "
+        "the water. Boats wait for it."
     )
     ended = shell("run", str(GRAPH), "--document", "@evil.txt", "--topic", "\x1b]0;title\x07 tides")
     assert ended.code == 0

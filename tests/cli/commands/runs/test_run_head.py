@@ -8,7 +8,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_a_run_whose_process_was_killed_is_shown_as_crashed_and_goes_on(shell: Shell) -> None:
+def test_killed_run_is_crashed_and_resumes(shell: Shell) -> None:
+    """A run whose process was killed is shown as crashed, and can be resumed."""
     run_id = copy_crashed_run(shell)
     assert shell("runs", "--db", "r.sqlite").out.splitlines()[1].split()[:3] == [
         run_id,

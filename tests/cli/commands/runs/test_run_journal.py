@@ -12,7 +12,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_durable_uses_the_default_file_and_needs_no_name_afterwards(shell: Shell) -> None:
+def test_durable_uses_default_journal(shell: Shell) -> None:
+    """`--durable` keeps the run in the default journal, which later commands find by themselves."""
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "tides", "--durable")
     assert (shell.here / "graphorch.sqlite").exists()
@@ -24,9 +25,8 @@ def test_durable_uses_the_default_file_and_needs_no_name_afterwards(shell: Shell
     )
 
 
-def test_the_default_file_is_the_one_that_the_environment_names(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_names_default_journal(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRAPHORCH_DB names the default journal."""
     shell.write("essay.py")
     monkeypatch.setenv("GRAPHORCH_DB", "kept.sqlite")
     assert shell("run", "essay.py", "--topic", "x", "--durable").code == 0
@@ -34,7 +34,8 @@ def test_the_default_file_is_the_one_that_the_environment_names(
     assert (shell.here / "kept.sqlite").exists()
 
 
-def test_a_run_in_memory_leaves_no_file_and_says_what_would_keep_it(shell: Shell) -> None:
+def test_memory_run_leaves_no_file(shell: Shell) -> None:
+    """A waiting run in memory leaves no file, and says which option would keep it."""
     shell.write("ask.py", ASKING)
     ended = shell("run", "ask.py", "--topic", "tides")
     assert ended.code == 4
@@ -44,12 +45,14 @@ def test_a_run_in_memory_leaves_no_file_and_says_what_would_keep_it(shell: Shell
     assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
 
 
-def test_a_failed_run_in_memory_says_nothing_of_going_on(shell: Shell) -> None:
+def test_failed_memory_run_has_no_resume_hint(shell: Shell) -> None:
+    """A failed run in memory cannot be resumed, and does not suggest it."""
     shell.write("flaky.py", FLAKY)
     assert "Resume with" not in shell("run", "flaky.py", "--topic", "tides").err
 
 
-def test_a_next_turn_takes_over_what_the_flow_remembers(shell: Shell) -> None:
+def test_after_takes_over_memory(shell: Shell) -> None:
+    """`--after` takes over what the flow remembers of an earlier run."""
     shell.write(
         "chat.py",
         """

@@ -14,7 +14,8 @@ from tests.cli.flows import (
 from tests.cli.shell import Shell
 
 
-def test_runs_are_listed_the_newest_first_and_filtered(shell: Shell) -> None:
+def test_runs_are_filtered(shell: Shell) -> None:
+    """Runs are listed the newest first, by status, flow, tag and time."""
     first = finish_run(shell, "--tag", "team=search", "--tag", "kind=test")
     second = start_waiting_run(shell, "--tag", "team=ads")
     shell.write("flaky.py", FLAKY)
@@ -32,7 +33,8 @@ def test_runs_are_listed_the_newest_first_and_filtered(shell: Shell) -> None:
     assert table[3].endswith("team=search, kind=test")
 
 
-def test_a_long_list_comes_in_pages(shell: Shell) -> None:
+def test_long_list_comes_in_pages(shell: Shell) -> None:
+    """A page names the place at which the next one begins."""
     ids = [start_waiting_run(shell) for _ in range(3)][::-1]
     ended = shell("runs", "--db", "r.sqlite", "--limit", "2")
     assert [line.split()[0] for line in ended.out.splitlines()[1:]] == ids[:2]
@@ -43,14 +45,15 @@ def test_a_long_list_comes_in_pages(shell: Shell) -> None:
     assert run_json(shell, "runs", "--db", "r.sqlite")["next"] is None
 
 
-def test_nothing_found_is_said(shell: Shell) -> None:
+def test_empty_list_is_not_an_error(shell: Shell) -> None:
+    """A list without runs says so, with exit code 0."""
     start_waiting_run(shell)
     ended = shell("runs", "--db", "r.sqlite", "--status", "failed")
     assert (ended.code, ended.out) == (0, "no runs\n")
 
 
 @pytest.mark.parametrize(
-    "options, says",
+    "options, message",
     [
         (["--status", "faild"], "--status faild: not a valid value. Did you mean 'failed'?"),
         (["--tag", "team"], "--tag team: not KEY=VALUE. Write --tag team=search."),
@@ -60,14 +63,16 @@ def test_nothing_found_is_said(shell: Shell) -> None:
         (["--after", "1.5:../x"], "is not a run id"),
     ],
 )
-def test_a_wrong_filter_is_explained(shell: Shell, options: list[str], says: str) -> None:
+def test_wrong_filter_is_explained(shell: Shell, options: list[str], message: str) -> None:
+    """Filters that cannot be read are one message."""
     start_waiting_run(shell)
     ended = shell("runs", "--db", "r.sqlite", *options)
     assert (ended.code, ended.out) == (2, "")
-    assert says in ended.err
+    assert message in ended.err
 
 
-def test_the_journal_may_be_named_before_the_command_or_after_it(shell: Shell) -> None:
+def test_journal_option_before_or_after_command(shell: Shell) -> None:
+    """`--db` may stand before the subcommand or after it."""
     run_id = start_waiting_run(shell)
     assert (
         shell("runs", "--db", "r.sqlite", "show", run_id).out
