@@ -1,1 +1,1 @@
-"""The command line: `graphorch run`, `check`, `render`, `show`."""
+"""Command line `graphorch`: a table of commands in `app`, the commands, and what they share."""

@@ -145,6 +145,8 @@ def _parse_option(rest: list[str], options: Mapping[str, InputOption], given: _G
     word = rest.pop(0)
     name, equals, value = word.partition("=")
     option = options.get(name.replace("_", "-"))
+    # Three cases: an unknown word or a negated flag; a value in the word itself; or a value that
+    # may follow, which a flag has only if it is true or false.
     if option is None:
         negated = options.get(f"--{name[5:]}") if name.startswith("--no-") else None
         if negated is not None and negated.kind == "flag" and not equals:

@@ -169,6 +169,7 @@ def select_rows(rows: Sequence[NodeProgress], height: int) -> list[NodeProgress]
     def rank(index: int) -> tuple[bool, int]:
         return rows[index].status in _STATUSES_SHOWN_FIRST, index
 
+    # choose by rank, but keep the order in which the nodes were met
     ranked = sorted(range(len(rows)), key=rank, reverse=True)
     chosen = set(ranked[:height])
     return [row for index, row in enumerate(rows) if index in chosen]

@@ -169,6 +169,7 @@ def _build_row(measure: Measure, pairs: Sequence[RunPair], rng: random.Random) -
 
 
 def _build_figure(value: float, resampled: Sequence[float]) -> Figure:
+    # 95 % of the resampled figures lie between these two
     low = compute_quantile(resampled, 0.025)
     high = compute_quantile(resampled, 0.975)
     return Figure(value, low, high)

@@ -94,6 +94,7 @@ def join_windows(table: Table[Any], before: Table[Any] | None) -> list[Row]:
     rows = table.records()
     if before is None:
         return rows
+    # match the groups of both windows by their keys
     old_rows = {_key(row, table.by): row for row in before.records()}
     all_rows = [*rows, *old_rows.values()]
     compared = [name for name in _COMPARED if all_rows and name in all_rows[0]]

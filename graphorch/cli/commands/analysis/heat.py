@@ -149,7 +149,7 @@ async def _find_changed_steps(store: Store, first: str, second: str) -> frozense
 
 
 async def _read_results(store: Store, run_id: str) -> dict[str, list[str]]:
-    """Return what each step of a run wrote or answered, sorted, so that the order is no change."""
+    """Return what each step of a run wrote or answered, sorted: their order does not count."""
     log = await store.load(run_id)
     results: dict[str, list[str]] = {}
     for turn in build_conversation(log.head, log.records, time.time()).turns:
