@@ -74,7 +74,7 @@ def up(name: str = "up") -> Node[Any]:
 # ---- 1 ---------------------------------------------------------------------------------------------
 @settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=5))
-def test_a_fast_branch_is_never_held_up_by_a_slow_one(lanes: list[list[int]]) -> None:
+def test_fast_branch_is_not_held_up(lanes: list[list[int]]) -> None:
     """The time of a run is that of its longest lane, whatever the lanes do step by step."""
     graph, begin, end = Graph("lanes", State), up("begin"), says("end")
     for at, times in enumerate(lanes):
@@ -93,9 +93,7 @@ def test_a_fast_branch_is_never_held_up_by_a_slow_one(lanes: list[list[int]]) ->
 # ---- 2 ---------------------------------------------------------------------------------------------
 @settings(max_examples=40)
 @given(flows(), st.integers(0, 1000))
-def test_no_join_waits_for_a_branch_that_was_not_taken_nor_goes_without_one_that_was(
-    flow: Any, seed: int
-) -> None:
+def test_join_waits_for_taken_branches(flow: Any, seed: int) -> None:
     """A join that waited in vain would be a deadlock, which the virtual clock reports; one that went early would lose what came late."""
     result = run_under(Schedule(seed), flow, Drawn())
     calm = run_under(Schedule(0, longest=0.0), flow, Drawn())
@@ -105,7 +103,8 @@ def test_no_join_waits_for_a_branch_that_was_not_taken_nor_goes_without_one_that
 
 # ---- 3 ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rounds", [1, 2, 7])
-def test_a_join_in_a_loop_is_right_in_every_round(rounds: int) -> None:
+def test_join_in_loop_each_iteration(rounds: int) -> None:
+    """A join in a loop is right in every round."""
     graph, head, tail = Graph("g", State), up("head"), says("tail")
     graph.chain(head, [says("slow", 3), says("fast", 1)], tail)
     graph.chain(head, says("a"), says("b"), tail)
@@ -151,7 +150,8 @@ def flattened(found: list[Cells]) -> Cells:
 
 @settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=5), st.integers(0, 99))
-def test_a_map_in_a_map_neither_loses_nor_doubles_a_value(rows: list[list[int]], seed: int) -> None:
+def test_nested_map_keeps_every_value(rows: list[list[int]], seed: int) -> None:
+    """A map in a map neither loses nor doubles a value."""
     inner = Graph("row", RowState, input=Row, output=Cells)
     inner.chain(
         inner.map(
@@ -180,7 +180,7 @@ def test_a_map_in_a_map_neither_loses_nor_doubles_a_value(rows: list[list[int]],
 
 # ---- 5 ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["diamond", "loop_with_join", "mapped_flows"])
-def test_what_waits_at_a_join_survives_a_lost_process_at_every_event(name: str) -> None:
+def test_waiting_tokens_survive_lost_process(name: str) -> None:
     """The run is cut off after each record of its journal, and goes on from there with a new flow object."""
     calm = run_virtual(to_the_end(FLOWS[name](), "r", True, resources=Ledger()))
 
@@ -229,9 +229,8 @@ async def answer_in(flow: AnyFlow, order: Any, durable: bool) -> Any:
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_several_pauses_at_once_are_answered_in_every_order(
-    order: tuple[int, ...], durable: bool
-) -> None:
+def test_pauses_are_answered_in_any_order(order: tuple[int, ...], durable: bool) -> None:
+    """Several pauses at once are answered in every order."""
     left = list(range(4))
 
     def next_of(count: int) -> int:
@@ -246,7 +245,8 @@ def test_several_pauses_at_once_are_answered_in_every_order(
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_pauses_in_later_rounds_of_a_loop_are_other_questions(seed: int, durable: bool) -> None:
+def test_pauses_differ_by_iteration(seed: int, durable: bool) -> None:
+    """Pauses in later iterations of a loop are other questions."""
     result = run_virtual(answer_in(panel(3, 4), random.Random(seed).randrange, durable))
     assert result.state.said == [
         f"ask{at} in round {round_}" for round_ in range(1, 5) for at in range(3)
@@ -254,7 +254,8 @@ def test_pauses_in_later_rounds_of_a_loop_are_other_questions(seed: int, durable
 
 
 # ---- 8 ---------------------------------------------------------------------------------------------
-def test_the_end_of_an_inner_loop_does_not_end_the_outer_one() -> None:
+def test_inner_loop_ends_alone() -> None:
+    """The end of an inner loop does not end the outer one."""
     graph, outer, inner, tail = Graph("g", State), says("outer"), up("inner"), says("tail")
     graph.chain(outer, inner, tail)
     graph.loop(inner, back_to=inner, while_=lambda s: True, max_iterations=5)
@@ -263,7 +264,8 @@ def test_the_end_of_an_inner_loop_does_not_end_the_outer_one() -> None:
 
 
 # ---- 9 ---------------------------------------------------------------------------------------------
-def test_a_node_runs_as_often_as_it_is_reached() -> None:
+def test_node_runs_as_often_as_reached() -> None:
+    """A node runs as often as it is reached."""
     graph, head, tail = Graph("g", State), up("head"), says("tail")
 
     def odd(number: Number) -> Literal["odd", "even"]:
@@ -279,7 +281,9 @@ def test_a_node_runs_as_often_as_it_is_reached() -> None:
 
 
 # ---- 10 --------------------------------------------------------------------------------------------
-def test_a_route_without_a_way_does_not_build_and_a_label_nobody_declared_fails_the_run() -> None:
+def test_undeclared_labels_are_refused() -> None:
+    """A route without a target does not build, and an undeclared label fails the run."""
+
     def kind(number: Number) -> Literal["a", "b"]:
         return "c" if number.n else "a"  # type: ignore[return-value]
 
@@ -296,7 +300,9 @@ def test_a_route_without_a_way_does_not_build_and_a_label_nobody_declared_fails_
 
 
 # ---- 11 --------------------------------------------------------------------------------------------
-def test_a_sibling_s_write_is_neither_seen_nor_overwritten() -> None:
+def test_sibling_write_is_isolated() -> None:
+    """A sibling's write is neither seen nor overwritten."""
+
     class Left(BaseModel):
         left: int = 0
 
@@ -327,7 +333,8 @@ def test_a_sibling_s_write_is_neither_seen_nor_overwritten() -> None:
 
 
 # ---- 12 --------------------------------------------------------------------------------------------
-def test_a_route_is_not_decided_again_when_a_run_goes_on() -> None:
+def test_route_is_not_decided_again() -> None:
+    """A route is not decided again when a run is resumed."""
     asked: list[int] = []
 
     def way(number: Number) -> Literal["a", "b"]:
@@ -352,7 +359,8 @@ def test_a_route_is_not_decided_again_when_a_run_goes_on() -> None:
 # ---- 13 --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("n", range(1, 6))
 @pytest.mark.parametrize("policy", ["drain", "cancel", "isolate"])
-def test_a_stream_ends_with_its_end_whatever_fails(n: int, policy: Any) -> None:
+def test_stream_ends_with_ended(n: int, policy: Any) -> None:
+    """A stream ends with its end, whatever fails."""
     flow = FailNth(n).nodes(
         Graph("g", State).chain(up(), [says("a", 1), says("b", 2)], says("end")).build()
     )
@@ -373,7 +381,7 @@ def test_a_stream_ends_with_its_end_whatever_fails(n: int, policy: Any) -> None:
 
 # ---- 14 --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_run_in_single_steps_ends_like_one_in_one_go(name: str) -> None:
+def test_single_steps_equal_one_run(name: str) -> None:
     """Each step is a run that is stopped by its limit and resumed: the most interrupted way to run there is."""
     flow = FLOWS[name]()
     calm = run_virtual(to_the_end(flow, "r", True, resources=Ledger()))
@@ -426,7 +434,9 @@ def variants() -> dict[str, AnyFlow]:
         )
     ),
 )
-def test_a_changed_graph_is_never_resumed_silently(old: str, new: str) -> None:
+def test_changed_graph_is_not_resumed_silently(old: str, new: str) -> None:
+    """A changed graph is never resumed silently."""
+
     async def main() -> None:
         store = MemoryStore()
         with pytest.raises(RunFailed):
@@ -439,7 +449,9 @@ def test_a_changed_graph_is_never_resumed_silently(old: str, new: str) -> None:
 
 
 # ---- 16 --------------------------------------------------------------------------------------------
-def test_nothing_is_taken_for_absent_because_it_is_zero_or_empty() -> None:
+def test_falsy_values_are_values() -> None:
+    """Zero and empty values are not taken for absent ones."""
+
     class Empty(BaseModel):
         zero: int = 5
         text: str = "x"
@@ -472,7 +484,8 @@ def test_nothing_is_taken_for_absent_because_it_is_zero_or_empty() -> None:
     assert run_virtual(graph.build().run(State(n=-1))).state.log == ["end0"]
 
 
-def test_all_of_it_together_under_random_faults() -> None:
+def test_random_faults_together() -> None:
+    """All of it together under random faults."""
     check_flow(
         panel(2, 3),
         State(),

@@ -158,15 +158,15 @@ def check_kills(name: str, tmp_path: Path, step: int = 1) -> int:
 
 
 @pytest.mark.parametrize("name", ["loop_with_join", "mapped_flows", "asked"])
-def test_a_killed_run_goes_on_and_ends_like_the_undisturbed_one(name: str, tmp_path: Path) -> None:
+def test_killed_run_ends_undisturbed(name: str, tmp_path: Path) -> None:
+    """A killed run that is resumed ends like the undisturbed one."""
     assert check_kills(name, tmp_path, step=5) >= 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_run_killed_at_every_commit_ends_like_the_undisturbed_one(
-    name: str, tmp_path: Path
-) -> None:
+def test_kill_at_every_commit(name: str, tmp_path: Path) -> None:
+    """A run killed at every commit ends like the undisturbed one."""
     kills = check_kills(name, tmp_path)
     print(f"{name}: {kills} kills")
     assert kills >= 8
@@ -188,9 +188,7 @@ def killed_after(flow: AnyFlow, database: Path, ledger: Path, seconds: float) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_run_killed_at_any_moment_ends_like_the_undisturbed_one(
-    name: str, tmp_path: Path
-) -> None:
+def test_kill_at_any_moment(name: str, tmp_path: Path) -> None:
     """Moments between an effect and its commit included; 140 per flow, so more than 1,500 kills together with those at each commit."""
     flow, chance = FLOWS[name](), random.Random(name)
     begun = time.perf_counter()

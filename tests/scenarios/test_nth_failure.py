@@ -94,9 +94,8 @@ async def fail_node(
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize("policy", ["drain", "cancel"])
 @pytest.mark.parametrize("name", FLOWS)
-def test_whichever_node_call_fails_the_resumed_run_ends_like_the_undisturbed_one(
-    name: str, policy: str, way: Way
-) -> None:
+def test_nth_node_call_fails(name: str, policy: str, way: Way) -> None:
+    """Whichever node call fails, the resumed run ends like the undisturbed one."""
     flow = FLOWS[name]()
     calm = run(to_the_end(flow, "r", True, resources=Ledger()))
     stopped = 0
@@ -113,7 +112,7 @@ def test_whichever_node_call_fails_the_resumed_run_ends_like_the_undisturbed_one
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_whichever_node_call_fails_in_isolation_the_rest_is_done(name: str) -> None:
+def test_nth_node_call_fails_in_isolation(name: str) -> None:
     """A dead path: what does not depend on it is committed, and the run ends with a status."""
     flow = FLOWS[name]()
 
@@ -189,9 +188,8 @@ def script() -> ScriptedModel:
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("way", ["before", "after"])
 @pytest.mark.parametrize("n", range(1, 7))
-def test_whichever_model_call_fails_the_resumed_run_gives_the_same_text(
-    n: int, way: Way, durable: bool
-) -> None:
+def test_nth_model_call_fails(n: int, way: Way, durable: bool) -> None:
+    """Whichever model call fails, the resumed run gives an equal text."""
     flow = essay()
 
     async def main() -> tuple[Any, FailNth, bool]:
@@ -288,16 +286,14 @@ def store_faults(name: str, kind: str, tmp_path: Any, step: int = 1) -> Iterator
     ("name", "kind", "step"),
     [*((name, "memory", 3) for name in FLOWS), ("diamond", "sqlite", 4), ("asked", "sqlite", 4)],
 )
-def test_whichever_call_of_the_store_fails_no_commit_is_lost_or_doubled(
-    name: str, kind: str, step: int, tmp_path: Any
-) -> None:
+def test_nth_store_call_fails(name: str, kind: str, step: int, tmp_path: Any) -> None:
+    """Whichever call of the store fails, no commit is lost or doubled."""
     assert len(list(store_faults(name, kind, tmp_path, step))) >= 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("name", FLOWS)
-def test_every_call_of_the_store_fails_once_and_no_commit_is_lost_or_doubled(
-    name: str, kind: str, tmp_path: Any
-) -> None:
+def test_every_store_call_fails_once(name: str, kind: str, tmp_path: Any) -> None:
+    """Every call of the store fails once, and no commit is lost or doubled."""
     assert len(list(store_faults(name, kind, tmp_path))) > 15

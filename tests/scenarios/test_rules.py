@@ -36,7 +36,8 @@ async def talk(ctx: Context, note: Note) -> Note:
 
 
 @pytest.mark.parametrize("is_durable", [True, False])
-def test_a_budget_counts_what_was_spent_before_the_run_was_gone_on_with(is_durable: bool) -> None:
+def test_budget_counts_earlier_spend(is_durable: bool) -> None:
+    """A budget counts what was spent before the run was resumed."""
     flow = Graph("talk", State).chain(talk).build()
 
     async def main() -> None:
@@ -64,7 +65,8 @@ async def resumed(flow: AnyFlow, store: MemoryStore, ledger: Ledger, **options: 
 
 
 @pytest.mark.parametrize("name", ["chain", "diamond", "nested_loops", "mapped_flows", "sub_flows"])
-def test_a_run_that_reached_its_limit_again_and_again_ends_like_one_without(name: str) -> None:
+def test_limit_reached_repeatedly(name: str) -> None:
+    """A run that reached its limit again and again ends like one without."""
     flow = FLOWS[name]()
 
     async def main() -> None:
@@ -105,7 +107,8 @@ def isolating() -> tuple[AnyFlow, list[bool]]:
     return graph.build(), is_broken
 
 
-def test_a_run_that_isolated_a_failure_is_replayed_without_being_told_so() -> None:
+def test_isolated_failure_is_replayed() -> None:
+    """A run that isolated a failure is replayed without naming the policy again."""
     flow, _ = isolating()
 
     async def main() -> None:
@@ -120,7 +123,8 @@ def test_a_run_that_isolated_a_failure_is_replayed_without_being_told_so() -> No
     run(main())
 
 
-def test_what_is_done_about_a_failure_may_change_when_a_run_goes_on() -> None:
+def test_failure_policy_may_change() -> None:
+    """The policy for failures may change when a run is resumed."""
     flow, _ = isolating()
 
     async def main() -> None:
@@ -135,7 +139,8 @@ def test_what_is_done_about_a_failure_may_change_when_a_run_goes_on() -> None:
     run(main())
 
 
-def test_a_fork_has_its_own_limit() -> None:
+def test_fork_has_its_own_limit() -> None:
+    """A fork has its own limit."""
     flow = FLOWS["chain"]()
 
     async def main() -> None:

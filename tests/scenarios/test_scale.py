@@ -83,14 +83,15 @@ def failing_fast(flow: Flow[State, State, State], repeats: int = 15) -> tuple[fl
     return asyncio.run(main())
 
 
-def test_one_failure_among_a_hundred_sleepers_reaches_the_caller_at_once() -> None:
+def test_failure_among_sleepers_is_immediate() -> None:
     """Wanted: twice a bare TaskGroup. The bound here is wide, since the machine may be busy; the figure is in the slow test."""
     group, flow = failing_fast(fan(), 5)
     assert flow < 8 * group + 0.05
 
 
 @pytest.mark.slow
-def test_how_much_slower_than_a_task_group_a_failure_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_latency_beside_task_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """Measure how much slower than a task group a failure reaches the caller."""
     group, flow = failing_fast(fan(), 60)
     with capsys.disabled():
         print(
@@ -124,7 +125,8 @@ async def all_at_once(flow: Flow[State, State, State], count: int) -> list[int]:
     return [task.result().output.n for task in tasks]
 
 
-def test_a_thousand_runs_at_once_finish_each_with_its_own_result() -> None:
+def test_1_000_runs_at_once() -> None:
+    """A thousand runs at once finish each with its own result."""
     flow = five()
     assert asyncio.run(all_at_once(flow, 1000)) == [number + 5 for number in range(1000)]
     with pytest.raises(Exception, match="has no open run"):
@@ -163,7 +165,7 @@ def peaks_of(rounds: int, count: int) -> tuple[list[float], float]:
 @pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc"
 )
-def test_ten_thousand_runs_at_once_stay_small_over_twenty_rounds(
+def test_10_000_runs_at_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In a process of its own, so that nothing else counts."""

@@ -288,7 +288,8 @@ def simulate(seed: int, runs: int, *, each: int = 4) -> Tally:
 
 
 @pytest.mark.parametrize("part", range(10))
-def test_a_thousand_random_runs_end_as_the_reference_says(part: int) -> None:
+def test_1_000_random_runs_equal_reference(part: int) -> None:
+    """A thousand random runs end as the reference says."""
     tally = simulate(part * 50_000, 1000)
     assert tally.resumed > 300
     assert tally.answered > 300
@@ -297,9 +298,8 @@ def test_a_thousand_random_runs_end_as_the_reference_says(part: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(50))
-def test_a_hundred_thousand_runs_end_as_the_reference_says(
-    part: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_100_000_random_runs_equal_reference(part: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred thousand random runs end as the reference says."""
     seed, begun = SEED + part * 10_000, time.perf_counter()
     with capsys.disabled():
         print(f"\nseed {seed}:", end=" ", flush=True)

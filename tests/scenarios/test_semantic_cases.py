@@ -156,48 +156,57 @@ def numbers(*values: int) -> State:
 
 
 # ---- building ------------------------------------------------------------------------------------
-def test_an_edge_to_what_is_no_node_does_not_build() -> None:
+def test_edge_to_unknown_node() -> None:
+    """An edge to an unknown node does not build."""
     graph: Any = Graph("g", State)
     assert problems(graph.chain(up(), "reveiw")) == {"NOT_A_NODE"}
 
 
-def test_two_nodes_of_one_name_do_not_build() -> None:
+def test_duplicate_node_name() -> None:
+    """Two nodes of one name do not build."""
     assert "DUPLICATE_NAME" in problems(Graph("g", State).chain(says("a"), says("a")))
 
 
-def test_a_graph_without_nodes_does_not_build() -> None:
+def test_graph_without_nodes() -> None:
+    """A graph without nodes does not build."""
     assert problems(Graph("g", State))
 
 
-def test_a_node_that_was_made_and_never_connected_does_not_build() -> None:
+def test_unconnected_node() -> None:
+    """A node that was made and never connected does not build."""
     graph = Graph("g", State)
     graph.ask("forgotten", question=lambda s: "?", answer=Choice)
     graph.chain(up())
     assert problems(graph)
 
 
-def test_a_label_that_leads_nowhere_does_not_build() -> None:
+def test_label_without_target() -> None:
+    """A label that leads nowhere does not build."""
     graph = Graph("g", State)
     graph.route(up(), parity).when("even", says("even"))
     assert problems(graph)
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "a\n"])
-def test_a_name_that_a_path_could_not_hold_is_refused(name: str) -> None:
+def test_node_name_unfit_for_path(name: str) -> None:
+    """A name that a path could not hold is refused."""
     with pytest.raises(GraphError, match="is not a name for a node"):
         says("x").named(name)
 
 
-def test_one_node_is_a_graph() -> None:
+def test_graph_of_one_node() -> None:
+    """One node is a graph."""
     assert run_virtual(Graph("g", Number).chain(up()).build().run(Number(n=1))).output.n == 2
 
 
-def test_a_cycle_that_is_no_declared_loop_does_not_build() -> None:
+def test_undeclared_cycle() -> None:
+    """A cycle that is not a declared loop does not build."""
     first, second = up("first"), up("second")
     assert "UNDECLARED_CYCLE" in problems(Graph("g", State).chain(first, second, first))
 
 
-def test_a_loop_that_can_stop_where_there_is_no_way_out_does_not_build() -> None:
+def test_loop_without_exit() -> None:
+    """A loop that can stop where there is no way out does not build."""
     graph = Graph("g", State)
     first, second, third = up("first"), up("second"), up("third")
     graph.chain(first, second)
@@ -206,7 +215,8 @@ def test_a_loop_that_can_stop_where_there_is_no_way_out_does_not_build() -> None
     assert problems(graph)
 
 
-def test_two_branches_that_write_one_field_do_not_build_and_both_are_named() -> None:
+def test_concurrent_writers_are_named() -> None:
+    """Two branches that write one field do not build and both are named."""
     with pytest.raises(GraphError, match=r"'n'") as caught:
         Graph("g", State).chain(says("x"), [up("left"), up("right")], says("y")).build()
     assert "left" in str(caught.value)
@@ -214,7 +224,8 @@ def test_two_branches_that_write_one_field_do_not_build_and_both_are_named() -> 
 
 
 # ---- state ----------------------------------------------------------------------------------------
-def test_a_node_gets_the_slices_that_it_declares_and_nothing_else() -> None:
+def test_node_reads_declared_slices() -> None:
+    """A node gets the slices that it declares, and nothing else."""
     seen: list[set[str]] = []
 
     @node
@@ -225,14 +236,16 @@ def test_a_node_gets_the_slices_that_it_declares_and_nothing_else() -> None:
     assert seen == [{"n"}]
 
 
-def test_a_field_that_is_not_of_the_output_stays_inside() -> None:
+def test_field_outside_output_stays_inside() -> None:
+    """A field that is not of the output stays inside."""
     flow = Graph("g", State, input=Number, output=Number).chain(says("a"), up()).build()
     result = run_virtual(flow.run(Number()))
     assert result.output == Number(n=1)
     assert result.state.log == ["a0"]
 
 
-def test_branches_are_folded_in_the_order_of_their_declaration_whoever_is_first() -> None:
+def test_branches_fold_in_declaration_order() -> None:
+    """Branches are folded in the order of their declaration, whichever ends first."""
     for slow, fast in ((2, 1), (1, 2)):
         result = run_virtual(
             Graph("g", State)
@@ -243,11 +256,14 @@ def test_branches_are_folded_in_the_order_of_their_declaration_whoever_is_first(
         assert result.state.log == ["a1", "b1"]
 
 
-def test_of_two_writes_one_after_the_other_the_last_holds() -> None:
+def test_last_of_two_writes_holds() -> None:
+    """Of two writes one after the other the last holds."""
     assert run_virtual(Graph("g", State).chain(up("a"), up("b")).build().run(State())).state.n == 2
 
 
-def test_a_node_that_returns_nothing_writes_nothing_and_what_follows_runs() -> None:
+def test_node_may_return_nothing() -> None:
+    """A node that returns nothing writes nothing and what follows runs."""
+
     @node
     async def maybe(number: Number) -> Note | None:
         return None
@@ -258,7 +274,9 @@ def test_a_node_that_returns_nothing_writes_nothing_and_what_follows_runs() -> N
     assert (result.state.note, result.state.log) == ("old", ["after0"])
 
 
-def test_none_as_a_value_is_a_write() -> None:
+def test_none_is_a_write() -> None:
+    """None as a value is a write."""
+
     @node
     async def clear(number: Number) -> Note:
         return Note(note=None)
@@ -269,7 +287,9 @@ def test_none_as_a_value_is_a_write() -> None:
     )
 
 
-def test_only_what_was_set_counts_as_written() -> None:
+def test_only_set_fields_are_written() -> None:
+    """Only what was set counts as written."""
+
     class Pair(BaseModel):
         a: int = 0
         b: int = 0
@@ -283,7 +303,8 @@ def test_only_what_was_set_counts_as_written() -> None:
     )
 
 
-def test_an_output_of_another_type_is_the_fault_of_the_node_that_gave_it() -> None:
+def test_wrong_output_names_node() -> None:
+    """An output of another type is the fault of the node that gave it."""
     wrong: Any = Number.model_construct(n="many")
 
     @node
@@ -296,7 +317,9 @@ def test_an_output_of_another_type_is_the_fault_of_the_node_that_gave_it() -> No
     assert (error.node, type(error.__cause__)) == ("liar", WrongOutput)
 
 
-def test_what_a_validator_makes_of_a_value_is_what_is_kept() -> None:
+def test_validated_value_is_kept() -> None:
+    """What a validator makes of a value is what is kept."""
+
     class Name(BaseModel):
         name: Annotated[str, Field(min_length=1)] = "x"
 
@@ -315,7 +338,9 @@ def test_what_a_validator_makes_of_a_value_is_what_is_kept() -> None:
     assert run_virtual(Graph("g", Name).chain(write).build().run(Name())).output.name == "ada"
 
 
-def test_defaults_are_not_shared_between_runs() -> None:
+def test_defaults_differ_by_run() -> None:
+    """Defaults are not shared between runs."""
+
     class Bag(BaseModel):
         bag: list[int] = Field(default_factory=list)
 
@@ -329,7 +354,8 @@ def test_defaults_are_not_shared_between_runs() -> None:
     assert Bag().bag == []
 
 
-def test_a_folded_field_is_its_default_until_somebody_writes_it() -> None:
+def test_unwritten_fold_is_default() -> None:
+    """A folded field is its default until something writes it."""
     seen: list[list[str]] = []
 
     @node
@@ -340,7 +366,9 @@ def test_a_folded_field_is_its_default_until_somebody_writes_it() -> None:
     assert seen == [[]]
 
 
-def test_what_a_node_does_to_its_input_reaches_neither_siblings_nor_the_caller() -> None:
+def test_input_changes_stay_inside() -> None:
+    """What a node does to its input reaches neither siblings nor the caller."""
+
     class Bag(BaseModel):
         bag: list[list[int]] = []
 
@@ -363,13 +391,15 @@ def test_what_a_node_does_to_its_input_reaches_neither_siblings_nor_the_caller()
 
 
 # ---- control flow ---------------------------------------------------------------------------------
-def test_steps_of_a_chain_run_in_order() -> None:
+def test_chain_runs_in_order() -> None:
+    """Steps of a chain run in order."""
     assert ran(
         run_virtual(Graph("g", State).chain(up("a"), up("b"), up("c")).build().run(State()))
     ) == ["a", "b", "c"]
 
 
-def test_a_join_runs_once_after_both_branches() -> None:
+def test_join_runs_once() -> None:
+    """A join runs once after both branches."""
     result = run_virtual(
         Graph("g", State)
         .chain(up("a"), [says("b", 2), says("c", 1)], says("d"))
@@ -379,7 +409,8 @@ def test_a_join_runs_once_after_both_branches() -> None:
     assert ran(result) == ["a", "c", "b", "d"]
 
 
-def test_branches_of_unequal_length_fire_a_join_once() -> None:
+def test_join_of_unequal_branches() -> None:
+    """Branches of unequal length fire a join once."""
     graph, join = Graph("g", State), says("join")
     graph.chain(up("a"), says("b"), join)
     graph.chain(graph.spec.nodes["a"], says("c"), says("d"), says("e"), join)
@@ -387,7 +418,8 @@ def test_branches_of_unequal_length_fire_a_join_once() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_join_does_not_wait_for_a_branch_that_was_routed_away(n: int) -> None:
+def test_join_skips_routed_away_branch(n: int) -> None:
+    """A join does not wait for a branch that the route did not take."""
     graph, join = Graph("g", State), says("join")
     begin, even, odd = says("begin"), says("even"), says("odd")
     graph.route(begin, parity).when("even", even).when("odd", odd).exhaustive()
@@ -398,7 +430,8 @@ def test_a_join_does_not_wait_for_a_branch_that_was_routed_away(n: int) -> None:
     assert (f"even{n}" in result.state.log) == (n == 0)
 
 
-def test_the_first_of_several_wins_and_the_others_are_cancelled() -> None:
+def test_first_arrival_wins() -> None:
+    """The first of several wins and the others are cancelled."""
     graph, join = Graph("g", State), says("join")
     graph.chain(up(), [says("slow", 50), says("fast", 1)], join)
     graph.join(join, need=1)
@@ -406,7 +439,8 @@ def test_the_first_of_several_wins_and_the_others_are_cancelled() -> None:
     assert (result.state.log, seconds) == (["fast1", "join1"], 1)
 
 
-def test_a_join_in_a_loop_waits_anew_in_every_round() -> None:
+def test_join_in_loop_waits_anew() -> None:
+    """A join in a loop waits anew in every round."""
     graph, head, tail = Graph("g", State), up("head"), says("tail")
     graph.chain(head, [says("a", 2), says("b", 1)], tail)
     graph.loop(tail, back_to=head, while_=low, max_iterations=5)
@@ -423,7 +457,9 @@ def test_a_join_in_a_loop_waits_anew_in_every_round() -> None:
     ]
 
 
-def test_a_route_may_take_several_ways() -> None:
+def test_route_takes_several_targets() -> None:
+    """A route may take several targets."""
+
     def some(number: Number) -> set[Literal["a", "b", "c"]]:
         return {"a", "c"}
 
@@ -434,7 +470,9 @@ def test_a_route_may_take_several_ways() -> None:
     assert run_virtual(graph.build().run(State())).state.log == ["a1", "c1"]
 
 
-def test_a_route_that_takes_no_way_is_an_error() -> None:
+def test_route_takes_no_target() -> None:
+    """A route that takes no target is an error."""
+
     def none(number: Number) -> set[Literal["a", "b"]]:
         return set()
 
@@ -445,7 +483,8 @@ def test_a_route_that_takes_no_way_is_an_error() -> None:
     )
 
 
-def test_a_branch_that_goes_to_the_end_does_not_end_the_others() -> None:
+def test_branch_to_end_keeps_others() -> None:
+    """A branch that goes to the end does not end the others."""
     graph, begin = Graph("g", State), up()
     graph.route(says("quick"), parity).when("even", END).when("odd", END).exhaustive()
     graph.chain(begin, graph.spec.nodes["quick"])
@@ -453,7 +492,8 @@ def test_a_branch_that_goes_to_the_end_does_not_end_the_others() -> None:
     assert run_virtual(graph.build().run(State())).state.log == ["quick1", "slow1"]
 
 
-def test_a_selector_sees_what_its_node_wrote_and_nothing_of_a_concurrent_branch() -> None:
+def test_selector_sees_own_branch() -> None:
+    """A selector sees what its node wrote and nothing of a concurrent branch."""
     seen: list[list[str]] = []
 
     def by(log: Log) -> Literal["on"]:
@@ -467,7 +507,8 @@ def test_a_selector_sees_what_its_node_wrote_and_nothing_of_a_concurrent_branch(
     assert seen == [["chooser1"]]
 
 
-def test_a_loop_ends_at_its_bound_and_says_so() -> None:
+def test_loop_reports_its_bound() -> None:
+    """A loop ends at its bound and says so."""
     graph, body = Graph("g", State), up()
     graph.chain(body, says("end"))
     graph.loop(body, back_to=body, while_=always, max_iterations=4)
@@ -475,7 +516,8 @@ def test_a_loop_ends_at_its_bound_and_says_so() -> None:
     assert (result.state.n, result.exhausted) == (4, (("up", "up"),))
 
 
-def test_a_loop_may_fail_at_its_bound() -> None:
+def test_loop_fails_at_its_bound() -> None:
+    """A loop may fail at its bound."""
     graph, body = Graph("g", State), up()
     graph.chain(body, says("end"))
     graph.loop(body, back_to=body, while_=always, max_iterations=4, exhausted="fail")
@@ -483,7 +525,8 @@ def test_a_loop_may_fail_at_its_bound() -> None:
     assert isinstance(error.__cause__, LoopExhausted)
 
 
-def test_a_limit_on_steps_is_a_typed_end_and_a_larger_one_goes_on_from_there() -> None:
+def test_step_limit_and_larger_limit() -> None:
+    """A limit on steps is a typed end, and a run continues from there with a larger one."""
     flow = Graph("g", State).chain(up("a"), up("b"), up("c")).build()
 
     async def main() -> Any:
@@ -498,7 +541,9 @@ def test_a_limit_on_steps_is_a_typed_end_and_a_larger_one_goes_on_from_there() -
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_a_map_runs_once_per_item_and_keeps_their_order(count: int) -> None:
+def test_map_keeps_order_of_items(count: int) -> None:
+    """A map runs once per item and keeps their order."""
+
     @node
     async def work(number: Number) -> Number:
         await asyncio.sleep(10 - number.n)
@@ -511,7 +556,9 @@ def test_a_map_runs_once_per_item_and_keeps_their_order(count: int) -> None:
     assert ran(result).count("end") == 1
 
 
-def test_a_map_in_a_map_keeps_every_value_once() -> None:
+def test_map_in_map() -> None:
+    """A map in a map keeps every value once."""
+
     class Rows(BaseModel):
         rows: list[Items] = []
 
@@ -538,21 +585,24 @@ def test_a_map_in_a_map_keeps_every_value_once() -> None:
     ]
 
 
-def test_more_items_than_the_bound_is_a_failure() -> None:
+def test_map_with_too_many_items() -> None:
+    """More items than the bound is a failure."""
     work: Any = up("work")
     graph = Graph("g", State)
     graph.chain(graph.map("m", work, over=items, gather=one_log, max_items=2))
     assert "3 items came, and max_items is 2" in str(failure(graph.build().run(numbers(1, 2, 3))))
 
 
-def test_a_cleanup_after_all_branches_runs_once_and_last() -> None:
+def test_cleanup_runs_once_and_last() -> None:
+    """A cleanup after all branches runs once and last."""
     graph, cleanup = Graph("g", State), says("cleanup")
     graph.chain(up(), [says("a", 1), says("b", 5)], cleanup)
     graph.chain(graph.spec.nodes["a"], says("c", 1), says("d", 9), cleanup)
     assert ran(run_virtual(graph.build().run(State())))[-1] == "cleanup"
 
 
-def test_a_run_with_several_last_nodes_ends_when_all_of_them_have() -> None:
+def test_run_with_several_last_nodes() -> None:
+    """A run with several last nodes ends when all of them have."""
     result, seconds = timed(
         Graph("g", State).chain(up(), [says("a", 1), says("b", 7)]).build().run(State())
     )
@@ -560,7 +610,8 @@ def test_a_run_with_several_last_nodes_ends_when_all_of_them_have() -> None:
 
 
 # ---- scheduling -----------------------------------------------------------------------------------
-def test_what_follows_a_fast_branch_starts_while_the_slow_one_runs() -> None:
+def test_fast_branch_starts_next_node() -> None:
+    """What follows a fast branch starts while the slow one runs."""
     graph = Graph("g", State)
     graph.chain(up(), [says("slow", 10), says("fast", 1)])
     graph.chain(graph.spec.nodes["fast"], says("next", 1))
@@ -569,6 +620,7 @@ def test_what_follows_a_fast_branch_starts_while_the_slow_one_runs() -> None:
 
 
 def test_independent_nodes_overlap() -> None:
+    """Independent nodes overlap."""
     assert (
         timed(
             Graph("g", State).chain(up(), [says(name, 5) for name in "abcd"]).build().run(State())
@@ -577,7 +629,8 @@ def test_independent_nodes_overlap() -> None:
     )
 
 
-def test_no_more_nodes_run_at_once_than_allowed_in_maps_and_sub_flows_either() -> None:
+def test_concurrency_limit_everywhere() -> None:
+    """No more nodes run at once than allowed in maps and sub flows either."""
     running: list[int] = [0, 0]
 
     @node
@@ -600,7 +653,8 @@ def test_no_more_nodes_run_at_once_than_allowed_in_maps_and_sub_flows_either() -
     assert (running, seconds) == ([0, 3], 4)
 
 
-def test_a_node_s_own_limit_is_kept() -> None:
+def test_node_concurrency_limit() -> None:
+    """A node's own limit is kept."""
     graph, seconds = Graph("g", State), 1.0
 
     @node(concurrency=2)
@@ -612,7 +666,8 @@ def test_a_node_s_own_limit_is_kept() -> None:
     assert timed(graph.build().run(numbers(*range(6))))[1] == 3
 
 
-def test_a_node_that_blocks_holds_up_nobody_else() -> None:
+def test_blocking_node_holds_up_none() -> None:
+    """A node that blocks does not hold up others."""
     released = threading.Event()
 
     @node
@@ -628,7 +683,9 @@ def test_a_node_that_blocks_holds_up_nobody_else() -> None:
     ).state.log == ["released True"]
 
 
-def test_the_result_does_not_depend_on_how_long_nodes_take() -> None:
+def test_result_ignores_durations() -> None:
+    """The result does not depend on how long nodes take."""
+
     def flow(times: list[float]) -> AnyFlow:
         graph, join = Graph("g", State), says("join", times[0])
         graph.chain(up(), [says("a", times[1]), says("b", times[2])], join)
@@ -642,7 +699,9 @@ def test_the_result_does_not_depend_on_how_long_nodes_take() -> None:
     assert logs == {("a1", "b1", "c1", "join1")}
 
 
-def test_a_long_chain_and_a_wide_fan_out_take_time_in_proportion() -> None:
+def test_run_time_is_linear() -> None:
+    """A long chain and a wide fan out take time in proportion."""
+
     def seconds(flow: AnyFlow) -> float:
         begun = time.perf_counter()
         run_virtual(flow.run(State()))
@@ -659,7 +718,8 @@ def test_a_long_chain_and_a_wide_fan_out_take_time_in_proportion() -> None:
 
 
 # ---- failure --------------------------------------------------------------------------------------
-def test_the_original_exception_reaches_the_caller_with_the_node_s_name() -> None:
+def test_original_exception_is_raised() -> None:
+    """The original exception reaches the caller with the node's name."""
     original = KeyError("mine")
     (error,) = failure(
         Graph("g", State).chain(fails("bad", original)).build().run(State())
@@ -668,7 +728,8 @@ def test_the_original_exception_reaches_the_caller_with_the_node_s_name() -> Non
     assert (error.node, error.__cause__) == ("bad", original)
 
 
-def test_what_a_sibling_had_done_is_not_done_again() -> None:
+def test_sibling_work_is_kept() -> None:
+    """The work of a sibling is not repeated."""
     calls: list[str] = []
 
     @node
@@ -692,9 +753,8 @@ def test_what_a_sibling_had_done_is_not_done_again() -> None:
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("drain", {"up", "slow"}), ("cancel", {"up"})])
-def test_a_running_sibling_finishes_or_is_cancelled_and_is_never_half_done(
-    policy: Any, kept: set[str]
-) -> None:
+def test_sibling_is_never_half_done(policy: Any, kept: set[str]) -> None:
+    """A running sibling finishes or is cancelled and is never half done."""
     flow = (
         Graph("g", State).chain(up(), [says("slow", 9), fails("bad", ValueError("no"), 1)]).build()
     )
@@ -702,7 +762,8 @@ def test_a_running_sibling_finishes_or_is_cancelled_and_is_never_half_done(
     assert {step.path for step in record.steps() if step.status == "done"} == kept
 
 
-def test_two_siblings_that_fail_are_both_reported() -> None:
+def test_two_failures_are_reported() -> None:
+    """Two siblings that fail are both reported."""
     flow = (
         Graph("g", State)
         .chain(up(), [fails("a", ValueError("first")), fails("b", KeyError("second"), 1)])
@@ -714,7 +775,8 @@ def test_two_siblings_that_fail_are_both_reported() -> None:
     ]
 
 
-def test_a_retry_repeats_what_it_names_and_no_sibling() -> None:
+def test_retry_repeats_one_node() -> None:
+    """A retry repeats what it names and no sibling."""
     calls: list[int] = []
 
     @node(retry=Retry(3, on=(TimeoutError,), first=2))
@@ -730,7 +792,9 @@ def test_a_retry_repeats_what_it_names_and_no_sibling() -> None:
     assert (calls, ran(result).count("sibling")) == ([1, 2, 3], 1)
 
 
-def test_after_the_last_attempt_an_error_edge_carries_on() -> None:
+def test_error_edge_after_last_attempt() -> None:
+    """After the last attempt an error edge carries on."""
+
     @node
     async def rescue(failure: Failure, number: Number) -> Log:
         return Log(log=[f"{failure.node} {failure.attempt}"])
@@ -741,7 +805,8 @@ def test_after_the_last_attempt_an_error_edge_carries_on() -> None:
     assert run_virtual(graph.build().run(State())).state.log == ["bad 2"]
 
 
-def test_a_handler_that_fails_fails_the_run() -> None:
+def test_failing_handler_fails_run() -> None:
+    """A handler that fails fails the run."""
     graph, bad, handler = (
         Graph("g", State),
         fails("bad", ValueError("no")),
@@ -754,7 +819,8 @@ def test_a_handler_that_fails_fails_the_run() -> None:
     assert error.node == "handler"
 
 
-def test_when_a_selector_raises_only_the_selector_is_asked_again() -> None:
+def test_failing_selector_is_repeated_alone() -> None:
+    """When a selector raises, only the selector is evaluated again."""
     calls: list[str] = []
 
     def by(number: Number) -> Literal["on"]:
@@ -781,7 +847,8 @@ def test_when_a_selector_raises_only_the_selector_is_asked_again() -> None:
     assert calls == ["think", "by", "by"]
 
 
-def test_an_attempt_that_takes_too_long_is_cancelled_and_writes_nothing() -> None:
+def test_timeout_cancels_attempt() -> None:
+    """An attempt that takes too long is cancelled and writes nothing."""
     seen: list[str] = []
 
     @node(timeout=2, retry=Retry(2, first=0.1))
@@ -799,7 +866,8 @@ def test_an_attempt_that_takes_too_long_is_cancelled_and_writes_nothing() -> Non
     assert seen == ["cancelled"]
 
 
-def test_a_cancelled_caller_cancels_every_node_and_the_run_can_be_resumed() -> None:
+def test_cancelled_caller_cancels_nodes() -> None:
+    """A cancelled caller cancels every node and the run can be resumed."""
     seen: list[str] = []
 
     @node
@@ -835,7 +903,9 @@ def test_a_cancelled_caller_cancels_every_node_and_the_run_can_be_resumed() -> N
     )
 
 
-def test_a_node_that_raises_cancelled_error_by_itself_has_failed() -> None:
+def test_node_raising_cancelled_error() -> None:
+    """A node that raises cancelled error by itself has failed."""
+
     @node
     async def odd(number: Number) -> Log:
         raise asyncio.CancelledError("mine")
@@ -862,7 +932,8 @@ def asking() -> tuple[AnyFlow, Ask[State, Choice], list[str]]:
     return graph.build(), ask, calls
 
 
-def test_a_question_pauses_its_branch_only_and_the_answer_completes_it() -> None:
+def test_question_pauses_its_branch() -> None:
+    """A question pauses its branch only and the answer completes it."""
     flow, ask, calls = asking()
 
     async def main() -> Any:
@@ -882,7 +953,8 @@ def test_a_question_pauses_its_branch_only_and_the_answer_completes_it() -> None
     )
 
 
-def test_what_ran_before_a_gate_runs_once() -> None:
+def test_work_before_gate_runs_once() -> None:
+    """Nodes that ran before a gate run once."""
     calls: list[str] = []
 
     @node(gate="after")
@@ -901,7 +973,8 @@ def test_what_ran_before_a_gate_runs_once() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_parallel_questions_are_answered_by_id_in_any_order(order: tuple[int, ...]) -> None:
+def test_parallel_questions_by_id(order: tuple[int, ...]) -> None:
+    """Parallel questions are answered by id in any order."""
     graph = Graph("g", State)
     answers: list[Any] = []
 
@@ -924,7 +997,8 @@ def test_parallel_questions_are_answered_by_id_in_any_order(order: tuple[int, ..
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_answer_may_be_nothing(value: str | None) -> None:
+def test_answer_may_be_none(value: str | None) -> None:
+    """An answer may be nothing."""
     graph = Graph("g", State)
     ask: Ask[State, Note] = graph.ask("ask", question=lambda s: "?", answer=Note)
     graph.chain(up(), ask)
@@ -937,7 +1011,8 @@ def test_an_answer_may_be_nothing(value: str | None) -> None:
     assert run_virtual(main()).state.note == value
 
 
-def test_an_answer_that_does_not_fit_is_refused_and_the_question_stays() -> None:
+def test_invalid_answer_keeps_question() -> None:
+    """An answer that does not fit is refused and the question stays."""
     flow, ask, _ = asking()
 
     async def main() -> Any:
@@ -952,7 +1027,8 @@ def test_an_answer_that_does_not_fit_is_refused_and_the_question_stays() -> None
     assert run_virtual(main()).status == "succeeded"
 
 
-def test_an_answer_to_a_question_that_is_not_open_is_refused() -> None:
+def test_answer_to_closed_question() -> None:
+    """An answer to a question that is not open is refused."""
     flow, ask, _ = asking()
 
     async def main() -> None:
@@ -966,7 +1042,8 @@ def test_an_answer_to_a_question_that_is_not_open_is_refused() -> None:
     run_virtual(main())
 
 
-def test_a_question_three_levels_down_is_answered_there() -> None:
+def test_question_three_levels_down() -> None:
+    """A question three levels down is answered there."""
     calls: list[str] = []
     flow: AnyFlow | None = None
     for depth in range(3, -1, -1):
@@ -1006,7 +1083,9 @@ def test_a_question_three_levels_down_is_answered_there() -> None:
     assert len(calls) == 4
 
 
-def test_user_code_that_catches_everything_does_not_swallow_a_question() -> None:
+def test_catch_all_keeps_question() -> None:
+    """User code that catches everything does not swallow a question."""
+
     @node(gate="after")
     async def greedy(number: Number) -> Log:
         try:
@@ -1023,7 +1102,9 @@ def chain_flow() -> AnyFlow:
     return Graph("g", State).chain(up("a"), says("b"), up("c")).build()
 
 
-def test_a_run_goes_on_from_its_journal_where_another_process_left_it() -> None:
+def test_run_continues_from_journal() -> None:
+    """A run continues from its journal where another process left it."""
+
     async def main() -> Any:
         store = MemoryStore()
         flow, ask, _ = asking()
@@ -1037,7 +1118,9 @@ def test_a_run_goes_on_from_its_journal_where_another_process_left_it() -> None:
     assert (result.state.log, calls) == (["beside1", "end1"], [])
 
 
-def test_a_rerun_does_what_depends_on_the_change_and_leaves_the_old_run_alone() -> None:
+def test_rerun_keeps_old_run() -> None:
+    """A rerun does what depends on the change and leaves the old run alone."""
+
     async def main() -> None:
         store = MemoryStore()
         flow = chain_flow()
@@ -1049,7 +1132,9 @@ def test_a_rerun_does_what_depends_on_the_change_and_leaves_the_old_run_alone() 
     run_virtual(main())
 
 
-def test_resuming_what_has_succeeded_does_nothing() -> None:
+def test_resume_of_succeeded_run() -> None:
+    """Resuming what has succeeded does nothing."""
+
     async def main() -> None:
         store = MemoryStore()
         flow = chain_flow()
@@ -1059,7 +1144,8 @@ def test_resuming_what_has_succeeded_does_nothing() -> None:
     run_virtual(main())
 
 
-def test_runs_do_not_see_each_other() -> None:
+def test_runs_are_isolated() -> None:
+    """Runs do not see each other."""
     flow = chain_flow()
 
     async def main() -> list[Any]:
@@ -1082,7 +1168,8 @@ class Rich(BaseModel):
     nested: list[Number] = [Number(n=1)]
 
 
-def test_values_come_back_from_the_journal_with_the_types_that_they_had() -> None:
+def test_journal_keeps_types() -> None:
+    """Values come back from the journal with the types that they had."""
     wanted = Rich(
         colour=Colour.RED,
         tags={"b", "c"},
@@ -1110,7 +1197,9 @@ def test_values_come_back_from_the_journal_with_the_types_that_they_had() -> Non
     ]
 
 
-def test_a_value_that_would_not_come_back_fails_its_node_and_says_so() -> None:
+def test_unstorable_value_fails_node() -> None:
+    """A value that would not come back fails its node and says so."""
+
     @node
     async def write(rich: Rich) -> Rich:
         return Rich(raw=b"\xfe\x00")
@@ -1120,7 +1209,8 @@ def test_a_value_that_would_not_come_back_fails_its_node_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_two_runs_of_one_id_at_once_are_refused(durable: bool) -> None:
+def test_duplicate_run_id_is_refused(durable: bool) -> None:
+    """Two runs of one id at once are refused."""
     flow = Graph("g", State).chain(says("slow", 5)).build()
 
     async def main() -> None:
@@ -1134,7 +1224,9 @@ def test_two_runs_of_one_id_at_once_are_refused(durable: bool) -> None:
     run_virtual(main())
 
 
-def test_a_graph_that_changed_refuses_to_go_on_with_an_old_run() -> None:
+def test_changed_graph_is_refused() -> None:
+    """A graph that changed refuses to continue an old run."""
+
     async def main() -> None:
         store = MemoryStore()
         with pytest.raises(RunFailed):
@@ -1151,7 +1243,8 @@ def test_a_graph_that_changed_refuses_to_go_on_with_an_old_run() -> None:
 
 
 # ---- sub-flows, streams, caches, and the rest ------------------------------------------------------
-def test_only_what_is_mapped_crosses_into_a_sub_flow_and_back() -> None:
+def test_sub_flow_mapping() -> None:
+    """Only what is mapped crosses into a sub flow and back."""
     inner = Graph("inner", State).chain(says("in"), up()).build()
     graph = Graph("g", State)
     graph.chain(
@@ -1163,7 +1256,9 @@ def test_only_what_is_mapped_crosses_into_a_sub_flow_and_back() -> None:
     assert (result.state.log, result.state.n) == (["out0", "in10", "end0"], 0)
 
 
-def test_a_mapping_may_hand_on_what_it_is_handed() -> None:
+def test_mapping_may_pass_its_argument() -> None:
+    """A mapping may return its argument."""
+
     def newest(found: list[Number]) -> Number:
         return found[-1]
 
@@ -1176,7 +1271,8 @@ def test_a_mapping_may_hand_on_what_it_is_handed() -> None:
     assert run_virtual(graph.build().run(State(n=5))).state.n == 7
 
 
-def test_one_sub_flow_used_twice_and_in_a_loop_shares_nothing() -> None:
+def test_sub_flow_used_twice() -> None:
+    """One sub flow used twice and in a loop shares nothing."""
     inner = Graph("inner", State).chain(up("one"), up("two")).build()
 
     def add(state: State) -> Log:
@@ -1204,7 +1300,8 @@ async def events(flow: AnyFlow, **options: Any) -> list[Any]:
     return [event async for event in flow.stream(State(), **options)]
 
 
-def test_a_stream_tells_things_in_causal_order_and_ends_with_its_end() -> None:
+def test_stream_is_in_causal_order() -> None:
+    """A stream is in causal order, and ends with its end."""
     inner = Graph("inner", State).chain(up("deep")).build()
     graph = Graph("g", State)
     graph.chain(up("a"), graph.sub("team", inner, enter=lambda s: s, leave=lambda s: Number(n=s.n)))
@@ -1218,7 +1315,8 @@ def test_a_stream_tells_things_in_causal_order_and_ends_with_its_end() -> None:
     assert isinstance(seen[-1], Ended)
 
 
-def test_a_reader_that_leaves_a_stream_cancels_the_run() -> None:
+def test_leaving_stream_cancels_run() -> None:
+    """A reader that leaves a stream cancels the run."""
     flow = Graph("g", State).chain(up(), says("slow", 1000)).build()
 
     async def main() -> float:
@@ -1232,7 +1330,9 @@ def test_a_reader_that_leaves_a_stream_cancels_the_run() -> None:
     assert run_virtual(main()) == 0
 
 
-def test_failures_and_questions_show_in_a_stream() -> None:
+def test_stream_shows_failures_and_questions() -> None:
+    """Failures and questions show in a stream."""
+
     async def failing() -> list[Any]:
         seen: list[Any] = []
         flow = Graph("g", State).chain(fails("bad", ValueError("no"))).build()
@@ -1249,7 +1349,8 @@ def test_failures_and_questions_show_in_a_stream() -> None:
     assert asked[-1].status == "waiting"
 
 
-def test_a_slow_reader_slows_the_run_down_instead_of_filling_the_memory() -> None:
+def test_slow_reader_slows_run() -> None:
+    """A slow reader slows the run down instead of filling the memory."""
     finished: list[float] = []
 
     @node
@@ -1270,7 +1371,8 @@ def test_a_slow_reader_slows_the_run_down_instead_of_filling_the_memory() -> Non
     assert finished[-1] > 1000
 
 
-def test_an_equal_input_is_served_from_the_cache_until_it_is_too_old() -> None:
+def test_cache_serves_equal_input() -> None:
+    """An equal input is served from the cache until it is too old."""
     calls: list[int] = []
 
     @node(cache=Cache(ttl=10))
@@ -1299,7 +1401,8 @@ def test_an_equal_input_is_served_from_the_cache_until_it_is_too_old() -> None:
     assert calls == [1, 2, 1, 9, 9]
 
 
-def test_a_run_that_is_told_to_stop_finishes_what_runs_and_goes_on_later() -> None:
+def test_stop_and_resume() -> None:
+    """A run that is stopped finishes what runs, and is resumed later."""
     flow = Graph("g", State).chain(up(), says("running", 5), says("next")).build()
 
     async def main() -> Any:
@@ -1316,7 +1419,8 @@ def test_a_run_that_is_told_to_stop_finishes_what_runs_and_goes_on_later() -> No
     assert run_virtual(main()).state.log == ["running1", "next1"]
 
 
-def test_every_edge_that_was_taken_is_in_the_picture() -> None:
+def test_taken_edges_are_drawn() -> None:
+    """Every edge that was taken is in the picture."""
     graph = Graph("g", State)
     first, even, odd, end = says("first"), says("even"), says("odd"), says("end")
     graph.route(first, parity).when("even", even).when("odd", odd).exhaustive()
@@ -1330,7 +1434,8 @@ def test_every_edge_that_was_taken_is_in_the_picture() -> None:
     assert "odd" in drawn
 
 
-def test_every_way_to_run_gives_the_same() -> None:
+def test_ways_to_run_agree() -> None:
+    """Every way to run gives an equal result."""
     flow = chain_flow()
     awaited = run_virtual(flow.run(State()))
     streamed: Any = run_virtual(events(flow))[-1]
@@ -1342,7 +1447,8 @@ def test_every_way_to_run_gives_the_same() -> None:
     assert streamed.status == awaited.status
 
 
-def test_a_run_is_freed_when_nobody_holds_its_result() -> None:
+def test_run_is_freed() -> None:
+    """A run is freed when its result is not held any more."""
     flow = chain_flow()
 
     def alive() -> int:
@@ -1356,7 +1462,9 @@ def test_a_run_is_freed_when_nobody_holds_its_result() -> None:
     assert alive() == before
 
 
-def test_resources_are_checked_and_reach_sub_flows() -> None:
+def test_resources_reach_sub_flows() -> None:
+    """Resources are checked and reach sub flows."""
+
     class Clients:
         name = "clients"
 
@@ -1373,7 +1481,8 @@ def test_resources_are_checked_and_reach_sub_flows() -> None:
         run_virtual(flow.run(State()))
 
 
-def test_a_quorum_that_cannot_be_met_any_more_is_a_failure_of_its_own() -> None:
+def test_unmet_quorum_error() -> None:
+    """A quorum that cannot be met any more is a failure of its own."""
     graph, join = Graph("g", State), says("join")
     graph.chain(
         up(), [fails("a", ValueError("no")), fails("b", ValueError("no")), says("c", 1)], join
@@ -1383,7 +1492,9 @@ def test_a_quorum_that_cannot_be_met_any_more_is_a_failure_of_its_own() -> None:
     assert any(isinstance(error.__cause__, QuorumNotMet) for error in failed.exceptions)
 
 
-def test_a_map_tells_which_items_are_missing_and_why() -> None:
+def test_map_names_missing_items() -> None:
+    """A map names the missing items, and why they are missing."""
+
     @node
     async def work(number: Number) -> Number:
         if number.n == 2:

@@ -24,7 +24,8 @@ async def recorded(flow: AnyFlow, store: MemoryStore, run_id: str = "r") -> Any:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_replay_gives_the_same_state_and_runs_nothing(name: str) -> None:
+def test_replay_runs_nothing(name: str) -> None:
+    """A replay gives an equal state, and runs nothing."""
     flow = FLOWS[name]()
 
     async def main() -> None:
@@ -37,7 +38,8 @@ def test_a_replay_gives_the_same_state_and_runs_nothing(name: str) -> None:
     run(main())
 
 
-def test_a_changed_selector_is_the_first_divergence() -> None:
+def test_replay_names_changed_selector() -> None:
+    """A changed selector is the first divergence."""
     threshold = [3]
 
     def build() -> AnyFlow:
@@ -64,7 +66,8 @@ def test_a_changed_selector_is_the_first_divergence() -> None:
     run(main())
 
 
-def test_a_rerun_from_a_node_runs_it_and_what_depends_on_it_and_nothing_else() -> None:
+def test_rerun_from_node() -> None:
+    """A rerun from a node runs it and what depends on it and nothing else."""
     flow = FLOWS["diamond"]()
 
     async def main() -> tuple[Any, Any, list[str]]:
@@ -81,7 +84,8 @@ def test_a_rerun_from_a_node_runs_it_and_what_depends_on_it_and_nothing_else() -
     assert again.difference.fields == {}
 
 
-def test_a_rerun_with_another_output_shows_what_it_changes() -> None:
+def test_rerun_with_other_output() -> None:
+    """A rerun with another output shows what it changes."""
     flow = FLOWS["chain"]()
 
     async def main() -> tuple[Any, list[str]]:
@@ -101,7 +105,8 @@ def test_a_rerun_with_another_output_shows_what_it_changes() -> None:
     assert again.difference.fields == {"n": (3, 41), "log": (["c2"], ["c40"])}
 
 
-def test_a_rerun_inside_a_sub_flow_redoes_the_sub_flow_s_outcome_and_not_its_other_work() -> None:
+def test_rerun_inside_sub_flow() -> None:
+    """A rerun inside a sub-flow repeats its outcome, and not its other work."""
     flow = FLOWS["sub_flows"]()
 
     async def main() -> list[str]:
@@ -116,7 +121,8 @@ def test_a_rerun_inside_a_sub_flow_redoes_the_sub_flow_s_outcome_and_not_its_oth
     assert "team/up" not in ran[:4]
 
 
-def test_a_rerun_of_a_later_round_keeps_the_earlier_ones() -> None:
+def test_rerun_of_later_iteration() -> None:
+    """A rerun of a later iteration keeps the earlier ones."""
     flow = FLOWS["loop_with_join"]()
 
     async def main() -> tuple[Any, list[str]]:
@@ -133,7 +139,8 @@ def test_a_rerun_of_a_later_round_keeps_the_earlier_ones() -> None:
     assert again.difference.fields == {}
 
 
-def test_a_rerun_that_goes_another_way_names_both() -> None:
+def test_rerun_on_other_route() -> None:
+    """A rerun that takes another route names both."""
     flow = FLOWS["routes"]()
 
     async def main() -> Any:
@@ -159,7 +166,8 @@ def effectful() -> tuple[AnyFlow, list[str]]:
     return Graph("g", State).chain(up("a"), send, says("end")).build(), sent
 
 
-def test_effects_that_would_happen_again_are_refused_repeated_or_served() -> None:
+def test_rerun_effects_options() -> None:
+    """Effects that would happen again are refused repeated or served."""
     flow, sent = effectful()
 
     async def main() -> None:
@@ -179,7 +187,8 @@ def test_effects_that_would_happen_again_are_refused_repeated_or_served() -> Non
     run(main())
 
 
-def test_a_fork_is_a_stopped_run_that_goes_on_when_it_is_resumed() -> None:
+def test_fork_is_stopped_run() -> None:
+    """A fork is a stopped run that continues when it is resumed."""
     flow = FLOWS["chain"]()
 
     async def main() -> None:
@@ -198,7 +207,8 @@ def test_a_fork_is_a_stopped_run_that_goes_on_when_it_is_resumed() -> None:
     run(main())
 
 
-def test_the_ids_of_what_was_taken_over_stay_and_new_ones_are_new() -> None:
+def test_fork_keeps_copied_ids() -> None:
+    """Copied activations keep their ids, and new ones have new ids."""
     flow = FLOWS["chain"]()
 
     async def main() -> tuple[list[str], list[str]]:
@@ -214,7 +224,8 @@ def test_the_ids_of_what_was_taken_over_stay_and_new_ones_are_new() -> None:
     assert not set(now[2:]) & set(before)
 
 
-def test_an_unknown_node_is_named_with_the_nearest_one() -> None:
+def test_unknown_node_names_nearest() -> None:
+    """An unknown node is named with the nearest one."""
     flow = FLOWS["chain"]()
 
     async def main() -> None:
@@ -228,7 +239,9 @@ def test_an_unknown_node_is_named_with_the_nearest_one() -> None:
     run(main())
 
 
-def test_a_changed_graph_refuses_to_resume_and_says_what_changed() -> None:
+def test_changed_graph_says_what_changed() -> None:
+    """A changed graph refuses to resume and says what changed."""
+
     class Bigger(State):
         extra: int = 0
 
@@ -244,7 +257,8 @@ def test_a_changed_graph_refuses_to_resume_and_says_what_changed() -> None:
     run(main())
 
 
-def test_a_paid_call_is_served_to_the_next_attempt_and_not_bought_again() -> None:
+def test_paid_call_is_served_again() -> None:
+    """A paid call is served to the next attempt and not bought again."""
     from graphorch import Request, Response, Usage
 
     class Answering:
@@ -291,7 +305,9 @@ def test_a_paid_call_is_served_to_the_next_attempt_and_not_bought_again() -> Non
     assert result.cost == 1.5
 
 
-def test_a_log_of_a_run_can_be_read_by_its_flow_only() -> None:
+def test_run_log_is_read_by_its_flow() -> None:
+    """A log of a run can be read by its flow only."""
+
     async def main() -> None:
         store = MemoryStore()
         await recorded(FLOWS["chain"](), store)
