@@ -85,7 +85,7 @@ class Analysis:
         return dominator
 
     def _common(self, dominator: Sequence[int], left: int, right: int) -> int:
-        """Return the nearest common dominator of two nodes: climb from the later one until they meet."""
+        """Return the nearest common dominator: climb from the later node until both meet."""
         position = self.position
         while left != right:
             if position[left] > position[right]:

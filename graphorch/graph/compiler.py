@@ -105,7 +105,7 @@ def compile_worker(spec: MapSpec) -> Plan:
     return plan
 
 
-# ---- steps ----------------------------------------------------------------------------------------
+# ---- steps ---------------------------------------------------------------------------------------
 class _StepCompiler:
     """Makes the steps of one plan."""
 
@@ -250,7 +250,7 @@ def _collect_resources(spec: GraphSpec) -> tuple[tuple[str, type], ...]:
     return tuple(resources)
 
 
-# ---- loops ----------------------------------------------------------------------------------------
+# ---- loops ---------------------------------------------------------------------------------------
 def _number_latches(topology: Topology) -> dict[int, int]:
     """Return the position of the latch of each loop header: the positions after END."""
     headers = sorted({loop.header for loop in topology.loops})
@@ -282,7 +282,7 @@ def _find_resets(topology: Topology) -> dict[int, frozenset[int]]:
     return resets
 
 
-# ---- blockers -------------------------------------------------------------------------------------
+# ---- blockers ------------------------------------------------------------------------------------
 def _find_blockers(topology: Topology, latches: Mapping[int, int]) -> dict[int, int]:
     """Return the blockers of every node that more than one edge leads to.
 
@@ -318,7 +318,7 @@ def _find_blockers(topology: Topology, latches: Mapping[int, int]) -> dict[int, 
 
 
 def _find_ancestors(topology: Topology, is_allowed: Callable[[Edge], bool]) -> list[int]:
-    """Return for each node the nodes from which allowed edges, at least one, lead to it; as masks."""
+    """Return for each node a mask of the nodes from which allowed edges lead to it."""
     count = topology.end + 1
     sources: list[list[int]] = []
     for node in range(count):

@@ -49,7 +49,7 @@ class Context(Protocol[R_co]):
 
     @property
     def resources(self) -> R_co:
-        """Clients, pools or settings that the caller passed as `resources=`; never part of the state."""
+        """Clients, pools or settings given as `resources=`; never part of the state."""
         ...
 
     @overload

@@ -77,7 +77,7 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
     return differences or ["its order, joins or inner flows changed"]
 
 
-# ---- format 2: no titles, descriptions or names of classes ----------------------------------------------
+# ---- format 2: no titles, descriptions or names of classes ---------------------------------------
 def _describe_2(plan: Plan) -> dict[str, Any]:
     memory = [strip_names(model.model_json_schema()) for model in plan.memory]
     return {
@@ -116,7 +116,7 @@ def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
     return {**description, "nodes": nodes}
 
 
-# ---- format 1: as it was, for the runs that were begun in it -------------------------------------------------
+# ---- format 1: as it was, for the runs that were begun in it -------------------------------------
 def _describe_1(plan: Plan) -> dict[str, Any]:
     memory = [model.model_json_schema() for model in plan.memory]
     return {
@@ -141,7 +141,7 @@ def _describe_node_1(step: Step) -> dict[str, Any]:
     }
 
 
-# ---- what both formats share -----------------------------------------------------------------------------------
+# ---- what both formats share ---------------------------------------------------------------------
 def _reducers(plan: Plan) -> dict[str, str]:
     return {
         field.name: _name_reducer(field.info)

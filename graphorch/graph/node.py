@@ -1,8 +1,8 @@
 """Nodes: plain functions whose reads and writes are known to the type checker and to `build()`.
 
-A node is typed by the union of what it needs from a state: `Node[Reads[Topic] | Writes[Draft]]` fits
-every graph whose state has both slices. `Node` is covariant in that union and `Reads`/`Writes` are
-contravariant, so the type checker proves the fit at each `chain`.
+A node is typed by the union of what it needs from a state: `Node[Reads[Topic] | Writes[Draft]]`
+fits every graph whose state has both slices. `Node` is covariant in that union and `Reads`/`Writes`
+are contravariant, so the type checker proves the fit at each `chain`.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Prompting(Protocol):
 class Node(Generic[Needs]):
     """Named step of a graph, never changed, only copied.
 
-    Made by `@node`, `@agent`, `Graph.map`, `Graph.sub` and `Graph.ask`. `fn` is what runs: the plain
-    function, callable in a unit test, or a `Prompting` for an agent.
+    Made by `@node`, `@agent`, `Graph.map`, `Graph.sub` and `Graph.ask`. `fn` is what runs: the
+    plain function, callable in a unit test, or a `Prompting` for an agent.
     """
 
     def __init__(

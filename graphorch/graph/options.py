@@ -34,7 +34,8 @@ class Retry:
     def __post_init__(self) -> None:
         if not is_count(self.attempts):
             raise InputError(
-                f"Retry(attempts={self.attempts!r}) is not a bound. Give a whole number from 1 on, the first attempt included."
+                f"Retry(attempts={self.attempts!r}) is not a bound. "
+                "Give a whole number from 1 on, the first attempt included."
             )
         given: Any = self.on
         types = (given,) if isinstance(given, type) else tuple(given)
@@ -42,7 +43,8 @@ class Retry:
             isinstance(item, type) and issubclass(item, Exception) for item in types
         ):
             raise InputError(
-                f"Retry(on={self.on!r}) does not name exceptions. Give a tuple of exception classes, such as (TimeoutError,)."
+                f"Retry(on={self.on!r}) does not name exceptions. "
+                "Give a tuple of exception classes, such as (TimeoutError,)."
             )
         object.__setattr__(self, "on", types)
         for name, value, least in (
@@ -52,7 +54,8 @@ class Retry:
         ):
             if not _is_number(value) or value < least:
                 raise InputError(
-                    f"Retry({name}={value!r}) is not possible. Give a finite number from {least:g} on."
+                    f"Retry({name}={value!r}) is not possible. "
+                    f"Give a finite number from {least:g} on."
                 )
 
     def pause(self, attempt: int) -> float:
@@ -73,7 +76,8 @@ class Cache:
     def __post_init__(self) -> None:
         if not _is_number(self.ttl) or self.ttl <= 0:
             raise InputError(
-                f"Cache(ttl={self.ttl!r}) is not possible. Give the seconds for which a result stays valid."
+                f"Cache(ttl={self.ttl!r}) is not possible. "
+                "Give the seconds for which a result stays valid."
             )
 
 

@@ -1,4 +1,4 @@
-"""The compiled graph: tuples, integers and bitmasks, so that a running step looks nothing up by name.
+"""Compiled graphs: tuples, integers and bitmasks, so that no running step looks up a name.
 
 A *position* is a place where a live token can be: a node (by index, END included), or the latch of
 a loop header, which stands for the next iteration of that loop. The `blockers` of a node are the
@@ -25,7 +25,7 @@ Need = int | Literal["arriving", "all"]
 Short = Literal["fail", "fire"]
 OnItemError = Literal["fail", "skip", "collect"]
 Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
-"""Rewrites a stored record (its body, with its `kind`) for the present graph; None leaves it out."""
+"""Rewrites a stored record (body with `kind`) for the present graph; None leaves it out."""
 
 ARRIVING = 0  # `Step.need` of a join that waits for what can still arrive
 
@@ -62,7 +62,7 @@ class BoundFunction:
         return all(reader.partial or reader.is_assigned(version) for reader in self.readers)
 
 
-# ---- what a step runs, and how it joins -----------------------------------------------------------
+# ---- what a step runs, and how it joins ----------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class JoinSpec:
     """How a node joins its incoming edges, where that is not the default."""
@@ -115,7 +115,7 @@ class AskSpec:
     expires: float | None = None
 
 
-# ---- how a step is left ---------------------------------------------------------------------------
+# ---- how a step is left --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
     """A compiled route: which edges each label takes.
@@ -145,7 +145,7 @@ class LoopExit:
     instead: Edge | None
 
 
-# ---- steps and plans ------------------------------------------------------------------------------
+# ---- steps and plans -----------------------------------------------------------------------------
 @dataclass(slots=True)
 class Step:
     """One node of the plan, with what running it looks up all the time derived once."""

@@ -1,9 +1,9 @@
 """Signatures: what a function reads and writes, taken from its annotations.
 
 A node's parameters are slices (pydantic models; `X | None` is None until X is assigned), perhaps
-after a `Context`; its return type is the slice that it writes. A pure function (selector, predicate,
-`over`, `enter`) has one to three slices; a parameter without annotation, as in a lambda, is the
-whole state.
+after a `Context`; its return type is the slice that it writes. A pure function (selector,
+predicate, `over`, `enter`) has one to three slices; a parameter without annotation, as in a lambda,
+is the whole state.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
 def prompt_signature(
     fn: Callable[..., object], output: type[BaseModel], local: Mapping[str, Any]
 ) -> Signature:
-    """Return the signature of an agent: it reads what its prompt function reads, and writes `output`."""
+    """Return the signature of an agent: the reads of its prompt function, and `output`."""
     if not (isinstance(output, type) and issubclass(output, BaseModel)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _wrong(
             fn,
@@ -196,7 +196,8 @@ def _read(
         raise _wrong(
             fn,
             f"parameter '{parameter.name}' {shown}",
-            "annotate it with a pydantic model that the state inherits from (a Context comes first)",
+            "annotate it with a pydantic model that the state inherits from (a Context "
+            "comes first)",
         )
     return Read(model, optional)
 

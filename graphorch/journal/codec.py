@@ -3,13 +3,13 @@
 Rules of this file:
 
 1. Stored bytes are data: they never choose a type, a function or a format.
-2. `load(dump(x)) == x` for everything that `dump` accepts, and `load` accepts only what `dump` would
-   write, to the byte. So every value has one spelling, in the order of its keys: no white space, no
-   NaN, no duplicate key, no escape that could be spelt otherwise.
+2. `load(dump(x)) == x` for everything that `dump` accepts, and `load` accepts only what `dump`
+   would write, to the byte. So every value has one spelling, in the order of its keys: no white
+   space, no NaN, no duplicate key, no escape that could be spelt otherwise.
 3. `digest` hashes one body, and `next_link` adds it to all that came before. A body can be erased
    while its digest stays, so that the chain can still be followed.
-4. The digest is keyed with a salt of the run that is erased along with the bodies: otherwise a short
-   body ("yes", a name) could be guessed and confirmed.
+4. The digest is keyed with a salt of the run that is erased along with the bodies: otherwise a
+   short body ("yes", a name) could be guessed and confirmed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def load(data: bytes, limits: BodyLimits = LIMITS) -> Body:
         ) from None
     if dump(body, limits) != data:
         raise InvalidRecord(
-            "A stored body is JSON that another program wrote: it is not the canonical spelling of its value."
+            "A stored body is JSON that another program wrote: it is not the canonical "
+            "spelling of its value."
         )
     return body
 
@@ -94,7 +95,7 @@ def digest(data: bytes, salt: bytes) -> bytes:
 
 
 def first_link(header: Body) -> bytes:
-    """Return the start of a run's chain: the hash of its header, so that records cannot change runs."""
+    """Return the start of a run's chain, the hash of its header: records cannot change runs."""
     return blake2b(dump(header), digest_size=HASH_BYTES, person=b"graphorch run").digest()
 
 
@@ -141,7 +142,8 @@ def _check(body: Body, limits: BodyLimits) -> None:
             raise InvalidRecord(_too_large(seen, limits))
         if depth > limits.max_depth:
             raise InvalidRecord(
-                f"The body nests deeper than {limits.max_depth} levels. Flatten it, or raise the store's `max_depth`."
+                f"The body nests deeper than {limits.max_depth} levels. "
+                "Flatten it, or raise the store's `max_depth`."
             )
         level = inner
 
@@ -149,7 +151,8 @@ def _check(body: Body, limits: BodyLimits) -> None:
 def _too_large(size: int, limits: BodyLimits) -> str:
     return (
         f"The body has {size:,} bytes as JSON or more, the limit is {limits.max_bytes:,}. "
-        "Keep large content elsewhere and store a reference to it, or raise the store's `max_bytes`."
+        "Keep large content elsewhere and store a reference to it, or raise the store's "
+        "`max_bytes`."
     )
 
 

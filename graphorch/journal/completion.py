@@ -13,8 +13,8 @@ class Completion(asyncio.Future[None]):
     """Future that is done once the work has ended.
 
     A task that awaits it and is cancelled meanwhile is cancelled when the work has ended, not
-    before. So no task continues without knowing whether its commit was made, and none needs a shield
-    around the await.
+    before. So no task continues without knowing whether its commit was made, and none needs a
+    shield around the await.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:

@@ -1,24 +1,18 @@
 """Errors of a store, by what the caller can do about them. None leaves half a change behind.
 
 JournalError
-├── InvalidRecord       the caller: a body that is not plain JSON data, too large or too deep, or a wrong number
-├── InvalidName         the caller: an id, a name or an option that a store does not accept
-├── RunNotFound         there is no run of that id
-├── RunExists           another run has this id
-├── RunErased           the content of the run was deleted; it cannot go on
-├── LeaseHeld           another owner works on the run
-├── LeaseLost           the lease is not the run's current one: another owner took over
-│   └── LeaseExpired    no other owner took over: renew it and repeat the call
-├── AppendConflict      the journal does not end where the caller thinks
-├── JournalDamaged      records were altered, lost, moved or never were of this program
-├── StoreNotOpened      the file cannot be used
-│   ├── NotAJournal     it is another kind of file
-│   └── NewerFormat     a later version of graphorch wrote it
-├── StoreClosed         the store was closed
-└── StoreUnavailable    the storage failed; repeating the same call is always safe
-    ├── StoreLocked     another process holds the file
-    ├── StoreFull       no room
-    └── StoreReadOnly   no permission
+├── InvalidRecord       the caller: a body that is not plain JSON data, too large or too deep, or a
+wrong number ├── InvalidName         the caller: an id, a name or an option that a store does not
+accept ├── RunNotFound         there is no run of that id ├── RunExists           another run has
+this id ├── RunErased           the content of the run was deleted; it cannot go on ├── LeaseHeld
+another owner works on the run ├── LeaseLost           the lease is not the run's current one:
+another owner took over │   └── LeaseExpired    no other owner took over: renew it and repeat the
+call ├── AppendConflict      the journal does not end where the caller thinks ├── JournalDamaged
+records were altered, lost, moved or never were of this program ├── StoreNotOpened      the file
+cannot be used │   ├── NotAJournal     it is another kind of file │   └── NewerFormat     a later
+version of graphorch wrote it ├── StoreClosed         the store was closed └── StoreUnavailable
+the storage failed; repeating the same call is always safe ├── StoreLocked     another process holds
+the file ├── StoreFull       no room └── StoreReadOnly   no permission
 """
 
 from __future__ import annotations
@@ -27,7 +21,7 @@ from graphorch.errors import JournalError
 
 
 class InvalidRecord(JournalError):
-    """Body that would not come back equal or is too large or too deep, or record in the wrong place."""
+    """Body that would not come back equal, or is too large; or record in the wrong place."""
 
 
 class InvalidName(JournalError):
@@ -40,7 +34,8 @@ class RunNotFound(JournalError):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(
-            f"There is no run '{run_id}' in this store. List the runs to see which there are, or open the store that holds it."
+            f"There is no run '{run_id}' in this store. "
+            "List the runs to see which there are, or open the store that holds it."
         )
 
 
@@ -50,7 +45,8 @@ class RunExists(JournalError):
     def __init__(self, run_id: str, differences: str) -> None:
         self.run_id = run_id
         super().__init__(
-            f"Run '{run_id}' exists and is different: {differences}. Choose another id, or resume the run that exists."
+            f"Run '{run_id}' exists and is different: {differences}. "
+            "Choose another id, or resume the run that exists."
         )
 
 
@@ -71,7 +67,8 @@ class LeaseHeld(JournalError):
         self.run_id, self.owner, self.expires_at = run_id, owner, expires_at
         left = expires_at - now
         super().__init__(
-            f"Run '{run_id}' belongs to '{owner}' for another {left:.1f} s. Wait until its lease ends, or stop that owner."
+            f"Run '{run_id}' belongs to '{owner}' for another {left:.1f} s. "
+            "Wait until its lease ends, or stop that owner."
         )
 
 
@@ -96,7 +93,8 @@ class AppendConflict(JournalError):
     def __init__(self, run_id: str, last_seq: int, message: str) -> None:
         self.run_id, self.last_seq = run_id, last_seq
         super().__init__(
-            f"Run '{run_id}': {message} Nothing was appended; load the run again and continue from there."
+            f"Run '{run_id}': {message} Nothing was appended; load the run again and "
+            "continue from there."
         )
 
 

@@ -18,17 +18,17 @@ def read_records(
 
     Earlier records are trusted as far as their hash goes.
 
-    Raises `JournalDamaged` at the first record that is missing, altered, moved or unreadable, and if
-    the chain ends elsewhere.
+    Raises `JournalDamaged` at the first record that is missing, altered, moved or unreadable, and
+    if the chain ends elsewhere.
     """
     link, seq = _link_at(tables, row, after_seq), after_seq
-    for found in tables.records(row.id, after_seq):
+    for stored in tables.records(row.id, after_seq):
         seq += 1
         if seq > row.last_seq:
             raise _damage(row, seq, f"it lies beyond the end of the run, which is {row.last_seq}.")
-        if found.seq != seq:
-            raise _damage(row, seq, f"it is missing; the next one is {found.seq}.")
-        record, link = _follow(row, link, found, limits)
+        if stored.seq != seq:
+            raise _damage(row, seq, f"it is missing; the next one is {stored.seq}.")
+        record, link = _follow(row, link, stored, limits)
         yield record
     if seq != row.last_seq:
         raise _damage(row, seq + 1, f"it is missing; the run ends at {row.last_seq}.")
@@ -44,7 +44,8 @@ def snapshot_digest(link: bytes, body: bytes, salt: bytes) -> bytes:
 def read_snapshot(tables: Tables, row: RunRow, limits: BodyLimits) -> Snapshot | None:
     """Return the latest snapshot.
 
-    Raises `JournalDamaged` if it does not belong to the record that it names; the records still load.
+    Raises `JournalDamaged` if it does not belong to the record that it names; the records still
+    load.
     """
     kept = tables.snapshot(row.id)
     if kept is None:
@@ -70,33 +71,36 @@ def _link_at(tables: Tables, row: RunRow, seq: int) -> bytes:
         raise _damage(
             row,
             row.last_seq + 1,
-            f"it is missing: records after {seq} were requested and the run ends at {row.last_seq}.",
+            f"it is missing: records after {seq} were requested and the run ends at "
+            f"{row.last_seq}.",
         )
-    found = tables.record(row.id, seq)
-    if found is None:
+    stored = tables.record(row.id, seq)
+    if stored is None:
         raise _damage(row, seq, "it is missing.")
-    return found.link
+    return stored.link
 
 
-def _follow(row: RunRow, link: bytes, found: RecordRow, limits: BodyLimits) -> tuple[Record, bytes]:
+def _follow(
+    row: RunRow, link: bytes, stored: RecordRow, limits: BodyLimits
+) -> tuple[Record, bytes]:
     """Return one verified record, and the chain including it."""
-    if (found.body is None) != bool(row.is_erased) or (found.digest is None) != (
-        found.body is not None
+    if (stored.body is None) != bool(row.is_erased) or (stored.digest is None) != (
+        stored.body is not None
     ):
-        raise _damage(row, found.seq, "its body is gone, or is there although it was erased.")
+        raise _damage(row, stored.seq, "its body is gone, or is there although it was erased.")
     body_digest = (
-        found.digest if found.digest is not None else codec.digest(found.body or b"", row.salt)
+        stored.digest if stored.digest is not None else codec.digest(stored.body or b"", row.salt)
     )
-    link = codec.next_link(link, found.seq, found.kind, body_digest)
-    if link != found.link:
-        hint = ", or what the run was created with" if found.seq == 1 else ""
-        raise _damage(row, found.seq, f"it{hint} is not what was written.")
-    if found.body is None:
-        return Record(found.seq, found.kind, None, is_erased=True), link
+    link = codec.next_link(link, stored.seq, stored.kind, body_digest)
+    if link != stored.link:
+        hint = ", or what the run was created with" if stored.seq == 1 else ""
+        raise _damage(row, stored.seq, f"it{hint} is not what was written.")
+    if stored.body is None:
+        return Record(stored.seq, stored.kind, None, is_erased=True), link
     try:
-        return Record(found.seq, found.kind, codec.load(found.body, limits)), link
+        return Record(stored.seq, stored.kind, codec.load(stored.body, limits)), link
     except InvalidRecord as error:
-        raise _damage(row, found.seq, f"it cannot be read: {error}") from None
+        raise _damage(row, stored.seq, f"it cannot be read: {error}") from None
 
 
 def _damage(row: RunRow, seq: int, message: str) -> JournalDamaged:

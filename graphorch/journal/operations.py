@@ -149,7 +149,8 @@ def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: floa
     last = tables.record(row.id, seq)
     if last is None:
         raise InvalidRecord(
-            f"Run '{row.run_id}' has no record {seq} to make a snapshot at; it ends at {row.last_seq}."
+            f"Run '{row.run_id}' has no record {seq} to make a snapshot at; it ends at "
+            f"{row.last_seq}."
         )
     kept = tables.snapshot(row.id)
     if kept is None or kept.seq <= seq:
@@ -217,7 +218,8 @@ def _require_owned(tables: Tables, lease: Lease, now: float) -> RunRow:
         over = now - row.expires_at
         raise LeaseExpired(
             row.run_id,
-            f"the lease of '{lease.owner}' ran out {over:.1f} s ago. Renew it, and renew leases well before they expire.",
+            f"the lease of '{lease.owner}' ran out {over:.1f} s ago. "
+            "Renew it, and renew leases well before they expire.",
         )
     return row
 
@@ -232,7 +234,8 @@ def _check_current(row: RunRow, lease: Lease) -> None:
         now_with = f"'{row.owner}' has it in epoch {row.epoch}" if row.owner else "it was released"
         raise LeaseLost(
             row.run_id,
-            f"'{lease.owner}' had it in epoch {lease.epoch}, now {now_with}. Stop working on it, or claim it again.",
+            f"'{lease.owner}' had it in epoch {lease.epoch}, now {now_with}. "
+            "Stop working on it, or claim it again.",
         )
 
 

@@ -1,7 +1,8 @@
 """The kinds of records that a run consists of, and the fields of each: the schema of the journal.
 
-A record is stored as plain JSON. A newer graphorch may add a kind or an optional field; it never renames or removes one without raising the
-format. Writers build a body of the declared type; readers map each kind to a handler. A test holds both to this file.
+A record is stored as plain JSON. A newer graphorch may add a kind or an optional field; it never
+renames or removes one without raising the format. Writers build a body of the declared type;
+readers map each kind to a handler. A test holds both to this file.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class ActivationBody(TypedDict):
 
 
 class RouteBody(TypedDict):
-    """Where an activation went: numbers of its loop exits (-1: none) and of the edges of its graph."""
+    """Route of an activation: numbers of its loop exits (-1: none) and of edges."""
 
     loop: int
     exhausted: int
@@ -87,7 +88,10 @@ class RouteBody(TypedDict):
 
 
 class CommitBody(ActivationBody):
-    """An activation succeeded. `route` is there unless something came between result and routing."""
+    """An activation succeeded.
+
+    `route` is there unless something came between result and routing.
+    """
 
     at: float
     began: float
@@ -179,7 +183,7 @@ class StartingBody(ActivationBody):
 
 
 class CallBody(ActivationBody):
-    """A model answered; `asked` describes the request, `key` is what an equal request is found by."""
+    """A model answered; `asked` describes the request, `key` identifies equal requests."""
 
     attempt: int
     key: str

@@ -1,4 +1,7 @@
-"""Values that a store takes and returns. The meaning of a body, plain JSON data, is not its concern."""
+"""Values that a store takes and returns.
+
+The meaning of a body, plain JSON data, is not its concern.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Body: TypeAlias = Any
-"""`dict` with text keys, `list`, `str`, `int`, finite `float`, `bool` or `None`, nested: `codec.dump` refuses everything else."""
+"""`dict` with text keys, `list`, `str`, `int`, finite `float`, `bool` or `None`, nested:
+
+`codec.dump` refuses everything else.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,8 @@ class RunQuery:
 class RunPage:
     """One page of a list; `next` is the `after` of the query for the following page, or None.
 
-    `damaged` names the runs of this page whose head was altered: one of them never hides the others.
+    `damaged` names the runs of this page whose head was altered: one of them never hides the
+    others.
     """
 
     runs: tuple[RunHead, ...]

@@ -72,7 +72,8 @@ class Store(Protocol):
 
         `owner` must be a unique name; its older leases end.
 
-        Raises `LeaseHeld` while another owner's lease runs, `RunNotFound`, `RunErased`, `JournalDamaged`.
+        Raises `LeaseHeld` while another owner's lease runs, `RunNotFound`, `RunErased`,
+        `JournalDamaged`.
         """
         ...
 

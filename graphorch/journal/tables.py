@@ -41,7 +41,10 @@ class RunRow:
 
 @dataclass(slots=True)
 class RecordRow:
-    """One record. `digest` is stored once the body is gone; before that it is computed from the body."""
+    """One record.
+
+    `digest` is stored once the body is gone; before that it is computed from the body.
+    """
 
     seq: int
     kind: str
@@ -118,7 +121,7 @@ class Tables(Protocol):
         ...
 
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
-        """Delete at most `limit` runs without an owner, of these statuses, last changed before a time.
+        """Delete at most `limit` ownerless runs of these statuses, last changed before a time.
 
         Returns how many were deleted.
         """
@@ -168,8 +171,8 @@ def build_head(row: RunRow) -> RunHead:
             f"Run '{row.run_id}'", "what it was created with is not what was written."
         )
     return RunHead(
-        row.run_id, row.flow, row.fingerprint, row.format, row.status, row.created_at, row.updated_at,
-        tags, row.parent, row.last_seq, build_lease(row), bool(row.is_erased),
+        row.run_id, row.flow, row.fingerprint, row.format, row.status,
+        row.created_at, row.updated_at, tags, row.parent, row.last_seq, build_lease(row), bool(row.is_erased),
     )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ def check_run_id(run_id: str) -> None:
     """
     if not isinstance(run_id, str) or RUN_ID.fullmatch(run_id) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidName(
-            f"{run_id!r:.80} is not a run id. Use 1 to 64 letters, digits, '-' or '_'; a path is not possible."
+            f"{run_id!r:.80} is not a run id. "
+            "Use 1 to 64 letters, digits, '-' or '_'; a path is not possible."
         )
 
 
@@ -77,7 +78,8 @@ def check_records(records: Sequence[Record], expected_last_seq: int, status: str
         check_text(record.kind, "kind of record")
         if record.seq != seq or record.is_erased:
             raise InvalidRecord(
-                f"Record {record.seq} ('{record.kind}') is in the place of record {seq}. Number the records from there on."
+                f"Record {record.seq} ('{record.kind}') is in the place of record {seq}. "
+                "Number the records from there on."
             )
 
 

@@ -114,7 +114,10 @@ class MaskedStore(ForwardingStore):
         self._mask = mask
 
     async def create(self, run: NewRun) -> RunHead:
-        """See `Store.create`. Raises `InvalidName` if the mask returns anything but a dict of texts."""
+        """See `Store.create`.
+
+        Raises `InvalidName` if the mask returns anything but a dict of texts.
+        """
         tags = self._mask(dict(run.tags))
         if not isinstance(tags, dict):
             raise InvalidName(

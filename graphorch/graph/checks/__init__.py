@@ -1,7 +1,9 @@
-"""The checks of `build()`: each module proves one thing about a graph, or says where it is wrong and how to fix it.
+"""Checks of `build()`: each module proves one property of a graph.
 
-A check is a function from a `CheckedGraph` to its problems. No check stops at its first problem, and
-none relies on another one having passed.
+Otherwise it reports where the graph is wrong and how to fix it.
+
+A check is a function from a `CheckedGraph` to its problems. No check stops at its first problem,
+and none relies on another one having passed.
 """
 
 from __future__ import annotations

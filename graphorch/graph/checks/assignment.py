@@ -222,7 +222,10 @@ def _problem(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
         )
     path = " → ".join(graph.topology.name(node) for node in _witness(graph, pair))
     what = f"it reads {model}.{name}, which has no default and is not assigned on the path {path}"
-    fix = f"write it on that path too ({graph.named(writers)} may write it), or give it a default{optional}"
+    fix = (
+        f"write it on that path too ({graph.named(writers)} may write it), or give it a "
+        f"default{optional}"
+    )
     return Problem("UNASSIGNED", use.where, what, fix)
 
 

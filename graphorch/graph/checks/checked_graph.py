@@ -160,22 +160,22 @@ class CheckedGraph:
 
         For each: where it was declared, the nodes that call it, and whether it sees their writes.
         """
-        found: list[tuple[str, StateFunction, tuple[int, ...], bool]] = []
+        functions: list[tuple[str, StateFunction, tuple[int, ...], bool]] = []
         spec = self.spec
         for name, map_ in spec.maps.items():
-            found.append((f"over of map '{name}'", map_.over, self._at(name), False))
+            functions.append((f"over of map '{name}'", map_.over, self._at(name), False))
         for name, sub in spec.subs.items():
-            found.append((f"enter of sub '{name}'", sub.enter, self._at(name), False))
+            functions.append((f"enter of sub '{name}'", sub.enter, self._at(name), False))
         for name, ask in spec.asks.items():
-            found.append((f"question of '{name}'", ask.question, self._at(name), False))
+            functions.append((f"question of '{name}'", ask.question, self._at(name), False))
         for route in spec.routes:
-            found.append(
+            functions.append(
                 (f"route of '{route.source}'", route.selector, self._at(route.source), True)
             )
         for loop in spec.loops:
             where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
-            found.append((where, loop.condition, self._at(*loop.sources), True))
-        return found
+            functions.append((where, loop.condition, self._at(*loop.sources), True))
+        return functions
 
     def _at(self, *names: str) -> tuple[int, ...]:
         return tuple(self.number[name] for name in names if name in self.number and name != "END")

@@ -71,7 +71,10 @@ def _meets_inside(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> 
 
 def _problem(graph: CheckedGraph, loop: Loop, fork: int, leak: tuple[int, int]) -> Problem:
     name = graph.topology.name
-    what = f"from '{name(fork)}' one branch can leave by '{name(leak[0])}' → '{name(leak[1])}' while another one goes around again"
+    what = (
+        f"from '{name(fork)}' one branch can leave by '{name(leak[0])}' → '{name(leak[1])}' "
+        "while another one goes around again"
+    )
     sources = graph.named(loop.sources)
     return Problem(
         "LOOP_LEAK",

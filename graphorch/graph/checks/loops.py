@@ -63,12 +63,15 @@ def _entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
             continue
         edge = _second_entry(graph, loop, inside, source)
         what = f"its body is also entered by {graph.edge_name(edge)}, past its header '{header}'"
-        fix = f"lead {graph.edge_name(edge)} to '{header}' instead, or loop back to a node that every way to '{name}' passes"
+        fix = (
+            f"lead {graph.edge_name(edge)} to '{header}' instead, or loop back to a node that "
+            f"every way to '{name}' passes"
+        )
         yield Problem("LOOP_ENTRY", title(graph, loop), what, fix)
 
 
 def _between(graph: CheckedGraph, loop: Loop) -> set[int]:
-    """Return the part of the body that the header leads to, without what entered it from elsewhere."""
+    """Return the part of the body that the header leads to, without other entries."""
     inside = {loop.header}
     pending = [loop.header]
     while pending:

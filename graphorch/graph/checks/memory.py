@@ -1,4 +1,4 @@
-"""Remembered slices are part of the state, and the first turn of a conversation needs none of them."""
+"""Remembered slices are part of the state, and every field of them has a default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             )
             continue
         for name in (name for name, info in model.model_fields.items() if info.is_required()):
-            what = f"'{model.__name__}.{name}' has no default, and the first turn has nothing to remember"
+            what = (
+                f"'{model.__name__}.{name}' has no default, and the first turn has nothing to "
+                "remember"
+            )
             yield Problem(
                 "REMEMBER_DEFAULT",
                 where,
@@ -39,4 +42,7 @@ def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
         for item in state.__mro__
         if issubclass(item, BaseModel) and item is not BaseModel
     ]
-    return f"remember classes that {state.__name__} inherits from. {did_you_mean(model.__name__, slices)}"
+    return (
+        f"remember classes that {state.__name__} inherits from. "
+        f"{did_you_mean(model.__name__, slices)}"
+    )

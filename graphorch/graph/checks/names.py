@@ -36,9 +36,7 @@ def _markers(graph: CheckedGraph) -> Iterator[Problem]:
     targets = [(target, f"edge '{source}' → '{target}'") for source, target in spec.edges]
     for route in spec.routes:
         sources.append((route.source, f"route of '{route.source}'"))
-        named = [target for _, found in route.cases for target in found] + list(
-            route.otherwise or ()
-        )
+        named = [target for _, to in route.cases for target in to] + list(route.otherwise or ())
         targets += [(target, f"route of '{route.source}'") for target in named]
     for loop in spec.loops:
         where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"

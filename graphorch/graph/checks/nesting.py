@@ -17,7 +17,8 @@ from graphorch.graph.signature import read_hints
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE` and `ASK_QUESTION`."""
+    """`MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE`,
+    `ASK_QUESTION`."""
     for name, spec in graph.spec.maps.items():
         where = f"map '{name}'"
         yield from _worker(spec, where)
@@ -67,7 +68,10 @@ def _items(spec: MapSpec, where: str) -> Iterator[Problem]:
         what = f"over '{spec.over.name}' returns {_shown(hint)}, which is not a list"
         yield Problem("MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}]")
     elif _clash(items, spec.item):
-        what = f"over '{spec.over.name}' returns items of {_shown(items)}, but the worker takes {_shown(spec.item)}"
+        what = (
+            f"over '{spec.over.name}' returns items of {_shown(items)}, but the worker takes "
+            f"{_shown(spec.item)}"
+        )
         yield Problem(
             "MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}], or use another worker"
         )
@@ -122,11 +126,17 @@ def _bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
 def _mapping(sub: SubSpec, where: str) -> Iterator[Problem]:
     given, taken = _returns(sub.enter.fn), _takes(sub.leave, 0)
     if _clash(given, sub.flow.input):
-        what = f"enter '{sub.enter.name}' returns {_shown(given)}, but flow '{sub.flow.name}' takes {_shown(sub.flow.input)}"
+        what = (
+            f"enter '{sub.enter.name}' returns {_shown(given)}, but flow '{sub.flow.name}' "
+            f"takes {_shown(sub.flow.input)}"
+        )
         yield Problem("SUB_ENTER", where, what, f"return a {_shown(sub.flow.input)}")
     if _clash(sub.flow.output, taken):
         name = getattr(sub.leave, "__name__", "function")
-        what = f"leave '{name}' takes {_shown(taken)}, but flow '{sub.flow.name}' gives {_shown(sub.flow.output)}"
+        what = (
+            f"leave '{name}' takes {_shown(taken)}, but flow '{sub.flow.name}' gives "
+            f"{_shown(sub.flow.output)}"
+        )
         yield Problem("SUB_LEAVE", where, what, f"take a {_shown(sub.flow.output)}")
 
 

@@ -30,7 +30,7 @@ INSIDE: dict[str, str] = {
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES` and `OPTION_PROCESS`; of the workers of maps too."""
+    """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES`, `OPTION_PROCESS`, also of map workers."""
     for node in graph.nodes:
         yield from _of(node, node.name, NESTING.get(node.kind, ""))
     for name, spec in graph.spec.maps.items():
@@ -66,7 +66,10 @@ def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
     elif options.isolation == "process" and "<" in (
         name := getattr(node.fn, "__qualname__", "<no name>")
     ):
-        what = f'isolation="process" needs a function that another process can import, and {name} is not one'
+        what = (
+            'isolation="process" needs a function that another process can import, and '
+            f"{name} is not one"
+        )
         yield Problem(
             "OPTION_PROCESS", where, what, "define it with `def` at the top level of a module"
         )

@@ -57,17 +57,28 @@ def _wrong(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[s
     for loop in topology.loops:
         source = next((source for source in loop.sources if source in inside), None)
         if node in loop.body and source is not None:
-            yield f"the way back of a loop around '{name}' starts at '{topology.name(source)}', which need={graph.quorums[node]} may cancel"
+            yield (
+                f"the way back of a loop around '{name}' starts at '{topology.name(source)}', "
+                f"which need={graph.quorums[node]} may cancel"
+            )
         elif loop.header == node and graph.quorums[node] > 1:
-            yield f"a loop goes back to '{name}', and brings it one token where need={graph.quorums[node]} waits for more"
+            yield (
+                f"a loop goes back to '{name}', and brings it one token where "
+                f"need={graph.quorums[node]} waits for more"
+            )
     for number in sorted(inside):
         for edge in topology.entering[number]:
             if edge.source != start and edge.source not in inside:
-                yield f"{graph.edge_name(edge)} leads into what need={graph.quorums[node]} may cancel"
+                yield (
+                    f"{graph.edge_name(edge)} leads into what need={graph.quorums[node]} may cancel"
+                )
         for edge in topology.leaving[number]:
             around = edge.kind == "loop" and node in topology.loops[edge.loop].body
             if edge.target != node and edge.target not in inside and not around:
-                yield f"{graph.edge_name(edge)} leads out of what need={graph.quorums[node]} may cancel"
+                yield (
+                    f"{graph.edge_name(edge)} leads out of what need={graph.quorums[node]} "
+                    "may cancel"
+                )
         for path in _once(graph, number):
             yield f"'{path}' has effect=\"once\", so it must not be cancelled"
 

@@ -1,11 +1,11 @@
 """Two writes of one field are causally ordered, or a reducer folds them.
 
 Two nodes are unordered if from a fork, by edges that can be taken together, vertex-disjoint paths
-lead to both of them. That includes a node that reaches the other one, since a node waits for a token
-without having to descend from it. They are ordered nevertheless if the tokens of one cannot avoid
-some node that every path from the fork to the other passes (or the other itself): that node waits
-for them, and the other one descends from it. Branches that race for a `need=1` join never meet,
-unless they meet before it.
+lead to both of them. That includes a node that reaches the other one, since a node waits for a
+token without having to descend from it. They are ordered nevertheless if the tokens of one cannot
+avoid some node that every path from the fork to the other passes (or the other itself): that node
+waits for them, and the other one descends from it. Branches that race for a `need=1` join never
+meet, unless they meet before it.
 
 Only fields with two or more writers are looked at, and of each fork only its region: a node after
 the one where all branches have met descends from every one of them.
@@ -21,7 +21,7 @@ from graphorch.graph.checks.checked_graph import CheckedGraph, join_names
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`UNORDERED_WRITES`, once for each fork and set of nodes, with all the fields that they race for."""
+    """`UNORDERED_WRITES`, once for each fork and set of nodes, with all raced fields."""
     contested = _contested(graph)
     if not contested:
         return
@@ -103,9 +103,9 @@ class _FirstWins:
 
     def __init__(self, graph: CheckedGraph) -> None:
         self._topology = graph.topology
-        found = quorums.regions(graph)
+        regions = quorums.regions(graph)
         self._regions = [
-            (join, region) for join, region in found.items() if graph.quorums[join] == 1
+            (join, region) for join, region in regions.items() if graph.quorums[join] == 1
         ]
 
     def apart(self, node: int, other: int) -> bool:
@@ -134,9 +134,18 @@ def _problem(graph: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int) 
     pronoun, number = ("them", "fields") if several else ("it", "field")
     literal = "both" if len(nodes) == 2 else "all"
     branch = f"they branch at '{graph.topology.name(fork)}'"
-    what = f"{graph.named(nodes)} may {literal} write {pronoun} without seeing each other's write: {branch}"
-    fix = f"fold the writes ({names[0]}: Annotated[…, a reducer]), write different fields, or let one follow the other"
+    what = (
+        f"{graph.named(nodes)} may {literal} write {pronoun} without seeing each other's "
+        f"write: {branch}"
+    )
+    fix = (
+        f"fold the writes ({names[0]}: Annotated[…, a reducer]), write different fields, or "
+        "let one follow the other"
+    )
     vague = [node for node in nodes if graph.writes_anything(node)]
     if vague:
-        fix = f"annotate what the function of {graph.named(vague)} returns: without that, as in a lambda, it may write any field"
+        fix = (
+            f"annotate what the function of {graph.named(vague)} returns: without that, as in "
+            "a lambda, it may write any field"
+        )
     return Problem("UNORDERED_WRITES", f"{number} {join_names(names)}", what, fix)

@@ -10,12 +10,15 @@ from graphorch.graph.edges import START_INDEX
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`UNDECLARED_CYCLE`, `UNREACHABLE` and `NO_WAY_TO_END`, the last two once for all such nodes."""
+    """`UNDECLARED_CYCLE`; `UNREACHABLE` and `NO_WAY_TO_END`, once for all such nodes."""
     topology = graph.topology
     for edge, nodes in graph.analysis.cycles:
         first, last = topology.name(edge.target), topology.name(edge.source)
         path = " → ".join([*(topology.name(node) for node in nodes), first])
-        fix = f"declare the way back with its bound: g.loop({last}, back_to={first}, while_=…, max_iterations=…)"
+        fix = (
+            f"declare the way back with its bound: g.loop({last}, back_to={first}, while_=…, "
+            "max_iterations=…)"
+        )
         yield Problem(
             "UNDECLARED_CYCLE",
             f"edge {graph.edge_name(edge)}",

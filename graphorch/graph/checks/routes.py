@@ -69,7 +69,10 @@ def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
         )
     elif route.exhaustive and route.otherwise is None and missing:
         several = len(missing) > 1
-        what = f"it is called exhaustive, but label{'s' if several else ''} {names} {'have' if several else 'has'} no target"
+        what = (
+            f"it is called exhaustive, but label{'s' if several else ''} {names} "
+            f"{'have' if several else 'has'} no target"
+        )
         yield Problem(
             "ROUTE_INCOMPLETE",
             where,

@@ -57,4 +57,7 @@ def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
         for item in state.__mro__
         if issubclass(item, BaseModel) and item is not BaseModel
     ]
-    return f"add it: class {state.__name__}(…, {model.__name__}). {did_you_mean(model.__name__, slices)}"
+    return (
+        f"add it: class {state.__name__}(…, {model.__name__}). "
+        f"{did_you_mean(model.__name__, slices)}"
+    )

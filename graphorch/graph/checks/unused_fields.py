@@ -59,7 +59,10 @@ def _partly(graph: CheckedGraph) -> Iterator[Problem]:
         if missing and mask & written:
             reported.add(model.__name__)
             names = ", ".join(f"'{name}'" for name in graph.field_names(missing))
-            what = f"it reads {model.__name__}, of which {names} is never written: it always has its default"
+            what = (
+                f"it reads {model.__name__}, of which {names} is never written: it always has "
+                "its default"
+            )
             yield Problem(
                 "NEVER_WRITTEN",
                 use.where,

@@ -87,8 +87,8 @@ class Assumed:
 
     No prompt exceeds `longest_prompt` tokens: the worst case rests on it. The others are for the
     expected case only: the tokens of a usual prompt and answer, the seconds to the first token and
-    the tokens per second after it, and the share (0 to 1) of the further iterations of a loop and of
-    the items of a map that a usual run needs.
+    the tokens per second after it, and the share (0 to 1) of the further iterations of a loop and
+    of the items of a map that a usual run needs.
 
     Raises `InputError` for a value that is out of range.
     """
@@ -105,14 +105,19 @@ class Assumed:
             value: float = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(
-                    f"Assumed({field.name}={value!r}) is not possible. Give a finite number from 0 on."
+                    f"Assumed({field.name}={value!r}) is not possible. "
+                    "Give a finite number from 0 on."
                 )
         if self.share > 1 or self.tokens_per_second == 0:
             raise InputError(
-                f"Assumed(share={self.share:g}, tokens_per_second={self.tokens_per_second:g}): a share is at most 1, a speed above 0."
+                f"Assumed(share={self.share:g}, "
+                f"tokens_per_second={self.tokens_per_second:g}): a share is at most 1, a "
+                "speed above 0."
             )
         if self.usual_prompt > self.longest_prompt:
             raise InputError(
-                f"Assumed(usual_prompt={self.usual_prompt:,}, longest_prompt={self.longest_prompt:,}): the usual prompt is longer than the longest one. "
+                f"Assumed(usual_prompt={self.usual_prompt:,}, "
+                f"longest_prompt={self.longest_prompt:,}): the usual prompt is longer "
+                "than the longest one. "
                 "Raise longest_prompt, or lower usual_prompt."
             )

@@ -119,7 +119,10 @@ def _no_limit(limit: int | None) -> list[Gap]:
 def _no_price(prices: Sequence[Pricing] | None, model: str) -> list[Gap]:
     if prices is not None:
         return []
-    fix = f'Add it to graphorch.toml: [prices."{model}"] input = …, output = … (dollars per million tokens).'
+    fix = (
+        f'Add it to graphorch.toml: [prices."{model}"] input = …, output = … (dollars per '
+        "million tokens)."
+    )
     if model == "default":
         fix = "Name the agent's model, or default_model in graphorch.toml."
     return [Gap("", "dollars", f"the price of '{model}' is not known", fix)]

@@ -1,9 +1,9 @@
 """Duration of a run: the seconds of nodes that wait for each other, along the longest path.
 
 A loop counts as one node that takes the seconds of its body's longest path, as often as it can
-iterate: the way out of the last iteration may leave the body anywhere, so the iterations before must
-not be counted along that way. Natural loops with different headers are nested or apart, so this can
-be done from the outermost in.
+iterate: the way out of the last iteration may leave the body anywhere, so the iterations before
+must not be counted along that way. Natural loops with different headers are nested or apart, so
+this can be done from the outermost in.
 """
 
 from __future__ import annotations

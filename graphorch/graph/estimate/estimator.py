@@ -83,12 +83,12 @@ class Worst:
 
 def worst_case(plan: Plan) -> Worst:
     """Return the part of the estimate that needs neither prices nor assumptions."""
-    found = estimate(plan)
-    calls = None if math.isinf(found.worst.calls) else int(found.worst.calls)
+    whole = estimate(plan)
+    calls = None if math.isinf(whole.worst.calls) else int(whole.worst.calls)
     return Worst(
-        int(found.worst.activations),
+        int(whole.worst.activations),
         calls,
-        {node.path: int(node.worst.activations) for node in found.nodes},
+        {node.path: int(node.worst.activations) for node in whole.nodes},
     )
 
 
@@ -116,34 +116,34 @@ class _Estimator:
             count_rounds(plan, self.assumed.share),
             compute_chances(plan, analysis),
         )
-        found = {step.index: self._step(step) for step in plan.steps[:-1]}
+        steps = {step.index: self._step(step) for step in plan.steps[:-1]}
         worst = {
             at: cap_amounts(plan.steps[at].node.options.budget, item.whole.worst.times(rounds[at]))
-            for at, item in found.items()
+            for at, item in steps.items()
         }
-        usual = {at: chances[at] * usual_rounds[at] for at in found}
+        usual = {at: chances[at] * usual_rounds[at] for at in steps}
         total = within_budgets(plan, compute_total(plan, analysis, worst), worst)
-        waits = {at: item.whole.expected.seconds for at, item in found.items()}
+        waits = {at: item.whole.expected.seconds for at, item in steps.items()}
         return Estimate(
             flow=plan.name,
             worst=replace(
                 total,
                 seconds=worst_seconds(
-                    plan, {at: item.whole.worst.seconds for at, item in found.items()}
+                    plan, {at: item.whole.worst.seconds for at, item in steps.items()}
                 ),
             ),
             expected=replace(
                 sum(
-                    (item.whole.expected.times(usual[at]) for at, item in found.items()), Amounts()
+                    (item.whole.expected.times(usual[at]) for at, item in steps.items()), Amounts()
                 ),
                 seconds=compute_expected_seconds(plan, analysis, waits, self.assumed.share),
             ),
             nodes=tuple(
                 replace(row, worst=cap_amounts(plan.steps[at].node.options.budget, row.worst))
-                for at, item in found.items()
+                for at, item in steps.items()
                 for row in (_times(node, rounds[at], usual[at]) for node in item.nodes)
             ),
-            gaps=tuple(gap for item in found.values() for gap in item.gaps),
+            gaps=tuple(gap for item in steps.values() for gap in item.gaps),
             assumed=self.assumed,
         )
 
@@ -177,7 +177,7 @@ class _Estimator:
         )
 
     def _items(self, step: Step) -> tuple[int, int, int, int]:
-        """Return how often the inner flow runs, at most and usually, and how often one after another."""
+        """Return how often the inner flow runs, most and usual; and the same one after another."""
         if step.map is None:
             return 1, 1, 1, 1
         most = step.map.max_items

@@ -1,9 +1,9 @@
 """Totals: amounts of a whole graph, computed from those of its nodes.
 
 A node runs at most once per iteration of each loop around it; loops that share a header count their
-iterations together, and loops inside each other multiply. Of branches of which one commit takes only
-one, the most expensive counts, if it leads nowhere else: what lies below a node of the dominator
-tree is only entered through that node.
+iterations together, and loops inside each other multiply. Of branches of which one commit takes
+only one, the most expensive counts, if it leads nowhere else: what lies below a node of the
+dominator tree is only entered through that node.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def count_rounds(plan: Plan, share: float = 1.0) -> list[float]:
 
     By default: how often it can run.
     """
-    found: list[float] = []
+    counts: list[float] = []
     for step in plan.steps:
         around: dict[int, list[Loop]] = defaultdict(list)
         for loop in step.inside:
             around[plan.topology.loops[loop].header].append(plan.topology.loops[loop])
-        found.append(math.prod(rounds_at(loops, share) for loops in around.values()))
-    return found
+        counts.append(math.prod(rounds_at(loops, share) for loops in around.values()))
+    return counts
 
 
 def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
@@ -54,16 +54,16 @@ def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
     Where branches meet, their chances add up, to no more than that of the last node which all of
     them passed. Exact for branches of one route and of one fork, otherwise an upper bound.
     """
-    found = [0.0] * (len(plan.steps) + 1)  # START is the last entry
-    found[START_INDEX] = 1.0
+    chances = [0.0] * (len(plan.steps) + 1)  # START is the last entry
+    chances[START_INDEX] = 1.0
     for node in analysis.order:  # sources come before their targets
         if node != START_INDEX:
-            found[node] = min(found[node], found[analysis.dominator[node]])
+            chances[node] = min(chances[node], chances[analysis.dominator[node]])
         choices = usual_choices(analysis, node)
         for choice in choices:
             for edge in choice:
-                found[edge.target] += found[node] / len(choices)
-    return found
+                chances[edge.target] += chances[node] / len(choices)
+    return chances
 
 
 def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
@@ -104,7 +104,7 @@ def _branches(
     children: Sequence[int],
     totals: Mapping[int, Amounts],
 ) -> Amounts:
-    """Return the cost of a node's branches: the sum, but only the most expensive of exclusive ones."""
+    """Return the cost of a node's branches: of exclusive ones only the most expensive."""
     always = Amounts()
     choosing: dict[int, Amounts] = {}
     for child in children:

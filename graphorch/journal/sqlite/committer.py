@@ -2,13 +2,13 @@
 
 Theory of operation:
 
-1. At `synchronous = NORMAL` a commit does not wait for the disk and takes some 30 µs; a thread would
-   take longer than the commit. So the caller's thread commits (`commit_now`), unless it would have
-   to wait: for the disk, for a batch on the thread, or for another process that writes.
-2. The thread waits (`commit_all`). It also moves the log into the file (a checkpoint), which syncs in
-   either mode.
-3. `_room` counts the pages that may still go into the log. A commit without room goes to the thread,
-   which moves the log first.
+1. At `synchronous = NORMAL` a commit does not wait for the disk and takes some 30 µs; a thread
+   would take longer than the commit. So the caller's thread commits (`commit_now`), unless it would
+   have to wait: for the disk, for a batch on the thread, or for another process that writes.
+2. The thread waits (`commit_all`). It also moves the log into the file (a checkpoint), which syncs
+   in either mode.
+3. `_room` counts the pages that may still go into the log. A commit without room goes to the
+   thread, which moves the log first.
 4. SQLite itself would move the log at 4,000 pages, in the middle of any commit. So the log stays
    bounded even if the room was estimated wrongly, or if several processes fill it.
 """
@@ -146,7 +146,7 @@ class Committer:
                         self._log.start_over()
 
     def _count_pages(self, commits: int) -> None:
-        """Subtract the pages that so many operations wrote, at most: those of a batch share pages."""
+        """Subtract the most pages that these commits wrote; those of a batch share pages."""
         pages = self._tables.take_size() // _PAGE + _PAGES * commits
         self._room -= pages
         if self._log is not None:

@@ -1,8 +1,8 @@
 """Open, verify and migrate the file of a SQLite store, or report what is wrong and leave it alone.
 
-Rule of this file: nothing but SQLite opens a database. A process that closes a file loses every lock
-that it has on it, those of its connections included; another process would then believe to be the
-last one, and remove the log that is still being written.
+Rule of this file: nothing but SQLite opens a database. A process that closes a file loses every
+lock that it has on it, those of its connections included; another process would then believe to be
+the last one, and remove the log that is still being written.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def open_connection(
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreNotOpened(
-            f"SQLite {sqlite3.sqlite_version} is too old for '{path}': 3.37 or later is needed. Use a newer build of Python."
+            f"SQLite {sqlite3.sqlite_version} is too old for '{path}': 3.37 or later is "
+            "needed. Use a newer build of Python."
         )
     _make_file(path)
     _check_size(path)
@@ -143,7 +144,8 @@ def explain(error: Exception, path: Path) -> JournalError:
     where = f"'{path}': SQLite says: {error}."
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreLocked(
-            f"{where} Another process is writing to it for longer than this one waits. Stop it, or raise `lock_timeout`."
+            f"{where} Another process is writing to it for longer than this one waits. "
+            "Stop it, or raise `lock_timeout`."
         )
     if kind == sqlite3.SQLITE_FULL:
         return StoreFull(
@@ -201,14 +203,17 @@ def _check_end(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _no_database(path: Path) -> str:
-    return f"'{path}' is not an SQLite database. It was not changed. Choose another path, or restore the file from a copy."
+    return (
+        f"'{path}' is not an SQLite database. It was not changed. "
+        "Choose another path, or restore the file from a copy."
+    )
 
 
 def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
     # In one transaction: another process may be creating the tables right now.
     connection.execute(statements.BEGIN_READ)
     try:
-        application, found = (
+        application, format = (
             _number(connection.execute(statements.GET_APPLICATION_ID)),
             _number(connection.execute(statements.GET_FORMAT)),
         )
@@ -216,12 +221,13 @@ def _check_stamp(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         connection.execute(statements.ROLLBACK)
     if application == statements.APPLICATION_ID:
-        if found > statements.FORMAT:
+        if format > statements.FORMAT:
             raise NewerFormat(
-                f"'{path}' has format {found}, written by a later version of graphorch; this one knows up to {statements.FORMAT}. "
+                f"'{path}' has format {format}, written by a later version of graphorch; "
+                f"this one knows up to {statements.FORMAT}. "
                 "It was not changed. Upgrade graphorch."
             )
-    elif application or found or not is_empty:
+    elif application or format or not is_empty:
         raise NotAJournal(
             f"'{path}' is a database of another program. It was not changed. Choose another path."
         )
@@ -231,7 +237,8 @@ def _configure(connection: sqlite3.Connection, path: Path, is_durable: bool) -> 
     mode = connection.execute(statements.USE_WAL).fetchone()[0]
     if mode != "wal":
         raise StoreNotOpened(
-            f"'{path}' is where SQLite cannot share memory between processes (mode {mode}). Use a local disk."
+            f"'{path}' is where SQLite cannot share memory between processes (mode "
+            f"{mode}). Use a local disk."
         )
     connection.execute(statements.SYNC_EVERY_COMMIT if is_durable else statements.SYNC_CHECKPOINTS)
     connection.execute(statements.OVERWRITE_WHAT_IS_DELETED)
@@ -245,7 +252,8 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Accept our tables only: a view or a trigger would be code that the file chooses."""
     if _schema(connection) != _our_schema():
         raise NotAJournal(
-            f"'{path}' has other tables than those of graphorch. It was not changed. Restore it from a copy."
+            f"'{path}' has other tables than those of graphorch. It was not changed. "
+            "Restore it from a copy."
         )
 
 
@@ -266,5 +274,5 @@ def _schema(connection: sqlite3.Connection) -> list[list[str]]:
     ]
 
 
-def _number(found: sqlite3.Cursor) -> int:
-    return found.fetchone()[0]
+def _number(cursor: sqlite3.Cursor) -> int:
+    return cursor.fetchone()[0]

@@ -1,13 +1,14 @@
 """Store for one machine: a SQLite file with a write-ahead log, a writing and a reading thread.
 
 Theory of operation. Many runs share one commit, so that waiting for the disk (`sync="full"`, the
-default) costs next to nothing once a few dozen of them append at the same time. `sync="normal"` does
-not wait: an acknowledged append survives the death of the process, but the last commits may be lost
-if the machine loses power. An append then needs no thread either, as long as no other process writes
-to the file.
+default) costs next to nothing once a few dozen of them append at the same time. `sync="normal"`
+does not wait: an acknowledged append survives the death of the process, but the last commits may be
+lost if the machine loses power. An append then needs no thread either, as long as no other process
+writes to the file.
 
-A process that is stopped in the middle of a commit locks the file until it continues: others then get
-`StoreLocked`. The first of two owners commits, and the epoch of its lease keeps the other one out.
+A process that is stopped in the middle of a commit locks the file until it continues: others then
+get `StoreLocked`. The first of two owners commits, and the epoch of its lease keeps the other one
+out.
 """
 
 from __future__ import annotations
@@ -177,7 +178,8 @@ class SqliteStore(TableStore):
             connection.close()
         if is_busy:
             raise StoreLocked(
-                f"'{self._path}': the content was erased, but its log is being read and still holds it. Erase the run again."
+                f"'{self._path}': the content was erased, but its log is being read and "
+                "still holds it. Erase the run again."
             )
 
 

@@ -51,17 +51,18 @@ class SqliteTables:
         """See `Tables.find_run`."""
         row = self._known.get(run_id)
         if row is None:
-            found = self._db.execute(statements.FIND_RUN, (run_id,)).fetchone()
-            if found is None:
+            columns = self._db.execute(statements.FIND_RUN, (run_id,)).fetchone()
+            if columns is None:
                 return None
-            row = self._known[run_id] = _run_row(found)
+            row = self._known[run_id] = _run_row(columns)
         return row
 
     def add_run(self, row: RunRow) -> None:
         """See `Tables.add_run`."""
         values = (
-            row.run_id, row.flow, row.fingerprint, row.format, row.parent, row.tags.decode(), row.created_at, row.updated_at, row.status,
-            row.last_seq, row.link, row.seal, row.salt, row.is_erased, row.owner, row.epoch, row.expires_at,
+            row.run_id, row.flow, row.fingerprint, row.format, row.parent, row.tags.decode(),
+            row.created_at, row.updated_at, row.status, row.last_seq, row.link, row.seal, row.salt,
+            row.is_erased, row.owner, row.epoch, row.expires_at,
         )  # fmt: skip
         self._db.execute(statements.ADD_RUN, values)
 
@@ -93,13 +94,13 @@ class SqliteTables:
 
     def record(self, run: int, seq: int) -> RecordRow | None:
         """See `Tables.record`."""
-        found = self._db.execute(statements.GET_RECORD, (run, seq)).fetchone()
-        return None if found is None else _record_row(found)
+        columns = self._db.execute(statements.GET_RECORD, (run, seq)).fetchone()
+        return None if columns is None else _record_row(columns)
 
     def snapshot(self, run: int) -> SnapshotRow | None:
         """See `Tables.snapshot`."""
-        found = self._db.execute(statements.GET_SNAPSHOT, (run,)).fetchone()
-        return None if found is None else _typed(SnapshotRow, found, _SNAPSHOT_TYPES)
+        columns = self._db.execute(statements.GET_SNAPSHOT, (run,)).fetchone()
+        return None if columns is None else _typed(SnapshotRow, columns, _SNAPSHOT_TYPES)
 
     def set_snapshot(self, run: int, row: SnapshotRow) -> None:
         """See `Tables.set_snapshot`."""
@@ -173,21 +174,23 @@ _RECORD_TYPES = frozenset(
 _SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
 
 
-def _typed(make: Callable[..., T], found: tuple[Any, ...], types: frozenset[tuple[type, ...]]) -> T:
+def _typed(
+    make: Callable[..., T], columns: tuple[Any, ...], types: frozenset[tuple[type, ...]]
+) -> T:
     """Return a row, or raise `JournalDamaged` if a column has another type than it should."""
-    if tuple(map(type, found)) not in types:
+    if tuple(map(type, columns)) not in types:
         raise JournalDamaged(
-            f"{make.__name__} {found[0]!r:.20}",
+            f"{make.__name__} {columns[0]!r:.20}",
             "a column holds a value that is never written there.",
         )
-    return make(*found)
+    return make(*columns)
 
 
-def _run_row(found: tuple[Any, ...]) -> RunRow:
-    row = _typed(RunRow, found, _RUN_TYPES)
+def _run_row(columns: tuple[Any, ...]) -> RunRow:
+    row = _typed(RunRow, columns, _RUN_TYPES)
     row.tags = str(row.tags).encode()  # text in the file, so that SQLite can look into it
     return row
 
 
-def _record_row(found: tuple[Any, ...]) -> RecordRow:
-    return _typed(RecordRow, found, _RECORD_TYPES)
+def _record_row(columns: tuple[Any, ...]) -> RecordRow:
+    return _typed(RecordRow, columns, _RECORD_TYPES)

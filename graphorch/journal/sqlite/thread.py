@@ -1,10 +1,10 @@
 """Thread that runs operations on one connection, for callers on any number of event loops.
 
 Theory of operation. All operations that arrive while one batch runs are the next batch: with one
-caller that is one operation, with a hundred it is a hundred that share one commit. Each caller waits
-for its own, so the queue is never longer than the number of callers. Operations that begin in one
-turn of an event loop are queued together at the end of that turn: otherwise the first of a hundred
-would be a batch of its own, and the thread would contend with the other ninety-nine for the
+caller that is one operation, with a hundred it is a hundred that share one commit. Each caller
+waits for its own, so the queue is never longer than the number of callers. Operations that begin in
+one turn of an event loop are queued together at the end of that turn: otherwise the first of a
+hundred would be a batch of its own, and the thread would contend with the other ninety-nine for the
 interpreter.
 """
 

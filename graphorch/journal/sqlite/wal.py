@@ -1,8 +1,8 @@
 """Growing the file of the write-ahead log ahead of what SQLite writes to it.
 
 A commit that waits for the disk waits at least twice as long if the file grew, since then its size
-and its blocks have to be written too. SQLite reuses its log from the start after a checkpoint, so it
-ignores and overwrites the bytes after its last commit. Here these are zeros.
+and its blocks have to be written too. SQLite reuses its log from the start after a checkpoint, so
+it ignores and overwrites the bytes after its last commit. Here these are zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class LogFile:
 
         The caller must have locked SQLite's file for writing.
         """
-        # Without room on the disk the log grows commit by commit, until a commit fails and reports it.
+        # Without room on the disk the log grows commit by commit, until a commit fails and reports
+        # it.
         with suppress(OSError):
             size = self._path.stat().st_size
             if size != self._size or self._ahead < _AHEAD:
