@@ -24,7 +24,10 @@ Fault = Literal["fails", "times out", "loses the reply"]
 
 
 class FaultyStore:
-    """Hands every call to another store, but for the n-th (the first is 1). `calls` counts them; n = 0 lets all of them pass."""
+    """Hands every call to another store, but for the n-th (the first is 1).
+
+    `calls` counts them; n = 0 lets all of them pass.
+    """
 
     def __init__(self, store: Store, fault: Fault, n: int) -> None:
         self.calls = 0

@@ -1,4 +1,7 @@
-"""What every `Store` does, as tests over a factory: `test_memory.py` and `test_sqlite.py` run them on their stores."""
+"""What every `Store` does, as tests over a factory:
+
+`test_memory.py` and `test_sqlite.py` run them on their stores.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,10 @@ def models(
 
 
 class Drawing:
-    """A blueprint under construction. Fields are single required integers, called after their slice in small letters."""
+    """A blueprint under construction.
+
+    Fields are single required integers, called after their slice in small letters.
+    """
 
     def __init__(self, fields: Iterable[str] = "x") -> None:
         self.slices, state, nothing_given = models(tuple(fields))

@@ -1,6 +1,7 @@
 """A naive simulator of tokens on a shape, written from the rules of the join alone: slow, and sharing no code with what it checks.
 
-It knows nothing of values. A token carries the activations in its history and, for each field, the last write.
+It knows nothing of values. A token carries the activations in its history and, for each field, the
+last write.
 """
 
 from __future__ import annotations

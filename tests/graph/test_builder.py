@@ -60,7 +60,8 @@ def perhaps(k: Kind) -> Literal["a"] | None:
     return None
 
 
-def test_a_chain_connects_every_step_with_every_next_one() -> None:
+def test_chain_connects_all_neighbors() -> None:
+    """A chain connects every step with every next one."""
     sketch = Sketch().chain(look, [note, dash], tidy)
     assert sketch.spec.edges == [
         ("look", "note"),
@@ -72,13 +73,15 @@ def test_a_chain_connects_every_step_with_every_next_one() -> None:
     assert sketch.spec.connected == {"look", "note", "dash", "tidy"}
 
 
-def test_the_markers_are_no_nodes_of_their_own() -> None:
+def test_markers_are_shared() -> None:
+    """The markers are no nodes of their own."""
     sketch = Sketch().chain(START, look, END)
     assert sketch.spec.edges == [("START", "look"), ("look", "END")]
     assert sketch.spec.problems == []
 
 
-def test_a_route_collects_its_cases_in_order() -> None:
+def test_route_collects_cases_in_order() -> None:
+    """A route collects its cases in order."""
     sketch = Sketch()
     sketch.route(look, kind_of).when("math", [note, dash]).otherwise(tidy)
     (spec,) = sketch.spec.routes
@@ -90,7 +93,8 @@ def test_a_route_collects_its_cases_in_order() -> None:
     )
 
 
-def test_a_loop_keeps_its_sources_its_bound_and_where_it_goes_when_exhausted() -> None:
+def test_loop_keeps_declaration() -> None:
+    """A loop keeps its sources its bound and where it goes when exhausted."""
     sketch = Sketch()
     sketch.loop([judge, look], back_to=dash, while_=weak, max_iterations=3, exhausted=tidy)
     (spec,) = sketch.spec.loops
@@ -98,7 +102,8 @@ def test_a_loop_keeps_its_sources_its_bound_and_where_it_goes_when_exhausted() -
     assert (spec.exhausted, spec.exhausted_is_node) == ("tidy", True)
 
 
-def test_an_error_edge_keeps_its_exceptions_as_a_tuple() -> None:
+def test_on_error_keeps_exceptions_as_tuple() -> None:
+    """An error edge keeps its exceptions as a tuple."""
     sketch = Sketch()
     sketch.on_error(look, note)
     sketch.on_error(look, dash, when=(TimeoutError, ValueError))
@@ -110,13 +115,15 @@ def test_an_error_edge_keeps_its_exceptions_as_a_tuple() -> None:
 
 
 @pytest.mark.parametrize("when", [ValueError("an instance"), (), "TimeoutError", BaseException])
-def test_what_is_no_exception_class_is_noted(when: Any) -> None:
+def test_on_error_notes_wrong_exceptions(when: Any) -> None:
+    """What is not at a exception class is noted."""
     sketch = Sketch()
     sketch.on_error(look, note, when=when)
     assert [problem.code for problem in sketch.spec.problems] == ["ERROR_TYPE"]
 
 
-def test_a_wrong_call_is_noted_and_the_next_one_still_counts() -> None:
+def test_wrong_call_is_noted_and_next_counts() -> None:
+    """A wrong call is noted and the next one still counts."""
     sketch = Sketch()
     sketch.route([look, note], kind_of).when("math", dash).exhaustive()  # type: ignore[arg-type,misc]
     sketch.loop([], back_to=[note, dash], while_=weak, max_iterations=2)  # type: ignore[arg-type]
@@ -129,7 +136,9 @@ def test_a_wrong_call_is_noted_and_the_next_one_still_counts() -> None:
     assert sketch.spec.edges == [("look", "note")]
 
 
-def test_a_function_that_reads_no_slices_is_noted_where_it_was_given() -> None:
+def test_function_without_slices_is_noted() -> None:
+    """A function that reads no slices is noted where it was given."""
+
     async def later(k: Kind) -> bool:
         return True
 
@@ -153,10 +162,12 @@ def test_a_function_that_reads_no_slices_is_noted_where_it_was_given() -> None:
         (lambda kind: "a", (None, False)),
     ],
 )  # fmt: skip
-def test_labels_are_read_off_the_return_type(selector: Any, expected: object) -> None:
+def test_read_labels_from_return_type(selector: Any, expected: object) -> None:
+    """Labels are read off the return type."""
     assert read_labels(selector) == expected
 
 
-def test_a_gather_with_a_second_parameter_takes_what_is_missing() -> None:
+def test_gather_with_second_parameter_takes_missing() -> None:
+    """A gather with a second parameter takes what is missing."""
     assert gather_takes_missing(notes_of_some)
     assert not gather_takes_missing(notes_of)

@@ -79,32 +79,36 @@ def drawn(*lines: str) -> Drawing:
     return drawing
 
 
-def test_a_join_waits_for_all_that_lead_to_it_and_a_single_edge_for_nobody() -> None:
+def test_join_is_blocked_by_all_ancestors() -> None:
+    """A join waits for all that lead to it and a single edge for nothing."""
     drawing = drawn("f>a,b", "a>c>j", "b>j>z")
     assert blockers(drawing, "j") == {"f", "a", "b", "c"}
     assert blockers(drawing, "z") == set()
 
 
-def test_a_header_is_blocked_by_its_body_but_not_by_its_own_latch() -> None:
+def test_header_is_not_blocked_by_own_latch() -> None:
+    """A header is blocked by its body but not by its own latch."""
     drawing = drawn("a>h>b>c")
     drawing.loop("b", "h")
     assert blockers(drawing, "h") == {"a", "b"}
 
 
-def test_a_join_in_the_body_is_not_blocked_by_the_next_round() -> None:
+def test_join_in_body_ignores_next_iteration() -> None:
     """What runs after the join leads to it only round the loop."""
     drawing = drawn("h>a,b>j>s>z")
     drawing.loop("s", "h")
     assert blockers(drawing, "j") == {"h", "a", "b"}
 
 
-def test_a_join_after_the_loop_waits_for_the_latch_too() -> None:
+def test_join_after_loop_is_blocked_by_latch() -> None:
+    """A join after the loop waits for the latch too."""
     drawing = drawn("f>h>s>j", "f>j")
     drawing.loop("s", "h")
     assert blockers(drawing, "j") == {"f", "h", "s", "latch of h"}
 
 
-def test_the_latch_of_an_inner_loop_blocks_the_rest_of_the_outer_body() -> None:
+def test_inner_latch_blocks_outer_body() -> None:
+    """The latch of an inner loop blocks the rest of the outer body."""
     drawing = drawn("o>h>s>j>t>z", "o>j")
     drawing.loop("s", "h")
     drawing.loop("t", "o")
@@ -113,7 +117,8 @@ def test_the_latch_of_an_inner_loop_blocks_the_rest_of_the_outer_body() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_the_masks_say_what_a_search_of_paths_says(seed: int) -> None:
+def test_blockers_match_path_search(seed: int) -> None:
+    """The masks say what a search of paths says."""
     drawing = random_drawing(seed, size=9)
     shape = build_topology(drawing.blueprint)
     plan = compile_plan(drawing.blueprint, shape, {})
@@ -128,7 +133,8 @@ def test_the_masks_say_what_a_search_of_paths_says(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_no_random_run_gets_stuck_or_runs_a_node_twice_without_a_loop(seed: int) -> None:
+def test_random_runs_never_get_stuck(seed: int) -> None:
+    """No random run gets stuck or runs a node twice without a loop."""
     drawing = random_drawing(seed, loops=False)
     simulator = Simulator.of(drawing.blueprint, build_topology(drawing.blueprint))
     seen = simulator.run(random.Random(seed))
@@ -136,12 +142,14 @@ def test_no_random_run_gets_stuck_or_runs_a_node_twice_without_a_loop(seed: int)
     assert len(seen.ran) == len(set(seen.ran))
 
 
-def test_only_who_is_asked_about_is_tracked() -> None:
+def test_only_blocking_positions_are_tracked() -> None:
+    """Only who is asked about is tracked."""
     plan = build_plan(Sketch().chain(look, note, [free, look.named("b")], note.named("j")).spec)
     assert [step.name for step in plan.steps if step.tracked] == ["look", "note", "free", "b"]
 
 
-def test_a_route_knows_the_edges_of_each_label() -> None:
+def test_route_holds_edges_of_labels() -> None:
+    """A route knows the edges of each label."""
     sketch = Sketch()
     sketch.route(look, any_kind).when("math", [note, note.named("b")]).otherwise(note.named("c"))
     routing = step_of(compile_plan(sketch.spec, build_topology(sketch.spec), {}), "look").route
@@ -155,7 +163,8 @@ def test_a_route_knows_the_edges_of_each_label() -> None:
     assert routing.find_edges("whatever") is None
 
 
-def test_a_loop_source_knows_its_way_back_and_its_way_out() -> None:
+def test_loop_source_holds_back_and_exhausted_edges() -> None:
+    """A loop source knows its way back and its way out."""
     sketch = Sketch(output=Draft)
     sketch.chain(dash, judge, tidy)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=3, exhausted=look)
@@ -165,7 +174,8 @@ def test_a_loop_source_knows_its_way_back_and_its_way_out() -> None:
     assert exit.instead.target == 3
 
 
-def test_a_handler_knows_where_its_failure_goes_and_reads_the_rest() -> None:
+def test_handler_holds_failure_position() -> None:
+    """A handler knows where its failure goes and reads the rest."""
     sketch = Sketch()
     sketch.chain(research, look)
     sketch.on_error(research, rescue, when=(TimeoutError, ValueError))
@@ -181,7 +191,8 @@ def test_a_handler_knows_where_its_failure_goes_and_reads_the_rest() -> None:
     ] == [(0, 1), (1, 1), (-1, 1)]
 
 
-def test_a_question_is_a_step_that_evaluates_its_text_first() -> None:
+def test_question_step_evaluates_text_first() -> None:
+    """A question is a step that evaluates its text first."""
     sketch = Sketch()
     sketch.chain(look, sketch.ask("approve", lambda state: state.topic, Verdict))
     step = step_of(build_plan(sketch.spec), "approve")
@@ -191,7 +202,8 @@ def test_a_question_is_a_step_that_evaluates_its_text_first() -> None:
     assert isinstance(step.ask.question, StateFunction)
 
 
-def test_a_map_holds_the_plan_of_its_worker() -> None:
+def test_map_holds_worker_plan() -> None:
+    """A map holds the plan of its worker."""
     sketch = Sketch()
     sketch.chain(sketch.map("digs", dig, jobs_of, notes_of))
     inner = step_of(build_plan(sketch.spec), "digs").inner_plan
@@ -213,7 +225,8 @@ def test_a_map_holds_the_plan_of_its_worker() -> None:
         ([[2], [0], [1], []], [{0, 1, 2}, {3}]),
     ],
 )
-def test_components_come_after_all_that_lead_into_them(
+def test_components_come_in_topological_order(
     into: list[list[int]], expected: list[set[int]]
 ) -> None:
+    """Components come after all that lead into them."""
     assert [set(component) for component in find_components(into)] == expected

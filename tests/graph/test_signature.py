@@ -62,9 +62,8 @@ def unknown(t: Nowhere) -> Draft: ...  # type: ignore[name-defined] # noqa: F821
         (nothing, Signature((Read(Topic, True),), (), False, None, True, False)),
     ],
 )  # fmt: skip
-def test_a_signature_is_read_off_the_annotations(
-    fn: Callable[..., Any], expected: Signature
-) -> None:
+def test_signature_comes_from_annotations(fn: Callable[..., Any], expected: Signature) -> None:
+    """A signature is read off the annotations."""
     assert read_signature(fn, {}) == expected
 
 
@@ -84,7 +83,8 @@ def test_a_signature_is_read_off_the_annotations(
         (unknown, "an annotation names 'Nowhere', which cannot be found"),
     ],
 )  # fmt: skip
-def test_a_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None:
+def test_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None:
+    """A wrong signature is explained."""
     with pytest.raises(GraphError) as caught:
         read_signature(fn, {})
     (problem,) = caught.value.problems
@@ -93,7 +93,9 @@ def test_a_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> No
     assert problem.fix
 
 
-def test_a_slice_that_is_defined_beside_the_function_is_found() -> None:
+def test_local_slice_is_resolved() -> None:
+    """A slice that is defined beside the function is found."""
+
     class Local(BaseModel):
         local: int
 
@@ -102,7 +104,9 @@ def test_a_slice_that_is_defined_beside_the_function_is_found() -> None:
     assert read_signature(uses, {"Local": Local}).reads == (Read(Local),)
 
 
-def test_a_pure_function_reads_one_to_three_slices_and_a_bare_parameter_is_the_state() -> None:
+def test_pure_function_reads_slices_or_state() -> None:
+    """A pure function reads one to three slices and a bare parameter is the state."""
+
     def three(t: Topic, d: Draft, v: Verdict) -> bool: ...
 
     assert pure_reads(three, "here") == (Read(Topic), Read(Draft), Read(Verdict))
@@ -110,7 +114,8 @@ def test_a_pure_function_reads_one_to_three_slices_and_a_bare_parameter_is_the_s
 
 
 @pytest.mark.parametrize("fn", [later, nothing, none, five], ids=lambda fn: fn.__name__)
-def test_a_function_that_is_not_pure_is_refused_where_it_was_given(fn: Callable[..., Any]) -> None:
+def test_impure_function_is_refused(fn: Callable[..., Any]) -> None:
+    """A function that is not pure is refused where it was given."""
     with pytest.raises(GraphError) as caught:
         pure_reads(fn if fn is not later else _async, "loop 'a' → 'b'")
     assert [(problem.code, problem.where) for problem in caught.value.problems] == [
@@ -121,7 +126,9 @@ def test_a_function_that_is_not_pure_is_refused_where_it_was_given(fn: Callable[
 async def _async(t: Topic) -> bool: ...
 
 
-def test_a_prompt_function_makes_an_agent_that_writes_its_output() -> None:
+def test_prompt_signature_writes_output() -> None:
+    """A prompt function makes an agent that writes its output."""
+
     def prompt(t: Topic, d: Draft) -> str: ...
     def wrong(t: Topic) -> int: ...
 
@@ -134,6 +141,7 @@ def test_a_prompt_function_makes_an_agent_that_writes_its_output() -> None:
         prompt_signature(prompt, str, {})  # type: ignore[arg-type]
 
 
-def test_return_annotations_are_evaluated() -> None:
+def test_return_annotation_is_evaluated() -> None:
+    """Return annotations are evaluated."""
     assert read_return_type(plain) is Draft
     assert read_hints(pair, {})["return"] == tuple[Draft, Verdict]

@@ -37,7 +37,8 @@ def drawn(*lines: str, nodes: str = "") -> Drawing:
     return drawing
 
 
-def test_nodes_that_nothing_leads_to_begin_and_nodes_that_lead_nowhere_end() -> None:
+def test_implicit_edges_from_start_and_to_end() -> None:
+    """Nodes that nothing leads to begin and nodes that lead nowhere end."""
     assert edges(build_topology(drawn("a>b", nodes="c").blueprint)) == {
         "START>a",
         "a>b",
@@ -47,17 +48,20 @@ def test_nodes_that_nothing_leads_to_begin_and_nodes_that_lead_nowhere_end() -> 
     }
 
 
-def test_the_same_edge_said_twice_is_one() -> None:
+def test_repeated_edge_counts_once() -> None:
+    """The same edge declared twice is one."""
     assert len(build_topology(drawn("a>b", "a>b").blueprint).edges) == 3
 
 
-def test_a_header_that_only_its_loop_leads_to_begins_too() -> None:
+def test_header_with_only_loop_edge_begins() -> None:
+    """A header that only its loop leads to begins too."""
     drawing = drawn("a>b>c")
     drawing.loop("b", "a")
     assert edges(build_topology(drawing.blueprint), "always") == {"START>a", "a>b", "b>c", "c>END"}
 
 
-def test_a_handler_does_not_begin_and_a_node_with_only_an_error_edge_ends() -> None:
+def test_handler_and_failing_node_edges() -> None:
+    """A handler does not begin and a node with only an error edge ends."""
     drawing = drawn("a>b", nodes="h")
     drawing.error("b", "h", ValueError)
     shape = build_topology(drawing.blueprint)
@@ -66,7 +70,8 @@ def test_a_handler_does_not_begin_and_a_node_with_only_an_error_edge_ends() -> N
     assert edge.labels == (ValueError,)
 
 
-def test_sources_without_a_way_on_end_only_if_all_of_their_loop_do() -> None:
+def test_bare_loop_sources_end_together() -> None:
+    """Sources without a way on end only if all of their loop do."""
     both = drawn("a>b,c")
     both.loop("b,c", "a")
     assert {"b>END", "c>END"} <= edges(build_topology(both.blueprint))
@@ -75,7 +80,8 @@ def test_sources_without_a_way_on_end_only_if_all_of_their_loop_do() -> None:
     assert "b>END" not in edges(build_topology(drawing.blueprint))
 
 
-def test_an_exhausted_edge_leads_on_unless_it_would_stay_inside() -> None:
+def test_exhausted_edge_leaves_body() -> None:
+    """An exhausted edge leads on unless it would stay inside."""
     drawing = drawn("a>b>c", nodes="x")
     drawing.loop("b", "a", "x")
     shape = build_topology(drawing.blueprint)
@@ -86,7 +92,8 @@ def test_an_exhausted_edge_leads_on_unless_it_would_stay_inside() -> None:
     assert edges(build_topology(inside.blueprint), "exhausted") == set()
 
 
-def test_a_label_takes_its_own_edges_and_otherwise_the_rest() -> None:
+def test_labels_take_own_edges_and_otherwise() -> None:
+    """A label takes its own edges and otherwise the rest."""
     sketch = Sketch()
     sketch.route(look, kind_of).when("math", [note, tidy]).otherwise(note)
     assert [(edge.target, edge.labels) for edge in build_topology(sketch.spec).leaving[0]] == [
@@ -101,7 +108,8 @@ def test_a_label_takes_its_own_edges_and_otherwise_the_rest() -> None:
     ]
 
 
-def test_which_edges_one_commit_can_take_together() -> None:
+def test_can_coincide_by_kind_and_label() -> None:
+    """Which edges one commit can take together."""
     sketch = Sketch()
     sketch.chain(look, note)
     sketch.route(look, kind_of).when("math", tidy).when("prose", tidy.named("other")).exhaustive()
@@ -118,7 +126,7 @@ def test_which_edges_one_commit_can_take_together() -> None:
     assert build_topology(several.spec).can_coincide(*build_topology(several.spec).leaving[0])
 
 
-def test_a_shape_is_made_of_whatever_is_wrong() -> None:
+def test_topology_exists_for_wrong_graph() -> None:
     """The checks look at it, so it must exist."""
     sketch = Sketch()
     sketch.spec.edges += [("END", "START")]
@@ -148,13 +156,15 @@ def naive_body(shape: Topology, header: int) -> set[int]:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_the_body_of_a_loop_is_what_reaches_a_source_without_the_header(seed: int) -> None:
+def test_loop_body_matches_path_search(seed: int) -> None:
+    """The body of a loop is what reaches a source without the header."""
     shape = build_topology(random_drawing(seed).blueprint)
     for loop in shape.loops:
         assert loop.body == naive_body(shape, loop.header)
 
 
-def test_loops_that_share_a_header_share_their_body() -> None:
+def test_loops_of_same_header_share_body() -> None:
+    """Loops that share a header share their body."""
     drawing = drawn("a>b>c>d")
     drawing.loop("b", "a")
     drawing.loop("c", "a")
@@ -162,7 +172,8 @@ def test_loops_that_share_a_header_share_their_body() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_everything_begins_somewhere_and_ends_somewhere(seed: int) -> None:
+def test_all_nodes_lie_between_start_and_end(seed: int) -> None:
+    """Everything begins somewhere and ends somewhere."""
     shape = build_topology(random_drawing(seed).blueprint)
     assert shape.find_reachable([START_INDEX]) >= set(range(shape.end))
     assert shape.find_reachable([shape.end], backwards=True) >= set(range(shape.end))

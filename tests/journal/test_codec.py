@@ -44,7 +44,8 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=150)
 @given(BODIES)
-def test_a_body_comes_back_equal_and_has_one_spelling(body: Any) -> None:
+def test_body_round_trips_canonically(body: Any) -> None:
+    """A body comes back equal and has one spelling."""
     data = codec.dump(body)
     assert codec.load(data) == body
     assert codec.dump(codec.load(data)) == data
@@ -53,7 +54,8 @@ def test_a_body_comes_back_equal_and_has_one_spelling(body: Any) -> None:
 
 @settings(max_examples=300)
 @given(ANYTHING)
-def test_a_body_is_refused_or_comes_back_equal(body: Any) -> None:
+def test_body_is_refused_or_round_trips(body: Any) -> None:
+    """A body is refused or comes back equal."""
     try:
         data = codec.dump(body)
     except InvalidRecord:
@@ -77,16 +79,19 @@ def test_a_body_is_refused_or_comes_back_equal(body: Any) -> None:
         ([type("Dict", (dict,), {})()], "body[0] is of type Dict"),
     ],
 )
-def test_what_would_not_come_back_is_refused_with_its_place(body: Any, told: str) -> None:
+def test_lossy_values_are_refused_with_place(body: Any, told: str) -> None:
+    """What would not come back is refused with its place."""
     with pytest.raises(InvalidRecord) as caught:
         codec.dump(body)
     assert str(caught.value).startswith(told)
     assert str(caught.value).endswith(
-        "Store dict, list, str, int, float, bool and None, and convert everything else into them first."
+        "Store dict, list, str, int, float, bool and None, and convert everything else "
+        "into them first."
     )
 
 
-def test_a_value_that_is_refused_is_not_shown_since_it_may_be_a_secret() -> None:
+def test_refused_value_is_not_shown() -> None:
+    """A value that is refused is not shown since it may be a secret."""
     with pytest.raises(InvalidRecord) as caught:
         codec.dump({"key": [b"sk-canary", "\ud800sk-canary"]})
     assert "canary" not in str(caught.value)
@@ -99,7 +104,8 @@ def nested(depth: int) -> list[Any]:
     return body
 
 
-def test_depth_is_limited_when_written_and_when_read() -> None:
+def test_depth_limit_applies_both_ways() -> None:
+    """Depth is limited when written and when read."""
     limits = BodyLimits(max_depth=3)
     assert codec.load(codec.dump(nested(3), limits), limits) == nested(3)
     with pytest.raises(InvalidRecord, match="deeper than 3 levels"):
@@ -109,7 +115,8 @@ def test_depth_is_limited_when_written_and_when_read() -> None:
     assert codec.load(codec.dump(nested(64))) == nested(64)
 
 
-def test_size_is_limited_when_written_and_when_read() -> None:
+def test_size_limit_applies_both_ways() -> None:
+    """Size is limited when written and when read."""
     limits = BodyLimits(max_bytes=10)
     assert codec.dump("é" * 4, limits) == '"éééé"'.encode()
     with pytest.raises(InvalidRecord, match="has 12 bytes as JSON or more, the limit is 10"):
@@ -118,14 +125,16 @@ def test_size_is_limited_when_written_and_when_read() -> None:
         codec.load(b'"' + b"x" * 9 + b'"', limits)
 
 
-def test_a_body_that_contains_itself_is_refused() -> None:
+def test_circular_body_is_refused() -> None:
+    """A body that contains itself is refused."""
     body: list[Any] = [1]
     body.append(body)
     with pytest.raises(InvalidRecord, match="nests deeper"):
         codec.dump(body)
 
 
-def test_a_small_body_that_would_be_endless_as_json_is_refused() -> None:
+def test_exponential_body_is_refused() -> None:
+    """A small body that would be endless as json is refused."""
     body: list[Any] = []
     for _ in range(60):
         body = [body, body]
@@ -141,12 +150,14 @@ def test_a_small_body_that_would_be_endless_as_json_is_refused() -> None:
         b"1" * 5000, b"9" * 1300, b"null null", b'{"a": 1}', b"\x80\x04.", b"True", b"\x00", "1".encode("utf-16"), b'"\\/"',
     ],
 )  # fmt: skip
-def test_bytes_that_are_not_the_one_spelling_are_refused(data: bytes) -> None:
+def test_other_spellings_are_refused(data: bytes) -> None:
+    """Bytes that are not the one spelling are refused."""
     with pytest.raises(InvalidRecord):
         codec.load(data)
 
 
-def test_the_chain_depends_on_every_part() -> None:
+def test_chain_depends_on_all_parts() -> None:
+    """The chain depends on every part."""
     parts: list[tuple[bytes, int, str, bytes]] = [
         (b"l" * 32, 1, "commit", b"d" * 32), (b"m" * 32, 1, "commit", b"d" * 32), (b"l" * 32, 2, "commit", b"d" * 32),
         (b"l" * 32, 1, "call", b"d" * 32), (b"l" * 32, 1, "commit", b"e" * 32),
@@ -192,10 +203,12 @@ def fuzz(cases: int) -> None:
     assert 0 < accepted < cases
 
 
-def test_random_bytes_are_refused_or_are_the_one_spelling() -> None:
+def test_random_bytes_are_refused_or_canonical() -> None:
+    """Random bytes are refused or are the one spelling."""
     fuzz(600)
 
 
 @pytest.mark.slow
-def test_many_random_bytes_are_refused_or_are_the_one_spelling() -> None:
+def test_many_random_bytes_are_refused_or_canonical() -> None:
+    """Many random bytes are refused or are the one spelling."""
     fuzz(20_000)

@@ -10,7 +10,9 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 
 
-def test_who_is_cancelled_while_waiting_hears_of_it_when_the_work_has_ended() -> None:
+def test_cancelled_waiter_stops_after_work() -> None:
+    """A task that is cancelled while waiting is cancelled when the work has ended."""
+
     async def main() -> None:
         ended: list[str] = []
 
@@ -41,7 +43,9 @@ def test_who_is_cancelled_while_waiting_hears_of_it_when_the_work_has_ended() ->
     asyncio.run(main())
 
 
-def test_what_failed_says_so_also_to_one_who_was_cancelled() -> None:
+def test_failure_reaches_cancelled_waiter() -> None:
+    """What failed says so also to a task that was cancelled."""
+
     async def main() -> None:
         async def work() -> None:
             await asyncio.sleep(0.01)
@@ -56,7 +60,9 @@ def test_what_failed_says_so_also_to_one_who_was_cancelled() -> None:
     asyncio.run(main())
 
 
-def test_work_that_was_cancelled_may_have_taken_effect() -> None:
+def test_cancelled_work_raises_unavailable() -> None:
+    """Work that was cancelled may have taken effect."""
+
     async def main() -> None:
         answer = Completion.of(asyncio.sleep(60))
         work = next(task for task in asyncio.all_tasks() if task is not asyncio.current_task())

@@ -63,9 +63,11 @@ async def sqlite(path: Path) -> Store:
 @pytest.mark.parametrize("make", [memory, sqlite])
 @pytest.mark.parametrize("fault", ["fails", "times out", "loses the reply"])
 @pytest.mark.parametrize("n", range(CALLS + 1))
-def test_whichever_call_goes_wrong_the_journal_is_the_same(
+def test_nth_faulty_call_keeps_journal_equal(
     tmp_path: Path, make: Callable[[Path], Awaitable[Store]], fault: Fault, n: int
 ) -> None:
+    """Whichever call goes wrong the journal is the same."""
+
     async def lived() -> None:
         store = await make(tmp_path)
         faulty = FaultyStore(store, fault, n)

@@ -25,7 +25,10 @@ BODIES = {
 
 
 async def write_runs(path: Path, copy_to: Path | None = None) -> None:
-    """Two runs of twelve records each, three per append, in turns. The copy is taken while all of it is still in the log."""
+    """Two runs of twelve records each, three per append, in turns.
+
+    The copy is taken while all of it is still in the log.
+    """
     store = await SqliteStore.open(path, clock=FakeClock(), sync="normal")
     leases = []
     for run in RUNS:
@@ -67,7 +70,8 @@ async def read_all(path: Path) -> list[RunLog | Snapshot | JournalError | None]:
 
 TAMPERINGS: list[tuple[str, int | None]] = [
     # what is done to run 1 (its row has id 1), and the record that is named
-    ("UPDATE records SET body = CAST(replace(body, '\"n\":5', '\"n\":6') AS BLOB) WHERE run = 1 AND seq = 5", 5),
+    (("UPDATE records SET body = CAST(replace(body, '\"n\":5', '\"n\":6') AS BLOB) WHERE "
+"run = 1 AND seq = 5"), 5),
     ("UPDATE records SET body = CAST(body || ' ' AS BLOB) WHERE run = 1 AND seq = 1", 1),
     ("UPDATE records SET kind = 'call' WHERE run = 1 AND seq = 7", 7),
     ("UPDATE records SET link = zeroblob(32) WHERE run = 1 AND seq = 7", 7),
@@ -82,11 +86,16 @@ TAMPERINGS: list[tuple[str, int | None]] = [
     ("UPDATE runs SET last_seq = 9 WHERE id = 1", 10),
     ("DELETE FROM records WHERE run = 1 AND seq > 9; UPDATE runs SET last_seq = 9 WHERE id = 1", 9),
     ("UPDATE runs SET last_seq = 13 WHERE id = 1", 13),
-    ("DELETE FROM records WHERE run = 1 AND seq = 4; UPDATE records SET seq = seq - 1 WHERE run = 1 AND seq > 4", 4),
-    ("UPDATE records SET seq = 100 - seq WHERE run = 1 AND seq IN (4, 5); UPDATE records SET seq = seq - 91 WHERE run = 1 AND seq > 50", 4),
-    ("INSERT INTO records SELECT run, 13, kind, body, digest, link FROM records WHERE run = 1 AND seq = 12; UPDATE runs SET last_seq = 13 WHERE id = 1", 13),
-    ("DELETE FROM records WHERE run = 1 AND seq = 3; UPDATE records SET run = 1 WHERE run = 2 AND seq = 3", 3),
-    ("UPDATE records SET run = run + 2; UPDATE records SET run = 1 WHERE run = 4; UPDATE records SET run = 2 WHERE run = 3", 1),
+    (("DELETE FROM records WHERE run = 1 AND seq = 4; UPDATE records SET seq = seq - 1 "
+"WHERE run = 1 AND seq > 4"), 4),
+    (("UPDATE records SET seq = 100 - seq WHERE run = 1 AND seq IN (4, 5); UPDATE records "
+"SET seq = seq - 91 WHERE run = 1 AND seq > 50"), 4),
+    (("INSERT INTO records SELECT run, 13, kind, body, digest, link FROM records WHERE run "
+"= 1 AND seq = 12; UPDATE runs SET last_seq = 13 WHERE id = 1"), 13),
+    (("DELETE FROM records WHERE run = 1 AND seq = 3; UPDATE records SET run = 1 WHERE run "
+"= 2 AND seq = 3"), 3),
+    (("UPDATE records SET run = run + 2; UPDATE records SET run = 1 WHERE run = 4; UPDATE "
+"records SET run = 2 WHERE run = 3"), 1),
     ("UPDATE runs SET flow = 'other' WHERE id = 1", 1),
     ("UPDATE runs SET fingerprint = 'other' WHERE id = 1", 1),
     ("UPDATE runs SET format = 2 WHERE id = 1", 1),
@@ -117,9 +126,8 @@ def tampered(path: Path, script: str) -> None:
 
 
 @pytest.mark.parametrize(("script", "seq"), TAMPERINGS)
-def test_an_altered_missing_or_moved_row_is_detected_and_named(
-    tmp_path: Path, script: str, seq: int | None
-) -> None:
+def test_altered_rows_are_detected_and_named(tmp_path: Path, script: str, seq: int | None) -> None:
+    """An altered missing or moved row is detected and named."""
     asyncio.run(write_runs(tmp_path / "runs.db"))
     tampered(tmp_path / "runs.db", script)
     log, _, other, _ = asyncio.run(read_all(tmp_path / "runs.db"))
@@ -141,9 +149,8 @@ def test_an_altered_missing_or_moved_row_is_detected_and_named(
         "DELETE FROM snapshots WHERE run = 1; UPDATE snapshots SET run = 1 WHERE run = 2",
     ],
 )
-def test_a_snapshot_that_does_not_fit_the_chain_is_refused_and_the_records_load_without_it(
-    tmp_path: Path, script: str
-) -> None:
+def test_unfitting_snapshot_is_refused(tmp_path: Path, script: str) -> None:
+    """A snapshot that does not fit the chain is refused and the records load without it."""
     asyncio.run(write_runs(tmp_path / "runs.db"))
     tampered(tmp_path / "runs.db", script)
     log, snapshot, _, _ = asyncio.run(read_all(tmp_path / "runs.db"))
@@ -153,7 +160,9 @@ def test_a_snapshot_that_does_not_fit_the_chain_is_refused_and_the_records_load_
     assert [record.body for record in log.records] == BODIES["run-1"]
 
 
-def test_a_list_names_the_damaged_run_and_shows_the_others(tmp_path: Path) -> None:
+def test_list_names_damaged_run(tmp_path: Path) -> None:
+    """A list names the damaged run and shows the others."""
+
     async def listed() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db")
         page = await store.list_runs()
@@ -168,7 +177,9 @@ def test_a_list_names_the_damaged_run_and_shows_the_others(tmp_path: Path) -> No
     asyncio.run(listed())
 
 
-def test_what_comes_after_a_record_is_verified_from_there(tmp_path: Path) -> None:
+def test_partial_load_is_verified(tmp_path: Path) -> None:
+    """What comes after a record is verified from there."""
+
     async def loaded() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db")
         assert [
@@ -291,7 +302,10 @@ def test_5000_damaged_images_load_as_a_prefix_or_as_a_typed_error(tmp_path: Path
 # ---------------------------------------------------------------- nonsense
 
 COLUMNS = {
-    "runs": "run_id flow fingerprint format parent tags created_at updated_at status last_seq link seal salt is_erased owner epoch expires_at".split(),
+    "runs": (
+        "run_id flow fingerprint format parent tags created_at updated_at status last_seq "
+        "link seal salt is_erased owner epoch expires_at"
+    ).split(),
     "records": "run seq kind body digest link".split(),
     "snapshots": "run seq body digest".split(),
 }
@@ -353,12 +367,14 @@ async def fuzz_rows(tmp_path: Path, cases: int) -> int:
     return refused
 
 
-def test_nonsense_in_rows_is_a_typed_error(tmp_path: Path) -> None:
+def test_nonsense_in_rows_raises_typed_error(tmp_path: Path) -> None:
+    """Nonsense in rows is a typed error."""
     assert asyncio.run(fuzz_rows(tmp_path, 300)) > 100
 
 
 @pytest.mark.slow
-def test_much_nonsense_in_rows_is_a_typed_error(tmp_path: Path) -> None:
+def test_much_nonsense_in_rows_raises_typed_error(tmp_path: Path) -> None:
+    """Much nonsense in rows is a typed error."""
     assert asyncio.run(fuzz_rows(tmp_path, 10_000)) > 3_000
 
 
@@ -386,10 +402,12 @@ async def fuzz_files(tmp_path: Path, cases: int) -> int:
     return refused
 
 
-def test_a_file_of_nonsense_is_a_typed_error(tmp_path: Path) -> None:
+def test_nonsense_file_raises_typed_error(tmp_path: Path) -> None:
+    """A file of nonsense is a typed error."""
     assert asyncio.run(fuzz_files(tmp_path, 300)) > 200
 
 
 @pytest.mark.slow
-def test_many_files_of_nonsense_are_typed_errors(tmp_path: Path) -> None:
+def test_many_nonsense_files_raise_typed_errors(tmp_path: Path) -> None:
+    """Many files of nonsense are typed errors."""
     assert asyncio.run(fuzz_files(tmp_path, 10_000)) > 6_000

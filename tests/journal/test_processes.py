@@ -125,32 +125,35 @@ either_sync = pytest.mark.parametrize("sync", ["full", "normal"])
 
 
 @either_sync
-def test_60_kills_lose_nothing_that_was_acknowledged(
+def test_60_kills_lose_no_acknowledged_record(
     forks: subprocess.Popen[str], tmp_path: Path, sync: str
 ) -> None:
+    """60 kills lose nothing that was acknowledged."""
     kill_many(forks, tmp_path, 60, sync)
 
 
 @pytest.mark.slow
 @either_sync
-def test_300_kills_lose_nothing_that_was_acknowledged(
+def test_300_kills_lose_no_acknowledged_record(
     forks: subprocess.Popen[str], tmp_path: Path, sync: str
 ) -> None:
+    """300 kills lose nothing that was acknowledged."""
     kill_many(forks, tmp_path, 300, sync)
 
 
 @pytest.mark.slow
 @either_sync
-def test_kills_while_the_log_is_moved_into_the_file_lose_nothing(
+def test_kills_during_checkpoint_lose_nothing(
     forks: subprocess.Popen[str], tmp_path: Path, sync: str
 ) -> None:
     """So many records that the log is moved into the file once or twice before the kill."""
     kill_many(forks, tmp_path, 15, sync, longest=4000)
 
 
-def test_an_owner_that_was_stopped_past_its_lease_commits_nothing_once_it_goes_on(
+def test_stopped_owner_commits_nothing_after_lease(
     tmp_path: Path,
 ) -> None:
+    """An owner that was stopped past its lease commits nothing once it goes on."""
     path, clock = tmp_path / "runs.db", tmp_path / "clock"
     clock.write_text("1000")
 
@@ -179,13 +182,14 @@ def test_an_owner_that_was_stopped_past_its_lease_commits_nothing_once_it_goes_o
     os.kill(first.pid, signal.SIGCONT)
     for _ in range(2):
         assert heard(first) == (
-            "LeaseLost: Run 'run-1': 'first' had it in epoch 1, now 'second' has it in epoch 2. Stop working on it, or claim it again."
+            "LeaseLost: Run 'run-1': 'first' had it in epoch 1, now 'second' has it in "
+            "epoch 2. Stop working on it, or claim it again."
         )
     end(first)
     assert asyncio.run(stored()) == ["first", "second"]
 
 
-def test_a_process_that_claims_under_the_same_name_takes_the_run_over(tmp_path: Path) -> None:
+def test_claim_under_same_name_takes_over(tmp_path: Path) -> None:
     """A process that was started again need not wait until its own old lease is over, and the old one is out."""
     path, clock = tmp_path / "runs.db", tmp_path / "clock"
     clock.write_text("1000")
@@ -229,9 +233,7 @@ def seen_by_another(path: Path) -> int:
 @pytest.mark.parametrize(
     "more", ["no other store", "another one that stays", "another one that was closed"]
 )
-def test_a_process_that_comes_and_goes_leaves_the_log_to_who_still_writes(
-    tmp_path: Path, more: str
-) -> None:
+def test_leaving_process_keeps_log(tmp_path: Path, more: str) -> None:
     """Locks of a process end with the first descriptor that it closes, whoever opened that: then the other would remove the log as the last one."""
     path = tmp_path / "runs.db"
 

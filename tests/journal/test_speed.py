@@ -93,7 +93,7 @@ def rounds(
     return logs, stores
 
 
-def test_a_hundred_runs_make_ten_thousand_commits_a_second_or_half_of_a_bare_log(
+def test_hundred_runs_commit_rate(
     tmp_path: Path,
 ) -> None:
     """On a quiet machine it is the first, by far; a busy one slows the bare log down too."""
@@ -114,22 +114,27 @@ def test_an_append_costs_at_most_60_µs_more_than_the_commit(tmp_path: Path) -> 
             min(statistics.median(taken[:-1]) for taken in item) * 1e6 for item in (logs, stores)
         )
         print(
-            f"\none run, normal sync: bare log {log:.0f} µs, store {store:.0f} µs, difference {store - log:.0f} µs"
+            f"\none run, normal sync: bare log {log:.0f} µs, store {store:.0f} µs, "
+            f"difference {store - log:.0f} µs"
         )
         differences.append(store - log)
     assert min(differences) <= 60
 
 
-def test_200_records_of_1_kb_take_at_most_1_3_times_the_bytes_of_a_bare_log(tmp_path: Path) -> None:
+def test_file_size_of_200_records(tmp_path: Path) -> None:
+    """200 records of 1 kb take at most 1 3 times the bytes of a bare log."""
     rounds(tmp_path, "normal", runs=1, appends=200, count=1)
     log, store = ((tmp_path / f"{name}-0.db").stat().st_size for name in ("bare", "ours"))
     print(
-        f"\n200 records of {len(DATA)} bytes: bare log {log:,} bytes, store {store:,}, {store / log:.2f} times"
+        f"\n200 records of {len(DATA)} bytes: bare log {log:,} bytes, store {store:,}, "
+        f"{store / log:.2f} times"
     )
     assert store <= 1.3 * log
 
 
-def test_10_000_records_load_in_a_second(tmp_path: Path) -> None:
+def test_load_time_of_10_000_records(tmp_path: Path) -> None:
+    """10 000 records load in a second."""
+
     async def loaded() -> float:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")
         await store.create(NewRun("run-1", "flow", "f", 1))

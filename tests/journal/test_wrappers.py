@@ -55,9 +55,9 @@ def found_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "not masked"])
-def test_a_secret_is_in_no_file_of_a_masked_store_and_would_be_found_otherwise(
-    tmp_path: Path, masked: bool
-) -> None:
+def test_masked_store_hides_secret_from_files(tmp_path: Path, masked: bool) -> None:
+    """A secret is in no file of a masked store and would be found otherwise."""
+
     async def stored() -> list[str]:
         plain = await SqliteStore.open(tmp_path / "runs.db")
         await store_secrets(MaskedStore(plain, mask) if masked else plain)
@@ -68,7 +68,8 @@ def test_a_secret_is_in_no_file_of_a_masked_store_and_would_be_found_otherwise(
     assert asyncio.run(stored()) == ([] if masked else ["runs.db-wal", "runs.db"])
 
 
-def test_what_the_caller_has_stays_as_it_was() -> None:
+def test_mask_leaves_callers_records() -> None:
+    """What the caller has stays as it was."""
     body = {"a": [CANARY]}
 
     async def appended() -> Any:
@@ -80,7 +81,9 @@ def test_what_the_caller_has_stays_as_it_was() -> None:
     assert body == {"a": [CANARY]}
 
 
-def test_a_mask_that_fails_stores_nothing() -> None:
+def test_failing_mask_stores_nothing() -> None:
+    """A mask that fails stores nothing."""
+
     def broken(body: Any) -> Any:
         if isinstance(body, str):
             raise ZeroDivisionError
@@ -96,7 +99,8 @@ def test_a_mask_that_fails_stores_nothing() -> None:
     asyncio.run(appended())
 
 
-def test_a_mask_that_makes_no_tags_of_tags_is_told_so() -> None:
+def test_mask_with_wrong_tags_is_refused() -> None:
+    """A mask that makes no tags of tags raises so."""
     with pytest.raises(
         InvalidName, match="The mask returned a NoneType for the tags of run 'run-1'"
     ):

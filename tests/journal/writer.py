@@ -1,8 +1,9 @@
 """A process that appends to a store and says what was acknowledged; its parent kills, stops and questions it.
 
-`python -m tests.journal.writer fork` is a server that forks such a process per line of its input (a path, a seed, and how to sync), since a fresh
-interpreter would take most of the time. `python -m tests.journal.writer obey PATH CLOCK` does one thing per line, at the time that the
-file CLOCK names.
+`python -m tests.journal.writer fork` is a server that forks such a process per line of its input (a
+path, a seed, and how to sync), since a fresh interpreter would take most of the time. `python -m
+tests.journal.writer obey PATH CLOCK` does one thing per line, at the time that the file CLOCK
+names.
 """
 
 from __future__ import annotations

@@ -47,35 +47,44 @@ def unassigned(drawing: Drawing) -> set[str]:
     return {problem.where.split("'")[1] for problem in found if problem.code == "UNASSIGNED"}
 
 
-def test_a_field_that_nobody_writes() -> None:
+def test_unwritten_field_is_unassigned() -> None:
+    """A field that is never written is reported."""
     sketch = Sketch()
     sketch.chain(write)
     assert said(sketch) == [
-        "UNASSIGNED at node 'write': it reads Research.research, which has no default, and nothing writes it\n"
-        "    fix: write it in a node before, make it part of the input, or give it a default, or read `Research | None`"
+        "UNASSIGNED at node 'write': it reads Research.research, which has no default, "
+        "and nothing writes it\n"
+        "    fix: write it in a node before, make it part of the input, or give it a "
+        "default, or read `Research | None`"
     ]
 
 
-def test_a_path_past_the_writer_is_shown() -> None:
+def test_path_past_writer_is_shown() -> None:
+    """A path past the writer is shown."""
     sketch = Sketch()
     sketch.chain(look, [research, note])
     sketch.chain(note, write)
     assert said(sketch) == [
-        "UNASSIGNED at node 'write': it reads Research.research, which has no default and is not assigned on the path START → look → note → write\n"
-        "    fix: write it on that path too ('research' may write it), or give it a default, or read `Research | None`"
+        "UNASSIGNED at node 'write': it reads Research.research, which has no default "
+        "and is not assigned on the path START → look → note → write\n"
+        "    fix: write it on that path too ('research' may write it), or give it a "
+        "default, or read `Research | None`"
     ]
 
 
-def test_the_output_of_the_flow_is_a_reader() -> None:
+def test_flow_output_is_reader() -> None:
+    """The output of the flow is a reader."""
     sketch = Sketch(output=Draft)
     sketch.chain(maybe)
     assert said(sketch) == [
-        "UNASSIGNED at output of graph 'content': it reads Draft.draft, which has no default and is not assigned on the path START → maybe → END\n"
+        "UNASSIGNED at output of graph 'content': it reads Draft.draft, which has no "
+        "default and is not assigned on the path START → maybe → END\n"
         "    fix: write it on that path too ('maybe' may write it), or give it a default"
     ]
 
 
-def test_selectors_and_predicates_see_what_their_own_node_writes() -> None:
+def test_selectors_see_own_node_writes() -> None:
+    """Selectors and predicates see what their own node writes."""
     sketch = Sketch()
     sketch.chain(dash, tidy)
     sketch.loop(dash, back_to=dash, while_=long, max_iterations=2)
@@ -89,14 +98,17 @@ def test_selectors_and_predicates_see_what_their_own_node_writes() -> None:
     ]
 
 
-def test_what_may_be_none_and_the_whole_state_need_nothing() -> None:
+def test_optional_and_whole_state_need_nothing() -> None:
+    """What may be none and the whole state need nothing."""
     sketch = Sketch(output=Content)
     sketch.chain(opt, whole)
     sketch.loop(whole, back_to=opt, while_=lambda state: state.score < 1, max_iterations=2)
     assert said(sketch) == []
 
 
-def test_over_enter_and_question_are_readers() -> None:
+def test_over_enter_question_are_readers() -> None:
+    """Over enter and question are readers."""
+
     def ask_for(d: Draft) -> str:
         return d.draft
 
@@ -105,7 +117,8 @@ def test_over_enter_and_question_are_readers() -> None:
     assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at question of 'ok'"]
 
 
-def test_a_field_that_is_first_written_in_the_body_is_missing_in_the_first_round() -> None:
+def test_field_written_in_body_missing_first_iteration() -> None:
+    """A field that is first written in the body is missing in the first round."""
     sketch = Sketch()
     sketch.chain(tidy, dash, judge)
     sketch.loop(judge, back_to=tidy, while_=weak, max_iterations=2)
@@ -134,18 +147,20 @@ def drawn(*edges: str, writers: str = "w", reader: str = "r", skips: str = "") -
     return drawing
 
 
-def test_one_of_two_branches_that_meet_is_enough() -> None:
+def test_one_joined_branch_is_enough() -> None:
+    """One of two branches that meet is enough."""
     assert unassigned(drawn("f>w,b>r")) == set()
 
 
-def test_one_of_two_exclusive_branches_is_not() -> None:
+def test_one_exclusive_branch_is_not_enough() -> None:
+    """One of two exclusive branches is not."""
     drawing = drawn("w,b>r")
     drawing.node("f")
     drawing.route("f", {"one": "w", "two": "b"})
     assert unassigned(drawing) == {"r"}
 
 
-def test_one_of_two_branches_is_enough_for_what_a_later_route_chooses() -> None:
+def test_joined_branch_covers_later_route() -> None:
     """The branch of the writer may avoid the reader, but not after both have met."""
     drawing = drawn("f>w,b>m")
     drawing.node("r", "x")
@@ -153,29 +168,34 @@ def test_one_of_two_branches_is_enough_for_what_a_later_route_chooses() -> None:
     assert unassigned(drawing) == set()
 
 
-def test_a_branch_that_may_be_routed_away_does_not_count() -> None:
+def test_branch_routed_away_does_not_count() -> None:
+    """A branch that may be routed away does not count."""
     drawing = drawn("f>g,b", "b>r", "w>r")
     drawing.route("g", {"one": "w", "two": "END"})
     assert unassigned(drawing) == {"r"}
 
 
-def test_a_writer_that_may_skip_does_not_count() -> None:
+def test_writer_that_skips_does_not_count() -> None:
+    """A writer that may skip does not count."""
     assert unassigned(drawn("w>r", skips="w")) == {"r"}
 
 
-def test_an_error_edge_of_the_writer_brings_nothing() -> None:
+def test_error_edge_of_writer_brings_nothing() -> None:
+    """An error edge of the writer brings nothing."""
     drawing = drawn("w>r")
     drawing.error("w", "r")
     assert unassigned(drawing) == {"r"}
 
 
-def test_an_error_edge_after_the_writer_brings_all() -> None:
+def test_error_edge_after_writer_brings_all() -> None:
+    """An error edge after the writer brings all."""
     drawing = drawn("w>b>r")
     drawing.error("b", "r")
     assert unassigned(drawing) == set()
 
 
-def test_an_exhausted_loop_is_another_path() -> None:
+def test_exhausted_loop_is_another_path() -> None:
+    """An exhausted loop is another path."""
     drawing = drawn("a>b>w>r")
     drawing.loop("b", "a", "r")
     assert unassigned(drawing) == {"r"}
@@ -185,16 +205,14 @@ def test_an_exhausted_loop_is_another_path() -> None:
     ("need", "writers", "missing"),
     [(1, "pqs", set()), (1, "pq", {"r"}), (2, "pq", set()), (2, "p", {"r"}), (3, "p", set())],
 )
-def test_behind_a_quorum_enough_branches_must_assign(
-    need: int, writers: str, missing: set[str]
-) -> None:
+def test_quorum_needs_enough_assigning_branches(need: int, writers: str, missing: set[str]) -> None:
     """Of three branches n-k+1 must, and whoever comes after the join knows no more."""
     drawing = drawn("f>p,q,s>j>r", writers=writers)
     drawing.join("j", need)
     assert unassigned(drawing) == missing
 
 
-def test_what_enough_branches_of_a_quorum_assign_is_assigned_wherever_it_leads() -> None:
+def test_quorum_assignment_reaches_all_targets() -> None:
     """Two of p, q and s come first, and each pair of them holds a writer, so of j and b one brings the field."""
     drawing = drawn("e>f,b", "f>p,q,s>j>r", "b>r", writers="pq")
     drawing.join("j", 2)
@@ -204,20 +222,23 @@ def test_what_enough_branches_of_a_quorum_assign_is_assigned_wherever_it_leads()
     assert unassigned(fewer) == {"r"}
 
 
-def test_inside_a_region_branches_that_meet_are_united() -> None:
+def test_region_unites_joined_branches() -> None:
+    """Inside a region branches that meet are united."""
     drawing = drawn("f>a>w,b>r>j", "f>c>j")
     drawing.join("j", 1)
     assert unassigned(drawing) == set()
 
 
-def test_before_a_quorum_each_branch_is_on_its_own() -> None:
+def test_quorum_branches_are_separate_before_join() -> None:
+    """Before a quorum each branch is on its own."""
     drawing = drawn("f>b>j", "f>w>r>j")
     drawing.join("j", 1)
     assert unassigned(drawing) == set()
 
 
 @given(seed=st.integers(0, 2**32))
-def test_whatever_a_random_run_finds_unassigned_was_found_before(seed: int) -> None:
+def test_random_runs_find_no_new_unassigned(seed: int) -> None:
+    """Everything that a random run finds unassigned was found before."""
     drawing = random_drawing(seed, size=9)
     shape = build_topology(drawing.blueprint)
     problems = check(drawing.blueprint, shape).problems

@@ -17,7 +17,8 @@ def twice(f: Failure, g: Failure) -> Research:
     return Research(research="?")
 
 
-def test_a_handler_reads_the_failure_beside_its_slices() -> None:
+def test_handler_reads_failure_and_slices() -> None:
+    """A handler reads the failure beside its slices."""
     sketch = Sketch()
     sketch.chain(research, look)
     sketch.on_error(research, rescue, when=(TimeoutError, ValueError))
@@ -25,18 +26,21 @@ def test_a_handler_reads_the_failure_beside_its_slices() -> None:
     assert said(sketch) == []
 
 
-def test_an_error_edge_behind_a_wider_one_is_never_taken() -> None:
+def test_shadowed_error_edge_is_refused() -> None:
+    """An error edge behind a wider one is never taken."""
     sketch = Sketch()
     sketch.chain(research, look)
     sketch.on_error(research, rescue)
     sketch.on_error(research, look, when=TimeoutError)
     assert said(sketch) == [
-        "ERROR_SHADOWED at on_error 'research' → 'look': it is never taken: Exception, declared before, already leads to 'rescue'\n"
+        "ERROR_SHADOWED at on_error 'research' → 'look': it is never taken: Exception, "
+        "declared before, already leads to 'rescue'\n"
         "    fix: declare the narrower exceptions first"
     ]
 
 
-def test_an_error_edge_before_a_wider_one_is_fine() -> None:
+def test_narrow_error_edge_first_is_fine() -> None:
+    """An error edge before a wider one is fine."""
     sketch = Sketch()
     sketch.chain(research, look)
     sketch.on_error(research, look, when=TimeoutError)
@@ -44,11 +48,13 @@ def test_an_error_edge_before_a_wider_one_is_fine() -> None:
     assert said(sketch) == []
 
 
-def test_a_failure_that_another_edge_does_not_bring_is_refused_unless_it_may_be_none() -> None:
+def test_failure_missing_on_other_edge_is_refused() -> None:
+    """A failure that another edge does not bring is refused unless it may be none."""
     sketch = Sketch()
     sketch.chain(look, rescue)
     assert said(sketch) == [
-        "FAILURE_READ at node 'rescue': it reads a Failure, but 'look' → 'rescue' does not bring one\n"
+        "FAILURE_READ at node 'rescue': it reads a Failure, but 'look' → 'rescue' does "
+        "not bring one\n"
         "    fix: lead to it by on_error() only, or read `Failure | None`"
     ]
     optional = Sketch()
@@ -56,29 +62,34 @@ def test_a_failure_that_another_edge_does_not_bring_is_refused_unless_it_may_be_
     assert said(optional) == []
 
 
-def test_a_failure_that_is_read_twice_is_refused() -> None:
+def test_failure_read_twice_is_refused() -> None:
+    """A failure that is read twice is refused."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.on_error(look, twice)
     assert said(sketch) == [
-        "FAILURE_READ at node 'twice': it reads the Failure twice\n    fix: keep one of the parameters"
+        "FAILURE_READ at node 'twice': it reads the Failure twice\n    fix: keep one of "
+        "the parameters"
     ]
 
 
-def test_what_is_no_exception_or_no_node_is_refused_by_name() -> None:
+def test_wrong_exception_and_node_are_named() -> None:
+    """What is not at a exception or no node is refused by name."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.on_error(look, note, when=KeyboardInterrupt)  # type: ignore[arg-type]
     sketch.on_error(look, "ntoe")  # type: ignore[arg-type]
     assert said(sketch) == [
-        "ERROR_TYPE at on_error 'look' → 'note': when=KeyboardInterrupt is not a subclass of Exception\n"
+        "ERROR_TYPE at on_error 'look' → 'note': when=KeyboardInterrupt is not a "
+        "subclass of Exception\n"
         "    fix: name classes that derive from Exception, such as TimeoutError",
         "NOT_A_NODE at on_error(handler): 'ntoe' is a name, not a node\n"
         "    fix: pass the node itself. Did you mean 'note'? Known: look, note.",
     ]
 
 
-def test_a_node_with_only_an_error_edge_still_leads_to_end() -> None:
+def test_node_with_only_error_edge_leads_to_end() -> None:
+    """A node with only an error edge still leads to end."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.on_error(look, note)

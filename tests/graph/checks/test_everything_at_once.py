@@ -54,7 +54,8 @@ def ten_mistakes() -> Sketch:
     return sketch
 
 
-def test_ten_mistakes_are_told_at_once() -> None:
+def test_build_reports_ten_mistakes_at_once() -> None:
+    """Ten mistakes are reported at once."""
     with pytest.raises(GraphError) as caught:
         build_plan(ten_mistakes().spec)
     assert [f"{problem.code} at {problem.where}" for problem in caught.value.problems] == [
@@ -72,16 +73,19 @@ def test_ten_mistakes_are_told_at_once() -> None:
     ]
     text = str(caught.value)
     assert text.startswith(
-        "Graph 'content' does not build: 11 problems.\n  NOT_A_NODE at chain(): 'classify' is a name, not a node\n"
+        "Graph 'content' does not build: 11 problems.\n  NOT_A_NODE at chain(): "
+        "'classify' is a name, not a node\n"
     )
     assert text.count("    fix: ") == 11
 
 
-def test_the_same_graph_says_the_same_in_the_same_order() -> None:
+def test_problems_have_stable_order() -> None:
+    """The same graph has the same problems in the same order."""
     assert said(ten_mistakes()) == said(ten_mistakes())
 
 
-def test_a_graph_without_problems_becomes_a_plan() -> None:
+def test_graph_without_problems_becomes_plan() -> None:
+    """A graph without problems becomes a plan."""
     sketch = Sketch(Content, Topic, Draft)
     sketch.chain(dash, tidy)
     plan = build_plan(sketch.spec)

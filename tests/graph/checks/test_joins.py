@@ -14,29 +14,35 @@ def fan() -> Sketch:
 
 
 @pytest.mark.parametrize("need", [0, 3, -1, True])
-def test_a_number_that_is_no_count_of_the_edges_is_refused(need: int) -> None:
+def test_need_out_of_range_is_refused(need: int) -> None:
+    """A number that is not a count of the edges is refused."""
     sketch = fan()
     sketch.join(look.named("last"), need=need)
-    assert (
-        said(sketch)[-1]
-        == f"JOIN_NEED at join of 'last': need={need} is out of range: 2 edges lead to it\n    fix: give a number from 1 to 2"
+    assert said(sketch)[-1] == (
+        f"JOIN_NEED at join of 'last': need={need} is out of range: 2 edges lead to it\n  "
+        "  fix: give a number from 1 to 2"
     )
 
 
-def test_unknown_words_and_a_second_declaration_are_refused() -> None:
+def test_unknown_option_and_second_join_are_refused() -> None:
+    """Unknown words and a second declaration are refused."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, [note, note.named("b")], last)
     sketch.join(last, need="some")  # type: ignore[arg-type]
     sketch.join(last, need="all", short="x")  # type: ignore[arg-type]
     assert said(sketch) == [
-        "JOIN_OPTION at join of 'last': need='some' is not possible\n    fix: give \"arriving\", \"all\" or a number",
-        "JOIN_TWICE at join of 'last': join() is called twice for this node\n    fix: keep one join() for each node",
-        "JOIN_OPTION at join of 'last': short='x' is not possible\n    fix: give \"fail\" or \"fire\"",
+        "JOIN_OPTION at join of 'last': need='some' is not possible\n    fix: give "
+        '"arriving", "all" or a number',
+        "JOIN_TWICE at join of 'last': join() is called twice for this node\n    fix: "
+        "keep one join() for each node",
+        "JOIN_OPTION at join of 'last': short='x' is not possible\n    fix: give "
+        '"fail" or "fire"',
     ]
 
 
-def test_all_is_met_by_plain_branches_of_any_length() -> None:
+def test_all_is_met_by_plain_branches() -> None:
+    """All is met by plain branches of any length."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, note, note.named("b"), last)
@@ -45,20 +51,22 @@ def test_all_is_met_by_plain_branches_of_any_length() -> None:
     assert said(sketch) == []
 
 
-def test_all_cannot_wait_for_a_route() -> None:
+def test_all_cannot_wait_for_route() -> None:
+    """All cannot wait for a route."""
     sketch = Sketch()
     last = look.named("last")
     sketch.route(classify, kind_of).when("math", note).when("prose", look).exhaustive()
     sketch.chain([note, look], last)
     sketch.join(last, need="all")
     assert said(sketch) == [
-        f"JOIN_ALL at join of 'last': need=\"all\" waits for '{name}' → 'last', which not every run takes\n"
+        f"JOIN_ALL at join of 'last': need=\"all\" waits for '{name}' → 'last', which not "
+        "every run takes\n"
         '    fix: use the default need="arriving", which waits for what can still arrive'
         for name in ("note", "look")
     ]
 
 
-def test_all_is_met_behind_a_route_whose_every_branch_leads_there() -> None:
+def test_all_is_met_after_complete_route() -> None:
     """The join's own edges are plain: what was chosen lies before them."""
     sketch = Sketch()
     middle, side, last = look.named("middle"), note.named("side"), look.named("last")
@@ -69,7 +77,8 @@ def test_all_is_met_behind_a_route_whose_every_branch_leads_there() -> None:
     assert said(sketch) == []
 
 
-def test_all_cannot_wait_for_a_node_that_may_fail_elsewhere() -> None:
+def test_all_cannot_wait_for_error_edge() -> None:
+    """All cannot wait for a node that may fail elsewhere."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, [note, note.named("b")], last)
@@ -80,7 +89,8 @@ def test_all_cannot_wait_for_a_node_that_may_fail_elsewhere() -> None:
     ]
 
 
-def test_all_cannot_wait_for_a_loop_but_for_its_end() -> None:
+def test_all_waits_for_loop_end_only() -> None:
+    """All cannot wait for a loop but for its end."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, note, note.named("b"), last)

@@ -6,25 +6,29 @@ from graphorch.graph.node import END
 from tests.graph.content import Sketch, codes, dash, judge, kind_of, look, note, said, tidy, weak
 
 
-def test_a_side_branch_that_leaves_the_loop_is_a_leak() -> None:
+def test_side_branch_out_of_loop_leaks() -> None:
+    """A side branch that leaves the loop is a leak."""
     sketch = Sketch()
     sketch.chain(dash, [judge, note])
     sketch.chain(judge, END)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=2)
     assert said(sketch) == [
-        "LOOP_LEAK at loop 'judge' → 'dash': from 'dash' one branch can leave by 'dash' → 'note' while another one goes around again\n"
+        "LOOP_LEAK at loop 'judge' → 'dash': from 'dash' one branch can leave by 'dash' "
+        "→ 'note' while another one goes around again\n"
         "    fix: join the side branch before 'judge', or start it after the loop"
     ]
 
 
-def test_a_side_branch_that_is_joined_before_the_source_is_none() -> None:
+def test_side_branch_joined_before_source_is_fine() -> None:
+    """A side branch that is joined before the source is none."""
     sketch = Sketch()
     sketch.chain(dash, [judge, note], tidy, look)
     sketch.loop(tidy, back_to=dash, while_=weak, max_iterations=2)
     assert said(sketch) == []
 
 
-def test_a_route_that_either_leaves_or_stays_is_none() -> None:
+def test_route_leaving_or_staying_is_fine() -> None:
+    """A route that either leaves or stays is none."""
     sketch = Sketch()
     sketch.route(dash, kind_of).when("math", judge).when("prose", note).exhaustive()
     sketch.chain(judge, END)
@@ -32,7 +36,8 @@ def test_a_route_that_either_leaves_or_stays_is_none() -> None:
     assert said(sketch) == []
 
 
-def test_an_error_edge_out_of_a_side_branch_is_a_leak() -> None:
+def test_error_edge_out_of_side_branch_leaks() -> None:
+    """An error edge out of a side branch is a leak."""
     sketch = Sketch()
     sketch.chain(dash, [judge, note], tidy, look)
     sketch.loop(tidy, back_to=dash, while_=weak, max_iterations=2)
@@ -41,7 +46,8 @@ def test_an_error_edge_out_of_a_side_branch_is_a_leak() -> None:
     assert "'note' → 'report'" in said(sketch)[0]
 
 
-def test_an_error_edge_where_there_is_no_other_branch_is_none() -> None:
+def test_error_edge_without_other_branch_is_fine() -> None:
+    """An error edge where there is not a other branch is none."""
     sketch = Sketch()
     sketch.chain(dash, judge, look)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=2)
@@ -50,7 +56,7 @@ def test_an_error_edge_where_there_is_no_other_branch_is_none() -> None:
     assert said(sketch) == []
 
 
-def test_two_sources_that_run_side_by_side_are_a_leak() -> None:
+def test_parallel_sources_leak() -> None:
     """One may stop while the other goes round."""
     sketch = Sketch()
     sketch.chain(dash, [judge, note], look)
@@ -58,7 +64,8 @@ def test_two_sources_that_run_side_by_side_are_a_leak() -> None:
     assert codes(sketch) == ["LOOP_LEAK"]
 
 
-def test_a_fork_inside_an_inner_loop_that_leaves_the_outer_one_is_found_once_for_each() -> None:
+def test_inner_fork_leaving_outer_loop_leaks_once_each() -> None:
+    """A fork inside an inner loop that leaves the outer one is found once for each."""
     sketch = Sketch()
     sketch.chain(look, dash, [judge, note])
     sketch.chain(judge, tidy, END)

@@ -18,61 +18,75 @@ def looping(source: Any = judge, header: Any = dash, **options: Any) -> Sketch:
     return sketch
 
 
-def test_a_bounded_loop_with_a_way_out_is_fine() -> None:
+def test_bounded_loop_with_exit_is_fine() -> None:
+    """A bounded loop with a way out is fine."""
     assert said(looping()) == []
 
 
 @pytest.mark.parametrize("bound", [0, -1, 2.0, True, None], ids=str)
-def test_a_loop_without_a_bound_is_refused(bound: object) -> None:
+def test_loop_without_bound_is_refused(bound: object) -> None:
+    """A loop without a bound is refused."""
     assert said(looping(max_iterations=bound)) == [
         f"LOOP_BOUND at loop 'judge' → 'dash': max_iterations={bound!r} is not a bound\n"
         "    fix: give a whole number from 1 on: how often the body runs per entry"
     ]
 
 
-def test_a_loop_to_a_later_node_is_no_way_back() -> None:
+def test_loop_to_later_node_is_refused() -> None:
+    """A loop to a later node is not a way back."""
     assert said(looping(dash, judge)) == [
-        "LOOP_NOT_BACK at loop 'dash' → 'judge': 'judge' does not lead to 'dash', so this is not a way back\n"
+        "LOOP_NOT_BACK at loop 'dash' → 'judge': 'judge' does not lead to 'dash', so "
+        "this is not a way back\n"
         "    fix: use g.chain(dash, judge), or name a node that runs before 'dash'"
     ]
 
 
-def test_a_second_entry_is_named() -> None:
+def test_second_loop_entry_is_named() -> None:
+    """A second entry is named."""
     sketch = looping(tidy, judge)
     sketch.chain(dash, note, tidy)
     assert said(sketch) == [
-        "LOOP_ENTRY at loop 'tidy' → 'judge': its body is also entered by 'note' → 'tidy', past its header 'judge'\n"
-        "    fix: lead 'note' → 'tidy' to 'judge' instead, or loop back to a node that every way to 'tidy' passes"
+        "LOOP_ENTRY at loop 'tidy' → 'judge': its body is also entered by 'note' → "
+        "'tidy', past its header 'judge'\n"
+        "    fix: lead 'note' → 'tidy' to 'judge' instead, or loop back to a node that "
+        "every way to 'tidy' passes"
     ]
 
 
-def test_the_exhausted_node_cannot_be_inside_the_loop() -> None:
+def test_exhausted_node_inside_loop_is_refused() -> None:
+    """The exhausted node cannot be inside the loop."""
     expected = [
-        "LOOP_EXHAUSTED_INSIDE at loop 'judge' → 'dash': exhausted=dash is inside the loop's own body\n    fix: name a node after the loop"
+        "LOOP_EXHAUSTED_INSIDE at loop 'judge' → 'dash': exhausted=dash is inside the "
+        "loop's own body\n    fix: name a node after the loop"
     ]
     assert said(looping(exhausted=dash)) == expected
 
 
-def test_an_unknown_word_for_exhausted_is_refused_with_the_nearest_one() -> None:
+def test_unknown_exhausted_suggests_nearest() -> None:
+    """An unknown word for exhausted is refused with the nearest one."""
     assert said(looping(exhausted="contineu")) == [
         "LOOP_OPTION at loop 'judge' → 'dash': exhausted='contineu' is not possible\n"
-        '    fix: give "continue", "fail" or a node. Did you mean \'continue\'? Known: continue, fail.'
+        '    fix: give "continue", "fail" or a node. '
+        "Did you mean 'continue'? Known: continue, fail."
     ]
 
 
-def test_a_source_that_leads_nowhere_when_its_loop_stops_is_refused() -> None:
+def test_source_without_exit_is_refused() -> None:
+    """A source that leads nowhere when its loop stops is refused."""
     sketch = Sketch()
     sketch.chain(dash, judge)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=2, exhausted=look)
     assert said(sketch) == [
-        "LOOP_NO_EXIT at loop 'judge' → 'dash': when it stops at 'judge', nothing leads on from there\n"
+        "LOOP_NO_EXIT at loop 'judge' → 'dash': when it stops at 'judge', nothing leads "
+        "on from there\n"
         "    fix: connect what comes next: g.chain(judge, …), or g.chain(judge, END)"
     ]
     sketch.chain(judge, END)
     assert said(sketch) == []
 
 
-def test_one_source_of_two_that_leads_nowhere_is_refused() -> None:
+def test_second_source_without_exit_is_refused() -> None:
+    """One source of two that leads nowhere is refused."""
     sketch = Sketch()
     sketch.route(judge.named("lead"), kind_of).when("math", look).when("prose", note).exhaustive()
     sketch.chain(dash, sketch.spec.nodes["lead"])
@@ -82,7 +96,8 @@ def test_one_source_of_two_that_leads_nowhere_is_refused() -> None:
     assert codes(sketch) == ["LOOP_NO_EXIT"]
 
 
-def test_a_loop_of_one_node_is_fine() -> None:
+def test_loop_of_single_node_is_fine() -> None:
+    """A loop of one node is fine."""
     sketch = Sketch()
     sketch.chain(dash, look)
     sketch.loop(look, back_to=look, while_=weak, max_iterations=2)

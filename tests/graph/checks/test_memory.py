@@ -46,26 +46,30 @@ def problems(*remember: Any) -> list[tuple[str, str, str]]:
     return [(problem.code, problem.what, problem.fix) for problem in caught.value.problems]
 
 
-def test_a_remembered_field_needs_a_default() -> None:
+def test_remembered_field_needs_default() -> None:
+    """A remembered field needs a default."""
     ((code, what, fix),) = problems(Mood, Talk)
     assert code == "REMEMBER_DEFAULT"
     assert what == "'Mood.mood' has no default, and the first turn has nothing to remember"
     assert "mood: … = …" in fix
 
 
-def test_only_slices_of_the_state_can_be_remembered() -> None:
+def test_remembered_slice_must_be_in_state() -> None:
+    """Only slices of the state can be remembered."""
     ((code, what, fix),) = problems(Elsewhere)
     assert (code, what) == ("REMEMBER_SLICE", "Elsewhere is not a slice of the state State")
     assert "Known: Answer, Mood, Question, State, Talk" in fix
 
 
-def test_what_is_no_model_is_refused_at_once() -> None:
+def test_remembered_non_model_is_refused() -> None:
+    """What is not at a model is refused at once."""
     nothing: Any = "Talk"
     with pytest.raises(GraphError, match=r"remember of graph 'chat'.*not a pydantic model"):
         Graph("chat", State, remember=[nothing])
 
 
-def test_what_is_remembered_is_read_by_the_next_turn_and_so_not_written_in_vain() -> None:
+def test_remembered_field_counts_as_read() -> None:
+    """What is remembered is read by the next turn and so not written in vain."""
     flow = Graph("chat", State, input=Question, output=Answer, remember=[Talk]).chain(reply).build()
     assert flow.warnings == ()
     forgetful = Graph("chat", State, input=Question, output=Answer).chain(reply).build()

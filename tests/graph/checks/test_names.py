@@ -6,28 +6,35 @@ from graphorch.graph.node import END, START
 from tests.graph.content import Sketch, Verdict, codes, dash, kind_of, look, note, said, weak
 
 
-def test_an_empty_graph_is_refused() -> None:
+def test_empty_graph_is_refused() -> None:
+    """An empty graph is refused."""
     assert said(Sketch()) == [
-        "EMPTY_GRAPH at graph 'content': it has no node\n    fix: connect at least one: g.chain(first)"
+        "EMPTY_GRAPH at graph 'content': it has no node\n    fix: connect at least one: "
+        "g.chain(first)"
     ]
 
 
-def test_what_is_no_node_is_named_with_the_nearest_one() -> None:
+def test_wrong_node_suggests_nearest() -> None:
+    """What is not at a node is named with the nearest one."""
     sketch = Sketch()
     sketch.chain(look, "loook", weak, [])  # type: ignore[arg-type]
     assert said(sketch) == [
-        "NOT_A_NODE at chain(): 'loook' is a name, not a node\n    fix: pass the node itself. Did you mean 'look'? Known: look.",
-        "NOT_A_NODE at chain(): 'weak' is not a node\n    fix: decorate the function with @node or @agent",
+        "NOT_A_NODE at chain(): 'loook' is a name, not a node\n    fix: pass the node "
+        "itself. Did you mean 'look'? Known: look.",
+        "NOT_A_NODE at chain(): 'weak' is not a node\n    fix: decorate the function "
+        "with @node or @agent",
         "NOT_A_NODE at chain(): an empty list of nodes\n    fix: name at least one node",
     ]
 
 
-def test_two_nodes_of_one_name_are_refused_and_one_node_used_twice_is_not() -> None:
+def test_duplicate_name_is_refused() -> None:
+    """Two nodes of one name are refused and one node used twice is not."""
     sketch = Sketch()
     sketch.chain(look, [dash.named("note"), note])
     assert said(sketch)[0] == (
         "DUPLICATE_NAME at node 'note': two different nodes have this name\n"
-        "    fix: give one of them another name: note.named('note_2'), and use that one object everywhere"
+        "    fix: give one of them another name: note.named('note_2'), and use that one "
+        "object everywhere"
     )
     same = Sketch()
     same.chain(look, note)
@@ -35,7 +42,8 @@ def test_two_nodes_of_one_name_are_refused_and_one_node_used_twice_is_not() -> N
     assert said(same) == []
 
 
-def test_a_node_cannot_be_called_like_a_marker() -> None:
+def test_node_named_like_marker_is_refused() -> None:
+    """A node cannot be called like a marker."""
     sketch = Sketch()
     sketch.chain(look.named("END"))
     assert said(sketch) == [
@@ -44,14 +52,16 @@ def test_a_node_cannot_be_called_like_a_marker() -> None:
     ]
 
 
-def test_a_reserved_name_is_found_after_the_marker_itself_was_used() -> None:
+def test_reserved_name_after_marker_is_refused() -> None:
+    """A reserved name is found after the marker itself was used."""
     sketch = Sketch()
     sketch.chain(look, END)
     sketch.chain(look, note.named("END"))
     assert "RESERVED_NAME" in codes(sketch)
 
 
-def test_a_node_that_was_created_but_never_connected_is_named() -> None:
+def test_unconnected_node_is_named() -> None:
+    """A node that was created but never connected is named."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.ask("approve", lambda state: "?", Verdict)
@@ -61,7 +71,8 @@ def test_a_node_that_was_created_but_never_connected_is_named() -> None:
     ]
 
 
-def test_nothing_leads_to_start_or_out_of_end() -> None:
+def test_edges_into_start_and_out_of_end_are_refused() -> None:
+    """Nothing leads to start or out of end."""
     sketch = Sketch()
     sketch.chain(look, START)
     sketch.chain(END, look)
@@ -73,7 +84,8 @@ def test_nothing_leads_to_start_or_out_of_end() -> None:
     ]
 
 
-def test_a_route_loop_or_error_edge_of_a_marker_is_refused() -> None:
+def test_route_loop_error_of_marker_are_refused() -> None:
+    """A route loop or error edge of a marker is refused."""
     sketch = Sketch()
     sketch.chain(look, note)
     sketch.route(START, kind_of).when("math", START).otherwise(look)
@@ -81,8 +93,8 @@ def test_a_route_loop_or_error_edge_of_a_marker_is_refused() -> None:
     sketch.on_error(START, note)
     found = said(sketch)
     assert (
-        "OUT_OF_START at route of 'START': START is not a node: it runs nothing\n    fix: start from a node, or leave this out"
-        in found
+        "OUT_OF_START at route of 'START': START is not a node: it runs nothing\n    "
+        "fix: start from a node, or leave this out" in found
     )
     assert [line.split(":")[0] for line in found] == [
         "OUT_OF_START at route of 'START'",
@@ -92,17 +104,19 @@ def test_a_route_loop_or_error_edge_of_a_marker_is_refused() -> None:
     ]
 
 
-def test_start_and_end_may_be_named_in_a_chain() -> None:
+def test_chain_accepts_start_and_end() -> None:
+    """Start and end may be named in a chain."""
     sketch = Sketch()
     sketch.chain(START, look, END)
     assert said(sketch) == []
 
 
-def test_a_call_that_takes_one_node_refuses_two() -> None:
+def test_single_node_call_refuses_two() -> None:
+    """A call that takes one node refuses two."""
     sketch = Sketch()
     sketch.chain(look, note)
     sketch.on_error([look, note], dash)  # type: ignore[arg-type]
-    assert (
-        said(sketch)[0]
-        == "ONE_NODE at on_error(): 2 nodes are given, but only one is possible\n    fix: make one call for each"
+    assert said(sketch)[0] == (
+        "ONE_NODE at on_error(): 2 nodes are given, but only one is possible\n    fix: "
+        "make one call for each"
     )

@@ -88,96 +88,121 @@ def nesting(enter: Any, leave: Any) -> list[str]:
 @pytest.mark.parametrize(
     "over", [jobs_of, urgent_of, lambda state: []], ids=["jobs", "a subclass", "a lambda"]
 )
-def test_items_that_the_worker_takes_are_fine(over: Any) -> None:
+def test_map_items_matching_worker_are_fine(over: Any) -> None:
+    """Items that the worker takes are fine."""
     assert mapping(over=over) == []
 
 
-def test_items_of_another_type_are_refused() -> None:
+def test_map_items_of_other_type_are_refused() -> None:
+    """Items of another type are refused."""
     assert mapping(over=drafts_of) == [
-        "MAP_ITEMS at map 'digs': over 'drafts_of' returns items of Draft, but the worker takes Job\n    fix: return list[Job], or use another worker"
+        "MAP_ITEMS at map 'digs': over 'drafts_of' returns items of Draft, but the "
+        "worker takes Job\n    fix: return list[Job], or use another worker"
     ]
 
 
-def test_over_must_return_a_list() -> None:
+def test_over_must_return_list() -> None:
+    """Over must return a list."""
     assert mapping(over=one_of) == [
-        "MAP_ITEMS at map 'digs': over 'one_of' returns Job, which is not a list\n    fix: return list[Job]"
+        "MAP_ITEMS at map 'digs': over 'one_of' returns Job, which is not a list\n    "
+        "fix: return list[Job]"
     ]
 
 
-def test_gather_must_take_what_the_worker_writes() -> None:
+def test_gather_must_take_worker_results() -> None:
+    """Gather must take what the worker writes."""
     assert mapping(gather=from_drafts) == [
-        "MAP_RESULTS at map 'digs': gather 'from_drafts' takes list[Draft], but the worker writes Report\n    fix: take list[Report]"
+        "MAP_RESULTS at map 'digs': gather 'from_drafts' takes list[Draft], but the "
+        "worker writes Report\n    fix: take list[Report]"
     ]
     assert [line.split(",")[0] for line in mapping(gather=from_draft)] == [
         "MAP_RESULTS at map 'digs': gather 'from_draft' takes Draft"
     ]
 
 
-def test_collecting_failures_needs_a_gather_that_takes_them() -> None:
+def test_collect_needs_gather_with_missing() -> None:
+    """Collecting failures needs a gather that takes them."""
     assert mapping(on_item_error="collect") == [
-        "MAP_RESULTS at map 'digs': on_item_error=\"collect\", but gather 'notes_of' does not take the missing items\n"
+        "MAP_RESULTS at map 'digs': on_item_error=\"collect\", but gather 'notes_of' "
+        "does not take the missing items\n"
         '    fix: add a second parameter, missing: list[Missing], or use on_item_error="skip"'
     ]
     assert mapping(on_item_error="collect", gather=notes_of_some) == []
 
 
 @pytest.mark.parametrize("worker", [judge, maybe], ids=["two slices", "may write nothing"])
-def test_a_worker_takes_one_item_and_gives_one_result(worker: Any) -> None:
+def test_worker_takes_item_and_gives_result(worker: Any) -> None:
+    """A worker takes one item and gives one result."""
     assert mapping(worker)[0] == (
-        f"MAP_WORKER at map 'digs': worker '{worker.name}' must read one item and always write one result\n"
+        f"MAP_WORKER at map 'digs': worker '{worker.name}' must read one item and always "
+        "write one result\n"
         "    fix: let the item carry what else it needs, or use a flow as the worker"
     )
 
 
-def test_a_worker_of_other_items_is_refused() -> None:
+def test_worker_of_other_items_is_refused() -> None:
+    """A worker of other items is refused."""
     assert mapping(dash)[0] == (
-        "MAP_WORKER at map 'digs': the worker takes Topic, but an item is Job\n    fix: use a worker that takes the items, or items that it takes"
+        "MAP_WORKER at map 'digs': the worker takes Topic, but an item is Job\n    fix: "
+        "use a worker that takes the items, or items that it takes"
     )
 
 
-def test_the_bounds_of_a_map_are_numbers_from_1_on() -> None:
+def test_map_bounds_are_positive_numbers() -> None:
+    """The bounds of a map are numbers from 1 on."""
     count = "    fix: give a whole number from 1 on"
     assert mapping(max_items=0, concurrency=True) == [
         f"MAP_OPTION at map 'digs': max_items=0 is not a bound\n{count}",
         f"MAP_OPTION at map 'digs': concurrency=True is not a bound\n{count}",
     ]
     assert mapping(need=5) == [
-        "MAP_OPTION at map 'digs': need=5 is out of range for max_items=4\n    fix: give a number from 1 to 4"
+        "MAP_OPTION at map 'digs': need=5 is out of range for max_items=4\n    fix: give "
+        "a number from 1 to 4"
     ]
     assert mapping(on_item_error="ignore") == [
-        'MAP_OPTION at map \'digs\': on_item_error=\'ignore\' is not possible\n    fix: give "fail", "skip" or "collect"'
+        "MAP_OPTION at map 'digs': on_item_error='ignore' is not possible\n    fix: "
+        'give "fail", "skip" or "collect"'
     ]
 
 
-def test_a_map_that_cancels_items_must_not_hold_an_effect_that_happens_once() -> None:
+def test_map_quorum_refuses_once_effect() -> None:
+    """A map that cancels items must not hold an effect that happens once."""
     once = type(dig)(dig.fn, dig.signature, name="dig", options=NodeSettings(effect="once"))
     assert mapping(once, need=2) == [
-        "MAP_OPTION at map 'digs': need=2 may cancel 'dig', which has effect=\"once\"\n    fix: need all items, or move the effect after the map"
+        "MAP_OPTION at map 'digs': need=2 may cancel 'dig', which has effect=\"once\"\n  "
+        "  fix: need all items, or move the effect after the map"
     ]
     assert mapping(once) == []
 
 
-def test_enter_and_leave_must_fit_the_inner_flow() -> None:
+def test_enter_and_leave_must_fit_inner_flow() -> None:
+    """Enter and leave must fit the inner flow."""
     assert nesting(to_topic, from_draft) == []
     assert nesting(lambda state: None, lambda draft: None) == []
     assert nesting(to_draft, from_topic) == [
-        "SUB_ENTER at sub 'team': enter 'to_draft' returns Draft, but flow 'content' takes Topic\n    fix: return a Topic",
-        "SUB_LEAVE at sub 'team': leave 'from_topic' takes Topic, but flow 'content' gives Draft\n    fix: take a Draft",
+        "SUB_ENTER at sub 'team': enter 'to_draft' returns Draft, but flow 'content' "
+        "takes Topic\n    fix: return a Topic",
+        "SUB_LEAVE at sub 'team': leave 'from_topic' takes Topic, but flow 'content' "
+        "gives Draft\n    fix: take a Draft",
     ]
 
 
-def test_a_question_is_text() -> None:
+def test_question_must_return_text() -> None:
+    """A question is text."""
     sketch = Sketch()
     sketch.chain(note, sketch.ask("ok", to_draft, Verdict))
     assert said(sketch) == [
-        "ASK_QUESTION at question of 'ok': 'to_draft' returns Draft, but a question is text\n    fix: return the str that the person should read"
+        "ASK_QUESTION at question of 'ok': 'to_draft' returns Draft, but a question is "
+        "text\n    fix: return the str that the person should read"
     ]
     fine = Sketch()
     fine.chain(note, fine.ask("ok", question, Verdict))
     assert said(fine) == []
 
 
-def test_a_result_of_the_wrong_kind_in_a_flow_as_worker_is_refused() -> None:
+def test_flow_worker_of_wrong_result_is_refused() -> None:
+    """A result of the wrong kind in a flow as worker is refused."""
+
     def gather(found: list[Report]) -> Notes:
         return Notes()
 

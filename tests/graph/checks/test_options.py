@@ -40,18 +40,23 @@ def alone(**options: Any) -> list[str]:
     return said(sketch)
 
 
-def test_once_forbids_whatever_repeats_it_or_leaves_it_out() -> None:
+def test_once_forbids_repeating_options() -> None:
+    """Once forbids everything that repeats it or leaves it out."""
     fix = "or declare another effect if that is what the node has"
     assert alone(effect="once", retry=Retry(3), cache=Cache(5), hedge_after=1) == [
-        f"OPTION_EFFECT at node 'look': effect=\"once\" forbids retry: a second attempt would repeat the effect\n    fix: leave retry out, {fix}",
-        "OPTION_EFFECT at node 'look': effect=\"once\" forbids cache: a result from the cache would leave the effect out\n"
+        "OPTION_EFFECT at node 'look': effect=\"once\" forbids retry: a second attempt "
+        f"would repeat the effect\n    fix: leave retry out, {fix}",
+        "OPTION_EFFECT at node 'look': effect=\"once\" forbids cache: a result from the "
+        "cache would leave the effect out\n"
         f"    fix: leave cache out, {fix}",
-        "OPTION_EFFECT at node 'look': effect=\"once\" forbids hedge_after: two attempts at once would repeat the effect\n"
+        "OPTION_EFFECT at node 'look': effect=\"once\" forbids hedge_after: two attempts "
+        "at once would repeat the effect\n"
         f"    fix: leave hedge_after out, {fix}",
     ]
 
 
-def test_idempotent_may_retry_but_neither_cache_nor_hedge() -> None:
+def test_idempotent_forbids_cache_and_hedge() -> None:
+    """Idempotent may retry but neither cache nor hedge."""
     found = alone(effect="idempotent", retry=Retry(3), cache=Cache(5), hedge_after=1)
     assert [line.split(": ")[1] for line in found] == [
         'effect="idempotent" forbids cache',
@@ -59,15 +64,19 @@ def test_idempotent_may_retry_but_neither_cache_nor_hedge() -> None:
     ]
 
 
-def test_pure_may_do_all_of_it() -> None:
+def test_pure_allows_all_options() -> None:
+    """Pure may do all of it."""
     assert alone(retry=Retry(3), cache=Cache(5), hedge_after=1, timeout=2, deadline=10) == []
 
 
-def test_the_shorter_time_has_to_be_the_shorter_one() -> None:
+def test_timeout_must_be_below_deadline() -> None:
+    """The shorter time has to be the shorter one."""
     assert alone(timeout=5, deadline=5, hedge_after=6) == [
-        "OPTION_TIMES at node 'look': timeout=5 is not less than deadline=5, so it would never matter\n"
+        "OPTION_TIMES at node 'look': timeout=5 is not less than deadline=5, so it would "
+        "never matter\n"
         "    fix: give a timeout below 5, or a longer deadline",
-        "OPTION_TIMES at node 'look': hedge_after=6 is not less than timeout=5, so it would never matter\n"
+        "OPTION_TIMES at node 'look': hedge_after=6 is not less than timeout=5, so it "
+        "would never matter\n"
         "    fix: give a hedge_after below 5, or a longer timeout",
     ]
     assert [line.split(":")[1] for line in alone(deadline=5, hedge_after=6)] == [
@@ -82,30 +91,36 @@ def talking(ctx: Context, t: Topic) -> None: ...
 
 
 @pytest.mark.parametrize(("fn", "what"), [(slow, "an async function"), (talking, "a Context")])
-def test_a_process_takes_plain_functions_of_slices_only(fn: Node[Any], what: str) -> None:
+def test_process_needs_plain_function(fn: Node[Any], what: str) -> None:
+    """A process takes plain functions of slices only."""
     sketch = Sketch()
     sketch.chain(with_options(fn, isolation="process"))
     assert said(sketch) == [
-        f"OPTION_PROCESS at node '{fn.name}': isolation=\"process\" cannot carry {what} into another process\n"
+        f"OPTION_PROCESS at node '{fn.name}': isolation=\"process\" cannot carry {what} "
+        "into another process\n"
         "    fix: use a plain function of slices"
     ]
     assert alone(isolation="process") == []
 
 
-def test_a_process_takes_no_function_that_only_another_function_knows() -> None:
+def test_process_refuses_local_function() -> None:
+    """A process takes no function that only another function knows."""
+
     @node(isolation="process")
     def inside(t: Topic) -> None: ...
 
     sketch = Sketch()
     sketch.chain(inside)
     assert said(sketch) == [
-        "OPTION_PROCESS at node 'inside': isolation=\"process\" needs a function that another process can import, and "
-        "test_a_process_takes_no_function_that_only_another_function_knows.<locals>.inside is not one\n"
+        "OPTION_PROCESS at node 'inside': isolation=\"process\" needs a function that "
+        "another process can import, and "
+        "test_process_refuses_local_function.<locals>.inside is not one\n"
         "    fix: define it with `def` at the top level of a module"
     ]
 
 
-def test_a_map_or_sub_flow_is_neither_cached_nor_hedged() -> None:
+def test_nesting_node_refuses_cache_and_hedge() -> None:
+    """A map or sub flow is neither cached nor hedged."""
     sketch = Sketch()
     inner = build_plan(Sketch().chain(look).spec)
     team = sketch.sub("team", inner, to_topic, no_notes)
@@ -114,14 +129,18 @@ def test_a_map_or_sub_flow_is_neither_cached_nor_hedged() -> None:
     digs.options = NodeSettings(cache=Cache(1))
     sketch.chain(team, digs)
     assert said(sketch) == [
-        "OPTION_NESTED at node 'team': a sub-flow cannot have cache: what runs inside has its own options\n    fix: give cache to a node inside",
-        "OPTION_NESTED at node 'team': a sub-flow cannot have hedge_after: it would run everything inside twice\n"
+        "OPTION_NESTED at node 'team': a sub-flow cannot have cache: what runs inside "
+        "has its own options\n    fix: give cache to a node inside",
+        "OPTION_NESTED at node 'team': a sub-flow cannot have hedge_after: it would run "
+        "everything inside twice\n"
         "    fix: give hedge_after to a node inside",
-        "OPTION_NESTED at node 'digs': a map cannot have cache: what runs inside has its own options\n    fix: give cache to a node inside",
+        "OPTION_NESTED at node 'digs': a map cannot have cache: what runs inside has its "
+        "own options\n    fix: give cache to a node inside",
     ]
 
 
-def test_the_worker_of_a_map_is_checked_under_its_path() -> None:
+def test_map_worker_is_checked_under_path() -> None:
+    """The worker of a map is checked under its path."""
     sketch = Sketch()
     sketch.chain(
         sketch.map("digs", with_options(dig, effect="once", retry=Retry(2)), jobs_of, notes_of)

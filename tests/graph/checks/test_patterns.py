@@ -145,7 +145,8 @@ def test_pipeline() -> None:
     clean(case().chain(research, write, judge, improve))
 
 
-def test_pipeline_with_gates_that_repeat_a_step_or_stop() -> None:
+def test_pipeline_with_gates() -> None:
+    """Pipeline with gates that repeat a step or stop."""
     sketch = case()
     sketch.chain(research, write, judge, tidy)
     sketch.loop(judge, back_to=write, while_=weak, max_iterations=3, exhausted=stop)
@@ -159,7 +160,8 @@ def test_supervisor_with_a_map() -> None:
     clean(sketch)
 
 
-def test_supervisor_with_routes_to_its_workers_and_back() -> None:
+def test_supervisor_with_routes() -> None:
+    """Supervisor with routes to its workers and back."""
     sketch = case()
     sketch.route(lead, next_of).when("web", web).when("paper", paper).when(
         "done", report
@@ -169,7 +171,9 @@ def test_supervisor_with_routes_to_its_workers_and_back() -> None:
     clean(sketch)
 
 
-def test_supervisor_that_starts_several_workers_at_once() -> None:
+def test_supervisor_with_parallel_workers() -> None:
+    """Supervisor that starts several workers at once."""
+
     def several(n: Next) -> set[Literal["web", "paper"]]:
         return {"web"}
 
@@ -184,7 +188,7 @@ def test_fan_out() -> None:
     clean(case().chain(research, [legal, money], merge))
 
 
-def test_fan_out_with_a_revision_that_may_be_needed() -> None:
+def test_fan_out_with_revision() -> None:
     """Both `merge` and `improve` write the draft, and `improve` may not run."""
     sketch = case()
     sketch.chain(research, [legal, money], merge, judge)
@@ -192,7 +196,8 @@ def test_fan_out_with_a_revision_that_may_be_needed() -> None:
     clean(sketch)
 
 
-def test_fan_out_of_which_two_are_enough() -> None:
+def test_fan_out_with_quorum() -> None:
+    """Fan out of which two are enough."""
     sketch = case(Notes)
     collect = web.named("collect")
     sketch.chain(research, [web, paper, web.named("third")], collect)
@@ -200,7 +205,8 @@ def test_fan_out_of_which_two_are_enough() -> None:
     assert said(sketch) == []
 
 
-def test_fan_out_with_a_branch_that_falls_back() -> None:
+def test_fan_out_with_fallback() -> None:
+    """Fan out with a branch that falls back."""
     sketch = case()
     sketch.chain(research, [legal, money], merge)
     sketch.on_error(research, rescue)
@@ -214,7 +220,8 @@ def test_router() -> None:
     clean(sketch)
 
 
-def test_router_whose_branches_meet_again() -> None:
+def test_router_with_joined_branches() -> None:
+    """Router whose branches meet again."""
     sketch = case()
     sketch.route(classify, kind_of).when("math", solve).when("prose", [research]).exhaustive()
     sketch.chain(research, write)
@@ -240,7 +247,8 @@ def test_evaluator_loop() -> None:
     clean(sketch)
 
 
-def test_a_loop_in_a_loop_with_a_fan_out_inside() -> None:
+def test_nested_loops_with_fan_out() -> None:
+    """A loop in a loop with a fan out inside."""
     sketch = case()
     sketch.chain(research, [legal, money], merge, judge, tidy)
     sketch.loop(judge, back_to=merge, while_=weak, max_iterations=3)
@@ -248,7 +256,9 @@ def test_a_loop_in_a_loop_with_a_fan_out_inside() -> None:
     clean(sketch)
 
 
-def test_a_question_between_two_steps() -> None:
+def test_question_between_steps() -> None:
+    """A question between two steps."""
+
     def ask_for(d: Draft) -> str:
         return d.draft
 
@@ -258,10 +268,12 @@ def test_a_question_between_two_steps() -> None:
 
 
 @pytest.mark.parametrize("output", [Content, Topic])
-def test_a_graph_of_one_node(output: type[BaseModel]) -> None:
+def test_graph_of_single_node(output: type[BaseModel]) -> None:
+    """A graph of one node."""
     assert said(Sketch(Content, Topic, output).chain(dash)) == []
 
 
-def test_jobs_of_a_topic_can_be_mapped_directly() -> None:
+def test_map_over_jobs() -> None:
+    """Jobs of a topic can be mapped directly."""
     sketch = case(Notes)
     clean(sketch.chain(sketch.map("digs", dig, jobs_of, notes_of)))

@@ -53,7 +53,8 @@ def regions(sketch: Sketch) -> dict[str, set[str]]:
     }
 
 
-def test_the_region_is_what_lies_between_the_fork_and_the_join() -> None:
+def test_region_lies_between_fork_and_join() -> None:
+    """The region is what lies between the fork and the join."""
     sketch = racing()
     sketch.chain(c, look)
     sketch.chain(last, note)
@@ -61,12 +62,14 @@ def test_the_region_is_what_lies_between_the_fork_and_the_join() -> None:
     assert regions(sketch) == {"last": {"a", "b"}}
 
 
-def test_the_plan_knows_the_region() -> None:
+def test_plan_holds_region() -> None:
+    """The plan knows the region."""
     step = next(step for step in build_plan(racing(2).spec).steps if step.name == "last")
     assert (step.need, step.region) == (2, (1, 2))
 
 
-def test_a_region_from_start_to_end_is_possible() -> None:
+def test_region_from_start_to_end() -> None:
+    """A region from start to end is possible."""
     sketch = Sketch()
     sketch.chain([a, b], END)
     sketch.join(END, need=1)  # type: ignore[arg-type]
@@ -74,7 +77,8 @@ def test_a_region_from_start_to_end_is_possible() -> None:
     assert regions(sketch) == {"END": {"a", "b"}}
 
 
-def test_an_edge_out_of_the_region_is_refused() -> None:
+def test_edge_out_of_region_is_refused() -> None:
+    """An edge out of the region is refused."""
     sketch = racing()
     sketch.chain(a, c)
     assert said(sketch) == [
@@ -82,7 +86,7 @@ def test_an_edge_out_of_the_region_is_refused() -> None:
     ]
 
 
-def test_an_edge_into_the_region_moves_its_fork() -> None:
+def test_edge_into_region_moves_fork() -> None:
     """The nearest node that all ways pass is the fork, so what looked like an entry belongs to a larger region."""
     sketch = racing()
     sketch.chain(c, a)
@@ -90,7 +94,8 @@ def test_an_edge_into_the_region_moves_its_fork() -> None:
     assert regions(sketch) == {"last": {"look", "a", "b", "c"}}
 
 
-def test_a_loop_into_the_region_is_refused() -> None:
+def test_loop_into_region_is_refused() -> None:
+    """A loop into the region is refused."""
     sketch = racing()
     sketch.chain(last, c, note)
     sketch.loop(c, back_to=a, while_=weak, max_iterations=2)
@@ -101,7 +106,8 @@ def test_a_loop_into_the_region_is_refused() -> None:
     )
 
 
-def test_an_error_edge_out_of_the_region_is_refused() -> None:
+def test_error_edge_out_of_region_is_refused() -> None:
+    """An error edge out of the region is refused."""
     sketch = racing()
     sketch.on_error(a, c)
     assert said(sketch) == [
@@ -109,16 +115,19 @@ def test_an_error_edge_out_of_the_region_is_refused() -> None:
     ]
 
 
-def test_an_effect_that_happens_once_must_not_be_cancelled() -> None:
+def test_once_effect_in_region_is_refused() -> None:
+    """An effect that happens once must not be cancelled."""
     sketch = Sketch()
     sketch.chain(look, [with_options(a, effect="once"), b], last)
     sketch.join(last, need=1)
     assert said(sketch) == [
-        f"QUORUM_REGION at join of 'last': 'a' has effect=\"once\", so it must not be cancelled\n{ADVICE}"
+        "QUORUM_REGION at join of 'last': 'a' has effect=\"once\", so it must not be "
+        f"cancelled\n{ADVICE}"
     ]
 
 
-def test_an_effect_inside_a_map_or_sub_flow_counts_too() -> None:
+def test_nested_once_effect_is_refused() -> None:
+    """An effect inside a map or sub flow counts too."""
     inner = build_plan(Sketch().chain(with_options(note, effect="once")).spec)
     sketch = Sketch()
     team = sketch.sub("team", inner, to_topic, no_notes)
@@ -126,12 +135,15 @@ def test_an_effect_inside_a_map_or_sub_flow_counts_too() -> None:
     sketch.chain(look, [team, digs], last)
     sketch.join(last, need=1)
     assert [line.splitlines()[0] for line in said(sketch)] == [
-        "QUORUM_REGION at join of 'last': 'team/note' has effect=\"once\", so it must not be cancelled",
-        "QUORUM_REGION at join of 'last': 'digs/dig' has effect=\"once\", so it must not be cancelled",
+        "QUORUM_REGION at join of 'last': 'team/note' has effect=\"once\", so it must "
+        "not be cancelled",
+        "QUORUM_REGION at join of 'last': 'digs/dig' has effect=\"once\", so it must not "
+        "be cancelled",
     ]
 
 
-def test_a_loop_inside_the_region_is_fine_and_one_around_the_join_is_fine_from_outside() -> None:
+def test_loop_inside_region_or_around_join_is_fine() -> None:
+    """A loop inside the region is fine and one around the join is fine from outside."""
     sketch = racing()
     sketch.loop(a, back_to=a, while_=weak, max_iterations=2)
     sketch.chain(last, note)
@@ -139,7 +151,8 @@ def test_a_loop_inside_the_region_is_fine_and_one_around_the_join_is_fine_from_o
     assert said(sketch) == []
 
 
-def test_a_loop_around_the_join_that_starts_in_the_region_is_refused() -> None:
+def test_loop_from_region_around_join_is_refused() -> None:
+    """A loop around the join that starts in the region is refused."""
     sketch = Sketch()
     sketch.chain(look, [a, b], last, note)
     sketch.join(last, need=1)
@@ -148,7 +161,8 @@ def test_a_loop_around_the_join_that_starts_in_the_region_is_refused() -> None:
     assert f"QUORUM_REGION at join of 'last': {what}\n{ADVICE}" in said(sketch)
 
 
-def test_a_quorum_of_several_cannot_be_the_header_of_a_loop() -> None:
+def test_quorum_as_loop_header_is_refused() -> None:
+    """A quorum of several cannot be the header of a loop."""
     sketch = racing(2)
     sketch.chain(last, c, note)
     sketch.loop(c, back_to=last, while_=weak, max_iterations=2)

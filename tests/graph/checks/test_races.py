@@ -39,36 +39,45 @@ def races(drawing: Drawing) -> list[str]:
     return [problem.what.split(" may ")[0] for problem in found]
 
 
-def test_two_branches_that_write_one_field() -> None:
+def test_parallel_writers_race() -> None:
+    """Two branches that write one field."""
     sketch = Sketch()
     sketch.chain(look, [dash, maybe])
     assert said(sketch) == [
-        "UNORDERED_WRITES at field 'draft': 'dash' and 'maybe' may both write it without seeing each other's write: they branch at 'look'\n"
-        "    fix: fold the writes (draft: Annotated[…, a reducer]), write different fields, or let one follow the other"
+        "UNORDERED_WRITES at field 'draft': 'dash' and 'maybe' may both write it without "
+        "seeing each other's write: they branch at 'look'\n"
+        "    fix: fold the writes (draft: Annotated[…, a reducer]), write different "
+        "fields, or let one follow the other"
     ]
 
 
-def test_the_fields_that_two_nodes_race_for_are_one_problem_and_start_is_a_fork_too() -> None:
+def test_raced_fields_are_one_problem() -> None:
+    """The fields that two nodes race for are one problem and start is a fork too."""
     sketch = Sketch(output=Content)
     sketch.chain([judge, judge.named("second")])
     assert said(sketch)[-1] == (
-        "UNORDERED_WRITES at fields 'score' and 'feedback': 'judge' and 'second' may both write them without seeing each other's write: "
+        "UNORDERED_WRITES at fields 'score' and 'feedback': 'judge' and 'second' may "
+        "both write them without seeing each other's write: "
         "they branch at 'START'\n"
-        "    fix: fold the writes (score: Annotated[…, a reducer]), write different fields, or let one follow the other"
+        "    fix: fold the writes (score: Annotated[…, a reducer]), write different "
+        "fields, or let one follow the other"
     )
 
 
-def test_a_reducer_folds_them() -> None:
+def test_reducer_allows_parallel_writes() -> None:
+    """A reducer folds them."""
     assert said(Sketch().chain(look, [note, note.named("second")])) == []
 
 
-def test_a_map_or_sub_flow_that_does_not_say_what_it_writes_is_told_to() -> None:
+def test_unannotated_gather_is_named() -> None:
+    """A map or sub flow that does not say what it writes raises to."""
     sketch = Sketch()
     made: Any = sketch.ask("team", lambda state: "", Content)
     made.kind = "sub"
     sketch.chain(look, [made, dash])
     assert said(sketch)[-1].endswith(
-        "fix: annotate what the function of 'team' returns: without that, as in a lambda, it may write any field"
+        "fix: annotate what the function of 'team' returns: without that, as in a "
+        "lambda, it may write any field"
     )
 
 
@@ -90,21 +99,23 @@ def test_plain_forks(edges: tuple[str, ...], expected: list[str]) -> None:
     assert races(drawn(*edges, writers="uvw")) == expected
 
 
-def test_a_writer_that_waits_without_descending_is_unordered() -> None:
+def test_waiting_without_descending_is_unordered() -> None:
     """`f → (u, w)`, `u` routes to w or END: w waits for u, but when u goes to END it has not seen what u wrote."""
     drawing = drawn("f>u,w")
     drawing.route("u", {"one": "w", "two": "END"})
     assert races(drawing) == ["'u' and 'w'"]
 
 
-def test_what_follows_the_node_where_branches_met_is_ordered_even_if_it_may_not_run() -> None:
+def test_writer_after_join_is_ordered() -> None:
+    """What follows the node where branches met is ordered even if it may not run."""
     drawing = drawn("f>u,b>j")
     drawing.node("w", "", "x")
     drawing.route("j", {"one": "w", "two": "END"})
     assert races(drawing) == []
 
 
-def test_branches_that_met_before_the_others_of_their_fork_are_ordered_too() -> None:
+def test_early_joined_branches_are_ordered() -> None:
+    """Branches that met before the others of their fork are ordered too."""
     drawing = drawn("f>u,b>j", "f>c>z", "k>z")
     drawing.node("w", "", "x")
     drawing.route("j", {"one": "w", "two": "k"})
@@ -112,14 +123,15 @@ def test_branches_that_met_before_the_others_of_their_fork_are_ordered_too() -> 
     assert races(drawing) == []
 
 
-def test_a_writer_that_failed_has_written_nothing() -> None:
+def test_failed_writer_does_not_race() -> None:
     """Its error edge leads past the other writer, but brings no write there."""
     drawing = drawn("f>u,w", "u>w", "h>END")
     drawing.error("u", "h")
     assert races(drawing) == []
 
 
-def test_exclusive_branches_never_meet_and_those_of_a_multiple_choice_do() -> None:
+def test_multi_route_branches_race() -> None:
+    """Exclusive branches never meet and those of a multiple choice do."""
     for many, expected in ((False, []), (True, ["'u' and 'w'"])):
         drawing = drawn(writers="")
         drawing.node("f")
@@ -129,7 +141,8 @@ def test_exclusive_branches_never_meet_and_those_of_a_multiple_choice_do() -> No
         assert races(drawing) == expected
 
 
-def test_a_plain_edge_beside_a_route_is_taken_with_each_of_its_branches() -> None:
+def test_plain_edge_beside_route_races() -> None:
+    """A plain edge beside a route is taken with each of its branches."""
     drawing = drawn("f>u")
     drawing.node("w", "", "x")
     drawing.node("b")
@@ -137,7 +150,8 @@ def test_a_plain_edge_beside_a_route_is_taken_with_each_of_its_branches() -> Non
     assert races(drawing) == ["'u' and 'w'"]
 
 
-def test_an_error_edge_excludes_the_others_but_is_a_path() -> None:
+def test_error_edge_is_exclusive_path() -> None:
+    """An error edge excludes the others but is a path."""
     instead = drawn("f>u", "w>END")
     instead.error("f", "w")
     assert races(instead) == []
@@ -146,19 +160,22 @@ def test_an_error_edge_excludes_the_others_but_is_a_path() -> None:
     assert races(beside) == ["'u' and 'w'"]
 
 
-def test_writers_of_one_loop_body_are_ordered_by_the_rounds() -> None:
+def test_loop_body_writers_are_ordered() -> None:
+    """Writers of one loop body are ordered by the rounds."""
     drawing = drawn("h>u,b>w>END")
     drawing.loop("w", "h")
     assert races(drawing) == []
 
 
-def test_a_header_that_writes_what_a_side_branch_of_its_body_writes_is_ordered() -> None:
+def test_header_and_side_branch_are_ordered() -> None:
+    """A header that writes what a side branch of its body writes is ordered."""
     drawing = drawn("a>w>u,b>s>END")
     drawing.loop("s", "w")
     assert races(drawing) == []
 
 
-def test_branches_that_race_for_the_first_place_are_not_concurrent() -> None:
+def test_first_wins_branches_do_not_race() -> None:
+    """Branches that race for the first place are not concurrent."""
     first = drawn("f>u,w>j")
     first.join("j", 1)
     assert races(first) == []
@@ -167,14 +184,16 @@ def test_branches_that_race_for_the_first_place_are_not_concurrent() -> None:
     assert races(both) == ["'u' and 'w'"]
 
 
-def test_branches_that_meet_before_the_race_is_over_are() -> None:
+def test_branches_joined_before_first_wins_race() -> None:
+    """Branches that meet before the race is over are."""
     drawing = drawn("f>a>u,w>m>j", "f>b>j")
     drawing.join("j", 1)
     assert races(drawing) == ["'u' and 'w'"]
 
 
 @given(seed=st.integers(0, 2**32))
-def test_whatever_conflicts_in_a_random_run_was_found_before(seed: int) -> None:
+def test_random_runs_find_no_new_conflicts(seed: int) -> None:
+    """Everything that conflicts in a random run was found before."""
     drawing = random_drawing(seed, size=9, writers=3)
     shape = build_topology(drawing.blueprint)
     problems = check(drawing.blueprint, shape).problems
@@ -191,7 +210,7 @@ def test_whatever_conflicts_in_a_random_run_was_found_before(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_of_a_thousand_random_graphs_none_is_missed_and_hardly_one_is_blamed_for_nothing() -> None:
+def test_random_graphs_have_few_false_races() -> None:
     """The rule is only worth its name if what it flags really conflicts: here in all but a few of a hundred."""
     flagged = real = 0
     for seed in range(1500):

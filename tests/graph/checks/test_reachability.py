@@ -10,8 +10,10 @@ def test_a_cycle_that_was_not_declared_is_shown_with_its_path() -> None:
     sketch.chain(look, [note, dash])
     sketch.chain(dash, tidy, dash)
     assert said(sketch) == [
-        "UNDECLARED_CYCLE at edge 'tidy' → 'dash': it closes the cycle dash → tidy → dash, which nothing bounds\n"
-        "    fix: declare the way back with its bound: g.loop(tidy, back_to=dash, while_=…, max_iterations=…)",
+        "UNDECLARED_CYCLE at edge 'tidy' → 'dash': it closes the cycle dash → tidy → "
+        "dash, which nothing bounds\n"
+        "    fix: declare the way back with its bound: g.loop(tidy, back_to=dash, "
+        "while_=…, max_iterations=…)",
         "NO_WAY_TO_END at node 'dash': no path leads from 'dash' and 'tidy' to END\n"
         "    fix: connect it to what comes next, or to END",
     ]
@@ -32,8 +34,10 @@ def test_a_graph_that_is_one_cycle_has_neither_beginning_nor_end() -> None:
     sketch = Sketch()
     sketch.chain(look, note, look.named("last"), look)
     assert said(sketch) == [
-        "UNDECLARED_CYCLE at edge 'last' → 'look': it closes the cycle look → note → last → look, which nothing bounds\n"
-        "    fix: declare the way back with its bound: g.loop(last, back_to=look, while_=…, max_iterations=…)",
+        "UNDECLARED_CYCLE at edge 'last' → 'look': it closes the cycle look → note → "
+        "last → look, which nothing bounds\n"
+        "    fix: declare the way back with its bound: g.loop(last, back_to=look, "
+        "while_=…, max_iterations=…)",
         "UNREACHABLE at node 'look': no path leads from START to 'look', 'note' and 'last'\n"
         "    fix: connect a node that runs to it, or g.chain(START, …)",
         "NO_WAY_TO_END at node 'look': no path leads from 'look', 'note' and 'last' to END\n"

@@ -32,8 +32,10 @@ def test_a_label_that_is_never_returned_is_named_with_the_nearest_one() -> None:
     sketch = Sketch()
     sketch.route(classify, kind_of).when("math", look).when("porse", note).exhaustive()  # type: ignore[misc]
     assert said(sketch) == [
-        "ROUTE_LABEL at route of 'classify': 'kind_of' never returns 'porse'\n    fix: Did you mean 'prose'? Known: math, prose.",
-        "ROUTE_INCOMPLETE at route of 'classify': it is called exhaustive, but label 'prose' has no target\n"
+        "ROUTE_LABEL at route of 'classify': 'kind_of' never returns 'porse'\n    fix: "
+        "Did you mean 'prose'? Known: math, prose.",
+        "ROUTE_INCOMPLETE at route of 'classify': it is called exhaustive, but label "
+        "'prose' has no target\n"
         "    fix: add .when('prose', node), or end it in .otherwise(node)",
     ]
 
@@ -42,7 +44,8 @@ def test_an_enum_member_without_a_target_is_named() -> None:
     sketch = Sketch()
     sketch.route(classify, tone_of).when(Tone.WARM, look).exhaustive()
     assert said(sketch) == [
-        "ROUTE_INCOMPLETE at route of 'classify': it is called exhaustive, but label 'Tone.COLD' has no target\n"
+        "ROUTE_INCOMPLETE at route of 'classify': it is called exhaustive, but label "
+        "'Tone.COLD' has no target\n"
         "    fix: add .when(Tone.COLD, node), or end it in .otherwise(node)"
     ]
 
@@ -53,7 +56,8 @@ def test_a_selector_must_list_its_labels(selector: object) -> None:
     sketch.route(classify, selector).when("math", look).otherwise(note)  # type: ignore[arg-type]
     name = getattr(selector, "__name__", "")
     assert said(sketch) == [
-        f"ROUTE_SELECTOR at route of 'classify': the return type of '{name}' does not list its labels\n"
+        f"ROUTE_SELECTOR at route of 'classify': the return type of '{name}' does not "
+        "list its labels\n"
         '    fix: annotate it: def selector(…) -> Literal["a", "b"], an Enum, or a set of these'
     ]
 
@@ -72,7 +76,8 @@ def test_a_label_with_two_cases_is_refused() -> None:
     sketch = Sketch()
     sketch.route(classify, kind_of).when("math", look).when("math", note).otherwise(note)
     assert said(sketch) == [
-        "ROUTE_LABEL_TWICE at route of 'classify': label 'math' has two cases\n    fix: give one list: .when('math', [first, second])"
+        "ROUTE_LABEL_TWICE at route of 'classify': label 'math' has two cases\n    fix: "
+        "give one list: .when('math', [first, second])"
     ]
 
 
@@ -83,7 +88,8 @@ def test_otherwise_without_a_label_left_is_refused() -> None:
         note.named("rest")
     )
     assert said(sketch) == [
-        "ROUTE_NO_LABEL_LEFT at route of 'classify': every label has a case, so otherwise() can never be taken\n"
+        "ROUTE_NO_LABEL_LEFT at route of 'classify': every label has a case, so "
+        "otherwise() can never be taken\n"
         "    fix: end it in .exhaustive(), or drop the case that otherwise() should cover"
     ]
 

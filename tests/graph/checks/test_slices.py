@@ -55,10 +55,13 @@ def test_a_slice_that_a_node_reads_or_writes_and_the_state_lacks_is_named_with_t
     sketch = Sketch(Small)
     sketch.chain(judge)
     assert said(sketch) == [
-        "SLICE_MISSING at node 'judge': it reads Draft, which the state Small does not inherit from\n"
+        "SLICE_MISSING at node 'judge': it reads Draft, which the state Small does not "
+        "inherit from\n"
         "    fix: add it: class Small(…, Draft). Known: Small, Topic, Verdicts.",
-        "SLICE_MISSING at node 'judge': it writes Verdict, which the state Small does not inherit from\n"
-        "    fix: add it: class Small(…, Verdict). Did you mean 'Verdicts'? Known: Small, Topic, Verdicts.",
+        "SLICE_MISSING at node 'judge': it writes Verdict, which the state Small does "
+        "not inherit from\n"
+        "    fix: add it: class Small(…, Verdict). "
+        "Did you mean 'Verdicts'? Known: Small, Topic, Verdicts.",
     ]
 
 
@@ -66,8 +69,10 @@ def test_input_and_output_must_be_slices() -> None:
     sketch = Sketch(Content, Other, Job)
     sketch.chain(note)
     assert [line.splitlines()[0] for line in said(sketch)][:2] == [
-        "SLICE_MISSING at input of graph 'content': it is Other, which the state Content does not inherit from",
-        "SLICE_MISSING at output of graph 'content': it is Job, which the state Content does not inherit from",
+        "SLICE_MISSING at input of graph 'content': it is Other, which the state Content "
+        "does not inherit from",
+        "SLICE_MISSING at output of graph 'content': it is Job, which the state Content "
+        "does not inherit from",
     ]
 
 
@@ -76,7 +81,8 @@ def test_a_predicate_must_read_slices_of_the_state() -> None:
     sketch.chain(look)
     sketch.loop(look, back_to=look, while_=weak, max_iterations=2)
     assert said(sketch) == [
-        "SLICE_MISSING at loop 'look' → 'look': it reads Verdict, which the state Topic does not inherit from\n"
+        "SLICE_MISSING at loop 'look' → 'look': it reads Verdict, which the state Topic "
+        "does not inherit from\n"
         "    fix: add it: class Topic(…, Verdict). Known: Topic."
     ]
 
@@ -97,7 +103,8 @@ def test_two_slices_that_declare_a_field_differently_are_refused() -> None:
     sketch = Sketch(Both, Same, Same)
     sketch.chain(reads_differs)
     assert said(sketch) == [
-        "SLICE_DIFFERS at node 'reads_differs': 'Differs.same' is declared as str = '', but the state Both has int\n"
+        "SLICE_DIFFERS at node 'reads_differs': 'Differs.same' is declared as str = '', "
+        "but the state Both has int\n"
         "    fix: declare the field once, in one slice, and inherit it where it is needed"
     ]
 

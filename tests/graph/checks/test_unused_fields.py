@@ -39,7 +39,8 @@ def test_a_write_that_nobody_reads_is_a_warning_and_the_graph_builds() -> None:
     sketch = Sketch(output=Draft)
     sketch.chain(dash, note)
     assert said(sketch, warnings=True) == [
-        "UNREAD_WRITE at node 'note': it writes 'notes', which is never read\n    fix: read it, make it part of the output, or drop it"
+        "UNREAD_WRITE at node 'note': it writes 'notes', which is never read\n    fix: "
+        "read it, make it part of the output, or drop it"
     ]
     assert [problem.code for problem in build_plan(sketch.spec).problems] == ["UNREAD_WRITE"]
 
@@ -56,7 +57,8 @@ def test_a_field_that_always_is_its_default_though_the_rest_of_its_slice_is_writ
     sketch = Sketch(Grades, Empty, Score)
     sketch.chain(grade, read_grade)
     assert said(sketch, warnings=True) == [
-        "NEVER_WRITTEN at node 'read_grade': it reads Grade, of which 'reason' is never written: it always has its default\n"
+        "NEVER_WRITTEN at node 'read_grade': it reads Grade, of which 'reason' is never "
+        "written: it always has its default\n"
         "    fix: write it in a node, or move it to a slice of its own"
     ]
 

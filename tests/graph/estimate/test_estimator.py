@@ -402,7 +402,7 @@ def test_assumptions_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> No
         Assumed(**wrong)
 
 
-# ---- never below what a run used -------------------------------------------------------------------
+# ---- never below what a run used -----------------------------------------------------------------
 def held_against_runs(seeds: Iterable[int]) -> int:
     """Run the random flow of each seed, and hold its estimate against what the run used; how many figures came close to their bound."""
     close = 0

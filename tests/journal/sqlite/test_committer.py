@@ -87,9 +87,9 @@ def senders(sent: list[tuple[str, str]], statement: str) -> set[str]:
 # ---------------------------------------------------------------- at once
 
 
-def test_an_append_that_waits_for_no_disk_is_committed_on_return(
-    tmp_path: Path, sent: list[tuple[str, str]]
-) -> None:
+def test_append_without_sync_commits_at_once(tmp_path: Path, sent: list[tuple[str, str]]) -> None:
+    """An append that waits for no disk is committed on return."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db", connect=tracing(sent))
         sent.clear()
@@ -106,9 +106,9 @@ def test_an_append_that_waits_for_no_disk_is_committed_on_return(
     asyncio.run(main())
 
 
-def test_an_append_that_waits_for_the_disk_does_so_on_the_thread(
-    tmp_path: Path, sent: list[tuple[str, str]]
-) -> None:
+def test_append_with_sync_waits_on_thread(tmp_path: Path, sent: list[tuple[str, str]]) -> None:
+    """An append that waits for the disk does so on the thread."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db", sync="full", connect=tracing(sent))
         sent.clear()
@@ -122,7 +122,9 @@ def test_an_append_that_waits_for_the_disk_does_so_on_the_thread(
     asyncio.run(main())
 
 
-def test_a_large_body_goes_to_the_thread(tmp_path: Path) -> None:
+def test_large_body_goes_to_thread(tmp_path: Path) -> None:
+    """A large body goes to the thread."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
         answer = soon(bench, lease, "x" * committer.AT_ONCE)
@@ -135,7 +137,9 @@ def test_a_large_body_goes_to_the_thread(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_nothing_overtakes_what_was_asked_for_before(tmp_path: Path) -> None:
+def test_appends_keep_their_order(tmp_path: Path) -> None:
+    """Nothing overtakes what was configured for before."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
         large = soon(bench, lease, "x" * committer.AT_ONCE)
@@ -156,7 +160,9 @@ def test_nothing_overtakes_what_was_asked_for_before(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_what_is_wrong_with_an_append_is_told_at_once_and_changes_nothing(tmp_path: Path) -> None:
+def test_wrong_append_raises_at_once(tmp_path: Path) -> None:
+    """What is wrong with an append raises at once and changes nothing."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
         assert soon(bench, lease, "a") is None
@@ -174,7 +180,8 @@ def test_what_is_wrong_with_an_append_is_told_at_once_and_changes_nothing(tmp_pa
     asyncio.run(main())
 
 
-def test_two_event_loops_append_to_one_store_at_the_same_time(tmp_path: Path) -> None:
+def test_two_event_loops_append_concurrently(tmp_path: Path) -> None:
+    """Two event loops append to one store at the same time."""
     store = asyncio.run(SqliteStore.open(tmp_path / "runs.db", sync="normal"))
     lease_of: dict[str, Lease] = {
         run_id: asyncio.run(Bench(store).begin(run_id, owner=run_id, ttl=1e6))
@@ -205,7 +212,9 @@ def test_two_event_loops_append_to_one_store_at_the_same_time(tmp_path: Path) ->
 # ---------------------------------------------------------------- what has to be waited for
 
 
-def test_while_another_process_writes_the_event_loop_goes_on(tmp_path: Path) -> None:
+def test_locked_file_does_not_block_event_loop(tmp_path: Path) -> None:
+    """While another process writes the event loop goes on."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
         holder = Holder(tmp_path / "runs.db")
@@ -226,7 +235,9 @@ def test_while_another_process_writes_the_event_loop_goes_on(tmp_path: Path) -> 
     asyncio.run(main())
 
 
-def test_a_file_that_stays_locked_is_told_and_nothing_was_stored(tmp_path: Path) -> None:
+def test_file_that_stays_locked_raises(tmp_path: Path) -> None:
+    """A file that stays locked raises, and nothing was stored."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db", lock_timeout=0.01)
         holder = Holder(tmp_path / "runs.db")
@@ -242,9 +253,10 @@ def test_a_file_that_stays_locked_is_told_and_nothing_was_stored(tmp_path: Path)
     asyncio.run(main())
 
 
-def test_while_the_thread_is_in_a_batch_appends_wait_for_it_and_share_the_next_commit(
+def test_appends_during_batch_share_next_commit(
     tmp_path: Path, sent: list[tuple[str, str]]
 ) -> None:
+    """While the thread is in a batch appends wait for it and share the next commit."""
     is_slow, entered, let_go, times = (
         threading.Event(),
         threading.Event(),
@@ -279,9 +291,9 @@ def test_while_the_thread_is_in_a_batch_appends_wait_for_it_and_share_the_next_c
     asyncio.run(main())
 
 
-def test_what_is_begun_in_one_turn_of_an_event_loop_shares_a_commit_and_keeps_its_order(
-    tmp_path: Path, sent: list[tuple[str, str]]
-) -> None:
+def test_appends_of_same_turn_share_commit(tmp_path: Path, sent: list[tuple[str, str]]) -> None:
+    """What is begun in one turn of an event loop shares a commit and keeps its order."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db", sync="full", connect=tracing(sent))
         others = [await bench.begin(f"run-{number}") for number in range(2, 52)]
@@ -317,9 +329,10 @@ def little_room(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("sync", ["full", "normal"])
-def test_the_log_is_moved_into_the_file_by_the_thread_and_does_not_grow(
+def test_thread_checkpoints_log(
     tmp_path: Path, little_room: int, sent: list[tuple[str, str]], sync: Literal["full", "normal"]
 ) -> None:
+    """The log is moved into the file by the thread and does not grow."""
     log, most = tmp_path / "runs.db-wal", 0
 
     async def main() -> None:
@@ -337,9 +350,9 @@ def test_the_log_is_moved_into_the_file_by_the_thread_and_does_not_grow(
     assert most <= 2 * little_room * 4120 + (1024 * 1024 if sync == "full" else 0)
 
 
-def test_while_somebody_reads_from_a_full_log_it_stays_and_appends_go_to_the_thread(
-    tmp_path: Path, little_room: int
-) -> None:
+def test_full_log_being_read_stays(tmp_path: Path, little_room: int) -> None:
+    """While it is being read from a full log it stays and appends go to the thread."""
+
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
         raw = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)

@@ -51,7 +51,8 @@ def offences(source: str) -> list[int]:
     ]
 
 
-def test_only_statements_of_the_table_are_sent() -> None:
+def test_only_listed_statements_are_sent() -> None:
+    """Only statements of the table are sent."""
     modules = sorted(PACKAGE.rglob("*.py"))
     assert len(modules) >= 10
     assert {path.name: offences(path.read_text("utf-8")) for path in modules} == {
@@ -59,7 +60,7 @@ def test_only_statements_of_the_table_are_sent() -> None:
     }
 
 
-def test_the_table_holds_plain_texts_only() -> None:
+def test_statements_are_plain_texts() -> None:
     """No f-string, no `+`, no `%`, no `.format`, no call: what is written there is what is sent."""
     tree = ast.parse(Path(statements.__file__).read_text("utf-8"))
     allowed = (
@@ -77,11 +78,13 @@ def test_the_table_holds_plain_texts_only() -> None:
         "db.execute(statements.A.format(x))", "db.cursor().execute(sql=text)", "for step in other:\n    db.execute(step)",
     ],
 )  # fmt: skip
-def test_each_other_way_to_send_something_is_found(line: str) -> None:
+def test_other_ways_to_send_are_detected(line: str) -> None:
+    """Each other way to send something is found."""
     assert len(offences(line)) == 1
 
 
-def test_the_stamp_in_the_file_is_the_one_that_is_expected() -> None:
+def test_stamp_matches_expected_id() -> None:
+    """The stamp in the file is the one that is expected."""
     last = statements.MIGRATIONS[statements.FORMAT - 1]
     assert last[-2:] == (
         f"PRAGMA application_id = {statements.APPLICATION_ID}",

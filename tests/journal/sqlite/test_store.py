@@ -69,7 +69,8 @@ async def begin(
     return bench, await bench.begin()
 
 
-def test_a_new_file_is_for_its_owner_only_and_says_what_it_is(tmp_path: Path) -> None:
+def test_new_file_is_private_and_stamped(tmp_path: Path) -> None:
+    """A new file is for its owner only and says what it is."""
     store = opened(tmp_path / "runs.db")
     asyncio.run(store.create(NEW))
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
@@ -83,7 +84,8 @@ def test_a_new_file_is_for_its_owner_only_and_says_what_it_is(tmp_path: Path) ->
     raw.close()
 
 
-def test_a_file_outlives_its_store_and_one_store_serves_several_event_loops(tmp_path: Path) -> None:
+def test_file_outlives_store_and_event_loops(tmp_path: Path) -> None:
+    """A file outlives its store and one store serves several event loops."""
     path = tmp_path / "with %20 #and ?.db"
     first = opened(path)
     asyncio.run(first.create(NEW))
@@ -97,9 +99,10 @@ def test_a_file_outlives_its_store_and_one_store_serves_several_event_loops(tmp_
 
 
 @pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
-def test_the_log_is_synced_as_asked(
+def test_sync_option_sets_pragma(
     tmp_path: Path, sync: Literal["full", "normal"], level: int
 ) -> None:
+    """The log is synced as configured."""
     asked: list[sqlite3.Connection] = []
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -126,7 +129,8 @@ def refused(path: Path, **options: Any) -> JournalError:
     return caught.value
 
 
-def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+def test_newer_format_is_refused(tmp_path: Path) -> None:
+    """A file of a later version is refused."""
     path = tmp_path / "runs.db"
     closed(opened(path))
     raw = sqlite3.connect(path)
@@ -143,7 +147,8 @@ def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "script", ["CREATE TABLE t (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"]
 )
-def test_a_database_of_another_program_is_refused(tmp_path: Path, script: str) -> None:
+def test_foreign_database_is_refused(tmp_path: Path, script: str) -> None:
+    """A database of another program is refused."""
     path = tmp_path / "other.db"
     raw = sqlite3.connect(path)
     raw.execute(script)
@@ -163,9 +168,8 @@ def test_a_database_of_another_program_is_refused(tmp_path: Path, script: str) -
         "DROP INDEX records_by_run",
     ],
 )
-def test_a_file_with_other_tables_a_view_or_a_trigger_is_refused(
-    tmp_path: Path, script: str
-) -> None:
+def test_foreign_schema_is_refused(tmp_path: Path, script: str) -> None:
+    """A file with other tables a view or a trigger is refused."""
     path = tmp_path / "runs.db"
     closed(opened(path))
     raw = sqlite3.connect(path)
@@ -177,7 +181,8 @@ def test_a_file_with_other_tables_a_view_or_a_trigger_is_refused(
 
 
 @pytest.mark.parametrize("text", ["Dear diary, " * 1000, "x", "SQLite format 3"])
-def test_what_is_no_database_is_refused(tmp_path: Path, text: str) -> None:
+def test_non_database_is_refused(tmp_path: Path, text: str) -> None:
+    """What is not at a database is refused."""
     path = tmp_path / "notes.txt"
     path.write_text(text)
     error = refused(path)
@@ -185,7 +190,8 @@ def test_what_is_no_database_is_refused(tmp_path: Path, text: str) -> None:
     assert "Choose another path" in str(error)
 
 
-def test_a_folder_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
+def test_folder_and_missing_folder_are_refused(tmp_path: Path) -> None:
+    """A folder and a missing folder are refused."""
     assert isinstance(refused(tmp_path), StoreNotOpened)
     error = refused(tmp_path / "missing" / "runs.db")
     assert isinstance(error, StoreNotOpened)
@@ -195,7 +201,8 @@ def test_a_folder_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
         opened(tmp_path / "a\0b")
 
 
-def test_half_of_a_copy_is_refused(tmp_path: Path) -> None:
+def test_truncated_copy_is_refused(tmp_path: Path) -> None:
+    """Half of a copy is refused."""
     path = tmp_path / "runs.db"
 
     async def filled() -> None:
@@ -211,13 +218,15 @@ def test_half_of_a_copy_is_refused(tmp_path: Path) -> None:
         assert isinstance(refused(path), JournalDamaged | NotAJournal)
 
 
-def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+def test_empty_file_becomes_store(tmp_path: Path) -> None:
+    """An empty file becomes a store."""
     (tmp_path / "runs.db").touch()
     closed(opened(tmp_path / "runs.db"))
     closed(opened(tmp_path / "runs.db"))
 
 
-def test_a_migration_that_fails_leaves_the_format_as_it_was() -> None:
+def test_failed_migration_keeps_format() -> None:
+    """A migration that fails leaves the format as it was."""
     raw = sqlite3.connect(":memory:", isolation_level=None)
     migrate(raw)
     with pytest.raises(sqlite3.OperationalError):
@@ -240,7 +249,8 @@ def test_a_migration_that_fails_leaves_the_format_as_it_was() -> None:
     raw.close()
 
 
-def test_a_new_file_that_another_process_holds_is_told(tmp_path: Path) -> None:
+def test_locked_new_file_raises(tmp_path: Path) -> None:
+    """A new file that another process holds raises."""
     raw = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
     raw.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreLocked, match="raise `lock_timeout`"):
@@ -248,7 +258,9 @@ def test_a_new_file_that_another_process_holds_is_told(tmp_path: Path) -> None:
     raw.close()
 
 
-def test_stores_that_open_a_new_file_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+def test_concurrent_first_opens_succeed(tmp_path: Path) -> None:
+    """Stores that open a new file at the same time all succeed."""
+
     async def all_opened() -> list[SqliteStore]:
         return await asyncio.gather(*(SqliteStore.open(tmp_path / "runs.db") for _ in range(8)))
 
@@ -262,7 +274,9 @@ def test_stores_that_open_a_new_file_at_the_same_time_all_succeed(tmp_path: Path
     asyncio.run(all_closed(asyncio.run(all_opened())))
 
 
-def test_two_stores_of_one_file_append_at_the_same_time(tmp_path: Path) -> None:
+def test_two_stores_append_concurrently(tmp_path: Path) -> None:
+    """Two stores of one file append at the same time."""
+
     async def shared() -> None:
         stores = [await SqliteStore.open(tmp_path / "runs.db", sync="normal") for _ in range(2)]
 
@@ -284,7 +298,7 @@ def test_two_stores_of_one_file_append_at_the_same_time(tmp_path: Path) -> None:
     asyncio.run(shared())
 
 
-def test_what_another_store_changed_is_seen_by_one_that_knew_the_run(tmp_path: Path) -> None:
+def test_cached_run_sees_other_store(tmp_path: Path) -> None:
     """A store remembers the runs that it appends to, until another connection writes to the file."""
 
     async def shared() -> None:
@@ -315,7 +329,9 @@ def test_what_another_store_changed_is_seen_by_one_that_knew_the_run(tmp_path: P
 # ---------------------------------------------------------------- when SQLite says no
 
 
-def test_a_file_that_another_process_holds_is_told_and_used_once_it_is_free(tmp_path: Path) -> None:
+def test_locked_file_raises_until_free(tmp_path: Path) -> None:
+    """A file that another process holds raises, and used once it is free."""
+
     async def held() -> None:
         bench, lease = await begin(tmp_path / "runs.db", lock_timeout=0.001)
         raw = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
@@ -349,7 +365,9 @@ def small_disk(pages: int) -> Callable[..., sqlite3.Connection]:
     return connect
 
 
-def test_a_full_disk_is_told_and_what_is_stored_stays(tmp_path: Path) -> None:
+def test_full_disk_raises_and_keeps_data(tmp_path: Path) -> None:
+    """A full disk raises, and what is stored stays."""
+
     async def filled(path: Path, pages: int) -> int:
         bench, lease = await begin(path, connect=small_disk(pages))
         added = 0
@@ -375,7 +393,7 @@ def test_a_full_disk_is_told_and_what_is_stored_stays(tmp_path: Path) -> None:
     assert counts[0] < counts[-1]
 
 
-def test_who_does_not_fit_fails_alone(tmp_path: Path) -> None:
+def test_oversized_append_fails_alone(tmp_path: Path) -> None:
     """One transaction for all of them, and yet a large append takes no small one down with it."""
 
     async def shared() -> None:
@@ -422,7 +440,7 @@ class FailingConnection(sqlite3.Connection):
 
 @pytest.mark.parametrize("sync", ["full", "normal"])
 @pytest.mark.parametrize("after", [False, True], ids=["not run", "run"])
-def test_whichever_statement_fails_the_call_can_be_repeated(
+def test_failed_statement_is_retried(
     tmp_path: Path, after: bool, sync: Literal["full", "normal"]
 ) -> None:
     """What fails where it was asked for is tried again on the thread, so nobody hears of it."""
@@ -471,9 +489,8 @@ def sqlite_error(code: int) -> sqlite3.Error:
         (sqlite3.SQLITE_IOERR_FSYNC, StoreUnavailable, "Repeat the call"),
     ],
 )
-def test_each_error_of_sqlite_says_what_to_do(
-    code: int, kind: type[JournalError], advice: str
-) -> None:
+def test_sqlite_errors_are_explained(code: int, kind: type[JournalError], advice: str) -> None:
+    """Each error of sqlite says what to do."""
     error = explain(sqlite_error(code), Path("runs.db"))
     assert type(error) is kind
     assert "runs.db" in str(error)
@@ -481,7 +498,8 @@ def test_each_error_of_sqlite_says_what_to_do(
     assert advice in str(error)
 
 
-def test_a_file_that_may_not_be_written_can_be_read_and_says_so(tmp_path: Path) -> None:
+def test_read_only_file_can_be_read(tmp_path: Path) -> None:
+    """A file that may not be written can be read and says so."""
     path = tmp_path / "runs.db"
     closed(opened(path))
 
@@ -498,7 +516,8 @@ def test_a_file_that_may_not_be_written_can_be_read_and_says_so(tmp_path: Path) 
 # ---------------------------------------------------------------- sharing commits
 
 
-def test_appends_at_the_same_time_share_a_commit(tmp_path: Path) -> None:
+def test_concurrent_appends_share_commit(tmp_path: Path) -> None:
+    """Appends at the same time share a commit."""
     traced: list[str] = []
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -517,9 +536,11 @@ def test_appends_at_the_same_time_share_a_commit(tmp_path: Path) -> None:
     asyncio.run(shared())
 
 
-def test_an_operation_with_a_bug_fails_its_caller_alone_and_the_store_goes_on(
+def test_faulty_operation_fails_alone(
     tmp_path: Path,
 ) -> None:
+    """An operation with a bug fails its caller alone and the store goes on."""
+
     async def broken() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
         other = await bench.begin("run-2")
@@ -541,7 +562,9 @@ def test_an_operation_with_a_bug_fails_its_caller_alone_and_the_store_goes_on(
     asyncio.run(broken())
 
 
-def test_an_operation_with_a_bug_lets_go_of_the_file(tmp_path: Path) -> None:
+def test_faulty_operation_releases_file(tmp_path: Path) -> None:
+    """An operation with a bug lets go of the file."""
+
     async def broken() -> None:
         bench, lease = await begin(tmp_path / "runs.db", lock_timeout=0.001)
         store = await SqliteStore.open(tmp_path / "runs.db", clock=lambda: None)  # type: ignore[arg-type,return-value]
@@ -554,7 +577,8 @@ def test_an_operation_with_a_bug_lets_go_of_the_file(tmp_path: Path) -> None:
     asyncio.run(broken())
 
 
-def test_an_event_loop_that_went_away_stops_nobody(tmp_path: Path) -> None:
+def test_closed_event_loop_affects_no_others(tmp_path: Path) -> None:
+    """An event loop that went away does not affect others."""
     store = opened(tmp_path / "runs.db")
     asyncio.run(store.create(NEW))
     loop = asyncio.new_event_loop()
@@ -575,7 +599,9 @@ def holders(folder: Path, text: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["erase", "prune"])
-def test_deleted_content_is_in_no_file(tmp_path: Path, how: str) -> None:
+def test_erased_content_leaves_files(tmp_path: Path, how: str) -> None:
+    """Deleted content is in no file."""
+
     async def deleted() -> list[str]:
         bench, lease = await begin(tmp_path / "runs.db")
         for number in range(5):
@@ -599,7 +625,9 @@ def test_deleted_content_is_in_no_file(tmp_path: Path, how: str) -> None:
     assert asyncio.run(deleted()) == []
 
 
-def test_erasing_while_the_log_is_read_says_that_it_is_still_there(tmp_path: Path) -> None:
+def test_erase_with_reader_raises_locked(tmp_path: Path) -> None:
+    """Erasing while the log is read says that it is still there."""
+
     async def erased() -> None:
         bench, lease = await begin(tmp_path / "runs.db", lock_timeout=0.001)
         await bench.add(lease, "canary-of-run-1")

@@ -11,9 +11,10 @@ from graphorch.journal.sqlite.wal import LogFile
 from tests.contracts.store_contract import Bench
 
 
-def test_it_gets_longer_before_it_is_used_up_and_when_it_is_not_as_long_as_it_was_left(
+def test_log_grows_ahead_of_use(
     tmp_path: Path,
 ) -> None:
+    """It gets longer before it is used up and when it is not as long as it was left."""
     log, file = LogFile(tmp_path / "runs.db"), tmp_path / "runs.db-wal"
     log.lengthen()  # there is none
     assert not file.exists()
@@ -51,7 +52,8 @@ async def filled(path: Path, count: int, copy_to: Path | None = None) -> list[ob
     return bodies
 
 
-def test_a_process_that_vanished_leaves_a_log_with_zeros_that_loads_whole(tmp_path: Path) -> None:
+def test_killed_process_leaves_loadable_log(tmp_path: Path) -> None:
+    """A process that vanished leaves a log with zeros that loads whole."""
     bodies = asyncio.run(filled(tmp_path / "runs.db", 200, copy_to=tmp_path / "copy.db"))
     assert (tmp_path / "copy.db-wal").read_bytes().endswith(bytes(64 * 1024))
 
@@ -65,7 +67,7 @@ def test_a_process_that_vanished_leaves_a_log_with_zeros_that_loads_whole(tmp_pa
     assert len(bodies) == 200
 
 
-def test_a_log_of_nothing_but_zeros_is_an_empty_one(tmp_path: Path) -> None:
+def test_log_of_zeros_is_empty(tmp_path: Path) -> None:
     """What a process leaves that vanished after it had made the log longer, and before it wrote to it."""
     bodies = asyncio.run(filled(tmp_path / "runs.db", 5))
     (tmp_path / "runs.db-wal").write_bytes(bytes(1024 * 1024))
@@ -80,7 +82,9 @@ def test_a_log_of_nothing_but_zeros_is_an_empty_one(tmp_path: Path) -> None:
     assert asyncio.run(read()) == bodies
 
 
-def test_two_stores_that_share_a_log_lengthen_it_in_turns(tmp_path: Path) -> None:
+def test_two_stores_lengthen_shared_log(tmp_path: Path) -> None:
+    """Two stores that share a log lengthen it in turns."""
+
     async def main() -> None:
         benches = [Bench(await SqliteStore.open(tmp_path / "runs.db")) for _ in range(2)]
         leases = [
@@ -101,7 +105,9 @@ def test_two_stores_that_share_a_log_lengthen_it_in_turns(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
-def test_an_emptied_log_is_lengthened_again(tmp_path: Path) -> None:
+def test_emptied_log_grows_again(tmp_path: Path) -> None:
+    """An emptied log is lengthened again."""
+
     async def main() -> None:
         bench = Bench(await SqliteStore.open(tmp_path / "runs.db"))
         lease = await bench.begin(ttl=1e9)
