@@ -23,7 +23,7 @@ from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
 from graphorch.graph.options import NodeOptions, options_from
 from graphorch.graph.signature import prompt_signature
 from graphorch.models.messages import Prompt
-from graphorch.models.structured_output import always_fits
+from graphorch.models.structured_output import accepts_any_text
 
 A = TypeVar("A", bound=BaseModel | None)
 B = TypeVar("B", bound=BaseModel | None)
@@ -68,7 +68,7 @@ class AgentCall(Generic[W]):
         Each round of tools is a call too.
         """
         rounds = ROUNDS + 1 if self.tools else 1
-        return rounds if always_fits(self.output) else 2 * rounds
+        return rounds if accepts_any_text(self.output) else 2 * rounds
 
     def build_prompt(self, *slices: BaseModel | None) -> Prompt:
         """Return the prompt for these slices. Raises `WrongOutput` if it is empty."""

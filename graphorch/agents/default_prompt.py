@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter
 
-from graphorch.models.structured_output import text_field
+from graphorch.models.structured_output import find_text_field
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -57,7 +57,7 @@ def _write_task(prompt: Callable[..., object], output: type[BaseModel]) -> str:
     for name, info in output.model_fields.items():
         description = f" ({info.description})" if info.description else ""
         names.append(humanize(name).lower() + description)
-    ending = "Answer with its text and nothing else." if text_field(output) else ""
+    ending = "Answer with its text and nothing else." if find_text_field(output) else ""
     return f"Write the {_join_names(names)}, from what follows. {ending}".rstrip()
 
 

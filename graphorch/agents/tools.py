@@ -35,7 +35,7 @@ from graphorch.errors import GraphError, LimitReached, ModelError, Problem, did_
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
-from graphorch.models.structured_output import total_usage
+from graphorch.models.structured_output import sum_usages
 from graphorch.text import truncate_counted
 
 ROUNDS = 8
@@ -287,7 +287,7 @@ def _merge_responses(responses: Sequence[Response], seconds: float) -> Response:
     is_unpriced = any(response.usd_source == "none" for response in responses)
     return replace(
         last,
-        usage=total_usage(responses),
+        usage=sum_usages(responses),
         usd=sum(response.usd for response in responses),
         usd_source="none" if is_unpriced else last.usd_source,
         attempts=sum(response.attempts for response in responses),

@@ -23,7 +23,7 @@ from graphorch.cli.request import RunRequest
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
-from graphorch.models.structured_output import text_field
+from graphorch.models.structured_output import find_text_field
 from graphorch.runs.result import Question, Result
 from graphorch.text import format_seconds, format_usd, plural
 
@@ -64,7 +64,7 @@ def print_result(
 # ---- output --------------------------------------------------------------------------------------
 def format_output(output: BaseModel) -> str:
     """Return an output for people: its text if it is a single text field, else JSON."""
-    name = text_field(type(output))
+    name = find_text_field(type(output))
     return str(getattr(output, name)) if name else to_json_text(output)
 
 

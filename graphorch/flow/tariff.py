@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from graphorch.graph.estimate.amounts import Pricing, Tariff
 from graphorch.models.config.environment import is_configured
-from graphorch.models.config.schema import POLICY, Config, TargetConfig
+from graphorch.models.config.schema import POLICY_PREFIX, Config, TargetConfig
 from graphorch.models.openai.gateways import GATEWAYS
-from graphorch.models.pricing.price_list import Price as Listed
-from graphorch.models.pricing.price_list import Rates
+from graphorch.models.pricing.model_price import ModelPrice, Rates
 from graphorch.models.pricing.prices import Prices
 
-FREE = Listed((Rates(input=0, output=0, cached_input=0, dearest_input=0),))
+FREE = ModelPrice((Rates(input=0, output=0, cached_input=0, dearest_input=0),))
 
 
 def build_tariff(config: Config, environment: Mapping[str, str]) -> Tariff:
@@ -35,7 +34,7 @@ class _PriceTableTariff:
         target = TargetConfig(model=name or model)
         if not self._config.is_own_policy(target):
             return self._of_target(target)
-        policy = self._config.policies[name.removeprefix(POLICY)]
+        policy = self._config.policies[name.removeprefix(POLICY_PREFIX)]
         found: list[Pricing] = []
         for config in policy.targets:
             prices = (
@@ -50,7 +49,7 @@ class _PriceTableTariff:
 
     def _of_target(self, target: TargetConfig) -> Sequence[Pricing] | None:
         """One price for each time that the target may be asked; of several models that may answer in its place, the dearest each time."""
-        endpoint = self._config.endpoints.get(self._config.endpoint_of(target) or "")
+        endpoint = self._config.endpoints.get(self._config.find_endpoint(target) or "")
         gateway = GATEWAYS[endpoint.dialect if endpoint is not None else "generic"]
         attempts = (
             endpoint.attempts if endpoint is not None and endpoint.attempts else gateway.attempts
@@ -59,7 +58,7 @@ class _PriceTableTariff:
             return [FREE] * attempts
         markup = gateway.markup if endpoint is None or endpoint.markup is None else endpoint.markup
         prices = Prices(self._config.prices, markup=markup)
-        found = [prices.of(reach) for reach in target.reaches or [target.model]]
+        found = [prices.find_price(reach) for reach in target.reaches or [target.model]]
         known = [price for price in found if price is not None]
         if len(known) < len(found):
             return None

@@ -49,7 +49,7 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying:
+class PendingRetry:
     """A retry that is about to happen: which attempt failed, why, and how long the pause is."""
 
     request: Request
@@ -66,7 +66,7 @@ class RetryingClient:
         client: ModelClient,
         backoff: Backoff | None = None,
         *,
-        on_retry: Callable[[Retrying], None] | None = None,
+        on_retry: Callable[[PendingRetry], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -103,7 +103,7 @@ class RetryingClient:
                     lost = [error]
                 pause = self._pause_after(error, request, attempt, left)
                 if self._on_retry is not None:
-                    self._on_retry(Retrying(request, attempt, error, pause))
+                    self._on_retry(PendingRetry(request, attempt, error, pause))
             else:
                 return _including(response, attempt - 1, asked - began, lost)
             await self._sleep(pause)

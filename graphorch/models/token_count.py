@@ -20,8 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
+from graphorch.models.json_schema import build_response_format, describe_schema
 from graphorch.models.messages import Request
-from graphorch.models.structured_output import describe_schema, response_format
 
 CountTokens: TypeAlias = Callable[[str], int]
 
@@ -42,7 +42,7 @@ _ENCODINGS = {
 }  # fmt: skip
 
 
-def input_bound(request: Request, count: CountTokens | None = None) -> int:
+def bound_input_tokens(request: Request, count: CountTokens | None = None) -> int:
     """A number of input tokens that the request cannot exceed.
 
     `count` is the tokenizer of the model, if you have it; without it one is taken from tiktoken where that needs no network, and
@@ -82,7 +82,7 @@ def _schema_bound(request: Request) -> int:
     if request.schema is None:
         return tools + (_PER_SCHEMA if tools else 0)
     # escapes what is not ASCII, so it is never shorter than what is sent
-    as_option = json.dumps(response_format(request.schema))
+    as_option = json.dumps(build_response_format(request.schema))
     return tools + max(len(as_option), _bytes_of(describe_schema(request.schema))) + _PER_SCHEMA
 
 
@@ -91,7 +91,7 @@ def _tokenizer_of(model: str) -> CountTokens | None:
     maker, slash, name = model.lower().rpartition("/")
     if slash and maker not in ("openai", "azure"):
         return None
-    known = _ENCODINGS.get(without_snapshot(name))
+    known = _ENCODINGS.get(strip_snapshot(name))
     return None if known is None else _tiktoken(*known, _tiktoken_folder())
 
 
@@ -131,6 +131,6 @@ def _tiktoken(encoding: str, checksum: str, folder: str) -> CountTokens | None:
 _SNAPSHOT = re.compile(r"-(?:20\d\d-[01]\d-[0-3]\d|20\d\d[01]\d[0-3]\d)$")
 
 
-def without_snapshot(name: str) -> str:
+def strip_snapshot(name: str) -> str:
     """The model of a dated snapshot: `openai/gpt-5-2025-08-07` → `openai/gpt-5`."""
     return _SNAPSHOT.sub("", name)

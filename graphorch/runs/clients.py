@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from graphorch.errors import InternalError, ReplayDiverged
 from graphorch.graph.plan import Plan
 from graphorch.models.client import ModelClient, OnText, close
-from graphorch.models.config.environment import FILE, PROJECT_FILE, VARIABLES
+from graphorch.models.config.sources import FILE, PROJECT_FILE, VARIABLES
 
 if TYPE_CHECKING:
     from graphorch.models.budgets.budget import Account, Budget
@@ -143,4 +143,4 @@ def _open_client(variables: tuple[str, ...], directory: str, changed: int) -> Sh
     models = read_default_models(
         {**os.environ, **dict(zip(VARIABLES, variables, strict=True))}, find_config(Path(directory))
     )
-    return SharedClient(models.client, models.bank, owned=True)
+    return SharedClient(models.client, models.accounts, owned=True)

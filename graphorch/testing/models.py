@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from graphorch.errors import ModelError
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.messages import Request, Response, estimate_usage
-from graphorch.models.structured_output import text_field
+from graphorch.models.structured_output import find_text_field
 
 Answer: TypeAlias = "str | BaseModel | Response | Exception | Callable[[Request], Answer]"
 
@@ -204,5 +204,5 @@ def _build_response(answer: Answer, request: Request) -> Response:
 
 def _write(answer: BaseModel, request: Request) -> str:
     """Return an answer as a model would write it: JSON, or bare text where that was requested."""
-    name = text_field(type(answer)) if request.schema is None else None
+    name = find_text_field(type(answer)) if request.schema is None else None
     return str(getattr(answer, name)) if name is not None else answer.model_dump_json()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graphorch.journal.sqlite.store import SqliteStore
-from graphorch.models.config.environment import VARIABLES
+from graphorch.models.config.sources import VARIABLES
 from graphorch.runs.stores import VARIABLE
 from tests.cli.flows import SHOP
 from tests.cli.shell import Shell

@@ -20,13 +20,13 @@ from graphorch.graph.options import NodeBudget, NodeSettings
 from graphorch.graph.topology import build_topology
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response, ToolCall
-from graphorch.models.pricing.price_list import Price, Rates
+from graphorch.models.pricing.model_price import ModelPrice, Rates
 from tests.simulation.behaviour import SLICES, Found, Item, State
 from tests.simulation.graphs import Sample, random_graph, regions_of
 
 PROMPT, PRICE = (
     900,
-    Price(
+    ModelPrice(
         (
             Rates(input=2, output=8, cached_input=1, dearest_input=3),
             Rates(above=500, input=4, output=16, cached_input=2, dearest_input=6),

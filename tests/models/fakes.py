@@ -36,7 +36,7 @@ class Table:
 
     prices: Mapping[str, Flat] = field(default_factory=dict)
 
-    def of(self, model: str, /) -> Flat | None:
+    def find_price(self, model: str, /) -> Flat | None:
         return self.prices.get(model)
 
 

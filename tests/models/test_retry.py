@@ -9,7 +9,7 @@ import pytest
 
 from graphorch.errors import InputError, ModelError
 from graphorch.models.messages import Message, Request, Response
-from graphorch.models.retry import Backoff, Retrying, RetryingClient
+from graphorch.models.retry import Backoff, PendingRetry, RetryingClient
 from tests.models.clients import Scripted, response_of
 
 
@@ -117,7 +117,7 @@ def test_each_attempt_gets_what_is_left_of_the_time() -> None:
 
 
 def test_every_retry_is_told_before_its_pause() -> None:
-    told: list[Retrying] = []
+    told: list[PendingRetry] = []
     clock = Clock()
     client = RetryingClient(
         Scripted([passing(), "hello"]), on_retry=told.append, sleep=clock.sleep, clock=clock

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from graphorch.errors import ModelError
 from graphorch.models.messages import Message, Request, Usage
-from graphorch.models.structured_output import InvalidAnswer, ParsedAnswer, ask, text_field
+from graphorch.models.structured_output import InvalidAnswer, ParsedAnswer, ask, find_text_field
 from tests.models.clients import Scripted, response_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -71,8 +71,8 @@ class Nothing(BaseModel):
 
 
 def test_only_one_plain_string_is_text() -> None:
-    assert [text_field(kind) for kind in (Draft, Limited, Aliased)] == ["draft"] * 3
-    assert [text_field(kind) for kind in (Optional, Two, Number, Nothing)] == [None] * 4
+    assert [find_text_field(kind) for kind in (Draft, Limited, Aliased)] == ["draft"] * 3
+    assert [find_text_field(kind) for kind in (Optional, Two, Number, Nothing)] == [None] * 4
 
 
 def test_an_alias_does_not_matter_to_text() -> None:

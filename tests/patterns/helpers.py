@@ -50,7 +50,7 @@ def metered(models: Models, usd_per_token: float = 1e-4) -> MeteredClient:
     """The same models, paid for at one price per token."""
 
     class Everything(Table):
-        def of(self, model: str, /) -> Flat:
+        def find_price(self, model: str, /) -> Flat:
             return Flat(usd_per_token)
 
     return MeteredClient(models, Everything())

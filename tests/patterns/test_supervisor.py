@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Context, Flow, Graph, Request, RunEvent, TooManyItems, agent, node
-from graphorch.models.token_count import input_bound
+from graphorch.models.token_count import bound_input_tokens
 from graphorch.patterns import Declined, Digest, Feedback, PlanRefused, TasksDeclined
 from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure
@@ -156,7 +156,7 @@ def test_digests_bound_assembling_prompt(
     assert len(asked(assembling)) / 4 <= 6000 + 50
     # bytes: what certainly bounds the tokens of any model is three times the budget
     assert len(asked(assembling).encode()) <= 3 * 6000 + 200
-    assert input_bound(assembling) <= 3 * 6000 + 400
+    assert bound_input_tokens(assembling) <= 3 * 6000 + 400
 
 
 def test_digests_are_events() -> None:

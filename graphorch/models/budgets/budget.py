@@ -114,7 +114,7 @@ class CapReached(BudgetExceeded):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BudgetReport:
     """What became of a level's money. `reserved` is open now; `spent` is settled, and `estimated` is the part of its dollars that was
     booked at the worst case because nobody said what the call cost.
 
@@ -143,7 +143,7 @@ class Account:
         *,
         rules: CapRules | None = None,
         beside: Sequence[Account] = (),
-        kept: Persistence | None = None,
+        persistence: Persistence | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -151,7 +151,7 @@ class Account:
         self.rules: CapRules = rules or CapRules()
         self._clock = clock
         self._ends = None if self.budget.seconds is None else clock() + self.budget.seconds
-        self.level: BudgetLevel = BudgetLevel(name, _caps(name, self.budget), kept)
+        self.level: BudgetLevel = BudgetLevel(name, _caps(name, self.budget), persistence)
         self.accounts: tuple[Account, ...] = tuple(
             dict.fromkeys([self, *(item for account in beside for item in account.accounts)])
         )
@@ -169,7 +169,7 @@ class Account:
             if account.rules.alert_shares and account.rules.on_alert
         )
         self._told: set[tuple[int, float]] = set()
-        self.turn_page()
+        self.refresh()
 
     def __repr__(self) -> str:
         return f"Account({self.name!r}, {self.spent})"
@@ -191,7 +191,7 @@ class Account:
         return not self._capped.isdisjoint(units)
 
     @property
-    def ends(self) -> float | None:
+    def ends_at(self) -> float | None:
         """The time on this account's own clock at which its seconds are over."""
         return self._ends
 
@@ -201,7 +201,7 @@ class Account:
         if "seconds" not in self._capped:
             return None
         return (
-            min(account.ends for account in self.accounts if account.ends is not None)
+            min(account.ends_at for account in self.accounts if account.ends_at is not None)
             - self._clock()
         )
 
@@ -225,19 +225,21 @@ class Account:
 
     def count_earlier(self, spent: Amount) -> None:
         """Count what was spent here before this account was opened, for a run that is gone on with; the levels beside it counted it then."""
-        self.level.elsewhere = _units(spent)
+        self.level.used_elsewhere = _units(spent)
 
-    def report(self) -> Report:
+    def report(self) -> BudgetReport:
         """How what was set aside compares with what it came to."""
         level = self.level
         totals = level.totals
         dollars = [number / PICO for number in (totals.reserved, totals.estimated, totals.overrun)]
-        return Report(self.name, self.spent, _amount(level.reserved), *dollars)
+        return BudgetReport(self.name, self.spent, _amount(level.reserved), *dollars)
 
     def fits(self, worst: Amount) -> bool:
         """Whether a call of that size would be reserved at once, without keeping anybody waiting."""
         need = _units(worst)
-        return all(not level.waiting and level.lacks(need) is None for level in self._levels)
+        return all(
+            not level.waiting and level.find_short_unit(need) is None for level in self._levels
+        )
 
     async def reserve(self, worst: Amount) -> Reservation:
         """Set the worst case of a call aside on every level; waits while it lacks room only because of calls that are not settled.
@@ -245,26 +247,26 @@ class Account:
         Raises `CapReached` if it cannot fit.
         """
         for account in self._kept:
-            account.turn_page()
+            account.refresh()
         left = self.seconds_left
         if left is not None and left <= 0:
-            raise self.out_of_time()
+            raise self.build_time_error()
         need = _units(worst)
         short = await reserve(self._levels, need)
         if short is not None:
             raise self._refusal(short, need)
         return Reservation(self, self._levels, need)
 
-    def turn_page(self) -> None:
+    def refresh(self) -> None:
         """Begin the period that it is, if the level is kept by periods; what earlier processes crossed was theirs to tell."""
-        if self.level.turn_page():
+        if self.level.refresh():
             self._told = set(self._crossed())
 
-    def out_of_time(self) -> CapReached:
+    def build_time_error(self) -> CapReached:
         """The error for a call that the seconds of a budget ended, or did not let begin."""
         first = min(
-            (account for account in self.accounts if account.ends is not None),
-            key=lambda account: account.ends or 0.0,
+            (account for account in self.accounts if account.ends_at is not None),
+            key=lambda account: account.ends_at or 0.0,
         )
         return CapReached(
             f"The time of '{first.name}' is over: its budget gave it {first.budget.seconds:g} s. Raise Budget(seconds=…), or ask for less.",
@@ -280,7 +282,7 @@ class Account:
         tell = self.rules.on_alert
         for unit, share in sorted(set(self._crossed()) - self._told):
             self._told.add((unit, share))
-            spent = self.level.spent[unit] + self.level.elsewhere[unit]
+            spent = self.level.spent[unit] + self.level.used_elsewhere[unit]
             scale = PICO if unit == 0 else 1
             if tell is not None:
                 tell(
@@ -295,7 +297,7 @@ class Account:
 
     def _crossed(self) -> Iterator[tuple[int, float]]:
         for unit, cap in enumerate(self.level.caps):
-            spent = self.level.spent[unit] + self.level.elsewhere[unit]
+            spent = self.level.spent[unit] + self.level.used_elsewhere[unit]
             yield from (
                 (unit, share)
                 for share in self.rules.alert_shares
@@ -305,17 +307,18 @@ class Account:
     def _room(self, unit: int) -> int | None:
         """What is left of one unit, on the level that has least."""
         rooms = [
-            max(0, cap - level.used(unit))
+            max(0, cap - level.count_used(unit))
             for level in self._levels
             if (cap := level.caps[unit]) is not None
         ]
         return min(rooms) if rooms else None
 
     def _refusal(self, level: BudgetLevel, need: Units) -> CapReached:
-        unit = level.lacks(need) or 0
+        unit = level.find_short_unit(need) or 0
         cap = level.caps[unit] or 0
         wants, left, of = (
-            _shown(unit, number) for number in (need[unit], max(0, cap - level.used(unit)), cap)
+            _shown(unit, number)
+            for number in (need[unit], max(0, cap - level.count_used(unit)), cap)
         )
         at_cap = next(account.rules.at_cap for account in self.accounts if account.level is level)
         return CapReached(

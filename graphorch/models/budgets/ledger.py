@@ -68,8 +68,8 @@ class BudgetLevel:
         self.spent: Units = NOTHING
         self.reserved: Units = NOTHING
         # what other processes, and earlier ones, have spent and reserved under the same key
-        self.elsewhere: Units = NOTHING
-        self.open = 0
+        self.used_elsewhere: Units = NOTHING
+        self.open_reservations = 0
         self.totals = Totals()
         self.waiting: deque[Waiter] = deque()
         self.key: str = ""
@@ -80,7 +80,7 @@ class BudgetLevel:
         """Whether a store keeps it."""
         return self._kept is not None
 
-    def turn_page(self) -> bool:
+    def refresh(self) -> bool:
         """Look at what others have used by now; whether a new period has begun. What is reserved stays so until it is settled."""
         if self._kept is None:
             return False
@@ -88,38 +88,38 @@ class BudgetLevel:
         is_new = key != self.key
         if is_new:
             self.key, self.spent = key, NOTHING
-        self.learn(self._kept.store.add(key, NOTHING))
+        self.set_stored_total(self._kept.store.add(key, NOTHING))
         return is_new
 
-    def used(self, unit: int) -> int:
+    def count_used(self, unit: int) -> int:
         """What is gone from the cap: spent, reserved, and used by others."""
-        return self.spent[unit] + self.reserved[unit] + self.elsewhere[unit]
+        return self.spent[unit] + self.reserved[unit] + self.used_elsewhere[unit]
 
-    def lacks(self, need: Units) -> int | None:
+    def find_short_unit(self, need: Units) -> int | None:
         """The first unit that has no room for it."""
         for unit in range(3):
             cap = self.caps[unit]
-            if cap is not None and self.used(unit) + need[unit] > cap:
+            if cap is not None and self.count_used(unit) + need[unit] > cap:
                 return unit
         return None
 
     def may_wait(self, need: Units) -> bool:
         """Whether it could fit once what is reserved here has been settled."""
         could = (
-            cap is None or self.used(unit) - self.reserved[unit] + need[unit] <= cap
+            cap is None or self.count_used(unit) - self.reserved[unit] + need[unit] <= cap
             for unit, cap in enumerate(self.caps)
         )
-        return self.open > 0 and all(could)
+        return self.open_reservations > 0 and all(could)
 
     def reserve(self, need: Units) -> None:
         """Set it aside."""
         self.reserved = _plus(self.reserved, need)
-        self.open += 1
+        self.open_reservations += 1
 
     def settle(self, need: Units, actual: Units, key: str, *, is_estimate: bool) -> None:
         """Book what a reservation came to. One of an earlier period is that period's spending."""
         self.reserved = _minus(self.reserved, need)
-        self.open -= 1
+        self.open_reservations -= 1
         if key == self.key:
             self.spent = _plus(self.spent, actual)
         self.totals.reserved += need[0]
@@ -127,14 +127,14 @@ class BudgetLevel:
         # without a bound there is nothing to exceed
         self.totals.overrun += max(0, actual[0] - need[0]) if need[0] else 0
 
-    def write(self, key: str, change: Units) -> Units | None:
+    def add_to_store(self, key: str, change: Units) -> Units | None:
         """Tell the store, if there is one; its new total."""
         return None if self._kept is None else self._kept.store.add(key, change)
 
-    def learn(self, total: Units) -> None:
+    def set_stored_total(self, total: Units) -> None:
         """What a total of the store holds beyond our own books is used by others."""
         usd, tokens, calls = _minus(total, _plus(self.spent, self.reserved))
-        self.elsewhere = max(0, usd), max(0, tokens), max(0, calls)
+        self.used_elsewhere = max(0, usd), max(0, tokens), max(0, calls)
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Waiter:
 async def reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | None:
     """Reserve on all levels, waiting if that can help; the level that refused, or None. Being cancelled leaves nothing reserved."""
     queue = next((level for level in levels if level.waiting), None)
-    short = queue or take(levels, need)
+    short = queue or try_reserve(levels, need)
     if short is None:
         return None
     if not short.may_wait(need):
@@ -167,20 +167,22 @@ async def reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | N
         raise
 
 
-def take(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | None:
+def try_reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | None:
     """Reserve on all levels, or on none and return the one without room."""
     for level in levels:
-        if level.lacks(need) is not None:
+        if level.find_short_unit(need) is not None:
             return level
     written: list[BudgetLevel] = []
     for level in levels:
-        total = level.write(level.key, need)
+        total = level.add_to_store(level.key, need)
         if total is not None:
             written.append(level)
-            level.learn(_minus(total, need))
-            if level.lacks(need) is not None:  # others have used it up since we last looked
+            level.set_stored_total(_minus(total, need))
+            if (
+                level.find_short_unit(need) is not None
+            ):  # others have used it up since we last looked
                 for budget_level in written:
-                    budget_level.write(budget_level.key, _minus(NOTHING, need))
+                    budget_level.add_to_store(budget_level.key, _minus(NOTHING, need))
                 return level
     for level in levels:
         level.reserve(need)
@@ -202,9 +204,9 @@ def settle(
         if level.waiting:
             _serve(level)
     for level, key in zip(levels, keys, strict=True):
-        total = level.write(key, _minus(actual, need))
+        total = level.add_to_store(key, _minus(actual, need))
         if total is not None and key == level.key:
-            level.learn(total)
+            level.set_stored_total(total)
 
 
 def _serve(level: BudgetLevel) -> None:
@@ -214,7 +216,7 @@ def _serve(level: BudgetLevel) -> None:
         if ticket.outcome.done():
             level.waiting.popleft()
             continue
-        short = take(ticket.levels, ticket.need)
+        short = try_reserve(ticket.levels, ticket.need)
         waits = short is not None and short.may_wait(ticket.need)
         if waits and short is level:
             return

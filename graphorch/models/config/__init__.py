@@ -1,3 +1,3 @@
-"""`graphorch.toml`, and the clients that it configures."""
+"""`graphorch.toml`, and the clients and accounts that it configures."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The accounts that a configuration asks for: a run's own, with its day and its tags beside it."""
+"""The accounts that a configuration asks for: that of a run, with its day and its tags beside it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from graphorch.models.config.schema import BudgetConfig, Config
 
 
 def utc_day() -> str:
-    """Today's date, in UTC: when a day's budget begins anew."""
+    """Return today's date in UTC, which is when a day's budget starts over."""
     return datetime.now(UTC).date().isoformat()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFactory:
-    """Opens the accounts of runs. What a day and a tag have spent is kept in the store: give it a `SqliteSpend` to outlive the process.
+    """Opens the accounts of runs.
 
-    A tag's budget is for all time; put the month into the tag if it is not.
+    The store keeps what a day and a tag have spent: give it a `SqliteSpend` to outlive the process.
+    A tag's budget is for all time; for a budget per month, put the month into the tag.
     """
 
     config: Config
@@ -34,35 +35,42 @@ class AccountFactory:
     def open_run(
         self, name: str, budget: Budget | None = None, *, tags: Sequence[str] = ()
     ) -> Account:
-        """The account of one run; a budget of its own goes before that of the configuration. Raises `InputError` for one with a 0 in it."""
+        """Open the account of a run; a budget of its own goes before that of the configuration.
+
+        Raises `InputError` for a budget with a 0 in it.
+        """
         budgets = self.config.budgets
-        beside = (
-            []
-            if budgets.day is None
-            else [self._account("day", budgets.day, kept=Persistence(self.store, self.today))]
-        )
-        beside += [
-            self._account(f"tag {tag}", budgets.tags[tag], kept=Persistence(self.store))
-            for tag in tags
-            if tag in budgets.tags
-        ]
-        return self._account(name, budgets.run or BudgetConfig(), own=budget, beside=beside)
+        beside: list[Account] = []
+        if budgets.day is not None:
+            persistence = Persistence(self.store, self.today)
+            beside.append(self._open("day", budgets.day, persistence=persistence))
+        for tag in tags:
+            if tag in budgets.tags:
+                persistence = Persistence(self.store)
+                beside.append(self._open(f"tag {tag}", budgets.tags[tag], persistence=persistence))
+        return self._open(name, budgets.run or BudgetConfig(), own=budget, beside=beside)
 
     def open_node(self, run: Account, name: str) -> Account:
-        """The account of a node of that run."""
+        """Open the account of a node of that run."""
         config = self.config.budgets.node
-        return run.open(name) if config is None else self._account(name, config, beside=[run])
+        if config is None:
+            return run.open(name)
+        return self._open(name, config, beside=[run])
 
-    def _account(
+    def _open(
         self,
         name: str,
         config: BudgetConfig,
         *,
         own: Budget | None = None,
         beside: Sequence[Account] = (),
-        kept: Persistence | None = None,
+        persistence: Persistence | None = None,
     ) -> Account:
-        rules = replace(self.config.rules_of(config), on_alert=self.on_alert)
         return Account(
-            name, own or config.value(), rules=rules, beside=beside, kept=kept, clock=self.clock
+            name,
+            own or config.build_budget(),
+            rules=replace(self.config.build_cap_rules(config), on_alert=self.on_alert),
+            beside=beside,
+            persistence=persistence,
+            clock=self.clock,
         )

@@ -17,7 +17,7 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.config.schema import (
-    POLICY,
+    POLICY_PREFIX,
     Config,
     EndpointConfig,
     PolicyConfig,
@@ -26,7 +26,7 @@ from graphorch.models.config.schema import (
 from graphorch.models.messages import Request, Response
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.errors import Endpoint
-from graphorch.models.openai.gateways import GATEWAYS, Connection, connection_of_environment
+from graphorch.models.openai.gateways import GATEWAYS, Connection, read_connection
 from graphorch.models.policies.call import AnswerCheck, PolicyRules
 from graphorch.models.policies.circuit_breaker import RetryRules
 from graphorch.models.policies.failure_kinds import FAILOVER_KINDS
@@ -93,7 +93,7 @@ class Router:
             return await self.client(request.model).complete(request, on_text)
         except CapReached as error:
             instead = error.at_cap
-            if not instead.startswith(POLICY) or instead == request.model:
+            if not instead.startswith(POLICY_PREFIX) or instead == request.model:
                 raise
             level = error.level
         left = (
@@ -129,11 +129,11 @@ class Router:
         return name
 
     def _made(self, name: str) -> Policy:
-        bare = name.removeprefix(POLICY)
-        if name.startswith(POLICY) and bare in self._config.policies:
+        bare = name.removeprefix(POLICY_PREFIX)
+        if name.startswith(POLICY_PREFIX) and bare in self._config.policies:
             return self._policy(name, self._config.policies[bare])
         target = TargetConfig(model=name)
-        if name.startswith(POLICY) and not self._connection(target).gateway.owns_policies:
+        if name.startswith(POLICY_PREFIX) and not self._connection(target).gateway.owns_policies:
             raise InputError(
                 f"There is no policy '{bare}'. {did_you_mean(bare, self._config.policies)}"
             )
@@ -192,7 +192,7 @@ class Router:
         )
 
     def _target(self, config: TargetConfig) -> Target:
-        endpoint_name = self._config.endpoint_of(config)
+        endpoint_name = self._config.find_endpoint(config)
         key = (endpoint_name, config.model, tuple(config.reaches))
         if key not in self._targets:
             self._targets[key] = self._new_target(config, endpoint_name)
@@ -214,10 +214,10 @@ class Router:
             attempts=endpoint.attempts or connection.gateway.attempts,
         )
         if limits is not None:
-            rules = replace(rules, limits=limits.value())
+            rules = replace(rules, limits=limits.build_limits())
         markup = connection.gateway.markup if endpoint.markup is None else endpoint.markup
         prices = self._parts.prices or ListedPrices(self._config.prices, markup=markup)
-        is_default = endpoint_name == self._config.endpoint_of(TargetConfig(model=config.model))
+        is_default = endpoint_name == self._config.find_endpoint(TargetConfig(model=config.model))
         name = config.model if is_default else f"{config.model} at {endpoint_name}"
         client, _ = self._clients[endpoint_name]
         return Target(
@@ -230,12 +230,10 @@ class Router:
         )
 
     def _connection(self, target: TargetConfig) -> Connection:
-        name = self._config.endpoint_of(target)
+        name = self._config.find_endpoint(target)
         if name not in self._clients:
             connection = (
-                self._configured(name)
-                if name is not None
-                else connection_of_environment(self._environment)
+                self._configured(name) if name is not None else read_connection(self._environment)
             )
             if connection is None:
                 raise InputError(

@@ -11,7 +11,7 @@ from graphorch.models.openai.gateways import GATEWAYS
 from graphorch.models.policies.rate_limiter import RateLimits
 from graphorch.models.pricing.prices import Tariff
 
-POLICY = "policy/"
+POLICY_PREFIX = "policy/"
 
 _Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -76,7 +76,7 @@ class LimitsConfig(_Part):
     tpm: _Above0 | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
 
-    def value(self) -> RateLimits:
+    def build_limits(self) -> RateLimits:
         """The same as what the limiter takes."""
         return RateLimits(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
 
@@ -90,7 +90,7 @@ class BudgetConfig(_Part):
     seconds: _Above0 | None = None
     at_cap: str = "fail"
 
-    def value(self) -> Budget:
+    def build_budget(self) -> Budget:
         """The same as what an account takes."""
         return Budget(usd=self.usd, tokens=self.tokens, calls=self.calls, seconds=self.seconds)
 
@@ -127,23 +127,23 @@ class Config(_Part):
     guards: dict[str, Any] = {}
     prices: dict[str, Tariff] = {}
 
-    def rules_of(self, budget: BudgetConfig) -> CapRules:
+    def build_cap_rules(self, budget: BudgetConfig) -> CapRules:
         """What happens near the cap of a level and at it; give it your `on_alert` with `dataclasses.replace`."""
         return CapRules(at_cap=budget.at_cap, alert_shares=tuple(self.alerts.shares))
 
-    def endpoint_of(self, target: TargetConfig) -> str | None:
+    def find_endpoint(self, target: TargetConfig) -> str | None:
         """The name of the endpoint that a target is asked at; None is the one of the environment."""
         return target.endpoint or self.default_endpoint or next(iter(self.endpoints), None)
 
-    def passes_through(self, target: TargetConfig | None = None) -> bool:
+    def passes_policies_on(self, target: TargetConfig | None = None) -> bool:
         """Whether a policy that is not in the file is one of the gateway's own."""
-        endpoint = self.endpoints.get(self.endpoint_of(target or TargetConfig(model="any")) or "")
+        endpoint = self.endpoints.get(self.find_endpoint(target or TargetConfig(model="any")) or "")
         return endpoint is not None and GATEWAYS[endpoint.dialect].owns_policies
 
     def is_own_policy(self, target: TargetConfig) -> bool:
         """Whether a target is a policy of the file: it has the name of one, and no endpoint that it is meant for."""
         return (
             target.endpoint is None
-            and target.model.startswith(POLICY)
-            and target.model.removeprefix(POLICY) in self.policies
+            and target.model.startswith(POLICY_PREFIX)
+            and target.model.removeprefix(POLICY_PREFIX) in self.policies
         )

@@ -7,14 +7,20 @@ from functools import partial
 from typing import TypeAlias
 
 from graphorch.errors import InputError, did_you_mean
-from graphorch.models.config.schema import POLICY, BudgetConfig, Config, PolicyConfig, TargetConfig
+from graphorch.models.config.schema import (
+    POLICY_PREFIX,
+    BudgetConfig,
+    Config,
+    PolicyConfig,
+    TargetConfig,
+)
 from graphorch.models.openai.gateways import GATEWAYS, check_address
 from graphorch.models.policies.failure_kinds import FAILURE_KINDS
 
 Loc: TypeAlias = tuple[str | int, ...]
 
 
-def wrong_references(config: Config) -> Iterator[tuple[Loc, str]]:
+def find_wrong_references(config: Config) -> Iterator[tuple[Loc, str]]:
     """Names of endpoints and policies that do not exist, and policies that lead back to themselves."""
     if config.default_endpoint is not None and config.default_endpoint not in config.endpoints:
         yield (
@@ -34,7 +40,7 @@ def wrong_references(config: Config) -> Iterator[tuple[Loc, str]]:
             else:
                 yield from _wrong_policy(config, target.model, target, loc)
     for loc, budget in _budgets(config):
-        if budget.at_cap.startswith(POLICY):
+        if budget.at_cap.startswith(POLICY_PREFIX):
             yield from _wrong_policy(config, budget.at_cap, None, (*loc, "at_cap"))
     for circle in _circles(config):
         yield (
@@ -47,11 +53,11 @@ def _wrong_policy(
     config: Config, model: str, target: TargetConfig | None, loc: Loc
 ) -> Iterator[tuple[Loc, str]]:
     if (
-        model.startswith(POLICY)
-        and model.removeprefix(POLICY) not in config.policies
-        and not config.passes_through(target)
+        model.startswith(POLICY_PREFIX)
+        and model.removeprefix(POLICY_PREFIX) not in config.policies
+        and not config.passes_policies_on(target)
     ):
-        name = model.removeprefix(POLICY)
+        name = model.removeprefix(POLICY_PREFIX)
         yield loc, f"there is no policy '{name}'. {did_you_mean(name, config.policies)}"
 
 
@@ -67,14 +73,14 @@ def _circles(config: Config) -> Iterator[list[str]]:
             return
         for target in config.policies[name].targets:
             if config.is_own_policy(target):
-                yield from walk(target.model.removeprefix(POLICY), [*path, name])
+                yield from walk(target.model.removeprefix(POLICY_PREFIX), [*path, name])
         done.add(name)
 
     for name in config.policies:
         yield from walk(name, [])
 
 
-def wrong_values(config: Config) -> Iterator[tuple[Loc, str]]:
+def find_wrong_values(config: Config) -> Iterator[tuple[Loc, str]]:
     """Values that are fine by themselves and make no sense where they are."""
     for name, endpoint in config.endpoints.items():
         yield from _refused(
@@ -87,7 +93,7 @@ def wrong_values(config: Config) -> Iterator[tuple[Loc, str]]:
     for name, policy in config.policies.items():
         yield from _wrong_policy_values(("policies", name), policy)
     for loc, budget in _budgets(config):
-        yield from _refused((*loc, "at_cap"), partial(config.rules_of, budget))
+        yield from _refused((*loc, "at_cap"), partial(config.build_cap_rules, budget))
 
 
 def _refused(loc: Loc, make: Callable[[], object]) -> Iterator[tuple[Loc, str]]:

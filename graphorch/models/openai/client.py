@@ -23,20 +23,26 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import AnswerError, Empty, Refused, Truncated, Unreadable
+from graphorch.models.json_schema import strip_code_fence
 from graphorch.models.messages import Request, Response, ToolCall, Usage, estimate_usage
 from graphorch.models.openai.connection_pool import LoopPool
 from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
-from graphorch.models.openai.errors import Endpoint, build_timeout, explain, reported, unreadable
+from graphorch.models.openai.errors import (
+    Endpoint,
+    build_reported_error,
+    build_timeout,
+    build_unreadable,
+    explain,
+)
 from graphorch.models.openai.gateways import GENERIC, Gateway
 from graphorch.models.openai.wire import (
+    ChatCompletion,
     ChoiceMessage,
     Chunk,
-    Completion,
     ToolCallDelta,
+    describe_mismatch,
     read_usage,
-    wrong_parts,
 )
-from graphorch.models.structured_output import strip_fence
 
 if TYPE_CHECKING:
     import openai
@@ -201,7 +207,7 @@ class OpenAIClient:
                     else self._stream(api, request, dialect, on_text)
                 )
             except ModelError as failure:
-                changed = dialect.after(failure, request)
+                changed = dialect.adapt_to(failure, request)
                 if changed is None:
                     raise
                 dialect = changed
@@ -215,13 +221,13 @@ class OpenAIClient:
         sending = api.chat.completions.with_raw_response.create(
             model=request.model,
             messages=cast("Any", encode_messages(request, dialect)),
-            extra_headers=self._gateway.headers(request),
+            extra_headers=self._gateway.make_headers(request),
             extra_body=encode_options(request, dialect, streamed=False)
-            | self._gateway.body(request),
+            | self._gateway.build_body(request),
         )
         reply = await self._wait(sending, request, "total", None)
         answer = self._whole_answer(request, reply.content)
-        answer.cost = self._gateway.cost_in(reply.headers)
+        answer.cost = self._gateway.read_cost(reply.headers)
         return answer
 
     async def _stream(
@@ -231,9 +237,9 @@ class OpenAIClient:
         sending = api.chat.completions.create(
             model=request.model,
             messages=cast("Any", encode_messages(request, dialect)),
-            extra_headers=self._gateway.headers(request),
+            extra_headers=self._gateway.make_headers(request),
             extra_body=encode_options(request, dialect, streamed=True)
-            | self._gateway.body(request),
+            | self._gateway.build_body(request),
             stream=True,
         )
         stream = await self._wait(sending, request, "first token", self._limits.first_token)
@@ -308,9 +314,9 @@ class OpenAIClient:
 
     def _whole_answer(self, request: Request, content: bytes) -> _Streamed:
         try:
-            completion = Completion.model_validate_json(content)
+            completion = ChatCompletion.model_validate_json(content)
         except ValidationError as error:
-            failure = self._malformed(request, content, wrong_parts(error))
+            failure = self._malformed(request, content, describe_mismatch(error))
         else:
             choice = completion.choices[0]
             answer = _Streamed(model=completion.model or "", usage=completion.usage)
@@ -323,11 +329,13 @@ class OpenAIClient:
         try:
             body: object = json.loads(content)
         except (ValueError, RecursionError):
-            return unreadable(self._endpoint, request.model, f"what came is no JSON ({wrong})")
+            return build_unreadable(
+                self._endpoint, request.model, f"what came is no JSON ({wrong})"
+            )
         error = cast("dict[str, object]", body).get("error") if isinstance(body, dict) else None
         if error:
-            return reported(error, self._endpoint, request.model)
-        return unreadable(
+            return build_reported_error(error, self._endpoint, request.model)
+        return build_unreadable(
             self._endpoint, request.model, f"what came is JSON but no chat completion ({wrong})"
         )
 
@@ -336,7 +344,7 @@ class OpenAIClient:
         kind = stream.response.headers.get("content-type", "nothing")
         if kind.startswith(("text/event-stream", "application/json")):
             return kind.startswith("text/event-stream")
-        raise unreadable(
+        raise build_unreadable(
             self._endpoint,
             request.model,
             f"it sent {kind} where a stream of events (text/event-stream) was asked for",
@@ -349,9 +357,9 @@ class OpenAIClient:
             try:
                 return Chunk.model_validate(event.model_dump(exclude_unset=True, warnings=False))
             except ValidationError as error:
-                wrong = wrong_parts(error)
+                wrong = describe_mismatch(error)
         what = f"its stream holds an event that is no chat completion chunk ({wrong})"
-        raise unreadable(self._endpoint, request.model, what, partial=partial)
+        raise build_unreadable(self._endpoint, request.model, what, partial=partial)
 
     def _response(
         self, request: Request, answer: _Streamed, dialect: Dialect, sent: int, began: float
@@ -369,7 +377,7 @@ class OpenAIClient:
             else "the endpoint reported no usage: the tokens are estimated from the length of the texts",
         ]
         return Response(
-            text=strip_fence(answer.text) if request.schema is not None else answer.text,
+            text=strip_code_fence(answer.text) if request.schema is not None else answer.text,
             model=self._endpoint.clean(answer.model) or request.model,
             usage=usage or estimate_usage(request, answer.text),
             usd=cost or 0.0,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from graphorch.errors import ModelError
 from graphorch.models.errors import SchemaRefused
+from graphorch.models.json_schema import build_response_format, describe_schema
 from graphorch.models.messages import Message, Request
-from graphorch.models.structured_output import describe_schema, response_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Dialect:
     completion_tokens: bool = False
     without_usage: bool = False
 
-    def after(self, failure: ModelError, request: Request) -> Dialect | None:
+    def adapt_to(self, failure: ModelError, request: Request) -> Dialect | None:
         """The dialect to try next, or None if the failure is not a matter of dialect."""
         if failure.status not in (400, 422):
             return None
@@ -72,7 +72,7 @@ def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dic
     if request.temperature is not None:
         options["temperature"] = request.temperature
     if request.schema is not None and not dialect.schema_in_words:
-        options["response_format"] = response_format(request.schema)
+        options["response_format"] = build_response_format(request.schema)
     if request.tools:
         options["tools"] = [
             {

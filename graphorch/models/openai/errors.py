@@ -151,7 +151,7 @@ _DISGUISED = (
 )
 
 
-def meant_status(status: int, said: str) -> int:
+def correct_status(status: int, said: str) -> int:
     """The status that says what an endpoint means: that of its answer, unless its words tell that another one would have been right."""
     return (
         next((meant for words, meant in _DISGUISED if words.search(said)), status)
@@ -180,12 +180,12 @@ def explain(error: Exception, endpoint: Endpoint, model: str) -> ModelError:
         case ModelError():
             return error
         case Overlong():
-            return unreadable(endpoint, model, str(error))
+            return build_unreadable(endpoint, model, str(error))
         case openai.APITimeoutError():
             return build_timeout(endpoint, model, "connect", None)
         case openai.APIConnectionError():
             cause = error.__cause__
-            return unreachable(
+            return build_unreachable(
                 endpoint,
                 model,
                 f"{type(cause).__name__}: {cause}" if cause else "the connection broke",
@@ -198,12 +198,14 @@ def explain(error: Exception, endpoint: Endpoint, model: str) -> ModelError:
             message = f"Model '{model}': the prompt holds characters that are no text (lone surrogates). Clean it where it was read."
             return ModelError(message, model=model)
         case ValueError() | RecursionError():
-            return unreadable(endpoint, model, f"what came is broken JSON ({type(error).__name__})")
+            return build_unreadable(
+                endpoint, model, f"what came is broken JSON ({type(error).__name__})"
+            )
         case _:
-            return unreachable(endpoint, model, f"{type(error).__name__}: {error}")
+            return build_unreachable(endpoint, model, f"{type(error).__name__}: {error}")
 
 
-def unreachable(endpoint: Endpoint, model: str, why: str) -> Unreachable:
+def build_unreachable(endpoint: Endpoint, model: str, why: str) -> Unreachable:
     """Nothing answered."""
     return Unreachable(
         f"Model '{model}': {endpoint.host} could not be reached or broke the connection ({endpoint.clean(why)}). "
@@ -228,7 +230,7 @@ def build_timeout(endpoint: Endpoint, model: str, limit: str, seconds: float | N
     )
 
 
-def unreadable(endpoint: Endpoint, model: str, what: str, *, partial: str = "") -> Unreadable:
+def build_unreadable(endpoint: Endpoint, model: str, what: str, *, partial: str = "") -> Unreadable:
     """What came does not follow the protocol."""
     return Unreadable(
         f"Model '{model}': {endpoint.host} answered, but {endpoint.clean(what)}. "
@@ -244,7 +246,7 @@ def _refused_by_status(error: APIStatusError, endpoint: Endpoint, model: str) ->
     if 300 <= status < 400:
         return _redirected(error, endpoint, model)
     said = _words_of(error.body) or _words_of(error.response.text)
-    what, fix, retryable = _meaning(meant_status(status, said))
+    what, fix, retryable = _meaning(correct_status(status, said))
     if status == 429 and "insufficient_quota" in f"{error.code} {error.type} {said}":
         what, fix, retryable = _MEANINGS[402]
     quoted = f' It says: "{endpoint.clean(said)}".' if said else ""
@@ -255,7 +257,7 @@ def _refused_by_status(error: APIStatusError, endpoint: Endpoint, model: str) ->
         model=model,
         retryable=retryable,
         status=status,
-        retry_after=retry_after(error.response.headers),
+        retry_after=parse_retry_after(error.response.headers),
     )
 
 
@@ -271,10 +273,12 @@ def _redirected(error: APIStatusError, endpoint: Endpoint, model: str) -> ModelE
 
 def _reported(error: APIError, endpoint: Endpoint, model: str) -> ModelError:
     """An error in the body of an answer that began well: the usual way to fail in the middle of a stream."""
-    return reported(error.body if error.body is not None else error.message, endpoint, model)
+    return build_reported_error(
+        error.body if error.body is not None else error.message, endpoint, model
+    )
 
 
-def reported(body: Any, endpoint: Endpoint, model: str) -> ModelError:
+def build_reported_error(body: Any, endpoint: Endpoint, model: str) -> ModelError:
     """The error for an `error` object inside an answer with status 200. It is worth asking again unless its code says otherwise."""
     code = cast("Mapping[str, object]", body).get("code") if isinstance(body, Mapping) else None
     status = (
@@ -320,7 +324,7 @@ _PAUSES = (
 )
 
 
-def retry_after(headers: Mapping[str, Any]) -> float | None:
+def parse_retry_after(headers: Mapping[str, Any]) -> float | None:
     """Seconds to wait that an answer asks for (RFC 9110 section 10.2.3: a number or a date; and the common milliseconds), or None.
 
     A date is read against the `Date` of the same answer, so that no clock of this machine is involved.

@@ -60,19 +60,19 @@ class Gateway:
     """
 
     name: str
-    body_of: _Body = _no_body
-    headers: Callable[[Request], dict[str, str]] = _no_headers
+    make_body: _Body = _no_body
+    make_headers: Callable[[Request], dict[str, str]] = _no_headers
     header_prefix: str = ""
-    cost_in: Callable[[Mapping[str, str]], float | None] = _no_cost
+    read_cost: Callable[[Mapping[str, str]], float | None] = _no_cost
     attempts: int = 2
     owns_policies: bool = False
     markup: float = 0.0
     takes: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def body(self, request: Request) -> dict[str, object]:
+    def build_body(self, request: Request) -> dict[str, object]:
         """The fields of the body of this request that are this gateway's own."""
-        return self.body_of(request, self.options)
+        return self.make_body(request, self.options)
 
     def with_options(self, options: Mapping[str, Any]) -> Gateway:
         """The same with the settings of one endpoint. Raises `InputError` for one that it does not take."""
@@ -166,11 +166,11 @@ GATEWAYS: Mapping[str, Gateway] = {
     "generic": GENERIC,
     "openai": Gateway(name="openai"),
     "requesty": Gateway(
-        name="requesty", body_of=_requesty_body, headers=_requesty_headers, header_prefix=_HEADER_PREFIX, attempts=1, owns_policies=True, markup=0.05,
+        name="requesty", make_body=_requesty_body, make_headers=_requesty_headers, header_prefix=_HEADER_PREFIX, attempts=1, owns_policies=True, markup=0.05,
         takes=frozenset({_CACHE}),
     ),
-    "openrouter": Gateway(name="openrouter", body_of=_openrouter_body, takes=frozenset({"models", "provider"})),
-    "litellm": Gateway(name="litellm", body_of=_litellm_body, cost_in=_litellm_cost, takes=frozenset({"fallbacks"})),
+    "openrouter": Gateway(name="openrouter", make_body=_openrouter_body, takes=frozenset({"models", "provider"})),
+    "litellm": Gateway(name="litellm", make_body=_litellm_body, read_cost=_litellm_cost, takes=frozenset({"fallbacks"})),
 }  # fmt: skip
 
 _BY_HOST = {"requesty.ai": "requesty", "openrouter.ai": "openrouter", "openai.com": "openai"}
@@ -192,7 +192,7 @@ def find_gateway(name: str) -> Gateway:
     return GATEWAYS[name]
 
 
-def gateway_at(base_url: str) -> Gateway:
+def find_gateway_at(base_url: str) -> Gateway:
     """The gateway that is known to live at an address; others are taken as generic and sent nothing extra."""
     host = urlsplit(base_url).hostname or ""
     known = (
@@ -201,7 +201,7 @@ def gateway_at(base_url: str) -> Gateway:
     return GATEWAYS[next(known, "generic")]
 
 
-def connection_of_environment(environment: Mapping[str, str]) -> Connection | None:
+def read_connection(environment: Mapping[str, str]) -> Connection | None:
     """The endpoint that `OPENAI_BASE_URL` and `OPENAI_API_KEY` name, or None. Raises `InputError` for an address without a key."""
     base_url, key = environment.get("OPENAI_BASE_URL", ""), environment.get("OPENAI_API_KEY", "")
     if not base_url and not key:
@@ -211,7 +211,7 @@ def connection_of_environment(environment: Mapping[str, str]) -> Connection | No
             "OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's key; for a server that takes any, set it to 'none'."
         )
     address = check_address(base_url or OFFICIAL, "OPENAI_BASE_URL")
-    return Connection("environment", Endpoint(address, SecretStr(key)), gateway_at(address))
+    return Connection("environment", Endpoint(address, SecretStr(key)), find_gateway_at(address))
 
 
 def check_address(base_url: str, where: str) -> str:

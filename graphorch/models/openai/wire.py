@@ -68,7 +68,7 @@ class Piece(_Wire):
     finish_reason: str | None = None
 
 
-class Completion(_Wire):
+class ChatCompletion(_Wire):
     """A whole answer. `usage` is kept as it came: a strange bill is no reason to throw the answer away."""
 
     model: str | None = None
@@ -111,7 +111,7 @@ def read_usage(usage: object) -> tuple[Usage | None, float | None]:
     ), bill.cost
 
 
-def wrong_parts(error: ValidationError) -> str:
+def describe_mismatch(error: ValidationError) -> str:
     """What does not fit, without repeating the values: `choices.0.message.content: Input should be a valid string`."""
     parts = [
         f"{'.'.join(str(step) for step in details['loc']) or 'the whole'}: {details['msg']}"

@@ -40,7 +40,7 @@ from graphorch.models.errors import (
     Unreadable,
 )
 from graphorch.models.messages import Response
-from graphorch.models.openai.errors import meant_status
+from graphorch.models.openai.errors import correct_status
 from graphorch.models.policies.circuit_breaker import CircuitOpen
 from graphorch.models.policies.rate_limiter import Throttled
 
@@ -158,7 +158,7 @@ def classify_failure(error: ModelError) -> str:
 def _classify_by_status(error: ModelError) -> str:
     text = str(error)
     # 1. The status, where it says enough.
-    status = None if error.status is None else meant_status(error.status, text)
+    status = None if error.status is None else correct_status(error.status, text)
     if status == 429 and not error.retryable:
         return "credit"  # a quota that is used up comes as 429, and does not pass with time
     if status in _BY_STATUS:

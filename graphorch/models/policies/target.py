@@ -149,7 +149,7 @@ class Target:
         `early` asks even while the target rests, if no other probe is on its way.
         """
         request = self._address(request)
-        bill = self.meter.bill(request)
+        bill = self.meter.open_call(request)
         permit = self.breaker.admit(early=early)
         if permit is None:
             raise CircuitOpen(self.name, self.breaker.seconds_to_probe or 0.0)
@@ -219,13 +219,13 @@ class Target:
         try:
             async with scope, bill, self.limiter.turn(tokens, timeout) as turn:
                 bill.is_sent = True
-                response = bill.paid(await self._client.complete(bill.request, on_text))
+                response = bill.add_price(await self._client.complete(bill.request, on_text))
                 turn.settle(response.usage.input_tokens + response.usage.output_tokens)
                 return response
         except TimeoutError:
             if not scope.expired():
                 raise
-            failure = bill.late("total")
+            failure = bill.build_timeout_error("total")
         raise failure
 
     def _count_tokens(self, request: Request) -> int:

@@ -18,14 +18,14 @@ from graphorch.models.budgets.budget import Account, Amount, Reservation
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.errors import AnswerError, TimedOut
 from graphorch.models.messages import Request, Response, Usage
-from graphorch.models.token_count import input_bound
+from graphorch.models.token_count import bound_input_tokens
 
 # Answers that say that no model ran. 400 is not among them: some providers charge for input that their filter refused (Microsoft's
 # answer 1632971 on Azure OpenAI: 200 and 400 count, 429 does not), and neither is 503, which some gateways answer after a timeout.
 _UNCHARGED = frozenset({401, 402, 403, 404, 405, 412, 429, 529})
 
 
-class Pricing(Protocol):
+class ModelPricing(Protocol):
     """What one model costs, in dollars."""
 
     def cost(self, usage: Usage, /) -> float:
@@ -40,7 +40,7 @@ class Pricing(Protocol):
 class PriceLookup(Protocol):
     """Knows what models cost."""
 
-    def of(self, model: str, /) -> Pricing | None:
+    def find_price(self, model: str, /) -> ModelPricing | None:
         """The price of a model, or None if it is not known; a price of zero is known."""
         ...
 
@@ -48,7 +48,7 @@ class PriceLookup(Protocol):
 class NoPrices:
     """Knows no price."""
 
-    def of(self, model: str, /) -> Pricing | None:
+    def find_price(self, model: str, /) -> ModelPricing | None:
         """See `Prices`."""
         return None
 
@@ -74,9 +74,9 @@ class CallMeter:
     def __init__(self, prices: PriceLookup, terms: PricingTerms | None = None) -> None:
         self._prices = prices
         self.terms = terms or PricingTerms()
-        self._known: dict[str, tuple[Pricing, ...] | None] = {}
+        self._known: dict[str, tuple[ModelPricing, ...] | None] = {}
 
-    def bill(self, request: Request) -> MeteredCall:
+    def open_call(self, request: Request) -> MeteredCall:
         """The bill of one call, reserved on entry and settled on the way out. Raises `InputError` if it has no worst case and needs one."""
         payer = request.payer
         if payer is None:
@@ -98,9 +98,10 @@ class CallMeter:
                 f"Model '{model}' cannot be called under a budget: its endpoint does not obey a limit on output tokens, so what a call "
                 "may cost has no bound. Use another model, or limit calls and seconds instead of dollars and tokens."
             )
-        if self.priced(model) is None and payer.has_cap("usd"):
+        if self.find_prices(model) is None and payer.has_cap("usd"):
             missing = next(
-                (reach for reach in self.terms.reaches if self._prices.of(reach) is None), model
+                (reach for reach in self.terms.reaches if self._prices.find_price(reach) is None),
+                model,
             )
             raise InputError(
                 f"Model '{missing}' cannot be called under a budget in dollars: its price is not known. "
@@ -109,23 +110,24 @@ class CallMeter:
 
     def worst(self, request: Request) -> Amount:
         """The bound on one request under a cap, at the dearest model that may answer it; 0 dollars if its price is unknown."""
-        asked, limit = input_bound(request), request.max_tokens or self.terms.max_output
+        asked, limit = bound_input_tokens(request), request.max_tokens or self.terms.max_output
         dearest = max(
-            (price.worst(asked, limit) for price in self.priced(request.model) or ()), default=0.0
+            (price.worst(asked, limit) for price in self.find_prices(request.model) or ()),
+            default=0.0,
         )
         return Amount(dearest, asked + limit)
 
     def cost(self, model: str, usage: Usage) -> float | None:
         """What the table says that these tokens cost, of the dearest model that may have answered; None if it does not know."""
-        prices = self.priced(model)
+        prices = self.find_prices(model)
         return None if prices is None else max((price.cost(usage) for price in prices), default=0.0)
 
-    def priced(self, model: str) -> tuple[Pricing, ...] | None:
+    def find_prices(self, model: str) -> tuple[ModelPricing, ...] | None:
         """The prices that a call of this model may have, none if it is free, or None if one of them is not known."""
         if self.terms.is_free:
             return ()
         if model not in self._known:
-            found = [self._prices.of(reach) for reach in self.terms.reaches or (model,)]
+            found = [self._prices.find_price(reach) for reach in self.terms.reaches or (model,)]
             known = tuple(pricing for pricing in found if pricing is not None)
             self._known[model] = known if len(known) == len(found) else None
         return self._known[model]
@@ -152,7 +154,7 @@ class MeteredCall:
             self._reservation = await self._payer.reserve(self._worst)
         return self
 
-    def paid(self, response: Response) -> Response:
+    def add_price(self, response: Response) -> Response:
         """The response with its price: what the endpoint reported, else what the table says, else unknown."""
         if response.usd_source == "none" and not response.usage.is_estimated:
             cost = self._meter.cost(self.request.model, response.usage)
@@ -187,12 +189,12 @@ class MeteredCall:
             amount, is_estimate = self._actual or self._of_failure(error)
             self._reservation.settle(amount, is_estimate=is_estimate)
         if isinstance(error, TimedOut) and self._is_out_of_time():
-            raise self.late(error.limit) from None
+            raise self.build_timeout_error(error.limit) from None
 
-    def late(self, limit: str) -> GraphorchError:
+    def build_timeout_error(self, limit: str) -> GraphorchError:
         """The error for a call that took too long: the seconds of the budget are over, or the time of this call is."""
         if self._payer is not None and self._is_out_of_time():
-            return self._payer.out_of_time()
+            return self._payer.build_time_error()
         within = "in time" if self.request.timeout is None else f"within {self.request.timeout:g} s"
         waiting = (
             ""
@@ -237,9 +239,9 @@ class MeteredClient:
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """The answer, paid for. Raises `CapReached` if it does not fit, `InputError` if it has no worst case where a cap needs one."""
-        async with self._meter.bill(request) as bill:
+        async with self._meter.open_call(request) as bill:
             bill.is_sent = True
-            return bill.paid(await self._client.complete(bill.request, on_text))
+            return bill.add_price(await self._client.complete(bill.request, on_text))
 
     async def aclose(self) -> None:
         """Close the client within."""

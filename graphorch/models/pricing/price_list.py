@@ -1,110 +1,27 @@
-"""The price of one model: what a call cost, and what it can cost at most. Dollars per million tokens, in tiers by the size of the call.
+"""List prices of the `genai-prices` package, read with suspicion.
 
-List prices of the `genai-prices` package, read with suspicion: what it only guesses by the beginning of a name is unknown to us.
-
-Loading its data takes half a second, so it happens at the first look-up.
+What the package only guesses by the beginning of a name is unknown to us. Loading its data takes
+half a second, so it happens at the first look-up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from graphorch.models.messages import Usage
-from graphorch.models.token_count import without_snapshot
+from graphorch.models.pricing.model_price import ModelPrice, Rates
+from graphorch.models.token_count import strip_snapshot
 
 if TYPE_CHECKING:
-    from genai_prices.types import MatchLogic, ModelInfo, ModelPrice, Provider
+    from genai_prices.types import MatchLogic, ModelInfo, Provider
+    from genai_prices.types import ModelPrice as PackagePrice
 
+_Steps: TypeAlias = dict[int, float]
+"""Start of a tier in input tokens → dollars."""
 
-_MILLION = 1_000_000
-
-# A suffix that names a snapshot of a model and not another model: `-2025-08-07`, `-20250929`.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """Dollars per million tokens of calls with more than `above` input tokens; all tokens of such a call cost this much.
-
-    `dearest_input` is what the input costs at worst: with some providers, writing to their cache costs more than not using it.
-    """
-
-    above: int = 0
-    input: float
-    output: float
-    cached_input: float
-    dearest_input: float
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """The price of one model: its tiers from small to large calls, a fee for each call, and prices of `other_hours`.
-
-    `source` says where it is from: `own` table or `list`.
-    """
-
-    tiers: tuple[Rates, ...]
-    fee: float = 0.0
-    other_hours: tuple[Price, ...] = ()
-    source: str = "own"
-
-    def cost(self, usage: Usage) -> float:
-        """Dollars for these tokens, at the hour that the price was looked up for."""
-        rates = [tier for tier in self.tiers if tier.above == 0 or usage.input_tokens > tier.above][
-            -1
-        ]
-        cached = min(usage.cached_tokens, usage.input_tokens)
-        fresh = usage.input_tokens - cached
-        return (
-            self.fee
-            + (
-                fresh * rates.input
-                + cached * rates.cached_input
-                + usage.output_tokens * rates.output
-            )
-            / _MILLION
-        )
-
-    def worst(self, input_tokens: int, max_output_tokens: int) -> float:
-        """The most dollars that a call can cost which has at most so many tokens: in any tier up to there, at any hour."""
-        reachable = [
-            rates for rates in self.tiers if rates.above == 0 or input_tokens > rates.above
-        ]
-        dearest_input = max(
-            max(rates.input, rates.dearest_input, rates.cached_input) for rates in reachable
-        )
-        dearest_output = max(rates.output for rates in reachable)
-        here = (
-            self.fee
-            + (input_tokens * dearest_input + max_output_tokens * dearest_output) / _MILLION
-        )
-        return max(
-            [here, *(price.worst(input_tokens, max_output_tokens) for price in self.other_hours)]
-        )
-
-    def times(self, factor: float) -> Price:
-        """The same price with everything multiplied."""
-        tiers = tuple(
-            replace(
-                rates,
-                input=rates.input * factor,
-                output=rates.output * factor,
-                cached_input=rates.cached_input * factor,
-                dearest_input=rates.dearest_input * factor,
-            )
-            for rates in self.tiers
-        )
-        return Price(
-            tiers,
-            self.fee * factor,
-            tuple(price.times(factor) for price in self.other_hours),
-            self.source,
-        )
-
-
-# What gateways call a provider, by what the package calls it; every other name has to be the package's own.
+# What gateways call a provider → what the package calls it; other names must be the package's own.
 _PROVIDERS = {
     "bedrock": "aws",
     "fireworks_ai": "fireworks",
@@ -118,28 +35,34 @@ _PROVIDERS = {
     "z-ai": "zai",
 }
 _HALF_HOUR = timedelta(minutes=30)
+_HALF_HOURS_OF_A_DAY = 48
 
 
 class ListPrices:
-    """Finds list prices; finds nothing if the package is not installed."""
+    """List prices by model name; there are none if the package is not installed."""
 
     def __init__(self) -> None:
         self._providers: dict[str, Provider] | None = None
 
-    def of(self, name: str, now: datetime) -> Price | None:
-        """The list price of `provider/model`, or of a bare model name at the one provider that made it."""
+    def find(self, name: str, now: datetime) -> ModelPrice | None:
+        """Return the list price of `provider/model`, or of a bare name at the provider it is from.
+
+        None if the model is not in the list, or a bare name fits several providers.
+        """
         if self._providers is None:
-            self._providers = _load()
+            self._providers = _load_providers()
         provider_name, slash, model_name = name.partition("/")
         if not slash:
-            provider_name, model_name = _maker_of(name, self._providers), name
+            provider_name, model_name = _find_maker(name, self._providers), name
         provider = self._providers.get(_PROVIDERS.get(provider_name, provider_name))
-        model = None if provider is None else _model_of(provider, model_name)
-        return None if model is None else _price_of(model, now)
+        if provider is None:
+            return None
+        model = _find_model(provider, model_name)
+        return None if model is None else _read_prices(model, now)
 
 
-def _load() -> dict[str, Provider]:
-    """The data that is part of the package: importing it reads no network and no file outside the package."""
+def _load_providers() -> dict[str, Provider]:
+    """Return the data of the package by provider: no network, no file outside of the package."""
     try:
         from genai_prices.data import providers
     except ImportError:
@@ -147,8 +70,8 @@ def _load() -> dict[str, Provider]:
     return {provider.id: provider for provider in providers}
 
 
-def _maker_of(name: str, providers: dict[str, Provider]) -> str:
-    """The provider that a bare name belongs to, or nothing if that is not certain."""
+def _find_maker(name: str, providers: dict[str, Provider]) -> str:
+    """Return the provider that a bare model name belongs to, or "" if that is not certain."""
     makers = [
         provider.id
         for provider in providers.values()
@@ -157,85 +80,89 @@ def _maker_of(name: str, providers: dict[str, Provider]) -> str:
     return makers[0] if len(makers) == 1 else ""
 
 
-def _model_of(provider: Provider, name: str) -> ModelInfo | None:
-    """The model of exactly this name, else the model of which this name is a dated snapshot."""
-    for wanted in dict.fromkeys((name, without_snapshot(name))):
+def _find_model(provider: Provider, name: str) -> ModelInfo | None:
+    """Return the model of exactly this name, else the model that this name is a snapshot of."""
+    for candidate in dict.fromkeys((name, strip_snapshot(name))):
         for model in provider.models:
-            if wanted == model.id or (
-                wanted in _exact_names(model.match) and model.is_match(wanted)
-            ):
+            is_spelled_out = candidate in _list_exact_names(model.match)
+            if candidate == model.id or (is_spelled_out and model.is_match(candidate)):
                 return model
     return None
 
 
-def _exact_names(match: MatchLogic) -> set[str]:
-    """The names that a rule spells out; a rule about the beginning counts for that beginning itself and nothing longer."""
+def _list_exact_names(match: MatchLogic) -> set[str]:
+    """Return the names that a rule spells out.
+
+    A rule about the beginning of a name counts for that beginning itself and nothing longer.
+    """
     from genai_prices.types import ClauseAnd, ClauseEquals, ClauseOr, ClauseStartsWith
 
     match match:
         case ClauseEquals(equals=name) | ClauseStartsWith(starts_with=name):
             return {name.lower()}
         case ClauseOr(or_=clauses) | ClauseAnd(and_=clauses):
-            return set[str]().union(*(_exact_names(logic) for logic in clauses))
+            return set[str]().union(*(_list_exact_names(clause) for clause in clauses))
         case _:
             return set()
 
 
-def _price_of(model: ModelInfo, now: datetime) -> Price | None:
-    """The price at this moment, with the others of the next day beside it: a call may be billed at another hour than it was asked.
+def _read_prices(model: ModelInfo, now: datetime) -> ModelPrice | None:
+    """Return the price at this moment, with the other prices of the next day beside it.
 
-    None if the model is not paid by input and output tokens.
+    A call may be billed at another hour than it was made. None if the model is not paid by input
+    and output tokens.
     """
-    coming = [
-        _read(model.get_prices(now + _HALF_HOUR * step))
-        for step in range(49 if isinstance(model.prices, list) else 1)
-    ]
-    current = coming[0]
-    if current is None or None in coming:
-        return None
-    others = [price for price in dict.fromkeys(coming) if price is not None and price != current]
+    # only a list of prices depends on the time
+    half_hours = _HALF_HOURS_OF_A_DAY if isinstance(model.prices, list) else 0
+    prices: list[ModelPrice] = []
+    for step in range(half_hours + 1):
+        price = _convert(model.get_prices(now + _HALF_HOUR * step))
+        if price is None:
+            return None
+        prices.append(price)
+    current, *others = dict.fromkeys(prices)
     return replace(current, other_hours=tuple(others))
 
 
-def _read(price: ModelPrice) -> Price | None:
-    """One price of the package in our form."""
+def _convert(price: PackagePrice) -> ModelPrice | None:
+    """Return a price of the package in our form; None without prices of input and output."""
     tables = {
-        name: _steps(value)
+        name: _read_steps(value)
         for name, value in vars(price).items()
         if value is not None and name.endswith(("_mtok", "_kcount"))
     }
     if "input_mtok" not in tables or "output_mtok" not in tables:
         return None
-    starts = sorted({0, *(start for steps in tables.values() for start in steps)})
-    fee = _at(tables.get("requests_kcount", {0: 0.0}), 0) / 1000
-    return Price(tuple(_rates(tables, start) for start in starts), fee, (), "list")
+    starts = {0}.union(*tables.values())
+    tiers = tuple(_build_rates(tables, start) for start in sorted(starts))
+    fee = _look_up(tables.get("requests_kcount", {0: 0.0}), 0) / 1000
+    return ModelPrice(tiers, fee, source="list")
 
 
-def _rates(tables: dict[str, dict[int, float]], above: int) -> Rates:
-    """The rates of one tier. Usage does not say how much of the output was reasoning, so the dearer of the two counts for all of it."""
-    usual = _at(tables["input_mtok"], above)
-    writes = [
-        _at(tables[name], above)
-        for name in ("cache_write_mtok", "cache_write_1h_mtok")
-        if name in tables
-    ]
-    outputs = [
-        _at(tables[name], above)
-        for name in ("output_mtok", "output_reasoning_mtok")
-        if name in tables
-    ]
-    cached = _at(tables["cache_read_mtok"], above) if "cache_read_mtok" in tables else usual
+def _build_rates(tables: dict[str, _Steps], above: int) -> Rates:
+    """Return the rates of one tier.
+
+    Usage does not say how much of the output was reasoning, so the dearer of the two prices counts
+    for all of it. Writing to a cache may cost more than plain input.
+    """
+
+    def look_up_all(*names: str) -> list[float]:
+        return [_look_up(tables[name], above) for name in names if name in tables]
+
+    usual = _look_up(tables["input_mtok"], above)
+    (cached,) = look_up_all("cache_read_mtok") or [usual]
+    writes = look_up_all("cache_write_mtok", "cache_write_1h_mtok")
     return Rates(
         above=above,
         input=usual,
-        output=max(outputs),
+        output=max(look_up_all("output_mtok", "output_reasoning_mtok")),
         cached_input=cached,
-        dearest_input=max(usual, *writes, cached),
+        dearest_input=max(usual, cached, *writes),
     )
 
 
-def _steps(value: object) -> dict[int, float]:
-    """A price as {start of the tier: dollars}; a price without tiers has one that starts at 0."""
+def _read_steps(value: object) -> _Steps:
+    """Return a price by the start of its tiers; a price without tiers starts at 0."""
     from genai_prices.types import TieredPrices
 
     if isinstance(value, TieredPrices):
@@ -243,5 +170,6 @@ def _steps(value: object) -> dict[int, float]:
     return {0: float(value)} if isinstance(value, Decimal) else {}
 
 
-def _at(steps: dict[int, float], above: int) -> float:
+def _look_up(steps: _Steps, above: int) -> float:
+    """Return the price of the last tier that starts at or below a number of input tokens."""
     return steps[max(start for start in steps if start <= above)]

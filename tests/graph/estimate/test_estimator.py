@@ -27,7 +27,7 @@ from graphorch.graph.estimate.estimator import Worst, estimate, worst_case
 from graphorch.graph.node import Node, node
 from graphorch.graph.options import NodeBudget, NodeSettings, Retry
 from graphorch.graph.topology import build_topology
-from graphorch.models.pricing.price_list import Price, Rates
+from graphorch.models.pricing.model_price import ModelPrice, Rates
 from graphorch.testing.virtual_clock import run_virtual
 from tests.graph.content import (
     Sketch,
@@ -134,10 +134,10 @@ def test_no_random_run_does_more(seed: int) -> None:
 
 # ---- tokens, dollars, seconds ------------------------------------------------------------------
 make_agent: Any = agent_of  # options as they come
-PRICE = Price((Rates(input=2, output=8, cached_input=1, dearest_input=2),))
+PRICE = ModelPrice((Rates(input=2, output=8, cached_input=1, dearest_input=2),))
 
 
-def priced(*prices: Price) -> Callable[[str], Sequence[Price]]:
+def priced(*prices: ModelPrice) -> Callable[[str], Sequence[ModelPrice]]:
     return lambda model: prices or (PRICE,)
 
 

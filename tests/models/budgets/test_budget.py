@@ -280,9 +280,9 @@ def stores(request: pytest.FixtureRequest, tmp_path):
 
 def test_a_day_goes_on_where_an_earlier_process_ended(stores) -> None:
     async def main(runtime: Runtime) -> None:
-        first = Account("day", Budget(usd=1.0), kept=Persistence(stores[0]))
+        first = Account("day", Budget(usd=1.0), persistence=Persistence(stores[0]))
         (await first.reserve(Amount(0.9))).settle(Amount(0.7))
-        second = Account("day", Budget(usd=1.0), kept=Persistence(stores[1]))
+        second = Account("day", Budget(usd=1.0), persistence=Persistence(stores[1]))
         assert second.left.usd == pytest.approx(0.3)
         with pytest.raises(CapReached):
             await second.reserve(Amount(0.4))
@@ -292,8 +292,8 @@ def test_a_day_goes_on_where_an_earlier_process_ended(stores) -> None:
 
 def test_two_processes_at_the_same_time_do_not_exceed_the_cap_together(stores) -> None:
     async def main(runtime: Runtime) -> None:
-        first = Account("day", Budget(usd=1.0), kept=Persistence(stores[0]))
-        second = Account("day", Budget(usd=1.0), kept=Persistence(stores[1]))
+        first = Account("day", Budget(usd=1.0), persistence=Persistence(stores[0]))
+        second = Account("day", Budget(usd=1.0), persistence=Persistence(stores[1]))
         held = await first.reserve(Amount(0.7))
         with pytest.raises(CapReached):
             await second.reserve(Amount(0.4))
@@ -306,9 +306,11 @@ def test_two_processes_at_the_same_time_do_not_exceed_the_cap_together(stores) -
 
 def test_what_a_crashed_process_had_reserved_stays_counted(stores) -> None:
     async def main(runtime: Runtime) -> None:
-        await Account("day", Budget(usd=1.0), kept=Persistence(stores[0])).reserve(Amount(0.7))
+        await Account("day", Budget(usd=1.0), persistence=Persistence(stores[0])).reserve(
+            Amount(0.7)
+        )
         assert Account(
-            "day", Budget(usd=1.0), kept=Persistence(stores[1])
+            "day", Budget(usd=1.0), persistence=Persistence(stores[1])
         ).left.usd == pytest.approx(0.3)
 
     run(main)
@@ -320,7 +322,10 @@ def test_a_new_day_starts_from_nothing_and_alerts_again() -> None:
         told: list[Alert] = []
         rules = CapRules(alert_shares=(0.8,), on_alert=told.append)
         day = Account(
-            "day", Budget(usd=1.0), rules=rules, kept=Persistence(MemorySpend(), lambda: today[0])
+            "day",
+            Budget(usd=1.0),
+            rules=rules,
+            persistence=Persistence(MemorySpend(), lambda: today[0]),
         )
         (await day.reserve(Amount(0.9))).settle(Amount(0.9))
         over_midnight = await day.reserve(Amount(0.1))
@@ -341,7 +346,7 @@ def test_an_alert_of_an_earlier_process_is_not_repeated() -> None:
             "day",
             Budget(usd=1.0),
             rules=CapRules(alert_shares=(0.8, 0.95), on_alert=told.append),
-            kept=Persistence(store),
+            persistence=Persistence(store),
         )
         (await day.reserve(Amount(0.06))).settle(Amount(0.06))
         assert [alert.share for alert in told] == [0.95]
@@ -361,7 +366,7 @@ def test_a_call_that_another_process_overtakes_in_the_last_moment_takes_nothing(
     async def main(runtime: Runtime) -> None:
         store = Busy()
         top = Account("run", Budget(usd=1.0))
-        day = Account("day", Budget(usd=1.0), beside=[top], kept=Persistence(store))
+        day = Account("day", Budget(usd=1.0), beside=[top], persistence=Persistence(store))
         with pytest.raises(CapReached):
             await day.reserve(Amount(0.5))
         assert store.add("day", (0, 0, 0)) == (800_000_000_000, 0, 1)
@@ -379,7 +384,7 @@ def test_a_store_that_breaks_leaves_nothing_reserved() -> None:
 
     async def main(runtime: Runtime) -> None:
         top = Account("run", Budget(usd=1.0))
-        day = Account("day", beside=[top], kept=Persistence(Broken()))
+        day = Account("day", beside=[top], persistence=Persistence(Broken()))
         with pytest.raises(OSError, match="disk full"):
             await day.reserve(Amount(0.5))
         assert top.left == Budget(usd=1.0)

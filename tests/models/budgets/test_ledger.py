@@ -147,7 +147,7 @@ async def one_interleaving(
         for name, usd in till.charged.items():
             books.charged[name] = books.charged.get(name, 0.0) + usd
     for account in (top, day, *flows):
-        assert (account.level.open, account.level.reserved) == (0, (0, 0, 0)), (
+        assert (account.level.open_reservations, account.level.reserved) == (0, (0, 0, 0)), (
             "a reservation was never settled"
         )
         if not naive:

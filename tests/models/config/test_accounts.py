@@ -87,10 +87,10 @@ import asyncio
 from pathlib import Path
 from graphorch.models.budgets.budget import Amount, CapReached
 from graphorch.models.config.loader import find_config
-from graphorch.models.config.environment import models_of
+from graphorch.models.config.environment import read_default_models
 
 async def main():
-    account = models_of({}, find_config(Path())).bank.open_run("r")
+    account = read_default_models({}, find_config(Path())).accounts.open_run("r")
     try:
         (await account.reserve(Amount(0.6))).settle(Amount(0.5))
         print("spent")

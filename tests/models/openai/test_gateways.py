@@ -19,9 +19,9 @@ from graphorch.models.openai.gateways import (
     Connection,
     Gateway,
     check_address,
-    connection_of_environment,
     find_gateway,
-    gateway_at,
+    find_gateway_at,
+    read_connection,
 )
 from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
 from tests.models.fakes import ignore, request_to
@@ -108,12 +108,12 @@ def test_a_policy_of_the_gateway_is_not_pinned_to_one_model_by_the_run(
     metadata: dict[str, str], trace: str
 ) -> None:
     """Requesty picks the model of a load-balancing policy by a hash of the trace."""
-    body: Any = GATEWAYS["requesty"].body(request_to("policy/theirs", metadata=metadata))
+    body: Any = GATEWAYS["requesty"].build_body(request_to("policy/theirs", metadata=metadata))
     assert body["requesty"]["trace_id"] == trace
 
 
 def test_requesty_without_metadata_is_sent_nothing() -> None:
-    assert GATEWAYS["requesty"].body(request_to()) == {}
+    assert GATEWAYS["requesty"].build_body(request_to()) == {}
 
 
 def test_openrouter_is_sent_its_list_of_models_and_its_preferences() -> None:
@@ -270,24 +270,24 @@ def test_an_option_that_a_gateway_does_not_take_is_refused_with_its_neighbour() 
     ],
 )
 def test_a_gateway_is_known_by_its_host(base_url: str, name: str) -> None:
-    assert gateway_at(base_url).name == name
+    assert find_gateway_at(base_url).name == name
 
 
 def test_the_environment_alone_is_enough() -> None:
-    found = connection_of_environment(
+    found = read_connection(
         {"OPENAI_BASE_URL": "https://router.requesty.ai/v1", "OPENAI_API_KEY": "rqy_secret"}
     )
     assert found is not None
     assert (found.endpoint.host, found.gateway.name) == ("router.requesty.ai", "requesty")
-    assert connection_of_environment({}) is None
-    official = connection_of_environment({"OPENAI_API_KEY": "k"})
+    assert read_connection({}) is None
+    official = read_connection({"OPENAI_API_KEY": "k"})
     assert official is not None
     assert official.endpoint.base_url == "https://api.openai.com/v1"
 
 
 def test_an_address_without_a_key_is_refused() -> None:
     with pytest.raises(InputError, match="OPENAI_BASE_URL is set, but OPENAI_API_KEY is not"):
-        connection_of_environment({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
+        read_connection({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from graphorch.models.messages import (
 from graphorch.models.policies.policy import fallback
 from graphorch.models.policies.target import Target
 from graphorch.models.response_cache import CachingClient
-from graphorch.models.token_count import input_bound
+from graphorch.models.token_count import bound_input_tokens
 from tests.models.clients import Scripted, response_of
 
 EMAIL = "anna@example.com"
@@ -114,8 +114,8 @@ def test_tools_and_calls_count_as_input() -> None:
             Message(role="assistant", content="", tool_calls=calling("y" * 2_000).tool_calls),
         ),
     )
-    assert input_bound(offered) >= input_bound(plain) + 1_000
-    assert input_bound(called) >= input_bound(plain) + 2_000
+    assert bound_input_tokens(offered) >= bound_input_tokens(plain) + 1_000
+    assert bound_input_tokens(called) >= bound_input_tokens(plain) + 2_000
     assert estimate_usage(offered, "").input_tokens >= 250
     assert estimate_usage(called, "").input_tokens >= 500
 

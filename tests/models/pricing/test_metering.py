@@ -12,7 +12,7 @@ from graphorch.models.budgets.budget import Account, Budget, CapReached
 from graphorch.models.errors import Truncated, Unreachable
 from graphorch.models.messages import Usage
 from graphorch.models.pricing.metering import CallMeter, MeteredClient, PricingTerms
-from graphorch.models.token_count import input_bound
+from graphorch.models.token_count import bound_input_tokens
 from tests.models.fakes import Answer, FakeModel, Flat, Table, hangs, request_to, status
 from tests.models.virtual import run
 
@@ -20,7 +20,7 @@ PRICES = Table({"m": Flat(1e-6, 1e-5)})
 
 
 def worst_of(text: str, max_tokens: int) -> float:
-    return input_bound(request_to("m", text)) * 1e-6 + max_tokens * 1e-5
+    return bound_input_tokens(request_to("m", text)) * 1e-6 + max_tokens * 1e-5
 
 
 def test_the_worst_case_is_bytes_in_and_the_limit_out() -> None:
@@ -156,7 +156,7 @@ def test_a_policy_of_the_gateway_costs_what_the_dearest_model_that_it_reaches_co
     prices = Table({"a": Flat(1e-6), "b": Flat(5e-6)})
     meter = CallMeter(prices, PricingTerms(reaches=("a", "b")))
     request = request_to("policy/theirs", max_tokens=100)
-    assert meter.worst(request).usd == pytest.approx((input_bound(request) + 100) * 5e-6)
+    assert meter.worst(request).usd == pytest.approx((bound_input_tokens(request) + 100) * 5e-6)
     with pytest.raises(InputError, match="'c' cannot be called"):
         CallMeter(prices, PricingTerms(reaches=("a", "c"))).check_payable(
             "policy/theirs", Account("run", Budget(usd=1))

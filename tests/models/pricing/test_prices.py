@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from graphorch.errors import InputError
 from graphorch.models.messages import Usage
-from graphorch.models.pricing.price_list import Price, Rates
+from graphorch.models.pricing.model_price import ModelPrice, Rates
 from graphorch.models.pricing.prices import Prices, Tariff
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -23,7 +23,7 @@ OWN = {
 
 
 def test_your_own_table_gives_the_price() -> None:
-    price = Prices(OWN, list_prices=False).of("acme/large")
+    price = Prices(OWN, list_prices=False).find_price("acme/large")
     assert price is not None
     assert price.cost(Usage(1_000_000, 100_000)) == pytest.approx(2.0 + 1.0)
     assert price.cost(Usage(1_000_000, 100_000, cached_tokens=400_000)) == pytest.approx(
@@ -34,7 +34,7 @@ def test_your_own_table_gives_the_price() -> None:
 
 
 def test_without_a_cached_price_the_cache_saves_nothing() -> None:
-    price = Prices(OWN, list_prices=False).of("acme/small")
+    price = Prices(OWN, list_prices=False).find_price("acme/small")
     assert price is not None
     assert price.cost(Usage(1000, 0, cached_tokens=1000)) == price.cost(Usage(1000, 0))
 
@@ -43,9 +43,9 @@ def test_without_a_cached_price_the_cache_saves_nothing() -> None:
     "name", ["acme/large", "ACME/Large", "acme/large-2026-01-31", "acme/large-20260131"]
 )
 def test_spelling_and_dated_snapshots_find_the_model(name: str) -> None:
-    assert Prices(OWN, list_prices=False).of(name) == Prices(OWN, list_prices=False).of(
-        "acme/large"
-    )
+    assert Prices(OWN, list_prices=False).find_price(name) == Prices(
+        OWN, list_prices=False
+    ).find_price("acme/large")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_spelling_and_dated_snapshots_find_the_model(name: str) -> None:
     ],
 )
 def test_what_only_looks_like_a_known_model_is_unknown(name: str) -> None:
-    assert Prices(OWN, list_prices=False).of(name) is None
+    assert Prices(OWN, list_prices=False).find_price(name) is None
 
 
 WRONG: list[tuple[Mapping[str, object], str]] = [
@@ -119,13 +119,13 @@ def test_a_markup_without_sense_is_an_input_error(markup: float) -> None:
 
 def test_a_price_of_nothing_is_known_and_an_unknown_price_is_none() -> None:
     prices = Prices({"local/llama": {"input": 0, "output": 0}}, list_prices=False)
-    free = prices.of("local/llama")
+    free = prices.find_price("local/llama")
     assert free is not None
     assert free.cost(Usage(1000, 1000)) == 0.0
-    assert prices.of("local/other") is None
+    assert prices.find_price("local/other") is None
 
 
-TIERED = Price(
+TIERED = ModelPrice(
     (
         Rates(input=1.0, output=10.0, cached_input=0.1, dearest_input=1.25),
         Rates(above=200_000, input=2.0, output=15.0, cached_input=0.2, dearest_input=2.5),
@@ -149,15 +149,17 @@ def test_no_call_within_its_bounds_costs_more_than_the_worst(
     most_in: int, tokens: int, most_out: int, out: int, cached: int
 ) -> None:
     used = Usage(min(tokens, most_in), min(out, most_out), cached)
-    night = Price((Rates(input=3.0, output=1.0, cached_input=0.0, dearest_input=3.0),), fee=0.01)
-    whole = Price(TIERED.tiers, 0.0, (night,))
+    night = ModelPrice(
+        (Rates(input=3.0, output=1.0, cached_input=0.0, dearest_input=3.0),), fee=0.01
+    )
+    whole = ModelPrice(TIERED.tiers, 0.0, (night,))
     assert max(TIERED.cost(used), night.cost(used)) <= whole.worst(most_in, most_out) + 1e-12
 
 
 def test_list_prices_are_found_by_the_names_of_gateways() -> None:
     prices = Prices(now=lambda: NOON)
     for name in ("openai/gpt-5", "openai/gpt-5-2025-08-07", "gpt-5", "OpenAI/GPT-5"):
-        price = prices.of(name)
+        price = prices.find_price(name)
         assert price is not None, name
         assert (
             price.tiers[0].input,
@@ -173,20 +175,20 @@ def test_list_prices_are_found_by_the_names_of_gateways() -> None:
      "google/gemini-2.5-pro-madeup", "openai/text-embedding-3-small", "nobody/gpt-5", "madeup"],
 )  # fmt: skip
 def test_a_list_price_that_is_only_likely_is_unknown(name: str) -> None:
-    assert Prices(now=lambda: NOON).of(name) is None
+    assert Prices(now=lambda: NOON).find_price(name) is None
 
 
 def test_your_own_price_goes_before_the_list_and_markup_applies_to_the_list_only() -> None:
     prices = Prices({"openai/gpt-5": {"input": 1, "output": 1}}, markup=0.05, now=lambda: NOON)
-    own, listed = prices.of("openai/gpt-5"), prices.of("openai/gpt-5-mini")
-    plain = Prices(now=lambda: NOON).of("openai/gpt-5-mini")
+    own, listed = prices.find_price("openai/gpt-5"), prices.find_price("openai/gpt-5-mini")
+    plain = Prices(now=lambda: NOON).find_price("openai/gpt-5-mini")
     assert own is not None and listed is not None and plain is not None  # noqa: PT018
     assert own.tiers[0].input == 1.0
     assert listed.worst(1000, 1000) == pytest.approx(1.05 * plain.worst(1000, 1000))
 
 
 def test_tiers_of_the_list_are_kept_and_the_worst_has_the_dearest_cache_write() -> None:
-    price = Prices(now=lambda: NOON).of("anthropic/claude-sonnet-4-5")
+    price = Prices(now=lambda: NOON).find_price("anthropic/claude-sonnet-4-5")
     assert price is not None
     assert [(rates.above, rates.input, rates.output) for rates in price.tiers] == [
         (0, 3.0, 15.0),
@@ -198,7 +200,7 @@ def test_tiers_of_the_list_are_kept_and_the_worst_has_the_dearest_cache_write() 
 
 def test_a_price_that_depends_on_the_hour_is_bounded_by_the_dearest_hour() -> None:
     noon, night = (
-        Prices(now=lambda at=at: at).of("deepseek/deepseek-chat")
+        Prices(now=lambda at=at: at).find_price("deepseek/deepseek-chat")
         for at in (NOON, NOON + timedelta(hours=7))
     )
     assert noon is not None and night is not None  # noqa: PT018
@@ -219,7 +221,7 @@ def test_the_price_of_every_listed_model_agrees_with_the_package() -> None:
     prices = Prices(now=lambda: NOON)
     for provider in providers:
         for model in provider.models:
-            ours = prices.of(f"{provider.id}/{model.id}")
+            ours = prices.find_price(f"{provider.id}/{model.id}")
             if ours is None or any(
                 decimal is not None for decimal in (model.get_prices(NOON).output_reasoning_mtok,)
             ):

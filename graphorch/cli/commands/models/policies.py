@@ -11,7 +11,8 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.params import AsJson, Debug
 from graphorch.cli.terminal import print_output, print_status, sanitize
-from graphorch.models.config.loader import explain_policy, find_config
+from graphorch.models.config.explanation import explain_policy
+from graphorch.models.config.loader import find_config
 
 
 def policies(

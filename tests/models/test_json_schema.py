@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from graphorch.models.structured_output import describe_schema, response_format, strip_fence
+from graphorch.models.json_schema import build_response_format, describe_schema, strip_code_fence
 
 
 class Inner(BaseModel):
@@ -21,7 +21,7 @@ class Outer(BaseModel):
 
 
 def shape_of(model: type[BaseModel]) -> tuple[bool, dict[str, Any]]:
-    described: Any = response_format(model)
+    described: Any = build_response_format(model)
     return described["json_schema"]["strict"], described["json_schema"]["schema"]
 
 
@@ -67,7 +67,7 @@ def test_a_field_that_is_called_like_a_word_of_the_schema_language_stays() -> No
 
 
 def test_the_name_fits_what_endpoints_take() -> None:
-    described: Any = response_format(type("Ünïcode[int]" + "x" * 90, (Outer,), {}))
+    described: Any = build_response_format(type("Ünïcode[int]" + "x" * 90, (Outer,), {}))
     name = described["json_schema"]["name"]
     assert name.isascii()
     assert len(name) == 64
@@ -90,4 +90,4 @@ def test_in_words_holds_the_schema_and_forbids_the_rest() -> None:
     ],
 )
 def test_a_fence_is_taken_off_only_if_it_is_around_everything(text: str, inside: str) -> None:
-    assert strip_fence(text) == inside
+    assert strip_code_fence(text) == inside
