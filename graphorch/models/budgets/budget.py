@@ -1,7 +1,8 @@
-"""What a run may spend on model calls: amounts that are reserved before a call is made and settled after it.
+"""Budgets and accounts: amounts are reserved before a model call and settled after it.
 
-An `Account` is one level of the money: a run, a sub-flow, a node, a round of a loop; or, beside these, a tag or a day. A call is paid by
-the innermost one (`Request.payer`), and counts at every level above and beside it at once. How the books are kept: `ledger.py`.
+An `Account` is one level of the money: a run, a sub-flow, a node, an iteration of a loop; or, beside
+these, a tag or a day. The innermost account pays for a call (`Request.payer`), and the call counts
+at every level above and beside it at once. How amounts are counted: `ledger.py`.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _UNITS = ("usd", "tokens", "calls")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Amounts in US dollars, tokens, model calls and seconds of wall-clock time; None is no limit. A run never starts a call that does
-    not fit.
+    """Limits in US dollars, tokens, model calls and seconds of wall-clock time; None is no limit.
 
-    Raises `InputError` for an amount below 0. What is left of a budget may be 0, but an account does not open with nothing in it.
+    A run never starts a call that does not fit. Raises `InputError` for an amount below 0. What is
+    left of a budget may be 0, but an account does not open with a 0 in its budget.
     """
 
     usd: float | None = None
@@ -46,11 +47,12 @@ class Budget:
         ]
         if wrong:
             raise InputError(
-                f"Budget({', '.join(wrong)}): an amount is a number above 0; leave it out where there is no limit."
+                f"Budget({', '.join(wrong)}): an amount is a number above 0; "
+                "leave it out where there is no limit."
             )
 
     def amounts(self) -> Iterator[tuple[str, float | None]]:
-        """Each unit with its amount."""
+        """Yield each unit with its amount."""
         yield from (
             ("usd", self.usd),
             ("tokens", self.tokens),
@@ -70,7 +72,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A level has spent a share (0 to 1) of one of its amounts: told once for each share."""
+    """Notice that a level has spent a share (0 to 1) of one of its amounts: once for each share."""
 
     level: str
     unit: str
@@ -81,11 +83,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapRules:
-    """What happens near a cap and at it.
+    """Rules for what happens near a cap and at it.
 
-    `at_cap`: `fail` ends the run with the limit as its reason; `route` makes it an ordinary failure of the node, for its error edge;
-    the name of a policy (`policy/cheap`) asks that one instead, once. `alert_shares` are told to `on_alert` when spending crosses them;
-    it is called on the event loop and must not block.
+    `at_cap`: `fail` ends the run with the limit as its reason; `route` makes it an ordinary failure
+    of the node, for its error edge; the name of a policy (`policy/cheap`) asks that policy instead,
+    once. When spending crosses one of `alert_shares`, `on_alert` is called, on the event loop: it
+    must not block.
     """
 
     at_cap: str = "fail"
@@ -95,7 +98,8 @@ class CapRules:
     def __post_init__(self) -> None:
         if self.at_cap not in ("fail", "route") and not self.at_cap.startswith("policy/"):
             raise InputError(
-                f"at_cap={self.at_cap!r}: it is 'fail', 'route' or the name of a policy such as 'policy/cheap'."
+                f"at_cap={self.at_cap!r}: use 'fail', 'route' or the name of a policy such as "
+                "'policy/cheap'."
             )
         wrong = [share for share in self.alert_shares if not 0 < share <= 1]
         if wrong:
@@ -105,7 +109,10 @@ class CapRules:
 
 
 class CapReached(BudgetExceeded):
-    """A call that did not fit: at which `level`, in which unit (`limit`), and what is declared for that case (`at_cap`)."""
+    """A call does not fit into the budget of `level`, in the unit `limit`.
+
+    `at_cap` says what is declared for that case.
+    """
 
     def __init__(self, message: str, *, level: str, limit: str, at_cap: str) -> None:
         self.level = level
@@ -115,11 +122,12 @@ class CapReached(BudgetExceeded):
 
 @dataclass(frozen=True, slots=True)
 class BudgetReport:
-    """What became of a level's money. `reserved` is open now; `spent` is settled, and `estimated` is the part of its dollars that was
-    booked at the worst case because nobody said what the call cost.
+    """Amounts of one level, and how reservations compare with bills.
 
-    `ever_reserved` is what had been set aside for the settled calls: against `spent` it says how far the worst case lay from the bill.
-    `overrun` is what bills came to beyond their reservation: 0 unless a provider broke its word.
+    `reserved` is open now; `spent` is settled, and `estimated` is the part of its dollars that was
+    booked at the worst case because the cost of the call is unknown. `ever_reserved` was set aside
+    for the settled calls: against `spent` it shows how far the worst case lay from the bill.
+    `overrun` is what bills exceeded their reservations by: 0 unless a provider broke its word.
     """
 
     level: str
@@ -131,9 +139,11 @@ class BudgetReport:
 
 
 class Account:
-    """One level of the money. Raises `InputError` for a budget with a 0 in it: no call could be made.
+    """One level of the money.
 
-    `beside` are accounts that this one counts at too, each with all of its own levels; `kept` keeps the level beyond this process.
+    `beside` are accounts that this one counts at too, each with all of its own levels;
+    `persistence` keeps the level beyond this process. Raises `InputError` for a budget with a 0 in
+    it, because no call could be made.
     """
 
     def __init__(
@@ -150,11 +160,14 @@ class Account:
         self.budget: Budget = budget or Budget()
         self.rules: CapRules = rules or CapRules()
         self._clock = clock
-        self._ends = None if self.budget.seconds is None else clock() + self.budget.seconds
-        self.level: BudgetLevel = BudgetLevel(name, _caps(name, self.budget), persistence)
-        self.accounts: tuple[Account, ...] = tuple(
-            dict.fromkeys([self, *(item for account in beside for item in account.accounts)])
-        )
+        self.ends_at: float | None = None
+        """The time on this account's own clock at which its seconds are over."""
+        if self.budget.seconds is not None:
+            self.ends_at = clock() + self.budget.seconds
+        self.level: BudgetLevel = BudgetLevel(name, _convert_caps(name, self.budget), persistence)
+        # an account that is reached along two ways counts once
+        above = [ancestor for account in beside for ancestor in account.accounts]
+        self.accounts: tuple[Account, ...] = tuple(dict.fromkeys([self, *above]))
         self._levels = tuple(account.level for account in self.accounts)
         self._capped = frozenset(
             unit
@@ -168,7 +181,7 @@ class Account:
             for account in self.accounts
             if account.rules.alert_shares and account.rules.on_alert
         )
-        self._told: set[tuple[int, float]] = set()
+        self._announced: set[tuple[int, float]] = set()
         self.refresh()
 
     def __repr__(self) -> str:
@@ -182,37 +195,35 @@ class Account:
         rules: CapRules | None = None,
         beside: Sequence[Account] = (),
     ) -> Account:
-        """A level below this one: what it spends counts here too. Without rules of its own it has this level's `at_cap`."""
+        """Open a level below this one: what it spends counts here too.
+
+        Without rules of its own it has this level's `at_cap`.
+        """
         inherited = rules or CapRules(at_cap=self.rules.at_cap)
         return Account(name, budget, rules=inherited, beside=(self, *beside), clock=self._clock)
 
     def has_cap(self, *units: str) -> bool:
-        """Whether this level or one that it counts at limits one of `usd`, `tokens`, `calls`, `seconds`."""
-        return not self._capped.isdisjoint(units)
+        """Return whether this level, or one that it counts at, limits one of these units.
 
-    @property
-    def ends_at(self) -> float | None:
-        """The time on this account's own clock at which its seconds are over."""
-        return self._ends
+        Units are `usd`, `tokens`, `calls` and `seconds`.
+        """
+        return not self._capped.isdisjoint(units)
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the first of the levels is out of time, or None."""
         if "seconds" not in self._capped:
             return None
-        return (
-            min(account.ends_at for account in self.accounts if account.ends_at is not None)
-            - self._clock()
-        )
+        ends = [account.ends_at for account in self.accounts if account.ends_at is not None]
+        return min(ends) - self._clock()
 
     @property
     def left(self) -> Budget:
-        """What could be reserved now, on all levels."""
-        usd, tokens, calls = (self._room(unit) for unit in range(3))
+        """Amounts that could be reserved now, on all levels."""
+        usd, tokens, calls = (self._find_room(unit) for unit in range(3))
         seconds = self.seconds_left
-        dollars = None if usd is None else usd / PICO
         return Budget(
-            usd=dollars,
+            usd=None if usd is None else usd / PICO,
             tokens=tokens,
             calls=calls,
             seconds=None if seconds is None else max(0.0, seconds),
@@ -220,92 +231,99 @@ class Account:
 
     @property
     def spent(self) -> Amount:
-        """What is settled, by this process."""
-        return _amount(self.level.spent)
+        """Amounts that this process has settled."""
+        return _convert_units(self.level.spent)
 
     def count_earlier(self, spent: Amount) -> None:
-        """Count what was spent here before this account was opened, for a run that is gone on with; the levels beside it counted it then."""
-        self.level.used_elsewhere = _units(spent)
+        """Count what a resumed run spent before this account was opened.
+
+        The levels beside it counted that when it was spent.
+        """
+        self.level.used_elsewhere = _convert_amount(spent)
 
     def report(self) -> BudgetReport:
-        """How what was set aside compares with what it came to."""
+        """Return the amounts of this level, and how reservations compare with bills."""
         level = self.level
         totals = level.totals
         dollars = [number / PICO for number in (totals.reserved, totals.estimated, totals.overrun)]
-        return BudgetReport(self.name, self.spent, _amount(level.reserved), *dollars)
+        return BudgetReport(self.name, self.spent, _convert_units(level.reserved), *dollars)
 
     def fits(self, worst: Amount) -> bool:
-        """Whether a call of that size would be reserved at once, without keeping anybody waiting."""
-        need = _units(worst)
+        """Return whether a call of that size would be reserved at once, overtaking no waiter."""
+        need = _convert_amount(worst)
         return all(
             not level.waiting and level.find_short_unit(need) is None for level in self._levels
         )
 
     async def reserve(self, worst: Amount) -> Reservation:
-        """Set the worst case of a call aside on every level; waits while it lacks room only because of calls that are not settled.
+        """Set the worst case of a call aside on every level.
 
-        Raises `CapReached` if it cannot fit.
+        Waits while it lacks room only because of calls that are not settled. Raises `CapReached` if
+        it cannot fit.
         """
         for account in self._kept:
             account.refresh()
         left = self.seconds_left
         if left is not None and left <= 0:
             raise self.build_time_error()
-        need = _units(worst)
+        need = _convert_amount(worst)
         short = await reserve(self._levels, need)
         if short is not None:
-            raise self._refusal(short, need)
+            raise self._build_refusal(short, need)
         return Reservation(self, self._levels, need)
 
     def refresh(self) -> None:
-        """Begin the period that it is, if the level is kept by periods; what earlier processes crossed was theirs to tell."""
+        """Begin the current period, if the level is kept by periods.
+
+        Shares that earlier processes crossed were for them to announce.
+        """
         if self.level.refresh():
-            self._told = set(self._crossed())
+            self._announced = set(self._find_crossed_shares())
 
     def build_time_error(self) -> CapReached:
-        """The error for a call that the seconds of a budget ended, or did not let begin."""
+        """Return the error for a call that the seconds of a budget ended, or did not let begin."""
         first = min(
             (account for account in self.accounts if account.ends_at is not None),
             key=lambda account: account.ends_at or 0.0,
         )
         return CapReached(
-            f"The time of '{first.name}' is over: its budget gave it {first.budget.seconds:g} s. Raise Budget(seconds=…), or ask for less.",
-            level=first.name, limit="seconds", at_cap=first.rules.at_cap,
-        )  # fmt: skip
+            f"The time of '{first.name}' is over: its budget gave it {first.budget.seconds:g} s. "
+            "Raise Budget(seconds=…), or ask for less.",
+            level=first.name,
+            limit="seconds",
+            at_cap=first.rules.at_cap,
+        )
 
     def publish_alerts(self) -> None:
-        """Tell each share that a level has crossed since the last time."""
+        """Announce each share that a level has crossed since the last time."""
         for account in self._watched:
-            account._tell_alerts()
+            account._publish_own_alerts()
 
-    def _tell_alerts(self) -> None:
-        tell = self.rules.on_alert
-        for unit, share in sorted(set(self._crossed()) - self._told):
-            self._told.add((unit, share))
-            spent = self.level.spent[unit] + self.level.used_elsewhere[unit]
-            scale = PICO if unit == 0 else 1
-            if tell is not None:
-                tell(
-                    Alert(
-                        self.name,
-                        _UNITS[unit],
-                        share,
-                        spent / scale,
-                        (self.level.caps[unit] or 0) / scale,
-                    )
-                )
+    def _publish_own_alerts(self) -> None:
+        on_alert = self.rules.on_alert
+        for unit, share in sorted(set(self._find_crossed_shares()) - self._announced):
+            self._announced.add((unit, share))
+            if on_alert is not None:
+                on_alert(self._build_alert(unit, share))
 
-    def _crossed(self) -> Iterator[tuple[int, float]]:
+    def _build_alert(self, unit: int, share: float) -> Alert:
+        scale = PICO if unit == 0 else 1
+        spent = self.level.spent[unit] + self.level.used_elsewhere[unit]
+        cap = self.level.caps[unit] or 0
+        return Alert(self.name, _UNITS[unit], share, spent / scale, cap / scale)
+
+    def _find_crossed_shares(self) -> Iterator[tuple[int, float]]:
+        """Yield (unit, share) for each alert share that spending has reached."""
         for unit, cap in enumerate(self.level.caps):
+            if cap is None:
+                continue
             spent = self.level.spent[unit] + self.level.used_elsewhere[unit]
-            yield from (
-                (unit, share)
-                for share in self.rules.alert_shares
-                if cap is not None and spent >= share * cap
-            )
+            for share in self.rules.alert_shares:
+                if spent >= share * cap:
+                    yield unit, share
 
-    def _room(self, unit: int) -> int | None:
-        """What is left of one unit, on the level that has least."""
+    def _find_room(self, unit: int) -> int | None:
+        """Return what is left of one unit on the level that has least; None without a cap."""
         rooms = [
             max(0, cap - level.count_used(unit))
             for level in self._levels
@@ -313,23 +331,27 @@ class Account:
         ]
         return min(rooms) if rooms else None
 
-    def _refusal(self, level: BudgetLevel, need: Units) -> CapReached:
+    def _build_refusal(self, level: BudgetLevel, need: Units) -> CapReached:
         unit = level.find_short_unit(need) or 0
         cap = level.caps[unit] or 0
-        wants, left, of = (
-            _shown(unit, number)
-            for number in (need[unit], max(0, cap - level.count_used(unit)), cap)
-        )
+        needed = _format_units(unit, need[unit])
+        left = _format_units(unit, max(0, cap - level.count_used(unit)))
         at_cap = next(account.rules.at_cap for account in self.accounts if account.level is level)
         return CapReached(
-            f"The budget of '{level.name}' does not cover this call: it may need {wants}, and {left} of {of} are left. "
+            f"The budget of '{level.name}' does not cover this call: it may need {needed}, "
+            f"and {left} of {_format_units(unit, cap)} are left. "
             "Raise the budget, lower max_tokens, shorten the prompt, or use a cheaper model.",
-            level=level.name, limit=_UNITS[unit], at_cap=at_cap,
-        )  # fmt: skip
+            level=level.name,
+            limit=_UNITS[unit],
+            at_cap=at_cap,
+        )
 
 
 class Reservation:
-    """What is set aside for one call. It must be settled or released, once; a second time is a bug and raises `InternalError`."""
+    """Amounts that are set aside for one call.
+
+    It must be settled or released once; a second time is a bug and raises `InternalError`.
+    """
 
     __slots__ = ("_account", "_keys", "_levels", "_need", "is_open")
 
@@ -341,11 +363,11 @@ class Reservation:
         self.is_open: bool = True
 
     def settle(self, actual: Amount, *, is_estimate: bool = False) -> None:
-        """Book what the call came to, even if that is more than was set aside: the money is gone."""
-        self._close(_units(actual), is_estimate=is_estimate)
+        """Book what the call cost, even if that is more than was set aside: the money is gone."""
+        self._close(_convert_amount(actual), is_estimate=is_estimate)
 
     def settle_worst(self) -> None:
-        """Book all that was set aside: the call was sent, and nobody says what it cost."""
+        """Book all that was set aside: the call was sent, and its cost is unknown."""
         self._close(self._need, is_estimate=True)
 
     def release(self) -> None:
@@ -355,40 +377,39 @@ class Reservation:
     def _close(self, actual: Units, *, is_estimate: bool) -> None:
         if not self.is_open:
             raise InternalError(
-                f"A reservation of '{self._account.name}' was settled twice. Please report it with what the run did."
+                f"A reservation of '{self._account.name}' was settled twice. "
+                "Please report it with what the run did."
             )
         self.is_open = False
         settle(self._levels, self._keys, self._need, actual, is_estimate=is_estimate)
         self._account.publish_alerts()
 
 
-def _caps(name: str, budget: Budget) -> tuple[int | None, int | None, int | None]:
-    """The caps in whole units, rounded down."""
+def _convert_caps(name: str, budget: Budget) -> tuple[int | None, int | None, int | None]:
+    """Return the caps in whole units, dollars rounded down."""
     empty = [f"{unit}=0" for unit, value in budget.amounts() if value == 0]
     if empty:
         fix = "Give an amount above 0, or leave it out where there is no limit."
         raise InputError(
             f"The budget of '{name}' has {' and '.join(empty)}, so no call could be made. {fix}"
         )
-    return (
-        None if budget.usd is None else math.floor(budget.usd * PICO + _NOISE),
-        budget.tokens,
-        budget.calls,
-    )
+    usd = None if budget.usd is None else math.floor(budget.usd * PICO + _NOISE)
+    return usd, budget.tokens, budget.calls
 
 
-# A float product such as 0.1 × 10¹² may lie a hair beside the whole number that is meant; a thousandth of a picodollar is no money.
+# A float product such as 0.1 × 10¹² may lie a hair beside the whole number that is meant; a
+# thousandth of a picodollar is not worth counting.
 _NOISE = 1e-3
 
 
-def _units(amount: Amount) -> Units:
-    """In whole units, dollars rounded up."""
+def _convert_amount(amount: Amount) -> Units:
+    """Return an amount in whole units, dollars rounded up."""
     return math.ceil(amount.usd * PICO - _NOISE), amount.tokens, amount.calls
 
 
-def _amount(units: Units) -> Amount:
+def _convert_units(units: Units) -> Amount:
     return Amount(units[0] / PICO, units[1], units[2])
 
 
-def _shown(unit: int, value: int) -> str:
+def _format_units(unit: int, value: int) -> str:
     return f"${value / PICO:.6f}" if unit == 0 else f"{value:,} {_UNITS[unit]}"

@@ -551,11 +551,11 @@ BOTH = [
 ]
 
 WHOLE = [
-    Row("broken JSON", replies('{"choices": ['), Unreadable, "no JSON", True),
+    Row("broken JSON", replies('{"choices": ['), Unreadable, "not JSON", True),
     Row("JSON without end", replies(DEEP), Unreadable, "no", True),
-    Row("nothing", replies(b""), Unreadable, "no JSON", True),
-    Row("another shape", replies({"answer": "hi"}), Unreadable, "no chat completion", True),
-    Row("a list", replies([1]), Unreadable, "no chat completion", True),
+    Row("nothing", replies(b""), Unreadable, "not JSON", True),
+    Row("another shape", replies({"answer": "hi"}), Unreadable, "not a chat completion", True),
+    Row("a list", replies([1]), Unreadable, "not a chat completion", True),
     Row("no choices", replies({**completion(), "choices": []}), Unreadable, "choices", True),
     Row("null choices", replies({**completion(), "choices": None}), Unreadable, "choices", True),
     Row("a number for text", replies(completion(42)), Unreadable, "content", True),
@@ -665,7 +665,7 @@ STREAMED = [
         "an event of another kind",
         streams([event("[1, 2]")]),
         Unreadable,
-        "no chat completion chunk",
+        "not a chat completion chunk",
         True,
     ),
     Row("a number for a piece", streams([event(chunk(42))]), Unreadable, "content", True),
