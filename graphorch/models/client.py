@@ -15,29 +15,33 @@ OnText: TypeAlias = Callable[[str], None]
 
 
 class ModelClient(Protocol):
-    """Anything that answers a request."""
+    """Client that answers requests."""
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The complete answer; its text also goes to `on_text` piece by piece while it arrives.
+        """Return the complete answer; its text also goes to `on_text` in pieces while it arrives.
 
-        What is streamed is a preview; only the text of the response counts. The pieces of one attempt join to that text (except that a
-        code fence around JSON is taken off the response), but a call that starts over after a failure streams from the beginning again.
+        The stream is a preview; only the text of the response counts. The pieces of one attempt
+        join to that text (except that a code fence around JSON is taken off the response), but a
+        call that starts over after a failure streams from the beginning again.
 
-        Raises `ModelError` for everything that can go wrong between here and the model, never half an answer.
+        Raises `ModelError` for every failure between here and the model; never half an answer.
         """
         ...
 
 
 @runtime_checkable
 class Closable(Protocol):
-    """A client that holds connections. Closing twice is fine, and so is using it again afterwards."""
+    """Client that holds connections.
+
+    Closing it twice is fine, and so is using it again afterwards.
+    """
 
     async def aclose(self) -> None:
-        """Close what was opened in the running event loop; calls in flight finish first."""
+        """Close the connections of the running event loop; calls in flight finish first."""
         ...
 
 
 async def close(client: ModelClient) -> None:
-    """Close a client if there is something to close: the last line of whoever opened it."""
+    """Close a client if it can be closed; the code that opened a client calls this last."""
     if isinstance(client, Closable):
         await client.aclose()

@@ -1,4 +1,4 @@
-"""Why a call went where it went: the record that a policy keeps of each call, so that nobody has to guess afterwards."""
+"""The record that a policy keeps of each call: what it considered, what it tried, what answered."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ConsideredTarget:
-    """One place that a call could have gone to. The lowest `score` comes first; `skipped` says why it was passed over, or is empty.
+    """One place that a call could have gone to.
 
-    What a score means is the policy's: a position, predicted seconds, dollars. None: the policy knows nothing about this candidate.
+    The lowest `score` comes first; its meaning depends on the policy: a position, predicted
+    seconds, dollars. None: the policy knows nothing about this candidate. `skipped` says why it was
+    passed over, or is empty.
     """
 
     name: str
@@ -19,9 +21,10 @@ class ConsideredTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One request to one candidate. `outcome` is `ok` or the kind of failure; what is None is not known.
+    """One request to one candidate.
 
-    `usd` with its `usd_source` is the price of this attempt as far as anybody said it; what a budget booked may be more, see
+    `outcome` is `ok` or the kind of failure; None means unknown. `usd` with its `usd_source` is the
+    price of this attempt as far as it was reported; a budget may have booked more, see
     `Account.report`. `inner` is the record of the candidate itself, if that is a policy too.
     """
 
@@ -41,7 +44,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRecord:
-    """How one policy handled one call: what it could choose from, what it tried, and which answered (empty: none did)."""
+    """One call through a policy: its candidates, its attempts, and which one answered.
+
+    `answered_by` is empty if none did.
+    """
 
     policy: str
     kind: str
@@ -51,13 +57,12 @@ class RoutingRecord:
     note: str = ""
 
     def text(self, indent: str = "") -> str:
-        """The same for people, a line for each candidate and attempt."""
-        lines = [
-            f"{indent}{self.policy} ({self.kind}): {f'answered by {self.answered_by}' if self.answered_by else 'no answer'}"
-        ]
-        lines += [f"{indent}  {_of_candidate(target)}" for target in self.candidates]
+        """Return the record as text, with a line for each candidate and attempt."""
+        outcome = f"answered by {self.answered_by}" if self.answered_by else "no answer"
+        lines = [f"{indent}{self.policy} ({self.kind}): {outcome}"]
+        lines += [f"{indent}  {_format_candidate(target)}" for target in self.candidates]
         for attempt in self.attempts:
-            lines.append(f"{indent}  → {_of_attempt(attempt)}")
+            lines.append(f"{indent}  → {_format_attempt(attempt)}")
             if attempt.inner is not None:
                 lines.append(attempt.inner.text(indent + "    "))
         if self.note:
@@ -65,17 +70,15 @@ class RoutingRecord:
         return "\n".join(lines)
 
 
-def _of_candidate(candidate: ConsideredTarget) -> str:
+def _format_candidate(candidate: ConsideredTarget) -> str:
     score = "unknown" if candidate.score is None else f"{candidate.score:.6g}"
-    return f"{candidate.name}: score {score}" + (
-        f", skipped: {candidate.skipped}" if candidate.skipped else ""
-    )
+    skipped = f", skipped: {candidate.skipped}" if candidate.skipped else ""
+    return f"{candidate.name}: score {score}{skipped}"
 
 
-def _of_attempt(attempt: Attempt) -> str:
-    parts = [
-        f"{attempt.target}{' (hedge)' if attempt.is_hedge else ''}: {attempt.outcome} after {attempt.seconds:.3g} s"
-    ]
+def _format_attempt(attempt: Attempt) -> str:
+    name = f"{attempt.target} (hedge)" if attempt.is_hedge else attempt.target
+    parts = [f"{name}: {attempt.outcome} after {attempt.seconds:.3g} s"]
     if attempt.status is not None:
         parts.append(f"status {attempt.status}")
     if attempt.first_token_seconds is not None:

@@ -1,6 +1,6 @@
-"""What can go wrong with a model call, beyond a plain `ModelError`: one class for each thing that a program may want to tell apart.
+"""Failures of a model call: one class for each kind that a program may want to distinguish.
 
-ModelError              the endpoint said no (its `status` says how), or spoke in a way that is no answer
+ModelError              the endpoint refused (see its `status`), or sent something else than an answer
 ├── Unreachable         nothing answered at that address
 ├── TimedOut            one of the limits on the call's time was reached; `limit` names which one
 ├── SchemaRefused       the endpoint does not take the schema of a structured output
@@ -9,7 +9,7 @@ ModelError              the endpoint said no (its `status` says how), or spoke i
     ├── Refused         the provider's filter or the model itself declined
     ├── Empty           complete, but there is no text in it
     ├── Unreadable      not what the protocol promises: a web page, broken JSON, wrong types
-    └── InvalidAnswer   not an instance of the output that was asked for (in `structured`)
+    └── InvalidAnswer   not an instance of the output that was asked for (in `structured_output`)
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ class TimedOut(ModelError):
 
 
 class SchemaRefused(ModelError):
-    """The endpoint refused the schema of a structured output; it may still follow the schema when it is told in words."""
+    """The endpoint refused the schema of a structured output; it may still follow it in words."""
 
 
 class AnswerError(ModelError):
-    """An answer that is of no use. `partial` is the text that came, `usage` what the endpoint says it cost, if it said so."""
+    """An answer is of no use.
+
+    `partial` is the text that came, `usage` the tokens that the endpoint reported, if it did.
+    """
 
     def __init__(
         self,
@@ -55,16 +58,16 @@ class AnswerError(ModelError):
 
 
 class Truncated(AnswerError):
-    """The answer is not complete. Its part is in `partial` and must not be taken for the whole."""
+    """An answer is not complete; `partial` holds a part and must not be taken for the whole."""
 
 
 class Refused(AnswerError):
-    """The provider's filter stopped the answer, or the model declined."""
+    """A filter of the provider stopped the answer, or the model declined."""
 
 
 class Empty(AnswerError):
-    """The answer is complete and holds no text."""
+    """An answer is complete and holds no text."""
 
 
 class Unreadable(AnswerError):
-    """What came is not an answer in the protocol of the endpoint."""
+    """An answer does not follow the protocol of the endpoint."""

@@ -1,6 +1,6 @@
-"""What is said to a model and what comes back: the values that every model client takes and returns.
+"""Messages, requests and responses: the values that every model client takes and returns.
 
-A seconds value is a float of seconds, a price is a float of US dollars, sizes are tokens.
+Durations are floats of seconds, prices are floats of US dollars, sizes are tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """What a model is told about a tool: its name, what it is for, and the JSON schema of its arguments."""
+    """Description of a tool for a model: its name, its purpose, the JSON schema of its arguments."""
 
     name: str
     description: str
@@ -30,7 +30,10 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A model wants a tool called. `arguments` is the JSON that it wrote, as it came: whoever calls the tool validates it."""
+    """Request of a model to call a tool.
+
+    `arguments` is the JSON that it wrote, as it came: the caller of the tool validates it.
+    """
 
     id: str
     name: str
@@ -41,8 +44,9 @@ class ToolCall:
 class Message:
     """One message of a conversation: `Message(content="…")` is what the user says.
 
-    `tool_calls` are what the assistant asked for; a message with the role `tool` answers the one with the id `tool_call_id`.
-    Raises `InputError` for a role that no model knows or for content that is no text.
+    `tool_calls` are those that the assistant asked for; a message with the role `tool` answers the
+    call with the id `tool_call_id`. Raises `InputError` for a role that no model knows or for
+    content that is not text.
     """
 
     role: Role = "user"
@@ -71,9 +75,9 @@ Prompt: TypeAlias = str | Sequence[Message]
 
 
 def to_messages(prompt: Prompt) -> tuple[Message, ...]:
-    """The messages of a prompt; a plain string is one message of the user.
+    """Return the messages of a prompt; a plain string is one message of the user.
 
-    Raises `InputError` for an empty sequence or for an item that is no `Message`.
+    Raises `InputError` for an empty sequence or for an item that is not a `Message`.
     """
     if isinstance(prompt, str):
         return (Message(content=prompt),)
@@ -92,10 +96,11 @@ def to_messages(prompt: Prompt) -> tuple[Message, ...]:
 class Request:
     """One question to one model.
 
-    `schema` asks for JSON of that shape. `timeout` is the *total* time in seconds, retries and waiting included; None leaves it
-    to the client. `metadata` says what the call belongs to (run, node, tags) for the wrappers; it is not sent to the provider, unless
-    the endpoint's dialect has a place for it. `payer` is the innermost level of the budget that the call counts at. `tools` are what the
-    model may ask for instead of answering.
+    `schema` asks for JSON of that shape. `timeout` is the *total* time in seconds, retries and
+    waiting included; None leaves it to the client. `metadata` says what the call belongs to (run,
+    node, tags) for the wrappers; it is not sent to the provider, unless the endpoint's dialect has
+    a place for it. `payer` is the innermost level of the budget that the call counts at. `tools`
+    are those that the model may ask for instead of answering.
     """
 
     model: str
@@ -111,9 +116,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; `cached_tokens` is the part of the input that the provider had in its cache.
+    """Tokens of one call.
 
-    `is_estimated`: nobody reported them, they were guessed from the length of the texts. A bill must not rely on them.
+    `cached_tokens` is the part of the input that the provider had in its cache. `is_estimated`:
+    they were not reported but guessed from the length of the texts, and a bill must not rely on
+    them.
     """
 
     input_tokens: int
@@ -124,7 +131,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a guardrail found, and never the value: how often this `kind`, in the `input` or the `output`, and what was done about it."""
+    """Finding of a guardrail, without the value: its kind, place, count, and what was done."""
 
     kind: str
     where: Literal["input", "output"]
@@ -136,12 +143,15 @@ class Finding:
 class Response:
     """One complete answer.
 
-    `text` is JSON if the request had a schema; whoever asked validates it. `model` is the one that answered. `usd_source` says how
-    far `usd` can be trusted: `reported` by the endpoint, `table` of prices, `free` because nothing was called, or `none`: unknown,
-    and `usd` is 0. `attempts` counts the requests that were sent. `seconds` runs from the first of them to the last byte, and
-    `first_token_seconds` to the first text, if it was streamed. `note` is for people: what was estimated, left out or worked around.
-    `decision` is the policy's record of why this model answered, if a policy chose it. `findings` is what guardrails found.
-    `tool_calls` are what the model wants done before it answers; only a request with tools gets them, and `text` may be empty then.
+    `text` is JSON if the request had a schema; the caller validates it. `model` is the model that
+    answered. `usd_source` says how far `usd` can be trusted: `reported` by the endpoint, `table` of
+    prices, `free` because nothing was called, or `none`: unknown, and `usd` is 0. `attempts` counts
+    the requests that were sent. `seconds` runs from the first of them to the last byte, and
+    `first_token_seconds` to the first text, if it was streamed. `note` is for people: what was
+    estimated, left out or worked around. `decision` is the policy's record of why this model
+    answered, if a policy chose it. `findings` are those of guardrails. `tool_calls` are the calls
+    that the model wants before it answers; only a request with tools gets them, and `text` may be
+    empty then.
     """
 
     text: str
@@ -160,7 +170,7 @@ class Response:
 
 
 def estimate_usage(request: Request, text: str) -> Usage:
-    """A guess for an answer without usage: four characters a token, the usual rule of thumb for English."""
+    """Guess the usage of an answer: four characters a token, the usual rule of thumb for English."""
     said = [
         text
         for message in request.messages

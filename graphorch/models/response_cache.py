@@ -1,9 +1,10 @@
-"""Answers that were given before: an exact question that was answered completely is not asked again for a while.
+"""A cache of answers: an exact question that was answered completely is not asked again for a while.
 
 It is opt in, because it changes what a program sees: with it, asking twice gives the same answer.
 
 Rules of this file:
-- a key is a hash over everything that can change the answer; what it leaves out is listed by name or not compared, so a new field counts;
+- a key is a hash over everything that can change the answer; what it leaves out is listed by name
+  or not compared, so a new field of a request counts;
 - only a complete answer that fits its schema is kept;
 - a cache that does not work is a cache that finds nothing: one warning, and the model is asked;
 - the file is for its owner only (mode 0600) and holds plain JSON.
@@ -31,7 +32,8 @@ from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.response_cache_store import CacheStore, CacheUnusable
 
-_DOES_NOT_MATTER = frozenset({"timeout", "metadata"})  # for the answer; neither is sent
+# These fields do not change the answer: neither is sent.
+_IRRELEVANT = frozenset({"timeout", "metadata"})
 _COMPLETE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"})
 _FORMAT = 1
 
@@ -41,7 +43,7 @@ class CacheWarning(UserWarning):
 
 
 class _Stored(BaseModel):
-    """One row: what of an answer is worth keeping."""
+    """Part of an answer that is worth keeping: one row."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -56,9 +58,9 @@ class _Stored(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLimits:
-    """How long an answer stays good (seconds) and how many bytes are kept; the longest unused answers go first.
+    """Seconds that an answer stays good, and bytes that are kept.
 
-    Raises `InputError` for values without sense.
+    The longest unused answers go first. Raises `InputError` for values that make no sense.
     """
 
     ttl: float = 86_400.0
@@ -72,8 +74,9 @@ class CacheLimits:
 class CachingClient:
     """A `ModelClient` that remembers the answers of another one in a file.
 
-    `endpoint` names where the client within asks (a base URL, say): the same model elsewhere is another model. Equal requests at the
-    same time are asked once. An answer from the cache costs nothing, was sent 0 times, and its `note` says what was saved.
+    `endpoint` names where the inner client asks (a base URL, say): the same model elsewhere is
+    another model. Equal requests at the same time are asked once. An answer from the cache costs
+    nothing, was sent 0 times, and its `note` says what was saved.
     """
 
     def __init__(
@@ -99,62 +102,66 @@ class CachingClient:
         return f"CachingClient({self._client!r})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The remembered answer, else that of an equal request which is under way, else a new one.
+        """Return the stored answer, else that of an equal request in flight, else a new one.
 
-        A failure is not shared: whoever waited for a call that failed makes one of its own. Raises what the client within raises, and
-        `TimedOut` if the request's time is over while it waits.
+        A failure is not shared: a request that waited for a call that failed makes one of its own.
+        Raises what the inner client raises, and `TimedOut` if the request's time is over while it
+        waits.
         """
-        began = time.monotonic()
-        slot = (asyncio.get_running_loop(), compute_key(request, self._endpoint))
+        started_at = time.monotonic()
+        loop, key = asyncio.get_running_loop(), compute_key(request, self._endpoint)
+        slot = (loop, key)
+        # 1. Share the answer of an equal call in flight; after its failure, look again.
         while (flight := self._in_flight.get(slot)) is not None:
-            shared = await self._wait_for(flight, request, began)
+            shared = await self._wait_for(flight, request, started_at)
             if shared is not None:
-                return _told(
-                    _free(shared, began, "shared the answer of an equal call that was under way"),
-                    on_text,
-                )
-        flight = self._in_flight[slot] = slot[0].create_future()
+                note = "shared the answer of an equal call that was under way"
+                return _deliver(_make_free(shared, started_at, note), on_text)
+        # 2. Become the call that others wait for, whatever its outcome.
+        flight = self._in_flight[slot] = loop.create_future()
         answer: Response | None = None
         try:
-            answer = await self._remembered_or_asked(slot[1], request, on_text, began)
+            answer = await self._look_up_or_ask(key, request, on_text, started_at)
             return answer
         finally:
             del self._in_flight[slot]
             flight.set_result(answer)
 
     async def aclose(self) -> None:
-        """Close the file and the client within. Using the cache again opens the file again."""
+        """Close the file and the inner client. Using the cache again opens the file again."""
         await asyncio.to_thread(self._store.close)
         await close(self._client)
 
-    async def _remembered_or_asked(
-        self, key: str, request: Request, on_text: OnText | None, began: float
+    async def _look_up_or_ask(
+        self, key: str, request: Request, on_text: OnText | None, started_at: float
     ) -> Response:
         stored = await self._look_up(key)
         if stored is not None:
-            return _told(_free(_response(stored), began, "from the cache"), on_text)
-        left = None if request.timeout is None else request.timeout - (time.monotonic() - began)
-        answer = await self._client.complete(
-            request if left is None else replace(request, timeout=left), on_text
-        )
+            answer = _make_free(_build_response(stored), started_at, "from the cache")
+            return _deliver(answer, on_text)
+        if request.timeout is not None:
+            left = request.timeout - (time.monotonic() - started_at)
+            request = replace(request, timeout=left)
+        answer = await self._client.complete(request, on_text)
         if _is_worth_keeping(answer, request):
             await self._keep(key, answer)
         return answer
 
     async def _wait_for(
-        self, flight: asyncio.Future[Response | None], request: Request, began: float
+        self, flight: asyncio.Future[Response | None], request: Request, started_at: float
     ) -> Response | None:
-        """What came of a call under way, or None if it failed; our being cancelled does not touch it."""
-        left = (
-            None
-            if request.timeout is None
-            else max(0.0, request.timeout - (time.monotonic() - began))
-        )
+        """Return the answer of a call in flight, or None if it failed.
+
+        Cancelling this request does not touch that call.
+        """
+        left = None
+        if request.timeout is not None:
+            left = max(0.0, request.timeout - (time.monotonic() - started_at))
         done, _ = await asyncio.wait([flight], timeout=left)
         if not done:
             raise TimedOut(
-                f"Model '{request.model}': an equal call was under way for all of the {request.timeout:g} s that this one had "
-                "(limit: total). Give the call more time.",
+                f"Model '{request.model}': an equal call was under way for all of the "
+                f"{request.timeout:g} s that this one had (limit: total). Give the call more time.",
                 model=request.model,
                 limit="total",
             )
@@ -169,13 +176,14 @@ class CachingClient:
             self._warn(str(problem))
         except ValidationError:
             self._warn(
-                f"The cache {self._store.path} holds a row that is no answer of this version; it is replaced."
+                f"The cache {self._store.path} holds a row that is not an answer of this version; "
+                "it is replaced."
             )
         return None
 
     async def _keep(self, key: str, answer: Response) -> None:
         try:
-            await asyncio.to_thread(self._store.keep, key, _row(answer), self._clock())
+            await asyncio.to_thread(self._store.keep, key, _build_row(answer), self._clock())
         except CacheUnusable as problem:
             self._warn(str(problem))
 
@@ -186,20 +194,20 @@ class CachingClient:
 
 
 def compute_key(request: Request, endpoint: str) -> str:
-    """The name under which the answer to a request is kept: a hash over all that can change the answer."""
-    told = {
+    """Return the key of a request: a hash over everything that can change the answer."""
+    relevant = {
         field.name: getattr(request, field.name)
         for field in fields(request)
-        if field.compare and field.name not in _DOES_NOT_MATTER
+        if field.compare and field.name not in _IRRELEVANT
     }
     canonical = json.dumps(
-        [_FORMAT, endpoint, told], sort_keys=True, separators=(",", ":"), default=_plain
+        [_FORMAT, endpoint, relevant], sort_keys=True, separators=(",", ":"), default=_encode
     )
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
-def _plain(value: object) -> object:
-    """JSON for what a request holds beside plain values: its messages and the model of its schema."""
+def _encode(value: object) -> object:
+    """Return JSON for the messages of a request, its tools and the model of its schema."""
     if not isinstance(value, type) and is_dataclass(value):
         return {field.name: cast("object", getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, type) and issubclass(value, BaseModel):
@@ -208,12 +216,9 @@ def _plain(value: object) -> object:
 
 
 def _is_worth_keeping(answer: Response, request: Request) -> bool:
-    """Whether the answer may stand for the question: complete and, if it is to be JSON of some shape, of that shape."""
-    if (
-        answer.finish_reason.casefold() not in _COMPLETE
-        or not answer.text.strip()
-        or answer.tool_calls
-    ):
+    """Return whether an answer is complete and fits the schema of the request, if it has one."""
+    is_complete = answer.finish_reason.casefold() in _COMPLETE
+    if not is_complete or answer.tool_calls or not answer.text.strip():
         return False
     try:
         if request.schema is not None:
@@ -223,7 +228,7 @@ def _is_worth_keeping(answer: Response, request: Request) -> bool:
     return True
 
 
-def _row(answer: Response) -> str:
+def _build_row(answer: Response) -> str:
     usage = answer.usage
     return _Stored(
         text=answer.text,
@@ -236,7 +241,7 @@ def _row(answer: Response) -> str:
     ).model_dump_json()
 
 
-def _response(stored: _Stored) -> Response:
+def _build_response(stored: _Stored) -> Response:
     return Response(
         text=stored.text,
         model=stored.model,
@@ -250,8 +255,8 @@ def _response(stored: _Stored) -> Response:
     )
 
 
-def _free(answer: Response, began: float, whence: str) -> Response:
-    """The answer as one that nobody has to pay for."""
+def _make_free(answer: Response, started_at: float, source: str) -> Response:
+    """Return the answer without cost; the note says where it is from and what was saved."""
     tokens = answer.usage.input_tokens + answer.usage.output_tokens
     price = "an unknown amount" if answer.usd_source == "none" else f"${answer.usd:.6f}"
     return replace(
@@ -260,13 +265,14 @@ def _free(answer: Response, began: float, whence: str) -> Response:
         usd=0.0,
         usd_source="free",
         attempts=0,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - started_at,
         first_token_seconds=None,
-        note=f"{whence}; saved {price} and {tokens} tokens",
+        note=f"{source}; saved {price} and {tokens} tokens",
     )
 
 
-def _told(answer: Response, on_text: OnText | None) -> Response:
+def _deliver(answer: Response, on_text: OnText | None) -> Response:
+    """Stream the text of a complete answer in one piece, and return the answer."""
     if on_text is not None:
         on_text(answer.text)
     return answer

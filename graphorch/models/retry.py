@@ -1,4 +1,4 @@
-"""Asks again after a failure that may pass: bounded, with growing pauses, inside the total time of the request."""
+"""Ask again after a failure that may pass: bounded, with growing pauses, in the request's time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from graphorch.models.messages import Request, Response
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often, and with which pauses (seconds): `first`, then `factor` times as long each time, never more than `longest`.
+    """Number of attempts, and the pauses between them in seconds.
 
-    `patience` is the longest wait that an endpoint may ask for by itself (`Retry-After`); beyond it the call fails at once.
-    Raises `InputError` for values without sense.
+    The `first` pause grows by `factor` each time, up to `longest`. `patience` is the longest wait
+    that an endpoint may ask for by itself (`Retry-After`); beyond it the call fails at once. Raises
+    `InputError` for values that make no sense.
     """
 
     attempts: int = 3
@@ -40,9 +41,10 @@ class Backoff:
             )
 
     def pause(self, request: Request, attempt: int) -> float:
-        """Seconds to wait after this attempt (the first is 1): half of it fixed, half spread by a hash of the request.
+        """Return the seconds to wait after an attempt (the first is 1).
 
-        Different requests that failed together so do not come back together, and yet the same run always waits the same.
+        Half of it is fixed, half is spread by a hash of the request: requests that failed together
+        do not come back together, and yet a run that is repeated waits as long as before.
         """
         full = min(self.longest, self.first * self.factor ** (attempt - 1))
         return full * (0.5 + 0.5 * _spread(request, attempt))
@@ -50,7 +52,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class PendingRetry:
-    """A retry that is about to happen: which attempt failed, why, and how long the pause is."""
+    """Notice of a retry: which attempt failed, why, and how long the pause is."""
 
     request: Request
     attempt: int
@@ -59,7 +61,10 @@ class PendingRetry:
 
 
 class RetryingClient:
-    """A `ModelClient` that asks another one again. Only `ModelError.retryable` is retried; `on_retry` hears of it before the pause."""
+    """A `ModelClient` that asks another one again after a failure that is `retryable`.
+
+    `on_retry` is called before each pause.
+    """
 
     def __init__(
         self,
@@ -80,9 +85,9 @@ class RetryingClient:
         return f"RetryingClient({self._client!r})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The first answer that comes; its `attempts` and `seconds` tell of all of them.
+        """Return the first answer that comes; its `attempts` and `seconds` include all attempts.
 
-        Raises the last attempt's `ModelError`, with a note that says why there was no other.
+        Raises the last attempt's `ModelError`, with a note that says why there was no other one.
         """
         began = self._clock()
         attempt = 0
@@ -105,32 +110,32 @@ class RetryingClient:
                 if self._on_retry is not None:
                     self._on_retry(PendingRetry(request, attempt, error, pause))
             else:
-                return _including(response, attempt - 1, asked - began, lost)
+                return _include_failures(response, attempt - 1, asked - began, lost)
             await self._sleep(pause)
 
     async def aclose(self) -> None:
-        """Close the client within."""
+        """Close the inner client."""
         await close(self._client)
 
     def _pause_after(
         self, error: ModelError, request: Request, attempt: int, left: float | None
     ) -> float:
-        """How long to wait before the next attempt; raises the error again if there is none."""
+        """Return the pause before the next attempt; raise the error if there is none."""
         if not error.retryable:
             raise error
         if attempt >= self._backoff.attempts:
-            raise _noted(error, attempt, "the attempts are used up")
+            raise _add_note(error, attempt, "the attempts are used up")
         asked_for = error.retry_after
-        # "Retry-After: 0" is no leave to hammer
+        # even "Retry-After: 0" does not shorten the pause
         pause = max(self._backoff.pause(request, attempt), asked_for or 0.0)
         if left is not None and pause >= left:
-            raise _noted(
+            raise _add_note(
                 error,
                 attempt,
                 f"the next one would start in {pause:.1f} s and only {max(left, 0):.1f} s are left",
             )
         if asked_for is not None and asked_for > self._backoff.patience:
-            raise _noted(
+            raise _add_note(
                 error,
                 attempt,
                 f"the endpoint wants a pause of {asked_for:g} s, the limit is {self._backoff.patience:g} s",
@@ -138,15 +143,15 @@ class RetryingClient:
         return pause
 
 
-def _noted(error: ModelError, attempts: int, why: str) -> ModelError:
+def _add_note(error: ModelError, attempts: int, why: str) -> ModelError:
     error.add_note(f"gave up after {attempts} attempt{'s' if attempts != 1 else ''}: {why}")
     return error
 
 
-def _including(
+def _include_failures(
     response: Response, failed: int, seconds: float, lost: Sequence[ModelError]
 ) -> Response:
-    """The response with the failed attempts before it, which took that many seconds, and with what was charged for them."""
+    """Return the response including the failed attempts before it, their seconds and their cost."""
     first = response.first_token_seconds
     return replace(
         response,
@@ -158,9 +163,9 @@ def _including(
 
 
 def _spread(request: Request, attempt: int) -> float:
-    """A number in [0, 1) that depends on what is asked, by whom (the metadata), and on the attempt, and on nothing else."""
-    said = [(message.role, message.content) for message in request.messages]
-    seed = repr((request.model, said, sorted(request.metadata.items()), attempt)).encode(
+    """Return a number in [0, 1) that depends only on the request, its metadata and the attempt."""
+    texts = [(message.role, message.content) for message in request.messages]
+    seed = repr((request.model, texts, sorted(request.metadata.items()), attempt)).encode(
         "utf-8", "surrogatepass"
     )
     return int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) / 2**48

@@ -1,9 +1,11 @@
-"""How many tokens a request can have at most: what a budget may rely on before a call is made.
+"""A bound on the input tokens of a request, which a budget relies on before a call is made.
 
-Theory. A tokenizer of bytes never makes more tokens than there are bytes of UTF-8, because its smallest token is one byte; one that
-brings text into normal form first (NFKC) counts the bytes of that form. So the larger of the two is a bound for any model. For a model
-whose tokenizer is known, installed and has its data on this machine the exact count of the texts is used instead. What the provider adds
-(roles, separators, the schema in its own words) is bounded by constants and by the bytes of the schema.
+Theory of operation. A tokenizer of bytes never makes more tokens than there are bytes of UTF-8,
+because its smallest token is one byte; a tokenizer that brings text into normal form first (NFKC)
+counts the bytes of that form. So the larger of the two is a bound for any model. For a model whose
+tokenizer is known, installed and has its data on this machine, the exact count of the texts is used
+instead. What the provider adds (roles, separators, the schema in its own words) is bounded by
+constants and by the bytes of the schema.
 """
 
 from __future__ import annotations
@@ -43,10 +45,11 @@ _ENCODINGS = {
 
 
 def bound_input_tokens(request: Request, count: CountTokens | None = None) -> int:
-    """A number of input tokens that the request cannot exceed.
+    """Return a number of input tokens that the request cannot exceed.
 
-    `count` is the tokenizer of the model, if you have it; without it one is taken from tiktoken where that needs no network, and
-    else bytes are counted: three to four times too many for English, which is what certainty costs.
+    `count` is the tokenizer of the model, if you have it. Without it, one is taken from tiktoken
+    where that needs no network; otherwise bytes are counted: three to four times too many for
+    English, which is the price of certainty.
     """
     texts = [
         text
@@ -74,7 +77,11 @@ def _bytes_of(text: str) -> int:
 
 
 def _schema_bound(request: Request) -> int:
-    """The tools go along as an option; so does the schema or, if the endpoint knows no such option, in words."""
+    """Return a bound on the tokens of the tools and of the schema.
+
+    The tools are an option of the request. So is the schema, or it is sent in words if the endpoint
+    knows no such option.
+    """
     tools = sum(
         len(json.dumps([spec.name, spec.description, dict(spec.parameters)])) + _PER_MESSAGE
         for spec in request.tools
@@ -87,7 +94,7 @@ def _schema_bound(request: Request) -> int:
 
 
 def _tokenizer_of(model: str) -> CountTokens | None:
-    """The tokenizer of a model of OpenAI, by its exact name."""
+    """Return the tokenizer of a model of OpenAI, by its exact name."""
     maker, slash, name = model.lower().rpartition("/")
     if slash and maker not in ("openai", "azure"):
         return None
@@ -96,7 +103,7 @@ def _tokenizer_of(model: str) -> CountTokens | None:
 
 
 def _tiktoken_folder() -> str:
-    """Where tiktoken keeps its data (`read_file_cached` in its `load.py`); nothing if it keeps none."""
+    """Return where tiktoken keeps its data (`read_file_cached` in its `load.py`); "" if it keeps none."""
     usual = os.path.join(tempfile.gettempdir(), "data-gym-cache")
     return os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", usual))
 
@@ -111,7 +118,7 @@ class _Tiktoken(Protocol):
 
 @lru_cache(maxsize=8)
 def _tiktoken(encoding: str, checksum: str, folder: str) -> CountTokens | None:
-    """The encoding of tiktoken if its data is on this machine and whole: tiktoken would download it otherwise."""
+    """Return an encoding if its data is on this machine and whole; else tiktoken would download it."""
     source = f"https://openaipublic.blob.core.windows.net/encodings/{encoding}.tiktoken"
     file = Path(folder) / hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     try:
@@ -132,5 +139,5 @@ _SNAPSHOT = re.compile(r"-(?:20\d\d-[01]\d-[0-3]\d|20\d\d[01]\d[0-3]\d)$")
 
 
 def strip_snapshot(name: str) -> str:
-    """The model of a dated snapshot: `openai/gpt-5-2025-08-07` → `openai/gpt-5`."""
+    """Return the model of a dated snapshot: `openai/gpt-5-2025-08-07` → `openai/gpt-5`."""
     return _SNAPSHOT.sub("", name)

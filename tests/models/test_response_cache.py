@@ -387,7 +387,7 @@ def test_a_row_that_is_no_answer_is_replaced(tmp_path: Path) -> None:
             (await client.complete(ASKED)).usd_source,
         ]
 
-    with pytest.warns(CacheWarning, match="holds a row that is no answer"):
+    with pytest.warns(CacheWarning, match="holds a row that is not an answer"):
         assert using(cached(parrot, tmp_path), twice) == ["reported", "free"]
 
 

@@ -1,7 +1,8 @@
-"""From a model's name to whoever answers: the one client that a program needs when it has a configuration.
+"""The client for a configuration: it finds the policy, model and endpoint behind each name.
 
-A name is a policy of the file (`policy/NAME`), a policy of the gateway's own, or a model of the default endpoint. Targets are made when
-they are first named, and shared: their health, limits and speed are those of the target, whichever policy asks it.
+A name is a policy of the file (`policy/NAME`), a policy of the gateway's own, or a model of the
+default endpoint. Targets are made when they are first named, and shared: all policies see the same
+health, limits and speed of a target.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ from graphorch.models.policies.target import Candidate, Target, TargetRules
 from graphorch.models.pricing.metering import PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices
 
-_DEFAULT = "default"  # what an agent that names no model asks for
+# The model that an agent asks for if it names none.
+_DEFAULT = "default"
 
 
 def _is_valid(request: Request, response: Response) -> bool:
-    """The check `valid`: what fits the schema of the request is good enough, and that is looked at anyway."""
+    """Accept every answer: the check `valid`. That it fits the schema is checked anyway."""
     return True
 
 
 def connect(connection: Connection) -> ModelClient:
-    """A client for an endpoint. It asks once: repeating is the policy's business."""
+    """Return a client for an endpoint. It asks once: a policy repeats calls."""
     return OpenAIClient(
         connection.endpoint.base_url, connection.endpoint.key, gateway=connection.gateway
     )
@@ -54,9 +56,10 @@ def connect(connection: Connection) -> ModelClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterParts:
-    """What a router is made of beside its configuration. `checks` are the quality checks that the file may name, beside `valid`.
+    """Parts of a router beside its configuration.
 
-    `prices` replaces the prices of the file and the list.
+    `checks` are the quality checks that the file may name, beside `valid`. `prices` replaces the
+    prices of the file and the list.
     """
 
     checks: Mapping[str, AnswerCheck] = field(default_factory=dict[str, AnswerCheck])
@@ -66,7 +69,10 @@ class RouterParts:
 
 
 class Router:
-    """A `ModelClient` that answers for every name. Raises `InputError` for a name that leads nowhere, before any request is sent."""
+    """A `ModelClient` for every name of a configuration.
+
+    Raises `InputError` for a name that leads nowhere, before any request is sent.
+    """
 
     def __init__(
         self,
@@ -87,24 +93,29 @@ class Router:
         return f"Router(policies {sorted(self._config.policies)}, endpoints {sorted(self._config.endpoints)})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """The answer of the model or policy that the request names; at a cap that says so, that of the policy named there."""
-        began = self._parts.runtime.clock()
+        """Return the answer of the model or policy that the request names.
+
+        If a budget with a policy as its `at_cap` refuses the call, that policy is asked instead.
+        """
+        started_at = self._parts.runtime.clock()
         try:
             return await self.client(request.model).complete(request, on_text)
         except CapReached as error:
+            # the policy is asked below, outside of this block, so that its failure stands alone
             instead = error.at_cap
             if not instead.startswith(POLICY_PREFIX) or instead == request.model:
                 raise
             level = error.level
-        left = (
-            None
-            if request.timeout is None
-            else request.timeout - (self._parts.runtime.clock() - began)
-        )
+        left = request.timeout
+        if left is not None:
+            left -= self._parts.runtime.clock() - started_at
         response = await self.client(instead).complete(
             replace(request, model=instead, timeout=left), on_text
         )
-        note = f"'{request.model}' did not fit the budget of '{level}' any more, so {instead} was asked"
+        note = (
+            f"'{request.model}' did not fit the budget of '{level}' any more, "
+            f"so {instead} was asked"
+        )
         return replace(response, note="; ".join(filter(None, [response.note, note])))
 
     async def aclose(self) -> None:
@@ -113,22 +124,26 @@ class Router:
             await close(client)
 
     def client(self, name: str) -> Policy:
-        """The policy behind a name; a model by itself is a policy with one target. Raises `InputError` if there is nothing behind it."""
+        """Return the policy behind a name; a model by itself is a policy with one target.
+
+        Raises `InputError` if the name leads nowhere.
+        """
         if name == _DEFAULT:
             name = self._default_model()
         if name not in self._policies:
-            self._policies[name] = self._made(name)
+            self._policies[name] = self._build(name)
         return self._policies[name]
 
     def _default_model(self) -> str:
         name = self._config.default_model or self._environment.get("GRAPHORCH_MODEL", "")
         if not name:
             raise InputError(
-                "An agent names no model, and there is no default. Set default_model in graphorch.toml, or GRAPHORCH_MODEL."
+                "An agent names no model, and there is no default. "
+                "Set default_model in graphorch.toml, or GRAPHORCH_MODEL."
             )
         return name
 
-    def _made(self, name: str) -> Policy:
+    def _build(self, name: str) -> Policy:
         bare = name.removeprefix(POLICY_PREFIX)
         if name.startswith(POLICY_PREFIX) and bare in self._config.policies:
             return self._policy(name, self._config.policies[bare])
@@ -180,7 +195,8 @@ class Router:
     def _check(self, policy: str, name: str) -> AnswerCheck:
         if name not in self._checks:
             raise InputError(
-                f"{policy}: there is no check '{name}'. {did_you_mean(name, self._checks)} Give it to the router: checks={{'{name}': …}}."
+                f"{policy}: there is no check '{name}'. {did_you_mean(name, self._checks)} "
+                f"Give it to the router: checks={{'{name}': …}}."
             )
         return self._checks[name]
 
@@ -233,21 +249,25 @@ class Router:
         name = self._config.find_endpoint(target)
         if name not in self._clients:
             connection = (
-                self._configured(name) if name is not None else read_connection(self._environment)
+                self._read_endpoint(name)
+                if name is not None
+                else read_connection(self._environment)
             )
             if connection is None:
                 raise InputError(
-                    f"Model '{target.model}' has no endpoint. Set OPENAI_BASE_URL and OPENAI_API_KEY, or add [endpoints.NAME] to graphorch.toml."
+                    f"Model '{target.model}' has no endpoint. Set OPENAI_BASE_URL and "
+                    "OPENAI_API_KEY, or add [endpoints.NAME] to graphorch.toml."
                 )
             self._clients[name] = self._parts.connect(connection), connection
         return self._clients[name][1]
 
-    def _configured(self, name: str) -> Connection:
+    def _read_endpoint(self, name: str) -> Connection:
         config = self._config.endpoints[name]
         key = "" if config.key_env is None else self._environment.get(config.key_env, "")
         if config.key_env is not None and not key:
             raise InputError(
-                f"Endpoint '{name}' takes its key from {config.key_env}, and that variable is not set. Set it to the key of {name}."
+                f"Endpoint '{name}' takes its key from {config.key_env}, and that variable is not "
+                f"set. Set it to the key of {name}."
             )
         gateway = GATEWAYS[config.dialect].with_options(config.options)
         return Connection(name, Endpoint(config.base_url, SecretStr(key)), gateway)

@@ -1,4 +1,4 @@
-"""What may stand in the configuration: one model for each of its tables. What the parts mean to each other: `config_checks.py`."""
+"""The tables of the configuration, one model each. References between them: `validation.py`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ class _Part(BaseModel):
 
 
 class EndpointConfig(_Part):
-    """One endpoint. `free`: nobody charges for it. `caps_output`: it obeys a limit on output tokens; `max_output` is the limit for calls
-    under a budget that have none.
+    """One endpoint.
+
+    `free`: it costs nothing. `caps_output`: it obeys a limit on output tokens; `max_output` is the
+    limit for calls under a budget that have none.
     """
 
     base_url: str
@@ -40,7 +42,7 @@ class EndpointConfig(_Part):
 
 
 class TargetConfig(_Part):
-    """One target of a policy: a model (or `policy/NAME`), where, and what the policy wants to know about it."""
+    """One target of a policy: a model (or `policy/NAME`), its endpoint, and its weight or quality."""
 
     model: Annotated[str, Field(min_length=1)]
     endpoint: str | None = None
@@ -54,7 +56,10 @@ def _as_table(value: object) -> object:
 
 
 class PolicyConfig(_Part):
-    """One policy. `on`: failures that go on to the next target; `check`: the name of a check that the program provides."""
+    """One policy.
+
+    `on`: failures that go on to the next target; `check`: the name of a check of the program.
+    """
 
     kind: Kind
     targets: Annotated[
@@ -70,19 +75,19 @@ class PolicyConfig(_Part):
 
 
 class LimitsConfig(_Part):
-    """Requests and tokens per minute, and calls at the same time, of one model."""
+    """Requests and tokens per minute, and concurrent calls, of one model."""
 
     rpm: _Above0 | None = None
     tpm: _Above0 | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
 
     def build_limits(self) -> RateLimits:
-        """The same as what the limiter takes."""
+        """Return these limits as the rate limiter takes them."""
         return RateLimits(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
 
 
 class BudgetConfig(_Part):
-    """The amounts of one level, and what happens at the cap: `fail`, `route`, or the policy to ask instead."""
+    """Amounts of one level, and what happens at the cap: `fail`, `route`, or a policy to ask."""
 
     usd: _Above0 | None = None
     tokens: Annotated[int, Field(gt=0)] | None = None
@@ -91,14 +96,15 @@ class BudgetConfig(_Part):
     at_cap: str = "fail"
 
     def build_budget(self) -> Budget:
-        """The same as what an account takes."""
+        """Return these amounts as an account takes them."""
         return Budget(usd=self.usd, tokens=self.tokens, calls=self.calls, seconds=self.seconds)
 
 
 class BudgetsConfig(_Part):
-    """What a run, each of its nodes, a day, and a tag may spend.
+    """Budgets of a run, a node, a day and tags.
 
-    A day's and a tag's spending outlives the process in the file `kept`. It is no journal: one day covers the runs of many journals, and of none.
+    The spending of a day and of a tag outlives the process in the file `kept`. It is not part of a
+    journal: one day covers the runs of many journals, and those without one.
     """
 
     run: BudgetConfig | None = None
@@ -109,13 +115,13 @@ class BudgetsConfig(_Part):
 
 
 class AlertsConfig(_Part):
-    """At which shares of each budget to say so."""
+    """Shares of each budget that are announced when spending reaches them."""
 
     shares: list[Annotated[float, Field(gt=0, le=1)]] = []
 
 
 class Config(_Part):
-    """The whole file. `guards` is handed on as it is."""
+    """Contents of the whole file; `guards` is passed on as it is."""
 
     default_model: str | None = None
     default_endpoint: str | None = None
@@ -128,20 +134,26 @@ class Config(_Part):
     prices: dict[str, Tariff] = {}
 
     def build_cap_rules(self, budget: BudgetConfig) -> CapRules:
-        """What happens near the cap of a level and at it; give it your `on_alert` with `dataclasses.replace`."""
+        """Return what happens near the cap of a level and at it.
+
+        Add your `on_alert` with `dataclasses.replace`.
+        """
         return CapRules(at_cap=budget.at_cap, alert_shares=tuple(self.alerts.shares))
 
     def find_endpoint(self, target: TargetConfig) -> str | None:
-        """The name of the endpoint that a target is asked at; None is the one of the environment."""
+        """Return the name of the endpoint of a target; None means that of the environment."""
         return target.endpoint or self.default_endpoint or next(iter(self.endpoints), None)
 
     def passes_policies_on(self, target: TargetConfig | None = None) -> bool:
-        """Whether a policy that is not in the file is one of the gateway's own."""
+        """Return whether a policy that is not in the file is one of the gateway's own."""
         endpoint = self.endpoints.get(self.find_endpoint(target or TargetConfig(model="any")) or "")
         return endpoint is not None and GATEWAYS[endpoint.dialect].owns_policies
 
     def is_own_policy(self, target: TargetConfig) -> bool:
-        """Whether a target is a policy of the file: it has the name of one, and no endpoint that it is meant for."""
+        """Return whether a target is a policy of the file.
+
+        It has the name of one, and no endpoint that it is meant for.
+        """
         return (
             target.endpoint is None
             and target.model.startswith(POLICY_PREFIX)

@@ -1,4 +1,4 @@
-"""Where in a TOML text a value stands: the parser does not say, and an error that names the line is half the repair."""
+"""Find the line of a value in a TOML text, which the parser does not keep."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ _STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 
 
 def find_line(text: str, path: Sequence[str | int]) -> int | None:
-    """The line (from 1) of the value at a path such as `("policies", "x", "kind")`, or of the nearest thing around it that has one."""
+    """Return the line (from 1) of the value at a path such as `("policies", "x", "kind")`.
+
+    Without a line of its own, that of the nearest table or key around it; None if there is none.
+    """
     lines = dict(_places(text))
     for length in range(len(path), 0, -1):
-        found = lines.get(tuple(path[:length]))
-        if found is not None:
-            return found
+        line = lines.get(tuple(path[:length]))
+        if line is not None:
+            return line
     return None
 
 
 def _places(text: str) -> Iterator[tuple[Path, int]]:
-    """Every table and key with its line, in a text that has been parsed before and is known to be TOML."""
+    """Yield every table and key with its line, in a text that is known to be TOML."""
     table: Path = ()
     counts: dict[Path, int] = {}
     depth, quote = 0, ""
@@ -50,12 +53,12 @@ def _places(text: str) -> Iterator[tuple[Path, int]]:
 
 
 def _without_strings(line: str, quote: str) -> tuple[str, str]:
-    """The line without its strings and comment, and the triple quote that is still open at its end."""
+    """Return a line without strings and comment, and the triple quote that stays open at its end."""
     kept = ""
     while line:
         if quote:
-            _, found, line = line.partition(quote)
-            quote = "" if found else quote
+            _, end, line = line.partition(quote)
+            quote = "" if end else quote
             continue
         triple, string, comment = _TRIPLE.search(line), _STRING.search(line), line.find("#")
         starts = [match.start() for match in (triple, string) if match] + (
@@ -73,7 +76,7 @@ def _without_strings(line: str, quote: str) -> tuple[str, str]:
 
 
 def _keys(dotted: str) -> Path:
-    """The parts of a dotted key, with its quotes read by the parser itself."""
+    """Return the parts of a dotted key, with its quotes read by the parser itself."""
     value: object = tomllib.loads(f"{dotted} = 0")
     keys: list[str] = []
     while isinstance(value, dict):

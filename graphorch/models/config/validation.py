@@ -1,4 +1,4 @@
-"""What is wrong with a configuration whose parts are all well-formed: names that lead nowhere or in a circle, values that make no sense."""
+"""Problems of a well-formed configuration: names that lead nowhere or in a circle, odd values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Loc: TypeAlias = tuple[str | int, ...]
 
 
 def find_wrong_references(config: Config) -> Iterator[tuple[Loc, str]]:
-    """Names of endpoints and policies that do not exist, and policies that lead back to themselves."""
+    """Yield endpoints and policies that do not exist, and policies that lead to themselves."""
     if config.default_endpoint is not None and config.default_endpoint not in config.endpoints:
         yield (
             ("default_endpoint",),
@@ -62,7 +62,7 @@ def _wrong_policy(
 
 
 def _circles(config: Config) -> Iterator[list[str]]:
-    """Each circle among the policies once, from its first policy in the file back to it."""
+    """Yield each circle of policies once, from its first policy in the file back to it."""
     done: set[str] = set()
 
     def walk(name: str, path: list[str]) -> Iterator[list[str]]:
@@ -81,7 +81,7 @@ def _circles(config: Config) -> Iterator[list[str]]:
 
 
 def find_wrong_values(config: Config) -> Iterator[tuple[Loc, str]]:
-    """Values that are fine by themselves and make no sense where they are."""
+    """Yield values that are fine by themselves and make no sense where they are."""
     for name, endpoint in config.endpoints.items():
         yield from _refused(
             ("endpoints", name, "base_url"), partial(check_address, endpoint.base_url, "base_url")
@@ -97,7 +97,7 @@ def find_wrong_values(config: Config) -> Iterator[tuple[Loc, str]]:
 
 
 def _refused(loc: Loc, make: Callable[[], object]) -> Iterator[tuple[Loc, str]]:
-    """What the value itself says against being made."""
+    """Yield the error that building a value raises, if it raises one."""
     try:
         make()
     except InputError as error:
