@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from collections.abc import Coroutine, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from graphorch.core.events import (
     Event,
@@ -49,7 +50,9 @@ from graphorch.statuses import RunStatus
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
     from graphorch.engine.run_journal import RunJournal
+    from graphorch.models.messages import Response
 
+_NO_RESPONSES: Final[Mapping[tuple[str, str], Response]] = MappingProxyType({})
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
@@ -100,7 +103,7 @@ class Scheduler:
             self.report = RunReport(replayed.run, replayed.began, replayed.ended)
             self.report.add_recorded_calls(replayed.answered)
         self._log = EventLog(journal, _build_observers(settings))
-        recorded_responses = {} if replayed is None else replayed.calls
+        recorded_responses = _NO_RESPONSES if replayed is None else replayed.calls
         self._services = RunServices(self.run, settings, self.report, self._log, recorded_responses)
         in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)

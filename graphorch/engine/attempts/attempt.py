@@ -71,8 +71,9 @@ class AttemptRunner:
         self._gate = gate
         self.invoker: NodeInvoker | None = None
         self._deadline: float | None = None  # of the run, in the event loop's time
-        self._retry_delays: dict[Activation, float] = {}
-        self._pin_visits: dict[str, int] = {}  # path → how often it was served what is pinned
+        # Both are made at their first use: very many runs wait at once, and most need neither.
+        self._retry_delays: dict[Activation, float] | None = None
+        self._pin_visits: dict[str, int] | None = None  # path → visits of what is pinned there
         self._fail_in_doubt: frozenset[str] = _NO_PATHS  # those in doubt that are to fail
         self.in_doubt = dict(in_doubt)
         self.has_overrides = True
@@ -106,6 +107,8 @@ class AttemptRunner:
 
     def delay_retry(self, activation: Activation, seconds: float) -> None:
         """Let the next attempt of an activation wait."""
+        if self._retry_delays is None:
+            self._retry_delays = {}
         self._retry_delays[activation] = seconds
 
     # ---- one attempt -----------------------------------------------------------------------------
@@ -210,9 +213,9 @@ class AttemptRunner:
 
     async def _wait_for_retry(self, activation: Activation) -> Event | None:
         """Wait for the next attempt; return None if the activation was cancelled meanwhile."""
-        attempt = activation.attempt
+        attempt, delays = activation.attempt, self._retry_delays
         try:
-            await asyncio.sleep(self._retry_delays.pop(activation, 0.0))
+            await asyncio.sleep(delays.pop(activation, 0.0) if delays is not None else 0.0)
         except asyncio.CancelledError:
             if activation.status is _RETRYING:
                 raise
@@ -250,6 +253,8 @@ class AttemptRunner:
         pinned = self._services.settings.pins.get(path)
         if not pinned:
             return None
+        if self._pin_visits is None:
+            self._pin_visits = {}
         visit = self._pin_visits[path] = self._pin_visits.get(path, 0) + 1
         return dict(pinned[min(visit, len(pinned)) - 1])
 
