@@ -34,6 +34,7 @@ from graphorch import (
     Missing,
     Node,
     NodeError,
+    QuestionAsked,
     QuorumNotMet,
     Retry,
     RunFailed,
@@ -1345,7 +1346,7 @@ def test_stream_shows_failures_and_questions() -> None:
     assert [type(event) for event in seen][-2:] == [Failed, Ended]
     assert (seen[-2].error, seen[-1].status) == ("ValueError: no", "failed")
     asked = run_virtual(events(asking()[0]))
-    assert [event.question for event in asked if type(event).__name__ == "Asked"] == ["1?"]
+    assert [event.question for event in asked if isinstance(event, QuestionAsked)] == ["1?"]
     assert asked[-1].status == "waiting"
 
 
