@@ -61,7 +61,7 @@ async def _processor_seconds(job: Job) -> float:
     return min(found)
 
 
-# ---- memory -----------------------------------------------------------------------------------------
+# ---- memory --------------------------------------------------------------------------------------
 class Approval(BaseModel):
     is_approved: bool = False
 

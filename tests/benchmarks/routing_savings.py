@@ -103,7 +103,7 @@ def threshold_of(tuning: Sequence[Item]) -> float:
     return 0.0
 
 
-# ---- simulated models --------------------------------------------------------------------------
+# ---- simulated models ----------------------------------------------------------------------------
 @dataclass
 class Simulated:
     """A model client that is right or wrong as its item says, fails now and then, and keeps its own ledger, by item."""

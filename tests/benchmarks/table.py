@@ -107,7 +107,7 @@ def lines_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-# ---- everything -----------------------------------------------------------------------------------
+# ---- everything ----------------------------------------------------------------------------------
 def full(results: Results) -> str:
     """A table per workload: wall time with its extremes over the rounds, and processor time, each with its ratio to the hand-written program."""
     parts: list[str] = []
@@ -169,7 +169,7 @@ def _reasons(results: Results, workload: Workload) -> list[str]:
     return sorted(f"{title}: {why}" for title, why in found if why != "not measured")
 
 
-# ---- what is aimed at -------------------------------------------------------------------------------
+# ---- what is aimed at ----------------------------------------------------------------------------
 LISTENER = 2.5  # with one listener to all events, so many times what is aimed at without
 FLAT = 1.1
 
@@ -281,7 +281,7 @@ def _verdict(share: float) -> str:
     return "reached" if share >= 1 else f"missed {shown(1 / share)} ×"
 
 
-# ---- the README -------------------------------------------------------------------------------------
+# ---- the README ----------------------------------------------------------------------------------
 def short(results: Results) -> str:
     """One row per workload, each figure with its ratio to the hand-written program, and what one has to know to read it."""
     systems = [system for system in SYSTEMS if not system.is_watched]

@@ -267,7 +267,7 @@ def named(names: str) -> tuple[Workload, ...]:
     return tuple(known[name] for name in wanted) if wanted else WORKLOADS
 
 
-# ---- what programs of every system share -----------------------------------------------------------
+# ---- what programs of every system share ---------------------------------------------------------
 def message(index: int) -> str:
     """One entry of a history: 1 KB, and unlike every other one."""
     return f"{index:06d}" + "m" * 994

@@ -207,7 +207,7 @@ def test_question_in_loop_repeats() -> None:
     assert result.state.log == ["3 True"]
 
 
-# ---- gates -------------------------------------------------------------------------------------------
+# ---- gates ---------------------------------------------------------------------------------------
 def gated(gate: Any) -> Flow[State, State, State]:
     @node(gate=gate, name="act")
     async def act(number: Number) -> Log:
@@ -302,7 +302,7 @@ def test_error_edge_takes_rejection() -> None:
     assert run_virtual(main()).state.log == ["Rejected: no"]
 
 
-# ---- time --------------------------------------------------------------------------------------------
+# ---- time ----------------------------------------------------------------------------------------
 def test_late_answer_takes_error_edge() -> None:
     """An expired question fails, whatever the answer."""
     graph = Graph("g", State)
@@ -330,7 +330,7 @@ def test_late_answer_takes_error_edge() -> None:
     assert run_virtual(main(answer=False)).state.log == ["Expired"]
 
 
-# ---- going on ----------------------------------------------------------------------------------------
+# ---- going on ------------------------------------------------------------------------------------
 def test_failed_run_resumes_where_it_stopped() -> None:
     broken = [True]
 
@@ -397,7 +397,7 @@ def test_limited_run_resumes_with_larger_limit() -> None:
     assert ran == ["up"] * 8
 
 
-# ---- effects that must not happen twice ------------------------------------------------------------------
+# ---- effects that must not happen twice ----------------------------------------------------------
 def once_flow(sent: list[str]) -> Flow[State, State, State]:
     @node(effect="once", name="send")
     async def send(number: Number) -> Log:

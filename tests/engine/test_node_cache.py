@@ -37,7 +37,7 @@ def activation(graph: str = "g", name: str = "look") -> Any:
     return command
 
 
-# ---- keeping -----------------------------------------------------------------------------------
+# ---- keeping -------------------------------------------------------------------------------------
 def test_entry_is_found_until_it_expires() -> None:
     cache = NodeCache()
     cache.put("k", {0: "a"}, expires=10.0)

@@ -113,7 +113,7 @@ async def events_of(flow: Flow[Any, Any, Any], value: BaseModel, **options: Any)
     return [event async for event in flow.stream(value, **options)]
 
 
-# ---- order and concurrency ---------------------------------------------------------------------
+# ---- order and concurrency -----------------------------------------------------------------------
 def test_branches_run_concurrently() -> None:
     """They fold in declaration order."""
     graph = Graph("fan", State)
@@ -191,7 +191,7 @@ def texts(found: list[Item]) -> Texts:
     return Texts(texts=[item.text for item in found])
 
 
-# ---- what a node gets and gives ----------------------------------------------------------------
+# ---- what a node gets and gives ------------------------------------------------------------------
 def test_input_changed_in_place_stays_local() -> None:
     class Bag(BaseModel):
         bag: list[list[int]] = []
@@ -419,7 +419,7 @@ def test_deadline_counts_all_attempts() -> None:
     assert run_virtual(timed()) <= 10
 
 
-# ---- limits ----------------------------------------------------------------------------------------
+# ---- limits --------------------------------------------------------------------------------------
 def test_limit_of_seconds_stops_run() -> None:
     failure = failed_run(
         Graph("g", State)
@@ -429,6 +429,27 @@ def test_limit_of_seconds_stops_run() -> None:
     )
     assert failure.end_reason == "limit:seconds"
     assert any(isinstance(error, LimitReached) for error in failure.exceptions)
+
+
+def test_resumed_run_forgets_old_deadline() -> None:
+    """A run that is resumed without a limit of seconds works for as long as it takes."""
+    seconds_left: list[float | None] = []
+
+    @node
+    async def slow(ctx: Context, count: Count) -> Log:
+        seconds_left.append(ctx.time_left)
+        await asyncio.sleep(100)
+        return Log(log=["slow"])
+
+    flow = Graph("g", State).chain(up, slow).build()
+
+    async def main() -> list[str]:
+        with pytest.raises(RunFailed):
+            await flow.run(State(), run_id="r", limits=Limits(seconds=5))
+        return (await flow.resume("r", limits=Limits())).state.log
+
+    assert elapsed(main()) == (["slow"], 105)
+    assert seconds_left == [5, None]
 
 
 def test_limit_of_activations_stops_run() -> None:
@@ -457,7 +478,7 @@ def test_exhausted_loop_fails_or_is_reported() -> None:
     assert isinstance(failure.exceptions[0].__cause__, LoopExhausted)
 
 
-# ---- maps --------------------------------------------------------------------------------------------
+# ---- maps ----------------------------------------------------------------------------------------
 def batch(count: int) -> Batch:
     return Batch(items=[Item(text=str(number)) for number in range(count)])
 
@@ -537,7 +558,7 @@ def test_map_with_too_many_items_fails() -> None:
     assert isinstance(failure.exceptions[0].__cause__, TooManyItems)
 
 
-# ---- cancelling --------------------------------------------------------------------------------------
+# ---- cancelling ----------------------------------------------------------------------------------
 def test_cancelled_caller_stops_everything() -> None:
     async def main() -> tuple[float, set[asyncio.Task[Any]]]:
         graph = Graph("g", State)
@@ -584,7 +605,7 @@ def test_quorum_cancels_rest_of_region() -> None:
     assert seen[-1].status == "succeeded"
 
 
-# ---- events --------------------------------------------------------------------------------------------
+# ---- events --------------------------------------------------------------------------------------
 def test_stream_yields_all_events() -> None:
     """The last one is `Ended`."""
     seen = run_virtual(events_of(Graph("g", State).chain(up, sleeper("s", 1)).build(), State()))
@@ -656,7 +677,7 @@ def test_raising_observer_is_dropped() -> None:
     assert result.output.n == 1
 
 
-# ---- sync callers ----------------------------------------------------------------------------------------
+# ---- sync callers --------------------------------------------------------------------------------
 def test_run_sync_inside_running_loop() -> None:
     async def main() -> int:
         return Graph("g", Count).chain(up).build().run_sync(Count()).output.n
@@ -677,7 +698,7 @@ def test_run_sync_from_node_is_refused() -> None:
     assert "would wait for itself" in str(caught.value)
 
 
-# ---- size -------------------------------------------------------------------------------------------------
+# ---- size ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count", [1_000, 10_000])
 @pytest.mark.slow
 def test_chain_and_fan_out_are_linear(count: int) -> None:
@@ -705,7 +726,7 @@ def test_chain_and_fan_out_are_linear(count: int) -> None:
     assert time.perf_counter() - begun < count * 1e-3
 
 
-# ---- people ------------------------------------------------------------------------------------------------
+# ---- people --------------------------------------------------------------------------------------
 def test_question_does_not_stop_branches() -> None:
     class Approval(BaseModel):
         approved: bool = False
@@ -726,7 +747,7 @@ def test_question_does_not_stop_branches() -> None:
         _ = result.output
 
 
-# ---- options of a node -------------------------------------------------------------------------------------
+# ---- options of a node ---------------------------------------------------------------------------
 def test_hedge_takes_first_success() -> None:
     calls: list[float] = []
 

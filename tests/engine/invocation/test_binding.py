@@ -262,7 +262,7 @@ def test_returned_input_counts_with_changes() -> None:
     assert binding.build_update(activation.step, equal, given, activation.version) == {}
 
 
-# ---- maps and sub-flows -------------------------------------------------------------------------
+# ---- maps and sub-flows --------------------------------------------------------------------------
 def sum_of(found: list[Number]) -> Number:
     return Number(n=sum(number.n for number in found))
 
