@@ -1,4 +1,4 @@
-"""A context for tests of agents: it writes down what was asked and answers with what it is told to."""
+"""Context for tests of agents: it keeps the calls and gives fixed answers."""
 
 from __future__ import annotations
 

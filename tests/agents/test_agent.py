@@ -1,4 +1,4 @@
-"""An agent is its typed prompt function: a node that reads its slices, asks a model, and writes the answer."""
+"""Agents: a typed prompt function is a node that asks a model and writes the answer."""
 
 from __future__ import annotations
 
@@ -121,10 +121,8 @@ def test_function_without_body_uses_default_prompt() -> None:
     def bare(t: Topic, v: Verdict | None) -> str: ...
 
     _, call = run(bare, Topic(topic="tides"), None)
-    assert (
-        call["prompt"]
-        == "Write the draft, from what follows. Answer with its text and nothing else.\n\nTopic:\ntides"
-    )
+    task = "Write the draft, from what follows. Answer with its text and nothing else."
+    assert call["prompt"] == f"{task}\n\nTopic:\ntides"
 
 
 # ---- the node ----------------------------------------------------------------------------------
@@ -159,18 +157,23 @@ def test_node_class_follows_slices() -> None:
     """The class follows the number of slices."""
 
     @agent(output=Draft)
-    def one(t: Topic) -> str: ...
+    def reads_topic(t: Topic) -> str: ...
 
     @agent(output=Draft)
-    def two(t: Topic, r: Research) -> str: ...
+    def reads_notes(t: Topic, r: Research) -> str: ...
 
     @agent(output=Draft)
-    def three(t: Topic, r: Research, v: Verdict) -> str: ...
+    def reads_verdict(t: Topic, r: Research, v: Verdict) -> str: ...
 
     @agent(output=Draft)
-    def four(t: Topic, r: Research, v: Verdict, d: Draft) -> str: ...
+    def reads_draft(t: Topic, r: Research, v: Verdict, d: Draft) -> str: ...
 
-    assert [type(node1) for node1 in (one, two, three, four)] == [Node1, Node2, Node3, Node4]
+    assert [type(reader) for reader in (reads_topic, reads_notes, reads_verdict, reads_draft)] == [
+        Node1,
+        Node2,
+        Node3,
+        Node4,
+    ]
 
 
 def test_with_model_copies_agent() -> None:

@@ -42,14 +42,15 @@ def write(d: Document, r: Research, v: Verdict) -> str: ...
 @agent(output=Verdict)
 def judge(d: Document, t: Draft) -> str:
     """Score the draft from 0 to 10."""
-    ...  # noqa: PIE790  (pyright takes a body of a docstring and this for one that is not there)
+    ...  # noqa: PIE790  (pyright needs it to see no body)
 
 
 def weak(v: Verdict) -> bool:
     return v.score < 8
 
 
-def test_research_write_and_judge_end_with_an_accepted_draft() -> None:
+def test_agents_end_with_accepted_draft() -> None:
+    """Agents that research, write and judge end with an accepted draft."""
     graph = Graph("desk", Desk, input=Document, output=Draft)
     graph.chain(research, write, judge)
     graph.loop(judge, back_to=write, while_=weak, max_iterations=8, exhausted="fail")
@@ -60,7 +61,9 @@ def test_research_write_and_judge_end_with_an_accepted_draft() -> None:
     assert len(sentences) == len(set(sentences))
 
 
-def test_an_agent_with_tools_gets_their_results() -> None:
+def test_agent_gets_tool_results() -> None:
+    """An agent with tools gets their results."""
+
     @agent(output=Draft, tools=[water])
     def look(d: Document) -> str:
         return d.document

@@ -1,4 +1,4 @@
-"""The prompt of an agent that writes none: what to do, and what it reads, as a person would lay it out."""
+"""Default prompts: the task and the slices, laid out as headings and values."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def documented(t: Topic) -> str:
     raise NotImplementedError
 
 
-def test_each_field_is_a_heading_and_its_value() -> None:
+def test_fields_are_headings_with_values() -> None:
+    """Each field is a heading and its value."""
     text = build_default_prompt(
         prompt, [Topic(topic="tides"), Notes(notes=["moon", "sun"], count=2, is_final=True)], Draft
     )
@@ -60,14 +61,16 @@ def test_each_field_is_a_heading_and_its_value() -> None:
     assert rest == ["Topic:\ntides", "Notes:\n- moon\n- sun", "Count:\n2", "Is final:\nTrue"]
 
 
-def test_the_docstring_of_the_function_is_the_task() -> None:
+def test_docstring_is_the_task() -> None:
+    """The docstring of the function is the task."""
     assert (
         build_default_prompt(documented, [Topic(topic="tides")], Draft)
         == "Write a limerick.\n\nKeep it clean.\n\nTopic:\ntides"
     )
 
 
-def test_the_fields_that_are_wanted_are_described() -> None:
+def test_output_fields_are_described() -> None:
+    """The task names the fields of the output with their descriptions."""
     text = build_default_prompt(prompt, [Topic(topic="tides")], Report)
     assert text.startswith(
         "Write the title and open questions (what is still unknown), from what follows.\n"
@@ -75,7 +78,8 @@ def test_the_fields_that_are_wanted_are_described() -> None:
     assert "nothing else" not in text
 
 
-def test_what_is_empty_unassigned_or_only_default_is_left_out() -> None:
+def test_fields_without_value_are_left_out() -> None:
+    """A field that is empty, unassigned or only a default is left out."""
     partial = Notes.model_construct()
     del partial.count  # as the engine hands out a whole state in which nothing has assigned a field
     assert build_default_prompt(
@@ -84,7 +88,8 @@ def test_what_is_empty_unassigned_or_only_default_is_left_out() -> None:
     assert "Score:\n0" in build_default_prompt(prompt, [Verdict(feedback="shorter")], Draft)
 
 
-def test_a_field_that_two_slices_share_is_shown_once() -> None:
+def test_shared_field_is_shown_once() -> None:
+    """A field that two slices share is shown once."""
     assert (
         build_default_prompt(prompt, [Topic(topic="tides"), Topic(topic="tides")], Draft).count(
             "tides"
@@ -93,10 +98,12 @@ def test_a_field_that_two_slices_share_is_shown_once() -> None:
     )
 
 
-def test_nested_values_are_shown_as_json_under_their_title() -> None:
+def test_nested_values_are_json() -> None:
+    """Nested values are JSON under their title."""
     text = build_default_prompt(prompt, [Basket(items=[Item(name="bread", price=2.5)])], Draft)
     assert 'What is in it:\n[\n  {\n    "name": "bread",\n    "price": 2.5\n  }\n]' in text
 
 
-def test_a_name_becomes_a_title() -> None:
+def test_humanize_makes_titles() -> None:
+    """The name of a field becomes a title."""
     assert humanize("open_questions") == "Open questions"

@@ -1,4 +1,4 @@
-"""Tools: a model may call plain typed functions, a bounded number of times, and is told what goes wrong."""
+"""Tools: a model calls typed functions a bounded number of times and reads errors."""
 
 from __future__ import annotations
 
@@ -50,13 +50,10 @@ class Model:
         step = self.steps[min(len(self.asked), len(self.steps) - 1)]
         self.asked.append(request)
         text = step if isinstance(step, str) else ""
-        calls = (
-            ()
-            if isinstance(step, str)
-            else tuple(
-                ToolCall(id=f"c{n}", name=name, arguments=given)
-                for n, (name, given) in enumerate(step)
-            )
+        wanted = () if isinstance(step, str) else step
+        calls = tuple(
+            ToolCall(id=f"c{number}", name=name, arguments=arguments)
+            for number, (name, arguments) in enumerate(wanted)
         )
         return Response(
             text, "m", Usage(10, 5), 0.5, "table", "stop", 1, 1.0, None, tool_calls=calls
@@ -64,7 +61,7 @@ class Model:
 
     @property
     def results(self) -> list[str]:
-        """What the model was told at last."""
+        """Return the results of tools in the last request."""
         return [message.content for message in self.asked[-1].messages if message.role == "tool"]
 
 
@@ -80,7 +77,8 @@ def run(
 # ---- the loop ----------------------------------------------------------------------------------
 
 
-def test_the_model_is_told_what_the_tools_say_and_then_answers() -> None:
+def test_model_reads_results_and_answers() -> None:
+    """The model reads the results of its tools and then answers."""
     model = Model(
         [("water", '{"harbour": "Northcliff", "hour": 3}'), ("tide", '{"kind": "neap"}')],
         "1.5 metres",
@@ -88,8 +86,12 @@ def test_the_model_is_told_what_the_tools_say_and_then_answers() -> None:
     response = run(model, water, tide)
     assert response.text == "1.5 metres"
     assert model.results == ['{"name":"Northcliff at 3","depth":1.5}', "neap None"]
-    question, said, first, second = model.asked[1].messages
-    assert (question.content, said.role, [call.name for call in said.tool_calls]) == (
+    question, tool_request, first, second = model.asked[1].messages
+    assert (
+        question.content,
+        tool_request.role,
+        [call.name for call in tool_request.tool_calls],
+    ) == (
         "how deep?",
         "assistant",
         ["water", "tide"],
@@ -98,7 +100,8 @@ def test_the_model_is_told_what_the_tools_say_and_then_answers() -> None:
     assert [tool.name for tool in model.asked[0].tools] == ["water", "tide"]
 
 
-def test_the_response_counts_every_round() -> None:
+def test_response_counts_every_round() -> None:
+    """Usage, cost and attempts are those of all rounds."""
     response = run(
         Model([("water", '{"harbour": "a"}')], [("water", '{"harbour": "b"}')], "done"), water
     )
@@ -106,11 +109,13 @@ def test_the_response_counts_every_round() -> None:
     assert response.note == "tools: water, water"
 
 
-def test_without_a_call_the_answer_passes_through() -> None:
+def test_answer_without_call_passes_through() -> None:
+    """An answer without a call of a tool passes through."""
     assert run(Model("at once"), water).attempts == 1
 
 
-def test_the_rounds_are_bounded() -> None:
+def test_rounds_are_bounded() -> None:
+    """A model that never stops calling tools ends with an error after the last round."""
     calls: list[int] = []
 
     def count() -> int:
@@ -125,7 +130,8 @@ def test_the_rounds_are_bounded() -> None:
     assert not caught.value.retryable
 
 
-def test_structured_output_works_on_top() -> None:
+def test_structured_output_with_tools() -> None:
+    """A repair of a structured answer keeps the tools."""
     model = Model(
         [("water", '{"harbour": "a"}')],
         '{"name": "a", "depth": "deep"}',
@@ -143,7 +149,7 @@ def test_structured_output_works_on_top() -> None:
 
 
 @pytest.mark.parametrize(
-    "call, told",
+    "call, expected",
     [
         (("wate", "{}"), "there is no tool 'wate'. Did you mean 'water'?"),
         (("water", "{}"), "harbour: Field required"),
@@ -157,14 +163,17 @@ def test_structured_output_works_on_top() -> None:
         (("water", '{"harbour": "nowhere"}'), "'water' raised LookupError: no such harbour"),
     ],
 )
-def test_the_model_is_told_what_went_wrong_and_may_go_on(call: tuple[str, str], told: str) -> None:
+def test_model_reads_errors_of_tools(call: tuple[str, str], expected: str) -> None:
+    """The model reads what went wrong and may go on."""
     model = Model([call], "well then")
     assert run(model, water).text == "well then"
     assert model.results[0].startswith("Error: ")
-    assert told in model.results[0]
+    assert expected in model.results[0]
 
 
-def test_a_limit_of_the_run_is_not_the_models_business() -> None:
+def test_limits_pass_through() -> None:
+    """A limit of the run ends the call and is not shown to the model."""
+
     def spend() -> str:
         raise BudgetExceeded("nothing left", limit="usd")
 
@@ -172,7 +181,9 @@ def test_a_limit_of_the_run_is_not_the_models_business() -> None:
         run(Model([("spend", "")], "x"), spend)
 
 
-def test_an_error_of_the_model_passes_through() -> None:
+def test_model_error_passes_through() -> None:
+    """An error of the model passes through."""
+
     class Broken(Model):
         async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
             raise ModelError("no", model="m")
@@ -181,7 +192,9 @@ def test_an_error_of_the_model_passes_through() -> None:
         run(Broken(""), water)
 
 
-def test_a_tool_that_does_not_return_in_time_ends_the_call() -> None:
+def test_late_tool_ends_call() -> None:
+    """A tool that does not return in time ends the call."""
+
     async def forever() -> str:
         await asyncio.Event().wait()
         return ""
@@ -190,7 +203,8 @@ def test_a_tool_that_does_not_return_in_time_ends_the_call() -> None:
         run(Model([("forever", "")], "x"), forever, timeout=0.02)
 
 
-def test_each_round_has_what_is_left_of_the_time() -> None:
+def test_rounds_share_the_timeout() -> None:
+    """Each round has what is left of the time."""
     now = iter(range(0, 100, 2))
     model = Model([("water", '{"harbour": "a"}')], "x")
     client = ToolClient(model, [water], clock=lambda: float(next(now)))
@@ -198,7 +212,8 @@ def test_each_round_has_what_is_left_of_the_time() -> None:
     assert [request.timeout for request in model.asked] == [18.0, 14.0]
 
 
-def test_a_function_that_blocks_runs_beside_the_event_loop() -> None:
+def test_blocking_tool_runs_in_thread() -> None:
+    """A function that blocks runs beside the event loop."""
     where: list[int] = []
 
     def block() -> str:
@@ -209,7 +224,9 @@ def test_a_function_that_blocks_runs_beside_the_event_loop() -> None:
     assert where != [threading.get_ident()]
 
 
-def test_a_very_long_result_is_cut_and_says_so() -> None:
+def test_long_result_is_cut() -> None:
+    """A very long result is cut, and its end says so."""
+
     def much() -> str:
         return "x" * 30_000
 
@@ -218,10 +235,11 @@ def test_a_very_long_result_is_cut_and_says_so() -> None:
     assert model.results[0].endswith("… (10,000 more characters were left out)")
 
 
-# ---- what a model is told ----------------------------------------------------------------------
+# ---- what a model reads -------------------------------------------------------------------------
 
 
-def test_the_schema_comes_from_the_signature_and_the_description_from_the_docstring() -> None:
+def test_spec_follows_signature_and_docstring() -> None:
+    """The schema comes from the signature and the description from the docstring."""
     (tool,) = build_tools([water])
     assert (tool.spec.name, tool.spec.description) == (
         "water",
@@ -242,7 +260,9 @@ def test_the_schema_comes_from_the_signature_and_the_description_from_the_docstr
     assert build_tools([tool]) == (tool,)
 
 
-def test_types_beside_the_function_are_found() -> None:
+def test_local_types_are_resolved() -> None:
+    """Annotations may name types that are defined beside the function."""
+
     class Local(BaseModel):
         x: int
 
@@ -273,16 +293,16 @@ def odd(x: threading.Lock) -> None: ...  # type: ignore[valid-type]  # pyright: 
         ([water, tide, water], "2 tools have this name"),
     ],
 )
-def test_a_function_that_can_be_no_tool_is_refused(
-    tools: list[Callable[..., Any]], says: str
-) -> None:
+def test_impossible_tool_is_refused(tools: list[Callable[..., Any]], says: str) -> None:
+    """A function that cannot be a tool is refused."""
     with pytest.raises(GraphError) as caught:
         build_tools(tools)
     assert says in str(caught.value)
     assert {problem.code for problem in caught.value.problems} == {"TOOL"}
 
 
-def test_all_wrong_tools_are_named_at_once() -> None:
+def test_tool_problems_come_at_once() -> None:
+    """All wrong tools are named at once."""
     with pytest.raises(GraphError) as caught:
         build_tools([untyped, anything, water])
     assert len(caught.value.problems) == 2
@@ -299,7 +319,9 @@ class Draft(BaseModel):
     draft: str
 
 
-def test_an_agent_hands_its_tools_over_and_refuses_wrong_ones_where_it_is_written() -> None:
+def test_agent_passes_and_checks_tools() -> None:
+    """An agent passes its tools on, and refuses wrong ones where it is decorated."""
+
     @agent(output=Draft, tools=[water])
     def write(t: Topic) -> str:
         return t.topic

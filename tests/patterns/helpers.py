@@ -1,4 +1,4 @@
-"""What the tests of the patterns share: models that answer as a function says, prices, and how a failed run is looked into."""
+"""Helpers of the patterns' tests: scripted models, prices, and errors of failed runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Said = str | BaseModel | tuple[float, "str | BaseModel"]
 
 
 class Models:
-    """Answers every request with what `say` makes of it, and keeps the requests; `tokens` is what each answer counts as."""
+    """Fake client that answers with `say(request)` and keeps the requests.
+
+    Every answer counts `tokens` output tokens.
+    """
 
     def __init__(self, say: Callable[[Request], Said], tokens: int = 100) -> None:
         self._say = say
@@ -29,25 +32,25 @@ class Models:
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         self.requests.append(request)
-        said = self._say(request)
-        seconds, said = said if isinstance(said, tuple) else (0.0, said)
+        answer = self._say(request)
+        seconds, answer = answer if isinstance(answer, tuple) else (0.0, answer)
         await asyncio.sleep(seconds)
-        text = said.model_dump_json() if isinstance(said, BaseModel) else said
+        text = answer.model_dump_json() if isinstance(answer, BaseModel) else answer
         usage = Usage(len(asked(request)) // 4, self._tokens)
         return Response(text, request.model, usage, 0.0, "none", "stop", 1, seconds, None)
 
     def of(self, node: str) -> list[Request]:
-        """The requests that a node made."""
+        """Return the requests that a node made."""
         return [request for request in self.requests if request.metadata["node"] == node]
 
 
 def asked(request: Request) -> str:
-    """All that a request says."""
+    """Return all texts of a request."""
     return "\n".join(message.content for message in request.messages)
 
 
 def metered(models: Models, usd_per_token: float = 1e-4) -> MeteredClient:
-    """The same models, paid for at one price per token."""
+    """Charge one price per token for the answers of the models."""
 
     class Everything(Table):
         def find_price(self, model: str, /) -> Flat:
@@ -65,8 +68,8 @@ def failure(main: Coroutine[Any, Any, Any]) -> RunFailed:
 
 def cause(failed: RunFailed) -> BaseException:
     """What the first failed node raised."""
-    found: BaseException = failed.exceptions[0]
-    return found.__cause__ or found
+    error: BaseException = failed.exceptions[0]
+    return error.__cause__ or error
 
 
 def codes(build: Callable[[], Any]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Patterns in patterns: what each adds is an ordinary graph, which others follow, hold, go round, keep in a journal and estimate."""
+"""Patterns within patterns: each is an ordinary graph that runs, replays and is estimated."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def worker_of(t: Task) -> Literal["essay"]:
     return t.worker
 
 
-def joined(found: list[Draft]) -> Draft:
-    return Draft(draft="\n".join(draft.draft for draft in found))
+def joined(drafts: list[Draft]) -> Draft:
+    return Draft(draft="\n".join(draft.draft for draft in drafts))
 
 
 def to_topic(t: Task) -> Topic:
@@ -149,10 +149,10 @@ def models(kind: Kind = "long") -> Models:
             case "plan":
                 return Plan(tasks=[Task(part="tides"), Task(part="moons")])
             case name:
-                return f"{name} {len(found.of(name))}"
+                return f"{name} {len(answering.of(name))}"
 
-    found = Models(say)
-    return found
+    answering = Models(say)
+    return answering
 
 
 def graph(name: str = "desk") -> Graph[Desk, Topic, Draft]:
@@ -160,7 +160,11 @@ def graph(name: str = "desk") -> Graph[Desk, Topic, Draft]:
 
 
 def flat() -> Graph[Desk, Topic, Draft]:
-    """Five patterns in one graph: a router, whose long route is an evaluator loop, whose result a fan-out reviews in a gated pipeline."""
+    """Draw four patterns in one graph.
+
+    The long route of a router is an evaluator loop, whose result a fan-out reviews in a gated
+    pipeline.
+    """
     made = graph()
     made.router(
         classify,
@@ -219,8 +223,8 @@ def nested() -> Flow[Topic, Draft, Desk]:
 def test_patterns_share_nodes_in_one_graph() -> None:
     flow = flat().build()
     assert flow.warnings == ()
-    found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
-    ran = [step.node for step in found.steps]
+    result = run_virtual(flow.run(Topic(topic="tides"), client=models()))
+    ran = [step.node for step in result.steps]
     assert ran[:8] == [
         "classify",
         "write",
@@ -231,7 +235,7 @@ def test_patterns_share_nodes_in_one_graph() -> None:
         "judge_progress",
         "review",
     ]
-    assert found.output.draft == "publish 1"
+    assert result.output.draft == "publish 1"
     short = run_virtual(flow.run(Topic(topic="tides"), client=models("short")))
     assert [step.node for step in short.steps][:4] == [
         "classify",
@@ -245,15 +249,15 @@ def test_pattern_holds_pattern_flows() -> None:
     """The steps of a pattern may be flows that are patterns."""
     flow = nested()
     assert flow.warnings == ()
-    found = run_virtual(flow.run(Topic(topic="tides"), client=models()))
-    paths = {step.path for step in found.steps}
+    result = run_virtual(flow.run(Topic(topic="tides"), client=models()))
+    paths = {step.path for step in result.steps}
     assert {
         "office/plan_essay[0]/judge",
         "office/plan_essay[1]/judge_progress",
         "office/plan_reports",
         "publish",
     } <= paths
-    assert found.output.draft == "publish 1"
+    assert result.output.draft == "publish 1"
 
 
 def test_nested_fault_names_its_path() -> None:
@@ -275,8 +279,8 @@ def test_graph_changes_after_pattern() -> None:
     made.evaluator_loop(write, judge, accept=good, max_rounds=3)
     made.chain(note_down.named("first"), write)
     made.chain(judge, publish)
-    found = run_virtual(made.build().run(Topic(topic="tides"), client=models()))
-    ran = [step.node for step in found.steps]
+    result = run_virtual(made.build().run(Topic(topic="tides"), client=models()))
+    ran = [step.node for step in result.steps]
     assert ran[0] == "first"
     assert ran[-2:] == ["judge_progress", "publish"]
 
@@ -312,10 +316,10 @@ def test_inner_loop_counts_anew() -> None:
     made = Graph("rounds", Count).pipeline(up, look, gates={up: lambda s: s.n % 3 == 0}, attempts=3)
     made.loop(look, back_to=up, while_=lambda s: True, max_iterations=4)
     flow = made.build()
-    found = run_virtual(flow.run(Count()))
-    assert found.output.n == 12
-    ran = [step.node for step in found.steps].count("up")
-    assert flow.estimate().worst.activations >= len(found.steps)
+    result = run_virtual(flow.run(Count()))
+    assert result.output.n == 12
+    ran = [step.node for step in result.steps].count("up")
+    assert flow.estimate().worst.activations >= len(result.steps)
     assert {row.path: row.worst.activations for row in flow.estimate().nodes}["up"] == ran == 12
 
 
@@ -324,17 +328,17 @@ def test_estimate_bounds_pattern_runs(seed: int) -> None:
     """The estimate of a pattern is never below the usage of a run."""
     for flow in (flat().build(), nested()):
         asked = models("long" if seed % 2 else "short")
-        found = run_virtual(flow.run(Topic(topic="tides"), client=asked), seed=seed)
+        result = run_virtual(flow.run(Topic(topic="tides"), client=asked), seed=seed)
         worst = flow.estimate().worst
-        assert worst.activations >= len(found.steps)
+        assert worst.activations >= len(result.steps)
         assert worst.calls >= len(asked.requests)
 
 
 def test_memory_stays_out_of_result() -> None:
     """The memory of a pattern is not part of the state of the result."""
-    found = run_virtual(flat().build().run(Topic(topic="tides"), client=models()))
-    assert set(type(found.state).model_fields) == set(Desk.model_fields)
-    assert type(found.state) is Desk
+    result = run_virtual(flat().build().run(Topic(topic="tides"), client=models()))
+    assert set(type(result.state).model_fields) == set(Desk.model_fields)
+    assert type(result.state) is Desk
 
 
 def test_node_in_two_patterns_refused() -> None:

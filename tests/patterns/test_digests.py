@@ -41,22 +41,22 @@ wholes = st.builds(
 @example(Whole(text="0\u0800", by_name={"0": "", "1": ""}), 2)
 def test_digest_fits_budget_and_type(whole: Whole, tokens: int) -> None:
     """A digest fits its budget and has the type of its report."""
-    found = build_digest(whole, tokens)
-    assert measure_report(found) <= tokens
-    assert Whole.model_validate(found.model_dump()) == found
+    shortened = build_digest(whole, tokens)
+    assert measure_report(shortened) <= tokens
+    assert Whole.model_validate(shortened.model_dump()) == shortened
     if measure_report(whole) <= tokens:
-        assert found == whole
+        assert shortened == whole
 
 
 @given(st.text(max_size=3000), st.integers(0, 900))
 def test_shortened_text_keeps_both_ends(text: str, tokens: int) -> None:
     """A shortened text fits, and keeps its beginning and its end."""
-    found = shorten_text(text, tokens)
-    assert count_tokens(found) <= tokens
+    shortened = shorten_text(text, tokens)
+    assert count_tokens(shortened) <= tokens
     if count_tokens(text) > tokens >= 60:
-        assert found[0] == text[0]
-        assert found[-1] == text[-1]
-        assert "tokens left out" in found
+        assert shortened[0] == text[0]
+        assert shortened[-1] == text[-1]
+        assert "tokens left out" in shortened
 
 
 @given(st.lists(st.integers(0, 5000), max_size=20), st.integers(0, 9000))

@@ -1,4 +1,4 @@
-"""An evaluator loop: one that never accepts spends no more than its cap, and what it leaves is the best attempt."""
+"""Evaluator loop: spending stays below the cap, and the best attempt is left."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ def points(g: Grade) -> float:
 
 
 def graded(*scores: float) -> Models:
-    """A writer of numbered drafts, and a judge that gives these points one after the other, the last one for ever."""
+    """Answer as a writer of numbered drafts and as a judge that gives these points in turn.
+
+    The last points are given for ever.
+    """
     left, drafts = list(scores), iter(range(1, 1000))
 
     def say(request: Request) -> str | BaseModel:
@@ -173,15 +176,18 @@ def test_loop_stops_at_its_bound() -> None:
 def test_loop_rounds_are_events() -> None:
     """Each round is an event."""
     events = run_virtual(events_of(looped().build(), Task(task="tides"), client=graded(3, 2, 9.5)))
-    told = [
+    progress = [
         (item.round, item.score, item.best, item.accepted, item.stopped)
         for item in emitted(events, Round)
     ]
-    assert told == [(1, 3, 3, False, ""), (2, 2, 3, False, ""), (3, 9.5, 9.5, True, "accepted")]
+    assert progress == [(1, 3, 3, False, ""), (2, 2, 3, False, ""), (3, 9.5, 9.5, True, "accepted")]
 
 
 def never(usd: float | None) -> tuple[Models, Any]:
-    """A loop whose evaluator never accepts, though each draft is a little better; a round costs about two cents."""
+    """Run a loop whose evaluator never accepts, though every draft is a little better.
+
+    A round costs about two cents.
+    """
     models = graded(*(1 + number / 100 for number in range(100)))
     return models, looped(max_rounds=50, usd=usd).build().run(
         Task(task="tides"), client=metered(models)

@@ -1,4 +1,4 @@
-"""A hierarchy: a fault three levels deep is found by its path, and no team spends what another one was given."""
+"""Hierarchy: a deep fault is named by its path, and a team keeps to its share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Order(BaseModel):
     order: str
 
 
-class Found(BaseModel):
-    found: str = ""
+class Finding(BaseModel):
+    finding: str = ""
 
 
 class Other(BaseModel):
@@ -28,10 +28,10 @@ class Report(BaseModel):
     report: str = ""
 
 
-class Level(Order, Found, Other, Report): ...
+class Level(Order, Finding, Other, Report): ...
 
 
-@agent(output=Found, model="vendor/count", max_tokens=50)
+@agent(output=Finding, model="vendor/count", max_tokens=50)
 def count(o: Order) -> str:
     return f"Count {o.order}"
 
@@ -41,8 +41,8 @@ def lead(o: Order) -> None: ...
 
 
 @node
-def sum_up(f: Found, o: Other) -> Report:
-    return Report(report=f"{f.found}/{o.other}")
+def sum_up(f: Finding, o: Other) -> Report:
+    return Report(report=f"{f.finding}/{o.other}")
 
 
 @node
@@ -56,7 +56,10 @@ def fine(o: Order) -> Other:
 
 
 def house(worst: Any, *, shares: dict[str, float] | None = None) -> Flow[Order, Report, Level]:
-    """Three levels: the house has the team `fulfilment`, which has the team `stock`, in which `worst` works beside an agent."""
+    """Build three levels, with `worst` beside an agent in the innermost team.
+
+    The house has the team `fulfilment`, which has the team `stock`.
+    """
 
     def level(name: str) -> Graph[Level, Order, Report]:
         return Graph(name, Level, input=Order, output=Report)
@@ -69,7 +72,7 @@ def house(worst: Any, *, shares: dict[str, float] | None = None) -> Flow[Order, 
     shelf = middle.sub("stock", stock, enter=to_order, leave=as_other)
     fulfilment = middle.hierarchy(lead, [count, shelf], sum_up).build()
     top = level("order")
-    sales = top.sub("sales", stock_of_agents(), enter=to_order, leave=as_found)
+    sales = top.sub("sales", stock_of_agents(), enter=to_order, leave=as_finding)
     work = top.sub("fulfilment", fulfilment, enter=to_order, leave=as_other)
     given = {sales: shares["sales"], work: shares["fulfilment"]} if shares else None
     return top.hierarchy(lead, [sales, work], sum_up, shares=given).build()
@@ -79,8 +82,8 @@ def as_other(r: Report) -> Other:
     return Other(other=r.report)
 
 
-def as_found(r: Report) -> Found:
-    return Found(found=r.report)
+def as_finding(r: Report) -> Finding:
+    return Finding(finding=r.report)
 
 
 def stock_of_agents() -> Flow[Order, Report, Level]:
@@ -91,7 +94,7 @@ def stock_of_agents() -> Flow[Order, Report, Level]:
     )
 
 
-def one(request: Request) -> str:
+def answer_one(request: Request) -> str:
     return "1"
 
 
@@ -104,13 +107,16 @@ def test_deep_fault_names_its_path() -> None:
         return Other(other=(await inner.run(o)).output.report)
 
     plain = Graph("plain", Level, input=Order, output=Other).chain(by_hand).build()
-    told = failure(plain.run(Order(order="x"))).exceptions[0]
-    assert isinstance(told, NodeError)
-    assert told.path == "by_hand"
+    plain_error = failure(plain.run(Order(order="x"))).exceptions[0]
+    assert isinstance(plain_error, NodeError)
+    assert plain_error.path == "by_hand"
     events: list[RunEvent] = []
     failed = failure(
         house(broken).run(
-            Order(order="x"), client=Models(one), watch=[events.append], limits=Limits(grace=1)
+            Order(order="x"),
+            client=Models(answer_one),
+            watch=[events.append],
+            limits=Limits(grace=1),
         )
     )
     error = failed.exceptions[0]
@@ -127,34 +133,34 @@ def test_deep_fault_names_its_path() -> None:
 
 def test_calls_carry_level_and_department() -> None:
     """Every call has its level, department and parent, and the run id of the whole."""
-    models = Models(one)
+    models = Models(answer_one)
     result = run_virtual(house(fine).run(Order(order="x"), client=models))
     assert result.output.report == "1/fine/1/1/fine"
-    told = {request.metadata["path"]: request.metadata for request in models.requests}
-    assert {path: (data["level"], data["department"]) for path, data in told.items()} == {
+    metadata = {request.metadata["path"]: request.metadata for request in models.requests}
+    assert {path: (data["level"], data["department"]) for path, data in metadata.items()} == {
         "sales/count": ("2", "sales"),
         "fulfilment/count": ("2", "fulfilment"),
         "fulfilment/stock/count": ("3", "fulfilment/stock"),
     }
-    assert {data["run_id"] for data in told.values()} == {result.run_id}
+    assert {data["run_id"] for data in metadata.values()} == {result.run_id}
     steps = {step.path: step.activation for step in result.steps}
-    assert told["fulfilment/stock/count"]["parent"] == steps["fulfilment/stock"]
+    assert metadata["fulfilment/stock/count"]["parent"] == steps["fulfilment/stock"]
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
 def test_team_keeps_to_its_share(share: float) -> None:
     """A team spends no more than its share of the budget."""
 
-    @agent(output=Found, model="vendor/loop", max_tokens=50)
+    @agent(output=Finding, model="vendor/loop", max_tokens=50)
     def more(o: Order) -> str:
         return "more"
 
     busy = Graph("busy", Level, input=Order, output=Report).chain(more, sum_up)
     busy.loop(sum_up, back_to=more, while_=lambda s: True, max_iterations=1000)
     top = Graph("order", Level, input=Order, output=Report)
-    team = top.sub("busy", busy.build(), enter=lambda s: Order(order=s.order), leave=as_found)
+    team = top.sub("busy", busy.build(), enter=lambda s: Order(order=s.order), leave=as_finding)
     flow = top.hierarchy(lead, [team, fine], sum_up, shares={team: share}).build()
-    models = Models(one, tokens=50)
+    models = Models(answer_one, tokens=50)
     failed = failure(flow.run(Order(order="x"), client=metered(models), budget=Budget(usd=1.0)))
     spent = len(models.requests) * 51e-4
     assert failed.end_reason == "limit:usd"
@@ -165,7 +171,7 @@ def test_team_keeps_to_its_share(share: float) -> None:
 def test_nested_shares_multiply() -> None:
     """Shares of nested teams are parts of parts."""
     flow = house(fine, shares={"sales": 0.5, "fulfilment": 0.5})
-    models = Models(one)
+    models = Models(answer_one)
     result = run_virtual(flow.run(Order(order="x"), client=metered(models), budget=Budget(usd=10)))
     assert {
         request.metadata["path"]: request.payer.name
@@ -181,7 +187,7 @@ def test_nested_shares_multiply() -> None:
 
 def test_shares_without_budget() -> None:
     """Without a budget, shares limit nothing."""
-    models = Models(one)
+    models = Models(answer_one)
     run_virtual(
         house(fine, shares={"sales": 0.5, "fulfilment": 0.5}).run(Order(order="x"), client=models)
     )

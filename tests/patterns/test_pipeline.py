@@ -1,4 +1,4 @@
-"""A pipeline: garbage in step 1 poisons a plain chain to its end; a gate has the step try again, or stops."""
+"""Pipeline: a gate repeats a step or stops, where a plain chain passes garbage on."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def sourced(f: Facts) -> bool | Repeat:
 
 def garbage_first(request: Request) -> str:
     """A model that begins with garbage, and does what it is told when it is told."""
-    said = asked(request)
-    if said.startswith("Facts"):
-        return "tides: see the source" if "no source is named" in said else "lorem ipsum"
-    return f"An article: {said}"
+    prompt = asked(request)
+    if prompt.startswith("Facts"):
+        return "tides: see the source" if "no source is named" in prompt else "lorem ipsum"
+    return f"An article: {prompt}"
 
 
 def gated(**options: Any) -> Graph[Article, Topic, Text]:
@@ -126,8 +126,10 @@ def test_gate_attempts_are_events() -> None:
     events = run_virtual(
         events_of(gated().build(), Topic(topic="tides"), client=Models(garbage_first))
     )
-    told = [(item.step, item.attempt, item.passed, item.reason) for item in emitted(events, Gated)]
-    assert told == [("research", 1, False, "no source is named"), ("research", 2, True, "")]
+    attempts = [
+        (item.step, item.attempt, item.passed, item.reason) for item in emitted(events, Gated)
+    ]
+    assert attempts == [("research", 1, False, "no source is named"), ("research", 2, True, "")]
 
 
 def test_function_reads_feedback() -> None:

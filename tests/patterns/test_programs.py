@@ -1,7 +1,8 @@
-"""The same small program for each pattern, in ours and in LangGraph: what it prints, how many lines it takes, what is checked before it runs.
+"""Small programs for each pattern, in graphorch and in LangGraph: output, length and checks.
 
-LangGraph has an environment of its own: `python -m venv /opt/langgraph && /opt/langgraph/bin/pip install langgraph`, or name its
-interpreter in GRAPHORCH_LANGGRAPH. `pytest tests/patterns/test_programs.py -s` prints the table.
+LangGraph has an environment of its own: `python -m venv /opt/langgraph` and
+`/opt/langgraph/bin/pip install langgraph`, or name its interpreter in GRAPHORCH_LANGGRAPH.
+`pytest tests/patterns/test_programs.py -s` prints the table.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SKETCH = {
     "hierarchy": 19,
     "evaluator_loop": 11,
 }
-# the shortest that were found
+# lines of the shortest programs for LangGraph that are known
 LANGGRAPH = {
     "pipeline": 8,
     "supervisor": 12,
@@ -40,30 +41,35 @@ LANGGRAPH = {
     "hierarchy": 16,
     "evaluator_loop": 11,
 }
-# before anything runs: by the type checker or by build(), of ours; LangGraph checks that the named nodes exist
+# by the type checker or by build(), before anything runs;
+# LangGraph checks that the named nodes exist
 CHECKED = {
-    "pipeline": "each step's reads and writes are in the state, and assigned before they are read",
-    "supervisor": "every label has a worker and every worker a label; items, reports and gather fit; the number of tasks is bounded",
+    "pipeline": "each step's reads and writes are in the state and assigned before they are read",
+    "supervisor": "every label has a worker and every worker a label; items, reports and gather fit;"
+    " the number of tasks is bounded",
     "fan_out": "items, results and gather fit; the number of items is bounded",
-    "router": "labels are those of the selector; each leads somewhere; the answer is written on every route",
-    "hierarchy": "what goes into the team and comes out of it fits; no field is shared by coincidence of name",
-    "evaluator_loop": "the loop is bounded; evaluator and generator are different models; acceptance reads what is written",
+    "router": "labels are those of the selector; each leads somewhere;"
+    " the answer is written on every route",
+    "hierarchy": "what goes into the team and comes out of it fits;"
+    " no field is shared by coincidence of name",
+    "evaluator_loop": "the loop is bounded; evaluator and generator are different models;"
+    " acceptance reads what is written",
 }
 PEER = Path(os.environ.get("GRAPHORCH_LANGGRAPH", "/opt/langgraph/bin/python"))
 
 
-def lines_of(path: Path) -> int:
-    """The non-blank lines, but for what this repository asks for at the top of every file."""
+def count_lines(path: Path) -> int:
+    """Count the lines of a program without blank lines and the heading of every file."""
+    heading = ("#", '"""', "from __future__")
     lines = path.read_text(encoding="utf-8").splitlines()
-    return sum(
-        1 for line in lines if line.strip() and not line.startswith(("#", '"""', "from __future__"))
-    )
+    return sum(1 for line in lines if line.strip() and not line.startswith(heading))
 
 
 @pytest.mark.parametrize("pattern", PRINTED)
-def test_our_program_prints_what_it_should(
+def test_program_prints_expected_output(
     pattern: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The program for graphorch prints the expected output."""
     name = f"ours_{pattern}"
     spec = importlib.util.spec_from_file_location(name, PROGRAMS / f"{name}.py")
     assert spec is not None
@@ -80,7 +86,8 @@ def test_our_program_prints_what_it_should(
     not PEER.exists(), reason="LangGraph is not installed in an environment of its own"
 )
 @pytest.mark.parametrize("pattern", PRINTED)
-def test_the_program_in_langgraph_prints_the_same(pattern: str) -> None:
+def test_langgraph_program_prints_equally(pattern: str) -> None:
+    """The program for LangGraph prints the expected output too."""
     outcome = subprocess.run(
         [str(PEER), str(PROGRAMS / f"peer_{pattern}.py")],
         capture_output=True,
@@ -92,16 +99,13 @@ def test_the_program_in_langgraph_prints_the_same(pattern: str) -> None:
     assert outcome.stdout.strip() == PRINTED[pattern]
 
 
-def test_ours_is_no_longer_than_the_sketch_and_the_table_says_how_both_compare() -> None:
-    print(
-        f"\n{'pattern':16}{'ours':>6}{'sketch':>8}{'LangGraph here':>16}{'shortest found':>16}  what ours checks before it runs"
-    )
+def test_program_fits_sketch_length() -> None:
+    """No program is longer than the sketch, and a table compares both libraries."""
+    titles = f"{'pattern':16}{'ours':>6}{'sketch':>8}{'LangGraph here':>16}{'shortest known':>16}"
+    print(f"\n{titles}  checked before it runs")
     for pattern in PRINTED:
-        ours, peer = (
-            lines_of(PROGRAMS / f"ours_{pattern}.py"),
-            lines_of(PROGRAMS / f"peer_{pattern}.py"),
-        )
-        print(
-            f"{pattern:16}{ours:>6}{SKETCH[pattern]:>8}{peer:>16}{LANGGRAPH[pattern]:>16}  {CHECKED[pattern]}"
-        )
+        ours = count_lines(PROGRAMS / f"ours_{pattern}.py")
+        peer = count_lines(PROGRAMS / f"peer_{pattern}.py")
+        numbers = f"{ours:>6}{SKETCH[pattern]:>8}{peer:>16}{LANGGRAPH[pattern]:>16}"
+        print(f"{pattern:16}{numbers}  {CHECKED[pattern]}")
         assert ours <= SKETCH[pattern]

@@ -1,4 +1,4 @@
-"""A router: with a classifier that is wrong in one of five cases, more reach the right specialist with a second opinion than without."""
+"""Router: a second opinion sends more requests to the right specialist."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ def routed(graph: Graph[Desk, Question, Reply], models: Models) -> str:
 
 
 def misclassifying(seed: int) -> Models:
-    """Classifiers that are wrong in 20 % (the small one) and 10 % (the large one) of cases, mostly when they are unsure."""
+    """Answer as classifiers that are wrong in 20 % (small) and 10 % (large) of the cases.
+
+    Most wrong answers are unsure.
+    """
     chance = random.Random(seed)
 
     def say(request: Request) -> Sorted:
@@ -125,10 +128,10 @@ def shares(graph: Graph[Desk, Question, Reply], cases: int = 400) -> tuple[float
             for number in range(cases)
         ]
 
-    found = run_virtual(all_of())
-    right = sum(reply == LABELS[number % 3] for number, reply in enumerate(found))
+    replies = run_virtual(all_of())
+    right = sum(reply == LABELS[number % 3] for number, reply in enumerate(replies))
     wrong = sum(
-        reply in LABELS and reply != LABELS[number % 3] for number, reply in enumerate(found)
+        reply in LABELS and reply != LABELS[number % 3] for number, reply in enumerate(replies)
     )
     return right / cases, wrong / cases
 
@@ -143,7 +146,8 @@ def test_second_opinion_improves_routing() -> None:
     right_threshold, wrong_threshold = shares(desk())
     right_second, wrong_second = shares(desk(second_opinion=classify_again))
     print(
-        f"right/wrong specialist: plain {right_plain:.3f}/{wrong_plain:.3f}, threshold {right_threshold:.3f}/{wrong_threshold:.3f}, "
+        f"right/wrong specialist: plain {right_plain:.3f}/{wrong_plain:.3f}, "
+        f"threshold {right_threshold:.3f}/{wrong_threshold:.3f}, "
         f"second opinion {right_second:.3f}/{wrong_second:.3f}"
     )
     assert 0.17 < wrong_plain < 0.23
@@ -156,9 +160,9 @@ def test_second_opinion_improves_routing() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "route"),
     [
-        (("billing", 0.9), ("technical", 0.9), "billing"),  # sure: nobody else is asked
+        (("billing", 0.9), ("technical", 0.9), "billing"),  # sure: the second is not asked
         (("billing", 0.3), ("technical", 0.9), "technical"),  # the second is sure
-        (("billing", 0.3), ("billing", 0.3), "billing"),  # both unsure, but of one mind
+        (("billing", 0.3), ("billing", 0.3), "billing"),  # both unsure, but they agree
         (("billing", 0.3), ("technical", 0.3), "person"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A supervisor: reports of any number and length never fill the context of whoever assembles them, and a plan is checked before anybody works."""
+"""Supervisor: plans are checked, tasks delegated or replanned, and long reports digested."""
 
 from __future__ import annotations
 
@@ -101,18 +101,21 @@ def office(
 
 
 def planning(*plans: list[Task], report: str = "found", declining: Sequence[str] = ()) -> Models:
-    """A planner that gives these plans one after the other, and workers that report, or decline the tasks with these texts."""
+    """Answer with these plans in turn, and with a report of every task, or decline some.
+
+    Tasks whose prompt contains a text of `declining` are declined.
+    """
     left = list(plans)
 
     def say(request: Request) -> Any:
-        said = asked(request)
+        prompt = asked(request)
         if request.metadata["node"] == "plan":
             return Plan(tasks=left.pop(0) if len(left) > 1 else left[0])
         if request.metadata["node"] == "assemble":
             return "the answer"
-        refused = next((text for text in declining if text in said), "")
+        refused = next((text for text in declining if text in prompt), "")
         return Report(
-            text=f"{report}: {said}", declined=f"{refused} is not for me" if refused else ""
+            text=f"{report}: {prompt}", declined=f"{refused} is not for me" if refused else ""
         )
 
     return Models(say)
@@ -130,7 +133,7 @@ def planner_of(*tasks: Task) -> Any:
     return given
 
 
-# ---- context -----------------------------------------------------------------------------------------
+# ---- context -------------------------------------------------------------------------------------
 def long_reports(count: int) -> Models:
     """Workers whose reports have 20,000 tokens each, by the rule of four characters."""
     word = "tide-table. "
@@ -144,7 +147,7 @@ def long_reports(count: int) -> Models:
 def test_digests_bound_assembling_prompt(
     count: int,
 ) -> None:
-    """The assembling prompt stays under its bound, where the plain wiring grows with every worker."""
+    """The assembling prompt stays under its bound; the plain wiring grows with every worker."""
     plain = Graph("office", Office, input=Goal, output=Answer)
     workers = plain.map("workers", web, over=tasks_of, gather=collect, max_items=16)
     models = long_reports(count)
@@ -163,30 +166,29 @@ def test_digests_are_events() -> None:
     events = run_virtual(
         events_of(office(digest_tokens=6000).build(), Goal(goal="tides"), client=long_reports(4))
     )
-    told: list[Digest] = emitted(events, Digest)
-    assert [digest.task for digest in told] == ["1", "2", "3", "4"]
-    assert all(digest.tokens > 20_000 and digest.kept <= 1500 for digest in told)
+    digests: list[Digest] = emitted(events, Digest)
+    assert [digest.task for digest in digests] == ["1", "2", "3", "4"]
+    assert all(digest.tokens > 20_000 and digest.kept <= 1500 for digest in digests)
 
 
 def test_short_reports_leave_budget() -> None:
     """Short reports leave their part of the budget to long ones."""
 
     def say(request: Request) -> Any:
-        said = asked(request)
-        return (
-            Report(text="x" * 9000 if "long" in said else "short")
-            if request.metadata["node"] == "web"
-            else Plan(tasks=[Task(text="long"), Task(text="other"), Task(text="third")])
-            if request.metadata["node"] == "plan"
-            else "done"
-        )
+        match request.metadata["node"]:
+            case "web":
+                return Report(text="x" * 9000 if "long" in asked(request) else "short")
+            case "plan":
+                return Plan(tasks=[Task(text="long"), Task(text="other"), Task(text="third")])
+            case _:
+                return "done"
 
     result = run(office(digest_tokens=2000).build(), Models(say))
     assert [len(note) > 5000 for note in result.state.notes] == [True, False, False]
     assert "tokens left out" in result.state.notes[0]
 
 
-# ---- order ------------------------------------------------------------------------------------------
+# ---- order ---------------------------------------------------------------------------------------
 def timed(log: list[str]) -> dict[Who, Any]:
     @node
     async def web(ctx: Context, t: Task) -> Report:
@@ -221,9 +223,9 @@ def test_worker_prompt_holds_known_reports() -> None:
     )
     run(office().build(), models)
     assert asked(models.of("web")[0]) == "Search: tables"
-    told = asked(models.of("paper")[0])
-    assert told.startswith("Read: summary\nWhat was found before:\n\na:\n")
-    assert "found: Search: tables" in told
+    prompt = asked(models.of("paper")[0])
+    assert prompt.startswith("Read: summary\nWhat was found before:\n\na:\n")
+    assert "found: Search: tables" in prompt
 
 
 def test_worker_may_be_a_flow() -> None:
@@ -243,19 +245,23 @@ def test_worker_may_be_a_flow() -> None:
 
     graph = Graph("office", Office, input=Goal, output=Notes)
     graph.supervisor(
-        planner_of(Task(text="a"), Task(text="b", worker="paper")), tasks=tasks_of, worker_of=worker_of,
-        workers={"web": desk, "paper": other}, gather=all_notes, max_tasks=4,
-    )  # fmt: skip
+        planner_of(Task(text="a"), Task(text="b", worker="paper")),
+        tasks=tasks_of,
+        worker_of=worker_of,
+        workers={"web": desk, "paper": other},
+        gather=all_notes,
+        max_tasks=4,
+    )
     result = run(graph.build())
     assert result.output.notes == ["skimmed a", "did b"]
     assert {"plan_web[0]/skim", "plan_paper[0]/other"} <= {step.path for step in result.steps}
 
 
-def all_notes(found: list[Notes]) -> Notes:
-    return Notes(notes=[line for notes in found for line in notes.notes])
+def all_notes(reports: list[Notes]) -> Notes:
+    return Notes(notes=[line for notes in reports for line in notes.notes])
 
 
-# ---- declining ---------------------------------------------------------------------------------------
+# ---- declining -----------------------------------------------------------------------------------
 def test_worker_declines_by_report() -> None:
     """A worker may decline by its report, and the planner reads why."""
     first = [Task(text="charts"), Task(text="tables")]
@@ -309,10 +315,8 @@ def test_task_declined_twice_fails() -> None:
     error = cause(failed)
     assert isinstance(error, TasksDeclined)
     assert error.reasons == {"1": "'web' declined: charts is not for me"}
-    assert (
-        "1 of the tasks of 'plan' were declined after 1 replan: 1: 'web' declined: charts is not for me."
-        in str(failed)
-    )
+    declined = "1 of the tasks of 'plan' were declined after 1 replan: 1: 'web' declined:"
+    assert f"{declined} charts is not for me." in str(failed)
     assert len(models.of("plan")) == 2
 
 
@@ -336,25 +340,27 @@ def test_waiting_tasks_are_replanned() -> None:
     assert len(result.state.notes) == 2
 
 
-# ---- plans that cannot be carried out ------------------------------------------------------------------
+# ---- plans that cannot be carried out ------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("tasks", "told"),
+    ("tasks", "expected"),
     [
         ([], "The plan of 'plan' is empty"),
-        ([Task(text="a", id="x"), Task(text="b", id="x")], "has the task Task(worker='web', text='b', id='x', needs=[]) twice"),
+        ([Task(text="a", id="x"), Task(text="b", id="x")],
+         "has the task Task(worker='web', text='b', id='x', needs=[]) twice"),
         ([Task(text="a"), Task(text="a")], "twice. Let it plan each task once"),
-        ([Task(text="a", id="a", needs=["b"]), Task(text="b", id="b", needs=["c"]), Task(text="c", id="c", needs=["a"])],
+        ([Task(text="a", id="a", needs=["b"]), Task(text="b", id="b", needs=["c"]),
+          Task(text="c", id="c", needs=["a"])],
          "has a cycle: a waits for b waits for c waits for a."),
         ([Task(text="a", id="a", needs=["a"])], "has a cycle: a waits for a."),
         ([Task(text="a", id="a", needs=["z"])], "task 'a' waits for 'z'. Known: a."),
     ],
 )  # fmt: skip
-def test_impossible_plan_refused(tasks: list[Task], told: str) -> None:
+def test_impossible_plan_refused(tasks: list[Task], expected: str) -> None:
     """A plan that cannot be carried out is refused in plain words before a worker starts."""
     models = planning(tasks)
     failed = failure(office().build().run(Goal(goal="tides"), client=models))
     assert isinstance(cause(failed), PlanRefused)
-    assert told in str(failed)
+    assert expected in str(failed)
     assert not models.of("web")
 
 

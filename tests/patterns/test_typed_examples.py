@@ -1,4 +1,4 @@
-"""Six programs as a user writes them, each complete in itself: they type-check, build without a warning and run as they stand."""
+"""Six complete programs of a user: they type-check, build without a warning and run."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ def load(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
-def test_the_program_runs_as_it_stands(path: Path) -> None:
+def test_example_runs_without_warning(path: Path) -> None:
+    """A program runs as it is and builds without a warning."""
     module = load(path)
     assert module.flow.warnings == ()
     assert module.result.output.model_dump() == OUTPUTS[path.stem.removeprefix("typed_")]
 
 
-def test_there_is_one_for_each_pattern() -> None:
+def test_every_pattern_has_example() -> None:
+    """Each pattern has a program."""
     assert {path.stem.removeprefix("typed_") for path in PROGRAMS} == set(OUTPUTS)

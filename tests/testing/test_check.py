@@ -1,4 +1,4 @@
-"""`check_flow`: a sound flow passes, and each broken one is found, with a seed that shows it again."""
+"""`check_flow`: a sound flow passes, and a broken one fails with a seed that repeats it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ async def up(number: Number) -> Number:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_sound_flow_keeps_its_promises(name: str) -> None:
+def test_sound_flow_passes(name: str) -> None:
+    """A sound flow keeps its promises."""
     report = check_flow(
         FLOWS[name](),
         State(),
@@ -55,7 +56,8 @@ def test_a_sound_flow_keeps_its_promises(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["diamond", "asked"])
-def test_a_journal_whose_calls_fail_loses_nothing(name: str) -> None:
+def test_failing_journal_loses_nothing(name: str) -> None:
+    """A journal whose calls fail loses nothing."""
     report = check_flow(
         FLOWS[name](),
         State(),
@@ -68,7 +70,7 @@ def test_a_journal_whose_calls_fail_loses_nothing(name: str) -> None:
 
 
 def broken(flow: AnyFlow, **options: Any) -> FlowBroken:
-    """What is found, twice: at first, and again by its seed alone."""
+    """Return the failure of a check, after its seed alone has shown it again."""
     with pytest.raises(FlowBroken) as caught:
         check_flow(flow, Both(), **options)
     with pytest.raises(FlowBroken) as again:
@@ -81,7 +83,8 @@ def broken(flow: AnyFlow, **options: Any) -> FlowBroken:
     return caught.value
 
 
-def test_a_result_that_depends_on_which_branch_is_faster_is_found() -> None:
+def test_racing_branches_fail_check() -> None:
+    """A result that depends on the faster branch fails the check."""
     shared: list[str] = []
 
     def racing(name: str) -> Node[Any]:
@@ -97,13 +100,14 @@ def test_a_result_that_depends_on_which_branch_is_faster_is_found() -> None:
         shared.clear()
         return Number(n=1)
 
-    found = broken(Graph("g", Both).chain(begin, [racing("a"), racing("b")], says("end")).build())
-    assert found.promise == "every run ends in the same state"
-    assert "'log' is" in str(found)
-    assert f"check_flow(…, seed={found.seed}, runs=1)" in str(found)
+    failure = broken(Graph("g", Both).chain(begin, [racing("a"), racing("b")], says("end")).build())
+    assert failure.promise == "every run ends in the same state"
+    assert "'log' is" in str(failure)
+    assert f"check_flow(…, seed={failure.seed}, runs=1)" in str(failure)
 
 
-def test_a_background_task_that_a_node_leaves_is_found() -> None:
+def test_left_task_fails_check() -> None:
+    """A background task that a node leaves behind fails the check."""
     kept: list[asyncio.Task[None]] = []
 
     @node
@@ -115,7 +119,8 @@ def test_a_background_task_that_a_node_leaves_is_found() -> None:
         check_flow(Graph("g", Both).chain(careless).build(), Both())
 
 
-def test_a_route_that_depends_on_chance_is_found() -> None:
+def test_random_result_fails_check() -> None:
+    """A result that depends on chance fails the check."""
     calls: list[int] = []
 
     @node
@@ -123,11 +128,13 @@ def test_a_route_that_depends_on_chance_is_found() -> None:
         calls.append(1)
         return Number(n=len(calls))
 
-    found = broken(Graph("g", Both).chain(counting, says("x")).build())
-    assert found.promise == "every run ends in the same state"
+    failure = broken(Graph("g", Both).chain(counting, says("x")).build())
+    assert failure.promise == "every run ends in the same state"
 
 
-def test_a_flow_that_fails_by_itself_raises_its_own_error() -> None:
+def test_failing_flow_raises_own_error() -> None:
+    """A flow that fails by itself raises its own error."""
+
     @node
     async def bad(number: Number) -> Number:
         raise ValueError("no")
@@ -137,14 +144,17 @@ def test_a_flow_that_fails_by_itself_raises_its_own_error() -> None:
     assert "ValueError: no" in str(caught.value)
 
 
-def test_a_question_without_an_answer_says_what_to_give() -> None:
+def test_unanswered_question_names_option() -> None:
+    """A question without an answer names the option to give."""
     with pytest.raises(
         InputError, match=r"'ask' asks a person: go on with 1\? Give check_flow answers="
     ):
         check_flow(FLOWS["asked"](), State(), resources=Ledger)
 
 
-def test_each_run_has_a_model_of_its_own() -> None:
+def test_runs_have_own_models() -> None:
+    """Each run has a model of its own."""
+
     class Text(BaseModel):
         text: str = ""
 
@@ -162,7 +172,8 @@ def test_each_run_has_a_model_of_its_own() -> None:
     assert len(models) == 9
 
 
-def test_where_timing_may_decide_results_are_not_compared() -> None:
+def test_timed_results_are_not_compared() -> None:
+    """Results are not compared where timing may decide them."""
     graph = Graph("g", Both)
     end = says("end")
     graph.chain(up, [says("a"), says("b")], end)
@@ -171,8 +182,11 @@ def test_where_timing_may_decide_results_are_not_compared() -> None:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_every_kind_of_node_keeps_its_promises(durable: bool) -> None:
-    """What acts once is not begun again unless a person says so; gates, caches, retries and threads change no result."""
+def test_every_node_kind_passes(durable: bool) -> None:
+    """Gates, caches, retries and threads change no result.
+
+    A node with the effect `once` is not begun again unless a person says so.
+    """
 
     @node(effect="once")
     async def send(number: Number) -> Number:

@@ -1,4 +1,4 @@
-"""Faults on demand: the n-th call fails before or after it did its work, and the flow around it stays the same graph."""
+"""Injected faults: the n-th call fails before or after its work, on the same graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models for tests: a script is played exactly, in order or by what is asked, and failures come by number or by seed."""
+"""Models for tests: scripts are followed exactly, and failures come by number or seed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def request_of(text: str, **fields: Any) -> Request:
     return Request("m", (Message(content=text),), **fields)
 
 
-def told(model: Any, text: str, **fields: Any) -> str:
+def complete(model: Any, text: str, **fields: Any) -> str:
     return run_virtual(model.complete(request_of(text, **fields))).text
 
 
@@ -96,21 +96,21 @@ def test_repeated_answer_is_optional() -> None:
     with ScriptedModel(
         when("x", "first", "rest", repeats=True), when("never", "no", repeats=True)
     ) as model:
-        assert [told(model, "x") for _ in range(4)] == ["first", "rest", "rest", "rest"]
+        assert [complete(model, "x") for _ in range(4)] == ["first", "rest", "rest", "rest"]
 
 
 def test_answers_may_be_functions() -> None:
     """A function of the request and a whole response are answers."""
     response = Response("whole", "other", Usage(1, 2), 0.5, "reported", "stop", 1, 0.1, None)
     with ScriptedModel(lambda request: f"{request.model}!", response) as model:
-        assert told(model, "x") == "m!"
-        assert told(model, "x") == "whole"
+        assert complete(model, "x") == "m!"
+        assert complete(model, "x") == "whole"
 
 
 def test_scripted_exception_is_raised() -> None:
     model = ScriptedModel(ModelError("down", model="m", retryable=True))
     with pytest.raises(ModelError, match="down"):
-        told(model, "x")
+        complete(model, "x")
     model.check()
 
 
@@ -127,10 +127,8 @@ def test_unexpected_call_fails_node() -> None:
     (error,) = caught.value.exceptions
     assert isinstance(error, NodeError)
     assert isinstance(error.__cause__, ScriptMismatch)
-    assert (
-        "Call 1, of 'write', is not in the script: 'Write about tides'. It knows 'Judge'; add one for this call."
-        in str(error)
-    )
+    unexpected = "Call 1, of 'write', is not in the script: 'Write about tides'."
+    assert f"{unexpected} It knows 'Judge'; add one for this call." in str(error)
 
 
 def test_survived_call_fails_check() -> None:
@@ -155,7 +153,7 @@ def test_unused_answer_fails_check() -> None:
         match=r"asked 1 times, and the script still holds answers: 1 for 'y', 2 in order",
     ):
         with ScriptedModel("a", "b", "c", when("y", "no")) as model:
-            told(model, "x")
+            complete(model, "x")
 
 
 def test_check_keeps_error_of_block() -> None:
@@ -182,7 +180,7 @@ def failures(seed: int, questions: list[str]) -> set[str]:
     failed: set[str] = set()
     for question in questions:
         try:
-            told(model, question)
+            complete(model, question)
         except ModelError:
             failed.add(question)
     return failed

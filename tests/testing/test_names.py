@@ -8,8 +8,9 @@ import sys
 import graphorch.testing
 
 PUBLIC = (
-    "Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected ReducerBroken ReducerReport Schedule ScriptMismatch ScriptedModel "
-    "VirtualLoop around_nodes check_flow check_reducer flows run_under run_virtual schedules slices updates when with_nodes"
+    "Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected ReducerBroken ReducerReport "
+    "Schedule ScriptMismatch ScriptedModel VirtualLoop around_nodes check_flow check_reducer flows "
+    "run_under run_virtual schedules slices updates when with_nodes"
 ).split()
 
 
@@ -22,5 +23,6 @@ def test_exported_names_are_promised() -> None:
 
 def test_hypothesis_loads_with_strategies() -> None:
     """Nothing needs Hypothesis until a strategy is used."""
-    program = "import sys, graphorch.testing as t; t.check_flow, t.ScriptedModel, t.flows; assert 'hypothesis' not in sys.modules"
+    imports = "import sys, graphorch.testing as t; t.check_flow, t.ScriptedModel, t.flows"
+    program = f"{imports}; assert 'hypothesis' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

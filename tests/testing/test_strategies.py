@@ -1,4 +1,4 @@
-"""Hypothesis strategies: what they make fits, and flows of theirs end alike under every schedule."""
+"""Hypothesis strategies: values are valid, and flows end alike under every schedule."""
 
 from __future__ import annotations
 
@@ -40,17 +40,20 @@ def test_slices_are_valid_and_whole(verdict: Verdict) -> None:
 
 
 @given(updates(Verdict))
-def test_updates_always_have_what_is_required(verdict: Verdict) -> None:
+def test_updates_have_required_fields(verdict: Verdict) -> None:
+    """Updates always have the required fields."""
     assert "even" in verdict.model_fields_set
 
 
-def test_updates_may_leave_out_what_has_a_default() -> None:
+def test_updates_may_omit_defaults() -> None:
+    """Updates may leave out fields that have a default."""
     assert find(updates(Verdict), lambda item: item.model_fields_set == {"even"})
 
 
 @settings(max_examples=30)
 @given(flows(), schedules())
-def test_no_schedule_changes_what_a_flow_does(flow: Any, schedule: Schedule) -> None:
+def test_schedules_change_no_result(flow: Any, schedule: Schedule) -> None:
+    """No schedule changes the state or the steps of a run."""
     calm = run_under(Schedule(0, longest=0.0), flow, Drawn(), run_id="r")
     other = run_under(schedule, flow, Drawn(), run_id="r")
     assert other.state == calm.state

@@ -1,4 +1,4 @@
-"""The virtual clock: it jumps, says when nothing can happen, shuffles by seed, and notices what is left over."""
+"""Virtual clock: time jumps, deadlocks are named, and a seed shuffles ready tasks."""
 
 from __future__ import annotations
 
@@ -124,10 +124,10 @@ def test_thread_stops_time() -> None:
 
     async def main() -> tuple[str, float]:
         hurry = asyncio.create_task(asyncio.sleep(1))
-        said = await asyncio.to_thread(lambda: f"waited {threading.Event().wait(0.01)}")
+        text = await asyncio.to_thread(lambda: f"waited {threading.Event().wait(0.01)}")
         at = asyncio.get_running_loop().time()
         await hurry
-        return said, at
+        return text, at
 
     assert run_virtual(main()) == ("waited False", 0.0)
 

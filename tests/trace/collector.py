@@ -1,4 +1,4 @@
-"""A real OTLP receiver on 127.0.0.1: takes traces, metrics and logs over HTTP, in protobuf or JSON, as a collector does."""
+"""OTLP receiver on 127.0.0.1: traces, metrics and logs over HTTP, in protobuf or JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Collector:
-    """What came in: bodies as plain data by path, the raw bytes, and the headers. `status` is what it answers."""
+    """Requests received: bodies as plain data by path, raw bytes and headers.
+
+    `status` is the HTTP status of every answer.
+    """
 
     url: str = ""
     bodies: dict[str, list[Any]] = field(default_factory=lambda: {path: [] for path in _TYPES})
@@ -62,29 +65,31 @@ class Collector:
         }
 
 
-def attributes(told: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a span, as values."""
-    return {item["key"]: next(iter(item["value"].values())) for item in told["attributes"]}
+def attributes(span: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a span as values."""
+    return {item["key"]: next(iter(item["value"].values())) for item in span["attributes"]}
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
     """A collector for the length of a test; it answers at once unless `may_answer` is cleared."""
-    found = Collector()
-    found.may_answer.set()
+    collector = Collector()
+    collector.may_answer.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["content-length"]))
             data = gzip.decompress(data) if self.headers.get("content-encoding") == "gzip" else data
-            found.may_answer.wait(10)
-            if found.status == 200:
-                found.raw.append(data)
-                found.headers.append({name.lower(): value for name, value in self.headers.items()})
-                found.bodies[self.path].append(
+            collector.may_answer.wait(10)
+            if collector.status == 200:
+                collector.raw.append(data)
+                collector.headers.append(
+                    {name.lower(): value for name, value in self.headers.items()}
+                )
+                collector.bodies[self.path].append(
                     _decoded(self.path, data, self.headers["content-type"])
                 )
-            self.send_response(found.status)
+            self.send_response(collector.status)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -92,13 +97,13 @@ def collecting() -> Iterator[Collector]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    collector.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield found
+        yield collector
     finally:
-        found.may_answer.set()
+        collector.may_answer.set()
         server.shutdown()
         server.server_close()
         thread.join()

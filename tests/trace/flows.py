@@ -1,4 +1,4 @@
-"""A hierarchy of three levels with agents, a route, a loop, tools and a fault that can be planted, for the tests of traces."""
+"""Flow of three levels with agents, a route, tools and a possible fault, for trace tests."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def shop() -> AnyFlow:
 
 
 class Model:
-    """Answers everything at a fixed price, and keeps a ledger of its own of what it charged."""
+    """Fake client that charges a fixed price and keeps a ledger of it."""
 
     def __init__(self, *, tool: str = "", price: float = 0.0125) -> None:
         self.ledger: list[tuple[str, float]] = []
@@ -104,14 +104,22 @@ class Model:
         self._price = price
 
     async def complete(self, request: Request, on_text: Any = None) -> Response:
-        said = request.messages[-1]
+        last = request.messages[-1]
         calls = (
             (ToolCall(id="c1", name=self._tool, arguments='{"word": "tides"}'),)
-            if self._tool and said.role != "tool"
+            if self._tool and last.role != "tool"
             else ()
         )
         self.ledger.append((request.model, self._price))
         return Response(
-            text="" if calls else f"done: {said.content}", model=request.model, usage=Usage(100, 20, 10), usd=self._price, usd_source="reported",
-            finish_reason="stop", attempts=1, seconds=0.01, first_token_seconds=0.004, tool_calls=calls,
-        )  # fmt: skip
+            text="" if calls else f"done: {last.content}",
+            model=request.model,
+            usage=Usage(100, 20, 10),
+            usd=self._price,
+            usd_source="reported",
+            finish_reason="stop",
+            attempts=1,
+            seconds=0.01,
+            first_token_seconds=0.004,
+            tool_calls=calls,
+        )

@@ -38,9 +38,9 @@ async def conversation(store: Store, run_id: str = "one") -> Conversation:
     return build_conversation(log.head, log.records, time.time())
 
 
-def chain(found: Trace, span: Span) -> list[str]:
+def chain(run_trace: Trace, span: Span) -> list[str]:
     """The kinds and paths of a span and all around it, the outermost first."""
-    by_id = {item.id: item for item in found.spans}
+    by_id = {item.id: item for item in run_trace.spans}
     parts: list[str] = []
     at: Span | None = span
     while at is not None:

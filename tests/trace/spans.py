@@ -1,4 +1,4 @@
-"""Traces out of thin air, as many as wanted, for tests of what is computed from them."""
+"""Synthetic traces of any size, for tests and measurements of statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ MODELS = ("openai/gpt-5", "google/gemini", "offline/extractive")
 
 
 def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
-    """About so many spans, 100 to a run: a run of 33 nodes, each with an attempt and a model call."""
+    """Yield traces of 100 spans, about `spans` in all.
+
+    A run has 33 nodes, each with an attempt and a model call.
+    """
     rng = random.Random(seed)
     for number in range(spans // 100):
         run_id = f"run-{number:06d}"
@@ -38,36 +41,24 @@ def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
 
 def _node(run_id: str, step: int, began: float, rng: random.Random) -> list[Span]:
     name, seconds = f"node{step % 8}", rng.expovariate(1.0)
-    node = Span(
-        derive_span_id(run_id, step),
-        derive_span_id(run_id),
-        "node",
-        name,
-        name,
-        name,
-        1,
-        1,
-        began,
-        seconds,
-        "ok",
-    )
-    attempt = Span(
-        derive_span_id(run_id, step, "a"),
-        node.id,
-        "attempt",
-        name,
-        name,
-        name,
-        1,
-        1,
-        began,
-        seconds,
-        "ok",
-    )
+    where = (name, name, name, 1, 1, began, seconds)
+    node_id, attempt_id = derive_span_id(run_id, step), derive_span_id(run_id, step, "a")
+    node = Span(node_id, derive_span_id(run_id), "node", *where, "ok")
+    attempt = Span(attempt_id, node_id, "attempt", *where, "ok")
     failed = rng.random() < 0.02
     call = Span(
-        derive_span_id(run_id, step, "c"), attempt.id, "call", name, name, name, 1, 1, began, seconds, "failed" if failed else "ok",
-        "timeout" if failed else "", "", rng.choice(MODELS), input_tokens=500, output_tokens=200, usd=0.001, usd_source="table",
-        first_token=seconds / 4, sent=1,
-    )  # fmt: skip
+        derive_span_id(run_id, step, "c"),
+        attempt_id,
+        "call",
+        *where,
+        "failed" if failed else "ok",
+        "timeout" if failed else "",
+        model=rng.choice(MODELS),
+        input_tokens=500,
+        output_tokens=200,
+        usd=0.001,
+        usd_source="table",
+        first_token=seconds / 4,
+        sent=1,
+    )
     return [node, attempt, call]

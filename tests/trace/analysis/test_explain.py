@@ -45,20 +45,21 @@ async def reasons(amount: int, where: str = "") -> Reasons:
     run, talk = await rebuilt(store, shop()), await conversation(store)
     if not where:
         return explain_run(run, talk.trace, PLAIN)
-    found = find_activations(run, where)
+    activations = find_activations(run, where)
     return (
-        explain_activation(found[0], talk.trace, talk.turns, PLAIN)
-        if found
+        explain_activation(activations[0], talk.trace, talk.turns, PLAIN)
+        if activations
         else explain_absence(run, where)
     )
 
 
 def test_explain_run_finds_deep_fault() -> None:
     """The run points at the fault three levels deep."""
-    found = asyncio.run(reasons(12))
-    assert found.because == [
-        "'fulfilment/stock/count' failed in attempt 1: ValueError: only 9 on the shelf, 12 wanted, which took 'fulfilment/stock' and 'fulfilment' with it"
-    ]
+    explained = asyncio.run(reasons(12))
+    fault = (
+        "'fulfilment/stock/count' failed in attempt 1: ValueError: only 9 on the shelf, 12 wanted"
+    )
+    assert explained.because == [f"{fault}, which took 'fulfilment/stock' and 'fulfilment' with it"]
 
 
 def test_absence_by_other_route() -> None:
@@ -70,24 +71,24 @@ def test_absence_by_other_route() -> None:
 
 def test_absence_behind_failure() -> None:
     """A node behind a failure did not run because of it."""
-    found = asyncio.run(reasons(12, "answer"))
-    assert found.status == "did not run"
-    assert found.because[0].startswith("'fulfilment' failed: InnerFailed")
+    explained = asyncio.run(reasons(12, "answer"))
+    assert explained.status == "did not run"
+    assert explained.because[0].startswith("'fulfilment' failed: InnerFailed")
 
 
 def test_activation_by_route() -> None:
     """A node ran because its route chose it."""
-    found = asyncio.run(reasons(3, "count"))
-    assert found.because == ["the route after 'fulfilment/stock/look' chose it (label here)"]
-    assert found.did[-1] == "went on to END"
+    explained = asyncio.run(reasons(3, "count"))
+    assert explained.because == ["the route after 'fulfilment/stock/look' chose it (label here)"]
+    assert explained.did[-1] == "went on to END"
 
 
 def test_model_and_cost_have_reasons() -> None:
-    found = asyncio.run(reasons(3, "plan"))
-    assert found.model == [
+    explained = asyncio.run(reasons(3, "plan"))
+    assert explained.model == [
         "'openai/gpt-5' was asked: the node or the run names it, and no policy chose"
     ]
-    assert found.cost == [
+    assert explained.cost == [
         "openai/gpt-5: $0.012500 (reported by the endpoint) for 100 + 20 tokens, 10 of them cached"
     ]
 
@@ -118,9 +119,9 @@ def test_join_names_its_blockers() -> None:
             for record in records
             if record.kind == "commit" and record.seq > half
         }
-        found = explain_absence(await rebuilt(store, flow, until=half), "end")
-        assert "waits for" in found.because[0]
-        assert any(f"'{path}'" in found.because[0] for path in late - {"end"})
+        absence = explain_absence(await rebuilt(store, flow, until=half), "end")
+        assert "waits for" in absence.because[0]
+        assert any(f"'{path}'" in absence.because[0] for path in late - {"end"})
 
     asyncio.run(main())
 
@@ -156,12 +157,12 @@ def test_every_node_has_a_reason(name: str) -> None:
         for until in range(1, len((await store.load("one")).records) + 1, 3):
             run = await rebuilt(store, flow, until=until)
             for step in flow.plan.steps[:-1]:
-                found = find_activations(run, step.name)
-                told = [
+                activations = find_activations(run, step.name)
+                explanations = [
                     explain_activation(activation, talk.trace, talk.turns, PLAIN)
-                    for activation in found
+                    for activation in activations
                 ] or [explain_absence(run, step.name)]
-                assert all(item.because for item in told), (until, step.name)
+                assert all(item.because for item in explanations), (until, step.name)
             explain_run(run, talk.trace, PLAIN)
             if any(item.ended_at for item in run.history):
                 path = find_critical_path(run, 1.0)
@@ -200,9 +201,9 @@ def test_slack_and_gain_of_faster_node() -> None:
         lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
         for item in run.history:
             item.started_at, item.ended_at = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
-        found = find_critical_path(run, 9.0)
-        assert [path for path, _ in found.path] == ["a", "slow", "end"]
-        rows = {row.step: (row.slack, row.twice_as_fast) for row in found.steps}
+        critical = find_critical_path(run, 9.0)
+        assert [path for path, _ in critical.path] == ["a", "slow", "end"]
+        rows = {row.step: (row.slack, row.twice_as_fast) for row in critical.steps}
         assert rows == {"a": (0.0, 6.5), "slow": (0.0, 4.5), "end": (0.0, 6.5), "fast": (3.0, 7.0)}
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Totals of the statistics against a ledger that a test server keeps: every answer that it bills, whatever became of it."""
+"""Totals of the statistics against the ledger of a server that bills every answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def second(order: Order, plan: Plan) -> str:
 
 
 class Biller:
-    """Answers well, cut off, without a text, with an error, or not to the end; and writes down what it bills."""
+    """Server that keeps a ledger of what it bills.
+
+    Its answers are good, cut off, empty, errors, or end early.
+    """
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)

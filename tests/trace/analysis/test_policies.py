@@ -1,4 +1,4 @@
-"""What a policy did for a call, in the trace: where it went, again and elsewhere, what that cost, and why that model answered."""
+"""Policies in traces: fallbacks, retries, their cost, and the decision."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_fallback_has_request_spans() -> None:
     """A fallback has a span for each request and one price."""
 
     async def main(runtime: Runtime) -> None:
-        found, store = await asked(
+        run_trace, store = await asked(
             runtime, FakeModel(status(500)), FakeModel(Answer("from b", usd=0.02))
         )
-        call = next(span for span in found.spans if span.kind == "call")
+        call = next(span for span in run_trace.spans if span.kind == "call")
         assert (
             call.status,
             call.policy,
@@ -66,7 +66,7 @@ def test_fallback_has_request_spans() -> None:
         ) == ("ok", "p", "b", 1, 0, 0.02)
         requests = [
             (span.endpoint, span.status, span.error)
-            for span in found.spans
+            for span in run_trace.spans
             if span.parent == call.id
         ]
         assert requests == [("a", "failed", "server"), ("b", "ok", "")]
@@ -112,9 +112,9 @@ def test_requests_group_by_endpoint(by: str) -> None:
         )
         with SpanIndex.open(store) as index:
             await index.catch_up(store)
-            found = {
+            counts = {
                 (row.key, row.what, row.error): row.count for row in statistics.errors(index, [by])
             }
-        assert found == {(("a",), "request", "server"): 1}
+        assert counts == {(("a",), "request", "server"): 1}
 
     run(main)

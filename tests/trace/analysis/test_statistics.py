@@ -78,8 +78,8 @@ def test_quantiles_are_of_nearest_rank(count: int) -> None:
         one_trace(*(call(number, seconds=value) for number, value in enumerate(values)))
     ) as index:
         (row,) = statistics.calls(index)
-    found = (row.latency.p50, row.latency.p90, row.latency.p95, row.latency.p99)
-    assert found == tuple(nearest_rank(values, share) for share in (0.5, 0.9, 0.95, 0.99))
+    quantiles = (row.latency.p50, row.latency.p90, row.latency.p95, row.latency.p99)
+    assert quantiles == tuple(nearest_rank(values, share) for share in (0.5, 0.9, 0.95, 0.99))
     assert row.latency.count == count
 
 
@@ -162,11 +162,17 @@ def test_window_before() -> None:
 def test_other_tables_count() -> None:
     """Budgets, findings, loops and errors are counted."""
     finding = {"kind": "email", "where": "input", "action": "mask", "count": 2}
+
+    def turn(*ids: str | int, loop: str) -> Span:
+        span_id = derive_span_id(*ids)
+        return Span(span_id, "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop=loop)
+
     spans = [
-        call(1, findings=[finding], usd=0.3), call(2, status="failed", error="timeout", message="too late", usd=0.0),
-        *(Span(derive_span_id("n", number), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a") for number in range(3)),
-        Span(derive_span_id("x"), "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop="b → a, exhausted"),
-    ]  # fmt: skip
+        call(1, findings=[finding], usd=0.3),
+        call(2, status="failed", error="timeout", message="too late", usd=0.0),
+        *(turn("n", number, loop="b → a") for number in range(3)),
+        turn("x", loop="b → a, exhausted"),
+    ]
     with index_of(one_trace(*spans, budget=0.6)) as index:
         assert [(row.kind, row.count, row.action) for row in statistics.findings(index)] == [
             ("email", 2, "mask")
@@ -229,10 +235,16 @@ def timed(spans: int) -> float:
                 batch = []
         index.add(batch)
         for make, by in (
-            (statistics.calls, ["agent", "model"]), (statistics.calls, ["team"]), (statistics.steps, ["step"]), (statistics.errors, ["model"]),
-            (statistics.runs, ["flow"]), (statistics.runs, ["day"]), (statistics.loops, ["flow"]), (statistics.findings, ["agent"]),
+            (statistics.calls, ["agent", "model"]),
+            (statistics.calls, ["team"]),
+            (statistics.steps, ["step"]),
+            (statistics.errors, ["model"]),
+            (statistics.runs, ["flow"]),
+            (statistics.runs, ["day"]),
+            (statistics.loops, ["flow"]),
+            (statistics.findings, ["agent"]),
             (statistics.spread, ["step"]),
-        ):  # fmt: skip
+        ):
             began = time.perf_counter()
             make(index, by)
             slowest = max(slowest, time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""A run as a conversation: order, receivers, levels, costs, differences; and texts of every kind."""
+"""Conversations: order, receivers, levels, costs and differences of turns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_turns_are_in_causal_order() -> None:
             ("ends", "run", (), 0),
         ]
         first = turns[1]
-        assert [(said.role, said.text) for said in first.prompt] == [
+        assert [(utterance.role, utterance.text) for utterance in first.prompt] == [
             ("system", "Plan the order."),
             ("user", "Plan: tides"),
         ]
@@ -64,10 +64,8 @@ def test_deep_fault_is_a_turn() -> None:
 
     async def main() -> None:
         text = str(await conversation(await ran(amount=12)))
-        assert (
-            "      fulfilment/stock/count  [failed, attempt 1; for good]\n          ValueError: only 9 on the shelf, 12 wanted"
-            in text
-        )
+        turn = "      fulfilment/stock/count  [failed, attempt 1; for good]\n"
+        assert f"{turn}          ValueError: only 9 on the shelf, 12 wanted" in text
 
     asyncio.run(main())
 
@@ -90,7 +88,7 @@ def test_tool_prompts_repeat_nothing() -> None:
         first, second = [turn for turn in (await conversation(store)).turns if turn.kind == "calls"]
         assert first.text == 'calls look_up({"word": "tides"})'
         assert second.shared == len(first.prompt)
-        assert [(said.role, said.text) for said in second.prompt] == [
+        assert [(utterance.role, utterance.text) for utterance in second.prompt] == [
             ("assistant", ""),
             ("tool", "tides: the sea"),
         ]
@@ -102,10 +100,10 @@ def test_findings_hide_values() -> None:
     """Findings of guardrails are shown without the value."""
 
     async def main() -> None:
-        found = Finding(kind="email", where="input", action="mask", count=2)
+        finding = Finding(kind="email", where="input", action="mask", count=2)
         turn = next(
             turn
-            for turn in (await conversation(await ran(client=Saying("fine", (found,))))).turns
+            for turn in (await conversation(await ran(client=Saying("fine", (finding,))))).turns
             if turn.kind == "calls"
         )
         assert turn.masked == ("email × 2 in the input: mask",)
@@ -148,11 +146,11 @@ def test_odd_texts_in_every_form(text: str) -> None:
         flow = Graph("essay", Shop, input=Order, output=Reply).chain(plan, answer).build()
         store = MemoryStore()
         await flow.run(Order(order=text), run_id="one", durable=store, client=Saying(text or "–"))
-        found = await conversation(store)
-        assert len(str(found)) < 40_000
-        assert "<script>" not in format_page(found.trace, found.turns)
-        assert json.loads(json.dumps(found.as_data()))["turns"]
-        assert found._repr_html_().startswith('<div class="go-talk">')
+        shown = await conversation(store)
+        assert len(str(shown)) < 40_000
+        assert "<script>" not in format_page(shown.trace, shown.turns)
+        assert json.loads(json.dumps(shown.as_data()))["turns"]
+        assert shown._repr_html_().startswith('<div class="go-talk">')
 
     asyncio.run(main())
 
@@ -187,11 +185,11 @@ def test_running_run_is_shown_so_far() -> None:
         log = await (await ran()).load("one")
         builder = ConversationBuilder(replace(log.head, status="running"))
         turns = [turn for record in log.records[:4] for turn in builder.take(record)]
-        found = Conversation(
+        shown = Conversation(
             builder.close(replace(log.head, status="waiting"), 0.0), turns + builder.rest()
         )
-        assert [turn.kind for turn in found.turns] == ["input", "calls", "writes", "enters"]
-        assert "waiting" in str(found)
+        assert [turn.kind for turn in shown.turns] == ["input", "calls", "writes", "enters"]
+        assert "waiting" in str(shown)
 
     asyncio.run(main())
 

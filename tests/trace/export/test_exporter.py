@@ -1,4 +1,4 @@
-"""The export to a real receiver of OTLP: conventions, both encodings, the caller's trace, and collectors that are down, slow or refuse."""
+"""Export to an OTLP receiver: conventions, encodings, trace context and faulty collectors."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def exported(
     return sink
 
 
-def hexadecimal(told: str) -> str:
+def hexadecimal(encoded: str) -> str:
     """An id as it is written everywhere but in protobuf's JSON."""
-    return base64.b64decode(told).hex()
+    return base64.b64decode(encoded).hex()
 
 
 def test_export_has_true_parents() -> None:
@@ -57,12 +57,10 @@ def test_export_has_true_parents() -> None:
         spans = {hexadecimal(span["spanId"]): span for span in collector.spans()}
     assert (sink.sent.spans, sink.sent.dropped, sink.sent.last_error) == (len(spans), 0, "")
     names = sorted(span["name"] for span in spans.values())
-    assert names == sorted(
-        "invoke_workflow order;invoke_agent plan;invoke_agent answer;chat openai/gpt-5;chat google/gemini;fulfilment;stock;check;look;count".split(
-            ";"
-        )
-        + ["attempt 1"] * 5
-    )
+    chats = ["chat openai/gpt-5", "chat google/gemini"]
+    agents = ["invoke_workflow order", "invoke_agent plan", "invoke_agent answer"]
+    nodes = ["fulfilment", "stock", "check", "look", "count"]
+    assert names == sorted([*agents, *chats, *nodes, *["attempt 1"] * 5])
     chat = next(span for span in spans.values() if span["name"] == "chat google/gemini")
     known = attributes(chat)
     assert chat["kind"] == "SPAN_KIND_CLIENT"

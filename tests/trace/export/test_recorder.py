@@ -1,4 +1,4 @@
-"""What a recorder costs the run, what it does with too much, and that it is a store like the one within."""
+"""Recorder: what it costs a run, what it drops, and that it is a store."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def test_sink_gets_every_span_once() -> None:
         recorder = Recorder(MemoryStore(), sink)
         store = await ran("one", store=recorder)
         assert recorder.wait_until_delivered()
-        found = await trace(store)
+        expected = await trace(store)
         recorder.stop()
-        assert sorted(span.id for span in sink.spans) == sorted(span.id for span in found.spans)
+        assert sorted(span.id for span in sink.spans) == sorted(span.id for span in expected.spans)
         assert {(span.id, span.parent, span.status) for span in sink.spans} == {
-            (span.id, span.parent, span.status) for span in found.spans
+            (span.id, span.parent, span.status) for span in expected.spans
         }
 
     asyncio.run(main())

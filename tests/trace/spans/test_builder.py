@@ -1,4 +1,4 @@
-"""Spans out of records: true parents, attempts, tools, copies, and whatever a damaged or unfinished run leaves."""
+"""Spans from records: parents, attempts, tools and copies, also of unfinished runs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ def test_parents_lead_to_the_run() -> None:
     """Parents lead from a model call to the run."""
 
     async def main() -> None:
-        found = await trace(await ran())
-        calls = [span for span in found.spans if span.kind == "call"]
-        assert chain(found, calls[0]) == ["run", "node plan", "attempt plan", "call plan"]
+        run_trace = await trace(await ran())
+        calls = [span for span in run_trace.spans if span.kind == "call"]
+        assert chain(run_trace, calls[0]) == ["run", "node plan", "attempt plan", "call plan"]
         deepest = next(
-            span for span in found.spans if span.kind == "attempt" and span.node == "count"
+            span for span in run_trace.spans if span.kind == "attempt" and span.node == "count"
         )
-        assert chain(found, deepest) == [
-            "run", "flow fulfilment", "flow fulfilment/stock", "node fulfilment/stock/count", "attempt fulfilment/stock/count",
-        ]  # fmt: skip
-        assert {span.level for span in found.spans if span.node == "count"} == {3}
-        assert len({span.id for span in found.spans}) == len(found.spans)
-        assert all(span.status == "ok" and span.seconds is not None for span in found.spans)
+        assert chain(run_trace, deepest) == [
+            "run",
+            "flow fulfilment",
+            "flow fulfilment/stock",
+            "node fulfilment/stock/count",
+            "attempt fulfilment/stock/count",
+        ]
+        assert {span.level for span in run_trace.spans if span.node == "count"} == {3}
+        assert len({span.id for span in run_trace.spans}) == len(run_trace.spans)
+        assert all(span.status == "ok" and span.seconds is not None for span in run_trace.spans)
 
     asyncio.run(main())
 
@@ -42,9 +46,9 @@ def test_child_lies_within_parent() -> None:
     """A child lies within its parent in time."""
 
     async def main() -> None:
-        found = await trace(await ran())
-        by_id = {span.id: span for span in found.spans}
-        for span in found.spans:
+        run_trace = await trace(await ran())
+        by_id = {span.id: span for span in run_trace.spans}
+        for span in run_trace.spans:
             above = by_id.get(span.parent)
             if above is not None and span.kind in ("node", "flow", "attempt"):
                 assert above.began <= span.began + 1e-6
@@ -72,14 +76,14 @@ def test_attempts_have_own_spans() -> None:
             .build()
             .run(Order(), run_id="one", durable=store)
         )
-        found = await trace(store)
+        run_trace = await trace(store)
         attempts = [
             (span.attempt, span.status, span.error)
-            for span in found.spans
+            for span in run_trace.spans
             if span.kind == "attempt"
         ]
         assert attempts == [(1, "failed", "OSError"), (2, "failed", "OSError"), (3, "ok", "")]
-        assert [(span.status, span.attempt) for span in found.spans if span.kind == "node"] == [
+        assert [(span.status, span.attempt) for span in run_trace.spans if span.kind == "node"] == [
             ("ok", 3)
         ]
 
@@ -101,11 +105,11 @@ def test_tool_calls_lie_between_calls() -> None:
         store = MemoryStore()
         flow = Graph("tools", Shop, input=Order, output=Reply).chain(ask).build()
         await flow.run(Order(), run_id="one", durable=store, client=Model(tool="look_up"))
-        found = await trace(store)
-        tools = [span for span in found.spans if span.kind == "tool"]
+        run_trace = await trace(store)
+        tools = [span for span in run_trace.spans if span.kind == "tool"]
         assert [(span.node, span.status) for span in tools] == [("look_up", "ok")]
-        assert chain(found, tools[0])[-2:] == ["call ask", "tool ask"]
-        first, second = [span for span in found.spans if span.kind == "call"]
+        assert chain(run_trace, tools[0])[-2:] == ["call ask", "tool ask"]
+        first, second = [span for span in run_trace.spans if span.kind == "call"]
         assert tools[0].parent == first.id
         assert first.began <= tools[0].began <= second.began
 
@@ -122,16 +126,16 @@ def test_unanswered_call_is_charged() -> None:
             raise error
 
     async def main() -> None:
-        found = await trace(await ran(client=Broken()))
-        call = next(span for span in found.spans if span.kind == "call")
+        run_trace = await trace(await ran(client=Broken()))
+        call = next(span for span in run_trace.spans if span.kind == "call")
         assert (call.status, call.model, call.usd) == ("failed", "openai/gpt-5", 0.25)
-        assert found.spans[0].status == "failed"
+        assert run_trace.spans[0].status == "failed"
 
     asyncio.run(main())
 
 
 def test_run_survives_failed_call() -> None:
-    """The record of a call without an answer is one more kind of record: a resume and a replay read past it."""
+    """A resume and a replay read past the record of a call without an answer."""
 
     class Once(Model):
         is_down = True
@@ -148,8 +152,8 @@ def test_run_survives_failed_call() -> None:
         result = await shop().resume("one", durable=store, client=model)
         assert result.status == "succeeded"
         assert (await shop().replay("one", durable=store)).output == result.output
-        found = await trace(store)
-        assert [(span.node, span.status) for span in found.spans if span.kind == "call"] == [
+        run_trace = await trace(store)
+        assert [(span.node, span.status) for span in run_trace.spans if span.kind == "call"] == [
             ("plan", "failed"),
             ("plan", "ok"),
             ("answer", "ok"),
@@ -218,11 +222,11 @@ def test_crashed_run_makes_trace(kept: int) -> None:
     async def main() -> None:
         log = await (await ran()).load("one")
         head = replace(log.head, status="running", lease=None)
-        found = build_trace(head, log.records[:kept], time.time())
-        assert (found.status, found.reason) == ("crashed", "crashed")
-        assert not [span for span in found.spans if span.status == "running"]
-        known = {span.id for span in found.spans}
-        assert all(span.parent in known for span in found.spans[1:])
+        run_trace = build_trace(head, log.records[:kept], time.time())
+        assert (run_trace.status, run_trace.reason) == ("crashed", "crashed")
+        assert not [span for span in run_trace.spans if span.status == "running"]
+        known = {span.id for span in run_trace.spans}
+        assert all(span.parent in known for span in run_trace.spans[1:])
 
     asyncio.run(main())
 

@@ -1,4 +1,4 @@
-"""Nothing secret in any sink: rules for texts and data, and a canary that is put everywhere and looked for everywhere."""
+"""Redaction: rules for texts and data, and a canary that reaches no sink."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ CANARY = "sk-proj-canary0123456789ABCDEFGHIJ"
 )
 def test_secrets_found_by_form_and_value(text: str, shown: str | None) -> None:
     """Secrets are found by their form and by their value."""
-    found = Redaction(values=("my-very-own-secret",)).text(text)
-    assert found == shown if shown is not None else "abcdefghijklmnopqrstuvwx" not in found
+    cleaned = Redaction(values=("my-very-own-secret",)).text(text)
+    assert cleaned == shown if shown is not None else "abcdefghijklmnopqrstuvwx" not in cleaned
 
 
 def test_values_of_secret_variables() -> None:
@@ -59,8 +59,8 @@ def test_values_of_secret_variables() -> None:
 def test_data_is_cleaned_in_a_copy() -> None:
     """Data is cleaned to any depth, in a copy."""
     data = {"a": [{"b": f"x {CANARY}"}], "password": ["p"], "n": 3, "none": None}
-    found = Redaction(values=(), fields=frozenset({"password"})).data(data)
-    assert found == {"a": [{"b": "x [api_key]"}], "password": HIDDEN, "n": 3, "none": None}
+    cleaned = Redaction(values=(), fields=frozenset({"password"})).data(data)
+    assert cleaned == {"a": [{"b": "x [api_key]"}], "password": HIDDEN, "n": 3, "none": None}
     assert data["password"] == ["p"]
 
 
@@ -107,7 +107,10 @@ def fail(order: Order) -> Log:
 def test_canary_reaches_no_sink(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In environment, header, state, prompt, instructions, answer, tool, tag and errors; journal included, by the same rules as its mask."""
+    """A secret reaches neither the journal nor any sink.
+
+    It is in the environment, header, state, prompt, instructions, answer, tool, tag and errors.
+    """
     monkeypatch.setenv("ANY_API_KEY", CANARY)
     flow = Graph("leaky", Shop, input=Order).chain(fail, ask).build()
     sinks: list[str] = []
