@@ -20,8 +20,8 @@ from graphorch.cli.interrupts import run_until_interrupted
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.live_display import show_progress
 from graphorch.cli.progress import Progress
-from graphorch.cli.request import RunRequest
 from graphorch.cli.run_report import print_result, report_failure, report_interrupt
+from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_status
 from graphorch.engine import events
 from graphorch.errors import RunFailed

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from graphorch.cli.request import JournalFile
+from graphorch.cli.run_request import JournalFile
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
 from graphorch.journal.validation import check_run_id

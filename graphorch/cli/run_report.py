@@ -19,7 +19,7 @@ from graphorch.cli.files import print_written, write_text
 from graphorch.cli.flow_loader import AnyFlow
 from graphorch.cli.json_output import to_json_line, to_json_text
 from graphorch.cli.progress import Progress, format_usage
-from graphorch.cli.request import RunRequest
+from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed

@@ -89,7 +89,7 @@ def _takes_route(step: DebugStep, route: OnRoute) -> bool:
     return route.source == box_id(step.path) and route.target in step.to
 
 
-def evaluate(predicate: Predicate, state: BaseModel) -> bool:
+def holds_now(predicate: Predicate, state: BaseModel) -> bool:
     """Evaluate a predicate; one that reads a field without a value is false.
 
     Raises `InputError` for any other exception of the predicate.

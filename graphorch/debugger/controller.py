@@ -27,9 +27,9 @@ from graphorch.debugger.breakpoints import (
     Breakpoint,
     Predicate,
     When,
-    evaluate,
     find_stop_after,
     find_stop_before,
+    holds_now,
 )
 from graphorch.debugger.inputs import FieldValues, parse_answer, parse_output, parse_update
 from graphorch.debugger.live_state import read_state, read_values
@@ -37,7 +37,7 @@ from graphorch.debugger.places import Place, expand_item_paths, find_step, resol
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.debugger.steps import DebugRecorder, DebugStep
 from graphorch.engine.attempts.model_calls import RecordingClient
-from graphorch.engine.fork import Difference, compare_runs
+from graphorch.engine.fork_selection import Difference, compare_runs
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
@@ -246,7 +246,7 @@ class Controller:
         return [
             breakpoint
             for breakpoint in self.breakpoints
-            if isinstance(breakpoint, When) and evaluate(breakpoint.holds, read_state(self.run))
+            if isinstance(breakpoint, When) and holds_now(breakpoint.holds, read_state(self.run))
         ]
 
     def _reason_to_stop(
@@ -256,7 +256,7 @@ class Controller:
         hit = find_stop_after(steps, self.breakpoints)
         if hit is not None:
             return str(hit)
-        if condition is not None and evaluate(condition, read_state(self.run)):
+        if condition is not None and holds_now(condition, read_state(self.run)):
             return str(When(condition))
         # A conditional breakpoint stops once, when its condition becomes true.
         for breakpoint in self._true_conditions():

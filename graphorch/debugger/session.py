@@ -33,13 +33,13 @@ from graphorch.debugger.picture import LivePicture
 from graphorch.debugger.places import Place, resolve_path
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.debugger.steps import DebugStep
-from graphorch.engine.background_loop import background_loop
-from graphorch.engine.fork import Difference
+from graphorch.engine.fork_selection import Difference
 from graphorch.engine.settings import RunSettings
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
 from graphorch.render.layout.engine import Engine
 from graphorch.render.svg.theme import Theme
+from graphorch.runs.background_loop import background_loop
 from graphorch.runs.clients import SharedClient, share_client
 from graphorch.runs.fork import Effects
 from graphorch.runs.result import Question, Result

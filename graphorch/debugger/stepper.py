@@ -22,8 +22,9 @@ from typing import Any, TypeAlias
 from graphorch.core.events import Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.replay import rebuild
-from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.run_journal import RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.graph.fingerprint import compute_fingerprint
@@ -83,7 +84,7 @@ class SteppedRun:
     def last_seq(self) -> int:
         """Number of the last record: the point at which the run is."""
         journal = self.scheduler.journal
-        return 0 if journal is None else journal.last_noted_seq
+        return 0 if journal is None else journal.last_buffered_seq
 
     @property
     def passing(self) -> Activation | None:
@@ -212,7 +213,7 @@ class SteppedRun:
         run, journal = self.run, self.scheduler.journal
         if run.status != "running" or not self._held:
             return False
-        if journal is not None and journal.last_noted_seq != journal.last_durable_seq:
+        if journal is not None and journal.last_buffered_seq != journal.last_durable_seq:
             return False
         # 3. All that could run is held.
         return all(

@@ -134,12 +134,12 @@ class Dispatcher:
     def _append(self, journal: RunJournal, event: Event) -> Event:
         """Append an event; return it, or the failure of a node whose values cannot be stored."""
         try:
-            journal.append(event)
+            journal.buffer(event)
         except Unstorable as error:
             if not isinstance(event, NodeSucceeded | ScopeEntered):
                 raise
             event = self._attempts.build_failure(event.activation, error)
-            journal.append(event)
+            journal.buffer(event)
         return event
 
     def _leave_scope(self, activation: Activation) -> Event:

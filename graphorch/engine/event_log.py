@@ -14,6 +14,7 @@ from graphorch.core.events import Event
 from graphorch.core.run import Run
 from graphorch.core.state import append_to
 from graphorch.engine.events import Ended, RunEvent
+from graphorch.engine.lease_heartbeat import LeaseHeartbeat
 from graphorch.engine.observers import Observers, to_run_event
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ class EventLog:
         self.observers = observers
         # (number of its record, event): observers get it once that record is durable
         self._undelivered: Sequence[tuple[int, Event]] = ()
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._heartbeat: LeaseHeartbeat | None = None
 
     def notify(self, event: Event) -> None:
         """Hand an event of the core to the observers, at once or as soon as it is durable."""
         if self.journal is None:
             self._deliver(event)
         elif self.observers is not None:
-            entry = (self.journal.last_noted_seq, event)
+            entry = (self.journal.last_buffered_seq, event)
             self._undelivered = append_to(self._undelivered, (entry,))
 
     def publish(self, event: RunEvent) -> None:
@@ -46,7 +47,7 @@ class EventLog:
             self.observers.notify(event)
 
     async def make_durable(self) -> None:
-        """Return when everything noted so far is durable and delivered. Raises `JournalError`."""
+        """Return when everything buffered so far is durable and delivered. Raises `JournalError`."""
         if self.journal is None:
             return
         await self.journal.flush()
@@ -69,12 +70,13 @@ class EventLog:
     def start_heartbeat(self, group: asyncio.TaskGroup) -> None:
         """Keep the lease on the run in the background. The group fails if the lease is lost."""
         if self.journal is not None:
-            self._heartbeat = group.create_task(self.journal.keep_lease())
+            self._heartbeat = LeaseHeartbeat(self.journal.renew_lease)
+            self._heartbeat.start(group)
 
     def stop_heartbeat(self) -> None:
         """Let the lease expire from here on."""
         if self._heartbeat is not None:
-            self._heartbeat.cancel()
+            self._heartbeat.stop()
             self._heartbeat = None
 
     def _deliver_durable(self) -> None:

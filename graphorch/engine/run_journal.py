@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from graphorch.core.events import Event, NodeSucceeded, Routed
 from graphorch.core.state import OnFailure
 from graphorch.core.tree import Activation
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.prompt_log import CallDescription
 from graphorch.engine.record_bodies import (
     RecordEncoder,
@@ -43,7 +44,6 @@ from graphorch.statuses import RunStatus
 if TYPE_CHECKING:
     from graphorch.models.messages import Response
 
-LEASE_SECONDS: Final = 30.0
 _RETRY_DELAYS: Final = (0.05, 0.2, 1.0)  # seconds between the tries of one append
 _TRANSIENT: Final = (LeaseExpired, StoreUnavailable)
 _IMMEDIATE_APPENDS: Final = 100  # appends that complete at once before other tasks get a turn
@@ -68,13 +68,13 @@ class RunJournal:
         self._failure: BaseException | None = None  # of an append; nothing is written after it
         self._append: Completion | None = None  # the one append that is awaited
         self._immediate_appends = 0  # appends that completed at once
-        # Its commit was noted last; where it goes is added to that record.
+        # Its commit was buffered last; where it goes is added to that record.
         self._committed: Activation | None = None
         self._encoder = RecordEncoder(plan, options or {})
 
     @property
-    def last_noted_seq(self) -> int:
-        """Number of the last record that was noted."""
+    def last_buffered_seq(self) -> int:
+        """Number of the last record that was buffered."""
         return self._seq
 
     @property
@@ -82,53 +82,53 @@ class RunJournal:
         """Number of the last record that is on disk."""
         return self._durable
 
-    # ---- noting ----------------------------------------------------------------------------------
-    def append(self, event: Event) -> None:
-        """Encode an event. Raises `Unstorable` for a value that could not be restored.
+    # ---- buffering--------------------------------------------------------------------------------
+    def buffer(self, event: Event) -> None:
+        """Encode an event for the next flush. Raises `Unstorable` for a value that could not be restored.
 
         A result and its routing become one record, unless something came between them.
         """
         if type(event) is Routed and event.activation is self._committed and self._pending:
             self._pending[-1].body["route"] = encode_route(event)
             return
-        self._note(*self._encoder.encode(event))
+        self._add(*self._encoder.encode(event))
         if type(event) is NodeSucceeded:
             self._committed = event.activation
 
-    def append_rules(self, activations: int | None, on_failure: OnFailure) -> None:
-        """Note that the core decides by other settings from here on, as a replay has to do too."""
+    def buffer_rules(self, activations: int | None, on_failure: OnFailure) -> None:
+        """Buffer that the core decides by other settings from here on, as a replay has to do too."""
         body: RulesBody = {"activations": activations, "on_failure": on_failure}
-        self._note("rules", body)
+        self._add("rules", body)
 
-    def append_starting(self, activation: Activation) -> None:
-        """Note that an attempt begins whose effect must not happen twice."""
+    def buffer_starting(self, activation: Activation) -> None:
+        """Buffer that an attempt begins whose effect must not happen twice."""
         body: StartingBody = {
             "path": activation.path,
             "id": activation.id,
             "attempt": activation.attempt,
         }
-        self._note("starting", body)
+        self._add("starting", body)
 
-    def append_call(
+    def buffer_call(
         self, activation: Activation, key: str, response: Response, call: CallDescription
     ) -> None:
-        """Note a model's response, which an attempt after a crash gets instead of paying again."""
-        self._note("call", encode_call(activation, key, response, call))
+        """Buffer a model's response, which an attempt after a crash gets instead of paying again."""
+        self._add("call", encode_call(activation, key, response, call))
 
-    def append_failed_call(
+    def buffer_failed_call(
         self, activation: Activation, error: ModelError, call: CallDescription
     ) -> None:
-        """Note a failed model call: nothing follows from it, but it may have cost something."""
-        self._note("unanswered", encode_failed_call(activation, error, call))
+        """Buffer a failed model call: nothing follows from it, but it may have cost something."""
+        self._add("unanswered", encode_failed_call(activation, error, call))
 
-    def _note(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
+    def _add(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
         self._seq += 1
         self._committed = None
         self._pending.append(Record(self._seq, kind, body))
 
     # ---- writing ---------------------------------------------------------------------------------
     async def flush(self, status: RunStatus | None = None) -> None:
-        """Return when everything noted so far is durable, and the status is set if one is given.
+        """Return when everything buffered so far is durable, and the status is set if one is given.
 
         Raises `JournalError`.
         """
@@ -137,7 +137,7 @@ class RunJournal:
             if self._failure is not None:
                 raise self._failure
             if self._append is not None:
-                # Another task writes; what was noted meanwhile goes into the next append.
+                # Another task writes; what was buffered meanwhile goes into the next append.
                 await asyncio.wait([self._append])
             elif self._pending:
                 batch, self._pending = self._pending, []
@@ -154,14 +154,12 @@ class RunJournal:
     async def end(self, status: RunStatus, reason: str) -> None:
         """Record that nothing is left to do for now, and set the status of the run."""
         body: EndedBody = {"status": status, "reason": reason}
-        self._note("ended", body)
+        self._add("ended", body)
         await self.flush(status)
 
-    async def keep_lease(self) -> None:
-        """Renew the lease until cancelled. Raises `LeaseLost` if another process took the run."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
+    async def renew_lease(self) -> None:
+        """Extend the lease. Raises `LeaseLost` if another process took the run."""
+        self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
 
     async def release(self) -> None:
         """Let other processes have the run."""
@@ -210,7 +208,7 @@ class RunJournal:
         """
         for delay in _RETRY_DELAYS:
             if isinstance(error, LeaseExpired):
-                self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
+                await self.renew_lease()
             else:
                 await asyncio.sleep(delay)
             try:

@@ -106,7 +106,7 @@ class RunServices:
     ) -> None:
         """Write a response to the journal, before the node sees it."""
         if self.log.journal is not None:
-            self.log.journal.append_call(activation, key, response, call)
+            self.log.journal.buffer_call(activation, key, response, call)
             await self.log.make_durable()
 
     def record_failed_call(
@@ -114,4 +114,4 @@ class RunServices:
     ) -> None:
         """Write to the journal that a model call failed."""
         if self.log.journal is not None:
-            self.log.journal.append_failed_call(activation, error, call)
+            self.log.journal.buffer_failed_call(activation, error, call)

@@ -251,7 +251,7 @@ class Scheduler:
         had_no_limit = run.activations_left > UNLIMITED // 2
         is_unchanged = limit is None and had_no_limit and run.on_failure == on_failure
         if self.journal is not None and not is_unchanged:
-            self.journal.append_rules(limit, on_failure)
+            self.journal.buffer_rules(limit, on_failure)
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
 

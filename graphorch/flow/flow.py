@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.engine.background_loop import background_loop
 from graphorch.engine.scheduler import OnAmbiguous
 from graphorch.errors import InputError, Problem
 from graphorch.graph.networkx import to_networkx
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
+from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import ForkOptions, RunOptions, check_resources
 from graphorch.runs.result import Question, Result

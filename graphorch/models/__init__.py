@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from graphorch.models.openai.client import OpenAIClient as OpenAIClient
     from graphorch.models.policies.circuit_breaker import BreakerRules as BreakerRules
     from graphorch.models.policies.circuit_breaker import CircuitOpen as CircuitOpen
-    from graphorch.models.policies.circuit_breaker import RetryRules as RetryRules
     from graphorch.models.policies.hedging import Hedge as Hedge
     from graphorch.models.policies.policy import Policy as Policy
     from graphorch.models.policies.policy import cascade as cascade
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from graphorch.models.policies.policy import weighted as weighted
     from graphorch.models.policies.rate_limiter import RateLimits as RateLimits
     from graphorch.models.policies.rate_limiter import Throttled as Throttled
+    from graphorch.models.policies.retry_budget import RetryRules as RetryRules
     from graphorch.models.policies.target import Target as Target
     from graphorch.models.pricing.metering import MeteredClient as MeteredClient
     from graphorch.models.pricing.prices import Prices as Prices
@@ -91,7 +91,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "messages": "Message Prompt Request Response ToolCall ToolSpec Usage",
         "offline.client": "OfflineClient",
         "openai.client": "CallLimits OpenAIClient",
-        "policies.circuit_breaker": "BreakerRules CircuitOpen RetryRules",
+        "policies.circuit_breaker": "BreakerRules CircuitOpen",
+        "policies.retry_budget": "RetryRules",
         "policies.hedging": "Hedge",
         "policies.policy": "Policy cascade cheapest fallback fastest weighted",
         "policies.rate_limiter": "RateLimits Throttled",

@@ -83,7 +83,7 @@ def accepts_any_text(model: type[BaseModel]) -> bool:
     )
 
 
-async def ask(
+async def ask_for_value(
     client: ModelClient, request: Request, output: type[M], on_text: OnText | None = None
 ) -> ParsedAnswer[M]:
     """Return the answer to a request as an instance of `output`.

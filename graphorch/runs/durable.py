@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from graphorch.core.events import Update
 from graphorch.core.state import UNLIMITED, OnFailure
-from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
+from graphorch.engine.run_journal import RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 from graphorch.core.events import Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
-from graphorch.engine.fork import (
+from graphorch.engine.fork_selection import (
     Difference,
     compare_runs,
     find_activation,

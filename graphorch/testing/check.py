@@ -21,8 +21,8 @@ from pydantic import BaseModel
 
 from graphorch.core.state import OnFailure
 from graphorch.engine.events import Committed, Ended, Failed, RunEvent, Skipped
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.report import RunReport
-from graphorch.engine.run_journal import LEASE_SECONDS
 from graphorch.engine.settings import Limits
 from graphorch.errors import GraphorchError, InputError, JournalError, RunFailed
 from graphorch.flow.flow import Flow

@@ -16,7 +16,7 @@ from graphorch.errors import BudgetExceeded, GraphError, ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, Usage
-from graphorch.models.structured_output import ask
+from graphorch.models.structured_output import ask_for_value
 from tests.agents.contexts import Asked
 
 
@@ -138,7 +138,7 @@ def test_structured_output_with_tools() -> None:
         '{"name": "a", "depth": 2}',
     )
     answer = asyncio.run(
-        ask(ToolClient(model, [water]), Request("m", (Message(content="?"),)), Place)
+        ask_for_value(ToolClient(model, [water]), Request("m", (Message(content="?"),)), Place)
     )
     assert answer.value == Place(name="a", depth=2)
     assert answer.usd == 1.5

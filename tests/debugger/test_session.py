@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from graphorch import Approval, Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
 from graphorch.debugger.session import Session
-from graphorch.engine.background_loop import background_loop
+from graphorch.runs.background_loop import background_loop
 from tests.scenarios.flows import (
     FLOWS,
     AnyFlow,

@@ -12,6 +12,7 @@ import pytest
 
 from graphorch import Committed, JournalError, ModelError
 from graphorch.core.events import GraceExpired
+from graphorch.engine.lease_heartbeat import LeaseHeartbeat
 from graphorch.engine.record_bodies import decode_response, encode_failure, encode_response
 from graphorch.engine.run_journal import RunJournal
 from graphorch.journal.completion import Completion
@@ -65,16 +66,16 @@ def test_cancelled_flush_awaits_its_append() -> None:
     async def main() -> None:
         store = SlowStore()
         journal = await journal_in(store)
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         first = asyncio.create_task(journal.flush())
         await asyncio.sleep(0.5)
         first.cancel()
-        journal.append(GraceExpired(2.0))
+        journal.buffer(GraceExpired(2.0))
         await journal.flush()
         assert first.cancelled()
         assert store.most == 1
         assert [record.seq for record in (await store.load("r")).records] == [1, 2]
-        assert (journal.last_durable_seq, journal.last_noted_seq) == (2, 2)
+        assert (journal.last_durable_seq, journal.last_buffered_seq) == (2, 2)
 
     run_virtual(main())
 
@@ -85,10 +86,10 @@ def test_failed_append_ends_journal() -> None:
     async def main() -> None:
         store = SlowStore(fail_at=1)
         journal = await journal_in(store)
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.flush()
-        journal.append(GraceExpired(2.0))
+        journal.buffer(GraceExpired(2.0))
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.flush()
         assert store.appends == 1
@@ -100,13 +101,13 @@ def test_failed_append_ends_journal() -> None:
 def test_failure_of_cancelled_flush_reaches_next() -> None:
     async def main() -> None:
         journal = await journal_in(SlowStore(fail_at=1))
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         first = asyncio.create_task(journal.flush())
         await asyncio.sleep(0.5)
         first.cancel()
         await asyncio.wait([first])
         assert first.cancelled()
-        journal.append(GraceExpired(2.0))
+        journal.buffer(GraceExpired(2.0))
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.flush()
 
@@ -160,7 +161,7 @@ def test_created_run_without_input_can_begin() -> None:
 def test_immediate_append_is_not_awaited() -> None:
     async def main() -> None:
         journal = await journal_in(MemoryStore(clock=lambda: 0.0))
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         with pytest.raises(StopIteration):
             journal.flush().send(None)
         assert journal.last_durable_seq == 1
@@ -177,7 +178,7 @@ def test_immediate_appends_yield_sometimes() -> None:
         loop = asyncio.get_running_loop()
         loop.call_soon(lambda: turns.append(journal.last_durable_seq))
         for at in range(250):
-            journal.append(GraceExpired(float(at)))
+            journal.buffer(GraceExpired(float(at)))
             await journal.flush()
         assert turns
         assert turns[0] <= 100
@@ -193,17 +194,17 @@ def test_flush_cancelled_during_write_knows_outcome(
         await store.create(NewRun("r", "chain", "f", 1))
         journal = RunJournal(store, await store.claim("r", "me", ttl=60), 0, FLOWS["chain"]().plan)
         for at in range(50):
-            journal.append(GraceExpired(float(at)))
+            journal.buffer(GraceExpired(float(at)))
             flushing = asyncio.create_task(journal.flush())
             await asyncio.sleep(0)
             flushing.cancel()
             if at % 3:
-                journal.append(GraceExpired(float(at)))
+                journal.buffer(GraceExpired(float(at)))
                 await journal.flush()
             await asyncio.wait([flushing])
             assert flushing.cancelled()
-            assert journal.last_durable_seq == journal.last_noted_seq
-            assert (await store.load("r")).head.last_seq == journal.last_noted_seq
+            assert journal.last_durable_seq == journal.last_buffered_seq
+            assert (await store.load("r")).head.last_seq == journal.last_buffered_seq
         await store.close()
 
     asyncio.run(main())
@@ -219,7 +220,7 @@ class InterruptedStore(MemoryStore):
 def test_interrupted_append_ends_journal() -> None:
     async def main() -> None:
         journal = await journal_in(InterruptedStore(clock=lambda: 0.0))
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         with contextlib.suppress(KeyboardInterrupt):
             await journal.flush()
         with pytest.raises(JournalError, match="interrupted"):
@@ -265,7 +266,7 @@ def test_busy_store_is_retried() -> None:
     async def main() -> None:
         store = MoodyStore(busy(), busy(), busy())
         journal = await journal_in(store)
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         await journal.flush()
         assert store.tried == pytest.approx([0, 0.05, 0.25, 1.25])
         assert [record.kind for record in (await store.load("r")).records] == ["grace"]
@@ -277,7 +278,7 @@ def test_store_that_stays_busy_raises() -> None:
     async def main() -> None:
         store = MoodyStore(*(busy() for _ in range(9)))
         journal = await journal_in(store)
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         with pytest.raises(StoreUnavailable, match="the database is locked"):
             await journal.flush()
         assert len(store.tried) == 4
@@ -292,7 +293,7 @@ def test_expired_lease_is_renewed() -> None:
     async def main() -> None:
         store = MoodyStore(LeaseExpired("r", "the lease of run r ran out"))
         journal = await journal_in(store)
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         await journal.flush()
         assert (store.tried, store.renewed) == ([0, 0], [0])
 
@@ -304,7 +305,8 @@ def test_lease_is_renewed_in_time() -> None:
 
     async def main() -> None:
         store = MoodyStore()
-        keeping = asyncio.create_task((await journal_in(store)).keep_lease())
+        heartbeat = LeaseHeartbeat((await journal_in(store)).renew_lease)
+        keeping = asyncio.create_task(heartbeat.renew_until_cancelled())
         await asyncio.sleep(35)
         keeping.cancel()
         await asyncio.wait([keeping])
@@ -320,8 +322,8 @@ def test_lost_lease_ends_renewal() -> None:
         await asyncio.sleep(61)
         await store.claim("r", "another", ttl=600)
         with pytest.raises(JournalError):
-            await journal.keep_lease()
-        journal.append(GraceExpired(1.0))
+            await LeaseHeartbeat(journal.renew_lease).renew_until_cancelled()
+        journal.buffer(GraceExpired(1.0))
         with pytest.raises(JournalError):
             await journal.flush()
 
@@ -332,7 +334,7 @@ def test_end_sets_status_and_releases_run() -> None:
     async def main() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
-        journal.append(GraceExpired(1.0))
+        journal.buffer(GraceExpired(1.0))
         await journal.end("failed", "error")
         await journal.release()
         log = await store.load("r")
@@ -357,7 +359,7 @@ def test_empty_flush_does_not_call_store() -> None:
         assert [record.body["at"] for record in (await store.load("r")).records] == [0, 1, 2, 3, 4]
 
     async def note_and_flush(journal: RunJournal, at: int) -> None:
-        journal.append(GraceExpired(float(at)))
+        journal.buffer(GraceExpired(float(at)))
         await journal.flush()
 
     run_virtual(main())

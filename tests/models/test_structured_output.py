@@ -10,7 +10,12 @@ from pydantic import BaseModel, Field
 
 from graphorch.errors import ModelError
 from graphorch.models.messages import Message, Request, Usage
-from graphorch.models.structured_output import InvalidAnswer, ParsedAnswer, ask, find_text_field
+from graphorch.models.structured_output import (
+    InvalidAnswer,
+    ParsedAnswer,
+    ask_for_value,
+    find_text_field,
+)
 from tests.models.clients import Scripted, response_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -33,7 +38,9 @@ def asked(
     client: Scripted, output: type[M], pieces: list[str] | None = None, timeout: float | None = None
 ) -> ParsedAnswer[M]:
     request = Request("m", (Message(content="judge it"),), timeout=timeout)
-    return asyncio.run(ask(client, request, output, None if pieces is None else pieces.append))
+    return asyncio.run(
+        ask_for_value(client, request, output, None if pieces is None else pieces.append)
+    )
 
 
 # ---- text --------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import typer
 from graphorch.cli.compare.runner import Side, compare_flows
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.params import Debug
-from graphorch.cli.request import RunRequest
+from graphorch.cli.run_request import RunRequest
+from graphorch.cli.shared_options import Debug
 
 
 def compare(

@@ -22,7 +22,7 @@ from graphorch.cli.files import check_writable, print_written, write_text
 from graphorch.cli.flow_loader import LoadedFlow
 from graphorch.cli.interrupts import run_until_interrupted
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.request import RunRequest
+from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed

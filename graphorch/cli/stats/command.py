@@ -13,7 +13,15 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, print_written, write_text
 from graphorch.cli.journals import query_store, require_journal
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import Db, Debug, Since, Until, parse_choice, parse_pairs, parse_window
+from graphorch.cli.shared_options import (
+    Db,
+    Debug,
+    Since,
+    Until,
+    parse_choice,
+    parse_pairs,
+    parse_window,
+)
 from graphorch.cli.stats.chart import draw_chart
 from graphorch.cli.stats.tables import (
     format_csv,

@@ -20,8 +20,8 @@ from graphorch.debugger.notebook.view import (
     describe_step,
 )
 from graphorch.debugger.session import Session
-from graphorch.engine.background_loop import background_loop
 from graphorch.errors import InputError
+from graphorch.runs.background_loop import background_loop
 
 _HERE = Path(__file__).parent
 

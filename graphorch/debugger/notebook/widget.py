@@ -28,8 +28,8 @@ from graphorch.debugger.notebook.view import (
     parse_value,
 )
 from graphorch.debugger.session import Session
-from graphorch.engine.background_loop import background_loop
 from graphorch.errors import GraphorchError, InputError
+from graphorch.runs.background_loop import background_loop
 
 AnySession: TypeAlias = Session[Any, Any]
 Content: TypeAlias = Mapping[str, Any]

@@ -276,7 +276,7 @@ class AttemptRunner:
         if step.node.options.effect == "once":
             self.in_doubt[activation.path] = activation
             if services.log.journal is not None:
-                services.log.journal.append_starting(activation)
+                services.log.journal.buffer_starting(activation)
                 await services.log.journal.flush()
         if self.invoker is None:
             limit = services.settings.limits.concurrency

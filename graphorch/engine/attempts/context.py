@@ -98,9 +98,9 @@ class NodeContext:
         on_text = self._on_text if self._services.is_watched else None
         if output is None:
             return (await client.complete(request, on_text)).text
-        from graphorch.models.structured_output import ask
+        from graphorch.models.structured_output import ask_for_value
 
-        return (await ask(client, request, output, on_text)).value
+        return (await ask_for_value(client, request, output, on_text)).value
 
     def _build_request(
         self,

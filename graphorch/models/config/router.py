@@ -29,11 +29,11 @@ from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.errors import Endpoint
 from graphorch.models.openai.gateways import GATEWAYS, Connection, read_connection
 from graphorch.models.policies.call import AnswerCheck, PolicyRules
-from graphorch.models.policies.circuit_breaker import RetryRules
 from graphorch.models.policies.failure_kinds import FAILOVER_KINDS
 from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
+from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.policies.target import Candidate, Target, TargetRules
 from graphorch.models.pricing.metering import PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices

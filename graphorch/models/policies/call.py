@@ -24,7 +24,6 @@ from graphorch.models.client import OnText
 from graphorch.models.decision import Attempt, ConsideredTarget, RoutingRecord
 from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Request, Response, Usage
-from graphorch.models.policies.circuit_breaker import RetryBudget, RetryRules, next_pause
 from graphorch.models.policies.failure_kinds import (
     CONSEQUENCES,
     FAILOVER_KINDS,
@@ -37,6 +36,7 @@ from graphorch.models.policies.failure_kinds import (
 )
 from graphorch.models.policies.hedging import Hedge, HedgeAllowance, race
 from graphorch.models.policies.orderings import Ordering, Ranked
+from graphorch.models.policies.retry_budget import RetryBudget, RetryRules, next_pause
 from graphorch.models.policies.target import Candidate, Unavailability
 
 AnswerCheck: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]

@@ -25,7 +25,6 @@ from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
 from graphorch.models.policies.call import AnswerCheck, PolicyCall, PolicyRules, PolicyState
-from graphorch.models.policies.circuit_breaker import RetryBudget
 from graphorch.models.policies.hedging import HedgeAllowance
 from graphorch.models.policies.latency import LatencyModel, LatencyRules
 from graphorch.models.policies.orderings import (
@@ -35,6 +34,7 @@ from graphorch.models.policies.orderings import (
     Ordering,
     WeightedOrder,
 )
+from graphorch.models.policies.retry_budget import RetryBudget
 from graphorch.models.policies.target import Candidate, Unavailability, check_all_payable
 
 

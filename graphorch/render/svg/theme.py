@@ -13,7 +13,7 @@ from typing import Literal
 Theme = Literal["auto", "light", "dark"]
 
 # token: (light, dark). A kind's or status' tokens are `<it>_fill` and `<it>_line`.
-_TOKENS: dict[str, tuple[str, str]] = {
+_COLOURS: dict[str, tuple[str, str]] = {
     "canvas": ("#ffffff", "#0d1117"),
     "text": ("#0f172a", "#e6edf3"),
     "muted": ("#475569", "#9aa7b4"),
@@ -51,8 +51,10 @@ _TOKENS: dict[str, tuple[str, str]] = {
     "not_reached_line": ("#64748b", "#7d8995"),
 }
 
-LIGHT: Mapping[str, str] = MappingProxyType({token: light for token, (light, _) in _TOKENS.items()})
-DARK: Mapping[str, str] = MappingProxyType({token: dark for token, (_, dark) in _TOKENS.items()})
+LIGHT: Mapping[str, str] = MappingProxyType(
+    {token: light for token, (light, _) in _COLOURS.items()}
+)
+DARK: Mapping[str, str] = MappingProxyType({token: dark for token, (_, dark) in _COLOURS.items()})
 
 
 class Palette:

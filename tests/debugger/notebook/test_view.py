@@ -17,8 +17,8 @@ from graphorch.debugger.notebook.view import (
     parse_value,
 )
 from graphorch.debugger.session import Session
-from graphorch.engine.background_loop import background_loop
 from graphorch.errors import GraphorchError
+from graphorch.runs.background_loop import background_loop
 from tests.scenarios.flows import FLOWS, Ledger, State
 
 AnySession = Session[Any, Any]

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, to_messages
 from graphorch.models.offline.client import MODEL, OfflineClient
-from graphorch.models.structured_output import ask
+from graphorch.models.structured_output import ask_for_value
 from tests.models.offline.documents import HARBOUR
 
 ROOT = Path(__file__).parents[3]
@@ -126,7 +126,7 @@ def test_review_rounds_improve_draft() -> None:
         client = OfflineClient()
 
         async def said(prompt: str, output: type[BaseModel]) -> BaseModel:
-            return (await ask(client, Request(MODEL, to_messages(prompt)), output)).value
+            return (await ask_for_value(client, Request(MODEL, to_messages(prompt)), output)).value
 
         research = await said(
             f"Research this document and note the key findings:\n{HARBOUR}", Research

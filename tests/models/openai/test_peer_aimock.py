@@ -25,7 +25,7 @@ from graphorch.models.errors import Unreachable
 from graphorch.models.messages import Request, Response, Usage, to_messages
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.retry import Backoff, RetryingClient
-from graphorch.models.structured_output import ask
+from graphorch.models.structured_output import ask_for_value
 
 AIMOCK = os.environ.get("AIMOCK", "")
 
@@ -160,7 +160,7 @@ def test_structured_output(url: str) -> None:
     async def main() -> Score:
         client = OpenAIClient(url, "sk-test")
         try:
-            return (await ask(client, Request("json", to_messages("judge")), Score)).value
+            return (await ask_for_value(client, Request("json", to_messages("judge")), Score)).value
         finally:
             await client.aclose()
 

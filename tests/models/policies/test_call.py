@@ -13,9 +13,9 @@ from graphorch.errors import InputError, ModelError
 from graphorch.models.errors import Refused, Truncated
 from graphorch.models.messages import Request, Response
 from graphorch.models.policies.call import PolicyRules
-from graphorch.models.policies.circuit_breaker import RetryRules
 from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.policy import fallback, weighted
+from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.policies.target import TargetRules
 from tests.models.fakes import (
     Answer,

@@ -7,13 +7,8 @@ import random
 import pytest
 
 from graphorch.errors import InputError
-from graphorch.models.policies.circuit_breaker import (
-    BreakerRules,
-    CircuitBreaker,
-    RetryBudget,
-    RetryRules,
-    next_pause,
-)
+from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker
+from graphorch.models.policies.retry_budget import RetryBudget, RetryRules, next_pause
 
 
 class Clock:

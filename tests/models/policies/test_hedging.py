@@ -9,10 +9,10 @@ import pytest
 from graphorch.clock import Runtime
 from graphorch.models.budgets.budget import Account, Budget
 from graphorch.models.policies.call import PolicyRules
-from graphorch.models.policies.circuit_breaker import RetryRules
 from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.policy import Policy, fallback
+from graphorch.models.policies.retry_budget import RetryRules
 from tests.models.fakes import (
     Answer,
     FakeModel,

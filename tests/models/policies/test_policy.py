@@ -11,9 +11,9 @@ from graphorch.errors import InputError
 from graphorch.models.budgets.budget import Account, Amount, Budget, CapReached
 from graphorch.models.errors import TimedOut
 from graphorch.models.policies.call import PolicyRules
-from graphorch.models.policies.circuit_breaker import RetryRules
 from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.policy import fallback
+from graphorch.models.policies.retry_budget import RetryRules
 from tests.models.fakes import (
     Answer,
     FakeModel,

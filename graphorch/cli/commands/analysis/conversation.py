@@ -14,7 +14,7 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, print_written, write_text
 from graphorch.cli.journals import query_store, require_journal
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import Db, Debug, Output, RunId, parse_choice
+from graphorch.cli.shared_options import Db, Debug, Output, RunId, parse_choice
 from graphorch.cli.terminal import print_output, print_status, sanitize
 from graphorch.errors import InputError
 from graphorch.journal.store import Store

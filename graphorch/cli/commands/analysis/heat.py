@@ -12,7 +12,7 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, write_or_print
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import query_store, require_journal
-from graphorch.cli.params import (
+from graphorch.cli.shared_options import (
     Db,
     Debug,
     FlowName,

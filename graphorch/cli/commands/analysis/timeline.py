@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, write_or_print
 from graphorch.cli.journals import query_store, require_journal
-from graphorch.cli.params import Db, Debug, Output, RunId, ThemeName
+from graphorch.cli.shared_options import Db, Debug, Output, RunId, ThemeName
 from graphorch.journal.store import Store
 from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar

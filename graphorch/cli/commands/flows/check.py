@@ -17,7 +17,7 @@ from graphorch.cli.exit_codes import (
 )
 from graphorch.cli.flow_loader import LoadedFlow, load_flows
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import AsJson, Debug
+from graphorch.cli.shared_options import AsJson, Debug
 from graphorch.cli.terminal import print_output, print_status, sanitize
 from graphorch.errors import GraphError, GraphorchError
 from graphorch.text import plural

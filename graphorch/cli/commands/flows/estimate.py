@@ -12,7 +12,7 @@ import typer
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import Debug, FlowName
+from graphorch.cli.shared_options import Debug, FlowName
 from graphorch.cli.tables import align_columns, format_small_usd
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap

@@ -11,7 +11,7 @@ import typer
 from graphorch.cli.exit_codes import DONE, FAILED, exit_on_error
 from graphorch.cli.files import check_writable, read_text, write_or_print
 from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.params import Debug, FlowName, ThemeName
+from graphorch.cli.shared_options import Debug, FlowName, ThemeName
 from graphorch.cli.terminal import print_status
 from graphorch.errors import InputError
 

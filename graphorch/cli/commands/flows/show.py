@@ -9,7 +9,7 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.input_options import list_options
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import AsJson, Debug, FlowName
+from graphorch.cli.shared_options import AsJson, Debug, FlowName
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
 from graphorch.graph.edges import Loop

@@ -9,7 +9,7 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import AsJson, Debug
+from graphorch.cli.shared_options import AsJson, Debug
 from graphorch.cli.terminal import print_output, print_status, sanitize
 from graphorch.models.config.explanation import explain_policy
 from graphorch.models.config.loader import find_config

@@ -16,8 +16,8 @@ from graphorch.cli.journals import (
     require_journal,
     resolve_run_id,
 )
-from graphorch.cli.params import AsEvents, AsJson, Db, Debug, FlowName, Output, Quiet, RunId
-from graphorch.cli.request import RunRequest, choose_output_format
+from graphorch.cli.run_request import RunRequest, choose_output_format
+from graphorch.cli.shared_options import AsEvents, AsJson, Db, Debug, FlowName, Output, Quiet, RunId
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError

@@ -11,8 +11,8 @@ import typer
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import query_store, require_journal, resolve_run_id
-from graphorch.cli.params import Db, Debug, RunId
-from graphorch.cli.request import JournalFile
+from graphorch.cli.run_request import JournalFile
+from graphorch.cli.shared_options import Db, Debug, RunId
 from graphorch.cli.terminal import print_status
 from graphorch.runs.durable import cancel as cancel_in_store
 

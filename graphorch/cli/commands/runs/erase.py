@@ -8,7 +8,7 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal
-from graphorch.cli.params import Db, Debug
+from graphorch.cli.shared_options import Db, Debug
 from graphorch.cli.terminal import print_status
 
 

@@ -8,8 +8,16 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import AsJson, Db, Debug, FlowName, FromNode, RunId, require_start_node
-from graphorch.cli.request import RunRequest
+from graphorch.cli.run_request import RunRequest
+from graphorch.cli.shared_options import (
+    AsJson,
+    Db,
+    Debug,
+    FlowName,
+    FromNode,
+    RunId,
+    require_start_node,
+)
 from graphorch.cli.terminal import print_output, print_status, sanitize
 
 

@@ -10,8 +10,8 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal
-from graphorch.cli.params import Db, Debug, parse_age, parse_choice
-from graphorch.cli.request import JournalFile
+from graphorch.cli.run_request import JournalFile
+from graphorch.cli.shared_options import Db, Debug, parse_age, parse_choice
 from graphorch.cli.terminal import print_status
 from graphorch.statuses import FINAL_STATUSES, RUN_STATUSES
 from graphorch.text import plural

@@ -9,9 +9,9 @@ import typer
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
-from graphorch.cli.params import AsJson, Db, Debug, FlowName, RunId
-from graphorch.cli.request import JournalFile, RunRequest, choose_output_format
 from graphorch.cli.run_report import print_result, report_failure
+from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.shared_options import AsJson, Db, Debug, FlowName, RunId
 from graphorch.cli.terminal import print_status
 from graphorch.errors import RunFailed
 

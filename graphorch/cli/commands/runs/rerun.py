@@ -20,7 +20,8 @@ from graphorch.cli.journals import (
     require_journal,
     resolve_run_id,
 )
-from graphorch.cli.params import (
+from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.shared_options import (
     Activations,
     AsJson,
     Db,
@@ -35,10 +36,9 @@ from graphorch.cli.params import (
     parse_choice,
     require_start_node,
 )
-from graphorch.cli.request import JournalFile, RunRequest, choose_output_format
 from graphorch.cli.terminal import print_status
 from graphorch.core.tree import Activation
-from graphorch.engine import fork as forks
+from graphorch.engine import fork_selection as forks
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store

@@ -10,7 +10,8 @@ from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
-from graphorch.cli.params import (
+from graphorch.cli.run_request import RunRequest, choose_output_format
+from graphorch.cli.shared_options import (
     Activations,
     AsEvents,
     AsJson,
@@ -25,7 +26,6 @@ from graphorch.cli.params import (
     Usd,
     parse_choice,
 )
-from graphorch.cli.request import RunRequest, choose_output_format
 
 
 def resume(

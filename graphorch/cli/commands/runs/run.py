@@ -13,7 +13,8 @@ from graphorch.cli.flow_loader import LoadedFlow, load_flow
 from graphorch.cli.input_options import list_options
 from graphorch.cli.input_parser import parse_input
 from graphorch.cli.journals import locate_journal, require_journal, resolve_run_id
-from graphorch.cli.params import (
+from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.shared_options import (
     Activations,
     AsEvents,
     AsJson,
@@ -27,7 +28,6 @@ from graphorch.cli.params import (
     Usd,
     parse_tags,
 )
-from graphorch.cli.request import JournalFile, RunRequest, choose_output_format
 from graphorch.cli.terminal import print_status
 
 

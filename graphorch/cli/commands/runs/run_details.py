@@ -21,8 +21,8 @@ from graphorch.cli.commands.runs.run_head import (
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal, resolve_run_id
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import AsJson, Db, Debug, RunId
-from graphorch.cli.request import JournalFile
+from graphorch.cli.run_request import JournalFile
+from graphorch.cli.shared_options import AsJson, Db, Debug, RunId
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.journal.record_kinds import RecordKind

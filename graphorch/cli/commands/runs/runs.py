@@ -15,7 +15,8 @@ from graphorch.cli.commands.runs.run_head import (
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.params import (
+from graphorch.cli.run_request import JournalFile
+from graphorch.cli.shared_options import (
     AsJson,
     Db,
     Debug,
@@ -25,7 +26,6 @@ from graphorch.cli.params import (
     parse_tags,
     parse_window,
 )
-from graphorch.cli.request import JournalFile
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, print_status, sanitize_line
 from graphorch.errors import InputError

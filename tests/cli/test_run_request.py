@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphorch import Budget, Limits
-from graphorch.cli.request import JournalFile, OutputFormat, RunRequest, choose_output_format
+from graphorch.cli.run_request import JournalFile, OutputFormat, RunRequest, choose_output_format
 
 
 def test_limits_become_run_options() -> None:

@@ -6,7 +6,13 @@ import time
 
 import pytest
 
-from graphorch.cli.params import parse_age, parse_choice, parse_pairs, parse_tags, parse_time
+from graphorch.cli.shared_options import (
+    parse_age,
+    parse_choice,
+    parse_pairs,
+    parse_tags,
+    parse_time,
+)
 from graphorch.errors import InputError
 
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 import pytest
 
 from graphorch import InputError
-from graphorch.engine.background_loop import BackgroundLoop, background_loop
+from graphorch.runs.background_loop import BackgroundLoop, background_loop
 
 
 @pytest.fixture
