@@ -1,4 +1,7 @@
-"""Nodes that run in worker processes: each does one thing that a process may do, good or bad. Imported here and there."""
+"""Nodes that run in worker processes: each does a single thing that a process may do.
+
+The tests and the worker processes both import this module.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +38,19 @@ class Blob(BaseModel):
     anything: Any = None
 
 
-class Told(BaseModel):
-    told: str = ""
+class Report(BaseModel):
+    report: str = ""
 
 
 class Place(BaseModel):
     place: str = ""
 
 
-class Work(Number, Square, Who, Blob, Told, Place): ...
+class Work(Number, Square, Who, Blob, Report, Place): ...
 
 
 class Flaky(Exception):
-    """An error of the user's own, with something to read in it."""
+    """Error of the user's own, with something to read in it."""
 
     def __init__(self, code: int, *, why: str) -> None:
         self.code = code
@@ -55,7 +58,7 @@ class Flaky(Exception):
 
 
 class TooSmall(ValueError):
-    """A kind of ValueError."""
+    """Special kind of ValueError."""
 
 
 RAISED: list[Exception] = [
@@ -115,8 +118,8 @@ def silent(n: Number) -> None: ...
 
 
 @process
-def maybe(n: Number, t: Told | None) -> Square:
-    return Square(square=0 if t is None else len(t.told))
+def maybe(n: Number, t: Report | None) -> Square:
+    return Square(square=0 if t is None else len(t.report))
 
 
 @process
@@ -136,7 +139,7 @@ def die(n: Number) -> Square:
 
 @process
 def hang(p: Place) -> Square:
-    """Writes its number and that of a process that it started, and then goes on for ever; on SIGTERM it says so."""
+    """Write the ids of this process and of a child, and run forever; leave a file on SIGTERM."""
     child = subprocess.Popen(["sleep", "600"])
     Path(p.place).write_text(f"{os.getpid()} {child.pid}")
     try:
@@ -148,7 +151,7 @@ def hang(p: Place) -> Square:
 
 @process
 def deaf(p: Place) -> Square:
-    """The same, and does not listen to SIGTERM."""
+    """Write the id of this process, and run for long without listening to SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(p.place).write_text(f"{os.getpid()}")
     time.sleep(600)
@@ -166,8 +169,8 @@ def lossy(n: Number) -> Blob:
 
 
 @process
-def handle(f: Failure, n: Number) -> Told:
-    return Told(told=f"{f.error}: {f.message}")
+def handle(f: Failure, n: Number) -> Report:
+    return Report(report=f"{f.error}: {f.message}")
 
 
 @node(isolation="process", retry=Retry(3, on=(Flaky,), first=0.0))

@@ -21,7 +21,7 @@ OBSERVED = pytest.mark.parametrize("is_observed", [False, True], ids=["alone", "
 
 
 def add(name: str, seconds: float = 0.0, **options: Any) -> Node[Any]:
-    """A node of the fastest path: no context, one slice in and out."""
+    """Build a node of the fastest path: no context, a single slice in and out."""
 
     @node(name=name, **options)
     async def step(number: Number) -> Number:
@@ -49,7 +49,7 @@ def chain() -> AnyFlow:
 
 
 def unchanged() -> AnyFlow:
-    """A node that returns its input, and one that returns None."""
+    """Build a node that returns its input, and another that returns None."""
 
     @node
     async def same(number: Number) -> Number:
@@ -78,7 +78,7 @@ def route() -> AnyFlow:
 
 
 def broken_route() -> AnyFlow:
-    """A selector that raises."""
+    """Build a flow whose selector raises."""
 
     def select(number: Number) -> Literal["even", "odd"]:
         raise ValueError("neither")
@@ -94,7 +94,7 @@ def fan_out_and_join() -> AnyFlow:
 
 
 def quorum() -> AnyFlow:
-    """A join that does not wait for its slowest branch, which is cancelled."""
+    """Build a join that does not wait for its slowest branch, which is cancelled."""
     graph = Graph("quorum", State)
     end = log("end")
     graph.chain(add("a"), [log("b", 9.0), log("c", 1.0), log("d")], end)
@@ -214,7 +214,7 @@ async def observe(flow: AnyFlow, *, is_observed: bool, uses_fast_paths: bool) ->
 @OBSERVED
 @pytest.mark.parametrize("name", BUILDERS)
 def test_fast_path_equals_rule(name: str, is_observed: bool) -> None:
-    """State, activations with their ids, steps and events are equal."""
+    """State, activations with their ids, steps and events are equal on both paths."""
     flow = BUILDERS[name]()
     slow, fast = (
         run_virtual(observe(flow, is_observed=is_observed, uses_fast_paths=uses_fast_paths))
@@ -226,7 +226,7 @@ def test_fast_path_equals_rule(name: str, is_observed: bool) -> None:
 
 @pytest.mark.parametrize("uses_fast_paths", [False, True], ids=["rule", "fast"])
 def test_switch_decides_which_path_runs(uses_fast_paths: bool) -> None:
-    """The comparison compares two things: only by the rule does the attempt runner call a node."""
+    """Runs by the rule call nodes in the attempt runner; runs on the fast path do not."""
     callers: list[str] = []
 
     @node

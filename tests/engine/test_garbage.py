@@ -1,4 +1,4 @@
-"""What a finished run held is given back when the last reference to it goes: nothing waits for the collector of cycles."""
+"""Memory of a finished run: freed with the last reference to it, not by the collector of cycles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.workloads import Job
 
 
 def cycles_of(job: Job) -> list[str]:
-    """The types of the objects that one run leaves in cycles, after another one that warmed up."""
+    """Return the types of the objects that a run leaves in cycles, after another that warmed up."""
 
     async def look() -> list[str]:
         await job.run()

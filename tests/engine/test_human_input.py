@@ -1,4 +1,4 @@
-"""Questions and gates: asked, answered once, refused when it is too late, and no node runs again because of an answer."""
+"""Questions and gates: answered once, refused when too late; no node runs again for an answer."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def asking_flow(**options: Any) -> tuple[Flow[State, State, State], Asking]:
 
 
 def test_answer_completes_run() -> None:
-    """No node runs twice."""
+    """Answering completes the run, and no node runs twice."""
     flow, approve = asking_flow()
 
     async def main() -> Result[State, State]:
@@ -100,7 +100,7 @@ def test_answer_completes_run() -> None:
 
 @pytest.mark.parametrize("by", ["node", "id", "question"])
 def test_question_is_named_in_three_ways(by: str) -> None:
-    """By its node, its id or itself."""
+    """Questions are named by their node, by their id or by themselves."""
     flow, approve = asking_flow()
 
     async def main() -> bool:
@@ -113,7 +113,7 @@ def test_question_is_named_in_three_ways(by: str) -> None:
 
 
 def test_wrong_answer_is_refused() -> None:
-    """The question stays open."""
+    """Wrong answers are refused, and the question stays open."""
     flow, approve = asking_flow()
 
     async def main() -> Result[State, State]:
@@ -152,22 +152,24 @@ def test_questions_of_one_node_have_ids() -> None:
     class Item(BaseModel):
         text: str
 
-    class Said(BaseModel):
-        said: str = ""
+    class Reply(BaseModel):
+        reply: str = ""
 
-    class Both(Item, Said): ...
+    class Both(Item, Reply): ...
 
     class Items(BaseModel):
         items: list[Item] = []
 
     class All(Items, Log): ...
 
-    inner = Graph("inner", Both, input=Item, output=Said)
-    ask: Ask[Both, Said] = inner.ask("ask", question=lambda s: f"What about {s.text}?", answer=Said)
+    inner = Graph("inner", Both, input=Item, output=Reply)
+    ask: Ask[Both, Reply] = inner.ask(
+        "ask", question=lambda s: f"What about {s.text}?", answer=Reply
+    )
     inner.chain(ask)
 
-    def gather(found: list[Said]) -> Log:
-        return Log(log=[said.said for said in found])
+    def gather(replies: list[Reply]) -> Log:
+        return Log(log=[item.reply for item in replies])
 
     graph = Graph("g", All)
     graph.chain(graph.map("m", inner.build(), over=lambda s: s.items, gather=gather, max_items=3))
@@ -177,17 +179,17 @@ def test_questions_of_one_node_have_ids() -> None:
         result = await flow.run(All(items=[Item(text="a"), Item(text="b")]))
         assert [question.path for question in result.questions] == ["m[0]/ask", "m[1]/ask"]
         with pytest.raises(InputError, match="2 questions of 'ask' are open"):
-            await flow.answer(result.run_id, ask, Said(said="?"))
+            await flow.answer(result.run_id, ask, Reply(reply="?"))
         first, second = result.questions
-        result = await flow.answer(result.run_id, second, Said(said="about b"))
+        result = await flow.answer(result.run_id, second, Reply(reply="about b"))
         assert result.status == "waiting"
-        return await flow.answer(result.run_id, first, Said(said="about a"))
+        return await flow.answer(result.run_id, first, Reply(reply="about a"))
 
     assert run_virtual(main()).state.log == ["about a", "about b"]
 
 
 def test_question_in_loop_repeats() -> None:
-    """It is asked in every round."""
+    """Questions in a loop are asked in every round."""
     graph = Graph("g", State)
     approve: Asking = graph.ask("approve", question=lambda s: f"Round {s.n}?", answer=Choice)
     graph.chain(up, approve, note)
@@ -235,7 +237,7 @@ def test_gate_waits_before_or_after_node(gate: Any, before: list[str]) -> None:
 
 @pytest.mark.parametrize("gate", ["before", "after"])
 def test_gate_rejection_fails_node(gate: Any) -> None:
-    """The failure is `Rejected`."""
+    """A rejection at a gate fails the node with `Rejected`."""
     flow = gated(gate)
 
     async def main() -> None:
@@ -253,7 +255,7 @@ def test_gate_rejection_fails_node(gate: Any) -> None:
 
 
 def test_rejection_starts_grace() -> None:
-    """A rejection is a failure: what runs beside it may go on for the grace time only."""
+    """After a rejection, other nodes may go on for the grace time only."""
 
     @node(gate="before")
     async def held(number: Number) -> Log:
@@ -304,7 +306,7 @@ def test_error_edge_takes_rejection() -> None:
 
 # ---- time ----------------------------------------------------------------------------------------
 def test_late_answer_takes_error_edge() -> None:
-    """An expired question fails, whatever the answer."""
+    """Whatever the answer, an expired question fails."""
     graph = Graph("g", State)
     approve: Asking = graph.ask("approve", question=lambda s: "Now?", answer=Choice, expires=60)
 
@@ -354,8 +356,8 @@ def test_failed_run_resumes_where_it_stopped() -> None:
     assert sorted(ran) == ["flaky", "flaky", "note", "other", "up"]
 
 
-def test_answer_to_failed_run_waits_for_resume() -> None:
-    """It is committed at once."""
+def test_answer_to_failed_run_waits() -> None:
+    """Answers to a failed run are committed at once, and no node runs before it is resumed."""
     broken = [True]
 
     @node
@@ -423,7 +425,7 @@ async def interrupted(flow: Flow[State, State, State], **options: Any) -> None:
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_effect_in_doubt_is_not_repeated(durable: bool) -> None:
-    """An effect that may have happened stops the run."""
+    """Stop a run whose effect may have happened already."""
     sent: list[str] = []
     flow = once_flow(sent)
     options: dict[str, Any] = {"durable": MemoryStore()} if durable else {}

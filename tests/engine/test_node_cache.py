@@ -1,4 +1,4 @@
-"""Kept results: found under equal inputs until they are too old, and changed by nobody."""
+"""Results that are kept: returned for equal inputs until they expire, and never changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_entry_is_found_until_it_expires() -> None:
 
 
 def test_newer_entry_replaces_older() -> None:
-    """Its time of expiry too."""
+    """Replacing an entry also replaces its time of expiry."""
     cache = NodeCache()
     cache.put("k", {0: "a"}, expires=10.0)
     cache.put("k", {0: "b"}, expires=20.0)
@@ -59,9 +59,9 @@ def test_entry_is_copied_in_and_out() -> None:
     cache, update = NodeCache(), {0: "a"}
     cache.put("k", update, expires=10.0)
     update[1] = "later"
-    found = cache.get("k", 0.0)
-    assert found == {0: "a"}
-    found[2] = "later"  # type: ignore[index]
+    entry = cache.get("k", 0.0)
+    assert entry == {0: "a"}
+    entry[2] = "later"  # type: ignore[index]
     assert cache.get("k", 0.0) == {0: "a"}
 
 
@@ -103,7 +103,7 @@ def test_equal_inputs_have_equal_keys() -> None:
     ],
     ids=["value", "default", "type", "more", "less", "model", "node", "flow"],
 )
-def test_key_depends_on_node_model_and_slices(other: tuple[Any, list[Any], str]) -> None:
+def test_key_depends_on_all_parts(other: tuple[Any, list[Any], str]) -> None:
     assert compute_key(*other) != compute_key(activation(), [Topic(topic="a")], "")
 
 

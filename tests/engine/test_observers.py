@@ -1,4 +1,4 @@
-"""The queue between a run and a reader: nothing is lost, order is kept, and a full queue makes the run wait."""
+"""Queue between a run and a reader: it keeps events in order, and delays the run when full."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def event(number: int) -> Cancelled:
 
 
 async def one_of(queue: EventQueue) -> RunEvent:
-    """The next event, read by somebody who then leaves."""
+    """Return the next event, read by a reader who then leaves."""
     async with contextlib.aclosing(cast("AsyncGenerator[RunEvent]", aiter(queue))) as reader:
         return await anext(reader)
 
@@ -62,7 +62,7 @@ def test_queue_is_read_after_close() -> None:
 
 
 def test_queue_joins_deltas_of_one_node() -> None:
-    """Those of other nodes stay apart."""
+    """Text of a node is joined, apart from that of other nodes."""
 
     async def main() -> list[RunEvent]:
         queue = EventQueue()
@@ -83,24 +83,24 @@ def test_queue_joins_deltas_of_one_node() -> None:
 
 
 def test_full_queue_makes_run_wait() -> None:
-    """The run waits until an event was read."""
+    """With a full queue, the run waits until an event was read."""
 
     async def main() -> list[Any]:
-        queue, told = EventQueue(), []
+        queue, notes = EventQueue(), []
         for number in range(FULL):
             queue.put(event(number))
 
         async def run() -> None:
             await queue.wait_for_room()
-            told.append("room")
+            notes.append("room")
 
         task = asyncio.create_task(run())
         await asyncio.sleep(1)
-        assert told == []
+        assert notes == []
         await one_of(queue)
         await asyncio.sleep(1)
         await task
-        return told
+        return notes
 
     assert run_virtual(main()) == ["room"]
 
@@ -146,7 +146,7 @@ def test_closed_queue_always_has_room(closed_first: bool) -> None:
 
 
 def test_first_event_is_read_at_once() -> None:
-    """Also if the run never waits for anything."""
+    """Read the first event at once, even if the run never waits for anything."""
     ran: list[int] = []
 
     @node

@@ -1,4 +1,4 @@
-"""What the journal keeps of a prompt: bounded, clean, and only what is new."""
+"""Prompts in the journal: bounded, clean, and without repeated messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def request(*messages: Message) -> Request:
 
 
 def test_log_leaves_out_shared_messages() -> None:
-    """A conversation that continues is described without its earlier messages."""
+    """Earlier messages of a conversation are not described again."""
     log = PromptLog()
     first, call = (
         Message(content="hello"),
@@ -23,9 +23,9 @@ def test_log_leaves_out_shared_messages() -> None:
     )
     answer = Message(role="tool", content="seen", tool_call_id="c")
     assert log.describe(request(first))["messages"] == [{"role": "user", "content": "hello"}]
-    told = log.describe(request(first, call, answer))
-    assert told["shared"] == 1
-    assert told["messages"] == [
+    entry = log.describe(request(first, call, answer))
+    assert entry["shared"] == 1
+    assert entry["messages"] == [
         {
             "role": "assistant",
             "content": "",
@@ -43,10 +43,10 @@ def test_log_describes_new_conversation_whole() -> None:
 
 def test_log_cuts_long_requests() -> None:
     """Long texts and many messages are cut, and counted."""
-    told = PromptLog().describe(
+    entry = PromptLog().describe(
         request(*[Message(content=str(number)) for number in range(MOST + 7)])
     )
-    assert (len(told["messages"]), told["left_out"]) == (MOST, 7)
+    assert (len(entry["messages"]), entry["left_out"]) == (MOST, 7)
     assert clean("x" * (LONGEST + 5)).endswith("… (5 more characters)")
 
 

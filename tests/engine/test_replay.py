@@ -1,4 +1,4 @@
-"""Runs rebuilt from their records: the same run again, and the first record that does not fit is named."""
+"""Runs rebuilt from their records: equal to the original, or the first misfit is named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.scenarios.flows import FLOWS, Ledger, State
 
 
 def recorded(name: str) -> tuple[Any, list[Record]]:
-    """A flow's plan, and what a run of it wrote down."""
+    """Return the plan of a flow, and the records of a run of it."""
 
     async def main() -> tuple[Any, list[Record]]:
         flow, store = FLOWS[name](), MemoryStore(clock=lambda: asyncio.get_running_loop().time())
@@ -36,7 +36,7 @@ def values_of(rebuilt: Any, plan: Any) -> Any:
 
 
 def changed(records: list[Record], kind: str, **body: Any) -> list[Record]:
-    """The records, the first of a kind with something else in it."""
+    """Return the records, with other values in the first of a kind."""
     number = next(index for index, record in enumerate(records) if record.kind == kind)
     return [
         *records[:number],
@@ -53,7 +53,7 @@ def diverges(plan: Any, records: list[Record], read: Any = rebuild) -> str:
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
 def test_replay_restores_run(name: str) -> None:
-    """Both `rebuild` and `verify`."""
+    """Both `rebuild` and `verify` restore the run."""
     plan, records = recorded(name)
     once, again = rebuild(plan, "r", records), verify(plan, "r", records)
     assert once.run.status == again.run.status == records[-1].body["status"]
@@ -63,7 +63,8 @@ def test_replay_restores_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
-def test_every_prefix_of_records_is_a_run(name: str) -> None:
+def test_prefix_of_records_is_run(name: str) -> None:
+    """Every prefix of the records rebuilds a valid run."""
     plan, records = recorded(name)
     committed = 0
     for record in records:
@@ -97,7 +98,8 @@ def test_failure_restores_kind_and_message() -> None:
     ]
 
 
-def test_started_attempt_is_in_doubt_until_commit() -> None:
+def test_started_attempt_is_in_doubt() -> None:
+    """Started attempts are in doubt until their commit."""
     plan, records = recorded("chain")
     commit = records[2]
     where = {key: commit.body[key] for key in ("path", "id")}
@@ -108,25 +110,27 @@ def test_started_attempt_is_in_doubt_until_commit() -> None:
 
 # ---- what does not fit ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "body, told",
+    "body, message",
     [
         (
             {"path": "nowhere"},
-            "Record 2 (commit): 'nowhere' is not open at this point. The flow is not the one that wrote the record.",
+            "Record 2 (commit): 'nowhere' is not open at this point. "
+            "The flow is not the one that wrote the record.",
         ),
         (
             {"id": "0" * 32},
-            "the record is about 00000000000000000000000000000000. The flow is not the one that wrote it.",
+            "the record is about 00000000000000000000000000000000. "
+            "The flow is not the one that wrote it.",
         ),
         ({"update": []}, "A stored update is a list"),
     ],
 )
-def test_foreign_record_is_named(body: dict[str, Any], told: str) -> None:
-    """A record of another run or flow does not fit."""
+def test_foreign_record_is_named(body: dict[str, Any], message: str) -> None:
+    """Records of another run or flow do not fit."""
     plan, records = recorded("chain")
     with pytest.raises((ReplayDiverged, JournalError)) as caught:
         rebuild(plan, "r", changed(records, "commit", **body))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["path", "id", "at", "began", "update"])
@@ -138,20 +142,20 @@ def test_incomplete_commit_is_damage(key: str) -> None:
         else record
         for record in records
     ]
-    assert (
-        diverges(plan, short)
-        == f"Record 2 (commit) does not hold what it should: KeyError('{key}'). The journal is damaged."
+    assert diverges(plan, short) == (
+        f"Record 2 (commit) does not hold what it should: KeyError('{key}'). "
+        "The journal is damaged."
     )
 
 
 @pytest.mark.parametrize("kind", ["commits", "take", "rebuilt", "__init__", ""])
 def test_unknown_kind_is_refused(kind: str) -> None:
-    """Also if it is the name of a method."""
+    """Unknown kinds are refused, also those that are names of methods."""
     plan, records = recorded("chain")
-    told = diverges(plan, [records[0], replace(records[1], kind=kind)])
-    assert (
-        told
-        == f"Record 2 is of the unknown kind '{kind}'. It was written by another version of graphorch, or is damaged."
+    message = diverges(plan, [records[0], replace(records[1], kind=kind)])
+    assert message == (
+        f"Record 2 is of the unknown kind '{kind}'. "
+        "It was written by another version of graphorch, or is damaged."
     )
 
 
@@ -163,7 +167,7 @@ def test_body_must_be_object() -> None:
 
 
 def test_missing_record_is_noticed() -> None:
-    """At the next record that needs it."""
+    """Missing records are noticed at the next record that needs them."""
     plan, records = recorded("chain")
     assert "is not open at this point" in diverges(plan, [records[0], *records[2:]])
 
@@ -177,7 +181,7 @@ def test_different_end_is_noticed() -> None:
 
 # ---- what the pure functions say again -----------------------------------------------------------
 def test_verify_names_changed_route() -> None:
-    """With the old and the new targets."""
+    """Name the old and the new targets of a changed route."""
     plan, records = recorded("routes")
     number = next(index for index, item in enumerate(records) if "route" in item.body)
     record = records[number]
@@ -191,24 +195,25 @@ def test_verify_names_changed_route() -> None:
         *records[:number],
         replace(record, body={**record.body, "route": {**record.body["route"], "edges": [other]}}),
     ]
-    rebuild(plan, "r", moved)  # whoever only rebuilds takes the record's word
-    assert (
-        f"Record {record.seq} (routed): the route of '{record.body['path']}' went to '{plan.steps[edges[other].target].name}', and now goes to '"
-        in diverges(plan, moved, verify)
+    rebuild(plan, "r", moved)  # a mere rebuild trusts the record
+    path, target = record.body["path"], plan.steps[edges[other].target].name
+    message = (
+        f"Record {record.seq} (routed): the route of '{path}' went to '{target}', and now goes to '"
     )
+    assert message in diverges(plan, moved, verify)
 
 
 @pytest.mark.parametrize(
-    "name, kind, field, told",
+    "name, kind, field, message",
     [
         ("mapped", "entered", "items", "what goes into it was"),
         ("sub_flows", "entered", "items", "what goes into it was"),
     ],
 )
-def test_verify_names_changed_items(name: str, kind: str, field: str, told: str) -> None:
+def test_verify_names_changed_items(name: str, kind: str, field: str, message: str) -> None:
     plan, records = recorded(name)
     moved = changed(records, kind, **{field: []})
-    assert told in diverges(plan, moved, verify)
+    assert message in diverges(plan, moved, verify)
 
 
 def test_verify_names_changed_result() -> None:

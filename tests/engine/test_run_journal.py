@@ -1,4 +1,4 @@
-"""A run's way into its store: one append at a time, none after one that failed, and watchers hear of what is durable only."""
+"""Appends of a run: never two at once, none after a failure; observers see durable events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.scenarios.flows import FLOWS, Ledger, State
 
 
 class SlowStore(MemoryStore):
-    """Takes a second for each append, and fails the n-th; remembers the first numbers of those that were under way at once."""
+    """Store whose appends take a second, and whose n-th fails; it counts those under way."""
 
     def __init__(self, fail_at: int = 0) -> None:
         super().__init__(clock=lambda: 0.0)
@@ -61,7 +61,7 @@ async def journal_in(store: MemoryStore) -> RunJournal:
 
 
 def test_cancelled_flush_awaits_its_append() -> None:
-    """The next flush continues after it."""
+    """Flushing is cancelled while its append goes on; the next flush continues after it."""
 
     async def main() -> None:
         store = SlowStore()
@@ -81,7 +81,7 @@ def test_cancelled_flush_awaits_its_append() -> None:
 
 
 def test_failed_append_ends_journal() -> None:
-    """Nothing is written after it."""
+    """Nothing is written after an append that failed."""
 
     async def main() -> None:
         store = SlowStore(fail_at=1)
@@ -116,16 +116,16 @@ def test_failure_of_cancelled_flush_reaches_next() -> None:
 
 @pytest.mark.parametrize("n", range(2, 12))
 def test_observers_see_durable_commits_only(n: int) -> None:
-    told: list[str] = []
+    seen: list[str] = []
 
     async def main(seed: int) -> list[str]:
-        """Appends take as long as nodes do, so that one branch commits while what another one wrote is on its way."""
+        """Let appends take as long as nodes, so that branches commit while others are written."""
         store, flow = (
             SlowStore(fail_at=n),
             around_nodes(FLOWS["mapped_flows"](), Schedule(seed, longest=3.0).around),
         )
         watch: Any = (
-            lambda event: told.append(event.path) if isinstance(event, Committed) else None,
+            lambda event: seen.append(event.path) if isinstance(event, Committed) else None,
         )
         with contextlib.suppress(JournalError):
             await flow.run(State(), run_id="r", durable=store, resources=Ledger(), watch=watch)
@@ -136,9 +136,9 @@ def test_observers_see_durable_commits_only(n: int) -> None:
         ]
 
     for seed in range(8):
-        told.clear()
+        seen.clear()
         durable = run_virtual(main(seed), seed=seed)
-        assert set(told) <= set(durable)
+        assert set(seen) <= set(durable)
 
 
 def test_created_run_without_input_can_begin() -> None:
@@ -170,7 +170,7 @@ def test_immediate_append_is_not_awaited() -> None:
 
 
 def test_immediate_appends_yield_sometimes() -> None:
-    """A chain that waits for nothing gives other tasks a turn."""
+    """Chains that wait for nothing give other tasks a turn."""
 
     async def main() -> None:
         journal = await journal_in(MemoryStore(clock=lambda: 0.0))
@@ -211,7 +211,7 @@ def test_flush_cancelled_during_write_knows_outcome(
 
 
 class InterruptedStore(MemoryStore):
-    """Ctrl-C arrives in the middle of its first append."""
+    """Store that is interrupted by Ctrl-C in the middle of its first append."""
 
     def append_soon(self, *arguments: Any, **options: Any) -> Completion | None:
         raise KeyboardInterrupt
@@ -231,7 +231,7 @@ def test_interrupted_append_ends_journal() -> None:
 
 # ---- what passes, and what does not --------------------------------------------------------------
 class MoodyStore(MemoryStore):
-    """Fails its appends as a script says, one entry each; remembers when each was tried, and how often the lease was renewed."""
+    """Store whose appends fail by a script; it keeps the times of appends and renewals."""
 
     def __init__(self, *script: Exception | None) -> None:
         super().__init__(clock=lambda: asyncio.get_running_loop().time())
@@ -261,7 +261,7 @@ def busy() -> StoreUnavailable:
 
 
 def test_busy_store_is_retried() -> None:
-    """After growing pauses."""
+    """Retry an append after growing pauses while the store is busy."""
 
     async def main() -> None:
         store = MoodyStore(busy(), busy(), busy())
@@ -288,7 +288,7 @@ def test_store_that_stays_busy_raises() -> None:
 
 
 def test_expired_lease_is_renewed() -> None:
-    """Unless another process took the run."""
+    """Renew an expired lease unless another process took the run."""
 
     async def main() -> None:
         store = MoodyStore(LeaseExpired("r", "the lease of run r ran out"))
@@ -301,7 +301,7 @@ def test_expired_lease_is_renewed() -> None:
 
 
 def test_lease_is_renewed_in_time() -> None:
-    """Three times before it would expire."""
+    """Renew a lease three times before it would expire."""
 
     async def main() -> None:
         store = MoodyStore()
@@ -365,16 +365,12 @@ def test_empty_flush_does_not_call_store() -> None:
     run_virtual(main())
 
 
-# ---- failures of model calls as they are told ----------------------------------------------------
+# ---- failures of model calls as they are stored --------------------------------------------------
 def test_model_failure_has_bounded_length() -> None:
-    told = encode_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
-    assert (told["model"], told["status"], told["usage"], told["decision"]) == (
-        "m",
-        429,
-        None,
-        None,
-    )
-    assert told["message"] == "x" * 2000 + "… (3,000 more characters)"
+    stored = encode_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
+    assert (stored["model"], stored["status"]) == ("m", 429)
+    assert (stored["usage"], stored["decision"]) == (None, None)
+    assert stored["message"] == "x" * 2000 + "… (3,000 more characters)"
 
 
 def test_response_is_restored_or_damage_named() -> None:

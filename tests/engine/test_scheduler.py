@@ -1,4 +1,4 @@
-"""The asyncio driver: what runs at once, what is inline, what ends a run, and that nothing is left running."""
+"""Runs on asyncio: concurrency, failures, limits and cancelling, with nothing left running."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Batch(Items, Texts): ...
 
 
 def sleeper(name: str, seconds: float = 0.0) -> Node[Any]:
-    """A node that takes some time and writes its name into the log."""
+    """Make a node that takes some time and writes its name into the log."""
 
     @node(name=name)
     async def sleep(count: Count) -> Log:
@@ -79,7 +79,7 @@ def sleeper(name: str, seconds: float = 0.0) -> Node[Any]:
 
 
 def raiser(name: str, error: Exception, seconds: float = 0.0) -> Node[Any]:
-    """A node that fails."""
+    """Make a node that fails."""
 
     @node(name=name)
     async def fail(count: Count) -> Log:
@@ -95,7 +95,7 @@ def up(count: Count) -> Count:
 
 
 def elapsed(main: Coroutine[Any, Any, Any]) -> tuple[Any, float]:
-    """A result, and the virtual seconds that it took."""
+    """Return a result, and the virtual seconds that it took."""
 
     async def timed() -> tuple[Any, float]:
         return await main, asyncio.get_running_loop().time()
@@ -115,7 +115,7 @@ async def events_of(flow: Flow[Any, Any, Any], value: BaseModel, **options: Any)
 
 # ---- order and concurrency -----------------------------------------------------------------------
 def test_branches_run_concurrently() -> None:
-    """They fold in declaration order."""
+    """Branches run concurrently, and their updates fold in the order of declaration."""
     graph = Graph("fan", State)
     graph.chain(up, [sleeper("slow", 5), sleeper("fast", 1)], sleeper("last"))
     result, seconds = elapsed(graph.build().run(State()))
@@ -124,7 +124,7 @@ def test_branches_run_concurrently() -> None:
 
 
 def test_fast_branch_does_not_wait() -> None:
-    """Two lanes of three steps, slow where the other is fast: 1+1+10 beside 10+1+1, so 12 and not 30."""
+    """Lanes of 1+1+10 and 10+1+1 seconds take 12 seconds: no step waits for the other lane."""
     graph = Graph("lanes", State)
     lanes = [
         [sleeper(f"{lane}{step}", seconds) for step, seconds in enumerate(times)]
@@ -187,8 +187,8 @@ def test_node_concurrency_spans_map_items() -> None:
     assert seconds == 3
 
 
-def texts(found: list[Item]) -> Texts:
-    return Texts(texts=[item.text for item in found])
+def texts(items: list[Item]) -> Texts:
+    return Texts(texts=[item.text for item in items])
 
 
 # ---- what a node gets and gives ------------------------------------------------------------------
@@ -215,15 +215,15 @@ def test_input_changed_in_place_stays_local() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         (Log(log=["x"]), "It returned Log Log(log=['x']), but declares Count. Return a Count."),
         (None, "It returned NoneType None, but declares Count"),
         (Count.model_construct(n="many"), "'n' = str 'many'"),
     ],
 )
-def test_wrong_output_fails_node(wrong: Any, told: str) -> None:
-    """The error says what was returned."""
+def test_wrong_output_fails_node(wrong: Any, message: str) -> None:
+    """Wrong outputs fail the node, with the returned value in the error."""
 
     @node
     async def liar(count: Count) -> Count:
@@ -233,11 +233,11 @@ def test_wrong_output_fails_node(wrong: Any, told: str) -> None:
     (error,) = failure.exceptions
     assert isinstance(error, NodeError)
     assert isinstance(error.__cause__, WrongOutput)
-    assert told in str(error)
+    assert message in str(error)
 
 
 def test_sync_node_runs_in_thread() -> None:
-    """An inline one runs on the loop."""
+    """Sync nodes run in a thread, inline nodes on the loop."""
     import threading
 
     seen: list[str] = []
@@ -258,7 +258,7 @@ def test_sync_node_runs_in_thread() -> None:
 
 
 def test_resources_reach_nodes() -> None:
-    """Their type is checked before the run."""
+    """Resources reach the nodes, and their type is checked before the run."""
 
     class Clients:
         rate = 3
@@ -271,13 +271,14 @@ def test_resources_reach_nodes() -> None:
     assert run_virtual(flow.run(Count(), resources=Clients())).output.n == 3
     with pytest.raises(
         InputError,
-        match=r"Node 'use' of flow 'g' needs resources of type Clients, got nothing\. Pass resources=Clients",
+        match=r"Node 'use' of flow 'g' needs resources of type Clients, got nothing\. "
+        r"Pass resources=Clients",
     ):
         run_virtual(flow.run(Count()))
 
 
 def test_key_identifies_activation() -> None:
-    """It is equal for every attempt."""
+    """Every attempt of an activation has the key of the activation."""
     keys: list[str] = []
 
     @node(retry=Retry(3))
@@ -297,7 +298,7 @@ def test_key_identifies_activation() -> None:
 
 # ---- failure -------------------------------------------------------------------------------------
 def test_drain_lets_siblings_finish() -> None:
-    """Nothing new starts."""
+    """Siblings of a failed node finish, and nothing new starts."""
     graph = Graph("g", State)
     graph.chain(up, [raiser("bad", ValueError("no"), 1), sleeper("good", 5)], sleeper("never"))
     failure = failed_run(graph.build().run(State()))
@@ -432,7 +433,7 @@ def test_limit_of_seconds_stops_run() -> None:
 
 
 def test_resumed_run_forgets_old_deadline() -> None:
-    """A run that is resumed without a limit of seconds works for as long as it takes."""
+    """Without a limit of seconds, a resumed run works for as long as it takes."""
     seconds_left: list[float | None] = []
 
     @node
@@ -453,7 +454,7 @@ def test_resumed_run_forgets_old_deadline() -> None:
 
 
 def test_limit_of_activations_stops_run() -> None:
-    """What was committed is kept."""
+    """A run that is stopped by its limit keeps what was committed."""
     graph = Graph("g", Count)
     graph.chain(up)
     graph.loop(up, back_to=up, while_=lambda s: True, max_iterations=100)
@@ -503,9 +504,9 @@ def test_map_keeps_order_of_items() -> None:
 
 
 def test_map_collects_missing_items() -> None:
-    def gather(found: list[Item], missing: list[Missing]) -> Texts:
+    def gather(items: list[Item], missing: list[Missing]) -> Texts:
         return Texts(
-            texts=[item.text for item in found]
+            texts=[item.text for item in items]
             + [f"{item.index}: {item.reason}" for item in missing]
         )
 
@@ -607,7 +608,7 @@ def test_quorum_cancels_rest_of_region() -> None:
 
 # ---- events --------------------------------------------------------------------------------------
 def test_stream_yields_all_events() -> None:
-    """The last one is `Ended`."""
+    """Streams yield all events of the run, and `Ended` at last."""
     seen = run_virtual(events_of(Graph("g", State).chain(up, sleeper("s", 1)).build(), State()))
     assert [type(event).__name__ for event in seen] == [
         "Started",
@@ -665,7 +666,7 @@ def test_slow_reader_slows_run() -> None:
 
 
 def test_raising_observer_is_dropped() -> None:
-    """The run is not harmed."""
+    """An observer that raises is dropped without harm to the run."""
 
     def broken(event: RunEvent) -> None:
         raise RuntimeError("broken")
@@ -686,7 +687,7 @@ def test_run_sync_inside_running_loop() -> None:
 
 
 def test_run_sync_from_node_is_refused() -> None:
-    """On the engine's own loop it would wait for itself."""
+    """On the engine's own loop, `run_sync` would wait for itself."""
     inner = Graph("inner", Count).chain(up).build()
 
     @node
@@ -702,7 +703,7 @@ def test_run_sync_from_node_is_refused() -> None:
 @pytest.mark.parametrize("count", [1_000, 10_000])
 @pytest.mark.slow
 def test_chain_and_fan_out_are_linear(count: int) -> None:
-    """They need no recursion."""
+    """Long chains and wide fan-outs need no recursion."""
 
     @node
     async def step(count: Count) -> Count:
@@ -802,7 +803,7 @@ def test_grace_cancels_siblings_of_failure() -> None:
 
 
 def test_stop_finishes_what_runs() -> None:
-    """The run can be resumed."""
+    """Running nodes finish after a stop, and the run can be resumed."""
     graph = Graph("g", State)
     graph.chain(up, sleeper("a", 10), sleeper("b", 10))
     flow = graph.build()
@@ -819,7 +820,7 @@ def test_stop_finishes_what_runs() -> None:
 
 
 def test_stopping_run_may_succeed() -> None:
-    """If its last node finishes meanwhile."""
+    """A stopping run succeeds if its last node finishes meanwhile."""
     flow = Graph("g", State).chain(up, sleeper("last", 10)).build()
 
     async def main() -> list[str]:

@@ -1,4 +1,4 @@
-"""Updates as plain JSON and back: equal, or refused when they are written."""
+"""Updates as JSON and back: equal, or refused when they are written."""
 
 from __future__ import annotations
 
@@ -76,9 +76,11 @@ def roundtrip(name: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("number", 3), ("number", 2**80), ("ratio", 0.1), ("ratio", -0.0), ("text", "ünï\n\t\u2028"), ("log", ["a", "b"]), ("kind", "b"),
-        ("maybe", None), ("maybe", "x"), ("color", Color.RED), ("day", datetime.date(2024, 2, 29)), ("pair", (1, "a")), ("point", Point(x=1, names={"a"})),
-        ("table", {"k": [Point(x=2)]}), ("data", b"text"), ("free", {"a": [1, None, True]}), ("renamed", 4),
+        ("number", 3), ("number", 2**80), ("ratio", 0.1), ("ratio", -0.0),
+        ("text", "ünï\n\t\u2028"), ("log", ["a", "b"]), ("kind", "b"),
+        ("maybe", None), ("maybe", "x"), ("color", Color.RED), ("day", datetime.date(2024, 2, 29)),
+        ("pair", (1, "a")), ("point", Point(x=1, names={"a"})), ("table", {"k": [Point(x=2)]}),
+        ("data", b"text"), ("free", {"a": [1, None, True]}), ("renamed", 4),
     ],
 )  # fmt: skip
 def test_codec_restores_value(name: str, value: Any) -> None:
@@ -126,7 +128,7 @@ def test_codec_restores_any_json(value: Any) -> None:
     ],
 )
 def test_encode_refuses_lossy_value(name: str, value: Any, why: str) -> None:
-    """The error names the field."""
+    """Lossy values are refused with the name of the field."""
     with pytest.raises(Unstorable) as caught:
         roundtrip(name, value)
     assert str(caught.value).startswith(f"'{name}' = ")
@@ -144,16 +146,18 @@ def test_encode_error_truncates_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored, told",
+    "stored, message",
     [
         ([], "A stored update is a list, not an object. The journal is damaged."),
         (
             {"gone": 1},
-            "A stored update has the field 'gone', which the state does not have any more. Register a migration.",
+            "A stored update has the field 'gone', which the state does not have any more. "
+            "Register a migration.",
         ),
         (
             {"number": "many"},
-            "The stored value of 'number' does not fit its type any more: Input should be a valid integer",
+            "The stored value of 'number' does not fit its type any more: "
+            "Input should be a valid integer",
         ),
         (
             {"kind": "c"},
@@ -161,10 +165,10 @@ def test_encode_error_truncates_value() -> None:
         ),
     ],
 )
-def test_decode_names_misfit(stored: Any, told: str) -> None:
+def test_decode_names_misfit(stored: Any, message: str) -> None:
     with pytest.raises(JournalError) as caught:
         CODEC.decode(stored)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_codec_restores_empty_update() -> None:
@@ -188,8 +192,10 @@ def test_cache_keeps_codec_per_plan() -> None:
 @pytest.mark.parametrize(
     "annotation, is_plain",
     [
-        (int, True), (str | None, True), (list[dict[str, float]], True), (Literal["a", 1, None], True), (dict[int, str], False), (tuple[int, ...], False),
-        (list, False), (Any, False), (bytes, False), (Point, False), (set[int], False), (Literal[Color.RED], False), (list[Point], False),
+        (int, True), (str | None, True), (list[dict[str, float]], True),
+        (Literal["a", 1, None], True), (dict[int, str], False), (tuple[int, ...], False),
+        (list, False), (Any, False), (bytes, False), (Point, False), (set[int], False),
+        (Literal[Color.RED], False), (list[Point], False),
     ],
 )  # fmt: skip
 def test_plain_type_holds_json_only(annotation: Any, is_plain: bool) -> None:

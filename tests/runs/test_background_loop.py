@@ -1,4 +1,4 @@
-"""The loop on a thread of its own: results and errors come back, and what would wait for itself is refused."""
+"""Event loop on a thread of its own: it returns results and errors, and refuses to await itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def thread_name() -> str:
 
 
 def test_wait_returns_result(background: BackgroundLoop) -> None:
-    """The coroutine runs on the thread of the loop."""
+    """Coroutines run on the thread of the loop."""
     assert background.wait(thread_name()) == "graphorch-loop"
     assert not background.is_here
 
@@ -52,7 +52,7 @@ def test_wait_inside_running_loop(background: BackgroundLoop) -> None:
 def test_wait_on_own_thread_is_refused(
     background: BackgroundLoop,
 ) -> None:
-    """The coroutine is closed."""
+    """Waiting on the loop's own thread is refused, and the coroutine is closed."""
 
     async def nested() -> None:
         assert background.is_here
@@ -60,7 +60,8 @@ def test_wait_on_own_thread_is_refused(
 
     with pytest.raises(
         InputError,
-        match=r"run_sync\(\) was called by a node, on the engine's own loop, and would wait for itself",
+        match=r"run_sync\(\) was called by a node, on the engine's own loop, "
+        r"and would wait for itself",
     ):
         background.wait(nested())
 
@@ -69,7 +70,7 @@ def test_interrupt_cancels_coroutine_first(
     background: BackgroundLoop,
 ) -> None:
     """Ctrl-C is raised once the coroutine has ended."""
-    told: list[str] = []
+    notes: list[str] = []
 
     async def slow() -> None:
         await asyncio.sleep(0.02)  # by then the caller waits
@@ -77,13 +78,13 @@ def test_interrupt_cancels_coroutine_first(
         try:
             await asyncio.Event().wait()
         finally:
-            told.append("cancelled")
+            notes.append("cancelled")
 
     with pytest.raises(KeyboardInterrupt):
         background.wait(slow())
-    assert told == ["cancelled"]
+    assert notes == ["cancelled"]
 
 
 def test_background_loop_is_shared() -> None:
-    """There is one for the whole process."""
+    """All callers in the process share the loop."""
     assert background_loop() is background_loop()

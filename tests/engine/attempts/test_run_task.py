@@ -1,4 +1,4 @@
-"""The caller's own task runs nodes: what is meant for one of them does not reach the caller, and what is meant for the caller reaches all."""
+"""Nodes that run in the caller's own task: cancelling a node never ends the caller."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def fast(count: Count) -> Log:
 
 
 def stubborn(what: str) -> Node[Any]:
-    """A node that waits for long, and makes something else of its cancellation."""
+    """Make a node that waits for long, and does not simply end when it is cancelled."""
 
     @node(name="stubborn")
     async def wait(count: Count) -> Log:
@@ -63,7 +63,10 @@ def stubborn(what: str) -> Node[Any]:
 
 
 def race(what: str, *, is_first: bool) -> Flow[Any, Any, Any]:
-    """Two branches of which the first to end wins. The last of several branches runs in the task that made them ready: here the caller's."""
+    """Build two branches of which the first to end wins.
+
+    The last of several branches runs in the task that made them ready: here the caller's.
+    """
     slow = stubborn(what)
     graph = Graph("race", State)
     graph.chain(fork, [slow, fast] if is_first else [fast, slow], after)
@@ -77,7 +80,7 @@ WHAT = ["gives in", "returns", "raises", "goes on"]
 @pytest.mark.parametrize("is_first", [True, False], ids=["in a task", "in the caller's"])
 @pytest.mark.parametrize("what", WHAT)
 def test_race_loser_is_dropped(what: str, is_first: bool) -> None:
-    """The caller is not cancelled."""
+    """Cancelling the loser of a race does not cancel the caller."""
 
     async def main() -> list[str]:
         task = asyncio.current_task()
@@ -129,7 +132,7 @@ def test_caller_timeout_ends_chain(what: str) -> None:
 def test_caller_cancelled_as_race_ends(
     is_first: bool,
 ) -> None:
-    """One cancellation is for the node, the other for the caller: both arrive as one exception, and the caller's holds."""
+    """If node and caller are cancelled by the same exception, the caller's cancellation holds."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -142,15 +145,15 @@ def test_caller_cancelled_as_race_ends(
 
 
 def test_cancelled_task_can_run_flow() -> None:
-    """As in a handler that cleans up: earlier cancellations do not concern the run."""
+    """Earlier cancellations do not concern a run, so that a handler can run a flow to clean up."""
     flow = Graph("g", State).chain(fork, fast, after).build()
-    found: list[list[str]] = []
+    logs: list[list[str]] = []
 
     async def work() -> None:
         try:
             await asyncio.sleep(100)
         finally:
-            found.append((await flow.run(State())).output.log)
+            logs.append((await flow.run(State())).output.log)
 
     async def main() -> None:
         task = asyncio.create_task(work())
@@ -159,7 +162,7 @@ def test_cancelled_task_can_run_flow() -> None:
         await asyncio.wait([task])
 
     run_virtual(main())
-    assert found == [["fast", "after"]]
+    assert logs == [["fast", "after"]]
 
 
 def test_stray_cancellation_fails_node() -> None:
@@ -179,7 +182,7 @@ def test_stray_cancellation_fails_node() -> None:
 
 
 def test_nested_run_cancels_own_tasks_only() -> None:
-    """A node that runs a flow: the race inside is decided without touching the task around it."""
+    """Races inside a node that runs a flow do not touch the task around it."""
     inner = race("returns", is_first=False)
 
     @node
@@ -195,7 +198,7 @@ def test_nested_run_cancels_own_tasks_only() -> None:
 
 
 def test_flow_run_is_coroutine_function() -> None:
-    """Frameworks that get `flow.run` have to see that it is not a function for a thread."""
+    """Frameworks have to see that `flow.run` is not a function for a thread."""
     flow = race("returns", is_first=True)
     assert all(
         inspect.iscoroutinefunction(method)

@@ -1,4 +1,4 @@
-"""What a node is given and what its return becomes: every way in which either can be wrong, in its own words."""
+"""Inputs and outputs of nodes, and the message for every way in which either can be wrong."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ AnyNode = Node[Any]
 
 
 class Driver:
-    """A run by hand: the test says what its nodes return."""
+    """Run by hand: the test decides what its nodes return."""
 
     def __init__(self, flow: Any, **values: Any) -> None:
         self.plan = flow.plan
@@ -92,8 +92,8 @@ class Driver:
 
 
 def only(fn: Any, state: type[BaseModel] = State) -> Any:
-    """A flow of one node."""
-    return Graph("one", state).chain(made(fn)).build()
+    """Build a flow of a single node."""
+    return Graph("only", state).chain(made(fn)).build()
 
 
 def made(fn: Any, name: str = "it") -> AnyNode:
@@ -126,7 +126,7 @@ def needs(name: Name) -> None: ...
 
 
 def update_of(fn: Any, output: object) -> dict[str, Any]:
-    """What a return becomes, by field."""
+    """Return the update that an output becomes, by field."""
     driver = Driver(only(fn))
     activation = driver.started
     update = binding.build_update(
@@ -165,7 +165,7 @@ def test_unassigned_field_is_missing_input() -> None:
 
 @pytest.mark.parametrize("at", [0, 1])
 def test_handler_gets_failure(at: int) -> None:
-    """At the place of its parameter."""
+    """Handlers get the failure at the place of its parameter."""
 
     def first(failure: Failure, number: Number) -> None: ...
     def second(number: Number, failure: Failure) -> None: ...
@@ -200,12 +200,13 @@ def test_update_holds_fields_set(fn: Any, output: object, update: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "fn, output, told",
+    "fn, output, message",
     [
         (
             looks,
             Number(),
-            "It returned Number, but declares that it returns None. Annotate the slice that it writes.",
+            "It returned Number, but declares that it returns None. "
+            "Annotate the slice that it writes.",
         ),
         (counts, None, "It returned NoneType None, but declares Number. Return a Number."),
         (counts, Log(), "It returned Log Log(log=[]), but declares Number. Return a Number."),
@@ -227,10 +228,10 @@ def test_update_holds_fields_set(fn: Any, output: object, update: dict[str, Any]
         ),
     ],
 )
-def test_undeclared_output_is_refused(fn: Any, output: object, told: str) -> None:
+def test_undeclared_output_is_refused(fn: Any, output: object, message: str) -> None:
     with pytest.raises(WrongOutput) as caught:
         update_of(fn, output)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_field_set_twice_is_refused() -> None:
@@ -263,13 +264,13 @@ def test_returned_input_counts_with_changes() -> None:
 
 
 # ---- maps and sub-flows --------------------------------------------------------------------------
-def sum_of(found: list[Number]) -> Number:
-    return Number(n=sum(number.n for number in found))
+def sum_of(numbers: list[Number]) -> Number:
+    return Number(n=sum(number.n for number in numbers))
 
 
-def told(found: list[Number], missing: list[Missing]) -> Log:
+def list_numbers(numbers: list[Number], missing: list[Missing]) -> Log:
     return Log(
-        log=[f"{number.n}" for number in found]
+        log=[f"{number.n}" for number in numbers]
         + [f"{item.index} {item.reason}" for item in missing]
     )
 
@@ -333,12 +334,12 @@ def test_gather_keeps_order_of_items() -> None:
 
 
 def test_gather_gets_missing_with_reasons() -> None:
-    driver, _ = entered(mapped(told, on_item_error="collect"), 3)
+    driver, _ = entered(mapped(list_numbers, on_item_error="collect"), 3)
     assert left(driver, finish(driver, {1: "broken"})) == {"log": ["10", "12", "1 broken"]}
 
 
 def test_quorum_error_gives_reasons() -> None:
-    driver, _ = entered(mapped(told, need=2, on_item_error="collect"), 2)
+    driver, _ = entered(mapped(list_numbers, need=2, on_item_error="collect"), 2)
     with pytest.raises(QuorumNotMet, match=r"2 items are needed, and 1 succeeded: item 0: broken"):
         binding.gather_children(finish(driver, {0: "broken"}))
 
@@ -402,13 +403,14 @@ def test_unknown_label_suggests_nearest() -> None:
     driver.returns(Number(n=1))
     with pytest.raises(
         WrongOutput,
-        match=r"The selector 'wrong' returned 'evn', which leads nowhere. Did you mean 'even'\? Known: even, odd.",
+        match=r"The selector 'wrong' returned 'evn', which leads nowhere. "
+        r"Did you mean 'even'\? Known: even, odd.",
     ):
         targets(driver)
 
 
 def test_several_labels_take_edges_once() -> None:
-    """In the order of the edges."""
+    """Several labels take each edge once, in the order of the edges."""
 
     def some(number: Number) -> set[Literal["even", "odd"]]:
         return {"odd", "even"} if number.n else set()
@@ -434,7 +436,7 @@ def looped(exhausted: Any) -> Any:
 
 
 def test_loop_repeats_while_allowed() -> None:
-    """While its condition holds and its bound is not reached."""
+    """Loops repeat while their condition holds and their bound is not reached."""
     driver = Driver(looped("continue"))
     driver.returns(Number(n=9))
     assert binding.evaluate_route(driver.deciding) == RouteDecision()
@@ -445,7 +447,7 @@ def test_loop_repeats_while_allowed() -> None:
 
 @pytest.mark.parametrize("exhausted", ["continue", "node", "fail"])
 def test_loop_ends_at_bound(exhausted: str) -> None:
-    """As its option says."""
+    """Loops end at their bound as their option says."""
     driver = Driver(looped(made(looks, "instead") if exhausted == "node" else exhausted))
     driver.returns(Number(n=1))
     activation = driver.deciding

@@ -1,4 +1,4 @@
-"""A hedge: the first attempt that succeeds counts, and neither is left running."""
+"""Hedges: the first attempt that succeeds counts, and neither is left running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graphorch.testing.virtual_clock import run_virtual
 
 
 class Attempts:
-    """Calls that take and return what a script says; remembers how each ended."""
+    """Calls with scripted times and results, and a record of how each ended."""
 
     def __init__(self, *script: tuple[float, object]) -> None:
         self._script = list(script)
@@ -37,7 +37,7 @@ class Attempts:
 
 
 def timed(attempts: Attempts, after: float = 2) -> tuple[Any, float]:
-    """The outcome, and when it came."""
+    """Return the outcome, and when it came."""
 
     async def main() -> tuple[Any, float]:
         try:
@@ -68,14 +68,14 @@ def test_hedge_skips_second_of_fast_call() -> None:
 def test_hedge_takes_first_success(
     script: Any, outcome: tuple[str, float], ended: list[str]
 ) -> None:
-    """The other call is cancelled."""
+    """Take the first success, and cancel the other call."""
     attempts = Attempts(*script)
     assert timed(attempts) == outcome
     assert attempts.ended == ended
 
 
 def test_hedge_raises_first_failure() -> None:
-    """If both calls fail."""
+    """Raise the first failure if both calls fail."""
     outcome, seconds = timed(Attempts((5, ValueError("first")), (1, KeyError("second"))))
     assert repr(outcome) == "ValueError('first')"
     assert seconds == 5

@@ -1,4 +1,4 @@
-"""Nodes in worker processes: what crosses and how, what is refused, and that nothing of a process is left behind."""
+"""Nodes in worker processes: values that cross or are refused, and the end of a process."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.engine.crunching import (
     Flaky,
     Number,
     Place,
+    Report,
     Square,
-    Told,
     Work,
     change,
     deaf,
@@ -56,7 +56,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Shared:
-    """One pool of one process for all tests of this file that leave it alive."""
+    """Share a pool with a single process among the tests of this file that leave it alive."""
 
     def __init__(self, runner: asyncio.Runner) -> None:
         self.runner = runner
@@ -84,7 +84,7 @@ def shared() -> Generator[Shared]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that is over and waits for whoever adopted it does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def is_alive(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process that nobody here started ends within a while: its parent reaps it, not we."""
+    """Return whether a process ends within ten seconds, when its own parent reaps it."""
     deadline = time.monotonic() + 10
     while is_alive(pid) and time.monotonic() < deadline:
         os.sched_yield()
@@ -113,7 +113,7 @@ def test_fields_set_are_those_of_node(shared: Shared) -> None:
 
 
 def test_node_has_no_protocol_streams(shared: Shared) -> None:
-    """It prints to standard error, and its standard input is empty."""
+    """Printing goes to standard error, and standard input is empty."""
     assert shared.call(talk, Number()) == Square(square=1)
     assert shared.call(square, Number(n=2)) == Square(square=4)
 
@@ -127,7 +127,7 @@ def test_binary_and_nan_are_restored(shared: Shared) -> None:
 def test_returned_argument_keeps_identity(
     shared: Shared,
 ) -> None:
-    """With the changes that the node made to it."""
+    """An argument that a node returns keeps its identity and the changes of the node."""
     given = Number.model_construct(set(), n=1)
     assert shared.call(change, given) is given
     assert given.n == 2
@@ -135,7 +135,7 @@ def test_returned_argument_keeps_identity(
 
 
 def test_outputs_of_all_shapes_return(shared: Shared) -> None:
-    """Two slices, None, and nothing at all."""
+    """Outputs are two slices, None, and nothing at all."""
     assert shared.call(pair, Number(n=1), Square(square=2)) == (Number(n=2), Square(square=1))
     assert shared.call(skip, Number()) is None
     assert shared.call(silent, Number()) is None
@@ -143,10 +143,10 @@ def test_outputs_of_all_shapes_return(shared: Shared) -> None:
 
 def test_none_and_failure_are_sent(shared: Shared) -> None:
     assert shared.call(maybe, Number(), None) == Square(square=0)
-    assert shared.call(maybe, Number(), Told(told="abc")) == Square(square=3)
+    assert shared.call(maybe, Number(), Report(report="abc")) == Square(square=3)
     assert shared.call(
         handle, Failure(node="a", path="a", error="E", message="m"), Number()
-    ) == Told(told="E: m")
+    ) == Report(report="E: m")
 
 
 def test_method_is_found_by_qualified_name(shared: Shared) -> None:
@@ -165,7 +165,8 @@ def test_lossy_value_is_refused_by_name(shared: Shared, node_and_slice: tuple[An
     assert isinstance(error, Unportable)
     assert str(error) == (
         "Blob cannot be sent to another process: 'anything' = (1, 2) comes back as [1, 2]. "
-        "Use types that survive JSON, give them a serializer and a validator, or run the node in a thread."
+        "Use types that survive JSON, give them a serializer and a validator, "
+        "or run the node in a thread."
     )
 
 
@@ -176,7 +177,8 @@ def test_lossy_value_is_refused_by_name(shared: Shared, node_and_slice: tuple[An
         (1, "It returned Number Number(n=1), but declares Square. Return a Square."),
         (
             2,
-            "It returned Square with 'square' = str 'many': Input should be a valid integer, unable to parse string as an integer.",
+            "It returned Square with 'square' = str 'many': Input should be a valid integer, "
+            "unable to parse string as an integer.",
         ),
     ],
 )
@@ -233,7 +235,7 @@ def test_model_error_stays_retryable(shared: Shared) -> None:
 def test_unimportable_node_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the reason."""
+    """Each refusal gives its reason."""
 
     @node(isolation="process")
     def inside(n: Number) -> Square:
@@ -241,7 +243,8 @@ def test_unimportable_node_is_refused(
 
     with pytest.raises(
         Unportable,
-        match=r"Node 'inside' has isolation=\"process\", and another process cannot import it: .*<locals>.inside has no name",
+        match=r"Node 'inside' has isolation=\"process\", and another process cannot import it: "
+        r".*<locals>.inside has no name",
     ):
         build_address(inside)
     twin = square.named("twin")
@@ -251,7 +254,8 @@ def test_unimportable_node_is_refused(
     monkeypatch.setenv(INSIDE, "1")
     with pytest.raises(
         Unportable,
-        match=r"this is a worker process itself\. Put what runs flows under `if __name__ == '__main__':`",
+        match=r"this is a worker process itself\. "
+        r"Put what runs flows under `if __name__ == '__main__':`",
     ):
         build_address(square)
 
@@ -259,7 +263,7 @@ def test_unimportable_node_is_refused(
 # ---- processes that end --------------------------------------------------------------------------
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "n, code, told",
+    "n, code, reason",
     [
         (0, 3, "it ended with exit code 3. Return from the function, or raise."),
         (1, -signal.SIGSEGV, "it was killed by SIGSEGV, a crash in compiled code."),
@@ -270,8 +274,8 @@ def test_unimportable_node_is_refused(
         ),
     ],
 )
-def test_worker_death_is_explained(n: int, code: int, told: str) -> None:
-    """The next call gets another process."""
+def test_worker_death_is_explained(n: int, code: int, reason: str) -> None:
+    """After a death, the next call gets another process."""
 
     async def main() -> None:
         pool = ProcessPool(1)
@@ -280,7 +284,7 @@ def test_worker_death_is_explained(n: int, code: int, told: str) -> None:
                 await pool.call(die, [Number(n=n)])
             assert (caught.value.exit_code, str(caught.value)) == (
                 code,
-                f"The worker process of 'die' died before it answered: {told}",
+                f"The worker process of 'die' died before it answered: {reason}",
             )
             assert await pool.call(square, [Number(n=2)]) == Square(square=4)
         finally:
@@ -290,7 +294,7 @@ def test_worker_death_is_explained(n: int, code: int, told: str) -> None:
 
 
 async def read_when_there(path: Path) -> list[int]:
-    """The numbers in a file that another process writes."""
+    """Return the process ids in a file that another process writes."""
 
     def read() -> list[int]:
         deadline = time.monotonic() + 60
@@ -377,14 +381,14 @@ def test_cancelled_close_finishes() -> None:
 
 
 def children() -> list[str]:
-    """The worker processes of this one."""
-    found = subprocess.run(
+    """Return the command lines of this process's workers."""
+    listing = subprocess.run(
         ["ps", "--ppid", str(os.getpid()), "-o", "args="],
         capture_output=True,
         text=True,
         check=False,
     ).stdout
-    return [line for line in found.splitlines() if "process_worker" in line]
+    return [line for line in listing.splitlines() if "process_worker" in line]
 
 
 # ---- in runs -------------------------------------------------------------------------------------
@@ -394,7 +398,7 @@ def flow_of(*nodes: Any) -> Any:
 
 @pytest.mark.slow
 def test_run_ends_its_process() -> None:
-    """A chain uses one process."""
+    """All nodes of a chain share a process, which ends with the run."""
     result = flow_of(who, square, change).run_sync(Work(n=3))
     assert (result.state.n, result.state.square) == (4, 9)
     assert not is_alive(result.state.pids[0])
@@ -404,15 +408,15 @@ def test_run_ends_its_process() -> None:
 @pytest.mark.slow
 def test_virtual_timeout_kills_process(tmp_path: Path) -> None:
     @node
-    def caught(f: Failure, p: Place) -> Told:
-        return Told(told=f.error)
+    def caught(f: Failure, p: Place) -> Report:
+        return Report(report=f.error)
 
     slow = hang.named("slow")
     slow.options = type(slow.options)(isolation="process", timeout=5.0)
     graph = Graph("timed", Work).chain(slow)
     graph.on_error(slow, caught, when=NodeTimedOut)
     result = run_virtual(graph.build().run(Work(place=str(tmp_path / "pids"))))
-    assert result.state.told == "NodeTimedOut"
+    assert result.state.report == "NodeTimedOut"
     assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
 
@@ -423,7 +427,7 @@ def test_retries_and_edges_see_named_exceptions(tmp_path: Path) -> None:
 
     graph = Graph("handled", Work).chain(fail)
     graph.on_error(fail, handle, when=Flaky)
-    assert graph.build().run_sync(Work(n=2)).state.told == "Flaky: code 9: tired"
+    assert graph.build().run_sync(Work(n=2)).state.report == "Flaky: code 9: tired"
 
 
 @pytest.mark.slow
@@ -438,7 +442,7 @@ def test_failed_run_shows_worker_traceback() -> None:
 
 
 def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A program in a folder of its own, which sees this checkout."""
+    """Run a program in a folder of its own, which sees this checkout."""
     (folder / "program.py").write_text(textwrap.dedent(text))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -479,11 +483,11 @@ SCRIPT = """
 
 @pytest.mark.slow
 def test_main_module_is_loaded_from_file(tmp_path: Path) -> None:
-    ran = run_script(
-        SCRIPT
-        + "\n    if __name__ == '__main__':\n        print([flow.run_sync(Number(n=n)).output.n for n in (8, 7)])\n",
-        tmp_path,
-    )
+    main = """
+    if __name__ == '__main__':
+        print([flow.run_sync(Number(n=n)).output.n for n in (8, 7)])
+"""
+    ran = run_script(SCRIPT + main, tmp_path)
     assert (ran.stdout, ran.stderr) == ("[4, -1]\n", "")
 
 

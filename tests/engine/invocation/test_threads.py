@@ -1,4 +1,4 @@
-"""Threads for functions that are not async: one per call at once, kept for the next, and never waited for twice."""
+"""Threads for sync functions: as many as concurrent calls, reused, and never awaited twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="")
 
 
 def with_pool(main: Any, limit: int = 64) -> Any:
-    """Run something with a pool, and see that its threads end."""
+    """Run a function with a pool, and check that its threads end."""
 
     async def run() -> Any:
         pool = ThreadPool(limit)
@@ -42,7 +42,7 @@ def test_call_returns_and_raises() -> None:
 
 
 def test_calls_share_idle_thread() -> None:
-    """They run beside the loop."""
+    """Calls share an idle thread, which runs beside the loop."""
 
     async def main(pool: ThreadPool) -> list[threading.Thread]:
         return [await pool.call(here) for _ in range(3)]
@@ -62,7 +62,7 @@ def test_concurrent_calls_have_own_threads() -> None:
 
 
 def test_threads_are_limited() -> None:
-    """Further calls wait."""
+    """Calls beyond the limit of threads wait."""
 
     async def main(pool: ThreadPool) -> set[threading.Thread]:
         return set(await asyncio.gather(*(pool.call(here) for _ in range(20))))
@@ -71,7 +71,7 @@ def test_threads_are_limited() -> None:
 
 
 def test_context_variables_are_copied() -> None:
-    """Changes stay in the thread."""
+    """Context variables are copied, so changes stay in the thread."""
 
     async def main(pool: ThreadPool) -> tuple[str, str]:
         NAME.set("caller")
