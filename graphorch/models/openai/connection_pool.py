@@ -1,10 +1,13 @@
 """One connection pool per event loop.
 
-An asyncio HTTP client belongs to the loop that it was first used in, but a model client is used from several over its life: every
-`asyncio.run` is a new one. So the pool opens one inner client for each running loop, and closes it when whoever runs there says so.
+An asyncio HTTP client belongs to the loop that it was first used in, but a model client is used from
+several over its life: every `asyncio.run` is a new one. So the pool opens one inner client for each
+running loop, and closes it when `close` is called there.
 
-Rules of this file: `close` never cuts a call that is in flight, the last such call closes; a pool that was closed opens again on demand;
-what belonged to a loop that is gone is dropped at the next use, since nothing can be awaited there any more.
+Rules of this file:
+- `close` never cuts a call that is in flight: the last such call closes;
+- a pool that was closed opens again on demand;
+- the client of a loop that is gone is dropped at the next use, since nothing can be awaited there.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class LoopPool(Generic[C]):
 
     @asynccontextmanager
     async def borrow(self) -> AsyncGenerator[C]:
-        """The inner client for the length of one call."""
+        """Lend the inner client for the length of one call."""
         slot = self._slot_here()
         slot.in_flight += 1
         try:
@@ -62,20 +65,17 @@ class LoopPool(Generic[C]):
 
     @property
     def open_loops(self) -> int:
-        """How many loops hold connections: 0 after everybody has closed."""
+        """Number of loops that hold connections: 0 after all have closed."""
         with self._lock:
             return len(self._slots)
 
     def _slot_here(self) -> _Slot[C]:
         loop = asyncio.get_running_loop()
         with self._lock:
-            for gone in [
-                abstract_event_loop
-                for abstract_event_loop in self._slots
-                if abstract_event_loop.is_closed()
-            ]:
-                del self._slots[gone]
-        # only this thread runs this loop, so nobody else can add it meanwhile
+            gone = [known for known in self._slots if known.is_closed()]
+            for known in gone:
+                del self._slots[known]
+        # only this thread runs this loop, so no other thread can add it meanwhile
         slot = self._slots.get(loop)
         if slot is None:
             slot = _Slot(self._open())

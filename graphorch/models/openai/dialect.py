@@ -1,7 +1,8 @@
-"""How a request is put to an endpoint: they all speak the same protocol, with accents.
+"""Dialects of the protocol: how a request is put to one endpoint.
 
-A `Dialect` is what was found out about one model at one endpoint. It starts with what is standard and changes by one step each time
-that the endpoint says it does not understand; there are three steps, so the search ends.
+A `Dialect` is what was learnt about one model at one endpoint. It starts with the standard and
+changes by one step each time that the endpoint does not understand; there are three steps, so the
+search ends.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from graphorch.models.messages import Message, Request
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`schema_in_words`: no `response_format`. `completion_tokens`: the limit is called `max_completion_tokens`, as newer models want.
+    """Deviations of one endpoint from the standard.
 
-    `without_usage`: no `stream_options`, so that a stream ends without its usage.
+    `schema_in_words`: no `response_format`. `completion_tokens`: the limit is called
+    `max_completion_tokens`, as newer models want. `without_usage`: no `stream_options`, so that a
+    stream ends without its usage.
     """
 
     schema_in_words: bool = False
@@ -26,7 +29,7 @@ class Dialect:
     without_usage: bool = False
 
     def adapt_to(self, failure: ModelError, request: Request) -> Dialect | None:
-        """The dialect to try next, or None if the failure is not a matter of dialect."""
+        """Return the dialect to try next, or None if the failure is not a matter of dialect."""
         if failure.status not in (400, 422):
             return None
         if (
@@ -46,7 +49,7 @@ class Dialect:
         return None
 
     def note(self) -> str:
-        """What a person may want to know about it."""
+        """Return the note for people about this dialect, or ""."""
         return (
             "the endpoint takes no schema, so it was put into the instructions"
             if self.schema_in_words
@@ -55,7 +58,7 @@ class Dialect:
 
 
 def encode_messages(request: Request, dialect: Dialect) -> list[dict[str, object]]:
-    """The `messages` of the body."""
+    """Return the `messages` of the body."""
     messages = list(request.messages)
     if request.schema is not None and dialect.schema_in_words:
         messages = _with_instruction(messages, describe_schema(request.schema))
@@ -63,7 +66,10 @@ def encode_messages(request: Request, dialect: Dialect) -> list[dict[str, object
 
 
 def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dict[str, object]:
-    """The rest of the body; nothing is sent that was not asked for, because every option is unknown to some endpoint."""
+    """Return the options of the body.
+
+    Only options that the request has are sent, because each is unknown to some endpoint.
+    """
     options: dict[str, object] = {}
     if request.max_tokens is not None:
         options["max_completion_tokens" if dialect.completion_tokens else "max_tokens"] = (
@@ -91,10 +97,11 @@ def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dic
 
 
 def _message(message: Message) -> dict[str, object]:
-    told: dict[str, object] = {"role": message.role, "content": message.content}
+    encoded: dict[str, object] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        told["content"] = message.content or None  # as the reference has it; "" is refused by some
-        told["tool_calls"] = [
+        # as the reference has it; "" is refused by some
+        encoded["content"] = message.content or None
+        encoded["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
@@ -103,12 +110,15 @@ def _message(message: Message) -> dict[str, object]:
             for call in message.tool_calls
         ]
     if message.tool_call_id:
-        told["tool_call_id"] = message.tool_call_id
-    return told
+        encoded["tool_call_id"] = message.tool_call_id
+    return encoded
 
 
 def _with_instruction(messages: list[Message], instruction: str) -> list[Message]:
-    """The instruction at the end of the system message; a second system message would be refused by some endpoints."""
+    """Return the messages with an instruction at the end of the system message.
+
+    Some endpoints would refuse a second system message.
+    """
     if messages and messages[0].role == "system":
         return [
             Message(role="system", content=f"{messages[0].content}\n\n{instruction}"),

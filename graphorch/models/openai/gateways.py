@@ -1,8 +1,10 @@
-"""Endpoints and what is special about them: which extras a gateway takes, where it reports the cost, and what it does by itself.
+"""Gateways: which extras each takes, where it reports the cost, and what it does by itself.
 
-A `Gateway` is a value of small functions, so that a client needs to know none of them by name. `GATEWAYS` holds the known ones. Sources
-(stored copies of the vendors' pages, 2026-08 to 2026-11): Requesty "Request metadata", "Analytics headers", "Fallback policies",
-"Error codes"; OpenRouter "Model routing", "Provider routing", "Usage accounting"; LiteLLM 1.106 proxy (its responses and source).
+A `Gateway` is a value of small functions, so that a client needs to know none of them by name.
+`GATEWAYS` holds the known ones. Sources (stored copies of the vendors' pages, 2026-08 to 2026-11):
+Requesty "Request metadata", "Analytics headers", "Fallback policies", "Error codes"; OpenRouter
+"Model routing", "Provider routing", "Usage accounting"; LiteLLM 1.106 proxy (its responses and
+source).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from graphorch.models.openai.errors import Endpoint
 
 OFFICIAL = "https://api.openai.com/v1"
 
-# The entries of `Request.metadata` that mean something to a gateway. Tags are separated by commas; whatever else there is are details.
+# Entries of `Request.metadata` that mean something to a gateway. Tags are separated by commas; all
+# other entries are details.
 _TAGS, _USER, _RUN, _NODE, _TRACE, _STICKY, _CACHE = (
     "tags",
     "user_id",
@@ -36,7 +39,7 @@ _HEADER_PREFIX = "x-requesty-"
 
 
 def _no_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
-    """Strict servers refuse fields that they do not know."""
+    """Return no fields: strict servers refuse fields that they do not know."""
     return {}
 
 
@@ -71,11 +74,14 @@ class Gateway:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def build_body(self, request: Request) -> dict[str, object]:
-        """The fields of the body of this request that are this gateway's own."""
+        """Return the fields of the body that are this gateway's own."""
         return self.make_body(request, self.options)
 
     def with_options(self, options: Mapping[str, Any]) -> Gateway:
-        """The same with the settings of one endpoint. Raises `InputError` for one that it does not take."""
+        """Return this gateway with the settings of one endpoint.
+
+        Raises `InputError` for a setting that it does not take.
+        """
         unknown = sorted(set(options) - self.takes)
         if unknown:
             raise InputError(
@@ -86,42 +92,46 @@ class Gateway:
 
 def _requesty_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
     known = {_TAGS, _USER, _RUN, _NODE, _TRACE, _STICKY, _CACHE}
-    said = request.metadata
+    metadata = request.metadata
     extra = {
         name: value
-        for name, value in said.items()
+        for name, value in metadata.items()
         if name not in known and not name.lower().startswith(_HEADER_PREFIX)
     }
-    extra |= {name: said[name] for name in (_RUN, _NODE) if name in said}
+    extra |= {name: metadata[name] for name in (_RUN, _NODE) if name in metadata}
     inner: dict[str, object] = {}
     if tags := _tags(request):
         inner["tags"] = tags
-    if user := said.get(_USER):
+    if user := metadata.get(_USER):
         inner["user_id"] = user
     if trace := _trace(request):
         inner["trace_id"] = trace
     if extra:
         inner["extra"] = extra
-    auto_cache = options.get(_CACHE, {"true": True, "false": False}.get(said.get(_CACHE, "")))
+    auto_cache = options.get(_CACHE, {"true": True, "false": False}.get(metadata.get(_CACHE, "")))
     if auto_cache is not None:
         inner["auto_cache"] = bool(auto_cache)
     return {"requesty": inner} if inner else {}
 
 
 def _trace(request: Request) -> str:
-    """The trace of a request. A gateway's own policy picks a model by a hash of it: one trace for a whole run would pin the run to one."""
-    said = request.metadata
+    """Return the trace of a request.
+
+    A policy of the gateway's own picks a model by a hash of the trace: one trace for a whole run
+    would pin the run to one model.
+    """
+    metadata = request.metadata
     if not request.model.startswith("policy/"):
-        return said.get(_TRACE) or said.get(_RUN, "")
-    return (
-        said.get(_STICKY)
-        or said.get(_TRACE)
-        or "/".join(filter(None, [said.get(_RUN), said.get(_NODE)]))
-    )
+        return metadata.get(_TRACE) or metadata.get(_RUN, "")
+    place = "/".join(filter(None, [metadata.get(_RUN), metadata.get(_NODE)]))
+    return metadata.get(_STICKY) or metadata.get(_TRACE) or place
 
 
 def _requesty_headers(request: Request) -> dict[str, str]:
-    """`X-Requesty-…` entries of the metadata; the gateway takes them off before it asks the provider."""
+    """Return the `X-Requesty-…` entries of the metadata.
+
+    The gateway takes them off before it asks the provider.
+    """
     return {
         name: value
         for name, value in request.metadata.items()
@@ -139,9 +149,9 @@ def _openrouter_body(request: Request, options: Mapping[str, Any]) -> dict[str, 
 
 
 def _litellm_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
-    said = request.metadata
+    metadata = request.metadata
     details: dict[str, object] = {
-        name: value for name, value in said.items() if name not in (_TAGS, _STICKY)
+        name: value for name, value in metadata.items() if name not in (_TAGS, _STICKY)
     }
     if tags := _tags(request):
         details["tags"] = tags
@@ -178,7 +188,7 @@ _BY_HOST = {"requesty.ai": "requesty", "openrouter.ai": "openrouter", "openai.co
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One endpoint to connect to: its name here, its address with its key, and its kind."""
+    """Endpoint to connect to: its name here, its address with its key, and its kind."""
 
     name: str
     endpoint: Endpoint
@@ -186,14 +196,14 @@ class Connection:
 
 
 def find_gateway(name: str) -> Gateway:
-    """The gateway of that name. Raises `InputError` with the nearest one."""
+    """Return the gateway of that name. Raises `InputError` with the nearest name."""
     if name not in GATEWAYS:
         raise InputError(f"There is no dialect '{name}'. {did_you_mean(name, GATEWAYS)}")
     return GATEWAYS[name]
 
 
 def find_gateway_at(base_url: str) -> Gateway:
-    """The gateway that is known to live at an address; others are taken as generic and sent nothing extra."""
+    """Return the gateway that is known to live at an address, else the generic one."""
     host = urlsplit(base_url).hostname or ""
     known = (
         name for domain, name in _BY_HOST.items() if host == domain or host.endswith(f".{domain}")
@@ -202,7 +212,10 @@ def find_gateway_at(base_url: str) -> Gateway:
 
 
 def read_connection(environment: Mapping[str, str]) -> Connection | None:
-    """The endpoint that `OPENAI_BASE_URL` and `OPENAI_API_KEY` name, or None. Raises `InputError` for an address without a key."""
+    """Return the endpoint that `OPENAI_BASE_URL` and `OPENAI_API_KEY` name, or None.
+
+    Raises `InputError` for an address without a key.
+    """
     base_url, key = environment.get("OPENAI_BASE_URL", ""), environment.get("OPENAI_API_KEY", "")
     if not base_url and not key:
         return None
@@ -215,7 +228,10 @@ def read_connection(environment: Mapping[str, str]) -> Connection | None:
 
 
 def check_address(base_url: str, where: str) -> str:
-    """The address. Raises `InputError` if it is none, or holds a password: keys come from the environment only."""
+    """Return the address.
+
+    Raises `InputError` if it is not one, or holds a password: keys come from the environment only.
+    """
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(

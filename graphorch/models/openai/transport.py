@@ -1,4 +1,4 @@
-"""The HTTP client under the openai package: what of a request goes out, where it may go, and how much may come back.
+"""The HTTP client under the openai package: what goes out, where to, and how much may come back.
 
 Imported at the first call only, since it loads the openai package.
 """
@@ -12,8 +12,9 @@ import openai
 
 from graphorch.models.openai.errors import Endpoint, Overlong
 
-# All that an HTTP request of ours may carry. The openai package adds headers from environment variables (organisation, project, and any
-# in OPENAI_CUSTOM_HEADERS) and a description of this machine; none of it is the endpoint's business.
+# Headers that a request may carry. The openai package adds others from environment variables
+# (organisation, project, and any in OPENAI_CUSTOM_HEADERS) and a description of this machine; none
+# of them is the endpoint's business.
 _HEADERS = frozenset({
     "host", "accept", "connection", "user-agent", "content-type", "content-length", "transfer-encoding", "x-stainless-raw-response",
 })  # fmt: skip
@@ -22,21 +23,20 @@ _HEADERS = frozenset({
 def open_transport(
     endpoint: Endpoint, *, connect: float, max_bytes: int, own_headers: str = ""
 ) -> httpx2.AsyncClient:
-    """A client that follows no redirect and no proxy of the environment, and sends the key to this endpoint only.
+    """Return a client that follows no redirect and no proxy, and sends the key to one endpoint only.
 
-    `own_headers` is the beginning of the names of headers that the endpoint's gateway takes beside the usual ones; empty is none.
-    `connect` is the limit on connecting and on each write, in seconds. Reading has none here: the caller limits each of its waits.
+    `own_headers` is the beginning of the names of headers that the endpoint's gateway takes beside
+    the usual ones; "" for none. `connect` is the limit on connecting and on each write, in seconds.
+    Reading has no limit here: the caller limits each of its waits.
     """
 
     async def outgoing(request: httpx2.Request) -> None:
-        for name in [
-            header
-            for header in request.headers
-            if header.lower() not in _HEADERS
-            and not (own_headers and header.lower().startswith(own_headers))
-        ]:
-            del request.headers[name]
-        # A compressed answer could unfold to a thousand times its size, and a bound on bytes would bound nothing.
+        for name in list(request.headers):
+            is_own = bool(own_headers) and name.lower().startswith(own_headers)
+            if name.lower() not in _HEADERS and not is_own:
+                del request.headers[name]
+        # A compressed answer could unfold to a thousand times its size, and a bound on bytes would
+        # bound nothing.
         request.headers["accept-encoding"] = "identity"
         key = endpoint.key.get_secret_value()
         if key:

@@ -1,4 +1,4 @@
-"""The answers of an OpenAI-compatible endpoint, checked strictly: the openai package takes any JSON for an answer, we do not.
+"""Strictly checked answers of an endpoint; the openai package would take any JSON for one.
 
 Source of the shapes: the "Chat completion object" and "Chat completion chunk object" pages of OpenAI's API reference (2026-11).
 Only the fields that are used are declared; unknown ones are ignored.
