@@ -11,7 +11,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from graphorch.errors import InputError
 
@@ -42,9 +42,9 @@ class BackgroundLoop:
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return the coroutine's result.
 
-        An interrupt of the caller (Ctrl-C) cancels the coroutine, and is raised once nothing of it
-        runs any more. Raises `InputError` when called from the loop's own thread, where waiting
-        would never end.
+        An interrupt of the caller (Ctrl-C), at any moment, cancels the coroutine, and is
+        raised once nothing of it runs any more. Raises `InputError` when called from the loop's own
+        thread, where waiting would never end.
         """
         if self.is_here:
             coroutine.close()
@@ -52,14 +52,56 @@ class BackgroundLoop:
                 "run_sync() was called by a node, on the engine's own loop, and would wait for "
                 "itself. Use `await flow.run(…)` there."
             )
-        future = self.submit(coroutine)
+        call = _Call(coroutine)
         try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
-            # Its outcome does not matter, only that it has ended: the caller gets the interrupt.
-            wait([future], timeout=_STOP_SECONDS)
+            # Handing over is inside: the loop may run the coroutine before this call returns, and
+            # an interrupt that comes meanwhile must not leave it running.
+            self.loop.call_soon_threadsafe(call.start)
+            return call.future.result()
+        except BaseException:
+            if not call.future.done():
+                self.loop.call_soon_threadsafe(call.cancel)
+                # Its outcome does not matter, only its end: the caller gets the interrupt.
+                wait([call.future], timeout=_STOP_SECONDS)
             raise
+
+
+class _Call(Generic[T]):
+    """A coroutine that a thread waits for, and the future of its outcome.
+
+    It exists before the loop hears of it, so that it can be cancelled whether or not the loop has
+    it yet. Its methods run on the loop, `cancel` never before a `start` that was handed over.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.future: Future[T] = Future()
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        """Run the coroutine as a task."""
+        self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        self._task.add_done_callback(self._resolve)
+
+    def cancel(self) -> None:
+        """Cancel the task, or close the coroutine if the loop never got it."""
+        if self._task is not None:
+            self._task.cancel()
+            return
+        self._coroutine.close()
+        self._resolve_as_cancelled()
+
+    def _resolve(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._resolve_as_cancelled()
+        elif error := task.exception():
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(task.result())
+
+    def _resolve_as_cancelled(self) -> None:
+        self.future.cancel()
+        self.future.set_running_or_notify_cancel()  # wakes those who wait
 
 
 @cache

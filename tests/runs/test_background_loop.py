@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 
@@ -16,12 +18,12 @@ from graphorch.runs.background_loop import BackgroundLoop, background_loop
 
 @pytest.fixture
 def background() -> Generator[BackgroundLoop]:
-    made = BackgroundLoop()
-    yield made
-    made.loop.call_soon_threadsafe(made.loop.stop)
-    while made.loop.is_running():
+    background = BackgroundLoop()
+    yield background
+    background.loop.call_soon_threadsafe(background.loop.stop)
+    while background.loop.is_running():
         os.sched_yield()
-    made.loop.close()
+    background.loop.close()
 
 
 async def thread_name() -> str:
@@ -83,6 +85,39 @@ def test_interrupt_cancels_coroutine_first(
     with pytest.raises(KeyboardInterrupt):
         background.wait(slow())
     assert notes == ["cancelled"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_interrupt_of_submission_leaves_nothing(
+    background: BackgroundLoop, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Ctrl-C while the coroutine is handed to the loop: it ends, and what it holds is free."""
+    began, lock = threading.Event(), asyncio.Lock()
+    hand_over = background.loop.call_soon_threadsafe
+
+    async def hold_lock() -> None:
+        async with lock:
+            began.set()
+            await asyncio.Event().wait()
+
+    async def take_lock() -> bool:
+        async with asyncio.timeout(5), lock:
+            return True
+
+    def interrupted(callback: Callable[..., object], *arguments: Any) -> None:
+        monkeypatch.undo()
+        if moment == "after":
+            hand_over(callback, *arguments)
+            assert began.wait(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(background.loop, "call_soon_threadsafe", interrupted)
+    coroutine = hold_lock()
+    with pytest.raises(KeyboardInterrupt):
+        background.wait(coroutine)
+    assert began.is_set() == (moment == "after")
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+    assert background.wait(take_lock())
 
 
 def test_background_loop_is_shared() -> None:
