@@ -17,7 +17,8 @@ Rule 7: a loop edge counts one more iteration of its loop and restarts the count
     inside it; a counter is dropped where its token leaves the body.
 
 These are functions over the state of a run and one of its scopes. They decide nothing about
-failures, stops and the end of a scope: that is `run.py`. `semantics.md` explains the rules.
+failures and the end of a scope, which is for `run.py`, nor about stops, which is for `stopping.py`.
+`semantics.md` explains the rules.
 """
 
 from __future__ import annotations

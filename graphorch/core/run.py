@@ -9,8 +9,12 @@ Rule 1: only `handle`, `accept_success` and `accept_route` change a run.
 Rule 2: there is one handler `on_<event>` for each event. An event that does not fit the status of
     its activation (stale, doubled, of a lost attempt) changes nothing.
 Rule 3: a handler changes a status only as the table in `transitions.py` allows.
-Rule 4: an activation that stops keeping a driver busy leads to one `_exit_busy` of its scope, which
+Rule 4: an activation that stops keeping a driver busy leads to one `exit_busy` of its scope, which
     may settle scopes up to the root and finish the run.
+
+The handlers decide what an event means. How tokens start nodes is in `firing.py`, how work ends
+before its time in `stopping.py`, how it continues in `resuming.py`, and what happens inside maps and
+sub-flows in `children.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from graphorch.core.children import fail_item, finish_item, leave_when_stopped, start_items
 from graphorch.core.events import (
     Approved,
-    CancelNode,
     Command,
     EvaluateRoute,
     Event,
@@ -42,12 +46,20 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
-from graphorch.core.firing import advance, begin, cancel_node, deactivate, emit, fire_ready
-from graphorch.core.state import UNLIMITED, OnFailure, RunState, append_to
+from graphorch.core.firing import advance, begin, deactivate, emit, fire_ready
+from graphorch.core.resuming import reopen_scope, run_again
+from graphorch.core.state import RunState, append_to
+from graphorch.core.stopping import (
+    cancel_activation,
+    cancel_children,
+    close_scope,
+    defer_retry,
+    interrupt_scope,
+    stop_run,
+)
 from graphorch.core.tree import Activation, ChildScopes, Scope, Status
 from graphorch.errors import InternalError
 from graphorch.graph.edges import Edge
-from graphorch.graph.plan import Plan
 from graphorch.state.version import WIDTH, Version
 from graphorch.statuses import (
     FINAL_STATUSES,
@@ -63,26 +75,12 @@ _DONE = Status.DONE
 _HANDLED = Status.HANDLED
 _ROUTING = Status.ROUTING
 _RUNNING = Status.RUNNING
-# Shared and never changed: takes the place of an input that its scope has received.
-_NO_UPDATE: Update = {}
 
 
 class Run(RunState):
     """One run of a plan, changed by events alone."""
 
-    __slots__ = ("stop_status", "stopping")
-
-    def __init__(
-        self,
-        plan: Plan,
-        run_id: str,
-        *,
-        max_activations: int = UNLIMITED,
-        on_failure: OnFailure = "drain",
-    ) -> None:
-        super().__init__(plan, run_id, max_activations, on_failure)
-        self.stopping = ""  # why nothing new starts in the whole run
-        self.stop_status: RunStatus = "stopped"
+    __slots__ = ()
 
     # ---- ways in ---------------------------------------------------------------------------------
     def handle(self, event: Event) -> list[Command]:
@@ -119,7 +117,7 @@ class Run(RunState):
         if self.started or self.root.finished:
             return
         begin(self, self.root, event.update)
-        self._settle(self.root)
+        self.settle(self.root)
 
     def on_stop_requested(self, event: StopRequested) -> None:
         """Close the run, and interrupt what runs if it is to stop now."""
@@ -132,10 +130,10 @@ class Run(RunState):
             return
         self.status = "running"
         self.enter_busy(self.root)  # held, so that it becomes quiet once
-        self._stop(event.reason, event.status)
+        stop_run(self, event.reason, event.status)
         if event.now:
-            self._interrupt(self.root, event.reason)
-        self._exit_busy(self.root)
+            interrupt_scope(self, self.root, event.reason)
+        self.exit_busy(self.root)
 
     def on_grace_expired(self, event: GraceExpired) -> None:
         """Interrupt what still runs in the scopes that a failure closed."""
@@ -144,10 +142,10 @@ class Run(RunState):
         while pending:
             scope = pending.pop()
             if scope.closed:
-                self._interrupt(scope, "its time to finish after a failure was over")
+                interrupt_scope(self, scope, "its time to finish after a failure was over")
             else:
                 pending.extend(scope.child_scopes())
-        self._exit_busy(self.root)
+        self.exit_busy(self.root)
 
     def on_resumed(self, event: Resumed) -> None:
         """Reopen a run that stopped, failed or waits."""
@@ -156,7 +154,7 @@ class Run(RunState):
         self.status, self.reason = "running", ""
         self.stopping, self.stop_status = "", "stopped"
         self.errors = ()
-        self._reopen(self.root)
+        reopen_scope(self, self.root)
 
     # ---- events: results -------------------------------------------------------------------------
     def on_node_succeeded(self, event: NodeSucceeded) -> None:
@@ -223,8 +221,8 @@ class Run(RunState):
             self.commands.append(LeaveScope(activation))
             return
         activation.status = Status.ENTERED
-        self._start_items(activation, children)
-        self._exit_busy(activation.scope)
+        start_items(self, activation, children)
+        self.exit_busy(activation.scope)
 
     # ---- events: failures ------------------------------------------------------------------------
     def on_node_failed(self, event: NodeFailed) -> None:
@@ -242,15 +240,15 @@ class Run(RunState):
             activation.status = Status.RETRYING
             self.commands.append(ScheduleRetry(activation, event.retry_after))
         elif event.retry_after is not None:
-            self._defer_retry(activation)
+            defer_retry(self, activation)
         elif event.handler >= 0 and activation.version is not None:
             self.has_gaps = True
             self._commit(activation, (activation.step.errors[event.handler][1],), event.failure)
         elif event.limit:
             self.errors = append_to(self.errors, (activation,))
             activation.status = Status.FAILED
-            self._stop(f"limit:{event.limit}")
-            self._exit_busy(activation.scope)
+            stop_run(self, f"limit:{event.limit}")
+            self.exit_busy(activation.scope)
         elif self.on_failure == "isolate":
             self.errors = append_to(self.errors, (activation,))
             self.has_gaps = True
@@ -272,14 +270,14 @@ class Run(RunState):
         if activation.status in (Status.RUNNING, Status.ROUTING):
             activation.status = Status.FAILED
             activation.failure, activation.ended_at = None, event.at
-            self._exit_busy(activation.scope)
+            self.exit_busy(activation.scope)
 
     def on_retry_due(self, event: RetryDue) -> None:
         """Start the next attempt."""
         activation = event.activation
         if activation.status is Status.RETRYING and event.attempt == activation.attempt:
             activation.attempt += 1
-            self._run_again(activation)
+            run_again(self, activation)
 
     # ---- events: people --------------------------------------------------------------------------
     def on_person_asked(self, event: PersonAsked) -> None:
@@ -287,7 +285,7 @@ class Run(RunState):
         activation = event.activation
         if activation.status in (Status.RUNNING, Status.ROUTING):
             activation.status, activation.question = Status.AWAITING_ANSWER, event.question
-            self._exit_busy(activation.scope)
+            self.exit_busy(activation.scope)
 
     def on_approved(self, event: Approved) -> None:
         """Let an activation pass its gate: on to its routing, or to its first attempt."""
@@ -301,7 +299,7 @@ class Run(RunState):
             self.commands.append(EvaluateRoute(activation))
         elif activation.scope.closed:
             activation.status = Status.FAILED  # it starts when the run is resumed
-            self._exit_busy(activation.scope)
+            self.exit_busy(activation.scope)
         else:
             activation.status = Status.RUNNING
             self.commands.append(activation)
@@ -315,28 +313,17 @@ class Run(RunState):
     def on_limit_reached(self) -> None:
         """Stop the run: the limit on activations does not let another one start."""
         if not self.stopping:
-            self._stop("limit:activations")
+            stop_run(self, "limit:activations")
 
     def on_end_reached(self, scope: Scope, output: Version | None) -> None:
         """Finish a scope whose END fired; its output is the version that reached END."""
         scope.output, scope.finished = output, True
         if (parent := scope.parent) is not None:
-            self._on_item_done(parent, scope)
+            finish_item(self, parent, scope)
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
-        status = activation.status
-        # What had failed before stays a failure: a dead path, not a cancelled one.
-        had_failed = status is Status.FAILED and activation.failure is not None
-        activation.status = Status.SKIPPED if had_failed else Status.CANCELLED
-        activation.add_to_story(f"cancelled: {reason}")
-        self.history.append(activation)
-        if activation.children is not None:
-            self._cancel_children(activation.children, reason)
-        if status in (Status.RUNNING, Status.RETRYING):
-            self.commands.append(CancelNode(activation, reason))
-        if status <= Status.RETRYING:
-            self._exit_busy(activation.scope)
+        cancel_activation(self, activation, reason)
 
     # ---- the life of an activation ---------------------------------------------------------------
     def _commit(self, activation: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
@@ -355,7 +342,7 @@ class Run(RunState):
         activation.version = None
         self.history.append(activation)
         if activation.children is not None:
-            self._cancel_children(activation.children, f"'{activation.path}' is over")
+            cancel_children(self, activation.children, f"'{activation.path}' is over")
         if version is not None:
             # Fast path of `emit`, for a node that leads to END alone: END would take its sole token
             # at once. tests/core/test_fast_path.py compares both.
@@ -367,7 +354,7 @@ class Run(RunState):
         deactivate(scope, activation)
         if scope.waiting:
             fire_ready(self, scope)
-        # Inlined `_exit_busy`.
+        # Inlined `exit_busy`.
         scope.busy_count -= 1
         if not scope.busy_count:
             self._on_quiet(scope)
@@ -377,10 +364,10 @@ class Run(RunState):
         activation.status = Status.SKIPPED
         self.history.append(activation)
         if activation.children is not None:
-            self._cancel_children(activation.children, f"'{activation.path}' is over")
+            cancel_children(self, activation.children, f"'{activation.path}' is over")
         deactivate(activation.scope, activation)
         fire_ready(self, activation.scope)
-        self._exit_busy(activation.scope)
+        self.exit_busy(activation.scope)
 
     def _fail(self, activation: Activation) -> None:
         """Fail an activation for good, and close its scope, which stops once nothing runs in it."""
@@ -388,113 +375,13 @@ class Run(RunState):
         scope = activation.scope
         scope.failures += (activation,)
         self.errors = append_to(self.errors, (activation,))
-        self._close(scope)
+        close_scope(self, scope)
         if self.on_failure == "cancel":
-            self._interrupt(scope, f"'{activation.path}' failed")
-        self._exit_busy(scope)
-
-    def _run_again(self, activation: Activation) -> None:
-        """Start another attempt; of a sub-flow or map, continue what is unfinished inside."""
-        activation.failure = activation.fatal_error
-        if activation.update is not None:
-            # Its result is committed: only its route is evaluated again.
-            activation.status = Status.ROUTING
-            self.commands.append(EvaluateRoute(activation))
-        elif activation.children is None:
-            activation.status = Status.RUNNING
-            self.commands.append(activation)
-        else:
-            self._resume_children(activation, activation.children)
-
-    # ---- inside a sub-flow or map ----------------------------------------------------------------
-    def _start_items(self, activation: Activation, children: ChildScopes) -> None:
-        """Begin the next scopes inside, as far as the concurrency limit allows."""
-        spec, plan = activation.step.map, activation.step.inner_plan
-        assert plan is not None
-        concurrency = spec.concurrency if spec is not None else 1
-        while children.started < len(children.updates) and children.running < concurrency:
-            # Looked at again for each item: one that ends at once may have changed any of them.
-            if (
-                activation.scope.closed
-                or activation.status is not Status.ENTERED
-                or children.failed
-            ):
-                return
-            item = children.started
-            children.started += 1
-            children.running += 1
-            scope = Scope(plan, "", activation, item if spec is not None else -1)
-            children.scopes.append(scope)
-            update, children.updates[item] = children.updates[item], _NO_UPDATE
-            begin(self, scope, update)
-            if not scope.busy_count and not scope.finished:
-                self._settle(scope)
-
-    def _resume_children(self, activation: Activation, children: ChildScopes) -> None:
-        """Reopen the unfinished scopes inside, and start those that have not begun."""
-        activation.status, children.failed = Status.ENTERED, False
-        for scope in children.scopes:
-            if activation.status is not Status.ENTERED or children.failed:
-                break
-            if not scope.finished:
-                self._reopen(scope)
-        if children.unfinished and not _has_enough(activation, children):
-            self._start_items(activation, children)
-        else:
-            self._on_children_done(activation)
-        self._exit_busy(activation.scope)
-
-    def _on_item_done(self, activation: Activation, scope: Scope) -> None:
-        """Count a scope inside that reached its END; leave, or start the next one."""
-        children = activation.children
-        assert children is not None
-        children.unfinished -= 1
-        children.running -= 1
-        children.succeeded += 1
-        if _has_enough(activation, children):
-            reason = f"'{activation.path}' has the {children.succeeded} that it needs"
-            self._cancel_children(children, reason)
-            self._on_children_done(activation)
-        elif not children.unfinished:
-            self._on_children_done(activation)
-        elif activation.status is Status.ENTERED:
-            self._start_items(activation, children)
-
-    def _on_item_failed(self, activation: Activation, scope: Scope) -> None:
-        """Fail the sub-flow or map around a scope that cannot reach END, or leave out the item."""
-        children, spec = activation.children, activation.step.map
-        assert children is not None
-        if spec is None or (spec.on_item_error == "fail" and spec.need is None):
-            children.failed = True
-            for other in children.scopes:
-                if not other.finished:
-                    self._close(other)
-                    if self.on_failure == "cancel":
-                        self._interrupt(other, f"'{scope.prefix.removesuffix('/')}' failed")
-            self._on_children_stopped(activation, children)
-            return
-        children.unfinished -= 1
-        children.running -= 1
-        self._cancel_all(scope, "the item failed")
-        if not children.unfinished:
-            self._on_children_done(activation)
-        else:
-            self._start_items(activation, children)
-
-    def _on_children_stopped(self, activation: Activation, children: ChildScopes) -> None:
-        """Leave a sub-flow or map that failed, once nothing runs in it any more."""
-        if not any(scope.busy_count for scope in children.scopes):
-            self._on_children_done(activation)
-
-    def _on_children_done(self, activation: Activation) -> None:
-        """Ask for the result of a sub-flow or map: `LeaveScope` runs `leave` or `gather`."""
-        if activation.status is Status.ENTERED:
-            activation.status = Status.RUNNING
-            self.enter_busy(activation.scope)
-            self.commands.append(LeaveScope(activation))
+            interrupt_scope(self, scope, f"'{activation.path}' failed")
+        self.exit_busy(scope)
 
     # ---- busy or quiet ---------------------------------------------------------------------------
-    def _exit_busy(self, scope: Scope) -> None:
+    def exit_busy(self, scope: Scope) -> None:
         """Count one unit of work less in `scope`, and settle it if it becomes quiet."""
         scope.busy_count -= 1
         if not scope.busy_count:
@@ -502,11 +389,11 @@ class Run(RunState):
 
     def _on_quiet(self, scope: Scope) -> None:
         """Settle a quiet scope; if it stays quiet, the scope around it has less to do."""
-        self._settle(scope)
+        self.settle(scope)
         if not scope.busy_count and (parent := scope.parent) is not None:
-            self._exit_busy(parent.scope)
+            self.exit_busy(parent.scope)
 
-    def _settle(self, scope: Scope) -> None:
+    def settle(self, scope: Scope) -> None:
         """Decide what follows from a quiet scope for the run, or for the activation around it."""
         if scope.busy_count:
             return
@@ -518,9 +405,9 @@ class Run(RunState):
             return
         # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
         if not scope.finished and (scope.failures or not (scope.closed or scope.open_questions())):
-            self._on_item_failed(parent, scope)
+            fail_item(self, parent, scope)
         elif parent.children.failed and (scope.finished or scope.closed):
-            self._on_children_stopped(parent, parent.children)
+            leave_when_stopped(self, parent, parent.children)
 
     def _settle_root(self, root: Scope) -> None:
         """End the run, or have it wait. The order decides where several reasons hold."""
@@ -542,89 +429,6 @@ class Run(RunState):
             return  # an answer came to a run that had stopped: it acts when the run is resumed
         self.status, self.reason = status, reason
         self.commands.append(FinishRun(status, reason, waits or []))
-
-    # ---- stopping and resuming -------------------------------------------------------------------
-    def _stop(self, reason: str, status: RunStatus = "stopped") -> None:
-        """Let nothing new start in the whole run. The first reason is kept."""
-        if not self.stopping:
-            self.stopping, self.stop_status = reason, status
-        self._close(self.root)
-
-    def _close(self, scope: Scope) -> None:
-        """Let nothing new start in this scope and inside it, not even the next attempt."""
-        pending = [scope]
-        while pending:
-            closing = pending.pop()
-            closing.closed = True
-            for activation in list(closing.active.values()):
-                if activation.status is Status.RETRYING:
-                    self.commands.append(CancelNode(activation, "nothing new starts"))
-                    self._defer_retry(activation)
-            pending.extend(closing.child_scopes())
-
-    def _defer_retry(self, activation: Activation) -> None:
-        """Leave the next attempt of a failed activation to a run that is resumed."""
-        activation.status = Status.FAILED
-        self.errors = append_to(self.errors, (activation,))
-        self._exit_busy(activation.scope)
-
-    def _interrupt(self, scope: Scope, reason: str) -> None:
-        """Cancel the running attempts in a scope and inside it; resuming starts them again."""
-        pending = [scope]
-        while pending:
-            interrupted = pending.pop()
-            pending.extend(interrupted.child_scopes())
-            for activation in list(interrupted.active.values()):
-                if activation.status in (Status.RUNNING, Status.ROUTING):
-                    was_running = activation.status is Status.RUNNING
-                    activation.status, activation.failure = Status.FAILED, None
-                    activation.add_to_story(f"interrupted: {reason}")
-                    if was_running:
-                        self.commands.append(CancelNode(activation, reason))
-                    self._exit_busy(interrupted)
-
-    def _cancel_children(self, children: ChildScopes, reason: str) -> None:
-        """Cancel what is unfinished inside a sub-flow or map, open questions included."""
-        for scope in children.scopes:
-            if not scope.finished:
-                self._cancel_all(scope, reason)
-
-    def _cancel_all(self, scope: Scope, reason: str) -> None:
-        """Cancel everything in a scope, for good."""
-        scope.finished = True
-        for index in {*scope.active, *scope.waiting}:
-            cancel_node(self, scope, index, reason)
-
-    def _reopen(self, scope: Scope) -> None:
-        """Continue in a scope: repeat what failed, start what waited.
-
-        A limit that is met on the way stops the run again, and leaves the rest as it is.
-        """
-        if self.stopping:
-            return
-        scope.closed = False
-        scope.failures = ()
-        self.enter_busy(scope)  # held, so that it becomes quiet once
-        for activation in list(scope.active.values()):
-            if scope.closed:
-                break
-            if activation.status is Status.ENTERED:
-                self.enter_busy(scope)
-                self._run_again(activation)
-            elif activation.status is Status.FAILED:
-                self.enter_busy(scope)
-                if activation.update is None:
-                    activation.attempt += 1
-                    activation.first_attempt = activation.attempt
-                self._run_again(activation)
-        fire_ready(self, scope)
-        self._exit_busy(scope)
-
-
-def _has_enough(activation: Activation, children: ChildScopes) -> bool:
-    """Return whether as many items of a map are done as it needs, if it does not need all."""
-    spec = activation.step.map
-    return spec is not None and spec.need is not None and children.succeeded >= spec.need
 
 
 HANDLERS: Final[Mapping[type[Event], Callable[[Run, Any], None]]] = {

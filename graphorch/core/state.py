@@ -1,7 +1,8 @@
 """State of a run: its counters, its history, the commands of the event at hand, and its questions.
 
-`Run` changes it. The token rules in `firing.py` change it too, and need three decisions of the run,
-which are declared here as methods: `on_limit_reached`, `on_end_reached` and `cancel`.
+`Run` changes it, and so do the functions in `firing.py`, `stopping.py`, `children.py` and
+`resuming.py`. What they need of the run itself is declared here as methods: `on_limit_reached`,
+`on_end_reached`, `cancel`, `exit_busy` and `settle`.
 """
 
 from __future__ import annotations
@@ -50,10 +51,17 @@ class RunState:
         "run_id",
         "started",
         "status",
+        "stop_status",
+        "stopping",
     )
 
     def __init__(
-        self, plan: Plan, run_id: str, max_activations: int, on_failure: OnFailure
+        self,
+        plan: Plan,
+        run_id: str,
+        *,
+        max_activations: int = UNLIMITED,
+        on_failure: OnFailure = "drain",
     ) -> None:
         self.plan = plan
         self.has_quorums = plan.has_quorums
@@ -64,6 +72,8 @@ class RunState:
         self.started = 0
         self.status: RunStatus = "running"
         self.reason = ""
+        self.stopping = ""  # why nothing new starts in the whole run
+        self.stop_status: RunStatus = "stopped"
         self.commands: list[Command] = []  # what the driver has to do about the event at hand
         self.history: list[Activation] = []
         # failed for good and not handled at once, in the order in which they failed
@@ -75,7 +85,7 @@ class RunState:
         # fired without all its branches
         self.has_gaps = False
 
-    # ---- what the token rules need of the run ----------------------------------------------------
+    # ---- what the functions over this state need of the run --------------------------------------
     def on_limit_reached(self) -> None:
         """Stop the run: the limit on activations does not let another one start."""
         raise NotImplementedError
@@ -86,6 +96,14 @@ class RunState:
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
+        raise NotImplementedError
+
+    def exit_busy(self, scope: Scope) -> None:
+        """Count one unit of work less in `scope`, and settle it if it becomes quiet."""
+        raise NotImplementedError
+
+    def settle(self, scope: Scope) -> None:
+        """Decide what follows from a quiet scope for the run, or for the activation around it."""
         raise NotImplementedError
 
     def enter_busy(self, scope: Scope | None) -> None:

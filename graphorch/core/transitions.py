@@ -1,8 +1,8 @@
 """Transitions of an activation: which status may follow which, and what causes it.
 
-The handlers in `run.py` and `firing.py` make these changes; nothing runs this table. A test follows
-random runs and fails if a handler makes a change that is not listed here, or if no run makes a
-change that is. The diagram in `semantics.md` is drawn from it.
+The handlers in `run.py` and the functions that they call make these changes; nothing runs this
+table. A test follows random runs and fails if a handler makes a change that is not listed here, or
+if no run makes a change that is. The diagram in `semantics.md` is drawn from it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphorch.core import firing
+from graphorch.core import children, firing
 from graphorch.core import run as run_module
 from graphorch.core.events import Command, Event, FinishRun, NodeSucceeded, Routed
 from graphorch.core.run import Run
@@ -70,6 +70,7 @@ def forget_ends(plan: Plan) -> None:
 RULES = [
     (firing, "_deliver", deliver_by_rule),
     (run_module, "begin", begin_by_rule),
+    (children, "begin", begin_by_rule),
     (run_module, "advance", advance_by_rule),
 ]
 

@@ -48,11 +48,11 @@ Change = tuple[Status, Cause, Status]
 
 # functions that change activations other than the one that the event is about
 INDIRECT = {
-    "_on_children_done": CHILDREN_DONE,
-    "cancel": CANCELLED,
-    "_interrupt": INTERRUPTED,
-    "_close": CLOSED,
-    "_reopen": RESUMED,
+    "leave_children": CHILDREN_DONE,
+    "cancel_activation": CANCELLED,
+    "interrupt_scope": INTERRUPTED,
+    "close_scope": CLOSED,
+    "reopen_scope": RESUMED,
 }
 ALLOWED: set[Change] = {
     (before, cause, after)

@@ -10,8 +10,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from graphorch.core import children as children_module
 from graphorch.core import firing as firing_module
+from graphorch.core import resuming as resuming_module
 from graphorch.core import run as run_module
+from graphorch.core import stopping as stopping_module
 from graphorch.core.events import NodeFailed, NodeSucceeded, Routed
 from graphorch.core.run import Run
 from graphorch.core.state import RunState
@@ -22,6 +25,9 @@ from graphorch.graph import topology as topology_module
 from graphorch.graph.edges import Edge
 from graphorch.state import version as version_module
 from tests.state.orders import order_of
+
+# modules whose functions act on a run
+RULES = (firing_module, stopping_module, children_module, resuming_module, run_module)
 
 
 @contextlib.contextmanager
@@ -37,9 +43,9 @@ def replaced(owner: Any, name: str, wrong: Callable[[Any], Any]) -> Iterator[Non
 
 @contextlib.contextmanager
 def replaced_rule(name: str, wrong: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace a function of `firing.py`, also where `run.py` imports it."""
-    right = getattr(firing_module, name)
-    modules = [module for module in (firing_module, run_module) if hasattr(module, name)]
+    """Replace a function of the core, in every module that has or imports it."""
+    modules = [module for module in RULES if hasattr(module, name)]
+    right = getattr(modules[0], name)
     with contextlib.ExitStack() as stack:
         for module in modules:
             assert getattr(module, name) is right
@@ -249,29 +255,29 @@ def start_in_a_closed_scope() -> Any:
     """A run that is to stop goes on starting what becomes ready."""
 
     def wrong(right: Any) -> Any:
-        def close(self: Run, scope: Scope) -> None:
-            right(self, scope)
+        def close_scope(run: RunState, scope: Scope) -> None:
+            right(run, scope)
             scope.closed = False
 
-        return close
+        return close_scope
 
-    return replaced(Run, "_close", wrong)
+    return replaced_rule("close_scope", wrong)
 
 
 def retry_waits_forever_in_a_drain() -> Any:
     """What waits for its next attempt is not left undone when a scope is closed."""
 
     def wrong(right: Any) -> Any:
-        def close(self: Run, scope: Scope) -> None:
+        def close_scope(run: RunState, scope: Scope) -> None:
             pending = [scope]
             while pending:
                 item = pending.pop()
                 item.closed = True
                 pending.extend(item.child_scopes())
 
-        return close
+        return close_scope
 
-    return replaced(Run, "_close", wrong)
+    return replaced_rule("close_scope", wrong)
 
 
 def lost_attempts_count() -> Any:
@@ -337,13 +343,13 @@ def resuming_runs_finished_work_again() -> Any:
     """Resuming a run starts over what is inside a sub-flow or map."""
 
     def wrong(right: Any) -> Any:
-        def again(self: Run, activation: Activation) -> None:
+        def run_again(run: RunState, activation: Activation) -> None:
             activation.children = None
-            right(self, activation)
+            right(run, activation)
 
-        return again
+        return run_again
 
-    return replaced(Run, "_run_again", wrong)
+    return replaced_rule("run_again", wrong)
 
 
 # ---- races, maps, failures -----------------------------------------------------------------------
@@ -410,14 +416,14 @@ def too_many_items_at_once() -> Any:
     """A map starts one item more than it may."""
 
     def wrong(right: Any) -> Any:
-        def start_items(self: Run, activation: Activation, inner: Any) -> None:
+        def start_items(run: RunState, activation: Activation, inner: Any) -> None:
             inner.running -= 1
-            right(self, activation, inner)
+            right(run, activation, inner)
             inner.running += 1
 
         return start_items
 
-    return replaced(Run, "_start_items", wrong)
+    return replaced_rule("start_items", wrong)
 
 
 def error_edge_and_all_others() -> Any:
@@ -441,13 +447,13 @@ def id_depends_on_the_attempt() -> Any:
     """The id of an activation depends on how often it was tried."""
 
     def wrong(right: Any) -> Any:
-        def again(self: Run, activation: Activation) -> None:
-            right(self, activation)
+        def run_again(run: RunState, activation: Activation) -> None:
+            right(run, activation)
             activation._id = activation.id[:-1] + str(activation.attempt % 10)
 
-        return again
+        return run_again
 
-    return replaced(Run, "_run_again", wrong)
+    return replaced_rule("run_again", wrong)
 
 
 def busy_is_miscounted() -> Any:

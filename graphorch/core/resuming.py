@@ -1,0 +1,72 @@
+"""How work that stopped or failed continues: scopes are reopened, activations run again.
+
+Rule 1: what is over stays over. Only activations that are still active run again.
+Rule 2: a result that is committed is kept: only the route is evaluated again.
+Rule 3: a sub-flow or map continues inside, with the scopes that are unfinished or have not begun.
+Rule 4: resuming counts retries anew; a retry within a run does not.
+
+These are functions over the state of a run. `stopping.py` is the way here.
+"""
+
+from __future__ import annotations
+
+from graphorch.core.children import has_enough, leave_children, start_items
+from graphorch.core.events import EvaluateRoute
+from graphorch.core.firing import fire_ready
+from graphorch.core.state import RunState
+from graphorch.core.tree import Activation, ChildScopes, Scope, Status
+
+
+def reopen_scope(run: RunState, scope: Scope) -> None:
+    """Continue in a scope: repeat what failed, start what waited.
+
+    A limit that is met on the way stops the run again, and leaves the rest as it is.
+    """
+    if run.stopping:
+        return
+    scope.closed = False
+    scope.failures = ()
+    run.enter_busy(scope)  # held, so that it becomes quiet once
+    for activation in list(scope.active.values()):
+        if scope.closed:
+            break
+        if activation.status is Status.ENTERED:
+            run.enter_busy(scope)
+            run_again(run, activation)
+        elif activation.status is Status.FAILED:
+            run.enter_busy(scope)
+            if activation.update is None:
+                activation.attempt += 1
+                activation.first_attempt = activation.attempt
+            run_again(run, activation)
+    fire_ready(run, scope)
+    run.exit_busy(scope)
+
+
+def run_again(run: RunState, activation: Activation) -> None:
+    """Start another attempt; of a sub-flow or map, continue what is unfinished inside."""
+    activation.failure = activation.fatal_error
+    if activation.update is not None:
+        # Its result is committed: only its route is evaluated again.
+        activation.status = Status.ROUTING
+        run.commands.append(EvaluateRoute(activation))
+    elif activation.children is None:
+        activation.status = Status.RUNNING
+        run.commands.append(activation)
+    else:
+        resume_children(run, activation, activation.children)
+
+
+def resume_children(run: RunState, activation: Activation, children: ChildScopes) -> None:
+    """Reopen the unfinished scopes inside, and start those that have not begun."""
+    activation.status, children.failed = Status.ENTERED, False
+    for scope in children.scopes:
+        if activation.status is not Status.ENTERED or children.failed:
+            break
+        if not scope.finished:
+            reopen_scope(run, scope)
+    if children.unfinished and not has_enough(activation, children):
+        start_items(run, activation, children)
+    else:
+        leave_children(run, activation)
+    run.exit_busy(activation.scope)
