@@ -1,10 +1,10 @@
-"""`python -m tests.benchmarks`: graphorch, plain asyncio and three other systems on the same work, side by side.
+"""`python -m tests.benchmarks`: graphorch, plain asyncio and three other systems, side by side.
 
 install             make an environment for each of the others, and install it there
-run                 measure, in rounds; everything by default, and what is done without a command
-table               show the results; --targets against what is aimed at, --readme writes the short form into README.md
-profile W1          where the time of graphorch goes
-growth              time from 10 to 10,000 nodes, branches, rounds and items, and what runs hold in memory
+run                 measure in rounds, everything by default; the default command
+table               show the results, in full or with --targets against the targets
+profile W1          show where the time of graphorch goes
+growth              measure time from 10 to 10,000 nodes, branches, rounds and items, and memory
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import rounds, systems, table
-from tests.benchmarks.systems import ROOT
 from tests.benchmarks.workloads import named
 
 
@@ -29,22 +28,15 @@ def run(given: argparse.Namespace) -> None:
         chosen, tuple(workloads.values()), given.cache, given.rounds, given.seconds
     ):
         rows.append(row)
-        print(rounds.told(row, workloads[row["workload"]]), flush=True)
+        print(rounds.describe(row, workloads[row["workload"]]), flush=True)
         rounds.save(given.json, about, rows)
     print(f"\n{table.against_targets(table.Results(about, rows))}\n\nwritten to {given.json}")
 
 
 def show(given: argparse.Namespace) -> None:
-    """Show results, or put them into the README."""
+    """Show results, in full or against the targets."""
     results = table.Results.load(given.json)
-    if given.readme:
-        readme = ROOT / "README.md"
-        readme.write_text(
-            table.put_between_marks(readme.read_text("utf-8"), table.short(results)), "utf-8"
-        )
-        print(f"written to {readme.name}")
-    else:
-        print(table.against_targets(results) if given.targets else table.full(results))
+    print(table.against_targets(results) if given.targets else table.full(results))
 
 
 def profile(given: argparse.Namespace) -> None:
@@ -57,14 +49,14 @@ def profile(given: argparse.Namespace) -> None:
 
 
 def grow(_: argparse.Namespace) -> None:
-    """Show how cost grows, and what is held."""
+    """Show how cost grows, and what runs hold in memory."""
     from tests.benchmarks import growth
 
     print(f"{growth.growth()}\n\n{growth.memory()}")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         "python -m tests.benchmarks",
         description=__doc__,
@@ -89,10 +81,7 @@ def parser() -> argparse.ArgumentParser:
         item.add_argument("--cache", type=Path, default=systems.default_cache(), help=help)
     other = commands.add_parser("table")
     other.set_defaults(do=show)
-    other.add_argument(
-        "--readme", action="store_true", help="write the short form between the marks in README.md"
-    )
-    other.add_argument("--targets", action="store_true", help="against what is aimed at")
+    other.add_argument("--targets", action="store_true", help="compare with the targets")
     for item in (argument_parser, other):
         item.add_argument(
             "--json",
@@ -105,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     shown.add_argument("workloads", help="such as W1, or W1,W3")
     shown.add_argument("--size", default="")
     shown.add_argument("--top", type=int, default=25)
-    shown.add_argument("--watched", action="store_true", help="with a listener to all events")
+    shown.add_argument("--watched", action="store_true", help="with an observer of all events")
     commands.add_parser("growth").set_defaults(do=grow)
     return made
 

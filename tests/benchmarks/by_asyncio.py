@@ -1,4 +1,4 @@
-"""What one writes by hand: plain coroutines on a pydantic model, a task where something runs at once, and nothing else."""
+"""Workloads by hand: coroutines on a pydantic model, and a task for what runs concurrently."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CANNOT: dict[str, str] = {}
 
 
 class Programs:
-    """The limit that the others are measured against."""
+    """Programs by hand, which all others are compared with."""
 
     def chain(self, size: int) -> Job:
         async def step(state: Count) -> None:
@@ -75,8 +75,8 @@ class Programs:
         async def branch(index: int) -> int:
             return index
 
-        async def merge(state: Items, found: list[int]) -> None:
-            state.items, state.total = found, len(found)
+        async def merge(state: Items, items: list[int]) -> None:
+            state.items, state.total = items, len(items)
 
         async def run() -> Items:
             state = Items()
@@ -113,7 +113,7 @@ class Programs:
         async def run() -> list[str]:
             tasks: dict[str, asyncio.Task[str]] = {}
 
-            async def one(name: str) -> str:
+            async def run_node(name: str) -> str:
                 for parent in dag.parents[name]:
                     await tasks[parent]
                 await asyncio.sleep(dag.seconds[name])
@@ -121,7 +121,7 @@ class Programs:
 
             async with asyncio.TaskGroup() as group:
                 for name in dag.names:
-                    tasks[name] = group.create_task(one(name))
+                    tasks[name] = group.create_task(run_node(name))
             return [task.result() for task in tasks.values()]
 
         return Job(run, lambda names: sorted(names) == sorted(dag.names))
@@ -180,7 +180,7 @@ class Programs:
         )
 
     async def durable(self, size: str, path: Path) -> Job:
-        """A bare append log: one INSERT and COMMIT a step, of what the step added."""
+        """Append what each step adds to a bare log, with an INSERT and a COMMIT."""
         mode, count = size.partition("/")[0], number_of(size)
         log = append_log(path, mode)
 
@@ -254,12 +254,12 @@ class Programs:
                     group.create_task(level(depth - 1, base * width + index))
                     for index in range(width)
                 ]
-            return [found for task in tasks for found in task.result()]
+            return [leaf for task in tasks for leaf in task.result()]
 
         async def run() -> list[int]:
             return await level(3, 0)
 
-        return Job(run, lambda found: found == list(range(size)))
+        return Job(run, lambda leaves: leaves == list(range(size)))
 
     def idle(self, size: int) -> Job:
         async def step(state: Count) -> None:
@@ -298,7 +298,7 @@ class Programs:
         async def run() -> Items:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(lane(size)), group.create_task(lane(1))]
-            items = [found for task in tasks for found in task.result()]
+            items = [item for task in tasks for item in task.result()]
             return Items(items=items, total=len(items))
 
         return Job(run, lambda state: state.total == size + 1)
@@ -335,7 +335,7 @@ class Programs:
 
 
 def append_log(path: Path, mode: str) -> sqlite3.Connection:
-    """One table in a SQLite file, which every INSERT commits to."""
+    """Open a SQLite file with a single table, in which every INSERT is a commit."""
     log = sqlite3.connect(path, isolation_level=None)
     log.execute("PRAGMA journal_mode = WAL")
     log.execute(f"PRAGMA synchronous = {mode}")

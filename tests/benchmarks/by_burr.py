@@ -1,4 +1,7 @@
-"""The same work in Burr: a graph built once, and an application per run, since the application owns the state; pydantic actions, async."""
+"""Workloads in Burr: async pydantic actions, a graph built once, and an application for each run.
+
+In Burr the application owns the state, so a run cannot share it with another.
+"""
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -56,7 +59,8 @@ class Log(BaseModel):
 
 
 CANNOT = {
-    "dag:layered": "one action at a time, and parallel actions that are maps: no node of several parents"
+    "dag:layered": "one action at a time, and parallel actions that are maps: "
+    "no node of several parents"
 }
 
 
@@ -74,12 +78,12 @@ async def talk(state: Log) -> Log:
 
 
 def graph_of(actions: dict[str, Any], transitions: list[Any]) -> Any:
-    """A built graph."""
+    """Build a graph."""
     return GraphBuilder().with_actions(**actions).with_transitions(*transitions).build()
 
 
 def chain_of(actions: list[Any]) -> Any:
-    """A built graph of actions in a row."""
+    """Build a graph of actions in a row."""
     return graph_of(
         {f"n{index}": item for index, item in enumerate(actions)},
         [(f"n{index}", f"n{index + 1}") for index in range(len(actions) - 1)],
@@ -87,7 +91,7 @@ def chain_of(actions: list[Any]) -> Any:
 
 
 def builder_of(graph: Any, state: BaseModel, entry: str) -> Any:
-    """What makes the application of one run."""
+    """Return the builder of the application of a run."""
     return (
         ApplicationBuilder()
         .with_graph(graph)
@@ -98,14 +102,14 @@ def builder_of(graph: Any, state: BaseModel, entry: str) -> Any:
 
 
 async def ran(graph: Any, state: BaseModel, entry: str, *halts: str) -> Any:
-    """Run a graph until after one of some actions, and return the state."""
+    """Run a graph until any of some actions is done, and return the state."""
     app = await builder_of(graph, state, entry).abuild()
     _, _, state = await app.arun(halt_after=list(halts))
     return state
 
 
 class Reducing:
-    """What all parallel actions here have in common: async, and they write the items."""
+    """Base of the parallel actions: async, and writing the items."""
 
     reads = ("items",)
     writes = ("items",)
@@ -115,7 +119,7 @@ class Reducing:
 
 
 async def persister_on(path: Path, mode: str) -> tuple[Any, Any]:
-    """A persister on a file, with the same pragmas as everybody, and how it is closed."""
+    """Return a persister on a file, and its closing function; all systems get its pragmas."""
     context = AsyncSQLitePersister.from_values(db_path=str(path))
     persister = await context.__aenter__()
     await persister.initialize()
@@ -138,20 +142,20 @@ class Programs:
         )
 
     def _fan(self, size: int, body: Any) -> Job:
-        @action(reads=["index"], writes=["found"])
-        async def one(state: State) -> State:
-            return state.update(found=await body(state["index"]))
+        @action(reads=["index"], writes=["item"])
+        async def body_action(state: State) -> State:
+            return state.update(item=await body(state["index"]))
 
         class Fan(Reducing, MapStates):
             def action(self, state: Any, inputs: Any) -> Any:
-                return one
+                return body_action
 
             async def states(self, state: Any, context: Any, inputs: Any) -> AsyncGenerator[Any]:
                 for index in range(size):
                     yield state.update(index=index)
 
             async def reduce(self, state: Any, states: Any) -> Any:
-                return state.update(items=[item["found"] async for item in states])
+                return state.update(items=[branch["item"] async for branch in states])
 
         @action.pydantic(reads=["items"], writes=["total"])
         async def merge(state: Items) -> Items:
@@ -211,7 +215,7 @@ class Programs:
         )
 
     def dag(self, size: str) -> Job:
-        """Two lanes are two sub-graphs of one parallel action."""
+        """Run two lanes as two sub-graphs of a parallel action."""
         dag = dag_of(size)
 
         def lane(names: list[str]) -> Any:
@@ -398,7 +402,7 @@ class Programs:
 
                 async def reduce(self, state: Any, states: Any) -> Any:
                     return state.update(
-                        items=[found async for item in states for found in item["items"]]
+                        items=[item async for lane in states for item in lane["items"]]
                     )
 
             return graph_of({"fan": Fan()}, [])
@@ -457,9 +461,7 @@ class Programs:
                     )
 
             async def reduce(self, state: Any, states: Any) -> Any:
-                return state.update(
-                    items=[found async for item in states for found in item["items"]]
-                )
+                return state.update(items=[item async for lane in states for item in lane["items"]])
 
         @action.pydantic(reads=["items"], writes=["total"])
         async def merge(state: Items) -> Items:

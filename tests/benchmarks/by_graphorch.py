@@ -1,4 +1,4 @@
-"""The same work as a user of graphorch writes it: async nodes, `build()`, `await flow.run(…)`, nothing switched off."""
+"""Workloads as a user of graphorch writes them: async nodes, `build()` and `await flow.run(…)`."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class Item(BaseModel):
     item: int
 
 
-class Found(BaseModel):
-    found: int
+class Output(BaseModel):
+    output: int
 
 
-class Worker(Item, Found): ...
+class Worker(Item, Output): ...
 
 
 class Todo(BaseModel):
@@ -109,8 +109,8 @@ class Base(BaseModel):
 class Level(Base, Items): ...
 
 
-def listen(event: RunEvent) -> None:
-    """A listener to all events."""
+def observe(event: RunEvent) -> None:
+    """Observe all events, and do nothing."""
 
 
 @node
@@ -134,7 +134,7 @@ async def finish(count: Count) -> Count:
 
 
 def counting(number: int) -> Callable[[Items], Any]:
-    """A node's function that adds one number to the items."""
+    """Make a node's function that adds a number to the items."""
 
     async def branch(items: Items) -> Items:
         return Items(items=[number])
@@ -143,7 +143,7 @@ def counting(number: int) -> Callable[[Items], Any]:
 
 
 def branches(count: int, prefix: str = "b") -> list[Any]:
-    """Nodes side by side, each of which adds its number."""
+    """Make nodes that run side by side and add their numbers."""
     return [cast("Any", node)(counting(index)).named(f"{prefix}{index}") for index in range(count)]
 
 
@@ -151,10 +151,10 @@ CANNOT: dict[str, str] = {}
 
 
 class Programs:
-    """Programs of graphorch, with a listener to all events if wanted."""
+    """Programs of graphorch, with an observer of all events if watched."""
 
     def __init__(self, *, is_watched: bool = False) -> None:
-        self.watch: Sequence[Callable[[RunEvent], None]] = (listen,) if is_watched else ()
+        self.watch: Sequence[Callable[[RunEvent], None]] = (observe,) if is_watched else ()
 
     def job(
         self,
@@ -202,8 +202,8 @@ class Programs:
             return Todo(todo=[Item(item=index) for index in range(size)])
 
         @node
-        async def work(item: Item) -> Found:
-            return Found(found=item.item)
+        async def work(item: Item) -> Output:
+            return Output(output=item.item)
 
         @node
         async def merge(results: Results) -> Total:
@@ -212,8 +212,8 @@ class Programs:
         def over(todo: Todo) -> list[Item]:
             return todo.todo
 
-        def gather(found: list[Found]) -> Results:
-            return Results(results=[item.found for item in found])
+        def gather(outputs: list[Output]) -> Results:
+            return Results(results=[item.output for item in outputs])
 
         graph = Graph("map", Mapped)
         workers = graph.map(

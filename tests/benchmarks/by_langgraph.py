@@ -1,4 +1,7 @@
-"""The same work in LangGraph: a `StateGraph` over a pydantic state, compiled once, `ainvoke`; routers are async, which it runs faster."""
+"""Workloads in LangGraph: a `StateGraph` on a pydantic state, compiled once, and `ainvoke`.
+
+Routers are async, since LangGraph runs those faster.
+"""
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ ONE_RUN = NO_LIMIT | {"configurable": {"thread_id": "r"}}
 
 
 def chain_of(model: Any, nodes: list[Any]) -> Any:
-    """A graph of nodes in a row."""
+    """Compile a graph of nodes in a row."""
     graph = StateGraph(model)
     for index, node in enumerate(nodes):
         graph.add_node(f"n{index}", node)
@@ -78,7 +81,7 @@ def job(app: Any, given: dict[str, Any], check: Any) -> Job:
 
 
 async def saver_on(path: Path, mode: str) -> tuple[Any, Any]:
-    """A checkpointer on a file, and how it is closed."""
+    """Return a checkpointer on a file, and its closing function."""
     context = AsyncSqliteSaver.from_conn_string(str(path))
     saver = await context.__aenter__()
     await saver.setup()

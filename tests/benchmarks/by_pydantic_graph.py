@@ -1,4 +1,4 @@
-"""The same work in pydantic-graph: its `GraphBuilder`, over one state object that every step changes."""
+"""Workloads in pydantic-graph: its `GraphBuilder`, on a state object that every step changes."""
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ Way = Literal["again", "on", "idle"]
 
 
 async def count_up(ctx: StepContext[Count, None, Any]) -> None:
-    """The node of chains."""
+    """Count up, as every node of a chain does."""
     ctx.state.x += 1
 
 
 def chain_of(model: Any, functions: list[Any]) -> Any:
-    """A built graph of steps in a row."""
+    """Build a graph of steps in a row."""
     graph = GraphBuilder(name="chain", state_type=model, output_type=type(None))
     before: Any = graph.start_node
     for index, function in enumerate(functions):
@@ -126,7 +126,8 @@ class Programs:
         join = graph.join(reduce_list_append, initial_factory=list[int], node_id="join")
         branches = [branch(index) for index in range(size)]
         graph.add(
-            graph.edge_from(graph.start_node).to(first), graph.edge_from(first).to(*branches), graph.edge_from(*branches).to(join),
+            graph.edge_from(graph.start_node).to(first), graph.edge_from(first).to(*branches),
+            graph.edge_from(*branches).to(join),
             graph.edge_from(join).to(last), graph.edge_from(last).to(graph.end_node),
         )  # fmt: skip
         return on_state(
@@ -154,7 +155,8 @@ class Programs:
         )
         join = graph.join(reduce_list_append, initial_factory=list[int], node_id="join")
         graph.add(
-            graph.edge_from(graph.start_node).to(first), graph.edge_from(first).map().to(item), graph.edge_from(item).to(join),
+            graph.edge_from(graph.start_node).to(first), graph.edge_from(first).map().to(item),
+            graph.edge_from(item).to(join),
             graph.edge_from(join).to(last), graph.edge_from(last).to(graph.end_node),
         )  # fmt: skip
         return on_state(
@@ -164,7 +166,7 @@ class Programs:
         )
 
     def _looping(self, model: Any, before: list[Any], judge: Any, idle: int = 0) -> Any:
-        """Steps in a row, a judge that says `again`, `on` or `idle`, and steps in a row that `idle` leads to."""
+        """Build steps in a row, and a judge that chooses `again`, `on` or a row of idle steps."""
         graph = GraphBuilder(name="loop", state_type=model, output_type=type(None))
         steps = [
             graph.step(function, node_id=f"n{index}")
@@ -226,7 +228,7 @@ class Programs:
         )
 
     def dag(self, size: str) -> Job:
-        """Two lanes are one fork and one join."""
+        """Run two lanes between a fork and a join."""
         dag = dag_of(size)
         graph = GraphBuilder(name="dag", state_type=Items, output_type=type(None))
 
@@ -374,10 +376,10 @@ class Programs:
             return graph.build()
 
         graph = level(3)
-        return Job(lambda: graph.run(state=Items()), lambda found: len(found) == size)
+        return Job(lambda: graph.run(state=Items()), lambda leaves: len(leaves) == size)
 
     def first_event(self, size: int) -> Job:
-        """What its iterator gives first: the task that comes next."""
+        """Take the first item of the iterator: the task that comes next."""
         graph = chain_of(Count, [count_up] * size)
 
         async def run() -> Any:

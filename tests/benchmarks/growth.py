@@ -1,4 +1,4 @@
-"""How cost grows with size: time and memory of chains, fan-outs, loops and maps from 10 to 10,000, and what a waiting run holds."""
+"""Growth of cost with size: processor time of graphs of 10 to 10,000, and memory of runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from tests.benchmarks.table import lines_of, shown
 from tests.benchmarks.workloads import Job
 
 SIZES = (10, 100, 1000, 10_000)
-# a unit may cost so many times more at the largest size than at the cheapest: caches and collections of garbage take their part
+# A unit may cost so many times more at the largest size than at the cheapest, since caches and
+# garbage collections take their part.
 LINEAR = 2.0
 
 
 def growth() -> str:
-    """Processor time per unit at each size, and how it grew."""
+    """Return a table of processor time per unit at each size, and how it grew."""
     programs = Programs()
     rows: list[list[str]] = []
     for name in ("chain", "fan_out", "loop", "map_items"):
@@ -51,14 +52,14 @@ def growth() -> str:
 
 
 async def _processor_seconds(job: Job) -> float:
-    """The least of a few runs."""
-    found: list[float] = []
-    while len(found) < 3 or (sum(found) < 0.1 and len(found) < 100):
+    """Return the least processor time of a few runs."""
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < 0.1 and len(times) < 100):
         began = time.process_time()
         result = await job.run()
-        found.append(time.process_time() - began)
+        times.append(time.process_time() - began)
         assert job.check(result)
-    return min(found)
+    return min(times)
 
 
 # ---- memory --------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ class Waiting(Count, Approval): ...
 
 
 def memory() -> str:
-    """What runs hold while they wait, and what a step adds."""
+    """Return a table of the memory that runs hold while they wait, and that a step adds."""
     rows = [
         ["a run that waits for a sleeping node", f"{shown(asyncio.run(_sleeping(2000)))} bytes"],
         ["a run that waits for a person, in memory", f"{shown(asyncio.run(_asking(200)))} bytes"],
@@ -92,7 +93,7 @@ def memory() -> str:
 
 
 async def _held(work: Callable[[], Awaitable[Any]]) -> int:
-    """Bytes that are still held after something was done."""
+    """Return the bytes that are still held after some work."""
     gc.collect()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
@@ -158,18 +159,18 @@ def _talking(rounds: int) -> Any:
 
 
 async def _per_step() -> float:
-    """The difference of a long and a short run, whose results are held."""
+    """Return the bytes of a step, from the held results of a long and a short run."""
     short, long = _talking(1000), _talking(3000)
     return (await _held(lambda: long.run(Log())) - await _held(lambda: short.run(Log()))) / 2000
 
 
 async def _per_durable_step(where: str) -> float:
-    found: list[int] = []
+    sizes: list[int] = []
     for rounds in (500, 1500):
         with tempfile.TemporaryDirectory() as folder:
             store = await SqliteStore.open(Path(folder) / "runs.db", sync="normal")
             flow = _talking(rounds)
             held = await _held(lambda flow=flow, store=store: flow.run(Log(), durable=store))
             await store.close()
-            found.append(held if where == "heap" else size_of(folder))
-    return (found[1] - found[0]) / 1000
+            sizes.append(held if where == "heap" else size_of(folder))
+    return (sizes[1] - sizes[0]) / 1000

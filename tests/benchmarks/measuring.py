@@ -24,7 +24,7 @@ BATCH = 0.002
 
 
 class WrongAnswer(Exception):
-    """A run with a wrong result."""
+    """Wrong result of a run."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ async def once(job: Job, times: int = 1) -> tuple[float, float]:
 
 
 async def repeated(job: Job, seconds: float) -> Figures:
-    """Run one after another for some seconds, at least three times, after a warm-up."""
+    """Run a job again and again for some seconds, at least three times, after a warm-up."""
     figures = Figures()
     wall, cpu = await once(job)
     if wall > SLOW:
@@ -122,7 +122,7 @@ async def failing(job: Job, times: int) -> Figures:
 async def durable(
     make: Callable[[Size, Path], Awaitable[Job]], size: Size, seconds: float
 ) -> Figures:
-    """Run each time on a new file, after a warm-up; `bytes` is the size of file and log after it."""
+    """Run each time on a new file, after a warm-up; `bytes` is the size of file and log."""
     figures = Figures()
     end = time.perf_counter() + seconds
     first = True

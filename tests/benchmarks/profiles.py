@@ -1,4 +1,4 @@
-"""Where the time of a workload goes: a profile of its steady state, after runs that warmed up."""
+"""Profiles of workloads in their steady state, after runs that warmed up."""
 
 from __future__ import annotations
 
@@ -19,29 +19,34 @@ SECONDS = 1.0
 def profile(
     workload: Workload, size: Size | None = None, *, top: int = 25, is_watched: bool = False
 ) -> str:
-    """The functions in which most time is spent, with their calls per node (branch, round, item). Concurrent runs are profiled together."""
+    """Return the functions in which most time is spent, with their calls per node.
+
+    The unit may also be a branch, a round or an item. Concurrent runs are profiled together.
+    """
     chosen = workload.sizes[-1] if size is None else size
-    found = cProfile.Profile()
-    units = asyncio.run(_collected(found, workload, chosen, is_watched))
+    profiler = cProfile.Profile()
+    units = asyncio.run(_collected(profiler, workload, chosen, is_watched))
     out = io.StringIO()
-    stats = pstats.Stats(found, stream=out)
+    stats = pstats.Stats(profiler, stream=out)
     stats.sort_stats("tottime").print_stats(top)
     calls: int = stats.total_calls  # pyright: ignore[reportAttributeAccessIssue]
-    return f"{workload.name}: {workload.titled(chosen)}; {calls / units:,.1f} calls for each of {units:,} units\n{_short_paths(out.getvalue())}"
+    title = f"{workload.name}: {workload.titled(chosen)}"
+    counts = f"{calls / units:,.1f} calls for each of {units:,} units"
+    return f"{title}; {counts}\n{_shorten_paths(out.getvalue())}"
 
 
 async def _collected(
-    found: cProfile.Profile, workload: Workload, size: Size, is_watched: bool
+    profiler: cProfile.Profile, workload: Workload, size: Size, is_watched: bool
 ) -> int:
-    """Profile runs for about a second; returns how many nodes (branches, rounds, items) that were."""
+    """Profile runs for about a second, and return how many units they had."""
     make = getattr(Programs(is_watched=is_watched), workload.program)
     if workload.kind == "build":
-        found.runcall(make, size)
+        profiler.runcall(make, size)
         return 1
     if workload.kind == "durable":
         with tempfile.TemporaryDirectory() as folder:
             job: Job = await make(size, Path(folder) / "runs.db")
-            await _profiled(found, job, 1)
+            await _profiled(profiler, job, 1)
             assert job.close is not None
             await job.close()
         return workload.count(size)
@@ -53,26 +58,26 @@ async def _collected(
         assert job.check(await job.run())
     units, end = 0, time.perf_counter() + SECONDS
     while not units or time.perf_counter() < end:
-        await _profiled(found, job, at_once)
+        await _profiled(profiler, job, at_once)
         units += workload.count(size)
     return units
 
 
-async def _profiled(found: cProfile.Profile, job: Job, at_once: int) -> None:
-    found.enable()
+async def _profiled(profiler: cProfile.Profile, job: Job, at_once: int) -> None:
+    profiler.enable()
     results = (
         await asyncio.gather(*(job.run() for _ in range(at_once)))
         if at_once > 1
         else [await job.run()]
     )
-    found.disable()
+    profiler.disable()
     for result in results:
         assert job.check(result)
         if job.after is not None:
             await job.after(result)
 
 
-def _short_paths(text: str) -> str:
-    """Paths from the package on."""
+def _shorten_paths(text: str) -> str:
+    """Cut paths down to the part inside the repository."""
     root = str(Path(__file__).parents[2]) + "/"
     return text.replace(root, "").strip()

@@ -1,6 +1,7 @@
-"""Rounds: in each one every workload is run by every system, one fresh process after the other, in an order that changes.
+"""Rounds of measurements: every workload by every system, each in a fresh process of its own.
 
-So a busy minute of the machine hits all systems alike, and a ratio compares what was measured within the same minute.
+The order of the systems changes from round to round. So a busy minute of the machine hits all
+systems alike, and a ratio compares figures of the same minute.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ TIMEOUT = 240.0
 def measure(
     system: System, workload: Workload, cache: Path, seconds: float
 ) -> list[dict[str, Any]]:
-    """The rows of one process: one for each size, or one that says what went wrong."""
+    """Return the rows of a process: a figure or an error for each size."""
     command = [
         str(system.python(cache)),
         "-W",
@@ -46,11 +47,11 @@ def measure(
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT
         )
-        told, errors = done.stdout, done.stderr
+        output, errors = done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
-        told = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        output = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
         errors = f"took longer than {TIMEOUT:.0f} s"
-    rows = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     missing = [size for size in workload.sizes if size not in [row["size"] for row in rows]]
     return rows + [
         {"size": size, "error": errors.strip()[-500:] or "no figure"} for size in missing
@@ -64,7 +65,7 @@ def rounds(
     count: int,
     seconds: float,
 ) -> Iterator[dict[str, Any]]:
-    """Every row of every round, as it comes."""
+    """Yield every row of every round, as it comes."""
     for number in range(count):
         rng = random.Random(number)
         for workload in workloads:
@@ -82,8 +83,8 @@ def rounds(
 
 
 def versions(systems: Sequence[System], cache: Path) -> dict[str, str]:
-    """What was measured where: the interpreter, and the version of each system."""
-    found = {
+    """Return the interpreter, the machine and the version of each system."""
+    about = {
         "python": platform.python_version(),
         "platform": platform.system(),
         "processors": str(os.cpu_count()),
@@ -93,30 +94,28 @@ def versions(systems: Sequence[System], cache: Path) -> dict[str, str]:
     for system in systems:
         if system.packages:
             package = system.packages[0].partition("==")[0]
-            told = subprocess.run(
+            done = subprocess.run(
                 [str(system.python(cache)), "-c", program, package], capture_output=True, text=True
             )
-            found[system.name] = told.stdout.strip()
-    return found
+            about[system.name] = done.stdout.strip()
+    return about
 
 
 def save(file: Path, about: dict[str, str], rows: Sequence[dict[str, Any]]) -> None:
-    """Write the results, so that what was measured is never lost."""
+    """Write the results in a single step, so that earlier rows are never lost."""
     temporary = file.with_suffix(".part")
     temporary.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
     temporary.replace(file)
 
 
-def told(row: dict[str, Any], workload: Workload) -> str:
-    """One row on a terminal."""
+def describe(row: dict[str, Any], workload: Workload) -> str:
+    """Return a row as a line for a terminal."""
     head = f"{row['round']} {workload.name:4} {row['system']:15} {row['size']!s:>10}"
-    if "value" in row:
-        bytes_ = (
-            f"  {row['bytes'] / 1024:,.0f} KiB"
-            if "bytes" in row
-            else f"  {row['kib']:.1f} KiB a run"
-            if "kib" in row
-            else ""
-        )
-        return f"{head}  {row['value']:12,.3f} {workload.unit}, processor {row['cpu']:,.3f}{bytes_}"
-    return f"{head}  {row.get('cannot') or row.get('error')}"
+    if "value" not in row:
+        return f"{head}  {row.get('cannot') or row.get('error')}"
+    space = ""
+    if "bytes" in row:
+        space = f"  {row['bytes'] / 1024:,.0f} KiB"
+    elif "kib" in row:
+        space = f"  {row['kib']:.1f} KiB a run"
+    return f"{head}  {row['value']:12,.3f} {workload.unit}, processor {row['cpu']:,.3f}{space}"

@@ -1,24 +1,33 @@
-"""What routing saves, and what it costs in quality: `python tests/benchmarks/routing_savings.py [--items 600] [--seed 1]`, offline, half a minute.
+"""Savings of routing between two models, and their cost in quality; offline, in half a minute.
 
-Two models answer the same questions: a frontier model and a cheap one whose prices are a third to a fiftieth of it. Compared are: always the
-frontier model, always the cheap one, chance, a router (a classifier guesses how hard a question is), a cascade (the cheap model answers, a
-judge reads the answer, the frontier model answers again what the judge rejects), and an oracle that always knows the cheapest right answer.
-Everything runs through this package's own targets, policies and accounts: the bill is what the account settled, and each model keeps a ledger
-of its own that has to agree. The calls of the classifier and of the judge are paid, and so are calls that fail after the model ran.
+    python tests/benchmarks/routing_savings.py [--items 600] [--seed 1]
 
-The models are simulated, and this is the whole model:
-- a question has a difficulty d, even between 0 and 1; the frontier model is right with 0.97 − 0.24 d, the cheap one with 0.97 − 0.65 d, and
-  half of their luck is shared: what one gets wrong the other gets wrong more often than by chance;
-- the classifier sees d with an error of 0.25 (one standard deviation); its threshold is chosen on other questions than those that count, as the
-  highest that keeps 95 % of the frontier model's quality there;
-- a good judge accepts 95 % of right answers and 10 % of wrong ones, a weak one 75 % and 50 %, both at the cheap model's price; a judge reads
-  question and answer and writes 60 tokens;
-- long work has questions of 400 tokens and answers of 400, short work 800 and 8; two of a hundred calls fail after they were charged.
+Two models answer the same questions: a frontier model, and a cheap model whose prices are a third
+to a fiftieth. The strategies are: always the frontier model, always the cheap model, chance, a
+router (a classifier guesses how hard a question is), a cascade (the cheap model answers, a judge
+reads the answer, and the frontier model answers again if the judge rejects it), and an oracle that
+always knows the cheapest right answer. Everything runs through the targets, policies and accounts
+of this package: the bill is the amount that the account settled, and each model keeps a ledger of
+its own that has to agree. Calls of the classifier and of the judge are paid, and so are calls that
+fail after the model ran.
 
-A saving alone says nothing: the cheap model saves most. So the last column sets it against chance *at the same quality*: asking either model by
-the toss of a coin gets any quality between the two, and what a strategy saves beyond that is what its cleverness is worth.
+The models are simulated, and this is the whole simulation:
+- a question has a difficulty d, uniform between 0 and 1; the frontier model is right with
+  0.97 − 0.24 d, the cheap model with 0.97 − 0.65 d, and half of their luck is shared: both are
+  wrong together more often than by chance;
+- the classifier sees d with an error of 0.25 (one standard deviation); its threshold is chosen on
+  separate questions, as the highest that keeps 95 % of the frontier model's quality there;
+- a good judge accepts 95 % of right answers and 10 % of wrong answers, a weak judge 75 % and 50 %,
+  both at the cheap model's price; a judge reads question and answer and writes 60 tokens;
+- long work has questions of 400 tokens and answers of 400, short work 800 and 8; two of a hundred
+  calls fail after they were charged.
 
-What it cannot tell: how good your classifier, judge and models are. Whoever has questions with known answers should use `graphorch compare`.
+A saving alone means little: the cheap model saves most. So the last column compares with chance *at
+the same quality*: choosing a model by the toss of a coin reaches any quality between the two, and a
+strategy is worth only what it saves beyond that.
+
+The simulation does not show how good your classifier, judge and models are. If you have questions
+with known answers, use `graphorch compare`.
 """
 
 from __future__ import annotations
@@ -68,7 +77,7 @@ SHAPES = (Shape("long answers", 400, 400), Shape("short answers", 800, 8))
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question: who answers it right, and how hard it looks to the classifier."""
+    """Question with the models that answer it right, and the difficulty that it seems to have."""
 
     number: int
     right: Mapping[str, bool]
@@ -76,9 +85,9 @@ class Item:
 
 
 def items_of(count: int, seed: int) -> list[Item]:
-    """Random questions."""
+    """Return random questions."""
     rng = random.Random(seed)
-    found: list[Item] = []
+    items: list[Item] = []
     for number in range(count):
         hard, shared = rng.random(), rng.random()
         luck = {
@@ -88,12 +97,12 @@ def items_of(count: int, seed: int) -> list[Item]:
             "cheap": luck["cheap"] < 0.97 - 0.65 * hard,
             "frontier": luck["frontier"] < 0.97 - 0.24 * hard,
         }
-        found.append(Item(number, right, hard + rng.gauss(0, BLUR)))
-    return found
+        items.append(Item(number, right, hard + rng.gauss(0, BLUR)))
+    return items
 
 
 def threshold_of(tuning: Sequence[Item]) -> float:
-    """The highest difficulty at which the cheap model is still asked, on questions that do not count."""
+    """Return the highest difficulty for the cheap model, chosen on separate questions."""
     frontier = sum(item.right["frontier"] for item in tuning)
     for step in range(120, -1, -1):
         limit = step / 100
@@ -106,7 +115,7 @@ def threshold_of(tuning: Sequence[Item]) -> float:
 # ---- simulated models ----------------------------------------------------------------------------
 @dataclass
 class Simulated:
-    """A model client that is right or wrong as its item says, fails now and then, and keeps its own ledger, by item."""
+    """Model client that follows its items, fails now and then, and keeps a ledger by item."""
 
     name: str
     items: Sequence[Item]
@@ -117,17 +126,17 @@ class Simulated:
     asked: dict[str, int] = field(default_factory=dict[str, int])
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """`answer N`, `judge N right|wrong good|weak` or `classify N`."""
-        said = request.messages[-1].content
-        kind, number, *rest = said.split()
+        """Respond to `answer N`, `judge N right|wrong good|weak` or `classify N`."""
+        prompt = request.messages[-1].content
+        kind, number, *rest = prompt.split()
         item = self.items[int(number)]
         usage = self._usage(kind)
         usd = (
             usage.input_tokens * self.tariff.input + usage.output_tokens * self.tariff.output
         ) / 1e6
         self.ledger[item.number] = self.ledger.get(item.number, 0.0) + usd
-        self.asked[said] = self.asked.get(said, 0) + 1
-        if self._drawn("fails", said, self.asked[said]) < FAILING:
+        self.asked[prompt] = self.asked.get(prompt, 0) + 1
+        if self._drawn("fails", prompt, self.asked[prompt]) < FAILING:
             raise Empty("made to fail after it ran", model=self.name, retryable=True, usage=usage)
         text = self._text(kind, item, rest)
         return Response(text, request.model, usage, 0.0, "none", "stop", 1, 0.0, None)
@@ -159,7 +168,7 @@ class Simulated:
 
 @dataclass
 class World:
-    """Both models at one ratio of prices, with an account that pays for all of it."""
+    """Both models at a ratio of prices, with an account that pays for all calls."""
 
     items: Sequence[Item]
     shape: Shape
@@ -199,14 +208,11 @@ class World:
             runtime=self.runtime,
         )
 
-    async def ask(self, policy: Policy, said: str) -> str:
-        """The text of an answer, or "" if there is none after all attempts."""
+    async def ask(self, policy: Policy, prompt: str) -> str:
+        """Return the text of an answer, or "" if all attempts fail."""
         try:
-            return (
-                await policy.complete(
-                    Request(policy.name, (Message(content=said),), payer=self.account)
-                )
-            ).text
+            request = Request(policy.name, (Message(content=prompt),), payer=self.account)
+            return (await policy.complete(request)).text
         except ModelError:
             return ""
 
@@ -217,11 +223,11 @@ class World:
         )
 
     async def always(self, name: str, item: Item) -> str:
-        """One model for everything."""
+        """Ask the same model for everything."""
         return await self.ask(self.direct[name], f"answer {item.number}")
 
     async def by_chance(self, item: Item) -> str:
-        """As often to the frontier model as the router does, but blindly."""
+        """Ask the frontier model as often as the router does, but by chance."""
         share = sum(entry.looks > self.threshold for entry in self.items) / len(self.items)
         return await self.always(
             "frontier" if random.Random(f"{self.seed} {item.number}").random() < share else "cheap",
@@ -229,18 +235,17 @@ class World:
         )
 
     async def routed(self, item: Item) -> str:
-        """To the frontier model what the classifier takes for hard, and what it does not answer."""
-        said = await self.ask(self.direct["cheap"], f"classify {item.number}")
-        return await self.always(
-            "cheap" if said and float(said) <= self.threshold else "frontier", item
-        )
+        """Ask the frontier model if the classifier finds the question hard, or does not answer."""
+        guess = await self.ask(self.direct["cheap"], f"classify {item.number}")
+        is_easy = guess and float(guess) <= self.threshold
+        return await self.always("cheap" if is_easy else "frontier", item)
 
     async def checked(self, judge: str, item: Item) -> str:
-        """The cheap model first, and the frontier model where the judge rejects its answer."""
+        """Ask the cheap model first, and the frontier model if the judge rejects the answer."""
         return await self.ask(self.cascades[judge], f"answer {item.number}")
 
     async def ideal(self, item: Item) -> str:
-        """The cheapest model that is right; the cheap one where none is."""
+        """Ask the cheapest model that is right, or the cheap model if none is."""
         return await self.always(
             "frontier" if item.right["frontier"] and not item.right["cheap"] else "cheap", item
         )
@@ -258,13 +263,13 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-Interval = tuple[float, float, float]  # the figure, and what 95 % of the resampled ones lie between
+Interval = tuple[float, float, float]  # the figure, and the bounds of 95 % of the resamples
 
 
 # ---- measuring -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a strategy did: dollars and right answers by item, and the two totals that have to agree."""
+    """Dollars and right answers of a strategy by item, and the two totals that have to agree."""
 
     usd: Sequence[float]
     right: Sequence[bool]
@@ -274,8 +279,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of the table: the saving against always frontier, the quality relative to it, and the saving beyond that of chance at the same
-    quality; each with a 95 % interval.
+    """Row of the table, with a 95 % interval for each figure.
+
+    `saving` and `quality` are relative to always asking the frontier model; `edge` is the saving
+    beyond that of chance at the same quality.
     """
 
     shape: str
@@ -293,18 +300,22 @@ def outcome_of(strategy: Strategy, make: Callable[[], World]) -> Outcome:
         world = make()  # its policies read the clock of the loop
         return world, [await strategy(world, item) for item in world.items]
 
-    world, said = run_virtual(all_items())
+    world, answers = run_virtual(all_items())
     usd = [
         sum(model.ledger.get(item.number, 0.0) for model in world.models.values())
         for item in world.items
     ]
-    return Outcome(usd, [text == "right" for text in said], world.account.spent.usd, math.fsum(usd))
+    right = [text == "right" for text in answers]
+    return Outcome(usd, right, world.account.spent.usd, math.fsum(usd))
 
 
-def measured(
+def measure(
     count: int, seed: int, ratios: Sequence[float] = RATIOS, shapes: Sequence[Shape] = SHAPES
 ) -> list[Line]:
-    """Every strategy, at every ratio and shape. Raises `AssertionError` if account and ledgers do not agree."""
+    """Measure every strategy at every ratio and shape.
+
+    Raises `AssertionError` if account and ledgers do not agree.
+    """
     items, threshold = items_of(count, seed), threshold_of(items_of(2 * count, seed + 1_000_003))
     lines: list[Line] = []
     for shape in shapes:
@@ -345,12 +356,12 @@ def _figures(
 
 
 def _interval(values: Sequence[float]) -> Interval:
-    """The figure itself, which is the first, and the interval that the resampled ones give."""
+    """Return the first value, and the interval that holds 95 % of the others."""
     return values[0], compute_quantile(values[1:], 0.025), compute_quantile(values[1:], 0.975)
 
 
 def table(lines: Sequence[Line]) -> str:
-    """The lines as a table of Markdown."""
+    """Return the lines as a table in Markdown."""
     rows = [
         "| work | price ratio | strategy | saving | quality | beyond chance |",
         "|---|---|---|---|---|---|",
@@ -367,15 +378,16 @@ def table(lines: Sequence[Line]) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        description="What routing saves, and what it costs in quality."
+        description="Measure what routing saves, and what it costs in quality."
     )
     parser.add_argument("--items", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     print(
-        f"{given.items} questions, seed {given.seed}; saving and quality against always frontier, 95 % intervals in brackets\n"
+        f"{given.items} questions, seed {given.seed}; saving and quality against always frontier, "
+        "95 % intervals in brackets\n"
     )
-    print(table(measured(given.items, given.seed)))
+    print(table(measure(given.items, given.seed)))
 
 
 if __name__ == "__main__":

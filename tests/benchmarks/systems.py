@@ -1,4 +1,4 @@
-"""The systems side by side: where each one's programs are, and what it is installed from."""
+"""Systems that are compared: the module of their programs, and the packages to install."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ VARIABLE = "GRAPHORCH_BENCH"
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One system. Without packages it runs in the interpreter that graphorch is installed in; others get an environment of their own."""
+    """System with its programs.
+
+    Without packages it runs in the interpreter that graphorch is installed in; otherwise it gets an
+    environment of its own.
+    """
 
     name: str
     title: str
@@ -25,11 +29,11 @@ class System:
     workloads: str = ""  # the only ones that it takes part in, separated by spaces
 
     def python(self, cache: Path) -> Path:
-        """Its interpreter."""
+        """Return the path of the system's interpreter."""
         return cache / self.name / "bin" / "python" if self.packages else Path(sys.executable)
 
     def takes_part(self, workload: str) -> bool:
-        """Whether it is measured there."""
+        """Return whether the system is measured on a workload."""
         return not self.workloads or workload in self.workloads.split()
 
 
@@ -38,7 +42,7 @@ SYSTEMS = (
     System("graphorch", "graphorch", "by_graphorch", "graphorch:Graph node"),
     System(
         "watched",
-        "graphorch, one listener",
+        "graphorch, one observer",
         "by_graphorch",
         "graphorch:Graph node",
         is_watched=True,
@@ -71,12 +75,15 @@ PEERS = tuple(system for system in SYSTEMS if system.packages)
 
 
 def default_cache() -> Path:
-    """Where the environments of the others are."""
+    """Return the folder with the environments of the other systems."""
     return Path(os.environ.get(VARIABLE) or Path.home() / ".cache" / "graphorch-bench")
 
 
 def selected(names: str) -> tuple[System, ...]:
-    """The systems called so, separated by commas; all of them for an empty text. Raises `SystemExit` for a name that none has."""
+    """Return the systems with these names, separated by commas; all for an empty text.
+
+    Raises `SystemExit` for an unknown name.
+    """
     known = {system.name: system for system in SYSTEMS}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]
@@ -86,16 +93,17 @@ def selected(names: str) -> tuple[System, ...]:
 
 
 def installed(systems: tuple[System, ...], cache: Path) -> tuple[System, ...]:
-    """Those that can be measured; says of the others how to get them."""
-    found: list[System] = []
+    """Return the systems that are installed, and print how to install the others."""
+    available: list[System] = []
     for system in systems:
         if system.python(cache).exists():
-            found.append(system)
+            available.append(system)
         else:
             print(
-                f"skipped: {system.title} is not installed in {cache}; `python -m tests.benchmarks install` does that"
+                f"skipped: {system.title} is not installed in {cache}. "
+                "Run `python -m tests.benchmarks install`."
             )
-    return tuple(found)
+    return tuple(available)
 
 
 def install(cache: Path) -> None:

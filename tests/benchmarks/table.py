@@ -1,7 +1,7 @@
-"""Results as tables: what a run found in full, against what is aimed at, and the short form for the README.
+"""Results as tables: in full, and against the targets.
 
-A figure is the median over the rounds. A ratio is taken within each round, and the median of those is shown: what changed on the machine
-between two rounds does not show in it.
+A figure is the median over the rounds. A ratio is the median of the ratios within each round, so
+that changes of the machine between two rounds do not show in it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,24 @@ from typing import Any
 from tests.benchmarks.systems import HAND, OURS, PEERS, SYSTEMS, System
 from tests.benchmarks.workloads import WORKLOADS, Size, Workload
 
-BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
-LISTENING = tuple(system for system in SYSTEMS if system.is_watched)
-SHORT = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W11", "W12")
+OBSERVED = tuple(system for system in SYSTEMS if system.is_watched)
 
 
 @dataclass(slots=True)
 class Results:
-    """Every row of a run, found by workload, size and system."""
+    """Rows of a run of the benchmarks, looked up by workload, size and system."""
 
     about: dict[str, str]
     rows: list[dict[str, Any]]
 
     @classmethod
     def load(cls, file: Path) -> Results:
-        """Read what `run` wrote."""
+        """Read a file that `run` wrote."""
         read = json.loads(file.read_text())
         return cls(read["about"], read["rows"])
 
     def of(self, workload: Workload, size: Size, system: System) -> dict[int, dict[str, Any]]:
-        """The rows with figures, by round."""
+        """Return the rows with figures, by round."""
         wanted = (workload.name, size, system.name)
         return {
             row["round"]: row
@@ -44,24 +42,24 @@ class Results:
         }
 
     def why_not(self, workload: Workload, size: Size, system: System) -> str:
-        """Why there is no figure."""
+        """Return the reason why there is no figure."""
         wanted = (workload.name, size, system.name)
-        found = [
+        reasons = [
             row.get("cannot") or row.get("error")
             for row in self.rows
             if (row["workload"], row["size"], row["system"]) == wanted
         ]
-        return str(found[0]) if found else "not measured"
+        return str(reasons[0]) if reasons else "not measured"
 
     def median(self, workload: Workload, size: Size, system: System, what: str) -> float | None:
-        """The median over the rounds."""
+        """Return the median over the rounds."""
         values = [row[what] for row in self.of(workload, size, system).values() if what in row]
         return statistics.median(values) if values else None
 
     def ratio(
         self, workload: Workload, size: Size, system: System, to: System, what: str
     ) -> float | None:
-        """The median over the rounds of how many times more one takes than another one."""
+        """Return how many times more a system takes than another: the median over the rounds."""
         mine, others = self.of(workload, size, system), self.of(workload, size, to)
         values = [
             mine[number][what] / others[number][what]
@@ -71,35 +69,26 @@ class Results:
         return statistics.median(values) if values else None
 
     def best_peer(self, workload: Workload, size: Size, what: str) -> tuple[System, float] | None:
-        """The fastest of the others, and how many times more it takes than graphorch."""
-        found = [
+        """Return the fastest of the others, and how many times more it takes than graphorch."""
+        ratios = [
             (peer, ratio)
             for peer in PEERS
             if (ratio := self.ratio(workload, size, peer, OURS, what)) is not None
         ]
-        return min(found, key=lambda item: item[1], default=None)
-
-
-def clock_of(workload: Workload) -> str:
-    """The key of the time that is compared."""
-    return "cpu" if workload.clock == "cpu" else "value"
+        return min(ratios, key=lambda item: item[1], default=None)
 
 
 def shown(value: float | None) -> str:
-    """A figure with three digits that matter."""
+    """Return a figure with three significant digits."""
     if value is None:
         return "–"
-    return (
-        f"{value:,.0f}"
-        if abs(value) >= 100
-        else f"{value:.1f}"
-        if abs(value) >= 10
-        else f"{value:.2f}"
-    )
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def lines_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown."""
+    """Return the lines of a table in Markdown."""
     return [
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
@@ -109,7 +98,11 @@ def lines_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 # ---- everything ----------------------------------------------------------------------------------
 def full(results: Results) -> str:
-    """A table per workload: wall time with its extremes over the rounds, and processor time, each with its ratio to the hand-written program."""
+    """Return a table for each workload.
+
+    A cell is the wall time with its extremes over the rounds and the processor time, each with its
+    ratio to the hand-written program.
+    """
     parts: list[str] = []
     for workload in WORKLOADS:
         systems = [
@@ -134,48 +127,45 @@ def _cell(results: Results, workload: Workload, size: Size, system: System) -> s
         return "n/a"
     walls = [row["value"] for row in rows]
     spread = f" [{shown(min(walls))}–{shown(max(walls))}]" if len(rows) > 1 else ""
+    wall_ratio = _times(results, workload, size, system, "value")
+    cpu_ratio = _times(results, workload, size, system, "cpu")
+    cpu = results.median(workload, size, system, "cpu")
     texts = [
-        f"{shown(statistics.median(walls))}{spread}{_times(results, workload, size, system, 'value')}"
+        f"{shown(statistics.median(walls))}{spread}{wall_ratio}",
+        f"{shown(cpu)}{cpu_ratio}",
     ]
-    texts.append(
-        f"{shown(results.median(workload, size, system, 'cpu'))}{_times(results, workload, size, system, 'cpu')}"
-    )
     for key, unit, scale in (("bytes", "KiB on disk", 1024), ("kib", "KiB a run", 1)):
         if (value := results.median(workload, size, system, key)) is not None:
             texts.append(f"{shown(value / scale)} {unit}")
-    if results.median(workload, size, system, "left_running"):
-        texts.append(
-            f"{shown(results.median(workload, size, system, 'left_running'))} still running"
-        )
+    if left_running := results.median(workload, size, system, "left_running"):
+        texts.append(f"{shown(left_running)} still running")
     return " · ".join(texts)
 
 
 def _times(results: Results, workload: Workload, size: Size, system: System, what: str) -> str:
-    ratio = (
-        None
-        if system is HAND or workload.kind in ("build", "import")
-        else results.ratio(workload, size, system, HAND, what)
-    )
+    if system is HAND or workload.kind in ("build", "import"):
+        return ""
+    ratio = results.ratio(workload, size, system, HAND, what)
     return "" if ratio is None else f" ×{shown(ratio)}"
 
 
 def _reasons(results: Results, workload: Workload) -> list[str]:
-    found = {
+    reasons = {
         (system.title, results.why_not(workload, size, system))
         for size in workload.sizes
         for system in SYSTEMS
         if not results.of(workload, size, system)
     }
-    return sorted(f"{title}: {why}" for title, why in found if why != "not measured")
+    return sorted(f"{title}: {why}" for title, why in reasons if why != "not measured")
 
 
-# ---- what is aimed at ----------------------------------------------------------------------------
-LISTENER = 2.5  # with one listener to all events, so many times what is aimed at without
+# ---- targets ----------------------------------------------------------------------------
+OBSERVER_FACTOR = 2.5  # targets with an observer are so many times larger
 FLAT = 1.1
 
 
 def against_targets(results: Results) -> str:
-    """Each figure that is aimed at, beside what was measured by the clock that counts and by the other one."""
+    """Return a table of the targets, with the measured figures by both clocks."""
     rows = [
         row
         for workload in WORKLOADS
@@ -192,14 +182,10 @@ def _aims(results: Results, workload: Workload) -> list[list[str]]:
     rows: list[list[str]] = []
     if workload.hand is not None:
         rows.append(_at_most(workload, f"{title}: × by hand", workload.hand, *by_hand))
-        if any(system.takes_part(workload.name) for system in LISTENING):
-            listening = [
-                results.ratio(workload, size, LISTENING[0], HAND, clock) for clock in clocks
-            ]
+        if any(system.takes_part(workload.name) for system in OBSERVED):
+            observed = [results.ratio(workload, size, OBSERVED[0], HAND, clock) for clock in clocks]
             rows.append(
-                _at_most(
-                    workload, "the same with one listener", workload.hand * LISTENER, *listening
-                )
+                _at_most(workload, "with one observer", workload.hand * OBSERVER_FACTOR, *observed)
             )
     if workload.most is not None:
         rows.append(
@@ -215,11 +201,11 @@ def _aims(results: Results, workload: Workload) -> list[list[str]]:
         and (best := results.best_peer(workload, size, clocks[0])) is not None
     ):
         again = results.ratio(workload, size, best[0], OURS, clocks[1])
-        told = f"times faster than {best[0].title}"
+        title = f"times faster than {best[0].title}"
         rows.append(
             [
                 workload.name,
-                told,
+                title,
                 f"≥ {workload.peer:g}",
                 shown(best[1]),
                 shown(again),
@@ -255,7 +241,7 @@ def _aims(results: Results, workload: Workload) -> list[list[str]]:
 
 
 def _growth(results: Results, workload: Workload, what: str) -> float | None:
-    """How many times more the largest size takes than the smallest."""
+    """Return how many times more the largest size takes than the smallest."""
     few, many = (
         results.of(workload, size, OURS) for size in (workload.sizes[0], workload.sizes[-1])
     )
@@ -279,45 +265,3 @@ def _at_most(
 
 def _verdict(share: float) -> str:
     return "reached" if share >= 1 else f"missed {shown(1 / share)} ×"
-
-
-# ---- the README ----------------------------------------------------------------------------------
-def short(results: Results) -> str:
-    """One row per workload, each figure with its ratio to the hand-written program, and what one has to know to read it."""
-    systems = [system for system in SYSTEMS if not system.is_watched]
-    rows: list[list[str]] = []
-    for workload in WORKLOADS:
-        size = workload.sizes[-1]
-        if workload.name in SHORT and results.of(workload, size, OURS):
-            rows.append(
-                [
-                    f"{workload.titled(size)}, {workload.unit}",
-                    *(_short_cell(results, workload, size, system) for system in systems),
-                ]
-            )
-    about = results.about
-    names = [f"{system.title} {about[system.name]}" for system in systems if about.get(system.name)]
-    count = len({row["round"] for row in results.rows})
-    told = (
-        f"Medians of {count} rounds on Python {about['python']} ({about['platform']}, {about['processors']} processors, shared with other work), "
-        "and how many times the hand-written program takes within a round. In each round every system runs in a process of its own, in an order "
-        "that changes, and every answer is checked. Processor time where nothing sleeps or waits for a disk, wall time elsewhere. "
-        f"{', '.join(names)}; `python -m tests.benchmarks` measures it again."
-    )
-    return "\n".join([*lines_of(["", *(system.title for system in systems)], rows), "", told])
-
-
-def _short_cell(results: Results, workload: Workload, size: Size, system: System) -> str:
-    value = results.median(workload, size, system, clock_of(workload))
-    if value is None:
-        return "–"
-    return f"{shown(value)}{_times(results, workload, size, system, clock_of(workload))}"
-
-
-def put_between_marks(text: str, table: str) -> str:
-    """A document with the table between its two marks. Raises `SystemExit` if it has none."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"the README has no lines {BEGIN} and {END} for the table to go between")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"

@@ -1,8 +1,8 @@
 """Function calls per node: a measure of the hot path that does not depend on a busy machine.
 
 Each bound is a little above what was counted when it was set. A change that needs fewer calls
-lowers it; one that needs more has to say why. `python -m tests.benchmarks profile W1` shows where
-they are made.
+lowers it; a change that needs more has to justify it. Run `python -m tests.benchmarks profile W1`
+to see where they are made.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from tests.benchmarks.calls import calls_per_unit, count_calls
 from tests.benchmarks.workloads import FIELD_NODES, IDLE_ROUNDS
 
 PLAIN, WATCHED = Programs(), Programs(is_watched=True)
-# calls of one more node, branch, round of two nodes, item
+# calls of a further node, branch, round of two nodes, item
 BOUNDS = {"chain": 27, "fan_out": 107, "loop": 86, "map_items": 119}
 ROUTED_RUN = 240  # calls of a whole run: a router and the node that it chose
-LISTENER = 2.5  # a listener to all events may cost so many times more
+OBSERVER_FACTOR = 2.5  # an observer of all events may cost so many times more
 
 
 @pytest.mark.parametrize("program", BOUNDS)
 def test_calls_per_unit_are_bounded(program: str) -> None:
-    """One more node, branch, round or item costs at most so many calls."""
+    """Each further node, branch, round or item costs at most so many calls."""
     assert calls_per_unit(getattr(PLAIN, program), 10, 40) <= BOUNDS[program]
 
 
@@ -32,28 +32,31 @@ def test_calls_of_routed_run_are_bounded() -> None:
 
 @pytest.mark.parametrize("program", BOUNDS)
 def test_calls_with_observer_are_bounded(program: str) -> None:
-    """At most two and a half times those without."""
-    without, listening = (
+    """Runs with an observer take at most two and a half times the calls of runs without."""
+    without, observed = (
         calls_per_unit(getattr(programs, program), 10, 40) for programs in (PLAIN, WATCHED)
     )
-    assert without < listening <= LISTENER * without
+    assert without < observed <= OBSERVER_FACTOR * without
 
 
 @pytest.mark.parametrize("program", [*BOUNDS, "unbalanced", "history"])
 def test_calls_grow_linearly(program: str) -> None:
-    """One more of many costs as much as one more of few."""
+    """Another unit beside many costs as much as another unit beside few."""
     make = getattr(PLAIN, program)
     assert calls_per_unit(make, 100, 200) <= 1.02 * calls_per_unit(make, 10, 20)
 
 
 def test_idle_nodes_cost_nothing() -> None:
-    """Without any idle node there is no route either, which is the difference between the first two."""
+    """Idle nodes add no calls to a round.
+
+    Without any idle node there is no route either, so a run with an idle node may take more calls.
+    """
     none, number, many = (count_calls(PLAIN.idle(size)) / IDLE_ROUNDS for size in (0, 1, 800))
     assert many <= 1.01 * number
     assert many <= 1.1 * none
 
 
 def test_unused_fields_cost_nothing() -> None:
-    """A node costs the same on a state of 500 fields."""
+    """Nodes cost the same on a state of 500 fields as on a state of a single field."""
     few, many = (count_calls(PLAIN.fields(size)) / FIELD_NODES for size in (1, 500))
     assert many <= 1.01 * few

@@ -1,4 +1,4 @@
-"""The programs that are compared do the work that they are timed for, and a wrong answer is no figure."""
+"""Programs that are compared: they do the work they are timed for, or raise an error."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def test_wrong_answer_is_an_error() -> None:
 
 
 def test_setup_runs_each_time() -> None:
-    told: list[str] = []
+    calls: list[str] = []
 
     async def before() -> None:
-        told.append("before")
+        calls.append("before")
 
     async def run() -> str:
         return "run"
 
     async def after(result: Any) -> None:
-        told.append(result)
+        calls.append(result)
 
     asyncio.run(once(Job(run, lambda result: result == "run", before, after)))
-    assert told == ["before", "run"]
+    assert calls == ["before", "run"]
 
 
 def test_workloads_are_found_by_name() -> None:

@@ -1,4 +1,4 @@
-"""The measurement of what routing saves: its books agree, it repeats itself, and the signs that its text claims are there."""
+"""Savings of routing: the accounts agree, results repeat, and the claimed effects are there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.benchmarks.routing_savings import (
     STRATEGIES,
     Line,
     items_of,
-    measured,
+    measure,
     table,
     threshold_of,
 )
@@ -18,14 +18,12 @@ from tests.benchmarks.routing_savings import (
 @pytest.fixture(scope="module")
 def lines() -> dict[tuple[str, float, str], Line]:
     return {
-        (line.shape, line.ratio, line.strategy): line for line in measured(150, 3, ratios=(3, 50))
+        (line.shape, line.ratio, line.strategy): line for line in measure(150, 3, ratios=(3, 50))
     }
 
 
-def test_strategies_are_measured(
-    lines: dict[tuple[str, float, str], Line],
-) -> None:
-    """`measured` raises if the account and the models' ledgers differ."""
+def test_strategies_are_measured(lines: dict[tuple[str, float, str], Line]) -> None:
+    """All strategies are measured; `measure` raises if the account and the ledgers differ."""
     assert {strategy for _, _, strategy in lines} == set(STRATEGIES)
     assert len(lines) == 2 * 2 * len(STRATEGIES)
 
@@ -43,7 +41,7 @@ def test_baselines_are_right(lines: dict[tuple[str, float, str], Line]) -> None:
 def test_good_judge_pays_at_large_ratio(
     lines: dict[tuple[str, float, str], Line],
 ) -> None:
-    """At a small ratio, a classifier or judge costs more on short work."""
+    """Good judges pay at a large ratio; at a small ratio, they cost more on short work."""
     assert lines["long answers", 50, "cascade, good judge"].edge[1] > 0
     assert lines["short answers", 3, "router"].saving[0] < 0
     assert lines["short answers", 3, "cascade, weak judge"].edge[2] < 0
@@ -53,16 +51,14 @@ def test_good_judge_pays_at_large_ratio(
     )
 
 
-def test_weak_judge_loses_quality(
-    lines: dict[tuple[str, float, str], Line],
-) -> None:
-    """It saves as much as a good one."""
+def test_weak_judge_loses_quality(lines: dict[tuple[str, float, str], Line]) -> None:
+    """Weak judges lose quality against good judges."""
     good, weak = (lines["long answers", 50, f"cascade, {judge} judge"] for judge in JUDGES)
     assert weak.quality[0] < good.quality[0]
 
 
 def test_threshold_keeps_promised_quality() -> None:
-    """On the questions that it was chosen by."""
+    """Keep the promised quality on the questions that the threshold was chosen by."""
     tuning = items_of(800, 5)
     limit = threshold_of(tuning)
     kept = sum(item.right["frontier" if item.looks > limit else "cheap"] for item in tuning)
@@ -71,6 +67,6 @@ def test_threshold_keeps_promised_quality() -> None:
 
 
 def test_seed_determines_table() -> None:
-    first, second = (table(measured(25, 9, ratios=(5,))) for _ in range(2))
+    first, second = (table(measure(25, 9, ratios=(5,))) for _ in range(2))
     assert first == second
-    assert first != table(measured(25, 10, ratios=(5,)))
+    assert first != table(measure(25, 10, ratios=(5,)))

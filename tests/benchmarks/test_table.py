@@ -1,21 +1,11 @@
-"""Tables of results: ratios within a round, what is aimed at, and the place in the README."""
+"""Tables of results: ratios within a round, and figures against the targets."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.benchmarks.systems import HAND, OURS, PEERS
-from tests.benchmarks.table import (
-    BEGIN,
-    END,
-    Results,
-    against_targets,
-    full,
-    put_between_marks,
-    short,
-)
+from tests.benchmarks.table import Results, against_targets, full
 from tests.benchmarks.workloads import named
 
 (CHAIN,) = named("W1")
@@ -39,55 +29,40 @@ def results(*rows: dict[str, Any]) -> Results:
 
 
 def test_ratio_is_taken_within_round() -> None:
-    """The second round was ten times slower for all; that is not a difference between the two."""
-    found = results(
+    """Ratios are taken within a round: a round that is slow for all does not change them."""
+    measured = results(
         row(0, "asyncio", 1, 1),
         row(0, "graphorch", 4, 4),
         row(1, "asyncio", 10, 10),
         row(1, "graphorch", 40, 40),
         row(2, "graphorch", 9, 9),
     )
-    assert found.ratio(CHAIN, 1000, OURS, HAND, "cpu") == 4
-    assert found.median(CHAIN, 1000, OURS, "value") == 9
+    assert measured.ratio(CHAIN, 1000, OURS, HAND, "cpu") == 4
+    assert measured.median(CHAIN, 1000, OURS, "value") == 9
 
 
 def test_best_peer_is_compared() -> None:
-    found = results(
+    measured = results(
         row(0, "graphorch", 2, 2), row(0, "langgraph", 400, 400), row(0, "burr", 60, 60)
     )
-    assert found.best_peer(CHAIN, 1000, "cpu") == (PEERS[-1], 30)
+    assert measured.best_peer(CHAIN, 1000, "cpu") == (PEERS[-1], 30)
 
 
 def test_aim_is_reached_or_missed() -> None:
-    told = against_targets(
+    text = against_targets(
         results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
     )
-    assert "| W1 | chain of 1,000 nodes: × by hand | ≤ 8 | 16.0 | 20.0 | missed 2.00 × |" in told
-    assert "| W1 | times faster than Burr | ≥ 25 | 30.0 | 25.0 | reached |" in told
+    assert "| W1 | chain of 1,000 nodes: × by hand | ≤ 8 | 16.0 | 20.0 | missed 2.00 × |" in text
+    assert "| W1 | times faster than Burr | ≥ 25 | 30.0 | 25.0 | reached |" in text
 
 
 def test_full_table_explains_missing_figures() -> None:
-    """It has both times."""
+    """Tables show both times, and the reason for a missing figure."""
     none = {"round": 0, "workload": "W1", "system": "burr", "size": 1000, "cannot": "no chains"}
-    told = full(
+    text = full(
         results(
             row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(1, "graphorch", 30, 16), none
         )
     )
-    assert "| graphorch | n/a | n/a | 25.0 [20.0–30.0] ×20.0 · 16.0 ×16.0 |" in told
-    assert "- Burr: no chains" in told
-
-
-def test_short_table_shows_time_and_versions() -> None:
-    told = short(
-        results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
-    )
-    assert "| chain of 1,000 nodes, µs a node | 1.00 | 16.0 ×16.0 | – | – | 480 ×480 |" in told
-    assert "Burr 0.43.0" in told
-
-
-def test_table_replaces_text_between_marks() -> None:
-    text = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
-    assert put_between_marks(text, "new") == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
-    with pytest.raises(SystemExit, match="has no lines"):
-        put_between_marks("above\nbelow\n", "new")
+    assert "| graphorch | n/a | n/a | 25.0 [20.0–30.0] ×20.0 · 16.0 ×16.0 |" in text
+    assert "- Burr: no chains" in text

@@ -1,4 +1,7 @@
-"""Measures one workload of one system, in this fresh process, and prints one line of JSON per size. Started by `rounds`."""
+"""Fresh process that measures a workload of a system, and prints a line of JSON for each size.
+
+Started by `rounds`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ QUIET = {
 
 
 def importing(system: System) -> Figures:
-    """Seconds that importing what a graph is built with takes, once pydantic's models are there."""
+    """Return the seconds of importing the names to build a graph, after pydantic is imported."""
     assert pydantic.BaseModel
     name, _, wanted = system.imports.partition(":")
     cpu, wall = time.process_time(), time.perf_counter()
@@ -43,13 +46,13 @@ def importing(system: System) -> Figures:
 
 
 def programs_of(system: System) -> Any:
-    """The system's programs."""
+    """Return the programs of a system."""
     module = importlib.import_module(f"tests.benchmarks.{system.module}")
     return module.Programs(is_watched=True) if system.is_watched else module.Programs()
 
 
 def row_of(system: System, workload: Workload, size: Size, seconds: float) -> dict[str, Any]:
-    """One measurement, or why there is none."""
+    """Return a measurement, or the reason why there is none."""
     if workload.kind == "import":
         return importing(system).as_row(workload.scale)
     module = importlib.import_module(f"tests.benchmarks.{system.module}")
@@ -57,13 +60,13 @@ def row_of(system: System, workload: Workload, size: Size, seconds: float) -> di
     if why is not None:
         return {"cannot": why}
     try:
-        found = asyncio.run(measured(programs_of(system), workload, size, seconds))
+        figures = asyncio.run(measured(programs_of(system), workload, size, seconds))
     except Exception as error:
         return {
             "error": f"{type(error).__name__}: {error}"[:500],
             "trace": traceback.format_exc()[-2000:],
         }
-    return found.as_row(workload.scale / workload.count(size))
+    return figures.as_row(workload.scale / workload.count(size))
 
 
 def main() -> None:

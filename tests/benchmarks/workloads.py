@@ -1,7 +1,8 @@
-"""What is measured: each workload with its sizes, its unit, and the figures that graphorch is held to.
+"""Workloads with their sizes and units, and the targets that graphorch is held to.
 
-Nothing here knows a system. A system's programs (`by_asyncio.py` and its neighbours) have one method per workload, named by `program`,
-which takes the size and returns a `Job`; a method that is missing means that the system cannot express it, and `CANNOT` says why.
+No system is known here. The programs of a system (`by_asyncio.py` and its neighbours) have a method
+for each workload, named by `program`, which takes the size and returns a `Job`. A missing method
+means that the system cannot express the workload, and `CANNOT` gives the reason.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ Kind: TypeAlias = Literal["repeat", "concurrent", "error", "durable", "build", "
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run of a workload, as often as asked. `check` holds for a right answer; a wrong one is an error, never a figure.
+    """Run of a workload, which can be repeated.
 
-    `before` and `after` surround each run and are not timed; `after` gets what the run returned.
+    `check` holds for a right answer; a wrong answer is an error, never a figure. `before` and
+    `after` surround each run and are not timed; `after` gets the result of the run.
     """
 
     run: Callable[[], Awaitable[Any]]
@@ -32,13 +34,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One workload. A figure is the time of a run divided by `count(size)`, in `unit`; `hand` and `peer` are what is aimed at, for the last size.
+    """Workload with its sizes and its targets, which are for the last size.
 
-    `units` is that count where it is not the size, 1 for the whole run. `clock` says which time is compared: that of the processor, which
-    other work on the machine disturbs least, or that on the wall where a run sleeps or waits for a disk.
+    A figure is the time of a run divided by `count(size)`, in `unit`. `units` is that count if it
+    is not the size: 1 for the whole run. `clock` is the time that is compared: that of the
+    processor, which other work on the machine disturbs least, or that on the wall if a run sleeps
+    or waits for a disk.
 
-    `hand`: at most so many times the hand-written program. `peer`: at least so many times faster than the best of the others.
-    `most`: at most so much in the unit. `hand_bytes`: at most so many times the bytes of a bare log. `kib`: at most so many KiB a run.
+    Targets:
+    - `hand`: at most so many times the hand-written program;
+    - `peer`: at least so many times faster than the best of the others;
+    - `most`: at most so much in the unit;
+    - `hand_bytes`: at most so many times the bytes of a bare log;
+    - `kib`: at most so many KiB a run.
     """
 
     name: str
@@ -56,21 +64,21 @@ class Workload:
     clock: Literal["cpu", "wall"] = "cpu"
 
     def count(self, size: Size) -> int:
-        """How many nodes, branches, rounds or items a run of this size has."""
+        """Return the number of nodes, branches, rounds or items of a run of this size."""
         return number_of(size) if self.units is None else self.units
 
     @property
     def scale(self) -> float:
-        """Seconds to the unit."""
+        """Factor from seconds to the unit."""
         return 1e3 if self.unit.startswith("ms") else 1e6
 
     def titled(self, size: Size) -> str:
-        """The title with a size in it."""
+        """Return the title with a size in it."""
         return self.title.format(size=f"{size:,}" if isinstance(size, int) else size)
 
 
 def number_of(size: Size) -> int:
-    """The number in a size such as 1000 or "full/200"."""
+    """Return the number in a size such as 1000 or "full/200"."""
     return size if isinstance(size, int) else int(size.rpartition("/")[2])
 
 
@@ -258,7 +266,10 @@ WORKLOADS = (
 
 
 def named(names: str) -> tuple[Workload, ...]:
-    """The workloads called so, separated by commas; all of them for an empty text. Raises `SystemExit` for a name that none has."""
+    """Return the workloads with these names, separated by commas; all for an empty text.
+
+    Raises `SystemExit` for an unknown name.
+    """
     known = {workload.name: workload for workload in WORKLOADS}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]
@@ -269,7 +280,7 @@ def named(names: str) -> tuple[Workload, ...]:
 
 # ---- what programs of every system share ---------------------------------------------------------
 def message(index: int) -> str:
-    """One entry of a history: 1 KB, and unlike every other one."""
+    """Return an entry of a history: 1 KB, and unlike every other."""
     return f"{index:06d}" + "m" * 994
 
 
@@ -279,7 +290,7 @@ WIDE_VALUE = "v" * 3495  # 300 of them are 1 MB
 
 @dataclass(frozen=True, slots=True)
 class Dag:
-    """A graph of sleeping nodes, in topological order: whom each one waits for, and how long it sleeps."""
+    """Graph of sleeping nodes in topological order, with their parents and seconds."""
 
     parents: dict[str, tuple[str, ...]]
     seconds: dict[str, float]
@@ -287,19 +298,19 @@ class Dag:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every node."""
+        """Names of all nodes."""
         return tuple(self.parents)
 
     def children(self) -> dict[str, list[str]]:
-        """Who waits for each node."""
-        found: dict[str, list[str]] = {name: [] for name in self.parents}
+        """Return the children of each node, which wait for it."""
+        children: dict[str, list[str]] = {name: [] for name in self.parents}
         for name, parents in self.parents.items():
             for parent in parents:
-                found[parent].append(name)
-        return found
+                children[parent].append(name)
+        return children
 
     def critical_path(self) -> float:
-        """The seconds that no order of execution can beat."""
+        """Return the seconds that no order of execution can beat."""
         ends: dict[str, float] = {}
         for name, parents in self.parents.items():
             ends[name] = self.seconds[name] + max((ends[parent] for parent in parents), default=0.0)
@@ -307,7 +318,11 @@ class Dag:
 
 
 def dag_of(size: str) -> Dag:
-    """`lanes`: ten nodes of 5 ms in a row beside one of 50 ms. `layered`: eight layers of eight with two parents each, one node in eight slow."""
+    """Return the graph of a size.
+
+    `lanes`: ten nodes of 5 ms in a row beside a node of 50 ms. `layered`: eight layers of eight
+    nodes with two parents each, of which an eighth takes 50 ms.
+    """
     if size == "lanes":
         parents: dict[str, tuple[str, ...]] = {
             f"a{index}": (f"a{index - 1}",) if index else () for index in range(10)
@@ -323,4 +338,4 @@ def dag_of(size: str) -> Dag:
 
 
 class Broken(Exception):
-    """What the failing branch of W11, and the last node of W18, raises."""
+    """Error of the failing branch of W11, and of the last node of W18."""
