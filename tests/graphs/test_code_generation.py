@@ -152,6 +152,18 @@ def test_empty_tests_are_not_success() -> None:
     assert tried(RIGHT, "x = 1\n").failures == ("no tests ran.",)
 
 
+def test_guard_explains_without_reading_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project need not be on the path of the interpreter, as it is where it is installed."""
+    copy = tmp_path / "guard.py"
+    copy.write_bytes((GRAPHS / "sandboxed" / "guard.py").read_bytes())
+    monkeypatch.setattr("sandboxed.GUARD", copy)
+    report = tried("def double(n):\n    return 4\n")
+    assert (report.passed, report.total) == (1, 2)
+    assert "test_three: AssertionError: three [tests.py:" in report.failures[0]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits need a Unix system")
 def test_temporary_folder_is_removed() -> None:
     before = set(Path("/tmp").glob("attempt-*"))
