@@ -35,7 +35,7 @@ class Analysis:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.count = topology.end + 1
-        self.order, self.cycles = _ordered(topology)
+        self.order, self.cycles = _sort_nodes(topology)
         self.closing = {edge.index for edge, _ in self.cycles}
         self.position = [0] * (self.count + 1)
         for position, node in enumerate(self.order):
@@ -270,7 +270,7 @@ def group_coinciding(topology: Topology, node: int) -> list[Choice]:
     return list(dict.fromkeys(choice for choice in sets if len(choice) > 1))
 
 
-def _ordered(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
+def _sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
     """Return all nodes in topological order, and each edge that closes a cycle with its nodes.
 
     Loop edges do not count. Depth-first search without recursion, linear in the edges: a node is
@@ -284,7 +284,7 @@ def _ordered(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int,
             continue
         seen.add(root)
         path = {root: None}  # an ordered set: the nodes of the search from the root to here
-        work = [(root, iter(_onwards(topology, root)))]
+        work = [(root, iter(_list_onward_edges(topology, root)))]
         while work:
             node, edges = work[-1]
             for edge in edges:
@@ -294,7 +294,7 @@ def _ordered(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int,
                 elif edge.target not in seen:
                     seen.add(edge.target)
                     path[edge.target] = None
-                    work.append((edge.target, iter(_onwards(topology, edge.target))))
+                    work.append((edge.target, iter(_list_onward_edges(topology, edge.target))))
                     break
             else:
                 work.pop()
@@ -303,6 +303,6 @@ def _ordered(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int,
     return done[::-1], cycles
 
 
-def _onwards(topology: Topology, node: int) -> list[Edge]:
+def _list_onward_edges(topology: Topology, node: int) -> list[Edge]:
     # reversed, so that branches keep the order of declaration
     return [edge for edge in reversed(topology.leaving[node]) if edge.kind != "loop"]

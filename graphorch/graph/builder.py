@@ -23,7 +23,7 @@ from graphorch.graph.node import Node
 from graphorch.graph.plan import JoinSpec, Need, Short
 from graphorch.graph.route import Fits, Of, Route, Steps
 from graphorch.graph.signature import StateFunction, pure_reads, read_return_type
-from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec
+from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec, format_loop_title
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -96,7 +96,7 @@ class GraphBuilder(Generic[S]):
         """
         sources = tuple(self.find_exit(name) for name in self.add_nodes(source, "loop()"))
         header = self.add_node(back_to, "loop(back_to=…)")
-        where = f"loop '{', '.join(sources)}' → '{header or '?'}'"
+        where = format_loop_title(sources, header or "?")
         target = ""
         if not isinstance(exhausted, str):
             target = self.add_node(exhausted, where)
@@ -205,16 +205,16 @@ class GraphBuilder(Generic[S]):
         """
         spec = self.spec
 
-        def moved(source: str) -> str:
+        def move(source: str) -> str:
             return last if source == name else source
 
-        spec.edges[:] = [(moved(source), target) for source, target in spec.edges]
+        spec.edges[:] = [(move(source), target) for source, target in spec.edges]
         spec.loops[:] = [
-            replace(loop, sources=tuple(moved(source) for source in loop.sources))
+            replace(loop, sources=tuple(move(source) for source in loop.sources))
             for loop in spec.loops
         ]
         for route in spec.routes:
-            route.source = moved(route.source)
+            route.source = move(route.source)
         # Both nodes may fail.
         copied = [replace(error, source=last) for error in spec.errors if error.source == name]
         spec.errors.extend(copied)

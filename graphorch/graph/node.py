@@ -96,7 +96,7 @@ class Node(Generic[Needs]):
     ) -> None:
         self.fn = fn
         self.signature = signature
-        self.name: str = _checked(name)
+        self.name: str = _check_name(name)
         self.kind: NodeKind = kind
         self.options: NodeSettings = options or NodeSettings()
 
@@ -124,7 +124,7 @@ class Node(Generic[Needs]):
     def named(self, name: str) -> Self:
         """Return a copy under another name, which is another node of the graph."""
         twin = copy.copy(self)
-        twin.name = _checked(name)
+        twin.name = _check_name(name)
         return twin
 
     @property
@@ -151,7 +151,7 @@ class Node(Generic[Needs]):
         """
         if self.kind != "agent":
             fix = "name the model in ctx.complete(model=…), or make it an @agent"
-            raise _bad_option(
+            raise _option_error(
                 self.name, f"with_model({model!r}) on a node that is not an agent", fix
             )
         twin = copy.copy(self)
@@ -185,9 +185,9 @@ class Ask(Node1[A, W]):
     """
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if not name or "/" in name or any(ord(character) < 32 for character in name):
-        raise _bad_option(
+        raise _option_error(
             name,
             f"name={name!r} is not a name for a node",
             "use a name that is not empty, without '/' and control characters",
@@ -195,7 +195,7 @@ def _checked(name: str) -> str:
     return name
 
 
-def _bad_option(name: str, what: str, fix: str) -> GraphError:
+def _option_error(name: str, what: str, fix: str) -> GraphError:
     return GraphError(name, [Problem("NODE_OPTION", f"node '{name}'", what, fix)])
 
 

@@ -153,10 +153,12 @@ def options_from(name: str, given: NodeOptions) -> NodeSettings:
         rule = _RULES.get(option)
         if rule is None:
             problems.append(
-                _wrong(name, f"there is no option '{option}'", did_you_mean(option, _RULES))
+                _option_problem(
+                    name, f"there is no option '{option}'", did_you_mean(option, _RULES)
+                )
             )
         elif not rule.holds(value):
-            problems.append(_wrong(name, f"{option}={value!r} is not possible", rule.fix))
+            problems.append(_option_problem(name, f"{option}={value!r} is not possible", rule.fix))
     if problems:
         raise GraphError(name, problems)
     return NodeSettings(**{option: value for option, value in values.items() if option != "name"})
@@ -181,14 +183,14 @@ def _is_time(value: Any) -> bool:
     return value is None or (_is_number(value) and value > 0)
 
 
-def _one_of(*allowed: str) -> _Rule:
+def _choice(*allowed: str) -> _Rule:
     return _Rule(lambda value: value in allowed, f"choose one of {', '.join(allowed)}")
 
 
 _SECONDS = _Rule(_is_time, "give seconds greater than 0, or leave the option out")
 _RULES: dict[str, _Rule] = {
     "name": _Rule(lambda value: isinstance(value, str), "give a string"),
-    "effect": _one_of("pure", "idempotent", "once"),
+    "effect": _choice("pure", "idempotent", "once"),
     "retry": _Rule(
         lambda value: isinstance(value, Retry), "give Retry(attempts), such as Retry(3)"
     ),
@@ -196,11 +198,11 @@ _RULES: dict[str, _Rule] = {
     "deadline": _SECONDS,
     "cache": _Rule(lambda value: isinstance(value, Cache), "give Cache(ttl=seconds)"),
     "hedge_after": _SECONDS,
-    "gate": _one_of("before", "after"),
-    "isolation": _one_of("inline", "thread", "process"),
+    "gate": _choice("before", "after"),
+    "isolation": _choice("inline", "thread", "process"),
     "concurrency": _Rule(is_count, "give a whole number from 1 on, or leave the option out"),
 }
 
 
-def _wrong(name: str, what: str, fix: str) -> Problem:
+def _option_problem(name: str, what: str, fix: str) -> Problem:
     return Problem("NODE_OPTION", f"node '{name}'", what, fix)

@@ -71,20 +71,20 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
     context = bool(parameters) and _is_context(hints.get(parameters[0].name))
     slices = parameters[1:] if context else parameters
     if len(slices) > 4:
-        raise _wrong(
+        raise _signature_error(
             fn,
             f"it reads {len(slices)} slices; at most 4 are possible",
             "merge slices, or read the whole state as one parameter",
         )
     reads = tuple(_read(fn, parameter, hints) for parameter in slices)
     if not reads:
-        raise _wrong(
+        raise _signature_error(
             fn,
             "it does not read a slice",
             "give it a parameter annotated with a pydantic model that the state inherits from",
         )
     writes, may_skip = _writes(fn, hints.get("return", inspect.Parameter.empty))
-    resources = _resources(hints[parameters[0].name]) if context else None
+    resources = _find_resources(hints[parameters[0].name]) if context else None
     return Signature(reads, writes, context, resources, may_skip, inspect.iscoroutinefunction(fn))
 
 
@@ -93,7 +93,7 @@ def prompt_signature(
 ) -> Signature:
     """Return the signature of an agent: the reads of its prompt function, and `output`."""
     if not (isinstance(output, type) and issubclass(output, BaseModel)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _wrong(
+        raise _signature_error(
             fn,
             f"output={output!r} is not a pydantic model",
             "name the slice that the agent writes: @agent(output=Draft)",
@@ -101,10 +101,12 @@ def prompt_signature(
     hints = read_hints(fn, local)
     reads = tuple(_read(fn, parameter, hints) for parameter in _parameters(fn))
     if not 1 <= len(reads) <= 4:
-        raise _wrong(fn, f"its prompt reads {len(reads)} slices", "read one to four slices")
+        raise _signature_error(
+            fn, f"its prompt reads {len(reads)} slices", "read one to four slices"
+        )
     returned = hints.get("return", str)
     if isinstance(returned, type) and not issubclass(returned, str | None):
-        raise _wrong(
+        raise _signature_error(
             fn,
             f"its prompt returns {returned.__name__}",
             "return a string or a list of Message, or nothing for a prompt that lists the slices",
@@ -130,12 +132,12 @@ def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
         or any(read.optional for read in reads)
     ):
         raise GraphError(
-            _name(fn),
+            _find_name(fn),
             [
                 Problem(
                     "PURE_SIGNATURE",
                     where,
-                    f"'{_name(fn)}' must be a plain function of one to three slices",
+                    f"'{_find_name(fn)}' must be a plain function of one to three slices",
                     "drop async, other parameters and `| None`",
                 )
             ],
@@ -157,7 +159,7 @@ def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str,
         return typing.get_type_hints(fn, localns=dict(local), include_extras=True)
     except NameError as error:
         what = f"an annotation names '{error.name}', which cannot be found"
-        raise _wrong(
+        raise _signature_error(
             fn, what, "define or import it at module level, not only for type checking"
         ) from error
 
@@ -170,7 +172,7 @@ def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
             parameter.VAR_KEYWORD,
             parameter.KEYWORD_ONLY,
         ):
-            raise _wrong(
+            raise _signature_error(
                 fn,
                 f"parameter '{parameter.name}' is not positional",
                 "use plain positional parameters; settings belong in resources or a closure",
@@ -192,8 +194,8 @@ def _read(
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or model is BaseModel:
         shown = "has no annotation"
         if hint is not None:
-            shown = f"is annotated {_shown(hint)}, which is not a slice"
-        raise _wrong(
+            shown = f"is annotated {_format_hint(hint)}, which is not a slice"
+        raise _signature_error(
             fn,
             f"parameter '{parameter.name}' {shown}",
             "annotate it with a pydantic model that the state inherits from (a Context "
@@ -204,7 +206,7 @@ def _read(
 
 def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel], ...], bool]:
     if hint is inspect.Parameter.empty:
-        raise _wrong(
+        raise _signature_error(
             fn, "its return is not annotated", "annotate the slice that it writes, or `-> None`"
         )
     if hint is None or hint is type(None):
@@ -213,8 +215,10 @@ def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel]
         pair = typing.get_args(hint)
         if len(pair) == 2 and all(_is_model(item) for item in pair) and pair[0] is not pair[1]:
             return pair, False
-        raise _wrong(
-            fn, f"it returns {_shown(hint)}", "return one slice, or a tuple of two different ones"
+        raise _signature_error(
+            fn,
+            f"it returns {_format_hint(hint)}",
+            "return one slice, or a tuple of two different ones",
         )
     parts = (
         typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -222,9 +226,9 @@ def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel]
     models = [part for part in parts if part is not type(None)]
     if len(models) == 1 and _is_model(models[0]):
         return (models[0],), len(parts) == 2
-    raise _wrong(
+    raise _signature_error(
         fn,
-        f"it returns {_shown(hint)}, which is not a slice",
+        f"it returns {_format_hint(hint)}, which is not a slice",
         "return a slice, `Slice | None`, a tuple of two slices, or None",
     )
 
@@ -237,19 +241,21 @@ def _is_context(hint: Any) -> bool:
     return hint is Context or typing.get_origin(hint) is Context
 
 
-def _resources(hint: Any) -> type | None:
+def _find_resources(hint: Any) -> type | None:
     args = typing.get_args(hint)
     kind = args[0] if args else None
     return kind if isinstance(kind, type) and kind is not type(None) else None
 
 
-def _shown(hint: Any) -> str:
+def _format_hint(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def _name(fn: Callable[..., object]) -> str:
+def _find_name(fn: Callable[..., object]) -> str:
     return getattr(fn, "__name__", repr(fn))
 
 
-def _wrong(fn: Callable[..., object], what: str, fix: str) -> GraphError:
-    return GraphError(_name(fn), [Problem("NODE_SIGNATURE", f"node '{_name(fn)}'", what, fix)])
+def _signature_error(fn: Callable[..., object], what: str, fix: str) -> GraphError:
+    return GraphError(
+        _find_name(fn), [Problem("NODE_SIGNATURE", f"node '{_find_name(fn)}'", what, fix)]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,11 @@ class LoopSpec:
     exhausted_is_node: bool
     nested: bool = False
 
+    @property
+    def title(self) -> str:
+        """Name of the loop in a problem."""
+        return format_loop_title(self.sources, self.header)
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
@@ -115,3 +121,8 @@ class GraphSpec:
             for model in (self.state, *self.memory)
             for name, info in model.model_fields.items()
         }
+
+
+def format_loop_title(sources: Iterable[str], header: str) -> str:
+    """Return how a problem names a loop: by its sources and its header."""
+    return f"loop '{', '.join(sources)}' → '{header}'"

@@ -121,7 +121,7 @@ def append(
     """
     row = _require_owned(tables, lease, now)
     if row.last_seq != expected_last_seq:
-        _check_repeated(tables, row, expected_last_seq, entries)
+        _require_repetition(tables, row, expected_last_seq, entries)
         return
     link, rows = row.link, list[RecordRow]()
     for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
@@ -239,7 +239,9 @@ def _check_current(row: RunRow, lease: Lease) -> None:
         )
 
 
-def _check_repeated(tables: Tables, row: RunRow, expected: int, entries: Sequence[Entry]) -> None:
+def _require_repetition(
+    tables: Tables, row: RunRow, expected: int, entries: Sequence[Entry]
+) -> None:
     """Raise `AppendConflict` unless an append that does not fit the end was made before.
 
     In that case all of its records are there, with equal content.

@@ -28,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from graphorch.errors import Problem
+from graphorch.graph.analysis import Analysis
 from graphorch.graph.checks import quorums
 from graphorch.graph.checks.checked_graph import CheckedGraph, Use
 from graphorch.graph.edges import START_INDEX, Edge
@@ -38,31 +39,32 @@ CHUNK = 4096  # pairs per pass
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`UNASSIGNED`, once for each reader and field."""
-    needs = _needs(graph)
-    known = _known(graph)
+    needs = _collect_needs(graph)
+    # 1. Forwards; this settles nearly every pair.
+    known = _find_assigned(graph)
     open_pairs = [pair for pair in needs if not known[pair[0]] & pair[1]]
-    unsafe = _still_unsafe(graph, known, _unsafe(graph, known, open_pairs))
+    # 2. Backwards from the readers, and 3. from the joins above those that are left.
+    unsafe = _find_unsafe(graph, known, open_pairs)
+    unsafe = _recheck_at_joins(graph, known, unsafe)
     for pair in open_pairs:
         if pair in unsafe:
             for use in needs[pair]:
-                yield _problem(graph, use, pair)
+                yield _describe(graph, use, pair)
 
 
-def _needs(graph: CheckedGraph) -> dict[Pair, list[Use]]:
+def _collect_needs(graph: CheckedGraph) -> dict[Pair, list[Use]]:
     """Return which fields must be assigned where, with the uses that need them.
 
     The whole state is read as far as it is assigned, so it needs nothing.
     """
     needs: dict[Pair, list[Use]] = defaultdict(list)
     for use in graph.uses:
-        if (
-            use.model is None
-            or use.model is graph.spec.state
-            or use.optional
-            or use.node not in graph.analysis.reached
-        ):
+        if use.model is None or use.model is graph.spec.state or use.optional:
+            continue
+        if use.node not in graph.analysis.reached:
             continue
         mask = graph.mask(use.model) & graph.required & ~graph.given
+        # A late use sees what its own node has written.
         if use.late:
             mask &= ~graph.must_write[use.node]
         while mask:
@@ -72,93 +74,111 @@ def _needs(graph: CheckedGraph) -> dict[Pair, list[Use]]:
     return needs
 
 
-def _known(graph: CheckedGraph) -> list[int]:
+def _find_assigned(graph: CheckedGraph) -> list[int]:
     """Return for each node the fields that every edge into it brings in any case."""
     known = [0] * (graph.analysis.count + 1)
     for node in graph.analysis.order:
         if node == START_INDEX:
             known[node] = graph.given & graph.required
             continue
-        brought = [
-            _brought(graph, known, edge)
-            for edge in graph.analysis.before(node)
-            if edge.source in graph.analysis.reached
-        ]
-        known[node] = (
-            _on_enough(brought, len(brought) - graph.quorums.get(node, len(brought)) + 1)
-            if node in graph.quorums
-            else _on_all(brought)
-        )
+        carried: list[int] = []
+        for edge in graph.analysis.before(node):
+            if edge.source in graph.analysis.reached:
+                carried.append(_find_carried(graph, known, edge))
+        if node in graph.quorums:
+            # Any k of n edges may come first: a field that n-k+1 of them carry is among them.
+            enough = len(carried) - graph.quorums[node] + 1
+            known[node] = _intersect_enough(carried, enough)
+        else:
+            known[node] = _intersect(carried)
     return known
 
 
-def _brought(graph: CheckedGraph, known: Sequence[int], edge: Edge) -> int:
-    """Return the fields that a token on this edge brings; a failed node has written nothing."""
-    written = graph.must_write[edge.source] if edge.kind != "error" else 0
-    return known[edge.source] | written
+def _find_carried(graph: CheckedGraph, known: Sequence[int], edge: Edge) -> int:
+    """Return the fields that a token on this edge carries; a failed node has written nothing."""
+    if edge.kind == "error":
+        return known[edge.source]
+    return known[edge.source] | graph.must_write[edge.source]
 
 
-def _on_all(masks: Sequence[int]) -> int:
+def _intersect(masks: Sequence[int]) -> int:
+    """Return the bits that all masks have; none without masks."""
     common = masks[0] if masks else 0
     for mask in masks:
         common &= mask
     return common
 
 
-def _on_enough(masks: Sequence[int], enough: int) -> int:
+def _intersect_enough(masks: Sequence[int], enough: int) -> int:
     """Return the bits that at least `enough` of the masks have."""
+    if enough <= 0:
+        return 0
     # counted[n] has the bits that at least n of the masks so far have.
-    counted = [0] * (max(enough, 0) + 1)
+    counted = [0] * (enough + 1)
     counted[0] = -1
     for mask in masks:
         for count in range(enough, 0, -1):
             counted[count] |= counted[count - 1] & mask
-    return counted[enough] if enough > 0 else 0
+    return counted[enough]
 
 
-def _unsafe(graph: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> set[Pair]:
+def _find_unsafe(graph: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> set[Pair]:
     """Return the pairs whose field may be unassigned when the node starts, by the rule above."""
     unsafe: set[Pair] = set()
     for start in range(0, len(pairs), CHUNK):
         part = pairs[start : start + CHUNK]
-        hit = _hits(graph, known, part)
+        hit = _find_hits(graph, known, part)
         unsafe.update(pair for number, pair in enumerate(part) if hit >> number & 1)
     return unsafe
 
 
-def _hits(graph: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> int:
+def _find_hits(graph: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> int:
     """Return the pairs, as bits, whose node START hits while avoiding every writer of the field."""
     analysis, full = graph.analysis, (1 << len(pairs)) - 1
-    here, of_field = _bits(pairs)
-    left_behind = _left_behind(graph, here, full)
+    here, of_field = _number_pairs(pairs)
+    left_behind = _find_left_behind(graph, here, full)
     interesting = 0
     for field in of_field:
         interesting |= field
-    hit, avoid = [0] * (analysis.count + 1), [full] * (analysis.count + 1)
+    hit = [0] * (analysis.count + 1)
+    avoid = [full] * (analysis.count + 1)
+    # Targets come before their sources, since ways back are left out.
     for node in reversed(analysis.order):
-        settled = _pairs_of(of_field, known[node] & interesting)
-        written = _pairs_of(of_field, graph.must_write[node] & interesting)
-        hits = avoids = 0
-        choices = [
-            [edge for edge in choice if not analysis.goes_back(edge)]
-            for choice in analysis.choices[node]
-        ]
-        for choice in filter(None, choices):
+        settled = _collect_pairs(of_field, known[node] & interesting)
+        written = _collect_pairs(of_field, graph.must_write[node] & interesting)
+        choices = _list_forward_choices(analysis, node)
+        hits = 0
+        avoids = 0 if choices else full
+        # Choices are an *or* …
+        for choice in choices:
             all_avoid = all_fine = full
             some = 0
+            # … and the branches of a fork an *and*.
             for edge in choice:
                 all_avoid &= avoid[edge.target]
                 all_fine &= avoid[edge.target] | hit[edge.target] | left_behind.get(edge.target, 0)
                 some |= hit[edge.target]
             avoids |= all_avoid
-            hits |= all_fine & some & (full if choice[0].kind == "error" else ~written)
+            # What the node writes stops a pair, unless the node failed.
+            unwritten = full if choice[0].kind == "error" else ~written
+            hits |= all_fine & some & unwritten
         own = here.get(node, 0)
-        avoid[node] = (avoids if any(choices) else full) & ~own
+        avoid[node] = avoids & ~own
         hit[node] = hits & ~settled | own
     return hit[START_INDEX]
 
 
-def _left_behind(graph: CheckedGraph, here: dict[int, int], full: int) -> dict[int, int]:
+def _list_forward_choices(analysis: Analysis, node: int) -> list[list[Edge]]:
+    """Return the choices of a node without the ways back, and without those that are nothing else."""
+    choices: list[list[Edge]] = []
+    for choice in analysis.choices[node]:
+        edges = [edge for edge in choice if not analysis.goes_back(edge)]
+        if edges:
+            choices.append(edges)
+    return choices
+
+
+def _find_left_behind(graph: CheckedGraph, here: dict[int, int], full: int) -> dict[int, int]:
     """Return for each node of a quorum's region, and the quorum, the pairs whose node is outside.
 
     Those pairs can do without this branch.
@@ -173,7 +193,7 @@ def _left_behind(graph: CheckedGraph, here: dict[int, int], full: int) -> dict[i
     return left_behind
 
 
-def _bits(pairs: Sequence[Pair]) -> tuple[dict[int, int], dict[int, int]]:
+def _number_pairs(pairs: Sequence[Pair]) -> tuple[dict[int, int], dict[int, int]]:
     """Return the bits of the pairs of each node, and of each field."""
     here: dict[int, int] = defaultdict(int)
     of_field: dict[int, int] = defaultdict(int)
@@ -183,7 +203,8 @@ def _bits(pairs: Sequence[Pair]) -> tuple[dict[int, int], dict[int, int]]:
     return here, of_field
 
 
-def _pairs_of(of_field: dict[int, int], mask: int) -> int:
+def _collect_pairs(of_field: dict[int, int], mask: int) -> int:
+    """Return the pairs, as bits, of the fields in a mask."""
     pairs = 0
     while mask:
         bit = mask & -mask
@@ -192,24 +213,26 @@ def _pairs_of(of_field: dict[int, int], mask: int) -> int:
     return pairs
 
 
-def _still_unsafe(graph: CheckedGraph, known: Sequence[int], unsafe: set[Pair]) -> set[Pair]:
+def _recheck_at_joins(graph: CheckedGraph, known: Sequence[int], unsafe: set[Pair]) -> set[Pair]:
     """Return the pairs whose field is not assigned at a join that dominates the node either."""
-    above = {
-        pair: [
-            (node, pair[1])
-            for node in graph.analysis.dominators(pair[0])
-            if len(graph.topology.entering[node]) > 1
+    above: dict[Pair, list[Pair]] = {}
+    for node, field in unsafe:
+        joins = [
+            join
+            for join in graph.analysis.dominators(node)
+            if len(graph.topology.entering[join]) > 1
         ]
-        for pair in unsafe
-    }
-    asked = list(dict.fromkeys(pair for pairs in above.values() for pair in pairs))
-    still = _unsafe(graph, known, asked)
-    return {pair for pair in unsafe if all(item in still for item in above[pair])}
+        above[node, field] = [(join, field) for join in joins]
+    # Several readers lie below one join: ask about it once, and in a stable order.
+    join_pairs = list(dict.fromkeys(pair for pairs in above.values() for pair in pairs))
+    unsafe_at_joins = _find_unsafe(graph, known, join_pairs)
+    return {pair for pair in unsafe if unsafe_at_joins.issuperset(above[pair])}
 
 
-def _problem(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
+def _describe(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
     name = graph.field_names(pair[1])[0]
-    model = use.model.__name__ if use.model is not None else ""
+    assert use.model is not None
+    model = use.model.__name__
     writers = [node for node in range(graph.topology.end) if graph.may_write[node] & pair[1]]
     optional = "" if use.node == graph.topology.end or use.late else f", or read `{model} | None`"
     if not writers:
@@ -220,7 +243,7 @@ def _problem(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
             what,
             f"write it in a node before, make it part of the input, or give it a default{optional}",
         )
-    path = " → ".join(graph.topology.name(node) for node in _witness(graph, pair))
+    path = " → ".join(graph.topology.name(node) for node in _find_witness(graph, pair))
     what = f"it reads {model}.{name}, which has no default and is not assigned on the path {path}"
     fix = (
         f"write it on that path too ({graph.named(writers)} may write it), or give it a "
@@ -229,16 +252,18 @@ def _problem(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
     return Problem("UNASSIGNED", use.where, what, fix)
 
 
-def _witness(graph: CheckedGraph, pair: Pair) -> list[int]:
+def _find_witness(graph: CheckedGraph, pair: Pair) -> list[int]:
     """Return a shortest path from START to the node on which the field may stay unassigned."""
     came_from = {START_INDEX: START_INDEX}
     pending = [START_INDEX]
     for node in pending:
         for edge in graph.topology.leaving[node]:
+            # A failed node has written nothing.
             writes = graph.must_write[node] & pair[1] and edge.kind != "error"
-            if not writes and not graph.analysis.goes_back(edge) and edge.target not in came_from:
-                came_from[edge.target] = node
-                pending.append(edge.target)
+            if writes or graph.analysis.goes_back(edge) or edge.target in came_from:
+                continue
+            came_from[edge.target] = node
+            pending.append(edge.target)
     path = [pair[0]]
     while path[-1] != START_INDEX and path[-1] in came_from:
         path.append(came_from[path[-1]])

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.graph.analysis import Analysis
-from graphorch.graph.edges import START_INDEX, Edge, Topology
+from graphorch.graph.edges import START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import JoinSpec
 from graphorch.graph.signature import StateFunction
-from graphorch.graph.spec import GraphSpec
+from graphorch.graph.spec import GraphSpec, format_loop_title
 from graphorch.state.slices import find_reducer
 
 
@@ -59,6 +59,11 @@ class CheckedGraph:
     def edge_name(self, edge: Edge) -> str:
         """Return an edge for a sentence."""
         return f"'{self.topology.name(edge.source)}' → '{self.topology.name(edge.target)}'"
+
+    def loop_title(self, loop: Loop) -> str:
+        """Return how a problem names a loop."""
+        name = self.topology.name
+        return format_loop_title(map(name, loop.sources), name(loop.header))
 
     # ---- slices ------------------------------------------------------------------------------
     def mask(self, model: type[BaseModel]) -> int:
@@ -173,8 +178,7 @@ class CheckedGraph:
                 (f"route of '{route.source}'", route.selector, self._at(route.source), True)
             )
         for loop in spec.loops:
-            where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
-            functions.append((where, loop.condition, self._at(*loop.sources), True))
+            functions.append((loop.title, loop.condition, self._at(*loop.sources), True))
         return functions
 
     def _at(self, *names: str) -> tuple[int, ...]:

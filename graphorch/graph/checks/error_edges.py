@@ -11,7 +11,7 @@ from graphorch.graph.payloads import Failure
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`ERROR_SHADOWED` and `FAILURE_READ`."""
-    yield from _shadowed(graph)
+    yield from _check_shadowed(graph)
     for index, node in enumerate(graph.nodes):
         reads = [read for read in node.signature.reads if read.model is Failure]
         others = [edge for edge in graph.topology.entering[index] if edge.kind != "error"]
@@ -32,7 +32,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _shadowed(graph: CheckedGraph) -> Iterator[Problem]:
+def _check_shadowed(graph: CheckedGraph) -> Iterator[Problem]:
     earlier: dict[str, list[tuple[str, type[Exception]]]] = {}
     for error in graph.spec.errors:
         before = earlier.setdefault(error.source, [])

@@ -41,7 +41,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 'give "arriving", "all" or a number',
             )
         elif need == "all":
-            yield from _all(graph, node, where)
+            yield from _check_all(graph, node, where)
         elif not isinstance(need, str) and (isinstance(need, bool) or not 1 <= need <= len(edges)):
             count = f"{len(edges)} edge{'s lead' if len(edges) != 1 else ' leads'}"
             yield Problem(
@@ -52,7 +52,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _all(graph: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
+def _check_all(graph: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
     """Yield the edges that do not always deliver.
 
     An edge always delivers if a token at the join's dominator cannot avoid taking it.
@@ -61,7 +61,7 @@ def _all(graph: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
     start = graph.analysis.dominator[node]
     if node not in graph.analysis.reached:
         return
-    certain = _taken_for_sure(graph, edges)[start if start >= 0 else START_INDEX]
+    certain = _find_certain_edges(graph, edges)[start if start >= 0 else START_INDEX]
     for number, edge in enumerate(edges):
         if not certain >> number & 1:
             what = f'need="all" waits for {graph.edge_name(edge)}, which not every run takes'
@@ -73,7 +73,7 @@ def _all(graph: CheckedGraph, node: int, where: str) -> Iterator[Problem]:
             )
 
 
-def _taken_for_sure(graph: CheckedGraph, edges: list[Edge]) -> list[int]:
+def _find_certain_edges(graph: CheckedGraph, edges: list[Edge]) -> list[int]:
     """Return for each node which of these edges a token there takes in any case.
 
     Edges are bits by their position in the list. This is a greatest fixed point, as in

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from graphorch.errors import Problem
 from graphorch.graph.analysis import Choice
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.graph.checks.loops import is_natural, title
+from graphorch.graph.checks.loops import is_natural
 from graphorch.graph.edges import Loop
 
 
@@ -78,7 +78,7 @@ def _problem(graph: CheckedGraph, loop: Loop, fork: int, leak: tuple[int, int]) 
     sources = graph.named(loop.sources)
     return Problem(
         "LOOP_LEAK",
-        title(graph, loop),
+        graph.loop_title(loop),
         what,
         f"join the side branch before {sources}, or start it after the loop",
     )

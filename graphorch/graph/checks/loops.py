@@ -16,23 +16,16 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         bound = loop.max_iterations
         if not is_count(bound):
             what = f"max_iterations={bound!r} is not a bound"
-            where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
             yield Problem(
                 "LOOP_BOUND",
-                where,
+                loop.title,
                 what,
                 "give a whole number from 1 on: how often the body runs per entry",
             )
     for loop in graph.topology.loops:
-        yield from _entry(graph, loop)
-        yield from _exhausted(graph, loop)
-    yield from _exits(graph)
-
-
-def title(graph: CheckedGraph, loop: Loop) -> str:
-    """Return how a problem names a loop."""
-    names = ", ".join(graph.topology.name(source) for source in loop.sources)
-    return f"loop '{names}' → '{graph.topology.name(loop.header)}'"
+        yield from _check_entry(graph, loop)
+        yield from _check_exhausted(graph, loop)
+    yield from _check_exits(graph)
 
 
 def is_natural(graph: CheckedGraph, loop: Loop) -> bool:
@@ -44,10 +37,10 @@ def is_natural(graph: CheckedGraph, loop: Loop) -> bool:
     )
 
 
-def _entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
+def _check_entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
     topology, analysis = graph.topology, graph.analysis
     header = topology.name(loop.header)
-    inside = _between(graph, loop)
+    inside = _find_between(graph, loop)
     for source in loop.sources:
         name = topology.name(source)
         if source not in analysis.reached or analysis.dominates(loop.header, source):
@@ -56,7 +49,7 @@ def _entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
             what = f"'{header}' does not lead to '{name}', so this is not a way back"
             yield Problem(
                 "LOOP_NOT_BACK",
-                title(graph, loop),
+                graph.loop_title(loop),
                 what,
                 f"use g.chain({name}, {header}), or name a node that runs before '{name}'",
             )
@@ -67,10 +60,10 @@ def _entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
             f"lead {graph.edge_name(edge)} to '{header}' instead, or loop back to a node that "
             f"every way to '{name}' passes"
         )
-        yield Problem("LOOP_ENTRY", title(graph, loop), what, fix)
+        yield Problem("LOOP_ENTRY", graph.loop_title(loop), what, fix)
 
 
-def _between(graph: CheckedGraph, loop: Loop) -> set[int]:
+def _find_between(graph: CheckedGraph, loop: Loop) -> set[int]:
     """Return the part of the body that the header leads to, without other entries."""
     inside = {loop.header}
     pending = [loop.header]
@@ -96,16 +89,16 @@ def _second_entry(graph: CheckedGraph, loop: Loop, inside: set[int], source: int
                 pending.append(edge.source)
 
 
-def _exhausted(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
+def _check_exhausted(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
     target = loop.exhausted_target
     if target is not None and target in loop.body:
         what = f"exhausted={graph.topology.name(target)} is inside the loop's own body"
         yield Problem(
-            "LOOP_EXHAUSTED_INSIDE", title(graph, loop), what, "name a node after the loop"
+            "LOOP_EXHAUSTED_INSIDE", graph.loop_title(loop), what, "name a node after the loop"
         )
 
 
-def _exits(graph: CheckedGraph) -> Iterator[Problem]:
+def _check_exits(graph: CheckedGraph) -> Iterator[Problem]:
     topology = graph.topology
     stuck: dict[int, Loop] = {}
     for loop in topology.loops:
@@ -117,7 +110,7 @@ def _exits(graph: CheckedGraph) -> Iterator[Problem]:
         what = f"when it stops at '{name}', nothing leads on from there"
         yield Problem(
             "LOOP_NO_EXIT",
-            title(graph, loop),
+            graph.loop_title(loop),
             what,
             f"connect what comes next: g.chain({name}, …), or g.chain({name}, END)",
         )

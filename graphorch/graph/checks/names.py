@@ -27,10 +27,10 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 what,
                 "name it in chain(), route() or loop(), or remove it",
             )
-    yield from _markers(graph)
+    yield from _check_markers(graph)
 
 
-def _markers(graph: CheckedGraph) -> Iterator[Problem]:
+def _check_markers(graph: CheckedGraph) -> Iterator[Problem]:
     spec = graph.spec
     sources = [(source, f"edge '{source}' → '{target}'") for source, target in spec.edges]
     targets = [(target, f"edge '{source}' → '{target}'") for source, target in spec.edges]
@@ -39,16 +39,11 @@ def _markers(graph: CheckedGraph) -> Iterator[Problem]:
         named = [target for _, to in route.cases for target in to] + list(route.otherwise or ())
         targets += [(target, f"route of '{route.source}'") for target in named]
     for loop in spec.loops:
-        where = f"loop '{', '.join(loop.sources)}' → '{loop.header}'"
-        sources += [(source, where) for source in (*loop.sources, loop.header)]
-        targets += [
-            (target, where)
-            for target in (
-                *loop.sources,
-                loop.header,
-                *([loop.exhausted] if loop.exhausted_is_node else []),
-            )
-        ]
+        ends = [(name, loop.title) for name in (*loop.sources, loop.header)]
+        sources += ends
+        targets += ends
+        if loop.exhausted_is_node:
+            targets.append((loop.exhausted, loop.title))
     for error in spec.errors:
         where = f"on_error '{error.source}' → '{error.handler}'"
         sources.append((error.source, where))

@@ -26,11 +26,11 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield from _results(spec, where)
         yield from _bounds(spec, where)
     for name, sub in graph.spec.subs.items():
-        yield from _mapping(sub, f"sub '{name}'")
+        yield from _check_sub(sub, f"sub '{name}'")
     for name, ask in graph.spec.asks.items():
-        text = _returns(ask.question.fn)
-        if _clash(text, str):
-            what = f"'{ask.question.name}' returns {_shown(text)}, but a question is text"
+        text = _read_return(ask.question.fn)
+        if _is_clash(text, str):
+            what = f"'{ask.question.name}' returns {_format_hint(text)}, but a question is text"
             yield Problem(
                 "ASK_QUESTION",
                 f"question of '{name}'",
@@ -54,36 +54,39 @@ def _worker(spec: MapSpec, where: str) -> Iterator[Problem]:
         takes = given.reads[0].model
     else:
         takes = spec.flow.input if spec.flow is not None else None
-    if _clash(spec.item, takes):
-        what = f"the worker takes {_shown(takes)}, but an item is {_shown(spec.item)}"
+    if _is_clash(spec.item, takes):
+        what = f"the worker takes {_format_hint(takes)}, but an item is {_format_hint(spec.item)}"
         yield Problem(
             "MAP_WORKER", where, what, "use a worker that takes the items, or items that it takes"
         )
 
 
 def _items(spec: MapSpec, where: str) -> Iterator[Problem]:
-    hint = _returns(spec.over.fn)
-    items = _element(hint)
+    hint = _read_return(spec.over.fn)
+    items = _find_element(hint)
     if hint is not None and items is None:
-        what = f"over '{spec.over.name}' returns {_shown(hint)}, which is not a list"
-        yield Problem("MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}]")
-    elif _clash(items, spec.item):
+        what = f"over '{spec.over.name}' returns {_format_hint(hint)}, which is not a list"
+        yield Problem("MAP_ITEMS", where, what, f"return list[{_format_hint(spec.item)}]")
+    elif _is_clash(items, spec.item):
         what = (
-            f"over '{spec.over.name}' returns items of {_shown(items)}, but the worker takes "
-            f"{_shown(spec.item)}"
+            f"over '{spec.over.name}' returns items of {_format_hint(items)}, but the worker takes "
+            f"{_format_hint(spec.item)}"
         )
         yield Problem(
-            "MAP_ITEMS", where, what, f"return list[{_shown(spec.item)}], or use another worker"
+            "MAP_ITEMS",
+            where,
+            what,
+            f"return list[{_format_hint(spec.item)}], or use another worker",
         )
 
 
 def _results(spec: MapSpec, where: str) -> Iterator[Problem]:
-    takes = _takes(spec.gather, 0)
-    results = _element(takes)
+    takes = _read_parameter(spec.gather, 0)
+    results = _find_element(takes)
     name = getattr(spec.gather, "__name__", "function")
-    if (takes is not None and results is None) or _clash(spec.result, results):
-        what = f"gather '{name}' takes {_shown(takes)}, but the worker writes {_shown(spec.result)}"
-        yield Problem("MAP_RESULTS", where, what, f"take list[{_shown(spec.result)}]")
+    if (takes is not None and results is None) or _is_clash(spec.result, results):
+        what = f"gather '{name}' takes {_format_hint(takes)}, but the worker writes {_format_hint(spec.result)}"
+        yield Problem("MAP_RESULTS", where, what, f"take list[{_format_hint(spec.result)}]")
     if spec.on_item_error == "collect" and not spec.wants_missing:
         what = f"on_item_error=\"collect\", but gather '{name}' does not take the missing items"
         yield Problem(
@@ -123,36 +126,36 @@ def _bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
         yield Problem("MAP_OPTION", where, what, "need all items, or move the effect after the map")
 
 
-def _mapping(sub: SubSpec, where: str) -> Iterator[Problem]:
-    given, taken = _returns(sub.enter.fn), _takes(sub.leave, 0)
-    if _clash(given, sub.flow.input):
+def _check_sub(sub: SubSpec, where: str) -> Iterator[Problem]:
+    given, taken = _read_return(sub.enter.fn), _read_parameter(sub.leave, 0)
+    if _is_clash(given, sub.flow.input):
         what = (
-            f"enter '{sub.enter.name}' returns {_shown(given)}, but flow '{sub.flow.name}' "
-            f"takes {_shown(sub.flow.input)}"
+            f"enter '{sub.enter.name}' returns {_format_hint(given)}, but flow '{sub.flow.name}' "
+            f"takes {_format_hint(sub.flow.input)}"
         )
-        yield Problem("SUB_ENTER", where, what, f"return a {_shown(sub.flow.input)}")
-    if _clash(sub.flow.output, taken):
+        yield Problem("SUB_ENTER", where, what, f"return a {_format_hint(sub.flow.input)}")
+    if _is_clash(sub.flow.output, taken):
         name = getattr(sub.leave, "__name__", "function")
         what = (
-            f"leave '{name}' takes {_shown(taken)}, but flow '{sub.flow.name}' gives "
-            f"{_shown(sub.flow.output)}"
+            f"leave '{name}' takes {_format_hint(taken)}, but flow '{sub.flow.name}' gives "
+            f"{_format_hint(sub.flow.output)}"
         )
-        yield Problem("SUB_LEAVE", where, what, f"take a {_shown(sub.flow.output)}")
+        yield Problem("SUB_LEAVE", where, what, f"take a {_format_hint(sub.flow.output)}")
 
 
 # ---- annotations -------------------------------------------------------------------------------
-def _returns(fn: Callable[..., Any]) -> Any:
+def _read_return(fn: Callable[..., Any]) -> Any:
     """Return the return annotation of a function, or None if it has none that can be read."""
-    return _hints(fn).get("return")
+    return _read_hints(fn).get("return")
 
 
-def _takes(fn: Callable[..., Any], position: int) -> Any:
+def _read_parameter(fn: Callable[..., Any], position: int) -> Any:
     """Return the annotation of a parameter, or None if it has none that can be read."""
     parameters: list[Parameter] = list(signature(fn).parameters.values())
-    return _hints(fn).get(parameters[position].name) if position < len(parameters) else None
+    return _read_hints(fn).get(parameters[position].name) if position < len(parameters) else None
 
 
-def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
+def _read_hints(fn: Callable[..., Any]) -> dict[str, Any]:
     try:
         return read_hints(fn, {})
     # a name that is known to the type checker alone, or a callable without annotations
@@ -160,7 +163,7 @@ def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _element(hint: Any) -> Any:
+def _find_element(hint: Any) -> Any:
     """Return the type of an annotated list's elements.
 
     `object` if the annotation does not name it, None if it is not a list.
@@ -178,13 +181,13 @@ def _element(hint: Any) -> Any:
     return arguments[0] if arguments else object
 
 
-def _clash(given: Any, wanted: Any) -> bool:
+def _is_clash(given: Any, wanted: Any) -> bool:
     """Return whether no value of type `given` is one of type `wanted`.
 
     False if the annotations are too vague to know.
     """
     if typing.get_origin(given) in (Union, types.UnionType):
-        return any(_clash(part, wanted) for part in typing.get_args(given))
+        return any(_is_clash(part, wanted) for part in typing.get_args(given))
     vague = (object, Any)  # `Any` is a class, from Python 3.11 on
     known = (
         isinstance(given, type)
@@ -195,9 +198,9 @@ def _clash(given: Any, wanted: Any) -> bool:
     return known and not issubclass(given, wanted)
 
 
-def _shown(hint: Any) -> str:
+def _format_hint(hint: Any) -> str:
     arguments = typing.get_args(hint)
     name = getattr(hint, "__name__", str(hint).removeprefix("typing."))
     if arguments:
-        return f"{name}[{', '.join(_shown(argument) for argument in arguments)}]"
+        return f"{name}[{', '.join(_format_hint(argument) for argument in arguments)}]"
     return "…" if hint is ... else name

@@ -32,13 +32,13 @@ INSIDE: dict[str, str] = {
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES`, `OPTION_PROCESS`, also of map workers."""
     for node in graph.nodes:
-        yield from _of(node, node.name, NESTING.get(node.kind, ""))
+        yield from _check_node(node, node.name, NESTING.get(node.kind, ""))
     for name, spec in graph.spec.maps.items():
         if spec.worker is not None:
-            yield from _of(spec.worker, f"{name}/{spec.worker.name}", "")
+            yield from _check_node(spec.worker, f"{name}/{spec.worker.name}", "")
 
 
-def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
+def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
     where, options = f"node '{path}'", node.options
     for option, why in FORBIDDEN[options.effect].items():
         if getattr(options, option) is not None:
@@ -54,7 +54,7 @@ def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
                 f"a {nesting} cannot have {option}: {why}",
                 f"give {option} to a node inside",
             )
-    yield from _times(node, where)
+    yield from _check_times(node, where)
     if options.isolation == "process" and (node.signature.is_async or node.signature.has_context):
         what = "an async function" if node.signature.is_async else "a Context"
         yield Problem(
@@ -75,7 +75,7 @@ def _of(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
         )
 
 
-def _times(node: Node[Any], where: str) -> Iterator[Problem]:
+def _check_times(node: Node[Any], where: str) -> Iterator[Problem]:
     options = node.options
     for option, whole in (
         ("timeout", "deadline"),

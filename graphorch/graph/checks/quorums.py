@@ -16,7 +16,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`QUORUM_REGION`."""
     for node in graph.quorums:
         if node in graph.analysis.reached:
-            for what in _wrong(graph, node, region(graph, node)):
+            for what in _find_faults(graph, node, region(graph, node)):
                 yield Problem(
                     "QUORUM_REGION", f"join of '{graph.topology.name(node)}'", what, ADVICE
                 )
@@ -48,7 +48,7 @@ def region(graph: CheckedGraph, node: int) -> frozenset[int]:
     return frozenset(region)
 
 
-def _wrong(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[str]:
+def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[str]:
     topology, start, name = (
         graph.topology,
         graph.analysis.dominator[node],
@@ -79,11 +79,11 @@ def _wrong(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[s
                     f"{graph.edge_name(edge)} leads out of what need={graph.quorums[node]} "
                     "may cancel"
                 )
-        for path in _once(graph, number):
+        for path in _find_once(graph, number):
             yield f"'{path}' has effect=\"once\", so it must not be cancelled"
 
 
-def _once(graph: CheckedGraph, index: int) -> Iterator[str]:
+def _find_once(graph: CheckedGraph, index: int) -> Iterator[str]:
     """Yield the paths of the `once` nodes that a node is or holds."""
     node = graph.nodes[index]
     if node.options.effect == "once":

@@ -22,44 +22,50 @@ from graphorch.graph.checks.checked_graph import CheckedGraph, join_names
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`UNORDERED_WRITES`, once for each fork and set of nodes, with all raced fields."""
-    contested = _contested(graph)
+    contested = _find_contested(graph)
     if not contested:
         return
     first_wins = _FirstWins(graph)
     seen: set[tuple[str, ...]] = set()
     for fork, edges in graph.analysis.forks:
+        # Cheap first: most forks have no two writers of one field before their branches meet.
         region, _ = graph.analysis.region(fork, edges)
-        shared = _shared(contested, fork, region)
+        shared = _find_shared(contested, fork, region)
         if not shared:
             continue
         dominators = graph.analysis.dominators_within(fork, edges, region)
+        # Nodes that race for several fields are one problem.
         races: dict[tuple[int, ...], int] = {}
         for bit, nodes in shared.items():
-            racing = _racing(
-                graph, dominators, [node for node in nodes if node in dominators], first_wins
-            )
+            reached = [node for node in nodes if node in dominators]
+            racing = _find_racing(graph, dominators, reached, first_wins)
             if racing:
                 races[racing] = races.get(racing, 0) | bit
+        # Forks above each other see the same race.
         for nodes, mask in races.items():
             key = (*(graph.topology.name(node) for node in nodes), *graph.field_names(mask))
             if key not in seen:
                 seen.add(key)
-                yield _problem(graph, fork, nodes, mask)
+                yield _describe(graph, fork, nodes, mask)
 
 
-def _contested(graph: CheckedGraph) -> dict[int, list[int]]:
+def _find_contested(graph: CheckedGraph) -> dict[int, list[int]]:
     """Return for each node the fields without a reducer that it and another node may write."""
     once = twice = 0
     for mask in graph.may_write:
         twice |= once & mask
         once |= mask
     twice &= ~graph.reduced
-    return {
-        node: list(_bits(mask & twice)) for node, mask in enumerate(graph.may_write) if mask & twice
-    }
+    contested: dict[int, list[int]] = {}
+    for node, mask in enumerate(graph.may_write):
+        if mask & twice:
+            contested[node] = list(_split_bits(mask & twice))
+    return contested
 
 
-def _shared(contested: dict[int, list[int]], fork: int, region: list[int]) -> dict[int, list[int]]:
+def _find_shared(
+    contested: dict[int, list[int]], fork: int, region: list[int]
+) -> dict[int, list[int]]:
     """Return the fields that two or more nodes of a region may write, with those nodes."""
     writers: dict[int, list[int]] = {}
     for node in region:
@@ -69,13 +75,14 @@ def _shared(contested: dict[int, list[int]], fork: int, region: list[int]) -> di
     return {bit: nodes for bit, nodes in sorted(writers.items()) if len(nodes) > 1}
 
 
-def _bits(mask: int) -> Iterator[int]:
+def _split_bits(mask: int) -> Iterator[int]:
+    """Yield each bit of a mask, the lowest first."""
     while mask:
         yield mask & -mask
         mask &= mask - 1
 
 
-def _racing(
+def _find_racing(
     graph: CheckedGraph, dominators: dict[int, int], nodes: list[int], first_wins: _FirstWins
 ) -> tuple[int, ...]:
     """Return the writers of one field that are unordered with another one."""
@@ -84,16 +91,17 @@ def _racing(
         for other in nodes[number + 1 :]:
             if node in racing and other in racing:
                 continue
-            if (
-                not dominators[node] & dominators[other]
-                and not _ordered(graph, dominators, node, other)
-                and not first_wins.apart(node, other)
-            ):
-                racing |= {node, other}
+            # A common dominator means that no two disjoint paths lead to them.
+            if dominators[node] & dominators[other]:
+                continue
+            if _are_ordered(graph, dominators, node, other) or first_wins.separates(node, other):
+                continue
+            racing |= {node, other}
     return tuple(node for node in nodes if node in racing)
 
 
-def _ordered(graph: CheckedGraph, dominators: dict[int, int], node: int, other: int) -> bool:
+def _are_ordered(graph: CheckedGraph, dominators: dict[int, int], node: int, other: int) -> bool:
+    """Return whether the tokens of one node cannot avoid a dominator of the other."""
     after = graph.analysis.after_commit
     return bool(after(node) & dominators[other] or after(other) & dominators[node])
 
@@ -103,13 +111,13 @@ class _FirstWins:
 
     def __init__(self, graph: CheckedGraph) -> None:
         self._topology = graph.topology
-        regions = quorums.regions(graph)
-        self._regions = [
-            (join, region) for join, region in regions.items() if graph.quorums[join] == 1
-        ]
+        self._regions: list[tuple[int, frozenset[int]]] = []
+        for join, region in quorums.regions(graph).items():
+            if graph.quorums[join] == 1:
+                self._regions.append((join, region))
 
-    def apart(self, node: int, other: int) -> bool:
-        """Whether at most one of the two can be in the history of anything outside the region."""
+    def separates(self, node: int, other: int) -> bool:
+        """Return whether at most one of two nodes can be in the history of what comes after."""
         for join, region in self._regions:
             if node in region and other in region:
                 return not self._ahead(node, join) & self._ahead(other, join)
@@ -128,15 +136,15 @@ class _FirstWins:
         return {node} | self._topology.find_reachable(following, without=join)
 
 
-def _problem(graph: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int) -> Problem:
+def _describe(graph: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int) -> Problem:
     names = graph.field_names(mask)
-    several = len(names) > 1
-    pronoun, number = ("them", "fields") if several else ("it", "field")
-    literal = "both" if len(nodes) == 2 else "all"
-    branch = f"they branch at '{graph.topology.name(fork)}'"
+    pronoun, noun = "it", "field"
+    if len(names) > 1:
+        pronoun, noun = "them", "fields"
+    count = "both" if len(nodes) == 2 else "all"
     what = (
-        f"{graph.named(nodes)} may {literal} write {pronoun} without seeing each other's "
-        f"write: {branch}"
+        f"{graph.named(nodes)} may {count} write {pronoun} without seeing each other's "
+        f"write: they branch at '{graph.topology.name(fork)}'"
     )
     fix = (
         f"fold the writes ({names[0]}: Annotated[…, a reducer]), write different fields, or "
@@ -148,4 +156,4 @@ def _problem(graph: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int) 
             f"annotate what the function of {graph.named(vague)} returns: without that, as in "
             "a lambda, it may write any field"
         )
-    return Problem("UNORDERED_WRITES", f"{number} {join_names(names)}", what, fix)
+    return Problem("UNORDERED_WRITES", f"{noun} {join_names(names)}", what, fix)

@@ -24,12 +24,12 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             fix = "write all cases into one route, or let a node after it decide the rest"
             yield Problem("ROUTE_TWICE", where, f"node '{route.source}' has two routes", fix)
         seen.add(route.source)
-        yield from _selector(route, where)
-        yield from _cases(route, where)
-        yield from _closing(route, where)
+        yield from _check_selector(route, where)
+        yield from _check_cases(route, where)
+        yield from _check_closing(route, where)
 
 
-def _selector(route: RouteSpec, where: str) -> Iterator[Problem]:
+def _check_selector(route: RouteSpec, where: str) -> Iterator[Problem]:
     if route.labels is None:
         what = f"the return type of '{route.selector.name}' does not list its labels"
         yield Problem(
@@ -40,25 +40,27 @@ def _selector(route: RouteSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _cases(route: RouteSpec, where: str) -> Iterator[Problem]:
+def _check_cases(route: RouteSpec, where: str) -> Iterator[Problem]:
     labels = [label for label, _ in route.cases]
     for label in dict.fromkeys(labels):
         if labels.count(label) > 1:
-            fix = f"give one list: .when({_code(label)}, [first, second])"
-            yield Problem("ROUTE_LABEL_TWICE", where, f"label {_code(label)} has two cases", fix)
+            fix = f"give one list: .when({_format_code(label)}, [first, second])"
+            yield Problem(
+                "ROUTE_LABEL_TWICE", where, f"label {_format_code(label)} has two cases", fix
+            )
         if route.labels is not None and label not in route.labels:
-            known = [_plain(item) for item in route.labels]
+            known = [_format_label(item) for item in route.labels]
             yield Problem(
                 "ROUTE_LABEL",
                 where,
-                f"'{route.selector.name}' never returns {_code(label)}",
-                did_you_mean(_plain(label), known),
+                f"'{route.selector.name}' never returns {_format_code(label)}",
+                did_you_mean(_format_label(label), known),
             )
 
 
-def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
+def _check_closing(route: RouteSpec, where: str) -> Iterator[Problem]:
     missing = [label for label in route.open_labels if route.labels is not None]
-    names = join_names([_plain(label) for label in missing])
+    names = join_names([_format_label(label) for label in missing])
     if route.otherwise is None and not route.exhaustive:
         hint = f" ({names} would have no target)" if missing else ""
         yield Problem(
@@ -77,7 +79,7 @@ def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
             "ROUTE_INCOMPLETE",
             where,
             what,
-            f"add .when({_code(missing[0])}, node), or end it in .otherwise(node)",
+            f"add .when({_format_code(missing[0])}, node), or end it in .otherwise(node)",
         )
     elif route.otherwise is not None and route.labels is not None and not missing:
         what = "every label has a case, so otherwise() can never be taken"
@@ -89,9 +91,9 @@ def _closing(route: RouteSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _plain(label: Label) -> str:
+def _format_label(label: Label) -> str:
     return str(label) if not isinstance(label, Enum) else f"{type(label).__name__}.{label.name}"
 
 
-def _code(label: Label) -> str:
-    return _plain(label) if isinstance(label, Enum) else repr(label)
+def _format_code(label: Label) -> str:
+    return _format_label(label) if isinstance(label, Enum) else repr(label)

@@ -23,9 +23,14 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield Problem("STATE_ANNOTATION", f"state {state.__name__}", what, fix)
         return
     compared: set[type[BaseModel]] = {state, *graph.spec.memory}
-    for where, verb, model in _used(graph):
+    for where, verb, model in _collect_uses(graph):
         if model not in compared and not issubclass(state, model):
-            yield Problem("SLICE_MISSING", where, _missing(verb, model, state), _fix(model, state))
+            yield Problem(
+                "SLICE_MISSING",
+                where,
+                _describe_missing(verb, model, state),
+                _suggest_fix(model, state),
+            )
         elif model not in compared:
             compared.add(model)
             fix = "declare the field once, in one slice, and inherit it where it is needed"
@@ -35,7 +40,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _used(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:
+def _collect_uses(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:
     name = f"graph '{graph.spec.name}'"
     yield f"input of {name}", "is", graph.spec.input
     yield f"output of {name}", "is", graph.spec.output
@@ -47,11 +52,11 @@ def _used(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:
             yield f"node '{node.name}'", "writes", model
 
 
-def _missing(verb: str, model: type[BaseModel], state: type[BaseModel]) -> str:
+def _describe_missing(verb: str, model: type[BaseModel], state: type[BaseModel]) -> str:
     return f"it {verb} {model.__name__}, which the state {state.__name__} does not inherit from"
 
 
-def _fix(model: type[BaseModel], state: type[BaseModel]) -> str:
+def _suggest_fix(model: type[BaseModel], state: type[BaseModel]) -> str:
     slices = [
         item.__name__
         for item in state.__mro__

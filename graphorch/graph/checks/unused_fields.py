@@ -10,11 +10,11 @@ from graphorch.graph.checks.checked_graph import CheckedGraph
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`UNREAD_WRITE` and `NEVER_WRITTEN`."""
-    yield from _unread(graph)
-    yield from _partly(graph)
+    yield from _check_unread(graph)
+    yield from _check_never_written(graph)
 
 
-def _unread(graph: CheckedGraph) -> Iterator[Problem]:
+def _check_unread(graph: CheckedGraph) -> Iterator[Problem]:
     """Yield fields that no node, function or output reads.
 
     A reader of the whole state reads everything.
@@ -41,7 +41,7 @@ def _unread(graph: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _partly(graph: CheckedGraph) -> Iterator[Problem]:
+def _check_never_written(graph: CheckedGraph) -> Iterator[Problem]:
     """Yield slices of which one field is written and another one never is.
 
     That other field always has its default, which is hardly what the author meant.

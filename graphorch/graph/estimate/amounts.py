@@ -44,13 +44,14 @@ class Amounts:
     seconds: float = 0.0
 
     def __add__(self, other: Amounts) -> Amounts:
-        return Amounts(
-            *(left + right for left, right in zip(self.values(), other.values(), strict=True))
-        )
+        pairs = zip(self.values(), other.values(), strict=True)
+        return Amounts(*(left + right for left, right in pairs))
 
     def times(self, count: float) -> Amounts:
         """Return the amounts of `count` repetitions; zero times infinity is zero."""
-        return Amounts(*(value * count if value and count else 0.0 for value in self.values()))
+        if not count:
+            return Amounts()
+        return Amounts(*(value and value * count for value in self.values()))
 
     def or_more(self, other: Amounts) -> Amounts:
         """Return the larger of each figure."""

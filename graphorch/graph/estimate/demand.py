@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Pricing, Tariff
@@ -12,9 +12,10 @@ from graphorch.graph.node import Node
 from graphorch.graph.options import NodeSettings
 from graphorch.models.messages import Usage
 
-_WITH_TOOLS = 3  # calls of an agent with tools that usually need two rounds of them
-# an agent without tools asks at most twice: an answer that does not fit is asked for once more
-_REPAIRED = 2
+# Usual calls of an agent with tools: two rounds of them, and the answer.
+_CALLS_WITH_TOOLS = 3
+# Most calls of an agent without tools: the answer, and its repair if it does not fit.
+_CALLS_WITH_REPAIR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,15 @@ def compute_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, model: str
         return _agent_demand(node, tariff, assumed, model)
     if node.signature.has_context and node.options.asks_models:
         return _function_demand(node)
-    seconds = _seconds(node.options)
-    return Demand(
-        Amounts(activations=1, seconds=0.0 if math.isinf(seconds) else seconds),
-        Amounts(activations=1),
-    )
+    # A plain function without a timeout counts as instantaneous.
+    seconds = _compute_seconds(node.options)
+    if math.isinf(seconds):
+        seconds = 0.0
+    return Demand(Amounts(activations=1, seconds=seconds), Amounts(activations=1))
 
 
 def _function_demand(node: Node[Any]) -> Demand:
-    seconds = _seconds(node.options)
+    seconds = _compute_seconds(node.options)
     fix = "Make it an @agent, or run with Budget(calls=…, usd=…)."
     gaps = [Gap("", "calls", "a function with a context asks models as often as it likes", fix)]
     gaps += _no_timeout(seconds)
@@ -56,34 +57,48 @@ def _function_demand(node: Node[Any]) -> Demand:
 
 def _agent_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, replaced: str) -> Demand:
     call, options = node.fn, node.options
-    most: int = getattr(call, "most_calls", 1)
+    most_calls: int = getattr(call, "most_calls", 1)
     limit: int | None = getattr(call, "max_tokens", None)
     model = replaced or getattr(call, "model", "") or "default"
     prices = tariff(model)
-    attempts = (options.retry.attempts if options.retry is not None else 1) * (
-        2 if options.hedge_after is not None else 1
-    )
-    seconds = _seconds(options)
-    # a policy may pay several targets for one call
-    requests = len(prices) if prices is not None else 1
-    tokens = Amounts(0, 0, assumed.longest_prompt, math.inf if limit is None else limit).times(
-        requests
-    )
-    asked = tokens + Amounts(calls=1, usd=_worst_usd(prices, assumed, limit))
-    worst = Amounts(activations=1, seconds=seconds) + asked.times(attempts * most)
-    usual = most if most <= 1 else 1 if most <= _REPAIRED else _WITH_TOOLS
-    answer = assumed.usual_answer if limit is None else min(limit, assumed.usual_answer)
-    usd = prices[0].cost(Usage(assumed.usual_prompt, answer)) if prices else math.inf
-    once = Amounts(
-        0,
-        1,
-        assumed.usual_prompt,
-        answer,
-        usd,
-        assumed.first_token + answer / assumed.tokens_per_second,
-    )
+    seconds = _compute_seconds(options)
     gaps = [*_no_limit(limit), *_no_price(prices, model), *_no_timeout(seconds)]
-    return Demand(worst, Amounts(activations=1) + once.times(usual), tuple(gaps), model)
+    activation = Amounts(activations=1)
+    # At worst every attempt is hedged and makes all of its calls.
+    attempts = _count_attempts(options)
+    if options.hedge_after is not None:
+        attempts *= 2
+    worst = _worst_call(prices, assumed, limit).times(attempts * most_calls)
+    worst += replace(activation, seconds=seconds)
+    # Usually the first attempt is enough, and its answer needs no repair.
+    usual_calls = _CALLS_WITH_TOOLS
+    if most_calls <= _CALLS_WITH_REPAIR:
+        usual_calls = min(most_calls, 1)
+    expected = activation + _usual_call(prices, assumed, limit).times(usual_calls)
+    return Demand(worst, expected, tuple(gaps), model)
+
+
+def _worst_call(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | None) -> Amounts:
+    """Return the most that one call needs."""
+    # A policy may pay several targets for one call.
+    requests = 1 if prices is None else len(prices)
+    answer = math.inf if limit is None else limit
+    tokens = Amounts(input_tokens=assumed.longest_prompt, output_tokens=answer).times(requests)
+    return tokens + Amounts(calls=1, usd=_worst_usd(prices, assumed, limit))
+
+
+def _usual_call(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | None) -> Amounts:
+    """Return what one call needs by the assumptions."""
+    prompt, answer = assumed.usual_prompt, assumed.usual_answer
+    if limit is not None:
+        answer = min(limit, answer)
+    return Amounts(
+        calls=1,
+        input_tokens=prompt,
+        output_tokens=answer,
+        usd=prices[0].cost(Usage(prompt, answer)) if prices else math.inf,
+        seconds=assumed.first_token + answer / assumed.tokens_per_second,
+    )
 
 
 def _worst_usd(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | None) -> float:
@@ -98,15 +113,20 @@ def _worst_usd(prices: Sequence[Pricing] | None, assumed: Assumed, limit: int | 
     return sum(price.worst(assumed.longest_prompt, limit or 0) for price in prices)
 
 
-def _seconds(options: NodeSettings) -> float:
+def _count_attempts(options: NodeSettings) -> int:
+    return 1 if options.retry is None else options.retry.attempts
+
+
+def _compute_seconds(options: NodeSettings) -> float:
     """Return the most seconds of an activation with all its attempts and pauses; maybe `inf`."""
-    retry = options.retry
-    attempts = retry.attempts if retry is not None else 1
-    pauses = (
-        sum(retry.pause(attempt) for attempt in range(1, attempts)) if retry is not None else 0.0
-    )
-    number = math.inf if options.timeout is None else options.timeout * attempts + pauses
-    return number if options.deadline is None else min(number, options.deadline)
+    seconds = math.inf
+    if options.timeout is not None:
+        seconds = options.timeout * _count_attempts(options)
+        if options.retry is not None:
+            seconds += sum(map(options.retry.pause, range(1, options.retry.attempts)))
+    if options.deadline is not None:
+        seconds = min(seconds, options.deadline)
+    return seconds
 
 
 def _no_limit(limit: int | None) -> list[Gap]:

@@ -31,11 +31,12 @@ class _Span:
     edges: Mapping[int, Sequence[Edge]]
     follow: Follow
 
-    def of(self, nodes: Sequence[int], depth: int) -> float:
+    def measure(self, nodes: Sequence[int], depth: int) -> float:
         """Return the seconds from the first to the last of some nodes.
 
         `depth` is the number of loops that are around all of them.
         """
+        # 1. Take the outermost loops together: a group is the body of one, or a single node.
         groups: dict[int, list[int]] = defaultdict(list)
         home: dict[int, int] = {}
         for node in nodes:
@@ -43,6 +44,7 @@ class _Span:
             home[node] = chain[depth] if len(chain) > depth else node
             groups[home[node]].append(node)
         ahead = {group: self._ahead(group, members, home) for group, members in groups.items()}
+        # 2. From the last group backwards: its own seconds, and those of what comes after it.
         left: dict[int, float] = {}
 
         def later(node: int) -> float:
@@ -50,37 +52,32 @@ class _Span:
 
         for group in TopologicalSorter(ahead).static_order():  # what lies ahead comes first
             is_loop = len(self._headers(group)) > depth
-            after = (
-                max(map(later, ahead[group]), default=0.0) if is_loop else self.follow(group, later)
-            )
-            left[group] = after + (
-                self._round(group, groups[group], depth)
-                if is_loop
-                else self.seconds.get(group, 0.0)
-            )
+            if is_loop:
+                # The last iteration may be left by any way out of the body.
+                after = max(map(later, ahead[group]), default=0.0)
+                own = self._measure_loop(group, groups[group], depth)
+            else:
+                after = self.follow(group, later)
+                own = self.seconds.get(group, 0.0)
+            left[group] = after + own
         return max(left.values(), default=0.0)
 
-    def _round(self, header: int, members: Sequence[int], depth: int) -> float:
+    def _measure_loop(self, header: int, members: Sequence[int], depth: int) -> float:
         """Return the seconds of all iterations of the loops of a header."""
         loops = (loop for loop in self.plan.topology.loops if loop.header == header)
-        return rounds_at(loops, self.share) * self.of(members, depth + 1)
+        return rounds_at(loops, self.share) * self.measure(members, depth + 1)
 
     def _headers(self, node: int) -> list[int]:
         """Return the headers of the loops around a node, from the outermost in."""
-        loops = self.plan.topology.loops
-        bodies = {
-            loops[loop].header: len(loops[loop].body) for loop in self.plan.steps[node].inside
-        }
-        return sorted(bodies, key=lambda header: -bodies[header])
+        loops = [self.plan.topology.loops[loop] for loop in self.plan.steps[node].inside]
+        # Bodies with different headers are nested here, since the node is in all of them.
+        sizes = {loop.header: len(loop.body) for loop in loops}
+        return sorted(sizes, key=lambda header: -sizes[header])
 
     def _ahead(self, group: int, members: Sequence[int], home: Mapping[int, int]) -> set[int]:
         """Return the groups that a group leads to."""
-        return {
-            home[edge.target]
-            for node in members
-            for edge in self.edges[node]
-            if home.get(edge.target, group) != group
-        }
+        targets = (edge.target for node in members for edge in self.edges[node])
+        return {home[target] for target in targets if home.get(target, group) != group}
 
 
 def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
@@ -96,7 +93,7 @@ def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:
     def longest(node: int, later: Later) -> float:
         return max((later(edge.target) for edge in edges[node]), default=0.0)
 
-    return _Span(plan, seconds, 1.0, edges, longest).of(range(len(plan.steps)), 0)
+    return _Span(plan, seconds, 1.0, edges, longest).measure(range(len(plan.steps)), 0)
 
 
 def compute_expected_seconds(
@@ -110,10 +107,8 @@ def compute_expected_seconds(
     edges = {node: [edge for choice in own for edge in choice] for node, own in choices.items()}
 
     def usual(node: int, later: Later) -> float:
-        return (
-            fmean(max(later(edge.target) for edge in choice) for choice in choices[node])
-            if choices[node]
-            else 0.0
-        )
+        if not choices[node]:
+            return 0.0
+        return fmean(max(later(edge.target) for edge in choice) for choice in choices[node])
 
-    return _Span(plan, seconds, share, edges, usual).of(range(len(plan.steps)), 0)
+    return _Span(plan, seconds, share, edges, usual).measure(range(len(plan.steps)), 0)

@@ -23,10 +23,10 @@ from graphorch.graph.estimate.demand import Demand, compute_demand, no_tariff
 from graphorch.graph.estimate.duration import compute_expected_seconds, worst_seconds
 from graphorch.graph.estimate.totals import (
     cap_amounts,
+    cap_total,
     compute_chances,
     compute_total,
     count_rounds,
-    within_budgets,
 )
 from graphorch.graph.plan import Plan, Step
 
@@ -85,11 +85,8 @@ def worst_case(plan: Plan) -> Worst:
     """Return the part of the estimate that needs neither prices nor assumptions."""
     whole = estimate(plan)
     calls = None if math.isinf(whole.worst.calls) else int(whole.worst.calls)
-    return Worst(
-        int(whole.worst.activations),
-        calls,
-        {node.path: int(node.worst.activations) for node in whole.nodes},
-    )
+    by_node = {node.path: int(node.worst.activations) for node in whole.nodes}
+    return Worst(int(whole.worst.activations), calls, by_node)
 
 
 def estimate(
@@ -99,7 +96,7 @@ def estimate(
 
     `tariff` prices the calls of a model; `model` replaces the model of every agent.
     """
-    return _Estimator(tariff, assumed or Assumed(), model).of(plan)
+    return _Estimator(tariff, assumed or Assumed(), model).estimate(plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,82 +105,83 @@ class _Estimator:
     assumed: Assumed
     model: str
 
-    def of(self, plan: Plan) -> Estimate:
+    def estimate(self, plan: Plan) -> Estimate:
         """Return the estimate of a plan, and of those inside it."""
         analysis = Analysis(plan.topology)
-        rounds, usual_rounds, chances = (
-            count_rounds(plan),
-            count_rounds(plan, self.assumed.share),
-            compute_chances(plan, analysis),
-        )
-        steps = {step.index: self._step(step) for step in plan.steps[:-1]}
-        worst = {
-            at: cap_amounts(plan.steps[at].node.options.budget, item.whole.worst.times(rounds[at]))
-            for at, item in steps.items()
-        }
-        usual = {at: chances[at] * usual_rounds[at] for at in steps}
-        total = within_budgets(plan, compute_total(plan, analysis, worst), worst)
-        waits = {at: item.whole.expected.seconds for at, item in steps.items()}
+        share = self.assumed.share
+        # 1. How often each node runs, at most and usually.
+        rounds, usual_rounds = count_rounds(plan), count_rounds(plan, share)
+        chances = compute_chances(plan, analysis)
+        # 2. Multiply it by what one activation needs.
+        worst: dict[int, Amounts] = {}
+        worst_waits: dict[int, float] = {}
+        expected = Amounts()
+        waits: dict[int, float] = {}
+        nodes: list[NodeEstimate] = []
+        gaps: list[Gap] = []
+        for step in plan.steps[:-1]:
+            at, budget = step.index, step.node.options.budget
+            item = self._estimate_step(step)
+            most, usual = rounds[at], chances[at] * usual_rounds[at]
+            worst[at] = cap_amounts(budget, item.whole.worst.times(most))
+            worst_waits[at] = item.whole.worst.seconds
+            expected += item.whole.expected.times(usual)
+            waits[at] = item.whole.expected.seconds
+            for node in item.nodes:
+                row = _multiply(node, most, usual)
+                nodes.append(replace(row, worst=cap_amounts(budget, row.worst)))
+            gaps += item.gaps
+        # 3. Add up amounts over the graph; nodes that run at once share their seconds.
+        total = cap_total(plan, compute_total(plan, analysis, worst), worst)
+        worst_time = worst_seconds(plan, worst_waits)
+        expected_time = compute_expected_seconds(plan, analysis, waits, share)
         return Estimate(
             flow=plan.name,
-            worst=replace(
-                total,
-                seconds=worst_seconds(
-                    plan, {at: item.whole.worst.seconds for at, item in steps.items()}
-                ),
-            ),
-            expected=replace(
-                sum(
-                    (item.whole.expected.times(usual[at]) for at, item in steps.items()), Amounts()
-                ),
-                seconds=compute_expected_seconds(plan, analysis, waits, self.assumed.share),
-            ),
-            nodes=tuple(
-                replace(row, worst=cap_amounts(plan.steps[at].node.options.budget, row.worst))
-                for at, item in steps.items()
-                for row in (_times(node, rounds[at], usual[at]) for node in item.nodes)
-            ),
-            gaps=tuple(gap for item in steps.values() for gap in item.gaps),
+            worst=replace(total, seconds=worst_time),
+            expected=replace(expected, seconds=expected_time),
+            nodes=tuple(nodes),
+            gaps=tuple(gaps),
             assumed=self.assumed,
         )
 
-    def _step(self, step: Step) -> _StepEstimate:
+    def _estimate_step(self, step: Step) -> _StepEstimate:
         """Return what one activation of a node does, all that runs inside it included."""
         own = compute_demand(step.node, self.tariff, self.assumed, self.model)
         gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
         row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
         if step.inner_plan is None:
             return _StepEstimate(own, (row,), gaps)
-        inner = self.of(step.inner_plan)
-        most, usual, most_waits, usual_waits = self._items(step)
-        # a retry goes on inside, with what failed there
-        tries = step.node.options.retry.attempts if step.node.options.retry is not None else 1
-        waits = Amounts(seconds=inner.worst.seconds).times(most_waits * tries).seconds
+        inner = self.estimate(step.inner_plan)
+        most, usual, most_waits, usual_waits = self._count_items(step)
+        # A retry goes on inside, with what failed there.
+        retry = step.node.options.retry
+        if retry is not None:
+            most, most_waits = most * retry.attempts, most_waits * retry.attempts
+        worst = own.worst + inner.worst.times(most)
+        worst_wait = Amounts(seconds=inner.worst.seconds).times(most_waits).seconds
+        expected = own.expected + inner.expected.times(usual)
+        expected_wait = inner.expected.seconds * usual_waits
         whole = Demand(
-            worst=replace(own.worst + inner.worst.times(most * tries), seconds=waits),
-            expected=replace(
-                own.expected + inner.expected.times(usual),
-                seconds=inner.expected.seconds * usual_waits,
-            ),
+            worst=replace(worst, seconds=worst_wait),
+            expected=replace(expected, seconds=expected_wait),
         )
-        under = [
-            replace(_times(node, most * tries, usual), path=f"{step.name}/{node.path}")
-            for node in inner.nodes
-        ]
-        return _StepEstimate(
-            whole,
-            (row, *under),
-            (*gaps, *(replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)),
-        )
+        rows = [row]
+        for node in inner.nodes:
+            multiple = _multiply(node, most, usual)
+            rows.append(replace(multiple, path=f"{step.name}/{node.path}"))
+        inner_gaps = (replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)
+        return _StepEstimate(whole, tuple(rows), (*gaps, *inner_gaps))
 
-    def _items(self, step: Step) -> tuple[int, int, int, int]:
-        """Return how often the inner flow runs, most and usual; and the same one after another."""
+    def _count_items(self, step: Step) -> tuple[int, int, int, int]:
+        """Return how often the inner flow runs, at most and usually; and how often in sequence."""
         if step.map is None:
             return 1, 1, 1, 1
         most = step.map.max_items
         usual = math.ceil(self.assumed.share * most)
-        worker = step.map.worker.options.concurrency if step.map.worker is not None else None
-        at_once = min(step.map.concurrency, worker or step.map.concurrency)
+        at_once = step.map.concurrency
+        worker = step.map.worker
+        if worker is not None and worker.options.concurrency is not None:
+            at_once = min(at_once, worker.options.concurrency)
         return most, usual, math.ceil(most / at_once), math.ceil(usual / at_once)
 
 
@@ -196,5 +194,5 @@ class _StepEstimate:
     gaps: tuple[Gap, ...]
 
 
-def _times(node: NodeEstimate, most: float, usual: float) -> NodeEstimate:
+def _multiply(node: NodeEstimate, most: float, usual: float) -> NodeEstimate:
     return replace(node, worst=node.worst.times(most), expected=node.expected.times(usual))

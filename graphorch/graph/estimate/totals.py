@@ -39,13 +39,14 @@ def rounds_at(loops: Iterable[Loop], share: float = 1.0) -> float:
 
     Nested loops begin anew with each iteration of the others, which count together.
     """
-    together, number = 1.0, 1.0
+    together = nested = 1.0
     for loop in loops:
         further = share * (loop.bound - 1)
-        together, number = (
-            (together, number * (1 + further)) if loop.nested else (together + further, number)
-        )
-    return together * number
+        if loop.nested:
+            nested *= 1 + further
+        else:
+            together += further
+    return together * nested
 
 
 def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
@@ -79,9 +80,8 @@ def compute_total(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) 
             below[_holder(plan, analysis, node)].append(node)
     totals: dict[int, Amounts] = {}
     for node in reversed(analysis.order):
-        totals[node] = costs.get(node, Amounts()) + _branches(
-            plan, analysis, node, below[node], totals
-        )
+        branches = _sum_branches(plan, analysis, node, below[node], totals)
+        totals[node] = costs.get(node, Amounts()) + branches
     return totals[START_INDEX]
 
 
@@ -97,7 +97,7 @@ def _holder(plan: Plan, analysis: Analysis, node: int) -> int:
     return holder
 
 
-def _branches(
+def _sum_branches(
     plan: Plan,
     analysis: Analysis,
     node: int,
@@ -105,6 +105,7 @@ def _branches(
     totals: Mapping[int, Amounts],
 ) -> Amounts:
     """Return the cost of a node's branches: of exclusive ones only the most expensive."""
+    # A child that other nodes lead to as well counts in any case, since a run may go both ways.
     always = Amounts()
     choosing: dict[int, Amounts] = {}
     for child in children:
@@ -120,12 +121,11 @@ def _branches(
 
 def _full_choices(plan: Plan, analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
     """Return the choices of a node; a route that returns several labels may take all its edges."""
-    alone = [choice for choice in analysis.choices[node] if len(choice) == 1]
-    return (
-        [tuple(plan.topology.forward_edges(node)), *alone]
-        if node in plan.topology.multi_routes
-        else analysis.choices[node]
-    )
+    choices = analysis.choices[node]
+    if node not in plan.topology.multi_routes:
+        return choices
+    alone = [choice for choice in choices if len(choice) == 1]
+    return [tuple(plan.topology.forward_edges(node)), *alone]
 
 
 def _sum(choice: Sequence[Edge], choosing: Mapping[int, Amounts]) -> Amounts:
@@ -138,11 +138,12 @@ def _sum(choice: Sequence[Edge], choosing: Mapping[int, Amounts]) -> Amounts:
 # ---- budgets -------------------------------------------------------------------------------------
 def cap_amounts(budget: NodeBudget | None, amounts: Amounts) -> Amounts:
     """Limit amounts to a budget: under a cap in dollars, no call is made that might exceed it."""
-    cap = budget.usd if budget is not None else None
-    return amounts if cap is None or amounts.usd <= cap else replace(amounts, usd=cap)
+    if budget is None or budget.usd is None:
+        return amounts
+    return replace(amounts, usd=min(amounts.usd, budget.usd))
 
 
-def within_budgets(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> Amounts:
+def cap_total(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> Amounts:
     """Return the total, with nodes that share a budget counted no higher than that budget."""
     pools: dict[str, Amounts] = defaultdict(Amounts)
     caps: dict[str, NodeBudget] = {}
@@ -155,4 +156,4 @@ def within_budgets(plan: Plan, total: Amounts, costs: Mapping[int, Amounts]) -> 
             pools[budget.name] += cost
             caps[budget.name] = budget
     usd = free + sum(cap_amounts(caps[name], pool).usd for name, pool in pools.items())
-    return total if total.usd <= usd else replace(total, usd=usd)
+    return replace(total, usd=min(total.usd, usd))

@@ -100,7 +100,7 @@ class SqliteTables:
     def snapshot(self, run: int) -> SnapshotRow | None:
         """See `Tables.snapshot`."""
         columns = self._db.execute(statements.GET_SNAPSHOT, (run,)).fetchone()
-        return None if columns is None else _typed(SnapshotRow, columns, _SNAPSHOT_TYPES)
+        return None if columns is None else _check_types(SnapshotRow, columns, _SNAPSHOT_TYPES)
 
     def set_snapshot(self, run: int, row: SnapshotRow) -> None:
         """See `Tables.set_snapshot`."""
@@ -174,7 +174,7 @@ _RECORD_TYPES = frozenset(
 _SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
 
 
-def _typed(
+def _check_types(
     make: Callable[..., T], columns: tuple[Any, ...], types: frozenset[tuple[type, ...]]
 ) -> T:
     """Return a row, or raise `JournalDamaged` if a column has another type than it should."""
@@ -187,10 +187,10 @@ def _typed(
 
 
 def _run_row(columns: tuple[Any, ...]) -> RunRow:
-    row = _typed(RunRow, columns, _RUN_TYPES)
+    row = _check_types(RunRow, columns, _RUN_TYPES)
     row.tags = str(row.tags).encode()  # text in the file, so that SQLite can look into it
     return row
 
 
 def _record_row(columns: tuple[Any, ...]) -> RecordRow:
-    return _typed(RecordRow, columns, _RECORD_TYPES)
+    return _check_types(RecordRow, columns, _RECORD_TYPES)
