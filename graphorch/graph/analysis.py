@@ -74,6 +74,7 @@ class Analysis:
         """
         dominator = [NOWHERE] * (self.count + 1)
         for node in self.order:
+            # The immediate dominator is the nearest one that all sources have in common.
             sources = [edge.source for edge in self.before(node) if edge.source in self.reached]
             # From the last one in the order, so that each climb is short.
             sources.sort(key=self.position.__getitem__, reverse=True)
@@ -118,11 +119,13 @@ class Analysis:
         This is the greatest fixed point, found in about as many passes as loops are nested; each
         pass is linear in the edges, times the words of a bitmask.
         """
+        # Start from "everything" and take away what some choice avoids, until nothing changes.
         everything = (1 << self.count) - 1
         unavoidable = [everything] * (self.count + 1)
         changed = True
         while changed:
             changed = False
+            # Targets first, so that one pass settles everything but ways back.
             for node in reversed(self.order):
                 own = 1 << node if node >= 0 else 0
                 new = own | self._ahead(unavoidable, self.choices[node])
@@ -152,9 +155,10 @@ class Analysis:
 
         In order from START on.
         """
-        return [
-            (node, edges) for node in self.order for edges in group_coinciding(self.topology, node)
-        ]
+        forks: list[tuple[int, Choice]] = []
+        for node in self.order:
+            forks += [(node, edges) for edges in group_coinciding(self.topology, node)]
+        return forks
 
     def region(self, fork: int, edges: Choice) -> tuple[list[int], bool]:
         """Return the nodes between a fork and the node where its branches have met.
@@ -175,6 +179,7 @@ class Analysis:
         Linear in the edges of the region, times the logarithm of its width: nodes are visited in
         order, and the branches have met when no other node waits.
         """
+        # A heap of positions: the earliest node first, so that all that leads to it was visited.
         position = self.position
         waiting = list({position[edge.target] for edge in edges})
         heapq.heapify(waiting)
@@ -183,19 +188,22 @@ class Analysis:
         while waiting:
             node = self.order[heapq.heappop(waiting)]
             region.append(node)
+            # No other branch is under way: they have met here.
             if not waiting:
                 return region, False
             for edge in self.topology.leaving[node]:
                 place = position[edge.target]
                 if place in seen:
                     continue
+                # Ways back to a node of the region were skipped above: this one leaves it.
                 if self.goes_back(edge):
-                    return self._all_from(fork, edges), True
+                    return self._list_reachable(fork, edges), True
                 seen.add(place)
                 heapq.heappush(waiting, place)
         return region, False
 
-    def _all_from(self, fork: int, edges: Choice) -> list[int]:
+    def _list_reachable(self, fork: int, edges: Choice) -> list[int]:
+        """Return the nodes that edges lead to past their fork, in order."""
         targets = [edge.target for edge in edges if edge.target != fork]
         nodes = self.topology.find_reachable(targets, without=fork)
         return sorted(nodes, key=self.position.__getitem__)
@@ -222,6 +230,7 @@ class Analysis:
         Linear in the edges per pass, times the words of a bitmask. The second pass changes nothing
         unless an edge inside goes back.
         """
+        # -1 is the mask with all bits: nothing is known yet of a source that comes later.
         inside = set(region)
         first = {edge.target for edge in edges}
         dominators: dict[int, int] = {}
@@ -229,6 +238,7 @@ class Analysis:
         while changed:
             changed = False
             for node in region:
+                # Paths that begin at the node itself pass nothing before it.
                 mask = 0 if node in first else -1
                 for edge in self.topology.entering[node]:
                     if edge.source in inside and edge.source != fork:
@@ -250,23 +260,24 @@ def group_choices(topology: Topology, node: int) -> list[Choice]:
     """
     plain = tuple(edge for edge in topology.leaving[node] if edge.kind == "always")
     routed = [edge for edge in topology.leaving[node] if edge.kind == "routed"]
+    # Plain edges are taken with each label; without a route they are a choice of their own.
     labels = dict.fromkeys(label for edge in routed for label in edge.labels)
     choices = [plain + tuple(edge for edge in routed if label in edge.labels) for label in labels]
     if not routed and plain:
         choices.append(plain)
-    return choices + [(edge,) for edge in topology.leaving[node] if edge.kind in EXCLUSIVE_KINDS]
+    exclusive = [edge for edge in topology.leaving[node] if edge.kind in EXCLUSIVE_KINDS]
+    return choices + [(edge,) for edge in exclusive]
 
 
 def group_coinciding(topology: Topology, node: int) -> list[Choice]:
     """Return the sets of two or more edges out of a node that one commit can take, each once."""
     if node in topology.multi_routes:
-        sets = [tuple(edge for edge in topology.leaving[node] if edge.kind not in EXCLUSIVE_KINDS)]
+        # A selector that returns several labels may take all edges at once.
+        edges = topology.leaving[node]
+        sets = [tuple(edge for edge in edges if edge.kind not in EXCLUSIVE_KINDS)]
     else:
-        sets = [
-            choice
-            for choice in group_choices(topology, node)
-            if choice[0].kind not in EXCLUSIVE_KINDS
-        ]
+        choices = group_choices(topology, node)
+        sets = [choice for choice in choices if choice[0].kind not in EXCLUSIVE_KINDS]
     return list(dict.fromkeys(choice for choice in sets if len(choice) > 1))
 
 
@@ -283,11 +294,13 @@ def _sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[i
         if root in seen:
             continue
         seen.add(root)
-        path = {root: None}  # an ordered set: the nodes of the search from the root to here
+        # An ordered set: the nodes of the search from the root to here.
+        path = {root: None}
         work = [(root, iter(_list_onward_edges(topology, root)))]
         while work:
             node, edges = work[-1]
             for edge in edges:
+                # An edge to a node of the path closes a cycle; one to a new node is followed.
                 if edge.target in path:
                     nodes = list(path)
                     cycles.append((edge, tuple(nodes[nodes.index(edge.target) :])))
@@ -297,6 +310,7 @@ def _sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[i
                     work.append((edge.target, iter(_list_onward_edges(topology, edge.target))))
                     break
             else:
+                # All edges are seen, and so is everything that this node leads to.
                 work.pop()
                 del path[node]
                 done.append(node)
@@ -304,5 +318,5 @@ def _sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[i
 
 
 def _list_onward_edges(topology: Topology, node: int) -> list[Edge]:
-    # reversed, so that branches keep the order of declaration
+    # Reversed, so that branches keep the order of declaration
     return [edge for edge in reversed(topology.leaving[node]) if edge.kind != "loop"]

@@ -55,6 +55,7 @@ def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
         row.seal = codec.seal(row.link, row.status, False)
         tables.add_run(row)
         return build_head(row)
+    # The run exists: that is fine if this is the same call again.
     have = {
         "flow": row.flow,
         "fingerprint": row.fingerprint,
@@ -84,6 +85,7 @@ def claim(tables: Tables, run_id: str, owner: str, ttl: float, now: float) -> Le
     build_head(row)  # raises for a damaged run
     if row.owner and row.owner != owner and row.expires_at > now:
         raise LeaseHeld(run_id, row.owner, row.expires_at, now)
+    # The new epoch ends every earlier lease, so a process that was stopped cannot go on writing.
     row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
     tables.set_lease(row)
     return Lease(run_id, owner, row.epoch, row.expires_at)
@@ -120,9 +122,11 @@ def append(
     Records that are there already with equal content are not added again.
     """
     row = _require_owned(tables, lease, now)
+    # An append whose reply was lost is made again: its records must be there already.
     if row.last_seq != expected_last_seq:
         _require_repetition(tables, row, expected_last_seq, entries)
         return
+    # Extend the chain: the link of each record covers all records before it.
     link, rows = row.link, list[RecordRow]()
     for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
         link = codec.next_link(link, seq, kind, codec.digest(body, row.salt))
@@ -130,6 +134,7 @@ def append(
     row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, now
     is_new_status = status not in (None, row.status)
     row.status = status or row.status
+    # The seal covers the end of the chain and the status, so neither changes unnoticed.
     row.seal = codec.seal(link, row.status, False)
     tables.add_records(row.id, rows)
     tables.set_progress(row)
@@ -166,15 +171,19 @@ def load_snapshot(tables: Tables, run_id: str, limits: BodyLimits) -> Snapshot |
 
 def list_runs(tables: Tables, query: RunQuery) -> RunPage:
     """Return one page of heads, newest first."""
+    # Ask for one more than the page holds, to know whether another page follows.
     rows = list(tables.list_runs(replace(query, limit=query.limit + 1)))
     heads, damaged = list[RunHead](), list[str]()
     for row in rows[: query.limit]:
         try:
             heads.append(build_head(row))
+        # A damaged run must not hide the others.
         except JournalDamaged:
             damaged.append(row.run_id)
-    last = rows[: query.limit][-1:]
-    following = (last[0].created_at, last[0].run_id) if len(rows) > query.limit else None
+    following = None
+    if len(rows) > query.limit:
+        last = rows[query.limit - 1]
+        following = (last.created_at, last.run_id)
     return RunPage(tuple(heads), following, tuple(damaged))
 
 
@@ -186,12 +195,13 @@ def erase(tables: Tables, run_id: str, now: float) -> None:
         raise LeaseHeld(run_id, lease.owner, lease.expires_at, now)
     if row.is_erased:
         return
-    digests = {
-        record.seq: record.digest or codec.digest(record.body or b"", row.salt)
-        for record in tables.records(row.id, 0)
-    }
+    # Read all digests before the first write: a read may raise for a damaged row.
+    digests: dict[int, bytes] = {}
+    for record in tables.records(row.id, 0):
+        digests[record.seq] = record.digest or codec.digest(record.body or b"", row.salt)
     for seq, digest in digests.items():
         tables.erase_record(row.id, seq, digest)
+    # Without the salt, no digest can be matched with a guessed body.
     row.is_erased, row.salt = 1, b""
     row.seal = codec.seal(row.link, row.status, True)
     tables.set_erased(row)

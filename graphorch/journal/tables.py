@@ -172,7 +172,8 @@ def build_head(row: RunRow) -> RunHead:
         )
     return RunHead(
         row.run_id, row.flow, row.fingerprint, row.format, row.status,
-        row.created_at, row.updated_at, tags, row.parent, row.last_seq, build_lease(row), bool(row.is_erased),
+        row.created_at, row.updated_at, tags, row.parent, row.last_seq,
+        build_lease(row), bool(row.is_erased),
     )  # fmt: skip
 
 

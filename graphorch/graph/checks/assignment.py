@@ -169,7 +169,7 @@ def _find_hits(graph: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair])
 
 
 def _list_forward_choices(analysis: Analysis, node: int) -> list[list[Edge]]:
-    """Return the choices of a node without the ways back, and without those that are nothing else."""
+    """Return the choices of a node without ways back, and without choices of ways back alone."""
     choices: list[list[Edge]] = []
     for choice in analysis.choices[node]:
         edges = [edge for edge in choice if not analysis.goes_back(edge)]

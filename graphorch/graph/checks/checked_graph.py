@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.edges import START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import Node
+from graphorch.graph.options import is_count
 from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import JoinSpec
 from graphorch.graph.signature import StateFunction
@@ -81,11 +82,8 @@ class CheckedGraph:
     @cached_property
     def reduced(self) -> int:
         """Fields that a reducer folds."""
-        return sum(
-            self.bit[name]
-            for name, info in self.spec.fields.items()
-            if find_reducer(info) is not None
-        )
+        fields = self.spec.fields.items()
+        return sum(self.bit[name] for name, info in fields if find_reducer(info) is not None)
 
     @cached_property
     def given(self) -> int:
@@ -95,27 +93,26 @@ class CheckedGraph:
     @cached_property
     def may_write(self) -> list[int]:
         """Fields that each node may write; END and START write none."""
-        return [self._written(node) for node in self.nodes] + [0, 0]
+        return [self._find_written(node) for node in self.nodes] + [0, 0]
 
     @cached_property
     def must_write(self) -> list[int]:
         """Required fields that each node writes whenever it does not fail."""
-        return [
-            self._written(node) & self.required if not node.signature.may_skip else 0
-            for node in self.nodes
-        ] + [0, 0]
+        masks = [0] * (len(self.nodes) + 2)
+        for index, node in enumerate(self.nodes):
+            if not node.signature.may_skip:
+                masks[index] = self.may_write[index] & self.required
+        return masks
 
     def writes_anything(self, node: int) -> bool:
         """Return whether a map or sub-flow may write any field.
 
         That is so if its `gather` or `leave` has no return annotation.
         """
-        return (
-            self.nodes[node].kind in ("map", "sub")
-            and self.spec.state in self.nodes[node].signature.writes
-        )
+        inspected = self.nodes[node]
+        return inspected.kind in ("map", "sub") and self.spec.state in inspected.signature.writes
 
-    def _written(self, node: Node[Any]) -> int:
+    def _find_written(self, node: Node[Any]) -> int:
         mask = 0
         for model in node.signature.writes:
             mask |= self.mask(model)
@@ -146,18 +143,18 @@ class CheckedGraph:
     def _node_uses(self) -> Iterator[Use]:
         special = self.spec.maps.keys() | self.spec.subs.keys() | self.spec.asks.keys()
         for index, node in enumerate(self.nodes):
-            if node.name not in special:
-                reads = (read for read in node.signature.reads if read.model is not Failure)
-                yield from (
-                    Use(index, f"node '{node.name}'", read.model, read.optional) for read in reads
-                )
+            # A map, a sub-flow or a question reads through its pure function alone.
+            if node.name in special:
+                continue
+            for read in node.signature.reads:
+                if read.model is not Failure:
+                    yield Use(index, f"node '{node.name}'", read.model, read.optional)
 
     def _pure_uses(self) -> Iterator[Use]:
         for where, pure, nodes, late in self.pures:
             for node in nodes:
-                yield from (
-                    Use(node, where, read.model, read.optional, late) for read in pure.reads
-                )
+                for read in pure.reads:
+                    yield Use(node, where, read.model, read.optional, late)
 
     @cached_property
     def pures(self) -> list[tuple[str, StateFunction, tuple[int, ...], bool]]:
@@ -191,12 +188,9 @@ class CheckedGraph:
         quorums: dict[int, int] = {}
         for node, join in self.joins:
             edges = [edge for edge in self.topology.entering[node] if edge.kind != "loop"]
-            if (
-                isinstance(join.need, int)
-                and not isinstance(join.need, bool)
-                and 1 <= join.need <= len(edges)
-            ):
-                quorums[node] = join.need
+            need = join.need
+            if isinstance(need, int) and is_count(need) and need <= len(edges):
+                quorums[node] = need
         return quorums
 
     @cached_property

@@ -36,12 +36,13 @@ def _check_shadowed(graph: CheckedGraph) -> Iterator[Problem]:
     earlier: dict[str, list[tuple[str, type[Exception]]]] = {}
     for error in graph.spec.errors:
         before = earlier.setdefault(error.source, [])
+        # The earlier declaration that takes each of these exceptions, if there is one.
         taken = [
             next((item for item in before if issubclass(kind, item[1])), None)
             for kind in error.when
         ]
-        if taken and all(taken):
-            handler, kind = next(item for item in taken if item is not None)
+        if taken and taken[0] is not None and all(taken):
+            handler, kind = taken[0]
             where = f"on_error '{error.source}' → '{error.handler}'"
             what = (
                 f"it is never taken: {kind.__name__}, declared before, already leads to '{handler}'"

@@ -22,10 +22,8 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 "keep one join() for each node",
             )
         seen.add(node)
-        need, edges = (
-            join.need,
-            [edge for edge in graph.topology.entering[node] if edge.kind != "loop"],
-        )
+        need = join.need
+        edges = [edge for edge in graph.topology.entering[node] if edge.kind != "loop"]
         if join.short not in ("fail", "fire"):
             yield Problem(
                 "JOIN_OPTION",
@@ -79,22 +77,26 @@ def _find_certain_edges(graph: CheckedGraph, edges: list[Edge]) -> list[int]:
     Edges are bits by their position in the list. This is a greatest fixed point, as in
     `Analysis.unavoidable`.
     """
-    analysis = graph.analysis
+    analysis, join = graph.analysis, edges[0].target
     bit = {edge.index: 1 << number for number, edge in enumerate(edges)}
+    # Start from "all edges" and take away what some choice avoids, until nothing changes.
     everything = (1 << len(edges)) - 1
     certain = [everything] * (analysis.count + 1)
     changed = True
     while changed:
         changed = False
         for node in reversed(analysis.order):
+            if node == join:
+                continue
             ahead = everything if analysis.choices[node] else 0
             for choice in analysis.choices[node]:
                 mask = 0
                 for edge in choice:
-                    mask |= bit.get(edge.index, 0) | (
-                        certain[edge.target] if edge.target != edges[0].target else 0
-                    )
+                    mask |= bit.get(edge.index, 0)
+                    # What lies behind the join belongs to its next activation.
+                    if edge.target != join:
+                        mask |= certain[edge.target]
                 ahead &= mask
-            if node != edges[0].target and ahead != certain[node]:
+            if ahead != certain[node]:
                 certain[node], changed = ahead, True
     return certain

@@ -14,46 +14,48 @@ from graphorch.errors import Problem
 from graphorch.graph.analysis import Choice
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.checks.loops import is_natural
-from graphorch.graph.edges import Loop
+from graphorch.graph.edges import Edge, Loop
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`LOOP_LEAK`."""
     for loop in graph.topology.loops:
-        if is_natural(graph, loop):
-            for fork, edges in graph.analysis.forks:
-                if fork in loop.body and (leak := _leaks(graph, loop, fork, edges)) is not None:
-                    yield _problem(graph, loop, fork, leak)
-                    break
+        # A loop with a second entry is an error of its own.
+        if not is_natural(graph, loop):
+            continue
+        for fork, edges in graph.analysis.forks:
+            leak = _find_leak(graph, loop, fork, edges) if fork in loop.body else None
+            if leak is not None:
+                yield _describe(graph, loop, fork, leak)
+                break
 
 
-def _leaks(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> tuple[int, int] | None:
+def _find_leak(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> tuple[int, int] | None:
     """Return an edge that one token can take out of the body while another one stays, or None."""
     if _meets_inside(graph, loop, fork, edges):
         return None
-    inside = [
-        node
-        for node in graph.analysis.order
-        if node in loop.body and node not in (fork, loop.header)
-    ]
-    dominators = graph.analysis.dominators_within(fork, edges, inside)
+    # 1. What every path from the fork to a source passes, within one iteration.
+    inside = loop.body - {fork, loop.header}
+    ordered = [node for node in graph.analysis.order if node in inside]
+    dominators = graph.analysis.dominators_within(fork, edges, ordered)
     to_source = -1
     for source in loop.sources:
         to_source &= dominators.get(source, -1)
     if to_source == -1:
-        return None
+        return None  # no branch goes around
+    # 2. A branch that leaves at the fork itself shares nothing with that.
     for edge in edges:
         if edge.target not in loop.body:
             return edge.source, edge.target
-    exits = [
-        (mask, edge)
-        for node, mask in dominators.items()
-        for edge in graph.topology.leaving[node]
-        if edge.target not in loop.body
-    ]
+    # 3. What every path from the fork to an edge out of the body passes.
+    exits: list[tuple[int, Edge]] = []
     to_exit = -1
-    for mask, _ in exits:
-        to_exit &= mask
+    for node, mask in dominators.items():
+        for edge in graph.topology.leaving[node]:
+            if edge.target not in loop.body:
+                exits.append((mask, edge))
+                to_exit &= mask
+    # 4. Without a common node there are disjoint paths. Show an exit that shares none by itself.
     if not exits or to_exit & to_source:
         return None
     edge = next((edge for mask, edge in exits if not mask & to_source), exits[0][1])
@@ -69,7 +71,7 @@ def _meets_inside(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> 
     return not back and all(node in loop.body for node in region)
 
 
-def _problem(graph: CheckedGraph, loop: Loop, fork: int, leak: tuple[int, int]) -> Problem:
+def _describe(graph: CheckedGraph, loop: Loop, fork: int, leak: tuple[int, int]) -> Problem:
     name = graph.topology.name
     what = (
         f"from '{name(fork)}' one branch can leave by '{name(leak[0])}' → '{name(leak[1])}' "

@@ -54,7 +54,7 @@ def _check_entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
                 f"use g.chain({name}, {header}), or name a node that runs before '{name}'",
             )
             continue
-        edge = _second_entry(graph, loop, inside, source)
+        edge = _find_second_entry(graph, loop, inside, source)
         what = f"its body is also entered by {graph.edge_name(edge)}, past its header '{header}'"
         fix = (
             f"lead {graph.edge_name(edge)} to '{header}' instead, or loop back to a node that "
@@ -75,7 +75,7 @@ def _find_between(graph: CheckedGraph, loop: Loop) -> set[int]:
     return inside
 
 
-def _second_entry(graph: CheckedGraph, loop: Loop, inside: set[int], source: int) -> Edge:
+def _find_second_entry(graph: CheckedGraph, loop: Loop, inside: set[int], source: int) -> Edge:
     """Return the edge by which a path from START enters the body past the header."""
     pending, seen = [source], {source}
     while True:

@@ -21,10 +21,10 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
     `ASK_QUESTION`."""
     for name, spec in graph.spec.maps.items():
         where = f"map '{name}'"
-        yield from _worker(spec, where)
-        yield from _items(spec, where)
-        yield from _results(spec, where)
-        yield from _bounds(spec, where)
+        yield from _check_worker(spec, where)
+        yield from _check_items(spec, where)
+        yield from _check_results(spec, where)
+        yield from _check_bounds(spec, where)
     for name, sub in graph.spec.subs.items():
         yield from _check_sub(sub, f"sub '{name}'")
     for name, ask in graph.spec.asks.items():
@@ -39,7 +39,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             )
 
 
-def _worker(spec: MapSpec, where: str) -> Iterator[Problem]:
+def _check_worker(spec: MapSpec, where: str) -> Iterator[Problem]:
     if spec.worker is not None:
         given = spec.worker.signature
         if len(given.reads) != 1 or len(given.writes) != 1 or given.may_skip:
@@ -61,7 +61,7 @@ def _worker(spec: MapSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _items(spec: MapSpec, where: str) -> Iterator[Problem]:
+def _check_items(spec: MapSpec, where: str) -> Iterator[Problem]:
     hint = _read_return(spec.over.fn)
     items = _find_element(hint)
     if hint is not None and items is None:
@@ -80,13 +80,14 @@ def _items(spec: MapSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _results(spec: MapSpec, where: str) -> Iterator[Problem]:
+def _check_results(spec: MapSpec, where: str) -> Iterator[Problem]:
     takes = _read_parameter(spec.gather, 0)
     results = _find_element(takes)
     name = getattr(spec.gather, "__name__", "function")
     if (takes is not None and results is None) or _is_clash(spec.result, results):
-        what = f"gather '{name}' takes {_format_hint(takes)}, but the worker writes {_format_hint(spec.result)}"
-        yield Problem("MAP_RESULTS", where, what, f"take list[{_format_hint(spec.result)}]")
+        result = _format_hint(spec.result)
+        what = f"gather '{name}' takes {_format_hint(takes)}, but the worker writes {result}"
+        yield Problem("MAP_RESULTS", where, what, f"take list[{result}]")
     if spec.on_item_error == "collect" and not spec.wants_missing:
         what = f"on_item_error=\"collect\", but gather '{name}' does not take the missing items"
         yield Problem(
@@ -97,7 +98,7 @@ def _results(spec: MapSpec, where: str) -> Iterator[Problem]:
         )
 
 
-def _bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
+def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
     for option, value in (("max_items", spec.max_items), ("concurrency", spec.concurrency)):
         if not is_count(value):
             yield Problem(
@@ -152,7 +153,9 @@ def _read_return(fn: Callable[..., Any]) -> Any:
 def _read_parameter(fn: Callable[..., Any], position: int) -> Any:
     """Return the annotation of a parameter, or None if it has none that can be read."""
     parameters: list[Parameter] = list(signature(fn).parameters.values())
-    return _read_hints(fn).get(parameters[position].name) if position < len(parameters) else None
+    if position >= len(parameters):
+        return None
+    return _read_hints(fn).get(parameters[position].name)
 
 
 def _read_hints(fn: Callable[..., Any]) -> dict[str, Any]:
@@ -171,11 +174,9 @@ def _find_element(hint: Any) -> Any:
     if hint is Any:
         return object
     origin = typing.get_origin(hint) or hint
-    if (
-        not isinstance(origin, type)
-        or not issubclass(origin, Sequence)
-        or issubclass(origin, str | bytes)
-    ):
+    # A text is a sequence too, but not a list of items.
+    is_list = isinstance(origin, type) and issubclass(origin, Sequence)
+    if not is_list or issubclass(origin, str | bytes):
         return None
     arguments = typing.get_args(hint)
     return arguments[0] if arguments else object
@@ -189,13 +190,11 @@ def _is_clash(given: Any, wanted: Any) -> bool:
     if typing.get_origin(given) in (Union, types.UnionType):
         return any(_is_clash(part, wanted) for part in typing.get_args(given))
     vague = (object, Any)  # `Any` is a class, from Python 3.11 on
-    known = (
-        isinstance(given, type)
-        and isinstance(wanted, type)
-        and given not in vague
-        and wanted not in vague
-    )
-    return known and not issubclass(given, wanted)
+    if given in vague or wanted in vague:
+        return False
+    if not (isinstance(given, type) and isinstance(wanted, type)):
+        return False
+    return not issubclass(given, wanted)
 
 
 def _format_hint(hint: Any) -> str:

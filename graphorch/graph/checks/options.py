@@ -55,7 +55,12 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
                 f"give {option} to a node inside",
             )
     yield from _check_times(node, where)
-    if options.isolation == "process" and (node.signature.is_async or node.signature.has_context):
+    if options.isolation == "process":
+        yield from _check_process(node, where)
+
+
+def _check_process(node: Node[Any], where: str) -> Iterator[Problem]:
+    if node.signature.is_async or node.signature.has_context:
         what = "an async function" if node.signature.is_async else "a Context"
         yield Problem(
             "OPTION_PROCESS",
@@ -63,24 +68,23 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
             f'isolation="process" cannot carry {what} into another process',
             "use a plain function of slices",
         )
-    elif options.isolation == "process" and "<" in (
-        name := getattr(node.fn, "__qualname__", "<no name>")
-    ):
+        return
+    # The qualified name of a lambda or of a local function contains "<lambda>" or "<locals>".
+    name = getattr(node.fn, "__qualname__", "<no name>")
+    if "<" in name:
         what = (
             'isolation="process" needs a function that another process can import, and '
             f"{name} is not one"
         )
-        yield Problem(
-            "OPTION_PROCESS", where, what, "define it with `def` at the top level of a module"
-        )
+        fix = "define it with `def` at the top level of a module"
+        yield Problem("OPTION_PROCESS", where, what, fix)
 
 
 def _check_times(node: Node[Any], where: str) -> Iterator[Problem]:
     options = node.options
-    for option, whole in (
-        ("timeout", "deadline"),
-        ("hedge_after", "timeout" if options.timeout is not None else "deadline"),
-    ):
+    # A hedge starts within an attempt, which the timeout ends before the deadline does.
+    whole_attempt = "timeout" if options.timeout is not None else "deadline"
+    for option, whole in (("timeout", "deadline"), ("hedge_after", whole_attempt)):
         short, long = getattr(options, option), getattr(options, whole)
         if short is not None and long is not None and short >= long:
             what = f"{option}={short:g} is not less than {whole}={long:g}, so it would never matter"

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.graph.edges import START_INDEX
 from graphorch.graph.node import Node
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import MapSpec, Plan, SubSpec
 
 ADVICE = "put the branches into a sub-flow, which has no other way in or out"
 
@@ -37,23 +38,20 @@ def region(graph: CheckedGraph, node: int) -> frozenset[int]:
     pending = [node]
     while pending:
         for edge in analysis.before(pending.pop()):
-            if (
-                edge.source >= 0
-                and edge.source not in (start, node)
-                and edge.source not in region
-                and edge.source in analysis.reached
-            ):
-                region.add(edge.source)
-                pending.append(edge.source)
+            source = edge.source
+            if source in (START_INDEX, start, node) or source in region:
+                continue
+            if source in analysis.reached:
+                region.add(source)
+                pending.append(source)
     return frozenset(region)
 
 
 def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[str]:
-    topology, start, name = (
-        graph.topology,
-        graph.analysis.dominator[node],
-        graph.topology.name(node),
-    )
+    """Yield why the region of a join cannot be cancelled on its own."""
+    topology = graph.topology
+    start, name = graph.analysis.dominator[node], topology.name(node)
+    # 1. Loops that go around the join.
     for loop in topology.loops:
         source = next((source for source in loop.sources if source in inside), None)
         if node in loop.body and source is not None:
@@ -66,6 +64,7 @@ def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iter
                 f"a loop goes back to '{name}', and brings it one token where "
                 f"need={graph.quorums[node]} waits for more"
             )
+    # 2. Edges into and out of the region, and effects in it that must not be repeated.
     for number in sorted(inside):
         for edge in topology.entering[number]:
             if edge.source != start and edge.source not in inside:
@@ -91,9 +90,8 @@ def _find_once(graph: CheckedGraph, index: int) -> Iterator[str]:
     map_, sub = graph.spec.maps.get(node.name), graph.spec.subs.get(node.name)
     if map_ is not None and map_.worker is not None and map_.worker.options.effect == "once":
         yield f"{node.name}/{map_.worker.name}"
-    for flow in (map_.flow if map_ is not None else None, sub.flow if sub is not None else None):
-        if flow is not None:
-            yield from (f"{node.name}/{path}" for path in once_inside(flow))
+    for flow in _list_flows(map_, sub):
+        yield from (f"{node.name}/{path}" for path in once_inside(flow))
 
 
 def once_inside(plan: Plan) -> Iterator[str]:
@@ -105,9 +103,13 @@ def once_inside(plan: Plan) -> Iterator[str]:
         worker = step.map.worker if step.map is not None else None
         if worker is not None and worker.options.effect == "once":
             yield f"{step.name}/{worker.name}"
-        for flow in (
-            step.map.flow if step.map is not None else None,
-            step.sub.flow if step.sub is not None else None,
-        ):
-            if flow is not None:
-                yield from (f"{step.name}/{path}" for path in once_inside(flow))
+        for flow in _list_flows(step.map, step.sub):
+            yield from (f"{step.name}/{path}" for path in once_inside(flow))
+
+
+def _list_flows(map_: MapSpec | None, sub: SubSpec | None) -> list[Plan]:
+    """Return the flows that a node runs inside."""
+    flows = [sub.flow] if sub is not None else []
+    if map_ is not None and map_.flow is not None:
+        flows.append(map_.flow)
+    return flows

@@ -23,12 +23,15 @@ def _check_unread(graph: CheckedGraph) -> Iterator[Problem]:
         return
     read = 0
     for use in graph.uses:
-        read |= graph.mask(use.model) if use.model is not None else 0
+        if use.model is not None:
+            read |= graph.mask(use.model)
+    # The next turn reads what a flow remembers.
     for model in graph.spec.remember:
-        read |= graph.mask(model)  # by the next turn
+        read |= graph.mask(model)
     for index, node in enumerate(graph.nodes):
+        # A pattern's own node may write a report that is not read.
         if not node.options.asks_models:
-            continue  # a pattern's own node may write a report that is not read
+            continue
         names = [f"'{name}'" for name in graph.field_names(graph.may_write[index] & ~read)]
         if names and not graph.writes_anything(index):
             what = f"it writes {', '.join(names)}, which is never read"

@@ -62,12 +62,11 @@ class Committer:
         Returns False if it was not done, or may not have been: `commit_all` does it, or reports the
         error. Raises the operation's `JournalError`.
         """
-        if (
-            self._room <= 0
-            or self._log is not None
-            or size > AT_ONCE
-            or not self._mutex.acquire(blocking=False)
-        ):
+        # It would wait for a checkpoint, for the disk, or hold up the event loop by its size …
+        if self._room <= 0 or self._log is not None or size > AT_ONCE:
+            return False
+        # … or for a batch on the thread.
+        if not self._mutex.acquire(blocking=False):
             return False
         try:
             # Room is 0 if the connection was closed meanwhile.
@@ -91,6 +90,7 @@ class Committer:
             self._db.close()
 
     def _commit(self, operation: Callable[[Tables], Any]) -> bool:
+        """Run an operation in a transaction of its own; False if SQLite refused."""
         try:
             self._db.execute(statements.BEGIN_WRITE)
             self._tables.refresh()
@@ -99,9 +99,11 @@ class Committer:
         except SQLITE_ERRORS:
             self._undo()
             return False
+        # The operation refused before its first write, so cached rows are still right.
         except JournalError:
-            roll_back(self._db)  # nothing was written
+            roll_back(self._db)
             raise
+        # A fault in the operation, or a cancellation, perhaps between two writes.
         except BaseException:
             self._undo()
             raise
@@ -109,7 +111,9 @@ class Committer:
         return True
 
     def _commit_batch(self, operations: Sequence[Operation]) -> Sequence[Done]:
-        roll_back(self._db)  # of a transaction whose rollback failed
+        # A rollback of the last transaction may have failed.
+        roll_back(self._db)
+        # 1. Get the lock of the file, however many processes want it.
         try:
             insist(lambda: self._db.execute(statements.BEGIN_WRITE), self._lock_timeout)
             if self._log is not None:
@@ -118,12 +122,14 @@ class Committer:
         except SQLITE_ERRORS as error:
             roll_back(self._db)
             return [Done(error=explain(error, self._path)) for _ in operations]
+        # 2. Run the operations; one that raises a `JournalError` fails alone.
         try:
             outcomes = [attempt(operation, self._tables) for operation in operations]
             self._db.execute(statements.COMMIT)
         # The border of the thread: every error goes to the caller, and the thread goes on.
         except Exception as error:
             self._undo()
+            # 3. The commit failed: find out whose fault it is, each in its own transaction.
             if len(operations) == 1:
                 return [Done(error=translate(error, self._path))]
             return [done for operation in operations for done in self._commit_batch([operation])]
@@ -153,6 +159,7 @@ class Committer:
             self._log.advance(pages * _PAGE)
 
     def _undo(self) -> None:
+        """Roll back, and forget cached rows, which may hold what was never stored."""
         roll_back(self._db)
         self._tables.forget()
 
