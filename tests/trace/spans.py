@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace, derive_span_id
 
 MODELS = ("openai/gpt-5", "google/gemini", "offline/extractive")
 
 
-def made_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
+def make_traces(spans: int, *, seed: int = 1) -> Iterator[Trace]:
     """Yield traces of 100 spans, about `spans` in all.
 
     A run has 33 nodes, each with an attempt and a model call.
@@ -62,3 +65,26 @@ def _node(run_id: str, step: int, began: float, rng: random.Random) -> list[Span
         sent=1,
     )
     return [node, attempt, call]
+
+
+def make_trace(
+    *spans: Span, run_id: str = "r", tags: dict[str, str] | None = None, budget: float | None = None
+) -> Trace:
+    """Return the trace of a run that began at 1000 s and took 5 s."""
+    status = ("succeeded", "succeeded")
+    return Trace(run_id, "flow", *status, tags or {}, None, 1000.0, 5.0, budget, 9, list(spans))
+
+
+def make_call(number: int, **changes: object) -> Span:
+    """Return the span of a model call of one second that began `number` seconds after 1000 s."""
+    where = ("a", "a", "a", 1, 1, 1000.0 + number, 1.0)
+    paid: dict[str, Any] = {"usd": 0.01, "usd_source": "table"}
+    span = Span(derive_span_id(number), "", "call", *where, "ok", model="m", sent=1, **paid)
+    return replace(span, **changes)
+
+
+def make_index(*traces: Trace) -> SpanIndex:
+    """Return an index in memory over some traces."""
+    index = SpanIndex.open()
+    index.add(traces)
+    return index

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from graphorch import Graph, node
-from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
-from graphorch.journal.store import Store
 from graphorch.trace.analysis.critical_path import (
-    WorkItem,
-    compute_finishes,
     find_critical_path,
-    simulate,
 )
 from graphorch.trace.analysis.explain import (
     Reasons,
@@ -26,23 +19,16 @@ from graphorch.trace.analysis.explain import (
     find_activations,
 )
 from graphorch.trace.spans.redaction import Redaction
-from tests.scenarios.flows import FLOWS, Ledger, State, says, to_the_end, up
-from tests.trace.flows import AnyFlow, shop
-from tests.trace.running import conversation, ran
+from tests.scenarios.flows import FLOWS, Ledger, State, to_the_end
+from tests.trace.flows import shop
+from tests.trace.running import conversation, ran, rebuild_run
 
 PLAIN = Redaction(values=())
 
 
-async def rebuilt(
-    store: Store, flow: AnyFlow, run_id: str = "one", until: int | None = None
-) -> Any:
-    log = await store.load(run_id)
-    return rebuild(flow.plan, run_id, log.records, until=until).run
-
-
 async def reasons(amount: int, where: str = "") -> Reasons:
     store = await ran(amount=amount)
-    run, talk = await rebuilt(store, shop()), await conversation(store)
+    run, talk = await rebuild_run(store, shop()), await conversation(store)
     if not where:
         return explain_run(run, talk.trace, PLAIN)
     activations = find_activations(run, where)
@@ -119,7 +105,7 @@ def test_join_names_its_blockers() -> None:
             for record in records
             if record.kind == "commit" and record.seq > half
         }
-        absence = explain_absence(await rebuilt(store, flow, until=half), "end")
+        absence = explain_absence(await rebuild_run(store, flow, until=half), "end")
         assert "waits for" in absence.because[0]
         assert any(f"'{path}'" in absence.because[0] for path in late - {"end"})
 
@@ -132,7 +118,7 @@ def test_rounds_and_joins_have_reasons() -> None:
     async def main() -> None:
         flow, store = FLOWS["loop_with_join"](), MemoryStore()
         await to_the_end(flow, "one", True, durable=store, resources=Ledger())
-        run, talk = await rebuilt(store, flow), await conversation(store)
+        run, talk = await rebuild_run(store, flow), await conversation(store)
         second = explain_activation(
             find_activations(run, "header#2")[0], talk.trace, talk.turns, PLAIN
         )
@@ -155,7 +141,7 @@ def test_every_node_has_a_reason(name: str) -> None:
         await to_the_end(flow, "one", True, durable=store, resources=Ledger())
         talk = await conversation(store)
         for until in range(1, len((await store.load("one")).records) + 1, 3):
-            run = await rebuilt(store, flow, until=until)
+            run = await rebuild_run(store, flow, until=until)
             for step in flow.plan.steps[:-1]:
                 activations = find_activations(run, step.name)
                 explanations = [
@@ -170,51 +156,3 @@ def test_every_node_has_a_reason(name: str) -> None:
                 assert path.with_limit[1] == pytest.approx(path.busy)
 
     asyncio.run(main())
-
-
-def work(*rows: tuple[float, tuple[int, ...]]) -> list[WorkItem]:
-    return [WorkItem(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
-
-
-def test_critical_path_of_diamond() -> None:
-    """The critical path of a diamond is its longer side."""
-    diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
-    assert max(compute_finishes(diamond)) == 7
-    assert [simulate(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
-
-
-def test_limit_of_two_halves_time() -> None:
-    """A limit of two on four equal items takes half of the sum."""
-    four = work(*[(3.0, ()) for _ in range(4)])
-    assert [simulate(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
-
-
-def test_slack_and_gain_of_faster_node() -> None:
-    """Slack and the gain of a faster node are computed."""
-
-    async def main() -> None:
-        graph = Graph("d", State)
-        graph.chain(up("a"), [says("fast"), says("slow")], says("end"))
-        flow, store = graph.build(), MemoryStore()
-        await flow.run(State(), run_id="one", durable=store, resources=Ledger())
-        run = await rebuilt(store, flow)
-        lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
-        for item in run.history:
-            item.started_at, item.ended_at = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
-        critical = find_critical_path(run, 9.0)
-        assert [path for path, _ in critical.path] == ["a", "slow", "end"]
-        rows = {row.step: (row.slack, row.twice_as_fast) for row in critical.steps}
-        assert rows == {"a": (0.0, 6.5), "slow": (0.0, 4.5), "end": (0.0, 6.5), "fast": (3.0, 7.0)}
-
-    asyncio.run(main())
-
-
-def test_unfinished_run_has_no_path() -> None:
-    """A run of which nothing is finished has no critical path."""
-
-    @node
-    def idle(state: State) -> None: ...
-
-    flow = Graph("idle", State).chain(idle).build()
-    with pytest.raises(InputError, match="Nothing of run one is finished"):
-        find_critical_path(rebuild(flow.plan, "one", []).run, 0.0)

@@ -6,62 +6,14 @@ import asyncio
 import math
 import random
 import time
-from dataclasses import replace
 
 import pytest
 
-from graphorch.errors import InputError
 from graphorch.trace.analysis import statistics
-from graphorch.trace.analysis.selection import Selection
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace, derive_span_id
 from tests.trace.running import ran
-from tests.trace.spans import made_traces
-
-
-def one_trace(
-    *spans: Span, run_id: str = "r", tags: dict[str, str] | None = None, budget: float | None = None
-) -> Trace:
-    return Trace(
-        run_id,
-        "flow",
-        "succeeded",
-        "succeeded",
-        tags or {},
-        None,
-        1000.0,
-        5.0,
-        budget,
-        9,
-        list(spans),
-    )
-
-
-def call(number: int, **changes: object) -> Span:
-    span = Span(
-        derive_span_id(number),
-        "",
-        "call",
-        "a",
-        "a",
-        "a",
-        1,
-        1,
-        1000.0 + number,
-        1.0,
-        "ok",
-        model="m",
-        usd=0.01,
-        usd_source="table",
-        sent=1,
-    )
-    return replace(span, **changes)
-
-
-def index_of(*traces: Trace) -> SpanIndex:
-    index = SpanIndex.open()
-    index.add(traces)
-    return index
+from tests.trace.spans import make_call, make_index, make_trace, make_traces
 
 
 def nearest_rank(values: list[float], share: float) -> float:
@@ -74,8 +26,8 @@ def test_quantiles_are_of_nearest_rank(count: int) -> None:
     """Quantiles are those of the nearest rank."""
     rng = random.Random(count)
     values = [rng.expovariate(1.0) for _ in range(count)]
-    with index_of(
-        one_trace(*(call(number, seconds=value) for number, value in enumerate(values)))
+    with make_index(
+        make_trace(*(make_call(number, seconds=value) for number, value in enumerate(values)))
     ) as index:
         (row,) = statistics.calls(index)
     quantiles = (row.latency.p50, row.latency.p90, row.latency.p95, row.latency.p99)
@@ -85,9 +37,9 @@ def test_quantiles_are_of_nearest_rank(count: int) -> None:
 
 def test_sums_agree_with_spans() -> None:
     """Sums agree with those over the spans."""
-    traces = list(made_traces(20_000))
+    traces = list(make_traces(20_000))
     calls = [span for trace in traces for span in trace.spans if span.kind == "call"]
-    with index_of(*traces) as index:
+    with make_index(*traces) as index:
         table = statistics.calls(index, ["agent", "model"])
         assert sum(row.calls for row in table) == len(calls)
         assert math.isclose(sum(row.usd for row in table), sum(span.usd for span in calls))
@@ -104,59 +56,11 @@ def test_sums_agree_with_spans() -> None:
 
 
 def test_copies_are_paid_once() -> None:
-    with index_of(
-        one_trace(call(1)), one_trace(call(1, is_copy=True), call(2), run_id="fork")
-    ) as index:
+    origin = make_trace(make_call(1))
+    fork = make_trace(make_call(1, is_copy=True), make_call(2), run_id="fork")
+    with make_index(origin, fork) as index:
         (row,) = statistics.calls(index)
         assert (row.calls, row.usd) == (2, 0.02)
-
-
-def test_tags_group_and_filter() -> None:
-    """Any tag groups and filters."""
-    traces = [
-        one_trace(call(1), run_id="a", tags={"team": "x", 'a"b.c': "1"}),
-        one_trace(call(2), run_id="b", tags={"team": "y"}),
-    ]
-    with index_of(*traces) as index:
-        assert {row.key: row.calls for row in statistics.calls(index, ["team"])} == {
-            ("x",): 1,
-            ("y",): 1,
-        }
-        assert [
-            row.calls for row in statistics.calls(index, ["agent"], Selection(where={"team": "x"}))
-        ] == [1]
-        assert {row.key for row in statistics.calls(index, ['a"b.c'])} == {("1",), ("",)}
-        assert {row.key for row in statistics.runs(index, ["tag:team"])} == {("x",), ("y",)}
-
-
-@pytest.mark.parametrize(
-    "evil", ["model; DROP TABLE spans", "x' OR 1=1 --", '"', "$.x", "s.model", "\0", "ü" * 300]
-)
-def test_words_never_become_sql(evil: str) -> None:
-    """A word of any kind is a tag and never SQL."""
-    with index_of(one_trace(call(1))) as index:
-        assert [row.key for row in statistics.calls(index, [evil])] == [("",)]
-        assert not list(statistics.calls(index, ["agent"], Selection(where={"model": evil})))
-        assert not list(statistics.calls(index, ["agent"], Selection(where={evil: "x"})))
-        assert len(index.query("SELECT * FROM spans")) == 1
-
-
-def test_runs_refuse_words_of_spans() -> None:
-    """Runs cannot be grouped by words of their spans."""
-    with index_of(one_trace(call(1))) as index:
-        with pytest.raises(InputError, match="Runs have no 'model'"):
-            statistics.runs(index, ["model"])
-        with pytest.raises(InputError, match="names nothing to group by"):
-            statistics.calls(index, ["tag:"])
-
-
-def test_window_before() -> None:
-    with index_of(one_trace(call(1), call(2), call(11))) as index:
-        now = Selection(since=1010.0, until=1020.0)
-        assert [row.calls for row in statistics.calls(index, ["agent"], now)] == [1]
-        assert [row.calls for row in statistics.calls(index, ["agent"], now.before())] == [2]
-    with pytest.raises(InputError, match="a beginning and an end"):
-        Selection(since=3.0).before()
 
 
 def test_other_tables_count() -> None:
@@ -168,12 +72,12 @@ def test_other_tables_count() -> None:
         return Span(span_id, "", "node", "b", "b", "b", 1, 1, 1000.0, 1.0, "ok", loop=loop)
 
     spans = [
-        call(1, findings=[finding], usd=0.3),
-        call(2, status="failed", error="timeout", message="too late", usd=0.0),
+        make_call(1, findings=[finding], usd=0.3),
+        make_call(2, status="failed", error="timeout", message="too late", usd=0.0),
         *(turn("n", number, loop="b → a") for number in range(3)),
         turn("x", loop="b → a, exhausted"),
     ]
-    with index_of(one_trace(*spans, budget=0.6)) as index:
+    with make_index(make_trace(*spans, budget=0.6)) as index:
         assert [(row.kind, row.count, row.action) for row in statistics.findings(index)] == [
             ("email", 2, "mask")
         ]
@@ -188,7 +92,7 @@ def test_other_tables_count() -> None:
 
 def test_records_are_flat() -> None:
     """Rows are flat for a data frame."""
-    with index_of(one_trace(call(1))) as index:
+    with make_index(make_trace(make_call(1))) as index:
         (row,) = statistics.calls(index, ["agent", "model"]).records()
     assert {
         "agent": "a",
@@ -228,7 +132,7 @@ def timed(spans: int) -> float:
     slowest = 0.0
     with SpanIndex.open() as index:
         batch: list[Trace] = []
-        for trace in made_traces(spans):
+        for trace in make_traces(spans):
             batch.append(trace)
             if len(batch) == 50:
                 index.add(batch)

@@ -33,8 +33,8 @@ def test_turns_are_in_causal_order() -> None:
 
     async def main() -> None:
         turns = (await conversation(await ran())).turns
-        told_turns = [(turn.kind, turn.speaker, turn.to, turn.level) for turn in turns]
-        assert told_turns == [
+        seen = [(turn.kind, turn.speaker, turn.to, turn.level) for turn in turns]
+        assert seen == [
             ("input", "caller", ("plan",), 0),
             ("calls", "plan", ("openai/gpt-5",), 1),
             ("writes", "plan", ("fulfilment",), 1),
@@ -107,23 +107,6 @@ def test_findings_hide_values() -> None:
             if turn.kind == "calls"
         )
         assert turn.masked == ("email × 2 in the input: mask",)
-
-    asyncio.run(main())
-
-
-def test_diff_names_changes() -> None:
-    """The difference of two runs names the changes."""
-
-    async def main() -> None:
-        store = await ran("one")
-        await ran("two", 200, store=store)
-        talk = await conversation(store)
-        lines = talk.diff(await conversation(store, "two"))
-        assert "@ fulfilment/stock/look wrote" in lines
-        assert "  -→ fulfilment/stock/count" in lines
-        assert "  +→ fulfilment/stock/reorder" in lines
-        same = talk.diff(await conversation(store))
-        assert not [line for line in same if line.startswith("@")]
 
     asyncio.run(main())
 

@@ -10,17 +10,15 @@ from typing import Any, Literal
 
 import pytest
 
-from graphorch import Context, Graph, node
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.export.exporter import Otlp
-from graphorch.trace.export.propagation import build_headers, continuing
+from graphorch.trace.export.propagation import continuing
 from graphorch.trace.export.recorder import Recorder
-from graphorch.trace.spans.model import derive_trace_id, parse_remote_parent
+from graphorch.trace.spans.model import derive_trace_id
 from graphorch.trace.spans.sampling import Sampling
 from tests.trace.collector import Collector, attributes, collecting
-from tests.trace.flows import Order, Reply, Shop
-from tests.trace.running import ran, trace
+from tests.trace.running import ran
 
 CALLER = {"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 
@@ -143,45 +141,6 @@ def test_run_joins_callers_trace() -> None:
     assert {hexadecimal(span["traceId"]) for span in spans} == {"4bf92f3577b34da6a3ce929d0e0e4736"}
     root = next(span for span in spans if span["name"] == "invoke_workflow order")
     assert hexadecimal(root["parentSpanId"]) == "00f067aa0ba902b7"
-
-
-def test_build_headers_names_attempt() -> None:
-    """The headers of a node hold its place in the trace."""
-    seen: dict[str, str] = {}
-
-    @node
-    async def call(ctx: Context[object], order: Order) -> Reply:
-        seen.update(build_headers(ctx, "one"))
-        return Reply(reply="done")
-
-    async def main() -> None:
-        store = MemoryStore()
-        await (
-            Graph("out", Shop, input=Order, output=Reply)
-            .chain(call)
-            .build()
-            .run(Order(), run_id="one", durable=store)
-        )
-        attempt = next(span for span in (await trace(store)).spans if span.kind == "attempt")
-        assert parse_remote_parent(seen) == (derive_trace_id("one"), attempt.id)
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "00-0-0-01",
-        f"00-{'0' * 32}-{'1' * 16}-01",
-        "ff-" + "1" * 32 + "-" + "1" * 16 + "-01",
-        "x" * 500,
-        "00-é",
-    ],
-)
-def test_invalid_trace_context_is_ignored(header: str) -> None:
-    """A header that is not a trace context is ignored."""
-    assert continuing({"traceparent": header}) == {}
 
 
 def test_collector_down_delays_no_run() -> None:

@@ -1,0 +1,117 @@
+"""Critical paths: the longest way through a run, slack, gains, and limits of concurrency."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphorch import Graph, node
+from graphorch.engine.replay import rebuild
+from graphorch.errors import InputError
+from graphorch.journal.memory import MemoryStore
+from graphorch.trace.analysis.critical_path import (
+    WorkItem,
+    collect_work,
+    compute_finishes,
+    find_critical_path,
+    simulate,
+)
+from tests.scenarios.flows import Ledger, State, says, up
+from tests.trace.flows import shop
+from tests.trace.running import ran, rebuild_run
+
+
+def work(*rows: tuple[float, tuple[int, ...]]) -> list[WorkItem]:
+    return [WorkItem(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
+
+
+def test_critical_path_of_diamond() -> None:
+    """The critical path of a diamond is its longer side."""
+    diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
+    assert max(compute_finishes(diamond)) == 7
+    assert [simulate(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
+
+
+def test_limit_of_two_halves_time() -> None:
+    """A limit of two on four equal items takes half of the sum."""
+    four = work(*[(3.0, ()) for _ in range(4)])
+    assert [simulate(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
+
+
+def test_slack_and_gain_of_faster_node() -> None:
+    """Slack and the gain of a faster node are computed."""
+
+    async def main() -> None:
+        graph = Graph("d", State)
+        graph.chain(up("a"), [says("fast"), says("slow")], says("end"))
+        flow, store = graph.build(), MemoryStore()
+        await flow.run(State(), run_id="one", durable=store, resources=Ledger())
+        run = await rebuild_run(store, flow)
+        lasts = {"a": 1.0, "fast": 2.0, "slow": 5.0, "end": 1.0}
+        for item in run.history:
+            item.started_at, item.ended_at = 10.0, 10.0 + lasts.get(item.step.name, 0.0)
+        critical = find_critical_path(run, 9.0)
+        assert [path for path, _ in critical.path] == ["a", "slow", "end"]
+        rows = {row.step: (row.slack, row.twice_as_fast) for row in critical.steps}
+        assert rows == {"a": (0.0, 6.5), "slow": (0.0, 4.5), "end": (0.0, 6.5), "fast": (3.0, 7.0)}
+
+    asyncio.run(main())
+
+
+def test_unfinished_run_has_no_path() -> None:
+    """A run of which nothing is finished has no critical path."""
+
+    @node
+    def idle(state: State) -> None: ...
+
+    flow = Graph("idle", State).chain(idle).build()
+    with pytest.raises(InputError, match="Nothing of run one is finished"):
+        find_critical_path(rebuild(flow.plan, "one", []).run, 0.0)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[WorkItem]:
+    """Draw work in which each item waits for some earlier ones."""
+    count = draw(st.integers(1, 12))
+    rows: list[tuple[float, tuple[int, ...]]] = []
+    for number in range(count):
+        before = st.sets(st.integers(0, number - 1)) if number else st.just(set[int]())
+        rows.append((float(draw(st.integers(0, 9))), tuple(sorted(draw(before)))))
+    return work(*rows)
+
+
+@given(plans(), st.integers(1, 5))
+def test_simulation_keeps_grahams_bounds(items: list[WorkItem], limit: int) -> None:
+    """No schedule beats the critical path or a full load, and list scheduling is near both.
+
+    Source: Graham 1969, "Bounds on multiprocessing timing anomalies".
+    """
+    critical, busy = max(compute_finishes(items)), sum(item.seconds for item in items)
+    seconds = simulate(items, limit)
+    assert max(critical, busy / limit) - 1e-9 <= seconds
+    assert seconds <= busy / limit + critical * (1 - 1 / limit) + 1e-9
+
+
+@given(plans())
+def test_limit_ends_match_sums(items: list[WorkItem]) -> None:
+    """One slot takes the sum of all work, and a slot for each item the critical path."""
+    assert simulate(items, 1) == sum(item.seconds for item in items)
+    assert simulate(items, len(items)) == max(compute_finishes(items))
+
+
+def test_subflow_work_lies_inside() -> None:
+    """A sub-flow has no work of its own, and waits for what is inside of it."""
+
+    async def main() -> None:
+        items = collect_work(await rebuild_run(await ran(), shop()))
+        by_path = {item.path: item for item in items}
+        stock = by_path["fulfilment/stock"]
+        assert stock.seconds == by_path["fulfilment"].seconds == 0
+        assert "fulfilment/stock/count" in {items[number].path for number in stock.after}
+        look = by_path["fulfilment/stock/look"]
+        assert [items[number].path for number in look.after] == ["fulfilment/check"]
+
+    asyncio.run(main())
