@@ -13,7 +13,7 @@ from graphorch.trace.analysis.selection import (
     build_groups,
     list_columns,
 )
-from tests.trace.spans import make_call, make_index, make_trace
+from tests.trace.sample_spans import make_call, make_index, make_trace
 
 
 def test_tags_group_and_filter() -> None:

@@ -13,7 +13,7 @@ from graphorch.trace.analysis import statistics
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace, derive_span_id
 from tests.trace.running import ran
-from tests.trace.spans import make_call, make_index, make_trace, make_traces
+from tests.trace.sample_spans import make_call, make_index, make_trace, make_traces
 
 
 def nearest_rank(values: list[float], share: float) -> float:
