@@ -25,8 +25,8 @@ from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.token_count import bound_input_tokens
 
 # Answers that say that no model ran. 400 is not among them: some providers charge for input that
-# their filter refused (Microsoft's answer 1632971 on Azure OpenAI: 200 and 400 count, 429 does not),
-# and neither is 503, which some gateways answer after a timeout.
+# their filter refused (Microsoft's answer 1632971 on Azure OpenAI: 200 and 400 count, 429 does
+# not), and neither is 503, which some gateways answer after a timeout.
 _UNCHARGED = frozenset({401, 402, 403, 404, 405, 412, 429, 529})
 
 
@@ -115,7 +115,10 @@ class CallMeter:
                 "limit on output tokens, so the cost of a call has no bound. Use another model, or "
                 "limit calls and seconds instead of dollars and tokens."
             )
-        if payer.has_cap("usd") and self.find_prices(model) is None:
+        # Looked up without a cap too: loading the prices is slow and may fail, and neither must
+        # happen to an answer that is already paid for.
+        prices = self.find_prices(model)
+        if prices is None and payer.has_cap("usd"):
             missing = self._find_unpriced(model)
             raise InputError(
                 f"Model '{missing}' cannot be called under a budget in dollars: its price is not "

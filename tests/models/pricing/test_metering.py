@@ -152,6 +152,27 @@ def test_an_unknown_price_is_refused_under_a_cap_on_money_only() -> None:
     run(main)
 
 
+class BrokenPrices:
+    """Prices whose data cannot be loaded."""
+
+    def find_price(self, model: str) -> None:
+        raise RuntimeError(f"no data on {model}")
+
+
+def test_broken_price_lookup_sends_nothing() -> None:
+    """Prices are looked up before the call, also without a cap: no paid answer is lost to them."""
+
+    async def main(runtime: Runtime) -> None:
+        for budget in (Budget(usd=1), Budget(calls=1), Budget()):
+            model = FakeModel()
+            client = MeteredClient(model, BrokenPrices())
+            with pytest.raises(RuntimeError, match="no data on m"):
+                await client.complete(request_to("m", payer=Account("run", budget)))
+            assert model.requests == []
+
+    run(main)
+
+
 def test_a_policy_of_the_gateway_costs_what_the_dearest_model_that_it_reaches_costs() -> None:
     prices = Table({"a": Flat(1e-6), "b": Flat(5e-6)})
     meter = CallMeter(prices, PricingTerms(reaches=("a", "b")))
