@@ -18,10 +18,13 @@ from graphorch.models.decision import RoutingRecord
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
+# Finish reasons of endpoints that mean a complete answer. No other is trusted to be complete.
+COMPLETE_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """Description of a tool for a model: its name, its purpose, the JSON schema of its arguments."""
+    """Description of a tool for a model: its name, its purpose, a JSON schema of its arguments."""
 
     name: str
     description: str
@@ -42,11 +45,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message of a conversation: `Message(content="…")` is what the user says.
+    """One message of a conversation; `Message(content="…")` is one of the user.
 
-    `tool_calls` are those that the assistant asked for; a message with the role `tool` answers the
-    call with the id `tool_call_id`. Raises `InputError` for a role that no model knows or for
-    content that is not text.
+    `tool_calls` are the calls that the assistant asked for; a message with the role `tool` answers
+    the call with the id `tool_call_id`. Raises `InputError` for a role that no model knows, for
+    content that is not text, or for a `tool_call_id` that is missing or in the wrong place.
     """
 
     role: Role = "user"
@@ -55,7 +58,7 @@ class Message:
     tool_call_id: str = ""
 
     def __post_init__(self) -> None:
-        # what came, whatever the annotations say
+        # The annotations promise nothing about the values that a caller really passes.
         role, content = cast("tuple[object, object]", (self.role, self.content))
         if role not in ROLES:
             raise InputError(
@@ -63,11 +66,13 @@ class Message:
             )
         if not isinstance(content, str):
             raise InputError(
-                f"Message(content=…) must be text, got {type(content).__name__}. Convert it with str() or json.dumps()."
+                f"Message(content=…) must be text, got {type(content).__name__}. "
+                "Convert it with str() or json.dumps()."
             )
         if (role == "tool") != bool(self.tool_call_id):
             raise InputError(
-                "A message with the role 'tool' answers one tool call, and no other does: give it, and only it, a tool_call_id."
+                "A message with the role 'tool' answers one tool call, and no other message does: "
+                "give it, and only it, a tool_call_id."
             )
 
 
@@ -81,15 +86,26 @@ def to_messages(prompt: Prompt) -> tuple[Message, ...]:
     """
     if isinstance(prompt, str):
         return (Message(content=prompt),)
-    given = cast("object", prompt)
-    items = cast("Sequence[object]", given) if isinstance(given, Sequence) else (given,)
-    strangers = [type(item).__name__ for item in items if not isinstance(item, Message)]
-    if strangers or not items:
-        came = strangers[0] if strangers else "nothing"
+    wrong_type = _find_wrong_type(prompt)
+    if wrong_type:
         raise InputError(
-            f'A prompt is text or a sequence of messages, got {came}. Write [Message(content="…")].'
+            f"A prompt is text or a sequence of messages, got {wrong_type}. "
+            'Write [Message(content="…")].'
         )
     return tuple(prompt)
+
+
+def _find_wrong_type(prompt: object) -> str:
+    """Return the first type in a prompt that is not a `Message`, "nothing" if empty, else ""."""
+    if not isinstance(prompt, Sequence):
+        return type(prompt).__name__
+    items = cast("Sequence[object]", prompt)
+    if not items:
+        return "nothing"
+    for item in items:
+        if not isinstance(item, Message):
+            return type(item).__name__
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +134,8 @@ class Request:
 class Usage:
     """Tokens of one call.
 
-    `cached_tokens` is the part of the input that the provider had in its cache. `is_estimated`:
-    they were not reported but guessed from the length of the texts, and a bill must not rely on
+    `cached_tokens` is the part of the input that the provider had in its cache. If `is_estimated`,
+    the numbers were not reported but guessed from the length of the texts: a bill must not rely on
     them.
     """
 
@@ -170,15 +186,19 @@ class Response:
 
 
 def estimate_usage(request: Request, text: str) -> Usage:
-    """Guess the usage of an answer: four characters a token, the usual rule of thumb for English."""
-    said = [
-        text
-        for message in request.messages
-        for text in (message.content, *(call.arguments for call in message.tool_calls))
-    ]
-    asked = sum(
-        map(len, [*said, *(f"{tool.description}{tool.parameters}" for tool in request.tools)])
-    )
+    """Guess the usage of an answer with the usual rule of thumb for English: 4 characters a token."""
+    characters = 0
+    for message in request.messages:
+        characters += len(message.content)
+        characters += sum(len(call.arguments) for call in message.tool_calls)
+    for tool in request.tools:
+        characters += len(tool.description) + len(str(tool.parameters))
     return Usage(
-        input_tokens=(asked + 3) // 4, output_tokens=(len(text) + 3) // 4, is_estimated=True
+        input_tokens=_divide_rounding_up(characters, 4),
+        output_tokens=_divide_rounding_up(len(text), 4),
+        is_estimated=True,
     )
+
+
+def _divide_rounding_up(number: int, divisor: int) -> int:
+    return -(-number // divisor)

@@ -1,4 +1,4 @@
-"""A cache of answers: an exact question that was answered completely is not asked again for a while.
+"""A cache of answers: a question with a complete answer is not asked again for a while.
 
 It is opt in, because it changes what a program sees: with it, asking twice gives the same answer.
 
@@ -29,12 +29,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from graphorch.errors import InputError
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.errors import TimedOut
-from graphorch.models.messages import Request, Response, Usage
+from graphorch.models.messages import COMPLETE_REASONS, Request, Response, Usage
 from graphorch.models.response_cache_store import CacheStore, CacheUnusable
 
 # These fields do not change the answer: neither is sent.
 _IRRELEVANT = frozenset({"timeout", "metadata"})
-_COMPLETE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"})
 _FORMAT = 1
 
 
@@ -217,7 +216,7 @@ def _encode(value: object) -> object:
 
 def _is_worth_keeping(answer: Response, request: Request) -> bool:
     """Return whether an answer is complete and fits the schema of the request, if it has one."""
-    is_complete = answer.finish_reason.casefold() in _COMPLETE
+    is_complete = answer.finish_reason.casefold() in COMPLETE_REASONS
     if not is_complete or answer.tool_calls or not answer.text.strip():
         return False
     try:

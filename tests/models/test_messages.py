@@ -27,6 +27,7 @@ def test_messages_stay_as_they_are() -> None:
         (7, "got int"),
         (None, "got NoneType"),
         (b"hi", "got int"),
+        (Message(content="hi"), "got Message"),
     ],
 )
 def test_anything_else_is_refused_with_what_came(wrong: Any, says: str) -> None:

@@ -4,9 +4,11 @@ It uses the openai package for transport and streaming, and trusts neither the p
 endpoint with anything else.
 
 Rules of this file, each with a test against a server that breaks it:
-- one call is one HTTP request: no hidden retries, no redirects, no proxy or header out of the environment;
+- one call is one HTTP request: no hidden retries, no redirects, no proxy or header out of the
+  environment;
 - every wait has a limit, and the whole call has a limit that keep-alive drips cannot outlast;
-- an answer counts only if it is well-formed, has text, and ends with a finish reason that says it is complete;
+- an answer counts only if it is well-formed, has text, and ends with a finish reason that means
+  that it is complete;
 - everything else is a `ModelError` without the key in it, raised outside of the `except` block so
   that it drags no request along.
 """
@@ -26,7 +28,14 @@ from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import AnswerError, Empty, Refused, Truncated, Unreadable
 from graphorch.models.json_schema import strip_code_fence
-from graphorch.models.messages import Request, Response, ToolCall, Usage, estimate_usage
+from graphorch.models.messages import (
+    COMPLETE_REASONS,
+    Request,
+    Response,
+    ToolCall,
+    Usage,
+    estimate_usage,
+)
 from graphorch.models.openai.connection_pool import LoopPool
 from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
 from graphorch.models.openai.errors import (
@@ -52,8 +61,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Finish reasons of endpoints by their meaning. An answer with any other is not trusted to be complete.
-_COMPLETE = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"})
+# Finish reasons of endpoints by their meaning, beside those of a complete answer.
 _CALLS = frozenset({"tool_calls", "function_call", "tool_use"})
 _CUT = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "refusal", "prohibited_content"})
@@ -335,7 +343,7 @@ class OpenAIClient:
     async def _fetch_unstreamed(
         self, request: Request, stream: openai.AsyncStream[ChatCompletionChunk], on_text: OnText
     ) -> _PartialAnswer:
-        """Return the whole answer of an endpoint that was asked for a stream and does not stream."""
+        """Return the whole answer of an endpoint that does not stream although it was asked to."""
         content = await self._wait(stream.response.aread(), request, "total", None)
         answer = self._read_completion(request, content)
         if answer.text:
@@ -467,12 +475,12 @@ class OpenAIClient:
         if not reason:
             why = "ended its answer without a finish reason, so it may be cut off. Ask again."
             return fail(Truncated, why, retryable=True)
-        if request.tools and answer.calls and reason in _COMPLETE | _CALLS:
+        if request.tools and answer.calls and reason in COMPLETE_REASONS | _CALLS:
             if all(call.name for call in answer.calls.values()):
                 return None
             why = "asked for a tool without naming it. Ask again."
             return fail(Unreadable, why, retryable=True)
-        if reason not in _COMPLETE:
+        if reason not in COMPLETE_REASONS:
             shown = self._endpoint.clean(answer.finish_reason)
             why = f"ended with the finish reason '{shown}', which does not mean a complete answer."
             return fail(Unreadable, f"{why} Use another model.")
