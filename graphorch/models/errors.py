@@ -1,15 +1,15 @@
 """Failures of a model call: one class for each kind that a program may want to distinguish.
 
-ModelError              the endpoint refused (see its `status`), or sent something else than an answer
-├── Unreachable         nothing answered at that address
-├── TimedOut            one of the limits on the call's time was reached; `limit` names which one
+ModelError              the endpoint refused (see `status`), or sent something other than an answer
+├── Unreachable         nothing answered at the address
+├── TimedOut            a limit on the time of the call was reached; `limit` names it
 ├── SchemaRefused       the endpoint does not take the schema of a structured output
-└── AnswerError         a model answered and the answer is of no use; it was probably charged for: `usage`, `partial`
-    ├── Truncated       cut off: by `max_tokens`, or because the stream ended without its last word
+└── AnswerError         a model answered, but the answer cannot be used; it was probably charged for
+    ├── Truncated       cut off, by `max_tokens` or because the stream ended without its last event
     ├── Refused         the provider's filter or the model itself declined
-    ├── Empty           complete, but there is no text in it
+    ├── Empty           complete, but without any text
     ├── Unreadable      not what the protocol promises: a web page, broken JSON, wrong types
-    └── InvalidAnswer   not an instance of the output that was asked for (in `structured_output`)
+    └── InvalidAnswer   not an instance of the requested output (in `structured_output`)
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from graphorch.models.messages import Usage
 
 
 class Unreachable(ModelError):
-    """Nothing answered at the endpoint's address, or the connection broke before there was an answer."""
+    """Nothing answered at the endpoint's address, or the connection broke before the answer."""
 
     def __init__(self, message: str, *, model: str) -> None:
         super().__init__(message, model=model, retryable=True)
 
 
 class TimedOut(ModelError):
-    """A limit on time was reached; `limit` is `total`, `first token`, `between tokens`, `connect` or `read`."""
+    """A limit on the time of a call was reached.
+
+    `limit` is `total`, `first token`, `between tokens`, `connect` or `read`.
+    """
 
     def __init__(self, message: str, *, model: str, limit: str) -> None:
         self.limit = limit
@@ -34,13 +37,13 @@ class TimedOut(ModelError):
 
 
 class SchemaRefused(ModelError):
-    """The endpoint refused the schema of a structured output; it may still follow it in words."""
+    """The endpoint refused the schema of a structured output; it may still follow one in words."""
 
 
 class AnswerError(ModelError):
-    """An answer is of no use.
+    """An answer cannot be used.
 
-    `partial` is the text that came, `usage` the tokens that the endpoint reported, if it did.
+    `partial` is the text that arrived; `usage` holds the tokens that the endpoint reported, or None.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class AnswerError(ModelError):
 
 
 class Truncated(AnswerError):
-    """An answer is not complete; `partial` holds a part and must not be taken for the whole."""
+    """An answer is not complete: `partial` is only its beginning."""
 
 
 class Refused(AnswerError):

@@ -353,7 +353,7 @@ def other_database(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil, told",
     [(broken_file, "not a database"), (newer_file, r"newer version \(format 99, this one reads 1\)"), (folder, "IsADirectoryError"),
-     (other_database, "no cache of graphorch")],
+     (other_database, "not a cache of graphorch")],
 )  # fmt: skip
 def test_a_cache_that_cannot_be_used_warns_once_and_the_model_is_asked(
     tmp_path: Path, spoil: Callable[[Path], None], told: str

@@ -9,16 +9,22 @@ from typing import TypeAlias, cast
 
 Path: TypeAlias = tuple[str | int, ...]
 
-_TRIPLE = re.compile(r'"""|\'\'\'')
-_STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
+_HEADER = re.compile(r"\s*(\[\[?)(.*?)\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"\s*((?:[\w-]+|\"(?:\\.|[^\"\\])*\"|'[^']*'|\s*\.\s*)+?)\s*=")
+# The alternatives are tried in this order: a triple quote begins like an empty string.
+_STRING_OR_COMMENT = re.compile(
+    r"""(?P<triple>\"{3}|'{3}) | (?P<string>"(?:\\.|[^"\\])*"|'[^']*') | (?P<comment>\#)""",
+    re.VERBOSE,
+)
 
 
 def find_line(text: str, path: Sequence[str | int]) -> int | None:
     """Return the line (from 1) of the value at a path such as `("policies", "x", "kind")`.
 
-    Without a line of its own, that of the nearest table or key around it; None if there is none.
+    A value without a line of its own has that of the nearest key or table around it; None if there
+    is none.
     """
-    lines = dict(_places(text))
+    lines = dict(_list_places(text))
     for length in range(len(path), 0, -1):
         line = lines.get(tuple(path[:length]))
         if line is not None:
@@ -26,56 +32,63 @@ def find_line(text: str, path: Sequence[str | int]) -> int | None:
     return None
 
 
-def _places(text: str) -> Iterator[tuple[Path, int]]:
+def _list_places(text: str) -> Iterator[tuple[Path, int]]:
     """Yield every table and key with its line, in a text that is known to be TOML."""
     table: Path = ()
     counts: dict[Path, int] = {}
     depth, quote = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
-        is_inside = bool(quote or depth)
-        rest, quote = _without_strings(line, quote)
-        if (
-            not is_inside
-            and (header := re.match(r"\s*(\[\[?)(.*?)\]\]?\s*(?:#.*)?$", line))
-            and not re.match(r"\s*[^\[\s]", line)
-        ):
-            table = _keys(header.group(2))
-            if header.group(1) == "[[":
-                counts[table] = counts.get(table, -1) + 1
-                table = (*table, counts[table])
-            yield table, number
-            continue
-        if not is_inside and (
-            key := re.match(r"\s*((?:[\w-]+|\"(?:\\.|[^\"\\])*\"|'[^']*'|\s*\.\s*)+?)\s*=", line)
-        ):
-            yield (*table, *_keys(key.group(1))), number
-        depth += sum(rest.count(entry) for entry in "[{") - sum(rest.count(entry) for entry in "]}")
+        is_inside_value = bool(quote or depth)
+        rest, quote = _remove_strings(line, quote)
+        # 1. Only a line that continues no value from above can hold a header or a key.
+        if not is_inside_value:
+            header = _HEADER.match(line)
+            if header:
+                table = _enter_table(header[1], header[2], counts)
+                yield table, number
+                continue
+            key = _KEY.match(line)
+            if key:
+                yield (*table, *_split_key(key[1])), number
+        # 2. A bracket that stays open continues the value on the next line.
+        depth += rest.count("[") + rest.count("{") - rest.count("]") - rest.count("}")
 
 
-def _without_strings(line: str, quote: str) -> tuple[str, str]:
-    """Return a line without strings and comment, and the triple quote that stays open at its end."""
+def _enter_table(brackets: str, name: str, counts: dict[Path, int]) -> Path:
+    """Return the path of a table; one in an array of tables (`[[name]]`) gets the next number."""
+    table = _split_key(name)
+    if brackets == "[[":
+        counts[table] = counts.get(table, -1) + 1
+        table = (*table, counts[table])
+    return table
+
+
+def _remove_strings(line: str, quote: str) -> tuple[str, str]:
+    """Return a line without strings and comment, and the triple quote that stays open after it.
+
+    `quote` is the triple quote that is open before the line, or "".
+    """
     kept = ""
     while line:
+        # 1. Skip a string of several lines up to its end.
         if quote:
             _, end, line = line.partition(quote)
-            quote = "" if end else quote
+            if end:
+                quote = ""
             continue
-        triple, string, comment = _TRIPLE.search(line), _STRING.search(line), line.find("#")
-        starts = [match.start() for match in (triple, string) if match] + (
-            [comment] if comment >= 0 else []
-        )
-        start = min(starts, default=len(line))
-        kept += line[:start]
-        if triple and triple.start() == start:
-            quote, line = triple.group(), line[triple.end() :]
-        elif string and string.start() == start:
-            line = line[string.end() :]
-        else:
-            line = ""
+        # 2. Keep the text up to the next string or comment, and skip that.
+        skipped = _STRING_OR_COMMENT.search(line)
+        if skipped is None:
+            return kept + line, ""
+        kept += line[: skipped.start()]
+        if skipped["comment"]:
+            return kept, ""
+        quote = skipped["triple"] or ""
+        line = line[skipped.end() :]
     return kept, quote
 
 
-def _keys(dotted: str) -> Path:
+def _split_key(dotted: str) -> Path:
     """Return the parts of a dotted key, with its quotes read by the parser itself."""
     value: object = tomllib.loads(f"{dotted} = 0")
     keys: list[str] = []
