@@ -215,7 +215,7 @@ class Flow(Generic[In, Out, State]):
 
         Counts activations, calls, tokens, dollars and seconds, per node too. Prices are those of
         the configuration and the list; without an endpoint the embedded model answers, which is
-        free. `assumed` holds what the structure cannot tell, such as the longest prompt; `model`
+        free. `assumed` holds what the structure cannot show, such as the longest prompt; `model`
         replaces the model of every agent. What is unbounded is named in `gaps`.
         """
         from graphorch.flow.tariff import build_tariff
