@@ -52,7 +52,7 @@ State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
 class Session(Generic[Out, State]):
     """One run, stepped by a person. Made by `Flow.debug`, before anything of the flow has run.
 
-    Steps have one order, whatever the timing: the first activation in canonical order runs, alone.
+    Steps have one order at any timing: the first activation in canonical order runs, alone.
     A run that is stepped to its end has the result that `run` gives. The run is kept in memory, in
     the form of a journal: values of the state have to survive JSON. Time limits of the run do not
     count while a person thinks, so a session has none. Close it, or let go of it, and nothing of

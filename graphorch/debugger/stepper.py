@@ -3,8 +3,9 @@
 Theory of operation. Everything that the core wants to start arrives at the gate and is held there.
 The run is *quiet* when all that could run is held, or when it has ended. Then one activation is let
 through, the first in canonical order, and no other until the run is quiet again. So steps have one
-order, whatever the timing, and a point between two steps is a number of the journal, which is kept
-in memory: going back, and changing what was, opens a new scheduler over the records up to a point.
+order that timing does not change, and a point between two steps is a number of the journal, which
+is kept in memory: going back, or changing the past, opens a new scheduler over the records up to a
+point.
 Replay and the core decide what records mean, never this file.
 
 Rules of this file:
@@ -153,7 +154,7 @@ class SteppedRun:
     async def let_through(self, activation: Activation) -> None:
         """Let a held activation run, its retries included, until the run is quiet again."""
         future = self._held.pop(activation)
-        # It begins now, whatever its record says: time in which a person thinks is not the node's.
+        # It begins now, later than its record: time in which a person thinks is not the node's.
         activation.started_at = 0.0
         self._passing = activation
         future.set_result(None)

@@ -94,7 +94,7 @@ class _Call(Generic[T]):
     def _resolve(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             self._resolve_as_cancelled()
-        elif error := task.exception():
+        elif (error := task.exception()) is not None:
             self.future.set_exception(error)
         else:
             self.future.set_result(task.result())

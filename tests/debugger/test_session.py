@@ -1,4 +1,4 @@
-"""A run under a person's hand: step, go, back, edit, pin, fork, rerun and answer, and what is said when that is not possible."""
+"""A run that a person steps through: all commands, and the messages where one is not possible."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def to_end(session: AnySession, item: Callable[[], object]) -> list[str]:
 
 
 def same(result: Any, other: Any) -> bool:
-    """Whether two runs did the same, whatever the order: activations with their ids, and the state byte for byte."""
+    """Compare two runs: activations with their ids, in any order, and the state byte for byte."""
     did, did_other = (
         sorted((step.activation, step.path, step.status) for step in item.steps)
         for item in (result, other)
@@ -315,7 +315,8 @@ def failing() -> AnyFlow:
         ({"nn": 1}, r"'nn' is not a field of State\. Did you mean 'n'\?"),
         (
             {"n": "many"},
-            r"'n' of State does not fit: Input should be a valid integer, unable to parse string as an integer \(got 'many'\)",
+            r"'n' of State does not fit: Input should be a valid integer, "
+            r"unable to parse string as an integer \(got 'many'\)",
         ),
         ([1], r"edit\(\) takes a slice or a mapping of fields, got list"),
     ],
@@ -386,7 +387,8 @@ def test_step_at_end_is_refused() -> None:
         session.run_until()
         with pytest.raises(
             InputError,
-            match=r"The session is at its end, the run succeeded\. Look at result, use step_back\(\)",
+            match=r"The session is at its end, the run succeeded\. "
+            r"Look at result, use step_back\(\)",
         ):
             session.step()
         session.step_back()
@@ -431,7 +433,8 @@ def test_failed_step_runs_again() -> None:
         )
         with pytest.raises(
             InputError,
-            match=r"The run failed \(failed\): 'shaky' raised ValueError: not yet\. Use step_back\(\) to try again",
+            match=r"The run failed \(failed\): 'shaky' raised ValueError: not yet\. "
+            r"Use step_back\(\) to try again",
         ):
             session.step()
         with pytest.raises(RunFailed):

@@ -1,4 +1,4 @@
-"""Random flows, stepped: what a session gives at its end is what `run` gives, and back to every point and forward again is the same."""
+"""Random flows, stepped to the end, back to every point and forward again, end as `run` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a type checker would have said, said again when it runs: a graph or a run that is given something of the wrong type."""
+"""Wrong types in graphs and runs are refused when they run, as a type checker would refuse them."""
 
 from __future__ import annotations
 
@@ -29,19 +29,23 @@ flow: Any = Graph("keep", Text).chain(keep).build()
     [
         (
             lambda: untyped("g", dict),
-            "NOT_A_MODEL at state of graph 'g': 'dict' is not a pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at state of graph 'g': 'dict' is not a pydantic model\n"
+            "    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text, input=Text()),
-            "NOT_A_MODEL at input of graph 'g': a Text is not a pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at input of graph 'g': a Text is not a pydantic model\n"
+            "    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text, output="text"),
-            "NOT_A_MODEL at output of graph 'g': a str is not a pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at output of graph 'g': a str is not a pydantic model\n"
+            "    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text).ask("sure", question=str, answer=bool),
-            "NOT_A_MODEL at answer of ask 'sure': 'bool' is not a pydantic model\n    fix: give a class that derives from BaseModel",
+            "NOT_A_MODEL at answer of ask 'sure': 'bool' is not a pydantic model\n"
+            "    fix: give a class that derives from BaseModel",
         ),
         (
             lambda: untyped("g", Text).map("each", len, over=list, gather=len, max_items=1),
@@ -50,7 +54,8 @@ flow: Any = Graph("keep", Text).chain(keep).build()
         ),
         (
             lambda: untyped("g", Text).sub("inner", untyped("h", Text), enter=len, leave=len),
-            "NOT_A_FLOW at sub 'inner': a Graph is not a flow\n    fix: give what build() of the inner graph returns",
+            "NOT_A_FLOW at sub 'inner': a Graph is not a flow\n"
+            "    fix: give what build() of the inner graph returns",
         ),
     ],
     ids=["state", "input", "output", "answer", "worker", "flow"],

@@ -1,4 +1,4 @@
-"""`cancel`: a run that nobody goes on with, for good; what was committed stays to be read."""
+"""`cancel` ends a run for good; committed work stays readable."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_cancel_of_crashed_run_needs_flow() -> None:
     run(main())
 
 
-async def prefix_of(log: RunLog, count: int) -> MemoryStore:
+async def copy_prefix(log: RunLog, count: int) -> MemoryStore:
     """A store with the first records of a run, as if its process had ended there."""
     store = MemoryStore()
     head = log.head
@@ -166,7 +166,7 @@ def test_cancel_after_any_crash_is_readable(name: str) -> None:
         await to_the_end(flow, "r", True, durable=store, resources=Ledger())
         log = await store.load("r")
         for count in range(1, len(log.records) - 2):
-            part = await prefix_of(log, count)
+            part = await copy_prefix(log, count)
             await flow.cancel("r", durable=part)
             assert (await part.load("r")).head.status == "cancelled"
             with pytest.raises(RunFailed, match="cancelled"):

@@ -1,4 +1,4 @@
-"""`run(…, after=run_id)`: the next turn begins with what the flow remembers of the earlier one, and with nothing else."""
+"""`run(…, after=run_id)`: the next turn begins with the remembered slices, and nothing else."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_turn_needs_finished_run() -> None:
         await flow.run(State(question="a"), durable=store, run_id="first")
         with pytest.raises(
             InputError,
-            match="after='first': that run is waiting, but a next turn follows a run that reached its end",
+            match="after='first': that run is waiting, "
+            "but a next turn follows a run that reached its end",
         ):
             await flow.run(State(question="b"), durable=store, after="first", run_id="second")
         assert [head.run_id for head in (await store.list_runs()).runs] == ["first"]
@@ -152,7 +153,8 @@ def test_wrong_turn_stores_nothing() -> None:
             await flow.run(State(question="b"), after="first")
         with pytest.raises(
             InputError,
-            match=r"remembers nothing\. Declare what its next turn needs: Graph\(…, remember=\[Slice\]\)",
+            match=r"remembers nothing\. "
+            r"Declare what its next turn needs: Graph\(…, remember=\[Slice\]\)",
         ):
             await chat().run(State(question="b"), durable=store, after="first")
         with pytest.raises(InputError, match="begins a new run, but run first exists already"):

@@ -1,4 +1,4 @@
-"""A run of an older graph goes on with the changed one, through a function that says what each record means now."""
+"""A run of an older graph continues with the changed one, through a function over its records."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def end(number: Number, choice: Choice) -> Log:
     return Log(log=[f"end {number.n} {choice.approved}"])
 
 
-def graph_of(
+def build_graph(
     state: Any, first: Any = up, last: Any = end, question: str = "ask"
 ) -> Graph[Any, Any, Any]:
     graph: Graph[Any, Any, Any] = Graph("g", state)
@@ -88,11 +88,11 @@ def graph_of(
     return graph.chain(first, ask, last)
 
 
-OLD = compute_fingerprint(graph_of(Old).build().plan)
+OLD = compute_fingerprint(build_graph(Old).build().plan)
 
 
 async def waiting(store: MemoryStore) -> AnyFlow:
-    flow = graph_of(Old).build()
+    flow = build_graph(Old).build()
     assert (await flow.run(Old(n=1), durable=store, run_id="r")).status == "waiting"
     return flow
 
@@ -106,7 +106,7 @@ def renamed_node(record: Body) -> Body:
 def test_renamed_nodes_keep_ids() -> None:
     """A renamed node and a renamed question continue with their ids."""
     changed = (
-        graph_of(Old, up.named("advance"), question="sign_off")
+        build_graph(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=renamed_node)
         .build()
     )
@@ -150,7 +150,7 @@ def test_renamed_field_keeps_value() -> None:
                 record[part]["amount"] = record[part].pop("n")
         return record
 
-    changed = graph_of(Renamed, up_now, end_now).migration(from_=OLD, change=change).build()
+    changed = build_graph(Renamed, up_now, end_now).migration(from_=OLD, change=change).build()
 
     async def main() -> None:
         store = MemoryStore()
@@ -169,7 +169,7 @@ def test_new_field_takes_default() -> None:
         return Log(log=[f"end {extra.extra}"])
 
     changed = (
-        graph_of(Wider, last=end_now).migration(from_=OLD, change=lambda record: record).build()
+        build_graph(Wider, last=end_now).migration(from_=OLD, change=lambda record: record).build()
     )
 
     async def main() -> None:
@@ -186,7 +186,7 @@ def test_new_field_takes_default() -> None:
 def test_migration_leaves_stored_records() -> None:
     """A mark names the graph that wrote what follows."""
     changed = (
-        graph_of(Old, up.named("advance"), question="sign_off")
+        build_graph(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=renamed_node)
         .build()
     )
@@ -208,7 +208,7 @@ def test_migration_leaves_stored_records() -> None:
 def test_two_migrations_are_chained() -> None:
     """Each segment is read through the migration of its own graph."""
     second = (
-        graph_of(Old, up.named("advance"), question="sign_off")
+        build_graph(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=renamed_node)
         .build()
     )
@@ -222,14 +222,14 @@ def test_two_migrations_are_chained() -> None:
             else record
         )
 
-    third_graph = graph_of(Old, up.named("step"), question="confirm")
+    third_graph = build_graph(Old, up.named("step"), question="confirm")
 
     async def main() -> None:
         store = MemoryStore()
         await waiting(store)
         await second.resume("r", durable=store)
         half = (
-            graph_of(Old, up.named("step"), question="confirm")
+            build_graph(Old, up.named("step"), question="confirm")
             .migration(from_=OLD, change=to_third)
             .build()
         )
@@ -307,7 +307,7 @@ def test_migration_may_drop_record() -> None:
 def test_failing_migration_is_named(change: Any, says: str) -> None:
     """The run stays as it was."""
     changed = (
-        graph_of(Old, up.named("advance"), question="sign_off")
+        build_graph(Old, up.named("advance"), question="sign_off")
         .migration(from_=OLD, change=change)
         .build()
     )
@@ -330,7 +330,7 @@ def test_failing_migration_is_named(change: Any, says: str) -> None:
 
 def test_wrong_fingerprint_does_not_build() -> None:
     """Neither does a second migration of one fingerprint."""
-    graph = graph_of(Old).migration(from_="yesterday", change=lambda record: record)
+    graph = build_graph(Old).migration(from_="yesterday", change=lambda record: record)
     graph.migration(from_=OLD, change=lambda record: record).migration(
         from_=OLD, change=lambda record: record
     )
@@ -344,7 +344,7 @@ def test_wrong_fingerprint_does_not_build() -> None:
 
 def test_newer_format_is_refused() -> None:
     """The error asks to update graphorch."""
-    flow = graph_of(Old).build()
+    flow = build_graph(Old).build()
 
     async def main() -> None:
         store = MemoryStore()

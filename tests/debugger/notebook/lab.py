@@ -1,4 +1,4 @@
-"""Real JupyterLab in headless Chromium, on this machine only: started here, driven by the tests, closed with them."""
+"""Real JupyterLab in headless Chromium: started here, driven by the tests, closed with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ needs_browser = pytest.mark.skipif(
     bool(MISSING), reason=f"drives JupyterLab in Chromium; missing here: {', '.join(MISSING)}"
 )
 
-_FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
+_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+).split()
 _TOKEN = "t"
 
 
@@ -65,7 +68,8 @@ class Lab:
             timeout=60_000,
         )
         self.page.wait_for_function(
-            "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            "window.jupyterapp.shell.currentWidget"
+            "?.sessionContext?.session?.kernel?.status === 'idle'",
             timeout=60_000,
         )
         self.run_all()
@@ -79,7 +83,8 @@ class Lab:
         colour = "getComputedStyle(document.body).getPropertyValue('--jp-layout-color1')"
         before = self.page.evaluate(colour)
         self.page.evaluate(
-            f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})"
+            "window.jupyterapp.commands.execute("
+            f"'apputils:change-theme', {{theme: 'JupyterLab {name}'}})"
         )
         self.page.wait_for_selector(
             f"body[data-jp-theme-light='{str(name == 'Light').lower()}']", state="attached"
@@ -113,7 +118,10 @@ def lab(folder: Path) -> Generator[Lab]:
         "IPYTHONDIR": str(home),
     }
     environment["PYTHONPATH"] = str(ROOT)
-    options = f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.token={_TOKEN} --LabApp.expose_app_in_browser=True --LabApp.news_url=None"
+    options = (
+        f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.token={_TOKEN} "
+        "--LabApp.expose_app_in_browser=True --LabApp.news_url=None"
+    )
     never = "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
     command = [
         sys.executable,

@@ -1,9 +1,10 @@
-"""Runs the notebooks from a clean kernel, and writes them with their outputs.
+"""Run the notebooks from a clean kernel, and write them with their outputs.
 
-    python -m tests.debugger.notebook.notebooks            # run all of them, and say what failed
+    python -m tests.debugger.notebook.notebooks            # run them all, and print what failed
     python -m tests.debugger.notebook.notebooks --write    # and keep the outputs, after a change
 
-What is kept is what a page without a kernel can show: pictures and text. A widget's view would be an empty place there.
+Only pictures and text are kept, which a page without a kernel can show. A widget's view would be
+an empty place there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def executed(path: Path) -> Any:
 
 
 def kept(notebook: Any) -> Any:
-    """The notebook as it is written: without widgets, times and whatever else is only true of this execution."""
+    """Return the notebook as it is written, without what only this execution has."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -1,6 +1,7 @@
-"""The stepper in real JupyterLab in headless Chromium: each button and click does what it says, and nothing leaves the machine.
+"""The stepper in real JupyterLab in headless Chromium: each button and click does its work.
 
-Needs what the extra `dev` installs, and Chromium (Debian: `apt-get install chromium`). Set STEPPER_SHOTS to a folder to look at pictures:
+Nothing leaves the machine. Needs the extra `dev` and Chromium (Debian: `apt-get install chromium`).
+Set STEPPER_SHOTS to a folder to look at pictures:
 
     STEPPER_SHOTS=/tmp/shots pytest -m slow tests/debugger/notebook/test_lab.py
 """
@@ -32,7 +33,8 @@ class Content(Topic, Notes, Draft, Verdict, Choice): ...
 
 @agent(output=Notes)
 def research(t: Topic) -> str:
-    return f"Collect what matters.\\n\\nTopic: {t.topic}\\n\\nSource:\\nThe tide rises twice a day. The moon pulls the water. Ports need deep water."
+    source = "The tide rises twice a day. The moon pulls the water. Ports need deep water."
+    return f"Collect what matters.\\n\\nTopic: {t.topic}\\n\\nSource:\\n{source}"
 
 @agent(output=Draft, instructions="You write for busy readers.")
 def write(t: Topic, n: Notes, v: Verdict) -> str:
@@ -83,7 +85,8 @@ session = flow_of(%d).debug(State())
 session
 """
 CLICKS = """async (count) => {
-  const panel = document.querySelector(".gs-panel"), button = panel.querySelector("[data-command=step]"), times = [];
+  const panel = document.querySelector(".gs-panel"), times = [];
+  const button = panel.querySelector("[data-command=step]");
   for (let made = 0; made < count; made++) {
     const before = panel.dataset.steps;
     times.push(await new Promise((done) => {
@@ -224,7 +227,8 @@ def test_click_works_while_cell_awaits(opened: Lab) -> None:
         "awaiting",
         FLOW,
         SHOW,
-        "import asyncio\nwhile session.next != 'judge':\n    await asyncio.sleep(0.02)\nprint('the cell saw it')",
+        "import asyncio\nwhile session.next != 'judge':\n    await asyncio.sleep(0.02)\n"
+        "print('the cell saw it')",
     )
     page = Page(opened)
     page.press("step")
@@ -239,7 +243,8 @@ def test_click_works_while_cell_awaits(opened: Lab) -> None:
     page.page.wait_for_selector(".gs-panel[data-steps='3']")
     page.page.click("[data-at='0']")
     page.page.wait_for_function(
-        "document.querySelector('.gs-section-changed summary')?.textContent.startsWith('Step 1: research')"
+        "document.querySelector('.gs-section-changed summary')"
+        "?.textContent.startsWith('Step 1: research')"
     )
 
 
@@ -271,6 +276,7 @@ def test_click_is_answered_in_time(
     page.shot(f"nodes{size}")
     record_property("median_ms", times[25])
     print(
-        f"\n{size} nodes: a click is answered in {times[25]:.0f} ms (median of 50; fastest {times[0]:.0f}, slowest {times[-1]:.0f})"
+        f"\n{size} nodes: a click is answered in {times[25]:.0f} ms "
+        f"(median of 50; fastest {times[0]:.0f}, slowest {times[-1]:.0f})"
     )
     assert times[25] <= most

@@ -1,4 +1,4 @@
-"""The notebooks run from a clean kernel, and what is kept of their outputs can be read where nothing runs."""
+"""The notebooks run from a clean kernel, and their outputs can be read without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page is told of a session: plain JSON in which every value is text."""
+"""State of a session as the page gets it: plain JSON in which every value is text."""
 
 from __future__ import annotations
 

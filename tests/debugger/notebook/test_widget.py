@@ -1,4 +1,4 @@
-"""The stepper without a page: commands as a front end sends them, on whichever thread, and the state that it gets back."""
+"""The stepper without a page: commands of a front end, on any thread, and the state sent back."""
 
 from __future__ import annotations
 
