@@ -27,6 +27,8 @@ from sandboxed import Limits, run_tests
 
 from graphorch import Graph, agent, node
 
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
 
 class Task(BaseModel):
     task: str = Field(min_length=1, description="what the code shall do")
@@ -97,15 +99,18 @@ def take(order: Order, answer: Answer) -> Code:
 
 
 def code_in(answer: str) -> str:
-    """Return the code block of an answer, or all of it, if it is Python with a definition, or ""."""
-    for text in sorted(
-        [*re.findall(r"```(?:python|py)?\s*\n(.*?)```", answer, re.DOTALL), answer], key=len
-    ):
+    """Return the longest code block of an answer, or the answer itself, that is Python, or "".
+
+    Only Python that defines a function or class counts: a short example of use beside the module
+    does not take its place.
+    """
+    blocks = re.findall(r"```(?:python|py)?\s*\n(.*?)```", answer, re.DOTALL)
+    for text in sorted([answer, *blocks], key=len, reverse=True):
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        if any(isinstance(item, ast.FunctionDef | ast.ClassDef) for item in tree.body):
+        if any(isinstance(item, _DEFINITIONS) for item in tree.body):
             return text
     return ""
 

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from graphorch import Usage
-from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.flow_loader import load_flow, load_module
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
 found = load_flow(str(GRAPHS / "code_generation.py"))
 from sandboxed import Limits, Report, run_tests  # pyright: ignore[reportMissingImports] # noqa: E402  (the folder is on the path once the workflow was loaded)
+
+code_in = load_module(str(GRAPHS / "code_generation.py"))[0].code_in
 
 TESTS = "from solution import double\n\ndef test_two():\n    assert double(2) == 4\n\ndef test_three():\n    assert double(3) == 6, 'three'\n"
 RIGHT = "def double(n):\n    return 2 * n\n"
@@ -51,6 +53,28 @@ def test_passing_code_is_taken_at_once() -> None:
     result, coder = solved([f"Here it is:\n```python\n{RIGHT}```\nDone."])
     assert (result.output.code, result.output.by, result.output.score) == (RIGHT, "the model", 10)
     assert len(coder.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (f"```python\n{RIGHT}```\nTry it:\n```python\ndef demo(): ...\n```", RIGHT),
+        (f"Not like this:\n```py\ndef x(): 0\n```\nbut:\n```\n{RIGHT}```", RIGHT),
+        (f"```\npip install a-package-that-is-not-needed\n```\n```\n{RIGHT}```", RIGHT),
+        (f"```\nprint('a longer block that defines nothing')\n```\n```\n{RIGHT}```", RIGHT),
+        (RIGHT, RIGHT),
+        (
+            f'"""Use:\n```\ndef x(): 0\n```\n"""\n{RIGHT}',
+            f'"""Use:\n```\ndef x(): 0\n```\n"""\n{RIGHT}',
+        ),
+        ("```\nasync def double(n): ...\n```", "async def double(n): ...\n"),
+        ("```\ndef double(n:\n```", ""),
+        ("Sorry.", ""),
+    ],
+)
+def test_code_in_takes_longest_module(answer: str, expected: str) -> None:
+    """The longest block that defines something is the code, and not an example beside it."""
+    assert code_in(answer) == expected
 
 
 def test_failures_go_back_with_attempt() -> None:
