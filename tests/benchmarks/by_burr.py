@@ -119,7 +119,7 @@ class Reducing:
 
 
 async def persister_on(path: Path, mode: str) -> tuple[Any, Any]:
-    """Return a persister on a file, and its closing function; all systems get its pragmas."""
+    """Return a persister on a file with the pragmas of all systems, and its closing function."""
     context = AsyncSQLitePersister.from_values(db_path=str(path))
     persister = await context.__aenter__()
     await persister.initialize()

@@ -159,7 +159,7 @@ def _reasons(results: Results, workload: Workload) -> list[str]:
     return sorted(f"{title}: {why}" for title, why in reasons if why != "not measured")
 
 
-# ---- targets ----------------------------------------------------------------------------
+# ---- targets -------------------------------------------------------------------------------------
 OBSERVER_FACTOR = 2.5  # targets with an observer are so many times larger
 FLAT = 1.1
 

@@ -41,7 +41,7 @@ def test_baselines_are_right(lines: dict[tuple[str, float, str], Line]) -> None:
 def test_good_judge_pays_at_large_ratio(
     lines: dict[tuple[str, float, str], Line],
 ) -> None:
-    """Good judges pay at a large ratio; at a small ratio, they cost more on short work."""
+    """Good judges pay at a large ratio; at a small ratio, routing costs more on short work."""
     assert lines["long answers", 50, "cascade, good judge"].edge[1] > 0
     assert lines["short answers", 3, "router"].saving[0] < 0
     assert lines["short answers", 3, "cascade, weak judge"].edge[2] < 0

@@ -321,7 +321,7 @@ def dag_of(size: str) -> Dag:
     """Return the graph of a size.
 
     `lanes`: ten nodes of 5 ms in a row beside a node of 50 ms. `layered`: eight layers of eight
-    nodes with two parents each, of which an eighth takes 50 ms.
+    nodes with two parents each, of which about an eighth take 50 ms.
     """
     if size == "lanes":
         parents: dict[str, tuple[str, ...]] = {
