@@ -15,35 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import rounds, systems, table
-from tests.benchmarks.workloads import named
+from tests.benchmarks.workloads import select_workloads
 
 
 def run(given: argparse.Namespace) -> None:
     """Measure, and write each row down as it comes."""
-    workloads = {workload.name: workload for workload in named(given.only)}
-    chosen = systems.installed(systems.selected(given.systems), given.cache)
-    about = rounds.versions(chosen, given.cache)
+    workloads = {workload.name: workload for workload in select_workloads(given.only)}
+    chosen = systems.find_installed(systems.select_systems(given.systems), given.cache)
+    about = rounds.read_versions(chosen, given.cache)
     rows: list[dict[str, Any]] = []
-    for row in rounds.rounds(
+    for row in rounds.measure_rounds(
         chosen, tuple(workloads.values()), given.cache, given.rounds, given.seconds
     ):
         rows.append(row)
         print(rounds.describe(row, workloads[row["workload"]]), flush=True)
         rounds.save(given.json, about, rows)
-    print(f"\n{table.against_targets(table.Results(about, rows))}\n\nwritten to {given.json}")
+    print(f"\n{table.compare_with_targets(table.Results(about, rows))}\n\nwritten to {given.json}")
 
 
 def show(given: argparse.Namespace) -> None:
     """Show results, in full or against the targets."""
     results = table.Results.load(given.json)
-    print(table.against_targets(results) if given.targets else table.full(results))
+    print(table.compare_with_targets(results) if given.targets else table.format_results(results))
 
 
 def profile(given: argparse.Namespace) -> None:
     """Show profiles."""
     from tests.benchmarks import profiles
 
-    for workload in named(given.workloads):
+    for workload in select_workloads(given.workloads):
         size = next((item for item in workload.sizes if str(item) == given.size), None)
         print(profiles.profile(workload, size, top=given.top, is_watched=given.watched), end="\n\n")
 
@@ -52,10 +52,10 @@ def grow(_: argparse.Namespace) -> None:
     """Show how cost grows, and what runs hold in memory."""
     from tests.benchmarks import growth
 
-    print(f"{growth.growth()}\n\n{growth.memory()}")
+    print(f"{growth.measure_growth()}\n\n{growth.measure_memory()}")
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         "python -m tests.benchmarks",
@@ -100,5 +100,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    arguments = parser().parse_args(sys.argv[1:] or ["run"])
+    arguments = build_parser().parse_args(sys.argv[1:] or ["run"])
     arguments.do(arguments)

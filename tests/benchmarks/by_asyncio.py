@@ -18,9 +18,9 @@ from tests.benchmarks.workloads import (
     WIDE_VALUE,
     Broken,
     Job,
-    dag_of,
-    message,
-    number_of,
+    build_dag,
+    build_message,
+    parse_number,
 )
 
 
@@ -108,7 +108,7 @@ class Programs:
         return Job(run, lambda state: state.draft == size)
 
     def dag(self, size: str) -> Job:
-        dag = dag_of(size)
+        dag = build_dag(size)
 
         async def run() -> list[str]:
             tasks: dict[str, asyncio.Task[str]] = {}
@@ -181,12 +181,12 @@ class Programs:
 
     async def durable(self, size: str, path: Path) -> Job:
         """Append what each step adds to a bare log, with an INSERT and a COMMIT."""
-        mode, count = size.partition("/")[0], number_of(size)
+        mode, count = size.partition("/")[0], parse_number(size)
         log = append_log(path, mode)
 
         async def step(state: Log) -> dict[str, Any]:
             state.x += 1
-            state.messages.append(message(state.x))
+            state.messages.append(build_message(state.x))
             return {"x": state.x, "messages": state.messages[-1:]}
 
         async def run() -> Log:

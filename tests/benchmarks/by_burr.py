@@ -26,9 +26,9 @@ from tests.benchmarks.workloads import (
     WIDE_VALUE,
     Broken,
     Job,
-    dag_of,
-    message,
-    number_of,
+    build_dag,
+    build_message,
+    parse_number,
 )
 
 
@@ -216,7 +216,7 @@ class Programs:
 
     def dag(self, size: str) -> Job:
         """Run two lanes as two sub-graphs of a parallel action."""
-        dag = dag_of(size)
+        dag = build_dag(size)
 
         def lane(names: list[str]) -> Any:
             def sleeping(name: str) -> Any:
@@ -310,12 +310,12 @@ class Programs:
         )
 
     async def durable(self, size: str, path: Path) -> Job:
-        count = number_of(size)
+        count = parse_number(size)
         persister, close = await persister_on(path, size.partition("/")[0])
 
         @action.pydantic(reads=["x", "messages"], writes=["x", "messages"])
         async def step(state: Log) -> Log:
-            state.messages = [*state.messages, message(state.x)]
+            state.messages = [*state.messages, build_message(state.x)]
             state.x = state.x + 1
             return state
 

@@ -19,9 +19,9 @@ from tests.benchmarks.workloads import (
     WIDE_VALUE,
     Broken,
     Job,
-    dag_of,
-    message,
-    number_of,
+    build_dag,
+    build_message,
+    parse_number,
 )
 
 
@@ -120,7 +120,7 @@ async def step(count: Count) -> Count:
 
 @node
 async def log_step(count: Count) -> tuple[Count, Messages]:
-    return Count(x=count.x + 1), Messages(messages=[message(count.x)])
+    return Count(x=count.x + 1), Messages(messages=[build_message(count.x)])
 
 
 @node
@@ -249,7 +249,7 @@ class Programs:
         )
 
     def dag(self, size: str) -> Job:
-        dag = dag_of(size)
+        dag = build_dag(size)
 
         def sleeping(name: str, number: int) -> Any:
             async def sleeper(items: Items) -> Items:
@@ -327,7 +327,7 @@ class Programs:
         )
 
     async def durable(self, size: str, path: Path) -> Job:
-        mode, count = size.partition("/")[0], number_of(size)
+        mode, count = size.partition("/")[0], parse_number(size)
         graph = Graph("durable", Log)
         graph.chain(*(log_step.named(f"n{index}") for index in range(count)))
         flow = graph.build()

@@ -24,9 +24,9 @@ from tests.benchmarks.workloads import (
     WIDE_VALUE,
     Broken,
     Job,
-    dag_of,
-    message,
-    number_of,
+    build_dag,
+    build_message,
+    parse_number,
 )
 
 
@@ -178,7 +178,7 @@ class Programs:
         return job(graph.compile(), {"target": size}, lambda state: state["draft"] == size)
 
     def dag(self, size: str) -> Job:
-        dag = dag_of(size)
+        dag = build_dag(size)
 
         def sleeping(name: str, number: int) -> Any:
             async def sleeper(state: Items) -> dict[str, Any]:
@@ -255,11 +255,11 @@ class Programs:
         )
 
     async def durable(self, size: str, path: Path) -> Job:
-        count = number_of(size)
+        count = parse_number(size)
         saver, close = await saver_on(path, size.partition("/")[0])
 
         async def step(state: Log) -> dict[str, Any]:
-            return {"x": state.x + 1, "messages": [message(state.x)]}
+            return {"x": state.x + 1, "messages": [build_message(state.x)]}
 
         app = chain_of(Log, [step] * count).compile(checkpointer=saver)
 

@@ -24,7 +24,7 @@ from tests.benchmarks.workloads import (
     WIDE_VALUE,
     Broken,
     Job,
-    dag_of,
+    build_dag,
 )
 
 
@@ -229,7 +229,7 @@ class Programs:
 
     def dag(self, size: str) -> Job:
         """Run two lanes between a fork and a join."""
-        dag = dag_of(size)
+        dag = build_dag(size)
         graph = GraphBuilder(name="dag", state_type=Items, output_type=type(None))
 
         def sleeping(name: str, number: int) -> Any:

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from graphorch import Graph, node
 from graphorch.journal.sqlite.store import SqliteStore
 from tests.benchmarks.by_graphorch import Count, Log, Programs, step, talk
-from tests.benchmarks.measuring import size_of
-from tests.benchmarks.table import lines_of, shown
+from tests.benchmarks.measuring import measure_folder
+from tests.benchmarks.table import format_table, format_figure
 from tests.benchmarks.workloads import Job
 
 SIZES = (10, 100, 1000, 10_000)
@@ -27,7 +27,7 @@ SIZES = (10, 100, 1000, 10_000)
 LINEAR = 2.0
 
 
-def growth() -> str:
+def measure_growth() -> str:
     """Return a table of processor time per unit at each size, and how it grew."""
     programs = Programs()
     rows: list[list[str]] = []
@@ -43,11 +43,11 @@ def growth() -> str:
         times = cost[-1] / min(cost)
         verdict = "linear" if times <= LINEAR else "more than linear"
         rows.append(
-            [f"{name}, µs of the processor a unit", *map(shown, cost), f"{times:.2f} × {verdict}"]
+            [f"{name}, µs of the processor a unit", *map(format_figure, cost), f"{times:.2f} × {verdict}"]
         )
-        rows.append([f"{name}, building it", *map(shown, built), f"{built[-1] / min(built):.2f} ×"])
+        rows.append([f"{name}, building it", *map(format_figure, built), f"{built[-1] / min(built):.2f} ×"])
     return "\n".join(
-        lines_of(["", *(f"{size:,}" for size in SIZES), "largest against cheapest"], rows)
+        format_table(["", *(f"{size:,}" for size in SIZES), "largest against cheapest"], rows)
     )
 
 
@@ -70,26 +70,26 @@ class Approval(BaseModel):
 class Waiting(Count, Approval): ...
 
 
-def memory() -> str:
+def measure_memory() -> str:
     """Return a table of the memory that runs hold while they wait, and that a step adds."""
     rows = [
-        ["a run that waits for a sleeping node", f"{shown(asyncio.run(_sleeping(2000)))} bytes"],
-        ["a run that waits for a person, in memory", f"{shown(asyncio.run(_asking(200)))} bytes"],
-        ["a step of a run in memory", f"{shown(asyncio.run(_per_step()))} bytes"],
+        ["a run that waits for a sleeping node", f"{format_figure(asyncio.run(_sleeping(2000)))} bytes"],
+        ["a run that waits for a person, in memory", f"{format_figure(asyncio.run(_asking(200)))} bytes"],
+        ["a step of a run in memory", f"{format_figure(asyncio.run(_per_step()))} bytes"],
         [
             "a step of a durable run, in memory",
-            f"{shown(asyncio.run(_per_durable_step('heap')))} bytes",
+            f"{format_figure(asyncio.run(_per_durable_step('heap')))} bytes",
         ],
         [
             "a step of a durable run, on disk",
-            f"{shown(asyncio.run(_per_durable_step('disk')))} bytes",
+            f"{format_figure(asyncio.run(_per_durable_step('disk')))} bytes",
         ],
         [
             "the process at its largest",
-            f"{shown(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)} MiB",
+            f"{format_figure(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)} MiB",
         ],
     ]
-    return "\n".join(lines_of(["what is held", ""], rows))
+    return "\n".join(format_table(["what is held", ""], rows))
 
 
 async def _held(work: Callable[[], Awaitable[Any]]) -> int:
@@ -172,5 +172,5 @@ async def _per_durable_step(where: str) -> float:
             flow = _talking(rounds)
             held = await _held(lambda flow=flow, store=store: flow.run(Log(), durable=store))
             await store.close()
-            sizes.append(held if where == "heap" else size_of(folder))
+            sizes.append(held if where == "heap" else measure_folder(folder))
     return (sizes[1] - sizes[0]) / 1000

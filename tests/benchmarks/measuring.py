@@ -47,7 +47,7 @@ class Figures:
         }
 
 
-async def once(job: Job, times: int = 1) -> tuple[float, float]:
+async def time_once(job: Job, times: int = 1) -> tuple[float, float]:
     """Return wall and CPU seconds of a run, as the mean of several without a pause."""
     if job.before is not None:
         await job.before()
@@ -64,27 +64,27 @@ async def once(job: Job, times: int = 1) -> tuple[float, float]:
     return wall / times, cpu / times
 
 
-async def repeated(job: Job, seconds: float) -> Figures:
+async def time_repeated(job: Job, seconds: float) -> Figures:
     """Run a job again and again for some seconds, at least three times, after a warm-up."""
     figures = Figures()
-    wall, cpu = await once(job)
+    wall, cpu = await time_once(job)
     if wall > SLOW:
         return Figures([wall], [cpu])
-    wall, _ = await once(job)
+    wall, _ = await time_once(job)
     times = max(1, int(BATCH / wall)) if job.before is None and job.after is None else 1
     end = time.perf_counter() + seconds
     while (len(figures.wall) < 3 and sum(figures.wall) < SLOW) or (
         time.perf_counter() < end and len(figures.wall) < 300
     ):
-        wall, cpu = await once(job, times)
+        wall, cpu = await time_once(job, times)
         figures.wall.append(wall)
         figures.cpu.append(cpu)
     return figures
 
 
-async def concurrent(job: Job, count: int) -> Figures:
+async def time_concurrent(job: Job, count: int) -> Figures:
     """Run `count` at once: seconds in all, and by how much the process grew per run at its peak."""
-    await once(job)
+    await time_once(job)
     gc.collect()
     before = _reset_peak()
     cpu, wall = time.process_time(), time.perf_counter()
@@ -96,7 +96,7 @@ async def concurrent(job: Job, count: int) -> Figures:
     return Figures([wall], [cpu], extra)
 
 
-async def failing(job: Job, times: int) -> Figures:
+async def time_failing(job: Job, times: int) -> Figures:
     """Measure until the error reaches the caller, and wait for what is left running afterwards."""
     figures = Figures()
     for index in range(times + 1):
@@ -119,7 +119,7 @@ async def failing(job: Job, times: int) -> Figures:
     return figures
 
 
-async def durable(
+async def time_durable(
     make: Callable[[Size, Path], Awaitable[Job]], size: Size, seconds: float
 ) -> Figures:
     """Run each time on a new file, after a warm-up; `bytes` is the size of file and log."""
@@ -129,10 +129,10 @@ async def durable(
     while len(figures.wall) < 3 or (time.perf_counter() < end and len(figures.wall) < 30):
         with tempfile.TemporaryDirectory() as folder:
             job = await make(size, Path(folder) / "runs.db")
-            wall, cpu = await once(job)
+            wall, cpu = await time_once(job)
             if job.close is not None:
                 await job.close()
-            figures.extra["bytes"] = size_of(folder)
+            figures.extra["bytes"] = measure_folder(folder)
         if not first:
             figures.wall.append(wall)
             figures.cpu.append(cpu)
@@ -142,7 +142,7 @@ async def durable(
     return figures
 
 
-def building(make: Callable[[Size], Job], size: Size) -> Figures:
+def time_building(make: Callable[[Size], Job], size: Size) -> Figures:
     """Measure until the graph can run."""
     figures = Figures()
     for _ in range(8):
@@ -153,23 +153,23 @@ def building(make: Callable[[Size], Job], size: Size) -> Figures:
     return Figures(figures.wall[1:], figures.cpu[1:], {"first": figures.wall[0]})
 
 
-async def measured(programs: Any, workload: Workload, size: Size, seconds: float) -> Figures:
+async def measure_workload(programs: Any, workload: Workload, size: Size, seconds: float) -> Figures:
     """Measure a workload in the way of its kind."""
     make = getattr(programs, workload.program)
     if workload.kind == "durable":
-        return await durable(make, size, seconds)
+        return await time_durable(make, size, seconds)
     if workload.kind == "build":
-        return building(make, size)
+        return time_building(make, size)
     job: Job = make(size)
     if workload.kind == "concurrent":
-        return await concurrent(job, int(size))
-    figures = await (failing(job, 3) if workload.kind == "error" else repeated(job, seconds))
+        return await time_concurrent(job, int(size))
+    figures = await (time_failing(job, 3) if workload.kind == "error" else time_repeated(job, seconds))
     if job.close is not None:
         await job.close()
     return figures
 
 
-def size_of(folder: str) -> int:
+def measure_folder(folder: str) -> int:
     """Return the bytes of all files in a folder."""
     return sum(file.stat().st_size for file in Path(folder).iterdir())
 

@@ -58,7 +58,7 @@ def measure(
     ]
 
 
-def rounds(
+def measure_rounds(
     systems: Sequence[System],
     workloads: Sequence[Workload],
     cache: Path,
@@ -82,7 +82,7 @@ def rounds(
                     }
 
 
-def versions(systems: Sequence[System], cache: Path) -> dict[str, str]:
+def read_versions(systems: Sequence[System], cache: Path) -> dict[str, str]:
     """Return the interpreter, the machine and the version of each system."""
     about = {
         "python": platform.python_version(),

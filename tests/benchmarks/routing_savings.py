@@ -84,7 +84,7 @@ class Item:
     looks: float
 
 
-def items_of(count: int, seed: int) -> list[Item]:
+def make_items(count: int, seed: int) -> list[Item]:
     """Return random questions."""
     rng = random.Random(seed)
     items: list[Item] = []
@@ -101,7 +101,7 @@ def items_of(count: int, seed: int) -> list[Item]:
     return items
 
 
-def threshold_of(tuning: Sequence[Item]) -> float:
+def choose_threshold(tuning: Sequence[Item]) -> float:
     """Return the highest difficulty for the cheap model, chosen on separate questions."""
     frontier = sum(item.right["frontier"] for item in tuning)
     for step in range(120, -1, -1):
@@ -293,7 +293,7 @@ class Line:
     edge: Interval
 
 
-def outcome_of(strategy: Strategy, make: Callable[[], World]) -> Outcome:
+def run_strategy(strategy: Strategy, make: Callable[[], World]) -> Outcome:
     """Run all items through a strategy, in a world of its own and in virtual time."""
 
     async def all_items() -> tuple[World, list[str]]:
@@ -316,12 +316,12 @@ def measure(
 
     Raises `AssertionError` if account and ledgers do not agree.
     """
-    items, threshold = items_of(count, seed), threshold_of(items_of(2 * count, seed + 1_000_003))
+    items, threshold = make_items(count, seed), choose_threshold(make_items(2 * count, seed + 1_000_003))
     lines: list[Line] = []
     for shape in shapes:
         for ratio in ratios:
             make = partial(World, items, shape, ratio, seed, threshold)
-            outcomes = {name: outcome_of(strategy, make) for name, strategy in STRATEGIES.items()}
+            outcomes = {name: run_strategy(strategy, make) for name, strategy in STRATEGIES.items()}
             for name, outcome in outcomes.items():
                 assert math.isclose(outcome.settled, outcome.charged, rel_tol=1e-6), (
                     name,
@@ -360,7 +360,7 @@ def _interval(values: Sequence[float]) -> Interval:
     return values[0], compute_quantile(values[1:], 0.025), compute_quantile(values[1:], 0.975)
 
 
-def table(lines: Sequence[Line]) -> str:
+def format_table(lines: Sequence[Line]) -> str:
     """Return the lines as a table in Markdown."""
     rows = [
         "| work | price ratio | strategy | saving | quality | beyond chance |",
@@ -387,7 +387,7 @@ def main() -> None:
         f"{given.items} questions, seed {given.seed}; saving and quality against always frontier, "
         "95 % intervals in brackets\n"
     )
-    print(table(measure(given.items, given.seed)))
+    print(format_table(measure(given.items, given.seed)))
 
 
 if __name__ == "__main__":

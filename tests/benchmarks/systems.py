@@ -79,7 +79,7 @@ def default_cache() -> Path:
     return Path(os.environ.get(VARIABLE) or Path.home() / ".cache" / "graphorch-bench")
 
 
-def selected(names: str) -> tuple[System, ...]:
+def select_systems(names: str) -> tuple[System, ...]:
     """Return the systems with these names, separated by commas; all for an empty text.
 
     Raises `SystemExit` for an unknown name.
@@ -92,7 +92,7 @@ def selected(names: str) -> tuple[System, ...]:
     return tuple(known[name] for name in wanted) if wanted else SYSTEMS
 
 
-def installed(systems: tuple[System, ...], cache: Path) -> tuple[System, ...]:
+def find_installed(systems: tuple[System, ...], cache: Path) -> tuple[System, ...]:
     """Return the systems that are installed, and print how to install the others."""
     available: list[System] = []
     for system in systems:

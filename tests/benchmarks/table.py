@@ -78,7 +78,7 @@ class Results:
         return min(ratios, key=lambda item: item[1], default=None)
 
 
-def shown(value: float | None) -> str:
+def format_figure(value: float | None) -> str:
     """Return a figure with three significant digits."""
     if value is None:
         return "–"
@@ -87,7 +87,7 @@ def shown(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def lines_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table in Markdown."""
     return [
         f"| {' | '.join(head)} |",
@@ -97,7 +97,7 @@ def lines_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 # ---- everything ----------------------------------------------------------------------------------
-def full(results: Results) -> str:
+def format_results(results: Results) -> str:
     """Return a table for each workload.
 
     A cell is the wall time with its extremes over the rounds and the processor time, each with its
@@ -116,7 +116,7 @@ def full(results: Results) -> str:
                 [system.title, *(_cell(results, workload, size, system) for size in workload.sizes)]
                 for system in systems
             ]
-            parts += [f"### {workload.name}: {workload.titled('N')}", "", *lines_of(head, rows), ""]
+            parts += [f"### {workload.name}: {workload.titled('N')}", "", *format_table(head, rows), ""]
             parts += [f"- {line}" for line in _reasons(results, workload)]
     return "\n".join(parts)
 
@@ -126,19 +126,19 @@ def _cell(results: Results, workload: Workload, size: Size, system: System) -> s
     if not rows:
         return "n/a"
     walls = [row["value"] for row in rows]
-    spread = f" [{shown(min(walls))}–{shown(max(walls))}]" if len(rows) > 1 else ""
+    spread = f" [{format_figure(min(walls))}–{format_figure(max(walls))}]" if len(rows) > 1 else ""
     wall_ratio = _times(results, workload, size, system, "value")
     cpu_ratio = _times(results, workload, size, system, "cpu")
     cpu = results.median(workload, size, system, "cpu")
     texts = [
-        f"{shown(statistics.median(walls))}{spread}{wall_ratio}",
-        f"{shown(cpu)}{cpu_ratio}",
+        f"{format_figure(statistics.median(walls))}{spread}{wall_ratio}",
+        f"{format_figure(cpu)}{cpu_ratio}",
     ]
     for key, unit, scale in (("bytes", "KiB on disk", 1024), ("kib", "KiB a run", 1)):
         if (value := results.median(workload, size, system, key)) is not None:
-            texts.append(f"{shown(value / scale)} {unit}")
+            texts.append(f"{format_figure(value / scale)} {unit}")
     if left_running := results.median(workload, size, system, "left_running"):
-        texts.append(f"{shown(left_running)} still running")
+        texts.append(f"{format_figure(left_running)} still running")
     return " · ".join(texts)
 
 
@@ -146,7 +146,7 @@ def _times(results: Results, workload: Workload, size: Size, system: System, wha
     if system is HAND or workload.kind in ("build", "import"):
         return ""
     ratio = results.ratio(workload, size, system, HAND, what)
-    return "" if ratio is None else f" ×{shown(ratio)}"
+    return "" if ratio is None else f" ×{format_figure(ratio)}"
 
 
 def _reasons(results: Results, workload: Workload) -> list[str]:
@@ -164,7 +164,7 @@ OBSERVER_FACTOR = 2.5  # targets with an observer are so many times larger
 FLAT = 1.1
 
 
-def against_targets(results: Results) -> str:
+def compare_with_targets(results: Results) -> str:
     """Return a table of the targets, with the measured figures by both clocks."""
     rows = [
         row
@@ -172,7 +172,7 @@ def against_targets(results: Results) -> str:
         if results.of(workload, workload.sizes[-1], OURS)
         for row in _aims(results, workload)
     ]
-    return "\n".join(lines_of(["", "figure", "aim", "measured", "by the other clock", ""], rows))
+    return "\n".join(format_table(["", "figure", "aim", "measured", "by the other clock", ""], rows))
 
 
 def _aims(results: Results, workload: Workload) -> list[list[str]]:
@@ -207,8 +207,8 @@ def _aims(results: Results, workload: Workload) -> list[list[str]]:
                 workload.name,
                 title,
                 f"≥ {workload.peer:g}",
-                shown(best[1]),
-                shown(again),
+                format_figure(best[1]),
+                format_figure(again),
                 _verdict(best[1] / workload.peer),
             ]
         )
@@ -257,11 +257,11 @@ def _at_most(
         workload.name,
         what,
         f"≤ {aim:g}",
-        shown(value),
-        "" if other is None else shown(other),
+        format_figure(value),
+        "" if other is None else format_figure(other),
         verdict,
     ]
 
 
 def _verdict(share: float) -> str:
-    return "reached" if share >= 1 else f"missed {shown(1 / share)} ×"
+    return "reached" if share >= 1 else f"missed {format_figure(1 / share)} ×"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.benchmarks import by_asyncio, by_graphorch
-from tests.benchmarks.measuring import WrongAnswer, once, repeated
-from tests.benchmarks.workloads import WORKLOADS, Job, Workload, dag_of, named
+from tests.benchmarks.measuring import WrongAnswer, time_once, time_repeated
+from tests.benchmarks.workloads import WORKLOADS, Job, Workload, build_dag, select_workloads
 
 QUICK = [
     workload for workload in WORKLOADS if workload.kind == "repeat" and workload.clock == "cpu"
@@ -22,7 +22,7 @@ SYSTEMS = {"asyncio": by_asyncio.Programs(), "graphorch": by_graphorch.Programs(
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("workload", QUICK, ids=lambda workload: workload.name)
 def test_smallest_size_is_right(workload: Workload, system: str) -> None:
-    wall, _ = asyncio.run(once(getattr(SYSTEMS[system], workload.program)(workload.sizes[0])))
+    wall, _ = asyncio.run(time_once(getattr(SYSTEMS[system], workload.program)(workload.sizes[0])))
     assert wall > 0
 
 
@@ -33,7 +33,7 @@ def test_durable_run_is_right(workload: Workload, system: str, tmp_path: Path) -
         job: Job = await getattr(SYSTEMS[system], workload.program)(
             workload.sizes[0], tmp_path / "runs.db"
         )
-        await once(job)
+        await time_once(job)
         assert job.close is not None
         await job.close()
 
@@ -46,7 +46,7 @@ def test_wrong_answer_is_an_error() -> None:
         return 41
 
     with pytest.raises(WrongAnswer, match="wrong answer: 41"):
-        asyncio.run(repeated(Job(run, lambda result: result == 42), 0.0))
+        asyncio.run(time_repeated(Job(run, lambda result: result == 42), 0.0))
 
 
 def test_setup_runs_each_time() -> None:
@@ -61,15 +61,15 @@ def test_setup_runs_each_time() -> None:
     async def after(result: Any) -> None:
         calls.append(result)
 
-    asyncio.run(once(Job(run, lambda result: result == "run", before, after)))
+    asyncio.run(time_once(Job(run, lambda result: result == "run", before, after)))
     assert calls == ["before", "run"]
 
 
 def test_workloads_are_found_by_name() -> None:
-    assert [workload.program for workload in named("W1, W3")] == ["chain", "loop"]
+    assert [workload.program for workload in select_workloads("W1, W3")] == ["chain", "loop"]
     with pytest.raises(SystemExit, match=r"no workload W99\. Workloads: W1, "):
-        named("W99")
+        select_workloads("W99")
 
 
 def test_critical_path_is_longer_lane() -> None:
-    assert dag_of("lanes").critical_path() == pytest.approx(0.05)
+    assert build_dag("lanes").critical_path() == pytest.approx(0.05)

@@ -8,10 +8,10 @@ from tests.benchmarks.routing_savings import (
     JUDGES,
     STRATEGIES,
     Line,
-    items_of,
+    make_items,
     measure,
-    table,
-    threshold_of,
+    format_table,
+    choose_threshold,
 )
 
 
@@ -59,14 +59,14 @@ def test_weak_judge_loses_quality(lines: dict[tuple[str, float, str], Line]) -> 
 
 def test_threshold_keeps_promised_quality() -> None:
     """Keep the promised quality on the questions that the threshold was chosen by."""
-    tuning = items_of(800, 5)
-    limit = threshold_of(tuning)
+    tuning = make_items(800, 5)
+    limit = choose_threshold(tuning)
     kept = sum(item.right["frontier" if item.looks > limit else "cheap"] for item in tuning)
     assert kept >= 0.95 * sum(item.right["frontier"] for item in tuning)
     assert 0 < limit < 1.2
 
 
 def test_seed_determines_table() -> None:
-    first, second = (table(measure(25, 9, ratios=(5,))) for _ in range(2))
+    first, second = (format_table(measure(25, 9, ratios=(5,))) for _ in range(2))
     assert first == second
-    assert first != table(measure(25, 10, ratios=(5,)))
+    assert first != format_table(measure(25, 10, ratios=(5,)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.benchmarks.systems import HAND, OURS, PEERS
-from tests.benchmarks.table import Results, against_targets, full
-from tests.benchmarks.workloads import named
+from tests.benchmarks.table import Results, compare_with_targets, format_results
+from tests.benchmarks.workloads import select_workloads
 
-(CHAIN,) = named("W1")
+(CHAIN,) = select_workloads("W1")
 
 
 def row(round: int, system: str, value: float, cpu: float, size: int = 1000) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_best_peer_is_compared() -> None:
 
 
 def test_aim_is_reached_or_missed() -> None:
-    text = against_targets(
+    text = compare_with_targets(
         results(row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(0, "burr", 500, 480))
     )
     assert "| W1 | chain of 1,000 nodes: × by hand | ≤ 8 | 16.0 | 20.0 | missed 2.00 × |" in text
@@ -59,7 +59,7 @@ def test_aim_is_reached_or_missed() -> None:
 def test_full_table_explains_missing_figures() -> None:
     """Tables show both times, and the reason for a missing figure."""
     none = {"round": 0, "workload": "W1", "system": "burr", "size": 1000, "cannot": "no chains"}
-    text = full(
+    text = format_results(
         results(
             row(0, "asyncio", 1, 1), row(0, "graphorch", 20, 16), row(1, "graphorch", 30, 16), none
         )

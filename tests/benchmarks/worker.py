@@ -19,9 +19,9 @@ from typing import Any
 
 import pydantic
 
-from tests.benchmarks.measuring import Figures, measured
-from tests.benchmarks.systems import System, selected
-from tests.benchmarks.workloads import Size, Workload, named
+from tests.benchmarks.measuring import Figures, measure_workload
+from tests.benchmarks.systems import System, select_systems
+from tests.benchmarks.workloads import Size, Workload, select_workloads
 
 QUIET = {
     "LANGSMITH_TRACING": "false",
@@ -32,7 +32,7 @@ QUIET = {
 }
 
 
-def importing(system: System) -> Figures:
+def measure_import(system: System) -> Figures:
     """Return the seconds of importing the names to build a graph, after pydantic is imported."""
     assert pydantic.BaseModel
     name, _, wanted = system.imports.partition(":")
@@ -45,22 +45,22 @@ def importing(system: System) -> Figures:
     )
 
 
-def programs_of(system: System) -> Any:
+def load_programs(system: System) -> Any:
     """Return the programs of a system."""
     module = importlib.import_module(f"tests.benchmarks.{system.module}")
     return module.Programs(is_watched=True) if system.is_watched else module.Programs()
 
 
-def row_of(system: System, workload: Workload, size: Size, seconds: float) -> dict[str, Any]:
+def measure_row(system: System, workload: Workload, size: Size, seconds: float) -> dict[str, Any]:
     """Return a measurement, or the reason why there is none."""
     if workload.kind == "import":
-        return importing(system).as_row(workload.scale)
+        return measure_import(system).as_row(workload.scale)
     module = importlib.import_module(f"tests.benchmarks.{system.module}")
     why = module.CANNOT.get(workload.program) or module.CANNOT.get(f"{workload.program}:{size}")
     if why is not None:
         return {"cannot": why}
     try:
-        figures = asyncio.run(measured(programs_of(system), workload, size, seconds))
+        figures = asyncio.run(measure_workload(load_programs(system), workload, size, seconds))
     except Exception as error:
         return {
             "error": f"{type(error).__name__}: {error}"[:500],
@@ -75,13 +75,13 @@ def main() -> None:
     parser.add_argument("workload")
     parser.add_argument("--seconds", type=float, default=0.5)
     given = parser.parse_args()
-    (system,), (workload,) = selected(given.system), named(given.workload)
+    (system,), (workload,) = select_systems(given.system), select_workloads(given.workload)
     os.environ.update(QUIET)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     for size in workload.sizes:
         print(
-            json.dumps({"size": size, **row_of(system, workload, size, given.seconds)}), flush=True
+            json.dumps({"size": size, **measure_row(system, workload, size, given.seconds)}), flush=True
         )
     sys.stdout.flush()
     os._exit(0)  # threads that a system leaves behind do not hold the round

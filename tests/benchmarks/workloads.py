@@ -65,7 +65,7 @@ class Workload:
 
     def count(self, size: Size) -> int:
         """Return the number of nodes, branches, rounds or items of a run of this size."""
-        return number_of(size) if self.units is None else self.units
+        return parse_number(size) if self.units is None else self.units
 
     @property
     def scale(self) -> float:
@@ -77,7 +77,7 @@ class Workload:
         return self.title.format(size=f"{size:,}" if isinstance(size, int) else size)
 
 
-def number_of(size: Size) -> int:
+def parse_number(size: Size) -> int:
     """Return the number in a size such as 1000 or "full/200"."""
     return size if isinstance(size, int) else int(size.rpartition("/")[2])
 
@@ -265,7 +265,7 @@ WORKLOADS = (
 )
 
 
-def named(names: str) -> tuple[Workload, ...]:
+def select_workloads(names: str) -> tuple[Workload, ...]:
     """Return the workloads with these names, separated by commas; all for an empty text.
 
     Raises `SystemExit` for an unknown name.
@@ -279,7 +279,7 @@ def named(names: str) -> tuple[Workload, ...]:
 
 
 # ---- what programs of every system share ---------------------------------------------------------
-def message(index: int) -> str:
+def build_message(index: int) -> str:
     """Return an entry of a history: 1 KB, and unlike every other."""
     return f"{index:06d}" + "m" * 994
 
@@ -317,7 +317,7 @@ class Dag:
         return max(ends.values())
 
 
-def dag_of(size: str) -> Dag:
+def build_dag(size: str) -> Dag:
     """Return the graph of a size.
 
     `lanes`: ten nodes of 5 ms in a row beside a node of 50 ms. `layered`: eight layers of eight
