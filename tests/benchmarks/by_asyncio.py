@@ -182,7 +182,7 @@ class Programs:
     async def durable(self, size: str, path: Path) -> Job:
         """Append what each step adds to a bare log, with an INSERT and a COMMIT."""
         mode, count = size.partition("/")[0], parse_number(size)
-        log = append_log(path, mode)
+        log = open_log(path, mode)
 
         async def step(state: Log) -> dict[str, Any]:
             state.x += 1
@@ -201,7 +201,7 @@ class Programs:
         return Job(run, lambda state: state.x == count == len(state.messages), close=close)
 
     async def resume(self, size: int, path: Path) -> Job:
-        log = append_log(path, "normal")
+        log = open_log(path, "normal")
         for index in range(size):
             log.execute(
                 "INSERT INTO log (body) VALUES (?)",
@@ -334,7 +334,7 @@ class Programs:
         return Job(run, lambda events: events is not None, after=lambda events: events.aclose())
 
 
-def append_log(path: Path, mode: str) -> sqlite3.Connection:
+def open_log(path: Path, mode: str) -> sqlite3.Connection:
     """Open a SQLite file with a single table, in which every INSERT is a commit."""
     log = sqlite3.connect(path, isolation_level=None)
     log.execute("PRAGMA journal_mode = WAL")

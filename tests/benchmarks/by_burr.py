@@ -77,20 +77,20 @@ async def talk(state: Log) -> Log:
     return state
 
 
-def graph_of(actions: dict[str, Any], transitions: list[Any]) -> Any:
+def build_graph(actions: dict[str, Any], transitions: list[Any]) -> Any:
     """Build a graph."""
     return GraphBuilder().with_actions(**actions).with_transitions(*transitions).build()
 
 
-def chain_of(actions: list[Any]) -> Any:
+def build_chain(actions: list[Any]) -> Any:
     """Build a graph of actions in a row."""
-    return graph_of(
+    return build_graph(
         {f"n{index}": item for index, item in enumerate(actions)},
         [(f"n{index}", f"n{index + 1}") for index in range(len(actions) - 1)],
     )
 
 
-def builder_of(graph: Any, state: BaseModel, entry: str) -> Any:
+def make_builder(graph: Any, state: BaseModel, entry: str) -> Any:
     """Return the builder of the application of a run."""
     return (
         ApplicationBuilder()
@@ -101,9 +101,9 @@ def builder_of(graph: Any, state: BaseModel, entry: str) -> Any:
     )
 
 
-async def ran(graph: Any, state: BaseModel, entry: str, *halts: str) -> Any:
+async def run_graph(graph: Any, state: BaseModel, entry: str, *halts: str) -> Any:
     """Run a graph until any of some actions is done, and return the state."""
-    app = await builder_of(graph, state, entry).abuild()
+    app = await make_builder(graph, state, entry).abuild()
     _, _, state = await app.arun(halt_after=list(halts))
     return state
 
@@ -118,7 +118,7 @@ class Reducing:
         return True
 
 
-async def persister_on(path: Path, mode: str) -> tuple[Any, Any]:
+async def open_persister(path: Path, mode: str) -> tuple[Any, Any]:
     """Return a persister on a file with the pragmas of all systems, and its closing function."""
     context = AsyncSQLitePersister.from_values(db_path=str(path))
     persister = await context.__aenter__()
@@ -136,9 +136,10 @@ class Programs:
     """Programs of Burr."""
 
     def chain(self, size: int) -> Job:
-        graph = chain_of([count_up] * size)
+        graph = build_chain([count_up] * size)
         return Job(
-            lambda: ran(graph, Count(), "n0", f"n{size - 1}"), lambda state: state["x"] == size
+            lambda: run_graph(graph, Count(), "n0", f"n{size - 1}"),
+            lambda state: state["x"] == size,
         )
 
     def _fan(self, size: int, body: Any) -> Job:
@@ -162,9 +163,9 @@ class Programs:
             state.total = len(state.items)
             return state
 
-        graph = graph_of({"fan": Fan(), "merge": merge}, [("fan", "merge")])
+        graph = build_graph({"fan": Fan(), "merge": merge}, [("fan", "merge")])
         return Job(
-            lambda: ran(graph, Items(), "fan", "merge"),
+            lambda: run_graph(graph, Items(), "fan", "merge"),
             lambda state: sorted(state["items"]) == list(range(size)) and state["total"] == size,
         )
 
@@ -201,7 +202,7 @@ class Programs:
             return state
 
         actions = {"generate": generate, "evaluate": evaluate, "publish": publish}
-        graph = graph_of(
+        graph = build_graph(
             actions,
             [
                 ("generate", "evaluate"),
@@ -210,7 +211,7 @@ class Programs:
             ],
         )
         return Job(
-            lambda: ran(graph, Essay(target=size), "generate", "publish"),
+            lambda: run_graph(graph, Essay(target=size), "generate", "publish"),
             lambda state: state["draft"] == size,
         )
 
@@ -227,7 +228,7 @@ class Programs:
 
                 return sleeper
 
-            graph = graph_of({name: sleeping(name) for name in names}, list(pairwise(names)))
+            graph = build_graph({name: sleeping(name) for name in names}, list(pairwise(names)))
             return RunnableGraph(graph, names[0], [names[-1]])
 
         lanes = [lane([name for name in dag.names if name.startswith(letter)]) for letter in "ab"]
@@ -249,9 +250,10 @@ class Programs:
         async def merge(state: Items) -> Items:
             return state
 
-        graph = graph_of({"lanes": Lanes(), "merge": merge}, [("lanes", "merge")])
+        graph = build_graph({"lanes": Lanes(), "merge": merge}, [("lanes", "merge")])
         return Job(
-            lambda: ran(graph, Items(), "lanes", "merge"), lambda state: state["items"] == [10, 1]
+            lambda: run_graph(graph, Items(), "lanes", "merge"),
+            lambda state: state["items"] == [10, 1],
         )
 
     def sleepers(self, size: int) -> Job:
@@ -261,8 +263,8 @@ class Programs:
             state.x = state.x + 1
             return state
 
-        graph = chain_of([sleeper] * 5)
-        return Job(lambda: ran(graph, Count(), "n0", "n4"), lambda state: state["x"] == 5)
+        graph = build_chain([sleeper] * 5)
+        return Job(lambda: run_graph(graph, Count(), "n0", "n4"), lambda state: state["x"] == 5)
 
     def router(self, size: int) -> Job:
         @action.pydantic(reads=["number"], writes=["label"])
@@ -280,13 +282,13 @@ class Programs:
 
         names = [f"b{index}" for index in range(size)]
         actions = {name: handling(index) for index, name in enumerate(names)}
-        graph = graph_of(
+        graph = build_graph(
             {"classify": classify, **actions},
             [("classify", name, when(label=name)) for name in names],
         )
         numbers = iter(range(1 << 60))
         return Job(
-            lambda: ran(graph, Ticket(number=next(numbers)), "classify", *names),
+            lambda: run_graph(graph, Ticket(number=next(numbers)), "classify", *names),
             lambda state: state["done"] == f"done{state['number'] % size}",
         )
 
@@ -303,15 +305,15 @@ class Programs:
             change.__annotations__ = {"state": model, "return": model}
             return action.pydantic(reads=[f"f{index}"], writes=[f"f{index}"])(change)
 
-        graph = chain_of([changing(index) for index in range(size)])
+        graph = build_chain([changing(index) for index in range(size)])
         return Job(
-            lambda: ran(graph, model(**given), "n0", f"n{size - 1}"),
+            lambda: run_graph(graph, model(**given), "n0", f"n{size - 1}"),
             lambda state: all(state[f"f{index}"] == "changed" for index in range(size)),
         )
 
     async def durable(self, size: str, path: Path) -> Job:
         count = parse_number(size)
-        persister, close = await persister_on(path, size.partition("/")[0])
+        persister, close = await open_persister(path, size.partition("/")[0])
 
         @action.pydantic(reads=["x", "messages"], writes=["x", "messages"])
         async def step(state: Log) -> Log:
@@ -319,11 +321,11 @@ class Programs:
             state.x = state.x + 1
             return state
 
-        graph = chain_of([step] * count)
+        graph = build_chain([step] * count)
 
         async def run() -> Any:
             app = (
-                await builder_of(graph, Log(), "n0")
+                await make_builder(graph, Log(), "n0")
                 .with_state_persister(persister)
                 .with_identifiers(app_id="r")
                 .abuild()
@@ -343,12 +345,12 @@ class Programs:
             state.x = state.x + 1
             return state
 
-        persister, close = await persister_on(path, "normal")
-        graph = graph_of(
+        persister, close = await open_persister(path, "normal")
+        graph = build_graph(
             {"talk": talk, "last": last}, [("talk", "talk", expr(f"x < {size}")), ("talk", "last")]
         )
         app = (
-            await builder_of(graph, Log(), "talk")
+            await make_builder(graph, Log(), "talk")
             .with_state_persister(persister)
             .with_identifiers(app_id="r")
             .abuild()
@@ -405,11 +407,12 @@ class Programs:
                         items=[item async for lane in states for item in lane["items"]]
                     )
 
-            return graph_of({"fan": Fan()}, [])
+            return build_graph({"fan": Fan()}, [])
 
         graph = level(3)
         return Job(
-            lambda: ran(graph, Items(), "fan", "fan"), lambda state: len(state["items"]) == size
+            lambda: run_graph(graph, Items(), "fan", "fan"),
+            lambda state: len(state["items"]) == size,
         )
 
     def idle(self, size: int) -> Job:
@@ -420,18 +423,18 @@ class Programs:
             ("step", "finish", expr("x >= 0")),
             *([("step", "idle0")] if size else []),
         ]
-        graph = graph_of({"step": count_up, "finish": count_up, **idle}, on + ways)
+        graph = build_graph({"step": count_up, "finish": count_up, **idle}, on + ways)
         return Job(
-            lambda: ran(graph, Count(), "step", "finish"),
+            lambda: run_graph(graph, Count(), "step", "finish"),
             lambda state: state["x"] == IDLE_ROUNDS + 1,
         )
 
     def fields(self, size: int) -> Job:
         more: Any = {f"f{index}": (int, index) for index in range(size - 1)}
         model = create_model("Many", __base__=Count, **more)
-        graph = chain_of([count_up] * FIELD_NODES)
+        graph = build_chain([count_up] * FIELD_NODES)
         return Job(
-            lambda: ran(graph, model(), "n0", f"n{FIELD_NODES - 1}"),
+            lambda: run_graph(graph, model(), "n0", f"n{FIELD_NODES - 1}"),
             lambda state: state["x"] == FIELD_NODES,
         )
 
@@ -445,7 +448,7 @@ class Programs:
                 return add
 
             return RunnableGraph(
-                chain_of([adding(number) for number in range(count)]), "n0", [f"n{count - 1}"]
+                build_chain([adding(number) for number in range(count)]), "n0", [f"n{count - 1}"]
             )
 
         lanes = [lane(size), lane(1)]
@@ -468,9 +471,10 @@ class Programs:
             state.total = len(state.items)
             return state
 
-        graph = graph_of({"lanes": Lanes(), "merge": merge}, [("lanes", "merge")])
+        graph = build_graph({"lanes": Lanes(), "merge": merge}, [("lanes", "merge")])
         return Job(
-            lambda: ran(graph, Items(), "lanes", "merge"), lambda state: state["total"] == size + 1
+            lambda: run_graph(graph, Items(), "lanes", "merge"),
+            lambda state: state["total"] == size + 1,
         )
 
     def history(self, size: int) -> Job:
@@ -478,20 +482,20 @@ class Programs:
         async def finish(state: Log) -> Log:
             return state
 
-        graph = graph_of(
+        graph = build_graph(
             {"talk": talk, "finish": finish},
             [("talk", "talk", expr(f"x < {size}")), ("talk", "finish")],
         )
         return Job(
-            lambda: ran(graph, Log(), "talk", "finish"),
+            lambda: run_graph(graph, Log(), "talk", "finish"),
             lambda state: len(state["messages"]) == size,
         )
 
     def first_event(self, size: int) -> Job:
-        graph = chain_of([count_up] * size)
+        graph = build_chain([count_up] * size)
 
         async def run() -> Any:
-            app = await builder_of(graph, Count(), "n0").abuild()
+            app = await make_builder(graph, Count(), "n0").abuild()
             events = app.aiterate(halt_after=[f"n{size - 1}"])
             await anext(events)
             return events

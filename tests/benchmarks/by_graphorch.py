@@ -133,7 +133,7 @@ async def finish(count: Count) -> Count:
     return Count(x=count.x)
 
 
-def counting(number: int) -> Callable[[Items], Any]:
+def make_adder(number: int) -> Callable[[Items], Any]:
     """Make a node's function that adds a number to the items."""
 
     async def branch(items: Items) -> Items:
@@ -142,9 +142,11 @@ def counting(number: int) -> Callable[[Items], Any]:
     return branch
 
 
-def branches(count: int, prefix: str = "b") -> list[Any]:
+def make_branches(count: int, prefix: str = "b") -> list[Any]:
     """Make nodes that run side by side and add their numbers."""
-    return [cast("Any", node)(counting(index)).named(f"{prefix}{index}") for index in range(count)]
+    return [
+        cast("Any", node)(make_adder(index)).named(f"{prefix}{index}") for index in range(count)
+    ]
 
 
 CANNOT: dict[str, str] = {}
@@ -156,7 +158,7 @@ class Programs:
     def __init__(self, *, is_watched: bool = False) -> None:
         self.watch: Sequence[Callable[[RunEvent], None]] = (observe,) if is_watched else ()
 
-    def job(
+    def make_job(
         self,
         flow: Flow[Any, Any, Any],
         given: Callable[[], BaseModel],
@@ -178,7 +180,7 @@ class Programs:
     def chain(self, size: int) -> Job:
         graph = Graph("chain", Count)
         graph.chain(*(step.named(f"n{index}") for index in range(size)))
-        return self.job(graph.build(), Count, lambda count: count.x == size)
+        return self.make_job(graph.build(), Count, lambda count: count.x == size)
 
     def fan_out(self, size: int) -> Job:
         @node
@@ -189,8 +191,8 @@ class Programs:
             return Total(total=len(items.items))
 
         graph = Graph("fan_out", Summed)
-        graph.chain(begin, branches(size), merge)
-        return self.job(
+        graph.chain(begin, make_branches(size), merge)
+        return self.make_job(
             graph.build(),
             Summed,
             lambda state: state.items == list(range(size)) and state.total == size,
@@ -220,7 +222,7 @@ class Programs:
             "workers", work, over=over, gather=gather, max_items=size, concurrency=size
         )
         graph.chain(plan, workers, merge)
-        return self.job(
+        return self.make_job(
             graph.build(),
             Mapped,
             lambda state: state.results == list(range(size)) and state.total == size,
@@ -244,7 +246,7 @@ class Programs:
         graph = Graph("loop", Essay)
         graph.chain(generate, evaluate, publish)
         graph.loop(evaluate, back_to=generate, while_=is_weak, max_iterations=size + 1)
-        return self.job(
+        return self.make_job(
             graph.build(), lambda: Essay(target=size), lambda state: state.draft == size
         )
 
@@ -264,7 +266,7 @@ class Programs:
             graph.chain(nodes[name])
             for parent in parents:
                 graph.chain(nodes[parent], nodes[name])
-        return self.job(
+        return self.make_job(
             graph.build(), Items, lambda state: sorted(state.items) == list(range(len(dag.names)))
         )
 
@@ -276,7 +278,7 @@ class Programs:
 
         graph = Graph("sleepers", Count)
         graph.chain(*(sleeper.named(f"n{index}") for index in range(5)))
-        return self.job(graph.build(), Count, lambda count: count.x == 5)
+        return self.make_job(graph.build(), Count, lambda count: count.x == 5)
 
     def router(self, size: int) -> Job:
         @node
@@ -298,7 +300,7 @@ class Programs:
             route.when(f"b{index}", handling(index))
         route.exhaustive()
         numbers = iter(range(1 << 60))
-        return self.job(
+        return self.make_job(
             graph.build(),
             lambda: Desk(number=next(numbers)),
             lambda state: state.done == f"done{state.number % size}",
@@ -320,7 +322,7 @@ class Programs:
         graph: Any = Graph("wide", state)
         graph.chain(*(changing(index) for index in range(size)))
         given = state().model_dump()
-        return self.job(
+        return self.make_job(
             graph.build(),
             lambda: state(**given),
             lambda made: all(getattr(made, f"f{index}") == "changed" for index in range(size)),
@@ -418,7 +420,7 @@ class Programs:
             graph.chain([calling(index) for index in range(width)])
             return graph.build()
 
-        return self.job(level(3), Base, lambda state: state.items == list(range(size)))
+        return self.make_job(level(3), Base, lambda state: state.items == list(range(size)))
 
     def idle(self, size: int) -> Job:
         def is_short(count: Count) -> bool:
@@ -435,14 +437,14 @@ class Programs:
             graph.chain(*idle, finish)
         else:
             graph.chain(step, finish)
-        return self.job(graph.build(), Count, lambda count: count.x == IDLE_ROUNDS)
+        return self.make_job(graph.build(), Count, lambda count: count.x == IDLE_ROUNDS)
 
     def fields(self, size: int) -> Job:
         more: Any = {f"f{index}": (int, index) for index in range(size - 1)}
         state: Any = create_model("Many", __base__=(Count, create_model("More", **more)))
         graph: Any = Graph("fields", state, input=Count, output=Count)
         graph.chain(*(step.named(f"n{index}") for index in range(FIELD_NODES)))
-        return self.job(graph.build(), Count, lambda count: count.x == FIELD_NODES)
+        return self.make_job(graph.build(), Count, lambda count: count.x == FIELD_NODES)
 
     def unbalanced(self, size: int) -> Job:
         @node
@@ -450,9 +452,9 @@ class Programs:
             return Total(total=len(items.items))
 
         graph = Graph("unbalanced", Summed)
-        graph.chain(*branches(size), merge)
-        graph.chain(*branches(1, "short"), merge)
-        return self.job(graph.build(), Summed, lambda state: state.total == size + 1)
+        graph.chain(*make_branches(size), merge)
+        graph.chain(*make_branches(1, "short"), merge)
+        return self.make_job(graph.build(), Summed, lambda state: state.total == size + 1)
 
     def history(self, size: int) -> Job:
         def is_short(count: Count) -> bool:
@@ -461,7 +463,7 @@ class Programs:
         graph = Graph("history", Log)
         graph.chain(talk, finish)
         graph.loop(talk, back_to=talk, while_=is_short, max_iterations=size + 1)
-        return self.job(graph.build(), Log, lambda state: len(state.messages) == size)
+        return self.make_job(graph.build(), Log, lambda state: len(state.messages) == size)
 
     def first_event(self, size: int) -> Job:
         graph = Graph("chain", Count)

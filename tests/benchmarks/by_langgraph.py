@@ -65,7 +65,7 @@ NO_LIMIT = {"recursion_limit": 1_000_000}
 ONE_RUN = NO_LIMIT | {"configurable": {"thread_id": "r"}}
 
 
-def chain_of(model: Any, nodes: list[Any]) -> Any:
+def build_chain(model: Any, nodes: list[Any]) -> Any:
     """Compile a graph of nodes in a row."""
     graph = StateGraph(model)
     for index, node in enumerate(nodes):
@@ -75,12 +75,12 @@ def chain_of(model: Any, nodes: list[Any]) -> Any:
     return graph
 
 
-def job(app: Any, given: dict[str, Any], check: Any) -> Job:
+def make_job(app: Any, given: dict[str, Any], check: Any) -> Job:
     """Run a compiled graph."""
     return Job(lambda: app.ainvoke(given, NO_LIMIT), check)
 
 
-async def saver_on(path: Path, mode: str) -> tuple[Any, Any]:
+async def open_saver(path: Path, mode: str) -> tuple[Any, Any]:
     """Return a checkpointer on a file, and its closing function."""
     context = AsyncSqliteSaver.from_conn_string(str(path))
     saver = await context.__aenter__()
@@ -100,8 +100,8 @@ class Programs:
         async def step(state: Count) -> dict[str, Any]:
             return {"x": state.x + 1}
 
-        return job(
-            chain_of(Count, [step] * size).compile(), {"x": 0}, lambda state: state["x"] == size
+        return make_job(
+            build_chain(Count, [step] * size).compile(), {"x": 0}, lambda state: state["x"] == size
         )
 
     def fan_out(self, size: int) -> Job:
@@ -126,7 +126,7 @@ class Programs:
             graph.add_edge("begin", f"b{index}")
         graph.add_edge([f"b{index}" for index in range(size)], "merge")
         graph.add_edge("merge", END)
-        return job(
+        return make_job(
             graph.compile(),
             {"items": []},
             lambda state: sorted(state["items"]) == list(range(size)) and state["total"] == size,
@@ -153,7 +153,7 @@ class Programs:
         graph.add_conditional_edges("plan", send, ["work"])
         graph.add_edge("work", "merge")
         graph.add_edge("merge", END)
-        return job(
+        return make_job(
             graph.compile(),
             {"items": []},
             lambda state: sorted(state["items"]) == list(range(size)) and state["total"] == size,
@@ -175,7 +175,7 @@ class Programs:
         graph.add_edge(START, "generate")
         graph.add_edge("generate", "evaluate")
         graph.add_conditional_edges("evaluate", way, ["generate", END])
-        return job(graph.compile(), {"target": size}, lambda state: state["draft"] == size)
+        return make_job(graph.compile(), {"target": size}, lambda state: state["draft"] == size)
 
     def dag(self, size: str) -> Job:
         dag = build_dag(size)
@@ -198,7 +198,7 @@ class Programs:
             graph.add_edge(list(parents) if parents else START, name)
         graph.add_edge([name for name, children in dag.children().items() if not children], "end")
         graph.add_edge("end", END)
-        return job(
+        return make_job(
             graph.compile(),
             {"items": []},
             lambda state: sorted(state["items"]) == list(range(len(dag.names))),
@@ -209,7 +209,9 @@ class Programs:
             await asyncio.sleep(0.01)
             return {"x": state.x + 1}
 
-        return job(chain_of(Count, [step] * 5).compile(), {"x": 0}, lambda state: state["x"] == 5)
+        return make_job(
+            build_chain(Count, [step] * 5).compile(), {"x": 0}, lambda state: state["x"] == 5
+        )
 
     def router(self, size: int) -> Job:
         async def classify(state: Ticket) -> dict[str, Any]:
@@ -247,8 +249,8 @@ class Programs:
 
             return change
 
-        app = chain_of(model, [changing(index) for index in range(size)]).compile()
-        return job(
+        app = build_chain(model, [changing(index) for index in range(size)]).compile()
+        return make_job(
             app,
             model().model_dump(),
             lambda state: all(state[f"f{index}"] == "changed" for index in range(size)),
@@ -256,12 +258,12 @@ class Programs:
 
     async def durable(self, size: str, path: Path) -> Job:
         count = parse_number(size)
-        saver, close = await saver_on(path, size.partition("/")[0])
+        saver, close = await open_saver(path, size.partition("/")[0])
 
         async def step(state: Log) -> dict[str, Any]:
             return {"x": state.x + 1, "messages": [build_message(state.x)]}
 
-        app = chain_of(Log, [step] * count).compile(checkpointer=saver)
+        app = build_chain(Log, [step] * count).compile(checkpointer=saver)
 
         def run() -> Any:
             return app.ainvoke({"x": 0}, ONE_RUN, durability="sync")
@@ -282,7 +284,7 @@ class Programs:
         async def way(state: Log) -> str:
             return "step" if state.x < size else "last"
 
-        saver, close = await saver_on(path, "normal")
+        saver, close = await open_saver(path, "normal")
         graph = StateGraph(Log)
         graph.add_node("step", step)
         graph.add_node("last", last)
@@ -317,7 +319,7 @@ class Programs:
         for index in range(size):
             graph.add_node(f"b{index}", branch(index))
             graph.add_edge(START, f"b{index}")
-        return job(graph.compile(), {"items": []}, lambda _: False)
+        return make_job(graph.compile(), {"items": []}, lambda _: False)
 
     def nested(self, size: int) -> Job:
         width = round(size ** (1 / 3))
@@ -342,7 +344,7 @@ class Programs:
             graph.add_edge("join", END)
             return graph.compile()
 
-        return job(level(3), {"items": []}, lambda state: len(state["items"]) == size)
+        return make_job(level(3), {"items": []}, lambda state: len(state["items"]) == size)
 
     def idle(self, size: int) -> Job:
         async def step(state: Count) -> dict[str, Any]:
@@ -363,7 +365,7 @@ class Programs:
             graph.add_node(f"idle{index}", step)
             graph.add_edge(f"idle{index}", f"idle{index + 1}" if index + 1 < size else "finish")
         graph.add_edge("finish", END)
-        return job(graph.compile(), {"x": 0}, lambda state: state["x"] == IDLE_ROUNDS)
+        return make_job(graph.compile(), {"x": 0}, lambda state: state["x"] == IDLE_ROUNDS)
 
     def fields(self, size: int) -> Job:
         more: Any = {f"f{index}": (int, index) for index in range(size - 1)}
@@ -372,8 +374,8 @@ class Programs:
             return {"x": state.x + 1}
 
         model = create_model("Many", __base__=Count, **more)
-        return job(
-            chain_of(model, [step] * FIELD_NODES).compile(),
+        return make_job(
+            build_chain(model, [step] * FIELD_NODES).compile(),
             {"x": 0},
             lambda state: state["x"] == FIELD_NODES,
         )
@@ -397,7 +399,7 @@ class Programs:
         graph.add_edge(START, "short")
         graph.add_edge([f"n{size - 1}", "short"], "merge")
         graph.add_edge("merge", END)
-        return job(graph.compile(), {"items": []}, lambda state: state["total"] == size + 1)
+        return make_job(graph.compile(), {"items": []}, lambda state: state["total"] == size + 1)
 
     def history(self, size: int) -> Job:
         async def talk(state: Log) -> dict[str, Any]:
@@ -410,13 +412,13 @@ class Programs:
         graph.add_node("talk", talk)
         graph.add_edge(START, "talk")
         graph.add_conditional_edges("talk", way, ["talk", END])
-        return job(graph.compile(), {"x": 0}, lambda state: len(state["messages"]) == size)
+        return make_job(graph.compile(), {"x": 0}, lambda state: len(state["messages"]) == size)
 
     def first_event(self, size: int) -> Job:
         async def step(state: Count) -> dict[str, Any]:
             return {"x": state.x + 1}
 
-        app = chain_of(Count, [step] * size).compile()
+        app = build_chain(Count, [step] * size).compile()
 
         async def run() -> Any:
             events = app.astream({"x": 0}, NO_LIMIT, stream_mode="updates")

@@ -67,7 +67,7 @@ async def count_up(ctx: StepContext[Count, None, Any]) -> None:
     ctx.state.x += 1
 
 
-def chain_of(model: Any, functions: list[Any]) -> Any:
+def build_chain(model: Any, functions: list[Any]) -> Any:
     """Build a graph of steps in a row."""
     graph = GraphBuilder(name="chain", state_type=model, output_type=type(None))
     before: Any = graph.start_node
@@ -79,7 +79,7 @@ def chain_of(model: Any, functions: list[Any]) -> Any:
     return graph.build()
 
 
-def on_state(graph: Any, make: Any, check: Any) -> Job:
+def make_job(graph: Any, make: Any, check: Any) -> Job:
     """Run a graph on a fresh state, which is the answer."""
 
     async def run() -> Any:
@@ -94,7 +94,7 @@ class Programs:
     """Programs of pydantic-graph."""
 
     def chain(self, size: int) -> Job:
-        return on_state(chain_of(Count, [count_up] * size), Count, lambda state: state.x == size)
+        return make_job(build_chain(Count, [count_up] * size), Count, lambda state: state.x == size)
 
     def fan_out(self, size: int) -> Job:
         return self._fan(size, None)
@@ -130,7 +130,7 @@ class Programs:
             graph.edge_from(*branches).to(join),
             graph.edge_from(join).to(last), graph.edge_from(last).to(graph.end_node),
         )  # fmt: skip
-        return on_state(
+        return make_job(
             graph.build(),
             Items,
             lambda state: sorted(state.items) == list(range(size)) and state.total == size,
@@ -159,7 +159,7 @@ class Programs:
             graph.edge_from(item).to(join),
             graph.edge_from(join).to(last), graph.edge_from(last).to(graph.end_node),
         )  # fmt: skip
-        return on_state(
+        return make_job(
             graph.build(),
             Items,
             lambda state: sorted(state.items) == list(range(size)) and state.total == size,
@@ -202,7 +202,7 @@ class Programs:
             ctx.state.score = ctx.state.draft
             return "again" if ctx.state.score < ctx.state.target else "on"
 
-        return on_state(
+        return make_job(
             self._looping(Essay, [generate], evaluate),
             lambda: Essay(target=size),
             lambda state: state.draft == size,
@@ -213,7 +213,7 @@ class Programs:
             ctx.state.x += 1
             return "again" if ctx.state.x < IDLE_ROUNDS else "on"
 
-        return on_state(
+        return make_job(
             self._looping(Count, [], step, size), Count, lambda state: state.x == IDLE_ROUNDS
         )
 
@@ -223,7 +223,7 @@ class Programs:
             ctx.state.messages.append(f"message {ctx.state.x}")
             return "again" if ctx.state.x < size else "on"
 
-        return on_state(
+        return make_job(
             self._looping(Log, [], talk), Log, lambda state: len(state.messages) == size
         )
 
@@ -258,7 +258,7 @@ class Programs:
             graph.add(
                 graph.edge_from(steps[name]).to(*([steps[child] for child in children] or [join]))
             )
-        return on_state(
+        return make_job(
             graph.build(), Items, lambda state: sorted(state.items) == list(range(len(dag.names)))
         )
 
@@ -267,7 +267,7 @@ class Programs:
             await asyncio.sleep(0.01)
             ctx.state.x += 1
 
-        return on_state(chain_of(Count, [sleeper] * 5), Count, lambda state: state.x == 5)
+        return make_job(build_chain(Count, [sleeper] * 5), Count, lambda state: state.x == 5)
 
     def router(self, size: int) -> Job:
         graph = GraphBuilder(name="router", state_type=Ticket, output_type=type(None))
@@ -291,7 +291,7 @@ class Programs:
             graph.add(graph.edge_from(step).to(graph.end_node))
         graph.add(graph.edge_from(graph.start_node).to(first), graph.edge_from(first).to(decision))
         numbers = iter(range(1 << 60))
-        return on_state(
+        return make_job(
             graph.build(),
             lambda: Ticket(number=next(numbers)),
             lambda state: state.done == f"done{state.number % size}",
@@ -308,8 +308,8 @@ class Programs:
 
             return change
 
-        graph = chain_of(model, [changing(index) for index in range(size)])
-        return on_state(
+        graph = build_chain(model, [changing(index) for index in range(size)])
+        return make_job(
             graph,
             lambda: model(**given),
             lambda state: all(getattr(state, f"f{index}") == "changed" for index in range(size)),
@@ -318,8 +318,10 @@ class Programs:
     def fields(self, size: int) -> Job:
         more: Any = {f"f{index}": (int, index) for index in range(size - 1)}
         model = create_model("Many", __base__=Count, **more)
-        return on_state(
-            chain_of(model, [count_up] * FIELD_NODES), model, lambda state: state.x == FIELD_NODES
+        return make_job(
+            build_chain(model, [count_up] * FIELD_NODES),
+            model,
+            lambda state: state.x == FIELD_NODES,
         )
 
     def unbalanced(self, size: int) -> Job:
@@ -348,7 +350,7 @@ class Programs:
             graph.edge_from(join).to(last),
             graph.edge_from(last).to(graph.end_node),
         )
-        return on_state(graph.build(), Items, lambda state: state.total == size + 1)
+        return make_job(graph.build(), Items, lambda state: state.total == size + 1)
 
     def nested(self, size: int) -> Job:
         width = round(size ** (1 / 3))
@@ -380,7 +382,7 @@ class Programs:
 
     def first_event(self, size: int) -> Job:
         """Take the first item of the iterator: the task that comes next."""
-        graph = chain_of(Count, [count_up] * size)
+        graph = build_chain(Count, [count_up] * size)
 
         async def run() -> Any:
             under_way = graph.iter(state=Count())

@@ -18,7 +18,7 @@ from graphorch import Graph, node
 from graphorch.journal.sqlite.store import SqliteStore
 from tests.benchmarks.by_graphorch import Count, Log, Programs, step, talk
 from tests.benchmarks.measuring import measure_folder
-from tests.benchmarks.table import format_table, format_figure
+from tests.benchmarks.table import format_figure, format_table
 from tests.benchmarks.workloads import Job
 
 SIZES = (10, 100, 1000, 10_000)
@@ -39,19 +39,25 @@ def measure_growth() -> str:
             began = time.process_time()
             job = make(size)
             built.append((time.process_time() - began) / size * 1e6)
-            cost.append(asyncio.run(_processor_seconds(job)) / size * 1e6)
+            cost.append(asyncio.run(_time_processor(job)) / size * 1e6)
         times = cost[-1] / min(cost)
         verdict = "linear" if times <= LINEAR else "more than linear"
         rows.append(
-            [f"{name}, µs of the processor a unit", *map(format_figure, cost), f"{times:.2f} × {verdict}"]
+            [
+                f"{name}, µs of the processor a unit",
+                *map(format_figure, cost),
+                f"{times:.2f} × {verdict}",
+            ]
         )
-        rows.append([f"{name}, building it", *map(format_figure, built), f"{built[-1] / min(built):.2f} ×"])
+        rows.append(
+            [f"{name}, building it", *map(format_figure, built), f"{built[-1] / min(built):.2f} ×"]
+        )
     return "\n".join(
         format_table(["", *(f"{size:,}" for size in SIZES), "largest against cheapest"], rows)
     )
 
 
-async def _processor_seconds(job: Job) -> float:
+async def _time_processor(job: Job) -> float:
     """Return the least processor time of a few runs."""
     times: list[float] = []
     while len(times) < 3 or (sum(times) < 0.1 and len(times) < 100):
@@ -73,16 +79,22 @@ class Waiting(Count, Approval): ...
 def measure_memory() -> str:
     """Return a table of the memory that runs hold while they wait, and that a step adds."""
     rows = [
-        ["a run that waits for a sleeping node", f"{format_figure(asyncio.run(_sleeping(2000)))} bytes"],
-        ["a run that waits for a person, in memory", f"{format_figure(asyncio.run(_asking(200)))} bytes"],
-        ["a step of a run in memory", f"{format_figure(asyncio.run(_per_step()))} bytes"],
+        [
+            "a run that waits for a sleeping node",
+            f"{format_figure(asyncio.run(_measure_sleeping(2000)))} bytes",
+        ],
+        [
+            "a run that waits for a person, in memory",
+            f"{format_figure(asyncio.run(_measure_asking(200)))} bytes",
+        ],
+        ["a step of a run in memory", f"{format_figure(asyncio.run(_measure_step()))} bytes"],
         [
             "a step of a durable run, in memory",
-            f"{format_figure(asyncio.run(_per_durable_step('heap')))} bytes",
+            f"{format_figure(asyncio.run(_measure_durable_step('heap')))} bytes",
         ],
         [
             "a step of a durable run, on disk",
-            f"{format_figure(asyncio.run(_per_durable_step('disk')))} bytes",
+            f"{format_figure(asyncio.run(_measure_durable_step('disk')))} bytes",
         ],
         [
             "the process at its largest",
@@ -92,7 +104,7 @@ def measure_memory() -> str:
     return "\n".join(format_table(["what is held", ""], rows))
 
 
-async def _held(work: Callable[[], Awaitable[Any]]) -> int:
+async def _measure_held(work: Callable[[], Awaitable[Any]]) -> int:
     """Return the bytes that are still held after some work."""
     gc.collect()
     tracemalloc.start()
@@ -105,7 +117,7 @@ async def _held(work: Callable[[], Awaitable[Any]]) -> int:
     return after - before
 
 
-async def _sleeping(count: int) -> float:
+async def _measure_sleeping(count: int) -> float:
     released = asyncio.Event()
 
     @node
@@ -124,13 +136,13 @@ async def _sleeping(count: int) -> float:
         for _ in range(20):  # turns of the loop, more than a run needs to get there
             await asyncio.sleep(0)
 
-    held = await _held(work)
+    held = await _measure_held(work)
     released.set()
     assert all(result.output.x == 2 for result in await asyncio.gather(*tasks))
     return held / count
 
 
-async def _asking(count: int) -> float:
+async def _measure_asking(count: int) -> float:
     def question(given: Count) -> str:
         return f"Is {given.x} right?"
 
@@ -144,10 +156,10 @@ async def _asking(count: int) -> float:
         for _ in range(count):
             assert (await flow.run(Waiting())).status == "waiting"
 
-    return await _held(work) / count
+    return await _measure_held(work) / count
 
 
-def _talking(rounds: int) -> Any:
+def _build_talking(rounds: int) -> Any:
     def is_short(given: Count) -> bool:
         return given.x < rounds
 
@@ -158,19 +170,23 @@ def _talking(rounds: int) -> Any:
     return graph.build()
 
 
-async def _per_step() -> float:
+async def _measure_step() -> float:
     """Return the bytes of a step, from the held results of a long and a short run."""
-    short, long = _talking(1000), _talking(3000)
-    return (await _held(lambda: long.run(Log())) - await _held(lambda: short.run(Log()))) / 2000
+    short, long = _build_talking(1000), _build_talking(3000)
+    return (
+        await _measure_held(lambda: long.run(Log())) - await _measure_held(lambda: short.run(Log()))
+    ) / 2000
 
 
-async def _per_durable_step(where: str) -> float:
+async def _measure_durable_step(where: str) -> float:
     sizes: list[int] = []
     for rounds in (500, 1500):
         with tempfile.TemporaryDirectory() as folder:
             store = await SqliteStore.open(Path(folder) / "runs.db", sync="normal")
-            flow = _talking(rounds)
-            held = await _held(lambda flow=flow, store=store: flow.run(Log(), durable=store))
+            flow = _build_talking(rounds)
+            held = await _measure_held(
+                lambda flow=flow, store=store: flow.run(Log(), durable=store)
+            )
             await store.close()
             sizes.append(held if where == "heap" else measure_folder(folder))
     return (sizes[1] - sizes[0]) / 1000

@@ -153,7 +153,9 @@ def time_building(make: Callable[[Size], Job], size: Size) -> Figures:
     return Figures(figures.wall[1:], figures.cpu[1:], {"first": figures.wall[0]})
 
 
-async def measure_workload(programs: Any, workload: Workload, size: Size, seconds: float) -> Figures:
+async def measure_workload(
+    programs: Any, workload: Workload, size: Size, seconds: float
+) -> Figures:
     """Measure a workload in the way of its kind."""
     make = getattr(programs, workload.program)
     if workload.kind == "durable":
@@ -163,7 +165,9 @@ async def measure_workload(programs: Any, workload: Workload, size: Size, second
     job: Job = make(size)
     if workload.kind == "concurrent":
         return await time_concurrent(job, int(size))
-    figures = await (time_failing(job, 3) if workload.kind == "error" else time_repeated(job, seconds))
+    figures = await (
+        time_failing(job, 3) if workload.kind == "error" else time_repeated(job, seconds)
+    )
     if job.close is not None:
         await job.close()
     return figures

@@ -25,7 +25,7 @@ def profile(
     """
     chosen = workload.sizes[-1] if size is None else size
     profiler = cProfile.Profile()
-    units = asyncio.run(_collected(profiler, workload, chosen, is_watched))
+    units = asyncio.run(_profile_runs(profiler, workload, chosen, is_watched))
     out = io.StringIO()
     stats = pstats.Stats(profiler, stream=out)
     stats.sort_stats("tottime").print_stats(top)
@@ -35,7 +35,7 @@ def profile(
     return f"{title}; {counts}\n{_shorten_paths(out.getvalue())}"
 
 
-async def _collected(
+async def _profile_runs(
     profiler: cProfile.Profile, workload: Workload, size: Size, is_watched: bool
 ) -> int:
     """Profile runs for about a second, and return how many units they had."""
@@ -46,7 +46,7 @@ async def _collected(
     if workload.kind == "durable":
         with tempfile.TemporaryDirectory() as folder:
             job: Job = await make(size, Path(folder) / "runs.db")
-            await _profiled(profiler, job, 1)
+            await _profile_run(profiler, job, 1)
             assert job.close is not None
             await job.close()
         return workload.count(size)
@@ -58,12 +58,12 @@ async def _collected(
         assert job.check(await job.run())
     units, end = 0, time.perf_counter() + SECONDS
     while not units or time.perf_counter() < end:
-        await _profiled(profiler, job, at_once)
+        await _profile_run(profiler, job, at_once)
         units += workload.count(size)
     return units
 
 
-async def _profiled(profiler: cProfile.Profile, job: Job, at_once: int) -> None:
+async def _profile_run(profiler: cProfile.Profile, job: Job, at_once: int) -> None:
     profiler.enable()
     results = (
         await asyncio.gather(*(job.run() for _ in range(at_once)))

@@ -316,7 +316,10 @@ def measure(
 
     Raises `AssertionError` if account and ledgers do not agree.
     """
-    items, threshold = make_items(count, seed), choose_threshold(make_items(2 * count, seed + 1_000_003))
+    items, threshold = (
+        make_items(count, seed),
+        choose_threshold(make_items(2 * count, seed + 1_000_003)),
+    )
     lines: list[Line] = []
     for shape in shapes:
         for ratio in ratios:

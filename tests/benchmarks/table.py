@@ -116,7 +116,12 @@ def format_results(results: Results) -> str:
                 [system.title, *(_cell(results, workload, size, system) for size in workload.sizes)]
                 for system in systems
             ]
-            parts += [f"### {workload.name}: {workload.titled('N')}", "", *format_table(head, rows), ""]
+            parts += [
+                f"### {workload.name}: {workload.titled('N')}",
+                "",
+                *format_table(head, rows),
+                "",
+            ]
             parts += [f"- {line}" for line in _reasons(results, workload)]
     return "\n".join(parts)
 
@@ -172,7 +177,9 @@ def compare_with_targets(results: Results) -> str:
         if results.of(workload, workload.sizes[-1], OURS)
         for row in _aims(results, workload)
     ]
-    return "\n".join(format_table(["", "figure", "aim", "measured", "by the other clock", ""], rows))
+    return "\n".join(
+        format_table(["", "figure", "aim", "measured", "by the other clock", ""], rows)
+    )
 
 
 def _aims(results: Results, workload: Workload) -> list[list[str]]:

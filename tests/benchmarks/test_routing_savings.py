@@ -8,10 +8,10 @@ from tests.benchmarks.routing_savings import (
     JUDGES,
     STRATEGIES,
     Line,
+    choose_threshold,
+    format_table,
     make_items,
     measure,
-    format_table,
-    choose_threshold,
 )
 
 

@@ -81,7 +81,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for size in workload.sizes:
         print(
-            json.dumps({"size": size, **measure_row(system, workload, size, given.seconds)}), flush=True
+            json.dumps({"size": size, **measure_row(system, workload, size, given.seconds)}),
+            flush=True,
         )
     sys.stdout.flush()
     os._exit(0)  # threads that a system leaves behind do not hold the round
