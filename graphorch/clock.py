@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from random import Random
 from typing import Any, TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
@@ -46,7 +45,6 @@ def outside(loop: Any) -> Generator[None]:
         count_outside(loop, -1)
 
 
-@dataclass(frozen=True, slots=True)
 class Runtime:
     """Time and chance around a model call.
 
@@ -54,6 +52,15 @@ class Runtime:
     number in [0, 1).
     """
 
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = field(default_factory=lambda: random.Random().random)
+    # A plain class: every program imports this module, and a dataclass takes a millisecond to make.
+    __slots__ = ("clock", "random", "sleep")
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.sleep = sleep
+        self.random = random or Random().random

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from graphorch.graph.signature import StateFunction
@@ -63,23 +63,22 @@ class Loop:
     nested: bool
 
 
-@dataclass(slots=True)
 class Topology:
     """All edges of a graph by index, source and target, and its loops.
 
     `multi_routes` holds the nodes whose selector may return several labels at once.
     """
 
-    names: tuple[str, ...]
-    edges: list[Edge] = field(default_factory=list[Edge])
-    loops: list[Loop] = field(default_factory=list[Loop])
-    multi_routes: frozenset[int] = frozenset()
-    leaving: dict[int, list[Edge]] = field(
-        default_factory=lambda: defaultdict[int, list[Edge]](list)
-    )
-    entering: dict[int, list[Edge]] = field(
-        default_factory=lambda: defaultdict[int, list[Edge]](list)
-    )
+    # A plain class: every program imports this module, and a dataclass takes a millisecond to make.
+    __slots__ = ("edges", "entering", "leaving", "loops", "multi_routes", "names")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.edges: list[Edge] = []
+        self.loops: list[Loop] = []
+        self.multi_routes: frozenset[int] = frozenset()
+        self.leaving: dict[int, list[Edge]] = defaultdict(list)
+        self.entering: dict[int, list[Edge]] = defaultdict(list)
 
     @property
     def end(self) -> int:

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 
 from graphorch.core.tree import Activation
 from graphorch.engine.attempts.missing_branches import find_missing_branches
-from graphorch.engine.attempts.model_calls import RecordedClient, build_call_metadata
 from graphorch.engine.events import Emitted, TextDelta
 
 if TYPE_CHECKING:
@@ -93,6 +92,9 @@ class NodeContext:
     ) -> Any:
         """Ask a model, and return its text or a validated instance of `output`."""
         request = self._build_request(prompt, model, instructions, max_tokens, temperature)
+        # Loaded at the first call: many runs ask no model.
+        from graphorch.engine.attempts.model_calls import RecordedClient
+
         recorded = RecordedClient(self._services, self._activation, self._request_counts)
         client = _with_tools(recorded, tools) if tools else recorded
         on_text = self._on_text if self._services.is_watched else None
@@ -110,6 +112,7 @@ class NodeContext:
         max_tokens: int | None,
         temperature: float | None,
     ) -> Request:
+        from graphorch.engine.attempts.model_calls import build_call_metadata
         from graphorch.models.messages import Message, Request, to_messages
 
         services, activation = self._services, self._activation
