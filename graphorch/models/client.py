@@ -1,6 +1,7 @@
 """The port to a model: a request in, a response out.
 
-Everything that can be added to a model call (retry, policy, budget, cache, guardrail) wraps a `ModelClient` and is one.
+Everything that can be added to a model call (retry, policy, budget, cache, guardrail) wraps a
+`ModelClient` and is one.
 """
 
 from __future__ import annotations

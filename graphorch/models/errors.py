@@ -43,7 +43,7 @@ class SchemaRefused(ModelError):
 class AnswerError(ModelError):
     """An answer cannot be used.
 
-    `partial` is the text that arrived; `usage` holds the tokens that the endpoint reported, or None.
+    `partial` is the text that arrived; `usage` is what the endpoint reported, or None.
     """
 
     def __init__(

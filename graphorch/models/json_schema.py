@@ -1,4 +1,4 @@
-"""The JSON schema of a structured output: strict for endpoints that enforce it, in words for others."""
+"""The JSON schema of a structured output: strict where endpoints enforce it, else in words."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class Response:
 
 
 def estimate_usage(request: Request, text: str) -> Usage:
-    """Guess the usage of an answer with the usual rule of thumb for English: 4 characters a token."""
+    """Guess the usage of an answer by the rule of thumb for English: four characters a token."""
     characters = 0
     for message in request.messages:
         characters += len(message.content)

@@ -138,7 +138,8 @@ class RetryingClient:
             raise _add_note(
                 error,
                 attempt,
-                f"the endpoint wants a pause of {asked_for:g} s, the limit is {self._backoff.patience:g} s",
+                f"the endpoint wants a pause of {asked_for:g} s, "
+                f"the limit is {self._backoff.patience:g} s",
             )
         return pause
 

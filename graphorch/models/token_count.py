@@ -120,7 +120,7 @@ def _bound_tools_and_schema(request: Request) -> int:
             tokens += _PER_SCHEMA
         return tokens
     # 2. So is the schema, or it is sent in words if the endpoint knows no such option. The JSON
-    #    here escapes characters outside of ASCII, so it is never shorter than the JSON that is sent.
+    #    here escapes characters outside of ASCII, so it is never shorter than what is sent.
     as_option = len(json.dumps(build_response_format(request.schema)))
     in_words = _bound_by_bytes(describe_schema(request.schema))
     return tokens + max(as_option, in_words) + _PER_SCHEMA

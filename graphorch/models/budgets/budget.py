@@ -1,8 +1,8 @@
 """Budgets and accounts: amounts are reserved before a model call and settled after it.
 
-An `Account` is one level of the money: a run, a sub-flow, a node, an iteration of a loop; or, beside
-these, a tag or a day. The innermost account pays for a call (`Request.payer`), and the call counts
-at every level above and beside it at once. How amounts are counted: `ledger.py`.
+An `Account` is one level of the money: a run, a sub-flow, a node, an iteration of a loop; or,
+beside these, a tag or a day. The innermost account pays for a call (`Request.payer`), and the call
+counts at every level above and beside it at once. How amounts are counted: `ledger.py`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class CapRules:
         wrong = [share for share in self.alert_shares if not 0 < share <= 1]
         if wrong:
             raise InputError(
-                f"alert_shares has {wrong[0]!r}: a share lies above 0 and is at most 1, such as 0.8."
+                f"alert_shares has {wrong[0]!r}: a share lies above 0 and is at most 1, "
+                "such as 0.8."
             )
 
 

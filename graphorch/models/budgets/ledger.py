@@ -198,7 +198,7 @@ async def reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | N
 
 
 def try_reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | None:
-    """Reserve on all levels and return None, or reserve nothing and return the level without room."""
+    """Reserve on all levels and return None, or reserve nothing and return a level without room."""
     # 1. Check this ledger, which costs nothing.
     for level in levels:
         if level.find_short_unit(need) is not None:
@@ -245,7 +245,7 @@ def settle(
 
 
 def _serve_waiters(level: BudgetLevel) -> None:
-    """Grant or refuse the waiters of a level in their order, up to the first that has to wait on."""
+    """Grant or refuse the waiters of a level in their order, up to the first that must wait on."""
     while level.waiting:
         waiter = level.waiting[0]
         if waiter.outcome.done():

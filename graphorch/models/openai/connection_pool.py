@@ -1,8 +1,8 @@
 """One connection pool per event loop.
 
-An asyncio HTTP client belongs to the loop that it was first used in, but a model client is used from
-several over its life: every `asyncio.run` is a new one. So the pool opens one inner client for each
-running loop, and closes it when `close` is called there.
+An asyncio HTTP client belongs to the loop that it was first used in, but a model client is used
+from several over its life: every `asyncio.run` is a new one. So the pool opens one inner client for
+each running loop, and closes it when `close` is called there.
 
 Rules of this file:
 - `close` never cuts a call that is in flight: the last such call closes;
@@ -35,7 +35,10 @@ class _Slot(Generic[C]):
 
 
 class LoopPool(Generic[C]):
-    """Lends the inner client of the running loop. Safe to use from several threads, each with its own loop."""
+    """Lends the inner client of the running loop.
+
+    Safe to use from several threads, each with its own loop.
+    """
 
     def __init__(self, open_client: Callable[[], C]) -> None:
         self._open = open_client
@@ -45,7 +48,7 @@ class LoopPool(Generic[C]):
     @asynccontextmanager
     async def borrow(self) -> AsyncGenerator[C]:
         """Lend the inner client for the length of one call."""
-        slot = self._slot_here()
+        slot = self._find_slot()
         slot.in_flight += 1
         try:
             yield slot.client
@@ -69,7 +72,8 @@ class LoopPool(Generic[C]):
         with self._lock:
             return len(self._slots)
 
-    def _slot_here(self) -> _Slot[C]:
+    def _find_slot(self) -> _Slot[C]:
+        """Return the slot of the running loop, and open its inner client at the first use."""
         loop = asyncio.get_running_loop()
         with self._lock:
             gone = [known for known in self._slots if known.is_closed()]

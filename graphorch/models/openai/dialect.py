@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from graphorch.errors import ModelError
 from graphorch.models.errors import SchemaRefused
 from graphorch.models.json_schema import build_response_format, describe_schema
-from graphorch.models.messages import Message, Request
+from graphorch.models.messages import Message, Request, ToolCall, ToolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,17 @@ class Dialect:
 
     def note(self) -> str:
         """Return the note for people about this dialect, or ""."""
-        return (
-            "the endpoint takes no schema, so it was put into the instructions"
-            if self.schema_in_words
-            else ""
-        )
+        if self.schema_in_words:
+            return "the endpoint takes no schema, so it was put into the instructions"
+        return ""
 
 
 def encode_messages(request: Request, dialect: Dialect) -> list[dict[str, object]]:
     """Return the `messages` of the body."""
     messages = list(request.messages)
     if request.schema is not None and dialect.schema_in_words:
-        messages = _with_instruction(messages, describe_schema(request.schema))
-    return [_message(message) for message in messages]
+        messages = _add_instruction(messages, describe_schema(request.schema))
+    return [_encode_message(message) for message in messages]
 
 
 def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dict[str, object]:
@@ -72,56 +70,50 @@ def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dic
     """
     options: dict[str, object] = {}
     if request.max_tokens is not None:
-        options["max_completion_tokens" if dialect.completion_tokens else "max_tokens"] = (
-            request.max_tokens
-        )
+        name = "max_completion_tokens" if dialect.completion_tokens else "max_tokens"
+        options[name] = request.max_tokens
     if request.temperature is not None:
         options["temperature"] = request.temperature
     if request.schema is not None and not dialect.schema_in_words:
         options["response_format"] = build_response_format(request.schema)
     if request.tools:
-        options["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": spec.name,
-                    "description": spec.description,
-                    "parameters": dict(spec.parameters),
-                },
-            }
-            for spec in request.tools
-        ]
+        options["tools"] = [_encode_tool(spec) for spec in request.tools]
     if streamed and not dialect.without_usage:
         options["stream_options"] = {"include_usage": True}
     return options
 
 
-def _message(message: Message) -> dict[str, object]:
+def _encode_tool(spec: ToolSpec) -> dict[str, object]:
+    function = {
+        "name": spec.name,
+        "description": spec.description,
+        "parameters": dict(spec.parameters),
+    }
+    return {"type": "function", "function": function}
+
+
+def _encode_message(message: Message) -> dict[str, object]:
     encoded: dict[str, object] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        # as the reference has it; "" is refused by some
+        # null, as the reference has it: some endpoints refuse ""
         encoded["content"] = message.content or None
-        encoded["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
+        encoded["tool_calls"] = [_encode_call(call) for call in message.tool_calls]
     if message.tool_call_id:
         encoded["tool_call_id"] = message.tool_call_id
     return encoded
 
 
-def _with_instruction(messages: list[Message], instruction: str) -> list[Message]:
+def _encode_call(call: ToolCall) -> dict[str, object]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _add_instruction(messages: list[Message], instruction: str) -> list[Message]:
     """Return the messages with an instruction at the end of the system message.
 
     Some endpoints would refuse a second system message.
     """
     if messages and messages[0].role == "system":
-        return [
-            Message(role="system", content=f"{messages[0].content}\n\n{instruction}"),
-            *messages[1:],
-        ]
+        content = f"{messages[0].content}\n\n{instruction}"
+        return [Message(role="system", content=content), *messages[1:]]
     return [Message(role="system", content=instruction), *messages]

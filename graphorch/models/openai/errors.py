@@ -63,7 +63,8 @@ class Endpoint:
         if not secret.isascii() or not secret.isprintable() or " " in secret:
             raise InputError(
                 f"The key for {self.host} holds a space, a line break or a character that is not "
-                "ASCII, as happens when a key is copied. Set it again, without quotes and line ends."
+                "ASCII, as happens when a key is copied. Set it again, without quotes and line "
+                "ends."
             )
 
     @property

@@ -23,19 +23,20 @@ from graphorch.models.openai.errors import Endpoint
 
 OFFICIAL = "https://api.openai.com/v1"
 
-# Entries of `Request.metadata` that mean something to a gateway. Tags are separated by commas; all
-# other entries are details.
-_TAGS, _USER, _RUN, _NODE, _TRACE, _STICKY, _CACHE = (
-    "tags",
-    "user_id",
-    "run",
-    "node",
-    "trace_id",
-    "sticky_key",
-    "auto_cache",
-)
-_Body = Callable[[Request, Mapping[str, Any]], dict[str, object]]
+# Entries of `Request.metadata` that mean something to a gateway; all others are details.
+_TAGS = "tags"  # separated by commas
+_USER = "user_id"
+_RUN = "run"
+_NODE = "node"
+_TRACE = "trace_id"
+_STICKY = "sticky_key"
+_CACHE = "auto_cache"
+_NOT_DETAILS = frozenset({_TAGS, _USER, _RUN, _NODE, _TRACE, _STICKY, _CACHE})
+
 _HEADER_PREFIX = "x-requesty-"
+_SWITCHES = {"true": True, "false": False}
+
+_Body = Callable[[Request, Mapping[str, Any]], dict[str, object]]
 
 
 def _no_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
@@ -53,13 +54,14 @@ def _no_cost(headers: Mapping[str, str]) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """What is special about one kind of endpoint.
+    """Special features of one kind of endpoint.
 
-    `body_of` gives fields of the request's body beyond the protocol, `headers` its headers (their names all begin with `header_prefix`),
-    `cost_in` the dollars that the headers of a whole (not streamed) answer tell; `usage.cost` is read for every endpoint. `attempts`: how
-    often a call may ask it, 1 where it repeats by itself, since repeats multiply. `owns_policies`: it resolves `policy/NAME`. `markup`:
-    the fraction that it adds to list prices.
-    `options` are the settings of this endpoint, `takes` the names of those that exist.
+    `make_body` returns the fields of a request's body beyond the protocol, `make_headers` its
+    headers (all their names begin with `header_prefix`), `read_cost` the dollars in the headers of
+    a whole (not streamed) answer; `usage.cost` is read for every endpoint. `attempts` is how often
+    a call may ask it: 1 where it repeats by itself, since repeats multiply. `owns_policies`: it
+    resolves `policy/NAME`. `markup` is the fraction that it adds to list prices. `options` are the
+    settings of this endpoint, `takes` the names of those that exist.
     """
 
     name: str
@@ -84,50 +86,52 @@ class Gateway:
         """
         unknown = sorted(set(options) - self.takes)
         if unknown:
-            raise InputError(
-                f"A {self.name} endpoint has no option '{unknown[0]}'. {did_you_mean(unknown[0], self.takes)}"
-            )
+            hint = did_you_mean(unknown[0], self.takes)
+            raise InputError(f"A {self.name} endpoint has no option '{unknown[0]}'. {hint}")
         return replace(self, options=dict(options))
 
 
-def _requesty_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
-    known = {_TAGS, _USER, _RUN, _NODE, _TRACE, _STICKY, _CACHE}
-    metadata = request.metadata
-    extra = {
-        name: value
-        for name, value in metadata.items()
-        if name not in known and not name.lower().startswith(_HEADER_PREFIX)
+def _make_requesty_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "tags": _split_tags(request),
+        "user_id": request.metadata.get(_USER),
+        "trace_id": _choose_trace(request),
+        "extra": _collect_requesty_details(request),
     }
-    extra |= {name: metadata[name] for name in (_RUN, _NODE) if name in metadata}
-    inner: dict[str, object] = {}
-    if tags := _tags(request):
-        inner["tags"] = tags
-    if user := metadata.get(_USER):
-        inner["user_id"] = user
-    if trace := _trace(request):
-        inner["trace_id"] = trace
-    if extra:
-        inner["extra"] = extra
-    auto_cache = options.get(_CACHE, {"true": True, "false": False}.get(metadata.get(_CACHE, "")))
+    fields = {name: value for name, value in fields.items() if value}
+    # the setting of the endpoint goes before that of the request
+    auto_cache = options.get(_CACHE, _SWITCHES.get(request.metadata.get(_CACHE, "")))
     if auto_cache is not None:
-        inner["auto_cache"] = bool(auto_cache)
-    return {"requesty": inner} if inner else {}
+        fields["auto_cache"] = bool(auto_cache)
+    return {"requesty": fields} if fields else {}
 
 
-def _trace(request: Request) -> str:
-    """Return the trace of a request.
+def _collect_requesty_details(request: Request) -> dict[str, object]:
+    """Return the entries of the metadata without a place of their own, then run and node."""
+    details: dict[str, object] = {}
+    for name, value in request.metadata.items():
+        is_header = name.lower().startswith(_HEADER_PREFIX)
+        if name not in _NOT_DETAILS and not is_header:
+            details[name] = value
+    return details | _pick(request.metadata, (_RUN, _NODE))
+
+
+def _choose_trace(request: Request) -> str:
+    """Return the trace of a request for Requesty.
 
     A policy of the gateway's own picks a model by a hash of the trace: one trace for a whole run
     would pin the run to one model.
     """
     metadata = request.metadata
+    trace = metadata.get(_TRACE)
     if not request.model.startswith("policy/"):
-        return metadata.get(_TRACE) or metadata.get(_RUN, "")
-    place = "/".join(filter(None, [metadata.get(_RUN), metadata.get(_NODE)]))
-    return metadata.get(_STICKY) or metadata.get(_TRACE) or place
+        return trace or metadata.get(_RUN, "")
+    run, node = metadata.get(_RUN), metadata.get(_NODE)
+    place = "/".join(part for part in (run, node) if part)
+    return metadata.get(_STICKY) or trace or place
 
 
-def _requesty_headers(request: Request) -> dict[str, str]:
+def _make_requesty_headers(request: Request) -> dict[str, str]:
     """Return the `X-Requesty-…` entries of the metadata.
 
     The gateway takes them off before it asks the provider.
@@ -139,27 +143,29 @@ def _requesty_headers(request: Request) -> dict[str, str]:
     }
 
 
-def _openrouter_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
-    body: dict[str, object] = {
-        name: options[name] for name in ("models", "provider") if name in options
-    }
-    if user := request.metadata.get(_USER):
+def _make_openrouter_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
+    body = _pick(options, ("models", "provider"))
+    user = request.metadata.get(_USER)
+    if user:
         body["user"] = user
     return body
 
 
-def _litellm_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
+def _make_litellm_body(request: Request, options: Mapping[str, Any]) -> dict[str, object]:
     metadata = request.metadata
     details: dict[str, object] = {
         name: value for name, value in metadata.items() if name not in (_TAGS, _STICKY)
     }
-    if tags := _tags(request):
+    tags = _split_tags(request)
+    if tags:
         details["tags"] = tags
-    body: dict[str, object] = {"metadata": details} if details else {}
-    return body | {name: options[name] for name in ("fallbacks",) if name in options}
+    body: dict[str, object] = {}
+    if details:
+        body["metadata"] = details
+    return body | _pick(options, ("fallbacks",))
 
 
-def _litellm_cost(headers: Mapping[str, str]) -> float | None:
+def _read_litellm_cost(headers: Mapping[str, str]) -> float | None:
     try:
         cost = float(headers.get("x-litellm-response-cost", ""))
     except ValueError:
@@ -167,8 +173,14 @@ def _litellm_cost(headers: Mapping[str, str]) -> float | None:
     return cost if 0 <= cost < math.inf else None
 
 
-def _tags(request: Request) -> list[str]:
-    return [tag for part in request.metadata.get(_TAGS, "").split(",") if (tag := part.strip())]
+def _split_tags(request: Request) -> list[str]:
+    tags = [tag.strip() for tag in request.metadata.get(_TAGS, "").split(",")]
+    return [tag for tag in tags if tag]
+
+
+def _pick(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, object]:
+    """Return the entries with these names that exist, in the order of the names."""
+    return {name: values[name] for name in names if name in values}
 
 
 GENERIC = Gateway(name="generic")
@@ -176,12 +188,27 @@ GATEWAYS: Mapping[str, Gateway] = {
     "generic": GENERIC,
     "openai": Gateway(name="openai"),
     "requesty": Gateway(
-        name="requesty", make_body=_requesty_body, make_headers=_requesty_headers, header_prefix=_HEADER_PREFIX, attempts=1, owns_policies=True, markup=0.05,
+        name="requesty",
+        make_body=_make_requesty_body,
+        make_headers=_make_requesty_headers,
+        header_prefix=_HEADER_PREFIX,
+        attempts=1,
+        owns_policies=True,
+        markup=0.05,
         takes=frozenset({_CACHE}),
     ),
-    "openrouter": Gateway(name="openrouter", make_body=_openrouter_body, takes=frozenset({"models", "provider"})),
-    "litellm": Gateway(name="litellm", make_body=_litellm_body, read_cost=_litellm_cost, takes=frozenset({"fallbacks"})),
-}  # fmt: skip
+    "openrouter": Gateway(
+        name="openrouter",
+        make_body=_make_openrouter_body,
+        takes=frozenset({"models", "provider"}),
+    ),
+    "litellm": Gateway(
+        name="litellm",
+        make_body=_make_litellm_body,
+        read_cost=_read_litellm_cost,
+        takes=frozenset({"fallbacks"}),
+    ),
+}
 
 _BY_HOST = {"requesty.ai": "requesty", "openrouter.ai": "openrouter", "openai.com": "openai"}
 
@@ -205,10 +232,10 @@ def find_gateway(name: str) -> Gateway:
 def find_gateway_at(base_url: str) -> Gateway:
     """Return the gateway that is known to live at an address, else the generic one."""
     host = urlsplit(base_url).hostname or ""
-    known = (
-        name for domain, name in _BY_HOST.items() if host == domain or host.endswith(f".{domain}")
-    )
-    return GATEWAYS[next(known, "generic")]
+    for domain, name in _BY_HOST.items():
+        if host == domain or host.endswith(f".{domain}"):
+            return GATEWAYS[name]
+    return GENERIC
 
 
 def read_connection(environment: Mapping[str, str]) -> Connection | None:
@@ -221,7 +248,8 @@ def read_connection(environment: Mapping[str, str]) -> Connection | None:
         return None
     if not key:
         raise InputError(
-            "OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's key; for a server that takes any, set it to 'none'."
+            "OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's key; "
+            "for a server that takes any, set it to 'none'."
         )
     address = check_address(base_url or OFFICIAL, "OPENAI_BASE_URL")
     return Connection("environment", Endpoint(address, SecretStr(key)), find_gateway_at(address))
@@ -235,10 +263,12 @@ def check_address(base_url: str, where: str) -> str:
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
-            f"{where} is no address: it begins with http:// or https:// and names a host, such as {OFFICIAL}."
+            f"{where} is not an address: it begins with http:// or https:// and names a host, "
+            f"such as {OFFICIAL}."
         )
     if parts.username or parts.password or parts.query:
         raise InputError(
-            f"{where} holds more than an address (a user, a password or a query). Give the key in a variable of its own."
+            f"{where} holds more than an address (a user, a password or a query). "
+            "Give the key in a variable of its own."
         )
     return base_url

@@ -15,15 +15,24 @@ from graphorch.models.openai.errors import Endpoint, Overlong
 # Headers that a request may carry. The openai package adds others from environment variables
 # (organisation, project, and any in OPENAI_CUSTOM_HEADERS) and a description of this machine; none
 # of them is the endpoint's business.
-_HEADERS = frozenset({
-    "host", "accept", "connection", "user-agent", "content-type", "content-length", "transfer-encoding", "x-stainless-raw-response",
-})  # fmt: skip
+_HEADERS = frozenset(
+    {
+        "host",
+        "accept",
+        "connection",
+        "user-agent",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "x-stainless-raw-response",
+    }
+)
 
 
 def open_transport(
     endpoint: Endpoint, *, connect: float, max_bytes: int, own_headers: str = ""
 ) -> httpx2.AsyncClient:
-    """Return a client that follows no redirect and no proxy, and sends the key to one endpoint only.
+    """Return a client without redirects and proxies that sends the key to one endpoint only.
 
     `own_headers` is the beginning of the names of headers that the endpoint's gateway takes beside
     the usual ones; "" for none. `connect` is the limit on connecting and on each write, in seconds.
@@ -46,7 +55,8 @@ def open_transport(
         encoding = response.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
             raise Overlong(
-                f"its answer is compressed ({encoding}) although that was not asked for, so its size cannot be bounded"
+                f"its answer is compressed ({encoding}) although that was not asked for, "
+                "so its size cannot be bounded"
             )
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Bounded(response.stream, max_bytes)

@@ -1,7 +1,8 @@
 """Strictly checked answers of an endpoint; the openai package would take any JSON for one.
 
-Source of the shapes: the "Chat completion object" and "Chat completion chunk object" pages of OpenAI's API reference (2026-11).
-Only the fields that are used are declared; unknown ones are ignored.
+Source of the shapes: the "Chat completion object" and "Chat completion chunk object" pages of
+OpenAI's API reference (2026-11). Only the fields that are used are declared; unknown ones are
+ignored.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from graphorch.models.messages import Usage
 
 
-def _whole_characters(text: str) -> str:
-    """JSON can spell half a character (a lone surrogate), which can be neither stored nor printed later."""
+def _check_characters(text: str) -> str:
+    """Return the text. Raises `ValueError` for half a character (a lone surrogate).
+
+    JSON can spell one, but it can be neither stored nor printed later.
+    """
     if not text.isascii():
         text.encode()  # raises UnicodeEncodeError, a ValueError
     return text
 
 
-_Text = Annotated[str, AfterValidator(_whole_characters)]
+_Text = Annotated[str, AfterValidator(_check_characters)]
 _Count = Annotated[int, Field(ge=0)]
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -37,7 +41,7 @@ class CalledFunction(_Wire):
 
 
 class ToolCallDelta(_Wire):
-    """A tool call, whole or the next piece of it; `index` says which one a piece belongs to."""
+    """A tool call, or the next piece of one; `index` is the number of the call it belongs to."""
 
     index: int | None = None
     id: str | None = None
@@ -45,7 +49,7 @@ class ToolCallDelta(_Wire):
 
 
 class ChoiceMessage(_Wire):
-    """What the model said: whole (`message`) or the next piece of it (`delta`)."""
+    """Words of the model: all of them (`message`) or the next piece (`delta`)."""
 
     content: _Text | None = None
     refusal: _Text | None = None
@@ -69,7 +73,10 @@ class Piece(_Wire):
 
 
 class ChatCompletion(_Wire):
-    """A whole answer. `usage` is kept as it came: a strange bill is no reason to throw the answer away."""
+    """A whole answer.
+
+    `usage` is kept as it came: a strange bill is no reason to throw the answer away.
+    """
 
     model: str | None = None
     choices: Annotated[list[Choice], Field(min_length=1)]
@@ -96,7 +103,7 @@ class _Bill(_Wire):
 
 
 def read_usage(usage: object) -> tuple[Usage | None, float | None]:
-    """Tokens and dollars of a `usage` object; None for what is missing or makes no sense.
+    """Return tokens and dollars of a `usage` object; None for those missing or without sense.
 
     `cost` in dollars is what gateways such as Requesty and OpenRouter add to it.
     """
@@ -105,16 +112,20 @@ def read_usage(usage: object) -> tuple[Usage | None, float | None]:
     except ValidationError:
         return None, None
     details = bill.prompt_tokens_details
-    cached = details.cached_tokens if details else None
-    return Usage(
-        bill.prompt_tokens, bill.completion_tokens, min(cached or 0, bill.prompt_tokens)
-    ), bill.cost
+    cached = 0
+    if details is not None:
+        # more than the whole input cannot come from the cache
+        cached = min(details.cached_tokens or 0, bill.prompt_tokens)
+    return Usage(bill.prompt_tokens, bill.completion_tokens, cached), bill.cost
 
 
 def describe_mismatch(error: ValidationError) -> str:
-    """What does not fit, without repeating the values: `choices.0.message.content: Input should be a valid string`."""
-    parts = [
-        f"{'.'.join(str(step) for step in details['loc']) or 'the whole'}: {details['msg']}"
-        for details in error.errors(include_input=False)
-    ]
-    return "; ".join(parts[:3])
+    """Return the first three problems, without repeating the values.
+
+    One of them reads `choices.0.message.content: Input should be a valid string`.
+    """
+    problems: list[str] = []
+    for details in error.errors(include_input=False)[:3]:
+        place = ".".join(str(step) for step in details["loc"]) or "the whole"
+        problems.append(f"{place}: {details['msg']}")
+    return "; ".join(problems)
