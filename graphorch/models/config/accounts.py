@@ -1,4 +1,4 @@
-"""The accounts that a configuration asks for: that of a run, with its day and its tags beside it."""
+"""The accounts of a configuration: that of a run, with its day and its tags beside it."""
 
 from __future__ import annotations
 

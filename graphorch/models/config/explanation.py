@@ -1,4 +1,4 @@
-"""Explain in words where a model's name leads: which policy, targets, endpoints, keys and prices."""
+"""Explain in words where a model's name leads: its policy, targets, endpoints, keys and prices."""
 
 from __future__ import annotations
 

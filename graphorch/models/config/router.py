@@ -27,9 +27,8 @@ from graphorch.models.config.schema import (
 from graphorch.models.messages import Request, Response
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.errors import Endpoint
-from graphorch.models.openai.gateways import GATEWAYS, Connection, read_connection
+from graphorch.models.openai.gateways import GATEWAYS, Connection, Gateway, read_connection
 from graphorch.models.policies.call import AnswerCheck, PolicyRules
-from graphorch.models.policies.failure_kinds import FAILOVER_KINDS
 from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
@@ -38,12 +37,12 @@ from graphorch.models.policies.target import Candidate, Target, TargetRules
 from graphorch.models.pricing.metering import PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices
 
-# The model that an agent asks for if it names none.
+# Name of the model that an agent asks for if it names none.
 _DEFAULT = "default"
 
 
 def _is_valid(request: Request, response: Response) -> bool:
-    """Accept every answer: the check `valid`. That it fits the schema is checked anyway."""
+    """Accept every answer: the check `valid`, since the schema is checked anyway."""
     return True
 
 
@@ -90,7 +89,8 @@ class Router:
         self._clients: dict[str | None, tuple[ModelClient, Connection]] = {}
 
     def __repr__(self) -> str:
-        return f"Router(policies {sorted(self._config.policies)}, endpoints {sorted(self._config.endpoints)})"
+        policies, endpoints = sorted(self._config.policies), sorted(self._config.endpoints)
+        return f"Router(policies {policies}, endpoints {endpoints})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return the answer of the model or policy that the request names.
@@ -101,22 +101,22 @@ class Router:
         try:
             return await self.client(request.model).complete(request, on_text)
         except CapReached as error:
-            # the policy is asked below, outside of this block, so that its failure stands alone
-            instead = error.at_cap
-            if not instead.startswith(POLICY_PREFIX) or instead == request.model:
+            # The policy is asked below, outside of this block, so that its failure stands alone.
+            policy = error.at_cap
+            if not policy.startswith(POLICY_PREFIX) or policy == request.model:
                 raise
             level = error.level
-        left = request.timeout
-        if left is not None:
-            left -= self._parts.runtime.clock() - started_at
-        response = await self.client(instead).complete(
-            replace(request, model=instead, timeout=left), on_text
-        )
+        timeout = request.timeout
+        if timeout is not None:
+            timeout -= self._parts.runtime.clock() - started_at
+        cheaper_request = replace(request, model=policy, timeout=timeout)
+        response = await self.client(policy).complete(cheaper_request, on_text)
         note = (
-            f"'{request.model}' did not fit the budget of '{level}' any more, "
-            f"so {instead} was asked"
+            f"'{request.model}' did not fit the budget of '{level}' any more, so {policy} was asked"
         )
-        return replace(response, note="; ".join(filter(None, [response.note, note])))
+        if response.note:
+            note = f"{response.note}; {note}"
+        return replace(response, note=note)
 
     async def aclose(self) -> None:
         """Close every client that was opened."""
@@ -144,29 +144,22 @@ class Router:
         return name
 
     def _build(self, name: str) -> Policy:
-        bare = name.removeprefix(POLICY_PREFIX)
-        if name.startswith(POLICY_PREFIX) and bare in self._config.policies:
-            return self._policy(name, self._config.policies[bare])
         target = TargetConfig(model=name)
-        if name.startswith(POLICY_PREFIX) and not self._connection(target).gateway.owns_policies:
-            raise InputError(
-                f"There is no policy '{bare}'. {did_you_mean(bare, self._config.policies)}"
-            )
-        return Policy(
-            name, ListedOrder("direct"), [self._target(target)], runtime=self._parts.runtime
-        )
+        if name.startswith(POLICY_PREFIX):
+            policies = self._config.policies
+            policy_name = name.removeprefix(POLICY_PREFIX)
+            if policy_name in policies:
+                return self._build_policy(name, policies[policy_name])
+            # Not in the file: it may be a policy of the gateway's own.
+            if not self._open_connection(target).gateway.owns_policies:
+                hint = did_you_mean(policy_name, policies)
+                raise InputError(f"There is no policy '{policy_name}'. {hint}")
+        candidates = [self._share_target(target)]
+        return Policy(name, ListedOrder("direct"), candidates, runtime=self._parts.runtime)
 
-    def _policy(self, name: str, config: PolicyConfig) -> Policy:
-        candidates = [self._candidate(target) for target in config.targets]
-        rules = PolicyRules(
-            on=FAILOVER_KINDS if config.on is None else frozenset(config.on),
-            check=None if config.check is None else self._check(name, config.check),
-            attempt_timeout=config.attempt_timeout,
-            retry=RetryRules(rounds=config.rounds),
-            hedge=None
-            if config.hedge_after is None
-            else Hedge(after=config.hedge_after, share=config.hedge_share),
-        )
+    def _build_policy(self, name: str, config: PolicyConfig) -> Policy:
+        candidates = [self._find_candidate(target) for target in config.targets]
+        rules = self._build_rules(name, config)
         runtime = self._parts.runtime
         match config.kind:
             case "fallback":
@@ -174,25 +167,31 @@ class Router:
             case "fastest":
                 return fastest(name, candidates, rules=rules, runtime=runtime)
             case "cascade":
-                return cascade(
-                    name, candidates, rules.check or _is_valid, rules=rules, runtime=runtime
-                )
+                check = rules.check or _is_valid
+                return cascade(name, candidates, check, rules=rules, runtime=runtime)
             case "weighted":
-                shares = [target.weight for target in config.targets]
-                return weighted(
-                    name, list(zip(candidates, shares, strict=True)), rules=rules, runtime=runtime
-                )
+                weights = [target.weight for target in config.targets]
+                shares = list(zip(candidates, weights, strict=True))
+                return weighted(name, shares, rules=rules, runtime=runtime)
             case "cheapest":
                 qualities = [target.quality for target in config.targets]
-                return cheapest(
-                    name,
-                    list(zip(candidates, qualities, strict=True)),
-                    floor=config.floor,
-                    rules=rules,
-                    runtime=runtime,
-                )
+                rated = list(zip(candidates, qualities, strict=True))
+                return cheapest(name, rated, floor=config.floor, rules=rules, runtime=runtime)
 
-    def _check(self, policy: str, name: str) -> AnswerCheck:
+    def _build_rules(self, policy: str, config: PolicyConfig) -> PolicyRules:
+        rules = PolicyRules(
+            attempt_timeout=config.attempt_timeout, retry=RetryRules(rounds=config.rounds)
+        )
+        if config.on is not None:
+            rules = replace(rules, on=frozenset(config.on))
+        if config.check is not None:
+            rules = replace(rules, check=self._find_check(policy, config.check))
+        if config.hedge_after is not None:
+            hedge = Hedge(after=config.hedge_after, share=config.hedge_share)
+            rules = replace(rules, hedge=hedge)
+        return rules
+
+    def _find_check(self, policy: str, name: str) -> AnswerCheck:
         if name not in self._checks:
             raise InputError(
                 f"{policy}: there is no check '{name}'. {did_you_mean(name, self._checks)} "
@@ -200,59 +199,76 @@ class Router:
             )
         return self._checks[name]
 
-    def _candidate(self, target: TargetConfig) -> Candidate:
-        return (
-            self.client(target.model)
-            if self._config.is_own_policy(target)
-            else self._target(target)
-        )
+    def _find_candidate(self, target: TargetConfig) -> Candidate:
+        if self._config.is_own_policy(target):
+            return self.client(target.model)
+        return self._share_target(target)
 
-    def _target(self, config: TargetConfig) -> Target:
+    def _share_target(self, config: TargetConfig) -> Target:
+        """Return the one target of this model at its endpoint: policies share what it learns."""
         endpoint_name = self._config.find_endpoint(config)
         key = (endpoint_name, config.model, tuple(config.reaches))
         if key not in self._targets:
-            self._targets[key] = self._new_target(config, endpoint_name)
+            self._targets[key] = self._build_target(config, endpoint_name)
         return self._targets[key]
 
-    def _new_target(self, config: TargetConfig, endpoint_name: str | None) -> Target:
-        connection = self._connection(config)
-        endpoint = self._config.endpoints.get(
-            endpoint_name or "", EndpointConfig(base_url=connection.endpoint.base_url)
-        )
-        limits = self._config.limits.get(config.model)
-        rules = TargetRules(
-            terms=PricingTerms(
-                is_free=endpoint.free,
-                caps_output=endpoint.caps_output,
-                max_output=endpoint.max_output,
-                reaches=tuple(config.reaches),
-            ),
-            attempts=endpoint.attempts or connection.gateway.attempts,
-        )
-        if limits is not None:
-            rules = replace(rules, limits=limits.build_limits())
-        markup = connection.gateway.markup if endpoint.markup is None else endpoint.markup
-        prices = self._parts.prices or ListedPrices(self._config.prices, markup=markup)
-        is_default = endpoint_name == self._config.find_endpoint(TargetConfig(model=config.model))
-        name = config.model if is_default else f"{config.model} at {endpoint_name}"
+    def _build_target(self, config: TargetConfig, endpoint_name: str | None) -> Target:
+        connection = self._open_connection(config)
         client, _ = self._clients[endpoint_name]
+        # An endpoint of the environment has no table in the file, so the defaults hold.
+        endpoint = EndpointConfig(base_url=connection.endpoint.base_url)
+        if endpoint_name is not None:
+            endpoint = self._config.endpoints.get(endpoint_name, endpoint)
         return Target(
-            name,
+            self._name_target(config, endpoint_name),
             client,
             model=config.model,
-            rules=rules,
-            prices=prices,
+            rules=self._build_target_rules(config, endpoint, connection.gateway),
+            prices=self._build_prices(endpoint, connection.gateway),
             runtime=self._parts.runtime,
         )
 
-    def _connection(self, target: TargetConfig) -> Connection:
+    def _name_target(self, config: TargetConfig, endpoint_name: str | None) -> str:
+        """Return the name of the model, with that of its endpoint if it is not the default one."""
+        default_endpoint = self._config.find_endpoint(TargetConfig(model=config.model))
+        if endpoint_name == default_endpoint:
+            return config.model
+        return f"{config.model} at {endpoint_name}"
+
+    def _build_target_rules(
+        self, config: TargetConfig, endpoint: EndpointConfig, gateway: Gateway
+    ) -> TargetRules:
+        terms = PricingTerms(
+            is_free=endpoint.free,
+            caps_output=endpoint.caps_output,
+            max_output=endpoint.max_output,
+            reaches=tuple(config.reaches),
+        )
+        rules = TargetRules(terms=terms, attempts=endpoint.attempts or gateway.attempts)
+        limits = self._config.limits.get(config.model)
+        if limits is not None:
+            rules = replace(rules, limits=limits.build_limits())
+        return rules
+
+    def _build_prices(self, endpoint: EndpointConfig, gateway: Gateway) -> PriceLookup:
+        if self._parts.prices is not None:
+            return self._parts.prices
+        markup = gateway.markup
+        if endpoint.markup is not None:
+            markup = endpoint.markup
+        return ListedPrices(self._config.prices, markup=markup)
+
+    def _open_connection(self, target: TargetConfig) -> Connection:
+        """Return the connection of a target's endpoint, and keep its client for all targets there.
+
+        Raises `InputError` if the target has no endpoint, or the endpoint no key.
+        """
         name = self._config.find_endpoint(target)
         if name not in self._clients:
-            connection = (
-                self._read_endpoint(name)
-                if name is not None
-                else read_connection(self._environment)
-            )
+            if name is not None:
+                connection = self._read_endpoint(name)
+            else:
+                connection = read_connection(self._environment)
             if connection is None:
                 raise InputError(
                     f"Model '{target.model}' has no endpoint. Set OPENAI_BASE_URL and "
@@ -263,11 +279,13 @@ class Router:
 
     def _read_endpoint(self, name: str) -> Connection:
         config = self._config.endpoints[name]
-        key = "" if config.key_env is None else self._environment.get(config.key_env, "")
-        if config.key_env is not None and not key:
-            raise InputError(
-                f"Endpoint '{name}' takes its key from {config.key_env}, and that variable is not "
-                f"set. Set it to the key of {name}."
-            )
+        key = ""
+        if config.key_env is not None:
+            key = self._environment.get(config.key_env, "")
+            if not key:
+                raise InputError(
+                    f"Endpoint '{name}' takes its key from {config.key_env}, and that variable is "
+                    f"not set. Set it to the key of {name}."
+                )
         gateway = GATEWAYS[config.dialect].with_options(config.options)
         return Connection(name, Endpoint(config.base_url, SecretStr(key)), gateway)

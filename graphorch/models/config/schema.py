@@ -42,7 +42,7 @@ class EndpointConfig(_Part):
 
 
 class TargetConfig(_Part):
-    """One target of a policy: a model (or `policy/NAME`), its endpoint, and its weight or quality."""
+    """One target of a policy: a model (or `policy/NAME`), its endpoint, its weight or quality."""
 
     model: Annotated[str, Field(min_length=1)]
     endpoint: str | None = None

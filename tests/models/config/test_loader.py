@@ -113,7 +113,7 @@ WRONG = [
     (
         'base_url = "https://api',
         'base_url = "api',
-        r":10: endpoints\.direct\.base_url: base_url is no address",
+        r":10: endpoints\.direct\.base_url: base_url is not an address",
     ),
     ('kind = "weighted"', 'kind = "cascade"', r":23: policies\.split: a cascade needs a check"),
     (
