@@ -148,6 +148,17 @@ def test_loops_on_header_share_frame() -> None:
     ]
 
 
+def test_loop_to_node_named_fail_leads_there() -> None:
+    """A loop whose exhausted node is named "fail" leads there, and its frame does not fail."""
+    built = graph("g")
+    write, judge, fail = step("write"), step("judge"), step("fail")
+    built.chain(write, judge)
+    built.loop(judge, back_to=write, while_=weak, max_iterations=3, exhausted=fail)
+    picture = draw_plan(planned(built))
+    assert [(group.id, group.detail) for group in picture.groups] == [("write//loop", "")]
+    assert ("judge", "fail", "exhausted", "after 3 rounds") in lines(picture)
+
+
 def test_quorum_is_bar() -> None:
     """A quorum is a bar that all branches lead to."""
     picture = draw_plan(fan(4))
