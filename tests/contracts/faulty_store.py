@@ -1,4 +1,4 @@
-"""A store whose n-th call goes wrong: it fails, or times out, or does what was asked and loses the reply."""
+"""Store whose n-th call fails, times out, or takes effect and loses its reply."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Fault = Literal["fails", "times out", "loses the reply"]
 
 
 class FaultyStore:
-    """Hands every call to another store, but for the n-th (the first is 1).
+    """Store that hands all calls to another one, except the n-th (the first is 1).
 
     `calls` counts them; n = 0 lets all of them pass.
     """

@@ -1,6 +1,6 @@
-"""What every `Store` does, as tests over a factory:
+"""Contract of a `Store`, as checks that run on any of them.
 
-`test_memory.py` and `test_sqlite.py` run them on their stores.
+The tests of a store parametrize a test with `every_scenario`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ from graphorch.journal.store import Store
 
 NEW = NewRun("run-1", "content", "f1", 1, tags={"team": "red"})
 ADVERSARIAL: list[Any] = [
-    None, True, False, 0, -1, 2**64, -(2**4095), 0.1, -0.0, 1e300, 5e-324, "", "é\u2028\u0000\U0001f600", [], {}, [[[]]], {"": {"": [None]}},
-    {"lc": 1, "type": "constructor", "id": ["os", "system"], "kwargs": {"command": "true"}}, {"__reduce__": "x", "py/object": "os.system"},
+    None, True, False, 0, -1, 2**64, -(2**4095), 0.1, -0.0, 1e300, 5e-324, "",
+    "é\u2028\u0000\U0001f600", [], {}, [[[]]], {"": {"": [None]}},
+    {"lc": 1, "type": "constructor", "id": ["os", "system"], "kwargs": {"command": "true"}},
+    {"__reduce__": "x", "py/object": "os.system"},
     {"b": 1, "a": {"d": 1, "c": 2}}, {"1": 1}, [1, 1.0, True], "NaN", {"$ref": "#/x", "@type": "T"},
 ]  # fmt: skip
 
 
 class FakeClock:
-    """Time that only moves when a test says so."""
+    """Clock that only moves when a test sets it."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -49,13 +51,13 @@ class FakeClock:
 
 @dataclass
 class Bench:
-    """A store under test with its clock, and the usual steps."""
+    """Store under test with its clock, and the usual steps."""
 
     store: Store
     clock: FakeClock = field(default_factory=FakeClock)
 
     async def begin(self, run_id: str = "run-1", owner: str = "me", ttl: float = 60) -> Lease:
-        """A new run that belongs to somebody."""
+        """Create a run, and claim it."""
         await self.store.create(replace(NEW, run_id=run_id))
         return await self.store.claim(run_id, owner, ttl=ttl)
 
@@ -68,12 +70,12 @@ class Bench:
         )
 
     async def bodies(self, run_id: str = "run-1", after: int = 0) -> list[Any]:
-        """The bodies that load."""
+        """Return the bodies that load."""
         return [record.body for record in (await self.store.load(run_id, after_seq=after)).records]
 
 
 def entries(*bodies: Any, after: int = 0) -> list[Record]:
-    """Records in order."""
+    """Return records of kind "commit", numbered in order."""
     return [Record(seq, "commit", body) for seq, body in enumerate(bodies, after + 1)]
 
 
@@ -83,13 +85,13 @@ SCENARIOS: list[Scenario] = []
 
 
 def scenario(check: Scenario) -> Scenario:
-    """Adds a check to the contract."""
+    """Add a check to the contract."""
     SCENARIOS.append(check)
     return check
 
 
 def run(check: Scenario, make: Making) -> None:
-    """One check on a fresh store."""
+    """Run a check on a fresh store."""
 
     async def checked() -> None:
         clock = FakeClock()
@@ -103,7 +105,7 @@ def run(check: Scenario, make: Making) -> None:
 
 
 def every_scenario(test: Callable[..., None]) -> Callable[..., None]:
-    """Parametrizes a test of one store with the whole contract."""
+    """Parametrize the test of a store with the whole contract."""
     return pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)(test)
 
 
@@ -111,7 +113,8 @@ def every_scenario(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @scenario
-async def a_new_run_has_what_it_was_created_with(bench: Bench) -> None:
+async def new_run_keeps_its_header(bench: Bench) -> None:
+    """A new run has the values that it was created with."""
     head = await bench.store.create(replace(NEW, parent="run-0", status="queued"))
     assert (head.run_id, head.flow, head.fingerprint, head.format) == ("run-1", "content", "f1", 1)
     assert (head.status, head.tags, head.parent, head.last_seq, head.lease) == (
@@ -126,7 +129,8 @@ async def a_new_run_has_what_it_was_created_with(bench: Bench) -> None:
 
 
 @scenario
-async def creating_the_same_run_again_finds_it_as_it_is(bench: Bench) -> None:
+async def create_again_returns_existing_run(bench: Bench) -> None:
+    """Creating a run again returns it as it is."""
     await bench.add(await bench.begin(), "a", status="waiting")
     bench.clock.now += 5
     again = await bench.store.create(NEW)
@@ -134,10 +138,12 @@ async def creating_the_same_run_again_finds_it_as_it_is(bench: Bench) -> None:
 
 
 @scenario
-async def another_run_of_the_same_id_is_refused_with_the_difference(bench: Bench) -> None:
+async def create_refuses_other_run_of_same_id(bench: Bench) -> None:
+    """Another run of an existing id is refused with the difference."""
     await bench.begin()
     for other in (
-        replace(NEW, flow="other"), replace(NEW, fingerprint="f2"), replace(NEW, format=2), replace(NEW, parent="run-0"), replace(NEW, tags={}),
+        replace(NEW, flow="other"), replace(NEW, fingerprint="f2"), replace(NEW, format=2),
+        replace(NEW, parent="run-0"), replace(NEW, tags={}),
     ):  # fmt: skip
         with pytest.raises(
             RunExists, match=r"is different: (flow|fingerprint|format|parent|tags) is"
@@ -146,7 +152,8 @@ async def another_run_of_the_same_id_is_refused_with_the_difference(bench: Bench
 
 
 @scenario
-async def an_id_that_is_no_id_is_refused_everywhere(bench: Bench) -> None:
+async def wrong_run_id_is_refused_everywhere(bench: Bench) -> None:
+    """All calls refuse a run id that is not valid."""
     store = bench.store
     for wrong in (
         "../x",
@@ -165,9 +172,14 @@ async def an_id_that_is_no_id_is_refused_everywhere(bench: Bench) -> None:
     ):
         lease = Lease(wrong, "me", 1, 0)  # type: ignore[arg-type]
         calls: list[Awaitable[Any]] = [
-            store.create(replace(NEW, run_id=wrong)), store.create(replace(NEW, parent=wrong)), store.claim(wrong, "me", ttl=1),  # type: ignore[arg-type]
-            store.load(wrong), store.load_snapshot(wrong), store.erase(wrong), store.renew(lease, ttl=1), store.release(lease),  # type: ignore[arg-type]
-            store.append(lease, entries(1), expected_last_seq=0), store.save_snapshot(lease, Snapshot(1, 1)),
+            store.create(replace(NEW, run_id=wrong)),  # type: ignore[arg-type]
+            store.create(replace(NEW, parent=wrong)),  # type: ignore[arg-type]
+            store.claim(wrong, "me", ttl=1),  # type: ignore[arg-type]
+            store.load(wrong), store.load_snapshot(wrong),  # type: ignore[arg-type]
+            store.erase(wrong), store.renew(lease, ttl=1),  # type: ignore[arg-type]
+            store.release(lease),  # type: ignore[arg-type]
+            store.append(lease, entries(1), expected_last_seq=0),
+            store.save_snapshot(lease, Snapshot(1, 1)),
         ]  # fmt: skip
         for call in calls:
             with pytest.raises(InvalidName, match="is not a run id"):
@@ -175,12 +187,15 @@ async def an_id_that_is_no_id_is_refused_everywhere(bench: Bench) -> None:
 
 
 @scenario
-async def a_run_that_is_not_there_is_named(bench: Bench) -> None:
+async def missing_run_is_named(bench: Bench) -> None:
+    """A run that does not exist is named."""
     lease = Lease("run-9", "me", 1, 0)
     store = bench.store
     for call in (
-        store.claim("run-9", "me", ttl=1), store.load("run-9"), store.load_snapshot("run-9"), store.erase("run-9"), store.renew(lease, ttl=1),
-        store.release(lease), store.append(lease, entries(1), expected_last_seq=0), store.save_snapshot(lease, Snapshot(1, 1)),
+        store.claim("run-9", "me", ttl=1), store.load("run-9"), store.load_snapshot("run-9"),
+        store.erase("run-9"), store.renew(lease, ttl=1),
+        store.release(lease), store.append(lease, entries(1), expected_last_seq=0),
+        store.save_snapshot(lease, Snapshot(1, 1)),
     ):  # fmt: skip
         with pytest.raises(RunNotFound, match="no run 'run-9'") as caught:
             await call
@@ -188,19 +203,28 @@ async def a_run_that_is_not_there_is_named(bench: Bench) -> None:
 
 
 @scenario
-async def names_and_numbers_are_checked_before_anything_is_stored(bench: Bench) -> None:
+async def wrong_values_store_nothing(bench: Bench) -> None:
+    """Names and numbers are checked before anything is stored."""
     store = bench.store
     lease = await bench.begin()
     wrong: list[Awaitable[Any]] = [
-        store.create(replace(NEW, run_id="x", flow="")), store.create(replace(NEW, run_id="x", fingerprint="a\nb")),
-        store.create(replace(NEW, run_id="x", format=-1)), store.create(replace(NEW, run_id="x", format=True)),
-        store.create(replace(NEW, run_id="x", tags={"a": ""})), store.create(replace(NEW, run_id="x", tags={"a\ud800": "b"})),
-        store.create(replace(NEW, run_id="x", status="s" * 201)), store.claim("run-1", "", ttl=1), store.claim("run-1", "me", ttl=0),
-        store.claim("run-1", "me", ttl=float("nan")), store.renew(lease, ttl=float("inf")), store.load("run-1", after_seq=-1),
+        store.create(replace(NEW, run_id="x", flow="")),
+        store.create(replace(NEW, run_id="x", fingerprint="a\nb")),
+        store.create(replace(NEW, run_id="x", format=-1)),
+        store.create(replace(NEW, run_id="x", format=True)),
+        store.create(replace(NEW, run_id="x", tags={"a": ""})),
+        store.create(replace(NEW, run_id="x", tags={"a\ud800": "b"})),
+        store.create(replace(NEW, run_id="x", status="s" * 201)),
+        store.claim("run-1", "", ttl=1), store.claim("run-1", "me", ttl=0),
+        store.claim("run-1", "me", ttl=float("nan")), store.renew(lease, ttl=float("inf")),
+        store.load("run-1", after_seq=-1),
         store.load("run-1", after_seq=2**63), store.append(lease, entries(1), expected_last_seq=-1),
-        store.append(lease, [Record(1, "", 1)], expected_last_seq=0), store.append(lease, entries(1), expected_last_seq=0, status="\n"),
-        store.save_snapshot(lease, Snapshot(0, 1)), store.list_runs(RunQuery(limit=0)), store.list_runs(RunQuery(tag=("a", ""))),
-        store.list_runs(RunQuery(after=(1.0, "../x"))), store.list_runs(RunQuery(created_from=float("nan"))),
+        store.append(lease, [Record(1, "", 1)], expected_last_seq=0),
+        store.append(lease, entries(1), expected_last_seq=0, status="\n"),
+        store.save_snapshot(lease, Snapshot(0, 1)), store.list_runs(RunQuery(limit=0)),
+        store.list_runs(RunQuery(tag=("a", ""))),
+        store.list_runs(RunQuery(after=(1.0, "../x"))),
+        store.list_runs(RunQuery(created_from=float("nan"))),
         store.prune(before=float("inf"), statuses=["x"]), store.prune(before=1, statuses=[""]),
     ]  # fmt: skip
     for call in wrong:
@@ -214,7 +238,8 @@ async def names_and_numbers_are_checked_before_anything_is_stored(bench: Bench) 
 
 
 @scenario
-async def what_was_appended_loads_in_order(bench: Bench) -> None:
+async def appended_records_load_in_order(bench: Bench) -> None:
+    """Appended records load in order, with the status and the time of the last append."""
     lease = await bench.begin()
     await bench.add(lease, {"n": 1}, {"n": 2})
     bench.clock.now += 3
@@ -236,7 +261,8 @@ async def what_was_appended_loads_in_order(bench: Bench) -> None:
 
 
 @scenario
-async def loading_starts_after_the_record_that_is_asked_for(bench: Bench) -> None:
+async def load_starts_after_given_record(bench: Bench) -> None:
+    """Loading starts after a given record."""
     await bench.add(await bench.begin(), *"abcde")
     assert [await bench.bodies(after=after) for after in range(6)] == [
         list("abcde"[after:]) for after in range(6)
@@ -244,8 +270,8 @@ async def loading_starts_after_the_record_that_is_asked_for(bench: Bench) -> Non
 
 
 @scenario
-async def a_record_beyond_the_end_is_missed(bench: Bench) -> None:
-    """Whoever knows of a record that is not there has seen more than the store still holds."""
+async def load_misses_record_beyond_end(bench: Bench) -> None:
+    """A caller that knows of a later record has seen more than the store still holds."""
     await bench.add(await bench.begin(), "a")
     with pytest.raises(JournalDamaged, match="record 2: it is missing") as caught:
         await bench.store.load("run-1", after_seq=2)
@@ -253,14 +279,16 @@ async def a_record_beyond_the_end_is_missed(bench: Bench) -> None:
 
 
 @scenario
-async def every_plain_value_comes_back_equal_and_of_its_type(bench: Bench) -> None:
+async def plain_values_keep_their_types(bench: Bench) -> None:
+    """Plain values come back equal and of their types."""
     lease = await bench.begin()
     await bench.add(lease, *ADVERSARIAL)
     assert [repr(body) for body in await bench.bodies()] == [repr(body) for body in ADVERSARIAL]
 
 
 @scenario
-async def a_value_that_would_not_come_back_is_refused_and_nothing_is_stored(bench: Bench) -> None:
+async def lossy_values_are_refused(bench: Bench) -> None:
+    """A value that would not come back equal is refused, and nothing is stored."""
     lease = await bench.begin()
     for wrong in (
         (1,),
@@ -282,7 +310,8 @@ async def a_value_that_would_not_come_back_is_refused_and_nothing_is_stored(benc
 
 
 @scenario
-async def a_body_may_change_after_it_was_handed_over(bench: Bench) -> None:
+async def body_is_copied_at_the_call(bench: Bench) -> None:
+    """A body may change after the call began."""
     lease, body = await bench.begin(), {"items": [1]}
     appended = asyncio.ensure_future(bench.add(lease, body))
     await asyncio.sleep(0)
@@ -294,7 +323,8 @@ async def a_body_may_change_after_it_was_handed_over(bench: Bench) -> None:
 
 
 @scenario
-async def an_append_that_is_repeated_adds_nothing(bench: Bench) -> None:
+async def repeated_append_adds_nothing(bench: Bench) -> None:
+    """An append that is repeated adds nothing."""
     lease = await bench.begin()
     for _ in range(2):
         await bench.add(lease, "a", "b", status="waiting")
@@ -306,7 +336,8 @@ async def an_append_that_is_repeated_adds_nothing(bench: Bench) -> None:
 
 
 @scenario
-async def other_content_in_the_same_place_is_a_conflict(bench: Bench) -> None:
+async def other_content_conflicts(bench: Bench) -> None:
+    """An append of other content in the place of existing records is a conflict."""
     lease = await bench.begin()
     await bench.add(lease, "a", "b")
     for bodies in (("x",), ("a", "x"), ("a", "b", "c"), (True,)):
@@ -321,7 +352,8 @@ async def other_content_in_the_same_place_is_a_conflict(bench: Bench) -> None:
 
 
 @scenario
-async def a_status_alone_is_set_only_at_the_expected_end(bench: Bench) -> None:
+async def status_alone_needs_expected_end(bench: Bench) -> None:
+    """A status without records is set only if the run ends where the caller expects it to."""
     lease = await bench.begin()
     await bench.add(lease, "a")
     await bench.add(lease, after=1, status="waiting")
@@ -334,7 +366,8 @@ async def a_status_alone_is_set_only_at_the_expected_end(bench: Bench) -> None:
 
 
 @scenario
-async def records_that_are_numbered_wrongly_are_refused(bench: Bench) -> None:
+async def wrongly_numbered_records_are_refused(bench: Bench) -> None:
+    """Records with wrong numbers are refused."""
     lease = await bench.begin()
     for records in (
         [Record(2, "commit", 1)],
@@ -347,7 +380,8 @@ async def records_that_are_numbered_wrongly_are_refused(bench: Bench) -> None:
 
 
 @scenario
-async def appends_of_many_runs_at_once_succeed_or_fail_each_on_its_own(bench: Bench) -> None:
+async def concurrent_appends_fail_alone(bench: Bench) -> None:
+    """Appends to many runs at once succeed or fail on their own."""
     leases = [await bench.begin(f"run-{number}") for number in range(12)]
     stale = [
         replace(lease, epoch=0) if number % 3 == 0 else lease for number, lease in enumerate(leases)
@@ -367,7 +401,8 @@ async def appends_of_many_runs_at_once_succeed_or_fail_each_on_its_own(bench: Be
 
 
 @scenario
-async def of_two_appends_at_once_to_one_place_one_wins(bench: Bench) -> None:
+async def concurrent_appends_to_one_place_conflict(bench: Bench) -> None:
+    """Of several appends at once to one place, a single one succeeds."""
     lease = await bench.begin()
     outcomes = await asyncio.gather(
         *(bench.add(lease, number) for number in range(5)), return_exceptions=True
@@ -381,7 +416,8 @@ async def of_two_appends_at_once_to_one_place_one_wins(bench: Bench) -> None:
 
 
 @scenario
-async def a_caller_that_stops_waiting_leaves_all_or_nothing(bench: Bench) -> None:
+async def cancelled_append_stores_all_or_nothing(bench: Bench) -> None:
+    """An append whose caller is cancelled stores all of its records or none."""
     lease = await bench.begin()
     task = asyncio.ensure_future(bench.add(lease, "a", "b"))
     await asyncio.sleep(0)
@@ -395,7 +431,8 @@ async def a_caller_that_stops_waiting_leaves_all_or_nothing(bench: Bench) -> Non
 
 
 @scenario
-async def a_run_has_one_owner_at_a_time(bench: Bench) -> None:
+async def run_has_single_owner(bench: Bench) -> None:
+    """A run has one owner at a time."""
     lease = await bench.begin(owner="first", ttl=10)
     with pytest.raises(LeaseHeld, match=r"belongs to 'first' for another 10\.0 s") as caught:
         await bench.store.claim("run-1", "second", ttl=10)
@@ -405,13 +442,15 @@ async def a_run_has_one_owner_at_a_time(bench: Bench) -> None:
 
 
 @scenario
-async def an_owner_that_was_replaced_commits_nothing(bench: Bench) -> None:
+async def replaced_owner_commits_nothing(bench: Bench) -> None:
+    """An owner that was replaced commits nothing."""
     first = await bench.begin(owner="first", ttl=10)
     await bench.add(first, "a")
     bench.clock.now += 11
     second = await bench.store.claim("run-1", "second", ttl=10)
     for call in (
-        bench.add(first, "b", after=1), bench.add(first, "a"), bench.add(first, after=1, status="failed"), bench.store.renew(first, ttl=10),
+        bench.add(first, "b", after=1), bench.add(first, "a"),
+        bench.add(first, after=1, status="failed"), bench.store.renew(first, ttl=10),
         bench.store.save_snapshot(first, Snapshot(1, {})),
     ):  # fmt: skip
         with pytest.raises(
@@ -426,7 +465,8 @@ async def an_owner_that_was_replaced_commits_nothing(bench: Bench) -> None:
 
 
 @scenario
-async def a_lease_that_ran_out_commits_nothing_until_it_is_renewed(bench: Bench) -> None:
+async def expired_lease_needs_renewal(bench: Bench) -> None:
+    """An expired lease commits nothing until it is renewed."""
     lease = await bench.begin(ttl=10)
     bench.clock.now += 10
     for call in (bench.add(lease, "a"), bench.store.save_snapshot(lease, Snapshot(1, 1))):
@@ -439,7 +479,8 @@ async def a_lease_that_ran_out_commits_nothing_until_it_is_renewed(bench: Bench)
 
 
 @scenario
-async def a_claim_that_is_repeated_ends_the_lease_whose_reply_was_lost(bench: Bench) -> None:
+async def repeated_claim_ends_lost_lease(bench: Bench) -> None:
+    """A repeated claim ends the lease whose reply was lost."""
     lost = await bench.begin()
     lease = await bench.store.claim("run-1", "me", ttl=60)
     with pytest.raises(LeaseLost):
@@ -448,9 +489,10 @@ async def a_claim_that_is_repeated_ends_the_lease_whose_reply_was_lost(bench: Be
 
 
 @scenario
-async def a_released_run_can_be_claimed_at_once_and_releasing_again_does_nothing(
+async def released_run_can_be_claimed(
     bench: Bench,
 ) -> None:
+    """A released run can be claimed at once, and releasing it again does nothing."""
     first = await bench.begin(owner="first")
     for _ in range(2):
         await bench.store.release(first)
@@ -463,7 +505,8 @@ async def a_released_run_can_be_claimed_at_once_and_releasing_again_does_nothing
 
 
 @scenario
-async def a_clock_that_jumps_never_lets_two_owners_commit(bench: Bench) -> None:
+async def jumping_clock_keeps_single_owner(bench: Bench) -> None:
+    """A clock that jumps never lets two owners commit."""
     first = await bench.begin(owner="first", ttl=10)
     for jump in (3600, -7200, 3.2e8, -6.4e8):
         bench.clock.now += jump
@@ -481,7 +524,8 @@ async def a_clock_that_jumps_never_lets_two_owners_commit(bench: Bench) -> None:
 
 
 @scenario
-async def the_latest_snapshot_is_kept(bench: Bench) -> None:
+async def latest_snapshot_is_kept(bench: Bench) -> None:
+    """The latest snapshot is kept."""
     lease = await bench.begin()
     await bench.add(lease, *"abc")
     assert await bench.store.load_snapshot("run-1") is None
@@ -493,7 +537,8 @@ async def the_latest_snapshot_is_kept(bench: Bench) -> None:
 
 
 @scenario
-async def a_snapshot_of_a_record_that_is_not_there_is_refused(bench: Bench) -> None:
+async def snapshot_of_missing_record_is_refused(bench: Bench) -> None:
+    """A snapshot of a record that does not exist is refused."""
     lease = await bench.begin()
     await bench.add(lease, "a")
     with pytest.raises(InvalidRecord, match="has no record 2"):
@@ -525,7 +570,8 @@ async def _listed(bench: Bench, **query: Any) -> list[str]:
 
 
 @scenario
-async def runs_are_listed_the_newest_first_page_by_page(bench: Bench) -> None:
+async def list_pages_newest_first(bench: Bench) -> None:
+    """Runs are listed page by page, the newest first."""
     await _ten_runs(bench)
     everything = [f"run-{number}" for number in range(9, -1, -1)]
     assert [head.run_id for head in (await bench.store.list_runs()).runs] == everything
@@ -542,7 +588,8 @@ async def runs_are_listed_the_newest_first_page_by_page(bench: Bench) -> None:
 
 
 @scenario
-async def runs_are_filtered_by_status_flow_tag_and_time(bench: Bench) -> None:
+async def list_filters_runs(bench: Bench) -> None:
+    """Runs are filtered by status, flow, tag and time."""
     await _ten_runs(bench)
     assert await _listed(bench, status="status-0") == ["run-9", "run-6", "run-3", "run-0"]
     assert await _listed(bench, status="status-0", flow="flow-0") == ["run-6", "run-0"]
@@ -554,7 +601,8 @@ async def runs_are_filtered_by_status_flow_tag_and_time(bench: Bench) -> None:
 
 
 @scenario
-async def a_filter_is_a_value_and_never_a_part_of_a_query(bench: Bench) -> None:
+async def list_filter_cannot_inject_sql(bench: Bench) -> None:
+    """A filter is a value, and never a part of a query."""
     await _ten_runs(bench)
     for text in ("' OR 1=1 --", "%", "_", "*", "$.n", 'x") OR ("1"="1', "status-0' UNION SELECT 1"):
         for query in (
@@ -571,7 +619,8 @@ async def a_filter_is_a_value_and_never_a_part_of_a_query(bench: Bench) -> None:
 
 
 @scenario
-async def an_erased_run_keeps_its_chain_and_cannot_go_on(bench: Bench) -> None:
+async def erased_run_keeps_chain(bench: Bench) -> None:
+    """An erased run keeps its chain, and cannot go on."""
     lease = await bench.begin()
     await bench.add(lease, "a", "b", status="succeeded")
     await bench.store.save_snapshot(lease, Snapshot(2, "s"))
@@ -596,7 +645,8 @@ async def an_erased_run_keeps_its_chain_and_cannot_go_on(bench: Bench) -> None:
 
 
 @scenario
-async def a_run_that_somebody_works_on_is_not_erased(bench: Bench) -> None:
+async def leased_run_is_not_erased(bench: Bench) -> None:
+    """A run with a current lease is not erased."""
     await bench.add(await bench.begin(ttl=10), "a")
     with pytest.raises(LeaseHeld):
         await bench.store.erase("run-1")
@@ -607,7 +657,8 @@ async def a_run_that_somebody_works_on_is_not_erased(bench: Bench) -> None:
 
 
 @scenario
-async def pruning_deletes_old_runs_of_the_named_statuses_that_nobody_has(bench: Bench) -> None:
+async def prune_deletes_old_free_runs(bench: Bench) -> None:
+    """Pruning deletes old runs of the named statuses without a current lease."""
     for number, status in enumerate(["succeeded", "failed", "running", "succeeded", "succeeded"]):
         lease = await bench.begin(f"run-{number}", ttl=10 if number != 3 else 1000)
         await bench.add(lease, number, status=status)
@@ -624,7 +675,8 @@ async def pruning_deletes_old_runs_of_the_named_statuses_that_nobody_has(bench: 
 
 
 @scenario
-async def pruning_many_runs_takes_them_all(bench: Bench) -> None:
+async def prune_deletes_many_runs(bench: Bench) -> None:
+    """Pruning deletes more runs than fit into one batch."""
     await asyncio.gather(
         *(bench.store.create(replace(NEW, run_id=f"run-{number}")) for number in range(230))
     )
@@ -634,7 +686,8 @@ async def pruning_many_runs_takes_them_all(bench: Bench) -> None:
 
 
 @scenario
-async def a_lease_of_a_run_that_was_pruned_is_worth_nothing_for_its_successor(bench: Bench) -> None:
+async def lease_of_pruned_run_is_lost(bench: Bench) -> None:
+    """The lease of a pruned run is lost, even if another run has its id."""
     old = await bench.begin(ttl=1)
     bench.clock.now += 2
     await bench.store.prune(before=bench.clock.now, statuses=["running"])
@@ -647,7 +700,8 @@ async def a_lease_of_a_run_that_was_pruned_is_worth_nothing_for_its_successor(be
 
 
 @scenario
-async def a_closed_store_takes_no_calls_and_closes_again(bench: Bench) -> None:
+async def closed_store_refuses_calls(bench: Bench) -> None:
+    """A closed store refuses calls, and can be closed again."""
     lease = await bench.begin()
     for _ in range(2):
         await bench.store.close()
@@ -662,7 +716,8 @@ async def a_closed_store_takes_no_calls_and_closes_again(bench: Bench) -> None:
 
 
 @scenario
-async def closing_waits_for_what_was_asked_before(bench: Bench) -> None:
+async def close_waits_for_earlier_calls(bench: Bench) -> None:
+    """Closing waits for the calls before it."""
     lease = await bench.begin()
     task = asyncio.ensure_future(bench.add(lease, "a"))
     await asyncio.sleep(0)
@@ -671,6 +726,7 @@ async def closing_waits_for_what_was_asked_before(bench: Bench) -> None:
 
 
 @scenario
-async def every_error_of_a_store_is_a_journal_error(bench: Bench) -> None:
+async def store_errors_are_journal_errors(bench: Bench) -> None:
+    """Errors of a store are journal errors."""
     with pytest.raises(JournalError):
         await bench.store.load("nothing-here")

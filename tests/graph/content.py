@@ -1,4 +1,4 @@
-"""A small state, nodes over it, and a builder with routes: what the tests of the checks build wrong graphs from."""
+"""Parts of small graphs, right and wrong, for the tests of the checks."""
 
 from __future__ import annotations
 
@@ -140,12 +140,12 @@ def jobs_of(t: Topic) -> list[Job]:
     return [Job(job=t.topic)]
 
 
-def notes_of(found: list[Report]) -> Notes:
-    return Notes(notes=[report.report for report in found])
+def notes_of(reports: list[Report]) -> Notes:
+    return Notes(notes=[report.report for report in reports])
 
 
-def notes_of_some(found: list[Report], missing: list[Missing]) -> Notes:
-    return notes_of(found)
+def notes_of_some(reports: list[Report], missing: list[Missing]) -> Notes:
+    return notes_of(reports)
 
 
 def to_topic(t: Topic) -> Topic:
@@ -157,7 +157,7 @@ def no_notes(t: Topic) -> Notes:
 
 
 class Sketch(GraphBuilder[Any]):
-    """A builder with the calls of the public graph that the checks are about."""
+    """Builder with the calls of the public `Graph` that the checks are about."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Sketch(GraphBuilder[Any]):
         self.spec.maps[name] = MapSpec(
             item, result, node, flow, _pure(over), gather, gather_takes_missing(gather), **given
         )
-        return self._made(name, "map", Notes)
+        return self._add(name, "map", Notes)
 
     def sub(
         self,
@@ -200,18 +200,18 @@ class Sketch(GraphBuilder[Any]):
         writes: type[BaseModel] = Notes,
     ) -> Node[Any]:
         self.spec.subs[name] = SubSpec(flow, _pure(enter), leave)
-        return self._made(name, "sub", writes)
+        return self._add(name, "sub", writes)
 
     def ask(self, name: str, question: Callable[..., Any], answer: type[BaseModel]) -> Node[Any]:
         self.spec.asks[name] = AskSpec(_pure(question), answer)
-        return self._made(name, "ask", answer)
+        return self._add(name, "ask", answer)
 
-    def _made(self, name: str, kind: Any, writes: type[BaseModel]) -> Node[Any]:
-        made: Node[Any] = Node(
+    def _add(self, name: str, kind: Any, writes: type[BaseModel]) -> Node[Any]:
+        added: Node[Any] = Node(
             _nothing, Signature((), (writes,), False, None, False, False), name=name, kind=kind
         )
-        self._register(made)
-        return made
+        self._register(added)
+        return added
 
 
 def _nothing() -> None: ...
@@ -221,12 +221,12 @@ def _pure(fn: Callable[..., Any]) -> StateFunction:
     return StateFunction(fn, pure_reads(fn, "here"))
 
 
-def said(sketch: GraphBuilder[Any], *, warnings: bool = False) -> list[str]:
-    """Every problem (or warning) of a graph, as its author reads it."""
+def list_problems(sketch: GraphBuilder[Any], *, warnings: bool = False) -> list[str]:
+    """Return all problems (or warnings) of a graph, as its author reads them."""
     checked = check(sketch.spec, build_topology(sketch.spec))
     return [str(problem) for problem in (checked.warnings if warnings else checked.problems)]
 
 
-def codes(sketch: GraphBuilder[Any], *, warnings: bool = False) -> list[str]:
-    """The codes of the same."""
-    return [line.split()[0] for line in said(sketch, warnings=warnings)]
+def list_codes(sketch: GraphBuilder[Any], *, warnings: bool = False) -> list[str]:
+    """Return the codes of all problems (or warnings) of a graph."""
+    return [line.split()[0] for line in list_problems(sketch, warnings=warnings)]

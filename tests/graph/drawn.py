@@ -1,4 +1,4 @@
-"""Graphs drawn in a few characters, and random ones: a node is a name, what it reads and writes is listed beside it."""
+"""Graphs that are drawn in a few characters, and random graphs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec
 
 
 def nothing(*slices: object) -> None:
-    """The body of a node that never runs."""
+    """Do nothing, as the body of a node that never runs."""
 
 
 @cache
 def models(
     fields: tuple[str, ...],
 ) -> tuple[dict[str, type[BaseModel]], type[BaseModel], type[BaseModel]]:
-    """A slice for each field, the state of them all, and an empty slice of it; kept, since pydantic takes its time."""
+    """Return a slice per field, the state of all fields, and an empty slice of it.
+
+    Cached, since pydantic needs long to make a model.
+    """
     make: Any = create_model
     slices: dict[str, type[BaseModel]] = {
         name: make(name.upper(), **{name: (int, ...)}) for name in fields
@@ -36,7 +39,7 @@ def models(
 
 
 class Drawing:
-    """A blueprint under construction.
+    """Specification of a graph under construction.
 
     Fields are single required integers, called after their slice in small letters.
     """
@@ -74,7 +77,7 @@ class Drawing:
             self.node(name)
 
     def edges(self, *drawn: str) -> None:
-        """Add edges: "a>b>c" is a chain, `,` stands for side by side."""
+        """Add edges: "a>b>c" is a chain, "a>b,c" leads to two nodes."""
         for line in drawn:
             steps = [step.split(",") for step in line.split(">")]
             for before, after in pairwise(steps):
@@ -93,7 +96,7 @@ class Drawing:
             source, StateFunction(nothing, (Read(None),)), tuple(cases), many, targets, None, True
         )
         self.blueprint.routes.append(spec)
-        self._mark(name for _, found in targets for name in found)
+        self._mark(name for _, names in targets for name in names)
 
     def loop(
         self, sources: str, header: str, exhausted: str = "continue", *, bound: int = 2
@@ -129,7 +132,10 @@ class Drawing:
 def random_drawing(
     seed: int, *, size: int = 8, loops: bool = True, errors: bool = True, writers: int = 2
 ) -> Drawing:
-    """A random graph with forks, routes, loops and error edges; two or more nodes write "x", and one reads it."""
+    """Return a random graph with forks, routes, loops and error edges.
+
+    One or more nodes write the field "x", and one node reads it.
+    """
     rng = random.Random(seed)
     names = [f"n{index}" for index in range(rng.randint(3, size))]
     drawing = Drawing("x")

@@ -1,7 +1,7 @@
-"""A naive simulator of tokens on a shape, written from the rules of the join alone: slow, and sharing no code with what it checks.
+"""Naive simulator of tokens on a topology, written from the rules of the join alone.
 
-It knows nothing of values. A token carries the activations in its history and, for each field, the
-last write.
+It is slow, and shares no code with what it checks. It knows nothing of values. A token carries the
+activations in its history and, for each field, the last write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Position = tuple[str, int]  # ("at", node) or ("latch", header)
 
 @dataclass(frozen=True)
 class Token:
-    """One delivery: who is in its history, and the last write of each field, as an activation."""
+    """Delivery along an edge: the activations in its history, and the last write of each field."""
 
     past: frozenset[int]
     last: tuple[tuple[str, int], ...]
@@ -26,7 +26,11 @@ class Token:
 
 @dataclass
 class Seen:
-    """What one run showed: pairs of nodes whose writes of a field met unordered, and nodes that ran without a field that they read."""
+    """Observations of a run.
+
+    `conflicts` are pairs of nodes whose writes of a field met unordered; `unassigned` are nodes
+    that ran without a field that they read.
+    """
 
     conflicts: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     unassigned: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
@@ -35,14 +39,14 @@ class Seen:
 
 
 class Simulator:
-    """Runs one shape under random schedules and choices."""
+    """Runs of a topology under random schedules and choices."""
 
     def __init__(self, shape: Topology, writes: dict[int, str], reads: dict[int, str]) -> None:
         self.shape, self.writes, self.reads = shape, writes, reads
 
     @classmethod
     def of(cls, blueprint: GraphSpec, shape: Topology) -> Simulator:
-        """The simulator of a drawing, in which each node reads and writes one field at most."""
+        """Return a simulator of a drawing whose nodes read and write at most one field."""
         nodes = [blueprint.nodes[name].signature for name in shape.names]
         writes = {
             index: next(iter(signature.writes[0].model_fields))
@@ -58,21 +62,24 @@ class Simulator:
 
     @cached_property
     def blocking(self) -> dict[tuple[Position, int], bool]:
-        """Which position blocks which node, by a search of paths."""
+        """Return which position blocks which node, by a search of paths."""
         nodes = range(self.shape.end + 1)
         headers = {loop.header for loop in self.shape.loops}
-        found = {(("at", x), v): x != v and self.leads(x, v) for x in nodes for v in nodes}
+        blocking = {(("at", x), v): x != v and self.leads(x, v) for x in nodes for v in nodes}
         for header in headers:
             body = {
                 node for loop in self.shape.loops if loop.header == header for node in loop.body
             }
-            found.update(
+            blocking.update(
                 {(("latch", header), v): v not in body and self.leads(header, v) for v in nodes}
             )
-        return found
+        return blocking
 
     def leads(self, x: int, v: int) -> bool:
-        """Whether a path leads from x to v that uses no loop edge into a header other than v whose body holds v."""
+        """Return whether a path from x to v stays within one iteration of the loops around v.
+
+        Such a path uses no loop edge into a header, other than v, whose body holds v.
+        """
         closed = {loop.header for loop in self.shape.loops if v in loop.body and loop.header != v}
         pending, seen = [x], set[int]()
         while pending:
@@ -87,7 +94,7 @@ class Simulator:
         return False
 
     def run(self, rng: random.Random) -> Seen:
-        """One run to its end."""
+        """Run to the end with random choices."""
         seen, waiting = Seen(), dict[int, list[tuple[bool, Token]]]()
         active: dict[int, list[Token]] = {}
         rounds: dict[int, int] = {}
@@ -121,8 +128,16 @@ class Simulator:
             self._commit(node, active.pop(node), rng, seen, waiting, rounds, made)
         raise AssertionError("a run without an end")
 
-    def _commit(self, node: int, tokens: list[Token], rng: random.Random, seen: Seen, waiting: dict[int, list[tuple[bool, Token]]],
-                rounds: dict[int, int], made: list[tuple[int, frozenset[int]]]) -> None:  # fmt: skip
+    def _commit(
+        self,
+        node: int,
+        tokens: list[Token],
+        rng: random.Random,
+        seen: Seen,
+        waiting: dict[int, list[tuple[bool, Token]]],
+        rounds: dict[int, int],
+        made: list[tuple[int, frozenset[int]]],
+    ) -> None:
         name = self.shape.name(node)
         past = frozenset().union(*(token.past for token in tokens))
         last: dict[str, int] = {}
@@ -143,7 +158,7 @@ class Simulator:
             seen.unassigned.add((name, self.reads[node]))
         seen.ran.append(name)
         activation = len(made)
-        edges = self._taken(node, rng, rounds)
+        edges = self._choose_edges(node, rng, rounds)
         failed = bool(edges) and edges[0].kind == "error"
         made.append((node, past))
         if node in self.writes and not failed:
@@ -152,7 +167,7 @@ class Simulator:
         for edge in edges:
             waiting.setdefault(edge.target, []).append((edge.kind == "loop", token))
 
-    def _taken(self, node: int, rng: random.Random, rounds: dict[int, int]) -> list[Edge]:
+    def _choose_edges(self, node: int, rng: random.Random, rounds: dict[int, int]) -> list[Edge]:
         edges = self.shape.leaving[node]
         alone = [
             edge

@@ -1,4 +1,4 @@
-"""Random graphs whose nodes ask models, and a model that answers at random: what an estimate is held against."""
+"""Random graphs whose nodes call models, and a model that answers at random."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def look_up(word: str) -> str:
 
 
 class Talker:
-    """Answers at random within what it is asked for: too slowly, wrongly, by asking for tools, or not at all."""
+    """Model client that answers at random within the limits of a request.
+
+    It answers late or wrongly, asks for tools, or fails.
+    """
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -88,26 +91,26 @@ class Talker:
 
 @dataclass(frozen=True)
 class Talk:
-    """A flow, and what is estimated of it."""
+    """Flow with its estimate."""
 
     flow: Flow[Any, Any, Any]
     estimate: Estimate
 
 
 def talk(seed: int) -> Talk:
-    """The random graph of a seed, with agents in place of most of its nodes."""
+    """Return the random graph of a seed, with agents in place of most of its nodes."""
     rng = random.Random(seed)
-    sample = _talking(random_graph(seed), rng)
+    sample = _add_agents(random_graph(seed), rng)
     return Talk(
         Flow(sample.plan), estimate(sample.plan, tariff=lambda model: (PRICE,), assumed=ASSUMED)
     )
 
 
-def _talking(sample: Sample, rng: random.Random) -> Sample:
-    """The same graph, and those inside it, with agents."""
+def _add_agents(sample: Sample, rng: random.Random) -> Sample:
+    """Put agents in place of most nodes of a graph and of those inside it."""
     blueprint = sample.blueprint
     for name, flow in sample.flows.items():
-        inner = _talking(flow, rng).plan
+        inner = _add_agents(flow, rng).plan
         if name in blueprint.subs:
             blueprint.subs[name] = replace(blueprint.subs[name], flow=inner)
         else:

@@ -16,7 +16,8 @@ def analysed(seed: int) -> Analysis:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_the_order_follows_every_edge_that_is_no_way_back(seed: int) -> None:
+def test_order_follows_forward_edges(seed: int) -> None:
+    """Every edge but a way back leads on in the order."""
     analysis = analysed(seed)
     assert sorted(analysis.order) == [START_INDEX, *range(analysis.topology.end + 1)]
     assert analysis.cycles == []
@@ -27,7 +28,8 @@ def test_the_order_follows_every_edge_that_is_no_way_back(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
+def test_dominators_match_path_search(seed: int) -> None:
+    """A node dominates the nodes that cannot be reached without it."""
     analysis = analysed(seed)
     shape = analysis.topology
     for node in range(shape.end):
@@ -45,18 +47,18 @@ def test_a_node_dominates_what_cannot_be_reached_without_it(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_two_nodes_have_disjoint_paths_from_a_fork_unless_one_node_cuts_both_off(seed: int) -> None:
-    """The sets of dominators have a node in common exactly if taking that node away leaves no pair of paths (Menger 1927, for two)."""
+def test_disjoint_paths_match_dominators(seed: int) -> None:
+    """The dominators of two nodes overlap exactly if a single node cuts both off (Menger 1927)."""
     analysis = analysed(seed)
     shape = analysis.topology
     for fork, edges in analysis.forks:
         region, back = analysis.region(fork, edges)
-        found = analysis.dominators_within(fork, edges, region)
-        assert set(found) == set(region) or back
+        dominators = analysis.dominators_within(fork, edges, region)
+        assert set(dominators) == set(region) or back
         starts = [edge.target for edge in edges if edge.target != fork]
-        for node, mask in found.items():
+        for node, mask in dominators.items():
             for other in range(shape.end + 1):
-                if other not in (node, fork) and other in found:
+                if other not in (node, fork) and other in dominators:
                     cut = node not in _from(analysis, starts, fork, other, set(region))
                     assert bool(mask >> other & 1) == cut, (fork, node, other)
 
@@ -64,13 +66,13 @@ def test_two_nodes_have_disjoint_paths_from_a_fork_unless_one_node_cuts_both_off
 def _from(
     analysis: Analysis, starts: list[int], fork: int, without: int, inside: set[int]
 ) -> set[int]:
-    pending, found = [start for start in starts if start != without], set[int]()
+    pending, reachable = [start for start in starts if start != without], set[int]()
     while pending:
         node = pending.pop()
-        if node in inside and node not in found and node not in (fork, without):
-            found.add(node)
+        if node in inside and node not in reachable and node not in (fork, without):
+            reachable.add(node)
             pending.extend(edge.target for edge in analysis.topology.leaving[node])
-    return found
+    return reachable
 
 
 def drawn(*lines: str) -> Drawing:
@@ -94,7 +96,8 @@ def ahead(drawing: Drawing, name: str) -> set[str]:
     return {shape.name(node) for node in range(shape.end + 1) if mask >> node & 1}
 
 
-def test_one_branch_of_a_fork_is_enough_and_each_branch_of_a_route_is_needed() -> None:
+def test_unavoidable_nodes_of_fork_and_route() -> None:
+    """A node is unavoidable behind any branch of a fork, or behind all branches of a route."""
     assert ahead(drawn("f>a,b", "a>c"), "f") == {"f", "a", "b", "c", "END"}
     routed = drawn("a>c", "b>c")
     routed.node("f")
@@ -102,7 +105,8 @@ def test_one_branch_of_a_fork_is_enough_and_each_branch_of_a_route_is_needed() -
     assert ahead(routed, "f") == {"f", "c", "END"}
 
 
-def test_a_loop_ends_at_last_but_may_fail_on_the_way() -> None:
+def test_loop_end_is_unavoidable() -> None:
+    """The end of a loop is unavoidable, unless a node of it fails."""
     drawing = drawn("h>s>z")
     drawing.loop("s", "h")
     assert ahead(drawing, "h") == {"h", "s", "z", "END"}
@@ -112,20 +116,22 @@ def test_a_loop_ends_at_last_but_may_fail_on_the_way() -> None:
     assert ahead(drawing, "s") == {"s", "END"}  # it may go round once more, and fail then
 
 
-def test_the_region_of_a_fork_ends_where_its_branches_have_met() -> None:
+def test_region_ends_where_branches_met() -> None:
+    """The region of a fork ends where its branches have met."""
     shape = build_topology(drawn("f>a,b", "a>c>j", "b>j>d,e>k").blueprint)
     analysis = Analysis(shape)
     regions = {
         shape.name(fork): "".join(shape.name(node) for node in analysis.region(fork, edges)[0])
         for fork, edges in analysis.forks
     }
-    assert {name: "".join(sorted(found)) for name, found in regions.items()} == {
+    assert {name: "".join(sorted(nodes)) for name, nodes in regions.items()} == {
         "f": "abcj",
         "j": "dek",
     }
 
 
-def test_only_edges_that_one_commit_takes_together_make_a_fork() -> None:
+def test_fork_edges_are_taken_together() -> None:
+    """Only edges that a single commit takes together make a fork."""
     drawing = drawn("a>z", "b>z", "c>z")
     drawing.node("f")
     drawing.route("f", {"one": ["a", "b"], "two": "c"})

@@ -61,7 +61,7 @@ def perhaps(k: Kind) -> Literal["a"] | None:
 
 
 def test_chain_connects_all_neighbors() -> None:
-    """A chain connects every step with every next one."""
+    """A chain connects all nodes of a step with all nodes of the next step."""
     sketch = Sketch().chain(look, [note, dash], tidy)
     assert sketch.spec.edges == [
         ("look", "note"),
@@ -74,7 +74,7 @@ def test_chain_connects_all_neighbors() -> None:
 
 
 def test_markers_are_shared() -> None:
-    """The markers are no nodes of their own."""
+    """START and END are not copied."""
     sketch = Sketch().chain(START, look, END)
     assert sketch.spec.edges == [("START", "look"), ("look", "END")]
     assert sketch.spec.problems == []
@@ -94,7 +94,7 @@ def test_route_collects_cases_in_order() -> None:
 
 
 def test_loop_keeps_declaration() -> None:
-    """A loop keeps its sources its bound and where it goes when exhausted."""
+    """A loop keeps its sources, its bound, and where it leads when exhausted."""
     sketch = Sketch()
     sketch.loop([judge, look], back_to=dash, while_=weak, max_iterations=3, exhausted=tidy)
     (spec,) = sketch.spec.loops
@@ -116,7 +116,7 @@ def test_on_error_keeps_exceptions_as_tuple() -> None:
 
 @pytest.mark.parametrize("when", [ValueError("an instance"), (), "TimeoutError", BaseException])
 def test_on_error_notes_wrong_exceptions(when: Any) -> None:
-    """What is not at a exception class is noted."""
+    """A class that is not an exception is noted as a problem."""
     sketch = Sketch()
     sketch.on_error(look, note, when=when)
     assert [problem.code for problem in sketch.spec.problems] == ["ERROR_TYPE"]
@@ -168,6 +168,6 @@ def test_read_labels_from_return_type(selector: Any, expected: object) -> None:
 
 
 def test_gather_with_second_parameter_takes_missing() -> None:
-    """A gather with a second parameter takes what is missing."""
+    """A `gather` with a second parameter takes the missing items."""
     assert gather_takes_missing(notes_of_some)
     assert not gather_takes_missing(notes_of)

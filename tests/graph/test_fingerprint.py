@@ -58,6 +58,7 @@ def test_fingerprint_of_format_1_includes_names() -> None:
 
 
 def test_fingerprint_depends_on_field_types() -> None:
+    """Another type of a field is another fingerprint."""
     before, after = make_flow().plan, make_flow(kind=str).plan
     assert compute_fingerprint(before) != compute_fingerprint(after)
     assert list_differences(describe(before), before) == ["its order, joins or inner flows changed"]
@@ -66,7 +67,8 @@ def test_fingerprint_depends_on_field_types() -> None:
     ) == ["field 'parts' has another type"]
 
 
-def test_format_is_the_latest() -> None:
+def test_description_has_latest_format() -> None:
+    """A new description has the latest format."""
     assert FORMAT == 2
     assert describe(make_flow().plan)["format"] == FORMAT
 
@@ -92,7 +94,7 @@ class Tree(BaseModel):
 
 
 def rename(schema: Any, names: dict[str, str]) -> Any:
-    """A schema as other class names would have made it."""
+    """Return a schema as other class names would have made it."""
     if isinstance(schema, str):
         head, _, name = schema.rpartition("/")
         return f"{head}/{names[name]}" if head == "#/$defs" else schema
@@ -108,8 +110,8 @@ def rename(schema: Any, names: dict[str, str]) -> Any:
     return schema
 
 
-def test_strip_names_is_the_same_for_renamed_classes() -> None:
-    """Definitions are numbered by first reference: neither names nor their order in the schema matter, also in a recursive one."""
+def test_strip_names_ignores_class_names() -> None:
+    """Definitions are numbered by first reference, so neither names nor their order matter."""
     schema = Tree.model_json_schema()
     names = {name: f"Z{number}" for number, name in enumerate(schema["$defs"])}
     stripped = strip_names(schema)
@@ -118,7 +120,7 @@ def test_strip_names_is_the_same_for_renamed_classes() -> None:
 
 
 def test_strip_names_keeps_fields_called_title() -> None:
-    """`title` and `description` are dropped as words of the schema language, not as names of fields."""
+    """`title` and `description` are dropped from the schema, but not as names of fields."""
     assert set(strip_names(Cat.model_json_schema())["properties"]) == {"kind", "title"}
 
 
@@ -126,6 +128,7 @@ def test_strip_names_keeps_fields_called_title() -> None:
     "change", [{"default": "blue"}, {"enum": ["red"]}, {"type": "integer"}, {"minLength": 1}]
 )
 def test_strip_names_keeps_constraints(change: dict[str, Any]) -> None:
+    """Constraints of a field stay."""
     schema = {"properties": {"a": {"type": "string", "title": "A"}}}
     changed = {"properties": {"a": {"type": "string", "title": "A", **change}}}
     assert strip_names(schema) != strip_names(changed)

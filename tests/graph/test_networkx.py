@@ -9,7 +9,8 @@ from graphorch.graph.networkx import to_networkx
 from tests.scenarios.flows import FLOWS
 
 
-def test_every_node_and_edge_is_there_with_its_kind() -> None:
+def test_export_keeps_nodes_and_edges() -> None:
+    """Nodes and edges are exported with their kinds."""
     graph = FLOWS["routes"]().to_networkx()
     assert set(graph) == {"START", "END", "first", "second", "even", "a", "b", "c", "end"}
     assert graph.nodes["first"]["kind"] == "node"
@@ -19,12 +20,14 @@ def test_every_node_and_edge_is_there_with_its_kind() -> None:
     ]
 
 
-def test_a_sub_flow_holds_its_own_graph() -> None:
+def test_sub_flow_holds_inner_graph() -> None:
+    """The node of a sub-flow holds the graph inside it."""
     graph = FLOWS["sub_flows"]().to_networkx()
     assert set(graph.nodes["team"]["inner"]) == {"START", "END", "up", "i3", "deeper"}
 
 
-def test_loops_are_the_only_cycles_and_dominators_agree_with_ours() -> None:
+def test_dominators_agree_with_networkx() -> None:
+    """Loops are the only cycles, and networkx finds the dominators that we find."""
     for build in FLOWS.values():
         plan = build().plan
         graph = to_networkx(plan)

@@ -12,7 +12,8 @@ from graphorch.graph.options import Cache, NodeOptions, NodeSettings, Retry, opt
 
 
 @pytest.mark.parametrize("attempts", [0, -1, math.inf, 2.0, True, None, "3"])
-def test_a_retry_without_a_bound_is_refused(attempts: Any) -> None:
+def test_retry_needs_bound(attempts: Any) -> None:
+    """A retry without a number of attempts is refused."""
     with pytest.raises(InputError, match=r"is not a bound\. Give a whole number from 1 on"):
         Retry(attempts)
 
@@ -25,34 +26,43 @@ def test_a_retry_without_a_bound_is_refused(attempts: Any) -> None:
         ({"on": (KeyboardInterrupt,)}, "does not name exceptions"),
         ({"first": -1}, r"Retry\(first=-1\) is not possible. Give a finite number from 0 on."),
         ({"factor": 0.5}, r"Retry\(factor=0.5\) is not possible. Give a finite number from 1 on."),
-        ({"longest": 0.1}, r"Retry\(longest=0.1\) is not possible. Give a finite number from 0.5 on."),
+        (
+            {"longest": 0.1},
+            r"Retry\(longest=0.1\) is not possible. Give a finite number from 0.5 on.",
+        ),
         ({"longest": math.inf}, "is not possible"),
         ({"first": math.nan}, "is not possible"),
     ],
 )  # fmt: skip
-def test_a_retry_with_impossible_values_is_refused(given: Any, message: str) -> None:
+def test_impossible_retry_is_refused(given: Any, message: str) -> None:
+    """A retry with a value out of range is refused."""
     with pytest.raises(InputError, match=message):
         Retry(3, **given)
 
 
-def test_one_exception_class_may_stand_alone() -> None:
+def test_retry_takes_single_exception() -> None:
+    """A single exception class needs no tuple."""
     assert Retry(3, on=TimeoutError).on == (TimeoutError,)  # type: ignore[arg-type]
 
 
-def test_pauses_grow_up_to_the_longest() -> None:
+def test_pauses_grow_to_longest() -> None:
+    """Pauses grow up to the longest one."""
     retry = Retry(1000, first=1, factor=2, longest=5)
     assert [retry.pause(attempt) for attempt in (1, 2, 3, 4, 999)] == [1, 2, 4, 5, 5]
 
 
 @pytest.mark.parametrize("ttl", [0, -1, math.inf, math.nan, True, None, "1"])
-def test_a_cache_must_keep_something_for_some_time(ttl: Any) -> None:
+def test_impossible_cache_is_refused(ttl: Any) -> None:
+    """A cache without entries or without a time to live is refused."""
     with pytest.raises(InputError, match=r"is not possible\. Give the seconds"):
         Cache(ttl)
 
 
-def test_options_are_kept_as_given() -> None:
+def test_options_are_kept() -> None:
+    """Options are kept as given."""
     given: NodeOptions = {
-        "name": "x", "effect": "idempotent", "retry": Retry(3), "timeout": 1, "deadline": 5.0, "cache": Cache(1), "hedge_after": 0.5,
+        "name": "x", "effect": "idempotent", "retry": Retry(3), "timeout": 1, "deadline": 5.0,
+        "cache": Cache(1), "hedge_after": 0.5,
         "gate": "before", "isolation": "process", "concurrency": 2,
     }  # fmt: skip
     expected = NodeSettings("idempotent", 1, "process", Retry(3), 5.0, Cache(1), 0.5, "before", 2)
@@ -75,9 +85,8 @@ def test_options_are_kept_as_given() -> None:
         ("concurrency", 0, "give a whole number from 1 on, or leave the option out"),
     ],
 )  # fmt: skip
-def test_an_impossible_value_is_named_with_what_is_possible(
-    option: str, value: Any, fix: str
-) -> None:
+def test_impossible_value_shows_choices(option: str, value: Any, fix: str) -> None:
+    """An impossible value is refused with what is possible."""
     given: Any = {option: value}
     with pytest.raises(GraphError) as caught:
         options_from("write", given)
@@ -88,7 +97,8 @@ def test_an_impossible_value_is_named_with_what_is_possible(
     )
 
 
-def test_an_unknown_option_is_named_with_the_nearest_one_and_all_mistakes_are_told() -> None:
+def test_all_option_mistakes_are_listed() -> None:
+    """An unknown option is named with the nearest one, and all mistakes are listed."""
     given: Any = {"retries": Retry(2), "timeout": -1}
     with pytest.raises(GraphError) as caught:
         options_from("write", given)

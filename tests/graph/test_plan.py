@@ -53,11 +53,11 @@ def step_of(plan: Plan, name: str) -> Step:
 
 
 def blockers(drawing: Drawing, name: str) -> set[str]:
-    """Who blocks a node, by name; a latch is named after its header."""
+    """Return the names of the blockers of a node; a latch is named after its header."""
     plan = compile_plan(drawing.blueprint, build_topology(drawing.blueprint), {})
     mask = step_of(plan, name).blockers
-    found = {step.name for step in plan.steps if mask >> step.index & 1}
-    return found | {
+    names = {step.name for step in plan.steps if mask >> step.index & 1}
+    return names | {
         f"latch of {plan.topology.name(header)}"
         for position, header in plan.latch_headers.items()
         if mask >> position & 1
@@ -80,7 +80,7 @@ def drawn(*lines: str) -> Drawing:
 
 
 def test_join_is_blocked_by_all_ancestors() -> None:
-    """A join waits for all that lead to it and a single edge for nothing."""
+    """A join waits for all nodes that lead to it; a node with a single edge in waits for none."""
     drawing = drawn("f>a,b", "a>c>j", "b>j>z")
     assert blockers(drawing, "j") == {"f", "a", "b", "c"}
     assert blockers(drawing, "z") == set()
@@ -94,14 +94,14 @@ def test_header_is_not_blocked_by_own_latch() -> None:
 
 
 def test_join_in_body_ignores_next_iteration() -> None:
-    """What runs after the join leads to it only round the loop."""
+    """A node after the join leads to it only by the next iteration, so it does not block."""
     drawing = drawn("h>a,b>j>s>z")
     drawing.loop("s", "h")
     assert blockers(drawing, "j") == {"h", "a", "b"}
 
 
 def test_join_after_loop_is_blocked_by_latch() -> None:
-    """A join after the loop waits for the latch too."""
+    """A join after the loop waits for the latch, too."""
     drawing = drawn("f>h>s>j", "f>j")
     drawing.loop("s", "h")
     assert blockers(drawing, "j") == {"f", "h", "s", "latch of h"}
@@ -118,7 +118,7 @@ def test_inner_latch_blocks_outer_body() -> None:
 
 @given(seed=st.integers(0, 2**32))
 def test_blockers_match_path_search(seed: int) -> None:
-    """The masks say what a search of paths says."""
+    """The masks agree with a search of paths."""
     drawing = random_drawing(seed, size=9)
     shape = build_topology(drawing.blueprint)
     plan = compile_plan(drawing.blueprint, shape, {})
@@ -134,7 +134,7 @@ def test_blockers_match_path_search(seed: int) -> None:
 
 @given(seed=st.integers(0, 2**32))
 def test_random_runs_never_get_stuck(seed: int) -> None:
-    """No random run gets stuck or runs a node twice without a loop."""
+    """No random run gets stuck, or runs a node twice without a loop."""
     drawing = random_drawing(seed, loops=False)
     simulator = Simulator.of(drawing.blueprint, build_topology(drawing.blueprint))
     seen = simulator.run(random.Random(seed))
@@ -143,13 +143,13 @@ def test_random_runs_never_get_stuck(seed: int) -> None:
 
 
 def test_only_blocking_positions_are_tracked() -> None:
-    """Only who is asked about is tracked."""
+    """Only positions that block some node are tracked."""
     plan = build_plan(Sketch().chain(look, note, [free, look.named("b")], note.named("j")).spec)
     assert [step.name for step in plan.steps if step.tracked] == ["look", "note", "free", "b"]
 
 
 def test_route_holds_edges_of_labels() -> None:
-    """A route knows the edges of each label."""
+    """A route holds the edges of each label."""
     sketch = Sketch()
     sketch.route(look, any_kind).when("math", [note, note.named("b")]).otherwise(note.named("c"))
     routing = step_of(compile_plan(sketch.spec, build_topology(sketch.spec), {}), "look").route
@@ -164,7 +164,7 @@ def test_route_holds_edges_of_labels() -> None:
 
 
 def test_loop_source_holds_back_and_exhausted_edges() -> None:
-    """A loop source knows its way back and its way out."""
+    """A source of a loop holds its way back and its way out."""
     sketch = Sketch(output=Draft)
     sketch.chain(dash, judge, tidy)
     sketch.loop(judge, back_to=dash, while_=weak, max_iterations=3, exhausted=look)
@@ -175,7 +175,7 @@ def test_loop_source_holds_back_and_exhausted_edges() -> None:
 
 
 def test_handler_holds_failure_position() -> None:
-    """A handler knows where its failure goes and reads the rest."""
+    """A handler holds the position of its failure, and reads the other slices."""
     sketch = Sketch()
     sketch.chain(research, look)
     sketch.on_error(research, rescue, when=(TimeoutError, ValueError))

@@ -94,7 +94,7 @@ def test_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None
 
 
 def test_local_slice_is_resolved() -> None:
-    """A slice that is defined beside the function is found."""
+    """A slice that is defined beside the function is resolved."""
 
     class Local(BaseModel):
         local: int
@@ -105,7 +105,7 @@ def test_local_slice_is_resolved() -> None:
 
 
 def test_pure_function_reads_slices_or_state() -> None:
-    """A pure function reads one to three slices and a bare parameter is the state."""
+    """A pure function reads one to three slices; a bare parameter is the state."""
 
     def three(t: Topic, d: Draft, v: Verdict) -> bool: ...
 

@@ -38,7 +38,7 @@ def drawn(*lines: str, nodes: str = "") -> Drawing:
 
 
 def test_implicit_edges_from_start_and_to_end() -> None:
-    """Nodes that nothing leads to begin and nodes that lead nowhere end."""
+    """Nodes without an edge in follow START, and nodes without an edge out lead to END."""
     assert edges(build_topology(drawn("a>b", nodes="c").blueprint)) == {
         "START>a",
         "a>b",
@@ -49,19 +49,19 @@ def test_implicit_edges_from_start_and_to_end() -> None:
 
 
 def test_repeated_edge_counts_once() -> None:
-    """The same edge declared twice is one."""
+    """An edge that is declared twice counts once."""
     assert len(build_topology(drawn("a>b", "a>b").blueprint).edges) == 3
 
 
 def test_header_with_only_loop_edge_begins() -> None:
-    """A header that only its loop leads to begins too."""
+    """A header that only its loop leads to follows START."""
     drawing = drawn("a>b>c")
     drawing.loop("b", "a")
     assert edges(build_topology(drawing.blueprint), "always") == {"START>a", "a>b", "b>c", "c>END"}
 
 
 def test_handler_and_failing_node_edges() -> None:
-    """A handler does not begin and a node with only an error edge ends."""
+    """A handler does not follow START, and a node with only an error edge leads to END."""
     drawing = drawn("a>b", nodes="h")
     drawing.error("b", "h", ValueError)
     shape = build_topology(drawing.blueprint)
@@ -71,7 +71,7 @@ def test_handler_and_failing_node_edges() -> None:
 
 
 def test_bare_loop_sources_end_together() -> None:
-    """Sources without a way on end only if all of their loop do."""
+    """Sources without another edge out lead to END only if all sources of their loop are such."""
     both = drawn("a>b,c")
     both.loop("b,c", "a")
     assert {"b>END", "c>END"} <= edges(build_topology(both.blueprint))
@@ -81,7 +81,7 @@ def test_bare_loop_sources_end_together() -> None:
 
 
 def test_exhausted_edge_leaves_body() -> None:
-    """An exhausted edge leads on unless it would stay inside."""
+    """An exhausted edge is drawn, unless it would stay inside the body."""
     drawing = drawn("a>b>c", nodes="x")
     drawing.loop("b", "a", "x")
     shape = build_topology(drawing.blueprint)
@@ -93,7 +93,7 @@ def test_exhausted_edge_leaves_body() -> None:
 
 
 def test_labels_take_own_edges_and_otherwise() -> None:
-    """A label takes its own edges and otherwise the rest."""
+    """A label takes its own edges, and `otherwise` the rest."""
     sketch = Sketch()
     sketch.route(look, kind_of).when("math", [note, tidy]).otherwise(note)
     assert [(edge.target, edge.labels) for edge in build_topology(sketch.spec).leaving[0]] == [
@@ -109,7 +109,7 @@ def test_labels_take_own_edges_and_otherwise() -> None:
 
 
 def test_can_coincide_by_kind_and_label() -> None:
-    """Which edges one commit can take together."""
+    """Kinds and labels decide which edges one commit can take together."""
     sketch = Sketch()
     sketch.chain(look, note)
     sketch.route(look, kind_of).when("math", tidy).when("prose", tidy.named("other")).exhaustive()
@@ -127,7 +127,7 @@ def test_can_coincide_by_kind_and_label() -> None:
 
 
 def test_topology_exists_for_wrong_graph() -> None:
-    """The checks look at it, so it must exist."""
+    """A wrong graph has a topology, too, since the checks look at it."""
     sketch = Sketch()
     sketch.spec.edges += [("END", "START")]
     sketch.chain(look)
@@ -136,7 +136,7 @@ def test_topology_exists_for_wrong_graph() -> None:
 
 
 def naive_body(shape: Topology, header: int) -> set[int]:
-    """The header, and every node from which a path to a source does not pass it."""
+    """Return the header and all nodes from which a path past it leads to a source."""
 
     sources = {source for loop in shape.loops if loop.header == header for source in loop.sources}
 
@@ -157,7 +157,7 @@ def naive_body(shape: Topology, header: int) -> set[int]:
 
 @given(seed=st.integers(0, 2**32))
 def test_loop_body_matches_path_search(seed: int) -> None:
-    """The body of a loop is what reaches a source without the header."""
+    """The body of a loop is what reaches a source without passing the header."""
     shape = build_topology(random_drawing(seed).blueprint)
     for loop in shape.loops:
         assert loop.body == naive_body(shape, loop.header)
@@ -173,7 +173,7 @@ def test_loops_of_same_header_share_body() -> None:
 
 @given(seed=st.integers(0, 2**32))
 def test_all_nodes_lie_between_start_and_end(seed: int) -> None:
-    """Everything begins somewhere and ends somewhere."""
+    """All nodes lie on a path from START to END."""
     shape = build_topology(random_drawing(seed).blueprint)
     assert shape.find_reachable([START_INDEX]) >= set(range(shape.end))
     assert shape.find_reachable([shape.end], backwards=True) >= set(range(shape.end))

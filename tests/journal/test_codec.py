@@ -1,4 +1,4 @@
-"""Canonical bytes: what goes in comes back, what did not go in is refused, and nothing else ever happens."""
+"""Canonical bytes: a body comes back equal, and all other bytes are refused."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_body_is_refused_or_round_trips(body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ((1, 2), "body is of type tuple"),
         ({"a": [1, {"b c": {1}}]}, "body.a[1]['b c'] is of type set"),
@@ -79,11 +79,11 @@ def test_body_is_refused_or_round_trips(body: Any) -> None:
         ([type("Dict", (dict,), {})()], "body[0] is of type Dict"),
     ],
 )
-def test_lossy_values_are_refused_with_place(body: Any, told: str) -> None:
-    """What would not come back is refused with its place."""
+def test_lossy_values_are_refused_with_place(body: Any, message: str) -> None:
+    """A value that would not come back equal is refused with its place."""
     with pytest.raises(InvalidRecord) as caught:
         codec.dump(body)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert str(caught.value).endswith(
         "Store dict, list, str, int, float, bool and None, and convert everything else "
         "into them first."
@@ -91,7 +91,7 @@ def test_lossy_values_are_refused_with_place(body: Any, told: str) -> None:
 
 
 def test_refused_value_is_not_shown() -> None:
-    """A value that is refused is not shown since it may be a secret."""
+    """The message of a refused value does not show it, since it may be a secret."""
     with pytest.raises(InvalidRecord) as caught:
         codec.dump({"key": [b"sk-canary", "\ud800sk-canary"]})
     assert "canary" not in str(caught.value)
@@ -105,7 +105,7 @@ def nested(depth: int) -> list[Any]:
 
 
 def test_depth_limit_applies_both_ways() -> None:
-    """Depth is limited when written and when read."""
+    """Depth is limited for writing and for reading."""
     limits = BodyLimits(max_depth=3)
     assert codec.load(codec.dump(nested(3), limits), limits) == nested(3)
     with pytest.raises(InvalidRecord, match="deeper than 3 levels"):
@@ -116,7 +116,7 @@ def test_depth_limit_applies_both_ways() -> None:
 
 
 def test_size_limit_applies_both_ways() -> None:
-    """Size is limited when written and when read."""
+    """Size is limited for writing and for reading."""
     limits = BodyLimits(max_bytes=10)
     assert codec.dump("é" * 4, limits) == '"éééé"'.encode()
     with pytest.raises(InvalidRecord, match="has 12 bytes as JSON or more, the limit is 10"):
@@ -134,7 +134,7 @@ def test_circular_body_is_refused() -> None:
 
 
 def test_exponential_body_is_refused() -> None:
-    """A small body that would be endless as json is refused."""
+    """A small body that would be huge as JSON is refused."""
     body: list[Any] = []
     for _ in range(60):
         body = [body, body]
@@ -145,13 +145,16 @@ def test_exponential_body_is_refused() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b" 1", b"1 ", b"{}\n", b'{"a":1,"a":1}', b"NaN", b"-Infinity", b"1e400", b"1.50", b"01", b"-0", b"+1", b"1E5", b"1e5",
-        b'"\\u0041"', b'"\\ud800"', b'"\xff"', b"\xef\xbb\xbf1", b"'a'", b"[1,]", b"{1:1}", b"[" * 100_000, b"[" * 100 + b"]" * 100,
-        b"1" * 5000, b"9" * 1300, b"null null", b'{"a": 1}', b"\x80\x04.", b"True", b"\x00", "1".encode("utf-16"), b'"\\/"',
+        b"", b" 1", b"1 ", b"{}\n", b'{"a":1,"a":1}', b"NaN", b"-Infinity", b"1e400", b"1.50",
+        b"01", b"-0", b"+1", b"1E5", b"1e5",
+        b'"\\u0041"', b'"\\ud800"', b'"\xff"', b"\xef\xbb\xbf1", b"'a'", b"[1,]", b"{1:1}",
+        b"[" * 100_000, b"[" * 100 + b"]" * 100,
+        b"1" * 5000, b"9" * 1300, b"null null", b'{"a": 1}', b"\x80\x04.", b"True", b"\x00",
+        "1".encode("utf-16"), b'"\\/"',
     ],
 )  # fmt: skip
 def test_other_spellings_are_refused(data: bytes) -> None:
-    """Bytes that are not the one spelling are refused."""
+    """Bytes in any but the canonical spelling are refused."""
     with pytest.raises(InvalidRecord):
         codec.load(data)
 
@@ -159,7 +162,8 @@ def test_other_spellings_are_refused(data: bytes) -> None:
 def test_chain_depends_on_all_parts() -> None:
     """The chain depends on every part."""
     parts: list[tuple[bytes, int, str, bytes]] = [
-        (b"l" * 32, 1, "commit", b"d" * 32), (b"m" * 32, 1, "commit", b"d" * 32), (b"l" * 32, 2, "commit", b"d" * 32),
+        (b"l" * 32, 1, "commit", b"d" * 32), (b"m" * 32, 1, "commit", b"d" * 32),
+        (b"l" * 32, 2, "commit", b"d" * 32),
         (b"l" * 32, 1, "call", b"d" * 32), (b"l" * 32, 1, "commit", b"e" * 32),
     ]  # fmt: skip
     assert len({codec.next_link(*part) for part in parts}) == len(parts)
@@ -171,7 +175,7 @@ def test_chain_depends_on_all_parts() -> None:
 
 
 def mutated(rng: random.Random) -> bytes:
-    """Bytes that are almost JSON, or not at all."""
+    """Return bytes that are almost JSON, or not at all."""
     kind = rng.randrange(4)
     if kind == 0:
         return rng.randbytes(rng.randrange(40))
@@ -204,11 +208,11 @@ def fuzz(cases: int) -> None:
 
 
 def test_random_bytes_are_refused_or_canonical() -> None:
-    """Random bytes are refused or are the one spelling."""
+    """Random bytes are refused or canonical."""
     fuzz(600)
 
 
 @pytest.mark.slow
 def test_many_random_bytes_are_refused_or_canonical() -> None:
-    """Many random bytes are refused or are the one spelling."""
+    """Many random bytes are refused or canonical."""
     fuzz(20_000)

@@ -44,7 +44,7 @@ def test_cancelled_waiter_stops_after_work() -> None:
 
 
 def test_failure_reaches_cancelled_waiter() -> None:
-    """What failed says so also to a task that was cancelled."""
+    """A failure is raised also in a task that was cancelled."""
 
     async def main() -> None:
         async def work() -> None:

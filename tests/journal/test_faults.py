@@ -1,4 +1,4 @@
-"""The n-th call of a store fails, times out or loses its reply, for every n: repeating it ends in the same journal, nothing twice."""
+"""Repeating a failed call of a store ends in an equal journal, whichever call failed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ T = TypeVar("T")
 CALLS = 11
 
 
-async def repeated(call: Callable[[], Awaitable[T]]) -> T:
-    """What a careful caller does: the same call with the same values until it is answered."""
+async def repeat(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call with equal values until it succeeds, as a careful caller does."""
     while True:
         try:
             return await call()
@@ -31,24 +31,24 @@ async def repeated(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def whole_life(store: Store) -> tuple[RunLog, Snapshot | None]:
-    """Every call that a run makes; what the store holds after the run and after its deletion."""
-    await repeated(lambda: store.create(NEW))
-    lease = await repeated(lambda: store.claim("run-1", "me", ttl=60))
-    await repeated(lambda: store.append(lease, entries("a", "b"), expected_last_seq=0))
-    await repeated(
+    """Make all calls of a run, and return what the store holds before its deletion."""
+    await repeat(lambda: store.create(NEW))
+    lease = await repeat(lambda: store.claim("run-1", "me", ttl=60))
+    await repeat(lambda: store.append(lease, entries("a", "b"), expected_last_seq=0))
+    await repeat(
         lambda: store.append(lease, entries(after=2), expected_last_seq=2, status="waiting")
     )
-    renewed = await repeated(lambda: store.renew(lease, ttl=90))
-    await repeated(
+    renewed = await repeat(lambda: store.renew(lease, ttl=90))
+    await repeat(
         lambda: store.append(
             renewed, [Record(3, "ended", {})], expected_last_seq=2, status="succeeded"
         )
     )
-    await repeated(lambda: store.save_snapshot(renewed, Snapshot(3, "all")))
-    await repeated(lambda: store.release(renewed))
-    log = await repeated(lambda: store.load("run-1"))
-    snapshot = await repeated(lambda: store.load_snapshot("run-1"))
-    await repeated(lambda: store.erase("run-1"))
+    await repeat(lambda: store.save_snapshot(renewed, Snapshot(3, "all")))
+    await repeat(lambda: store.release(renewed))
+    log = await repeat(lambda: store.load("run-1"))
+    snapshot = await repeat(lambda: store.load_snapshot("run-1"))
+    await repeat(lambda: store.erase("run-1"))
     return log, snapshot
 
 
@@ -66,7 +66,7 @@ async def sqlite(path: Path) -> Store:
 def test_nth_faulty_call_keeps_journal_equal(
     tmp_path: Path, make: Callable[[Path], Awaitable[Store]], fault: Fault, n: int
 ) -> None:
-    """Whichever call goes wrong the journal is the same."""
+    """The journal is equal, whichever call fails."""
 
     async def lived() -> None:
         store = await make(tmp_path)

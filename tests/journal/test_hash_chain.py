@@ -1,4 +1,4 @@
-"""Whatever happens to the bytes of a store: what loads is what was written, and everything else is a typed error that names the place."""
+"""Damaged bytes of a store never load as something else: they raise a typed error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BODIES = {
 
 
 async def write_runs(path: Path, copy_to: Path | None = None) -> None:
-    """Two runs of twelve records each, three per append, in turns.
+    """Write two runs of twelve records each, three per append, in turns.
 
     The copy is taken while all of it is still in the log.
     """
@@ -53,17 +53,17 @@ def _copy(path: Path, to: Path) -> None:
 
 
 async def read_all(path: Path) -> list[RunLog | Snapshot | JournalError | None]:
-    """What both runs and their snapshots load as: a log, or the error."""
+    """Return what both runs and their snapshots load as: a log, or the error."""
     store = await SqliteStore.open(path, sync="normal", lock_timeout=0.01)
     try:
         calls = [call for run in RUNS for call in (store.load(run), store.load_snapshot(run))]
-        found = await asyncio.gather(*calls, return_exceptions=True)
+        loaded = await asyncio.gather(*calls, return_exceptions=True)
     finally:
         await store.close()
-    for snapshot in found:
-        if isinstance(snapshot, BaseException) and not isinstance(snapshot, JournalError):
-            raise snapshot
-    return found  # type: ignore[return-value]
+    for outcome in loaded:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, JournalError):
+            raise outcome
+    return loaded  # type: ignore[return-value]
 
 
 # ---------------------------------------------------------------- rows
@@ -127,7 +127,7 @@ def tampered(path: Path, script: str) -> None:
 
 @pytest.mark.parametrize(("script", "seq"), TAMPERINGS)
 def test_altered_rows_are_detected_and_named(tmp_path: Path, script: str, seq: int | None) -> None:
-    """An altered missing or moved row is detected and named."""
+    """An altered, missing or moved row is detected and named."""
     asyncio.run(write_runs(tmp_path / "runs.db"))
     tampered(tmp_path / "runs.db", script)
     log, _, other, _ = asyncio.run(read_all(tmp_path / "runs.db"))
@@ -150,7 +150,7 @@ def test_altered_rows_are_detected_and_named(tmp_path: Path, script: str, seq: i
     ],
 )
 def test_unfitting_snapshot_is_refused(tmp_path: Path, script: str) -> None:
-    """A snapshot that does not fit the chain is refused and the records load without it."""
+    """A snapshot that does not fit the chain is refused, and the records load without it."""
     asyncio.run(write_runs(tmp_path / "runs.db"))
     tampered(tmp_path / "runs.db", script)
     log, snapshot, _, _ = asyncio.run(read_all(tmp_path / "runs.db"))
@@ -178,7 +178,7 @@ def test_list_names_damaged_run(tmp_path: Path) -> None:
 
 
 def test_partial_load_is_verified(tmp_path: Path) -> None:
-    """What comes after a record is verified from there."""
+    """Records after a number are verified from there."""
 
     async def loaded() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db")
@@ -202,13 +202,16 @@ def test_partial_load_is_verified(tmp_path: Path) -> None:
 
 
 async def check_image(path: Path) -> str:
-    """Opens a damaged image: every run is a prefix of what was written that ends with an append, or a typed error."""
+    """Open a damaged image, and return how that ended.
+
+    Each run must be a prefix of what was written that ends with an append, or a typed error.
+    """
     try:
-        found = await read_all(path)
+        loaded = await read_all(path)
     except JournalError:
         return "not opened"
     worst = "whole"
-    for run, log in zip(RUNS, found[::2], strict=True):
+    for run, log in zip(RUNS, loaded[::2], strict=True):
         if isinstance(log, JournalError):
             worst = "detected"
             continue
@@ -220,7 +223,7 @@ async def check_image(path: Path) -> str:
         assert (log.head.flow, log.head.tags, log.head.format) == ("flow", {"team": "red"}, 1)
         if len(bodies) < 12 and worst == "whole":
             worst = "prefix"
-    for snapshot, run in zip(found[1::2], RUNS, strict=True):
+    for snapshot, run in zip(loaded[1::2], RUNS, strict=True):
         assert (
             snapshot is None
             or isinstance(snapshot, JournalError)
@@ -230,7 +233,7 @@ async def check_image(path: Path) -> str:
 
 
 def damage(image: bytes, rng: random.Random) -> bytes:
-    """Torn, flipped or zeroed somewhere."""
+    """Return an image that is torn, flipped or zeroed somewhere."""
     made = bytearray(image)
     kind = rng.randrange(3)
     if kind == 0:
@@ -245,7 +248,7 @@ def damage(image: bytes, rng: random.Random) -> bytes:
 
 
 async def check_images(tmp_path: Path, count: int, seed: int) -> dict[tuple[str, str], int]:
-    """How many damaged images of the log, and of the file without a log, ended how."""
+    """Count how damaged images of the log, and of the file without a log, ended."""
     await write_runs(tmp_path / "runs.db", copy_to=tmp_path / "copy.db")
     images = {
         "log": ((tmp_path / "copy.db").read_bytes(), (tmp_path / "copy.db-wal").read_bytes()),
@@ -280,7 +283,7 @@ def _remove(path: Path) -> None:
 
 
 def check_ends(ends: dict[tuple[str, str], int]) -> None:
-    """The damage was real: logs are cut to a prefix, and damaged pages of the file are noticed."""
+    """Check that the damage was real: some logs are cut, and damaged pages are noticed."""
     assert ends.get(("log", "prefix"), 0) > 0.3 * sum(
         count for (what, _), count in ends.items() if what == "log"
     )
@@ -290,12 +293,14 @@ def check_ends(ends: dict[tuple[str, str], int]) -> None:
     assert ("file", "prefix") not in ends
 
 
-def test_500_damaged_images_load_as_a_prefix_or_as_a_typed_error(tmp_path: Path) -> None:
+def test_500_damaged_images_load_safely(tmp_path: Path) -> None:
+    """A damaged image loads as a prefix of what was written, or raises a typed error."""
     check_ends(asyncio.run(check_images(tmp_path, 500, seed=1)))
 
 
 @pytest.mark.slow
-def test_5000_damaged_images_load_as_a_prefix_or_as_a_typed_error(tmp_path: Path) -> None:
+def test_5000_damaged_images_load_safely(tmp_path: Path) -> None:
+    """A damaged image loads as a prefix of what was written, or raises a typed error."""
     check_ends(asyncio.run(check_images(tmp_path, 5000, seed=2)))
 
 
@@ -310,13 +315,14 @@ COLUMNS = {
     "snapshots": "run seq body digest".split(),
 }
 VALUES: Sequence[Any] = (
-    None, 0, -1, 2**63 - 1, -(2**63), 1e308, float("inf"), "", "run-1", "../x", "[]", "{}", "\0", "x" * 5000, b"", b"{}", b"[" * 5000, b"\xff",
+    None, 0, -1, 2**63 - 1, -(2**63), 1e308, float("inf"), "", "run-1", "../x", "[]", "{}",
+    "\0", "x" * 5000, b"", b"{}", b"[" * 5000, b"\xff",
     b'{"lc":1}', bytes(32),
 )  # fmt: skip
 
 
 async def fuzz_rows(tmp_path: Path, cases: int) -> int:
-    """Puts nonsense into random places of one file, again and again; how often something was refused."""
+    """Put nonsense into random places of a file, and return how often it was refused."""
     path = tmp_path / "runs.db"
     await write_runs(path)
     store = await SqliteStore.open(path, sync="normal")
@@ -340,14 +346,15 @@ async def fuzz_rows(tmp_path: Path, cases: int) -> int:
             continue
         raw.execute("COMMIT")
         calls = [
-            store.load("run-1"), store.load("run-2"), store.load_snapshot("run-1"), store.load_snapshot("run-2"), store.list_runs(),
+            store.load("run-1"), store.load("run-2"), store.load_snapshot("run-1"),
+            store.load_snapshot("run-2"), store.list_runs(),
             store.load("run-1", after_seq=1),
         ]  # fmt: skip
-        for found in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(found, JournalError):
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(outcome, JournalError):
                 refused += 1
-            elif isinstance(found, BaseException):
-                raise found
+            elif isinstance(outcome, BaseException):
+                raise outcome
         if rng.random() < 0.3:
             raw.execute("BEGIN")
             for name in COLUMNS:
@@ -379,7 +386,7 @@ def test_much_nonsense_in_rows_raises_typed_error(tmp_path: Path) -> None:
 
 
 def nonsense(rng: random.Random, whole: bytes) -> bytes:
-    """A file of random bytes, with or without the magic of SQLite, or a whole one with a broken first page."""
+    """Return random bytes, some with the magic of SQLite, or a file with a broken first page."""
     kind = rng.randrange(3)
     if kind == 0:
         return rng.randbytes(rng.randrange(1, 3000))

@@ -13,4 +13,5 @@ async def make(clock: FakeClock) -> Store:
 
 @every_scenario
 def test_contract(check: Scenario) -> None:
+    """The store in memory keeps the contract."""
     run(check, make)

@@ -1,4 +1,4 @@
-"""Real processes that are killed and stopped: what was acknowledged is there, nothing is torn, and two owners never both commit."""
+"""Killed and stopped processes lose no acknowledged record and tear none."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """A process of `writer.py` that talks by lines."""
+    """Start a process of `writer.py` that talks by lines."""
     command = [sys.executable, "-m", "tests.journal.writer", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )
 
 
-def tell(process: subprocess.Popen[str], line: str) -> None:
+def send(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
 
 
-def heard(process: subprocess.Popen[str]) -> str:
+def receive(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().rstrip("\n")
 
@@ -59,12 +59,12 @@ def forks() -> Iterator[subprocess.Popen[str]]:
 def kill_a_writer(
     forks: subprocess.Popen[str], path: Path, seed: int, rng: random.Random, longest: int, sync: str
 ) -> dict[int, int]:
-    """Lets a process write to a store and kills it after so many acknowledgements and a moment; what each run was acknowledged."""
-    tell(forks, f"{path} {seed} {sync}")
+    """Kill a writer after some acknowledgements, and return the last one of each run."""
+    send(forks, f"{path} {seed} {sync}")
     acknowledged = dict.fromkeys(range(RUNS), 0)
     left, pid = rng.randrange(longest), 0
     while True:
-        words = heard(forks).split()
+        words = receive(forks).split()
         if words[0] == "gone":
             return acknowledged
         if words[0] == "started":
@@ -80,7 +80,7 @@ def kill_a_writer(
 
 
 async def check_what_is_left(path: Path, seed: int, acknowledged: dict[int, int]) -> int:
-    """Opens the store as the next process would; how many records there are beyond the acknowledged ones."""
+    """Open the store as the next process would, and count the unacknowledged records."""
     store = await SqliteStore.open(path, sync="normal")
     runs = {head.run_id for head in (await store.list_runs()).runs}
     beyond = 0
@@ -104,7 +104,7 @@ async def check_what_is_left(path: Path, seed: int, acknowledged: dict[int, int]
 def kill_many(
     forks: subprocess.Popen[str], tmp_path: Path, kills: int, sync: str, *, longest: int = 40
 ) -> None:
-    """Kills writers at random points, and checks that some of the kills did come between a commit and its reply.
+    """Kill writers at random points, some of them between a commit and its reply.
 
     Without a thread in between that is a moment so short that only many kills are sure to meet it.
     """
@@ -146,7 +146,7 @@ def test_300_kills_lose_no_acknowledged_record(
 def test_kills_during_checkpoint_lose_nothing(
     forks: subprocess.Popen[str], tmp_path: Path, sync: str
 ) -> None:
-    """So many records that the log is moved into the file once or twice before the kill."""
+    """Kills lose nothing when the log was moved into the file once or twice before."""
     kill_many(forks, tmp_path, 15, sync, longest=4000)
 
 
@@ -170,18 +170,18 @@ def test_stopped_owner_commits_nothing_after_lease(
         return bodies
 
     first = start("obey", str(path), str(clock))
-    assert heard(first) == "claimed"
-    tell(first, "0")
-    assert heard(first) == "stored"
+    assert receive(first) == "claimed"
+    send(first, "0")
+    assert receive(first) == "stored"
     os.kill(first.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WNOWAIT)
-    tell(first, "1")  # what it is about to do when it is stopped
-    tell(first, "2")
+    send(first, "1")  # what it is about to do when it is stopped
+    send(first, "2")
     clock.write_text("1011")
     asyncio.run(take_over())
     os.kill(first.pid, signal.SIGCONT)
     for _ in range(2):
-        assert heard(first) == (
+        assert receive(first) == (
             "LeaseLost: Run 'run-1': 'first' had it in epoch 1, now 'second' has it in "
             "epoch 2. Stop working on it, or claim it again."
         )
@@ -190,17 +190,17 @@ def test_stopped_owner_commits_nothing_after_lease(
 
 
 def test_claim_under_same_name_takes_over(tmp_path: Path) -> None:
-    """A process that was started again need not wait until its own old lease is over, and the old one is out."""
+    """A restarted process need not wait for its old lease, which is lost."""
     path, clock = tmp_path / "runs.db", tmp_path / "clock"
     clock.write_text("1000")
     first = start("obey", str(path), str(clock))
-    assert heard(first) == "claimed"
+    assert receive(first) == "claimed"
     second = start("obey", str(path), str(clock))
-    assert heard(second) == "claimed"
-    tell(first, "0")
-    assert heard(first).startswith("LeaseLost")
-    tell(second, "0")
-    assert heard(second) == "stored"
+    assert receive(second) == "claimed"
+    send(first, "0")
+    assert receive(first).startswith("LeaseLost")
+    send(second, "0")
+    assert receive(second) == "stored"
     end(first)
     end(second)
 
@@ -219,7 +219,7 @@ asyncio.run(main())
 
 
 def seen_by_another(path: Path) -> int:
-    """How many runs a process sees that opens the file, looks, and ends."""
+    """Return how many runs another process sees that opens the file and ends."""
     done = subprocess.run(
         [sys.executable, "-c", COMES_AND_GOES, str(path)],
         cwd=ROOT,
@@ -234,7 +234,11 @@ def seen_by_another(path: Path) -> int:
     "more", ["no other store", "another one that stays", "another one that was closed"]
 )
 def test_leaving_process_keeps_log(tmp_path: Path, more: str) -> None:
-    """Locks of a process end with the first descriptor that it closes, whoever opened that: then the other would remove the log as the last one."""
+    """A process that ends does not remove the log while a store has the file open.
+
+    The locks of a process end with the first descriptor that it closes. Without them, the process
+    that leaves would take itself for the last one.
+    """
     path = tmp_path / "runs.db"
 
     async def main() -> None:

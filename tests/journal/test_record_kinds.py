@@ -1,4 +1,4 @@
-"""Writers and readers of records are held to the declared kinds: the keys and types of each body."""
+"""Bodies that are written and read have the keys and types of the declared kinds."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def ask_model(ctx: Context, count: Count) -> Log:
 
 
 class Refusing:
-    """A model that fails at every call."""
+    """Model client that fails at every call."""
 
     async def complete(self, request: Request, on_text: Any = None) -> Response:
         raise ModelError("no", model=request.model, retryable=False, status=400)
@@ -246,6 +246,7 @@ def check_body(body: Any, declared: type, where: str) -> None:
 def test_written_bodies_match_declaration(
     scenario: Callable[[MemoryStore], Awaitable[None]],
 ) -> None:
+    """Bodies that the scenarios write match the declared kinds."""
     records = run_virtual(write_run(scenario))
     assert SCENARIOS[scenario] <= {record.kind for record in records}
     bodies = cast(Mapping[str, type], BODIES)
@@ -254,11 +255,12 @@ def test_written_bodies_match_declaration(
 
 
 def test_scenarios_write_all_kinds() -> None:
-    """The scheduler never cancels a single node from outside; other drivers of the core may."""
+    """All kinds but "cancelled" are written; the scheduler never cancels a single node."""
     assert set.union(*SCENARIOS.values()) | {"cancelled"} == RECORD_KINDS == BODIES.keys()
 
 
 def test_cancelled_body_matches_declaration() -> None:
+    """The body of a "cancelled" record matches its declaration."""
     plan = Graph("g", State).chain(log_step("a")).build().plan
     commands = Run(plan, "r").handle(RunStarted({}))
     activation = next(command for command in commands if isinstance(command, Activation))
@@ -282,11 +284,13 @@ def test_commit_holds_route_unless_separate() -> None:
 
 
 def test_replay_handles_all_kinds() -> None:
+    """Replay handles all kinds of records."""
     assert REPLAY_HANDLERS.keys() == RECORD_KINDS
 
 
 @pytest.mark.parametrize("reader", [spans, conversation], ids=["spans", "conversation"])
-def test_trace_readers_handle_or_ignore_all_kinds(reader: Any) -> None:
+def test_trace_readers_know_all_kinds(reader: Any) -> None:
+    """Readers of the trace handle a kind, or ignore it on purpose."""
     assert reader.HANDLERS.keys() | reader.IGNORED_KINDS == RECORD_KINDS
     assert not reader.HANDLERS.keys() & reader.IGNORED_KINDS
 

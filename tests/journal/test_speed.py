@@ -1,4 +1,4 @@
-"""What the store costs beside a bare append log in the same kind of file, measured in one run; each prints its figures (`-s` shows them)."""
+"""Cost of the store beside a bare append log, both measured here (`-s` shows the figures)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DATA = codec.dump(BODY)
 
 
 def bare_log(path: Path, sync: Sync) -> DatabaseThread:
-    """One table, one insert per append, the same thread: the least that an append log in SQLite can do."""
+    """Return the least that an append log in SQLite can do: an insert per append, on a thread."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync}")
@@ -43,7 +43,7 @@ def bare_log(path: Path, sync: Sync) -> DatabaseThread:
 
 
 async def bare(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:
-    """Seconds of each append to a bare log, its encoding included, and the last entry: of all of them."""
+    """Return the seconds of each append to a bare log, encoding included, and of all of them."""
     log = bare_log(path, sync)
     taken: list[float] = []
 
@@ -61,7 +61,7 @@ async def bare(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:
 
 
 async def ours(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:
-    """The same for the store."""
+    """Return the seconds of each append to the store, and of all of them."""
     store = await SqliteStore.open(path, sync=sync)
     taken: list[float] = []
 
@@ -84,7 +84,7 @@ async def ours(path: Path, sync: Sync, runs: int, appends: int) -> list[float]:
 def rounds(
     tmp_path: Path, sync: Sync, runs: int, appends: int, count: int
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Bare and ours in turns, so that a busy moment of the machine hits both."""
+    """Measure the bare log and the store in turns, so that a busy moment hits both."""
     logs: list[list[float]] = []
     stores: list[list[float]] = []
     for number in range(count):
@@ -96,15 +96,15 @@ def rounds(
 def test_hundred_runs_commit_rate(
     tmp_path: Path,
 ) -> None:
-    """On a quiet machine it is the first, by far; a busy one slows the bare log down too."""
+    """The store reaches 10,000 commits per second, or half of the bare log's on a busy machine."""
     logs, stores = rounds(tmp_path, "full", runs=100, appends=60, count=5)
     log, store = (6000 / min(taken[-1] for taken in item) for item in (logs, stores))
     print(f"\n100 runs, full sync: bare log {log:,.0f} commits/s, store {store:,.0f}")
     assert store >= min(10_000, log / 2)
 
 
-def test_an_append_costs_at_most_60_µs_more_than_the_commit(tmp_path: Path) -> None:
-    """The least difference of three rounds: a busy one wakes threads late, and that is neither's cost."""
+def test_append_overhead_is_at_most_60_us(tmp_path: Path) -> None:
+    """The least difference of three rounds counts: a busy machine wakes threads late."""
     differences: list[float] = []
     for number in range(3):
         folder = tmp_path / str(number)
@@ -122,7 +122,7 @@ def test_an_append_costs_at_most_60_µs_more_than_the_commit(tmp_path: Path) -> 
 
 
 def test_file_size_of_200_records(tmp_path: Path) -> None:
-    """200 records of 1 kb take at most 1 3 times the bytes of a bare log."""
+    """200 records of 1 KB take at most 1.3 times the bytes of a bare log."""
     rounds(tmp_path, "normal", runs=1, appends=200, count=1)
     log, store = ((tmp_path / f"{name}-0.db").stat().st_size for name in ("bare", "ours"))
     print(
@@ -133,7 +133,7 @@ def test_file_size_of_200_records(tmp_path: Path) -> None:
 
 
 def test_load_time_of_10_000_records(tmp_path: Path) -> None:
-    """10 000 records load in a second."""
+    """10,000 records load in a second."""
 
     async def loaded() -> float:
         store = await SqliteStore.open(tmp_path / "runs.db", sync="normal")

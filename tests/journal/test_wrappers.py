@@ -1,4 +1,4 @@
-"""A masked store keeps the contract, and a secret that the mask knows reaches no byte of the storage."""
+"""A masked store keeps the contract, and no secret that the mask knows is stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CANARY = "sk-canary-5f1c"
 
 
 def mask(body: Any) -> Any:
-    """Every text with the canary becomes stars, keys too."""
+    """Replace texts with the canary by stars, keys, too."""
     if isinstance(body, str):
         return body.replace(CANARY, "***")
     if isinstance(body, list):
@@ -30,6 +30,8 @@ def mask(body: Any) -> Any:
 
 @every_scenario
 def test_contract(check: Scenario) -> None:
+    """A masked store keeps the contract."""
+
     async def make(clock: FakeClock) -> Store:
         return MaskedStore(MemoryStore(clock=clock), mask)
 
@@ -40,7 +42,7 @@ SECRET = {"headers": [{"authorization": f"Bearer {CANARY}"}], CANARY: 1}
 
 
 async def store_secrets(store: Store) -> None:
-    """The canary in everything that is stored of what a run reads and writes, and an append that is repeated."""
+    """Put the canary into everything that a run stores, and repeat an append."""
     await store.create(NewRun("run-1", "flow", "f", 1, tags={"key": CANARY}))
     lease = await store.claim("run-1", "me", ttl=1e9)
     for _ in range(2):
@@ -56,7 +58,7 @@ def found_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "not masked"])
 def test_masked_store_hides_secret_from_files(tmp_path: Path, masked: bool) -> None:
-    """A secret is in no file of a masked store and would be found otherwise."""
+    """A secret is in no file of a masked store, but in those of a plain one."""
 
     async def stored() -> list[str]:
         plain = await SqliteStore.open(tmp_path / "runs.db")
@@ -69,7 +71,7 @@ def test_masked_store_hides_secret_from_files(tmp_path: Path, masked: bool) -> N
 
 
 def test_mask_leaves_callers_records() -> None:
-    """What the caller has stays as it was."""
+    """The records of the caller stay as they were."""
     body = {"a": [CANARY]}
 
     async def appended() -> Any:
@@ -100,7 +102,7 @@ def test_failing_mask_stores_nothing() -> None:
 
 
 def test_mask_with_wrong_tags_is_refused() -> None:
-    """A mask that makes no tags of tags raises so."""
+    """A mask that does not return tags for tags is refused."""
     with pytest.raises(
         InvalidName, match="The mask returned a NoneType for the tags of run 'run-1'"
     ):

@@ -1,4 +1,4 @@
-"""A process that appends to a store and says what was acknowledged; its parent kills, stops and questions it.
+"""Process that appends to a store, and reports to its parent what was acknowledged.
 
 `python -m tests.journal.writer fork` is a server that forks such a process per line of its input (a
 path, a seed, and how to sync), since a fresh interpreter would take most of the time. `python -m
@@ -24,7 +24,7 @@ PER_APPEND = 3
 
 
 def body_of(run: int, seq: int, seed: int) -> dict[str, object]:
-    """What record `seq` of a run holds, so that whoever reads can tell."""
+    """Return the body of record `seq` of a run, which a reader can compute again."""
     return {
         "run": run,
         "seq": seq,
@@ -33,12 +33,12 @@ def body_of(run: int, seq: int, seed: int) -> dict[str, object]:
 
 
 def say(line: str) -> None:
-    """One line to the parent, in one write."""
+    """Send a line to the parent, in a single write."""
     os.write(1, f"{line}\n".encode())
 
 
 async def write_forever(path: Path, seed: int, sync: Any) -> None:
-    """Several runs that append at the same time until somebody ends this process."""
+    """Append to several runs at once until this process is killed."""
     store = await SqliteStore.open(path, sync=sync)
 
     async def write(run: int) -> None:
@@ -55,7 +55,7 @@ async def write_forever(path: Path, seed: int, sync: Any) -> None:
             )
             last = seqs[-1]
             say(f"stored {run} {last}")
-            await asyncio.sleep(0)  # an append that waits for nothing gives nobody else a turn
+            await asyncio.sleep(0)  # an append that need not wait yields to no other task
 
     async with asyncio.TaskGroup() as writers:
         for run in range(RUNS):
@@ -63,7 +63,7 @@ async def write_forever(path: Path, seed: int, sync: Any) -> None:
 
 
 def serve_forks() -> None:
-    """Forks a writer per line, says its process id, and when it is gone."""
+    """Fork a writer per line; report its process id, and its end."""
     for line in sys.stdin:
         path, seed, sync = line.split()
         child = os.fork()
@@ -75,7 +75,7 @@ def serve_forks() -> None:
 
 
 async def obey(path: Path, clock: Callable[[], float]) -> None:
-    """`claim`, or `append N` behind record N, one per line; says what came of it."""
+    """Claim a run, append behind record N for each line N, and report the outcomes."""
     store = await SqliteStore.open(path, clock=clock)
     await store.create(NewRun("run-1", "flow", "f", 1))
     lease = await store.claim("run-1", "first", ttl=10)

@@ -16,14 +16,14 @@ from tests.graph.content import (
     Draft,
     Kind,
     Sketch,
-    codes,
     dash,
     judge,
+    list_codes,
+    list_problems,
     look,
     maybe,
     note,
     research,
-    said,
     tidy,
     weak,
     write,
@@ -41,17 +41,17 @@ def long(d: Draft) -> bool:
 
 
 def unassigned(drawing: Drawing) -> set[str]:
-    """The readers that a drawing leaves without a field."""
-    found = check(drawing.blueprint, build_topology(drawing.blueprint)).problems
-    assert {problem.code for problem in found} <= {"UNASSIGNED", "UNORDERED_WRITES"}, found
-    return {problem.where.split("'")[1] for problem in found if problem.code == "UNASSIGNED"}
+    """Return the readers that a drawing leaves without a field."""
+    problems = check(drawing.blueprint, build_topology(drawing.blueprint)).problems
+    assert {problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"}, problems
+    return {problem.where.split("'")[1] for problem in problems if problem.code == "UNASSIGNED"}
 
 
 def test_unwritten_field_is_unassigned() -> None:
     """A field that is never written is reported."""
     sketch = Sketch()
     sketch.chain(write)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "UNASSIGNED at node 'write': it reads Research.research, which has no default, "
         "and nothing writes it\n"
         "    fix: write it in a node before, make it part of the input, or give it a "
@@ -64,7 +64,7 @@ def test_path_past_writer_is_shown() -> None:
     sketch = Sketch()
     sketch.chain(look, [research, note])
     sketch.chain(note, write)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "UNASSIGNED at node 'write': it reads Research.research, which has no default "
         "and is not assigned on the path START → look → note → write\n"
         "    fix: write it on that path too ('research' may write it), or give it a "
@@ -76,7 +76,7 @@ def test_flow_output_is_reader() -> None:
     """The output of the flow is a reader."""
     sketch = Sketch(output=Draft)
     sketch.chain(maybe)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "UNASSIGNED at output of graph 'content': it reads Draft.draft, which has no "
         "default and is not assigned on the path START → maybe → END\n"
         "    fix: write it on that path too ('maybe' may write it), or give it a default"
@@ -88,45 +88,47 @@ def test_selectors_see_own_node_writes() -> None:
     sketch = Sketch()
     sketch.chain(dash, tidy)
     sketch.loop(dash, back_to=dash, while_=long, max_iterations=2)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
     sketch = Sketch()
     sketch.chain(look, tidy)
     sketch.loop(look, back_to=look, while_=long, max_iterations=2)
-    assert [line.split(":")[0] for line in said(sketch)] == [
+    assert [line.split(":")[0] for line in list_problems(sketch)] == [
         "UNASSIGNED at node 'tidy'",
         "UNASSIGNED at loop 'look' → 'look'",
     ]
 
 
 def test_optional_and_whole_state_need_nothing() -> None:
-    """What may be none and the whole state need nothing."""
+    """An optional slice and the whole state need no assignment."""
     sketch = Sketch(output=Content)
     sketch.chain(opt, whole)
     sketch.loop(whole, back_to=opt, while_=lambda state: state.score < 1, max_iterations=2)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_over_enter_question_are_readers() -> None:
-    """Over enter and question are readers."""
+    """The functions `over`, `enter` and `question` are readers."""
 
     def ask_for(d: Draft) -> str:
         return d.draft
 
     sketch = Sketch()
     sketch.chain(sketch.ask("ok", ask_for, Kind))
-    assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at question of 'ok'"]
+    assert [line.split(":")[0] for line in list_problems(sketch)] == [
+        "UNASSIGNED at question of 'ok'"
+    ]
 
 
 def test_field_written_in_body_missing_first_iteration() -> None:
-    """A field that is first written in the body is missing in the first round."""
+    """A field that is first written in the body is missing in the first iteration."""
     sketch = Sketch()
     sketch.chain(tidy, dash, judge)
     sketch.loop(judge, back_to=tidy, while_=weak, max_iterations=2)
-    assert [line.split(":")[0] for line in said(sketch)] == ["UNASSIGNED at node 'tidy'"]
+    assert [line.split(":")[0] for line in list_problems(sketch)] == ["UNASSIGNED at node 'tidy'"]
     optional = Sketch()
     optional.chain(opt, dash, judge)
     optional.loop(judge, back_to=opt, while_=weak, max_iterations=2)
-    assert codes(optional) == []
+    assert list_codes(optional) == []
 
 
 # ---- drawn: f forks, w writes x, r reads it ----------------------------------------------------
@@ -153,7 +155,7 @@ def test_one_joined_branch_is_enough() -> None:
 
 
 def test_one_exclusive_branch_is_not_enough() -> None:
-    """One of two exclusive branches is not."""
+    """A writer in one of two exclusive branches is not enough."""
     drawing = drawn("w,b>r")
     drawing.node("f")
     drawing.route("f", {"one": "w", "two": "b"})
@@ -206,14 +208,14 @@ def test_exhausted_loop_is_another_path() -> None:
     [(1, "pqs", set()), (1, "pq", {"r"}), (2, "pq", set()), (2, "p", {"r"}), (3, "p", set())],
 )
 def test_quorum_needs_enough_assigning_branches(need: int, writers: str, missing: set[str]) -> None:
-    """Of three branches n-k+1 must, and whoever comes after the join knows no more."""
+    """Of n branches, n-k+1 must assign a field that a reader after a `need=k` join needs."""
     drawing = drawn("f>p,q,s>j>r", writers=writers)
     drawing.join("j", need)
     assert unassigned(drawing) == missing
 
 
 def test_quorum_assignment_reaches_all_targets() -> None:
-    """Two of p, q and s come first, and each pair of them holds a writer, so of j and b one brings the field."""
+    """Any two of p, q and s include a writer, so j or b carries the field to all targets."""
     drawing = drawn("e>f,b", "f>p,q,s>j>r", "b>r", writers="pq")
     drawing.join("j", 2)
     assert unassigned(drawing) == set()
@@ -223,14 +225,14 @@ def test_quorum_assignment_reaches_all_targets() -> None:
 
 
 def test_region_unites_joined_branches() -> None:
-    """Inside a region branches that meet are united."""
+    """Branches that meet inside a region are united."""
     drawing = drawn("f>a>w,b>r>j", "f>c>j")
     drawing.join("j", 1)
     assert unassigned(drawing) == set()
 
 
 def test_quorum_branches_are_separate_before_join() -> None:
-    """Before a quorum each branch is on its own."""
+    """Branches before a quorum are each on their own."""
     drawing = drawn("f>b>j", "f>w>r>j")
     drawing.join("j", 1)
     assert unassigned(drawing) == set()
@@ -238,12 +240,12 @@ def test_quorum_branches_are_separate_before_join() -> None:
 
 @given(seed=st.integers(0, 2**32))
 def test_random_runs_find_no_new_unassigned(seed: int) -> None:
-    """Everything that a random run finds unassigned was found before."""
+    """Random runs miss only fields that the check reports."""
     drawing = random_drawing(seed, size=9)
     shape = build_topology(drawing.blueprint)
     problems = check(drawing.blueprint, shape).problems
     assume({problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"})
-    found = {problem.where for problem in problems if problem.code == "UNASSIGNED"}
+    unassigned_nodes = {problem.where for problem in problems if problem.code == "UNASSIGNED"}
     simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
     for _ in range(6):
-        assert {f"node '{name}'" for name, _ in simulator.run(rng).unassigned} <= found
+        assert {f"node '{name}'" for name, _ in simulator.run(rng).unassigned} <= unassigned_nodes

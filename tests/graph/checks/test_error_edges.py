@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from graphorch.graph.node import node
 from graphorch.graph.payloads import Failure
-from tests.graph.content import Research, Sketch, Topic, codes, look, note, rescue, research, said
+from tests.graph.content import (
+    Research,
+    Sketch,
+    Topic,
+    list_codes,
+    list_problems,
+    look,
+    note,
+    rescue,
+    research,
+)
 
 
 @node
@@ -23,7 +33,7 @@ def test_handler_reads_failure_and_slices() -> None:
     sketch.chain(research, look)
     sketch.on_error(research, rescue, when=(TimeoutError, ValueError))
     sketch.chain(rescue, look)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_shadowed_error_edge_is_refused() -> None:
@@ -32,7 +42,7 @@ def test_shadowed_error_edge_is_refused() -> None:
     sketch.chain(research, look)
     sketch.on_error(research, rescue)
     sketch.on_error(research, look, when=TimeoutError)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "ERROR_SHADOWED at on_error 'research' → 'look': it is never taken: Exception, "
         "declared before, already leads to 'rescue'\n"
         "    fix: declare the narrower exceptions first"
@@ -45,21 +55,21 @@ def test_narrow_error_edge_first_is_fine() -> None:
     sketch.chain(research, look)
     sketch.on_error(research, look, when=TimeoutError)
     sketch.on_error(research, rescue)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_failure_missing_on_other_edge_is_refused() -> None:
-    """A failure that another edge does not bring is refused unless it may be none."""
+    """A failure that another edge does not bring is refused, unless it is optional."""
     sketch = Sketch()
     sketch.chain(look, rescue)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "FAILURE_READ at node 'rescue': it reads a Failure, but 'look' → 'rescue' does "
         "not bring one\n"
         "    fix: lead to it by on_error() only, or read `Failure | None`"
     ]
     optional = Sketch()
     optional.chain(look, perhaps)
-    assert said(optional) == []
+    assert list_problems(optional) == []
 
 
 def test_failure_read_twice_is_refused() -> None:
@@ -67,19 +77,19 @@ def test_failure_read_twice_is_refused() -> None:
     sketch = Sketch()
     sketch.chain(look)
     sketch.on_error(look, twice)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "FAILURE_READ at node 'twice': it reads the Failure twice\n    fix: keep one of "
         "the parameters"
     ]
 
 
 def test_wrong_exception_and_node_are_named() -> None:
-    """What is not at a exception or no node is refused by name."""
+    """Handlers that are not nodes, and classes that are not exceptions, are named."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.on_error(look, note, when=KeyboardInterrupt)  # type: ignore[arg-type]
     sketch.on_error(look, "ntoe")  # type: ignore[arg-type]
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "ERROR_TYPE at on_error 'look' → 'note': when=KeyboardInterrupt is not a "
         "subclass of Exception\n"
         "    fix: name classes that derive from Exception, such as TimeoutError",
@@ -88,9 +98,9 @@ def test_wrong_exception_and_node_are_named() -> None:
     ]
 
 
-def test_node_with_only_error_edge_leads_to_end() -> None:
-    """A node with only an error edge still leads to end."""
+def test_error_edge_alone_leads_to_end() -> None:
+    """A node with only an error edge still leads to END."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.on_error(look, note)
-    assert codes(sketch) == []
+    assert list_codes(sketch) == []

@@ -18,10 +18,10 @@ from tests.graph.content import (
     dash,
     judge,
     kind_of,
+    list_problems,
     look,
     maybe,
     note,
-    said,
     tidy,
     weak,
     write,
@@ -81,7 +81,7 @@ def test_build_reports_ten_mistakes_at_once() -> None:
 
 def test_problems_have_stable_order() -> None:
     """The same graph has the same problems in the same order."""
-    assert said(ten_mistakes()) == said(ten_mistakes())
+    assert list_problems(ten_mistakes()) == list_problems(ten_mistakes())
 
 
 def test_graph_without_problems_becomes_plan() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graph.content import Sketch, classify, kind_of, look, note, said, weak
+from tests.graph.content import Sketch, classify, kind_of, list_problems, look, note, weak
 
 
 def fan() -> Sketch:
@@ -15,10 +15,10 @@ def fan() -> Sketch:
 
 @pytest.mark.parametrize("need", [0, 3, -1, True])
 def test_need_out_of_range_is_refused(need: int) -> None:
-    """A number that is not a count of the edges is refused."""
+    """A number that the edges cannot reach is refused."""
     sketch = fan()
     sketch.join(look.named("last"), need=need)
-    assert said(sketch)[-1] == (
+    assert list_problems(sketch)[-1] == (
         f"JOIN_NEED at join of 'last': need={need} is out of range: 2 edges lead to it\n  "
         "  fix: give a number from 1 to 2"
     )
@@ -31,7 +31,7 @@ def test_unknown_option_and_second_join_are_refused() -> None:
     sketch.chain(look, [note, note.named("b")], last)
     sketch.join(last, need="some")  # type: ignore[arg-type]
     sketch.join(last, need="all", short="x")  # type: ignore[arg-type]
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "JOIN_OPTION at join of 'last': need='some' is not possible\n    fix: give "
         '"arriving", "all" or a number',
         "JOIN_TWICE at join of 'last': join() is called twice for this node\n    fix: "
@@ -42,23 +42,23 @@ def test_unknown_option_and_second_join_are_refused() -> None:
 
 
 def test_all_is_met_by_plain_branches() -> None:
-    """All is met by plain branches of any length."""
+    """`need="all"` is met by plain branches of any length."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, note, note.named("b"), last)
     sketch.chain(look, last)
     sketch.join(last, need="all")
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_all_cannot_wait_for_route() -> None:
-    """All cannot wait for a route."""
+    """`need="all"` cannot wait for an edge of a route."""
     sketch = Sketch()
     last = look.named("last")
     sketch.route(classify, kind_of).when("math", note).when("prose", look).exhaustive()
     sketch.chain([note, look], last)
     sketch.join(last, need="all")
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         f"JOIN_ALL at join of 'last': need=\"all\" waits for '{name}' → 'last', which not "
         "every run takes\n"
         '    fix: use the default need="arriving", which waits for what can still arrive'
@@ -67,38 +67,38 @@ def test_all_cannot_wait_for_route() -> None:
 
 
 def test_all_is_met_after_complete_route() -> None:
-    """The join's own edges are plain: what was chosen lies before them."""
+    """The edges of a join after a route are plain, since the choice lies before them."""
     sketch = Sketch()
     middle, side, last = look.named("middle"), note.named("side"), look.named("last")
     sketch.route(classify, kind_of).when("math", note).when("prose", look).exhaustive()
     sketch.chain([note, look], middle, side, last)
     sketch.chain(middle, last)
     sketch.join(last, need="all")
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_all_cannot_wait_for_error_edge() -> None:
-    """All cannot wait for a node that may fail elsewhere."""
+    """`need="all"` cannot wait for a node that may fail elsewhere."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, [note, note.named("b")], last)
     sketch.on_error(note, look.named("rescue"))
     sketch.join(last, need="all")
-    assert [line.split(",")[0] for line in said(sketch)] == [
+    assert [line.split(",")[0] for line in list_problems(sketch)] == [
         "JOIN_ALL at join of 'last': need=\"all\" waits for 'note' → 'last'"
     ]
 
 
 def test_all_waits_for_loop_end_only() -> None:
-    """All cannot wait for a loop but for its end."""
+    """`need="all"` cannot wait for a loop, but for its end."""
     sketch = Sketch()
     last = look.named("last")
     sketch.chain(look, note, note.named("b"), last)
     sketch.chain(look, last)
     sketch.loop(sketch.spec.nodes["b"], back_to=note, while_=weak, max_iterations=2)
     sketch.join(last, need="all")
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
     sketch.join(note, need="all")
-    assert [line.split(",")[0] for line in said(sketch)] == [
+    assert [line.split(",")[0] for line in list_problems(sketch)] == [
         "JOIN_ALL at join of 'note': need=\"all\" waits for 'b' → 'note'"
     ]

@@ -62,14 +62,14 @@ def test_remembered_slice_must_be_in_state() -> None:
 
 
 def test_remembered_non_model_is_refused() -> None:
-    """What is not at a model is refused at once."""
+    """A remembered value that is not a model is refused at once."""
     nothing: Any = "Talk"
     with pytest.raises(GraphError, match=r"remember of graph 'chat'.*not a pydantic model"):
         Graph("chat", State, remember=[nothing])
 
 
 def test_remembered_field_counts_as_read() -> None:
-    """What is remembered is read by the next turn and so not written in vain."""
+    """A remembered field is read by the next turn, so its write is not unused."""
     flow = Graph("chat", State, input=Question, output=Answer, remember=[Talk]).chain(reply).build()
     assert flow.warnings == ()
     forgetful = Graph("chat", State, input=Question, output=Answer).chain(reply).build()

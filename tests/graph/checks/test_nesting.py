@@ -20,11 +20,11 @@ from tests.graph.content import (
     dig,
     jobs_of,
     judge,
+    list_problems,
     maybe,
     note,
     notes_of,
     notes_of_some,
-    said,
 )
 
 
@@ -44,7 +44,7 @@ def one_of(t: Topic) -> Job:
     return Job(job="")
 
 
-def from_drafts(found: list[Draft]) -> Notes:
+def from_drafts(results: list[Draft]) -> Notes:
     return Notes()
 
 
@@ -76,13 +76,13 @@ def mapping(
 ) -> list[str]:
     sketch = Sketch()
     sketch.chain(sketch.map("digs", worker, over, gather, **options))
-    return said(sketch)
+    return list_problems(sketch)
 
 
 def nesting(enter: Any, leave: Any) -> list[str]:
     sketch = Sketch()
     sketch.chain(sketch.sub("team", INNER, enter, leave))
-    return said(sketch)
+    return list_problems(sketch)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_map_items_of_other_type_are_refused() -> None:
 
 
 def test_over_must_return_list() -> None:
-    """Over must return a list."""
+    """`over` must return a list."""
     assert mapping(over=one_of) == [
         "MAP_ITEMS at map 'digs': over 'one_of' returns Job, which is not a list\n    "
         "fix: return list[Job]"
@@ -110,7 +110,7 @@ def test_over_must_return_list() -> None:
 
 
 def test_gather_must_take_worker_results() -> None:
-    """Gather must take what the worker writes."""
+    """`gather` must take what the worker writes."""
     assert mapping(gather=from_drafts) == [
         "MAP_RESULTS at map 'digs': gather 'from_drafts' takes list[Draft], but the "
         "worker writes Report\n    fix: take list[Report]"
@@ -121,7 +121,7 @@ def test_gather_must_take_worker_results() -> None:
 
 
 def test_collect_needs_gather_with_missing() -> None:
-    """Collecting failures needs a gather that takes them."""
+    """`on_item_error="collect"` needs a `gather` that takes the missing items."""
     assert mapping(on_item_error="collect") == [
         "MAP_RESULTS at map 'digs': on_item_error=\"collect\", but gather 'notes_of' "
         "does not take the missing items\n"
@@ -176,7 +176,7 @@ def test_map_quorum_refuses_once_effect() -> None:
 
 
 def test_enter_and_leave_must_fit_inner_flow() -> None:
-    """Enter and leave must fit the inner flow."""
+    """`enter` and `leave` must fit the inner flow."""
     assert nesting(to_topic, from_draft) == []
     assert nesting(lambda state: None, lambda draft: None) == []
     assert nesting(to_draft, from_topic) == [
@@ -188,26 +188,26 @@ def test_enter_and_leave_must_fit_inner_flow() -> None:
 
 
 def test_question_must_return_text() -> None:
-    """A question is text."""
+    """A question must return text."""
     sketch = Sketch()
     sketch.chain(note, sketch.ask("ok", to_draft, Verdict))
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "ASK_QUESTION at question of 'ok': 'to_draft' returns Draft, but a question is "
         "text\n    fix: return the str that the person should read"
     ]
     fine = Sketch()
     fine.chain(note, fine.ask("ok", question, Verdict))
-    assert said(fine) == []
+    assert list_problems(fine) == []
 
 
 def test_flow_worker_of_wrong_result_is_refused() -> None:
-    """A result of the wrong kind in a flow as worker is refused."""
+    """A flow as worker whose result does not fit is refused."""
 
-    def gather(found: list[Report]) -> Notes:
+    def gather(results: list[Report]) -> Notes:
         return Notes()
 
     sketch = Sketch()
     sketch.chain(sketch.map("digs", INNER, lambda state: [], gather))
-    assert [line.splitlines()[0] for line in said(sketch)] == [
+    assert [line.splitlines()[0] for line in list_problems(sketch)] == [
         "MAP_RESULTS at map 'digs': gather 'gather' takes list[Report], but the worker writes Draft"
     ]

@@ -16,10 +16,10 @@ from tests.graph.content import (
     Topic,
     dig,
     jobs_of,
+    list_problems,
     look,
     no_notes,
     notes_of,
-    said,
     to_topic,
 )
 
@@ -37,11 +37,11 @@ def with_options(node: Node[Any], **options: Any) -> Node[Any]:
 def alone(**options: Any) -> list[str]:
     sketch = Sketch()
     sketch.chain(with_options(look, **options))
-    return said(sketch)
+    return list_problems(sketch)
 
 
 def test_once_forbids_repeating_options() -> None:
-    """Once forbids everything that repeats it or leaves it out."""
+    """`effect="once"` forbids every option that repeats a node or leaves it out."""
     fix = "or declare another effect if that is what the node has"
     assert alone(effect="once", retry=Retry(3), cache=Cache(5), hedge_after=1) == [
         "OPTION_EFFECT at node 'look': effect=\"once\" forbids retry: a second attempt "
@@ -56,21 +56,21 @@ def test_once_forbids_repeating_options() -> None:
 
 
 def test_idempotent_forbids_cache_and_hedge() -> None:
-    """Idempotent may retry but neither cache nor hedge."""
-    found = alone(effect="idempotent", retry=Retry(3), cache=Cache(5), hedge_after=1)
-    assert [line.split(": ")[1] for line in found] == [
+    """`effect="idempotent"` allows retries, but neither a cache nor a hedge."""
+    problems = alone(effect="idempotent", retry=Retry(3), cache=Cache(5), hedge_after=1)
+    assert [line.split(": ")[1] for line in problems] == [
         'effect="idempotent" forbids cache',
         'effect="idempotent" forbids hedge_after',
     ]
 
 
 def test_pure_allows_all_options() -> None:
-    """Pure may do all of it."""
+    """`effect="pure"` allows all options."""
     assert alone(retry=Retry(3), cache=Cache(5), hedge_after=1, timeout=2, deadline=10) == []
 
 
 def test_timeout_must_be_below_deadline() -> None:
-    """The shorter time has to be the shorter one."""
+    """A timeout must be shorter than the deadline."""
     assert alone(timeout=5, deadline=5, hedge_after=6) == [
         "OPTION_TIMES at node 'look': timeout=5 is not less than deadline=5, so it would "
         "never matter\n"
@@ -95,7 +95,7 @@ def test_process_needs_plain_function(fn: Node[Any], what: str) -> None:
     """A process takes plain functions of slices only."""
     sketch = Sketch()
     sketch.chain(with_options(fn, isolation="process"))
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         f"OPTION_PROCESS at node '{fn.name}': isolation=\"process\" cannot carry {what} "
         "into another process\n"
         "    fix: use a plain function of slices"
@@ -104,14 +104,14 @@ def test_process_needs_plain_function(fn: Node[Any], what: str) -> None:
 
 
 def test_process_refuses_local_function() -> None:
-    """A process takes no function that only another function knows."""
+    """A process refuses a function that is local to another one."""
 
     @node(isolation="process")
     def inside(t: Topic) -> None: ...
 
     sketch = Sketch()
     sketch.chain(inside)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "OPTION_PROCESS at node 'inside': isolation=\"process\" needs a function that "
         "another process can import, and "
         "test_process_refuses_local_function.<locals>.inside is not one\n"
@@ -128,7 +128,7 @@ def test_nesting_node_refuses_cache_and_hedge() -> None:
     digs = sketch.map("digs", dig, jobs_of, notes_of)
     digs.options = NodeSettings(cache=Cache(1))
     sketch.chain(team, digs)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "OPTION_NESTED at node 'team': a sub-flow cannot have cache: what runs inside "
         "has its own options\n    fix: give cache to a node inside",
         "OPTION_NESTED at node 'team': a sub-flow cannot have hedge_after: it would run "
@@ -145,6 +145,6 @@ def test_map_worker_is_checked_under_path() -> None:
     sketch.chain(
         sketch.map("digs", with_options(dig, effect="once", retry=Retry(2)), jobs_of, notes_of)
     )
-    assert said(sketch)[0].startswith(
+    assert list_problems(sketch)[0].startswith(
         "OPTION_EFFECT at node 'digs/dig': effect=\"once\" forbids retry"
     )

@@ -1,4 +1,4 @@
-"""The shapes of the six patterns, and of what people build beside them, raise no false alarm: neither an error nor a warning."""
+"""Graphs in the shape of the six patterns and of common variants raise no false alarm."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.graph.content import (
     jobs_of,
     judge,
     kind_of,
+    list_problems,
     notes_of,
     rescue,
     research,
-    said,
     tidy,
     weak,
     write,
@@ -132,8 +132,8 @@ def to_notes(d: Draft) -> Notes:
 
 
 def clean(sketch: Sketch) -> None:
-    assert said(sketch) == []
-    assert said(sketch, warnings=True) == []
+    assert list_problems(sketch) == []
+    assert list_problems(sketch, warnings=True) == []
     build_plan(sketch.spec)
 
 
@@ -154,6 +154,7 @@ def test_pipeline_with_gates() -> None:
 
 
 def test_supervisor_with_a_map() -> None:
+    """A supervisor whose workers are a map."""
     sketch = case()
     sketch.chain(plan, sketch.map("digs", dig, jobs_in, notes_of), report, judge)
     sketch.loop(judge, back_to=plan, while_=weak, max_iterations=2)
@@ -202,7 +203,7 @@ def test_fan_out_with_quorum() -> None:
     collect = web.named("collect")
     sketch.chain(research, [web, paper, web.named("third")], collect)
     sketch.join(collect, need=2)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_fan_out_with_fallback() -> None:
@@ -270,7 +271,7 @@ def test_question_between_steps() -> None:
 @pytest.mark.parametrize("output", [Content, Topic])
 def test_graph_of_single_node(output: type[BaseModel]) -> None:
     """A graph of one node."""
-    assert said(Sketch(Content, Topic, output).chain(dash)) == []
+    assert list_problems(Sketch(Content, Topic, output).chain(dash)) == []
 
 
 def test_map_over_jobs() -> None:

@@ -12,14 +12,14 @@ from graphorch.graph.options import NodeSettings
 from graphorch.graph.topology import build_topology
 from tests.graph.content import (
     Sketch,
-    codes,
     dig,
     jobs_of,
+    list_codes,
+    list_problems,
     look,
     no_notes,
     note,
     notes_of,
-    said,
     to_topic,
     weak,
 )
@@ -58,22 +58,22 @@ def test_region_lies_between_fork_and_join() -> None:
     sketch = racing()
     sketch.chain(c, look)
     sketch.chain(last, note)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
     assert regions(sketch) == {"last": {"a", "b"}}
 
 
 def test_plan_holds_region() -> None:
-    """The plan knows the region."""
+    """The plan holds the region of a join."""
     step = next(step for step in build_plan(racing(2).spec).steps if step.name == "last")
     assert (step.need, step.region) == (2, (1, 2))
 
 
 def test_region_from_start_to_end() -> None:
-    """A region from start to end is possible."""
+    """A region may reach from START to END."""
     sketch = Sketch()
     sketch.chain([a, b], END)
     sketch.join(END, need=1)  # type: ignore[arg-type]
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
     assert regions(sketch) == {"END": {"a", "b"}}
 
 
@@ -81,16 +81,16 @@ def test_edge_out_of_region_is_refused() -> None:
     """An edge out of the region is refused."""
     sketch = racing()
     sketch.chain(a, c)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         f"QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may cancel\n{ADVICE}"
     ]
 
 
 def test_edge_into_region_moves_fork() -> None:
-    """The nearest node that all ways pass is the fork, so what looked like an entry belongs to a larger region."""
+    """An edge into the region makes an earlier node the fork, and so the region larger."""
     sketch = racing()
     sketch.chain(c, a)
-    assert codes(sketch) == []
+    assert list_codes(sketch) == []
     assert regions(sketch) == {"last": {"look", "a", "b", "c"}}
 
 
@@ -99,9 +99,9 @@ def test_loop_into_region_is_refused() -> None:
     sketch = racing()
     sketch.chain(last, c, note)
     sketch.loop(c, back_to=a, while_=weak, max_iterations=2)
-    assert codes(sketch) == ["LOOP_ENTRY", "QUORUM_REGION"]
+    assert list_codes(sketch) == ["LOOP_ENTRY", "QUORUM_REGION"]
     assert (
-        said(sketch)[1]
+        list_problems(sketch)[1]
         == f"QUORUM_REGION at join of 'last': 'c' → 'a' leads into what need=1 may cancel\n{ADVICE}"
     )
 
@@ -110,7 +110,7 @@ def test_error_edge_out_of_region_is_refused() -> None:
     """An error edge out of the region is refused."""
     sketch = racing()
     sketch.on_error(a, c)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         f"QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may cancel\n{ADVICE}"
     ]
 
@@ -120,7 +120,7 @@ def test_once_effect_in_region_is_refused() -> None:
     sketch = Sketch()
     sketch.chain(look, [with_options(a, effect="once"), b], last)
     sketch.join(last, need=1)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "QUORUM_REGION at join of 'last': 'a' has effect=\"once\", so it must not be "
         f"cancelled\n{ADVICE}"
     ]
@@ -134,7 +134,7 @@ def test_nested_once_effect_is_refused() -> None:
     digs = sketch.map("digs", with_options(dig, effect="once"), jobs_of, notes_of)
     sketch.chain(look, [team, digs], last)
     sketch.join(last, need=1)
-    assert [line.splitlines()[0] for line in said(sketch)] == [
+    assert [line.splitlines()[0] for line in list_problems(sketch)] == [
         "QUORUM_REGION at join of 'last': 'team/note' has effect=\"once\", so it must "
         "not be cancelled",
         "QUORUM_REGION at join of 'last': 'digs/dig' has effect=\"once\", so it must not "
@@ -142,13 +142,13 @@ def test_nested_once_effect_is_refused() -> None:
     ]
 
 
-def test_loop_inside_region_or_around_join_is_fine() -> None:
-    """A loop inside the region is fine and one around the join is fine from outside."""
+def test_loop_inside_or_around_is_fine() -> None:
+    """A loop inside the region is fine, and so is one around region and join."""
     sketch = racing()
     sketch.loop(a, back_to=a, while_=weak, max_iterations=2)
     sketch.chain(last, note)
     sketch.loop(last, back_to=look, while_=weak, max_iterations=2)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []
 
 
 def test_loop_from_region_around_join_is_refused() -> None:
@@ -158,7 +158,7 @@ def test_loop_from_region_around_join_is_refused() -> None:
     sketch.join(last, need=1)
     sketch.loop([a, last], back_to=look, while_=weak, max_iterations=2)
     what = "the way back of a loop around 'last' starts at 'a', which need=1 may cancel"
-    assert f"QUORUM_REGION at join of 'last': {what}\n{ADVICE}" in said(sketch)
+    assert f"QUORUM_REGION at join of 'last': {what}\n{ADVICE}" in list_problems(sketch)
 
 
 def test_quorum_as_loop_header_is_refused() -> None:
@@ -167,4 +167,4 @@ def test_quorum_as_loop_header_is_refused() -> None:
     sketch.chain(last, c, note)
     sketch.loop(c, back_to=last, while_=weak, max_iterations=2)
     what = "a loop goes back to 'last', and brings it one token where need=2 waits for more"
-    assert said(sketch) == [f"QUORUM_REGION at join of 'last': {what}\n{ADVICE}"]
+    assert list_problems(sketch) == [f"QUORUM_REGION at join of 'last': {what}\n{ADVICE}"]

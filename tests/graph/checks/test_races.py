@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from graphorch.graph.checks import check
 from graphorch.graph.topology import build_topology
-from tests.graph.content import Content, Sketch, dash, judge, look, maybe, note, said
+from tests.graph.content import Content, Sketch, dash, judge, list_problems, look, maybe, note
 from tests.graph.drawn import Drawing, random_drawing
 from tests.graph.simulated import Simulator
 
 
 def drawn(*edges: str, writers: str = "uw") -> Drawing:
-    """Nodes whose names are in `writers` write x."""
+    """Return a drawing whose nodes in `writers` write x."""
     drawing = Drawing("x")
     names = dict.fromkeys(
         name
@@ -33,17 +33,17 @@ def drawn(*edges: str, writers: str = "uw") -> Drawing:
 
 
 def races(drawing: Drawing) -> list[str]:
-    """The nodes that race, as the problems name them."""
-    found = check(drawing.blueprint, build_topology(drawing.blueprint)).problems
-    assert {problem.code for problem in found} <= {"UNORDERED_WRITES"}, found
-    return [problem.what.split(" may ")[0] for problem in found]
+    """Return the nodes that race, as the problems name them."""
+    problems = check(drawing.blueprint, build_topology(drawing.blueprint)).problems
+    assert {problem.code for problem in problems} <= {"UNORDERED_WRITES"}, problems
+    return [problem.what.split(" may ")[0] for problem in problems]
 
 
 def test_parallel_writers_race() -> None:
-    """Two branches that write one field."""
+    """Two branches that write one field race."""
     sketch = Sketch()
     sketch.chain(look, [dash, maybe])
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "UNORDERED_WRITES at field 'draft': 'dash' and 'maybe' may both write it without "
         "seeing each other's write: they branch at 'look'\n"
         "    fix: fold the writes (draft: Annotated[…, a reducer]), write different "
@@ -52,10 +52,10 @@ def test_parallel_writers_race() -> None:
 
 
 def test_raced_fields_are_one_problem() -> None:
-    """The fields that two nodes race for are one problem and start is a fork too."""
+    """All fields that two nodes race for are one problem; START is a fork, too."""
     sketch = Sketch(output=Content)
     sketch.chain([judge, judge.named("second")])
-    assert said(sketch)[-1] == (
+    assert list_problems(sketch)[-1] == (
         "UNORDERED_WRITES at fields 'score' and 'feedback': 'judge' and 'second' may "
         "both write them without seeing each other's write: "
         "they branch at 'START'\n"
@@ -65,17 +65,17 @@ def test_raced_fields_are_one_problem() -> None:
 
 
 def test_reducer_allows_parallel_writes() -> None:
-    """A reducer folds them."""
-    assert said(Sketch().chain(look, [note, note.named("second")])) == []
+    """Parallel writes of a field with a reducer are fine."""
+    assert list_problems(Sketch().chain(look, [note, note.named("second")])) == []
 
 
 def test_unannotated_gather_is_named() -> None:
-    """A map or sub flow that does not say what it writes raises to."""
+    """A map or sub-flow that does not annotate what it writes may race, and is named."""
     sketch = Sketch()
     made: Any = sketch.ask("team", lambda state: "", Content)
     made.kind = "sub"
     sketch.chain(look, [made, dash])
-    assert said(sketch)[-1].endswith(
+    assert list_problems(sketch)[-1].endswith(
         "fix: annotate what the function of 'team' returns: without that, as in a "
         "lambda, it may write any field"
     )
@@ -96,18 +96,22 @@ def test_unannotated_gather_is_named() -> None:
     ],
 )  # fmt: skip
 def test_plain_forks(edges: tuple[str, ...], expected: list[str]) -> None:
+    """Nodes race exactly if disjoint paths lead from a fork to both of them."""
     assert races(drawn(*edges, writers="uvw")) == expected
 
 
 def test_waiting_without_descending_is_unordered() -> None:
-    """`f → (u, w)`, `u` routes to w or END: w waits for u, but when u goes to END it has not seen what u wrote."""
+    """A node that waits for another one has not seen its write if that one leads elsewhere.
+
+    `f → (u, w)`, and u routes to w or END: w waits for u, even when u goes to END.
+    """
     drawing = drawn("f>u,w")
     drawing.route("u", {"one": "w", "two": "END"})
     assert races(drawing) == ["'u' and 'w'"]
 
 
 def test_writer_after_join_is_ordered() -> None:
-    """What follows the node where branches met is ordered even if it may not run."""
+    """A node after a join of both branches is ordered, even if it may not run."""
     drawing = drawn("f>u,b>j")
     drawing.node("w", "", "x")
     drawing.route("j", {"one": "w", "two": "END"})
@@ -124,14 +128,14 @@ def test_early_joined_branches_are_ordered() -> None:
 
 
 def test_failed_writer_does_not_race() -> None:
-    """Its error edge leads past the other writer, but brings no write there."""
+    """The error edge of a writer leads past the other one, but brings no write there."""
     drawing = drawn("f>u,w", "u>w", "h>END")
     drawing.error("u", "h")
     assert races(drawing) == []
 
 
 def test_multi_route_branches_race() -> None:
-    """Exclusive branches never meet and those of a multiple choice do."""
+    """Exclusive branches never race, but those of a multiple choice do."""
     for many, expected in ((False, []), (True, ["'u' and 'w'"])):
         drawing = drawn(writers="")
         drawing.node("f")
@@ -151,7 +155,7 @@ def test_plain_edge_beside_route_races() -> None:
 
 
 def test_error_edge_is_exclusive_path() -> None:
-    """An error edge excludes the others but is a path."""
+    """An error edge excludes the other edges, but is a path."""
     instead = drawn("f>u", "w>END")
     instead.error("f", "w")
     assert races(instead) == []
@@ -161,7 +165,7 @@ def test_error_edge_is_exclusive_path() -> None:
 
 
 def test_loop_body_writers_are_ordered() -> None:
-    """Writers of one loop body are ordered by the rounds."""
+    """Writers of one loop body are ordered by its iterations."""
     drawing = drawn("h>u,b>w>END")
     drawing.loop("w", "h")
     assert races(drawing) == []
@@ -175,7 +179,7 @@ def test_header_and_side_branch_are_ordered() -> None:
 
 
 def test_first_wins_branches_do_not_race() -> None:
-    """Branches that race for the first place are not concurrent."""
+    """Branches of a `need=1` join do not race."""
     first = drawn("f>u,w>j")
     first.join("j", 1)
     assert races(first) == []
@@ -185,7 +189,7 @@ def test_first_wins_branches_do_not_race() -> None:
 
 
 def test_branches_joined_before_first_wins_race() -> None:
-    """Branches that meet before the race is over are."""
+    """Branches that meet before the `need=1` join do race."""
     drawing = drawn("f>a>u,w>m>j", "f>b>j")
     drawing.join("j", 1)
     assert races(drawing) == ["'u' and 'w'"]
@@ -193,16 +197,16 @@ def test_branches_joined_before_first_wins_race() -> None:
 
 @given(seed=st.integers(0, 2**32))
 def test_random_runs_find_no_new_conflicts(seed: int) -> None:
-    """Everything that conflicts in a random run was found before."""
+    """Conflicts of random runs are all reported by the check."""
     drawing = random_drawing(seed, size=9, writers=3)
     shape = build_topology(drawing.blueprint)
     problems = check(drawing.blueprint, shape).problems
     assume({problem.code for problem in problems} <= {"UNASSIGNED", "UNORDERED_WRITES"})
-    found = [problem.what for problem in problems if problem.code == "UNORDERED_WRITES"]
+    races = [problem.what for problem in problems if problem.code == "UNORDERED_WRITES"]
     simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
     for _ in range(8):
         for _, text, other in simulator.run(rng).conflicts:
-            assert any(f"'{text}'" in what and f"'{other}'" in what for what in found), (
+            assert any(f"'{text}'" in what and f"'{other}'" in what for what in races), (
                 seed,
                 text,
                 other,
@@ -211,7 +215,7 @@ def test_random_runs_find_no_new_conflicts(seed: int) -> None:
 
 @pytest.mark.slow
 def test_random_graphs_have_few_false_races() -> None:
-    """The rule is only worth its name if what it flags really conflicts: here in all but a few of a hundred."""
+    """All but a few in a hundred of the reported races do conflict in a random run."""
     flagged = real = 0
     for seed in range(1500):
         drawing = random_drawing(seed, size=10, writers=3)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from tests.graph.content import Sketch, dash, look, note, said, tidy
+from tests.graph.content import Sketch, dash, list_problems, look, note, tidy
 
 
-def test_a_cycle_that_was_not_declared_is_shown_with_its_path() -> None:
+def test_undeclared_cycle_shows_path() -> None:
+    """A cycle that was not declared is reported with its path."""
     sketch = Sketch()
     sketch.chain(look, [note, dash])
     sketch.chain(dash, tidy, dash)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "UNDECLARED_CYCLE at edge 'tidy' → 'dash': it closes the cycle dash → tidy → "
         "dash, which nothing bounds\n"
         "    fix: declare the way back with its bound: g.loop(tidy, back_to=dash, "
@@ -19,21 +20,23 @@ def test_a_cycle_that_was_not_declared_is_shown_with_its_path() -> None:
     ]
 
 
-def test_nodes_that_start_does_not_lead_to_are_named_together() -> None:
+def test_unreachable_nodes_are_one_problem() -> None:
+    """Nodes that START does not lead to are named together."""
     sketch = Sketch()
     sketch.chain(look)
     sketch.chain(note, dash, note)
     sketch.chain(dash, tidy)
-    assert said(sketch)[1:] == [
+    assert list_problems(sketch)[1:] == [
         "UNREACHABLE at node 'note': no path leads from START to 'note', 'dash' and 'tidy'\n"
         "    fix: connect a node that runs to it, or g.chain(START, …)"
     ]
 
 
-def test_a_graph_that_is_one_cycle_has_neither_beginning_nor_end() -> None:
+def test_cycle_alone_has_no_ends() -> None:
+    """A graph that is a single cycle has neither a beginning nor an end."""
     sketch = Sketch()
     sketch.chain(look, note, look.named("last"), look)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "UNDECLARED_CYCLE at edge 'last' → 'look': it closes the cycle look → note → "
         "last → look, which nothing bounds\n"
         "    fix: declare the way back with its bound: g.loop(last, back_to=look, "
@@ -45,8 +48,9 @@ def test_a_graph_that_is_one_cycle_has_neither_beginning_nor_end() -> None:
     ]
 
 
-def test_an_error_edge_can_close_a_cycle_too() -> None:
+def test_error_edge_closes_cycle() -> None:
+    """An error edge can close a cycle, too."""
     sketch = Sketch()
     sketch.chain(look, note)
     sketch.on_error(note, look)
-    assert said(sketch)[0].startswith("UNDECLARED_CYCLE at edge 'note' → 'look'")
+    assert list_problems(sketch)[0].startswith("UNDECLARED_CYCLE at edge 'note' → 'look'")

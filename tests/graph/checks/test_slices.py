@@ -14,9 +14,9 @@ from tests.graph.content import (
     Topic,
     Verdict,
     judge,
+    list_problems,
     look,
     note,
-    said,
     weak,
 )
 
@@ -49,12 +49,11 @@ def same_name(o: Job) -> Draft:
     return Draft(draft=o.job)
 
 
-def test_a_slice_that_a_node_reads_or_writes_and_the_state_lacks_is_named_with_the_nearest() -> (
-    None
-):
+def test_missing_slice_suggests_nearest() -> None:
+    """A slice that the state lacks is named with the nearest one that it has."""
     sketch = Sketch(Small)
     sketch.chain(judge)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "SLICE_MISSING at node 'judge': it reads Draft, which the state Small does not "
         "inherit from\n"
         "    fix: add it: class Small(…, Draft). Known: Small, Topic, Verdicts.",
@@ -66,9 +65,10 @@ def test_a_slice_that_a_node_reads_or_writes_and_the_state_lacks_is_named_with_t
 
 
 def test_input_and_output_must_be_slices() -> None:
+    """Input and output must be slices of the state."""
     sketch = Sketch(Content, Other, Job)
     sketch.chain(note)
-    assert [line.splitlines()[0] for line in said(sketch)][:2] == [
+    assert [line.splitlines()[0] for line in list_problems(sketch)][:2] == [
         "SLICE_MISSING at input of graph 'content': it is Other, which the state Content "
         "does not inherit from",
         "SLICE_MISSING at output of graph 'content': it is Job, which the state Content "
@@ -76,40 +76,46 @@ def test_input_and_output_must_be_slices() -> None:
     ]
 
 
-def test_a_predicate_must_read_slices_of_the_state() -> None:
+def test_predicate_must_read_known_slices() -> None:
+    """A predicate that reads a slice outside of the state is refused."""
     sketch = Sketch(Topic)
     sketch.chain(look)
     sketch.loop(look, back_to=look, while_=weak, max_iterations=2)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "SLICE_MISSING at loop 'look' → 'look': it reads Verdict, which the state Topic "
         "does not inherit from\n"
         "    fix: add it: class Topic(…, Verdict). Known: Topic."
     ]
 
 
-def test_a_whole_other_state_is_no_slice() -> None:
+def test_other_state_is_refused() -> None:
+    """A node of another flow's state is refused."""
+
     @node
     def whole(c: Content) -> Topic:
         return c
 
     sketch = Sketch(Small)
     sketch.chain(whole)
-    assert [line.split(",")[0] for line in said(sketch)] == [
+    assert [line.split(",")[0] for line in list_problems(sketch)] == [
         "SLICE_MISSING at node 'whole': it reads Content"
     ]
 
 
-def test_two_slices_that_declare_a_field_differently_are_refused() -> None:
+def test_different_declarations_are_refused() -> None:
+    """Two slices that declare a field differently are refused."""
     sketch = Sketch(Both, Same, Same)
     sketch.chain(reads_differs)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "SLICE_DIFFERS at node 'reads_differs': 'Differs.same' is declared as str = '', "
         "but the state Both has int\n"
         "    fix: declare the field once, in one slice, and inherit it where it is needed"
     ]
 
 
-def test_a_state_that_names_an_unknown_type_is_refused_in_plain_words() -> None:
+def test_unknown_annotation_is_named() -> None:
+    """A state whose annotation names an unknown type is refused with that name."""
+
     class Lost(BaseModel):
         lost: Nowhere  # type: ignore[name-defined] # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
@@ -117,13 +123,15 @@ def test_a_state_that_names_an_unknown_type_is_refused_in_plain_words() -> None:
 
     sketch = Sketch(State, Topic, Topic)
     sketch.chain(look)
-    assert said(sketch) == [
+    assert list_problems(sketch) == [
         "STATE_ANNOTATION at state State: an annotation names 'Nowhere', which cannot be found\n"
         "    fix: define or import it at module level, not only for type checking"
     ]
 
 
-def test_slices_that_share_a_field_are_fine() -> None:
+def test_shared_field_is_fine() -> None:
+    """Slices that declare a field in the same way may share it."""
+
     class More(Verdict):
         more: int = 0
 
@@ -135,4 +143,4 @@ def test_slices_that_share_a_field_are_fine() -> None:
 
     sketch = Sketch(State, Topic, Verdict)
     sketch.chain(reads_more)
-    assert said(sketch) == []
+    assert list_problems(sketch) == []

@@ -56,7 +56,8 @@ def agent(of: Node[Any], name: str, **options: Any) -> Node[Any]:
 def talks(ctx: Context, t: Topic) -> None: ...
 
 
-def test_a_chain_runs_each_node_once_and_asks_once_per_agent_and_attempt() -> None:
+def test_chain_counts_agents_and_attempts() -> None:
+    """A chain runs its nodes once, and an agent calls its model once per attempt."""
     sketch = Sketch().chain(
         look, agent(note, "a"), agent(note, "b", retry=Retry(3)), agent(note, "c", hedge_after=1)
     )
@@ -65,11 +66,13 @@ def test_a_chain_runs_each_node_once_and_asks_once_per_agent_and_attempt() -> No
     )
 
 
-def test_a_node_that_talks_to_models_itself_makes_the_number_of_calls_unknown() -> None:
+def test_function_with_context_hides_calls() -> None:
+    """A function that calls models itself makes the number of calls unknown."""
     assert worst_case(build_plan(Sketch().chain(look, talks).spec)).calls is None
 
 
-def test_of_exclusive_branches_the_dearest_counts_and_of_a_fork_all() -> None:
+def test_dearest_exclusive_branch_counts() -> None:
+    """The dearest of exclusive branches counts, and all branches of a fork do."""
     forked = Sketch().chain(
         look, [agent(note, "a"), agent(note, "b"), agent(note, "c")], agent(note, "z")
     )
@@ -83,7 +86,8 @@ def test_of_exclusive_branches_the_dearest_counts_and_of_a_fork_all() -> None:
     assert (worst.activations, worst.calls) == (4, 3)
 
 
-def test_loops_multiply_and_loops_of_one_header_add_their_rounds() -> None:
+def test_loops_multiply_or_add_rounds() -> None:
+    """Nested loops multiply, and loops that share a header add their iterations."""
     nested = Sketch().chain(look, agent(note, "a"), agent(note, "b"), agent(note, "c"))
     nodes = nested.spec.nodes
     nested.loop(nodes["b"], back_to=nodes["a"], while_=weak, max_iterations=5)
@@ -96,7 +100,8 @@ def test_loops_multiply_and_loops_of_one_header_add_their_rounds() -> None:
     assert worst_case(build_plan(shared.spec)).by_node == {"look": 9, "note": 1}
 
 
-def test_a_branch_that_leaves_the_loop_is_taken_after_the_other_rounds() -> None:
+def test_branch_out_of_loop_adds_calls() -> None:
+    """A branch that leaves the loop is taken after the other iterations."""
     sketch = Sketch()
     stay, leave, last = agent(note, "stay"), agent(note, "leave"), agent(note, "last")
     sketch.route(look, kind_of).when("math", stay).when("prose", leave).exhaustive()
@@ -106,7 +111,8 @@ def test_a_branch_that_leaves_the_loop_is_taken_after_the_other_rounds() -> None
     assert worst.calls == 4 + 1 + 1  # a bound: in truth the last round takes one of the two
 
 
-def test_maps_and_sub_flows_are_counted_by_path() -> None:
+def test_inner_nodes_are_counted_by_path() -> None:
+    """Nodes of maps and sub-flows are counted under their paths."""
     inner = build_plan(Sketch().chain(look, agent(note, "a")).spec)
     sketch = Sketch()
     team = sketch.sub("team", inner, to_topic, no_notes)
@@ -119,7 +125,8 @@ def test_maps_and_sub_flows_are_counted_by_path() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-def test_no_random_run_does_more(seed: int) -> None:
+def test_random_runs_stay_within_bound(seed: int) -> None:
+    """No random run activates more nodes or makes more calls than the worst case."""
     drawing = random_drawing(seed, size=9)
     shape = build_topology(drawing.blueprint)
     checked = check(drawing.blueprint, shape)
@@ -191,28 +198,31 @@ def judge(**options: Any) -> Any:
 def unbounded(score: Score) -> bool: ...
 
 
-def test_tokens_dollars_and_seconds_follow_from_max_tokens_prices_and_timeouts() -> None:
+def test_figures_follow_from_options() -> None:
+    """Tokens, dollars and seconds follow from max_tokens, prices and timeouts."""
     plan = (
         Graph("paper", Paper)
         .chain(writer(retry=Retry(3, first=1, factor=2)), count_words)
         .build()
         .plan
     )
-    found = estimate(
+    estimated = estimate(
         plan,
         tariff=priced(),
         assumed=Assumed(longest_prompt=5_000, usual_prompt=1_000, usual_answer=200),
     )
-    assert found.worst.values() == pytest.approx(
+    assert estimated.worst.values() == pytest.approx(
         (2, 3, 15_000, 3_000, 3 * (5_000 * 2 + 1_000 * 8) / 1e6, 60 + 1 + 2)
     )
-    assert found.expected.values() == pytest.approx(
+    assert estimated.expected.values() == pytest.approx(
         (2, 1, 1_000, 200, (1_000 * 2 + 200 * 8) / 1e6, 1 + 200 / 50)
     )
-    assert (found.gaps, found.is_bounded) == ((), True)
+    assert (estimated.gaps, estimated.is_bounded) == ((), True)
 
 
-def test_an_answer_that_may_not_fit_is_asked_for_twice_and_tools_add_their_rounds() -> None:
+def test_repairs_and_tools_add_calls() -> None:
+    """A repair of a structured answer is a second call, and rounds of tools add theirs."""
+
     def look(word: str) -> str: ...
 
     calls = [
@@ -222,7 +232,9 @@ def test_an_answer_that_may_not_fit_is_asked_for_twice_and_tools_add_their_round
     assert calls == [1, 2, 9, 18]
 
 
-def test_a_text_with_rules_may_not_fit_and_is_asked_for_twice() -> None:
+def test_text_with_rules_adds_repair() -> None:
+    """A text with rules may not fit and is then asked for again."""
+
     class Short(BaseModel):
         short: Annotated[str, StringConstraints(max_length=10)] = ""
 
@@ -244,15 +256,17 @@ def test_a_text_with_rules_may_not_fit_and_is_asked_for_twice() -> None:
     assert calls == [1, 2, 2]
 
 
-def test_a_policy_pays_every_request_that_it_may_make() -> None:
+def test_policy_pays_all_requests() -> None:
+    """A policy pays every request that it may make."""
     plan = Graph("paper", Paper).chain(writer()).build().plan
-    found = estimate(plan, tariff=priced(PRICE, PRICE.times(10)))
-    assert (found.worst.calls, found.worst.output_tokens) == (1, 2_000)
-    assert found.worst.usd == pytest.approx(11 * (8_000 * 2 + 1_000 * 8) / 1e6)
-    assert found.expected.usd == pytest.approx((2_000 * 2 + 500 * 8) / 1e6)
+    estimated = estimate(plan, tariff=priced(PRICE, PRICE.times(10)))
+    assert (estimated.worst.calls, estimated.worst.output_tokens) == (1, 2_000)
+    assert estimated.worst.usd == pytest.approx(11 * (8_000 * 2 + 1_000 * 8) / 1e6)
+    assert estimated.expected.usd == pytest.approx((2_000 * 2 + 500 * 8) / 1e6)
 
 
-def test_what_nothing_bounds_is_named_with_its_path_and_the_way_out() -> None:
+def test_gaps_name_path_and_fix() -> None:
+    """A figure that nothing bounds is named with its path and what would bound it."""
     inner = Graph("inner", Paper).chain(writer(max_tokens=None, timeout=None)).build()
     graph = Graph("outer", Paper)
 
@@ -260,15 +274,15 @@ def test_what_nothing_bounds_is_named_with_its_path_and_the_way_out() -> None:
     def leave(paper: Paper) -> Text: ...
 
     graph.chain(graph.sub("team", inner, enter=enter, leave=leave), judge(model="vendor/secret"))
-    found = estimate(
+    estimated = estimate(
         graph.build().plan, tariff=lambda model: None if model == "vendor/secret" else (PRICE,)
     )
-    assert [(gap.path, gap.figure) for gap in found.gaps] == [
+    assert [(gap.path, gap.figure) for gap in estimated.gaps] == [
         ("team/write", "tokens"),
         ("team/write", "seconds"),
         ("judge", "dollars"),
     ]
-    assert [math.isinf(value) for value in found.worst.values()] == [
+    assert [math.isinf(value) for value in estimated.worst.values()] == [
         False,
         False,
         False,
@@ -276,32 +290,38 @@ def test_what_nothing_bounds_is_named_with_its_path_and_the_way_out() -> None:
         True,
         True,
     ]
-    assert "max_tokens=" in found.gaps[0].fix
-    assert '[prices."vendor/secret"]' in str(found.gaps[2])
-    assert not found.is_bounded
+    assert "max_tokens=" in estimated.gaps[0].fix
+    assert '[prices."vendor/secret"]' in str(estimated.gaps[2])
+    assert not estimated.is_bounded
 
 
-def test_a_function_that_asks_models_itself_bounds_nothing() -> None:
-    found = estimate(build_plan(Sketch().chain(look, talks).spec))
-    assert [(gap.path, gap.figure) for gap in found.gaps] == [
+def test_function_with_context_bounds_nothing() -> None:
+    """A function that calls models itself bounds no figure."""
+    estimated = estimate(build_plan(Sketch().chain(look, talks).spec))
+    assert [(gap.path, gap.figure) for gap in estimated.gaps] == [
         ("talks", "calls"),
         ("talks", "seconds"),
     ]
-    assert found.worst.usd == math.inf
+    assert estimated.worst.usd == math.inf
 
 
-def test_a_wallet_bounds_what_nothing_else_does() -> None:
+def test_node_budget_caps_dollars() -> None:
+    """A budget bounds the dollars where nothing else does."""
     plan = Graph("paper", Paper).chain(writer(max_tokens=None), judge(max_tokens=None)).build().plan
     for step in plan.steps[:2]:
         step.node.options = replace(step.node.options, budget=NodeBudget("loop", usd=0.25))
-    found = estimate(plan, tariff=priced())
-    assert (found.worst.usd, [node_estimate.worst.usd for node_estimate in found.nodes]) == (
+    estimated = estimate(plan, tariff=priced())
+    assert (
+        estimated.worst.usd,
+        [node_estimate.worst.usd for node_estimate in estimated.nodes],
+    ) == (
         0.25,
         [0.25, 0.25],
     )
 
 
-def test_the_seconds_are_those_of_the_longest_branch_and_of_all_rounds() -> None:
+def test_seconds_follow_longest_path() -> None:
+    """The seconds are those of the longest branch and of all iterations."""
     graph = Graph("paper", Paper)
     first, slow, fast = (
         writer(name="first", timeout=1),
@@ -314,8 +334,8 @@ def test_the_seconds_are_those_of_the_longest_branch_and_of_all_rounds() -> None
     assert estimate(graph.build().plan).worst.seconds == 4 * (1 + 50) + 100
 
 
-def test_rounds_before_the_last_count_although_the_way_out_avoids_them() -> None:
-    """The loop goes round by its slow branch, and is left by its fast one."""
+def test_slow_rounds_before_fast_exit_count() -> None:
+    """The loop iterates by its slow branch, and is left by its fast one."""
     graph = Graph("paper", Paper)
     first, slow, after = (
         writer(name="first", timeout=1),
@@ -331,23 +351,29 @@ def test_rounds_before_the_last_count_although_the_way_out_avoids_them() -> None
 def which(score: Score) -> Literal["again", "done"]: ...
 
 
-def test_items_of_a_map_run_as_many_at_once_as_they_may() -> None:
+def test_map_items_share_seconds() -> None:
+    """The items of a map run at once, as many as its concurrency allows."""
     graph = Graph("papers", Papers)
     graph.chain(
         graph.map("digs", judge(), over=texts_of, gather=scores_of, max_items=10, concurrency=4)
     )
-    found = estimate(graph.build().plan, tariff=priced())
-    assert (found.worst.seconds, found.worst.calls, found.worst.activations) == (3 * 5, 20, 11)
-    assert (found.expected.calls, found.expected.seconds) == (5, 2 * (1 + 100 / 50))
+    estimated = estimate(graph.build().plan, tariff=priced())
+    assert (estimated.worst.seconds, estimated.worst.calls, estimated.worst.activations) == (
+        3 * 5,
+        20,
+        11,
+    )
+    assert (estimated.expected.calls, estimated.expected.seconds) == (5, 2 * (1 + 100 / 50))
 
 
 def texts_of(papers: Papers) -> list[Text]: ...
 
 
-def scores_of(found: list[Score]) -> Scores: ...
+def scores_of(scores: list[Score]) -> Scores: ...
 
 
-def test_expected_are_the_routes_alike_half_of_the_further_rounds_and_no_failure() -> None:
+def test_expected_case_follows_assumptions() -> None:
+    """Routes are equally likely, half of the further iterations are needed, and nothing fails."""
     graph = Graph("paper", Paper)
     first, a, b, c = (writer(name=name) for name in ("first", "a", "b", "c"))
     graph.route(first, one_of_three).when("a", a).when("b", b).when("c", c).exhaustive()
@@ -366,7 +392,8 @@ def test_expected_are_the_routes_alike_half_of_the_further_rounds_and_no_failure
 def one_of_three(score: Score) -> Literal["a", "b", "c"]: ...
 
 
-def test_branches_that_meet_are_expected_once_however_many_they_are() -> None:
+def test_joined_branches_are_expected_once() -> None:
+    """A node where branches meet is expected once, however many they are."""
     graph = Graph("papers", Papers).chain(first_texts, [more_texts, more_scores], last_texts)
     assert estimate(graph.build().plan).expected.activations == 4
 
@@ -397,20 +424,24 @@ def last_texts(papers: Papers) -> Texts: ...
         {"first_token": math.nan},
     ],
 )
-def test_assumptions_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+def test_impossible_assumptions_are_refused(wrong: dict[str, Any]) -> None:
+    """Assumptions out of range are refused."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         Assumed(**wrong)
 
 
 # ---- never below what a run used -----------------------------------------------------------------
-def held_against_runs(seeds: Iterable[int]) -> int:
-    """Run the random flow of each seed, and hold its estimate against what the run used; how many figures came close to their bound."""
+def compare_with_runs(seeds: Iterable[int]) -> int:
+    """Compare the estimates of random flows with what their runs use.
+
+    Return how many figures came close to their bound.
+    """
     close = 0
     for seed in seeds:
         talking = talk(seed)
         most = talking.estimate.worst
         for model in (Talker(seed), Talker(-seed - 1)):
-            record, seconds = used(talking, model, seed)
+            record, seconds = run_flow(talking, model, seed)
             usage = record.usage
             ran = sum(activation.step.name != "END" for activation in record.activations())
             figures = (
@@ -436,8 +467,8 @@ def held_against_runs(seeds: Iterable[int]) -> int:
     return close
 
 
-def used(talking: Talk, model: Talker, seed: int) -> tuple[Any, float]:
-    """The record of one run on a virtual clock, and its seconds."""
+def run_flow(talking: Talk, model: Talker, seed: int) -> tuple[Any, float]:
+    """Return the report of a run on a virtual clock, and its seconds."""
     policy: Any = ("drain", "cancel", "isolate")[seed % 3]
 
     async def run() -> tuple[Any, float]:
@@ -453,10 +484,12 @@ def used(talking: Talk, model: Talker, seed: int) -> tuple[Any, float]:
     return run_virtual(run(), seed=seed)
 
 
-def test_no_random_run_uses_more_than_the_estimate() -> None:
-    assert held_against_runs(range(60)) > 10
+def test_random_flows_stay_within_estimate() -> None:
+    """No run of a random flow uses more than its estimate."""
+    assert compare_with_runs(range(60)) > 10
 
 
 @pytest.mark.slow
-def test_a_thousand_random_flows_use_no_more_than_the_estimate() -> None:
-    assert held_against_runs(range(1_000, 2_000)) > 200
+def test_1000_random_flows_stay_within_estimate() -> None:
+    """No run of a thousand random flows uses more than its estimate."""
+    assert compare_with_runs(range(1_000, 2_000)) > 200

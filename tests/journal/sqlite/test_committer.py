@@ -1,4 +1,4 @@
-"""A commit that waits for no disk is made where it is asked for; whatever has to be waited for is the thread's."""
+"""Commits that need not wait run on the caller's thread, all others on the store's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ raw.close()
 
 
 class Holder:
-    """Another process that is in the middle of writing to a file."""
+    """Another process that holds the write lock of a file."""
 
     def __init__(self, path: Path) -> None:
         self._process = subprocess.Popen(
@@ -65,7 +65,7 @@ def soon(bench: Bench, lease: Lease, *bodies: Any, after: int = 0) -> Completion
 
 @pytest.fixture
 def sent() -> list[tuple[str, str]]:
-    """Each statement that was sent, with the thread that sent it: `tracing` fills this."""
+    """Return a list that `tracing` fills: each statement, with the thread that sent it."""
     return []
 
 
@@ -138,7 +138,7 @@ def test_large_body_goes_to_thread(tmp_path: Path) -> None:
 
 
 def test_appends_keep_their_order(tmp_path: Path) -> None:
-    """Nothing overtakes what was configured for before."""
+    """An append never overtakes one that was begun before it."""
 
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
@@ -161,7 +161,7 @@ def test_appends_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_wrong_append_raises_at_once(tmp_path: Path) -> None:
-    """What is wrong with an append raises at once and changes nothing."""
+    """A wrong append raises at once, and changes nothing."""
 
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
@@ -213,7 +213,7 @@ def test_two_event_loops_append_concurrently(tmp_path: Path) -> None:
 
 
 def test_locked_file_does_not_block_event_loop(tmp_path: Path) -> None:
-    """While another process writes the event loop goes on."""
+    """The event loop goes on while another process writes."""
 
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
@@ -256,7 +256,7 @@ def test_file_that_stays_locked_raises(tmp_path: Path) -> None:
 def test_appends_during_batch_share_next_commit(
     tmp_path: Path, sent: list[tuple[str, str]]
 ) -> None:
-    """While the thread is in a batch appends wait for it and share the next commit."""
+    """Appends that begin during a batch of the thread wait for it and share the next commit."""
     is_slow, entered, let_go, times = (
         threading.Event(),
         threading.Event(),
@@ -292,7 +292,7 @@ def test_appends_during_batch_share_next_commit(
 
 
 def test_appends_of_same_turn_share_commit(tmp_path: Path, sent: list[tuple[str, str]]) -> None:
-    """What is begun in one turn of an event loop shares a commit and keeps its order."""
+    """Appends of one turn of an event loop share a commit and keep their order."""
 
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db", sync="full", connect=tracing(sent))
@@ -323,7 +323,7 @@ def test_appends_of_same_turn_share_commit(tmp_path: Path, sent: list[tuple[str,
 
 @pytest.fixture
 def little_room(monkeypatch: pytest.MonkeyPatch) -> int:
-    """The log is moved into the file after so many pages."""
+    """Move the log into the file after a few pages."""
     monkeypatch.setattr(committer, "ROOM", 100)
     return 100
 
@@ -351,7 +351,7 @@ def test_thread_checkpoints_log(
 
 
 def test_full_log_being_read_stays(tmp_path: Path, little_room: int) -> None:
-    """While it is being read from a full log it stays and appends go to the thread."""
+    """A full log that is being read stays, and appends go to the thread."""
 
     async def main() -> None:
         bench, lease = await begin(tmp_path / "runs.db")

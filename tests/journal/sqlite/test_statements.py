@@ -1,4 +1,4 @@
-"""SQL is a table of fixed texts: the journal sends nothing else, so no value can ever become a part of a statement."""
+"""The journal sends fixed texts only, so no value can become a part of a statement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SENDING = {"execute", "executemany", "executescript"}
 
 
 def is_named(node: ast.expr) -> bool:
-    """`statements.NAME`, or one of two of them."""
+    """Return whether an expression is `statements.NAME`, or a choice of two of them."""
     match node:
         case ast.Attribute(value=ast.Name(id="statements"), attr=name):
             return name.isupper()
@@ -25,9 +25,9 @@ def is_named(node: ast.expr) -> bool:
 
 
 def offences(source: str) -> list[int]:
-    """The lines that send something to a database that is no entry of the table."""
+    """Return the lines that send something to a database that is not in the table."""
     tree = ast.parse(source)
-    # A loop over a list of fixed texts of the table may send its loop variable; only the migrations do.
+    # A loop over fixed texts of the table may send its variable; only the migrations do.
     steps = {
         node.target.id
         for node in ast.walk(tree)
@@ -64,7 +64,8 @@ def test_statements_are_plain_texts() -> None:
     """No f-string, no `+`, no `%`, no `.format`, no call: what is written there is what is sent."""
     tree = ast.parse(Path(statements.__file__).read_text("utf-8"))
     allowed = (
-        ast.Module, ast.Expr, ast.Assign, ast.AnnAssign, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Dict, ast.Tuple, ast.Subscript,
+        ast.Module, ast.Expr, ast.Assign, ast.AnnAssign, ast.Constant, ast.Name, ast.Load,
+        ast.Store, ast.Dict, ast.Tuple, ast.Subscript,
         ast.ImportFrom, ast.alias,
     )  # fmt: skip
     assert [ast.unparse(node) for node in ast.walk(tree) if not isinstance(node, allowed)] == []
@@ -73,18 +74,21 @@ def test_statements_are_plain_texts() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "db.execute(f'SELECT {x}')", "db.execute('SELECT 1')", "db.execute('SELECT ' + x)", "db.execute(text)", "db.executescript(text)",
-        "db.executemany(statements.A + x, rows)", "db.execute(statements.A if x else text)", "db.execute(statements.A % x)", "db.execute()",
-        "db.execute(statements.A.format(x))", "db.cursor().execute(sql=text)", "for step in other:\n    db.execute(step)",
+        "db.execute(f'SELECT {x}')", "db.execute('SELECT 1')", "db.execute('SELECT ' + x)",
+        "db.execute(text)", "db.executescript(text)",
+        "db.executemany(statements.A + x, rows)", "db.execute(statements.A if x else text)",
+        "db.execute(statements.A % x)", "db.execute()",
+        "db.execute(statements.A.format(x))", "db.cursor().execute(sql=text)",
+        "for step in other:\n    db.execute(step)",
     ],
 )  # fmt: skip
 def test_other_ways_to_send_are_detected(line: str) -> None:
-    """Each other way to send something is found."""
+    """Other ways to send a statement are detected."""
     assert len(offences(line)) == 1
 
 
 def test_stamp_matches_expected_id() -> None:
-    """The stamp in the file is the one that is expected."""
+    """The stamp of a file is the expected one."""
     last = statements.MIGRATIONS[statements.FORMAT - 1]
     assert last[-2:] == (
         f"PRAGMA application_id = {statements.APPLICATION_ID}",

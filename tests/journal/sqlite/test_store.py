@@ -43,6 +43,8 @@ from tests.contracts.store_contract import (
 
 @every_scenario
 def test_contract(check: Scenario, tmp_path: Path) -> None:
+    """The store in a SQLite file keeps the contract."""
+
     async def make(clock: FakeClock) -> Store:
         return await SqliteStore.open(tmp_path / "runs.db", clock=clock, sync="normal")
 
@@ -53,7 +55,7 @@ def test_contract(check: Scenario, tmp_path: Path) -> None:
 
 
 def opened(path: Path, **options: Any) -> SqliteStore:
-    """A store of a loop that is over: it serves the next one too."""
+    """Open a store on an event loop that is closed afterwards; others can use it, too."""
     return asyncio.run(SqliteStore.open(path, **options))
 
 
@@ -120,7 +122,7 @@ def test_sync_option_sets_pragma(
 
 
 def refused(path: Path, **options: Any) -> JournalError:
-    """The error of a file that does not open, and which is then byte for byte as it was."""
+    """Return the error of a file that does not open, and that stays byte for byte as it was."""
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(JournalError) as caught:
         opened(path, **options)
@@ -169,7 +171,7 @@ def test_foreign_database_is_refused(tmp_path: Path, script: str) -> None:
     ],
 )
 def test_foreign_schema_is_refused(tmp_path: Path, script: str) -> None:
-    """A file with other tables a view or a trigger is refused."""
+    """A file with other tables, a view or a trigger is refused."""
     path = tmp_path / "runs.db"
     closed(opened(path))
     raw = sqlite3.connect(path)
@@ -182,7 +184,7 @@ def test_foreign_schema_is_refused(tmp_path: Path, script: str) -> None:
 
 @pytest.mark.parametrize("text", ["Dear diary, " * 1000, "x", "SQLite format 3"])
 def test_non_database_is_refused(tmp_path: Path, text: str) -> None:
-    """What is not at a database is refused."""
+    """A file that is not a database is refused."""
     path = tmp_path / "notes.txt"
     path.write_text(text)
     error = refused(path)
@@ -299,7 +301,7 @@ def test_two_stores_append_concurrently(tmp_path: Path) -> None:
 
 
 def test_cached_run_sees_other_store(tmp_path: Path) -> None:
-    """A store remembers the runs that it appends to, until another connection writes to the file."""
+    """A store caches its runs until another connection writes to the file."""
 
     async def shared() -> None:
         bench, lease = await begin(tmp_path / "runs.db")
@@ -330,7 +332,7 @@ def test_cached_run_sees_other_store(tmp_path: Path) -> None:
 
 
 def test_locked_file_raises_until_free(tmp_path: Path) -> None:
-    """A file that another process holds raises, and used once it is free."""
+    """A file that another process holds raises, and can be used once it is free."""
 
     async def held() -> None:
         bench, lease = await begin(tmp_path / "runs.db", lock_timeout=0.001)
@@ -394,13 +396,15 @@ def test_full_disk_raises_and_keeps_data(tmp_path: Path) -> None:
 
 
 def test_oversized_append_fails_alone(tmp_path: Path) -> None:
-    """One transaction for all of them, and yet a large append takes no small one down with it."""
+    """Small appends succeed in the transaction in which a large one fails."""
 
     async def shared() -> None:
         bench, lease = await begin(tmp_path / "runs.db", connect=small_disk(20))
         others = [await bench.begin(f"run-{number}") for number in range(2, 6)]
         outcomes = await asyncio.gather(
-            *(bench.add(other, "small") for other in others[:2]), bench.add(lease, "x" * 200_000), *(bench.add(other, "small") for other in others[2:]),
+            *(bench.add(other, "small") for other in others[:2]),
+            bench.add(lease, "x" * 200_000),
+            *(bench.add(other, "small") for other in others[2:]),
             return_exceptions=True,
         )  # fmt: skip
         assert [type(outcome) for outcome in outcomes] == [
@@ -423,7 +427,7 @@ def test_oversized_append_fails_alone(tmp_path: Path) -> None:
 
 
 class FailingConnection(sqlite3.Connection):
-    """A connection whose n-th statement fails: before it runs, or after it ran."""
+    """Connection whose n-th statement fails: before it runs, or after it ran."""
 
     countdown = -1
     after = False
@@ -432,10 +436,10 @@ class FailingConnection(sqlite3.Connection):
         self.countdown -= 1
         if self.countdown == 0 and not self.after:
             raise sqlite3.OperationalError("disk I/O error")
-        found = super().execute(*arguments)
+        cursor = super().execute(*arguments)
         if self.countdown == 0:
             raise sqlite3.OperationalError("disk I/O error")
-        return found
+        return cursor
 
 
 @pytest.mark.parametrize("sync", ["full", "normal"])
@@ -443,7 +447,7 @@ class FailingConnection(sqlite3.Connection):
 def test_failed_statement_is_retried(
     tmp_path: Path, after: bool, sync: Literal["full", "normal"]
 ) -> None:
-    """What fails where it was asked for is tried again on the thread, so nobody hears of it."""
+    """A statement that fails on the caller's thread is retried on the store's, without an error."""
     made: list[FailingConnection] = []
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -472,7 +476,7 @@ def test_failed_statement_is_retried(
 
 
 def sqlite_error(code: int) -> sqlite3.Error:
-    error = sqlite3.OperationalError("told by SQLite")
+    error = sqlite3.OperationalError("reported by SQLite")
     error.sqlite_errorcode = code
     return error
 
@@ -490,16 +494,16 @@ def sqlite_error(code: int) -> sqlite3.Error:
     ],
 )
 def test_sqlite_errors_are_explained(code: int, kind: type[JournalError], advice: str) -> None:
-    """Each error of sqlite says what to do."""
+    """An error of SQLite is explained with what to do."""
     error = explain(sqlite_error(code), Path("runs.db"))
     assert type(error) is kind
     assert "runs.db" in str(error)
-    assert "told by SQLite" in str(error) or kind is NotAJournal
+    assert "reported by SQLite" in str(error) or kind is NotAJournal
     assert advice in str(error)
 
 
 def test_read_only_file_can_be_read(tmp_path: Path) -> None:
-    """A file that may not be written can be read and says so."""
+    """A read-only file can be read; a write explains why it fails."""
     path = tmp_path / "runs.db"
     closed(opened(path))
 
@@ -578,7 +582,7 @@ def test_faulty_operation_releases_file(tmp_path: Path) -> None:
 
 
 def test_closed_event_loop_affects_no_others(tmp_path: Path) -> None:
-    """An event loop that went away does not affect others."""
+    """An event loop that was closed does not affect others."""
     store = opened(tmp_path / "runs.db")
     asyncio.run(store.create(NEW))
     loop = asyncio.new_event_loop()
@@ -613,20 +617,20 @@ def test_erased_content_leaves_files(tmp_path: Path, how: str) -> None:
         await bench.store.release(lease)
         if how == "erase":
             await bench.store.erase("run-1")
-            found = holders(tmp_path, b"canary-of-run-1")
+            files = holders(tmp_path, b"canary-of-run-1")
         else:
             await bench.store.prune(before=bench.clock.now + 1, statuses=["running"])
             await bench.store.close()
-            found = holders(tmp_path, b"canary-of-run-1")
+            files = holders(tmp_path, b"canary-of-run-1")
         assert holders(tmp_path, b"something else") != []
         await bench.store.close()
-        return found
+        return files
 
     assert asyncio.run(deleted()) == []
 
 
 def test_erase_with_reader_raises_locked(tmp_path: Path) -> None:
-    """Erasing while the log is read says that it is still there."""
+    """Erasing while another process reads the log raises that the content is still there."""
 
     async def erased() -> None:
         bench, lease = await begin(tmp_path / "runs.db", lock_timeout=0.001)

@@ -1,4 +1,4 @@
-"""The log is longer than what was written to it, and nobody reads what is behind that."""
+"""The log is longer than what was written to it, and readers ignore the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.contracts.store_contract import Bench
 def test_log_grows_ahead_of_use(
     tmp_path: Path,
 ) -> None:
-    """It gets longer before it is used up and when it is not as long as it was left."""
+    """The log grows before it is used up, and when it is shorter than it was left."""
     log, file = LogFile(tmp_path / "runs.db"), tmp_path / "runs.db-wal"
     log.lengthen()  # there is none
     assert not file.exists()
@@ -33,13 +33,13 @@ def test_log_grows_ahead_of_use(
     log.advance(made)
     log.lengthen()
     assert file.stat().st_size == 2 * made - 6
-    file.write_bytes(b"")  # somebody emptied it
+    file.write_bytes(b"")  # another process emptied it
     log.lengthen()
     assert file.stat().st_size == made - 6
 
 
 async def filled(path: Path, count: int, copy_to: Path | None = None) -> list[object]:
-    """Appends so many records that wait for the disk, and what the file holds at the end."""
+    """Append records that wait for the disk, and return what the file holds at the end."""
     bench = Bench(await SqliteStore.open(path))
     lease = await bench.begin(ttl=1e9)
     for last in range(count):
@@ -53,31 +53,31 @@ async def filled(path: Path, count: int, copy_to: Path | None = None) -> list[ob
 
 
 def test_killed_process_leaves_loadable_log(tmp_path: Path) -> None:
-    """A process that vanished leaves a log with zeros that loads whole."""
+    """A killed process leaves a log with zeros that loads whole."""
     bodies = asyncio.run(filled(tmp_path / "runs.db", 200, copy_to=tmp_path / "copy.db"))
     assert (tmp_path / "copy.db-wal").read_bytes().endswith(bytes(64 * 1024))
 
     async def read() -> list[object]:
         bench = Bench(await SqliteStore.open(tmp_path / "copy.db"))
-        found = await bench.bodies()
+        bodies_read = await bench.bodies()
         await bench.store.close()
-        return found
+        return bodies_read
 
     assert asyncio.run(read()) == bodies
     assert len(bodies) == 200
 
 
 def test_log_of_zeros_is_empty(tmp_path: Path) -> None:
-    """What a process leaves that vanished after it had made the log longer, and before it wrote to it."""
+    """A log of zeros, lengthened but never written, is empty."""
     bodies = asyncio.run(filled(tmp_path / "runs.db", 5))
     (tmp_path / "runs.db-wal").write_bytes(bytes(1024 * 1024))
 
     async def read() -> list[object]:
         bench = Bench(await SqliteStore.open(tmp_path / "runs.db"))
-        found = await bench.bodies()
+        bodies_read = await bench.bodies()
         await bench.begin("run-2")
         await bench.store.close()
-        return found
+        return bodies_read
 
     assert asyncio.run(read()) == bodies
 

@@ -87,17 +87,21 @@ def test_loop_to_node_named_fail_leads_there(shell: Shell) -> None:
     """A loop whose exhausted node is named "fail" is shown as leading there."""
     body = """
     @node
+    def done(topic: Topic) -> None: ...
+    @node
     def fail(topic: Topic) -> None: ...
-    g = Graph("g", Essay, input=Topic, output=Draft).chain(write)
+    g = Graph("g", Essay, input=Topic, output=Draft).chain(write, done)
     g.loop(write, back_to=write, while_=lambda s: True, max_iterations=3, exhausted=fail)
     flow = g.build()
     """
     shell.write("named.py", body)
-    shown = lines(shell("show", "named.py").out)
-    assert any("write (back), fail (if the loop is exhausted)" in line for line in shown), shown
+    ended = shell("show", "named.py")
+    assert ended.code == 0, ended.err
+    shown = lines(ended.out)
+    assert any("done, write (back), fail (if the loop is exhausted)" in line for line in shown), shown
     assert "write → write while <lambda>, at most 3 rounds, then: fail" in shown
     nodes = json.loads(shell("show", "named.py", "--json").out)["nodes"]
-    assert [item["path"] for item in nodes] == ["write", "fail"]
+    assert [item["path"] for item in nodes] == ["write", "done", "fail"]
 
 
 def test_context_node_has_unknown_worst_case(shell: Shell) -> None:
