@@ -98,7 +98,9 @@ def test_loop_to_node_named_fail_leads_there(shell: Shell) -> None:
     ended = shell("show", "named.py")
     assert ended.code == 0, ended.err
     shown = lines(ended.out)
-    assert any("done, write (back), fail (if the loop is exhausted)" in line for line in shown), shown
+    assert any("done, write (back), fail (if the loop is exhausted)" in line for line in shown), (
+        shown
+    )
     assert "write → write while <lambda>, at most 3 rounds, then: fail" in shown
     nodes = json.loads(shell("show", "named.py", "--json").out)["nodes"]
     assert [item["path"] for item in nodes] == ["write", "done", "fail"]
