@@ -13,8 +13,8 @@ Rule 4: an activation that stops keeping a driver busy leads to one `exit_busy` 
     may settle scopes up to the root and finish the run.
 
 The handlers decide what an event means. How tokens start nodes is in `firing.py`, how work ends
-before its time in `stopping.py`, how it continues in `resuming.py`, and what happens inside maps and
-sub-flows in `children.py`.
+before its time in `stopping.py`, how it continues in `resuming.py`, and what happens inside of maps
+and sub-flows in `children.py`.
 """
 
 from __future__ import annotations

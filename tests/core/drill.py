@@ -1,4 +1,4 @@
-"""Driver for tests of the core by hand: a test says which node ends next, and how.
+"""Driver for tests of the core by hand: a test chooses which node ends next, and how.
 
 Every invariant is checked after every event.
 """
@@ -97,7 +97,7 @@ def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
 
 
 def sub(made: GraphBuilder[State], name: str, flow: Plan) -> Node[Any]:
-    """Return a node that runs a flow on an empty log, and appends its log as one entry."""
+    """Return a node that runs a flow on an empty log, and appends its log as activation entry."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
     enter = StateFunction(lambda state: State(number=state.number), (Read(State),))
     made.spec.subs[name] = SubSpec(
@@ -125,10 +125,12 @@ def map_over(
         lambda given: Done(done=given.item * 10), _signature(Item, Done), name="work"
     )
 
-    def gather(found: list[Any], missing: list[Any]) -> Log:
-        told = [str(item.done) if isinstance(item, Done) else " ".join(item.log) for item in found]
+    def gather(results: list[Any], missing: list[Any]) -> Log:
+        entries = [
+            str(item.done) if isinstance(item, Done) else " ".join(item.log) for item in results
+        ]
         return Log(
-            log=[f"{name}[{','.join(told)}]", *(f"missing {item.index}" for item in missing)]
+            log=[f"{name}[{','.join(entries)}]", *(f"missing {item.index}" for item in missing)]
         )
 
     made.spec.maps[name] = MapSpec(
@@ -157,7 +159,7 @@ def _signature(read: type[BaseModel], write: type[BaseModel]) -> Signature:
 
 
 class Drill:
-    """Run with the commands that it asked for. Nodes are named by path."""
+    """Run with the commands that it gave. Nodes are named by path."""
 
     def __init__(
         self, plan: Plan, *, run_id: str = "drill", checked: bool = True, **options: Any
@@ -180,8 +182,8 @@ class Drill:
             match command:
                 case FinishRun(status, reason):
                     self.ends.append(status if status == reason else f"{status}: {reason}")
-                case CancelNode(one):
-                    self.cancelled.append(one.path)
+                case CancelNode(activation):
+                    self.cancelled.append(activation.path)
                 case _:
                     self.jobs.append(command)
         self.jobs = [job for job in self.jobs if _is_due(job)]
@@ -233,11 +235,11 @@ class Drill:
         return sorted(job.path for job in self.jobs if isinstance(job, Activation))
 
     def job(self, path: str) -> Any:
-        found = [
+        jobs = [
             job for job in self.jobs if not isinstance(job, FinishRun) and about(job).path == path
         ]
-        assert found, f"'{path}' does not run; running: {self.running}"
-        return found[0]
+        assert jobs, f"'{path}' does not run; running: {self.running}"
+        return jobs[0]
 
     def activation(self, path: str) -> Activation:
         return about(self.job(path))
@@ -286,9 +288,9 @@ class Drill:
         self.tell(PersonAsked(about(job), "well?"))
         return about(job)
 
-    def answer(self, activation: Activation, said: str) -> list[Command]:
+    def answer(self, activation: Activation, entry: str) -> list[Command]:
         return self.tell(
-            NodeSucceeded(activation, activation.step.writes[0].update(Log(log=[said])))
+            NodeSucceeded(activation, activation.step.writes[0].update(Log(log=[entry])))
         )
 
     def retry(self, path: str) -> Drill:
@@ -330,10 +332,10 @@ class Drill:
         ]
 
     def ids(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        ids: dict[str, list[str]] = {}
         for activation in self.run.history:
-            found.setdefault(activation.path, []).append(activation.id)
-        return {path: sorted(ids) for path, ids in found.items()}
+            ids.setdefault(activation.path, []).append(activation.id)
+        return {path: sorted(of_path) for path, of_path in ids.items()}
 
 
 def about(job: Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRetry) -> Activation:
@@ -343,11 +345,11 @@ def about(job: Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRe
 
 def _is_due(job: Command) -> bool:
     match job:
-        case (Activation() as one) | LeaveScope(one):
-            return one.status is Status.RUNNING
-        case EvaluateRoute(one):
-            return one.status is Status.ROUTING
-        case ScheduleRetry(one):
-            return one.status is Status.RETRYING
+        case (Activation() as activation) | LeaveScope(activation):
+            return activation.status is Status.RUNNING
+        case EvaluateRoute(activation):
+            return activation.status is Status.ROUTING
+        case ScheduleRetry(activation):
+            return activation.status is Status.RETRYING
         case _:
             return False

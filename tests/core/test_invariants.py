@@ -12,7 +12,7 @@ from tests.core.drill import Drill, graph, map_over, plan_of, step
 
 @pytest.fixture
 def drill() -> Drill:
-    """A run with a token that waits at a join, a branch that runs, and a map that is under way."""
+    """Return a run with a token at a join, a branch that runs, and a map that is under way."""
     made = graph()
     made.chain(
         step("fork"), [step("a"), step("b"), map_over(made, "map", 3, concurrency=2)], step("merge")
@@ -108,7 +108,7 @@ def forget_what_is_inside(drill: Drill) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         (lose_live_position, "the live positions are"),
         (miscount, "keep a driver busy, not"),
@@ -129,12 +129,12 @@ def forget_what_is_inside(drill: Drill) -> None:
         (forget_what_is_inside, "has nothing inside"),
     ],
 )
-def test_contradiction_shows_story(drill, harm, told):
+def test_contradiction_shows_story(drill, harm, message):
     """Each contradiction is reported, with the stories of the nodes."""
     check_invariants(drill.run)
     drill.activation("b").add_to_story("b was asked nicely")
     harm(drill)
-    with pytest.raises(InternalError, match=told) as raised:
+    with pytest.raises(InternalError, match=message) as raised:
         check_invariants(drill.run)
     assert "report this as a bug of graphorch" in str(raised.value)
     assert "b was asked nicely" in str(raised.value)

@@ -12,7 +12,7 @@ from tests.core.drill import Drill, graph, plan_of, step
 
 
 def routed(made, source, **targets):
-    """A route that takes the last label that the log names, or the first one if it names none."""
+    """Return a graph whose route takes the last label in the log, or else its first."""
     names = tuple(targets)
 
     def by(state):

@@ -33,7 +33,7 @@ def diamond():
 
 
 def begun(run: Run) -> Activation:
-    """The first activation of a run that starts with one node."""
+    """Return the first activation of a run that starts with one node."""
     (start,) = run.handle(RunStarted({}))
     assert isinstance(start, Activation)
     return start
@@ -225,7 +225,7 @@ def undisturbed(plan) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def busy_plan():
-    """A graph with something of everything that can be under way when a run is stopped."""
+    """Return a graph with something of everything that can be under way at a stop."""
     made = graph()
     team = plan_of(graph().chain(step("dig"), [step("sort"), step("wash")], step("pack")))
     head, tail = step("head"), step("tail")

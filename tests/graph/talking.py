@@ -21,7 +21,7 @@ from graphorch.graph.topology import build_topology
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response, ToolCall
 from graphorch.models.pricing.model_price import ModelPrice, Rates
-from tests.simulation.behaviour import SLICES, Found, Item, State
+from tests.simulation.behaviour import SLICES, Item, Reply, State
 from tests.simulation.graphs import Sample, random_graph, regions_of
 
 PROMPT, PRICE = (
@@ -118,7 +118,7 @@ def _add_agents(sample: Sample, rng: random.Random) -> Sample:
     for name in sample.workers:
         if rng.random() < 0.7:
             blueprint.maps[name] = replace(
-                blueprint.maps[name], worker=_agent("work", Item, Found, rng)
+                blueprint.maps[name], worker=_agent("work", Item, Reply, rng)
             )
     for name, work in sample.works.items():
         if name not in sample.insides and rng.random() < 0.7:

@@ -1,6 +1,6 @@
 """Behaviour of simulated nodes: pure functions of all that they read.
 
-They hash it, so that one wrong value anywhere changes everything after it.
+They hash it, so that a wrong value anywhere changes everything after it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Values = Mapping[str, Any]
 
 
 class Boom(Exception):
-    """A node that fails for good, always with the same input."""
+    """Failure of a node for good, always with the same input."""
 
 
 class Log(BaseModel):
@@ -32,14 +32,14 @@ class Best(BaseModel):
 
 
 class Item(BaseModel):
-    """What a worker of a map is given."""
+    """Input of a worker of a map."""
 
     number: int = 0
-    told: int = 0
+    salt: int = 0
 
 
-class Found(BaseModel):
-    """What a worker of a map returns."""
+class Reply(BaseModel):
+    """Result of a worker of a map."""
 
     value: int = 0
 
@@ -58,23 +58,23 @@ INPUT: dict[str, Any] = {"w0": 7, "log": [1, 2]}
 
 
 def mix(*parts: object) -> int:
-    """A number that depends on everything it is given."""
+    """Return a number that depends on all of these parts."""
     return crc32(repr(parts).encode())
 
 
 def seen(values: Values) -> int:
-    """A number that depends on the whole state."""
+    """Return a number that depends on the whole state."""
     return mix([values[name] for name in FIELDS])
 
 
 def product(name: str, number: int) -> Any:
-    """The value that is written to a field."""
+    """Return the value that is written to a field."""
     return [number % 997] if name == "log" else number % 10007
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A node. Of a hundred inputs it fails on about `failing`."""
+    """Function of a node. Of a hundred inputs it fails on about `failing`."""
 
     seed: int
     slices: tuple[str, ...]
@@ -84,14 +84,14 @@ class Work:
         return self.written(seen(values))
 
     def written(self, number: int) -> dict[str, Any]:
-        """Return its update for what it saw, at times not all fields; raise `Boom` if it fails."""
-        found = mix(self.seed, number)
-        if found // 7 % 100 < self.failing:
+        """Return the update for what was seen, at times not all fields; raise `Boom` on failure."""
+        result = mix(self.seed, number)
+        if result // 7 % 100 < self.failing:
             raise Boom(f"boom {self.seed}")
         return {
-            name: product(name, found + at)
+            name: product(name, result + at)
             for at, name in enumerate(self.fields)
-            if found >> 2 * at & 7
+            if result >> 2 * at & 7
         }
 
     @property
@@ -101,7 +101,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A selector: one label, or with `many` a set of at least one."""
+    """Selector that returns one label, or with `many` a set of at least one."""
 
     seed: int
     labels: tuple[str, ...]
@@ -119,7 +119,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class While:
-    """The predicate of a loop: it holds for `rate` of a hundred states."""
+    """Predicate of a loop: it holds for `rate` of a hundred states."""
 
     seed: int
     rate: int
@@ -130,16 +130,16 @@ class While:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The worker of a map."""
+    """Worker of a map."""
 
     seed: int
     failing: int = 0
 
     def __call__(self, item: Values) -> dict[str, Any]:
-        found = mix(self.seed, item["number"], item["told"])
-        if found // 7 % 100 < self.failing:
+        result = mix(self.seed, item["number"], item["salt"])
+        if result // 7 % 100 < self.failing:
             raise Boom(f"boom {self.seed}")
-        return {"value": found % 10007}
+        return {"value": result % 10007}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +151,15 @@ class Inside:
     flows: bool = True
 
     def over(self, values: Values) -> list[dict[str, Any]]:
-        """One input per item."""
+        """Return one input per item."""
         number = mix(self.work.seed, "over", seen(values))
         low, high = self.items
-        found = [mix(number, at) for at in range(low + number % (high - low + 1))]
+        entries = [mix(number, at) for at in range(low + number % (high - low + 1))]
         if self.flows:
-            return [{"w1": entry % 10007, "log": [entry % 997]} for entry in found]
-        return [{"number": at, "told": entry % 10007} for at, entry in enumerate(found)]
+            return [{"w1": entry % 10007, "log": [entry % 997]} for entry in entries]
+        return [{"number": at, "salt": entry % 10007} for at, entry in enumerate(entries)]
 
-    def gather(self, found: list[Values], missing: list[int]) -> dict[str, Any]:
-        """The update of the map or sub-flow."""
-        told = [seen(values) if self.flows else values["value"] for values in found]
-        return self.work.written(mix(told, missing))
+    def gather(self, results: list[Values], missing: list[int]) -> dict[str, Any]:
+        """Return the update of the map or sub-flow."""
+        numbers = [seen(values) if self.flows else values["value"] for values in results]
+        return self.work.written(mix(numbers, missing))

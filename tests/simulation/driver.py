@@ -45,16 +45,16 @@ from tests.simulation.structure import activation_key
 
 
 class Broken(AssertionError):
-    """An invariant does not hold. `check` names it."""
+    """Failure of an invariant, which `check` names."""
 
-    def __init__(self, check: str, told: str) -> None:
+    def __init__(self, check: str, detail: str) -> None:
         self.check = check
-        super().__init__(f"{check}: {told}")
+        super().__init__(f"{check}: {detail}")
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What decides about timing and mishaps; the numbers in percent are chances per step."""
+    """Timing and mishaps of a run; the numbers in percent are chances per step."""
 
     seed: int
     limit: int = 100  # how many attempts run at once
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def drive(sample: Sample, schedule: Schedule) -> Outcome:
-    """One run of a sample under a schedule. Raises `Broken`, or what the core raises."""
+    """Drive a sample under a schedule. Raise `Broken`, or what the core raises."""
     return _Driver(sample, schedule).drive()
 
 
@@ -100,7 +100,7 @@ class _Driver:
     watch: Watch = field(init=False)
     jobs: list[Command] = field(default_factory=list)
     ended: list[FinishRun] = field(default_factory=list)
-    told: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     lost: list[Event] = field(default_factory=list)  # results of attempts that were cancelled
     asked: list[Activation] = field(default_factory=list)
     steps: int = 0
@@ -149,13 +149,13 @@ class _Driver:
             self.run.activations_left = schedule.activations
             self.tell(Resumed())
         elif self.steps == schedule.cancel_after:
-            self.tell(StopRequested("told to", "cancelled", now=rng.random() < 0.7))
+            self.tell(StopRequested("asked to", "cancelled", now=rng.random() < 0.7))
         elif self.chance(schedule.grace):
             self.tell(GraceExpired())
         elif self.run.status == "running" and self.chance(schedule.stops):
-            self.tell(StopRequested("told to", now=rng.random() < 0.6))
-        elif self.chance(schedule.stale) and (self.told or self.lost):
-            self.tell_again()
+            self.tell(StopRequested("asked to", now=rng.random() < 0.6))
+        elif self.chance(schedule.stale) and (self.events or self.lost):
+            self.repeat_event()
         else:
             job = self.jobs.pop(rng.randrange(min(len(self.jobs), schedule.limit)))
             self.tell(self.event_of(job))
@@ -164,7 +164,7 @@ class _Driver:
         return percent > 0 and self.rng.randrange(100) < percent
 
     def event_of(self, job: Command) -> Event:
-        """What becomes of a command."""
+        """Return the event that a command leads to."""
         assert not isinstance(job, FinishRun | CancelNode)
         activation = job if isinstance(job, Activation) else job.activation
         if (
@@ -198,7 +198,7 @@ class _Driver:
             )
 
     def answer(self, activation: Activation) -> None:
-        """A person answers, or lets pass what waits at a gate."""
+        """Answer a question, or let pass what waits at a gate."""
         if (
             activation.update is not None
             or activation.step.inner_plan is not None
@@ -211,27 +211,29 @@ class _Driver:
 
     def result_of(self, job: Command) -> Event:
         match job:
-            case Activation() as one if one.failure is not None:
-                raise one.failure
-            case Activation() as one if one.step.inner_plan is not None:
-                return ScopeEntered(one, binding.build_items(one))
-            case Activation() as one:
-                given = binding.bind_arguments(one)
-                self.watch.read(one, given)
-                assert one.version is not None
+            case Activation() as activation if activation.failure is not None:
+                raise activation.failure
+            case Activation() as activation if activation.step.inner_plan is not None:
+                return ScopeEntered(activation, binding.build_items(activation))
+            case Activation() as activation:
+                given = binding.bind_arguments(activation)
+                self.watch.read(activation, given)
+                assert activation.version is not None
                 return NodeSucceeded(
-                    one,
-                    binding.build_update(one.step, one.step.node.fn(*given), given, one.version),
+                    activation,
+                    binding.build_update(
+                        activation.step, activation.step.node.fn(*given), given, activation.version
+                    ),
                 )
-            case LeaveScope(one):
-                return NodeSucceeded(one, binding.gather_children(one))
-            case EvaluateRoute(one):
-                return Routed(one, binding.evaluate_route(one))
+            case LeaveScope(activation):
+                return NodeSucceeded(activation, binding.gather_children(activation))
+            case EvaluateRoute(activation):
+                return Routed(activation, binding.evaluate_route(activation))
             case _:
                 raise AssertionError(job)
 
     def tell(self, event: Event) -> None:
-        self.told.append(event)
+        self.events.append(event)
         commands = self.run.handle(event)
         for command in commands:
             if isinstance(command, FinishRun):
@@ -252,22 +254,20 @@ class _Driver:
             )
 
     def drop(self, activation: Activation) -> None:
-        """An attempt is stopped; what it would have said may still arrive."""
+        """Stop an attempt; its result may still arrive."""
         if activation.step.inner_plan is None:
             self.lost.append(NodeFailed(activation, activation.attempt, Boom("late")))
             self.lost.append(NodeSucceeded(activation, {}, attempt=activation.attempt))
 
-    def tell_again(self) -> None:
-        """A doubled or late event: it must change nothing."""
-        event = self.rng.choice(self.lost if self.lost and self.rng.random() < 0.5 else self.told)
+    def repeat_event(self) -> None:
+        """Repeat an event, or give a late one; neither may change anything."""
+        event = self.rng.choice(self.lost if self.lost and self.rng.random() < 0.5 else self.events)
         if not _is_stale(event):
             return
         before = fingerprint(self.run)
         commands = self.run.handle(event)
         if commands or fingerprint(self.run) != before:
-            raise Broken(
-                "stale events", f"{event} was told again, and changed something: {commands}"
-            )
+            raise Broken("stale events", f"{event} was repeated, and changed something: {commands}")
 
     # ---- the end ---------------------------------------------------------------------------------
     def outcome(self) -> Outcome:
@@ -309,22 +309,22 @@ class _Driver:
         )
 
     def after_cancel(self) -> None:
-        """I24: nothing starts or commits any more, whatever arrives."""
+        """Check I24: nothing starts or commits any more, whatever arrives."""
         before = fingerprint(self.run)
-        for event in [*self.lost, *self.told[-5:], Resumed()]:
+        for event in [*self.lost, *self.events[-5:], Resumed()]:
             if self.run.handle(event) or fingerprint(self.run) != before:
                 raise Broken("I24 cancelled is over", f"{event} changed a cancelled run")
 
 
 def _is_due(job: Command) -> bool:
-    """Whether a command still has to be answered: a driver drops the work of what was cancelled."""
+    """Return whether a command is still to be answered; cancelled work is dropped."""
     match job:
-        case (Activation() as one) | LeaveScope(one):
-            return one.status is Status.RUNNING
-        case EvaluateRoute(one):
-            return one.status is Status.ROUTING
-        case ScheduleRetry(one):
-            return one.status is Status.RETRYING
+        case (Activation() as activation) | LeaveScope(activation):
+            return activation.status is Status.RUNNING
+        case EvaluateRoute(activation):
+            return activation.status is Status.ROUTING
+        case ScheduleRetry(activation):
+            return activation.status is Status.RETRYING
         case _:
             return False
 
@@ -341,14 +341,16 @@ def may_be_left_out(activation: Activation) -> bool:
 
 
 def _is_stale(event: Event) -> bool:
-    """Whether an event that was told before can mean nothing any more."""
+    """Return whether a repeated event can no longer mean anything."""
     match event:
         case (
-            NodeFailed(one, attempt) | RetryDue(one, attempt) | NodeSucceeded(one, attempt=attempt)
+            NodeFailed(activation, attempt)
+            | RetryDue(activation, attempt)
+            | NodeSucceeded(activation, attempt=attempt)
         ) if attempt:
-            return attempt < one.attempt or one.status >= Status.DONE
-        case NodeSucceeded(one) | Routed(one) | ScopeEntered(one):
-            return one.status >= Status.DONE
+            return attempt < activation.attempt or activation.status >= Status.DONE
+        case NodeSucceeded(activation) | Routed(activation) | ScopeEntered(activation):
+            return activation.status >= Status.DONE
         case RunStarted():
             return True
         case _:
@@ -356,7 +358,7 @@ def _is_stale(event: Event) -> bool:
 
 
 def fingerprint(run: Run) -> Any:
-    """All that an event could change."""
+    """Return everything that an event could change."""
 
     def of(scope: Scope) -> Any:
         active = [
@@ -389,7 +391,7 @@ def fingerprint(run: Run) -> Any:
 
 
 class Watch:
-    """The invariants over the stream of events and commands."""
+    """Invariants over the stream of events and commands."""
 
     def __init__(self, sample: Sample, run: Run) -> None:
         self.sample = sample
@@ -405,7 +407,7 @@ class Watch:
         self.may_start = True
 
     def key(self, activation: Activation) -> str:
-        """What an activation is, computed as the reference does it."""
+        """Return the key of an activation, computed as the reference does it."""
         if activation not in self.keys:
             self.keys[activation] = activation_key(
                 activation.path,
@@ -424,7 +426,7 @@ class Watch:
         )
 
     def read(self, activation: Activation, given: list[Any]) -> None:
-        """I6: each attempt reads the same."""
+        """Check I6: every attempt reads the same values."""
         values = dict(given[0].__dict__)
         if self.given.setdefault(self.key(activation), values) != values:
             raise Broken(
@@ -433,7 +435,7 @@ class Watch:
             )
 
     def after(self, event: Event, commands: list[Command]) -> None:
-        """Look at one transition."""
+        """Check what an event changed."""
         self.may_start = isinstance(event, Resumed) or (
             self.may_start and not isinstance(event, StopRequested) and not self.run.root.failures
         )
@@ -538,7 +540,7 @@ class Watch:
             raise Broken("I26 commits stay", "a commit is gone from the history")
 
     def _check_tokens(self) -> None:
-        """I7: every token that was emitted was consumed once or cancelled by name."""
+        """Check I7: every token was consumed once or cancelled by name."""
         cancelled = {(token.source, token.edge.index) for token in self.run.cancelled_tokens}
         for activation in self.commits.values():
             for edge in activation.taken_edges:
@@ -567,7 +569,7 @@ class Watch:
 
 
 def _is_void(scope: Scope) -> bool:
-    """Whether a scope was given up: cancelled, or an item that failed."""
+    """Return whether a scope was given up: cancelled, or an item that failed."""
     while scope.parent is not None:
         if scope.output is None or scope.parent.status is Status.CANCELLED:
             return True

@@ -28,9 +28,9 @@ from tests.simulation.behaviour import (
     SLICES,
     Boom,
     Choice,
-    Found,
     Inside,
     Item,
+    Reply,
     State,
     While,
     Work,
@@ -59,7 +59,7 @@ class Sample:
 
     @property
     def races(self) -> bool:
-        """Whether timing may decide what happens: a `need=k` join or map, here or further in."""
+        """Return whether timing may decide the result: a `need=k` join or map at any level."""
         quorum = any(isinstance(join.need, int) for join in self.blueprint.joins) or any(
             spec.need is not None for spec in self.blueprint.maps.values()
         )
@@ -68,7 +68,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Draft:
-    """A graph that is being drawn up; names are in topological order."""
+    """Graph that is being drawn up; names are in topological order."""
 
     rng: random.Random
     names: list[str]
@@ -82,19 +82,21 @@ class Draft:
     inner: dict[str, str] = field(default_factory=dict)  # name -> "map" or "sub"
 
     def after(self, name: str) -> list[str]:
-        """The nodes behind one, and END."""
+        """Return the nodes behind a node, and END."""
         return [*self.names[self.names.index(name) + 1 :], "END"]
 
     def targets(self, name: str) -> list[str]:
-        """Where a node leads, forwards."""
+        """Return the nodes that a node leads to, forwards."""
         routed = [
-            target for found in self.routes.get(name, (False, {}))[1].values() for target in found
+            target
+            for targets in self.routes.get(name, (False, {}))[1].values()
+            for target in targets
         ]
         return [*self.always.get(name, []), *routed]
 
 
 def random_graph(seed: int, *, level: int = 0) -> Sample:
-    """A valid graph, by seed."""
+    """Return the valid graph of a seed."""
     rng = random.Random(seed)
     while True:
         draft = _drawn(rng, level)
@@ -160,13 +162,11 @@ def _share_out(draft: Draft, name: str, targets: list[str]) -> None:
     """Make the edges of a node plain, routed, or some of each."""
     rng = draft.rng
     style = rng.choice(["always", "always", "one", "many", "mixed"]) if targets else "always"
-    routed = (
-        targets
-        if style in ("one", "many")
-        else [target for target in targets if rng.random() < 0.5]
-        if style == "mixed"
-        else []
-    )
+    routed: list[str] = []
+    if style in ("one", "many"):
+        routed = targets
+    elif style == "mixed":
+        routed = [target for target in targets if rng.random() < 0.5]
     draft.always[name] = [target for target in targets if target not in routed]
     if not routed:
         return
@@ -258,7 +258,7 @@ def _add_error(draft: Draft) -> Callable[[], None]:
 
 # ---- building ------------------------------------------------------------------------------------
 def _blueprint(draft: Draft) -> GraphSpec:
-    """The blueprint of a draft whose functions do nothing: enough to judge its structure."""
+    """Return a blueprint whose functions do nothing: enough to judge its structure."""
     nothing = {name: _node(name, lambda state: None, ("Log",), "node") for name in draft.declared}
     choices = {
         name: Choice(0, tuple(labels), many) for name, (many, labels) in draft.routes.items()
@@ -379,9 +379,9 @@ def _map_spec(
     reliable = worker is None or not worker.failing
     needs = inside.items[0] == 2 and reliable and rng.random() < 0.3
     node = (
-        None if worker is None else Node(_worker(worker), _signature(Item, (Found,)), name="work")
+        None if worker is None else Node(_worker(worker), _signature(Item, (Reply,)), name="work")
     )
-    item, result = (State, State) if flow is not None else (Item, Found)
+    item, result = (State, State) if flow is not None else (Item, Reply)
     return MapSpec(
         item=item,
         result=result,
@@ -398,14 +398,14 @@ def _map_spec(
 
 
 def regions_of(structure: Structure) -> dict[int, frozenset[int]]:
-    """The regions of the `need=k` joins, by index."""
-    found: dict[int, frozenset[int]] = {}
+    """Return the regions of the `need=k` joins, by index."""
+    regions: dict[int, frozenset[int]] = {}
     for join in structure.blueprint.joins:
         region = region_of(structure, join.node)
-        found[structure.order(join.node)] = frozenset(
+        regions[structure.order(join.node)] = frozenset(
             structure.order(name) for name in region or ()
         )
-    return found
+    return regions
 
 
 # ---- functions as the product takes them -------------------------------------------------------
@@ -420,7 +420,7 @@ def _node(name: str, fn: Fn, slices: tuple[str, ...], kind: Any) -> Node[Any]:
 
 
 def as_slices(work: Work, written: dict[str, Any]) -> BaseModel | tuple[BaseModel, ...]:
-    """What a node function returns: one slice, or a tuple of two."""
+    """Return the result of a node function: one slice, or a tuple of two."""
     made = tuple(
         SLICES[name](
             **{
@@ -464,11 +464,11 @@ def _items(inside: Inside, item: type[BaseModel]) -> Fn:
 
 
 def _gather(inside: Inside) -> Fn:
-    return lambda found, missing: as_slices(
+    return lambda results, missing: as_slices(
         inside.work,
-        inside.gather([item.__dict__ for item in found], [item.index for item in missing]),
+        inside.gather([item.__dict__ for item in results], [item.index for item in missing]),
     )
 
 
 def _worker(worker: Worker) -> Fn:
-    return lambda item: Found(**worker(item.__dict__))
+    return lambda item: Reply(**worker(item.__dict__))

@@ -32,7 +32,7 @@ RULES = (firing_module, stopping_module, children_module, resuming_module, run_m
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, wrong: Callable[[Any], Any]) -> Iterator[None]:
-    """`wrong` makes the wrong function of the right one."""
+    """Replace a function by what `wrong` makes of it."""
     right = getattr(owner, name)
     setattr(owner, name, wrong(right))
     try:
@@ -102,7 +102,7 @@ def join_forgets_a_token() -> Any:
 
 
 def join_is_not_live_while_a_token_waits() -> Any:
-    """A token that waits at a node is no live position."""
+    """A token that waits at a node is not a live position."""
 
     def wrong(right: Any) -> Any:
         def deactivate(scope: Scope, activation: Activation) -> None:
@@ -158,14 +158,14 @@ def depth_of_the_first_branch() -> Any:
     """Depth is taken from the shallowest branch of a join instead of the deepest."""
 
     def wrong(right: Any) -> Any:
-        def made(scope: Scope, step: Any, tokens: Any, version: Any) -> Any:
+        def make_activation(scope: Scope, step: Any, tokens: Any, version: Any) -> Any:
             activation = right(scope, step, tokens, version)
             activation.depth = 1 + min(
                 token.source.depth if token.source is not None else 0 for token in tokens
             )
             return activation
 
-        return made
+        return make_activation
 
     return replaced_rule("_make_activation", wrong)
 
@@ -215,9 +215,9 @@ def body_of_one_loop_alone() -> Any:
     def wrong(right: Any) -> Any:
         def body(shape: Any, loop: Any) -> Any:
             loops, shape.loops = shape.loops, [loop]
-            found = right(shape, loop)
+            nodes = right(shape, loop)
             shape.loops = loops
-            return found
+            return nodes
 
         return body
 
@@ -316,7 +316,7 @@ def lost_results_count() -> Any:
 
 
 def failures_end_the_path() -> Any:
-    """A failure that nobody handles is a dead path, whatever the policy says."""
+    """A failure without a handler is a dead path under every policy."""
 
     def wrong(right: Any) -> Any:
         def fail(self: Run, activation: Activation) -> None:

@@ -26,20 +26,20 @@ Pick = Callable[[list[str]], str]
 
 
 class Conflict(Exception):
-    """Two nodes wrote one plain field and neither saw the other: a graph that must not be run."""
+    """Two unordered writes of a plain field: a graph that must not be run."""
 
 
 class TooLong(Exception):
-    """The run does not end within the steps that it was given."""
+    """Run that does not end within its steps."""
 
 
 class Stuck(Exception):
-    """The specification's own rules do not bring this run to an end."""
+    """Run that the rules of the specification do not bring to an end."""
 
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """What one activation wrote, and all the writes that it had seen."""
+    """Update of an activation, and all the writes that it had seen."""
 
     order: tuple[int, int]
     update: dict[str, Any]
@@ -48,7 +48,7 @@ class Write:
 
 @dataclass(eq=False, slots=True)
 class Token:
-    """One delivery."""
+    """Delivery along an arc."""
 
     source: Activation | None
     arc: Arc
@@ -66,7 +66,7 @@ class Token:
 
 @dataclass(eq=False, slots=True)
 class Activation:
-    """One firing. `items` are the scopes inside it."""
+    """Firing of a node. `items` are the scopes inside it."""
 
     scope: Scope
     node: str
@@ -89,9 +89,9 @@ class Result:
 
 
 def run_reference(sample: Sample, pick: Pick = min, *, most: int = 250) -> Result:
-    """Run a sample; `pick` says which of the running activations completes next, by key.
+    """Run a sample; `pick` chooses by key which running activation completes next.
 
-    Raises `Conflict`, `TooLong` or `Stuck`.
+    Raise `Conflict`, `TooLong` or `Stuck`.
     """
     world = _World(most)
     root = Scope(world, sample, "", "run", None)
@@ -129,7 +129,7 @@ class _World:
 
 
 class Scope:
-    """One level of a run."""
+    """Level of a run."""
 
     def __init__(
         self, world: _World, sample: Sample, prefix: str, origin: str, parent: Activation | None
@@ -176,12 +176,12 @@ class Scope:
     def _carried(self, arc: Arc, counters: dict[int, int]) -> dict[int, int]:
         """Return the counters on a token: one more on a way back, dropped outside of the body."""
         structure = self.sample.structure
-        found = dict(counters)
+        counts = dict(counters)
         if arc.kind == "loop":
-            found[arc.loop] = counters.get(arc.loop, 1) + 1
+            counts[arc.loop] = counters.get(arc.loop, 1) + 1
         return {
             loop: count
-            for loop, count in found.items()
+            for loop, count in counts.items()
             if arc.target in structure.bodies[structure.loops[loop].header]
         }
 
@@ -215,7 +215,7 @@ class Scope:
         )
 
     def _decide(self, node: str) -> None:
-        """A `need=k` join takes the first k arrivals and cancels the rest of its region."""
+        """Give a `need=k` join its first k arrivals, and cancel the rest of its region."""
         arrived: dict[Arc, Token] = {}
         for token in self.tokens.get(node, []):
             arrived.setdefault(token.arc, token)
@@ -258,7 +258,7 @@ class Scope:
             self._enter(activation, inside)
 
     def complete(self, activation: Activation) -> None:
-        """The attempt ends: commit what it wrote, and send its tokens where they go."""
+        """Commit the update of an attempt, and send its tokens where they go."""
         del self.world.running[activation.key]
         values = fold(activation.past)
         inside, structure = self.sample.insides.get(activation.node), self.sample.structure
@@ -280,7 +280,7 @@ class Scope:
         self.emit(activation, self._taken(activation, fold(past)), past, activation.counters)
 
     def _taken(self, activation: Activation, values: dict[str, Any]) -> list[Arc]:
-        """Where a node leads after this commit."""
+        """Return the arcs that are taken after this commit."""
         structure = self.sample.structure
         leaving = structure.leaving(activation.node)
         spent: int | None = None
@@ -355,9 +355,9 @@ class Scope:
             self.world.running[activation.key] = activation
 
     def _gathered(self, activation: Activation, inside: Inside) -> dict[str, Any]:
-        found = [item.result() for item in activation.items if item.output is not None]
+        results = [item.result() for item in activation.items if item.output is not None]
         return inside.gather(
-            found,
+            results,
             [
                 number
                 for number in range(len(activation.inputs))
@@ -370,7 +370,7 @@ class Scope:
 
 
 class _Item(Scope):
-    """One item of a map whose worker is a single node."""
+    """Item of a map whose worker is a single node."""
 
     def __init__(
         self, above: Scope, parent: Activation, worker: Worker, origin: str, prefix: str
@@ -378,7 +378,7 @@ class _Item(Scope):
         super().__init__(above.world, above.sample, prefix, origin, parent)
         self.worker = worker
         self.given: dict[str, Any] = {}
-        self.found: Any = None
+        self.reply: Any = None
         self.failed = False
 
     @property
@@ -395,7 +395,7 @@ class _Item(Scope):
         del self.world.running[activation.key], self.active["work"]
         assert self.parent is not None
         try:
-            self.found = self.worker(self.given)
+            self.reply = self.worker(self.given)
         except Boom:
             self.failed = True
         else:
@@ -404,7 +404,7 @@ class _Item(Scope):
         self.parent.scope.item_over(self.parent)
 
     def result(self) -> Any:
-        return self.found
+        return self.reply
 
 
 def fold(past: Iterable[Write]) -> dict[str, Any]:
@@ -419,10 +419,8 @@ def fold(past: Iterable[Write]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in FIELDS:
         default = DEFAULTS[name]
-        found = writes.get(name, [])
-        values[name] = (
-            _folded(name, default, found) if name in REDUCERS else _last(name, default, found)
-        )
+        fold_field = _folded if name in REDUCERS else _last
+        values[name] = fold_field(name, default, writes.get(name, []))
     return values
 
 

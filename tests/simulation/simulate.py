@@ -35,7 +35,7 @@ SCHEDULES = {**CALM, **STOPPING}
 
 @dataclass(slots=True)
 class Tally:
-    """What a simulation covered."""
+    """Coverage of a simulation."""
 
     graphs: int = 0
     refused: int = 0  # two nodes may write one plain field at once, or the run is too long
@@ -116,7 +116,7 @@ def check(
 
 
 def follow(sample: Sample, order: Sequence[str]) -> Result:
-    """The reference, led along an order of events."""
+    """Lead the reference along an order of events."""
     following = iter(order)
 
     def pick(running: list[str]) -> str:
@@ -132,7 +132,7 @@ def follow(sample: Sample, order: Sequence[str]) -> Result:
 
 
 def compare(reference: Result, outcome: Outcome) -> None:
-    """The invariants about results."""
+    """Check the invariants about results."""
     if outcome.status != "succeeded":
         raise Broken("the run succeeds", outcome.status)
     if {*outcome.done} != {*reference.done}:
@@ -156,15 +156,15 @@ def compare(reference: Result, outcome: Outcome) -> None:
 
 
 def as_bytes(state: dict[str, Any] | None) -> bytes:
-    """A state as it would be stored."""
+    """Return a state as it would be stored."""
     return json.dumps(state).encode()
 
 
 def features(sample: Sample) -> set[str]:
-    """What kinds of structure a graph has."""
+    """Return the kinds of structure that a graph has."""
     structure, blueprint = sample.structure, sample.blueprint
     headers = [loop.header for loop in blueprint.loops]
-    found = {
+    presence = {
         "loops": bool(headers),
         "nested loops": any(len(structure.around(name)) > 1 for name in structure.names),
         "loops on one header": len({*headers}) < len(headers),
@@ -178,4 +178,4 @@ def features(sample: Sample) -> set[str]:
         "error edges": bool(blueprint.errors),
         "races": sample.races,
     }
-    return {name for name, has in found.items() if has}
+    return {name for name, is_present in presence.items() if is_present}

@@ -17,7 +17,7 @@ from graphorch.graph.spec import GraphSpec, LoopSpec, RouteSpec
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """One edge by name. Two arcs are the same if all of this is the same."""
+    """Edge by name. Two arcs are equal if all of this is equal."""
 
     source: str
     target: str
@@ -28,7 +28,7 @@ class Arc:
 
 @dataclass(slots=True)
 class Structure:
-    """All arcs of a blueprint, implicit ones included, and what follows from them."""
+    """Arcs of a blueprint, implicit ones included, and what follows from them."""
 
     blueprint: GraphSpec
     names: list[str]
@@ -55,11 +55,11 @@ class Structure:
         return [arc for arc in self.arcs if arc.target == node]
 
     def order(self, node: str) -> int:
-        """The declaration index of a node."""
+        """Return the declaration index of a node."""
         return self.names.index(node) if node != "END" else len(self.names)
 
     def around(self, node: str) -> list[str]:
-        """The headers whose body holds a node."""
+        """Return the headers whose body holds a node."""
         return [header for header, body in self.bodies.items() if node in body]
 
     def blocks(self, position: str, node: str) -> bool:
@@ -89,7 +89,7 @@ class Structure:
         return False
 
     def together(self, left: Arc, right: Arc) -> bool:
-        """Whether one commit of their common source can take both arcs."""
+        """Return whether a commit of their common source can take both arcs."""
         if {left.kind, right.kind} & {"loop", "exhausted", "error"}:
             return False
         if left.kind == right.kind == "routed":
@@ -97,7 +97,7 @@ class Structure:
         return True
 
     def reached(self, start: Iterable[str], *, without: Iterable[str] = ()) -> set[str]:
-        """Every node on a path from one of `start` that passes none of `without`."""
+        """Return the nodes on paths from `start` that pass none of `without`."""
         barred = {*without}
         pending = [node for node in start if node not in barred]
         seen = {*pending}
@@ -110,7 +110,7 @@ class Structure:
 
 
 def structure_of(blueprint: GraphSpec) -> Structure:
-    """The structure of a blueprint, implicit arcs included."""
+    """Return the structure of a blueprint, implicit arcs included."""
     names = [name for name in blueprint.nodes if name not in ("START", "END")]
     arcs = [Arc(source, target, "always") for source, target in dict.fromkeys(blueprint.edges)]
     routes = {route.source: route for route in blueprint.routes}
@@ -119,13 +119,13 @@ def structure_of(blueprint: GraphSpec) -> Structure:
             *route.cases,
             *((label, route.otherwise) for label in rest_of(route) if route.otherwise is not None),
         ]
-        targets = dict.fromkeys(target for _, found in cases for target in found)
+        targets = dict.fromkeys(target for _, case in cases for target in case)
         arcs += [
             Arc(
                 route.source,
                 target,
                 "routed",
-                tuple(label for label, found in cases if target in found),
+                tuple(label for label, case in cases if target in case),
             )
             for target in targets
         ]
@@ -143,7 +143,7 @@ def structure_of(blueprint: GraphSpec) -> Structure:
 
 
 def rest_of(route: RouteSpec) -> list[Any]:
-    """The labels that `otherwise` stands for."""
+    """Return the labels that `otherwise` stands for."""
     return [
         label for label in route.labels or () if label not in [named for named, _ in route.cases]
     ]
@@ -187,7 +187,7 @@ def _body(made: Structure, header: str) -> frozenset[str]:
 
 # ---- what makes a graph valid ------------------------------------------------------------------
 def mistakes(made: Structure) -> Iterator[str]:
-    """Why a graph must not be run; nothing if it may. Slow: simple paths are enumerated."""
+    """Yield why a graph must not be run. Slow: simple paths are enumerated."""
     forward = Structure(
         made.blueprint,
         made.names,
@@ -259,7 +259,7 @@ def _leaves(made: Structure, body: frozenset[str], start: str, barred: set[str])
 def _paths(
     made: Structure, within: frozenset[str], start: str, goals: set[str]
 ) -> Iterator[tuple[str, ...]]:
-    """Every simple path inside `within` from a node to a goal."""
+    """Yield every simple path inside `within` from a node to a goal."""
     pending: list[tuple[str, ...]] = [(start,)] if start in within else []
     while pending:
         path = pending.pop()

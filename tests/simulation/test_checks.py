@@ -16,12 +16,12 @@ NOT_STRUCTURE = {"UNORDERED_WRITES", "ERROR_SHADOWED"}  # what `mistakes` does n
 
 
 def codes(sample: Sample) -> set[str]:
-    """The codes of a graph's problems, those of the flows inside it included."""
-    found = {
+    """Return the codes of a graph's problems, with those of the flows inside it."""
+    own = {
         problem.code
         for problem in check(sample.blueprint, build_topology(sample.blueprint)).problems
     }
-    return found.union(*(codes(flow) for flow in sample.flows.values()))
+    return own.union(*(codes(flow) for flow in sample.flows.values()))
 
 
 @pytest.mark.parametrize("part", range(5))
@@ -61,9 +61,9 @@ def test_checks_equal_path_search(part):
         if any(join.node in structure.bodies for join in blueprint.joins):
             continue  # a race that is the header of a loop: the path search knows no region for it
         refused = bool(list(mistakes(structure)))
-        found = {
+        problems = {
             problem.code for problem in check(blueprint, build_topology(blueprint)).problems
         } - NOT_STRUCTURE
-        assert bool(found) == refused, (seed, found, list(mistakes(structure)))
+        assert bool(problems) == refused, (seed, problems, list(mistakes(structure)))
         verdicts.add(refused)
     assert verdicts == {True, False}

@@ -13,7 +13,7 @@ from tests.simulation.simulate import SCHEDULES, simulate
 
 WITHIN = 200  # graphs, of as many runs each as there are schedules
 
-FOUND_BY = {
+DETECTED_BY = {
     planted.join_fires_early: "check_invariants",
     planted.join_forgets_a_token: "I7 no token is left",
     planted.join_is_not_live_while_a_token_waits: "check_invariants",
@@ -43,13 +43,13 @@ FOUND_BY = {
 }
 
 
-@pytest.mark.parametrize("bug", FOUND_BY, ids=lambda bug: bug.__name__)
-def test_planted_bug_is_found(bug):
-    """A planted bug is found."""
-    with bug(), pytest.raises((Broken, InternalError)) as found:
+@pytest.mark.parametrize("bug", DETECTED_BY, ids=lambda bug: bug.__name__)
+def test_planted_bug_is_detected(bug):
+    """A planted bug breaks the invariant that is meant to detect it."""
+    with bug(), pytest.raises((Broken, InternalError)) as raised:
         simulate(0, graphs=WITHIN)
-    error = found.value
-    assert (error.check if isinstance(error, Broken) else "check_invariants") == FOUND_BY[bug]
+    error = raised.value
+    assert (error.check if isinstance(error, Broken) else "check_invariants") == DETECTED_BY[bug]
     assert "drive(random_graph(" in error.__notes__[0]  # how to see it again
 
 
@@ -62,9 +62,9 @@ def test_every_bug_is_planted():
         and item.__module__ == planted.__name__
         and not name.startswith("replaced")
     }
-    assert made == {*FOUND_BY}
+    assert made == {*DETECTED_BY}
 
 
 def test_no_bug_no_finding():
-    """Without a bug nothing is found."""
+    """Without a bug every invariant holds."""
     assert simulate(0, graphs=10).runs == 10 * len(SCHEDULES)

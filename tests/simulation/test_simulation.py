@@ -38,7 +38,7 @@ def test_100_000_runs_end_like_reference(part, capsys):
 
 
 def calm_graphs(count: int) -> Iterator[tuple[Sample, Result]]:
-    """Graphs without races, with what the reference says."""
+    """Return graphs without races, with the results of the reference."""
     for seed in range(count):
         sample = random_graph(seed)
         if not sample.races:
@@ -90,8 +90,8 @@ def test_seed_repeats_run():
 
 def test_generator_covers_every_structure():
     """The generator covers every structure."""
-    found = {feature for seed in range(150) for feature in features(random_graph(seed))}
-    assert found == {
+    covered = {feature for seed in range(150) for feature in features(random_graph(seed))}
+    assert covered == {
         *(
             "loops",
             "nested loops",
