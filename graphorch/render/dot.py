@@ -68,7 +68,9 @@ def _content(
 
 def _box(box: Box) -> str:
     kind = box_class(box.kind).removeprefix("go_")
-    shape = f"{_SHAPES[box.kind]}, " if box.kind in _SHAPES else ""
+    shape = ""
+    if box.kind in _SHAPES:
+        shape = f"{_SHAPES[box.kind]}, "
     text = box_text(box)
     hint = "\n".join(part for part in (f"{box.name} ({box.kind})", box.tooltip) if part)
     colours = f'fillcolor="{LIGHT[f"{kind}_fill"]}", color="{LIGHT[f"{kind}_line"]}"'
@@ -87,18 +89,22 @@ def _frame(group: Group) -> str:
 
 
 def _line(line: Line, numbers: Mapping[str, str]) -> str:
-    ports = (":e", ":e") if line.kind == "loop" else ("", "")
-    options = [_LINES[line.kind]] if line.kind in _LINES else ["weight=3"]
+    port = ""
+    if line.kind == "loop":
+        port = ":e"
+    options = [_LINES.get(line.kind, "weight=3")]
     if label_text(line):
         options.append(f"label=<&#160;{_text(label_text(line))}&#160;>")
     options.append(f"edgetooltip={_string(line.tooltip or line.label or ' ')}")
-    source, target = numbers[line.source] + ports[0], numbers[line.target] + ports[1]
+    source, target = numbers[line.source] + port, numbers[line.target] + port
     return f"  {source} -> {target} [{', '.join(options)}]"
 
 
 def _label(name: str, detail: str, *, bold: bool, between: str = '<BR ALIGN="LEFT"/>') -> str:
     """Return a label as HTML, in which a backslash has no meaning."""
-    first = f"<B>{_text(name)}</B>" if bold else _text(name)
+    first = _text(name)
+    if bold:
+        first = f"<B>{first}</B>"
     if not detail:
         return f"<{first}>"
     end = '<BR ALIGN="LEFT"/>' if "BR" in between else ""

@@ -60,16 +60,16 @@ def heat_map(
         for id_, heat in heats.items()
         if heat.visits
     }
-    scale = f"{_NAMES[by]}, up to {_shown(most, by)}" if most else _NAMES[by]
+    scale = _NAMES[by]
+    if most:
+        scale += f", up to {_shown(most, by)}"
     overlay = Overlay(marks, title=" · ".join(part for part in (title, scale) if part))
     svg = _drawn(picture, overlay, theme, engine)
-    return _coloured(
-        svg,
-        {
-            id_: ("220,38,38", _HOTTEST * (value / most if most else 0.0))
-            for id_, value in values.items()
-        },
-    )
+    # Where every figure is zero, nothing is red.
+    colours = {
+        id_: ("220,38,38", _HOTTEST * (value / (most or 1.0))) for id_, value in values.items()
+    }
+    return _coloured(svg, colours)
 
 
 def difference_map(
@@ -94,8 +94,10 @@ def difference_map(
         if not (old.visits or new.visits):
             continue
         marks[id_] = Mark("done", new.visits, note=_change(old, new, is_other=id_ in changed))
-        if not old.visits or not new.visits:
-            colours[id_] = (_ADDED if new.visits else _GONE, _HOTTEST)
+        if not old.visits:
+            colours[id_] = (_ADDED, _HOTTEST)
+        elif not new.visits:
+            colours[id_] = (_GONE, _HOTTEST)
         elif old.visits != new.visits or id_ in changed:
             colours[id_] = (_CHANGED, 0.35)
     svg = _drawn(picture, Overlay(marks, title=title), theme, engine)
@@ -109,15 +111,10 @@ def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> 
         picture,
         boxes=tuple(replace(box, detail=notes.get(box.id, box.detail)) for box in picture.boxes),
     )
-    between = (
-        {
-            box.id: Mark("done")
-            for box in picture.boxes
-            if box.kind in ("start", "end", "decision", "join")
-        }
-        if notes
-        else {}
-    )
+    between: dict[str, Mark] = {}
+    if notes:
+        passed = [box for box in picture.boxes if box.kind in ("start", "end", "decision", "join")]
+        between = {box.id: Mark("done") for box in passed}
     return draw(
         wide,
         layout(wide, engine),
@@ -155,7 +152,9 @@ def _value(heat: Heat, by: Measure) -> float:
         "visits": heat.visits,
     }
     value = values[by] or 0.0
-    return value if math.isfinite(value) else 0.0
+    if not math.isfinite(value):
+        return 0.0
+    return value
 
 
 def _shown(value: float, by: Measure) -> str:
@@ -163,19 +162,23 @@ def _shown(value: float, by: Measure) -> str:
         return format_usd(value)
     if by == "errors":
         return f"{value:.1%}"
-    return f"{value:.0f}" if by == "visits" else format_seconds(value)
+    if by == "visits":
+        return f"{value:.0f}"
+    return format_seconds(value)
 
 
 def _note(heat: Heat, by: Measure) -> str:
     """Return the figures as text, that of the measure first."""
-    parts = {
-        "visits": f"{heat.visits} ×",
-        "cost": format_usd(heat.usd) if heat.usd else "",
-        "p50": f"P50 {format_seconds(heat.p50)}" if heat.p50 is not None else "",
-        "p95": f"P95 {format_seconds(heat.p95)}" if heat.p95 is not None else "",
-        "errors": f"{heat.error_rate:.0%} failed" if heat.error_rate else "",
-    }
-    ordered = [parts.pop(by), *parts.values()]
+    parts: dict[Measure, str] = {"visits": f"{heat.visits} ×"}
+    if heat.usd:
+        parts["cost"] = format_usd(heat.usd)
+    if heat.p50 is not None:
+        parts["p50"] = f"P50 {format_seconds(heat.p50)}"
+    if heat.p95 is not None:
+        parts["p95"] = f"P95 {format_seconds(heat.p95)}"
+    if heat.error_rate:
+        parts["errors"] = f"{heat.error_rate:.0%} failed"
+    ordered = [parts.pop(by, ""), *parts.values()]
     return " · ".join(part for part in ordered if part)
 
 
@@ -184,10 +187,19 @@ def _change(old: Heat, new: Heat, *, is_other: bool) -> str:
         return "only after"
     if not new.visits:
         return "only before"
-    parts = [f"{new.visits - old.visits:+d} visits"] if new.visits != old.visits else []
+    parts: list[str] = []
+    if new.visits != old.visits:
+        parts.append(f"{new.visits - old.visits:+d} visits")
     if old.p50 is not None and new.p50 is not None and abs(new.p50 - old.p50) >= 0.001:
-        parts.append(f"{'+' if new.p50 > old.p50 else '−'}{format_seconds(abs(new.p50 - old.p50))}")
+        change = new.p50 - old.p50
+        parts.append(_sign(change) + format_seconds(abs(change)))
     if abs(new.usd - old.usd) >= 0.0001:
-        parts.append(f"{'+' if new.usd > old.usd else '−'}{format_usd(abs(new.usd - old.usd))}")
-    parts += ["other result"] if is_other else []
+        change = new.usd - old.usd
+        parts.append(_sign(change) + format_usd(abs(change)))
+    if is_other:
+        parts.append("other result")
     return " · ".join(parts) or "the same"
+
+
+def _sign(change: float) -> str:
+    return "+" if change > 0 else "−"

@@ -64,7 +64,10 @@ def _content(
 
 def _words(box: Box) -> str:
     text = box_text(box)
-    return _text(text.name) + (f"<br/><small>{_text(text.detail)}</small>" if text.detail else "")
+    words = _text(text.name)
+    if text.detail:
+        words += f"<br/><small>{_text(text.detail)}</small>"
+    return words
 
 
 def _title(group: Group) -> str:
@@ -73,7 +76,9 @@ def _title(group: Group) -> str:
 
 def _line(line: Line, numbers: Mapping[str, str]) -> str:
     label = _text(label_text(line))
-    words = f'|"{label}"|' if label else ""
+    words = ""
+    if label:
+        words = f'|"{label}"|'
     return f"  {numbers[line.source]} {_ARROWS[line.kind]}{words} {numbers[line.target]}"
 
 

@@ -33,6 +33,7 @@ _KINDS: Mapping[str, BoxKind] = {
     "sub": "sub",
     "ask": "ask",
 }
+_SHORT_HINTS: Mapping[str, str] = {"fire": "goes on with what it has if fewer can come"}
 _LINES: Mapping[str, LineKind] = {
     "always": "always",
     "routed": "conditional",
@@ -62,7 +63,7 @@ def draw_plan(
 
 def line_id(path: str, edge: Edge) -> str:
     """Return the id of the line of an edge; `path` is that of its flow, `""` for the outermost."""
-    return f"{path}/{edge.index}" if path else str(edge.index)
+    return _join_path(path, str(edge.index))
 
 
 def box_id(path: str) -> str:
@@ -75,8 +76,8 @@ def _levels(plan: Plan) -> int:
     maps = [step.map for step in plan.steps if step.map is not None]
     inner = [step.sub.flow for step in plan.steps if step.sub is not None]
     inner += [spec.flow for spec in maps if spec.flow is not None]
-    workers = any(spec.worker is not None for spec in maps)
-    return max((1 + _levels(flow) for flow in inner), default=1 if workers else 0)
+    has_workers = any(spec.worker is not None for spec in maps)
+    return max((1 + _levels(flow) for flow in inner), default=int(has_workers))
 
 
 def _drawn(plan: Plan, depth: int, closed: frozenset[str]) -> Picture:
@@ -121,19 +122,22 @@ class _Flow:
     def draw(self) -> _Ends:
         """Draw the flow, and return the ends of all of it."""
         shape = self.plan.topology
-        first, last = (None, None) if not self.path else (_only_first(shape), _only_last(shape))
+        first, last = START_INDEX, shape.end
+        # Only inside a frame do lines lead to the node itself, without a start or an end before it.
+        if self.path:
+            first, last = _find_first(shape), _find_last(shape)
+        has_start, has_end = first == START_INDEX, last == shape.end
         self._frame_loops()
-        if first is None:
+        if has_start:
             self._add(Box(self._id("START"), "start", "start", group=self.group))
         for index in range(len(shape.names)):
             self._node(index)
-        if last is None:
+        if has_end:
             self._add(Box(self._id("END"), "end", "end", group=self.group))
         self.ends[START_INDEX] = _Ends(self._id("START"), self._id("START"))
         self.ends[shape.end] = _Ends(self._id("END"), self._id("END"))
-        self._lines(skip_start=first is not None, skip_end=last is not None)
-        entry = self.ends[START_INDEX if first is None else first].entry
-        return _Ends(entry, self.ends[shape.end if last is None else last].exit)
+        self._lines(skip_start=not has_start, skip_end=not has_end)
+        return _Ends(self.ends[first].entry, self.ends[last].exit)
 
     # ---- frames of loops ---------------------------------------------------------------------
     def _frame_loops(self) -> None:
@@ -151,12 +155,14 @@ class _Flow:
                 )
 
     def _loop_detail(self, header: int) -> str:
-        failing = [
-            loop
+        bounds = [
+            str(loop.bound)
             for loop in self.plan.topology.loops
             if loop.header == header and loop.exhausted == "fail"
         ]
-        return f"fails after {' or '.join(str(loop.bound) for loop in failing)}" if failing else ""
+        if not bounds:
+            return ""
+        return f"fails after {' or '.join(bounds)}"
 
     def _group_of(self, nodes: frozenset[int]) -> str | None:
         """Return the innermost frame around all of these nodes."""
@@ -170,14 +176,15 @@ class _Flow:
     def _node(self, index: int) -> None:
         step = self.plan.steps[index]
         id_, group = self._id(step.name), self._group_of(frozenset((index,)))
-        inside = (
-            self._inside(id_, step, group) if self.depth and id_ not in self.sheet.closed else None
-        )
+        inside = None
+        if self.depth and id_ not in self.sheet.closed:
+            inside = self._inside(id_, step, group)
         self.ends[index] = inside or _Ends(id_, id_)
         self.around[index] = group
         if inside is None:
-            ask = step.ask
-            detail = f"asks for {ask.answer.__name__}" if ask else _detail(step.node, step.map)
+            detail = _detail(step.node, step.map)
+            if step.ask:
+                detail = f"asks for {step.ask.answer.__name__}"
             self._add(_box(id_, step.name, step.node, group, detail))
         if step.join is not None and step.join.need != "arriving":
             self._join(index, step.join, group)
@@ -186,18 +193,18 @@ class _Flow:
 
     def _inside(self, id_: str, step: Step, group: str | None) -> _Ends | None:
         """Draw the inside of a map or sub-flow in a frame; return None for any other node."""
-        name, spec, sub = step.name, step.map, step.sub
-        if spec is None and sub is None:
+        worker: Node[Any] | None = None
+        if step.map is not None:
+            flow, worker = step.map.flow, step.map.worker
+            frame = Group(id_, step.name, "map", _detail(step.node, step.map), group)
+        elif step.sub is not None:
+            flow = step.sub.flow
+            frame = Group(id_, step.name, "sub", "", group)
+        else:
             return None
-        self.sheet.groups.append(
-            Group(id_, name, "map", _detail(step.node, spec), group)
-            if spec
-            else Group(id_, name, "sub", "", group)
-        )
-        flow = spec.flow if spec is not None else sub.flow if sub is not None else None
+        self.sheet.groups.append(frame)
         if flow is not None:
             return _Flow(self.sheet, flow, id_, id_, self.depth - 1).draw()
-        worker = spec.worker if spec is not None else None
         if worker is None:
             return None
         inner = f"{id_}/{worker.name}"
@@ -208,23 +215,15 @@ class _Flow:
         """Draw a bar above a join with `need`, outside of a loop that begins at the node."""
         shape = self.plan.topology
         arriving = [edge for edge in shape.entering[index] if edge.kind != "loop"]
-        outside = next(
-            (
-                body
-                for body in self.loops.values()
-                if any(loop.header == index for loop in shape.loops) and index in body
-            ),
-            None,
-        )
-        words = "all" if join.need == "all" else f"first {join.need} of {len(arriving)}"
-        hint = "goes on with what it has if fewer can come" if join.short == "fire" else ""
+        begins_loop = any(loop.header == index for loop in shape.loops)
+        if begins_loop and any(index in body for body in self.loops.values()):
+            group = self._group_of(frozenset((index, *(edge.source for edge in arriving))))
+        words = f"first {join.need} of {len(arriving)}"
+        if join.need == "all":
+            words = "all"
+        hint = _SHORT_HINTS.get(join.short, "")
         id_ = self._id(f"{shape.names[index]}//join")
-        around = (
-            group
-            if outside is None
-            else self._group_of(frozenset((index, *(edge.source for edge in arriving))))
-        )
-        self._add(Box(id_, words, "join", tooltip=hint, group=around))
+        self._add(Box(id_, words, "join", tooltip=hint, group=group))
         self._line(f"{id_}/", id_, self.ends[index].entry, "always")
         self.ends[index] = _Ends(id_, self.ends[index].exit)
 
@@ -235,9 +234,9 @@ class _Flow:
         targets = [edge.target for edge in shape.leaving[index] if edge.kind == "routed"]
         groups = [self._group_of(frozenset((index, target))) for target in targets]
         depth = {group: number for number, group in enumerate([self.group, *self.loops])}
-        hint = f"reads {_slices(route.selector)}" + (
-            "\ntakes one branch or several" if route.is_multi else ""
-        )
+        hint = f"reads {_slices(route.selector)}"
+        if route.is_multi:
+            hint += "\ntakes one branch or several"
         group = max(groups, key=lambda item: depth[item], default=self.group)
         self._add(Box(id_, f"{_called(route.selector)}?", "decision", tooltip=hint, group=group))
         self._line(f"{id_}/", self.ends[index].exit, id_, "always")
@@ -294,27 +293,34 @@ class _Flow:
         self.sheet.boxes.append(box)
 
     def _id(self, name: str) -> str:
-        return f"{self.path}/{name}" if self.path else name
+        return _join_path(self.path, name)
 
 
-def _only_first(shape: Topology) -> int | None:
-    """Return the only first node of a flow, to which lines into the flow lead, or None."""
+def _join_path(path: str, name: str) -> str:
+    """Return the path of a name in the flow at `path`, which is `""` for the outermost."""
+    if not path:
+        return name
+    return f"{path}/{name}"
+
+
+def _find_first(shape: Topology) -> int:
+    """Return the first node of a flow if there is only one, else START."""
     starts = shape.leaving[START_INDEX]
-    return starts[0].target if len(starts) == 1 and starts[0].target != shape.end else None
+    if len(starts) != 1 or starts[0].target == shape.end:
+        return START_INDEX
+    return starts[0].target
 
 
-def _only_last(shape: Topology) -> int | None:
-    """Return the only last node of a flow, at which lines out of the flow begin, or None."""
+def _find_last(shape: Topology) -> int:
+    """Return the last node of a flow if there is only one and it leads on always, else END."""
     ends = shape.entering[shape.end]
     if len(ends) != 1 or ends[0].kind != "always" or ends[0].source == START_INDEX:
-        return None
+        return shape.end
     return ends[0].source
 
 
 def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -> Box:
-    reads = ", ".join(
-        read.model.__name__ if read.model else "the state" for read in node.signature.reads
-    )
+    reads = ", ".join(_model_name(read.model) for read in node.signature.reads)
     writes = ", ".join(model.__name__ for model in node.signature.writes)
     gate = {"before": "it runs", "after": "its result goes on"}.get(node.options.gate or "")
     hint = "\n".join(
@@ -328,10 +334,12 @@ def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -
 def _detail(node: Node[Any], spec: MapSpec | None) -> str:
     """Return the second line of a box: its kind, and its bound, model or gate."""
     if spec is not None:
-        need = f" · first {spec.need}" if spec.need is not None else ""
-        return f"map · max {spec.max_items}{need}"
+        bound = f"map · max {spec.max_items}"
+        if spec.need is not None:
+            bound += f" · first {spec.need}"
+        return bound
     kind = {"agent": "agent", "sub": "sub-flow", "ask": "asks a person"}.get(node.kind, "node")
-    gate = f"gate {node.options.gate}" if node.options.gate else ""
+    gate = node.options.gate and f"gate {node.options.gate}"
     return " · ".join(part for part in (kind, node.model, gate) if part)
 
 
@@ -342,8 +350,9 @@ def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
             f"after {loop.bound} rounds",
             "taken if the loop's bound is reached and its condition still holds",
         )
-    condition = _called(loop.condition)
-    label = f"while {condition} · max {loop.bound}" if edge.source == loop.sources[0] else ""
+    condition, label = _called(loop.condition), ""
+    if edge.source == loop.sources[0]:
+        label = f"while {condition} · max {loop.bound}"
     return (
         label,
         f"again while {condition}, at most {loop.bound} rounds; reads {_slices(loop.condition)}",
@@ -351,19 +360,28 @@ def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
 
 
 def _called(pure: StateFunction | BoundFunction) -> str:
-    return "…" if pure.name == "<lambda>" else pure.name
+    if pure.name == "<lambda>":
+        return "…"
+    return pure.name
 
 
 def _slices(pure: StateFunction | BoundFunction) -> str:
-    models: list[type[BaseModel] | None] = [read.model for read in pure.reads]
-    return ", ".join(model.__name__ if model else "the state" for model in models) or "nothing"
+    return ", ".join(_model_name(read.model) for read in pure.reads) or "nothing"
+
+
+def _model_name(model: type[BaseModel] | None) -> str:
+    if model is None:
+        return "the state"
+    return model.__name__
 
 
 def _labels(labels: Iterable[object]) -> str:
-    return ", ".join("otherwise" if label == OTHERWISE else _label(label) for label in labels)
+    return ", ".join(_label(label) for label in labels)
 
 
 def _label(label: object) -> str:
+    if label == OTHERWISE:
+        return "otherwise"
     if isinstance(label, type):
         return label.__name__
     return str(getattr(label, "value", label))

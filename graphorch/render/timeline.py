@@ -66,7 +66,10 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
     inside: dict[str, list[Bar]] = {}
     known = {bar.id for bar in bars}
     for bar in bars:
-        inside.setdefault(bar.parent if bar.parent in known else "", []).append(bar)
+        parent = bar.parent
+        if parent not in known:
+            parent = ""
+        inside.setdefault(parent, []).append(bar)
     _place(sheet, inside, "", 0)
     total = max((bar.end for bar in bars), default=0.0) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / total
@@ -79,14 +82,14 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
         for item in sheet.placed
         if item.lane < _MOST
     )
-    note = (
-        f"{left_out:,} bars further down are left out"
-        if left_out
-        else "nothing has happened yet"
-        if not bars
-        else ""
-    )
-    head = shorten(f"{name} · {title}" if title else name, TITLE_SIZE, _WIDTH - 30, bold=True)
+    note = ""
+    if left_out:
+        note = f"{left_out:,} bars further down are left out"
+    elif not bars:
+        note = "nothing has happened yet"
+    if title:
+        name = f"{name} · {title}"
+    head = shorten(name, TITLE_SIZE, _WIDTH - 30, bold=True)
     body = (
         f'<rect class="go_canvas" width="{number(_WIDTH)}" height="{number(height)}" rx="6"/>'
         f'<text class="go_title" x="{number(_LEFT)}" y="22">{content(head)}</text>'
@@ -134,7 +137,9 @@ def _bar(item: _Placed, scale: float, *, is_last: bool) -> str:
         _TOP + item.lane * _ROW,
         max(1.5, (bar.end - bar.begin) * scale),
     )
-    status = bar.status if bar.status in _STATUSES else "done"
+    status = bar.status
+    if status not in _STATUSES:
+        status = "done"
     took = format_seconds(bar.end - bar.begin)
     hint = "\n".join(part for part in (f"{bar.name} · {took}", bar.hint) if part)
     marks = "".join(
@@ -142,11 +147,15 @@ def _bar(item: _Placed, scale: float, *, is_last: bool) -> str:
         f'width="{number(max(1.0, (min(end, bar.end) - begin) * scale))}" height="3"/>'
         for begin, end in bar.marks
     )
-    room = width - 8
-    inner = shorten(bar.name, DETAIL_SIZE, room) if room > 24 else ""
-    text_x, label = (x + 4, inner) if inner else (x + width + 3, "")
-    if not inner and is_last and x + width < _WIDTH - 120:
-        label = shorten(bar.name, DETAIL_SIZE, 110)
+    # The name stands inside of the bar, or behind the last bar of a lane if it does not fit there.
+    room, label = width - 8, ""
+    if room > 24:
+        label = shorten(bar.name, DETAIL_SIZE, room)
+    text_x = x + 4
+    if not label:
+        text_x = x + width + 3
+        if is_last and x + width < _WIDTH - 120:
+            label = shorten(bar.name, DETAIL_SIZE, 110)
     return (
         f'<g class="go_is_{status}"><title>{content(hint)}</title>'
         f'<rect class="go_shape" x="{number(x)}" y="{number(y)}" '
@@ -167,7 +176,9 @@ def _axis(total: float, scale: float, lanes: int) -> str:
             f'V{number(_TOP + lanes * _ROW)}"/>'
         )
         if x < _WIDTH - 50:
-            label = content(format_seconds(at) if at else "0")
+            label = "0"
+            if at:
+                label = content(format_seconds(at))
             place = f'x="{number(x + 2)}" y="{number(_TOP - 10)}"'
             ticks.append(f'<text class="go_hint" {place}>{label}</text>')
         at += step
@@ -176,7 +187,9 @@ def _axis(total: float, scale: float, lanes: int) -> str:
 
 def _tick(total: float) -> float:
     """Return a round step that gives four to ten ticks."""
-    size = 10.0 ** len(str(int(total))) if total >= 1 else 1.0
+    size = 1.0
+    if total >= 1:
+        size = 10.0 ** len(str(int(total)))
     while size * 4 > total:
         size /= 10
     return next((size * factor for factor in (1, 2, 5) if total / (size * factor) <= 10), size * 10)

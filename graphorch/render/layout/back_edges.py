@@ -62,7 +62,10 @@ def lanes_by_group(
             for text, other in zip(around[line.source], around[line.target], strict=False)
             if text == other
         ]
-        lanes.setdefault(common[-1] if common else None, []).append((index, len(body)))
+        innermost = None
+        if common:
+            innermost = common[-1]
+        lanes.setdefault(innermost, []).append((index, len(body)))
     return lanes
 
 
@@ -106,7 +109,9 @@ def draw_ways_back(
             key=lambda curve: _count_overlaps(curve, hard, taken),
         )
         curves[line.id] = _free_label(best, boxes, line)
-        taken += [_lane(best), *([best.label] if best.label else [])]
+        taken.append(_lane(best))
+        if best.label:
+            taken.append(best.label)
     return curves
 
 
@@ -155,7 +160,9 @@ def _count_overlaps(curve: Curve, hard: Iterable[Rect], taken: Iterable[Rect]) -
     lane = _lane(curve)
     start, tip = curve.points[0], curve.tip
     legs = [Rect(at[0] + 1, at[1] - 2, max(1.0, lane.x - at[0]), 4.0) for at in (start, tip)]
-    parts = [lane, *legs, *([curve.label] if curve.label else [])]
+    parts = [lane, *legs]
+    if curve.label:
+        parts.append(curve.label)
     return sum(part.overlaps(rect) for rect in (*hard, *taken) for part in parts)
 
 

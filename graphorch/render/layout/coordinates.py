@@ -52,7 +52,9 @@ class _Demands:
                 waiting[right] -= 1
                 if not waiting[right]:
                     sequence.append(right)
-        return sequence if len(sequence) == len(self.before) else None
+        if len(sequence) < len(self.before):
+            return None
+        return sequence
 
 
 @dataclass(slots=True)
@@ -90,7 +92,9 @@ def _build_model(grid: Grid, title_widths: dict[str, float], *, straight: bool) 
     """Return the variables and demands of a grid, or None if the demands form a cycle."""
     demands = _Demands()
     cells: dict[Cell, int] = {}
-    below = _straight_runs(grid) if straight else {}
+    below: dict[Cell, Cell] = {}
+    if straight:
+        below = _straight_runs(grid)
     for row in grid.rows:
         for cell in row:
             if cell not in cells:
@@ -104,7 +108,9 @@ def _build_model(grid: Grid, title_widths: dict[str, float], *, straight: bool) 
     for row in grid.rows:
         _demand_row(row, demands, cells, lefts, rights)
     sequence = demands.sort_variables()
-    return _Model(demands, cells, lefts, rights, sequence) if sequence is not None else None
+    if sequence is None:
+        return None
+    return _Model(demands, cells, lefts, rights, sequence)
 
 
 def _demand_row(
@@ -125,16 +131,22 @@ def _demand_row(
     for item, other in pairwise(row):
         common = sum(1 for _ in _shared(item.groups, other.groups))
         closes, opens = len(item.groups) > common, len(other.groups) > common
-        left, reach = (rights[item.groups[common]], 0.0) if closes else (cells[item], item.right)
-        right, room = (lefts[other.groups[common]], 0.0) if opens else (cells[other], other.left)
+        left, reach = cells[item], item.right
+        if closes:
+            left, reach = rights[item.groups[common]], 0.0
+        right, room = cells[other], other.left
+        if opens:
+            right, room = lefts[other.groups[common]], 0.0
         demands.demand(left, right, reach + room + _gap(item, other, grouped=closes or opens))
 
 
 def _gap(cell: Cell, other: Cell, *, grouped: bool) -> float:
     if other.anchor is not None:
         return 0.0  # the extents of a lane include its distance from its box
+    if grouped and "box" in (cell.role, other.role):
+        return _GROUP_GAP
     if grouped:
-        return _GROUP_GAP if "box" in (cell.role, other.role) else _GAP
+        return _GAP
     return _GAPS.get((cell.role, other.role), _GAP)
 
 

@@ -31,7 +31,8 @@ def row_bounds(grid: Grid) -> list[tuple[float, float]]:
             break
         between_labels = index in grid.label_rows or index + 1 in grid.label_rows
         slope = max((abs(cell.x - lower.x) for cell in row for lower in cell.downs), default=0.0)
-        air = (_LABEL_GAP if between_labels else _BOX_GAP) + min(40.0, max(0.0, slope - 120) * 0.09)
+        gap = _LABEL_GAP if between_labels else _BOX_GAP
+        air = gap + min(40.0, max(0.0, slope - 120) * 0.09)
         y += (
             height
             + air

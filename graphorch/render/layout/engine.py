@@ -56,4 +56,6 @@ def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None
 
 
 def _mark(overlay: Overlay | None, box: str) -> Mark | None:
-    return overlay.marks.get(box, Mark("not_reached")) if overlay else None
+    if overlay is None:
+        return None
+    return overlay.marks.get(box, Mark("not_reached"))

@@ -168,12 +168,16 @@ def _title_size(group: Group) -> Size:
 
 def _node_options(box: Box, size: Size) -> dict[str, str]:
     options = {"width": f"{size[0] / _INCH:.4f}", "height": f"{size[1] / _INCH:.4f}"}
-    return options | ({"shape": _SHAPES[box.kind]} if box.kind in _SHAPES else {})
+    if box.kind in _SHAPES:
+        options["shape"] = _SHAPES[box.kind]
+    return options
 
 
 def _edge_options(line: Line, back: bool) -> dict[str, str]:
     width, height = label_size(line)
-    options = {"label": _blank(width, height)} if width else {}
+    options: dict[str, str] = {}
+    if width:
+        options["label"] = _blank(width, height)
     if back:
         options |= {"constraint": "false", "tailport": "e", "headport": "e"}
     elif line.kind == "always":
@@ -226,8 +230,11 @@ def _read_curve(line: Line, edge: dict[str, Any], height: float) -> Curve:
     points: list[Point] = []
     tip: Point | None = None
     for part in str(edge["pos"]).split(";")[0].split():
-        kind, _, rest = part.partition(",") if part[0] in "es" else ("", "", part)
-        x, y = _numbers(rest)
+        # The ends of the line are marked: "e,10,20" and "s,10,20".
+        kind, place = "", part
+        if part[0] in "es":
+            kind, _, place = part.partition(",")
+        x, y = _numbers(place)
         if kind == "e":
             tip = x, height - y
         elif not kind:

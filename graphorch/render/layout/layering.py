@@ -123,9 +123,11 @@ def back_lines(picture: Picture) -> frozenset[str]:
     open_: set[str] = set()  # boxes on the path from the root to where the walk is
     seen: set[str] = set()
     for root in first:
-        stack = [(root.id, iter(out[root.id]))] if root.id not in seen else []
+        if root.id in seen:
+            continue
+        stack = [(root.id, iter(out[root.id]))]
         seen.add(root.id)
-        open_.update(id_ for id_, _ in stack)
+        open_.add(root.id)
         while stack:
             at, lines = stack[-1]
             following = next(lines, None)
@@ -262,10 +264,11 @@ def _add_lane(grid: Grid, line: Line) -> None:
     width, _ = label_size(line)
     lane: list[Cell] = []
     for row in range(header.row, source.row + 1):
-        labelled = width and row == (header.row + source.row + 1) // 2
-        cell = Cell(
-            "lane", line.id, row, _LANE_LEFT, width + 4 if labelled else _LANE_RIGHT, 0.0, groups
-        )
+        right = _LANE_RIGHT
+        # The label stands in the middle of the lane.
+        if width and row == (header.row + source.row + 1) // 2:
+            right = width + 4
+        cell = Cell("lane", line.id, row, _LANE_LEFT, right, 0.0, groups)
         grid.rows[row].append(cell)
         if lane:
             lane[-1].downs.append(cell)

@@ -186,8 +186,7 @@ def _may_swap(row: Sequence[Cell], index: int) -> bool:
     cell, other = row[index], row[index + 1]
     if cell.groups != other.groups or cell.anchor is not None or other.anchor is not None:
         return False
-    following = row[index + 2] if index + 2 < len(row) else None
-    return following is None or following.anchor is None
+    return index + 2 >= len(row) or row[index + 2].anchor is None
 
 
 def _count_gain(cell: Cell, other: Cell) -> int:

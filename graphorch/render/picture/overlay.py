@@ -72,7 +72,10 @@ def second_line(mark: Mark) -> str:
         return mark.note
     if mark.status == "not_reached":
         return "not reached"
-    parts = [f"{mark.visits} call{'s' if mark.visits != 1 else ''}"] if mark.visits else []
+    parts: list[str] = []
+    if mark.visits:
+        noun = "call" if mark.visits == 1 else "calls"
+        parts.append(f"{mark.visits} {noun}")
     if mark.seconds is not None:
         parts.append(format_seconds(mark.seconds))
     if mark.tokens:
@@ -99,7 +102,8 @@ def format_count(count: int) -> str:
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
         if count >= size * 0.9995:
             scaled = count / size
-            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
+            digits = 1 if scaled < 9.95 else 0
+            return f"{scaled:.{digits}f}{unit}"
     return str(count)
 
 
@@ -109,4 +113,6 @@ def format_usd(usd: float) -> str:
         return f"${usd:,.2f}"
     if usd >= 0.01:
         return f"${usd:.3f}"
-    return f"${usd:.4f}" if usd >= 0.0001 else "<$0.0001"
+    if usd >= 0.0001:
+        return f"${usd:.4f}"
+    return "<$0.0001"

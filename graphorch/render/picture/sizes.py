@@ -51,19 +51,23 @@ def box_text(box: Box, mark: Mark | None = None) -> BoxText:
     """Return the words of a box; under a mark the second line shows what the run did."""
     name = to_one_line(box.name) or to_one_line(box.id) or "?"
     if box.kind in CARD_KINDS:
-        detail = second_line(mark) if mark else box.detail
+        detail = box.detail
+        if mark:
+            detail = second_line(mark)
         return BoxText(
             shorten(name, NAME_SIZE, _NAME_LIMIT, bold=True),
             shorten(detail, DETAIL_SIZE, _NAME_LIMIT),
         )
-    limit, size = (
-        (_DECISION_LIMIT, DECISION_SIZE) if box.kind == "decision" else (_NAME_LIMIT, SMALL_SIZE)
-    )
-    detail = "" if box.kind in ROUND_KINDS else box.detail
     if box.kind == "join":
-        joined = f"{name} · {to_one_line(detail)}" if detail else name
-        return BoxText(shorten(joined, size, limit), "")
-    return BoxText(shorten(name, size, limit), shorten(detail, DETAIL_SIZE, limit * 0.7))
+        if box.detail:
+            name = f"{name} · {to_one_line(box.detail)}"
+        return BoxText(shorten(name, SMALL_SIZE, _NAME_LIMIT), "")
+    if box.kind in ROUND_KINDS:
+        return BoxText(shorten(name, SMALL_SIZE, _NAME_LIMIT), "")
+    return BoxText(
+        shorten(name, DECISION_SIZE, _DECISION_LIMIT),
+        shorten(box.detail, DETAIL_SIZE, _DECISION_LIMIT * 0.7),
+    )
 
 
 def box_size(box: Box, mark: Mark | None = None) -> tuple[float, float]:
@@ -84,10 +88,15 @@ def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
     room = box_width - TEXT_LEFT - 6
     lines = [box_text(box, mark).detail]
     if mark.status != "not_reached" and not mark.note:
-        calls = f"{mark.visits}×" if mark.visits else ""
-        seconds = format_seconds(mark.seconds) if mark.seconds is not None else ""
-        usd = format_usd(mark.usd) if mark.usd else ""
-        tokens = f"{format_count(mark.tokens)} tok" if mark.tokens else ""
+        calls = seconds = usd = tokens = ""
+        if mark.visits:
+            calls = f"{mark.visits}×"
+        if mark.seconds is not None:
+            seconds = format_seconds(mark.seconds)
+        if mark.usd:
+            usd = format_usd(mark.usd)
+        if mark.tokens:
+            tokens = f"{format_count(mark.tokens)} tok"
         for parts in (
             (calls, seconds, tokens, usd),
             (calls, seconds, usd),
@@ -110,7 +119,9 @@ def label_text(line: Line) -> str:
 def label_size(line: Line) -> tuple[float, float]:
     """Return the width and height of a label with air around it; zero without a label."""
     text = label_text(line)
-    return (_even(width(text, LABEL_SIZE) + 8), LABEL_HEIGHT) if text else (0.0, 0.0)
+    if not text:
+        return 0.0, 0.0
+    return _even(width(text, LABEL_SIZE) + 8), LABEL_HEIGHT
 
 
 def title_texts(group: Group) -> tuple[str, str]:
@@ -122,16 +133,19 @@ def title_texts(group: Group) -> tuple[str, str]:
 def title_width(group: Group) -> float:
     """Return the width of a group's title, without the air beside it."""
     name, detail = title_texts(group)
-    return width(name, TITLE_SIZE, bold=True) + (
-        TITLE_GAP + width(detail, DETAIL_SIZE) if detail else 0.0
-    )
+    name_width = width(name, TITLE_SIZE, bold=True)
+    if not detail:
+        return name_width
+    return name_width + (TITLE_GAP + width(detail, DETAIL_SIZE))
 
 
 def _diamond_size(text: BoxText) -> tuple[float, float]:
     """Return the size of a diamond that is wide enough at the height of each line of its text."""
-    height = 64.0 if text.detail else 50.0
+    height, text_height = 50.0, 16
+    if text.detail:
+        height, text_height = 64.0, 34
     words = max(width(text.name, DECISION_SIZE), width(text.detail, DETAIL_SIZE))
-    share = 1 - (34 if text.detail else 16) / height
+    share = 1 - text_height / height
     return max(84.0, _even(words / share + 10)), height
 
 

@@ -53,31 +53,28 @@ def draw(
         InputError: an unknown theme, or a layout that lacks a box or a line of the picture.
     """
     _check(picture, layout, theme)
-    overlay = complete_overlay(picture, overlay) if overlay else None
+    if overlay:
+        overlay = complete_overlay(picture, overlay)
     shown = legend(picture, overlay, max(_LEGEND_ROOM, layout.width))
-    heading = f"{picture.name} · {overlay.title}" if overlay and overlay.title else ""
-    inner = max(
-        layout.width,
-        shown.width,
-        min(width(to_one_line(heading), TITLE_SIZE, bold=True), _LEGEND_ROOM),
-    )
-    total_width = inner + 2 * _MARGIN
-    top = _MARGIN + (_HEADING if heading else 0)
-    legend_y = top + layout.height + _LEGEND_GAP
-    total_height = (legend_y + 8 + shown.height if shown.svg else top + layout.height) + _MARGIN - 4
+    inner = max(layout.width, shown.width)
+    top, heading = _MARGIN, ""
+    if overlay and overlay.title:
+        words_width = width(to_one_line(f"{picture.name} · {overlay.title}"), TITLE_SIZE, bold=True)
+        inner = max(inner, min(words_width, _LEGEND_ROOM))
+        heading = _heading(picture, overlay, inner)
+        top += _HEADING
+    bottom, footer = top + layout.height, ""
+    if shown.svg:
+        legend_y = bottom + _LEGEND_GAP
+        footer = _footer(shown.svg, _MARGIN + (inner - shown.width) / 2, legend_y, inner)
+        bottom = legend_y + 8 + shown.height
+    total_width, total_height = inner + 2 * _MARGIN, bottom + _MARGIN - 4
     left = _MARGIN + (inner - layout.width) / 2
     size = f'width="{number(total_width)}" height="{number(total_height)}"'
+    canvas = f'<rect class="go_canvas" {size} rx="6"/>'
     parts = "".join(_parts(picture, layout, overlay))
-    body = "".join(
-        (
-            f'<rect class="go_canvas" {size} rx="6"/>',
-            _heading(picture, overlay, inner) if heading else "",
-            f'<g transform="translate({numbers(left, top)})">{parts}</g>',
-            _footer(shown.svg, _MARGIN + (inner - shown.width) / 2, legend_y, inner)
-            if shown.svg
-            else "",
-        )
-    )
+    drawing = f'<g transform="translate({numbers(left, top)})">{parts}</g>'
+    body = f"{canvas}{heading}{drawing}{footer}"
     return _document(picture, body, (total_width, total_height), theme, overlay)
 
 
@@ -103,7 +100,9 @@ def _document(
     title, description = to_one_line(picture.name), _description(picture, overlay)
     digest = hashlib.sha256("\0".join((theme, title, description, body)).encode()).hexdigest()
     root = f"go_{digest[:12]}"
-    fits = ' style="max-width:100%;height:auto"' if size[0] <= _SHRINKS else ""
+    fits = ""
+    if size[0] <= _SHRINKS:
+        fits = ' style="max-width:100%;height:auto"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" '
         f'aria-labelledby="{root}_t {root}_d" '
@@ -120,26 +119,28 @@ def _description(picture: Picture, overlay: Overlay | None) -> str:
     names = {box.id: to_one_line(box.name) or box.id for box in picture.boxes}
     after: dict[str, list[str]] = {}
     for line in picture.lines:
-        after.setdefault(line.source, []).append(
-            f"{names[line.target]} ({to_one_line(line.label)})"
-            if line.label
-            else names[line.target]
-        )
+        target = names[line.target]
+        if line.label:
+            target += f" ({to_one_line(line.label)})"
+        after.setdefault(line.source, []).append(target)
     parts = [f"{len(picture.boxes)} boxes, {len(picture.lines)} lines."]
     for box in picture.boxes[:_DESCRIBED]:
-        mark = overlay.marks.get(box.id, _NOT_REACHED) if overlay else None
-        state = f", {mark.status.replace('_', ' ')}" if mark else ""
-        to = f" leads to {', '.join(after[box.id])}" if box.id in after else ""
-        parts.append(f"{names[box.id]} ({box.kind}{state}){to}.")
+        kind, targets = str(box.kind), ""
+        if overlay:
+            status = overlay.marks.get(box.id, _NOT_REACHED).status
+            kind += f", {status.replace('_', ' ')}"
+        if box.id in after:
+            targets = f" leads to {', '.join(after[box.id])}"
+        parts.append(f"{names[box.id]} ({kind}){targets}.")
     if len(picture.boxes) > _DESCRIBED:
         parts.append(f"And {len(picture.boxes) - _DESCRIBED} more.")
     return " ".join(parts)
 
 
-def _heading(picture: Picture, overlay: Overlay | None, room: float) -> str:
+def _heading(picture: Picture, overlay: Overlay, room: float) -> str:
     name = shorten(picture.name, TITLE_SIZE, room * 0.5, bold=True)
     used = width(name, TITLE_SIZE, bold=True) + TITLE_GAP
-    run = shorten(overlay.title if overlay else "", DETAIL_SIZE, room - used)
+    run = shorten(overlay.title, DETAIL_SIZE, room - used)
     baseline = _MARGIN + 8
     return text_at(name, (_MARGIN, baseline), TITLE_SIZE, "go_title") + text_at(
         run, (_MARGIN + used, baseline), DETAIL_SIZE, "go_hint"
@@ -158,7 +159,9 @@ def _parts(picture: Picture, layout: Layout, overlay: Overlay | None) -> Iterato
         (group for group in picture.groups if group.id in layout.groups),
         key=lambda group: len(chains[group.id]),
     )
-    taken = overlay.taken if overlay else frozenset[str]()
+    taken: frozenset[str] = frozenset()
+    if overlay:
+        taken = overlay.taken
     yield from (_frame(group, layout.groups[group.id]) for group in groups)
     yield from (
         _way(line, layout.lines[line.id], taken)
@@ -182,15 +185,13 @@ def _title(group: Group, layout: Layout, overlay: Overlay | None) -> str:
     name, detail = title_texts(group)
     x, y = layout.titles[group.id]
     behind = x + width(name, TITLE_SIZE, bold=True) + TITLE_GAP
-    mark = overlay.marks.get(group.id) if overlay else None
-    if mark:
-        detail = shorten(
-            second_line(mark), DETAIL_SIZE, layout.groups[group.id].right - TITLE_INDENT - behind
-        )
-    texts = text_at(name, (x, y), TITLE_SIZE, f"go_title go_halo go_of_{group.kind}")
-    return texts + (
-        text_at(detail, (behind, y), DETAIL_SIZE, "go_detail go_halo") if detail else ""
-    )
+    if overlay and (mark := overlay.marks.get(group.id)):
+        room = layout.groups[group.id].right - TITLE_INDENT - behind
+        detail = shorten(second_line(mark), DETAIL_SIZE, room)
+    title = text_at(name, (x, y), TITLE_SIZE, f"go_title go_halo go_of_{group.kind}")
+    if detail:
+        title += text_at(detail, (behind, y), DETAIL_SIZE, "go_detail go_halo")
+    return title
 
 
 def _way(line: Line, curve: Curve, taken: frozenset[str]) -> str:
@@ -199,7 +200,9 @@ def _way(line: Line, curve: Curve, taken: frozenset[str]) -> str:
         f"C{' '.join(numbers(*point) for point in points[at : at + 3])}"
         for at in range(1, len(points) - 2, 3)
     )
-    classes = f"go_{line.kind}" + (" go_taken" if line.id in taken else "")
+    classes = f"go_{line.kind}"
+    if line.id in taken:
+        classes += " go_taken"
     hint = "\n".join(part for part in (line.label, line.tooltip) if part)
     return (
         f'<g class="{classes}" data-line="{attribute(line.id)}">{_hint(hint)}'
@@ -233,17 +236,20 @@ def _label(line: Line, curve: Curve) -> str:
 
 
 def _box(box: Box, rect: Rect, overlay: Overlay | None) -> str:
-    mark = overlay.marks.get(box.id, _NOT_REACHED) if overlay else None
-    classes = box_class(box.kind) + (f" go_is_{mark.status}" if mark else "")
-    hint = [f"{box.name} ({box.kind})", box.detail, box.tooltip, second_line(mark) if mark else ""]
-    signs = (
-        outline(box.kind, rect)
-        + words(box, rect, mark)
-        + (box_badge(box, rect, mark) if mark else "")
-    )
+    classes = box_class(box.kind)
+    hint = [f"{box.name} ({box.kind})", box.detail, box.tooltip]
+    mark, sign = None, ""
+    if overlay:
+        mark = overlay.marks.get(box.id, _NOT_REACHED)
+        classes += f" go_is_{mark.status}"
+        hint.append(second_line(mark))
+        sign = box_badge(box, rect, mark)
+    signs = f"{outline(box.kind, rect)}{words(box, rect, mark)}{sign}"
     tooltip = _hint("\n".join(part for part in hint if part))
     return f'<g class="{classes}" data-box="{attribute(box.id)}">{tooltip}{signs}</g>'
 
 
 def _hint(text: str) -> str:
-    return f"<title>{content(text)}</title>" if text else ""
+    if not text:
+        return ""
+    return f"<title>{content(text)}</title>"

@@ -36,12 +36,12 @@ _BADGES: Mapping[Status, str] = MappingProxyType(
 def icon(kind: BoxKind, x: float, y: float) -> str:
     """Draw the icon of a kind of box, or nothing for kinds with a shape of their own."""
     path = _ICONS.get(kind)
-    filled = " go_solid" if kind in _FILLED else ""
-    return (
-        f'<path class="go_icon{filled}" transform="translate({numbers(x, y)})" d="{path}"/>'
-        if path
-        else ""
-    )
+    if path is None:
+        return ""
+    classes = "go_icon"
+    if kind in _FILLED:
+        classes += " go_solid"
+    return f'<path class="{classes}" transform="translate({numbers(x, y)})" d="{path}"/>'
 
 
 def badge(status: Status, x: float, y: float) -> str:

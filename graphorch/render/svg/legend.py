@@ -72,10 +72,13 @@ class Legend:
 
 def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
     """Draw a legend in rows of at most `room` pixels: boxes, then lines and frames."""
-    first = list(_statuses(picture, overlay) if overlay else _boxes(picture))
+    first = list(_boxes(picture))
+    if overlay:
+        first = list(_statuses(picture, overlay))
     second = [*_lines(picture, overlay), *_groups(picture)]
-    together = sum(entry.width + _GAP for entry in (*first, *second)) <= room
-    rows = [[*first, *second]] if together else [*_rows(first, room), *_rows(second, room)]
+    rows = [[*first, *second]]
+    if sum(entry.width + _GAP for entry in (*first, *second)) > room:
+        rows = [*_rows(first, room), *_rows(second, room)]
     widths = [sum(entry.width for entry in row) + _GAP * (len(row) - 1) for row in rows]
     parts = [_row(row, _ROW * (index + 0.5)) for index, row in enumerate(rows)]
     return Legend(

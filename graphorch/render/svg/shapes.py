@@ -44,19 +44,18 @@ def outline(kind: BoxKind, rect: Rect) -> str:
         )
         return f'<path class="go_shape" d="M{"L".join(numbers(*corner) for corner in corners)}Z"/>'
     if kind in ROUND_KINDS:
-        outer = _rectangle(rect, rect.height / 2)
-        return outer + (
-            _rectangle(_inset(rect, _RING), rect.height / 2 - _RING) if kind == "end" else ""
-        )
+        rings = _rectangle(rect, rect.height / 2)
+        if kind == "end":
+            rings += _rectangle(_inset(rect, _RING), rect.height / 2 - _RING)
+        return rings
     if kind == "join":
         return _rectangle(rect, 3)
     corner = min(_CORNER, rect.height / 4)
-    behind = (
-        _rectangle(Rect(rect.x + _STACK, rect.y + _STACK, rect.width, rect.height), corner)
-        if kind == "map"
-        else ""
-    )
-    return behind + _rectangle(rect, corner)
+    card = _rectangle(rect, corner)
+    if kind == "map":
+        behind = Rect(rect.x + _STACK, rect.y + _STACK, rect.width, rect.height)
+        return _rectangle(behind, corner) + card
+    return card
 
 
 def words(box: Box, rect: Rect, mark: Mark | None) -> str:
@@ -64,15 +63,18 @@ def words(box: Box, rect: Rect, mark: Mark | None) -> str:
     text = box_text(box, mark)
     x, y = rect.center
     if box.kind not in CARD_KINDS:
-        size = DECISION_SIZE if box.kind == "decision" else SMALL_SIZE
-        style = "go_question" if box.kind == "decision" else "go_small"
+        size, style = SMALL_SIZE, "go_small"
+        if box.kind == "decision":
+            size, style = DECISION_SIZE, "go_question"
         if not text.detail:
             return text_at(text.name, (x, y + size * 0.35), size, style, middle=True)
         return text_at(text.name, (x, y - 2), size, style, middle=True) + text_at(
             text.detail, (x, y + 11), DETAIL_SIZE, "go_detail", middle=True
         )
     left, sign = rect.x + TEXT_LEFT, icon(box.kind, rect.x + _ICON_X, y)
-    detail = fitting_detail(box, mark, rect.width) if mark and text.detail else text.detail
+    detail = text.detail
+    if mark and detail:
+        detail = fitting_detail(box, mark, rect.width)
     if not detail or rect.height < _TWO_LINES:
         return sign + text_at(text.name, (left, y + 4.4), NAME_SIZE, "go_name")
     name = text_at(text.name, (left, rect.y + 18), NAME_SIZE, "go_name")

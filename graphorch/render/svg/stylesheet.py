@@ -26,12 +26,13 @@ def style_sheet(root: str, theme: Theme, *, overlay: bool) -> str:
     """Return the rules for the picture whose `<svg>` has the class `root`."""
     colour = Palette(theme)
     rules = [*_text_rules(colour), *_box_rules(colour), *_group_rules(colour), *_line_rules(colour)]
+    moving = ""
     if overlay:
         rules += _overlay_rules(colour, root)
+        moving = _motion(root)
     own = "".join(
         f"{_within(root, selectors)}{{{declarations}}}" for selectors, declarations in rules
     )
-    moving = _motion(root) if overlay else ""
     return f"{colour.variables(f'.{root}')}.{root}{{font-family:{_FONT};}}{own}{moving}"
 
 
@@ -81,12 +82,12 @@ def _line_rules(colour: Palette) -> Iterable[tuple[str, str]]:
     yield ".go_way", "fill:none;stroke-width:1.3;" + colour("stroke", "edge")
     yield ".go_tip", colour("fill", "edge")
     for kind, dashes in _DASHES.items():
-        caps = "stroke-linecap:round;" if kind == "error" else ""
-        yield (
-            f".go_{kind} .go_way",
-            f"stroke-dasharray:{dashes};{caps}"
-            + (colour("stroke", kind) if kind in _COLOURED else ""),
-        )
+        style = f"stroke-dasharray:{dashes};"
+        if kind == "error":
+            style += "stroke-linecap:round;"
+        if kind in _COLOURED:
+            style += colour("stroke", kind)
+        yield f".go_{kind} .go_way", style
         if kind in _COLOURED:
             yield f".go_{kind} .go_tip,.go_label.go_of_{kind}", colour("fill", kind)
 

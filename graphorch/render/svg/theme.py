@@ -78,7 +78,9 @@ class Palette:
         """Return the declaration that gives `css_property` the colour of a token."""
         self._used.add(token)
         plain = f"{css_property}:{self._values[token]};"
-        return plain if self._theme != "auto" else f"{plain}{css_property}:var(--go_{token});"
+        if self._theme != "auto":
+            return plain
+        return f"{plain}{css_property}:var(--go_{token});"
 
     def variables(self, root: str) -> str:
         """Return the rules that define the variables used so far; none for a fixed theme."""
