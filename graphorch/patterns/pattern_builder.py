@@ -261,7 +261,7 @@ def restore_slice(model: type[BaseModel], value: BaseModel | None, taken: set[st
     for name, info in model.model_fields.items():
         if value is not None and is_plain(info) and name not in taken and name in value.__dict__:
             restored[name] = value.__dict__[name]
-    taken |= restored.keys()
+    taken.update(restored)
     return model.model_construct(set(restored), **restored)
 
 

@@ -45,8 +45,8 @@ LANGGRAPH = {
 # LangGraph checks that the named nodes exist
 CHECKED = {
     "pipeline": "each step's reads and writes are in the state and assigned before they are read",
-    "supervisor": "every label has a worker and every worker a label; items, reports and gather fit;"
-    " the number of tasks is bounded",
+    "supervisor": "every label has a worker and every worker a label;"
+    " items, reports and gather fit; the number of tasks is bounded",
     "fan_out": "items, results and gather fit; the number of items is bounded",
     "router": "labels are those of the selector; each leads somewhere;"
     " the answer is written on every route",
