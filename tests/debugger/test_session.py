@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Approval, Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
-from graphorch.debugger.session import Session
-from graphorch.runs.background_loop import background_loop
+from tests.debugger.stepping import AnySession, opened
 from tests.scenarios.flows import (
     FLOWS,
     AnyFlow,
@@ -27,12 +23,6 @@ from tests.scenarios.flows import (
     to_the_end,
     up,
 )
-
-AnySession = Session[Any, Any]
-
-
-def opened(name: str, ledger: Ledger | None = None, **options: Any) -> AnySession:
-    return FLOWS[name]().debug(State(), run_id="r", resources=ledger or Ledger(), **options)
 
 
 def on(session: AnySession, item: Callable[[], object]) -> None:
@@ -161,74 +151,6 @@ def test_commands_work_inside_running_loop() -> None:
     assert asyncio.run(cell()) == ("a", "d")
 
 
-# ---- go, and what stops it -----------------------------------------------------------------------
-def test_run_until_stops_before_node() -> None:
-    """It stops each time that the node is next."""
-    with opened("loop_with_join") as session:
-        session.run_until(until="last")
-        assert (session.next, session.stop_reason) == ("last", "before 'last'")
-        session.run_until(until="last")
-        assert (session.next, session.state.n) == ("last", 2)
-
-
-def test_run_until_stops_on_condition() -> None:
-    """It stops after the step that leaves the condition true."""
-
-    def second_round(state: State) -> bool:
-        return state.n == 2
-
-    with opened("loop_with_join") as session:
-        assert session.run_until(until=second_round).path == "header"
-        assert session.stop_reason == "when second_round holds"
-
-
-def test_breakpoints_stop_run_until() -> None:
-    """Breakpoints on nodes, routes, errors and predicates all stop it."""
-    with opened("routes") as session:
-        at = session.break_at("end")
-        route = session.break_on_route("first", "second")
-        session.run_until()
-        assert (session.stop_reason, session.next) == ("on 'first' → 'second'", "second")
-        session.unbreak(route)
-        session.run_until()
-        assert (session.stop_reason, session.next, session.breakpoints) == (
-            "before 'end'",
-            "end",
-            (at,),
-        )
-    with opened("rescued") as session:
-        session.break_on_error(ValueError)
-        assert session.run_until().path == "bad"
-        assert session.stop_reason == "on ValueError"
-    with opened("nested_loops") as session:
-        session.break_when(lambda state: state.n > 3)
-        session.run_until()
-        assert session.state.n == 4
-        session.run_until()
-        assert session.status == "succeeded"
-
-
-def test_breakpoint_in_map_meets_every_item() -> None:
-    """A path without item numbers stands for all items."""
-    with opened("mapped_flows") as session:
-        session.break_at("each/two")
-        for item in range(3):
-            session.run_until()
-            assert session.next == f"each[{item}]/two"
-
-
-def test_raising_condition_is_named() -> None:
-    """The session can continue after the error."""
-    with opened("chain") as session:
-        with pytest.raises(
-            InputError, match=r"The condition '<lambda>' raised AttributeError: .*'scroe'"
-        ):
-            session.run_until(until=lambda state: state.scroe > 3)
-        assert session.next == "b"
-        session.run_until()
-        assert session.status == "succeeded"
-
-
 def test_pause_stops_after_running_step() -> None:
     """A pause from another thread ends `run_until` after its step."""
     session: AnySession
@@ -309,27 +231,6 @@ def failing() -> AnyFlow:
     return Graph("failing", State).chain(bad, end).build()
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"nn": 1}, r"'nn' is not a field of State\. Did you mean 'n'\?"),
-        (
-            {"n": "many"},
-            r"'n' of State does not fit: Input should be a valid integer, "
-            r"unable to parse string as an integer \(got 'many'\)",
-        ),
-        ([1], r"edit\(\) takes a slice or a mapping of fields, got list"),
-    ],
-)
-def test_wrong_edit_changes_nothing(change: Any, message: str) -> None:
-    """An edit that does not fit is refused with a reason."""
-    with opened("chain") as session:
-        session.step()
-        with pytest.raises(InputError, match=message):
-            session.edit(change)
-        assert (session.state.n, session.next, len(session.history)) == (1, "b", 1)
-
-
 def test_pinned_node_does_not_run() -> None:
     """Its output is served instead."""
     ledger = Ledger()
@@ -349,25 +250,6 @@ def test_pin_in_map_serves_items() -> None:
         session.pin("each[1]/work", Number(n=1))
         session.run_until()
         assert session.result.state.log[0] == "9+1+9+9"
-
-
-@pytest.mark.parametrize(
-    "node, output, message",
-    [
-        (
-            "hedaer",
-            Number(n=1),
-            r"'hedaer' does not name a node of 'loop'\. Did you mean 'header'\?",
-        ),
-        ("header", Log(log=[]), r"That is not an output of 'header': .*declares Number"),
-        ("header", {"m": 1}, r"'header' does not write a field 'm'\. Known: n\."),
-        ("header", {"n": "x"}, r"The output of 'header' does not fit at n"),
-    ],
-)
-def test_wrong_pin_is_refused(node: str, output: Any, message: str) -> None:
-    """The error names the node or the field that does not fit."""
-    with opened("loop_with_join") as session, pytest.raises(InputError, match=message):
-        session.pin(node, output)
 
 
 # ---- going back ----------------------------------------------------------------------------------
@@ -641,96 +523,7 @@ def test_rerun_calls_other_model() -> None:
         again.close()
 
 
-# ---- ending --------------------------------------------------------------------------------------
-def tasks() -> set[asyncio.Task[Any]]:
-    async def look() -> set[asyncio.Task[Any]]:
-        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-
-    return background_loop().wait(look())
-
-
-def test_close_during_call_leaves_no_task() -> None:
-    """Closing in the middle of a model call ends everything."""
-    before, began, stopped = tasks(), threading.Event(), threading.Event()
-
-    @node
-    async def slow(number: Number) -> Number:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-        return number
-
-    session = Graph("g", State).chain(slow).build().debug(State())
-    errors: list[BaseException] = []
-
-    def press() -> None:
-        try:
-            session.step()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    began.wait()
-    session.close()
-    thread.join()
-    assert stopped.is_set()
-    assert session.status == "closed"
-    assert tasks() <= before
-    with pytest.raises(
-        InputError, match=r"The session is closed\. Make a new one with flow\.debug"
-    ):
-        session.step()
-    assert [type(error) for error in errors] == [InputError]
-
-
-def test_interrupted_step_is_undone() -> None:
-    """As after Ctrl-C, or the kernel's stop button."""
-    began, calls, main = threading.Event(), 0, threading.main_thread().ident or 0
-
-    @node
-    async def slow(number: Number) -> Number:
-        nonlocal calls
-        calls += 1
-        began.set()
-        if calls == 1:
-            await asyncio.Event().wait()
-        return Number(n=number.n + 1)
-
-    with (
-        Graph("g", State)
-        .chain(up("first"), slow)
-        .build()
-        .debug(State(), resources=Ledger()) as session
-    ):
-        session.step()
-        presses = threading.Thread(
-            target=lambda: (began.wait(), signal.pthread_kill(main, signal.SIGINT))
-        )
-        presses.start()
-        with pytest.raises(KeyboardInterrupt):
-            session.step()
-        presses.join()
-        assert session.step().path == "slow"
-        assert (calls, session.result.state.n, len(session.history)) == (2, 2, 2)
-
-
-def test_collected_session_leaves_no_task() -> None:
-    """As when the cell that made it runs again."""
-    before = tasks()
-    session = opened("chain")
-    session.step()
-    assert tasks() - before
-    del session
-    gc.collect()
-    for _ in range(5):
-        if not tasks() - before:
-            break
-    assert not tasks() - before
-
-
+# ---- several, and wrong ones ---------------------------------------------------------------------
 def test_sessions_are_independent() -> None:
     """Two sessions of one flow do not disturb each other."""
     flow = FLOWS["chain"]()

@@ -1,0 +1,62 @@
+"""Open runs of a flow: one of an id at a time, and a bounded number of unfinished ones."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from graphorch import InputError
+from graphorch.runs.registry import MAX_KEPT, OpenRuns
+
+
+def make_scheduler(run_id: str, status: str = "failed") -> Any:
+    """Stand in for a scheduler: its run has only an id and a status."""
+    return SimpleNamespace(run=SimpleNamespace(run_id=run_id, status=status))
+
+
+def test_id_is_under_way_only_once() -> None:
+    """The id is free again when its run has ended."""
+    runs, first, second = OpenRuns("g"), make_scheduler("r", "succeeded"), make_scheduler("r")
+    runs.begin(first)
+    with pytest.raises(InputError, match="A run r of flow 'g' is under way already"):
+        runs.begin(second)
+    runs.end(first)
+    runs.begin(second)
+    assert runs.find("r") is second
+
+
+@pytest.mark.parametrize("status", ["waiting", "stopped", "failed"])
+def test_unfinished_run_is_kept(status: str) -> None:
+    runs, scheduler = OpenRuns("g"), make_scheduler("r", status)
+    runs.begin(scheduler)
+    runs.end(scheduler)
+    assert runs.find("r") is scheduler
+
+
+@pytest.mark.parametrize("status", ["succeeded", "partial", "cancelled"])
+def test_finished_run_is_forgotten(status: str) -> None:
+    runs, scheduler = OpenRuns("g"), make_scheduler("r", status)
+    runs.begin(scheduler)
+    runs.end(scheduler)
+    with pytest.raises(InputError, match="Flow 'g' has no open run 'r'"):
+        runs.find("r")
+
+
+def test_oldest_unfinished_run_is_forgotten() -> None:
+    runs = OpenRuns("g")
+    for number in range(MAX_KEPT + 1):
+        scheduler = make_scheduler(f"r{number}")
+        runs.begin(scheduler)
+        runs.end(scheduler)
+    assert runs.find("r1").run.run_id == "r1"
+    with pytest.raises(InputError, match="has no open run 'r0'"):
+        runs.find("r0")
+
+
+def test_unknown_id_names_nearest() -> None:
+    runs = OpenRuns("g")
+    runs.begin(make_scheduler("nightly"))
+    with pytest.raises(InputError, match="Did you mean 'nightly'"):
+        runs.find("nigthly")

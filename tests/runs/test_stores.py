@@ -1,0 +1,52 @@
+"""Journals of runs: where they are, and that the runs of a process share them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from graphorch import InputError
+from graphorch.journal.memory import MemoryStore
+from graphorch.runs.stores import VARIABLE, open_store, resolve_path
+
+
+def test_default_path_follows_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable it is a file in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert resolve_path(True) == str(tmp_path / "graphorch.sqlite")
+    monkeypatch.setenv(VARIABLE, "other.sqlite")
+    assert resolve_path(True) == str(tmp_path / "other.sqlite")
+    assert resolve_path(Path("runs.sqlite")) == str(tmp_path / "runs.sqlite")
+
+
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_path_without_name_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"does not name a file\. Give a path such as"):
+        resolve_path(name)
+
+
+def test_own_store_is_yielded() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        async with open_store(store) as opened:
+            assert opened is store
+
+    asyncio.run(main())
+
+
+def test_users_share_store_until_last(tmp_path: Path) -> None:
+    """Two names of a file are the file; after the last user it is opened again."""
+    path = tmp_path / "runs.sqlite"
+
+    async def main() -> None:
+        async with open_store(path) as first:
+            async with open_store(f"{tmp_path}/./runs.sqlite") as second:
+                assert second is first
+            assert (await first.list_runs()).runs == ()
+        async with open_store(path) as third:
+            assert third is not first
+
+    asyncio.run(main())
