@@ -170,7 +170,8 @@ class CachingClient:
         now = self._clock()
         try:
             text = await asyncio.to_thread(self._store.find, key, now - self._limits.ttl, now)
-            return None if text is None else _Stored.model_validate_json(text)
+            if text is not None:
+                return _Stored.model_validate_json(text)
         except CacheUnusable as problem:
             self._warn(str(problem))
         except ValidationError:
@@ -257,7 +258,9 @@ def _build_response(stored: _Stored) -> Response:
 def _make_free(answer: Response, started_at: float, source: str) -> Response:
     """Return the answer without cost; the note says where it is from and what was saved."""
     tokens = answer.usage.input_tokens + answer.usage.output_tokens
-    price = "an unknown amount" if answer.usd_source == "none" else f"${answer.usd:.6f}"
+    price = f"${answer.usd:.6f}"
+    if answer.usd_source == "none":
+        price = "an unknown amount"
     return replace(
         answer,
         usage=Usage(0, 0),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from graphorch.errors import InputError, ModelError
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.messages import Request, Response
+from graphorch.text import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,8 @@ class Backoff:
     patience: float = 60.0
 
     def __post_init__(self) -> None:
-        if (
-            self.attempts < 1
-            or self.first < 0
-            or self.factor < 1
-            or self.longest < 0
-            or self.patience < 0
-        ):
+        times = (self.first, self.longest, self.patience)
+        if self.attempts < 1 or self.factor < 1 or any(seconds < 0 for seconds in times):
             raise InputError(
                 f"{self} makes no sense: attempts ≥ 1, factor ≥ 1, and times in seconds ≥ 0."
             )
@@ -89,28 +85,26 @@ class RetryingClient:
 
         Raises the last attempt's `ModelError`, with a note that says why there was no other one.
         """
-        began = self._clock()
+        started_at = self._clock()
         attempt = 0
-        lost: list[ModelError] = []
+        lost_usd = 0.0
         while True:
             attempt += 1
-            left = None if request.timeout is None else request.timeout - (self._clock() - began)
-            asked = self._clock()
+            asked_at = self._clock()
+            limited = _shorten_timeout(request, asked_at - started_at)
             try:
-                response = await self._client.complete(
-                    request if left is None else replace(request, timeout=left), on_text
-                )
+                response = await self._client.complete(limited, on_text)
             except ModelError as error:
-                left = None if left is None else left - (self._clock() - asked)
-                lost.append(error)
-                if any(model_error.usd for model_error in lost[:-1]):
-                    error.usd = sum(model_error.usd or 0.0 for model_error in lost)
-                    lost = [error]
+                # This error may be the one that is raised, so it carries what all of them cost.
+                if lost_usd:
+                    error.usd = lost_usd + (error.usd or 0.0)
+                lost_usd = error.usd or 0.0
+                left = _shorten_timeout(request, self._clock() - started_at).timeout
                 pause = self._pause_after(error, request, attempt, left)
                 if self._on_retry is not None:
                     self._on_retry(PendingRetry(request, attempt, error, pause))
             else:
-                return _include_failures(response, attempt - 1, asked - began, lost)
+                return _include_failures(response, attempt - 1, asked_at - started_at, lost_usd)
             await self._sleep(pause)
 
     async def aclose(self) -> None:
@@ -125,48 +119,50 @@ class RetryingClient:
             raise error
         if attempt >= self._backoff.attempts:
             raise _add_note(error, attempt, "the attempts are used up")
-        asked_for = error.retry_after
+        requested = error.retry_after
+        patience = self._backoff.patience
         # even "Retry-After: 0" does not shorten the pause
-        pause = max(self._backoff.pause(request, attempt), asked_for or 0.0)
+        pause = max(self._backoff.pause(request, attempt), requested or 0.0)
         if left is not None and pause >= left:
-            raise _add_note(
-                error,
-                attempt,
-                f"the next one would start in {pause:.1f} s and only {max(left, 0):.1f} s are left",
-            )
-        if asked_for is not None and asked_for > self._backoff.patience:
-            raise _add_note(
-                error,
-                attempt,
-                f"the endpoint wants a pause of {asked_for:g} s, "
-                f"the limit is {self._backoff.patience:g} s",
-            )
+            left = max(left, 0)
+            why = f"the next one would start in {pause:.1f} s and only {left:.1f} s are left"
+            raise _add_note(error, attempt, why)
+        if requested is not None and requested > patience:
+            why = f"the endpoint wants a pause of {requested:g} s, the limit is {patience:g} s"
+            raise _add_note(error, attempt, why)
         return pause
 
 
+def _shorten_timeout(request: Request, seconds: float) -> Request:
+    """Return the request with the time that is left of it after so many seconds."""
+    if request.timeout is None:
+        return request
+    return replace(request, timeout=request.timeout - seconds)
+
+
 def _add_note(error: ModelError, attempts: int, why: str) -> ModelError:
-    error.add_note(f"gave up after {attempts} attempt{'s' if attempts != 1 else ''}: {why}")
+    error.add_note(f"gave up after {plural(attempts, 'attempt')}: {why}")
     return error
 
 
-def _include_failures(
-    response: Response, failed: int, seconds: float, lost: Sequence[ModelError]
-) -> Response:
+def _include_failures(response: Response, failed: int, seconds: float, usd: float) -> Response:
     """Return the response including the failed attempts before it, their seconds and their cost."""
-    first = response.first_token_seconds
+    first_token_seconds = response.first_token_seconds
+    if first_token_seconds is not None:
+        first_token_seconds += seconds
     return replace(
         response,
-        usd=response.usd + sum(error.usd or 0.0 for error in lost),
+        usd=response.usd + usd,
         attempts=response.attempts + failed,
         seconds=response.seconds + seconds,
-        first_token_seconds=None if first is None else first + seconds,
+        first_token_seconds=first_token_seconds,
     )
 
 
 def _spread(request: Request, attempt: int) -> float:
     """Return a number in [0, 1) that depends only on the request, its metadata and the attempt."""
     texts = [(message.role, message.content) for message in request.messages]
-    seed = repr((request.model, texts, sorted(request.metadata.items()), attempt)).encode(
-        "utf-8", "surrogatepass"
-    )
-    return int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest()) / 2**48
+    metadata = sorted(request.metadata.items())
+    seed = repr((request.model, texts, metadata, attempt)).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(seed, digest_size=6).digest()
+    return int.from_bytes(digest) / 2**48

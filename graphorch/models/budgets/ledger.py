@@ -149,7 +149,9 @@ class BudgetLevel:
 
     def add_to_store(self, key: str, change: Units) -> Units | None:
         """Add a change to the store and return its new total; None without a store."""
-        return None if self._persistence is None else self._persistence.store.add(key, change)
+        if self._persistence is None:
+            return None
+        return self._persistence.store.add(key, change)
 
     def set_stored_total(self, total: Units) -> None:
         """Take what a total of the store holds beyond this ledger as used elsewhere."""

@@ -112,7 +112,8 @@ def _check(tables: Mapping[str, Any], source: _Source | None) -> Config:
 
 
 def _build_error(problems: Iterable[tuple[Loc, str]], source: _Source | None) -> InputError:
-    lines = [f"{source.path if source else 'The configuration'} does not fit:"]
+    subject = f"{source.path}" if source else "The configuration"
+    lines = [f"{subject} does not fit:"]
     for loc, problem in problems:
         place = f"{source.locate(loc)}: " if source else ""
         field = ".".join(str(step) for step in loc)
@@ -124,7 +125,8 @@ def _describe_misfit(kind: str, loc: Loc, message: str) -> tuple[Loc, str]:
     """Return the place and text of a problem that pydantic reports."""
     if kind != "extra_forbidden":
         return loc, message
-    return loc, f"there is no such key. {did_you_mean(str(loc[-1]), _list_keys(loc[:-1]))}"
+    known_keys = _list_keys(loc[:-1])
+    return loc, f"there is no such key. {did_you_mean(str(loc[-1]), known_keys)}"
 
 
 def _list_keys(loc: Loc) -> list[str]:

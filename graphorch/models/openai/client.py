@@ -145,7 +145,9 @@ class _PartialAnswer:
         if delta.index is not None:
             return delta.index
         last = max(self.calls, default=-1)
-        return last + 1 if delta.id or last < 0 else last
+        if delta.id or last < 0:
+            return last + 1
+        return last
 
 
 class OpenAIClient:
@@ -163,7 +165,9 @@ class OpenAIClient:
         gateway: Gateway = GENERIC,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoint = Endpoint(base_url, key if isinstance(key, SecretStr) else SecretStr(key))
+        if not isinstance(key, SecretStr):
+            key = SecretStr(key)
+        self._endpoint = Endpoint(base_url, key)
         self._gateway = gateway
         self._limits = limits or CallLimits()
         self._clock = clock
@@ -178,7 +182,9 @@ class OpenAIClient:
 
         Raises `ModelError`, see `graphorch.models.errors` for its kinds.
         """
-        total = self._limits.total if request.timeout is None else request.timeout
+        total = self._limits.total
+        if request.timeout is not None:
+            total = request.timeout
         # the import behind the first call is slow, and not the endpoint's fault
         async with self._pool.borrow() as api:
             started_at = self._clock()

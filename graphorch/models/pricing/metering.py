@@ -251,7 +251,9 @@ class MeteredCall:
         return TimedOut(message, model=self.request.model, limit=limit)
 
     def _is_out_of_time(self) -> bool:
-        left = None if self._payer is None else self._payer.seconds_left
+        if self._payer is None:
+            return False
+        left = self._payer.seconds_left
         return left is not None and left <= 0
 
     def _add_price_to_failure(self, error: AnswerError) -> None:
