@@ -97,7 +97,7 @@ def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
 
 
 def sub(made: GraphBuilder[State], name: str, flow: Plan) -> Node[Any]:
-    """Return a node that runs a flow on an empty log, and appends its log as activation entry."""
+    """Return a node that runs a flow on an empty log, and appends its log as one entry."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
     enter = StateFunction(lambda state: State(number=state.number), (Read(State),))
     made.spec.subs[name] = SubSpec(

@@ -27,7 +27,7 @@ class Mark:
 class Overlay:
     """Marks by the ids of boxes and groups, the ids of the lines that were taken, and a title.
 
-    A box without a mark counts as not reached, unless it is one that nothing runs in: `completed`
+    A box without a mark counts as not reached, unless it is one that nothing runs in: `complete_overlay`
     gives those theirs.
     """
 
@@ -39,8 +39,8 @@ class Overlay:
 def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
     """Return the overlay with marks for start, end, decisions and joins, and their short lines.
 
-    Nothing runs in those, so a run has no record of them; what happened around them tells. Marks
-    that are given stay.
+    Nothing runs in those, so a run has no record of them. They follow from what happened around
+    them. Marks that are given stay.
     """
     marks = dict(overlay.marks)
     kinds = {box.id: box.kind for box in picture.boxes}
