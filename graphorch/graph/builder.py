@@ -288,7 +288,9 @@ def read_labels(selector: Callable[..., Any]) -> tuple[tuple[Label, ...] | None,
     except GraphError:
         return None, False
     is_multi = typing.get_origin(hint) in (set, frozenset, AbstractSet)
-    labels = _list_labels(typing.get_args(hint)[0] if is_multi else hint)
+    if is_multi:
+        hint = typing.get_args(hint)[0]
+    labels = _list_labels(hint)
     return (None if labels is None else tuple(labels)), is_multi
 
 

@@ -264,10 +264,12 @@ class Plan:
     def __post_init__(self) -> None:
         self.end = len(self.steps) - 1
         for step in self.steps:
-            target = self._sole_target(step.edges) if not step.decides else None
-            step.ends = target is not None and target.index == self.end
-        entry = self._sole_target(self.starts)
-        self.entry = entry if entry is not None and entry.index != self.end else None
+            if not step.decides:
+                target = self._sole_target(step.edges)
+                step.ends = target is not None and target.index == self.end
+        self.entry = self._sole_target(self.starts)
+        if self.entry is not None and self.entry.index == self.end:
+            self.entry = None
         steps = self.steps
         inner = [step.inner_plan for step in steps if step.inner_plan is not None]
         self.has_quorums = any(step.need for step in steps) or any(

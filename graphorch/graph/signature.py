@@ -69,7 +69,11 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
     hints = read_hints(fn, local)
     parameters = _parameters(fn)
     context = bool(parameters) and _is_context(hints.get(parameters[0].name))
-    slices = parameters[1:] if context else parameters
+    resources = None
+    slices = parameters
+    if context:
+        resources = _find_resources(hints[parameters[0].name])
+        slices = parameters[1:]
     if len(slices) > 4:
         raise _signature_error(
             fn,
@@ -84,7 +88,6 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
             "give it a parameter annotated with a pydantic model that the state inherits from",
         )
     writes, may_skip = _writes(fn, hints.get("return", inspect.Parameter.empty))
-    resources = _find_resources(hints[parameters[0].name]) if context else None
     return Signature(reads, writes, context, resources, may_skip, inspect.iscoroutinefunction(fn))
 
 
@@ -220,9 +223,9 @@ def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel]
             f"it returns {_format_hint(hint)}",
             "return one slice, or a tuple of two different ones",
         )
-    parts = (
-        typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
-    )
+    parts: tuple[Any, ...] = (hint,)
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        parts = typing.get_args(hint)
     models = [part for part in parts if part is not type(None)]
     if len(models) == 1 and _is_model(models[0]):
         return (models[0],), len(parts) == 2
@@ -242,9 +245,10 @@ def _is_context(hint: Any) -> bool:
 
 
 def _find_resources(hint: Any) -> type | None:
-    args = typing.get_args(hint)
-    kind = args[0] if args else None
-    return kind if isinstance(kind, type) and kind is not type(None) else None
+    for kind in typing.get_args(hint)[:1]:
+        if isinstance(kind, type) and kind is not type(None):
+            return kind
+    return None
 
 
 def _format_hint(hint: Any) -> str:

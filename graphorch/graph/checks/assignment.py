@@ -234,7 +234,9 @@ def _describe(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
     assert use.model is not None
     model = use.model.__name__
     writers = [node for node in range(graph.topology.end) if graph.may_write[node] & pair[1]]
-    optional = "" if use.node == graph.topology.end or use.late else f", or read `{model} | None`"
+    optional = ""
+    if use.node != graph.topology.end and not use.late:
+        optional = f", or read `{model} | None`"
     if not writers:
         what = f"it reads {model}.{name}, which has no default, and nothing writes it"
         return Problem(

@@ -119,7 +119,9 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
     if not is_count(spec.need) or (is_count(spec.max_items) and spec.need > spec.max_items):
         what = f"need={spec.need!r} is out of range for max_items={spec.max_items!r}"
         yield Problem("MAP_OPTION", where, what, f"give a number from 1 to {spec.max_items}")
-    once = next(once_inside(spec.flow), None) if spec.flow is not None else None
+    once = None
+    if spec.flow is not None:
+        once = next(once_inside(spec.flow), None)
     if spec.worker is not None and spec.worker.options.effect == "once":
         once = spec.worker.name
     if once is not None:

@@ -70,11 +70,8 @@ def _check_closing(route: RouteSpec, where: str) -> Iterator[Problem]:
             "end it in .exhaustive(), or in .otherwise(node) for the rest",
         )
     elif route.exhaustive and route.otherwise is None and missing:
-        several = len(missing) > 1
-        what = (
-            f"it is called exhaustive, but label{'s' if several else ''} {names} "
-            f"{'have' if several else 'has'} no target"
-        )
+        subject = f"labels {names} have" if len(missing) > 1 else f"label {names} has"
+        what = f"it is called exhaustive, but {subject} no target"
         yield Problem(
             "ROUTE_INCOMPLETE",
             where,
