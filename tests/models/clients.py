@@ -1,4 +1,4 @@
-"""A model client for tests: it answers what it is told to, in turn, and remembers what it was asked."""
+"""A scripted model client for tests, which records its requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from graphorch.models.messages import Request, Response, Usage
 
 @dataclass
 class Scripted:
-    """Answers with each step in turn, and with the last one from then on: a text, an error, or a function of the request."""
+    """Model client that plays its steps in turn and then repeats the last one.
+
+    A step is a text, an error, or a function of the request.
+    """
 
     steps: list[str | ModelError | Callable[[Request], Response]]
     asked: list[Request] = field(default_factory=list[Request])

@@ -1,4 +1,4 @@
-"""A model that does what it is told, in virtual time, and keeps its own books."""
+"""A fake model in virtual time that plays its script and counts its calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graphorch.models.messages import Message, Request, Response, Usage
 
 @dataclass(frozen=True)
 class Flat:
-    """A price per token; the same for input and output unless told otherwise."""
+    """Price per token; `output` defaults to the price of the input."""
 
     input: float
     output: float | None = None
@@ -42,7 +42,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a fake model says: after `first` seconds the first token, `per_token` seconds for each of `tokens`, then the rest."""
+    """Answer of a fake model.
+
+    The first token comes after `first` seconds, each of `tokens` takes `per_token` seconds, then
+    comes the rest.
+    """
 
     text: str = "fine"
     first: float = 0.1
@@ -56,7 +60,10 @@ Action = Answer | ModelError | Callable[[Request], "Answer | ModelError"]
 
 
 class FakeModel:
-    """A `ModelClient` that answers with the next of its actions, the last one for ever. `clock` is that of the loop."""
+    """Model client that plays its actions in turn and repeats the last one.
+
+    `clock` is that of the event loop.
+    """
 
     def __init__(
         self,
@@ -116,7 +123,7 @@ def request_to(model: str = "any", text: str = "hello there", **fields: object) 
 def status(
     code: int, *, retryable: bool | None = None, retry_after: float | None = None
 ) -> ModelError:
-    """The error of an endpoint that answered with a status."""
+    """Build the error of an endpoint that answered with a status."""
     passes = code in (408, 409, 424, 429) or code >= 500
     return ModelError(
         f"answered {code}",
@@ -146,4 +153,4 @@ def timed_out() -> ModelError:
 
 
 def ignore(piece: str) -> None:
-    """Takes the text of a stream, so that there is one."""
+    """Discard the text of a stream; its presence makes the call stream."""

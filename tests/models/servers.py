@@ -1,6 +1,6 @@
-"""A real HTTP server on 127.0.0.1 that does what a test says: well-behaved chat endpoints and every kind of broken one.
+"""A scripted HTTP server on 127.0.0.1: well-behaved chat endpoints and many kinds of broken ones.
 
-A *handler* answers one request; `serve` runs one for each request that comes, in the event loop of the test.
+A *handler* answers one request; `serve` runs a handler for each request, in the test's event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
 
 @dataclass(slots=True)
 class Asked:
-    """One request as it came over the wire."""
+    """A request as it came over the wire."""
 
     path: str
     headers: Mapping[str, str]
@@ -30,7 +30,7 @@ class Asked:
         await self.writer.drain()
 
     async def until_closed(self) -> None:
-        """Wait until the client closes the connection: what a server does that sends nothing more."""
+        """Send nothing more and wait until the client closes the connection."""
         await self.reader.read()
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ Handler: TypeAlias = Callable[[Asked], Awaitable[None]]
 
 @dataclass(slots=True)
 class Server:
-    """What a test may look at: the address, what was asked, and how many connections are open."""
+    """A running server, with its address, its requests and its open connections."""
 
     url: str
     asked: list[Asked] = field(default_factory=list[Asked])
@@ -57,7 +57,10 @@ class Server:
 
 @asynccontextmanager
 async def serve(*handlers: Handler, port: int = 0) -> AsyncGenerator[Server]:
-    """A server whose n-th request is answered by the n-th handler, and by the last one from then on; `port` 0 is any free one."""
+    """Run a server whose n-th request is answered by the n-th handler.
+
+    The last handler answers all later requests. `port` 0 means any free port.
+    """
     server = Server("")
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,7 +111,7 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> A
 def completion(
     text: object = "hello", finish_reason: object = "stop", **more: object
 ) -> dict[str, Any]:
-    """A whole answer as OpenAI's reference shows it; `more` is put into the message."""
+    """Build a whole answer as in OpenAI's reference; `more` goes into the message."""
     message = {"role": "assistant", "content": text, **more}
     return {
         "id": "c1",
@@ -121,7 +124,7 @@ def completion(
 
 
 def chunk(text: object = None, finish_reason: object = None, **more: object) -> dict[str, Any]:
-    """One event of a stream; `more` is put into the delta."""
+    """Build an event of a stream; `more` goes into the delta."""
     delta = {**({} if text is None else {"content": text}), **more}
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return {
@@ -138,15 +141,15 @@ def event(data: object) -> bytes:
 
 
 def pieces_of(*texts: str, finish_reason: str | None = "stop") -> list[bytes]:
-    """The events of a complete stream, the usage in one of its own."""
+    """Build the events of a complete stream, with an event of its own for the usage."""
     last = {**chunk(), "choices": [], "usage": dict(USAGE)}
-    said = [
+    chunks = [
         chunk(role="assistant"),
         *(chunk(text) for text in texts),
         chunk(None, finish_reason),
         last,
     ]
-    return [*(event(item) for item in said), event("[DONE]")]
+    return [*(event(item) for item in chunks), event("[DONE]")]
 
 
 # ---- handlers ----------------------------------------------------------------------------------
@@ -159,22 +162,19 @@ def replies(
     kind: str = "application/json",
     length: int | None = None,
 ) -> Handler:
-    """One HTTP response; `length` lies about how long it is, and the connection ends after it."""
-    content = (
-        body
-        if isinstance(body, bytes)
-        else body.encode()
-        if isinstance(body, str)
-        else json.dumps(body).encode()
-    )
+    """Send an HTTP response; with a false `length`, close the connection after it."""
+    if isinstance(body, bytes):
+        content = body
+    else:
+        content = (body if isinstance(body, str) else json.dumps(body)).encode()
 
     async def handle(asked: Asked) -> None:
-        told = {
+        all_headers = {
             "content-type": kind,
             "content-length": str(len(content) if length is None else length),
             **(headers or {}),
         }
-        await asked.send(_head(status, told) + content)
+        await asked.send(_head(status, all_headers) + content)
         if length is not None:
             asked.close()
 
@@ -184,7 +184,10 @@ def replies(
 def streams(
     events: Sequence[bytes], *, then: str = "end", kind: str = "text/event-stream"
 ) -> Handler:
-    """Server-sent events, each in a write of its own; `then` the body ends, the connection breaks (`cut`), or nothing comes (`stall`)."""
+    """Send server-sent events, each in its own write.
+
+    `then` the body ends (`end`), the connection breaks (`cut`), or nothing more comes (`stall`).
+    """
 
     async def handle(asked: Asked) -> None:
         await asked.send(_head(200, {"content-type": kind, "transfer-encoding": "chunked"}))
@@ -201,7 +204,7 @@ def streams(
 
 
 def drips(piece: bytes, *, before: Sequence[bytes] = ()) -> Handler:
-    """A stream that sends one piece over and over, as fast as it is taken, until the client leaves."""
+    """Stream a piece over and over, as fast as it is read, until the client leaves."""
 
     async def handle(asked: Asked) -> None:
         await asked.send(

@@ -20,13 +20,14 @@ class Outer(BaseModel):
     items: list[Inner] = []
 
 
-def shape_of(model: type[BaseModel]) -> tuple[bool, dict[str, Any]]:
+def build_schema(model: type[BaseModel]) -> tuple[bool, dict[str, Any]]:
     described: Any = build_response_format(model)
     return described["json_schema"]["strict"], described["json_schema"]["schema"]
 
 
-def test_a_strict_schema_closes_every_object_and_requires_every_field() -> None:
-    strict, schema = shape_of(Outer)
+def test_strict_schema_closes_objects() -> None:
+    """Forbid extra keys and require every field in each object of a strict schema."""
+    strict, schema = build_schema(Outer)
     assert strict
     for item in (schema, schema["$defs"]["Inner"]):
         assert item["additionalProperties"] is False
@@ -52,28 +53,33 @@ class Many(BaseModel):
 
 
 @pytest.mark.parametrize("model", [Open, Anything, Pair, Many])
-def test_what_strict_mode_lacks_is_sent_as_it_is(model: type[BaseModel]) -> None:
-    assert shape_of(model) == (False, model.model_json_schema())
+def test_unsupported_schema_is_not_strict(model: type[BaseModel]) -> None:
+    """Send a schema that strict mode cannot express unchanged, and not as strict."""
+    assert build_schema(model) == (False, model.model_json_schema())
 
 
-def test_a_field_that_is_called_like_a_word_of_the_schema_language_stays() -> None:
+def test_strict_schema_keeps_keyword_fields() -> None:
+    """Keep fields whose names are keywords of JSON Schema."""
+
     class Odd(BaseModel):
         default: int = 1
         discriminator: str = ""
 
-    strict, schema = shape_of(Odd)
+    strict, schema = build_schema(Odd)
     assert strict
     assert list(schema["properties"]) == ["default", "discriminator"]
 
 
-def test_the_name_fits_what_endpoints_take() -> None:
+def test_schema_name_fits_endpoints() -> None:
+    """Send a name of at most 64 ASCII characters."""
     described: Any = build_response_format(type("Ünïcode[int]" + "x" * 90, (Outer,), {}))
     name = described["json_schema"]["name"]
     assert name.isascii()
     assert len(name) == 64
 
 
-def test_in_words_holds_the_schema_and_forbids_the_rest() -> None:
+def test_described_schema_forbids_other_text() -> None:
+    """Describe the schema in words and ask for nothing else."""
     words = describe_schema(Outer)
     assert '"what is inside"' in words
     assert "nothing else" in words
@@ -89,5 +95,6 @@ def test_in_words_holds_the_schema_and_forbids_the_rest() -> None:
         ("```json\n{}", "```json\n{}"),
     ],
 )
-def test_a_fence_is_taken_off_only_if_it_is_around_everything(text: str, inside: str) -> None:
+def test_code_fence_around_everything_is_stripped(text: str, inside: str) -> None:
+    """Strip a code fence only if it encloses the whole text."""
     assert strip_code_fence(text) == inside

@@ -10,11 +10,13 @@ from graphorch.errors import InputError
 from graphorch.models.messages import Message, Request, estimate_usage, to_messages
 
 
-def test_a_string_is_one_message_of_the_user() -> None:
+def test_string_becomes_user_message() -> None:
+    """Turn a string into a single message of the user."""
     assert to_messages("hi") == (Message(role="user", content="hi"),)
 
 
-def test_messages_stay_as_they_are() -> None:
+def test_messages_stay_unchanged() -> None:
+    """Return a list of messages as an equal tuple."""
     prompt = [Message(role="system", content="be brief"), Message(content="hi")]
     assert to_messages(prompt) == tuple(prompt)
 
@@ -30,18 +32,21 @@ def test_messages_stay_as_they_are() -> None:
         (Message(content="hi"), "got Message"),
     ],
 )
-def test_anything_else_is_refused_with_what_came(wrong: Any, says: str) -> None:
+def test_prompt_of_other_type_is_refused(wrong: Any, says: str) -> None:
+    """Refuse any other prompt and name the type that was given."""
     with pytest.raises(InputError, match=says):
         to_messages(wrong)
 
 
-def test_a_misspelt_role_and_content_that_is_no_text_are_refused() -> None:
+def test_message_checks_role_and_content() -> None:
+    """Refuse a misspelt role, and content that is not text."""
     with pytest.raises(InputError, match="Did you mean 'system'"):
         Message(role="sytem", content="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="got dict"):
         Message(content={})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_an_estimate_says_that_it_is_one() -> None:
+def test_estimated_usage_is_marked() -> None:
+    """Mark an estimated usage as an estimate."""
     usage = estimate_usage(Request("m", to_messages("12345678")), "123")
     assert (usage.input_tokens, usage.output_tokens, usage.is_estimated) == (2, 1, True)

@@ -1,4 +1,4 @@
-"""The answer cache: what is remembered, what is asked once, and that a broken cache is a cache that finds nothing."""
+"""Response cache: what it stores, which calls it shares, and a broken file that holds nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Clock:
 
 @dataclass
 class Gate:
-    """A model that answers when it is told to, or fails."""
+    """Model client that waits for `opened` and then plays its outcomes."""
 
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     called: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,16 +62,16 @@ class Gate:
         return outcome
 
 
-def cached(client: Any, folder: Path, **options: Any) -> CachingClient:
+def build_cache(client: Any, folder: Path, **options: Any) -> CachingClient:
     return CachingClient(
         client, folder / "cache.db", endpoint="https://models.example/v1", **options
     )
 
 
-def using(
+def run_with(
     client: CachingClient, program: Callable[[CachingClient], Coroutine[Any, Any, Any]]
 ) -> Any:
-    """What the program gives; the cache is closed behind it."""
+    """Return the result of the program and close the cache."""
 
     async def run() -> Any:
         try:
@@ -82,13 +82,14 @@ def using(
     return asyncio.run(run())
 
 
-def test_an_equal_question_is_answered_from_the_cache_for_nothing(tmp_path: Path) -> None:
+def test_cache_answers_equal_request_free(tmp_path: Path) -> None:
+    """Answer an equal request from the cache without a call and without cost."""
     parrot = Parrot()
 
     async def twice(client: CachingClient) -> tuple[Response, Response]:
         return await client.complete(ASKED), await client.complete(ASKED)
 
-    first, second = using(cached(parrot, tmp_path), twice)
+    first, second = run_with(build_cache(parrot, tmp_path), twice)
     assert len(parrot.heard) == 1
     assert (first.usd, first.usd_source, first.note) == (0.001, "reported", "")
     assert second.text == first.text
@@ -101,23 +102,26 @@ def test_an_equal_question_is_answered_from_the_cache_for_nothing(tmp_path: Path
     assert second.note == "from the cache; saved $0.001000 and 15 tokens"
 
 
-def test_the_cache_outlives_the_process(tmp_path: Path) -> None:
-    using(cached(Parrot(), tmp_path), lambda client: client.complete(ASKED))
+def test_cache_outlives_its_client(tmp_path: Path) -> None:
+    """Find an answer that an earlier client stored in the file."""
+    run_with(build_cache(Parrot(), tmp_path), lambda client: client.complete(ASKED))
     parrot = Parrot()
     assert (
-        using(cached(parrot, tmp_path), lambda client: client.complete(ASKED)).usd_source == "free"
+        run_with(build_cache(parrot, tmp_path), lambda client: client.complete(ASKED)).usd_source
+        == "free"
     )
     assert parrot.heard == []
 
 
-def test_a_streamed_question_gets_the_remembered_text_at_once(tmp_path: Path) -> None:
+def test_cache_streams_stored_text(tmp_path: Path) -> None:
+    """Deliver a stored answer to a streaming caller in a single piece."""
     pieces: list[str] = []
 
     async def twice(client: CachingClient) -> None:
         await client.complete(ASKED)
         await client.complete(ASKED, pieces.append)
 
-    using(cached(Parrot(), tmp_path), twice)
+    run_with(build_cache(Parrot(), tmp_path), twice)
     assert pieces == ["What is the tide?"]
 
 
@@ -134,7 +138,8 @@ DIFFERENT = {
 }
 
 
-def test_everything_that_can_change_the_answer_is_in_the_key() -> None:
+def test_key_covers_every_influence() -> None:
+    """Give different keys to requests that may be answered differently."""
     keys = {name: compute_key(request, "here") for name, request in DIFFERENT.items()} | {
         "plain": compute_key(ASKED, "here"),
         "there": compute_key(ASKED, "there"),
@@ -142,19 +147,21 @@ def test_everything_that_can_change_the_answer_is_in_the_key() -> None:
     assert len(set(keys.values())) == len(keys)
 
 
-def test_what_cannot_change_the_answer_is_not_in_the_key() -> None:
+def test_key_ignores_timeout_and_metadata() -> None:
+    """Leave out of the key what cannot change the answer."""
     other = replace(ASKED, timeout=3.0, metadata={"run": "r1"})
     assert compute_key(other, "here") == compute_key(ASKED, "here")
 
 
-def test_a_field_that_requests_get_one_day_is_in_the_key() -> None:
-    """`Request` as it may be later: no list of fields has to be kept up to date."""
+def test_key_covers_future_fields() -> None:
+    """Cover fields that `Request` may get later, so that no list of fields has to be maintained."""
     later = dataclasses.make_dataclass("Later", [("voice", str, "")], bases=(Request,), frozen=True)
     plain, loud = later("m", ASKED.messages), later("m", ASKED.messages, voice="loud")
     assert compute_key(plain, "here") != compute_key(loud, "here")
 
 
-def test_an_answer_is_forgotten_after_its_time(tmp_path: Path) -> None:
+def test_cache_forgets_expired_answers(tmp_path: Path) -> None:
+    """Ask the model again once the time to live of an answer is over."""
     clock, parrot = Clock(), Parrot()
 
     async def later(client: CachingClient) -> list[str]:
@@ -164,15 +171,17 @@ def test_an_answer_is_forgotten_after_its_time(tmp_path: Path) -> None:
             sources.append((await client.complete(ASKED)).usd_source)
         return sources
 
-    assert using(cached(parrot, tmp_path, limits=CacheLimits(ttl=60), clock=clock), later) == [
+    assert run_with(
+        build_cache(parrot, tmp_path, limits=CacheLimits(ttl=60), clock=clock), later
+    ) == [
         "reported",
         "free",
         "reported",
     ]
 
 
-def test_an_answer_from_the_future_is_not_used(tmp_path: Path) -> None:
-    """The clock was set back: how old the answer is cannot be known."""
+def test_cache_skips_answers_from_future(tmp_path: Path) -> None:
+    """Skip an answer of unknown age, because the clock was set back since it was stored."""
     clock, parrot = Clock(), Parrot()
 
     async def back(client: CachingClient) -> None:
@@ -180,11 +189,12 @@ def test_an_answer_from_the_future_is_not_used(tmp_path: Path) -> None:
         clock.now -= 10
         await client.complete(ASKED)
 
-    using(cached(parrot, tmp_path, clock=clock), back)
+    run_with(build_cache(parrot, tmp_path, clock=clock), back)
     assert len(parrot.heard) == 2
 
 
-def test_the_longest_unused_answers_make_room(tmp_path: Path) -> None:
+def test_cache_evicts_least_recently_used(tmp_path: Path) -> None:
+    """Remove the answers that were unused for longest when the file is full."""
     clock, parrot = Clock(), Parrot()
 
     async def fill(client: CachingClient) -> None:
@@ -200,30 +210,35 @@ def test_the_longest_unused_answers_make_room(tmp_path: Path) -> None:
             clock.now += 1
             await client.complete(Request("m", (Message(content=content),)))
 
-    using(cached(parrot, tmp_path, limits=CacheLimits(max_bytes=1800), clock=clock), fill)
+    run_with(build_cache(parrot, tmp_path, limits=CacheLimits(max_bytes=1800), clock=clock), fill)
     assert [text[0] for text in parrot.heard] == ["a", "b", "c", "d", "b"]
 
 
-def test_an_answer_larger_than_the_cache_is_not_kept(tmp_path: Path) -> None:
+def test_cache_skips_oversized_answers(tmp_path: Path) -> None:
+    """Do not keep an answer that is larger than the whole cache."""
     parrot = Parrot()
 
     async def twice(client: CachingClient) -> None:
         await client.complete(ASKED)
         await client.complete(ASKED)
 
-    using(cached(parrot, tmp_path, limits=CacheLimits(max_bytes=50)), twice)
+    run_with(build_cache(parrot, tmp_path, limits=CacheLimits(max_bytes=50)), twice)
     assert len(parrot.heard) == 2
 
 
 @pytest.mark.parametrize(
     "request_, reply",
-    [(ASKED, answer("cut", finish_reason="length")), (ASKED, answer("?", finish_reason="strange")), (ASKED, answer(" ")),
-     (replace(ASKED, schema=Tide), answer('{"height": "high"}')), (replace(ASKED, schema=Tide), answer("no JSON"))],
+    [
+        (ASKED, answer("cut", finish_reason="length")),
+        (ASKED, answer("?", finish_reason="strange")),
+        (ASKED, answer(" ")),
+        (replace(ASKED, schema=Tide), answer('{"height": "high"}')),
+        (replace(ASKED, schema=Tide), answer("no JSON")),
+    ],
     ids=["cut", "unknown finish", "empty", "wrong type", "no JSON"],
-)  # fmt: skip
-def test_an_answer_that_is_incomplete_or_does_not_fit_is_not_kept(
-    tmp_path: Path, request_: Request, reply: Response
-) -> None:
+)
+def test_cache_skips_incomplete_answers(tmp_path: Path, request_: Request, reply: Response) -> None:
+    """Do not keep an answer that is incomplete or does not fit its schema."""
     gate = Gate(outcomes=[reply, reply])
 
     async def twice(client: CachingClient) -> None:
@@ -231,11 +246,12 @@ def test_an_answer_that_is_incomplete_or_does_not_fit_is_not_kept(
         await client.complete(request_)
         await client.complete(request_)
 
-    using(cached(gate, tmp_path), twice)
+    run_with(build_cache(gate, tmp_path), twice)
     assert len(gate.asked) == 2
 
 
-def test_equal_questions_at_the_same_time_are_asked_once(tmp_path: Path) -> None:
+def test_cache_joins_concurrent_calls(tmp_path: Path) -> None:
+    """Make one call for equal requests that arrive at the same time."""
     gate = Gate()
 
     async def many(client: CachingClient) -> list[Response]:
@@ -245,7 +261,7 @@ def test_equal_questions_at_the_same_time_are_asked_once(tmp_path: Path) -> None
             gate.opened.set()
         return [task.result() for task in tasks]
 
-    responses = using(cached(gate, tmp_path), many)
+    responses = run_with(build_cache(gate, tmp_path), many)
     assert len(gate.asked) == 1
     assert [response.text for response in responses] == ["high"] * 5
     assert sum(response.usd for response in responses) == 0.001
@@ -255,7 +271,8 @@ def test_equal_questions_at_the_same_time_are_asked_once(tmp_path: Path) -> None
     )
 
 
-def test_who_waited_for_a_call_that_failed_makes_one_of_its_own(tmp_path: Path) -> None:
+def test_cache_waiter_retries_failed_call(tmp_path: Path) -> None:
+    """Make a call of its own for a request whose shared call failed."""
     gate = Gate(outcomes=[ModelError("no", model="m"), answer("high")])
 
     async def two(client: CachingClient) -> list[Any]:
@@ -264,12 +281,13 @@ def test_who_waited_for_a_call_that_failed_makes_one_of_its_own(tmp_path: Path) 
         gate.opened.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    first, second = using(cached(gate, tmp_path), two)
+    first, second = run_with(build_cache(gate, tmp_path), two)
     assert isinstance(first, ModelError)
     assert second.text == "high"
 
 
-def test_who_waited_for_a_call_that_was_cancelled_makes_one_of_its_own(tmp_path: Path) -> None:
+def test_cache_waiter_retries_cancelled_call(tmp_path: Path) -> None:
+    """Make a call of its own for a request whose shared call was cancelled."""
     gate = Gate()
 
     async def two(client: CachingClient) -> Response:
@@ -281,11 +299,12 @@ def test_who_waited_for_a_call_that_was_cancelled_makes_one_of_its_own(tmp_path:
         gate.opened.set()
         return await second
 
-    assert using(cached(gate, tmp_path), two).text == "high"
+    assert run_with(build_cache(gate, tmp_path), two).text == "high"
     assert len(gate.asked) == 2
 
 
-def test_cancelling_who_waits_does_not_touch_the_call(tmp_path: Path) -> None:
+def test_cache_waiter_cancelled_alone(tmp_path: Path) -> None:
+    """Cancel a waiting request without cancelling the call that it waits for."""
     gate = Gate()
 
     async def two(client: CachingClient) -> Response:
@@ -297,10 +316,11 @@ def test_cancelling_who_waits_does_not_touch_the_call(tmp_path: Path) -> None:
         gate.opened.set()
         return await first
 
-    assert using(cached(gate, tmp_path), two).text == "high"
+    assert run_with(build_cache(gate, tmp_path), two).text == "high"
 
 
-def test_waiting_for_an_equal_call_ends_with_the_time_of_the_request(tmp_path: Path) -> None:
+def test_cache_waiter_times_out(tmp_path: Path) -> None:
+    """End the wait for an equal call when the timeout of the request is over."""
     gate = Gate()
 
     async def two(client: CachingClient) -> None:
@@ -311,10 +331,11 @@ def test_waiting_for_an_equal_call_ends_with_the_time_of_the_request(tmp_path: P
         gate.opened.set()
         await first
 
-    using(cached(gate, tmp_path), two)
+    run_with(build_cache(gate, tmp_path), two)
 
 
-def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_cache_file_is_private(tmp_path: Path) -> None:
+    """Let only the owner read and write the files of the cache."""
     path = tmp_path / "deep" / "cache.db"
     path.parent.mkdir()
     path.touch(0o644)
@@ -324,7 +345,7 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
         await client.complete(ASKED)
         modes.extend(stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir())
 
-    using(CachingClient(Parrot(), path, endpoint="x"), look)
+    run_with(CachingClient(Parrot(), path, endpoint="x"), look)
     assert len(modes) >= 2
     assert set(modes) == {0o600}
 
@@ -334,7 +355,7 @@ def broken_file(path: Path) -> None:
 
 
 def newer_file(path: Path) -> None:
-    using(CachingClient(Parrot(), path, endpoint="x"), lambda client: client.complete(ASKED))
+    run_with(CachingClient(Parrot(), path, endpoint="x"), lambda client: client.complete(ASKED))
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
@@ -351,13 +372,18 @@ def other_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil, told",
-    [(broken_file, "not a database"), (newer_file, r"newer version \(format 99, this one reads 1\)"), (folder, "IsADirectoryError"),
-     (other_database, "not a cache of graphorch")],
-)  # fmt: skip
-def test_a_cache_that_cannot_be_used_warns_once_and_the_model_is_asked(
-    tmp_path: Path, spoil: Callable[[Path], None], told: str
+    "spoil, warning",
+    [
+        (broken_file, "not a database"),
+        (newer_file, r"newer version \(format 99, this one reads 1\)"),
+        (folder, "IsADirectoryError"),
+        (other_database, "not a cache of graphorch"),
+    ],
+)
+def test_unusable_cache_warns_once(
+    tmp_path: Path, spoil: Callable[[Path], None], warning: str
 ) -> None:
+    """Warn once about an unusable file, ask the model, and leave the file as it is."""
     path = tmp_path / "cache.db"
     spoil(path)
     before = path.read_bytes() if path.is_file() else b""
@@ -366,16 +392,17 @@ def test_a_cache_that_cannot_be_used_warns_once_and_the_model_is_asked(
     async def twice(client: CachingClient) -> list[Response]:
         return [await client.complete(ASKED), await client.complete(ASKED)]
 
-    with pytest.warns(CacheWarning, match=told) as caught:
-        responses = using(cached(parrot, tmp_path), twice)
+    with pytest.warns(CacheWarning, match=warning) as caught:
+        responses = run_with(build_cache(parrot, tmp_path), twice)
     assert len(caught) == 1
     assert [response.text for response in responses] == ["What is the tide?"] * 2
     assert len(parrot.heard) == 2
     assert not path.is_file() or path.read_bytes() == before
 
 
-def test_a_row_that_is_no_answer_is_replaced(tmp_path: Path) -> None:
-    using(cached(Parrot(), tmp_path), lambda client: client.complete(ASKED))
+def test_cache_replaces_invalid_row(tmp_path: Path) -> None:
+    """Replace a row that does not hold an answer."""
+    run_with(build_cache(Parrot(), tmp_path), lambda client: client.complete(ASKED))
     with sqlite3.connect(tmp_path / "cache.db") as db:
         db.execute("UPDATE answers SET answer = ?", ('{"text": 5}',))
     db.close()
@@ -388,33 +415,38 @@ def test_a_row_that_is_no_answer_is_replaced(tmp_path: Path) -> None:
         ]
 
     with pytest.warns(CacheWarning, match="holds a row that is not an answer"):
-        assert using(cached(parrot, tmp_path), twice) == ["reported", "free"]
+        assert run_with(build_cache(parrot, tmp_path), twice) == ["reported", "free"]
 
 
-def test_two_clients_share_one_file(tmp_path: Path) -> None:
+def test_clients_share_cache_file(tmp_path: Path) -> None:
+    """Serve two clients from the same file."""
     parrots = Parrot(), Parrot()
 
     async def both(first: CachingClient) -> None:
-        second = cached(parrots[1], tmp_path)
+        second = build_cache(parrots[1], tmp_path)
         for number in range(5):
             await first.complete(Request("m", (Message(content=str(number)),)))
             await second.complete(Request("m", (Message(content=str(number)),)))
         await second.aclose()
 
-    using(cached(parrots[0], tmp_path), both)
+    run_with(build_cache(parrots[0], tmp_path), both)
     assert (len(parrots[0].heard), parrots[1].heard) == (5, [])
 
 
-def test_a_closed_cache_opens_again_and_closing_closes_the_client(tmp_path: Path) -> None:
+def test_closed_cache_opens_again(tmp_path: Path) -> None:
+    """Close the client along with the cache, and open the file again on demand."""
     parrot = Parrot()
-    client = cached(parrot, tmp_path)
-    using(client, lambda caching_client: caching_client.complete(ASKED))
+    client = build_cache(parrot, tmp_path)
+    run_with(client, lambda caching_client: caching_client.complete(ASKED))
     assert parrot.is_closed
-    assert using(client, lambda caching_client: caching_client.complete(ASKED)).usd_source == "free"
+    assert (
+        run_with(client, lambda caching_client: caching_client.complete(ASKED)).usd_source == "free"
+    )
 
 
-def test_behind_a_guard_only_masked_text_is_stored(tmp_path: Path) -> None:
-    caching = cached(Parrot(), tmp_path)
+def test_cache_behind_guard_stores_masked(tmp_path: Path) -> None:
+    """Store only masked text if the cache is behind a guard."""
+    caching = build_cache(Parrot(), tmp_path)
     guarded = GuardedClient(caching, Guard(personal_data(), "pseudonymise"))
 
     async def two(_: CachingClient) -> list[Response]:
@@ -423,7 +455,7 @@ def test_behind_a_guard_only_masked_text_is_stored(tmp_path: Path) -> None:
             for name in ("anna", "bob")
         ]
 
-    first, second = using(caching, two)
+    first, second = run_with(caching, two)
     assert (first.text, second.text) == ("Greet anna@example.com", "Greet bob@example.com")
     assert second.usd_source == "free"  # the model was shown the same
     assert all(b"@example" not in path.read_bytes() for path in tmp_path.iterdir())
@@ -437,12 +469,14 @@ def test_behind_a_guard_only_masked_text_is_stored(tmp_path: Path) -> None:
         lambda: CacheLimits(max_bytes=0),
     ],
 )
-def test_limits_without_sense_are_an_input_error(make: Callable[[], CacheLimits]) -> None:
+def test_cache_limits_are_checked(make: Callable[[], CacheLimits]) -> None:
+    """Refuse limits that make no sense."""
     with pytest.raises(InputError, match=r"CacheLimits\(.*makes no sense"):
         make()
 
 
-def test_no_warning_when_all_is_well(tmp_path: Path) -> None:
+def test_cache_is_silent_normally(tmp_path: Path) -> None:
+    """Give no warning when the file can be used."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        using(cached(Parrot(), tmp_path), lambda client: client.complete(ASKED))
+        run_with(build_cache(Parrot(), tmp_path), lambda client: client.complete(ASKED))

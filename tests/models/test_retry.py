@@ -1,4 +1,4 @@
-"""Asking again: only what may pass, not too often, with pauses that grow, and never beyond the time of the request."""
+"""Retries: only after retryable failures, with growing pauses, within the request's timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.models.clients import Scripted, response_of
 
 @dataclass
 class Clock:
-    """Time that passes only where somebody sleeps."""
+    """A clock that advances only during `sleep`."""
 
     now: float = 0.0
     pauses: list[float] = field(default_factory=list[float])
@@ -28,7 +28,7 @@ class Clock:
         self.now += seconds
 
 
-def passing(retry_after: float | None = None) -> ModelError:
+def busy_error(retry_after: float | None = None) -> ModelError:
     return ModelError("busy", model="m", retryable=True, retry_after=retry_after)
 
 
@@ -47,87 +47,99 @@ def ask(
         return error, client, clock
 
 
-def test_a_failure_that_passes_is_asked_again_and_counted() -> None:
-    response, client, clock = ask([passing(), passing(), "hello"])
+def test_retry_counts_attempts() -> None:
+    """Ask again after a retryable failure and count the attempts."""
+    response, client, clock = ask([busy_error(), busy_error(), "hello"])
     assert isinstance(response, Response)
     assert (response.text, response.attempts, len(client.asked)) == ("hello", 3, 3)
     assert response.seconds == pytest.approx(1.0 + sum(clock.pauses))
 
 
-def test_what_will_not_pass_is_asked_once() -> None:
+def test_retry_skips_final_failures() -> None:
+    """Do not repeat a call whose failure is final."""
     failure = ModelError("wrong key", model="m")
     outcome, client, _ = ask([failure])
     assert outcome is failure
     assert len(client.asked) == 1
 
 
-def test_the_attempts_are_bounded_and_the_last_error_says_so() -> None:
-    outcome, client, clock = ask([passing()], backoff=Backoff(attempts=4))
+def test_retry_stops_after_attempts() -> None:
+    """Stop after the allowed attempts and note it on the last error."""
+    outcome, client, clock = ask([busy_error()], backoff=Backoff(attempts=4))
     assert len(client.asked) == 4
     assert len(clock.pauses) == 3
     assert "gave up after 4 attempts: the attempts are used up" in getattr(outcome, "__notes__", [])
 
 
-def test_pauses_grow_up_to_their_limit_and_are_spread() -> None:
+def test_retry_pauses_grow_with_jitter() -> None:
+    """Double the pauses up to their limit, with jitter."""
     backoff = Backoff(attempts=9, first=1, factor=2, longest=8)
-    _, _, clock = ask([passing()], backoff=backoff)
+    _, _, clock = ask([busy_error()], backoff=backoff)
     for attempt, pause in enumerate(clock.pauses):
         full = min(8, 2**attempt)
         assert full / 2 <= pause < full
     assert len(set(clock.pauses)) == 8
 
 
-def test_the_same_request_waits_the_same_and_others_do_not_come_back_with_it() -> None:
+def test_retry_pause_depends_on_request() -> None:
+    """Choose equal pauses for equal requests and different ones for others."""
     pauses = {Backoff().pause(question(run=str(run)), 1) for run in range(50)}
     assert len(pauses) == 50
     assert Backoff().pause(question(), 1) == Backoff().pause(question(), 1)
 
 
 @pytest.mark.parametrize("asked_for, pause", [(5.0, 5.0), (60.0, 60.0)])
-def test_the_wait_that_the_endpoint_asks_for_is_kept(asked_for: float, pause: float) -> None:
-    _, _, clock = ask([passing(asked_for), "hello"])
+def test_retry_keeps_requested_pause(asked_for: float, pause: float) -> None:
+    """Pause for as long as the endpoint asks."""
+    _, _, clock = ask([busy_error(asked_for), "hello"])
     assert clock.pauses == [pause]
 
 
 @pytest.mark.parametrize("asked_for", [0.0, 0.01])
-def test_leave_to_come_back_at_once_is_not_taken(asked_for: float) -> None:
-    _, _, clock = ask([passing(asked_for), "hello"])
+def test_retry_never_repeats_immediately(asked_for: float) -> None:
+    """Pause even if the endpoint allows an immediate retry."""
+    _, _, clock = ask([busy_error(asked_for), "hello"])
     assert clock.pauses[0] >= 0.25
 
 
-def test_a_wait_beyond_patience_fails_at_once() -> None:
-    outcome, client, clock = ask([passing(3600.0), "hello"])
+def test_retry_refuses_long_pause() -> None:
+    """Fail at once if the endpoint asks for a pause beyond `patience`."""
+    outcome, client, clock = ask([busy_error(3600.0), "hello"])
     assert isinstance(outcome, ModelError)
     assert (len(client.asked), clock.pauses, outcome.retry_after) == (1, [], 3600.0)
     assert "wants a pause of 3600 s" in outcome.__notes__[0]
 
 
-def test_no_attempt_begins_after_the_time_of_the_request() -> None:
-    outcome, client, clock = ask([passing()], request=question(timeout=0.1))
+def test_retry_respects_request_timeout() -> None:
+    """Begin no attempt after the timeout of the request."""
+    outcome, client, clock = ask([busy_error()], request=question(timeout=0.1))
     assert isinstance(outcome, ModelError)
     assert (len(client.asked), clock.pauses) == (1, [])
     assert "only 0.1 s are left" in outcome.__notes__[0]
 
 
-def test_each_attempt_gets_what_is_left_of_the_time() -> None:
-    _, client, clock = ask([passing(), passing(), "hello"], request=question(timeout=10.0))
+def test_retry_passes_remaining_time() -> None:
+    """Give each attempt the time that is left."""
+    _, client, clock = ask([busy_error(), busy_error(), "hello"], request=question(timeout=10.0))
     assert [request.timeout for request in client.asked] == pytest.approx(
         [10.0, 10.0 - clock.pauses[0], 10.0 - sum(clock.pauses)]
     )
 
 
-def test_every_retry_is_told_before_its_pause() -> None:
-    told: list[PendingRetry] = []
+def test_retry_reports_before_pause() -> None:
+    """Report every retry before its pause."""
+    retries: list[PendingRetry] = []
     clock = Clock()
     client = RetryingClient(
-        Scripted([passing(), "hello"]), on_retry=told.append, sleep=clock.sleep, clock=clock
+        Scripted([busy_error(), "hello"]), on_retry=retries.append, sleep=clock.sleep, clock=clock
     )
     asyncio.run(client.complete(question()))
-    assert [(retrying.attempt, retrying.pause) for retrying in told] == [(1, clock.pauses[0])]
-    assert told[0].error.retryable
+    assert [(retrying.attempt, retrying.pause) for retrying in retries] == [(1, clock.pauses[0])]
+    assert retries[0].error.retryable
 
 
-def test_closing_closes_the_client_within() -> None:
+def test_retry_closes_inner_client() -> None:
+    """Close the wrapped client, if it can be closed."""
     closed: list[str] = []
 
     class Closing(Scripted):
@@ -143,6 +155,7 @@ def test_closing_closes_the_client_within() -> None:
     "wrong",
     [{"attempts": 0}, {"first": -1.0}, {"factor": 0.5}, {"longest": -1.0}, {"patience": -1.0}],
 )
-def test_values_without_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_backoff_checks_its_values(wrong: dict[str, float]) -> None:
+    """Refuse values that make no sense."""
     with pytest.raises(InputError, match="attempts ≥ 1"):
         Backoff(**wrong)  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""An answer as a value: text where text is wanted, JSON where more is, one repair round, and then an error that helps."""
+"""Answers as values: plain text or JSON, one repair, and then an error that helps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GOOD = '{"score": 7, "decision": "publish"}'
 HIGH = '{"score": 11, "decision": "maybe"}'
 
 
-def asked(
+def ask_for(
     client: Scripted, output: type[M], pieces: list[str] | None = None, timeout: float | None = None
 ) -> ParsedAnswer[M]:
     request = Request("m", (Message(content="judge it"),), timeout=timeout)
@@ -46,9 +46,10 @@ def asked(
 # ---- text --------------------------------------------------------------------------------------
 
 
-def test_a_single_string_takes_the_text_as_it_is() -> None:
+def test_text_model_takes_raw_text() -> None:
+    """Put the text of the answer unchanged into the only string field."""
     client = Scripted(['{"draft": "no JSON was asked for"}\n'])
-    assert asked(client, Draft).value.draft == '{"draft": "no JSON was asked for"}\n'
+    assert ask_for(client, Draft).value.draft == '{"draft": "no JSON was asked for"}\n'
     assert client.asked[0].schema is None
 
 
@@ -65,30 +66,33 @@ class Optional(BaseModel):
 
 
 class Two(BaseModel):
-    one: str
-    two: str = ""
+    first: str
+    second: str = ""
 
 
 class Number(BaseModel):
-    one: int
+    number: int
 
 
 class Nothing(BaseModel):
     pass
 
 
-def test_only_one_plain_string_is_text() -> None:
+def test_text_field_is_single_string() -> None:
+    """Find a text field only in models with exactly one plain string."""
     assert [find_text_field(kind) for kind in (Draft, Limited, Aliased)] == ["draft"] * 3
     assert [find_text_field(kind) for kind in (Optional, Two, Number, Nothing)] == [None] * 4
 
 
-def test_an_alias_does_not_matter_to_text() -> None:
-    assert asked(Scripted(["hello"]), Aliased).value.draft == "hello"
+def test_text_field_may_have_alias() -> None:
+    """Fill a text field that has an alias."""
+    assert ask_for(Scripted(["hello"]), Aliased).value.draft == "hello"
 
 
-def test_text_that_breaks_its_bounds_is_asked_for_again() -> None:
+def test_text_outside_bounds_is_repaired() -> None:
+    """Ask again for a text that breaks the bounds of its field."""
     client = Scripted(["far too long", "short"])
-    assert asked(client, Limited).value.draft == "short"
+    assert ask_for(client, Limited).value.draft == "short"
     assert "at most 5 characters" in client.asked[1].messages[-1].content
     assert "corrected text" in client.asked[1].messages[-1].content
 
@@ -96,9 +100,10 @@ def test_text_that_breaks_its_bounds_is_asked_for_again() -> None:
 # ---- JSON --------------------------------------------------------------------------------------
 
 
-def test_more_than_text_is_asked_for_with_its_schema() -> None:
+def test_model_is_requested_with_schema() -> None:
+    """Send the schema if the model is more than a text field."""
     client = Scripted([GOOD])
-    answer = asked(client, Verdict)
+    answer = ask_for(client, Verdict)
     assert answer.value == Verdict(score=7, decision="publish")
     assert client.asked[0].schema is Verdict
     assert (answer.usage, answer.usd, len(answer.responses)) == (Usage(10, 5), 0.25, 1)
@@ -112,27 +117,31 @@ def test_more_than_text_is_asked_for_with_its_schema() -> None:
         f"<think>hm</think>{GOOD}",
     ],
 )
-def test_words_around_the_object_do_not_cost_a_second_call(text: str) -> None:
+def test_answer_with_extra_words_parses(text: str) -> None:
+    """Read an object with words around it without a second call."""
     client = Scripted([text])
-    assert asked(client, Verdict).value.score == 7
+    assert ask_for(client, Verdict).value.score == 7
     assert len(client.asked) == 1
 
 
-def test_names_and_aliases_are_both_understood() -> None:
+def test_answer_may_use_names_or_aliases() -> None:
+    """Accept the names of fields and their aliases."""
+
     class Renamed(BaseModel):
         first: int = Field(alias="one")
         second: int
 
-    assert asked(Scripted(['{"one": 1, "second": 2}']), Renamed).value.first == 1
-    assert asked(Scripted(['{"first": 1, "second": 2}']), Renamed).value.first == 1
+    assert ask_for(Scripted(['{"one": 1, "second": 2}']), Renamed).value.first == 1
+    assert ask_for(Scripted(['{"first": 1, "second": 2}']), Renamed).value.first == 1
 
 
 # ---- repair ------------------------------------------------------------------------------------
 
 
-def test_the_second_request_shows_the_invalid_answer_and_every_problem() -> None:
+def test_repair_shows_answer_and_problems() -> None:
+    """Show the invalid answer and every problem in the second request."""
     client = Scripted([HIGH, GOOD])
-    answer = asked(client, Verdict)
+    answer = ask_for(client, Verdict)
     assert answer.value.score == 7
     assert (answer.usage, answer.usd, len(answer.responses)) == (Usage(20, 10), 0.5, 2)
     first, invalid, wrong = client.asked[1].messages
@@ -156,22 +165,25 @@ def test_the_second_request_shows_the_invalid_answer_and_every_problem() -> None
         '{"score": NaN, "decision": "publish"}',
     ],
 )
-def test_whatever_does_not_fit_is_repaired(text: str) -> None:
+def test_unfitting_answer_is_repaired(text: str) -> None:
+    """Ask again after any answer that does not fit."""
     client = Scripted([text, GOOD])
-    assert asked(client, Verdict).value.score == 7
+    assert ask_for(client, Verdict).value.score == 7
     assert len(client.asked) == 2
 
 
-def test_a_very_long_invalid_answer_is_shown_in_part() -> None:
+def test_repair_truncates_long_answer() -> None:
+    """Show only part of a very long invalid answer."""
     client = Scripted(["x" * 100_000, GOOD])
-    asked(client, Verdict)
+    ask_for(client, Verdict)
     assert sum(len(message.content) for message in client.asked[1].messages) < 6_000
 
 
-def test_two_invalid_answers_are_a_typed_error_that_names_the_field_and_what_to_do() -> None:
+def test_second_invalid_answer_raises() -> None:
+    """Raise a typed error after two invalid answers, with the field and a remedy."""
     client = Scripted([HIGH])
     with pytest.raises(InvalidAnswer) as caught:
-        asked(client, Verdict)
+        ask_for(client, Verdict)
     error = caught.value
     assert len(client.asked) == 2
     assert isinstance(error, ModelError)
@@ -187,31 +199,35 @@ def test_two_invalid_answers_are_a_typed_error_that_names_the_field_and_what_to_
     )
 
 
-def test_an_error_of_the_client_in_either_call_passes_through() -> None:
+def test_client_error_passes_through() -> None:
+    """Let an error of the client pass through from either call."""
     failure = ModelError("no", model="m")
     for steps in ([failure], [HIGH, failure]):
         with pytest.raises(ModelError) as caught:
-            asked(Scripted([*steps]), Verdict)
+            ask_for(Scripted([*steps]), Verdict)
         assert caught.value is failure
 
 
-def test_the_second_call_has_what_is_left_of_the_time() -> None:
+def test_repair_has_remaining_time() -> None:
+    """Give the second call the time that the first one left."""
     client = Scripted([HIGH, GOOD])
-    asked(client, Verdict, timeout=3.0)
+    ask_for(client, Verdict, timeout=3.0)
     assert [request.timeout for request in client.asked] == [3.0, 2.0]
     slow = Scripted([lambda request: response_of(HIGH, seconds=9.0), GOOD])
-    asked(slow, Verdict, timeout=3.0)
+    ask_for(slow, Verdict, timeout=3.0)
     assert slow.asked[1].timeout == 0.0
 
 
-def test_both_answers_are_streamed() -> None:
+def test_repair_is_streamed_too() -> None:
+    """Stream both answers."""
     pieces: list[str] = []
-    asked(Scripted([HIGH, GOOD]), Verdict, pieces)
+    ask_for(Scripted([HIGH, GOOD]), Verdict, pieces)
     assert pieces == [HIGH, GOOD]
 
 
-def test_an_estimate_in_either_call_makes_the_sum_one() -> None:
+def test_summed_usage_keeps_estimate_mark() -> None:
+    """Mark the sum as an estimate if either usage is one."""
     guessed = Scripted(
         [HIGH, lambda request: response_of(GOOD, usage=Usage(1, 1, is_estimated=True))]
     )
-    assert asked(guessed, Verdict).usage == Usage(11, 6, is_estimated=True)
+    assert ask_for(guessed, Verdict).usage == Usage(11, 6, is_estimated=True)

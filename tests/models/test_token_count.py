@@ -22,23 +22,25 @@ def ask(*texts: str, model: str = "m", schema: type[BaseModel] | None = None) ->
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
-def test_the_bound_is_at_least_the_bytes_and_a_share_for_each_message(texts: list[str]) -> None:
-    """A tokenizer of bytes with the costliest chat format there is: 8 tokens a message, 3 for the beginning of the answer."""
+def test_token_bound_covers_costliest_format(texts: list[str]) -> None:
+    """Cover a byte tokenizer and the costliest format: 8 tokens a message, 3 for the answer."""
     byte_tokens = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     assert bound_input_tokens(ask(*texts)) >= byte_tokens + 8 * len(texts) + 3
 
 
-def test_a_text_that_grows_when_it_is_normalised_is_bounded_by_what_it_becomes() -> None:
-    """U+FDFA is one character of 3 bytes and 18 characters of 33 bytes in normal form (NFKC)."""
+def test_token_bound_covers_normalised_text() -> None:
+    """Count the normal form (NFKC): U+FDFA has 3 bytes and becomes 18 characters of 33 bytes."""
     assert bound_input_tokens(ask("\ufdfa" * 100)) >= 3300
 
 
 @given(st.text(), st.text())
-def test_more_text_never_lowers_the_bound(first: str, second: str) -> None:
+def test_token_bound_grows_with_text(first: str, second: str) -> None:
+    """Never lower the bound for more text."""
     assert bound_input_tokens(ask(first, second)) >= bound_input_tokens(ask(first))
 
 
-def test_a_schema_counts_with_all_its_bytes() -> None:
+def test_token_bound_counts_schema() -> None:
+    """Count all bytes of the schema."""
     import json
 
     assert bound_input_tokens(ask("x", schema=Answer)) - bound_input_tokens(ask("x")) >= len(
@@ -46,7 +48,8 @@ def test_a_schema_counts_with_all_its_bytes() -> None:
     )
 
 
-def test_a_tokenizer_of_yours_makes_the_bound_tighter_and_never_looser() -> None:
+def test_own_tokenizer_only_tightens_bound() -> None:
+    """Use a given tokenizer to tighten the bound, never to loosen it."""
     text = "The tide is high. " * 50
     words = bound_input_tokens(ask(text), lambda entry: len(entry.split()))
     assert words < bound_input_tokens(ask(text)) / 3
@@ -55,20 +58,25 @@ def test_a_tokenizer_of_yours_makes_the_bound_tighter_and_never_looser() -> None
     )
 
 
-def test_no_tokenizer_data_on_this_machine_means_bytes_and_no_download(
+def test_missing_tokenizer_data_means_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether tiktoken is installed or not; the guard in conftest.py would end a test that goes to the network."""
+    """Count bytes and download nothing; the guard in conftest.py would end a test that did.
+
+    This holds whether tiktoken is installed or not.
+    """
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     assert bound_input_tokens(ask("hello " * 20, model="openai/gpt-4o")) == bound_input_tokens(
         ask("hello " * 20, model="nobody/nothing")
     )
 
 
-def test_tokenizer_data_that_is_damaged_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The name is that of tiktoken's file for o200k_base: it would remove the file and download it again."""
+def test_damaged_tokenizer_data_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignore a damaged file.
+
+    It has the name of tiktoken's file for o200k_base, which tiktoken would remove and download
+    again.
+    """
     file = tmp_path / "fb374d419588a4632f3f557e76b4b70aebbca790"
     file.write_text("damaged")
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
@@ -78,5 +86,6 @@ def test_tokenizer_data_that_is_damaged_is_not_used(
     assert file.read_text() == "damaged"
 
 
-def test_a_very_long_prompt_is_bounded_quickly() -> None:
+def test_long_prompt_is_bounded_quickly() -> None:
+    """Bound a prompt of a million characters quickly."""
     assert bound_input_tokens(ask("a" * 1_000_000, model="gpt-4o")) > 1_000_000

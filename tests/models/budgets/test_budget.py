@@ -1,4 +1,4 @@
-"""The levels of a budget: what fits, who waits, what is booked in the end, and what is said about it."""
+"""Levels of a budget: which calls fit or wait, what is booked, and which alerts are sent."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ from tests.models.virtual import run
 @pytest.mark.parametrize(
     "wrong", [{"usd": -1}, {"usd": math.nan}, {"usd": math.inf}, {"tokens": -5}, {"seconds": -0.1}]
 )
-def test_a_budget_below_zero_is_refused(wrong: dict[str, float]) -> None:
+def test_budget_refuses_negative_amounts(wrong: dict[str, float]) -> None:
+    """Refuse amounts that are negative, infinite or not a number."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         Budget(**wrong)  # type: ignore[arg-type]
 
 
-def test_an_account_does_not_open_with_nothing_in_it() -> None:
+def test_account_refuses_empty_budget() -> None:
+    """Refuse to open an account with a budget of zero."""
     with pytest.raises(InputError, match="budget of 'run' has usd=0"):
         Account("run", Budget(usd=0))
 
 
-def test_a_call_counts_at_every_level_above_and_beside() -> None:
+def test_call_counts_at_every_level() -> None:
+    """Count a call at every level above and beside its account."""
+
     async def main(runtime: Runtime) -> None:
         tag, day = Account("tag"), Account("day")
         top = Account("run", beside=[day])
@@ -40,7 +44,9 @@ def test_a_call_counts_at_every_level_above_and_beside() -> None:
     run(main)
 
 
-def test_a_level_that_is_reached_two_ways_counts_once() -> None:
+def test_shared_level_counts_once() -> None:
+    """Count a call once at a level that is reached in two ways."""
+
     async def main(runtime: Runtime) -> None:
         day = Account("day")
         node = Account("run", beside=[day]).open("node", beside=[day])
@@ -50,7 +56,9 @@ def test_a_level_that_is_reached_two_ways_counts_once() -> None:
     run(main)
 
 
-def test_a_call_that_can_never_fit_fails_at_once_and_names_level_and_amounts() -> None:
+def test_oversized_call_fails_at_once() -> None:
+    """Fail a call that can never fit at once, with its level and amounts."""
+
     async def main(runtime: Runtime) -> None:
         node = Account("run", Budget(usd=10)).open("draft", Budget(usd=0.5))
         first = await node.reserve(Amount(0.2))
@@ -74,7 +82,9 @@ def test_a_call_that_can_never_fit_fails_at_once_and_names_level_and_amounts() -
     ("cap", "worst", "limit"),
     [(Budget(tokens=10), Amount(0, 11), "tokens"), (Budget(calls=1), Amount(calls=2), "calls")],
 )
-def test_tokens_and_calls_are_caps_too(cap: Budget, worst: Amount, limit: str) -> None:
+def test_budget_caps_tokens_and_calls(cap: Budget, worst: Amount, limit: str) -> None:
+    """Apply the caps on tokens and calls."""
+
     async def main(runtime: Runtime) -> None:
         with pytest.raises(CapReached) as caught:
             await Account("run", cap).reserve(worst)
@@ -83,7 +93,9 @@ def test_tokens_and_calls_are_caps_too(cap: Budget, worst: Amount, limit: str) -
     run(main)
 
 
-def test_a_call_waits_while_others_are_unsettled_and_then_fits() -> None:
+def test_call_waits_for_unsettled_calls() -> None:
+    """Let a call wait for unsettled calls if it may fit afterwards."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         first = await account.reserve(Amount(0.8))
@@ -98,7 +110,9 @@ def test_a_call_waits_while_others_are_unsettled_and_then_fits() -> None:
     run(main)
 
 
-def test_a_call_that_waited_fails_when_the_last_reservation_turned_out_dear() -> None:
+def test_waiting_call_fails_after_costly_one() -> None:
+    """Fail a waiting call when the last reservation settles too high."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         first = await account.reserve(Amount(0.8))
@@ -112,7 +126,9 @@ def test_a_call_that_waited_fails_when_the_last_reservation_turned_out_dear() ->
     run(main)
 
 
-def test_who_came_first_is_served_first_even_if_a_later_one_is_smaller() -> None:
+def test_waiting_calls_keep_their_order() -> None:
+    """Serve waiting calls in order, even if a later call is smaller."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         order: list[str] = []
@@ -132,7 +148,9 @@ def test_who_came_first_is_served_first_even_if_a_later_one_is_smaller() -> None
     run(main)
 
 
-def test_a_level_without_room_does_not_hold_up_calls_of_its_sibling() -> None:
+def test_full_level_spares_its_sibling() -> None:
+    """Let calls of a sibling pass a level that has no room."""
+
     async def main(runtime: Runtime) -> None:
         top = Account("run", Budget(usd=10))
         left, right = top.open("left", Budget(usd=1)), top.open("right", Budget(usd=1))
@@ -146,7 +164,9 @@ def test_a_level_without_room_does_not_hold_up_calls_of_its_sibling() -> None:
     run(main)
 
 
-def test_cancelling_who_waits_lets_the_next_one_in() -> None:
+def test_cancelled_waiter_lets_next_in() -> None:
+    """Admit the next call when a waiting one is cancelled."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         held = await account.reserve(Amount(0.5))
@@ -161,7 +181,9 @@ def test_cancelling_who_waits_lets_the_next_one_in() -> None:
     run(main)
 
 
-def test_cancelling_in_the_moment_of_the_grant_gives_the_money_back() -> None:
+def test_cancelled_grant_is_returned() -> None:
+    """Return the reservation of a call that is cancelled as it is granted."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         held = await account.reserve(Amount(1.0))
@@ -177,7 +199,9 @@ def test_cancelling_in_the_moment_of_the_grant_gives_the_money_back() -> None:
 
 
 @pytest.mark.parametrize("again", ["settle_worst", "release"])
-def test_a_reservation_is_settled_exactly_once(again: str) -> None:
+def test_reservation_settles_exactly_once(again: str) -> None:
+    """Refuse to settle a reservation twice."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         reservation = await account.reserve(Amount(0.5))
@@ -189,7 +213,9 @@ def test_a_reservation_is_settled_exactly_once(again: str) -> None:
     run(main)
 
 
-def test_a_bill_above_its_reservation_is_booked_and_reported() -> None:
+def test_bill_above_reservation_is_reported() -> None:
+    """Book and report a bill that is higher than its reservation."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1.0))
         (await account.reserve(Amount(0.5))).settle(Amount(0.7))
@@ -201,7 +227,9 @@ def test_a_bill_above_its_reservation_is_booked_and_reported() -> None:
     run(main)
 
 
-def test_calls_that_fill_the_cap_exactly_fit_although_floats_do_not_add_up() -> None:
+def test_calls_fill_cap_exactly() -> None:
+    """Let calls fill a cap exactly, although their floats do not add up."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=0.3))
         for _ in range(3):
@@ -213,7 +241,9 @@ def test_calls_that_fill_the_cap_exactly_fit_although_floats_do_not_add_up() -> 
     run(main)
 
 
-def test_seconds_end_an_account() -> None:
+def test_seconds_end_account() -> None:
+    """Refuse calls once the seconds of an account are over."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(seconds=10), clock=runtime.clock).open("node")
         await runtime.sleep(4)
@@ -228,23 +258,27 @@ def test_seconds_end_an_account() -> None:
     run(main)
 
 
-def test_alerts_come_once_for_each_share_that_is_crossed() -> None:
+def test_alert_comes_once_per_share() -> None:
+    """Send one alert for each share that is crossed."""
+
     async def main(runtime: Runtime) -> None:
-        told: list[Alert] = []
+        alerts: list[Alert] = []
         account = Account(
             "run",
             Budget(usd=1.0),
-            rules=CapRules(alert_shares=(0.5, 0.8, 1.0), on_alert=told.append),
+            rules=CapRules(alert_shares=(0.5, 0.8, 1.0), on_alert=alerts.append),
         )
         for usd in (0.4, 0.15, 0.1, 0.2, 0.15):
             (await account.open("node").reserve(Amount(usd))).settle(Amount(usd))
-        assert [alert.share for alert in told] == [0.5, 0.8, 1.0]
-        assert told[0] == Alert("run", "usd", 0.5, 0.55, 1.0)
+        assert [alert.share for alert in alerts] == [0.5, 0.8, 1.0]
+        assert alerts[0] == Alert("run", "usd", 0.5, 0.55, 1.0)
 
     run(main)
 
 
-def test_what_happens_at_the_cap_is_inherited_by_the_levels_below() -> None:
+def test_lower_levels_inherit_at_cap() -> None:
+    """Inherit the behaviour at the cap from the level above."""
+
     async def main(runtime: Runtime) -> None:
         node = Account("run", rules=CapRules(at_cap="policy/cheap")).open("node", Budget(usd=1))
         with pytest.raises(CapReached) as caught:
@@ -257,7 +291,8 @@ def test_what_happens_at_the_cap_is_inherited_by_the_levels_below() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"at_cap": "stop"}, {"alert_shares": (0.0,)}, {"alert_shares": (1.5,)}]
 )
-def test_rules_without_sense_are_refused(wrong: dict[str, object]) -> None:
+def test_cap_rules_are_checked(wrong: dict[str, object]) -> None:
+    """Refuse rules that make no sense."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         CapRules(**wrong)  # type: ignore[arg-type]
 
@@ -267,7 +302,7 @@ def test_rules_without_sense_are_refused(wrong: dict[str, object]) -> None:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def stores(request: pytest.FixtureRequest, tmp_path):
-    """Two openings of one place, as by two processes."""
+    """Open one store twice, as two processes would."""
     if request.param == "memory":
         store = MemorySpend()
         yield store, store
@@ -278,7 +313,9 @@ def stores(request: pytest.FixtureRequest, tmp_path):
         second.close()
 
 
-def test_a_day_goes_on_where_an_earlier_process_ended(stores) -> None:
+def test_store_continues_the_day(stores) -> None:
+    """Continue a day where an earlier process ended."""
+
     async def main(runtime: Runtime) -> None:
         first = Account("day", Budget(usd=1.0), persistence=Persistence(stores[0]))
         (await first.reserve(Amount(0.9))).settle(Amount(0.7))
@@ -290,7 +327,9 @@ def test_a_day_goes_on_where_an_earlier_process_ended(stores) -> None:
     run(main)
 
 
-def test_two_processes_at_the_same_time_do_not_exceed_the_cap_together(stores) -> None:
+def test_store_bounds_concurrent_processes(stores) -> None:
+    """Hold a cap that two processes share."""
+
     async def main(runtime: Runtime) -> None:
         first = Account("day", Budget(usd=1.0), persistence=Persistence(stores[0]))
         second = Account("day", Budget(usd=1.0), persistence=Persistence(stores[1]))
@@ -304,7 +343,9 @@ def test_two_processes_at_the_same_time_do_not_exceed_the_cap_together(stores) -
     run(main)
 
 
-def test_what_a_crashed_process_had_reserved_stays_counted(stores) -> None:
+def test_store_keeps_crashed_reservations(stores) -> None:
+    """Keep counting the reservation of a process that crashed."""
+
     async def main(runtime: Runtime) -> None:
         await Account("day", Budget(usd=1.0), persistence=Persistence(stores[0])).reserve(
             Amount(0.7)
@@ -316,11 +357,13 @@ def test_what_a_crashed_process_had_reserved_stays_counted(stores) -> None:
     run(main)
 
 
-def test_a_new_day_starts_from_nothing_and_alerts_again() -> None:
+def test_new_day_starts_empty() -> None:
+    """Start a new day with nothing spent, and alert again."""
+
     async def main(runtime: Runtime) -> None:
         today = ["2026-11-25"]
-        told: list[Alert] = []
-        rules = CapRules(alert_shares=(0.8,), on_alert=told.append)
+        alerts: list[Alert] = []
+        rules = CapRules(alert_shares=(0.8,), on_alert=alerts.append)
         day = Account(
             "day",
             Budget(usd=1.0),
@@ -333,30 +376,34 @@ def test_a_new_day_starts_from_nothing_and_alerts_again() -> None:
         (await day.reserve(Amount(0.85))).settle(Amount(0.85))
         over_midnight.settle(Amount(0.1))
         assert day.spent.usd == pytest.approx(0.85)  # the call over midnight is the old day's
-        assert [alert.spent for alert in told] == pytest.approx([0.9, 0.85])
+        assert [alert.spent for alert in alerts] == pytest.approx([0.9, 0.85])
 
     run(main)
 
 
-def test_an_alert_of_an_earlier_process_is_not_repeated() -> None:
+def test_store_remembers_earlier_alerts() -> None:
+    """Do not repeat an alert of an earlier process."""
+
     async def main(runtime: Runtime) -> None:
-        store, told = MemorySpend(), list[Alert]()
+        store, alerts = MemorySpend(), list[Alert]()
         store.add("day", (900_000_000_000, 0, 1))
         day = Account(
             "day",
             Budget(usd=1.0),
-            rules=CapRules(alert_shares=(0.8, 0.95), on_alert=told.append),
+            rules=CapRules(alert_shares=(0.8, 0.95), on_alert=alerts.append),
             persistence=Persistence(store),
         )
         (await day.reserve(Amount(0.06))).settle(Amount(0.06))
-        assert [alert.share for alert in told] == [0.95]
+        assert [alert.share for alert in alerts] == [0.95]
 
     run(main)
 
 
-def test_a_call_that_another_process_overtakes_in_the_last_moment_takes_nothing() -> None:
+def test_overtaken_reservation_takes_nothing() -> None:
+    """Take nothing if another process spends between the check and the reservation."""
+
     class Busy(MemorySpend):
-        """Somebody else spends between our look and our reservation."""
+        """A store where another process spends between our check and our reservation."""
 
         def add(self, key: str, units: Units) -> Units:
             if units[2] > 0:
@@ -375,7 +422,9 @@ def test_a_call_that_another_process_overtakes_in_the_last_moment_takes_nothing(
     run(main)
 
 
-def test_a_store_that_breaks_leaves_nothing_reserved() -> None:
+def test_broken_store_leaves_nothing_reserved() -> None:
+    """Leave nothing reserved if the store fails."""
+
     class Broken:
         def add(self, key: str, units: Units) -> Units:
             if units != (0, 0, 0):

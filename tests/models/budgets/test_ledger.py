@@ -1,8 +1,9 @@
-"""No overspend: many branches at once, everything random, and books that are kept by the models themselves.
+"""No overspending with many concurrent branches and random models that count their own charges.
 
-Each interleaving is a run in virtual time of concurrent branches over a tree of budgets, against models with random prices and times that
-fail, are cancelled, cut their streams or forget their usage. The models count what they charged; that never exceeds a cap. A budget that
-looks first and adds later overshoots in the same test, so the test can tell.
+Each interleaving is a run in virtual time of concurrent branches over a tree of budgets, against
+models with random prices and times that fail, are cancelled, cut their streams or omit their usage.
+The models count what they charge; the sum never exceeds a cap. A budget that checks first and adds
+later overshoots in the same test, which proves that the test can detect overspending.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.models.virtual import VirtualLoop, run
 
 @dataclass
 class Till:
-    """A model that charges for what it did, whatever became of the answer, and writes down whom it charged."""
+    """A model that charges for every call, even a failed one, and records the charged levels."""
 
     price: Flat
     chance: random.Random
@@ -60,7 +61,7 @@ class Till:
 
 @dataclass
 class Books:
-    """What one interleaving came to: per level its cap and what the models charged, and calls that went through or did not."""
+    """Result of an interleaving: caps and charges by level, and counts of answers and refusals."""
 
     caps: dict[str, float]
     charged: dict[str, float]
@@ -77,7 +78,7 @@ class Books:
         }
 
 
-async def one_interleaving(
+async def run_interleaving(
     runtime: Runtime, seed: int, branches: int, *, naive: bool = False
 ) -> Books:
     chance = random.Random(seed)
@@ -159,7 +160,7 @@ async def one_interleaving(
 
 
 class NaiveLedger:
-    """Looks first, adds when the bill is there: what most budgets do."""
+    """Budget that checks first and adds once the bill is known, as most budgets do."""
 
     def __init__(self, caps: dict[str, float]) -> None:
         self.caps = caps
@@ -167,7 +168,7 @@ class NaiveLedger:
 
 
 class CheckThenAdd:
-    """Keeps a model within a naive ledger."""
+    """Model client that is limited by a naive ledger."""
 
     def __init__(self, till: Till, ledger: NaiveLedger) -> None:
         self._till = till
@@ -184,7 +185,10 @@ class CheckThenAdd:
 
 
 class Watch:
-    """Looks at every level before every round of the event loop: within its cap (B1), and never less spent than before (B4)."""
+    """Check of every level before every round of the event loop.
+
+    A level stays within its cap (B1), and its spending never decreases (B4).
+    """
 
     def __init__(self, accounts: list[Account]) -> None:
         self._levels = [account.level for account in accounts]
@@ -200,34 +204,37 @@ class Watch:
             self._spent[place] = level.spent[0]
 
 
-def interleavings(count: int, branches: int, first_seed: int = 0) -> tuple[int, int]:
-    """Run so many; how many calls were answered, and how many refused."""
+def run_interleavings(count: int, branches: int, first_seed: int = 0) -> tuple[int, int]:
+    """Run the given interleavings and return how many calls were answered and refused."""
     answered = refused = 0
     for seed in range(first_seed, first_seed + count):
-        books = run(partial(one_interleaving, seed=seed, branches=branches), seed=seed)
+        books = run(partial(run_interleaving, seed=seed, branches=branches), seed=seed)
         assert books.overspent == {}, f"seed {seed}"
         answered, refused = answered + books.answered, refused + books.refused
     return answered, refused
 
 
-def test_300_interleavings_never_exceed_a_cap_on_any_level() -> None:
-    answered, refused = interleavings(300, branches=12)
+def test_caps_hold_in_300_interleavings() -> None:
+    """Never exceed a cap on any level, in 300 random interleavings."""
+    answered, refused = run_interleavings(300, branches=12)
     assert min(answered, refused) > 500, (
         "caps that are never reached, or never let anything through, test nothing"
     )
 
 
-def test_1000_branches_at_once_never_exceed_a_cap() -> None:
-    books = run(partial(one_interleaving, seed=7, branches=1000))
+def test_caps_hold_with_1000_branches() -> None:
+    """Never exceed a cap with 1,000 branches at once."""
+    books = run(partial(run_interleaving, seed=7, branches=1000))
     assert books.overspent == {}
     assert books.answered > 100
     assert books.refused > 100
     assert books.at_worst > 0
 
 
-def test_a_budget_that_checks_first_and_adds_later_overshoots_in_this_very_test() -> None:
+def test_checking_before_adding_overshoots() -> None:
+    """Show that a budget which checks first and adds later overshoots in the same test."""
     over = [
-        run(partial(one_interleaving, seed=seed, branches=100, naive=True)).overspent
+        run(partial(run_interleaving, seed=seed, branches=100, naive=True)).overspent
         for seed in range(5)
     ]
     assert all(over)
@@ -235,6 +242,6 @@ def test_a_budget_that_checks_first_and_adds_later_overshoots_in_this_very_test(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first_seed", range(1_000, 11_000, 1_000))
-def test_10_000_interleavings_never_exceed_a_cap(first_seed: int) -> None:
-    """A thousand at a time, so that a busy machine does not take them for a hang."""
-    assert min(interleavings(1_000, branches=12, first_seed=first_seed)) > 1_000
+def test_caps_hold_in_10_000_interleavings(first_seed: int) -> None:
+    """Never exceed a cap; a thousand runs at a time, since a busy machine is slow."""
+    assert min(run_interleavings(1_000, branches=12, first_seed=first_seed)) > 1_000

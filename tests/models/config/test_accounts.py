@@ -16,27 +16,38 @@ from graphorch.models.config.environment import read_default_models
 from graphorch.models.config.loader import parse_config
 from tests.models.virtual import run
 
-CONFIG = parse_config({
-    "budgets": {"run": {"usd": 5, "at_cap": "route"}, "node": {"usd": 2}, "day": {"usd": 6}, "tags": {"blog": {"calls": 3}}},
-    "alerts": {"shares": [0.5]},
-})  # fmt: skip
+CONFIG = parse_config(
+    {
+        "budgets": {
+            "run": {"usd": 5, "at_cap": "route"},
+            "node": {"usd": 2},
+            "day": {"usd": 6},
+            "tags": {"blog": {"calls": 3}},
+        },
+        "alerts": {"shares": [0.5]},
+    }
+)
 
 
-def test_runs_of_a_day_share_its_budget_and_each_has_its_own() -> None:
+def test_runs_share_budget_of_day() -> None:
+    """Share the budget of a day between its runs, beside a budget for each run."""
+
     async def main(runtime: Runtime) -> None:
-        told: list[Alert] = []
-        bank = AccountFactory(config=CONFIG, on_alert=told.append, clock=runtime.clock)
+        alerts: list[Alert] = []
+        bank = AccountFactory(config=CONFIG, on_alert=alerts.append, clock=runtime.clock)
         first, second = bank.open_run("r1"), bank.open_run("r2")
         (await first.reserve(Amount(4))).settle(Amount(4))
         with pytest.raises(CapReached) as caught:
             await second.reserve(Amount(3))
         assert (caught.value.level, caught.value.at_cap) == ("day", "fail")
-        assert [(alert.level, alert.share) for alert in told] == [("r1", 0.5), ("day", 0.5)]
+        assert [(alert.level, alert.share) for alert in alerts] == [("r1", 0.5), ("day", 0.5)]
 
     run(main)
 
 
-def test_a_tag_counts_in_all_runs_that_have_it_and_unknown_tags_in_none() -> None:
+def test_tag_counts_across_runs() -> None:
+    """Count a tag in all runs that have it, and ignore unknown tags."""
+
     async def main(runtime: Runtime) -> None:
         bank = AccountFactory(config=CONFIG, clock=runtime.clock)
         for name in ("r1", "r2", "r3"):
@@ -50,7 +61,9 @@ def test_a_tag_counts_in_all_runs_that_have_it_and_unknown_tags_in_none() -> Non
     run(main)
 
 
-def test_the_budget_of_the_caller_goes_before_the_one_of_the_file_and_nodes_have_theirs() -> None:
+def test_budget_of_caller_precedes_file() -> None:
+    """Prefer the budget of the caller to that of the file; nodes have their own."""
+
     async def main(runtime: Runtime) -> None:
         bank = AccountFactory(config=CONFIG, clock=runtime.clock)
         account = bank.open_run("r", Budget(usd=3))
@@ -66,7 +79,9 @@ def test_the_budget_of_the_caller_goes_before_the_one_of_the_file_and_nodes_have
     run(main)
 
 
-def test_a_run_over_midnight_goes_on_with_the_new_days_money() -> None:
+def test_run_over_midnight_uses_new_day() -> None:
+    """Charge a run over midnight to the budget of the new day."""
+
     async def main(runtime: Runtime) -> None:
         today = ["2026-11-25"]
         bank = AccountFactory(config=CONFIG, today=lambda: today[0], clock=runtime.clock)
@@ -78,7 +93,8 @@ def test_a_run_over_midnight_goes_on_with_the_new_days_money() -> None:
     run(main)
 
 
-def test_the_day_is_a_date() -> None:
+def test_utc_day_is_date() -> None:
+    """Name the day by its date."""
     assert len(utc_day().split("-")) == 3
 
 
@@ -101,9 +117,11 @@ asyncio.run(main())
 """
 
 
-def test_what_a_day_spent_is_kept_between_processes_where_the_configuration_says(
+def test_spending_is_kept_in_configured_file(
     tmp_path: Path,
 ) -> None:
+    """Keep the spending of a day between processes, in the configured file."""
+
     def spend() -> str:
         return subprocess.run(
             [sys.executable, "-c", SPEND], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -116,7 +134,8 @@ def test_what_a_day_spent_is_kept_between_processes_where_the_configuration_says
     assert spend() == "spent", "without a file every process has a day of its own"
 
 
-def test_a_file_of_spending_that_is_none_is_named(tmp_path: Path) -> None:
+def test_invalid_spending_file_is_named(tmp_path: Path) -> None:
+    """Name a file of spending that is not a database."""
     (tmp_path / "spend.db").write_text(
         "no database at all, and long enough to be read as one" * 40, "utf-8"
     )

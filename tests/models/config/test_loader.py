@@ -1,4 +1,4 @@
-"""The configuration file: what it means, and that an error names the file, the line, the field and what was meant."""
+"""Configuration file: its meaning, and errors that name file, line, field and a suggestion."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from graphorch.models.config.schema import TargetConfig
 from tests.models.config.examples import WHOLE
 
 
-def written(folder: Path, text: str, name: str = "graphorch.toml") -> Path:
+def write_config(folder: Path, text: str, name: str = "graphorch.toml") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_a_whole_file_is_read(tmp_path: Path) -> None:
-    config = read_config(written(tmp_path, WHOLE))
+def test_loader_reads_whole_file(tmp_path: Path) -> None:
+    """Read a file that has every table."""
+    config = read_config(write_config(tmp_path, WHOLE))
     assert config.policies["careful"].targets[1] == TargetConfig(model="gpt-5", endpoint="direct")
     assert config.limits["openai/gpt-5"].build_limits().rpm == 60
     assert config.prices["openai/gpt-5"].output == 10
@@ -33,26 +34,33 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_the_project_file_works_as_well(tmp_path: Path) -> None:
-    text = '[project]\nname = "x"\n\n[tool.graphorch.endpoints.a]\nbase_url = "http://127.0.0.1:1/v1"\ndialekt = "openai"\n'
+def test_loader_reads_project_file(tmp_path: Path) -> None:
+    """Read the table of pyproject.toml."""
+    text = (
+        '[project]\nname = "x"\n\n[tool.graphorch.endpoints.a]\n'
+        'base_url = "http://127.0.0.1:1/v1"\ndialekt = "openai"\n'
+    )
     with pytest.raises(
         InputError,
-        match=r"pyproject.toml:6: endpoints\.a\.dialekt: there is no such key\. Did you mean 'dialect'",
+        match=r"pyproject.toml:6: endpoints\.a\.dialekt: there is no such key\. "
+        "Did you mean 'dialect'",
     ):
-        find_config(written(tmp_path, text, "pyproject.toml").parent)
+        find_config(write_config(tmp_path, text, "pyproject.toml").parent)
 
 
-def test_no_file_is_an_empty_configuration(tmp_path: Path) -> None:
+def test_missing_file_is_empty_config(tmp_path: Path) -> None:
+    """Return an empty configuration if there is no file."""
     assert find_config(tmp_path) == parse_config({})
 
 
-def test_the_file_of_its_own_goes_before_the_project_file(tmp_path: Path) -> None:
-    written(tmp_path, '[tool.graphorch]\ndefault_model = "b"\n', "pyproject.toml")
-    written(tmp_path, 'default_model = "a"\n')
+def test_own_file_precedes_project_file(tmp_path: Path) -> None:
+    """Prefer graphorch.toml to pyproject.toml."""
+    write_config(tmp_path, '[tool.graphorch]\ndefault_model = "b"\n', "pyproject.toml")
+    write_config(tmp_path, 'default_model = "a"\n')
     assert find_config(tmp_path).default_model == "a"
 
 
-# Each: what is changed in the whole file, and the line, the field and the words of the error.
+# What is replaced in the whole file, its replacement, and the line, field and text of the error.
 WRONG = [
     (
         'kind = "fallback"',
@@ -62,7 +70,8 @@ WRONG = [
     (
         "attempt_timeout = 30",
         "attempt_timout = 30",
-        r":21: policies\.careful\.attempt_timout: there is no such key\. Did you mean 'attempt_timeout'",
+        r":21: policies\.careful\.attempt_timout: there is no such key\. "
+        "Did you mean 'attempt_timeout'",
     ),
     ("rpm = 60", "rpm = 0", r":28: limits\.openai/gpt-5\.rpm: Input should be greater than 0"),
     (
@@ -97,7 +106,8 @@ WRONG = [
     (
         'endpoint = "direct"',
         'endpoint = "dircet"',
-        r":16: policies\.careful\.targets\.1\.endpoint: there is no endpoint 'dircet'\. Did you mean 'direct'",
+        r":16: policies\.careful\.targets\.1\.endpoint: there is no endpoint 'dircet'\. "
+        "Did you mean 'direct'",
     ),
     (
         'default_endpoint = "main"',
@@ -134,42 +144,45 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "told"), WRONG)
-def test_what_is_wrong_is_named_with_its_line(
-    tmp_path: Path, old: str, new: str, told: str
-) -> None:
+@pytest.mark.parametrize(("old", "new", "expected"), WRONG)
+def test_wrong_value_names_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """Name the line, the field and the problem of a wrong value."""
     assert old in WHOLE
-    with pytest.raises(InputError, match=rf"graphorch\.toml{told}"):
-        read_config(written(tmp_path, WHOLE.replace(old, new)))
+    with pytest.raises(InputError, match=rf"graphorch\.toml{expected}"):
+        read_config(write_config(tmp_path, WHOLE.replace(old, new)))
 
 
-def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
+def test_problems_are_reported_together(tmp_path: Path) -> None:
+    """Report all problems at once."""
     text = (
         WHOLE.replace("rpm = 60", "rpm = 0")
         .replace("usd = 0.50", "usd = 0")
         .replace("[alerts]", "[alert]")
     )
     with pytest.raises(InputError) as caught:
-        read_config(written(tmp_path, text))
+        read_config(write_config(tmp_path, text))
     assert len(str(caught.value).splitlines()) == 4
 
 
-def test_an_unknown_policy_is_named_with_its_neighbour_unless_the_gateway_may_own_it(
+def test_unknown_policy_gets_suggestion(
     tmp_path: Path,
 ) -> None:
+    """Suggest a policy for an unknown one, unless the gateway may have it."""
     misspelt = WHOLE.replace('"policy/split",\n', '"policy/spilt",\n')
     # the default endpoint is Requesty, which has policies of its own
-    read_config(written(tmp_path, misspelt))
+    read_config(write_config(tmp_path, misspelt))
     with pytest.raises(
         InputError,
-        match=r":16: policies\.careful\.targets\.2: there is no policy 'spilt'\. Did you mean 'split'",
+        match=r":16: policies\.careful\.targets\.2: there is no policy 'spilt'\. "
+        "Did you mean 'split'",
     ):
         read_config(
-            written(tmp_path, misspelt.replace('dialect = "requesty"', 'dialect = "generic"'))
+            write_config(tmp_path, misspelt.replace('dialect = "requesty"', 'dialect = "generic"'))
         )
 
 
-def test_policies_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
+def test_circle_of_policies_is_refused(tmp_path: Path) -> None:
+    """Refuse policies that lead in a circle."""
     text = "".join(
         f'[policies.{a}]\nkind = "fallback"\ntargets = ["m", "policy/{b}"]\n'
         for a, b in ("ab", "bc", "ca")
@@ -177,33 +190,37 @@ def test_policies_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r":3: policies\.a\.targets: the policies lead in a circle: a → b → c → a"
     ):
-        read_config(written(tmp_path, text))
+        read_config(write_config(tmp_path, text))
     with pytest.raises(InputError, match="circle: a → a"):
         parse_config({"policies": {"a": {"kind": "fallback", "targets": ["policy/a"]}}})
 
 
-def test_weights_that_sum_to_nothing_are_refused() -> None:
+def test_zero_weights_are_refused() -> None:
+    """Refuse weights that sum to zero."""
     targets = [{"model": "a", "weight": 0}, {"model": "b", "weight": 0}]
     with pytest.raises(InputError, match="the weights sum to nothing"):
         parse_config({"policies": {"p": {"kind": "weighted", "targets": targets}}})
 
 
-def test_a_target_that_is_there_twice_is_refused() -> None:
+def test_repeated_target_is_refused() -> None:
+    """Refuse a target that appears twice."""
     with pytest.raises(InputError, match=r"targets\.1: 'm' is there twice"):
         parse_config({"policies": {"p": {"kind": "fallback", "targets": ["m", "m"]}}})
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [("a = = 1", r"line 1"), ("a = 1\nb = = 2", "line 2"), (b"\xff", "is not TOML")],
 )
-def test_what_is_no_toml_says_where(tmp_path: Path, text: str | bytes, told: str) -> None:
+def test_invalid_toml_names_line(tmp_path: Path, text: str | bytes, expected: str) -> None:
+    """Name the line of invalid TOML."""
     path = tmp_path / "graphorch.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         read_config(path)
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
+    """Report a file that does not exist."""
     with pytest.raises(InputError, match=r"nowhere\.toml cannot be read: No such file"):
         read_config(tmp_path / "nowhere.toml")

@@ -1,4 +1,4 @@
-"""From a name to whoever answers, with a configuration and without one."""
+"""Routes from a name to the model that answers, with and without a configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KEYS = {"MAIN_KEY": "k1", "GATEWAY_KEY": "k2"}
 
 
 class Endpoints:
-    """A fake model behind each endpoint, and what was connected to."""
+    """Fake models behind the endpoints, with the connections that were made."""
 
     def __init__(self, **models: FakeModel) -> None:
         self.models = models
@@ -81,7 +81,9 @@ def config(**tables: object) -> Config:
     return parse_config({"endpoints": ENDPOINTS, **tables})
 
 
-def test_a_plain_model_goes_to_the_default_endpoint() -> None:
+def test_plain_model_uses_default_endpoint() -> None:
+    """Send a plain model to the default endpoint."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints()
         response = await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
@@ -97,7 +99,9 @@ def test_a_plain_model_goes_to_the_default_endpoint() -> None:
     run(main)
 
 
-def test_the_environment_is_enough() -> None:
+def test_router_works_from_environment() -> None:
+    """Route with the environment alone."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints()
         environment = {
@@ -114,7 +118,9 @@ def test_the_environment_is_enough() -> None:
     run(main)
 
 
-def test_a_policy_asks_its_targets_at_their_endpoints() -> None:
+def test_policy_asks_targets_at_endpoints() -> None:
+    """Ask each target of a policy at its own endpoint."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints(main=FakeModel(status(500)), gateway=FakeModel(Answer("second")))
         policies = {
@@ -131,7 +137,9 @@ def test_a_policy_asks_its_targets_at_their_endpoints() -> None:
 
 
 @pytest.mark.parametrize("kind", ["fallback", "weighted", "cheapest", "fastest", "cascade"])
-def test_every_kind_of_policy_answers_and_nests(kind: str) -> None:
+def test_policies_of_all_kinds_nest(kind: str) -> None:
+    """Answer with every kind of policy, also nested."""
+
     async def main(runtime: Runtime) -> None:
         policies = {
             "outer": {"kind": kind, "targets": ["policy/inner"], "check": "valid"},
@@ -148,7 +156,9 @@ def test_every_kind_of_policy_answers_and_nests(kind: str) -> None:
     run(main)
 
 
-def test_a_policy_of_the_gateway_is_passed_on() -> None:
+def test_gateway_policy_is_passed_on() -> None:
+    """Pass on a policy that belongs to the gateway."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints()
         await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
@@ -159,7 +169,9 @@ def test_a_policy_of_the_gateway_is_passed_on() -> None:
     run(main)
 
 
-def test_a_gateway_that_repeats_by_itself_is_asked_once_per_call() -> None:
+def test_retrying_gateway_is_asked_once() -> None:
+    """Ask a gateway that retries by itself once a call."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints(
             gateway=FakeModel(status(500)), main=FakeModel(status(500), Answer("back"))
@@ -178,7 +190,9 @@ def test_a_gateway_that_repeats_by_itself_is_asked_once_per_call() -> None:
     run(main)
 
 
-def test_the_health_of_a_target_is_shared_by_all_policies_that_name_it() -> None:
+def test_policies_share_target_health() -> None:
+    """Share the health of a target between the policies that name it."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints(
             main=FakeModel(*[status(500)] * 5, Answer("back")), gateway=FakeModel(Answer("other"))
@@ -198,7 +212,7 @@ def test_the_health_of_a_target_is_shared_by_all_policies_that_name_it() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "tables", "environment", "told"),
+    ("name", "tables", "environment", "expected"),
     [
         (
             "policy/carefull",
@@ -217,12 +231,14 @@ def test_the_health_of_a_target_is_shared_by_all_policies_that_name_it() -> None
         ("m", {"endpoints": {}}, {}, "Model 'm' has no endpoint. Set OPENAI_BASE_URL"),
     ],
 )
-def test_a_name_that_leads_nowhere_is_refused_before_any_call(
-    name: str, tables: dict[str, object], environment: dict[str, str], told: str
+def test_unknown_name_is_refused_early(
+    name: str, tables: dict[str, object], environment: dict[str, str], expected: str
 ) -> None:
+    """Refuse a name that leads nowhere before any call."""
+
     async def main(runtime: Runtime) -> None:
         endpoints = Endpoints()
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=expected):
             await router(runtime, config(**tables), endpoints, environment=environment).complete(
                 request_to(name)
             )
@@ -238,7 +254,9 @@ CHEAPER = {
 PRICES = {"dear": Flat(1e-3), "cheap": Flat(1e-6)}
 
 
-def test_at_the_cap_the_declared_cheaper_policy_is_asked() -> None:
+def test_cap_switches_to_cheaper_policy() -> None:
+    """Ask the declared cheaper policy at the cap."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=0.25), rules=CapRules(at_cap="policy/cheap"))
         both = router(runtime, config(policies=CHEAPER), Endpoints(), prices=PRICES)
@@ -253,7 +271,9 @@ def test_at_the_cap_the_declared_cheaper_policy_is_asked() -> None:
     run(main)
 
 
-def test_a_cheaper_policy_that_does_not_fit_either_is_the_end() -> None:
+def test_cheaper_policy_may_not_fit() -> None:
+    """Fail if the cheaper policy does not fit either."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1e-9), rules=CapRules(at_cap="policy/cheap"))
         endpoints = Endpoints()
@@ -268,7 +288,9 @@ def test_a_cheaper_policy_that_does_not_fit_either_is_the_end() -> None:
 
 
 @pytest.mark.parametrize("at_cap", ["fail", "route"])
-def test_at_the_cap_a_typed_failure_says_what_was_declared(at_cap: str) -> None:
+def test_cap_error_names_declaration(at_cap: str) -> None:
+    """Raise a typed error at the cap, with the declared behaviour."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1e-9), rules=CapRules(at_cap=at_cap))
         with pytest.raises(CapReached) as caught:
@@ -300,9 +322,10 @@ WIRE_FAILURES = {
         for name in WIRE_FAILURES
     ],
 )
-def test_over_the_wire_the_next_endpoint_answers_at_once_and_each_gets_its_own_key(
+def test_fallback_endpoint_answers_at_once(
     failure: str,
 ) -> None:
+    """Fail over to the next endpoint over the wire, each with its own key."""
     # its import takes seconds on a busy machine, and would count as the first attempt's time
     importlib.import_module("openai")
 
@@ -353,7 +376,9 @@ def test_over_the_wire_the_next_endpoint_answers_at_once_and_each_gets_its_own_k
     asyncio.run(main())
 
 
-def test_keys_are_in_no_representation() -> None:
+def test_router_repr_hides_keys() -> None:
+    """Keep keys out of every representation."""
+
     async def main(runtime: Runtime) -> None:
         made = router(runtime, config(), Endpoints(), environment={"MAIN_KEY": "sk-secret"})
         await made.complete(request_to("m"))

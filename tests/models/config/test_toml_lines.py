@@ -47,8 +47,7 @@ last = { inner = 1 }
         (("key",), None),
     ],
 )
-def test_lines_are_found_in_every_form_that_toml_has(
-    path: tuple[str | int, ...], line: int | None
-) -> None:
+def test_line_is_found_in_every_form(path: tuple[str | int, ...], line: int | None) -> None:
+    """Find the line of a value in every form that TOML has."""
     tomllib.loads(EVERY_FORM)
     assert find_line(EVERY_FORM, path) == line

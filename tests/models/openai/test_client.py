@@ -1,4 +1,4 @@
-"""The client against a real server: what is sent, what counts as an answer, and that everything else is a typed error in time."""
+"""The client with a real server: requests, answers, and typed errors in time for all the rest."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ def with_server(
     use: Callable[[OpenAIClient, Server], Awaitable[T]],
     limits: CallLimits | None = None,
 ) -> T:
-    """What `use` returns, of a client of a server; it has half a minute, so that a hang is a failure and a busy machine is none."""
+    """Return the result of `use` for a client and its server.
+
+    It has half a minute, so that a hang fails the test and a busy machine does not.
+    """
 
     async def main() -> T:
         async with asyncio.timeout(30), serve(*handlers) as server:
@@ -89,7 +92,7 @@ def ask(
     return with_server(*handlers, use=use, limits=limits)
 
 
-def failure_of(
+def expect_failure(
     *handlers: Handler,
     request: Request | None = None,
     streamed: bool = False,
@@ -97,12 +100,12 @@ def failure_of(
 ) -> ModelError:
     with pytest.raises(ModelError) as caught:
         ask(*handlers, request=request, streamed=streamed, limits=limits)
-    assert_secret(caught.value)
+    assert_key_hidden(caught.value)
     return caught.value
 
 
-def assert_secret(error: BaseException) -> None:
-    """The key is nowhere in what an error shows, and no other exception that could hold it hangs on to it."""
+def assert_key_hidden(error: BaseException) -> None:
+    """Check that an error does not show the key and has no cause or context that could hold it."""
     shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
     assert KEY not in shown
     assert error.__cause__ is None
@@ -112,7 +115,8 @@ def assert_secret(error: BaseException) -> None:
 # ---- answers -----------------------------------------------------------------------------------
 
 
-def test_an_answer_comes_with_its_usage_and_model() -> None:
+def test_answer_has_usage_and_model() -> None:
+    """Return the text with its usage, model and finish reason."""
     response = ask(replies(completion("hello")))
     assert (response.text, response.model, response.finish_reason, response.attempts) == (
         "hello",
@@ -124,7 +128,8 @@ def test_an_answer_comes_with_its_usage_and_model() -> None:
     assert (response.usd, response.usd_source, response.first_token_seconds) == (0.0, "none", None)
 
 
-def test_a_stream_gives_the_pieces_and_the_same_response() -> None:
+def test_stream_delivers_pieces() -> None:
+    """Deliver the pieces of a stream and return the whole response."""
     pieces: list[str] = []
 
     async def use(client: OpenAIClient, server: Server) -> Response:
@@ -137,9 +142,8 @@ def test_a_stream_gives_the_pieces_and_the_same_response() -> None:
     assert 0 < response.first_token_seconds <= response.seconds
 
 
-def test_a_stream_that_ends_after_its_finish_reason_is_complete_even_if_the_connection_breaks() -> (
-    None
-):
+def test_stream_is_complete_after_finish_reason() -> None:
+    """Accept a stream that breaks after its finish reason, with an estimated usage."""
     response = ask(
         streams([event(chunk("hello")), event(chunk(None, "stop"))], then="cut"), streamed=True
     )
@@ -148,7 +152,8 @@ def test_a_stream_that_ends_after_its_finish_reason_is_complete_even_if_the_conn
     assert "estimated" in response.note
 
 
-def test_an_endpoint_that_does_not_stream_is_read_whole() -> None:
+def test_unstreamed_answer_is_one_piece() -> None:
+    """Read a whole answer if the endpoint does not stream."""
     pieces: list[str] = []
 
     async def use(client: OpenAIClient, server: Server) -> Response:
@@ -158,7 +163,8 @@ def test_an_endpoint_that_does_not_stream_is_read_whole() -> None:
     assert pieces == ["hello"]
 
 
-def test_the_cost_that_a_gateway_reports_is_taken() -> None:
+def test_reported_cost_is_used() -> None:
+    """Take the cost that a gateway reports."""
     body = completion()
     body["usage"] = {
         "prompt_tokens": 10,
@@ -178,13 +184,15 @@ def test_the_cost_that_a_gateway_reports_is_taken() -> None:
     "usage",
     [None, [], "many", {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "7"}],
 )
-def test_a_strange_bill_does_not_spoil_a_good_answer(usage: object) -> None:
+def test_invalid_usage_is_estimated(usage: object) -> None:
+    """Estimate the usage of a good answer if the reported one is invalid."""
     response = ask(replies({**completion("hello"), "usage": usage}))
     assert response.text == "hello"
     assert response.usage.is_estimated
 
 
-def test_the_fence_around_json_is_taken_off() -> None:
+def test_json_fence_is_stripped() -> None:
+    """Strip the code fence around JSON."""
     response = ask(
         replies(completion('```json\n{"score": 3}\n```')), request=question(schema=Score)
     )
@@ -194,7 +202,7 @@ def test_the_fence_around_json_is_taken_off() -> None:
 # ---- what is sent ------------------------------------------------------------------------------
 
 
-def sent(request: Request, *, streamed: bool = False) -> Server:
+def send(request: Request, *, streamed: bool = False) -> Server:
     async def use(client: OpenAIClient, server: Server) -> Server:
         await client.complete(request, [].append if streamed else None)
         return server
@@ -202,11 +210,12 @@ def sent(request: Request, *, streamed: bool = False) -> Server:
     return with_server(streams(pieces_of("x")) if streamed else replies(completion("x")), use=use)
 
 
-def test_only_what_was_asked_for_is_sent() -> None:
-    assert sent(question()).bodies == [
+def test_request_sends_only_given_options() -> None:
+    """Send only the options of the request."""
+    assert send(question()).bodies == [
         {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     ]
-    body = sent(
+    body = send(
         question(max_tokens=5, temperature=0.5, schema=Score, metadata={"run": "r1"}), streamed=True
     ).bodies[0]
     assert (body["max_tokens"], body["temperature"], body["stream"], body["stream_options"]) == (
@@ -219,10 +228,12 @@ def test_only_what_was_asked_for_is_sent() -> None:
     assert "r1" not in str(body)
 
 
-def test_nothing_out_of_the_environment_is_sent_and_no_proxy_is_used(
+def test_environment_and_proxies_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A proxy of the environment would see the key; one at a closed port makes the call fail if it is used."""
+    """Ignore keys and proxies of the environment; a proxy would see the key. One at a closed port
+    makes the call fail if it is used.
+    """
     for name in (
         "HTTP_PROXY",
         "HTTPS_PROXY",
@@ -237,7 +248,7 @@ def test_nothing_out_of_the_environment_is_sent_and_no_proxy_is_used(
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-private: of-somebody")
     monkeypatch.setenv("OPENAI_API_KEY", "key-of-somebody")
     monkeypatch.setenv("OPENAI_ADMIN_KEY", "admin-of-somebody")
-    headers = sent(question()).asked[0].headers
+    headers = send(question()).asked[0].headers
     assert headers["authorization"] == f"Bearer {KEY}"
     assert "of-somebody" not in str(headers)
     assert not [
@@ -247,7 +258,9 @@ def test_nothing_out_of_the_environment_is_sent_and_no_proxy_is_used(
     ]
 
 
-def test_no_key_sends_no_authorization() -> None:
+def test_empty_key_sends_no_authorization() -> None:
+    """Send no authorization header without a key."""
+
     async def main() -> Server:
         async with serve(replies(completion())) as server:
             client = OpenAIClient(server.url, "")
@@ -265,7 +278,9 @@ def refuses(what: str) -> Handler:
     return replies({"error": {"message": f"Unsupported parameter: {what}"}}, 400)
 
 
-def test_a_dialect_is_found_out_once_and_then_known() -> None:
+def test_dialect_is_learned_once() -> None:
+    """Adapt to the dialect of an endpoint once and remember it."""
+
     async def use(client: OpenAIClient, server: Server) -> Server:
         first = await client.complete(question(max_tokens=5))
         second = await client.complete(question(max_tokens=5))
@@ -278,7 +293,9 @@ def test_a_dialect_is_found_out_once_and_then_known() -> None:
     assert ["max_completion_tokens" in body for body in server.bodies] == [False, True, True]
 
 
-def test_an_endpoint_without_schemas_is_told_in_words() -> None:
+def test_dialect_describes_schema_in_words() -> None:
+    """Describe the schema in words if the endpoint takes no schemas."""
+
     async def use(client: OpenAIClient, server: Server) -> tuple[Response, Server]:
         return await client.complete(question(schema=Score)), server
 
@@ -290,12 +307,15 @@ def test_an_endpoint_without_schemas_is_told_in_words() -> None:
     assert "instructions" in response.note
 
 
-def test_an_endpoint_that_reports_no_usage_in_streams_is_asked_without() -> None:
+def test_dialect_drops_stream_options() -> None:
+    """Stream without usage if the endpoint does not report it."""
     response = ask(refuses("stream_options"), streams(pieces_of("hello")), streamed=True)
     assert (response.text, response.attempts) == ("hello", 2)
 
 
-def test_the_search_for_a_dialect_ends() -> None:
+def test_dialect_search_ends() -> None:
+    """Stop adapting after every step was tried."""
+
     async def use(client: OpenAIClient, server: Server) -> int:
         with pytest.raises(SchemaRefused):
             await client.complete(question(schema=Score, max_tokens=5), [].append)
@@ -325,7 +345,8 @@ def call(
 
 
 @pytest.mark.parametrize("finish_reason", ["tool_calls", "stop"])
-def test_a_tool_call_is_an_answer_if_there_are_tools(finish_reason: str) -> None:
+def test_tool_call_counts_as_answer(finish_reason: str) -> None:
+    """Accept a tool call as the answer if the request has tools."""
     response = ask(
         replies(completion(None, finish_reason, tool_calls=[call()])),
         request=question(tools=(TOOL,)),
@@ -334,7 +355,8 @@ def test_a_tool_call_is_an_answer_if_there_are_tools(finish_reason: str) -> None
     assert response.text == ""
 
 
-def test_a_tool_call_is_put_together_out_of_its_pieces() -> None:
+def test_streamed_tool_call_is_assembled() -> None:
+    """Assemble tool calls from the pieces of a stream."""
     first = {"index": 0, "id": "a", "function": {"name": "water", "arguments": '{"x"'}}
     rest = {"index": 0, "function": {"arguments": ": 1}"}}
     other = {"index": 1, "id": "b", "function": {"name": "tide", "arguments": "{}"}}
@@ -350,7 +372,8 @@ def test_a_tool_call_is_put_together_out_of_its_pieces() -> None:
     )
 
 
-def test_pieces_without_index_and_calls_without_id_are_understood() -> None:
+def test_tool_call_without_index_or_id() -> None:
+    """Read pieces without an index and calls without an id."""
     pieces = [
         {"id": "a", "function": {"name": "water", "arguments": "{}"}},
         {"id": "b", "function": {"name": "tide"}},
@@ -374,7 +397,8 @@ def test_pieces_without_index_and_calls_without_id_are_understood() -> None:
     assert response.tool_calls[0].id == "call_0"
 
 
-def test_tools_calls_and_results_are_sent() -> None:
+def test_tools_and_results_are_sent() -> None:
+    """Send tools, tool calls and results."""
     messages = (
         Message(content="how deep?"),
         Message(
@@ -384,7 +408,7 @@ def test_tools_calls_and_results_are_sent() -> None:
         ),
         Message(role="tool", content="1.5", tool_call_id="c1"),
     )
-    (body,) = sent(Request("m", messages, tools=(TOOL,))).bodies
+    (body,) = send(Request("m", messages, tools=(TOOL,))).bodies
     assert body["tools"] == [
         {
             "type": "function",
@@ -413,17 +437,20 @@ def test_tools_calls_and_results_are_sent() -> None:
         ({"tool_calls": []}, "tool_calls"),
     ],
 )
-def test_a_tool_call_that_is_none_is_unreadable(message: dict[str, object], says: str) -> None:
-    failure = failure_of(
+def test_malformed_tool_call_is_unreadable(message: dict[str, object], says: str) -> None:
+    """Raise Unreadable for a malformed tool call."""
+    failure = expect_failure(
         replies(completion(None, "tool_calls", **message)), request=question(tools=(TOOL,))
     )
     assert type(failure) is Unreadable
     assert says in str(failure)
 
 
-def test_a_tool_call_that_nobody_asked_for_is_no_answer() -> None:
+def test_unrequested_tool_call_is_unreadable() -> None:
+    """Raise Unreadable for a tool call without tools in the request; ignore it beside a text."""
     assert (
-        type(failure_of(replies(completion(None, "tool_calls", tool_calls=[call()])))) is Unreadable
+        type(expect_failure(replies(completion(None, "tool_calls", tool_calls=[call()]))))
+        is Unreadable
     )
     response = ask(replies(completion("hello", tool_calls=[call()])))
     assert (response.text, response.tool_calls) == ("hello", ())
@@ -438,7 +465,7 @@ DEEP = "[" * 5_000 + "]" * 5_000
 
 @dataclass(frozen=True)
 class Row:
-    """One way to misbehave, and the error that it must become."""
+    """Misbehaviour of an endpoint, with the error that it must become."""
 
     name: str
     handler: Handler
@@ -713,9 +740,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("row, streamed", CASES)
-def test_every_kind_of_misbehaviour_is_a_typed_error_in_time(row: Row, streamed: bool) -> None:
+def test_misbehaviour_raises_typed_error(row: Row, streamed: bool) -> None:
+    """Raise a typed error in time for every kind of misbehaviour."""
     limits = SHORT[row.says] if row.kind is TimedOut else ROOMY
-    failure = failure_of(row.handler, streamed=streamed, limits=limits)
+    failure = expect_failure(row.handler, streamed=streamed, limits=limits)
     assert type(failure) is row.kind
     assert row.says in str(failure)
     assert failure.retryable is row.retryable
@@ -728,19 +756,23 @@ def test_every_kind_of_misbehaviour_is_a_typed_error_in_time(row: Row, streamed:
     [never_answers, streams([event(chunk("half"))], then="stall"), drips(event(chunk("x")))],
 )
 @pytest.mark.parametrize("streamed", [False, True])
-def test_the_total_time_ends_everything(handler: Handler, streamed: bool) -> None:
-    failure = failure_of(
+def test_total_time_ends_call(handler: Handler, streamed: bool) -> None:
+    """End every call when its total time is over."""
+    failure = expect_failure(
         handler, request=question(timeout=0.03), streamed=streamed, limits=CallLimits()
     )
     assert isinstance(failure, TimedOut)
     assert failure.limit == "total"
 
 
-def test_a_request_without_time_fails_without_waiting() -> None:
-    assert isinstance(failure_of(never_answers, request=question(timeout=0.0)), TimedOut)
+def test_zero_timeout_fails_at_once() -> None:
+    """Fail without waiting if the request has no time."""
+    assert isinstance(expect_failure(never_answers, request=question(timeout=0.0)), TimedOut)
 
 
-def test_nobody_at_the_address_is_unreachable() -> None:
+def test_closed_port_is_unreachable() -> None:
+    """Raise Unreachable if no server listens at the address."""
+
     async def main() -> ModelError:
         async with serve(replies(b"")) as server:
             pass
@@ -750,10 +782,12 @@ def test_nobody_at_the_address_is_unreachable() -> None:
         await client.aclose()
         return caught.value
 
-    assert_secret(asyncio.run(main()))
+    assert_key_hidden(asyncio.run(main()))
 
 
-def test_a_redirect_is_not_followed_so_the_key_does_not_travel() -> None:
+def test_redirect_is_not_followed() -> None:
+    """Follow no redirect, so that the key stays at its endpoint."""
+
     async def main() -> tuple[int, int]:
         async with serve(replies(completion())) as other:
             async with serve(
@@ -769,7 +803,9 @@ def test_a_redirect_is_not_followed_so_the_key_does_not_travel() -> None:
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
-def test_one_call_is_one_request_whatever_the_status(status: int) -> None:
+def test_failed_call_sends_one_request(status: int) -> None:
+    """Send one request a call, for every status."""
+
     async def use(client: OpenAIClient, server: Server) -> int:
         with pytest.raises(ModelError):
             await client.complete(question())
@@ -806,19 +842,21 @@ def test_one_call_is_one_request_whatever_the_status(status: int) -> None:
         ({}, None),
     ],
 )
-def test_the_wait_that_is_asked_for_is_reported(
-    headers: dict[str, str], seconds: float | None
-) -> None:
-    assert failure_of(replies(b"", 429, headers)).retry_after == seconds
+def test_requested_pause_is_reported(headers: dict[str, str], seconds: float | None) -> None:
+    """Report the pause that the endpoint asks for."""
+    assert expect_failure(replies(b"", 429, headers)).retry_after == seconds
 
 
-def test_what_came_of_a_useless_answer_is_kept_with_what_it_cost() -> None:
-    failure = failure_of(replies(completion("half", "length")))
+def test_useless_answer_keeps_text_and_usage() -> None:
+    """Keep the text and the usage of a useless answer in the error."""
+    failure = expect_failure(replies(completion("half", "length")))
     assert isinstance(failure, Truncated)
     assert (failure.partial, failure.usage) == ("half", Usage(7, 3))
 
 
-def test_an_error_of_whoever_listens_is_theirs() -> None:
+def test_listener_error_passes_through() -> None:
+    """Let an error of the listener pass through."""
+
     def listener(piece: str) -> None:
         raise LookupError(piece)
 
@@ -829,9 +867,10 @@ def test_an_error_of_whoever_listens_is_theirs() -> None:
         with_server(streams(pieces_of("hel", "lo")), use=use)
 
 
-def test_words_of_an_endpoint_cannot_forge_lines_or_hide_text() -> None:
+def test_endpoint_text_is_sanitised() -> None:
+    """Remove control characters from the text of an endpoint and shorten it."""
     shown = str(
-        failure_of(
+        expect_failure(
             replies({"error": {"message": "a\r\nINFO forged\x1b[2J\u202e b" + "y" * 500}}, 500)
         )
     )
@@ -843,17 +882,19 @@ def test_words_of_an_endpoint_cannot_forge_lines_or_hide_text() -> None:
 # ---- keys, addresses, connections --------------------------------------------------------------
 
 
-def test_the_key_is_in_no_repr_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_key_stays_out_of_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep the key out of logs and representations."""
     with caplog.at_level(logging.DEBUG):
         ask(replies(completion()))
-        failure_of(replies({"error": KEY}, 400))
+        expect_failure(replies({"error": KEY}, 400))
     assert KEY not in caplog.text
     assert KEY not in repr(OpenAIClient("http://127.0.0.1/v1", KEY))
     assert KEY not in repr(vars(OpenAIClient("http://127.0.0.1/v1", SecretStr(KEY))))
 
 
 @pytest.mark.parametrize("key", ["sk two", "sk-\n", "sk-“quoted”", "sk\x00"])
-def test_a_key_that_was_copied_badly_is_refused_without_showing_it(key: str) -> None:
+def test_malformed_key_is_refused(key: str) -> None:
+    """Refuse a badly copied key without showing it."""
     with pytest.raises(InputError, match="copied") as caught:
         OpenAIClient("http://127.0.0.1/v1", key)
     assert key not in str(caught.value)
@@ -871,14 +912,17 @@ def test_a_key_that_was_copied_badly_is_refused_without_showing_it(key: str) -> 
         "http://x:99999/v1",
     ],
 )
-def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
+def test_malformed_address_is_refused(url: str) -> None:
+    """Refuse an invalid address without showing it."""
     with pytest.raises(InputError, match=r"127\.0\.0\.1:8000") as caught:
         OpenAIClient(url, KEY)
     assert "p4ss" not in str(caught.value)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_cancelling_a_call_frees_its_connection(streamed: bool) -> None:
+def test_cancelled_call_frees_connection(streamed: bool) -> None:
+    """Close the connection of a cancelled call."""
+
     async def use(client: OpenAIClient, server: Server) -> None:
         began = asyncio.Event()
 
@@ -898,7 +942,9 @@ def test_cancelling_a_call_frees_its_connection(streamed: bool) -> None:
     )
 
 
-def test_a_call_that_timed_out_frees_its_connection() -> None:
+def test_timed_out_call_frees_connection() -> None:
+    """Close the connection of a call that timed out."""
+
     async def use(client: OpenAIClient, server: Server) -> None:
         with pytest.raises(TimedOut):
             await client.complete(question(timeout=0.02))
@@ -907,7 +953,9 @@ def test_a_call_that_timed_out_frees_its_connection() -> None:
     with_server(never_answers, use=use)
 
 
-def test_a_connection_is_used_again_and_closed_at_the_end() -> None:
+def test_connection_is_reused_and_closed() -> None:
+    """Reuse a connection and close it with the client."""
+
     async def use(client: OpenAIClient, server: Server) -> None:
         for _ in range(3):
             await client.complete(question())
@@ -920,7 +968,8 @@ def test_a_connection_is_used_again_and_closed_at_the_end() -> None:
     with_server(replies(completion()), use=use)
 
 
-def test_closing_lets_a_call_in_flight_finish() -> None:
+def test_closing_awaits_running_call() -> None:
+    """Let a running call finish when the client closes."""
     go = asyncio.Event()
 
     async def answers_late(asked: object) -> None:
@@ -937,7 +986,8 @@ def test_closing_lets_a_call_in_flight_finish() -> None:
     assert with_server(answers_late, use=use) == "late"
 
 
-def test_one_client_serves_one_event_loop_after_another() -> None:
+def test_client_serves_successive_loops() -> None:
+    """Use one client in one event loop after another."""
     clients: list[OpenAIClient] = []
 
     async def main(port: int) -> int:

@@ -10,7 +10,7 @@ from graphorch.models.openai.connection_pool import LoopPool
 
 @dataclass
 class Opened:
-    """An inner client that knows whether it was closed."""
+    """Inner client that records whether it was closed."""
 
     closings: int = 0
 
@@ -27,7 +27,8 @@ class Maker:
         return self.made[-1]
 
 
-def test_calls_of_one_loop_share_a_client_and_loops_do_not() -> None:
+def test_pool_has_client_per_loop() -> None:
+    """Share a client between the calls of a loop, and not between loops."""
     maker = Maker()
     pool = LoopPool(maker)
 
@@ -42,7 +43,8 @@ def test_calls_of_one_loop_share_a_client_and_loops_do_not() -> None:
     assert pool.open_loops == 0
 
 
-def test_the_last_call_closes_a_client_that_was_given_up() -> None:
+def test_last_call_closes_released_client() -> None:
+    """Close a released client when its last call ends."""
     maker = Maker()
     pool = LoopPool(maker)
 
@@ -62,7 +64,8 @@ def test_the_last_call_closes_a_client_that_was_given_up() -> None:
     assert [opened.closings for opened in maker.made] == [1, 1]
 
 
-def test_a_loop_that_is_gone_is_forgotten() -> None:
+def test_pool_forgets_closed_loops() -> None:
+    """Forget event loops that no longer exist."""
     maker = Maker()
     pool = LoopPool(maker)
 

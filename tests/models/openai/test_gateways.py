@@ -1,4 +1,4 @@
-"""What each kind of endpoint is sent beyond the protocol, and what is read from its answers: over the wire, to a server of our own."""
+"""Gateways over the wire: what each is sent beyond the protocol and what its answers hold."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def ask(
         async with serve(handler) as server:
             client = OpenAIClient(server.url, "sk-secret", gateway=gateway)
             try:
-                said: Response | ModelError = await client.complete(
+                outcome: Response | ModelError = await client.complete(
                     request, ignore if streamed else None
                 )
             except ModelError as error:
-                said = error
+                outcome = error
             await client.aclose()
-            return said, server.asked[0]
+            return outcome, server.asked[0]
 
     return asyncio.run(main())
 
@@ -69,14 +69,16 @@ def with_usage(**usage: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["generic", "openai"])
-def test_a_plain_endpoint_is_sent_nothing_extra(name: str) -> None:
+def test_plain_endpoint_gets_nothing_extra(name: str) -> None:
+    """Send a plain endpoint only the protocol."""
     _, asked = ask(GATEWAYS[name], replies(completion()), request_to(metadata=METADATA))
     assert set(asked.body) == {"model", "messages"}
     assert not [header for header in asked.headers if "requesty" in header.lower()]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_requesty_is_sent_its_object_and_its_headers(streamed: bool) -> None:
+def test_requesty_gets_object_and_headers(streamed: bool) -> None:
+    """Send Requesty its object and its headers."""
     handler = streams(pieces_of("hi")) if streamed else replies(completion())
     _, asked = ask(
         GATEWAYS["requesty"].with_options({"auto_cache": True}),
@@ -104,19 +106,19 @@ def test_requesty_is_sent_its_object_and_its_headers(streamed: bool) -> None:
         ({"trace_id": "mine", "run": "r1"}, "mine"),
     ],
 )
-def test_a_policy_of_the_gateway_is_not_pinned_to_one_model_by_the_run(
-    metadata: dict[str, str], trace: str
-) -> None:
-    """Requesty picks the model of a load-balancing policy by a hash of the trace."""
+def test_requesty_trace_spreads_policy_calls(metadata: dict[str, str], trace: str) -> None:
+    """Vary the trace in a run, since Requesty picks a policy's model by its hash."""
     body: Any = GATEWAYS["requesty"].build_body(request_to("policy/theirs", metadata=metadata))
     assert body["requesty"]["trace_id"] == trace
 
 
-def test_requesty_without_metadata_is_sent_nothing() -> None:
+def test_requesty_without_metadata_gets_nothing() -> None:
+    """Send Requesty nothing extra without metadata."""
     assert GATEWAYS["requesty"].build_body(request_to()) == {}
 
 
-def test_openrouter_is_sent_its_list_of_models_and_its_preferences() -> None:
+def test_openrouter_gets_models_and_preferences() -> None:
+    """Send OpenRouter its list of models and its preferences."""
     options = {"models": ["a", "b"], "provider": {"sort": "price"}}
     _, asked = ask(
         GATEWAYS["openrouter"].with_options(options),
@@ -129,7 +131,8 @@ def test_openrouter_is_sent_its_list_of_models_and_its_preferences() -> None:
     }
 
 
-def test_litellm_is_sent_metadata_and_fallbacks() -> None:
+def test_litellm_gets_metadata_and_fallbacks() -> None:
+    """Send LiteLLM metadata and fallbacks."""
     _, asked = ask(
         GATEWAYS["litellm"].with_options({"fallbacks": ["cheap"]}),
         replies(completion()),
@@ -142,13 +145,15 @@ def test_litellm_is_sent_metadata_and_fallbacks() -> None:
 
 
 @pytest.mark.parametrize("name", ["generic", "requesty", "openrouter", "litellm"])
-def test_the_cost_in_the_usage_is_read_from_every_endpoint(name: str) -> None:
-    said, _ = ask(GATEWAYS[name], replies(with_usage(cost=0.0021)), request_to())
-    assert isinstance(said, Response)
-    assert (said.usd, said.usd_source) == (0.0021, "reported")
+def test_cost_in_usage_is_read(name: str) -> None:
+    """Read the cost in the usage from every kind of endpoint."""
+    outcome, _ = ask(GATEWAYS[name], replies(with_usage(cost=0.0021)), request_to())
+    assert isinstance(outcome, Response)
+    assert (outcome.usd, outcome.usd_source) == (0.0021, "reported")
 
 
-def test_the_cost_in_the_last_event_of_a_stream_is_read() -> None:
+def test_cost_in_last_event_is_read() -> None:
+    """Read the cost in the last event of a stream."""
     events = [
         *pieces_of("hi")[:-2],
         event(
@@ -159,32 +164,36 @@ def test_the_cost_in_the_last_event_of_a_stream_is_read() -> None:
             }
         ),
     ]
-    said, _ = ask(
+    outcome, _ = ask(
         GATEWAYS["litellm"], streams([*events, event("[DONE]")]), request_to(), streamed=True
     )
-    assert isinstance(said, Response)
-    assert (said.usd, said.usd_source) == (0.5, "reported")
+    assert isinstance(outcome, Response)
+    assert (outcome.usd, outcome.usd_source) == (0.5, "reported")
 
 
 @pytest.mark.parametrize(
     ("header", "usd"), [("1.35e-05", 1.35e-05), ("nan", None), ("-1", None), ("much", None)]
 )
-def test_litellm_tells_the_cost_in_a_header(header: str, usd: float | None) -> None:
-    said, _ = ask(
+def test_litellm_cost_header_is_read(header: str, usd: float | None) -> None:
+    """Read the cost in LiteLLM's header."""
+    outcome, _ = ask(
         GATEWAYS["litellm"],
         replies(completion(), headers={"x-litellm-response-cost": header}),
         request_to(),
     )
-    assert isinstance(said, Response)
-    assert (said.usd, said.usd_source) == ((usd, "reported") if usd is not None else (0.0, "none"))
+    assert isinstance(outcome, Response)
+    assert (outcome.usd, outcome.usd_source) == (
+        (usd, "reported") if usd is not None else (0.0, "none")
+    )
 
 
-def test_the_header_of_one_gateway_means_nothing_at_another() -> None:
-    said, _ = ask(
+def test_cost_header_of_others_is_ignored() -> None:
+    """Ignore the header of one gateway in answers of another."""
+    outcome, _ = ask(
         GENERIC, replies(completion(), headers={"x-litellm-response-cost": "3"}), request_to()
     )
-    assert isinstance(said, Response)
-    assert said.usd_source == "none"
+    assert isinstance(outcome, Response)
+    assert outcome.usd_source == "none"
 
 
 @pytest.mark.parametrize(
@@ -198,18 +207,17 @@ def test_the_header_of_one_gateway_means_nothing_at_another() -> None:
         (503, "server", True),
     ],
 )
-def test_the_errors_of_requesty_are_told_apart_by_their_status(
-    status: int, kind: str, later: bool
-) -> None:
+def test_requesty_errors_differ_by_status(status: int, kind: str, later: bool) -> None:
+    """Classify Requesty's errors by their status."""
     body = {"error": {"origin": "router", "message": "Monthly limit reached"}}
-    said, _ = ask(GATEWAYS["requesty"], replies(body, status), request_to())
-    assert isinstance(said, ModelError)
-    assert (classify_failure(said), CONSEQUENCES[kind].retry_later) == (kind, later)
-    assert "Monthly limit reached" in str(said)
+    outcome, _ = ask(GATEWAYS["requesty"], replies(body, status), request_to())
+    assert isinstance(outcome, ModelError)
+    assert (classify_failure(outcome), CONSEQUENCES[kind].retry_later) == (kind, later)
+    assert "Monthly limit reached" in str(outcome)
 
 
 @pytest.mark.parametrize(
-    ("message", "kind", "told"),
+    ("message", "kind", "expected"),
     [
         (
             "/chat/completions: Invalid model name passed in model=gpt-9. Call `/v1/models`",
@@ -221,35 +229,38 @@ def test_the_errors_of_requesty_are_told_apart_by_their_status(
         ("temperature is out of range", "bad_request", "the request was refused"),
     ],
 )
-def test_a_400_that_means_something_else_is_taken_for_it(
-    message: str, kind: str, told: str
-) -> None:
-    """In the words of LiteLLM 1.108 and of OpenRouter; another model, or another endpoint, may well answer."""
-    said, _ = ask(
+def test_disguised_400_is_explained(message: str, kind: str, expected: str) -> None:
+    """Explain a 400 by its text, as worded by LiteLLM 1.108 and OpenRouter; another model or
+    endpoint may well answer.
+    """
+    outcome, _ = ask(
         GATEWAYS["litellm"],
         replies({"error": {"message": message, "code": "400"}}, 400),
         request_to("gpt-9"),
     )
-    assert isinstance(said, ModelError)
-    assert (classify_failure(said), said.status, said.retryable) == (kind, 400, False)
-    assert told in str(said)
+    assert isinstance(outcome, ModelError)
+    assert (classify_failure(outcome), outcome.status, outcome.retryable) == (kind, 400, False)
+    assert expected in str(outcome)
 
 
-def test_the_pause_that_litellm_hands_on_is_read() -> None:
-    said, _ = ask(
+def test_litellm_retry_after_is_read() -> None:
+    """Read the pause that LiteLLM passes on."""
+    outcome, _ = ask(
         GATEWAYS["litellm"],
         replies({"error": {"message": "slow down"}}, 429, {"llm_provider-retry-after": "60"}),
         request_to(),
     )
-    assert isinstance(said, ModelError)
-    assert said.retry_after == 60
+    assert isinstance(outcome, ModelError)
+    assert outcome.retry_after == 60
 
 
-def test_requesty_repeats_by_itself_so_it_is_asked_once() -> None:
+def test_requesty_is_asked_once() -> None:
+    """Ask Requesty once, because it retries by itself."""
     assert (GATEWAYS["requesty"].attempts, GENERIC.attempts) == (1, 2)
 
 
-def test_an_option_that_a_gateway_does_not_take_is_refused_with_its_neighbour() -> None:
+def test_unknown_option_gets_suggestion() -> None:
+    """Refuse an unknown option or dialect with a suggestion."""
     with pytest.raises(
         InputError, match=r"openrouter endpoint has no option 'providers'. Did you mean 'provider'"
     ):
@@ -269,23 +280,26 @@ def test_an_option_that_a_gateway_does_not_take_is_refused_with_its_neighbour() 
         ("http://127.0.0.1:4000/requesty.ai", "generic"),
     ],
 )
-def test_a_gateway_is_known_by_its_host(base_url: str, name: str) -> None:
+def test_gateway_is_known_by_host(base_url: str, name: str) -> None:
+    """Recognise a gateway by its host."""
     assert find_gateway_at(base_url).name == name
 
 
-def test_the_environment_alone_is_enough() -> None:
-    found = read_connection(
+def test_connection_comes_from_environment() -> None:
+    """Build a connection from the environment alone."""
+    connection = read_connection(
         {"OPENAI_BASE_URL": "https://router.requesty.ai/v1", "OPENAI_API_KEY": "rqy_secret"}
     )
-    assert found is not None
-    assert (found.endpoint.host, found.gateway.name) == ("router.requesty.ai", "requesty")
+    assert connection is not None
+    assert (connection.endpoint.host, connection.gateway.name) == ("router.requesty.ai", "requesty")
     assert read_connection({}) is None
     official = read_connection({"OPENAI_API_KEY": "k"})
     assert official is not None
     assert official.endpoint.base_url == "https://api.openai.com/v1"
 
 
-def test_an_address_without_a_key_is_refused() -> None:
+def test_address_without_key_is_refused() -> None:
+    """Refuse an address without a key."""
     with pytest.raises(InputError, match="OPENAI_BASE_URL is set, but OPENAI_API_KEY is not"):
         read_connection({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"})
 
@@ -300,7 +314,8 @@ def test_an_address_without_a_key_is_refused() -> None:
         "https://host/v1?key=abc",
     ],
 )
-def test_what_is_no_address_or_holds_a_secret_is_refused_without_repeating_it(address: str) -> None:
+def test_address_with_secret_is_refused(address: str) -> None:
+    """Refuse an invalid address, or one that holds a secret, without repeating it."""
     with pytest.raises(InputError, match="base_url") as caught:
         check_address(address, "base_url")
     assert "pw" not in str(caught.value)
@@ -308,14 +323,17 @@ def test_what_is_no_address_or_holds_a_secret_is_refused_without_repeating_it(ad
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
-def test_the_key_is_in_no_representation_and_in_no_error(status: int) -> None:
+def test_key_stays_out_of_errors(status: int) -> None:
+    """Keep the key out of representations and errors."""
     connection = Connection(
         "main", Endpoint("http://127.0.0.1:1/v1", SecretStr("sk-secret")), GATEWAYS["requesty"]
     )
-    said, asked = ask(
+    outcome, asked = ask(
         GATEWAYS["requesty"],
         replies({"error": {"message": "your key sk-secret is wrong"}}, status),
         request_to(),
     )
     assert asked.headers["authorization"] == "Bearer sk-secret"
-    assert "sk-secret" not in repr(connection) + repr(said) + str(said) + json.dumps(asked.body)
+    assert "sk-secret" not in repr(connection) + repr(outcome) + str(outcome) + json.dumps(
+        asked.body
+    )

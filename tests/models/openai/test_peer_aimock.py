@@ -1,8 +1,11 @@
-"""The client against a server that others wrote: aimock (npm `@copilotkit/aimock`, MIT), which plays OpenAI's endpoints from fixtures.
+"""The client with an independent server: aimock (npm `@copilotkit/aimock`, MIT).
+
+It plays OpenAI's endpoints from fixtures.
 
 To run it, in any folder, with Node 20.15 or later:
 
-    npm i --prefix /tmp/aimock @copilotkit/aimock && AIMOCK=/tmp/aimock/node_modules/.bin/llmock python -m pytest -m peer tests/models
+    npm i --prefix /tmp/aimock @copilotkit/aimock
+    AIMOCK=/tmp/aimock/node_modules/.bin/llmock python -m pytest -m peer tests/models
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(
         not AIMOCK,
-        reason="AIMOCK does not name the llmock program of @copilotkit/aimock; see the docstring of the module",
+        reason="AIMOCK does not name the llmock program of @copilotkit/aimock; "
+        "see the docstring of the module",
     ),
 ]
 
@@ -88,7 +92,7 @@ class Score(BaseModel):
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server's address; the server ends with the module."""
+    """Run the server for the module and yield its address."""
     fixtures = tmp_path_factory.mktemp("aimock") / "fixtures.json"
     fixtures.write_text(json.dumps({"fixtures": FIXTURES}))
     with socket.socket() as free:
@@ -140,7 +144,8 @@ def answer(url: str, model: str, pieces: list[str] | None = None, *, attempts: i
     return asyncio.run(main())
 
 
-def test_a_plain_answer(url: str) -> None:
+def test_plain_answer_is_read(url: str) -> None:
+    """Read a whole answer with its usage."""
     response = answer(url, "good")
     assert (response.text, response.usage, response.finish_reason) == (
         "good answer",
@@ -149,14 +154,17 @@ def test_a_plain_answer(url: str) -> None:
     )
 
 
-def test_a_stream(url: str) -> None:
+def test_stream_is_read(url: str) -> None:
+    """Read a stream piece by piece."""
     pieces: list[str] = []
     response = answer(url, "slow", pieces)
     assert response.text == "".join(pieces) == "one two three four five six seven eight nine ten"
     assert len(pieces) > 5
 
 
-def test_structured_output(url: str) -> None:
+def test_structured_output_is_read(url: str) -> None:
+    """Read an answer as a value."""
+
     async def main() -> Score:
         client = OpenAIClient(url, "sk-test")
         try:
@@ -168,7 +176,8 @@ def test_structured_output(url: str) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_tool_is_called(url: str, streamed: bool) -> None:
+def test_tool_is_called(url: str, streamed: bool) -> None:
+    """Call a tool that the model asks for."""
     asked: list[str] = []
 
     def depth(harbour: str) -> float:
@@ -189,7 +198,8 @@ def test_a_tool_is_called(url: str, streamed: bool) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_errors_are_typed(url: str, streamed: bool) -> None:
+def test_server_errors_are_typed(url: str, streamed: bool) -> None:
+    """Raise typed errors for the failures of the server."""
     with pytest.raises(ModelError, match="boom") as failed:
         answer(url, "bad-500", [] if streamed else None)
     assert (failed.value.status, failed.value.retryable) == (500, True)
@@ -205,18 +215,20 @@ def test_errors_are_typed(url: str, streamed: bool) -> None:
     assert unknown.value.status == 503
 
 
-def test_a_stream_that_is_cut_is_no_answer(url: str) -> None:
+def test_cut_stream_raises(url: str) -> None:
+    """Raise an error for a stream that is cut."""
     with pytest.raises(Unreachable):
         answer(url, "cut", [])
 
 
-def test_a_retry_recovers(url: str) -> None:
+def test_retry_recovers_from_failure(url: str) -> None:
+    """Recover from a failure by asking again."""
     response = answer(url, "flaky", attempts=3)
     assert (response.text, response.attempts) == ("recovered", 2)
 
 
-def test_what_a_call_costs_on_this_machine(url: str) -> None:
-    """No promise, only a guard against seconds; the figure is printed with `-rP`."""
+def test_call_takes_milliseconds(url: str) -> None:
+    """Guard against seconds a call, without a promise; `-rP` prints the figure."""
 
     async def main() -> list[float]:
         client = OpenAIClient(url, "sk-test")
@@ -228,6 +240,7 @@ def test_what_a_call_costs_on_this_machine(url: str) -> None:
 
     seconds = asyncio.run(main())
     print(
-        f"plain call: median {seconds[100] * 1000:.1f} ms, 95th percentile {seconds[190] * 1000:.1f} ms"
+        f"plain call: median {seconds[100] * 1000:.1f} ms, "
+        f"95th percentile {seconds[190] * 1000:.1f} ms"
     )
     assert seconds[100] < 0.5

@@ -1,9 +1,12 @@
-"""The client and the router against a gateway that others wrote: the LiteLLM proxy (PyPI `litellm`, MIT), in front of a server of our own.
+"""The client and the router with an independent gateway: the LiteLLM proxy (PyPI `litellm`, MIT).
 
-To run it, with an environment of its own for the proxy (about 750 MB; it needs other versions than ours):
+The proxy stands in front of our own server.
+
+To run it, give the proxy its own environment (about 750 MB; it needs other versions than ours):
 
     python -m venv /tmp/litellm && /tmp/litellm/bin/pip install 'litellm[proxy]'
-    LITELLM=/tmp/litellm/bin/litellm python -m pytest -m peer tests/models/openai/test_peer_litellm.py
+    export LITELLM=/tmp/litellm/bin/litellm
+    python -m pytest -m peer tests/models/openai/test_peer_litellm.py
 
 The proxy needs no network and takes up to half a minute to start.
 """
@@ -42,13 +45,14 @@ pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(
         not LITELLM,
-        reason="LITELLM does not name the litellm program of litellm[proxy]; see the docstring of the module",
+        reason="LITELLM does not name the litellm program of litellm[proxy]; "
+        "see the docstring of the module",
     ),
 ]
 
 KEY = "sk-of-the-proxy-4711"
 UPSTREAM_KEY = "sk-of-the-provider-0815"
-INPUT, OUTPUT = 2.5e-6, 1e-5  # dollars per token that the proxy is told
+INPUT, OUTPUT = 2.5e-6, 1e-5  # dollars per token in the configuration of the proxy
 COST = 7 * INPUT + 3 * OUTPUT  # of the usage that the server of our own reports
 
 # What the proxy offers, and the model behind it that our own server plays.
@@ -67,7 +71,7 @@ PLAYED: Mapping[str, Handler] = {
 
 
 async def provider(asked: Asked) -> None:
-    """The provider behind the proxy: the failures of `PLAYED`, and a good answer for every other model."""
+    """Play the provider behind the proxy: the failures of `PLAYED`, or else a good answer."""
     model = asked.body["model"]
     good = (
         streams(pieces_of("good ", "answer"))
@@ -79,7 +83,7 @@ async def provider(asked: Asked) -> None:
 
 @dataclass(frozen=True)
 class Proxy:
-    """The proxy's address, and the port at which it expects the provider."""
+    """Address of the proxy, and the port at which it expects the provider."""
 
     url: str
     provider_port: int
@@ -88,7 +92,7 @@ class Proxy:
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A running proxy; it ends with the module."""
+    """Run the proxy for the module."""
     folder = tmp_path_factory.mktemp("litellm")
     port, provider_port = free_ports(2)
     config = folder / "config.yaml"
@@ -176,27 +180,29 @@ Outcome: TypeAlias = Response | ModelError
 def ask(
     proxy: Proxy, client: ModelClient, request: Request, pieces: list[str] | None = None
 ) -> tuple[Outcome, list[Asked]]:
-    """What one call gives, and what the provider was asked for it."""
+    """Make a call and return its outcome and the requests to the provider."""
 
     async def main() -> tuple[Outcome, list[Asked]]:
         async with serve(provider, port=proxy.provider_port) as server:
             try:
-                said: Outcome = await client.complete(
+                outcome: Outcome = await client.complete(
                     request, None if pieces is None else pieces.append
                 )
             except ModelError as error:
-                said = error
+                outcome = error
             await close(client)
-            return said, server.asked
+            return outcome, server.asked
 
     return asyncio.run(main())
 
 
-def client_of(proxy: Proxy, key: str = KEY, gateway: Gateway = GATEWAYS["litellm"]) -> OpenAIClient:
+def build_client(
+    proxy: Proxy, key: str = KEY, gateway: Gateway = GATEWAYS["litellm"]
+) -> OpenAIClient:
     return OpenAIClient(proxy.url, key, gateway=gateway)
 
 
-def router_of(
+def build_router(
     proxy: Proxy, options: Mapping[str, object] | None = None, **tables: object
 ) -> Router:
     endpoint = {
@@ -214,12 +220,12 @@ def pieces_if(streamed: bool) -> list[str] | None:
     return [] if streamed else None
 
 
-def answered(outcome: Outcome) -> Response:
+def expect_response(outcome: Outcome) -> Response:
     assert isinstance(outcome, Response), outcome
     return outcome
 
 
-def failed(outcome: Outcome) -> ModelError:
+def expect_error(outcome: Outcome) -> ModelError:
     assert isinstance(outcome, ModelError), outcome
     return outcome
 
@@ -228,10 +234,11 @@ both_ways = pytest.mark.parametrize("streamed", [False, True])
 
 
 @both_ways
-def test_an_answer_its_usage_and_what_it_costs(proxy: Proxy, streamed: bool) -> None:
+def test_answer_has_usage_and_cost(proxy: Proxy, streamed: bool) -> None:
+    """Read an answer with its usage and its cost."""
     pieces = pieces_if(streamed)
-    outcome, asked = ask(proxy, client_of(proxy), request_to("good"), pieces)
-    response = answered(outcome)
+    outcome, asked = ask(proxy, build_client(proxy), request_to("good"), pieces)
+    response = expect_response(outcome)
     assert (response.text, response.model, response.finish_reason) == (
         "good answer",
         "good",
@@ -243,38 +250,45 @@ def test_an_answer_its_usage_and_what_it_costs(proxy: Proxy, streamed: bool) -> 
     assert [item.headers["authorization"] for item in asked] == [f"Bearer {UPSTREAM_KEY}"]
 
 
-def test_the_cost_of_a_plain_answer_is_in_the_header_that_only_this_dialect_reads(
+def test_cost_header_needs_litellm_dialect(
     proxy: Proxy,
 ) -> None:
-    outcome, _ = ask(proxy, client_of(proxy, gateway=GENERIC), request_to("good"))
-    assert (answered(outcome).usd, answered(outcome).usd_source) == (0.0, "none")
+    """Read the cost of a plain answer from a header, in this dialect only."""
+    outcome, _ = ask(proxy, build_client(proxy, gateway=GENERIC), request_to("good"))
+    assert (expect_response(outcome).usd, expect_response(outcome).usd_source) == (0.0, "none")
 
 
-def test_metadata_is_for_the_proxy_and_goes_no_further(proxy: Proxy) -> None:
+def test_metadata_stays_at_proxy(proxy: Proxy) -> None:
+    """Send metadata to the proxy, which does not pass it on."""
     request = request_to("good", metadata={"run": "r1", "node": "write", "tags": "draft, blog"})
-    outcome, asked = ask(proxy, client_of(proxy), request)
-    assert answered(outcome).text == "good answer"
+    outcome, asked = ask(proxy, build_client(proxy), request)
+    assert expect_response(outcome).text == "good answer"
     assert [set(item.body) for item in asked] == [{"model", "messages"}]
 
 
 @both_ways
-def test_an_error_of_the_provider_is_typed(proxy: Proxy, streamed: bool) -> None:
-    outcome, asked = ask(proxy, client_of(proxy), request_to("broken"), pieces_if(streamed))
-    error = failed(outcome)
+def test_provider_error_is_typed(proxy: Proxy, streamed: bool) -> None:
+    """Raise a typed error for a failure of the provider."""
+    outcome, asked = ask(proxy, build_client(proxy), request_to("broken"), pieces_if(streamed))
+    error = expect_error(outcome)
     assert (error.status, error.retryable, len(asked)) == (500, True, 1)
     assert "boom" in str(error)
 
 
 @both_ways
-def test_the_pause_that_the_provider_asks_for_arrives(proxy: Proxy, streamed: bool) -> None:
-    """The proxy hands it on under a name of its own, `llm_provider-retry-after`."""
-    error = failed(ask(proxy, client_of(proxy), request_to("busy"), pieces_if(streamed))[0])
+def test_provider_pause_is_read(proxy: Proxy, streamed: bool) -> None:
+    """Read the provider's pause, which the proxy passes on as `llm_provider-retry-after`."""
+    error = expect_error(
+        ask(proxy, build_client(proxy), request_to("busy"), pieces_if(streamed))[0]
+    )
     assert (error.status, error.retryable, error.retry_after) == (429, True, 7.0)
 
 
-def test_the_limit_of_the_proxy_itself_is_typed_and_says_how_long_to_wait(proxy: Proxy) -> None:
-    """One request a minute: of three, at least one is too many, even if a minute ends between them."""
-    outcomes = [ask(proxy, client_of(proxy), request_to("one-a-minute")) for _ in range(3)]
+def test_proxy_limit_has_pause(proxy: Proxy) -> None:
+    """Report the pause of the proxy's own limit: of three requests, at least one exceeds one a
+    minute, even if a minute ends between them.
+    """
+    outcomes = [ask(proxy, build_client(proxy), request_to("one-a-minute")) for _ in range(3)]
     errors = [(outcome, asked) for outcome, asked in outcomes if isinstance(outcome, ModelError)]
     assert errors
     assert {
@@ -282,18 +296,21 @@ def test_the_limit_of_the_proxy_itself_is_typed_and_says_how_long_to_wait(proxy:
     } == {(429, True, 60.0, 0)}
 
 
-def test_a_model_that_the_proxy_does_not_know_is_not_asked_again(proxy: Proxy) -> None:
-    error = failed(ask(proxy, client_of(proxy), request_to("nobody"))[0])
+def test_unknown_model_is_not_retried(proxy: Proxy) -> None:
+    """Do not ask again for a model that the proxy does not know."""
+    error = expect_error(ask(proxy, build_client(proxy), request_to("nobody"))[0])
     assert (error.status, error.retryable, classify_failure(error)) == (400, False, "unknown_model")
     assert "there is no such model" in str(error)
 
 
 @both_ways
 @pytest.mark.parametrize("key", ["sk-wrong-key-123456789", "no-key-of-theirs-123456789"])
-def test_a_wrong_key_is_typed_and_never_shown(proxy: Proxy, key: str, streamed: bool) -> None:
-    """A proxy without a database of keys answers 400 and speaks of the database."""
-    outcome, asked = ask(proxy, client_of(proxy, key), request_to("good"), pieces_if(streamed))
-    error = failed(outcome)
+def test_wrong_key_is_never_shown(proxy: Proxy, key: str, streamed: bool) -> None:
+    """Report a wrong key without showing it; without a database of keys, the proxy answers 400 and
+    mentions the database.
+    """
+    outcome, asked = ask(proxy, build_client(proxy, key), request_to("good"), pieces_if(streamed))
+    error = expect_error(outcome)
     assert (error.status, error.retryable, classify_failure(error), asked) == (
         400,
         False,
@@ -304,17 +321,20 @@ def test_a_wrong_key_is_typed_and_never_shown(proxy: Proxy, key: str, streamed: 
     assert key not in "".join(traceback.format_exception(error)) + repr(error)
 
 
-def test_a_stream_that_the_provider_cuts_is_no_answer(proxy: Proxy) -> None:
+def test_stream_cut_by_provider_raises(proxy: Proxy) -> None:
+    """Raise an error for a stream that the provider cuts."""
     pieces: list[str] = []
-    error = failed(ask(proxy, client_of(proxy), request_to("cut"), pieces)[0])
+    error = expect_error(ask(proxy, build_client(proxy), request_to("cut"), pieces)[0])
     assert (error.retryable, pieces) == (True, ["half an "])
 
 
 @both_ways
-def test_the_fallback_of_the_proxy_says_who_answered(proxy: Proxy, streamed: bool) -> None:
-    """A stream names the proxy's model, a whole answer the provider's, and neither the one that failed."""
-    outcome, asked = ask(proxy, client_of(proxy), request_to("falls-back"), pieces_if(streamed))
-    response = answered(outcome)
+def test_proxy_fallback_names_answering_model(proxy: Proxy, streamed: bool) -> None:
+    """Name the proxy's model for a stream, the provider's for a whole answer, and in no case the
+    model that failed.
+    """
+    outcome, asked = ask(proxy, build_client(proxy), request_to("falls-back"), pieces_if(streamed))
+    response = expect_response(outcome)
     assert [item.body["model"] for item in asked] == ["their-broken", "their-good"]
     assert (response.text, response.model, response.attempts) == (
         "good answer",
@@ -324,8 +344,9 @@ def test_the_fallback_of_the_proxy_says_who_answered(proxy: Proxy, streamed: boo
     assert (response.usd, response.usd_source) == (pytest.approx(COST), "reported")
 
 
-def test_the_router_asks_the_proxy_and_takes_its_word_for_the_cost(proxy: Proxy) -> None:
-    response = answered(ask(proxy, router_of(proxy), request_to("good"))[0])
+def test_router_uses_proxy_cost(proxy: Proxy) -> None:
+    """Take the cost that the proxy reports."""
+    response = expect_response(ask(proxy, build_router(proxy), request_to("good"))[0])
     assert (response.text, response.usd, response.usd_source) == (
         "good answer",
         pytest.approx(COST),
@@ -335,30 +356,32 @@ def test_the_router_asks_the_proxy_and_takes_its_word_for_the_cost(proxy: Proxy)
     assert (response.decision.kind, response.decision.answered_by) == ("direct", "good")
 
 
-def test_fallbacks_of_the_configuration_are_the_proxy_s_to_follow(proxy: Proxy) -> None:
-    outcome, asked = ask(proxy, router_of(proxy, {"fallbacks": ["good"]}), request_to("broken"))
-    response = answered(outcome)
+def test_proxy_follows_configured_fallbacks(proxy: Proxy) -> None:
+    """Leave the fallbacks of the configuration to the proxy."""
+    outcome, asked = ask(proxy, build_router(proxy, {"fallbacks": ["good"]}), request_to("broken"))
+    response = expect_response(outcome)
     assert [item.body["model"] for item in asked] == ["their-broken", "their-good"]
     assert (response.model, response.attempts) == ("their-good", 1)
 
 
 @pytest.mark.parametrize("first", ["broken", "busy", "nobody"])
-def test_a_policy_of_ours_goes_on_where_the_proxy_gives_up(proxy: Proxy, first: str) -> None:
+def test_policy_continues_after_proxy_failure(proxy: Proxy, first: str) -> None:
+    """Let our policy continue where the proxy gives up."""
     policies = {"careful": {"kind": "fallback", "targets": [first, "good"]}}
-    response = answered(
-        ask(proxy, router_of(proxy, policies=policies), request_to("policy/careful"))[0]
+    response = expect_response(
+        ask(proxy, build_router(proxy, policies=policies), request_to("policy/careful"))[0]
     )
     assert (response.text, response.model) == ("good answer", "good")
     assert response.decision is not None
     assert response.decision.answered_by == "good"
 
 
-def test_what_a_call_through_the_proxy_costs_on_this_machine(proxy: Proxy) -> None:
-    """No promise, only a guard against seconds; the figures are printed with `-rP`."""
+def test_proxy_call_takes_milliseconds(proxy: Proxy) -> None:
+    """Guard against seconds a call, without a promise; `-rP` prints the figures."""
 
     async def main() -> list[float]:
         async with serve(provider, port=proxy.provider_port):
-            client = client_of(proxy)
+            client = build_client(proxy)
             await client.complete(request_to("good"))
             seconds = sorted(
                 [(await client.complete(request_to("good"))).seconds for _ in range(50)]
@@ -368,6 +391,7 @@ def test_what_a_call_through_the_proxy_costs_on_this_machine(proxy: Proxy) -> No
 
     seconds = asyncio.run(main())
     print(
-        f"proxy ready after {proxy.seconds_to_start:.1f} s; plain call: median {seconds[25] * 1000:.1f} ms, slowest {seconds[-1] * 1000:.1f} ms"
+        f"proxy ready after {proxy.seconds_to_start:.1f} s; "
+        f"plain call: median {seconds[25] * 1000:.1f} ms, slowest {seconds[-1] * 1000:.1f} ms"
     )
     assert seconds[25] < 1

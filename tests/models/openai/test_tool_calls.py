@@ -1,4 +1,4 @@
-"""Tool calls pass whole through every wrapper: nothing of them leaks, is cached, is lost or goes uncounted."""
+"""Tool calls in every wrapper: not leaked, not cached, not lost, and counted as input."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def calling(arguments: str, text: str = "", finish_reason: str = "tool_calls") -
     )
 
 
-def test_neither_the_arguments_nor_the_results_of_a_tool_carry_a_value_past_a_guard() -> None:
+def test_guard_masks_arguments_and_results() -> None:
+    """Mask the arguments and the results of a tool behind a guard."""
     model = Scripted([lambda request: calling('{"to": "<EMAIL_1>"}')])
     client = GuardedClient(model, Guard(personal_data(), "pseudonymise"))
     response = asyncio.run(client.complete(Request("m", CALLED, tools=(TOOL,))))
@@ -59,7 +60,8 @@ def test_neither_the_arguments_nor_the_results_of_a_tool_carry_a_value_past_a_gu
     assert response.tool_calls[0].arguments == f'{{"to": "{EMAIL}"}}'
 
 
-def test_what_a_model_puts_into_a_call_is_guarded() -> None:
+def test_guard_checks_calls_of_model() -> None:
+    """Guard the arguments that a model puts into a call."""
     model = Scripted([lambda request: calling('{"to": "bob@example.com"}')])
     request = Request("m", (Message(content="hi"),), tools=(TOOL,))
     masked = asyncio.run(GuardedClient(model, Guard(personal_data(), "mask")).complete(request))
@@ -68,7 +70,8 @@ def test_what_a_model_puts_into_a_call_is_guarded() -> None:
         asyncio.run(GuardedClient(model, Guard(personal_data(), "block")).complete(request))
 
 
-def test_a_call_is_not_remembered_and_other_tools_are_another_question(tmp_path: Path) -> None:
+def test_cache_skips_tool_calls(tmp_path: Path) -> None:
+    """Do not cache a tool call, and give requests with other tools other keys."""
     model = Scripted(
         [lambda request: calling("{}", text="let me see", finish_reason="stop"), "an answer"]
     )
@@ -94,7 +97,8 @@ class Verdict(BaseModel):
     score: int
 
 
-def test_a_policy_does_not_take_a_call_for_an_answer_of_the_wrong_shape() -> None:
+def test_policy_accepts_tool_call() -> None:
+    """Do not take a tool call for an answer of the wrong shape."""
     first, second = Scripted([lambda request: calling("{}")]), Scripted(["not asked"])
     policy = fallback("p", [Target("a", first), Target("b", second)])
     response = asyncio.run(
@@ -104,7 +108,8 @@ def test_a_policy_does_not_take_a_call_for_an_answer_of_the_wrong_shape() -> Non
     assert second.asked == []
 
 
-def test_tools_and_calls_count_as_input() -> None:
+def test_tools_count_as_input() -> None:
+    """Count tools and tool calls as input."""
     plain = Request("m", (Message(content="hi"),))
     offered = replace(plain, tools=(replace(TOOL, description="x" * 1_000),))
     called = replace(
@@ -120,7 +125,8 @@ def test_tools_and_calls_count_as_input() -> None:
     assert estimate_usage(called, "").input_tokens >= 500
 
 
-def test_a_result_names_its_call_and_nothing_else_does() -> None:
+def test_only_result_names_call() -> None:
+    """Require the id of the call in results, and refuse it elsewhere."""
     with pytest.raises(InputError, match="tool_call_id"):
         Message(role="tool", content="1.5")
     with pytest.raises(InputError, match="tool_call_id"):

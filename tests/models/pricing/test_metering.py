@@ -19,11 +19,13 @@ from tests.models.virtual import run
 PRICES = Table({"m": Flat(1e-6, 1e-5)})
 
 
-def worst_of(text: str, max_tokens: int) -> float:
+def worst_cost(text: str, max_tokens: int) -> float:
     return bound_input_tokens(request_to("m", text)) * 1e-6 + max_tokens * 1e-5
 
 
-def test_the_worst_case_is_bytes_in_and_the_limit_out() -> None:
+def test_worst_case_is_bytes_and_limit() -> None:
+    """Bound a call by the bytes of its input and the limit on its output."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel(Answer(first=5))
         account = Account("run", Budget(usd=1))
@@ -33,14 +35,16 @@ def test_the_worst_case_is_bytes_in_and_the_limit_out() -> None:
             )
         )
         await runtime.sleep(1)
-        assert account.report().reserved.usd == pytest.approx(worst_of("añb", 50))
+        assert account.report().reserved.usd == pytest.approx(worst_cost("añb", 50))
         await task
         assert account.report().reserved.usd == 0
 
     run(main)
 
 
-def test_a_call_under_a_cap_is_given_a_limit_on_its_output() -> None:
+def test_capped_call_gets_output_limit() -> None:
+    """Limit the output of a call under a cap."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
         client = MeteredClient(model, PRICES, PricingTerms(max_output=77))
@@ -69,9 +73,11 @@ def test_a_call_under_a_cap_is_given_a_limit_on_its_output() -> None:
         (Truncated("cut", model="m", retryable=True, usage=Usage(2, 30)), 2e-6 + 3e-4, False),
     ],
 )
-def test_what_a_call_is_settled_at(
+def test_call_settles_at_its_cost(
     action: Answer | ModelError, usd: float | None, estimated: bool
 ) -> None:
+    """Settle a call at its reported or calculated cost, or at its worst case."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1))
         client = MeteredClient(FakeModel(action), PRICES)
@@ -81,7 +87,7 @@ def test_what_a_call_is_settled_at(
         )
         assert isinstance(outcome[0], BaseException) == isinstance(action, BaseException)
         report = account.report()
-        assert report.spent.usd == pytest.approx(worst_of("12345678", 50) if usd is None else usd)
+        assert report.spent.usd == pytest.approx(worst_cost("12345678", 50) if usd is None else usd)
         assert (report.spent.calls, report.reserved.usd) == (1, 0)
         assert (report.estimated > 0) == estimated
 
@@ -89,7 +95,9 @@ def test_what_a_call_is_settled_at(
 
 
 @pytest.mark.parametrize("how", ["cancelled", "out of time"])
-def test_a_call_that_is_cut_short_is_settled_at_its_worst_case(how: str) -> None:
+def test_interrupted_call_settles_at_worst(how: str) -> None:
+    """Settle an interrupted call at its worst case."""
+
     async def main(runtime: Runtime) -> None:
         account = Account("run", Budget(usd=1))
         task = asyncio.create_task(
@@ -105,18 +113,20 @@ def test_a_call_that_is_cut_short_is_settled_at_its_worst_case(how: str) -> None
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
                     await task
-        assert account.spent.usd == pytest.approx(worst_of("x", 50))
+        assert account.spent.usd == pytest.approx(worst_cost("x", 50))
 
     run(main)
 
 
-def test_the_price_is_filled_in_from_the_table_when_nobody_reports_it() -> None:
+def test_unreported_price_comes_from_table() -> None:
+    """Fill in the price from the table if the endpoint does not report it."""
+
     async def main(runtime: Runtime) -> None:
         client = MeteredClient(
             FakeModel(Answer(tokens=10), Answer(usd=0.5), Answer(reports_usage=False)), PRICES
         )
-        said = [await client.complete(request_to("m", "12345678")) for _ in range(3)]
-        assert [(response.usd_source, round(response.usd, 9)) for response in said] == [
+        responses = [await client.complete(request_to("m", "12345678")) for _ in range(3)]
+        assert [(response.usd_source, round(response.usd, 9)) for response in responses] == [
             ("table", 1.02e-4),
             ("reported", 0.5),
             ("none", 0.0),
@@ -127,7 +137,9 @@ def test_the_price_is_filled_in_from_the_table_when_nobody_reports_it() -> None:
     run(main)
 
 
-def test_a_target_that_ignores_limits_on_output_is_refused_under_a_cap_on_money_or_tokens() -> None:
+def test_unlimited_output_is_refused_under_cap() -> None:
+    """Refuse a target that ignores output limits under a cap on money or tokens."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
         client = MeteredClient(model, PRICES, PricingTerms(caps_output=False))
@@ -140,7 +152,9 @@ def test_a_target_that_ignores_limits_on_output_is_refused_under_a_cap_on_money_
     run(main)
 
 
-def test_an_unknown_price_is_refused_under_a_cap_on_money_only() -> None:
+def test_usd_cap_requires_known_price() -> None:
+    """Refuse an unknown price under a cap on money only."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
         client = MeteredClient(model, Table())
@@ -173,7 +187,8 @@ def test_broken_price_lookup_sends_nothing() -> None:
     run(main)
 
 
-def test_a_policy_of_the_gateway_costs_what_the_dearest_model_that_it_reaches_costs() -> None:
+def test_gateway_policy_costs_its_dearest_model() -> None:
+    """Bound a policy of the gateway by the most expensive model that it reaches."""
     prices = Table({"a": Flat(1e-6), "b": Flat(5e-6)})
     meter = CallMeter(prices, PricingTerms(reaches=("a", "b")))
     request = request_to("policy/theirs", max_tokens=100)
@@ -184,7 +199,9 @@ def test_a_policy_of_the_gateway_costs_what_the_dearest_model_that_it_reaches_co
         )
 
 
-def test_a_call_beyond_the_budget_is_not_sent() -> None:
+def test_call_beyond_budget_is_unsent() -> None:
+    """Do not send a call that exceeds the budget."""
+
     async def main(runtime: Runtime) -> None:
         model = FakeModel()
         with pytest.raises(CapReached, match="lower max_tokens"):
@@ -196,7 +213,9 @@ def test_a_call_beyond_the_budget_is_not_sent() -> None:
     run(main)
 
 
-def test_a_model_that_nobody_charges_for_needs_no_price_under_a_cap() -> None:
+def test_free_model_needs_no_price() -> None:
+    """Accept a free model without a price under a cap."""
+
     async def main(runtime: Runtime) -> None:
         client = MeteredClient(FakeModel(Answer(), hangs()), Table(), PricingTerms(is_free=True))
         account = Account("run", Budget(usd=1e-9))

@@ -22,7 +22,8 @@ OWN = {
 }
 
 
-def test_your_own_table_gives_the_price() -> None:
+def test_own_table_gives_price() -> None:
+    """Take the price from the given table."""
     price = Prices(OWN, list_prices=False).find_price("acme/large")
     assert price is not None
     assert price.cost(Usage(1_000_000, 100_000)) == pytest.approx(2.0 + 1.0)
@@ -33,7 +34,8 @@ def test_your_own_table_gives_the_price() -> None:
     assert price.source == "own"
 
 
-def test_without_a_cached_price_the_cache_saves_nothing() -> None:
+def test_missing_cached_price_saves_nothing() -> None:
+    """Charge cached tokens in full if the table has no price for them."""
     price = Prices(OWN, list_prices=False).find_price("acme/small")
     assert price is not None
     assert price.cost(Usage(1000, 0, cached_tokens=1000)) == price.cost(Usage(1000, 0))
@@ -42,7 +44,8 @@ def test_without_a_cached_price_the_cache_saves_nothing() -> None:
 @pytest.mark.parametrize(
     "name", ["acme/large", "ACME/Large", "acme/large-2026-01-31", "acme/large-20260131"]
 )
-def test_spelling_and_dated_snapshots_find_the_model(name: str) -> None:
+def test_prices_match_spellings_and_snapshots(name: str) -> None:
+    """Find a model by other spellings and dated snapshots."""
     assert Prices(OWN, list_prices=False).find_price(name) == Prices(
         OWN, list_prices=False
     ).find_price("acme/large")
@@ -64,7 +67,8 @@ def test_spelling_and_dated_snapshots_find_the_model(name: str) -> None:
         "/",
     ],
 )
-def test_what_only_looks_like_a_known_model_is_unknown(name: str) -> None:
+def test_lookalike_model_has_no_price(name: str) -> None:
+    """Return no price for a name that only resembles a known model."""
     assert Prices(OWN, list_prices=False).find_price(name) is None
 
 
@@ -90,14 +94,14 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
 
 
 @pytest.mark.parametrize("line, message", WRONG)
-def test_a_malformed_price_is_an_input_error_that_says_where(
-    line: Mapping[str, object], message: str
-) -> None:
+def test_malformed_price_names_its_place(line: Mapping[str, object], message: str) -> None:
+    """Refuse a malformed price and name its place."""
     with pytest.raises(InputError, match=message):
         Prices({"m": line})
 
 
-def test_all_malformed_lines_are_told_at_once_and_what_a_line_is() -> None:
+def test_malformed_prices_are_reported_together() -> None:
+    """Report all malformed lines at once and explain the format."""
     with pytest.raises(InputError) as caught:
         Prices(
             {"a": {"input": -1, "output": 1}, "b": {"input": 1, "output": 1}, "c": {"output": 1}}
@@ -106,18 +110,21 @@ def test_all_malformed_lines_are_told_at_once_and_what_a_line_is() -> None:
         "The price table does not fit:\n"
         "  a: input: Input should be greater than or equal to 0\n"
         "  c: input: Field required\n"
-        "Each line is dollars per million tokens, as numbers ≥ 0: {'input': 1.25, 'output': 10, 'cached_input': 0.125}; "
+        "Each line is dollars per million tokens, as numbers ≥ 0: "
+        "{'input': 1.25, 'output': 10, 'cached_input': 0.125}; "
         "cached_input may be left out."
     )
 
 
 @pytest.mark.parametrize("markup", [-0.1, math.nan, "5 %", True, 500])
-def test_a_markup_without_sense_is_an_input_error(markup: float) -> None:
+def test_markup_is_checked(markup: float) -> None:
+    """Refuse a markup that makes no sense."""
     with pytest.raises(InputError, match=r"Prices\(markup=.*such as 0\.05 for 5 %"):
         Prices(markup=markup)
 
 
-def test_a_price_of_nothing_is_known_and_an_unknown_price_is_none() -> None:
+def test_zero_price_is_not_unknown() -> None:
+    """Tell a price of zero from an unknown price."""
     prices = Prices({"local/llama": {"input": 0, "output": 0}}, list_prices=False)
     free = prices.find_price("local/llama")
     assert free is not None
@@ -134,7 +141,8 @@ TIERED = ModelPrice(
 
 
 @pytest.mark.parametrize("tokens, rate", [(0, 1.0), (200_000, 1.0), (200_001, 2.0)])
-def test_all_tokens_of_a_call_cost_what_its_size_costs(tokens: int, rate: float) -> None:
+def test_tier_applies_to_whole_call(tokens: int, rate: float) -> None:
+    """Price all tokens of a call by the tier of its size."""
     assert TIERED.cost(Usage(tokens, 0)) == pytest.approx(tokens * rate / 1e6)
 
 
@@ -145,9 +153,10 @@ def test_all_tokens_of_a_call_cost_what_its_size_costs(tokens: int, rate: float)
     st.integers(0, 100_000),
     st.integers(0, 400_000),
 )
-def test_no_call_within_its_bounds_costs_more_than_the_worst(
+def test_worst_price_bounds_every_call(
     most_in: int, tokens: int, most_out: int, out: int, cached: int
 ) -> None:
+    """Never price a call within its bounds above the worst case."""
     used = Usage(min(tokens, most_in), min(out, most_out), cached)
     night = ModelPrice(
         (Rates(input=3.0, output=1.0, cached_input=0.0, dearest_input=3.0),), fee=0.01
@@ -156,7 +165,8 @@ def test_no_call_within_its_bounds_costs_more_than_the_worst(
     assert max(TIERED.cost(used), night.cost(used)) <= whole.worst(most_in, most_out) + 1e-12
 
 
-def test_list_prices_are_found_by_the_names_of_gateways() -> None:
+def test_list_prices_match_gateway_names() -> None:
+    """Find list prices by the names that gateways use."""
     prices = Prices(now=lambda: NOON)
     for name in ("openai/gpt-5", "openai/gpt-5-2025-08-07", "gpt-5", "OpenAI/GPT-5"):
         price = prices.find_price(name)
@@ -171,14 +181,25 @@ def test_list_prices_are_found_by_the_names_of_gateways() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["openai/gpt-5-madeup", "anthropic/claude-sonnet-4-5-madeup", "my-openai/gpt-5", "bedrock/claude-sonnet-4-5@eu-central-1", "policy/frontier",
-     "google/gemini-2.5-pro-madeup", "openai/text-embedding-3-small", "nobody/gpt-5", "madeup"],
-)  # fmt: skip
-def test_a_list_price_that_is_only_likely_is_unknown(name: str) -> None:
+    [
+        "openai/gpt-5-madeup",
+        "anthropic/claude-sonnet-4-5-madeup",
+        "my-openai/gpt-5",
+        "bedrock/claude-sonnet-4-5@eu-central-1",
+        "policy/frontier",
+        "google/gemini-2.5-pro-madeup",
+        "openai/text-embedding-3-small",
+        "nobody/gpt-5",
+        "madeup",
+    ],
+)
+def test_uncertain_list_price_is_unknown(name: str) -> None:
+    """Return no price if the match in the list is uncertain."""
     assert Prices(now=lambda: NOON).find_price(name) is None
 
 
-def test_your_own_price_goes_before_the_list_and_markup_applies_to_the_list_only() -> None:
+def test_own_price_precedes_list_price() -> None:
+    """Prefer the given price to the list, and apply the markup to the list only."""
     prices = Prices({"openai/gpt-5": {"input": 1, "output": 1}}, markup=0.05, now=lambda: NOON)
     own, listed = prices.find_price("openai/gpt-5"), prices.find_price("openai/gpt-5-mini")
     plain = Prices(now=lambda: NOON).find_price("openai/gpt-5-mini")
@@ -187,7 +208,8 @@ def test_your_own_price_goes_before_the_list_and_markup_applies_to_the_list_only
     assert listed.worst(1000, 1000) == pytest.approx(1.05 * plain.worst(1000, 1000))
 
 
-def test_tiers_of_the_list_are_kept_and_the_worst_has_the_dearest_cache_write() -> None:
+def test_list_tiers_are_kept() -> None:
+    """Keep the tiers of the list, with the most expensive cache write as the worst case."""
     price = Prices(now=lambda: NOON).find_price("anthropic/claude-sonnet-4-5")
     assert price is not None
     assert [(rates.above, rates.input, rates.output) for rates in price.tiers] == [
@@ -198,7 +220,8 @@ def test_tiers_of_the_list_are_kept_and_the_worst_has_the_dearest_cache_write() 
     assert price.worst(1000, 0) == pytest.approx(1000 * 6.0 / 1e6)
 
 
-def test_a_price_that_depends_on_the_hour_is_bounded_by_the_dearest_hour() -> None:
+def test_hourly_price_is_bounded() -> None:
+    """Bound a price that depends on the hour by the most expensive hour."""
     noon, night = (
         Prices(now=lambda at=at: at).find_price("deepseek/deepseek-chat")
         for at in (NOON, NOON + timedelta(hours=7))
@@ -212,8 +235,8 @@ def test_a_price_that_depends_on_the_hour_is_bounded_by_the_dearest_hour() -> No
     )
 
 
-def test_the_price_of_every_listed_model_agrees_with_the_package() -> None:
-    """The package calculates too, for a call below every tier; wherever we know a price it has to be the same."""
+def test_list_prices_agree_with_package() -> None:
+    """Agree with the package's calculation of a call below every tier, for every known price."""
     from genai_prices import Usage as TheirUsage
     from genai_prices.data import providers
 
