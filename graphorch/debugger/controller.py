@@ -173,7 +173,9 @@ class Controller:
             return "closed"
         if self.is_busy:
             return "running"
-        return "paused" if self.run.status == "running" else self.run.status
+        if self.run.status == "running":
+            return "paused"
+        return self.run.status
 
     def list_questions(self) -> list[Question]:
         """Return the open questions."""
@@ -262,7 +264,9 @@ class Controller:
         for breakpoint in self._true_conditions():
             if breakpoint not in true_before:
                 return str(breakpoint)
-        return "pause" if self._is_pausing else ""
+        if self._is_pausing:
+            return "pause"
+        return ""
 
     def _require_next(self) -> Activation:
         """Return the activation that is next. Raises `InputError` that says why there is none."""

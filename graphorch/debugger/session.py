@@ -174,7 +174,9 @@ class Session(Generic[Out, State]):
         """
         plan = self.controller.plan
         path = resolve_path(plan, source)
-        name = "END" if target == "END" else resolve_path(plan, target).rpartition("/")[2]
+        name = "END"
+        if target != "END":
+            name = resolve_path(plan, target).rpartition("/")[2]
         return self.controller.add_breakpoint(OnRoute(path, name))
 
     def break_on_error(self, kind: type[Exception] = Exception) -> Breakpoint:
@@ -333,7 +335,9 @@ class Session(Generic[Out, State]):
     def _read(self, look: Callable[[], T]) -> T:
         """Call a function on the loop, where nothing changes meanwhile."""
         loop = background_loop()
-        return look() if loop.is_here else loop.wait(_call(look))
+        if loop.is_here:
+            return look()
+        return loop.wait(_call(look))
 
     def _held(self) -> list[Activation]:
         return self.controller.stepped.held_activations()

@@ -85,7 +85,9 @@ class SteppedRun:
     def last_seq(self) -> int:
         """Number of the last record: the point at which the run is."""
         journal = self.scheduler.journal
-        return 0 if journal is None else journal.last_buffered_seq
+        if journal is None:
+            return 0
+        return journal.last_buffered_seq
 
     @property
     def passing(self) -> Activation | None:

@@ -150,7 +150,9 @@ def _pair(field: Field, before: Any, written: Any, activation: Activation) -> tu
 
 
 def _copy(field: Field, value: Any) -> Any:
-    return value if field.copy is None else field.copy(value)
+    if field.copy is None:
+        return value
+    return field.copy(value)
 
 
 def _read_stored(field: Field, activation: Activation) -> Any:

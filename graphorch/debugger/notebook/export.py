@@ -74,7 +74,10 @@ def render_static_html(session: Session[Any, Any]) -> str:
         steps.append((step["path"], step["kind"], duration, step["error"]))
     fields: list[Sequence[str]] = []
     for field in view["state"]:
-        fields.append((field["name"], field["value"] if field["set"] else "not assigned"))
+        text = "not assigned"
+        if field["set"]:
+            text = field["value"]
+        fields.append((field["name"], text))
     heading = f"{view['flow']}: {view['status']}"
     if view["next"]:
         heading += f", next is {view['next']}"

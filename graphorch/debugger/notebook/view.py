@@ -219,14 +219,18 @@ def _describe_question(question: Question) -> Json:
 def _choose_input(annotation: Any) -> str:
     if annotation is bool:
         return "flag"
-    return "text" if annotation is str else "json"
+    if annotation is str:
+        return "text"
+    return "json"
 
 
 def _format_form_value(info: Any) -> str | bool:
     value = _read_default(info)
     if isinstance(value, bool):
         return value
-    return "" if info.is_required() else format_value(value)
+    if info.is_required():
+        return ""
+    return format_value(value)
 
 
 def _read_default(info: Any) -> Any:
@@ -303,7 +307,9 @@ def _name_kind(step: Step) -> str:
         return "ask"
     if step.map is not None:
         return "map"
-    return "sub" if step.inner_plan is not None else step.node.kind
+    if step.inner_plan is not None:
+        return "sub"
+    return step.node.kind
 
 
 def _first_doc_line(step: Step) -> str:
@@ -342,8 +348,9 @@ def format_value(value: object) -> str:
 
 def _describe_type(annotation: Any) -> str:
     is_generic = bool(getattr(annotation, "__args__", None))
-    name = "" if is_generic else getattr(annotation, "__name__", "")
-    return name or _MODULE.sub("", str(annotation))
+    if not is_generic and getattr(annotation, "__name__", ""):
+        return annotation.__name__
+    return _MODULE.sub("", str(annotation))
 
 
 def _cut(text: str) -> str:

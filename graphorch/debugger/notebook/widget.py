@@ -202,7 +202,9 @@ class Stepper(anywidget.AnyWidget):
         values: dict[str, Any] = {}
         for name, given in message["values"].items():
             value = given["value"]
-            values[name] = parse_value(value, plain=False) if given["kind"] == "json" else value
+            if given["kind"] == "json":
+                value = parse_value(value, plain=False)
+            values[name] = value
         self._panels[number].session.answer(values, str(message["question"]))
 
     def _rerun(self, number: int, message: Content) -> None:
