@@ -27,8 +27,8 @@ class Mark:
 class Overlay:
     """Marks by the ids of boxes and groups, the ids of the lines that were taken, and a title.
 
-    A box without a mark counts as not reached, unless it is one that nothing runs in: `complete_overlay`
-    gives those theirs.
+    A box without a mark counts as not reached, unless it is one that nothing runs in:
+    `complete_overlay` gives those their marks.
     """
 
     marks: Mapping[str, Mark]
