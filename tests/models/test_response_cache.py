@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sqlite3
-import stat
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,9 @@ from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.guardrails.client import Guard, GuardedClient, personal_data
 from graphorch.models.messages import Message, Request, Response, Usage
-from graphorch.models.response_cache import CacheLimits, CacheWarning, CachingClient, compute_key
+from graphorch.models.response_cache import CacheLimits, CachingClient, compute_key
+from tests.models.caching import ASKED, Clock, build_cache, run_with
 from tests.models.guardrails.fakes import Parrot, answer
-
-ASKED = Request("m", (Message(content="What is the tide?"),))
 
 
 class Tide(BaseModel):
@@ -33,14 +30,6 @@ class Tide(BaseModel):
 class Wave(BaseModel):
     height: float
     length: float = 0
-
-
-@dataclass
-class Clock:
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -60,26 +49,6 @@ class Gate:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-
-def build_cache(client: Any, folder: Path, **options: Any) -> CachingClient:
-    return CachingClient(
-        client, folder / "cache.db", endpoint="https://models.example/v1", **options
-    )
-
-
-def run_with(
-    client: CachingClient, program: Callable[[CachingClient], Coroutine[Any, Any, Any]]
-) -> Any:
-    """Return the result of the program and close the cache."""
-
-    async def run() -> Any:
-        try:
-            return await program(client)
-        finally:
-            await client.aclose()
-
-    return asyncio.run(run())
 
 
 def test_cache_answers_equal_request_free(tmp_path: Path) -> None:
@@ -191,27 +160,6 @@ def test_cache_skips_answers_from_future(tmp_path: Path) -> None:
 
     run_with(build_cache(parrot, tmp_path, clock=clock), back)
     assert len(parrot.heard) == 2
-
-
-def test_cache_evicts_least_recently_used(tmp_path: Path) -> None:
-    """Remove the answers that were unused for longest when the file is full."""
-    clock, parrot = Clock(), Parrot()
-
-    async def fill(client: CachingClient) -> None:
-        for content in (
-            "a" * 300,
-            "b" * 300,
-            "a" * 300,
-            "c" * 300,
-            "d" * 300,
-            "a" * 300,
-            "b" * 300,
-        ):
-            clock.now += 1
-            await client.complete(Request("m", (Message(content=content),)))
-
-    run_with(build_cache(parrot, tmp_path, limits=CacheLimits(max_bytes=1800), clock=clock), fill)
-    assert [text[0] for text in parrot.heard] == ["a", "b", "c", "d", "b"]
 
 
 def test_cache_skips_oversized_answers(tmp_path: Path) -> None:
@@ -332,105 +280,6 @@ def test_cache_waiter_times_out(tmp_path: Path) -> None:
         await first
 
     run_with(build_cache(gate, tmp_path), two)
-
-
-def test_cache_file_is_private(tmp_path: Path) -> None:
-    """Let only the owner read and write the files of the cache."""
-    path = tmp_path / "deep" / "cache.db"
-    path.parent.mkdir()
-    path.touch(0o644)
-    modes: list[int] = []
-
-    async def look(client: CachingClient) -> None:
-        await client.complete(ASKED)
-        modes.extend(stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir())
-
-    run_with(CachingClient(Parrot(), path, endpoint="x"), look)
-    assert len(modes) >= 2
-    assert set(modes) == {0o600}
-
-
-def broken_file(path: Path) -> None:
-    path.write_bytes(b"this is no database, and it is long enough to have a header" * 50)
-
-
-def newer_file(path: Path) -> None:
-    run_with(CachingClient(Parrot(), path, endpoint="x"), lambda client: client.complete(ASKED))
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def other_database(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, used REAL, size INTEGER)")
-    db.close()
-
-
-@pytest.mark.parametrize(
-    "spoil, warning",
-    [
-        (broken_file, "not a database"),
-        (newer_file, r"newer version \(format 99, this one reads 1\)"),
-        (folder, "IsADirectoryError"),
-        (other_database, "not a cache of graphorch"),
-    ],
-)
-def test_unusable_cache_warns_once(
-    tmp_path: Path, spoil: Callable[[Path], None], warning: str
-) -> None:
-    """Warn once about an unusable file, ask the model, and leave the file as it is."""
-    path = tmp_path / "cache.db"
-    spoil(path)
-    before = path.read_bytes() if path.is_file() else b""
-    parrot = Parrot()
-
-    async def twice(client: CachingClient) -> list[Response]:
-        return [await client.complete(ASKED), await client.complete(ASKED)]
-
-    with pytest.warns(CacheWarning, match=warning) as caught:
-        responses = run_with(build_cache(parrot, tmp_path), twice)
-    assert len(caught) == 1
-    assert [response.text for response in responses] == ["What is the tide?"] * 2
-    assert len(parrot.heard) == 2
-    assert not path.is_file() or path.read_bytes() == before
-
-
-def test_cache_replaces_invalid_row(tmp_path: Path) -> None:
-    """Replace a row that does not hold an answer."""
-    run_with(build_cache(Parrot(), tmp_path), lambda client: client.complete(ASKED))
-    with sqlite3.connect(tmp_path / "cache.db") as db:
-        db.execute("UPDATE answers SET answer = ?", ('{"text": 5}',))
-    db.close()
-    parrot = Parrot()
-
-    async def twice(client: CachingClient) -> list[str]:
-        return [
-            (await client.complete(ASKED)).usd_source,
-            (await client.complete(ASKED)).usd_source,
-        ]
-
-    with pytest.warns(CacheWarning, match="holds a row that is not an answer"):
-        assert run_with(build_cache(parrot, tmp_path), twice) == ["reported", "free"]
-
-
-def test_clients_share_cache_file(tmp_path: Path) -> None:
-    """Serve two clients from the same file."""
-    parrots = Parrot(), Parrot()
-
-    async def both(first: CachingClient) -> None:
-        second = build_cache(parrots[1], tmp_path)
-        for number in range(5):
-            await first.complete(Request("m", (Message(content=str(number)),)))
-            await second.complete(Request("m", (Message(content=str(number)),)))
-        await second.aclose()
-
-    run_with(build_cache(parrots[0], tmp_path), both)
-    assert (len(parrots[0].heard), parrots[1].heard) == (5, [])
 
 
 def test_closed_cache_opens_again(tmp_path: Path) -> None:

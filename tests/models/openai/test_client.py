@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
-from graphorch.errors import InputError, ModelError
+from graphorch.errors import ModelError
 from graphorch.models.errors import (
     AnswerError,
     Empty,
     Refused,
-    SchemaRefused,
     TimedOut,
     Truncated,
     Unreachable,
     Unreadable,
 )
-from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec, Usage
+from graphorch.models.messages import Response, ToolCall, Usage
 from graphorch.models.openai.client import CallLimits, OpenAIClient
+from tests.models.openai.calls import (
+    KEY,
+    ROOMY,
+    TOOL,
+    Score,
+    ask,
+    assert_key_hidden,
+    call,
+    expect_failure,
+    question,
+    with_server,
+)
 from tests.models.servers import (
     Handler,
     Server,
@@ -41,75 +49,10 @@ from tests.models.servers import (
     streams,
 )
 
-KEY = "sk-secret-0123456789abcdef"
-T = TypeVar("T")
-# a busy machine must not turn another failure into one of time
-ROOMY = CallLimits(total=20.0, max_bytes=20_000)
 SHORT = {
     "first token": replace(ROOMY, first_token=0.03),
     "between tokens": replace(ROOMY, between_tokens=0.03),
 }
-
-
-class Score(BaseModel):
-    score: int
-
-
-def question(**more: object) -> Request:
-    return Request("m", (Message(content="hi"),), **more)  # pyright: ignore[reportArgumentType]
-
-
-def with_server(
-    *handlers: Handler,
-    use: Callable[[OpenAIClient, Server], Awaitable[T]],
-    limits: CallLimits | None = None,
-) -> T:
-    """Return the result of `use` for a client and its server.
-
-    It has half a minute, so that a hang fails the test and a busy machine does not.
-    """
-
-    async def main() -> T:
-        async with asyncio.timeout(30), serve(*handlers) as server:
-            client = OpenAIClient(server.url, KEY, limits=limits)
-            try:
-                return await use(client, server)
-            finally:
-                await client.aclose()
-
-    return asyncio.run(main())
-
-
-def ask(
-    *handlers: Handler,
-    request: Request | None = None,
-    streamed: bool = False,
-    limits: CallLimits | None = None,
-) -> Response:
-    async def use(client: OpenAIClient, server: Server) -> Response:
-        return await client.complete(request or question(), [].append if streamed else None)
-
-    return with_server(*handlers, use=use, limits=limits)
-
-
-def expect_failure(
-    *handlers: Handler,
-    request: Request | None = None,
-    streamed: bool = False,
-    limits: CallLimits = ROOMY,
-) -> ModelError:
-    with pytest.raises(ModelError) as caught:
-        ask(*handlers, request=request, streamed=streamed, limits=limits)
-    assert_key_hidden(caught.value)
-    return caught.value
-
-
-def assert_key_hidden(error: BaseException) -> None:
-    """Check that an error does not show the key and has no cause or context that could hold it."""
-    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
-    assert KEY not in shown
-    assert error.__cause__ is None
-    assert error.__context__ is None
 
 
 # ---- answers -----------------------------------------------------------------------------------
@@ -180,17 +123,6 @@ def test_reported_cost_is_used() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "usage",
-    [None, [], "many", {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "7"}],
-)
-def test_invalid_usage_is_estimated(usage: object) -> None:
-    """Estimate the usage of a good answer if the reported one is invalid."""
-    response = ask(replies({**completion("hello"), "usage": usage}))
-    assert response.text == "hello"
-    assert response.usage.is_estimated
-
-
 def test_json_fence_is_stripped() -> None:
     """Strip the code fence around JSON."""
     response = ask(
@@ -199,149 +131,7 @@ def test_json_fence_is_stripped() -> None:
     assert response.text == '{"score": 3}'
 
 
-# ---- what is sent ------------------------------------------------------------------------------
-
-
-def send(request: Request, *, streamed: bool = False) -> Server:
-    async def use(client: OpenAIClient, server: Server) -> Server:
-        await client.complete(request, [].append if streamed else None)
-        return server
-
-    return with_server(streams(pieces_of("x")) if streamed else replies(completion("x")), use=use)
-
-
-def test_request_sends_only_given_options() -> None:
-    """Send only the options of the request."""
-    assert send(question()).bodies == [
-        {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    ]
-    body = send(
-        question(max_tokens=5, temperature=0.5, schema=Score, metadata={"run": "r1"}), streamed=True
-    ).bodies[0]
-    assert (body["max_tokens"], body["temperature"], body["stream"], body["stream_options"]) == (
-        5,
-        0.5,
-        True,
-        {"include_usage": True},
-    )
-    assert body["response_format"]["json_schema"]["name"] == "Score"
-    assert "r1" not in str(body)
-
-
-def test_environment_and_proxies_are_ignored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Ignore keys and proxies of the environment; a proxy would see the key. One at a closed port
-    makes the call fail if it is used.
-    """
-    for name in (
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-somebody")
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-somebody")
-    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-private: of-somebody")
-    monkeypatch.setenv("OPENAI_API_KEY", "key-of-somebody")
-    monkeypatch.setenv("OPENAI_ADMIN_KEY", "admin-of-somebody")
-    headers = send(question()).asked[0].headers
-    assert headers["authorization"] == f"Bearer {KEY}"
-    assert "of-somebody" not in str(headers)
-    assert not [
-        name
-        for name in headers
-        if name.startswith("x-stainless") and name != "x-stainless-raw-response"
-    ]
-
-
-def test_empty_key_sends_no_authorization() -> None:
-    """Send no authorization header without a key."""
-
-    async def main() -> Server:
-        async with serve(replies(completion())) as server:
-            client = OpenAIClient(server.url, "")
-            await client.complete(question())
-            await client.aclose()
-            return server
-
-    assert "authorization" not in asyncio.run(main()).asked[0].headers
-
-
-# ---- dialects ----------------------------------------------------------------------------------
-
-
-def refuses(what: str) -> Handler:
-    return replies({"error": {"message": f"Unsupported parameter: {what}"}}, 400)
-
-
-def test_dialect_is_learned_once() -> None:
-    """Adapt to the dialect of an endpoint once and remember it."""
-
-    async def use(client: OpenAIClient, server: Server) -> Server:
-        first = await client.complete(question(max_tokens=5))
-        second = await client.complete(question(max_tokens=5))
-        assert (first.attempts, second.attempts) == (2, 1)
-        return server
-
-    server = with_server(
-        refuses("'max_tokens', use 'max_completion_tokens'"), replies(completion()), use=use
-    )
-    assert ["max_completion_tokens" in body for body in server.bodies] == [False, True, True]
-
-
-def test_dialect_describes_schema_in_words() -> None:
-    """Describe the schema in words if the endpoint takes no schemas."""
-
-    async def use(client: OpenAIClient, server: Server) -> tuple[Response, Server]:
-        return await client.complete(question(schema=Score)), server
-
-    response, server = with_server(
-        refuses("response_format"), replies(completion('{"score": 1}')), use=use
-    )
-    assert "response_format" not in server.bodies[1]
-    assert "JSON schema" in server.bodies[1]["messages"][0]["content"]
-    assert "instructions" in response.note
-
-
-def test_dialect_drops_stream_options() -> None:
-    """Stream without usage if the endpoint does not report it."""
-    response = ask(refuses("stream_options"), streams(pieces_of("hello")), streamed=True)
-    assert (response.text, response.attempts) == ("hello", 2)
-
-
-def test_dialect_search_ends() -> None:
-    """Stop adapting after every step was tried."""
-
-    async def use(client: OpenAIClient, server: Server) -> int:
-        with pytest.raises(SchemaRefused):
-            await client.complete(question(schema=Score, max_tokens=5), [].append)
-        return len(server.asked)
-
-    assert (
-        with_server(refuses("response_format max_completion_tokens stream_options"), use=use) == 4
-    )
-
-
 # ---- tools -------------------------------------------------------------------------------------
-
-TOOL = ToolSpec(
-    name="water", description="how deep", parameters={"type": "object", "properties": {}}
-)
-
-
-def call(
-    name: object = "water", arguments: object = '{"x": 1}', **more: object
-) -> dict[str, object]:
-    return {
-        "id": "c1",
-        "type": "function",
-        "function": {"name": name, "arguments": arguments},
-        **more,
-    }
 
 
 @pytest.mark.parametrize("finish_reason", ["tool_calls", "stop"])
@@ -370,80 +160,6 @@ def test_streamed_tool_call_is_assembled() -> None:
         ToolCall(id="a", name="water", arguments='{"x": 1}'),
         ToolCall(id="b", name="tide", arguments="{}"),
     )
-
-
-def test_tool_call_without_index_or_id() -> None:
-    """Read pieces without an index and calls without an id."""
-    pieces = [
-        {"id": "a", "function": {"name": "water", "arguments": "{}"}},
-        {"id": "b", "function": {"name": "tide"}},
-        {"function": {"arguments": "{}"}},
-    ]
-    events = [event(chunk(tool_calls=[piece])) for piece in pieces]
-    response = ask(
-        streams([*events, event(chunk(None, "stop"))]),
-        request=question(tools=(TOOL,)),
-        streamed=True,
-    )
-    assert [
-        (tool_call.id, tool_call.name, tool_call.arguments) for tool_call in response.tool_calls
-    ] == [
-        ("a", "water", "{}"),
-        ("b", "tide", "{}"),
-    ]
-    response = ask(
-        replies(completion(None, tool_calls=[call(id=None)])), request=question(tools=(TOOL,))
-    )
-    assert response.tool_calls[0].id == "call_0"
-
-
-def test_tools_and_results_are_sent() -> None:
-    """Send tools, tool calls and results."""
-    messages = (
-        Message(content="how deep?"),
-        Message(
-            role="assistant",
-            content="",
-            tool_calls=(ToolCall(id="c1", name="water", arguments="{}"),),
-        ),
-        Message(role="tool", content="1.5", tool_call_id="c1"),
-    )
-    (body,) = send(Request("m", messages, tools=(TOOL,))).bodies
-    assert body["tools"] == [
-        {
-            "type": "function",
-            "function": {"name": "water", "description": "how deep", "parameters": TOOL.parameters},
-        }
-    ]
-    assert body["messages"][1:] == [
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [
-                {"id": "c1", "type": "function", "function": {"name": "water", "arguments": "{}"}}
-            ],
-        },
-        {"role": "tool", "content": "1.5", "tool_call_id": "c1"},
-    ]
-
-
-@pytest.mark.parametrize(
-    "message, says",
-    [
-        ({"tool_calls": [call(name=None)]}, "without naming it"),
-        ({"tool_calls": [call(arguments={"x": 1})]}, "tool_calls"),
-        ({"tool_calls": [{"id": "c1"}]}, "tool_calls"),
-        ({"tool_calls": "water"}, "tool_calls"),
-        ({"tool_calls": []}, "tool_calls"),
-    ],
-)
-def test_malformed_tool_call_is_unreadable(message: dict[str, object], says: str) -> None:
-    """Raise Unreadable for a malformed tool call."""
-    failure = expect_failure(
-        replies(completion(None, "tool_calls", **message)), request=question(tools=(TOOL,))
-    )
-    assert type(failure) is Unreadable
-    assert says in str(failure)
 
 
 def test_unrequested_tool_call_is_unreadable() -> None:
@@ -817,43 +533,6 @@ def test_failed_call_sends_one_request(status: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "headers, seconds",
-    [
-        ({"retry-after": "3600"}, 3600),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        (
-            {
-                "retry-after": "Wed, 25 Nov 2026 10:00:30 GMT",
-                "date": "Wed, 25 Nov 2026 10:00:00 GMT",
-            },
-            30,
-        ),
-        (
-            {
-                "retry-after": "Wed, 25 Nov 2026 09:00:00 GMT",
-                "date": "Wed, 25 Nov 2026 10:00:00 GMT",
-            },
-            0,
-        ),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "-5"}, None),
-        ({}, None),
-    ],
-)
-def test_requested_pause_is_reported(headers: dict[str, str], seconds: float | None) -> None:
-    """Report the pause that the endpoint asks for."""
-    assert expect_failure(replies(b"", 429, headers)).retry_after == seconds
-
-
-def test_useless_answer_keeps_text_and_usage() -> None:
-    """Keep the text and the usage of a useless answer in the error."""
-    failure = expect_failure(replies(completion("half", "length")))
-    assert isinstance(failure, Truncated)
-    assert (failure.partial, failure.usage) == ("half", Usage(7, 3))
-
-
 def test_listener_error_passes_through() -> None:
     """Let an error of the listener pass through."""
 
@@ -867,18 +546,6 @@ def test_listener_error_passes_through() -> None:
         with_server(streams(pieces_of("hel", "lo")), use=use)
 
 
-def test_endpoint_text_is_sanitised() -> None:
-    """Remove control characters from the text of an endpoint and shorten it."""
-    shown = str(
-        expect_failure(
-            replies({"error": {"message": "a\r\nINFO forged\x1b[2J\u202e b" + "y" * 500}}, 500)
-        )
-    )
-    assert "a INFO forged [2J b" in shown
-    assert len(shown) < 600
-    assert "\n" not in shown
-
-
 # ---- keys, addresses, connections --------------------------------------------------------------
 
 
@@ -890,33 +557,6 @@ def test_key_stays_out_of_logs(caplog: pytest.LogCaptureFixture) -> None:
     assert KEY not in caplog.text
     assert KEY not in repr(OpenAIClient("http://127.0.0.1/v1", KEY))
     assert KEY not in repr(vars(OpenAIClient("http://127.0.0.1/v1", SecretStr(KEY))))
-
-
-@pytest.mark.parametrize("key", ["sk two", "sk-\n", "sk-“quoted”", "sk\x00"])
-def test_malformed_key_is_refused(key: str) -> None:
-    """Refuse a badly copied key without showing it."""
-    with pytest.raises(InputError, match="copied") as caught:
-        OpenAIClient("http://127.0.0.1/v1", key)
-    assert key not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "127.0.0.1:80",
-        "ftp://x/v1",
-        "http://",
-        "http://u:p4ss@x/v1",
-        "http://x/v1?key=p4ss",
-        "http://x:99999/v1",
-    ],
-)
-def test_malformed_address_is_refused(url: str) -> None:
-    """Refuse an invalid address without showing it."""
-    with pytest.raises(InputError, match=r"127\.0\.0\.1:8000") as caught:
-        OpenAIClient(url, KEY)
-    assert "p4ss" not in str(caught.value)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
