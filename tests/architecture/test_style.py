@@ -48,13 +48,13 @@ def find_vague_docstrings(tree: ast.AST) -> Iterator[str]:
                 yield f"{getattr(node, 'lineno', 1)}: {first}"
 
 
-def test_folders_hold_at_most_twenty_files() -> None:
+def test_folders_hold_few_files() -> None:
     """A folder that holds more hides its design."""
     sizes = Counter(path.parent for path in SOURCES)
     assert {str(folder): size for folder, size in sizes.items() if size > MOST_FILES} == {}
 
 
-def test_every_folder_says_what_it_is_for() -> None:
+def test_every_folder_states_its_purpose() -> None:
     """The docstring of each `__init__.py` begins with one sentence."""
     faces = [path for path in SOURCES if path.name == "__init__.py"]
     assert len(faces) > 20
@@ -65,7 +65,8 @@ def test_every_folder_says_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize("find", [find_vague_names, find_vague_docstrings])
-def test_no_vague_words_in_the_package(find: Callable[[ast.AST], Iterator[str]]) -> None:
+def test_package_holds_no_vague_words(find: Callable[[ast.AST], Iterator[str]]) -> None:
+    """Neither a name nor the first line of a docstring holds a vague word."""
     places = {
         str(path.relative_to(ROOT)): list(find(ast.parse(path.read_text("utf-8"))))
         for path in SOURCES
@@ -93,5 +94,6 @@ def find_circles(package: str) -> list[set[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-def test_no_circles_between_files() -> None:
+def test_files_import_without_circles() -> None:
+    """No module imports itself through others, in annotations either."""
     assert find_circles("graphorch") == []

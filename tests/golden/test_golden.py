@@ -51,7 +51,8 @@ async def loaded(path: Path, run_id: str) -> RunLog:
         await store.close()
 
 
-def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
+def test_every_format_has_golden_journals() -> None:
+    """A golden journal of every kind exists for every format."""
     assert FORMATS
     for folder in FORMATS:
         files = {path.name: path.stat().st_size for path in folder.glob("*.golden")}
@@ -61,9 +62,10 @@ def test_there_is_a_golden_journal_of_every_kind_for_every_format() -> None:
 
 
 @pytest.mark.parametrize("folder, name", GOLDEN)
-def test_a_golden_journal_is_read_and_its_flow_is_still_the_same_graph(
+def test_golden_journal_keeps_its_fingerprint(
     folder: Path, name: str, copy: Any
 ) -> None:
+    """A golden journal is read, and its flow still draws the graph that it drew."""
     log = asyncio.run(loaded(copy(folder, name), name))
     assert (log.head.status, log.head.tags) == (STATUS[name], {"kind": "golden"})
     assert log.head.fingerprint == compute_fingerprint(FLOWS[name]().plan, log.head.format)
@@ -71,14 +73,16 @@ def test_a_golden_journal_is_read_and_its_flow_is_still_the_same_graph(
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
-def test_a_golden_run_that_finished_is_replayed_to_its_state(folder: Path, copy: Any) -> None:
+def test_finished_golden_run_replays(folder: Path, copy: Any) -> None:
+    """A golden run that finished is replayed to its recorded state."""
     result = asyncio.run(FLOWS["finished"]().replay("finished", durable=copy(folder, "finished")))
     assert result.state.model_dump(mode="json") == expected(folder, "finished")
     assert result.cost == 0.25
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
-def test_a_golden_run_that_failed_or_waits_is_replayed_as_it_was(folder: Path, copy: Any) -> None:
+def test_unfinished_golden_run_replays(folder: Path, copy: Any) -> None:
+    """A golden run that failed or waits is replayed as it was."""
     with pytest.raises(RunFailed, match="failed") as caught:
         asyncio.run(FLOWS["failed"]().replay("failed", durable=copy(folder, "failed")))
     assert "OSError: the disk is not there" in str(caught.value) or "the disk is not there" in str(
@@ -89,9 +93,10 @@ def test_a_golden_run_that_failed_or_waits_is_replayed_as_it_was(folder: Path, c
 
 
 @pytest.mark.parametrize("folder, name", GOLDEN)
-def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(
+def test_golden_run_resumes(
     folder: Path, name: str, copy: Any
 ) -> None:
+    """A golden run is resumed and ends like an undisturbed run."""
     flow, path, client = FLOWS[name](), copy(folder, name), Answering()
     state: State = asyncio.run(to_the_end(flow, name, durable=path, client=client))
     assert state.model_dump(mode="json") == expected(folder, name)
@@ -101,7 +106,8 @@ def test_a_golden_run_goes_on_and_ends_like_an_undisturbed_one(
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
-def test_a_golden_run_is_forked(folder: Path, copy: Any) -> None:
+def test_golden_run_is_forked(folder: Path, copy: Any) -> None:
+    """A golden run can be forked."""
     again = asyncio.run(
         FLOWS["finished"]().rerun(
             "finished", start="last", durable=copy(folder, "finished"), client=Answering()
@@ -120,7 +126,7 @@ def test_golden_pattern_keeps_its_fingerprint(folder: Path, name: str, copy: Any
 
 @pytest.mark.parametrize("folder, name", PATTERN_RUNS)
 def test_golden_pattern_replays(folder: Path, name: str, copy: Any) -> None:
-    """A replay of a finished pattern runs no node, asks no model, and ends in the recorded state."""
+    """A replay of a finished pattern runs no node and ends in the recorded state."""
     result = asyncio.run(PATTERNS[name]().replay(name, durable=copy(folder, name)))
     assert result.status == ("waiting" if name == "evaluator_loop" else "succeeded")
     if result.status == "succeeded":
@@ -129,7 +135,7 @@ def test_golden_pattern_replays(folder: Path, name: str, copy: Any) -> None:
 
 @pytest.mark.parametrize("folder, name", PATTERN_RUNS)
 def test_golden_crashed_pattern_resumes(folder: Path, name: str, copy: Any) -> None:
-    """A run whose process died at a model call ends like an undisturbed one, and asks each question once in all."""
+    """A run that died at a model call ends like an undisturbed one, and asks nothing twice."""
     path, model = copy(folder, f"{name}.crashed"), Model()
     recorded = sum(record.kind == "call" for record in asyncio.run(loaded(path, name)).records)
     state = asyncio.run(to_the_end_of(PATTERNS[name](), name, durable=path, client=model))

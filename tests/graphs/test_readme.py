@@ -26,13 +26,14 @@ def programs() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("program, output", programs(), ids=["graph", "durable", "testing"])
-def test_each_program_prints_what_is_shown(
+def test_program_prints_what_is_shown(
     program: str,
     output: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
+    """Each program of the README prints what the README shows."""
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -40,15 +41,18 @@ def test_each_program_prints_what_is_shown(
     assert capsys.readouterr().out == output
 
 
-def test_every_program_is_one_of_them() -> None:
+def test_every_program_is_checked() -> None:
+    """Every program of the README is among the checked programs."""
     assert [program for program, _ in programs()] == blocks("python")
 
 
-def test_the_graph_has_about_twenty_lines_of_code() -> None:
+def test_first_graph_is_short() -> None:
+    """The graph of the README has about twenty lines of code."""
     assert sum(bool(line.strip()) for line in blocks("python")[0].splitlines()) <= 26
 
 
-def test_the_mistakes_are_told_as_shown() -> None:
+def test_mistakes_read_as_shown() -> None:
+    """The problems of the wrong graph read as the README shows them."""
     program = blocks("python")[0].replace(
         "State(Text, Summary, Figures, Report)", "State(Text, Summary, Report)"
     )
@@ -67,13 +71,15 @@ def test_the_mistakes_are_told_as_shown() -> None:
 
 
 @pytest.mark.parametrize("name", ["run", "test"])
-def test_each_of_the_two_commands_follows_its_mark(name: str) -> None:
+def test_commands_follow_their_mark(name: str) -> None:
+    """Each of the two commands follows its mark."""
     commands = re.findall(rf"^<!-- command:{name} -->\n```sh\n(.*)\n```$", README, re.MULTILINE)
     assert len(commands) == 1
     assert commands[0].startswith("python3 -m venv .venv && .venv/bin/pip install ")
 
 
-def test_every_link_and_picture_leads_to_a_file() -> None:
+def test_links_and_pictures_lead_to_files() -> None:
+    """Every link and picture leads to a file."""
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert [
