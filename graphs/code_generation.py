@@ -57,7 +57,7 @@ class Verdict(BaseModel):
 
 
 class Order(Task, Code, Verdict):
-    """Input of the writer: the task, and from the second round on the last attempt and its failures."""
+    """Input of the writer: the task, and later the last attempt with its failures."""
 
 
 class Writing(Order, Answer): ...
@@ -81,7 +81,10 @@ def write(order: Order) -> str:
     asked = f"Write the module `solution`.\n\nTask:\n{order.task}\n\nTests:\n{order.tests}"
     if not order.code:
         return asked
-    return f"{asked}\n\nYour last attempt:\n{order.code}\n\nIt failed:\n{order.failures}\n\nCorrect it, and keep what works."
+    return (
+        f"{asked}\n\nYour last attempt:\n{order.code}\n\n"
+        f"It failed:\n{order.failures}\n\nCorrect it, and keep what works."
+    )
 
 
 @node
@@ -118,15 +121,14 @@ def code_in(answer: str) -> str:
 @node
 async def test(task: Task, code: Code) -> Verdict:
     report = await run_tests(code.code, task.tests, Limits(seconds=task.seconds))
-    said = [
+    lines = [
         f"{report.passed} of {report.total or 'no'} tests passed.",
         *(f"- {failure}" for failure in report.failures),
     ]
-    clean = not report.failures and report.total > 0
-    return Verdict(
-        score=10 if clean else 9 * report.passed / max(report.total, 1),
-        failures="" if clean else "\n".join(said),
-    )
+    if report.total > 0 and not report.failures:
+        return Verdict(score=10)
+    # Below 10 even if every test passed: something else went wrong.
+    return Verdict(score=9 * report.passed / max(report.total, 1), failures="\n".join(lines))
 
 
 def order_of(state: Programming) -> Order:

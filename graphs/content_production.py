@@ -48,7 +48,7 @@ class Article(BaseModel):
 
 
 class Content(Brief, Notes, Draft, Review, Article):
-    """The state: everything that the nodes read and write."""
+    """State of a run: everything that the nodes read and write."""
 
 
 @agent(
@@ -58,7 +58,10 @@ class Content(Brief, Notes, Draft, Review, Article):
     ),
 )
 def research(brief: Brief) -> str:
-    return f"Collect 20 sentences from the source that matter for this topic.\n\nTopic: {brief.topic}\n\nSource:\n{brief.document}"
+    return (
+        "Collect 20 sentences from the source that matter for this topic.\n\n"
+        f"Topic: {brief.topic}\n\nSource:\n{brief.document}"
+    )
 
 
 @agent(
@@ -72,21 +75,25 @@ def write(brief: Brief, notes: Notes, draft: Draft, review: Review) -> str:
     given = f"Topic: {brief.topic}\n\nNotes:\n{notes.notes}"
     if not draft.draft:
         return f"Write the first draft of an article, in six sentences.\n\n{given}"
-    return f"Revise the draft of an article: keep what is good, add what is missing.\n\n{given}\n\nDraft:\n{draft.draft}\n\nFeedback:\n{review.feedback}"
+    return (
+        "Revise the draft of an article: keep what is good, add what is missing.\n\n"
+        f"{given}\n\nDraft:\n{draft.draft}\n\nFeedback:\n{review.feedback}"
+    )
 
 
 @agent(output=Review, instructions="You are a strict editor. You compare the draft with the notes.")
 def review(brief: Brief, notes: Notes, draft: Draft) -> str:
-    return f"Review the draft.\n\nTopic: {brief.topic}\n\nNotes:\n{notes.notes}\n\nDraft:\n{draft.draft}"
+    return (
+        "Review the draft.\n\n"
+        f"Topic: {brief.topic}\n\nNotes:\n{notes.notes}\n\nDraft:\n{draft.draft}"
+    )
 
 
 @node
 def publish(brief: Brief, draft: Draft, review: Review) -> Article:
-    remark = (
-        ""
-        if review.score >= GOOD_ENOUGH
-        else f"\n\nThe editor's score was {review.score:g} of 10. {review.feedback}"
-    )
+    remark = ""
+    if is_weak(review):
+        remark = f"\n\nThe editor's score was {review.score:g} of 10. {review.feedback}"
     return Article(article=f"# {brief.topic}\n\n{draft.draft}{remark}")
 
 

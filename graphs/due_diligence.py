@@ -23,15 +23,27 @@ from graphorch.patterns import Gaps
 
 EACH = 120.0  # seconds for a review
 
-LEGAL = """You are a lawyer for the customer. Which clauses put us at a legal risk? Look for: term, notice and termination; suspension;
-liability, its limit and indemnity; use of our data, subprocessors and breach of personal data; assignment and change of control; governing
-law; changes by the vendor alone."""
-FINANCIAL = """You are a controller of the customer. Which clauses may cost more than the price that was quoted? Look for: fees, volume and
-set-up costs; yearly increase and index; invoices and interest; work outside of the scope and its rate per day; credits and their limit;
-audit; the price of leaving early."""
-TECHNICAL = """You run the systems of the customer. Which clauses may leave our shops without a working system? Look for: availability and
-how it is measured; incidents; restoration and loss of data; the peak of orders per minute; limits of requests; versions that are not
-compatible; encryption, keys and sign-on; escrow."""
+LEGAL = (
+    "You are a lawyer for the customer. Which clauses put us at a legal risk? Look for: term, "
+    "notice and termination; suspension;\n"
+    "liability, its limit and indemnity; use of our data, subprocessors and breach of personal "
+    "data; assignment and change of control; governing\n"
+    "law; changes by the vendor alone."
+)
+FINANCIAL = (
+    "You are a controller of the customer. Which clauses may cost more than the price that was "
+    "quoted? Look for: fees, volume and\n"
+    "set-up costs; yearly increase and index; invoices and interest; work outside of the scope "
+    "and its rate per day; credits and their limit;\n"
+    "audit; the price of leaving early."
+)
+TECHNICAL = (
+    "You run the systems of the customer. Which clauses may leave our shops without a working "
+    "system? Look for: availability and\n"
+    "how it is measured; incidents; restoration and loss of data; the peak of orders per minute; "
+    "limits of requests; versions that are not\n"
+    "compatible; encryption, keys and sign-on; escrow."
+)
 
 
 class Contract(BaseModel):
@@ -60,10 +72,14 @@ class Deal(Contract, Legal, Financial, Technical, Gaps, Memo):
 
 
 def asked(contract: Contract) -> str:
-    task = "Name the seven sentences of the contract that matter most, with the numbers of their clauses, and say why."
-    return f"{task}\n\nContract:\n{contract.contract}" + (
-        f"\n\nTask: {contract.context}" if contract.context else ""
+    prompt = (
+        "Name the seven sentences of the contract that matter most, "
+        "with the numbers of their clauses, and say why.\n\n"
+        f"Contract:\n{contract.contract}"
     )
+    if contract.context:
+        prompt += f"\n\nTask: {contract.context}"
+    return prompt
 
 
 @agent(output=Legal, instructions=LEGAL, max_tokens=1_200)
@@ -95,11 +111,10 @@ def write_memo(law: Legal, money: Financial, machines: Technical, gaps: Gaps) ->
 
 @node
 def open_file(contract: Contract) -> Contract | None:
-    """Where a run begins; refuses what is no contract before three models read it."""
-    if len(contract.contract.split()) < 50:
-        raise ValueError(
-            f"{len(contract.contract.split())} words are no contract. Give its whole text: --contract @file.md"
-        )
+    """Begin a run; refuse a text that is not a contract before three models read it."""
+    words = len(contract.contract.split())
+    if words < 50:
+        raise ValueError(f"{words} words are no contract. Give its whole text: --contract @file.md")
     return None
 
 
@@ -110,5 +125,8 @@ flow = graph.build()
 
 sample = Contract(
     contract=Path(__file__).with_name("samples").joinpath("vendor_contract.md").read_text("utf-8"),
-    context="We want to move 212 shops before Christmas, and the last Black Friday had 1,750 orders per minute.",
+    context=(
+        "We want to move 212 shops before Christmas, "
+        "and the last Black Friday had 1,750 orders per minute."
+    ),
 )

@@ -47,7 +47,7 @@ class Book(BaseModel):
 
 
 class Case(Order):
-    """An order with what was set aside for it."""
+    """Order with the pieces that were set aside for it."""
 
     reserved: Lines = {}
     articles: dict[str, Article] = {}
@@ -106,9 +106,7 @@ class House(Book, Allocated, Closings, Purchases, Day): ...
 @node
 def release(case: Case) -> None:
     if unknown := sorted(case.lines.keys() - case.articles.keys()):
-        raise ValueError(
-            f"order {case.number} has articles that nobody sells: {', '.join(unknown)}"
-        )
+        raise ValueError(f"order {case.number} has unknown articles: {', '.join(unknown)}")
 
 
 @node
@@ -132,9 +130,15 @@ def carrier(case: Case) -> Booked:
         for article, count in case.reserved.items()
         if article in case.articles
     )
-    return Booked(
-        booked=f"{'no parcel' if not kg else 'pallet' if kg > 30 else 'parcel' if kg > 2 else 'letter box'} to {case.country}, {kg:.1f} kg"
-    )
+    if not kg:
+        parcel = "no parcel"
+    elif kg > 30:
+        parcel = "pallet"
+    elif kg > 2:
+        parcel = "parcel"
+    else:
+        parcel = "letter box"
+    return Booked(booked=f"{parcel} to {case.country}, {kg:.1f} kg")
 
 
 @node
@@ -149,9 +153,10 @@ def accept(case: Case) -> Closed:
 
 @node
 def billing(case: Case) -> Invoice:
-    return Invoice(
-        invoice=f"EUR {sum(item.price * case.reserved.get(article, 0) for article, item in case.articles.items()):,.2f}"
+    amount = sum(
+        item.price * case.reserved.get(article, 0) for article, item in case.articles.items()
     )
+    return Invoice(invoice=f"EUR {amount:,.2f}")
 
 
 @agent(
@@ -161,19 +166,23 @@ def billing(case: Case) -> Invoice:
     timeout=60,
 )
 def care(case: Case) -> str:
-    return f"Terms:\n{TERMS}\n\nTask: {case.note or 'Say in two sentences what leaves today, and what is late.'}"
+    task = case.note or "Say in two sentences what leaves today, and what is late."
+    return f"Terms:\n{TERMS}\n\nTask: {task}"
 
 
 @node
 def close_order(closed: Closed, dispatch: Dispatch, invoice: Invoice, message: Message) -> Closed:
-    return Closed(
-        closed=f"{closed.closed}: {dispatch.dispatch}; invoice {invoice.invoice}\n  {' '.join(message.message.split())}"
-    )
+    done = f"{dispatch.dispatch}; invoice {invoice.invoice}"
+    answer = " ".join(message.message.split())
+    return Closed(closed=f"{closed.closed}: {done}\n  {answer}")
 
 
 @node
 def allocate(book: Book) -> Allocated:
-    """First come, first served, before anything runs side by side: no piece is promised twice."""
+    """Set pieces aside, first come, first served.
+
+    It happens before anything runs side by side, so that no piece is promised twice.
+    """
     left, cases = dict(book.stock), list[Case]()
     for order in book.orders:
         reserved = {
@@ -196,36 +205,27 @@ def purchasing(book: Book, allocated: Allocated) -> Purchases:
 
 @node
 def close_day(closings: Closings, purchases: Purchases) -> Day:
-    return Day(
-        day="\n".join(
-            [
-                "Orders",
-                *(f"- {closing}" for closing in closings.closings),
-                "",
-                "To be ordered",
-                *(f"- {purchase}" for purchase in purchases.purchases),
-            ]
-        )
-    )
+    orders = [f"- {closing}" for closing in closings.closings]
+    to_order = [f"- {purchase}" for purchase in purchases.purchases]
+    return Day(day="\n".join(["Orders", *orders, "", "To be ordered", *to_order]))
 
 
 def same_case(state: Handling) -> Case:
     return Case(**state.model_dump(include=set(Case.model_fields)))
 
 
-def dispatched(found: Dispatch) -> Dispatch:
-    return found
+def dispatched(dispatch: Dispatch) -> Dispatch:
+    return dispatch
 
 
 def cases_of(allocated: Allocated) -> list[Case]:
     return allocated.cases
 
 
-def closings_of(found: list[Closed], missing: list[Missing]) -> Closings:
-    return Closings(
-        closings=[closed.closed for closed in found]
-        + [f"order {item.index + 1} of the book FAILED: {item.reason}" for item in missing]
-    )
+def closings_of(items: list[Closed], missing: list[Missing]) -> Closings:
+    done = [item.closed for item in items]
+    failed = [f"order {item.index + 1} of the book FAILED: {item.reason}" for item in missing]
+    return Closings(closings=[*done, *failed])
 
 
 fulfilment = (

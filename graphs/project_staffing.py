@@ -63,7 +63,7 @@ class Work(BaseModel):
 
 
 class Task(BaseModel):
-    """One department's part. `needs` are the tasks that must be done before it."""
+    """Part of a department; `needs` are the tasks that must be done before it."""
 
     id: Department
     work: str
@@ -113,7 +113,8 @@ def tasks_of(brief: Brief, work: Work) -> list[Task]:
     tasks: list[Task] = []
     for name in given:
         own = [
-            f"{item['name']}: {item['skills']}; free from {item['free from']}, {item['days a week']} days"
+            f"{item['name']}: {item['skills']}; "
+            f"free from {item['free from']}, {item['days a week']} days"
             for item in people
             if item["team"] == name
         ]
@@ -156,8 +157,8 @@ def assemble(brief: Brief, proposals: Proposals) -> Staffing:
     return Staffing(staffing="\n\n".join([f"# Staffing: {title}", *proposals.proposals]))
 
 
-def gathered(found: list[Proposal]) -> Proposals:
-    return Proposals(proposals=[proposal.proposal for proposal in found])
+def gathered(items: list[Proposal]) -> Proposals:
+    return Proposals(proposals=[proposal.proposal for proposal in items])
 
 
 def is_staffed(proposal: Proposal) -> Literal["yes", "no"]:

@@ -36,10 +36,22 @@ HELP = {
     )
 }
 KEYWORDS = {
-    "billing": "bill|charge|charged|invoice|pay|paid|payment|price|refund|money|receipt|discount|vat|card|transfer",
-    "shipping": "parcel|package|deliver|delivery|delivered|courier|tracking|ship|address|return|returned|customs|carton|box|collect|ordered|warehouse",
-    "technical": "sensor|app|update|updated|error|crashes|battery|light|connect|export|display|firmware|api|bluetooth|widget|offline|notifications|pairing",
-    "account": "account|password|sign|signed|login|household|member|members|profile|codes|registration|factor|locked|deleted",
+    "billing": """
+        bill charge charged invoice pay paid payment price refund money receipt discount vat
+        card transfer
+    """.split(),
+    "shipping": """
+        parcel package deliver delivery delivered courier tracking ship address return returned
+        customs carton box collect ordered warehouse
+    """.split(),
+    "technical": """
+        sensor app update updated error crashes battery light connect export display firmware
+        api bluetooth widget offline notifications pairing
+    """.split(),
+    "account": """
+        account password sign signed login household member members profile codes registration
+        factor locked deleted
+    """.split(),
 }
 ASKED = """Which desk should answer this request? Choose one category:
 billing (invoices, charges, payments, refunds, prices, discounts);
@@ -73,7 +85,9 @@ class Support(Request, Handled): ...
 
 @agent(
     output=Triage,
-    instructions="You sort support requests for a maker of weather sensors. You read all before you decide.",
+    instructions=(
+        "You sort support requests for a maker of weather sensors. You read all before you decide."
+    ),
     max_tokens=200,
     timeout=60,
 )
@@ -86,13 +100,11 @@ def by_keywords(request: Request) -> Triage:
     words = re.findall(r"[a-z]+", request.request.lower())
     hits: dict[Category, int] = {"billing": 0, "shipping": 0, "technical": 0, "account": 0}
     for category in hits:
-        hits[category] = sum(word in KEYWORDS[category].split("|") for word in words)
+        hits[category] = sum(word in KEYWORDS[category] for word in words)
     best = max(hits, key=lambda item: hits[item])
-    return (
-        Triage(category=best, confidence=hits[best] / sum(hits.values()))
-        if hits[best]
-        else Triage(category="other", confidence=0.6)
-    )
+    if not hits[best]:
+        return Triage(category="other", confidence=0.6)
+    return Triage(category=best, confidence=hits[best] / sum(hits.values()))
 
 
 def specialist(category: str) -> Node[Any]:
@@ -104,24 +116,34 @@ def specialist(category: str) -> Node[Any]:
         timeout=60,
     )
     def answer(request: Request) -> str:
-        return f"Page:\n{HELP[category]}\n\nTask: answer this request in two sentences: {request.request}"
+        return (
+            f"Page:\n{HELP[category]}\n\n"
+            f"Task: answer this request in two sentences: {request.request}"
+        )
 
     return answer
 
 
 @agent(
     output=Reply,
-    instructions="You are the general desk. You never guess: you say what is unclear and ask one question.",
+    instructions=(
+        "You are the general desk. You never guess: you say what is unclear and ask one question."
+    ),
     max_tokens=300,
     timeout=60,
 )
 def general(request: Request, triage: Triage) -> str:
-    return f"Which detail is missing to know whom to ask about this? Our best guess is {triage.category}.\n\nRequest:\n{request.request}"
+    return (
+        "Which detail is missing to know whom to ask about this? "
+        f"Our best guess is {triage.category}.\n\nRequest:\n{request.request}"
+    )
 
 
 @agent(
     output=Handled,
-    instructions="You answer support requests for a maker of home weather sensors, from the pages only.",
+    instructions=(
+        "You answer support requests for a maker of home weather sensors, from the pages only."
+    ),
     max_tokens=600,
     timeout=60,
 )
@@ -141,12 +163,17 @@ def confidence_of(triage: Triage) -> float:
 
 
 def right(request: Request, handled: Handled, line: dict[str, Any]) -> float:
-    """The score of a comparison: whether the request came to the right desk."""
+    """Return the score of a comparison: 1 if the request came to the right desk."""
     return float(handled.category == line["category"])
 
 
-desks: dict[Category, Node[Any]] = {"billing": specialist("billing"), "shipping": specialist("shipping"), "technical": specialist("technical"),
-                                    "account": specialist("account"), "other": specialist("other")}  # fmt: skip
+desks: dict[Category, Node[Any]] = {
+    "billing": specialist("billing"),
+    "shipping": specialist("shipping"),
+    "technical": specialist("technical"),
+    "account": specialist("account"),
+    "other": specialist("other"),
+}
 graph = Graph("support_triage", Support, input=Request, output=Handled)
 graph.router(
     classify,
@@ -160,5 +187,8 @@ graph.router(
 flow = graph.build()
 one_for_all = Graph("one_for_all", Support, input=Request, output=Handled).chain(answer_all).build()
 sample = Request(
-    request="The parcel with my sensor has not moved for six days, and the tracking page still says that a label was created."
+    request=(
+        "The parcel with my sensor has not moved for six days, "
+        "and the tracking page still says that a label was created."
+    )
 )

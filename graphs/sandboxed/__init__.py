@@ -1,11 +1,14 @@
-"""Runs the tests of a coding task against code that nobody has read yet, in a process of its own, and says in plain words what happened.
+"""Sandbox that runs the tests of a coding task against unread code, and explains what happened.
 
-The process gets a folder of its own that is thrown away, no environment, limits on time, memory, files and output, and an audit hook
-(`guard.py`) that refuses the network, other processes, and files outside of the folder. It is killed with all that it started.
+The process gets a folder of its own that is thrown away, no environment, limits on time, memory,
+files and output, and an audit hook (`guard.py`) that refuses the network, other processes, and
+files outside of the folder. It is killed with all that it started.
 
-What this does not stop: an audit hook is a rule for Python code, no wall. Code that is written to break out of it, through a bug of the
-interpreter or a C extension, may; code that means to cheat can report tests as passed. For code that you have reason to fear, run the whole
-workflow in a container or a virtual machine without network. Limits on memory and processor time need a Unix system.
+What this does not stop: an audit hook is a rule for Python code and not a wall. Code that is
+written to break out of it, through a bug of the interpreter or a C extension, may succeed; code
+that means to cheat can report tests as passed. For code that you have reason to fear, run the whole
+workflow in a container or a virtual machine without network. Limits on memory and processor time
+need a Unix system.
 """
 
 from __future__ import annotations
@@ -24,11 +27,21 @@ from typing import Any
 GUARD = Path(__file__).with_name("guard.py")
 _SHOWN = 1_500  # characters of what the code printed
 _ALL = 200_000  # characters of results that are read
+_ENDS = {  # exit code -> why the process ended
+    0: "",
+    -signal.SIGXCPU: "time",
+    -signal.SIGALRM: "time",
+    -signal.SIGXFSZ: "output",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the code may use: seconds on the clock, megabytes of memory, and of each file that it writes, its output included."""
+    """Limits on what the code may use.
+
+    They are seconds on the clock, megabytes of memory, and megabytes of each file that it writes,
+    its output included.
+    """
 
     seconds: float = 2.0
     megabytes: int = 256
@@ -37,7 +50,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of it: how many tests passed, and a line for each thing that went wrong."""
+    """Result of the tests: how many passed, and a line for each thing that went wrong."""
 
     passed: int
     total: int
@@ -46,7 +59,10 @@ class Report:
 
 
 async def run_tests(code: str, tests: str, limits: Limits | None = None) -> Report:
-    """Run every `test_…` function of `tests`, which imports what it needs from `solution`, against the code."""
+    """Run every `test_…` function of `tests` against the code.
+
+    The tests import what they need from the module `solution`.
+    """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="attempt-") as name:
         folder = Path(name)
@@ -58,15 +74,15 @@ async def run_tests(code: str, tests: str, limits: Limits | None = None) -> Repo
 
 
 async def _run(folder: Path, limits: Limits) -> tuple[str, str]:
-    """Why the process ended ("" if by itself), and what it printed."""
+    """Run the guard; return why it ended ("" if by itself), and what it printed."""
     given = [str(folder), str(limits.seconds), str(limits.megabytes), str(limits.file_megabytes)]
     with (folder / "printed.txt").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-B", str(GUARD), *given, cwd=folder, env={}, stdin=asyncio.subprocess.DEVNULL,
-            stdout=output, stderr=output, start_new_session=True,
+            sys.executable, "-I", "-B", str(GUARD), *given, cwd=folder, env={},
+            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
         try:
-            # the guard counts from when the code is loaded
+            # The guard counts from when the code is loaded.
             async with asyncio.timeout(limits.seconds + 1):
                 await process.wait()
         except TimeoutError:
@@ -76,9 +92,7 @@ async def _run(folder: Path, limits: Limits) -> tuple[str, str]:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     code = process.returncode or 0
-    return {-signal.SIGXCPU: "time", -signal.SIGALRM: "time", -signal.SIGXFSZ: "output", 0: ""}.get(
-        code, f"exit code {code}"
-    ), _printed(folder)
+    return _ENDS.get(code, f"exit code {code}"), _printed(folder)
 
 
 def _printed(folder: Path) -> str:
@@ -87,13 +101,13 @@ def _printed(folder: Path) -> str:
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
-    """The lines that the guard wrote; the last one may be cut off."""
-    found: list[dict[str, Any]] = []
+    """Return the lines that the guard wrote; the last of them may be cut off."""
+    lines: list[dict[str, Any]] = []
     if path.exists():
         with path.open("rb") as file, contextlib.suppress(json.JSONDecodeError):
             for line in file.read(_ALL).splitlines():
-                found.append(json.loads(line))
-    return found
+                lines.append(json.loads(line))
+    return lines
 
 
 def _report(lines: list[dict[str, Any]], ended: str, limits: Limits, printed: str) -> Report:
@@ -101,11 +115,8 @@ def _report(lines: list[dict[str, Any]], ended: str, limits: Limits, printed: st
     passed = {line["passed"] for line in lines if "passed" in line}
     failed = {line["failed"]: line["why"] for line in lines if "failed" in line}
     failures = [f"{name}: {why}" for name, why in failed.items()]
-    begun = [
-        line["begun"]
-        for line in lines
-        if "begun" in line and line["begun"] not in passed | failed.keys()
-    ]
+    over = passed | failed.keys()
+    begun = [line["begun"] for line in lines if "begun" in line and line["begun"] not in over]
     what = begun[-1] if begun else "the code"
     if ended == "time":
         failures.append(
@@ -115,7 +126,8 @@ def _report(lines: list[dict[str, Any]], ended: str, limits: Limits, printed: st
         failures.append(f"{what} wrote more than {limits.file_megabytes} MB. Print and write less.")
     elif ended or begun:
         failures.append(
-            f"{what} ended the process ({ended or 'it left early'}). Code must return or raise, and not exit."
+            f"{what} ended the process ({ended or 'it left early'}). "
+            "Code must return or raise, and not exit."
         )
     elif not total and not failures:
         failures.append("no tests ran.")

@@ -1,6 +1,8 @@
-"""The inside of the sandbox: takes its limits and its audit hook on, then loads code and tests, and writes down how each test ended.
+"""Inside of the sandbox: sets the limits and the audit hook, then runs the tests.
 
-Started as a program: `guard.py FOLDER SECONDS MEGABYTES FILE_MEGABYTES`. See `sandboxed/__init__.py` for what it does not stop.
+It loads code and tests, and records how each test ended. Started as a program:
+`guard.py FOLDER SECONDS MEGABYTES FILE_MEGABYTES`. See `sandboxed/__init__.py` for what it does not
+stop.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ from collections.abc import Callable
 from typing import Any
 
 _REFUSED = {
-    "socket.": "the network", "subprocess.Popen": "another process", "os.fork": "another process", "os.forkpty": "another process",
-    "os.posix_spawn": "another process", "os.spawn": "another process", "os.exec": "another program", "os.system": "another process",
-    "os.startfile": "another process", "pty.spawn": "another process", "os.kill": "a signal to a process", "os.killpg": "a signal to a process",
-    "ctypes.": "foreign code", "urllib.": "the network", "ftplib.": "the network", "smtplib.": "the network", "http.": "the network",
-    "sys.addaudithook": "an audit hook", "resource.setrlimit": "other limits", "resource.prlimit": "other limits",
+    "socket.": "the network", "subprocess.Popen": "another process", "os.fork": "another process",
+    "os.forkpty": "another process",
+    "os.posix_spawn": "another process", "os.spawn": "another process",
+    "os.exec": "another program", "os.system": "another process",
+    "os.startfile": "another process", "pty.spawn": "another process",
+    "os.kill": "a signal to a process", "os.killpg": "a signal to a process",
+    "ctypes.": "foreign code", "urllib.": "the network", "ftplib.": "the network",
+    "smtplib.": "the network", "http.": "the network",
+    "sys.addaudithook": "an audit hook", "resource.setrlimit": "other limits",
+    "resource.prlimit": "other limits",
 }  # fmt: skip
 _CHANGES = (
     "os.remove",
@@ -40,11 +47,11 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Refused(BaseException):
-    """The code tried what it may not. No `Exception`, so that the code cannot swallow it by accident."""
+    """Forbidden attempt; not an `Exception`, so that the code cannot swallow it by accident."""
 
 
 def guard(folder: str) -> Callable[[str, tuple[Any, ...]], None]:
-    """The audit hook: refuses what leads out of the folder."""
+    """Return the audit hook, which refuses what leads out of the folder."""
     readable = tuple(
         {
             folder,
@@ -69,16 +76,19 @@ def guard(folder: str) -> Callable[[str, tuple[Any, ...]], None]:
                 for argument in arguments
                 if isinstance(argument, str | bytes)
             ]
-            if any(not path.startswith(inside) for path in paths):
-                raise Refused(
-                    f"it tried to change {next(path for path in paths if not path.startswith(inside))}, outside of its folder"
-                )
+            for path in paths:
+                if not path.startswith(inside):
+                    raise Refused(f"it tried to change {path}, outside of its folder")
 
     return check
 
 
 def limit(seconds: float, megabytes: int, file_megabytes: int) -> None:
-    """Limits that the system keeps: time on the clock and of the processor, memory, files, processes, no memory image of a crash."""
+    """Set the limits that the system keeps.
+
+    They are time on the clock and of the processor, memory, files and processes. A crash leaves no
+    memory image.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     cpu = int(seconds) + 1
@@ -95,14 +105,14 @@ def limit(seconds: float, megabytes: int, file_megabytes: int) -> None:
 
 
 def why(error: BaseException) -> str:
-    """One line for a failure: the error, and the line of the tests or the solution that it came from."""
+    """Return a line for a failure: the error, and the line of code that it came from."""
     if isinstance(error, SystemExit):
         return f"it called exit({error.code!r}). Code must return or raise"
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, Refused):
-        said = str(error)
+        text = str(error)
     if isinstance(error, MemoryError):
-        said = "it needs more memory than is allowed"
+        text = "it needs more memory than is allowed"
     # Only lines of the frames that are kept are read: the guard's own file may be out of reach.
     stack = traceback.StackSummary.extract(
         traceback.walk_tb(error.__traceback__), lookup_lines=False
@@ -110,16 +120,14 @@ def why(error: BaseException) -> str:
     frames = [
         summary for summary in stack if summary.filename.endswith(("tests.py", "solution.py"))
     ]
-    line = (
-        f" [{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: {frames[-1].line}]"
-        if frames
-        else ""
-    )
-    return (said + line)[:500]
+    if frames:
+        last = frames[-1]
+        text += f" [{os.path.basename(last.filename)}:{last.lineno}: {last.line}]"
+    return text[:500]
 
 
 def main(folder: str, seconds: float, megabytes: int, file_megabytes: int) -> None:
-    """Load, run, write down."""
+    """Load the code and the tests, run them, and record how each test ended."""
     folder = os.path.realpath(folder)
     results = open(os.path.join(folder, "results.jsonl"), "w", encoding="utf-8", buffering=1)  # noqa: SIM115  (open until the end)
 
@@ -133,20 +141,20 @@ def main(folder: str, seconds: float, megabytes: int, file_megabytes: int) -> No
     try:
         importlib.import_module("solution")
         tests = importlib.import_module("tests")
-    except BaseException as error:  # whatever the code raises when it is loaded
+    except BaseException as error:  # the code may raise anything when it is loaded
         tell(failed="loading the code", why=why(error))
         return
-    found = {
+    cases = {
         name: value
         for name, value in vars(tests).items()
         if name.startswith("test_") and callable(value)
     }
-    tell(total=len(found))
-    for name, test in found.items():
+    tell(total=len(cases))
+    for name, test in cases.items():
         tell(begun=name)
         try:
             test()
-        except BaseException as error:  # whatever the code raises in a test
+        except BaseException as error:  # the code may raise anything in a test
             tell(failed=name, why=why(error))
         else:
             tell(passed=name)

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+LINT_IMPORTS = """\
+import sys
+from importlinter.cli import lint_imports_command
+
+sys.exit(lint_imports_command())
+"""
 
 
 def check_floors(project: Path) -> subprocess.CompletedProcess[str]:
@@ -32,7 +37,7 @@ def test_contracts_are_kept() -> None:
 def test_planted_breaches_are_found(
     tmp_path: Path,
 ) -> None:
-    """A package that breaks each contract is refused: a contract that cannot break guards nothing."""
+    """A package that breaks each contract is refused; otherwise a contract guards nothing."""
     (tmp_path / "pyproject.toml").write_text(
         (ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8"
     )
@@ -44,7 +49,8 @@ def test_planted_breaches_are_found(
         "state/__init__.py": "",
         "state/left.py": "import graphorch.state.right\n",
         "state/right.py": "import graphorch.state.left\n",
-        "clock.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import graphorch.core\n",
+        "clock.py": "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import graphorch.core\n",
         "helpers.py": "",
     }
     for name, source in {"__init__.py": "", **wrong}.items():

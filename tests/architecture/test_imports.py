@@ -43,12 +43,17 @@ assert flow.run_sync(Topic(topic="x")).output.text == "x"
 FOR_SOME_RUNS = """
     sqlite3 statistics multiprocessing difflib pydantic.type_adapter
     graphorch.agents graphorch.journal graphorch.patterns graphorch.render graphorch.trace
-    graphorch.graph.approval graphorch.engine.run_journal graphorch.engine.invocation.processes graphorch.engine.replay
-    graphorch.runs.durable graphorch.debugger.session graphorch.runs.fork graphorch.graph.estimate.estimator
-    graphorch.models.budgets.budget graphorch.models.config.loader graphorch.models.messages graphorch.models.openai.client
+    graphorch.graph.approval graphorch.graph.estimate.estimator
+    graphorch.engine.run_journal graphorch.engine.invocation.processes graphorch.engine.replay
+    graphorch.runs.durable graphorch.runs.fork graphorch.debugger.session
+    graphorch.models.budgets.budget graphorch.models.config.loader
+    graphorch.models.messages graphorch.models.openai.client
 """.split()
 # What `build()` adds: its checks, and pydantic's machinery for the first model, the user's.
-FOR_BUILDING = "graphorch.graph.checks graphorch.graph.payloads importlib.metadata importlib.resources pydantic.fields".split()
+FOR_BUILDING = """
+    graphorch.graph.checks graphorch.graph.payloads
+    importlib.metadata importlib.resources pydantic.fields
+""".split()
 
 
 def run_fresh(program: str) -> str:
@@ -80,7 +85,16 @@ def loaded_after(statement: str) -> set[str]:
 
 def cost_of(statement: str) -> float:
     """Return the processor seconds of a statement after asyncio and pydantic are loaded."""
-    program = f"import asyncio\nfrom time import process_time as now\nfrom pydantic import BaseModel\nbegun = now()\n{statement}\nprint(now() - begun)"
+    program = "\n".join(
+        [
+            "import asyncio",
+            "from time import process_time as now",
+            "from pydantic import BaseModel",
+            "begun = now()",
+            statement,
+            "print(now() - begun)",
+        ]
+    )
     return float(run_fresh(program))
 
 
@@ -118,5 +132,6 @@ def test_import_is_fast_beyond_pydantic(statement: str) -> None:
         if rounds[-1] <= COST_LIMIT:
             return
     pytest.fail(
-        f"`{statement}` took {min(rounds) * 1000:.0f} ms beyond pydantic, more than {COST_LIMIT * 1000:.0f}"
+        f"`{statement}` took {min(rounds) * 1000:.0f} ms beyond pydantic, "
+        f"more than {COST_LIMIT * 1000:.0f}"
     )

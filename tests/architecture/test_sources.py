@@ -14,15 +14,15 @@ BANNED_MODULES = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "she
 
 def offences(source: str) -> list[str]:
     """Return each banned call or import of a module, with its line."""
-    found: list[tuple[int, str]] = []
+    places: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(
                 func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="builtins"), attr=name)
             ) if name in BANNED_CALLS:
-                found.append((node.lineno, f"{name}()"))
+                places.append((node.lineno, f"{name}()"))
             case ast.Import(names=names):
-                found += [
+                places += [
                     (node.lineno, alias.name)
                     for alias in names
                     if alias.name.partition(".")[0] in BANNED_MODULES
@@ -30,10 +30,10 @@ def offences(source: str) -> list[str]:
             case ast.ImportFrom(module=str(name), level=0) if (
                 name.partition(".")[0] in BANNED_MODULES
             ):
-                found.append((node.lineno, name))
+                places.append((node.lineno, name))
             case _:
                 pass
-    return [f"{line}: {what}" for line, what in sorted(found)]
+    return [f"{line}: {what}" for line, what in sorted(places)]
 
 
 def test_no_module_runs_text() -> None:

@@ -23,7 +23,7 @@ VAGUE_WORDS = re.compile(r"\b(nobody|somebody|whoever|told)\b", re.IGNORECASE)
 
 
 def find_vague_names(tree: ast.AST) -> Iterator[str]:
-    """Yield each variable, parameter, function and class whose name is, or begins with, a vague word."""
+    """Yield each variable, parameter, function and class that is named by a vague word."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):

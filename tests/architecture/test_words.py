@@ -21,7 +21,7 @@ FORBIDDEN = {
 }
 
 
-def found_in(text: str) -> list[str]:
+def forbidden_lines(text: str) -> list[str]:
     """Return each forbidden thing of a text: its line, its kind, and the match."""
     return [
         f"{text.count(chr(10), 0, match.start()) + 1}: {kind}: {match.group().strip()}"
@@ -41,9 +41,9 @@ def test_repository_holds_no_forbidden_word() -> None:
     files = [ROOT / name for name in listed if name and (ROOT / name).is_file()]
     assert files
     assert [
-        f"{file.relative_to(ROOT)}:{found}"
+        f"{file.relative_to(ROOT)}:{line}"
         for file in files
-        for found in found_in(file.read_text("utf-8", "replace"))
+        for line in forbidden_lines(file.read_text("utf-8", "replace"))
     ] == []
 
 
@@ -59,10 +59,10 @@ def test_repository_holds_no_forbidden_word() -> None:
 )
 def test_forbidden_word_is_found(text: str) -> None:
     """A check that cannot fail guards nothing."""
-    assert found_in(f"first line\n{text}\n")[0].startswith("2: ")
+    assert forbidden_lines(f"first line\n{text}\n")[0].startswith("2: ")
 
 
 @pytest.mark.parametrize("text", ["team/work/done", "~/work/notes", "the root/branch", "shared/x"])
 def test_harmless_word_is_left_alone(text: str) -> None:
     """Words that only look alike are allowed."""
-    assert found_in(text) == []
+    assert forbidden_lines(text) == []

@@ -1,7 +1,9 @@
-"""Writes the golden journals of the present format: `python -m tests.golden.make`, in the repository's root, on Linux or macOS.
+"""Writes the golden journals of the present format.
 
-Done once for each format of the records, when that format is released, and never again for one that was: these files stand for what users
-have on their disks. `expected.json` holds the last state of each flow, `requests.json` what each pattern asks a model.
+Run `python -m tests.golden.make` in the root of the repository, on Linux or macOS. It is done once
+for each format of the records, when that format is released, and never again for a released one:
+these files stand for what users have on their disks. `expected.json` holds the last state of each
+flow, `requests.json` what each pattern asks a model.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ FOLDER = Path(__file__).parent / f"format_{FORMAT}"
 
 
 class Dying(Answering):
-    """A model whose second call is the last thing that the process does."""
+    """Model whose second call is the last thing that the process does."""
 
     async def complete(self, request: Request, on_text: Any = None) -> Response:
-        """One answer."""
+        """Answer, or kill the process at the second call."""
         if self.calls:
             os.kill(os.getpid(), signal.SIGKILL)
         return await super().complete(request, on_text)
 
 
 async def write(name: str, path: Path) -> None:
-    """One run in a journal of its own, as far as it gets."""
+    """Record a run in a journal of its own, as far as it gets."""
     client = Dying() if name == "crashed" else Answering()
     # the lease of the one that dies has run out when it is read
     store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
@@ -57,7 +59,10 @@ async def write(name: str, path: Path) -> None:
 
 
 async def write_pattern(name: str, path: Path, dies_at: int | None) -> None:
-    """One run of a pattern in a journal of its own; the process dies at a model call, or it goes as far as it gets."""
+    """Record a run of a pattern in a journal of its own.
+
+    The process dies at the model call `dies_at`, or the run goes as far as it gets.
+    """
     client = Model(dies_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
     await PATTERNS[name]().run(
@@ -84,7 +89,7 @@ def in_a_process(path: Path, target: Path, work: Coroutine[Any, Any, None]) -> N
 
 
 def main() -> None:
-    """Write all of them."""
+    """Write all golden journals and what is expected of them."""
     FOLDER.mkdir(exist_ok=True)
     states: dict[str, Any] = {}
     requests: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Journals that earlier versions wrote: they are read, replayed, and gone on with, and end as they would have ended then."""
+"""Journals of earlier versions are read, replayed and resumed, and end as they would have then."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "cr
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Any:
-    """Makes a copy of a golden journal, so that the original stays what it is."""
+    """Return a function that copies a golden journal, so that the original stays what it is."""
     return lambda folder, name: Path(
         shutil.copyfile(folder / f"{name}.golden", tmp_path / f"{name}.sqlite")
     )
@@ -62,9 +62,7 @@ def test_every_format_has_golden_journals() -> None:
 
 
 @pytest.mark.parametrize("folder, name", GOLDEN)
-def test_golden_journal_keeps_its_fingerprint(
-    folder: Path, name: str, copy: Any
-) -> None:
+def test_golden_journal_keeps_its_fingerprint(folder: Path, name: str, copy: Any) -> None:
     """A golden journal is read, and its flow still draws the graph that it drew."""
     log = asyncio.run(loaded(copy(folder, name), name))
     assert (log.head.status, log.head.tags) == (STATUS[name], {"kind": "golden"})
@@ -93,9 +91,7 @@ def test_unfinished_golden_run_replays(folder: Path, copy: Any) -> None:
 
 
 @pytest.mark.parametrize("folder, name", GOLDEN)
-def test_golden_run_resumes(
-    folder: Path, name: str, copy: Any
-) -> None:
+def test_golden_run_resumes(folder: Path, name: str, copy: Any) -> None:
     """A golden run is resumed and ends like an undisturbed run."""
     flow, path, client = FLOWS[name](), copy(folder, name), Answering()
     state: State = asyncio.run(to_the_end(flow, name, durable=path, client=client))

@@ -1,4 +1,4 @@
-"""The coding workflow: the loop, and a sandbox that survives what it is given and says so in plain words."""
+"""The coding workflow: its loop, and a sandbox that survives bad code and explains it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
-found = load_flow(str(GRAPHS / "code_generation.py"))
+loaded = load_flow(str(GRAPHS / "code_generation.py"))
 from sandboxed import Limits, Report, run_tests  # pyright: ignore[reportMissingImports] # noqa: E402  (the folder is on the path once the workflow was loaded)
 
 code_in = load_module(str(GRAPHS / "code_generation.py"))[0].code_in
 
-TESTS = "from solution import double\n\ndef test_two():\n    assert double(2) == 4\n\ndef test_three():\n    assert double(3) == 6, 'three'\n"
+TESTS = """\
+from solution import double
+
+def test_two():
+    assert double(2) == 4
+
+def test_three():
+    assert double(3) == 6, 'three'
+"""
 RIGHT = "def double(n):\n    return 2 * n\n"
 LIMITS = Limits(seconds=0.6, megabytes=200)
 
@@ -45,8 +53,8 @@ class Coder:
 
 def solved(codes: Sequence[str], **given: Any) -> tuple[Any, Coder]:
     coder = Coder(codes)
-    task = found.flow.plan.input(task="Double a number.", tests=TESTS, seconds=0.6, **given)
-    return found.flow.run_sync(task, client=coder), coder
+    task = loaded.flow.plan.input(task="Double a number.", tests=TESTS, seconds=0.6, **given)
+    return loaded.flow.run_sync(task, client=coder), coder
 
 
 def test_passing_code_is_taken_at_once() -> None:
@@ -109,22 +117,28 @@ def test_answers_without_code_are_replaced() -> None:
 
 
 def test_offline_sample_fails_hangs_and_passes() -> None:
-    result = found.flow.run_sync(found.sample)
+    result = loaded.flow.run_sync(loaded.sample)
     assert (result.output.round, result.output.score) == (3, 10)
     assert "prepared attempt 3" in result.output.by
 
 
-@pytest.mark.parametrize("code, said", [
+@pytest.mark.parametrize("code, expected", [
     ("while True: pass\n", "the code did not end within 0.6 s"),
-    ("def double(n):\n    while n: pass\n", "test_two did not end within 0.6 s. Look for a loop that never ends."),
+    ("def double(n):\n    while n: pass\n",
+     "test_two did not end within 0.6 s. Look for a loop that never ends."),
     ("def double(n:\n", "loading the code: SyntaxError"),
-    ("import nothing_of_the_kind\n", "loading the code: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
+    ("import nothing_of_the_kind\n",
+     "loading the code: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
     ("def double(n):\n    return double(n)\n", "RecursionError"),
-    ("import os\nos.fork()\n", "it tried to use another process (os.fork), which is not allowed here"),
-    ("import os\ndef double(n):\n    while True: os.fork()\n", "it tried to use another process (os.fork)"),
-    ("import subprocess\nsubprocess.run(['true'])\n", "it tried to use another process (subprocess.Popen)"),
+    ("import os\nos.fork()\n",
+     "it tried to use another process (os.fork), which is not allowed here"),
+    ("import os\ndef double(n):\n    while True: os.fork()\n",
+     "it tried to use another process (os.fork)"),
+    ("import subprocess\nsubprocess.run(['true'])\n",
+     "it tried to use another process (subprocess.Popen)"),
     ("import os\nos.system('true')\n", "it tried to use another process (os.system)"),
-    ("import socket\nsocket.create_connection(('127.0.0.1', 9))\n", "it tried to use the network (socket."),
+    ("import socket\nsocket.create_connection(('127.0.0.1', 9))\n",
+     "it tried to use the network (socket."),
     ("import os\nos.kill(os.getppid(), 9)\n", "it tried to use a signal to a process (os.kill)"),
     ("import os\nos.remove(__file__ + '/../../../etc/hostname')\n", "outside of its folder"),
     ("import ctypes\n", "it tried to use foreign code (ctypes.dlopen)"),
@@ -135,18 +149,22 @@ def test_offline_sample_fails_hangs_and_passes() -> None:
     ("import os\ndef double(n):\n    os._exit(3)\n", "test_two ended the process (exit code 3)"),
     ("x = [0] * 10**9\n", "it needs more memory than is allowed"),
     ("while True: print('x' * 1000)\n", "the code wrote more than 1 MB. Print and write less."),
-    ("def double(n):\n    raise KeyboardInterrupt\n", "test_two: KeyboardInterrupt [solution.py:2: raise KeyboardInterrupt]"),
+    ("def double(n):\n    raise KeyboardInterrupt\n",
+     "test_two: KeyboardInterrupt [solution.py:2: raise KeyboardInterrupt]"),
     ("", "loading the code: ImportError: cannot import name 'double'"),
 ])  # fmt: skip
-def test_bad_code_is_stopped_and_explained(code: str, said: str) -> None:
+def test_bad_code_is_stopped_and_explained(code: str, expected: str) -> None:
     report = tried(code)
     assert report.passed == 0
-    assert any(said in failure for failure in report.failures), report.failures
+    assert any(expected in failure for failure in report.failures), report.failures
 
 
 def test_code_writes_into_own_folder(tmp_path: Path) -> None:
     target = tmp_path / "written"
-    code = f"open('mine.txt', 'w').write('x')\ntry:\n    open({str(target)!r}, 'w')\nexcept Exception:\n    pass\n{RIGHT}"
+    code = (
+        "open('mine.txt', 'w').write('x')\n"
+        f"try:\n    open({str(target)!r}, 'w')\nexcept Exception:\n    pass\n{RIGHT}"
+    )
     report = tried(code)
     assert f"it tried to write {target}, outside of its folder" in report.failures[0]
     assert not target.exists()

@@ -15,11 +15,14 @@ from graphorch.cli.flow_loader import load_flow
 from graphorch.models.client import OnText
 
 GRAPH = Path(__file__).parents[2] / "graphs" / "content_production.py"
-DOCUMENT = "The tide rises twice a day. The Moon pulls the water. Boats wait for high water before they cross the bar."
+DOCUMENT = (
+    "The tide rises twice a day. The Moon pulls the water. "
+    "Boats wait for high water before they cross the bar."
+)
 
 
 class Editor(ModelClient):
-    """Answers in turn as researcher, writer and reviewer; the reviewer gives the scores of a list."""
+    """Model that answers as researcher, writer and reviewer, with the scores of a list."""
 
     def __init__(self, scores: Sequence[float]) -> None:
         self.scores = list(scores)
@@ -40,10 +43,10 @@ class Editor(ModelClient):
 
 
 def run(scores: Sequence[float]) -> tuple[Any, Editor]:
-    found = load_flow(str(GRAPH))
+    loaded = load_flow(str(GRAPH))
     editor = Editor(scores)
-    brief = found.flow.plan.input(document=DOCUMENT, topic="Tides")
-    return found.flow.run_sync(brief, client=editor), editor
+    brief = loaded.flow.plan.input(document=DOCUMENT, topic="Tides")
+    return loaded.flow.run_sync(brief, client=editor), editor
 
 
 def test_good_draft_goes_out_at_once() -> None:
@@ -80,9 +83,9 @@ def test_empty_document_is_refused() -> None:
 
 def test_offline_draft_quotes_document() -> None:
     """The embedded model writes whole sentences of the document about its topic."""
-    found = load_flow(str(GRAPH))
-    sample: Any = found.sample
-    article = found.flow.run_sync(sample).output.article
+    loaded = load_flow(str(GRAPH))
+    sample: Any = loaded.sample
+    article = loaded.flow.run_sync(sample).output.article
     title, *paragraphs = article.split("\n\n")
     assert title == f"# {sample.topic}"
     sentences = [

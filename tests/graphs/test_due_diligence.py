@@ -25,8 +25,8 @@ def test_three_reviews_make_one_memo() -> None:
     ) as model:
         memo = flow.run_sync(sample, client=model).output.memo
     assert (
-        memo
-        == "# Before we sign\n\n## Legal\n\nlegal says no.\n\n## Financial\n\nfinancial says no.\n\n## Technical\n\ntechnical says no."
+        memo == "# Before we sign\n\n## Legal\n\nlegal says no.\n\n"
+        "## Financial\n\nfinancial says no.\n\n## Technical\n\ntechnical says no."
     )
     assert all("Black Friday" in request.messages[-1].content for request in model.requests)
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for pat
 
 
 def test_example_builds_without_warning(example: Path) -> None:
-    for found in load_flows(str(example)):
-        assert found.flow.warnings == ()
+    for loaded in load_flows(str(example)):
+        assert loaded.flow.warnings == ()
 
 
 def test_example_is_short(example: Path) -> None:
@@ -42,15 +42,18 @@ def test_example_gives_equal_results_twice(example: Path, monkeypatch: pytest.Mo
     """It runs on its sample with the embedded model."""
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    found = load_flow(str(example))
-    assert found.sample is not None
-    first, second = (found.flow.run_sync(found.sample) for _ in range(2))
+    loaded = load_flow(str(example))
+    assert loaded.sample is not None
+    first, second = (loaded.flow.run_sync(loaded.sample) for _ in range(2))
     assert first.status == "succeeded"
     assert first.state == second.state
 
 
 def test_example_picture_is_current(example: Path) -> None:
-    """Where one is kept beside it: `graphorch render graphs/NAME.py -o graphs/NAME.svg --engine builtin` makes it anew."""
+    """A picture that is kept beside an example shows its present graph.
+
+    `graphorch render graphs/NAME.py -o graphs/NAME.svg --engine builtin` draws it again.
+    """
     picture = example.with_suffix(".svg")
     if picture.exists():
         assert picture.read_text("utf-8") == load_flow(str(example)).flow.svg(engine="builtin")

@@ -1,4 +1,4 @@
-"""The order book: three levels, figures that are computed, and failures that name their whole path."""
+"""The order book: three levels, computed figures, and failures that name their whole path."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_failing_order_leaves_others() -> None:
     orders[1]["lines"] = {"unicorn": 1}
     result, _ = run(book(orders=orders))
     assert (
-        "- order 2 of the book FAILED: fulfilment/release: order 7002 has articles that nobody sells: unicorn"
+        "- order 2 of the book FAILED: fulfilment/release: order 7002 has unknown articles: unicorn"
         in result.output.day
     )
     assert "- 7003 Tomas Ruiz" in result.output.day

@@ -1,4 +1,4 @@
-"""The staffing workflow: typed tasks, an order of work, departments that decline, and digests of bounded size."""
+"""The staffing workflow: typed tasks in order, departments that decline, bounded digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The triage workflow: who answers, when it asks again, and how often it is right about 66 requests."""
+"""The triage workflow: who answers, when it asks back, and how often it is right."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ def test_docstring_comparison_runs(tmp_path: Path, capsys: pytest.CaptureFixture
         "--json",
     )
     assert ended.code == 0, ended.err
-    found = json.loads(ended.out)
-    assert found["answered_by_both"] == len(CASES)
+    report = json.loads(ended.out)
+    assert report["answered_by_both"] == len(CASES)

@@ -1,6 +1,7 @@
-"""Ten small flows that together use everything a graph can have; what failure, crash and schedule tests run.
+"""Ten small flows that together use everything a graph can have.
 
-Every node writes down that it ran, with its idempotency key, through `resources`, so that a test sees what really happened.
+Tests of failures, crashes and schedules run them. Every node records its run with its idempotency
+key through `resources`, so that a test sees what really happened.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from graphorch import Ask, Context, Failure, Flow, Graph, Missing, Node, append,
 
 
 class Ledger:
-    """What ran: one entry per execution of a node, by path and key."""
+    """Record of what ran: one entry per execution of a node, by path and key."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
         self.entries: list[str] = []
         self._write = write
 
     def ran(self, ctx: Context[Any]) -> None:
-        """Called first by every node."""
+        """Record an execution; every node calls it first."""
         line = f"{ctx.path} {ctx.key}"
         self.entries.append(line)
         if self._write is not None:
@@ -98,13 +99,13 @@ def items_of(items: Items) -> list[Number]:
     return items.items
 
 
-def joined(found: list[Number]) -> Log:
-    return Log(log=["+".join(str(number.n) for number in found)])
+def joined(numbers: list[Number]) -> Log:
+    return Log(log=["+".join(str(number.n) for number in numbers)])
 
 
-def joined_with_missing(found: list[Number], missing: list[Missing]) -> Log:
+def joined_with_missing(numbers: list[Number], missing: list[Missing]) -> Log:
     return Log(
-        log=["+".join(str(number.n) for number in found), *(f"-{item.index}" for item in missing)]
+        log=["+".join(str(number.n) for number in numbers), *(f"-{item.index}" for item in missing)]
     )
 
 
@@ -248,7 +249,7 @@ FLOWS: dict[str, Callable[[], AnyFlow]] = {
 
 
 async def to_the_end(flow: AnyFlow, run_id: str, begin: bool, **options: Any) -> Any:
-    """Run a flow, or go on with a run, and answer whatever it asks with yes."""
+    """Run a flow, or resume a run, and answer every question with yes."""
     result = (
         await flow.run(State(), run_id=run_id, **options)
         if begin

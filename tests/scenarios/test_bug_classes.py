@@ -1,4 +1,4 @@
-"""Sixteen kinds of mistakes that graph engines have made, each as a test that it is not made here."""
+"""Sixteen kinds of mistakes that graph engines have made, each with a test that forbids it."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Log(BaseModel):
     log: Annotated[list[str], append] = []
 
 
-class Said(BaseModel):
-    said: Annotated[list[str], append] = []
+class Replies(BaseModel):
+    replies: Annotated[list[str], append] = []
 
 
 class Rows(BaseModel):
     rows: list[list[int]] = []
 
 
-class State(Number, Log, Said): ...
+class State(Number, Log, Replies): ...
 
 
 AnyFlow = Flow[Any, Any, Any]
@@ -71,7 +71,7 @@ def up(name: str = "up") -> Node[Any]:
     return count
 
 
-# ---- 1 ---------------------------------------------------------------------------------------------
+# ---- 1 ------------------
 @settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=5))
 def test_fast_branch_is_not_held_up(lanes: list[list[int]]) -> None:
@@ -90,18 +90,22 @@ def test_fast_branch_is_not_held_up(lanes: list[list[int]]) -> None:
     assert run_virtual(main()) == max(map(sum, lanes))
 
 
-# ---- 2 ---------------------------------------------------------------------------------------------
+# ---- 2 ------------------
 @settings(max_examples=40)
 @given(flows(), st.integers(0, 1000))
 def test_join_waits_for_taken_branches(flow: Any, seed: int) -> None:
-    """A join that waited in vain would be a deadlock, which the virtual clock reports; one that went early would lose what came late."""
+    """A join waits for every branch that was taken, and for no other.
+
+    A join that waited in vain would be a deadlock, which the virtual clock reports. A join that
+    fired early would lose what came late.
+    """
     result = run_under(Schedule(seed), flow, Drawn())
     calm = run_under(Schedule(0, longest=0.0), flow, Drawn())
     assert result.status == "succeeded"
     assert result.state == calm.state
 
 
-# ---- 3 ---------------------------------------------------------------------------------------------
+# ---- 3 ------------------
 @pytest.mark.parametrize("rounds", [1, 2, 7])
 def test_join_in_loop_each_iteration(rounds: int) -> None:
     """A join in a loop is right in every round."""
@@ -115,7 +119,7 @@ def test_join_in_loop_each_iteration(rounds: int) -> None:
     )
 
 
-# ---- 4 ---------------------------------------------------------------------------------------------
+# ---- 4 ------------------
 class Row(BaseModel):
     row: list[int] = []
 
@@ -140,12 +144,12 @@ async def twice(cell: Cell) -> Cell:
     return Cell(cell=cell.cell * 2)
 
 
-def gathered(found: list[Cell]) -> Cells:
-    return Cells(cells=[cell.cell for cell in found])
+def gathered(items: list[Cell]) -> Cells:
+    return Cells(cells=[cell.cell for cell in items])
 
 
-def flattened(found: list[Cells]) -> Cells:
-    return Cells(cells=[cell for cells in found for cell in cells.cells])
+def flattened(rows: list[Cells]) -> Cells:
+    return Cells(cells=[cell for cells in rows for cell in cells.cells])
 
 
 @settings(max_examples=40)
@@ -178,10 +182,13 @@ def test_nested_map_keeps_every_value(rows: list[list[int]], seed: int) -> None:
     assert result.state.cells == [cell * 2 for row in rows for cell in row]
 
 
-# ---- 5 ---------------------------------------------------------------------------------------------
+# ---- 5 ------------------
 @pytest.mark.parametrize("name", ["diamond", "loop_with_join", "mapped_flows"])
 def test_waiting_tokens_survive_lost_process(name: str) -> None:
-    """The run is cut off after each record of its journal, and goes on from there with a new flow object."""
+    """A value that waits at a join survives a lost process at every event.
+
+    The run is cut off after each record of its journal, and resumed with a new flow object.
+    """
     calm = run_virtual(to_the_end(FLOWS[name](), "r", True, resources=Ledger()))
 
     async def main(n: int) -> tuple[FailNth, Any]:
@@ -204,11 +211,12 @@ def test_waiting_tokens_survive_lost_process(name: str) -> None:
     assert n > 10
 
 
-# ---- 6 and 7 -----------------------------------------------------------------------------------------
+# ---- 6 and 7 ------------------
 def panel(count: int, rounds: int) -> AnyFlow:
     graph, head, tail = Graph("panel", State), up("head"), says("tail")
     asks: list[Any] = [
-        graph.ask(f"ask{at}", question=lambda s: f"round {s.n}", answer=Said) for at in range(count)
+        graph.ask(f"ask{at}", question=lambda s: f"round {s.n}", answer=Replies)
+        for at in range(count)
     ]
     graph.chain(head, asks, tail)
     graph.loop(tail, back_to=head, while_=lambda s: s.n < rounds, max_iterations=rounds)
@@ -222,7 +230,7 @@ async def answer_in(flow: AnyFlow, order: Any, durable: bool) -> Any:
         open_ = sorted(result.questions, key=lambda question: question.node)
         question = open_[order(len(open_))]
         result = await flow.answer(
-            "r", question.id, Said(said=[f"{question.node} in {question.text}"]), **options
+            "r", question.id, Replies(replies=[f"{question.node} in {question.text}"]), **options
         )
     return result
 
@@ -240,7 +248,7 @@ def test_pauses_are_answered_in_any_order(order: tuple[int, ...], durable: bool)
         return at
 
     result = run_virtual(answer_in(panel(4, 1), next_of, durable))
-    assert result.state.said == [f"ask{at} in round 1" for at in range(4)]
+    assert result.state.replies == [f"ask{at} in round 1" for at in range(4)]
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -248,12 +256,12 @@ def test_pauses_are_answered_in_any_order(order: tuple[int, ...], durable: bool)
 def test_pauses_differ_by_iteration(seed: int, durable: bool) -> None:
     """Pauses in later iterations of a loop are other questions."""
     result = run_virtual(answer_in(panel(3, 4), random.Random(seed).randrange, durable))
-    assert result.state.said == [
+    assert result.state.replies == [
         f"ask{at} in round {round_}" for round_ in range(1, 5) for at in range(3)
     ]
 
 
-# ---- 8 ---------------------------------------------------------------------------------------------
+# ---- 8 ------------------
 def test_inner_loop_ends_alone() -> None:
     """The end of an inner loop does not end the outer one."""
     graph, outer, inner, tail = Graph("g", State), says("outer"), up("inner"), says("tail")
@@ -263,7 +271,7 @@ def test_inner_loop_ends_alone() -> None:
     assert run_virtual(graph.build().run(State())).state.n == 25
 
 
-# ---- 9 ---------------------------------------------------------------------------------------------
+# ---- 9 ------------------
 def test_node_runs_as_often_as_reached() -> None:
     """A node runs as often as it is reached."""
     graph, head, tail = Graph("g", State), up("head"), says("tail")
@@ -280,7 +288,7 @@ def test_node_runs_as_often_as_reached() -> None:
     )
 
 
-# ---- 10 --------------------------------------------------------------------------------------------
+# ---- 10 ------------------
 def test_undeclared_labels_are_refused() -> None:
     """A route without a target does not build, and an undeclared label fails the run."""
 
@@ -299,7 +307,7 @@ def test_undeclared_labels_are_refused() -> None:
     assert "The selector 'kind' returned 'c', which leads nowhere" in str(caught.value)
 
 
-# ---- 11 --------------------------------------------------------------------------------------------
+# ---- 11 ------------------
 def test_sibling_write_is_isolated() -> None:
     """A sibling's write is neither seen nor overwritten."""
 
@@ -332,7 +340,7 @@ def test_sibling_write_is_isolated() -> None:
         Graph("g", Both).chain(says("begin").named("x"), [up("a"), up("b")]).build()
 
 
-# ---- 12 --------------------------------------------------------------------------------------------
+# ---- 12 ------------------
 def test_route_is_not_decided_again() -> None:
     """A route is not decided again when a run is resumed."""
     asked: list[int] = []
@@ -356,7 +364,7 @@ def test_route_is_not_decided_again() -> None:
     assert asked == [1]
 
 
-# ---- 13 --------------------------------------------------------------------------------------------
+# ---- 13 ------------------
 @pytest.mark.parametrize("n", range(1, 6))
 @pytest.mark.parametrize("policy", ["drain", "cancel", "isolate"])
 def test_stream_ends_with_ended(n: int, policy: Any) -> None:
@@ -379,10 +387,13 @@ def test_stream_ends_with_ended(n: int, policy: Any) -> None:
     assert [isinstance(event, Ended) for event in seen].count(True) == 1
 
 
-# ---- 14 --------------------------------------------------------------------------------------------
+# ---- 14 ------------------
 @pytest.mark.parametrize("name", FLOWS)
 def test_single_steps_equal_one_run(name: str) -> None:
-    """Each step is a run that is stopped by its limit and resumed: the most interrupted way to run there is."""
+    """A run in single steps ends like a run in one go.
+
+    Each step is a run that is stopped by its limit and resumed: the most interrupted way to run.
+    """
     flow = FLOWS[name]()
     calm = run_virtual(to_the_end(flow, "r", True, resources=Ledger()))
 
@@ -411,7 +422,7 @@ def test_single_steps_equal_one_run(name: str) -> None:
     assert stops >= 3
 
 
-# ---- 15 --------------------------------------------------------------------------------------------
+# ---- 15 ------------------
 def variants() -> dict[str, AnyFlow]:
     looped = Graph("g", State)
     tail = says("b")
@@ -448,7 +459,7 @@ def test_changed_graph_is_not_resumed_silently(old: str, new: str) -> None:
     run_virtual(main())
 
 
-# ---- 16 --------------------------------------------------------------------------------------------
+# ---- 16 ------------------
 def test_falsy_values_are_values() -> None:
     """Zero and empty values are not taken for absent ones."""
 
@@ -491,5 +502,5 @@ def test_random_faults_together() -> None:
         State(),
         runs=24,
         durable=True,
-        answers=lambda question: Said(said=[question.node]),
+        answers=lambda question: Replies(replies=[question.node]),
     )

@@ -1,6 +1,7 @@
-"""A process that is killed at any commit, or between an effect and its commit: the resumed run ends like the undisturbed one.
+"""A run that was killed at a commit, or before it, is resumed and ends like an undisturbed one.
 
-Real processes, really killed: a child is forked for each kill and sends itself SIGKILL before or after its n-th append to a real SQLite file.
+The processes and the kills are real: a child is forked for each kill and sends itself SIGKILL
+before or after its n-th append to an SQLite file.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
 
 
 class Killing:
-    """A store that kills its process at the n-th append: before it is written, or after it is durable and before anybody hears of it."""
+    """Store that kills its process at the n-th append.
+
+    It does so before the append is written, or after it is durable and before the reply.
+    """
 
     def __init__(self, store: SqliteStore, at: int, *, after: bool) -> None:
         self._store = store
@@ -89,7 +93,7 @@ async def run_once(
     after: bool = False,
     late: float = 0.0,
 ) -> dict[str, Any]:
-    """One process's part of a run; the final state, if it gets there."""
+    """Do the part of a run that belongs to this process, and return the final state."""
     with ledger.open("a") as lines:
 
         def write(line: str) -> None:
@@ -107,7 +111,7 @@ async def run_once(
 
 
 def killed_child(flow: AnyFlow, database: Path, ledger: Path, kill_at: int, after: bool) -> bool:
-    """Fork a process that runs the flow and is killed; False if it got to the end before that."""
+    """Fork a process that runs the flow and is killed; return False if it ended before that."""
     child = os.fork()
     if child == 0:
         try:
@@ -127,7 +131,10 @@ async def durable_commits(database: Path) -> list[str]:
 
 
 def check_kills(name: str, tmp_path: Path, step: int = 1) -> int:
-    """Kill the flow at every `step`-th append, before and after it; each time the resumed run has to end like the undisturbed one."""
+    """Kill the flow at every `step`-th append, before and after it, and return the number of kills.
+
+    Each time the resumed run has to end like the undisturbed one.
+    """
     flow = FLOWS[name]()
     wanted = asyncio.run(run_once(flow, tmp_path / "calm.sqlite", tmp_path / "calm.txt", True))
     calm = asyncio.run(durable_commits(tmp_path / "calm.sqlite"))
@@ -173,7 +180,10 @@ def test_kill_at_every_commit(name: str, tmp_path: Path) -> None:
 
 
 def killed_after(flow: AnyFlow, database: Path, ledger: Path, seconds: float) -> bool:
-    """Fork a process that runs the flow, and kill it from outside after some time; False if it got to the end before that."""
+    """Fork a process that runs the flow, and kill it from outside after some time.
+
+    Return False if it ended before that.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -189,7 +199,11 @@ def killed_after(flow: AnyFlow, database: Path, ledger: Path, seconds: float) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_kill_at_any_moment(name: str, tmp_path: Path) -> None:
-    """Moments between an effect and its commit included; 140 per flow, so more than 1,500 kills together with those at each commit."""
+    """A run killed at any moment ends like an undisturbed one.
+
+    The moments between an effect and its commit are included. With 140 kills per flow, there are
+    more than 1,500 together with those at each commit.
+    """
     flow, chance = FLOWS[name](), random.Random(name)
     begun = time.perf_counter()
     wanted = asyncio.run(run_once(flow, tmp_path / "calm.sqlite", tmp_path / "calm.txt", True))

@@ -1,5 +1,8 @@
-"""The n-th call fails, for every n: of a node, a model or the store. Each time the run ends typed, nothing of a sibling's is lost, nothing is
-left running, and the resumed run ends like the undisturbed one."""
+"""The n-th call of a node, a model or the store fails, for every n.
+
+Each time the run ends with a typed error, nothing of a sibling is lost, nothing is left running,
+and the resumed run ends like the undisturbed one.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +62,14 @@ def nothing_left() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-# ---- nodes ---------------------------------------------------------------------------------------
+# ---- nodes ------------------
 async def fail_node(
     flow: AnyFlow, n: int, way: Way, policy: Any
 ) -> tuple[FailNth, Result[Any, Any], Ledger, bool]:
-    """The flow with its n-th node call failing, resumed where that stops it; also whether it did."""
+    """Run the flow with its n-th node call failing, and resume it where that stops it.
+
+    Return the fault, the result, the ledger, and whether the run stopped.
+    """
     fault, ledger = FailNth(n, when=way), Ledger()
     twin = fault.nodes(flow)
     try:
@@ -113,7 +119,11 @@ def test_nth_node_call_fails(name: str, policy: str, way: Way) -> None:
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_nth_node_call_fails_in_isolation(name: str) -> None:
-    """A dead path: what does not depend on it is committed, and the run ends with a status."""
+    """Whichever node call fails in isolation, the rest is done.
+
+    The failed node is a dead path: what does not depend on it is committed, and the run ends with
+    a status.
+    """
     flow = FLOWS[name]()
 
     async def main(n: int) -> FailNth:
@@ -135,7 +145,7 @@ def test_nth_node_call_fails_in_isolation(name: str) -> None:
     assert not all(run(main(n)).has_fired for n in range(1, 200))
 
 
-# ---- models ----------------------------------------------------------------------------------------
+# ---- models ------------------
 class Text(BaseModel):
     text: str = ""
 
@@ -217,9 +227,9 @@ def test_nth_model_call_fails(n: int, way: Way, durable: bool) -> None:
     assert fault.calls == {1: 5, 2: 5, 3: 5, 4: 6}.get(n, 4)
 
 
-# ---- stores ----------------------------------------------------------------------------------------
+# ---- stores ------------------
 class Kept:
-    """A store that lives as long as a test, of either kind, with a clock that can be moved past a lease."""
+    """Store of either kind that lives as long as a test; its clock can be moved past a lease."""
 
     def __init__(self, kind: str, path: Any) -> None:
         self.late = 0.0
@@ -239,7 +249,11 @@ def committed(records: Any) -> list[str]:
 async def fail_store(
     flow: AnyFlow, kept: Kept, fault: Fault, n: int
 ) -> tuple[int, Any, list[str], list[str]]:
-    """Calls that were made, the result, the ids of the durable commits, and what ran after the failure although it was committed."""
+    """Run the flow with a store whose n-th call goes wrong, and resume it.
+
+    Return the number of calls, the result, the ids of the durable commits, and what ran after the
+    failure although it was committed.
+    """
     store = await kept.open()
     faulty, ledger = FaultyStore(store, fault, n), Ledger()
     before: list[str] = []

@@ -1,4 +1,7 @@
-"""Limits and policies on failure decide how a run goes, so they are in its journal: it is rebuilt under the rules that it had."""
+"""A run is rebuilt under the rules that it had.
+
+Limits and policies on failure decide how a run goes, so they are in its journal.
+"""
 
 from __future__ import annotations
 

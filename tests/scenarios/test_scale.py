@@ -1,6 +1,7 @@
-"""Many at once: how fast one failure among a hundred branches reaches the caller, and ten thousand runs in one process.
+"""Many branches and many runs at once.
 
-The figures of the second are printed by `pytest -m slow tests/scenarios/test_scale.py`.
+A failure among a hundred branches reaches the caller fast, and ten thousand runs fit in a process.
+The figures of the latter are printed by `pytest -m slow tests/scenarios/test_scale.py`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ async def bare() -> None:
 
 
 def failing_fast(flow: Flow[State, State, State], repeats: int = 15) -> tuple[float, float]:
-    """Median seconds until the error is with the caller: of a bare TaskGroup, and of the flow with `on_failure="cancel"`."""
+    """Return the median seconds until the error is with the caller.
+
+    They are those of a bare TaskGroup, and of the flow with `on_failure="cancel"`.
+    """
 
     async def main() -> tuple[float, float]:
         times: tuple[list[float], list[float]] = ([], [])
@@ -84,7 +88,11 @@ def failing_fast(flow: Flow[State, State, State], repeats: int = 15) -> tuple[fl
 
 
 def test_failure_among_sleepers_is_immediate() -> None:
-    """Wanted: twice a bare TaskGroup. The bound here is wide, since the machine may be busy; the figure is in the slow test."""
+    """A failure among a hundred sleepers reaches the caller at once.
+
+    The aim is twice the time of a bare TaskGroup. The bound here is wide, since the machine may be
+    busy; the figure is in the slow test.
+    """
     group, flow = failing_fast(fan(), 5)
     assert flow < 8 * group + 0.05
 
@@ -95,12 +103,13 @@ def test_failure_latency_beside_task_group(capsys: pytest.CaptureFixture[str]) -
     group, flow = failing_fast(fan(), 60)
     with capsys.disabled():
         print(
-            f"\n1 of {BRANCHES} fails: TaskGroup {group * 1e3:.2f} ms, graphorch {flow * 1e3:.2f} ms, {flow / group:.2f} times"
+            f"\n1 of {BRANCHES} fails: TaskGroup {group * 1e3:.2f} ms, "
+            f"graphorch {flow * 1e3:.2f} ms, {flow / group:.2f} times"
         )
     assert flow < 4 * group + 0.01
 
 
-# ---- ten thousand at once --------------------------------------------------------------------------
+# ---- ten thousand at once ------------------
 def five() -> Flow[State, State, State]:
     def step(number: int) -> Any:
         @node(name=f"s{number}")
@@ -114,7 +123,7 @@ def five() -> Flow[State, State, State]:
 
 
 def resident() -> float:
-    """MiB that this process holds now."""
+    """Return the MiB that this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -134,7 +143,7 @@ def test_1_000_runs_at_once() -> None:
 
 
 def peaks_of(rounds: int, count: int) -> tuple[list[float], float]:
-    """The most MiB that were resident in each round, and the seconds that a round took."""
+    """Return the most MiB that were resident in each round, and the seconds of a round."""
     flow = five()
     peaks: list[float] = []
 
@@ -175,10 +184,9 @@ def test_10_000_runs_at_once(
         [sys.executable, __file__, "20", "10000"], check=True, capture_output=True, text=True
     )
     peaks, seconds = json.loads(done.stdout)
+    listed = ", ".join(f"{peak:.0f}" for peak in peaks)
     with capsys.disabled():
-        print(
-            f"\n10,000 runs of 5 nodes: {seconds:.2f} s a round; peak of each round {', '.join(f'{peak:.0f}' for peak in peaks)} MiB"
-        )
+        print(f"\n10,000 runs of 5 nodes: {seconds:.2f} s a round; peak of each round {listed} MiB")
     assert max(peaks) < 300
     assert max(peaks[10:]) < max(peaks[:5]) * 1.05
 

@@ -1,10 +1,12 @@
-"""The real scheduler on a virtual clock: random graphs, disturbed in every way, end as the reference says.
+"""Random graphs on a virtual clock, disturbed in every way, end as the reference says.
 
-The graphs and the reference are those of `tests/simulation`, which drives the core alone. Here the asyncio driver runs them: attempts fail
-and are repeated, hang and time out, nodes fail for good, the caller cancels or stops the run at any step of the loop, gates ask people, who
-answer in any order; and what stopped is resumed. One run is a function of (graph, seed).
+The graphs and the reference are those of `tests/simulation`, which drives the core alone. Here the
+asyncio scheduler runs them: attempts fail and are repeated, hang and time out, nodes fail for good,
+the caller cancels or stops the run at any step of the loop, gates ask people, who answer in any
+order; and stopped runs are resumed. A run is a function of (graph, seed).
 
-The long version is `pytest -m slow tests/scenarios/test_schedules.py`: 100,000 runs of other graphs each time; it prints its seed.
+The long version is `pytest -m slow tests/scenarios/test_schedules.py`: 100,000 runs of other graphs
+each time. It prints its seed.
 """
 
 from __future__ import annotations
@@ -41,12 +43,15 @@ AGAIN = Retry(4, on=(Injected, TimeoutError), first=0.3)
 
 
 class Broken(AssertionError):
-    """A run that did not end as it has to."""
+    """Error of a run that did not end as it has to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mishaps:
-    """How often, in percent, something happens to an attempt; and whether the run as a whole is disturbed at one step of its loop."""
+    """Chances, in percent, of what happens to an attempt.
+
+    They also say whether the run as a whole is disturbed at a step of its loop.
+    """
 
     retried: int = 0
     hanging: int = 0
@@ -71,7 +76,7 @@ KINDS: dict[str, Mishaps] = {
 
 @dataclass(slots=True)
 class Tally:
-    """What was run."""
+    """Count of what was run."""
 
     runs: int = 0
     graphs: int = 0
@@ -82,7 +87,7 @@ class Tally:
 
 
 class Subject:
-    """A graph that is run again and again, and what is known about it."""
+    """Graph that is run again and again, with what is known about it."""
 
     def __init__(self, sample: Sample, reference: Result | None) -> None:
         self.sample = sample
@@ -99,7 +104,7 @@ class Subject:
 
 
 class Trial:
-    """One run: driven to its end through whatever stops it."""
+    """Run that is driven to its end through everything that stops it."""
 
     def __init__(self, subject: Subject, kind: str, seed: int, tally: Tally) -> None:
         self.subject = subject
@@ -124,7 +129,7 @@ class Trial:
         )
         self.scheduler = Scheduler(plan, settings)
 
-    # ---- what happens to nodes -----------------------------------------------------------------------
+    # ---- what happens to nodes ------------------
     def changed(self, node: Node[Any], mishaps: Mishaps) -> Node[Any]:
         twin = node.named(node.name)
         gate = (
@@ -164,7 +169,7 @@ class Trial:
             except InternalError as error:
                 self.problem = error
 
-    # ---- the run --------------------------------------------------------------------------------------
+    # ---- the run ------------------
     async def main(self) -> None:
         loop, run = cast(VirtualLoop, asyncio.get_running_loop()), self.scheduler.run
         update = run.plan.read_input.update(run.plan.input(**INPUT))
@@ -196,11 +201,11 @@ class Trial:
             loop.at_step(at, task.cancel)
         elif self.mishaps.stopped:
             loop.at_step(
-                at, lambda: self.scheduler.request_stop("told to", now=self.rng.random() < 0.5)
+                at, lambda: self.scheduler.request_stop("asked to", now=self.rng.random() < 0.5)
             )
 
     async def next(self, run: Any) -> Any:
-        """What goes on with a run that is not over: an answer, or resuming it."""
+        """Return the next work on a run that is not over: an answer, or resuming it."""
         before = len(self.committed)
         await asyncio.sleep(20)
         if len(self.committed) != before:
@@ -244,13 +249,14 @@ class Trial:
 
 
 def run_one(subject: Subject, kind: str, seed: int, tally: Tally) -> None:
-    """One random run. Raises what went wrong, with how to repeat it."""
+    """Do a random run; raise what went wrong, with a note on how to repeat it."""
     trial = Trial(subject, kind, seed, tally)
     try:
         run_virtual(trial.main(), seed=seed)
     except BaseException as error:
         error.add_note(
-            f"graph {subject.sample.seed}, '{kind}', seed {seed}: repeat({subject.sample.seed}, {kind!r}, {seed})"
+            f"graph {subject.sample.seed}, '{kind}', seed {seed}: "
+            f"repeat({subject.sample.seed}, {kind!r}, {seed})"
         )
         raise
     tally.runs += 1
@@ -274,7 +280,7 @@ def subject_of(seed: int) -> Subject | None:
 
 
 def simulate(seed: int, runs: int, *, each: int = 4) -> Tally:
-    """Random graphs from a seed on, each run `each` times in every way, until so many runs were made."""
+    """Run random graphs from a seed on, each of them `each` times in every way, `runs` in all."""
     tally = Tally()
     while tally.runs < runs:
         subject = subject_of(seed)

@@ -1,4 +1,4 @@
-"""What graphorch does in the cases in which orchestrators differ: one named test for each, from building to going on days later."""
+"""Cases in which orchestrators differ, with a test for each, from building to resuming later."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ AnyFlow = Flow[Any, Any, Any]
 
 
 def says(name: str, seconds: float = 0.0, **options: Any) -> Node[Any]:
-    """Takes some time, and writes its name and the number that it reads."""
+    """Return a node that takes some time, and writes its name and the number that it reads."""
 
     @node(name=name, **options)
     async def say(number: Number) -> Log:
@@ -95,7 +95,7 @@ def up(name: str = "up") -> Node[Any]:
 def fails(
     name: str, error: Exception, seconds: float = 0.0, times: int = 10**6, **options: Any
 ) -> Node[Any]:
-    """Fails the first so many times."""
+    """Return a node that fails the first `times` times."""
     calls: list[int] = []
 
     @node(name=name, **options)
@@ -144,8 +144,8 @@ def always(state: State) -> bool:
     return True
 
 
-def one_log(found: list[Number]) -> Log:
-    return Log(log=["+".join(str(number.n) for number in found)])
+def joined_log(numbers: list[Number]) -> Log:
+    return Log(log=["+".join(str(number.n) for number in numbers)])
 
 
 def items(state: State) -> list[Number]:
@@ -156,7 +156,7 @@ def numbers(*values: int) -> State:
     return State(items=[Number(n=value) for value in values])
 
 
-# ---- building ------------------------------------------------------------------------------------
+# ---- building ------------------
 def test_edge_to_unknown_node() -> None:
     """An edge to an unknown node does not build."""
     graph: Any = Graph("g", State)
@@ -224,7 +224,7 @@ def test_concurrent_writers_are_named() -> None:
     assert "right" in str(caught.value)
 
 
-# ---- state ----------------------------------------------------------------------------------------
+# ---- state ------------------
 def test_node_reads_declared_slices() -> None:
     """A node gets the slices that it declares, and nothing else."""
     seen: list[set[str]] = []
@@ -391,7 +391,7 @@ def test_input_changes_stay_inside() -> None:
     assert (given.bag, result.state.bag, result.state.log) == ([[1]], [[1]], ["[[1]]"])
 
 
-# ---- control flow ---------------------------------------------------------------------------------
+# ---- control flow ------------------
 def test_chain_runs_in_order() -> None:
     """Steps of a chain run in order."""
     assert ran(
@@ -551,7 +551,7 @@ def test_map_keeps_order_of_items(count: int) -> None:
         return Number(n=number.n * 10)
 
     graph = Graph("g", State)
-    graph.chain(graph.map("m", work, over=items, gather=one_log, max_items=5), says("end"))
+    graph.chain(graph.map("m", work, over=items, gather=joined_log, max_items=5), says("end"))
     result = run_virtual(graph.build().run(numbers(*range(count))))
     assert result.state.log == ["+".join(str(10 * number) for number in range(count)), "end0"]
     assert ran(result).count("end") == 1
@@ -570,7 +570,7 @@ def test_map_in_map() -> None:
         return number
 
     inner = Graph("row", State, input=Items, output=Log)
-    inner.chain(inner.map("cells", same, over=lambda s: s.items, gather=one_log, max_items=9))
+    inner.chain(inner.map("cells", same, over=lambda s: s.items, gather=joined_log, max_items=9))
     outer = Graph("table", Table)
 
     def gather(found: list[Log]) -> Log:
@@ -590,7 +590,7 @@ def test_map_with_too_many_items() -> None:
     """More items than the bound is a failure."""
     work: Any = up("work")
     graph = Graph("g", State)
-    graph.chain(graph.map("m", work, over=items, gather=one_log, max_items=2))
+    graph.chain(graph.map("m", work, over=items, gather=joined_log, max_items=2))
     assert "3 items came, and max_items is 2" in str(failure(graph.build().run(numbers(1, 2, 3))))
 
 
@@ -610,7 +610,7 @@ def test_run_with_several_last_nodes() -> None:
     assert (result.state.log, seconds) == (["a1", "b1"], 7)
 
 
-# ---- scheduling -----------------------------------------------------------------------------------
+# ---- scheduling ------------------
 def test_fast_branch_starts_next_node() -> None:
     """What follows a fast branch starts while the slow one runs."""
     graph = Graph("g", State)
@@ -646,7 +646,7 @@ def test_concurrency_limit_everywhere() -> None:
         return Log(log=state.log)
 
     inner = Graph("inner", State)
-    inner.chain(inner.map("m", work, over=items, gather=one_log, max_items=9))
+    inner.chain(inner.map("m", work, over=items, gather=joined_log, max_items=9))
     graph = Graph("g", State)
     subs = [graph.sub(name, inner.build(), enter=lambda s: s, leave=leave) for name in "ab"]
     graph.chain(subs)
@@ -663,7 +663,7 @@ def test_node_concurrency_limit() -> None:
         await asyncio.sleep(seconds)
         return number
 
-    graph.chain(graph.map("m", work, over=items, gather=one_log, max_items=9, concurrency=9))
+    graph.chain(graph.map("m", work, over=items, gather=joined_log, max_items=9, concurrency=9))
     assert timed(graph.build().run(numbers(*range(6))))[1] == 3
 
 
@@ -718,7 +718,7 @@ def test_run_time_is_linear() -> None:
     assert seconds(fan) < 5
 
 
-# ---- failure --------------------------------------------------------------------------------------
+# ---- failure ------------------
 def test_original_exception_is_raised() -> None:
     """The original exception reaches the caller with the node's name."""
     original = KeyError("mine")
@@ -918,7 +918,7 @@ def test_node_raising_cancelled_error() -> None:
     assert error.node == "odd"
 
 
-# ---- people ---------------------------------------------------------------------------------------
+# ---- people ------------------
 def asking() -> tuple[AnyFlow, Ask[State, Choice], list[str]]:
     calls: list[str] = []
 
@@ -1098,7 +1098,7 @@ def test_catch_all_keeps_question() -> None:
     assert waiting.status == "waiting"
 
 
-# ---- records --------------------------------------------------------------------------------------
+# ---- records ------------------
 def chain_flow() -> AnyFlow:
     return Graph("g", State).chain(up("a"), says("b"), up("c")).build()
 
@@ -1243,7 +1243,7 @@ def test_changed_graph_is_refused() -> None:
     run_virtual(main())
 
 
-# ---- sub-flows, streams, caches, and the rest ------------------------------------------------------
+# ---- sub-flows, streams, caches, and the rest ------------------
 def test_sub_flow_mapping() -> None:
     """Only what is mapped crosses into a sub flow and back."""
     inner = Graph("inner", State).chain(says("in"), up()).build()
@@ -1260,8 +1260,8 @@ def test_sub_flow_mapping() -> None:
 def test_mapping_may_pass_its_argument() -> None:
     """A mapping may return its argument."""
 
-    def newest(found: list[Number]) -> Number:
-        return found[-1]
+    def newest(numbers: list[Number]) -> Number:
+        return numbers[-1]
 
     inner = Graph("inner", Number).chain(up()).build()
     graph = Graph("g", State)

@@ -1,4 +1,8 @@
-"""Replay, rerun and fork: what was is read again without running anything, and what would have been runs only what depends on the change."""
+"""Replay, rerun and fork.
+
+A replay reads what happened without running anything. A rerun repeats only what depends on the
+change.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,8 @@ def test_replay_names_changed_selector() -> None:
         threshold[0] = 2
         with pytest.raises(
             ReplayDiverged,
-            match=r"Record 3 \(routed\): the route of 'up' went back to 'up', and now goes to its other edges",
+            match=r"Record 3 \(routed\): the route of 'up' went back to 'up', "
+            r"and now goes to its other edges",
         ):
             await build().replay("r", durable=store)
 
@@ -305,7 +310,7 @@ def test_paid_call_is_served_again() -> None:
     assert result.cost == 1.5
 
 
-def test_run_log_is_read_by_its_flow() -> None:
+def test_run_log_needs_its_flow() -> None:
     """A log of a run can be read by its flow only."""
 
     async def main() -> None:

@@ -282,17 +282,17 @@ def positives() -> list[Positive]:
     values["high_entropy"] = [
         random_text for random_text in random_texts if _looks_mixed(random_text)
     ][:20]
-    found = [
+    samples = [
         Positive(kind, FRAMES[kind][turn % len(FRAMES[kind])].format(value), value)
         for kind, listed in values.items()
         for turn, value in enumerate(listed)
     ]
-    found += [Positive("phone", frame.format(number), number) for frame, number in SPOKEN_PHONES]
-    return [*found, *_more_secrets(source)]
+    samples += [Positive("phone", frame.format(number), number) for frame, number in SPOKEN_PHONES]
+    return [*samples, *_more_secrets(source)]
 
 
 def _more_secrets(source: random.Random) -> list[Positive]:
-    found: list[Positive] = []
+    samples: list[Positive] = []
     labels = (
         "PRIVATE KEY",
         "RSA PRIVATE KEY",
@@ -311,9 +311,9 @@ def _more_secrets(source: random.Random) -> list[Positive]:
     )
     for turn in range(18):
         block = _private_key(source, labels[turn % len(labels)], 3 + turn)
-        found.append(Positive("private_key", frames[turn // 3].format(block), block))
+        samples.append(Positive("private_key", frames[turn // 3].format(block), block))
     escaped = _private_key(source, "PRIVATE KEY", 6, "\\n")
-    found.append(
+    samples.append(
         Positive(
             "private_key", f'{{"type": "service_account", "private_key": "{escaped}\\n"}}', escaped
         )
@@ -321,7 +321,7 @@ def _more_secrets(source: random.Random) -> list[Positive]:
     armoured = _private_key(source, "PGP PRIVATE KEY BLOCK", 8).replace(
         "BLOCK-----\n", "BLOCK-----\nVersion: GnuPG v2.4 (Linux)\n\n", 1
     )
-    found.append(Positive("private_key", armoured, armoured))
+    samples.append(Positive("private_key", armoured, armoured))
     for name, secret in (
         ("admin", "s3cr3t"),
         ("api-user", "hunter22"),
@@ -329,7 +329,7 @@ def _more_secrets(source: random.Random) -> list[Positive]:
         ("deploy", "xK9-2f"),
     ):
         encoded = base64.b64encode(f"{name}:{secret}".encode()).decode()
-        found.append(Positive("auth_token", f"Authorization: Basic {encoded}", encoded))
+        samples.append(Positive("auth_token", f"Authorization: Basic {encoded}", encoded))
     for scheme, secret in (
         ("postgres", "pgpass99"),
         ("mongodb+srv", "M0ng0!x"),
@@ -337,22 +337,24 @@ def _more_secrets(source: random.Random) -> list[Positive]:
         ("https", "tok3n-abc"),
         ("amqp", "guest77"),
     ):
-        found.append(Positive("password", f"{scheme}://app:{secret}@db.internal:5432/main", secret))
+        samples.append(
+            Positive("password", f"{scheme}://app:{secret}@db.internal:5432/main", secret)
+        )
     for frame in (
         "<password>{}</password>",
         "mysql --password {} --host db",
         "login --db-password {}",
     ):
-        found.append(Positive("password", frame.format("S3cure!Pass"), "S3cure!Pass"))
+        samples.append(Positive("password", frame.format("S3cure!Pass"), "S3cure!Pass"))
     hook = f"hooks.slack.com/services/T0{'2ABCDEF'}/B0{'3GHIJKL'}/{_random_text(source, ALNUM, 24)}"
-    found.append(Positive("api_key", f"curl https://{hook}", hook))
-    found.append(Positive("card", "Visa 4111 1111 1111 1111 123", "4111 1111 1111 1111"))
-    found.append(Positive("phone", "Ruf mich unter 0151 23456789 an", "0151 23456789"))
+    samples.append(Positive("api_key", f"curl https://{hook}", hook))
+    samples.append(Positive("card", "Visa 4111 1111 1111 1111 123", "4111 1111 1111 1111"))
+    samples.append(Positive("phone", "Ruf mich unter 0151 23456789 an", "0151 23456789"))
     names = "AWS_SECRET_ACCESS_KEY aws_secret_access_key client_secret api_key auth_token SECRET_KEY AccountKey apiKey secret_key_base"
     for name in names.split():
         secret = _random_text(source, ALNUM + "/+", 40)
-        found.append(Positive("password", f"{name} = {secret}", secret))
-    return found
+        samples.append(Positive("password", f"{name} = {secret}", secret))
+    return samples
 
 
 PLAIN_SENTENCES = """
@@ -519,33 +521,35 @@ one two three four five six seven eight nine
 def negatives() -> list[Negative]:
     """Sentences without anything to find, and near misses: one digit of a valid number changed so that its checksum fails."""
     source = random.Random(11)
-    found = [Negative("plain", literal_string) for literal_string in PLAIN_SENTENCES]
+    samples = [Negative("plain", literal_string) for literal_string in PLAIN_SENTENCES]
     for number in NUMBERS["card"].split():
-        found.append(Negative("card", f"Order {_last_digit_changed(number)} was confirmed."))
+        samples.append(Negative("card", f"Order {_last_digit_changed(number)} was confirmed."))
     for number in NUMBERS["iban"].split():
-        found.append(
+        samples.append(
             Negative(
                 "iban",
                 f"Reference {number[:2]}{(int(number[2:4]) + 1) % 100:02d}{number[4:]} in your letter",
             )
         )
     for number in NUMBERS["de_tax_id"].split():
-        found.append(Negative("de_tax_id", f"Artikel {_last_digit_changed(number)} ist lieferbar."))
+        samples.append(
+            Negative("de_tax_id", f"Artikel {_last_digit_changed(number)} ist lieferbar.")
+        )
     for number in NUMBERS["fr_nir"].split():
-        found.append(Negative("fr_nir", f"Dossier {_last_digit_changed(number)} transmis."))
+        samples.append(Negative("fr_nir", f"Dossier {_last_digit_changed(number)} transmis."))
     for number in NUMBERS["es_dni"].split():
         other = "TRWAG"[("TRWAG".find(number[-1]) + 1) % 5]
-        found.append(Negative("es_dni", f"Referencia {number[:-1]}{other}."))
+        samples.append(Negative("es_dni", f"Referencia {number[:-1]}{other}."))
     for number in NUMBERS["it_cf"].split():
-        found.append(
+        samples.append(
             Negative("it_cf", f"Codice {number[:-1]}{chr((ord(number[-1]) - 64) % 26 + 65)}")
         )
     for number in NUMBERS["uk_nino"].split()[:10]:
-        found += [
+        samples += [
             Negative("uk_nino", f"Part Q{number[1:]}"),
             Negative("uk_nino", f"Item {number[:-1]}E"),
         ]
-    return [*found, *_machine_made(source)]
+    return [*samples, *_machine_made(source)]
 
 
 def _last_digit_changed(number: str) -> str:
@@ -554,10 +558,10 @@ def _last_digit_changed(number: str) -> str:
 
 def _machine_made(source: random.Random) -> list[Negative]:
     """What programs print: ids, hashes, embedded images and encoded text."""
-    found: list[Negative] = []
+    samples: list[Negative] = []
     for number in range(15):
         seed = source.randbytes(40)
-        found += [
+        samples += [
             Negative("high_entropy", f"request {uuid.UUID(bytes=seed[:16])} took {number} ms"),
             Negative("high_entropy", f"HEAD is now at {hashlib.sha1(seed).hexdigest()}"),
             Negative(
@@ -587,4 +591,4 @@ def _machine_made(source: random.Random) -> list[Negative]:
                 f"SKU {source.choice(['XX', 'QQ', 'ZZ', 'AA'])}{source.randrange(10**18):018d}",
             ),
         ]
-    return found
+    return samples

@@ -11,7 +11,8 @@ from graphorch.models.messages import Request, Response, Usage
 
 def answer(text: str, *, usd: float = 0.001, finish_reason: str = "stop") -> Response:
     return Response(
-        text=text, model="m", usage=Usage(10, 5), usd=usd, usd_source="reported", finish_reason=finish_reason, attempts=1, seconds=0.1,
+        text=text, model="m", usage=Usage(10, 5), usd=usd, usd_source="reported",
+        finish_reason=finish_reason, attempts=1, seconds=0.1,
         first_token_seconds=None,
     )  # fmt: skip
 
@@ -29,7 +30,10 @@ def in_pieces(text: str, sizes: Sequence[int]) -> list[str]:
 
 @dataclass
 class Parrot:
-    """Answers what `reply` makes of the last message (by default that message itself), in pieces of `sizes` if it is streamed."""
+    """Model that answers what `reply` makes of the last message (by default that message).
+
+    A streamed answer comes in pieces of `sizes`.
+    """
 
     reply: Callable[[str], str] = str
     sizes: Sequence[int] = (7,)

@@ -160,7 +160,8 @@ def test_blocked_prompt_is_not_sent() -> None:
         False,
     )
     assert str(caught.value) == (
-        "Model 'm': the prompt was not sent, because it holds 1 × api_key. Take it out of the prompt, "
+        "Model 'm': the prompt was not sent, because it holds 1 × api_key. "
+        "Take it out of the prompt, "
         "or give the guard another action (mask, pseudonymise, flag)."
     )
     assert KEY not in repr(caught.value)
@@ -251,7 +252,8 @@ def test_aclose_closes_inner_client() -> None:
     [
         (
             lambda: Guard(secrets(), "hide"),  # type: ignore[arg-type]
-            r"Guard\(action='hide'\): there is no such action\. .*Known: block, flag, mask, pseudonymise",
+            r"Guard\(action='hide'\): there is no such action\. "
+            r".*Known: block, flag, mask, pseudonymise",
         ),
         (lambda: Guard(secrets(), "mask", "inputs"), r"no such where\. Did you mean 'input'\?"),  # type: ignore[arg-type]
         (

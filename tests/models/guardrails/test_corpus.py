@@ -15,7 +15,8 @@ from tests.models.guardrails.corpus import Negative, Positive, negatives, positi
 from tests.models.guardrails.fakes import Parrot
 
 KINDS = (*PERSONAL, *SECRETS)
-# Kinds without a checksum or a fixed form are a matter of judgement, and may be found a little less often.
+# Kinds without a checksum or a fixed form are a matter of judgement, and may be found a little less
+# often.
 RECALL = {kind: 0.95 if kind in ("phone", "password", "high_entropy") else 0.98 for kind in KINDS}
 PRECISION = 0.95
 
@@ -23,7 +24,10 @@ Outcome = tuple[Positive | Negative, str, Counter[str]]
 
 
 async def _mask_all(samples: list[Positive | Negative]) -> list[Outcome]:
-    """What a model sees of each text behind guards that mask everything, and how often which kind was found."""
+    """Return what a model sees of each text behind guards that mask everything.
+
+    The counts say how often which kind was found.
+    """
     parrot = Parrot()
     client = GuardedClient(
         parrot, Guard(secrets(), "mask", "input"), Guard(personal_data(), "mask", "input")
@@ -60,7 +64,7 @@ def test_corpus_is_large_and_balanced() -> None:
 def test_kind_recall_and_precision(kind: str, outcomes: list[Outcome]) -> None:
     """A match is right if exactly the value is gone: too much or too little is missed and wrong."""
     right, missed, wrong = 0, 0, 0
-    told: list[str] = []
+    failures: list[str] = []
     for sample, text, counts in outcomes:
         value = sample.value if isinstance(sample, Positive) and sample.kind == kind else ""
         expected = bool(value)
@@ -73,11 +77,11 @@ def test_kind_recall_and_precision(kind: str, outcomes: list[Outcome]) -> None:
         elif expected or counts[kind]:
             missed += expected
             wrong += counts[kind]
-            told.append(f"{sample.text!r} → {text!r}")
+            failures.append(f"{sample.text!r} → {text!r}")
     recall, precision = right / (right + missed), right / (right + wrong)
     print(f"{kind}: recall {recall:.3f}, precision {precision:.3f}")
-    assert recall >= RECALL[kind], told
-    assert precision >= PRECISION, told
+    assert recall >= RECALL[kind], failures
+    assert precision >= PRECISION, failures
 
 
 def test_near_misses_are_left_alone(outcomes: list[Outcome]) -> None:

@@ -17,7 +17,8 @@ from tests.models.guardrails.fakes import Parrot
 GUARDS = (Guard(personal_data(), "mask", "output"), Guard(secrets(), "mask", "output"))
 PROSE = "The quick brown fox jumps over the lazy dog, again and again. " * 3
 PARTS = [
-    *(positive.text for positive in positives()), *(negative.text for negative in negatives()), PROSE, " ", "\n", "x" * 5000, "eyJ", "-----BEGIN PRIVATE KEY-----",
+    *(positive.text for positive in positives()), *(negative.text for negative in negatives()),
+    PROSE, " ", "\n", "x" * 5000, "eyJ", "-----BEGIN PRIVATE KEY-----",
     "-----END PRIVATE KEY-----", "4111 1111 ", "sk-", "password = ", "https://example.com/",
 ]  # fmt: skip
 
@@ -93,11 +94,16 @@ def test_split_pseudonym_is_restored() -> None:
 
 # Texts that make patterns try again and again, each of about the given length.
 HARD = {
-    "one letter": "a", "at signs": "@", "a@": "a@", "dots": "a.", "digits": "4", "spaced digits": "4 ", "groups of four": "4444 ",
-    "accounts": "DE89 ", "brackets": "(2", "plus": "+1 234567890 ", "key begins": "-----BEGIN PRIVATE KEY-----", "tokens": "eyJhbGciOiJIUzI1NiJ9. ",
-    "key and line": "-----BEGIN PRIVATE KEY-----" + "A" * 50 + "\n", "bearer": "bearer ", "passwords": "password: ", "quotes": 'secret is "',
-    "urls": "a://b:c", "random": "aB3dE6gH9jK2mN5pQ8sT1vW4 ", "prefixes": "sk-ant- ", "phones": "phone 12345678 ", "numbers": "ssn 123456789 ",
-    "white space": " ", "backslashes": "\\u00", "mixed": "x" * 40 + "=", "headers": "Proc-Type: ", "emails": "a.b@c.de ",
+    "one letter": "a", "at signs": "@", "a@": "a@", "dots": "a.", "digits": "4",
+    "spaced digits": "4 ", "groups of four": "4444 ",
+    "accounts": "DE89 ", "brackets": "(2", "plus": "+1 234567890 ",
+    "key begins": "-----BEGIN PRIVATE KEY-----", "tokens": "eyJhbGciOiJIUzI1NiJ9. ",
+    "key and line": "-----BEGIN PRIVATE KEY-----" + "A" * 50 + "\n", "bearer": "bearer ",
+    "passwords": "password: ", "quotes": 'secret is "',
+    "urls": "a://b:c", "random": "aB3dE6gH9jK2mN5pQ8sT1vW4 ", "prefixes": "sk-ant- ",
+    "phones": "phone 12345678 ", "numbers": "ssn 123456789 ",
+    "white space": " ", "backslashes": "\\u00", "mixed": "x" * 40 + "=", "headers": "Proc-Type: ",
+    "emails": "a.b@c.de ",
 }  # fmt: skip
 
 

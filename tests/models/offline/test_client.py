@@ -50,14 +50,17 @@ def test_summary_has_headline_and_points() -> None:
 
 def test_summary_repeats_nothing() -> None:
     """A text that the prompt holds twice is not quoted twice."""
-    said = points_of(answer(f"Summarise.\n\nNotes:\n{HARBOUR}\n\nDocument:\n{HARBOUR}").text)
-    assert len(said) == len(set(said)) >= 4
+    points = points_of(answer(f"Summarise.\n\nNotes:\n{HARBOUR}\n\nDocument:\n{HARBOUR}").text)
+    assert len(points) == len(set(points)) >= 4
 
 
 def test_answer_leaves_out_instructions() -> None:
     """Neither the instructions nor the system message are part of the answer."""
     system = "You are an editor at a newspaper. Sentences about harbours and gauges must be short."
-    prompt = f"You will be given a report. Summarise the report about the tide gauge in your own words:\n{HARBOUR}\n\nAnswer with points only."
+    prompt = (
+        "You will be given a report. Summarise the report about the tide gauge in your own words:\n"
+        f"{HARBOUR}\n\nAnswer with points only."
+    )
     text = answer(prompt, system=system).text
     for word in ("editor", "own words", "points only", "will be given"):
         assert word not in text
@@ -125,23 +128,25 @@ def test_review_rounds_improve_draft() -> None:
     async def main() -> tuple[list[str], list[Verdict]]:
         client = OfflineClient()
 
-        async def said(prompt: str, output: type[BaseModel]) -> BaseModel:
+        async def reply(prompt: str, output: type[BaseModel]) -> BaseModel:
             return (await ask_for_value(client, Request(MODEL, to_messages(prompt)), output)).value
 
-        research = await said(
+        research = await reply(
             f"Research this document and note the key findings:\n{HARBOUR}", Research
         )
         assert isinstance(research, Research)
         drafts, verdicts = [""], [Verdict()]
         for _ in range(3):
-            told = f"Draft:\n{drafts[-1]}\n\nFeedback:\n{verdicts[-1].feedback}"
-            draft = await said(
-                f"Write an article.\n\nNotes:\n{research.research}\n\nDocument:\n{HARBOUR}\n\n{told}",
+            revision = f"Draft:\n{drafts[-1]}\n\nFeedback:\n{verdicts[-1].feedback}"
+            draft = await reply(
+                f"Write an article.\n\nNotes:\n{research.research}\n\n"
+                f"Document:\n{HARBOUR}\n\n{revision}",
                 Draft,
             )
             assert isinstance(draft, Draft)
-            verdict = await said(
-                f"Score the draft against the document.\n\nDocument:\n{HARBOUR}\n\nDraft:\n{draft.draft}",
+            verdict = await reply(
+                "Score the draft against the document.\n\n"
+                f"Document:\n{HARBOUR}\n\nDraft:\n{draft.draft}",
                 Verdict,
             )
             assert isinstance(verdict, Verdict)
@@ -184,7 +189,10 @@ def test_topic_without_text_is_reported(prompt: str) -> None:
 
 def test_control_characters_are_removed() -> None:
     """Control characters and terminal sequences do not get through."""
-    dirty = "The gauge \x1b[31mis red\x1b[0m and\x00 it has \x07been so\u202e for years. \ud83dIt works well in all weathers, they say."
+    dirty = (
+        "The gauge \x1b[31mis red\x1b[0m and\x00 it has \x07been so\u202e for years. "
+        "\ud83dIt works well in all weathers, they say."
+    )
     text = answer(f"Summarise:\n{dirty}").text
     assert "The gauge is red and it has been so for years." in text
     text.encode()
@@ -254,9 +262,10 @@ def test_answers_are_deterministic() -> None:
     program = (
         "import asyncio\n"
         "from tests.models.offline.test_client import HARBOUR, Verdict, answer\n"
-        "print(answer(f'Summarise this:\\n{HARBOUR}').text, answer(f'Judge:\\n{HARBOUR}', schema=Verdict).text)"
+        "print(answer(f'Summarise this:\\n{HARBOUR}').text, "
+        "answer(f'Judge:\\n{HARBOUR}', schema=Verdict).text)"
     )
-    told = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
             cwd=ROOT,
@@ -267,7 +276,7 @@ def test_answers_are_deterministic() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(told) == 1
+    assert len(outputs) == 1
 
 
 @pytest.mark.slow

@@ -41,7 +41,8 @@ def test_order_carries_its_subject() -> None:
 def test_sections_are_named() -> None:
     """Sections have names, and remarks are not material."""
     read_ = material(
-        "Improve the draft.\n\nTopic: tides\n\nThe text goes on here.\n\nDraft:\nThe sea is high.\n\nFeedback:\nSay more about the moon."
+        "Improve the draft.\n\nTopic: tides\n\nThe text goes on here.\n\n"
+        "Draft:\nThe sea is high.\n\nFeedback:\nSay more about the moon."
     )
     assert [(section.name, section.text) for section in read_.sections] == [
         ("topic", "tides"),

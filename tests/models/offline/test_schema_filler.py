@@ -128,7 +128,10 @@ def test_closest_label_is_chosen(message: str, kind: str) -> None:
 
 def test_label_explanations_count() -> None:
     """Words that the prompt explains a label with count for it."""
-    rules = "Classify. billing: invoices, refunds, payments. technical: crashes, errors, outages. other: the rest."
+    rules = (
+        "Classify. billing: invoices, refunds, payments. "
+        "technical: crashes, errors, outages. other: the rest."
+    )
     assert fill(Kind, "Message:\nMy refund never came.", rules).kind == "billing"
     assert fill(Kind, "Message:\nIt shows errors all day.", rules).kind == "technical"
 
@@ -229,7 +232,8 @@ def test_formats_are_found_in_text() -> None:
 
     forms = fill(
         Forms,
-        "Text:\nOn 2025-03-14 10:30 the order AB-123 was sent, see https://example.org/orders, as agreed.",
+        "Text:\nOn 2025-03-14 10:30 the order AB-123 was sent, "
+        "see https://example.org/orders, as agreed.",
     )
     assert (forms.at, str(forms.page), forms.code) == (
         datetime(2025, 3, 14, 10, 30),

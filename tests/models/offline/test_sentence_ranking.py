@@ -54,35 +54,35 @@ def test_ranking_of_nothing_is_empty() -> None:
 
 def test_connecting_sentence_ranks_first() -> None:
     """A sentence that connects the others comes first, and a stranger last."""
-    told = sentences(
+    text = sentences(
         "The weather in the city stayed pleasant for the whole of March.",
         "Radar gauges measure the height of the water from above the harbour.",
         "The old harbour gauge hangs in a well that fills with mud.",
         "A radar gauge above the harbour measures water without any well or mud.",
         "Mud in the well stops the old gauge from measuring low water.",
     )
-    assert rank_sentences(told, frozenset())[0] in (2, 3, 4)
-    assert rank_sentences(told, frozenset())[-1] == 0
+    assert rank_sentences(text, frozenset())[0] in (2, 3, 4)
+    assert rank_sentences(text, frozenset())[-1] == 0
 
 
 def test_question_words_rank_first() -> None:
     """A sentence about the question comes first."""
-    told = sentences(
+    text = sentences(
         "The radar gauge measures the height of the water in the harbour.",
         "The harbour gauge measures the water in a well of the old pier.",
         "The council pays for the gauge out of the dues of the harbour.",
     )
-    assert rank_sentences(told, content_words("council dues"))[0] == 2
+    assert rank_sentences(text, content_words("council dues"))[0] == 2
 
 
 def test_repetition_is_left_out() -> None:
     """Sentences that repeat a better one are left out."""
-    told = sentences(
+    text = sentences(
         "The gauge shows the height of the water.",
         "The gauge shows the height of the water.",
         "Of the water the gauge shows the height.",
     )
-    assert len(rank_sentences(told, frozenset())) == 1
+    assert len(rank_sentences(text, frozenset())) == 1
 
 
 def word(number: int) -> str:
@@ -91,13 +91,13 @@ def word(number: int) -> str:
 
 def test_long_text_is_sampled_evenly() -> None:
     """No more than the most are compared, and they come from every part."""
-    told = sentences(
+    text = sentences(
         *(
             " ".join(word(n * 6 + k) for k in range(6)).capitalize() + " water."
             for n in range(3_000)
         )
     )
-    order = rank_sentences(told, frozenset())
+    order = rank_sentences(text, frozenset())
     assert len(order) == MAX_COMPARED
     assert {index // 100 for index in order} == set(range(30))
 

@@ -54,8 +54,8 @@ def test_nested_policies_show_in_decision() -> None:
         assert "outer (fallback): answered by c" in text
         assert "    inner (fallback): no answer" in text
         assert (
-            "c: ok after 0.1 s, status 200, first token after 0.1 s, 2 + 10 tokens, $0.002000 (reported)"
-            in text
+            "c: ok after 0.1 s, status 200, first token after 0.1 s, 2 + 10 tokens, "
+            "$0.002000 (reported)" in text
         )
 
     run(main)
