@@ -22,7 +22,10 @@ def test_example_builds_without_warning(example: Path) -> None:
 
 
 def test_example_is_short(example: Path) -> None:
-    """Statements are counted, docstrings left out, since lines depend on the format."""
+    """An example has few statements.
+
+    They are counted without docstrings, since the number of lines depends on the format.
+    """
     statements = [
         part for part in ast.walk(ast.parse(example.read_text("utf-8"))) if is_statement(part)
     ]
