@@ -126,7 +126,7 @@ async def test(task: Task, code: Code) -> Verdict:
         *(f"- {failure}" for failure in report.failures),
     ]
     if report.total > 0 and not report.failures:
-        return Verdict(score=10)
+        return Verdict(score=10, failures="")
     # Below 10 even if every test passed: something else went wrong.
     return Verdict(score=9 * report.passed / max(report.total, 1), failures="\n".join(lines))
 

@@ -119,6 +119,7 @@ def test_answers_without_code_are_replaced() -> None:
 def test_offline_sample_fails_hangs_and_passes() -> None:
     result = loaded.flow.run_sync(loaded.sample)
     assert (result.output.round, result.output.score) == (3, 10)
+    assert result.output.failures == ""
     assert "prepared attempt 3" in result.output.by
 
 
