@@ -1,4 +1,4 @@
-"""An article from a source document: research, draft, and a review that may send the draft back.
+"""Article from a source document: research, draft, and a review that may send the draft back.
 
     graphorch run graphs/content_production.py
     graphorch run graphs/content_production.py --document @report.md \\

@@ -40,7 +40,7 @@ Way = Literal["before", "after"]
 
 
 def run(main: Any) -> Any:
-    """Under asyncio's debug mode, where it complains about whatever is left or forgotten."""
+    """Run in asyncio's debug mode, which complains about everything left or forgotten."""
     try:
         return run_virtual(main, debug=True)
     finally:

@@ -49,7 +49,7 @@ def test_budget_counts_earlier_spend(is_durable: bool) -> None:
         with pytest.raises(RunFailed, match="limit:calls"):
             await flow.run(State(), run_id="r", budget=Budget(calls=2), **options)
         assert client.calls == 2
-        # the same budget still, though nobody says so again
+        # the budget still holds, though it is not passed again
         with pytest.raises(RunFailed, match="limit:calls"):
             await flow.resume("r", **options)
         with pytest.raises(RunFailed, match="limit:calls"):

@@ -196,7 +196,7 @@ def _grouped(number: str, sizes: tuple[int, ...], separator: str) -> str:
 
 
 def _written(kind: str, number: str, turn: int) -> str:
-    """A number as people write it: plain, or in the groups that are usual."""
+    """Return a number as people write it: plain, or in the groups that are usual."""
     forms = {
         "iban": [number, _grouped(number, (4,) * (len(number) // 4), " "), number],
         "card": [
@@ -245,7 +245,7 @@ def _private_key(source: random.Random, label: str, lines: int, newline: str = "
 
 
 def _looks_mixed(text: str) -> bool:
-    """Whether a random text is as mixed as such texts usually are: both cases, at least four digits."""
+    """Return whether a random text is as mixed as usual: both cases, at least four digits."""
     return (
         sum(entry.isdigit() for entry in text) >= 4
         and any(entry.islower() for entry in text)
@@ -254,7 +254,7 @@ def _looks_mixed(text: str) -> bool:
 
 
 def positives() -> list[Positive]:
-    """Each value in one sentence."""
+    """Return each value in a sentence."""
     source = random.Random(7)
     values: dict[str, list[str]] = {
         kind: [_written(kind, number, turn) for turn, number in enumerate(numbers.split())]
@@ -519,7 +519,10 @@ one two three four five six seven eight nine
 
 
 def negatives() -> list[Negative]:
-    """Sentences without anything to find, and near misses: one digit of a valid number changed so that its checksum fails."""
+    """Return sentences without anything to find, and near misses.
+
+    A near miss is a valid number with a changed digit, so that its checksum fails.
+    """
     source = random.Random(11)
     samples = [Negative("plain", literal_string) for literal_string in PLAIN_SENTENCES]
     for number in NUMBERS["card"].split():
@@ -557,7 +560,7 @@ def _last_digit_changed(number: str) -> str:
 
 
 def _machine_made(source: random.Random) -> list[Negative]:
-    """What programs print: ids, hashes, embedded images and encoded text."""
+    """Return output of programs: ids, hashes, embedded images and encoded text."""
     samples: list[Negative] = []
     for number in range(15):
         seed = source.randbytes(40)

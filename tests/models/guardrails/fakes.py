@@ -18,7 +18,7 @@ def answer(text: str, *, usd: float = 0.001, finish_reason: str = "stop") -> Res
 
 
 def in_pieces(text: str, sizes: Sequence[int]) -> list[str]:
-    """The text in pieces of these sizes, over and over."""
+    """Return the text in pieces of these sizes, over and over."""
     pieces: list[str] = []
     turn = 0
     while text:

@@ -46,7 +46,7 @@ def ask(
 
 
 class Project:
-    """A user's own check: the code name of a project."""
+    """Check of a user's own: the code name of a project."""
 
     def find(self, text: str) -> Iterable[Match]:
         start = text.find("Bluebird")

@@ -24,7 +24,7 @@ PARTS = [
 
 
 def streamed(text: str, sizes: list[int], *guards: Guard) -> tuple[str, str, list[str]]:
-    """The final text of an answer, the stream joined, and its pieces."""
+    """Return the final text of an answer, the joined stream, and its pieces."""
     pieces: list[str] = []
     client = GuardedClient(Parrot(reply=lambda _: text, sizes=sizes), *guards)
     response = asyncio.run(
@@ -108,7 +108,7 @@ HARD = {
 
 
 def seconds_for(name: str, length: int) -> float:
-    """Seconds of this process for one guarded prompt of that many characters."""
+    """Return the seconds of this process for a guarded prompt of that many characters."""
     text = HARD[name] * (length // len(HARD[name]))
     client = GuardedClient(
         Parrot(reply=lambda _: ""),

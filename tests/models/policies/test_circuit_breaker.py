@@ -36,7 +36,7 @@ def test_breaker_opens_after_five_failures() -> None:
 
 
 def test_breaker_stays_closed_after_success() -> None:
-    """A success between failures begins the row anew."""
+    """A success between failures starts the row again."""
     breaker = CircuitBreaker(BreakerRules(volume=100), clock=Clock())
     for _ in range(20):
         fail(breaker, 4)

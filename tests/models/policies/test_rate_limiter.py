@@ -14,7 +14,7 @@ from tests.models.virtual import run
 
 
 def busiest_minute(times: list[float]) -> int:
-    """The most starts in any 60 seconds."""
+    """Return the most starts in any 60 seconds."""
     return max(sum(start <= time < start + 60 for time in times) for start in times)
 
 
