@@ -47,7 +47,10 @@ class EventLog:
             self.observers.notify(event)
 
     async def make_durable(self) -> None:
-        """Return when everything buffered so far is durable and delivered. Raises `JournalError`."""
+        """Return when everything buffered so far is durable and delivered.
+
+        Raises `JournalError`.
+        """
         if self.journal is None:
             return
         await self.journal.flush()

@@ -84,7 +84,9 @@ class RunJournal:
 
     # ---- buffering--------------------------------------------------------------------------------
     def buffer(self, event: Event) -> None:
-        """Encode an event for the next flush. Raises `Unstorable` for a value that could not be restored.
+        """Encode an event for the next flush.
+
+        Raises `Unstorable` for a value that could not be restored.
 
         A result and its routing become one record, unless something came between them.
         """
@@ -96,7 +98,7 @@ class RunJournal:
             self._committed = event.activation
 
     def buffer_rules(self, activations: int | None, on_failure: OnFailure) -> None:
-        """Buffer that the core decides by other settings from here on, as a replay has to do too."""
+        """Buffer that the core, and so a replay, decides by other settings from here on."""
         body: RulesBody = {"activations": activations, "on_failure": on_failure}
         self._add("rules", body)
 
@@ -112,7 +114,7 @@ class RunJournal:
     def buffer_call(
         self, activation: Activation, key: str, response: Response, call: CallDescription
     ) -> None:
-        """Buffer a model's response, which an attempt after a crash gets instead of paying again."""
+        """Buffer a model's response, so that an attempt after a crash need not pay for it again."""
         self._add("call", encode_call(activation, key, response, call))
 
     def buffer_failed_call(

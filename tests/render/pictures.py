@@ -1,4 +1,4 @@
-"""Pictures and plans for the tests of drawing: built by hand, small where a law is tested, rich where looks are."""
+"""Pictures and plans for the tests of drawing: small for laws, rich for looks."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def essay() -> Plan:
 
 
 def support() -> Plan:
-    """A route with five labels, a loop in a loop, an exhausted way, a person, and an unopened kind."""
+    """Draw a route with five labels, a loop in a loop, an exhausted way, a person, and a box."""
     built = graph("support")
     classify, answer, check = (
         step("classify", "agent", "openai/gpt-5-mini"),
@@ -178,7 +178,7 @@ def support() -> Plan:
 
 
 def supervisor() -> Plan:
-    """Workers in one row that all lead back to who sent them, a loop of one node, and an error that leads elsewhere."""
+    """Draw workers in one row that lead back to their sender, a loop of one node, and an error."""
     built = graph("supervisor")
     lead, report, cache = (
         step("lead", "agent", "openai/gpt-5"),
@@ -378,7 +378,7 @@ def overlay_of(picture: Picture) -> Overlay:
 
 
 def layered(boxes: int, seed: int) -> Picture:
-    """A random picture whose lines lead a little further down each, as in a big flow of many branches, with some ways back."""
+    """Draw a random picture of a big flow: lines lead a little further down, some lead back."""
     dice = random.Random(seed)
     made = [Box("0", "start", "start")]
     drawn: list[Line] = []

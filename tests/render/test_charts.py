@@ -1,4 +1,4 @@
-"""Charts: drawn by the plotting library, the same bytes for the same figures, and no text of a user's that acts."""
+"""Charts: equal figures give equal bytes, and no text of a user acts."""
 
 from __future__ import annotations
 

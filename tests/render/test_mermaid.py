@@ -38,7 +38,8 @@ def test_mermaid_plan_line_by_line() -> None:
     """A plan is written line by line."""
     source = to_mermaid(draw_plan(essay()))
     assert source.startswith(
-        'flowchart TD\n  n0(("start"))\n  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n'
+        'flowchart TD\n  n0(("start"))\n'
+        '  n1("research<br/><small>agent · google#47;gemini-2.5-pro</small>")\n'
     )
     assert '  subgraph g0["loop"]\n    n2("write<br/>' in source
     assert '  n3 -.->|"while weak · max 3"| n2\n' in source

@@ -1,4 +1,4 @@
-"""The picture of a plan: which boxes, lines and frames its nodes, edges, loops, maps and sub-flows become."""
+"""Boxes, lines and frames that the parts of a plan become."""
 
 from __future__ import annotations
 

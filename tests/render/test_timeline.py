@@ -1,4 +1,4 @@
-"""Timelines: lanes that never overlap, what is inside below what it is inside of, and every size of run."""
+"""Timelines: lanes never overlap, and children lie below their parents."""
 
 from __future__ import annotations
 

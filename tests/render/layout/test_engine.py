@@ -1,4 +1,4 @@
-"""Places: boxes apart, lines between their boxes, frames around theirs; by the builtin layout and by dot."""
+"""Places of boxes, lines and frames, by the builtin layout and by dot."""
 
 from __future__ import annotations
 

@@ -208,8 +208,8 @@ def test_svg_has_accessible_description() -> None:
     assert root.get("aria-labelledby") == f"{name.get('id')} {description.get('id')}"
     assert name.text == "pair"
     assert (
-        description.text
-        == "2 boxes, 1 lines. first (agent, done) leads to second (goes). second (node, not reached)."
+        description.text == "2 boxes, 1 lines. first (agent, done) leads to second (goes). "
+        "second (node, not reached)."
     )
 
 
@@ -261,7 +261,8 @@ def test_svg_respects_reduced_motion() -> None:
     """A running box stands still for those who asked for less motion."""
     svg = drawn(PAIR, overlay=Overlay({"a": Mark("running")}))
     assert re.search(
-        r"@media\(prefers-reduced-motion:reduce\)\{\.go_\w+ \.go_is_running \.go_shape\{animation:none\}\}",
+        r"@media\(prefers-reduced-motion:reduce\)\{"
+        r"\.go_\w+ \.go_is_running \.go_shape\{animation:none\}\}",
         svg,
     )
     assert "animation" not in drawn(PAIR)
