@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("openai", "networkx", "graphviz", "typer", "rich")
-# seconds beyond pydantic and asyncio, which every program with a state and a run pays for anyway
-COST_LIMIT = 0.060
+# Share of the time of asyncio and pydantic, which every program with a run needs anyway.
+MOST_COST = 0.42
 
 IMPORT = "import graphorch"
 BUILDING = "from graphorch import Graph, node"
@@ -83,16 +83,21 @@ def loaded_after(statement: str) -> set[str]:
     )
 
 
-def cost_of(statement: str) -> float:
-    """Return the processor seconds of a statement after asyncio and pydantic are loaded."""
+def compare_cost(statement: str) -> float:
+    """Return the processor time of a statement as a share of that of asyncio and pydantic.
+
+    Both are measured in one fresh process, so the speed of the machine does not show.
+    """
     program = "\n".join(
         [
-            "import asyncio",
             "from time import process_time as now",
-            "from pydantic import BaseModel",
             "begun = now()",
+            "import asyncio",
+            "from pydantic import BaseModel",
+            "class Model(BaseModel): number: int",
+            "loaded = now()",
             statement,
-            "print(now() - begun)",
+            "print((now() - loaded) / (loaded - begun))",
         ]
     )
     return float(run_fresh(program))
@@ -123,15 +128,12 @@ def test_heavy_module_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("statement", [IMPORT, BUILDING], ids=["import", "names to build with"])
-def test_import_is_fast_beyond_pydantic(statement: str) -> None:
-    """Importing costs at most 60 ms beyond pydantic: the median of five fresh processes."""
-    cost_of(statement)  # writes the bytecode
+def test_import_is_fast_beside_pydantic(statement: str) -> None:
+    """Importing costs at most 0.42 of what asyncio and pydantic cost; on a busy machine again."""
+    compare_cost(statement)  # writes the bytecode
     rounds: list[float] = []
     for _ in range(5):
-        rounds.append(statistics.median(cost_of(statement) for _ in range(5)))
-        if rounds[-1] <= COST_LIMIT:
+        rounds.append(statistics.median(compare_cost(statement) for _ in range(5)))
+        if rounds[-1] <= MOST_COST:
             return
-    pytest.fail(
-        f"`{statement}` took {min(rounds) * 1000:.0f} ms beyond pydantic, "
-        f"more than {COST_LIMIT * 1000:.0f}"
-    )
+    pytest.fail(f"`{statement}` took {min(rounds):.2f} of pydantic's time, more than {MOST_COST}")
