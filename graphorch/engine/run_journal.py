@@ -82,7 +82,7 @@ class RunJournal:
         """Number of the last record that is on disk."""
         return self._durable
 
-    # ---- buffering--------------------------------------------------------------------------------
+    # ---- buffering ------------------------------------------------------------------------------
     def buffer(self, event: Event) -> None:
         """Encode an event for the next flush.
 

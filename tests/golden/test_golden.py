@@ -10,11 +10,21 @@ from typing import Any
 
 import pytest
 
-from graphorch import RunFailed
+from graphorch import Graph, RunFailed
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
 from graphorch.journal.sqlite.store import SqliteStore
-from tests.golden.flows import FLOWS, Answering, State, to_the_end
+from tests.golden.flows import (
+    FLOWS,
+    Answering,
+    State,
+    Verdict,
+    gated,
+    last,
+    split,
+    step,
+    to_the_end,
+)
 from tests.golden.pattern_flows import PATTERNS, Model, sorted_requests, to_the_end_of
 
 FORMATS = sorted(
@@ -147,3 +157,25 @@ def test_pattern_requests_stay(name: str) -> None:
     model = Model()
     asyncio.run(to_the_end_of(PATTERNS[name](), name, client=model))
     assert sorted_requests(model) == json.loads((FORMATS[0] / "requests.json").read_text())[name]
+
+
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_golden_run_migrates_in_its_format(folder: Path, copy: Any) -> None:
+    """A changed graph that resumes a run marks it with its fingerprint of the run's own format."""
+    old = FLOWS["waiting"]().plan
+    path, version = copy(folder, "waiting"), int(folder.name.removeprefix("format_"))
+    graph = Graph("renamed", State)
+    ask: Any = graph.ask("ask", question=lambda s: f"Publish {s.topic}?", answer=Verdict)
+    graph.chain(split, [ask, step], gated, last)
+    graph.migration(from_=compute_fingerprint(old, version), change=lambda record: record)
+    flow = graph.build()
+
+    state = asyncio.run(to_the_end(flow, "waiting", durable=path))
+    assert state.model_dump(mode="json") == expected(folder, "waiting")
+    marks = [
+        record.body
+        for record in asyncio.run(loaded(path, "waiting")).records
+        if record.kind == "migrated"
+    ]
+    assert marks == [{"to": compute_fingerprint(flow.plan, version)}]
+    assert asyncio.run(flow.replay("waiting", durable=path)).state == state

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from graphorch import (
     Ask,
@@ -382,3 +382,31 @@ def test_changed_graph_resumes_failed_run() -> None:
         assert (await repaired.resume("r", durable=store)).state.log == ["up 0", "end 1 False"]
 
     run(main())
+
+
+def test_renamed_class_resumes_stored_run() -> None:
+    """A run that waits is answered by a flow whose classes and docstrings have changed."""
+
+    def build(name: str, doc: str) -> Flow[Any, Any, Any]:
+        make: Any = create_model
+        part = make(f"{name}Part", __doc__=doc, size=(int, 1))
+        parts = make(f"{name}Parts", __doc__=doc, parts=(list[part], []))
+        state = make(f"{name}State", __base__=(parts, Choice), __doc__=doc)
+
+        def grow(read: Any) -> Any:
+            return parts(parts=[*read.parts, part(size=2)])
+
+        grow.__annotations__ = {"read": parts, "return": parts}
+        first: Any = node(grow)
+        graph: Any = Graph("g", state)
+        ask = graph.ask("ask", question=lambda s: "go on?", answer=Choice)
+        return graph.chain(first, ask, first.named("again")).build()
+
+    async def resume() -> list[int]:
+        store = MemoryStore()
+        old, new = build("Old", "Before."), build("New", "After.")
+        waiting = await old.run(old.plan.input(), run_id="r", durable=store)
+        done = await new.answer("r", waiting.questions[0].id, Choice(approved=True), durable=store)
+        return [part.size for part in done.state.parts]
+
+    assert run(resume()) == [2, 2]
