@@ -17,7 +17,7 @@ from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import strip_names
 
 FORMAT = 2
-"""The format of the records that runs are written in, and of the description of their graph."""
+"""Format of the description of a graph. Runs of format 2 and of every later one hold it."""
 
 
 def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
     of slices that each node writes are there for people; the fingerprint of format 2 does not
     depend on them.
     """
+    format = min(format, FORMAT)
     description = plan.descriptions.get(format)
     if description is None:
         description = plan.descriptions[format] = (
@@ -37,6 +38,7 @@ def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
 
 def compute_fingerprint(plan: Plan, format: int = FORMAT) -> str:
     """Return the fingerprint of a graph in a format of the journal: 32 hexadecimal digits."""
+    format = min(format, FORMAT)
     fingerprint = plan.fingerprints.get(format)
     if fingerprint is None:
         identity = (

@@ -156,7 +156,7 @@ def test_pattern_requests_stay(name: str) -> None:
     """What patterns and agents send to a model stays byte for byte: prompts, schemas and tools."""
     model = Model()
     asyncio.run(to_the_end_of(PATTERNS[name](), name, client=model))
-    assert sorted_requests(model) == json.loads((FORMATS[0] / "requests.json").read_text())[name]
+    assert sorted_requests(model) == json.loads((FORMATS[-1] / "requests.json").read_text())[name]
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
