@@ -338,7 +338,7 @@ async def fuzz_rows(tmp_path: Path, cases: int) -> int:
         raw.execute("PRAGMA ignore_check_constraints = ON")
         try:
             raw.execute(
-                f"UPDATE {table} SET {column} = ?1 WHERE {place} = ?2",
+                f"UPDATE {table} SET {column} = ? WHERE {place} = ?",
                 (rng.choice(VALUES), rng.randrange(1, 3)),
             )
         except (sqlite3.IntegrityError, OverflowError):

@@ -165,21 +165,21 @@ LIST_RUNS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
         is_erased, owner, epoch, expires_at
     FROM runs
-    WHERE (?1 IS NULL OR flow = ?1)
-        AND (?2 IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?2 AND value = ?3)))
-        AND created_at >= ?4 AND created_at < ?5
-        AND (created_at, run_id) < (?6, ?7)
-    ORDER BY created_at DESC, run_id DESC LIMIT ?8
+    WHERE (:flow IS NULL OR flow = :flow)
+        AND (:tag IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = :tag AND value = :value)))
+        AND created_at >= :created_from AND created_at < :created_until
+        AND (created_at, run_id) < (:before_time, :before_id)
+    ORDER BY created_at DESC, run_id DESC LIMIT :limit
 """
 LIST_RUNS_OF_STATUS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
         is_erased, owner, epoch, expires_at
     FROM runs
-    WHERE status = ?9 AND (?1 IS NULL OR flow = ?1)
-        AND (?2 IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?2 AND value = ?3)))
-        AND created_at >= ?4 AND created_at < ?5
-        AND (created_at, run_id) < (?6, ?7)
-    ORDER BY created_at DESC, run_id DESC LIMIT ?8
+    WHERE status = :status AND (:flow IS NULL OR flow = :flow)
+        AND (:tag IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = :tag AND value = :value)))
+        AND created_at >= :created_from AND created_at < :created_until
+        AND (created_at, run_id) < (:before_time, :before_id)
+    ORDER BY created_at DESC, run_id DESC LIMIT :limit
 """
 
 FIND_FINISHED = """

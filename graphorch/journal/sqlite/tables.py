@@ -109,15 +109,21 @@ class SqliteTables:
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""
         tag, value = query.tag or (None, None)
-        earliest = -math.inf if query.created_from is None else query.created_from
-        latest = math.inf if query.created_until is None else query.created_until
-        before = query.after or (math.inf, _AFTER_ALL_IDS)
-        values = (query.flow, tag, value, earliest, latest, *before, query.limit)
+        before_time, before_id = query.after or (math.inf, _AFTER_ALL_IDS)
+        values = {
+            "flow": query.flow,
+            "tag": tag,
+            "value": value,
+            "created_from": -math.inf if query.created_from is None else query.created_from,
+            "created_until": math.inf if query.created_until is None else query.created_until,
+            "before_time": before_time,
+            "before_id": before_id,
+            "limit": query.limit,
+        }
         if query.status is None:
             return map(_run_row, self._db.execute(statements.LIST_RUNS, values))
-        return map(
-            _run_row, self._db.execute(statements.LIST_RUNS_OF_STATUS, (*values, query.status))
-        )
+        values["status"] = query.status
+        return map(_run_row, self._db.execute(statements.LIST_RUNS_OF_STATUS, values))
 
     def erase_record(self, run: int, seq: int, digest: bytes) -> None:
         """See `Tables.erase_record`."""

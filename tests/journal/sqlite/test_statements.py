@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from graphorch.journal.sqlite import statements
 
 PACKAGE = Path(statements.__file__).parents[1]
+SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|PRAGMA)\s")
 SENDING = {"execute", "executemany", "executescript"}
 
 
@@ -96,3 +98,22 @@ def test_stamp_matches_expected_id() -> None:
     )
     assert statements.APPLICATION_ID.to_bytes(4, "big") == b"gror"
     assert sorted(statements.MIGRATIONS) == list(range(statements.FORMAT))
+
+
+def placeholders_of(statement: str) -> set[str]:
+    """Return the numbered placeholders of a statement, such as `?1`."""
+    return set(re.findall(r"\?\d+", statement))
+
+
+def test_statements_have_no_numbered_placeholders() -> None:
+    """No statement numbers its placeholders, since Python 3.14 refuses a sequence for those."""
+    texts = [
+        node.value
+        for path in sorted(PACKAGE.parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    statements_sent = [text for text in texts if SQL.match(text)]
+    assert len(statements_sent) > 40
+    assert {text for text in statements_sent if placeholders_of(text)} == set()
+    assert placeholders_of("SELECT ?1, ?22") == {"?1", "?22"}
