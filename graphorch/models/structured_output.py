@@ -116,6 +116,11 @@ def sum_usages(responses: Sequence[Response]) -> Usage:
     )
 
 
+def find_problems(text: str, output: type[BaseModel]) -> list[str]:
+    """Return why a text is no instance of a model, a line for each problem; empty if it is one."""
+    return _parse(text, output)[1]
+
+
 def _parse(text: str, output: type[M]) -> tuple[M | None, list[str]]:
     """Return the value, or None and the problems that keep the text from being one.
 

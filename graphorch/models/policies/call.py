@@ -15,17 +15,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from pydantic import ValidationError
-
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
 from graphorch.models.client import OnText
-from graphorch.models.decision import Attempt, ConsideredTarget, RoutingRecord
+from graphorch.models.decision import RoutingRecord
 from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Request, Response, Usage
+from graphorch.models.policies.call_record import AttemptNote, CallRecord
 from graphorch.models.policies.failure_kinds import (
-    CONSEQUENCES,
     FAILOVER_KINDS,
     FAILURE_KINDS,
     InvalidOutput,
@@ -37,13 +35,18 @@ from graphorch.models.policies.failure_kinds import (
 from graphorch.models.policies.hedging import Hedge, HedgeAllowance, race
 from graphorch.models.policies.orderings import Ordering, Ranked
 from graphorch.models.policies.retry_budget import RetryBudget, RetryRules, next_pause
+from graphorch.models.policies.tally import CallTally
 from graphorch.models.policies.target import Candidate, Unavailability
+from graphorch.models.structured_output import find_problems
 
 AnswerCheck: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]
 """Decide whether an answer is good enough: a plain function, or a coroutine that asks a judge.
 
 An exception that it raises ends the call.
 """
+
+_MOST_PROBLEMS = 3  # of an answer that are shown
+_LONGEST_WAIT = 300.0  # seconds of pauses in one call, which may have no deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class PolicyState:
     runtime: Runtime
     retries: RetryBudget
     hedges: HedgeAllowance
+    usable: tuple[Candidate, ...]  # those that the order never leaves out
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +104,33 @@ class _Attempted:
 
 
 class PolicyCall:
-    """One call through a policy: what was tried so far, and what may be tried next."""
+    """One call through a policy: what was tried so far, and what may be tried next.
 
-    def __init__(self, policy: PolicyState, request: Request, on_text: OnText | None) -> None:
+    `tally` is that of the whole call if another policy asks this one. It is then gone through once,
+    without a pause: the policy that the call names decides about another round. `early` lets it
+    probe a resting candidate for the other policy.
+    """
+
+    def __init__(
+        self,
+        policy: PolicyState,
+        request: Request,
+        on_text: OnText | None,
+        *,
+        tally: CallTally | None = None,
+        early: bool = False,
+    ) -> None:
         self._policy = policy
         self._rules = policy.rules
         self._clock = policy.runtime.clock
         self._request = request
         self._on_text = on_text
+        self._is_outermost = tally is None
+        self._tally = tally or CallTally(policy.retries)
+        self._may_probe = self._is_outermost or early
         self._began = self._clock()
-        self._considered: dict[str, ConsideredTarget] = {}
-        self._attempts: list[Attempt] = []
+        self._record = CallRecord(policy.name, policy.order.kind)
         self._failures: list[ModelError] = []
-        self._last_failure: dict[str, ModelError] = {}
-        self._times_asked: dict[str, int] = {}
-        self._failed_requests = 0  # requests that reached a target and brought no answer
-        self._excluded: set[str] = set()
         self._discarded: list[_Attempted] = []
         self._stop_reason = ""
 
@@ -126,98 +141,99 @@ class PolicyCall:
 
         Raises as `Policy.complete` does.
         """
-        self._policy.retries.count_call()
         self._policy.hedges.count_call()
-        pause = 0.0
-        for round_number in range(self._rules.retry.rounds):
-            if round_number > 0:
-                next_wait = self._pause_before_next(pause)
-                if next_wait is None:
-                    break
-                pause = next_wait
-                await self._policy.runtime.sleep(pause)
+        if self._is_outermost:
+            self._policy.retries.count_call()
+            answer = await self._run_rounds()
+        else:
             answer = await self._run_round()
-            if answer is not None:
-                return self._build_response(answer)
-            if self._stop_reason:
-                break
+        if answer is not None:
+            return self._build_response(answer)
         return self._finish_without_answer()
+
+    async def _run_rounds(self) -> _Attempted | None:
+        """Go through the candidates until one answers, with a pause between two rounds.
+
+        A round in which no target was asked, because all of them rest, does not count.
+        """
+        pause = waited = 0.0
+        rounds_left = self._rules.retry.rounds
+        while True:
+            requests_before = self._tally.requests
+            self._tally.begin_round()
+            answer = await self._run_round()
+            if answer is not None or self._stop_reason or self._tally.is_out_of_budget:
+                return answer
+            rounds_left -= self._tally.requests > requests_before or self._rules.retry.rounds == 1
+            next_pause = self._pause_before_next(pause) if rounds_left > 0 else None
+            if next_pause is None or waited + next_pause > _LONGEST_WAIT:
+                return None
+            pause = next_pause
+            waited += pause
+            await self._policy.runtime.sleep(pause)
 
     async def _run_round(self) -> _Attempted | None:
         """Ask the usable candidates in order until one answers; return None if none does."""
         ranking = self._policy.order.rank(self._request, self._policy.candidates)
         usable = self._select_usable(ranking)
         waiting = list(usable)
-        attempts_before = len(self._attempts)
+        requests_before = self._tally.requests
         while waiting:
-            candidate = waiting.pop(0)
-            if self._skip_if_unavailable(candidate):
-                continue
-            if not self._may_send():
+            if self._is_out_of_time():
                 return None
+            candidate = waiting.pop(0)
+            if self._skip_if_unavailable(candidate) or not self._tally.try_begin(candidate):
+                continue
             # A hedge takes its candidate out of `waiting`: no candidate is asked twice in a round.
             outcome = await self._attempt_with_hedge(candidate, waiting)
             if isinstance(outcome, _Attempted):
                 return outcome
-        if len(self._attempts) == attempts_before:
+        if self._may_probe and self._tally.requests == requests_before:
             return await self._probe_resting(usable)
         return None
 
     def _select_usable(self, ranking: Sequence[Ranked]) -> list[Candidate]:
         """Return the candidates that may still be asked, in order, and note all for the record."""
-        usable: list[Candidate] = []
-        for ranked in ranking:
-            candidate = ranked.candidate
-            name = candidate.name
-            self._considered.setdefault(name, ConsideredTarget(name, ranked.score, ranked.excluded))
-            if ranked.excluded:
-                self._excluded.add(name)
-            elif self._may_ask_again(candidate):
-                usable.append(candidate)
-        return usable
-
-    def _may_ask_again(self, candidate: Candidate) -> bool:
-        failure = self._last_failure.get(candidate.name)
-        if failure is None:
-            return True
-        if not CONSEQUENCES[classify_failure(failure)].retry_later:
-            return False
-        return self._times_asked.get(candidate.name, 0) < candidate.attempts
+        self._record.consider(ranking)
+        return [
+            ranked.candidate
+            for ranked in ranking
+            if not ranked.excluded and self._tally.may_ask(ranked.candidate)
+        ]
 
     def _skip_if_unavailable(self, candidate: Candidate) -> bool:
         unavailability = self._check_availability(candidate)
         if unavailability is None:
             return False
         # A candidate that was asked in an earlier round was not skipped: its attempts tell enough.
-        if candidate.name not in self._times_asked:
-            considered = self._considered[candidate.name]
-            self._considered[candidate.name] = replace(considered, skipped=unavailability.reason)
+        if not self._tally.was_asked(candidate):
+            self._record.skip(candidate.name, unavailability.reason)
         return True
 
-    def _may_send(self) -> bool:
-        """Return whether there is time and, after the first request, retry budget for another."""
+    def _is_out_of_time(self) -> bool:
         left = self._time_left()
         if left is not None and left <= 0:
             self._stop_reason = "the time of the call was over"
-        elif self._attempts and not self._policy.retries.try_take():
-            self._stop_reason = "the retry budget was used up"
-        return not self._stop_reason
+        return bool(self._stop_reason)
 
     async def _probe_resting(self, usable: Sequence[Candidate]) -> _Attempted | None:
-        """Ask the resting candidate that is due first, since no candidate could be asked at all.
+        """Ask the resting candidates one after the other, since no other could be asked at all.
 
-        An early probe is the only way out when every circuit is open; it costs retry budget.
+        An early probe is the only way out when every circuit is open; it costs retry budget. First
+        comes the one whose last probe is longest ago: of two, one may stay down.
         """
-        resting: list[tuple[float, Candidate]] = []
+        resting: list[tuple[float, float, Candidate]] = []
         for candidate in usable:
-            unavailability = self._check_availability(candidate)
-            if unavailability is not None and unavailability.is_resting:
-                resting.append((unavailability.seconds, candidate))
-        if not resting or not self._policy.retries.try_take():
-            return None
-        _, candidate = min(resting, key=lambda pair: pair[0])
-        outcome = await self._attempt(candidate, self._on_text, early=True)
-        return outcome if isinstance(outcome, _Attempted) else None
+            reason = self._check_availability(candidate)
+            if reason is not None and reason.may_probe:
+                resting.append((reason.probed_at, reason.seconds, candidate))
+        for _, _, candidate in sorted(resting, key=lambda entry: entry[:2]):
+            if self._is_out_of_time() or not self._tally.try_begin(candidate, is_probe=True):
+                return None
+            outcome = await self._attempt(candidate, self._on_text, early=True)
+            if isinstance(outcome, _Attempted):
+                return outcome
+        return None
 
     def _pause_before_next(self, last_pause: float) -> float | None:
         """Return the seconds to wait before another round, or None if a round is of no use.
@@ -227,14 +243,12 @@ class PolicyCall:
         rules are patient, or if it does not fit into the time that is left.
         """
         waits: list[float] = []
-        for candidate in self._policy.candidates:
-            if candidate.name in self._excluded or not self._may_ask_again(candidate):
+        for candidate in self._policy.usable:
+            if not self._tally.may_ask_later(candidate):
                 continue
             unavailability = self._check_availability(candidate)
-            failure = self._last_failure.get(candidate.name)
             unavailable_for = unavailability.seconds if unavailability else 0.0
-            retry_after = (failure.retry_after if failure else None) or 0.0
-            waits.append(max(unavailable_for, retry_after))
+            waits.append(max(unavailable_for, self._tally.find_pause(candidate)))
         backoff = next_pause(self._rules.retry, last_pause, self._policy.runtime.random)
         pause = max(backoff, min(waits, default=float("inf")))
         left = self._time_left()
@@ -288,8 +302,10 @@ class PolicyCall:
         payer = self._request.payer
         is_affordable = payer is None or payer.fits(backup.worst_case(self._request))
         is_available = self._check_availability(backup) is None
-        # The allowance comes last: asking it uses it up.
+        # The allowances come last: asking one uses it up.
         if not is_affordable or not is_available or not self._policy.hedges.try_take():
+            return False
+        if not self._tally.try_begin(backup):
             return False
         others.remove(backup)
         return True
@@ -308,23 +324,21 @@ class PolicyCall:
         """
         began = self._clock()
         request = self._limit_time(self._request)
-        self._times_asked[candidate.name] = self._times_asked.get(candidate.name, 0) + 1
+        note = AttemptNote(candidate.name, began, is_hedge)
         try:
-            response = await candidate.ask(request, on_text, early=early)
+            response = await candidate.ask(request, on_text, tally=self._tally, early=early)
         except ModelError as error:
-            self._record_failure(candidate, began, error, is_hedge=is_hedge)
-            if classify_failure(error) not in ("resting", "throttled"):  # those were never sent
-                self._failed_requests += 1
+            self._record.add_failure(note, self._clock(), error)
             return self._pass_on_failure(candidate, error)
         except CapReached as error:
-            self._record_end(candidate, began, "over budget", is_hedge=is_hedge)
+            self._record.add_end(note, self._clock(), "over budget")
             error.add_note(self._build_record().text())
             raise
         except asyncio.CancelledError:
-            self._record_end(candidate, began, "cancelled", is_hedge=is_hedge)
+            self._record.add_end(note, self._clock(), "cancelled")
             raise
         flaw = await self._find_flaw(candidate, request, response)
-        self._record_answer(candidate, began, response, flaw, is_hedge=is_hedge)
+        self._record.add_answer(note, self._clock(), response, flaw)
         answer = _Attempted(candidate, response, began, flaw)
         if flaw is not None:
             self._discarded.append(answer)
@@ -339,7 +353,7 @@ class PolicyCall:
     def _pass_on_failure(self, candidate: Candidate, failure: ModelError) -> ModelError:
         """Note a failure and return it; raise it if the next candidate is not to be asked."""
         self._failures.append(failure)
-        self._last_failure[candidate.name] = failure
+        self._tally.note_failure(candidate, failure)
         if classify_failure(failure) not in self._rules.on:
             failure.add_note(self._build_record().text())
             failure.usd = self._lost_usd() or None
@@ -372,81 +386,11 @@ class PolicyCall:
         # An answer that calls tools is not the structured output yet.
         if schema is None or response.tool_calls or "invalid_output" not in self._rules.on:
             return None
-        try:
-            schema.model_validate_json(response.text)
-        except ValidationError as error:
-            count = error.error_count()
-            reason = f"its answer does not fit {schema.__name__}: {count} problems"
-            return build_rejection(response, candidate.name, reason, InvalidOutput)
-        return None
-
-    # ---- the record
-
-    def _record_answer(
-        self,
-        candidate: Candidate,
-        began: float,
-        response: Response,
-        flaw: ModelError | None,
-        *,
-        is_hedge: bool,
-    ) -> None:
-        usage = response.usage
-        usd = None if response.usd_source == "none" else response.usd
-        self._attempts.append(
-            Attempt(
-                target=candidate.name,
-                outcome="ok" if flaw is None else classify_failure(flaw),
-                seconds=self._clock() - began,
-                status=200,
-                first_token_seconds=response.first_token_seconds,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                usd=usd,
-                usd_source=response.usd_source,
-                is_hedge=is_hedge,
-                error=str(flaw) if flaw is not None else "",
-                inner=response.decision,
-            )
-        )
-
-    def _record_failure(
-        self, candidate: Candidate, began: float, failure: ModelError, *, is_hedge: bool
-    ) -> None:
-        usage = failure.usage if isinstance(failure, AnswerError) else None
-        self._attempts.append(
-            Attempt(
-                target=candidate.name,
-                outcome=classify_failure(failure),
-                seconds=self._clock() - began,
-                status=failure.status,
-                input_tokens=usage.input_tokens if usage else None,
-                output_tokens=usage.output_tokens if usage else None,
-                usd=failure.usd,
-                is_hedge=is_hedge,
-                error=str(failure),
-                inner=failure.decision if isinstance(failure, NotAnswered) else None,
-            )
-        )
-
-    def _record_end(
-        self, candidate: Candidate, began: float, outcome: str, *, is_hedge: bool
-    ) -> None:
-        """Record an attempt that ended without an answer or a failure of the target."""
-        seconds = self._clock() - began
-        self._attempts.append(
-            Attempt(target=candidate.name, outcome=outcome, seconds=seconds, is_hedge=is_hedge)
-        )
-
-    def _build_record(self, answered_by: str = "") -> RoutingRecord:
-        return RoutingRecord(
-            policy=self._policy.name,
-            kind=self._policy.order.kind,
-            candidates=tuple(self._considered.values()),
-            attempts=tuple(self._attempts),
-            answered_by=answered_by,
-            note=self._stop_reason,
-        )
+        problems = find_problems(response.text, schema)
+        if not problems:
+            return None
+        reason = f"its answer does not fit {schema.__name__}: {'; '.join(problems[:_MOST_PROBLEMS])}"
+        return build_rejection(response, candidate.name, reason, InvalidOutput)
 
     # ---- the outcome
 
@@ -460,12 +404,11 @@ class PolicyCall:
         discarded = [item.response for item in self._discarded]
         lead = answer.began - self._began
         first = response.first_token_seconds
-        requests = response.attempts + sum(item.attempts for item in discarded)
         return replace(
             response,
             usage=_sum_usage([response.usage, *(item.usage for item in discarded)]),
             usd=response.usd + self._lost_usd(),
-            attempts=requests + self._failed_requests,
+            attempts=self._tally.sent if self._is_outermost else response.attempts,
             seconds=self._clock() - self._began,
             first_token_seconds=None if first is None else first + lead,
             decision=self._build_record(answer.candidate.name),
@@ -484,20 +427,27 @@ class PolicyCall:
 
     def _build_error(self) -> NotAnswered:
         name = self._policy.name
-        outcomes = [f"{attempt.target}: {attempt.outcome}" for attempt in self._attempts]
+        decision = self._build_record()
+        outcomes = [f"{attempt.target}: {attempt.outcome}" for attempt in decision.attempts]
         skipped = [
-            f"{target.name} was not asked: {target.skipped}" for target in self._considered.values()
+            f"{target.name} was not asked: {target.skipped}" for target in decision.candidates
         ]
         summary = "; ".join(outcomes or skipped)
-        reason = f" It stopped because {self._stop_reason}." if self._stop_reason else ""
+        reason = f" It stopped because {decision.note}." if decision.note else ""
         message = (
             f"Policy '{name}' got no answer ({summary}).{reason} See the cause and `decision`; "
             "add a target of another provider, give the call more time, or wait."
         )
         failures = tuple(self._failures)
-        error = NotAnswered(message, model=name, failures=failures, decision=self._build_record())
+        error = NotAnswered(message, model=name, failures=failures, decision=decision)
         error.usd = self._lost_usd() or None
         return error
+
+    def _build_record(self, answered_by: str = "") -> RoutingRecord:
+        note = self._stop_reason
+        if self._tally.is_out_of_budget and not note:
+            note = "the retry budget was used up"
+        return self._record.build(answered_by, note)
 
     def _lost_usd(self) -> float:
         """Return the dollars charged for discarded answers and for attempts without an answer."""

@@ -10,10 +10,14 @@ Rules of this file:
 2. A verdict counts only in the era in which its call was let in: a call from before the breaker
    opened neither closes it nor opens it again.
 3. A call without a verdict (cancelled, or never sent) frees its place and changes nothing else.
+4. Only a probe after the whole rest makes the next rest longer. One that was sent early and fails
+   leaves the rest as it was: callers without another target probe often, and would otherwise keep
+   the target closed for long after a short outage.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +93,7 @@ class CircuitBreaker:
         self._era = 0  # counts changes of state, see rule 2
         self._rests_until: float | None = None  # None: closed
         self._is_probing = False
+        self._probed_at = -math.inf
         self._times_opened = 0
         self._failures_in_a_row = 0
         # (time, worked) of the calls within the window
@@ -112,6 +117,16 @@ class CircuitBreaker:
         return max(0.0, self._rests_until - self._clock())
 
     @property
+    def probed_at(self) -> float:
+        """Time at which the last probe was sent; minus infinity before the first."""
+        return self._probed_at
+
+    @property
+    def is_probing(self) -> bool:
+        """Return whether a probe is on its way."""
+        return self._is_probing
+
+    @property
     def refuses(self) -> bool:
         """Return whether a call would be refused now."""
         if self._rests_until is None:
@@ -129,6 +144,7 @@ class CircuitBreaker:
         if self._is_probing or (is_resting and not early):
             return None
         self._is_probing = True
+        self._probed_at = self._clock()
         self._era += 1
         return CallPermit(self, self._era, is_probe=True)
 
@@ -140,7 +156,7 @@ class CircuitBreaker:
             self._is_probing = False
             if verdict is True:
                 self._close()
-            elif verdict is False:
+            elif verdict is False and self._probed_at >= (self._rests_until or 0.0):
                 self._open()
         elif verdict is not None and self._rests_until is None:
             self._open_if_failing(verdict)

@@ -4,7 +4,7 @@
 `at fault`: the failure counts against the target in its circuit breaker.
 
 kind              elsewhere?  later?  at fault?
-rate_limit        yes         yes     yes
+rate_limit        yes         yes     no         it sets the pace, and works
 server            yes         yes     yes        5xx, 408, 424, 425, and errors inside an answer
 timeout           yes         yes     yes
 unreachable       yes         yes     yes
@@ -55,7 +55,7 @@ class Consequence:
 
 
 CONSEQUENCES = {
-    "rate_limit": Consequence(True, True, True),
+    "rate_limit": Consequence(True, True, False),
     "server": Consequence(True, True, True),
     "timeout": Consequence(True, True, True),
     "unreachable": Consequence(True, True, True),
@@ -126,6 +126,13 @@ class NotAnswered(ModelError):
             status=failures[-1].status if failures else None,
             retry_after=min(waits, default=None),
         )
+
+
+def can_recover(error: ModelError) -> bool:
+    """Return whether whoever failed so may answer the same call after a pause."""
+    if isinstance(error, NotAnswered) and error.failures:
+        return any(can_recover(failure) for failure in error.failures)
+    return CONSEQUENCES[classify_failure(error)].retry_later
 
 
 def classify_failure(error: ModelError) -> str:

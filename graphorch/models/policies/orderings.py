@@ -40,6 +40,10 @@ class Ordering(Protocol):
         """Word for the order in decisions and files."""
         ...
 
+    def find_exclusion(self, place: int) -> str:
+        """Return why the candidate at a place of the list is never asked, or ""."""
+        ...
+
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """Return every candidate, the first to ask first."""
         ...
@@ -54,6 +58,10 @@ class ListedOrder:
 
     def __init__(self, kind: str = "fallback") -> None:
         self.kind = kind
+
+    def find_exclusion(self, place: int) -> str:
+        """Return "": every candidate may be asked."""
+        return ""
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """Return the candidates as they are listed."""
@@ -84,13 +92,17 @@ class WeightedOrder:
         self._weights = tuple(weights)
         self._random = random
 
+    def find_exclusion(self, place: int) -> str:
+        """Return "its weight is 0" for a candidate without a weight."""
+        return "" if self._weights[place] else "its weight is 0"
+
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """Return the candidates in the order of their draws; a weight of 0 excludes."""
         key = request.metadata.get(STICKY_KEY)
         drawn: list[Ranked] = []
-        for weight, candidate in zip(self._weights, candidates, strict=True):
+        for place, (weight, candidate) in enumerate(zip(self._weights, candidates, strict=True)):
             if weight == 0:
-                drawn.append(Ranked(candidate, None, "its weight is 0"))
+                drawn.append(Ranked(candidate, None, self.find_exclusion(place)))
                 continue
             number = self._random() if key is None else _hash_to_unit(f"{key}\n{candidate.name}")
             drawn.append(Ranked(candidate, -math.log(1 - number) / weight))
@@ -120,15 +132,20 @@ class CheapestFirst:
         self._floor = floor
         self._lengths = OutputLengthModel(LatencyRules())
 
+    def find_exclusion(self, place: int) -> str:
+        """Return why a candidate is below the quality floor, or ""."""
+        quality = self._qualities[place]
+        if quality >= self._floor:
+            return ""
+        return f"its quality {quality:g} is below the floor {self._floor:g}"
+
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """Return the candidates by their price for an answer of the expected length."""
         tokens = self._lengths.predict(request)
-        priced: list[Ranked] = []
-        for quality, candidate in zip(self._qualities, candidates, strict=True):
-            excluded = ""
-            if quality < self._floor:
-                excluded = f"its quality {quality:g} is below the floor {self._floor:g}"
-            priced.append(Ranked(candidate, candidate.estimate_usd(request, tokens), excluded))
+        priced = [
+            Ranked(candidate, candidate.estimate_usd(request, tokens), self.find_exclusion(place))
+            for place, candidate in enumerate(candidates)
+        ]
         return sorted(priced, key=_sort_key)
 
     def observe(self, request: Request, response: Response) -> None:
@@ -153,6 +170,10 @@ class FastestFirst:
         self._calls = 0
         # By name, the number of the call at which the candidate was last in front.
         self._asked_at: dict[str, int] = {}
+
+    def find_exclusion(self, place: int) -> str:
+        """Return "": every candidate may be asked."""
+        return ""
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """Return the candidates by their predicted time, with one of them moved to the front."""

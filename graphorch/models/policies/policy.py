@@ -9,9 +9,12 @@ candidates only. Rules of all policies:
    passed over. If all of them rest, the one that is due first is probed early.
 3. After all have failed there may be another round, after a pause that is spread at random, and
    only with those that may have recovered.
-4. Every request beyond the first of a call is taken from one retry budget, so that an outage is
-   not answered with more load.
+4. The first request to each target is free. Every request beyond that is taken from one retry
+   budget, so that an outage is not answered with more load: no target gets more requests than there
+   are calls, and a share on top.
 5. No attempt begins after the time of the call, and each gets only the time that is left.
+6. A policy inside of another one is gone through once each time that it is asked. Rounds, pauses,
+   the retry budget and the attempts of a target are those of the whole call (`tally.py`).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from graphorch.models.policies.orderings import (
     WeightedOrder,
 )
 from graphorch.models.policies.retry_budget import RetryBudget
+from graphorch.models.policies.tally import CallTally
 from graphorch.models.policies.target import Candidate, Unavailability, check_all_payable
 
 
@@ -60,11 +64,15 @@ class Policy:
         self.order = order
         self.candidates = tuple(candidates)
         self.latency = LatencyModel()
-        self.attempts = 1
+        usable = [c for place, c in enumerate(candidates) if not order.find_exclusion(place)]
+        # a target that is reached along two ways counts once
+        self.targets = tuple(dict.fromkeys(t for c in usable for t in c.targets))
+        self.attempts = sum(target.attempts for target in self.targets)
         self._state = PolicyState(
             name=name,
             order=order,
             candidates=self.candidates,
+            usable=tuple(usable),
             rules=rules,
             runtime=runtime,
             retries=RetryBudget(rules.retry, clock=runtime.clock),
@@ -85,17 +93,24 @@ class Policy:
         return await self.ask(request, on_text)
 
     async def ask(
-        self, request: Request, on_text: OnText | None = None, *, early: bool = False
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        *,
+        tally: CallTally | None = None,
+        early: bool = False,
     ) -> Response:
         """Return the answer as `complete` does.
 
-        `early` is ignored: as the candidate of another policy it decides on probes by itself.
+        With the `tally` of a call, as the candidate of another policy, it goes through its
+        candidates once. `early` lets it probe one of them even if all of them rest.
         """
         if request.payer is not None:
             check_all_payable(self.candidates, request.payer)
         self.latency.pending += 1
         try:
-            response = await PolicyCall(self._state, request, on_text).run()
+            call = PolicyCall(self._state, request, on_text, tally=tally, early=early)
+            response = await call.run()
         except ModelError:
             self.latency.observe_failure()
             raise

@@ -8,6 +8,7 @@ that another call could use.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -21,6 +22,7 @@ from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreak
 from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
 from graphorch.models.policies.latency import LatencyModel, LatencyRules
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
+from graphorch.models.policies.tally import CallTally
 from graphorch.models.pricing.metering import (
     CallMeter,
     MeteredCall,
@@ -29,17 +31,23 @@ from graphorch.models.pricing.metering import (
     PricingTerms,
 )
 
+# Seconds after which a target that asked for a longer pause is asked again: whether it still wants
+# it costs one request to find out, and a false `Retry-After` of a day would end its use.
+_LONGEST_PAUSE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Unavailability:
     """Reason for not asking a candidate now, and the seconds for which it holds.
 
-    `is_resting`: its circuit breaker is the only reason.
+    `may_probe`: its circuit breaker is the only reason, and no probe is on its way; `probed_at` is
+    the time of the last one.
     """
 
     reason: str
     seconds: float
-    is_resting: bool = False
+    may_probe: bool = False
+    probed_at: float = -math.inf
 
 
 class Candidate(Protocol):
@@ -58,6 +66,11 @@ class Candidate(Protocol):
     @property
     def attempts(self) -> int:
         """Requests that one call may send to it at most."""
+        ...
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        """Targets that it can reach; that of a target is itself."""
         ...
 
     def check_availability(
@@ -79,9 +92,18 @@ class Candidate(Protocol):
         ...
 
     async def ask(
-        self, request: Request, on_text: OnText | None = None, *, early: bool = False
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        *,
+        tally: CallTally | None = None,
+        early: bool = False,
     ) -> Response:
-        """Return the answer. `early` asks even if the candidate rests, as a probe."""
+        """Return the answer.
+
+        `tally` counts the requests of the call that this is part of. `early` asks even if the
+        candidate rests, as a probe.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -141,12 +163,23 @@ class Target:
         """
         return await self.ask(request, on_text)
 
+    @property
+    def targets(self) -> Sequence[Target]:
+        """This target alone."""
+        return (self,)
+
     async def ask(
-        self, request: Request, on_text: OnText | None = None, *, early: bool = False
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        *,
+        tally: CallTally | None = None,
+        early: bool = False,
     ) -> Response:
         """Return the answer as `complete` does.
 
-        `early` asks even while the target rests, if no other probe is on its way.
+        `tally` counts what is sent. `early` asks even while the target rests, if no other probe is
+        on its way.
         """
         request = self._address(request)
         bill = self.meter.open_call(request)
@@ -154,10 +187,11 @@ class Target:
         if permit is None:
             raise CircuitOpen(self.name, self.breaker.seconds_to_probe or 0.0)
         verdict: bool | None = None
+        sent = 1
         self.latency.pending += 1
         try:
             response = await self._send(bill, on_text)
-            verdict = True
+            verdict, sent = True, response.attempts
         except ModelError as error:
             # A request that was not sent says nothing about the target.
             verdict = self._learn_from_failure(error) if bill.is_sent else None
@@ -165,6 +199,8 @@ class Target:
         finally:
             self.latency.pending -= 1
             permit.close(verdict)
+            if tally is not None and bill.is_sent:
+                tally.sent += sent
         self.latency.observe(request, response)
         return response
 
@@ -177,11 +213,13 @@ class Target:
     ) -> Unavailability | None:
         """Return None if it may be asked now with that many seconds left, else the reason."""
         if self.breaker.refuses:
+            if self.breaker.is_probing:
+                # its verdict may come at any time
+                return Unavailability("a probe is on its way", 0.0)
             seconds = self.breaker.seconds_to_probe or 0.0
             reason = f"its circuit is open for {seconds:.0f} s"
-            if seconds == 0:
-                reason = "a probe is on its way"
-            return Unavailability(reason, seconds, is_resting=True)
+            probed_at = self.breaker.probed_at
+            return Unavailability(reason, seconds, may_probe=True, probed_at=probed_at)
         pause = self.limiter.blocked_for
         if pause > 0:
             return Unavailability(f"it asked to be left alone for another {pause:.1f} s", pause)
@@ -236,14 +274,17 @@ class Target:
         output = request.max_tokens or self.meter.terms.max_output
         return estimate_usage(request, "").input_tokens + output
 
-    def _learn_from_failure(self, error: ModelError) -> bool:
-        """Return whether the target works as far as this failure shows.
+    def _learn_from_failure(self, error: ModelError) -> bool | None:
+        """Return whether the target works as far as this failure shows, or None.
 
-        A request that any target would refuse shows that it does.
+        A request that any target would refuse shows that it does. One too many shows nothing but
+        how fast the target may be asked.
         """
         kind = classify_failure(error)
-        if kind == "rate_limit" and error.retry_after is not None:
-            self.limiter.block(error.retry_after)
+        if kind == "rate_limit":
+            if error.retry_after is not None:
+                self.limiter.block(min(error.retry_after, _LONGEST_PAUSE))
+            return None
         blames_target = CONSEQUENCES[kind].blames_target
         if blames_target:
             self.latency.observe_failure()

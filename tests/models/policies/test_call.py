@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError
@@ -17,6 +17,7 @@ from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.policy import fallback, weighted
 from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.policies.target import TargetRules
+from graphorch.models.structured_output import ask_for_value
 from tests.models.fakes import (
     Answer,
     FakeModel,
@@ -103,6 +104,24 @@ def test_invalid_output_moves_to_next_target() -> None:
         )
         assert response.usd == pytest.approx(0.03)
         assert list_outcomes(response) == [("a", "invalid_output"), ("b", "ok")]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "text", ['Sure: {"score": 5}', '{"score": 5} is my verdict.', '{"Score": 5}', '{"score": "5"}']
+)
+def test_schema_check_is_that_of_caller(text: str) -> None:
+    """An answer that the caller can use is not discarded and paid for twice."""
+
+    async def main(runtime: Runtime) -> None:
+        class Aliased(BaseModel):
+            score: int = Field(alias="Score")
+
+        second = FakeModel(Answer('{"score": 1, "Score": 1}'))
+        policy = fallback("p", make_targets(runtime, FakeModel(Answer(text)), second))
+        await ask_for_value(policy, request_to(), Aliased)
+        assert second.requests == []
 
     run(main)
 
@@ -336,13 +355,44 @@ def test_single_attempt_is_not_repeated() -> None:
     run(main)
 
 
+@pytest.mark.parametrize(("calls", "broken"), [(1000, 1), (100, 2), (100, 4)])
+@pytest.mark.parametrize(
+    "failure", [status(503), status(429), status(401), timed_out(), html_page()], ids=str
+)
+def test_burst_reaches_healthy_target(failure: ModelError, calls: int, broken: int) -> None:
+    """No call of a burst fails while one target works, however many before it do not."""
+
+    async def main(runtime: Runtime) -> None:
+        models = [*(FakeModel(failure) for _ in range(broken)), FakeModel(Answer("works"))]
+        policy = fallback("p", make_targets(runtime, *models), runtime=runtime)
+        answers = await asyncio.gather(*(policy.complete(request_to()) for _ in range(calls)))
+        assert {answer.text for answer in answers} == {"works"}
+        assert all(len(model.requests) <= calls for model in models)
+
+    run(main)
+
+
+def test_used_up_budget_ends_call() -> None:
+    """Without retry budget no target is asked twice, and the error says so."""
+
+    async def main(runtime: Runtime) -> None:
+        models = FakeModel(status(500)), FakeModel(status(500))
+        rules = PolicyRules(retry=RetryRules(share=0, per_second=0, reserve=0))
+        policy = fallback("p", make_targets(runtime, *models), rules=rules, runtime=runtime)
+        with pytest.raises(NotAnswered, match=r"a: server; b: server.*retry budget was used up"):
+            await policy.complete(request_to())
+        assert [len(model.requests) for model in models] == [1, 1]
+
+    run(main)
+
+
 # ---- when everything is down
 
 
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("pace", ["at once", "one after the other"])
 def test_outage_stays_within_retry_budget(width: int, pace: str) -> None:
-    """With every target down, the requests stay within the retry budget."""
+    """With every target down, what goes beyond a request per call and target is in the budget."""
 
     async def main(runtime: Runtime) -> None:
         models = [FakeModel(status(500)) for _ in range(width)]
@@ -358,10 +408,11 @@ def test_outage_stays_within_retry_budget(width: int, pace: str) -> None:
         else:
             for _ in range(calls):
                 await call()
-        sent = sum(len(model.requests) for model in models)
-        assert sent <= calls + 10 + 0.2 * calls + 0.1 * runtime.clock()
+        budget = 10 + 0.2 * calls + 0.1 * runtime.clock()
+        asked = [len(model.requests) for model in models]
+        assert sum(max(0, requests - calls) for requests in asked) <= budget
         if pace != "at once":
-            assert sent < calls / 2, "the breakers should have cut most of it"
+            assert sum(asked) < calls / 2, "the breakers should have cut most of it"
 
     run(main)
 
@@ -389,6 +440,74 @@ def test_all_resting_probes_first_due() -> None:
         assert [target.skipped for target in response.decision.candidates] == [
             "its circuit is open for 30 s"
         ] * 2
+
+    run(main)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("at_once", [1, 50])
+@pytest.mark.parametrize("pause", [0.1, 1.0])
+def test_short_outage_is_soon_forgotten(pause: float, at_once: int, streamed: bool) -> None:
+    """After five seconds without any target, every call is answered again at once."""
+
+    async def main(runtime: Runtime) -> None:
+        def answer(request: Request) -> Answer | ModelError:
+            return status(503) if runtime.clock() < 5 else Answer("back")
+
+        policy = fallback(
+            "p", make_targets(runtime, FakeModel(answer), FakeModel(answer)), runtime=runtime
+        )
+
+        async def call() -> bool:
+            try:
+                response = await policy.complete(request_to(), ignore if streamed else None)
+            except NotAnswered:
+                return False
+            return response.text == "back"
+
+        while runtime.clock() < 5:
+            await asyncio.gather(*(call() for _ in range(at_once)))
+            await runtime.sleep(pause)
+        began = runtime.clock()
+        for _ in range(20):
+            assert all(await asyncio.gather(*(call() for _ in range(at_once))))
+        assert runtime.clock() - began < 10
+        assert "closed" in [target.breaker.state for target in policy.targets]
+
+    run(main)
+
+
+def test_probes_reach_recovered_target() -> None:
+    """While all rest, a target that stays down does not take every probe."""
+
+    async def main(runtime: Runtime) -> None:
+        down, back = FakeModel(status(500)), FakeModel(*[status(500)] * 5, Answer("back"))
+        policy = fallback(
+            "p",
+            make_targets(runtime, down, back),
+            rules=PolicyRules(retry=RetryRules(rounds=1)),
+            runtime=runtime,
+        )
+        for _ in range(5):
+            with pytest.raises(NotAnswered):
+                await policy.complete(request_to())
+        assert (await policy.complete(request_to())).text == "back"
+
+    run(main)
+
+
+def test_calls_wait_for_verdict_of_probe() -> None:
+    """Calls that come while a probe is on its way are answered once it has succeeded."""
+
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel(*[status(500)] * 5, Answer("back", first=4))
+        (target,) = make_targets(runtime, model)
+        policy = fallback("p", [target], runtime=runtime)
+        await asyncio.gather(
+            *(target.complete(request_to()) for _ in range(5)), return_exceptions=True
+        )
+        answers = await asyncio.gather(*(policy.complete(request_to()) for _ in range(40)))
+        assert {answer.text for answer in answers} == {"back"}
 
     run(main)
 

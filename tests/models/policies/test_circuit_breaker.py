@@ -97,6 +97,21 @@ def test_failed_probe_doubles_rest() -> None:
     assert rests == [60, 120, 240, 300, 300, 300]
 
 
+def test_failed_early_probe_keeps_rest() -> None:
+    """A probe that was sent before its time and fails makes the rest no longer."""
+    clock = Clock()
+    breaker = opened(clock)
+    for second in range(1, 30):
+        clock.now = second
+        probe = breaker.admit(early=True)
+        assert probe is not None
+        probe.close(False)
+        assert breaker.seconds_to_probe == 30 - second
+    clock.now = 30
+    fail(breaker, 1)
+    assert breaker.seconds_to_probe == 60
+
+
 def test_recovery_resets_rest() -> None:
     """After a recovery the next rest is a short one again."""
     clock = Clock()

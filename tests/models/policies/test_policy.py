@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from pydantic import BaseModel
 
 from graphorch.clock import Runtime
 from graphorch.errors import InputError
@@ -27,6 +28,10 @@ from tests.models.fakes import (
 )
 from tests.models.policies.targets import list_outcomes, make_targets
 from tests.models.virtual import run
+
+
+class Number(BaseModel):
+    n: int
 
 
 def test_nested_policies_show_in_decision() -> None:
@@ -57,6 +62,91 @@ def test_nested_policies_show_in_decision() -> None:
             "c: ok after 0.1 s, status 200, first token after 0.1 s, 2 + 10 tokens, "
             "$0.002000 (reported)" in text
         )
+
+    run(main)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+@pytest.mark.parametrize("rounds", [1, 2, 4])
+def test_nested_policies_share_attempts(depth: int, rounds: int) -> None:
+    """However deep policies are nested, a target is asked as often as its attempts say."""
+
+    async def main(runtime: Runtime) -> None:
+        models = FakeModel(status(500)), FakeModel(status(500))
+        rules = PolicyRules(retry=RetryRules(rounds=rounds))
+        candidates = make_targets(runtime, *models)
+        policy = fallback("p", candidates, rules=rules, runtime=runtime)
+        for level in range(depth - 1):
+            policy = fallback(f"p{level}", [policy], rules=rules, runtime=runtime)
+        with pytest.raises(NotAnswered):
+            await policy.complete(request_to())
+        assert [len(model.requests) for model in models] == [min(rounds, 2)] * 2
+
+    run(main)
+
+
+def test_shared_target_keeps_its_attempts() -> None:
+    """A target that two inner policies lead to is asked once in a round, and twice in all."""
+
+    async def main(runtime: Runtime) -> None:
+        a, b, c = make_targets(
+            runtime, FakeModel(status(500)), FakeModel(status(404)), FakeModel(status(500))
+        )
+        inner = [
+            fallback("left", [a, b], runtime=runtime),
+            fallback("right", [b, a, c], runtime=runtime),
+        ]
+        with pytest.raises(NotAnswered):
+            await fallback("outer", inner, runtime=runtime).complete(request_to())
+        asked = [len(target._client.requests) for target in (a, b, c)]  # type: ignore[attr-defined]
+        assert asked == [2, 1, 2]
+
+    run(main)
+
+
+def test_attempts_count_every_request() -> None:
+    """The attempts of a response are the requests that were sent, at every depth."""
+
+    async def main(runtime: Runtime) -> None:
+        models = [
+            FakeModel(status(500)),
+            FakeModel(Answer("not json")),
+            FakeModel(status(429)),
+            FakeModel(status(404)),
+            FakeModel(Answer('{"n": 1}')),
+        ]
+        a, b, c, d, e = make_targets(runtime, *models)
+        inner = fallback("inner", [a, b], runtime=runtime)
+        middle = fallback("middle", [inner, c], runtime=runtime)
+        response = await fallback("outer", [middle, d, e], runtime=runtime).complete(
+            request_to(schema=Number)
+        )
+        assert response.attempts == sum(len(model.requests) for model in models) == 5
+
+    run(main)
+
+
+def test_inner_policy_moves_on_without_pause() -> None:
+    """The next candidate of the outer policy is asked at once, before a second inner round."""
+
+    async def main(runtime: Runtime) -> None:
+        flaky, spare = make_targets(runtime, FakeModel(status(500)), FakeModel(Answer("spare")))
+        inner = fallback("inner", [flaky], runtime=runtime)
+        response = await fallback("outer", [inner, spare], runtime=runtime).complete(request_to())
+        assert (response.text, response.attempts) == ("spare", 2)
+        assert runtime.clock() == pytest.approx(0.11)
+
+    run(main)
+
+
+def test_outer_round_asks_inner_policy_again() -> None:
+    """The second round of the outer policy asks what may have recovered inside of the inner one."""
+
+    async def main(runtime: Runtime) -> None:
+        gone, flaky = FakeModel(status(404)), FakeModel(status(500), Answer("back"))
+        inner = fallback("inner", make_targets(runtime, gone, flaky), runtime=runtime)
+        response = await fallback("outer", [inner], runtime=runtime).complete(request_to())
+        assert (response.text, response.attempts, len(gone.requests)) == ("back", 3, 1)
 
     run(main)
 

@@ -55,6 +55,35 @@ def test_faulty_request_spares_circuit(failure: ModelError) -> None:
     run(main)
 
 
+def test_rate_limit_spares_circuit() -> None:
+    """A target that is asked too often is at no fault: its circuit stays closed."""
+
+    async def main(runtime: Runtime) -> None:
+        model = FakeModel(status(429))
+        target = Target("m", model, runtime=runtime)
+        for _ in range(50):
+            with pytest.raises(ModelError, match="429"):
+                await target.complete(request_to())
+        assert target.breaker.state == "closed"
+        assert target.latency.load_factor == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("asked_for", [1.0, 59.0, 3600.0, 86_400.0])
+def test_requested_pause_is_capped(asked_for: float) -> None:
+    """A pause holds as long as the target asks for, and at most a minute."""
+
+    async def main(runtime: Runtime) -> None:
+        target = Target("m", FakeModel(status(429, retry_after=asked_for)), runtime=runtime)
+        with pytest.raises(ModelError) as caught:
+            await target.complete(request_to())
+        assert caught.value.retry_after == asked_for
+        assert target.limiter.blocked_for == pytest.approx(min(asked_for, 60))
+
+    run(main)
+
+
 def test_cancelled_probe_frees_place() -> None:
     """A probe that is cancelled lets the next call probe."""
 
