@@ -46,6 +46,7 @@ An exception that it raises ends the call.
 """
 
 _MOST_PROBLEMS = 3  # of an answer that are shown
+_SHORTEST_DIFFERENCE = 1e-3  # seconds that are worth a new request, which takes longer to make
 _LONGEST_WAIT = 300.0  # seconds of pauses in one call, which may have no deadline
 
 
@@ -347,8 +348,10 @@ class PolicyCall:
         return answer
 
     def _limit_time(self, request: Request) -> Request:
-        timeout = self._attempt_time()
-        return request if timeout == request.timeout else replace(request, timeout=timeout)
+        timeout, limit = self._attempt_time(), request.timeout
+        if timeout is not None and (limit is None or limit - timeout > _SHORTEST_DIFFERENCE):
+            return replace(request, timeout=timeout)
+        return request
 
     def _pass_on_failure(self, candidate: Candidate, failure: ModelError) -> ModelError:
         """Note a failure and return it; raise it if the next candidate is not to be asked."""
@@ -389,7 +392,9 @@ class PolicyCall:
         problems = find_problems(response.text, schema)
         if not problems:
             return None
-        reason = f"its answer does not fit {schema.__name__}: {'; '.join(problems[:_MOST_PROBLEMS])}"
+        reason = (
+            f"its answer does not fit {schema.__name__}: {'; '.join(problems[:_MOST_PROBLEMS])}"
+        )
         return build_rejection(response, candidate.name, reason, InvalidOutput)
 
     # ---- the outcome

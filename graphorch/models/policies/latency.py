@@ -10,6 +10,7 @@ to read.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from graphorch.errors import InputError
@@ -53,7 +54,7 @@ class LatencyRules:
 def choose_bucket(request: Request) -> int:
     """Return the size class of the input, from 0."""
     size = sum(len(message.content) for message in request.messages)
-    return sum(size >= edge for edge in _BUCKETS)
+    return bisect_right(_BUCKETS, size)
 
 
 class OutputLengthModel:

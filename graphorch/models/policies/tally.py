@@ -41,15 +41,12 @@ class CallTally:
         self._times_asked: dict[Askable, int] = {}
         self._asked_in_round: set[Askable] = set()
         self._last_failure: dict[Askable, ModelError] = {}
+        self.requests = 0
+        """Requests that the targets were asked for in all rounds."""
         self.sent = 0
         """Requests that went out, those of cancelled attempts included."""
         self.is_out_of_budget = False
         """Whether the retry budget has refused a request of this call."""
-
-    @property
-    def requests(self) -> int:
-        """Return how often targets were asked in all rounds."""
-        return sum(self._times_asked.values())
 
     def begin_round(self) -> None:
         """Let every target be asked once more."""
@@ -57,6 +54,8 @@ class CallTally:
 
     def may_ask(self, candidate: Askable) -> bool:
         """Return whether a request to a candidate may follow in this round."""
+        if not self.requests:
+            return True
         return any(target not in self._asked_in_round for target in self._list_useful(candidate))
 
     def may_ask_later(self, candidate: Askable) -> bool:
@@ -80,6 +79,7 @@ class CallTally:
             return False
         self._times_asked[candidate] = self._times_asked.get(candidate, 0) + 1
         self._asked_in_round.add(candidate)
+        self.requests += 1
         return True
 
     def note_failure(self, candidate: Askable, failure: ModelError) -> None:

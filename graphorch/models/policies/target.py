@@ -145,6 +145,7 @@ class Target:
         runtime = runtime or Runtime()
         self.name = name
         self.attempts = rules.attempts
+        self.targets = (self,)
         self.latency = LatencyModel(rules.latency)
         self.breaker = CircuitBreaker(rules.breaker, clock=runtime.clock)
         self.limiter = RateLimiter(name, rules.limits, runtime)
@@ -162,11 +163,6 @@ class Target:
         and `InputError`.
         """
         return await self.ask(request, on_text)
-
-    @property
-    def targets(self) -> Sequence[Target]:
-        """This target alone."""
-        return (self,)
 
     async def ask(
         self,
