@@ -60,6 +60,9 @@ class Problem:
         return f"{self.code} at {self.where}: {self.what}\n    fix: {self.fix}"
 
 
+MANY_PROBLEMS = 100  # so many are told in the text of a `GraphError`
+
+
 class GraphError(GraphorchError):
     """A graph that does not build. `problems` holds all of its problems, in a stable order."""
 
@@ -69,7 +72,9 @@ class GraphError(GraphorchError):
         count = len(self.problems)
         noun = "problem" if count == 1 else "problems"
         head = f"Graph '{graph}' does not build: {count} {noun}."
-        lines = [f"  {problem}" for problem in self.problems]
+        lines = [f"  {problem}" for problem in self.problems[:MANY_PROBLEMS]]
+        if count > MANY_PROBLEMS:
+            lines.append(f"  … and {count - MANY_PROBLEMS} more, all of them in `error.problems`.")
         super().__init__("\n".join([head, *lines]))
 
 

@@ -13,7 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from graphorch.graph.edges import EXCLUSIVE_KINDS, NOWHERE, START_INDEX, Edge, Topology
@@ -40,6 +40,7 @@ class Analysis:
         self.position = [0] * (self.count + 1)
         for position, node in enumerate(self.order):
             self.position[node] = position
+        self._after: dict[int, int] = {}  # by node, see `after_commit`
         self.choices = [group_choices(topology, node) for node in [*range(self.count), START_INDEX]]
 
     def goes_back(self, edge: Edge) -> bool:
@@ -65,35 +66,43 @@ class Analysis:
 
         Notes
         -----
-        One pass is enough, since all sources of a node come before it once ways back are left out:
-        in natural loops, a way back changes no dominator.
+        All edges count, ways back included, so the result holds for graphs with mistakes too: in
+        those, START may lead to a node over a loop edge alone. Without mistakes the second pass
+        changes nothing.
 
         References
         ----------
         K. Cooper, T. Harvey, K. Kennedy, "A simple, fast dominance algorithm" (2001).
         """
+        order = _sort_reached(self.topology)
+        place = {node: number for number, node in enumerate(order)}
         dominator = [NOWHERE] * (self.count + 1)
-        for node in self.order:
-            # The immediate dominator is the nearest one that all sources have in common.
-            sources = [edge.source for edge in self.before(node) if edge.source in self.reached]
-            # From the last one in the order, so that each climb is short.
-            sources.sort(key=self.position.__getitem__, reverse=True)
-            for source in sources:
-                if dominator[node] == NOWHERE:
-                    dominator[node] = source
-                else:
-                    dominator[node] = self._common(dominator, source, dominator[node])
+        # From the last source in the order on, so that each climb is short.
+        sources = {
+            node: sorted(
+                {edge.source for edge in self.topology.entering[node] if edge.source in place},
+                key=place.__getitem__,
+                reverse=True,
+            )
+            for node in order[1:]
+        }
+        changed = True
+        while changed:
+            changed = False
+            for node in order[1:]:
+                # The immediate dominator is the nearest one that all sources have in common.
+                nearest = NOWHERE
+                for source in sources[node]:
+                    # A source that comes later has no dominator in the first pass.
+                    if source == START_INDEX or dominator[source] != NOWHERE:
+                        nearest = (
+                            source
+                            if nearest == NOWHERE
+                            else _climb(dominator, place, source, nearest)
+                        )
+                if dominator[node] != nearest:
+                    dominator[node], changed = nearest, True
         return dominator
-
-    def _common(self, dominator: Sequence[int], left: int, right: int) -> int:
-        """Return the nearest common dominator: climb from the later node until both meet."""
-        position = self.position
-        while left != right:
-            if position[left] > position[right]:
-                left = dominator[left]
-            else:
-                right = dominator[right]
-        return left
 
     def dominators(self, node: int) -> Iterable[int]:
         """Yield the dominators of a node from the nearest on, itself and START excluded."""
@@ -104,7 +113,53 @@ class Analysis:
 
     def dominates(self, node: int, other: int) -> bool:
         """Return whether every path from START to `other` passes `node`."""
-        return node == other or node in self.dominators(other)
+        first, last = self._dominated
+        return node == other or first[node] < first[other] <= last[node]
+
+    def pass_one_node(self, fork: int, nodes: Sequence[int]) -> bool:
+        """Return whether some node past a fork lies on every path from it to each of the nodes.
+
+        Such a node dominates them and does not dominate the fork: START leads to the fork without
+        it.
+        """
+        first, last = self._dominated
+        if NOWHERE in (first[fork], *(first[node] for node in nodes)):
+            return False  # START does not lead there, so nothing is known
+        lowest = min(first[node] for node in nodes)
+        highest = max(first[node] for node in nodes)
+        node = nodes[0]
+        while not first[node] <= first[fork] <= last[node]:
+            if first[node] <= lowest and highest <= last[node]:
+                return True
+            node = self.dominator[node]
+        return False
+
+    @cached_property
+    def _dominated(self) -> tuple[list[int], list[int]]:
+        """For each node its number, and the last number among the nodes that it dominates.
+
+        Nodes are numbered so that the dominated ones follow their dominator without a gap.
+        `NOWHERE` for a node that START does not lead to.
+        """
+        children: dict[int, list[int]] = {}
+        for node, dominator in enumerate(self.dominator[:-1]):
+            children.setdefault(dominator, []).append(node)
+        first = [NOWHERE] * (self.count + 1)
+        last = [NOWHERE] * (self.count + 1)
+        number = 0
+        work = [(START_INDEX, iter(children.get(START_INDEX, ())))]
+        first[START_INDEX] = 0
+        while work:
+            node, below = work[-1]
+            child = next(below, None)
+            if child is None:
+                last[node] = number
+                work.pop()
+            else:
+                number += 1
+                first[child] = number
+                work.append((child, iter(children.get(child, ()))))
+        return first, last
 
     # ---- what a token cannot avoid -----------------------------------------------------------
     @cached_property
@@ -135,8 +190,10 @@ class Analysis:
 
     def after_commit(self, node: int) -> int:
         """Return the nodes that the tokens of a node reach in any case, unless it fails."""
-        choices = [choice for choice in self.choices[node] if choice[0].kind != "error"]
-        return self._ahead(self.unavoidable, choices)
+        if node not in self._after:
+            choices = [choice for choice in self.choices[node] if choice[0].kind != "error"]
+            self._after[node] = self._ahead(self.unavoidable, choices)
+        return self._after[node]
 
     def _ahead(self, unavoidable: Sequence[int], choices: Sequence[Choice]) -> int:
         """Return what every choice reaches: the union over its edges, intersected over choices."""
@@ -315,6 +372,37 @@ def _sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[i
                 del path[node]
                 done.append(node)
     return done[::-1], cycles
+
+
+def _climb(dominator: Sequence[int], place: Mapping[int, int], left: int, right: int) -> int:
+    """Return the nearest common dominator: climb from the later node until both meet."""
+    while left != right:
+        if place[left] > place[right]:
+            left = dominator[left]
+        else:
+            right = dominator[right]
+    return left
+
+
+def _sort_reached(topology: Topology) -> list[int]:
+    """Return the nodes that START leads to, START first, each after a node that leads to it.
+
+    All edges count. This is the order of completion of a depth-first search, reversed.
+    """
+    done: list[int] = []
+    seen = {START_INDEX}
+    work = [(START_INDEX, iter(topology.leaving[START_INDEX]))]
+    while work:
+        node, edges = work[-1]
+        for edge in edges:
+            if edge.target not in seen:
+                seen.add(edge.target)
+                work.append((edge.target, iter(topology.leaving[edge.target])))
+                break
+        else:
+            work.pop()
+            done.append(node)
+    return done[::-1]
 
 
 def _list_onward_edges(topology: Topology, node: int) -> list[Edge]:

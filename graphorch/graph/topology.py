@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from graphorch.graph.edges import START_INDEX, Label, Loop, OnExhausted, Topology
@@ -33,11 +33,11 @@ def build_topology(spec: GraphSpec) -> Topology:
         if error.source not in _BORDER and error.handler != "START":
             source, target = numbers[error.source], numbers[error.handler]
             topology.add_edge(source, target, "error", error.when)
-    for loop in topology.loops:
-        _add_exhausted(topology, loop)
+    _add_exhausted(topology)
     _add_implicit(topology)
 
-    topology.loops = [replace(loop, body=_find_body(topology, loop)) for loop in topology.loops]
+    bodies = _find_bodies(topology)
+    topology.loops = [replace(loop, body=bodies[loop.header]) for loop in topology.loops]
     return topology
 
 
@@ -94,13 +94,15 @@ def _add_loop(topology: Topology, spec: LoopSpec, numbers: Mapping[str, int]) ->
     topology.loops.append(loop)
 
 
-def _add_exhausted(topology: Topology, loop: Loop) -> None:
+def _add_exhausted(topology: Topology) -> None:
     """Add the edges that an exhausted loop takes; none into its own body, which a check refuses."""
-    target = loop.exhausted_target
-    if target is None or target == START_INDEX or target in _find_body(topology, loop):
-        return
-    for source in loop.sources:
-        topology.add_edge(source, target, "exhausted", loop=loop.index)
+    leaving = [loop for loop in topology.loops if loop.exhausted_target not in (None, START_INDEX)]
+    bodies = _find_bodies(topology) if leaving else {}
+    for loop in leaving:
+        target = loop.exhausted_target
+        if target is not None and target not in bodies[loop.header]:
+            for source in loop.sources:
+                topology.add_edge(source, target, "exhausted", loop=loop.index)
 
 
 def _add_implicit(topology: Topology) -> None:
@@ -122,19 +124,21 @@ def _add_implicit(topology: Topology) -> None:
             topology.add_edge(node, topology.end, "always")
 
 
-def _find_body(topology: Topology, loop: Loop) -> frozenset[int]:
+def _find_bodies(topology: Topology) -> dict[int, frozenset[int]]:
+    """Return the body of the loops at each header; loops that share a header share their body."""
+    sources: dict[int, list[int]] = {}
+    for loop in topology.loops:
+        sources.setdefault(loop.header, []).extend(loop.sources)
+    return {header: _find_body(topology, header, from_) for header, from_ in sources.items()}
+
+
+def _find_body(topology: Topology, header: int, sources: Iterable[int]) -> frozenset[int]:
     """Return the header and every node that reaches a source without passing the header.
 
-    Loops that share a header share their body. Linear in the edges inside it.
+    Linear in the edges inside it.
     """
-    body = {loop.header}
-    pending = [
-        source
-        for other in topology.loops
-        if other.header == loop.header
-        for source in other.sources
-        if source != loop.header
-    ]
+    body = {header}
+    pending = list(sources)
     while pending:
         node = pending.pop()
         if node in body or node == START_INDEX:

@@ -195,3 +195,25 @@ def _go_back(
             edge[0] == names[source] for edge in drawing.blueprint.edges
         ):
             drawing.loop(names[source], names[rng.randint(0, source)], bound=rng.randint(2, 3))
+
+
+def plant_mistakes(drawing: Drawing, rng: random.Random, count: int) -> None:
+    """Add edges, loops, error edges, joins and routes between any two nodes."""
+    names = [name for name in drawing.blueprint.nodes if name not in ("START", "END")]
+    for _ in range(count):
+        one, two, three = (rng.choice(names) for _ in range(3))
+        match rng.randrange(7):
+            case 0:
+                drawing.edges(f"{one}>{two}")
+            case 1:
+                drawing.loop(one, two)
+            case 2:
+                drawing.loop(f"{one},{three}", two, three)
+            case 3:
+                drawing.error(one, two)
+            case 4:
+                drawing.join(one, rng.choice(["all", "arriving", 1, 2, 3]))
+            case 5:
+                drawing.route(one, {"x": two, "y": three}, many=rng.random() < 0.5)
+            case _:
+                drawing.edges(rng.choice([f"{one}>END", f"START>{one}", f"END>{one}"]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given
+import random
+from itertools import combinations
+
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.graph.analysis import Analysis, group_coinciding
-from graphorch.graph.edges import START_INDEX
+from graphorch.graph.edges import START_INDEX, Topology
 from graphorch.graph.topology import build_topology
-from tests.graph.drawn import Drawing, random_drawing
+from tests.graph.drawn import Drawing, plant_mistakes, random_drawing
 
 
 def analysed(seed: int) -> Analysis:
@@ -27,23 +30,47 @@ def test_order_follows_forward_edges(seed: int) -> None:
         )
 
 
-@given(seed=st.integers(0, 2**32))
-def test_dominators_match_path_search(seed: int) -> None:
-    """A node dominates the nodes that cannot be reached without it."""
-    analysis = analysed(seed)
-    shape = analysis.topology
-    for node in range(shape.end):
-        without = shape.find_reachable([START_INDEX], without=node)
-        lost = {other for other in analysis.reached if other >= 0 and other not in without}
-        # loop edges lead to headers that dominate their sources, unless the loop has a second entry
-        assume(
-            all(
-                analysis.dominates(loop.header, source)
-                for loop in shape.loops
-                for source in loop.sources
-            )
-        )
-        assert {other for other in range(shape.end + 1) if analysis.dominates(node, other)} == lost
+def find_dominated(topology: Topology, node: int, start: int) -> set[int]:
+    """Return the nodes that a node leads to and that cannot be reached without another one."""
+    without = topology.find_reachable([start], without=node)
+    return {other for other in topology.find_reachable([start]) if other not in without}
+
+
+@given(seed=st.integers(0, 2**32), mistakes=st.integers(0, 6))
+def test_dominators_match_path_search(seed: int, mistakes: int) -> None:
+    """A node dominates the nodes that cannot be reached without it, in broken graphs too."""
+    drawing = random_drawing(seed, size=9)
+    plant_mistakes(drawing, random.Random(seed), mistakes)
+    topology = build_topology(drawing.blueprint)
+    analysis = Analysis(topology)
+    for node in range(topology.end):
+        expected = find_dominated(topology, node, START_INDEX) | {node}
+        dominated = {other for other in range(topology.end + 1) if analysis.dominates(node, other)}
+        assert dominated == expected
+        above = set(analysis.dominators(node))
+        assert above == {
+            other
+            for other in range(topology.end + 1)
+            if other != node and node in find_dominated(topology, other, START_INDEX)
+        }
+
+
+@given(seed=st.integers(0, 2**32), mistakes=st.integers(0, 3))
+def test_one_node_is_on_every_path(seed: int, mistakes: int) -> None:
+    """What is found to pass one node past a fork cannot be reached from it without some node."""
+    drawing = random_drawing(seed, size=9)
+    plant_mistakes(drawing, random.Random(seed), mistakes)
+    topology = build_topology(drawing.blueprint)
+    analysis = Analysis(topology)
+    for fork, edges in analysis.forks:
+        nodes = sorted(topology.find_reachable([edge.target for edge in edges]) - {fork})
+        for one, two in combinations(nodes, 2):
+            if analysis.pass_one_node(fork, [one, two]):
+                assert any(
+                    {one, two} <= find_dominated(topology, node, fork)
+                    for node in range(topology.end + 1)
+                    if node != fork
+                )
 
 
 @given(seed=st.integers(0, 2**32))

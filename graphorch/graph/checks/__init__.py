@@ -74,4 +74,4 @@ def check(spec: GraphSpec, topology: Topology) -> CheckResult:
         everything.update(dict.fromkeys(run_check(graph)))
     problems = tuple(problem for problem in everything if problem.severity == "error")
     warnings = tuple(problem for problem in everything if problem.severity != "error")
-    return CheckResult(problems, warnings, quorums.regions(graph))
+    return CheckResult(problems, warnings, graph.regions)

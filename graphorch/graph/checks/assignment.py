@@ -29,8 +29,7 @@ from collections.abc import Iterator, Sequence
 
 from graphorch.errors import Problem
 from graphorch.graph.analysis import Analysis
-from graphorch.graph.checks import quorums
-from graphorch.graph.checks.checked_graph import CheckedGraph, Use
+from graphorch.graph.checks.checked_graph import CheckedGraph, Use, name_path
 from graphorch.graph.edges import START_INDEX, Edge
 
 Pair = tuple[int, int]  # a node, and the bit of a field that must be assigned when it starts
@@ -184,7 +183,7 @@ def _find_left_behind(graph: CheckedGraph, here: dict[int, int], full: int) -> d
     Those pairs can do without this branch.
     """
     left_behind: dict[int, int] = {}
-    for join, region in quorums.regions(graph).items():
+    for join, region in graph.regions.items():
         outside = full
         for node in region:
             outside &= ~here.get(node, 0)
@@ -245,7 +244,7 @@ def _describe(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
             what,
             f"write it in a node before, make it part of the input, or give it a default{optional}",
         )
-    path = " → ".join(graph.topology.name(node) for node in _find_witness(graph, pair))
+    path = name_path(graph.topology, _find_witness(graph, pair))
     what = f"it reads {model}.{name}, which has no default and is not assigned on the path {path}"
     fix = (
         f"write it on that path too ({graph.named(writers)} may write it), or give it a "

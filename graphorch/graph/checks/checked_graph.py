@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,8 @@ from graphorch.graph.plan import JoinSpec
 from graphorch.graph.signature import StateFunction
 from graphorch.graph.spec import GraphSpec, format_loop_title
 from graphorch.state.slices import find_reducer
+
+LONG_PATH = 12  # nodes of a path that a problem names
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +196,44 @@ class CheckedGraph:
         return quorums
 
     @cached_property
+    def regions(self) -> dict[int, frozenset[int]]:
+        """The region of each `need=k` join: the nodes between its immediate dominator and it.
+
+        They are on a path from the one to the other without a way back.
+        """
+        return {
+            node: self._find_region(node) for node in self.quorums if node in self.analysis.reached
+        }
+
+    def _find_region(self, join: int) -> frozenset[int]:
+        analysis, start = self.analysis, self.analysis.dominator[join]
+        region: set[int] = set()
+        pending = [join]
+        while pending:
+            for edge in analysis.before(pending.pop()):
+                source = edge.source
+                if source in (START_INDEX, start, join) or source in region:
+                    continue
+                if source in analysis.reached:
+                    region.add(source)
+                    pending.append(source)
+        return frozenset(region)
+
+    @cached_property
     def joins(self) -> list[tuple[int, JoinSpec]]:
         """Declared joins with their node."""
         return [
             (self.number[join.node], join) for join in self.spec.joins if join.node in self.number
         ]
+
+
+def name_path(topology: Topology, nodes: Sequence[int]) -> str:
+    """Return a path for a sentence; the middle of a long one is counted."""
+    names = [topology.name(node) for node in nodes]
+    if len(names) > LONG_PATH:
+        half = LONG_PATH // 2
+        names[half:-half] = [f"… ({len(names) - 2 * half} more)"]
+    return " → ".join(names)
 
 
 def join_names(names: list[str], limit: int = 6) -> str:

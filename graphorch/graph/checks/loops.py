@@ -40,11 +40,14 @@ def is_natural(graph: CheckedGraph, loop: Loop) -> bool:
 def _check_entry(graph: CheckedGraph, loop: Loop) -> Iterator[Problem]:
     topology, analysis = graph.topology, graph.analysis
     header = topology.name(loop.header)
-    inside = _find_between(graph, loop)
-    for source in loop.sources:
+    avoiding = [
+        source
+        for source in loop.sources
+        if source in analysis.reached and not analysis.dominates(loop.header, source)
+    ]
+    inside = _find_between(graph, loop) if avoiding else set[int]()
+    for source in avoiding:
         name = topology.name(source)
-        if source not in analysis.reached or analysis.dominates(loop.header, source):
-            continue
         if source not in inside:
             what = f"'{header}' does not lead to '{name}', so this is not a way back"
             yield Problem(

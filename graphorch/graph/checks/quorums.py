@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.graph.edges import START_INDEX
 from graphorch.graph.node import Node
 from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.text import plural
 
 ADVICE = "put the branches into a sub-flow, which has no other way in or out"
+MANY = 10  # faults of one join that are named
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`QUORUM_REGION`."""
-    for node in graph.quorums:
-        if node in graph.analysis.reached:
-            for what in _find_faults(graph, node, region(graph, node)):
-                yield Problem(
-                    "QUORUM_REGION", f"join of '{graph.topology.name(node)}'", what, ADVICE
-                )
-
-
-def regions(graph: CheckedGraph) -> Mapping[int, frozenset[int]]:
-    """Return the region of each `need=k` join."""
-    return {node: region(graph, node) for node in graph.quorums if node in graph.analysis.reached}
-
-
-def region(graph: CheckedGraph, node: int) -> frozenset[int]:
-    """Return the nodes between a join's immediate dominator and it.
-
-    They are on a path from the one to the other without a way back.
-    """
-    analysis, start = graph.analysis, graph.analysis.dominator[node]
-    region: set[int] = set()
-    pending = [node]
-    while pending:
-        for edge in analysis.before(pending.pop()):
-            source = edge.source
-            if source in (START_INDEX, start, node) or source in region:
-                continue
-            if source in analysis.reached:
-                region.add(source)
-                pending.append(source)
-    return frozenset(region)
+    for node, region in graph.regions.items():
+        where = f"join of '{graph.topology.name(node)}'"
+        faults = list(_find_faults(graph, node, region))
+        if len(faults) > MANY:
+            more = f"{plural(len(faults) - MANY, 'more fault')} of this kind"
+            faults[MANY:] = [more]
+        yield from (Problem("QUORUM_REGION", where, what, ADVICE) for what in faults)
 
 
 def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[str]:

@@ -7,8 +7,12 @@ avoid some node that every path from the fork to the other passes (or the other 
 waits for them, and the other one descends from it. Branches that race for a `need=1` join never
 meet, unless they meet before it.
 
-Only fields with two or more writers are looked at, and of each fork only its region: a node after
-the one where all branches have met descends from every one of them.
+Most of the work is left out by what is cheap to see:
+
+1. Only writers of one field count of which neither is certain to run after the other (rivals).
+2. Of each fork only its region counts: a node after the one where all branches have met descends
+   from every one of them.
+3. A node past the fork that dominates all rivals there lies on every path to each of them.
 """
 
 from __future__ import annotations
@@ -16,31 +20,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks import quorums
+from graphorch.graph.analysis import Choice
 from graphorch.graph.checks.checked_graph import CheckedGraph, join_names
+
+MANY = 10  # so many races over one field; a further one is named if it involves other nodes
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`UNORDERED_WRITES`, once for each fork and set of nodes, with all raced fields."""
-    contested = _find_contested(graph)
-    if not contested:
+    rivals = _find_rivals(graph)
+    if not rivals:
         return
-    first_wins = _FirstWins(graph)
+    search = _Search(graph, rivals)
     seen: set[tuple[str, ...]] = set()
     for fork, edges in graph.analysis.forks:
-        # Cheap first: most forks have no two writers of one field before their branches meet.
-        region, _ = graph.analysis.region(fork, edges)
-        shared = _find_shared(contested, fork, region)
-        if not shared:
-            continue
-        dominators = graph.analysis.dominators_within(fork, edges, region)
         # Nodes that race for several fields are one problem.
         races: dict[tuple[int, ...], int] = {}
-        for bit, nodes in shared.items():
-            reached = [node for node in nodes if node in dominators]
-            racing = _find_racing(graph, dominators, reached, first_wins)
-            if racing:
-                races[racing] = races.get(racing, 0) | bit
+        for bit, nodes in search.find_races(fork, edges):
+            races[nodes] = races.get(nodes, 0) | bit
         # Forks above each other see the same race.
         for nodes, mask in races.items():
             key = (*(graph.topology.name(node) for node in nodes), *graph.field_names(mask))
@@ -49,30 +46,35 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 yield _describe(graph, fork, nodes, mask)
 
 
-def _find_contested(graph: CheckedGraph) -> dict[int, list[int]]:
-    """Return for each node the fields without a reducer that it and another node may write."""
+def _find_rivals(graph: CheckedGraph) -> dict[int, dict[int, int]]:
+    """Return for each field without a reducer its writers, with their rivals as a mask.
+
+    Rivals are writers of one field of which neither is certain to run after the other. Most graphs
+    have none.
+    """
     once = twice = 0
     for mask in graph.may_write:
         twice |= once & mask
         once |= mask
     twice &= ~graph.reduced
-    contested: dict[int, list[int]] = {}
-    for node, mask in enumerate(graph.may_write):
-        if mask & twice:
-            contested[node] = list(_split_bits(mask & twice))
-    return contested
-
-
-def _find_shared(
-    contested: dict[int, list[int]], fork: int, region: list[int]
-) -> dict[int, list[int]]:
-    """Return the fields that two or more nodes of a region may write, with those nodes."""
     writers: dict[int, list[int]] = {}
-    for node in region:
-        if node >= 0 and node != fork:
-            for bit in contested.get(node, ()):
-                writers.setdefault(bit, []).append(node)
-    return {bit: nodes for bit, nodes in sorted(writers.items()) if len(nodes) > 1}
+    for node, mask in enumerate(graph.may_write):
+        for bit in _split_bits(mask & twice):
+            writers.setdefault(bit, []).append(node)
+    found = {bit: _pair_rivals(graph, nodes) for bit, nodes in sorted(writers.items())}
+    return {bit: rivals for bit, rivals in found.items() if rivals}
+
+
+def _pair_rivals(graph: CheckedGraph, writers: list[int]) -> dict[int, int]:
+    everyone = sum(1 << node for node in writers)
+    after = {node: graph.analysis.after_commit(node) for node in writers}
+    # The same relation from the other side: after whom a node is certain to run.
+    before = dict.fromkeys(writers, 0)
+    for node in writers:
+        for other in _number_bits(after[node] & everyone):
+            before[other] |= 1 << node
+    rivals = {node: everyone & ~after[node] & ~before[node] & ~(1 << node) for node in writers}
+    return {node: mask for node, mask in rivals.items() if mask}
 
 
 def _split_bits(mask: int) -> Iterator[int]:
@@ -82,28 +84,87 @@ def _split_bits(mask: int) -> Iterator[int]:
         mask &= mask - 1
 
 
-def _find_racing(
-    graph: CheckedGraph, dominators: dict[int, int], nodes: list[int], first_wins: _FirstWins
-) -> tuple[int, ...]:
-    """Return the writers of one field that are unordered with another one."""
-    racing: set[int] = set()
-    for number, node in enumerate(nodes):
-        for other in nodes[number + 1 :]:
-            if node in racing and other in racing:
-                continue
-            # A common dominator means that no two disjoint paths lead to them.
-            if dominators[node] & dominators[other]:
-                continue
-            if _are_ordered(graph, dominators, node, other) or first_wins.separates(node, other):
-                continue
-            racing |= {node, other}
-    return tuple(node for node in nodes if node in racing)
+def _number_bits(mask: int) -> Iterator[int]:
+    """Yield the number of each bit of a mask, the lowest first."""
+    for bit in _split_bits(mask):
+        yield bit.bit_length() - 1
 
 
-def _are_ordered(graph: CheckedGraph, dominators: dict[int, int], node: int, other: int) -> bool:
-    """Return whether the tokens of one node cannot avoid a dominator of the other."""
-    after = graph.analysis.after_commit
-    return bool(after(node) & dominators[other] or after(other) & dominators[node])
+class _Search:
+    """Search for races behind forks."""
+
+    def __init__(self, graph: CheckedGraph, rivals: dict[int, dict[int, int]]) -> None:
+        self._graph = graph
+        self._rivals = rivals
+        self._contested: dict[int, list[int]] = {}
+        for bit, nodes in rivals.items():
+            for node in nodes:
+                self._contested.setdefault(node, []).append(bit)
+        # For each field how many races were found, and between which nodes.
+        self._count = dict.fromkeys(rivals, 0)
+        self._found: dict[int, set[int]] = {bit: set() for bit in rivals}
+        self._first_wins = _FirstWins(graph)
+
+    def find_races(self, fork: int, edges: Choice) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield each field that nodes behind a fork race for, with these nodes."""
+        analysis = self._graph.analysis
+        region, _ = analysis.region(fork, edges)
+        shared = self._find_shared(fork, region)
+        if not shared:
+            return
+        dominators = analysis.dominators_within(fork, edges, region)
+        for bit, nodes in shared.items():
+            reached = [node for node in nodes if node in dominators]
+            racing = self._find_racing(bit, dominators, reached)
+            if racing:
+                self._count[bit] += 1
+                self._found[bit].update(racing)
+                yield bit, racing
+
+    def _find_shared(self, fork: int, region: list[int]) -> dict[int, list[int]]:
+        """Return the fields that rivals in a region may write, with these nodes."""
+        shared: dict[int, list[int]] = {}
+        for node in region:
+            if node != fork:
+                for bit in self._contested.get(node, ()):
+                    shared.setdefault(bit, []).append(node)
+        return {
+            bit: nodes
+            for bit, nodes in sorted(shared.items())
+            if len(nodes) > 1
+            and not (self._count[bit] >= MANY and self._found[bit].issuperset(nodes))
+            and not self._graph.analysis.pass_one_node(fork, nodes)
+        }
+
+    def _find_racing(
+        self, bit: int, dominators: dict[int, int], nodes: list[int]
+    ) -> tuple[int, ...]:
+        """Return the writers of one field that are unordered with another one."""
+        rivals = self._rivals[bit]
+        others = sum(1 << node for node in nodes)
+        racing = 0
+        for node in nodes:
+            # Each pair once, and none of which both nodes are known to race.
+            others &= ~(1 << node)
+            pending = rivals[node] & others
+            while pending:
+                if racing >> node & 1:
+                    pending &= ~racing
+                other = pending.bit_length() - 1
+                if pending and self._are_racing(dominators, node, other):
+                    racing |= 1 << node | 1 << other
+                pending &= ~(1 << max(other, 0))
+        return tuple(node for node in nodes if racing >> node & 1)
+
+    def _are_racing(self, dominators: dict[int, int], node: int, other: int) -> bool:
+        # A common dominator means that no two disjoint paths lead to them.
+        if dominators[node] & dominators[other]:
+            return False
+        # Tokens of one that cannot avoid a dominator of the other order them.
+        after = self._graph.analysis.after_commit
+        if after(node) & dominators[other] or after(other) & dominators[node]:
+            return False
+        return not self._first_wins.separates(node, other)
 
 
 class _FirstWins:
@@ -112,7 +173,7 @@ class _FirstWins:
     def __init__(self, graph: CheckedGraph) -> None:
         self._topology = graph.topology
         self._regions: list[tuple[int, frozenset[int]]] = []
-        for join, region in quorums.regions(graph).items():
+        for join, region in graph.regions.items():
             if graph.quorums[join] == 1:
                 self._regions.append((join, region))
 

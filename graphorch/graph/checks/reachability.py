@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.errors import Problem
-from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.graph.checks.checked_graph import CheckedGraph, name_path
 from graphorch.graph.edges import START_INDEX
 
 
@@ -14,7 +14,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
     topology = graph.topology
     for edge, nodes in graph.analysis.cycles:
         first, last = topology.name(edge.target), topology.name(edge.source)
-        path = " → ".join([*(topology.name(node) for node in nodes), first])
+        path = name_path(topology, [*nodes, nodes[0]])
         fix = (
             f"declare the way back with its bound: g.loop({last}, back_to={first}, while_=…, "
             "max_iterations=…)"
