@@ -167,10 +167,12 @@ class ModelError(GraphorchError):
 
     `retryable` is whether another attempt may help; `status` is the HTTP status, if there was one.
     `usd` is what was charged for it all the same, with the attempts before it, as far as the
-    endpoint or a price list says.
+    endpoint or a price list says. `codes` are the codes and types in the endpoint's error, in lower
+    case and without separators: `contextlengthexceeded`.
     """
 
     usd: float | None = None
+    codes: frozenset[str] = frozenset()
 
     def __init__(
         self,
