@@ -5,10 +5,12 @@
     graphorch run graphs/code_generation.py --task @task.md --tests @checks.py \\
         --attempts '[]' --model openai/gpt-5
 
-The evaluator is not an opinion: it runs the tests in a process of its own, with limits on time and
-memory, without network, in a folder that is thrown away (`sandboxed/`, which also says what that
-does not stop). The loop ends when all tests pass, after four rounds, or when two rounds brought
-nothing; the best attempt is kept.
+The evaluator is not an opinion: it runs the tests behind bubblewrap, without network, in a folder
+that is thrown away, with limits on time and memory (`sandboxed/isolation.py` lists what the system
+enforces). `--sandbox container` takes podman or docker instead. Where neither can be had, the run
+ends before a model is asked; `--sandbox none` runs the code with your own rights all the same. The
+loop ends when all tests pass, after four rounds, or when two rounds brought nothing; the best
+attempt is kept.
 
 Offline there is no language model, and the embedded one cannot write code. Where an answer holds no
 code, the next of the prepared `attempts` of the sample takes its place, and `by` in the output says
@@ -23,7 +25,7 @@ import re
 from pathlib import Path
 
 from pydantic import BaseModel, Field
-from sandboxed import Limits, run_tests
+from sandboxed import Isolation, Limits, check_isolation, run_tests
 
 from graphorch import Graph, agent, node
 
@@ -39,6 +41,8 @@ class Task(BaseModel):
     seconds: float = Field(
         default=1.0, gt=0, le=60, description="how long all tests together may take"
     )
+    sandbox: Isolation = Field(default="bubblewrap", description="what the code runs behind")
+    image: str = Field(default="python:3.11-slim", description="image of the container, if any")
 
 
 class Answer(BaseModel):
@@ -56,6 +60,10 @@ class Verdict(BaseModel):
     failures: str = ""
 
 
+class Wall(BaseModel):
+    enforced_by: str = Field(default="", description="what the code ran behind, with its version")
+
+
 class Order(Task, Code, Verdict):
     """Input of the writer: the task, and later the last attempt with its failures."""
 
@@ -63,10 +71,16 @@ class Order(Task, Code, Verdict):
 class Writing(Order, Answer): ...
 
 
-class Solution(Code, Verdict): ...
+class Solution(Code, Verdict, Wall): ...
 
 
 class Programming(Task, Solution): ...
+
+
+@node
+def check(task: Task) -> Wall:
+    """Fail before a model is paid, where the code could not be run afterwards."""
+    return Wall(enforced_by=check_isolation(task.sandbox, task.image))
 
 
 @agent(
@@ -120,7 +134,10 @@ def code_in(answer: str) -> str:
 
 @node
 async def test(task: Task, code: Code) -> Verdict:
-    report = await run_tests(code.code, task.tests, Limits(seconds=task.seconds))
+    limits = Limits(seconds=task.seconds)
+    report = await run_tests(
+        code.code, task.tests, limits, isolation=task.sandbox, image=task.image
+    )
     lines = [
         f"{report.passed} of {report.total or 'no'} tests passed.",
         *(f"- {failure}" for failure in report.failures),
@@ -150,6 +167,7 @@ def score_of(verdict: Verdict) -> float:
 writing = Graph("writing", Writing, input=Order, output=Code).chain(write, take).build()
 graph = Graph("code_generation", Programming, input=Task, output=Solution)
 attempt = graph.sub("attempt", writing, enter=order_of, leave=code_of)
+graph.chain(check, attempt)
 flow = graph.evaluator_loop(
     attempt, test, accept=passes, score=score_of, scale=(0, 10), max_rounds=4
 ).build()
