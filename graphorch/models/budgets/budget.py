@@ -7,6 +7,8 @@ counts at every level above and beside it at once. How amounts are counted: `led
 
 from __future__ import annotations
 
+import inspect
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,8 @@ from graphorch.models.budgets.ledger import (
     reserve,
     settle,
 )
+
+_LOG = logging.getLogger(__name__)
 
 _UNITS = ("usd", "tokens", "calls")
 
@@ -88,7 +92,9 @@ class CapRules:
     `at_cap`: `fail` ends the run with the limit as its reason; `route` makes it an ordinary failure
     of the node, for its error edge; the name of a policy (`policy/cheap`) asks that policy instead,
     once. When spending crosses one of `alert_shares`, `on_alert` is called, on the event loop: it
-    must not block.
+    must not block, and what it raises is logged and changes nothing.
+
+    Raises `InputError` for values out of range and for an `on_alert` that is `async`.
     """
 
     at_cap: str = "fail"
@@ -100,6 +106,11 @@ class CapRules:
             raise InputError(
                 f"at_cap={self.at_cap!r}: use 'fail', 'route' or the name of a policy such as "
                 "'policy/cheap'."
+            )
+        if inspect.iscoroutinefunction(self.on_alert):
+            raise InputError(
+                "on_alert is an async function, which nobody would await. Give a plain function; "
+                "it may start a task."
             )
         wrong = [share for share in self.alert_shares if not 0 < share <= 1]
         if wrong:
@@ -305,7 +316,7 @@ class Account:
         for unit, share in sorted(set(self._find_crossed_shares()) - self._announced):
             self._announced.add((unit, share))
             if on_alert is not None:
-                on_alert(self._build_alert(unit, share))
+                _call_safely(on_alert, self._build_alert(unit, share))
 
     def _build_alert(self, unit: int, share: float) -> Alert:
         scale = PICO if unit == 0 else 1
@@ -384,6 +395,14 @@ class Reservation:
         self.is_open = False
         settle(self._levels, self._keys, self._need, actual, is_estimate=is_estimate)
         self._account.publish_alerts()
+
+
+def _call_safely(on_alert: Callable[[Alert], None], alert: Alert) -> None:
+    """Announce an alert; one that raises is logged, since it must not lose the paid answer."""
+    try:
+        on_alert(alert)
+    except Exception as error:
+        _LOG.exception("on_alert raised %s: %s for %s", type(error).__name__, error, alert)
 
 
 def _convert_caps(name: str, budget: Budget) -> tuple[int | None, int | None, int | None]:

@@ -35,7 +35,7 @@ from graphorch.models.policies.failure_kinds import (
 from graphorch.models.policies.hedging import Hedge, HedgeAllowance, race
 from graphorch.models.policies.orderings import Ordering, Ranked
 from graphorch.models.policies.retry_budget import RetryBudget, RetryRules, next_pause
-from graphorch.models.policies.tally import CallTally
+from graphorch.models.policies.tally import AskTerms, CallTally
 from graphorch.models.policies.target import Candidate, Unavailability
 from graphorch.models.structured_output import find_problems
 
@@ -47,6 +47,7 @@ An exception that it raises ends the call.
 
 _MOST_PROBLEMS = 3  # of an answer that are shown
 _SHORTEST_DIFFERENCE = 1e-3  # seconds that are worth a new request, which takes longer to make
+_SLOWER_THAN_USUAL = 2.0  # times the predicted wait, which a slow target gets at least
 _LONGEST_WAIT = 300.0  # seconds of pauses in one call, which may have no deadline
 
 
@@ -57,7 +58,8 @@ class PolicyRules:
     `on`: kinds of failure (the table in `failure_kinds.py`) after which the next candidate is
     asked. `check` accepts answers; `trusts_last` takes the answer of the last candidate without a
     check. `attempt_timeout`: seconds for one attempt, so that a target that hangs leaves time for
-    another. `hedge`: send a second copy of a slow call to the next candidate.
+    another; without it, half of the time that is left, while there is another. `hedge`: send a
+    second copy of a slow call to the next candidate.
 
     Raises `InputError` for a kind that does not exist and for a timeout that is not above 0.
     """
@@ -107,9 +109,8 @@ class _Attempted:
 class PolicyCall:
     """One call through a policy: what was tried so far, and what may be tried next.
 
-    `tally` is that of the whole call if another policy asks this one. It is then gone through once,
-    without a pause: the policy that the call names decides about another round. `early` lets it
-    probe a resting candidate for the other policy.
+    With the tally of another policy's call in `terms`, the candidates are gone through once,
+    without a pause: the policy that the call names decides about another round.
     """
 
     def __init__(
@@ -117,18 +118,17 @@ class PolicyCall:
         policy: PolicyState,
         request: Request,
         on_text: OnText | None,
-        *,
-        tally: CallTally | None = None,
-        early: bool = False,
+        terms: AskTerms,
     ) -> None:
         self._policy = policy
         self._rules = policy.rules
         self._clock = policy.runtime.clock
         self._request = request
         self._on_text = on_text
-        self._is_outermost = tally is None
-        self._tally = tally or CallTally(policy.retries)
-        self._may_probe = self._is_outermost or early
+        self._is_outermost = terms.tally is None
+        self._tally = terms.tally or CallTally(policy.retries)
+        self._may_probe = self._is_outermost or terms.is_early
+        self._patience = terms.patience
         self._began = self._clock()
         self._record = CallRecord(policy.name, policy.order.kind)
         self._failures: list[ModelError] = []
@@ -212,8 +212,8 @@ class PolicyCall:
         return True
 
     def _is_out_of_time(self) -> bool:
-        left = self._time_left()
-        if left is not None and left <= 0:
+        left, patience = self._time_left(), self._patience_left()
+        if (left is not None and left <= 0) or (patience is not None and patience <= 0):
             self._stop_reason = "the time of the call was over"
         return bool(self._stop_reason)
 
@@ -231,7 +231,9 @@ class PolicyCall:
         for _, _, candidate in sorted(resting, key=lambda entry: entry[:2]):
             if self._is_out_of_time() or not self._tally.try_begin(candidate, is_probe=True):
                 return None
-            outcome = await self._attempt(candidate, self._on_text, early=True)
+            outcome = await self._attempt(
+                candidate, self._on_text, self._patience_left(), is_early=True
+            )
             if isinstance(outcome, _Attempted):
                 return outcome
         return None
@@ -265,6 +267,25 @@ class PolicyCall:
             return None
         return self._request.timeout - (self._clock() - self._began)
 
+    def _patience_left(self) -> float | None:
+        """Return the seconds that the policy around this one waits for the first text."""
+        return None if self._patience is None else self._patience - (self._clock() - self._began)
+
+    def _find_patience(self, candidate: Candidate, others: Sequence[Candidate]) -> float | None:
+        """Return the seconds to the first text (or the whole answer) of a candidate.
+
+        That is half of what is left while another could be asked, but enough for a candidate that
+        is known to be slow. None: all of the time of the attempt.
+        """
+        patience, left = self._patience_left(), self._time_left()
+        limits = [limit for limit in (patience, left) if limit is not None]
+        is_limited = not limits or self._rules.attempt_timeout is not None
+        if is_limited or self._find_backup(others) is None:
+            return patience
+        predicted = candidate.latency.predict_wait(self._request, is_streamed=bool(self._on_text))
+        share = max(min(limits) / 2, _SLOWER_THAN_USUAL * (predicted or 0.0))
+        return min(*limits, share)
+
     def _attempt_time(self) -> float | None:
         """Return the seconds that an attempt may take if it begins now; None: without a limit."""
         left, limit = self._time_left(), self._rules.attempt_timeout
@@ -281,11 +302,12 @@ class PolicyCall:
     ) -> _Attempted | ModelError:
         hedge = self._rules.hedge
         backup = self._find_backup(others) if hedge is not None else None
+        patience = self._find_patience(candidate, others)
         if hedge is None or backup is None:
-            return await self._attempt(candidate, self._on_text)
+            return await self._attempt(candidate, self._on_text, patience)
         return await race(
-            lambda on_text: self._attempt(candidate, on_text),
-            lambda on_text: self._attempt(backup, on_text, is_hedge=True),
+            lambda on_text: self._attempt(candidate, on_text, patience),
+            lambda on_text: self._attempt(backup, on_text, self._patience_left(), is_hedge=True),
             on_text=self._on_text,
             wait=lambda: self._policy.runtime.sleep(hedge.after),
             may_start=lambda: self._take_backup(backup, others),
@@ -315,19 +337,22 @@ class PolicyCall:
         self,
         candidate: Candidate,
         on_text: OnText | None,
+        patience: float | None,
         *,
-        early: bool = False,
+        is_early: bool = False,
         is_hedge: bool = False,
     ) -> _Attempted | ModelError:
         """Send one request to one candidate; return its answer or the reason for its failure.
 
-        Raises the failure if no other candidate could avoid it.
+        `patience`: seconds to its first text. Raises the failure if no other candidate could avoid
+        it.
         """
+        terms = AskTerms(self._tally, patience, is_early)
         began = self._clock()
         request = self._limit_time(self._request)
         note = AttemptNote(candidate.name, began, is_hedge)
         try:
-            response = await candidate.ask(request, on_text, tally=self._tally, early=early)
+            response = await candidate.ask(request, on_text, terms)
         except ModelError as error:
             self._record.add_failure(note, self._clock(), error)
             return self._pass_on_failure(candidate, error)

@@ -21,6 +21,7 @@ _BUCKETS = (4_000, 32_000, 128_000)
 # Seconds to the first token and per token. Only their proportion matters: it splits the time of
 # an answer that was not streamed.
 _TYPICAL_FIRST, _TYPICAL_PER_TOKEN = 0.5, 0.02
+_EXPECTED_OUTPUT = 256  # tokens of an answer as long as nothing is known
 _LENGTH_WEIGHT = 0.1  # part of a new answer length in the mean
 _FAILURE_WEIGHT = 4  # calls in flight that one failure counts like
 
@@ -40,7 +41,7 @@ class LatencyRules:
     keep: float = 0.2
     explore: int = 8
     near: float = 0.1
-    expected_output: float = 256.0
+    expected_output: float = _EXPECTED_OUTPUT
 
     def __post_init__(self) -> None:
         is_valid = 0 <= self.keep < 1 and self.explore >= 2 and self.near >= 0
@@ -100,6 +101,15 @@ class LatencyModel:
             return None
         first, per_token = known
         return first + output_tokens * per_token
+
+    def predict_wait(self, request: Request, *, is_streamed: bool) -> float | None:
+        """Return the seconds to the first text of a streamed answer, or to the whole of another.
+
+        None if this size of input is not known.
+        """
+        if is_streamed:
+            return self.predict_first_token(request)
+        return self.predict(request, request.max_tokens or _EXPECTED_OUTPUT)
 
     @property
     def load_factor(self) -> int:

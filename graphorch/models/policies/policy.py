@@ -12,7 +12,9 @@ candidates only. Rules of all policies:
 4. The first request to each target is free. Every request beyond that is taken from one retry
    budget, so that an outage is not answered with more load: no target gets more requests than there
    are calls, and a share on top.
-5. No attempt begins after the time of the call, and each gets only the time that is left.
+5. No attempt begins after the time of the call, and each gets only the time that is left. While
+   others could still be asked, it gets half of that to begin its answer, or to finish one that is
+   not streamed, so that a target that hangs does not take all; more if it is known to be slow.
 6. A policy inside of another one is gone through once each time that it is asked. Rounds, pauses,
    the retry budget and the attempts of a target are those of the whole call (`tally.py`).
 """
@@ -38,7 +40,7 @@ from graphorch.models.policies.orderings import (
     WeightedOrder,
 )
 from graphorch.models.policies.retry_budget import RetryBudget
-from graphorch.models.policies.tally import CallTally
+from graphorch.models.policies.tally import NO_TERMS, AskTerms
 from graphorch.models.policies.target import Candidate, Unavailability, check_all_payable
 
 
@@ -90,27 +92,24 @@ class Policy:
         could avoid it, `CapReached` if the budget does not cover the next attempt, and `InputError`
         before any request if the price of a candidate has no bound under a cap of the payer.
         """
-        return await self.ask(request, on_text)
+        if request.payer is not None:
+            check_all_payable(self.candidates, request.payer)
+        return await PolicyCall(self._state, request, on_text, NO_TERMS).run()
 
     async def ask(
         self,
         request: Request,
         on_text: OnText | None = None,
-        *,
-        tally: CallTally | None = None,
-        early: bool = False,
+        terms: AskTerms = NO_TERMS,
     ) -> Response:
-        """Return the answer as `complete` does.
+        """Return the answer as `complete` does, on the terms of another policy.
 
-        With the `tally` of a call, as the candidate of another policy, it goes through its
-        candidates once. `early` lets it probe one of them even if all of them rest.
+        With the tally of a call it goes through its candidates once. What it takes is learnt for
+        the order of the other policy.
         """
-        if request.payer is not None:
-            check_all_payable(self.candidates, request.payer)
         self.latency.pending += 1
         try:
-            call = PolicyCall(self._state, request, on_text, tally=tally, early=early)
-            response = await call.run()
+            response = await PolicyCall(self._state, request, on_text, terms).run()
         except ModelError:
             self.latency.observe_failure()
             raise

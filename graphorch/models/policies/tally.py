@@ -1,4 +1,4 @@
-"""Requests of one call, counted over all policies that it passes.
+"""Requests of one call, counted over all policies that it passes, and the terms of each.
 
 Rules of this file:
 1. A target is asked at most once in a round, and in all rounds together at most as often as its
@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from graphorch.errors import ModelError
@@ -31,6 +32,23 @@ class Askable(Protocol):
     def targets(self) -> Sequence[Askable]:
         """Targets that it can reach; that of a target is itself."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AskTerms:
+    """Terms on which a policy asks one of its candidates.
+
+    `tally` counts the requests of the call that this is part of. `patience`: seconds to the first
+    text of a streamed answer, or to the whole of another. `is_early`: ask even if the candidate
+    rests, as a probe.
+    """
+
+    tally: CallTally | None = None
+    patience: float | None = None
+    is_early: bool = False
+
+
+NO_TERMS = AskTerms()
 
 
 class CallTally:

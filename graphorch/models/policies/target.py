@@ -17,12 +17,13 @@ from graphorch.clock import Runtime
 from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import ModelClient, OnText, close
+from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Request, Response, Usage, estimate_usage
 from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker, CircuitOpen
 from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
 from graphorch.models.policies.latency import LatencyModel, LatencyRules
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
-from graphorch.models.policies.tally import CallTally
+from graphorch.models.policies.tally import NO_TERMS, AskTerms
 from graphorch.models.pricing.metering import (
     CallMeter,
     MeteredCall,
@@ -95,15 +96,9 @@ class Candidate(Protocol):
         self,
         request: Request,
         on_text: OnText | None = None,
-        *,
-        tally: CallTally | None = None,
-        early: bool = False,
+        terms: AskTerms = NO_TERMS,
     ) -> Response:
-        """Return the answer.
-
-        `tally` counts the requests of the call that this is part of. `early` asks even if the
-        candidate rests, as a probe.
-        """
+        """Return the answer, or raise why there is none on these terms."""
         ...
 
     async def aclose(self) -> None:
@@ -168,25 +163,22 @@ class Target:
         self,
         request: Request,
         on_text: OnText | None = None,
-        *,
-        tally: CallTally | None = None,
-        early: bool = False,
+        terms: AskTerms = NO_TERMS,
     ) -> Response:
-        """Return the answer as `complete` does.
+        """Return the answer as `complete` does, on the terms of a policy.
 
-        `tally` counts what is sent. `early` asks even while the target rests, if no other probe is
-        on its way.
+        An early request is sent even while the target rests, if no other probe is on its way.
         """
         request = self._address(request)
         bill = self.meter.open_call(request)
-        permit = self.breaker.admit(early=early)
+        permit = self.breaker.admit(early=terms.is_early)
         if permit is None:
             raise CircuitOpen(self.name, self.breaker.seconds_to_probe or 0.0)
         verdict: bool | None = None
         sent = 1
         self.latency.pending += 1
         try:
-            response = await self._send(bill, on_text)
+            response = await self._send(bill, on_text, terms.patience)
             verdict, sent = True, response.attempts
         except ModelError as error:
             # A request that was not sent says nothing about the target.
@@ -195,8 +187,8 @@ class Target:
         finally:
             self.latency.pending -= 1
             permit.close(verdict)
-            if tally is not None and bill.is_sent:
-                tally.sent += sent
+            if terms.tally is not None and bill.is_sent:
+                terms.tally.sent += sent
         self.latency.observe(request, response)
         return response
 
@@ -246,12 +238,18 @@ class Target:
             return request
         return replace(request, model=self._model)
 
-    async def _send(self, bill: MeteredCall, on_text: OnText | None) -> Response:
+    async def _send(
+        self, bill: MeteredCall, on_text: OnText | None, patience: float | None
+    ) -> Response:
+        """Send a request in its turn, within its timeout and the patience of its policy."""
         timeout = bill.request.timeout
+        limit = _choose_shorter(patience, timeout)
+        scope = asyncio.timeout(limit)
+        if on_text is not None and limit != timeout:
+            on_text = _lift_at_first_text(on_text, scope, timeout)
         tokens = self._count_tokens(bill.request) if self.limiter.counts_tokens else 0
-        scope = asyncio.timeout(timeout)
         try:
-            async with scope, bill, self.limiter.turn(tokens, timeout) as turn:
+            async with scope, bill, self.limiter.turn(tokens, limit) as turn:
                 bill.is_sent = True
                 response = bill.add_price(await self._client.complete(bill.request, on_text))
                 turn.settle(response.usage.input_tokens + response.usage.output_tokens)
@@ -259,7 +257,10 @@ class Target:
         except TimeoutError:
             if not scope.expired():
                 raise
-            failure = bill.build_timeout_error("total")
+            if limit == timeout or not bill.is_sent:
+                failure = bill.build_timeout_error("total")
+            else:
+                failure = _build_impatience(bill.request.model, limit, is_streamed=bool(on_text))
         raise failure
 
     def _count_tokens(self, request: Request) -> int:
@@ -285,6 +286,39 @@ class Target:
         if blames_target:
             self.latency.observe_failure()
         return not blames_target
+
+
+def _choose_shorter(patience: float | None, timeout: float | None) -> float | None:
+    """Return the shorter of two limits, of which None is none."""
+    if patience is None or (timeout is not None and timeout < patience):
+        return timeout
+    return patience
+
+
+def _lift_at_first_text(on_text: OnText, scope: asyncio.Timeout, timeout: float | None) -> OnText:
+    """Return an `on_text` whose first piece gives the call all of its time."""
+    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+    is_first = True
+
+    def listen(piece: str) -> None:
+        nonlocal is_first
+        if is_first and not scope.expired():
+            scope.reschedule(deadline)
+        is_first = False
+        on_text(piece)
+
+    return listen
+
+
+def _build_impatience(model: str, seconds: float | None, *, is_streamed: bool) -> TimedOut:
+    """Return the error for a target that took more than its part of the time of a call."""
+    missed = "begin" if is_streamed else "finish"
+    message = (
+        f"Model '{model}' did not {missed} its answer within {seconds:.3g} s, which is its part of "
+        "the time of the call while others may still be asked. Give the call more time, or the "
+        "policy an attempt_timeout."
+    )
+    return TimedOut(message, model=model, limit="first token" if is_streamed else "total")
 
 
 def check_all_payable(candidates: Sequence[Candidate], payer: Account) -> None:

@@ -12,6 +12,8 @@ from graphorch.errors import InputError, InternalError
 from graphorch.models.budgets.budget import Account, Alert, Amount, Budget, CapReached, CapRules
 from graphorch.models.budgets.ledger import Persistence, Units
 from graphorch.models.budgets.spend_store import MemorySpend
+from graphorch.models.pricing.metering import CallMeter
+from tests.models.fakes import Answer, FakeModel, Flat, Table, request_to
 from tests.models.virtual import run
 
 
@@ -256,6 +258,41 @@ def test_seconds_end_account() -> None:
         assert caught.value.limit == "seconds"
 
     run(main)
+
+
+def test_raising_alert_loses_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A listener that raises is logged; settling goes on, and other levels are announced."""
+
+    async def main(runtime: Runtime) -> None:
+        heard: list[Alert] = []
+
+        def fail(alert: Alert) -> None:
+            raise ConnectionError("webhook is down")
+
+        day = Account(
+            "day", Budget(usd=1), rules=CapRules(alert_shares=(0.1,), on_alert=heard.append)
+        )
+        run_rules = CapRules(alert_shares=(0.1, 0.2), on_alert=fail)
+        account = Account("run", Budget(usd=1), rules=run_rules, beside=[day])
+        meter = CallMeter(Table({"m": Flat(0.005)}))
+        async with meter.open_call(request_to("m", max_tokens=10, payer=account)) as call:
+            call.is_sent = True
+            response = call.add_price(await FakeModel(Answer(tokens=40)).complete(call.request))
+        assert response.usd == pytest.approx(account.spent.usd)
+        assert account.report().reserved.usd == 0
+        assert [alert.share for alert in heard] == [0.1]
+        assert caplog.text.count("on_alert raised ConnectionError: webhook is down") == 2
+
+    run(main)
+
+
+def test_async_alert_is_refused() -> None:
+    """A listener that nobody would await is refused."""
+
+    async def listen(alert: Alert) -> None: ...
+
+    with pytest.raises(InputError, match="on_alert is an async function"):
+        CapRules(on_alert=listen)  # type: ignore[arg-type]
 
 
 def test_alert_comes_once_per_share() -> None:

@@ -229,17 +229,76 @@ def test_attempt_timeout_leaves_time() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("hanging", [1, 2, 3])
+def test_hanging_targets_leave_time(hanging: int, streamed: bool) -> None:
+    """Targets that hang leave time for one that works, without any rule, and are blamed."""
+
+    async def main(runtime: Runtime) -> None:
+        models = [*(FakeModel(hangs()) for _ in range(hanging)), FakeModel(Answer(first=2))]
+        policy = fallback("p", make_targets(runtime, *models), runtime=runtime)
+        on_text = ignore if streamed else None
+        response = await policy.complete(request_to(timeout=60), on_text)
+        outcomes = [outcome for _, outcome in list_outcomes(response)]
+        assert outcomes == ["timeout"] * hanging + ["ok"]
+        for _ in range(4):
+            await policy.complete(request_to(timeout=60), on_text)
+        assert policy.targets[0].breaker.state == "open"
+
+    run(main)
+
+
+def test_hanging_inner_target_leaves_time() -> None:
+    """A target that hangs inside of another policy leaves time for the outer one's next."""
+
+    async def main(runtime: Runtime) -> None:
+        a, b, c = make_targets(runtime, FakeModel(hangs()), FakeModel(hangs()), FakeModel())
+        inner = fallback("inner", [a, b], runtime=runtime)
+        policy = fallback("outer", [inner, c], runtime=runtime)
+        response = await policy.complete(request_to(timeout=60))
+        assert (response.text, response.attempts) == ("fine", 3)
+        assert runtime.clock() < 31
+
+    run(main)
+
+
+def test_long_stream_gets_whole_time() -> None:
+    """An answer that has begun is not cut, however much of the time it takes."""
+
+    async def main(runtime: Runtime) -> None:
+        long = Answer("long", first=5, per_token=1, tokens=50)
+        policy = fallback("p", make_targets(runtime, FakeModel(long), FakeModel()), runtime=runtime)
+        response = await policy.complete(request_to(timeout=60), ignore)
+        assert (response.text, response.attempts) == ("long", 1)
+        with pytest.raises(NotAnswered, match="a: timeout"):
+            await policy.complete(request_to(timeout=50), ignore)
+
+    run(main)
+
+
+def test_slow_target_gets_time_it_needs() -> None:
+    """A target that is known to take more than half of the time gets what it needs."""
+
+    async def main(runtime: Runtime) -> None:
+        slow, spare = FakeModel(Answer("slow", first=40)), FakeModel(Answer("spare"))
+        policy = fallback("p", make_targets(runtime, slow, spare), runtime=runtime)
+        await policy.complete(request_to(timeout=200))
+        assert (await policy.complete(request_to(timeout=60))).text == "slow"
+
+    run(main)
+
+
 def test_call_timeout_bounds_all_attempts() -> None:
     """No attempt begins after the time of the call."""
 
     async def main(runtime: Runtime) -> None:
-        models = [FakeModel(hangs()), FakeModel(hangs())]
+        models = [FakeModel(hangs()), FakeModel(hangs()), FakeModel(hangs())]
         with pytest.raises(NotAnswered):
             await fallback("p", make_targets(runtime, *models), runtime=runtime).complete(
                 request_to(timeout=10)
             )
         assert runtime.clock() == pytest.approx(10)
-        assert models[1].requests == []
+        assert [model.cancelled for model in models] == [1, 1, 1]
 
     run(main)
 

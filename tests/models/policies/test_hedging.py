@@ -50,6 +50,7 @@ def test_hedge_wins_over_slow_call() -> None:
         )
         assert (response.text, heard, runtime.clock()) == ("quick", ["quick"], pytest.approx(4))
         assert (slow.cancelled, slow.running) == (1, 0)
+        assert response.attempts == 2
         assert response.decision is not None
         tried = [
             (attempt.target, attempt.outcome, attempt.is_hedge)

@@ -15,7 +15,7 @@ from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.policy import Policy, fallback
 from graphorch.models.policies.target import Target
 from tests.models.fakes import request_to
-from tests.models.servers import Server, completion, replies, serve
+from tests.models.servers import Server, completion, never_answers, replies, serve
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -69,5 +69,18 @@ def test_nested_policies_meet_dead_server() -> None:
             assert await answer_all([outer.complete(request_to())]) == {NotAnswered.__name__: 1}
             assert len(server.asked) == 2
             await close_all(outer)
+
+    run(main())
+
+
+def test_hanging_server_leaves_time() -> None:
+    """A server that takes the request and says nothing takes half of the time, not all of it."""
+
+    async def main() -> None:
+        async with serve(never_answers) as first, serve(replies(completion("second"))) as second:
+            policy = fallback("p", [connect("a", first), connect("b", second)])
+            outcomes = await answer_all([policy.complete(request_to(timeout=4))])
+            assert outcomes == {"second": 1}
+            await close_all(policy)
 
     run(main())
