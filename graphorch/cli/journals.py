@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from graphorch.cli.run_request import JournalFile
+from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.errors import InputError
+from graphorch.journal.chain_key import VARIABLE, read_key
+from graphorch.journal.records import RunHead
 from graphorch.journal.store import Store
 from graphorch.journal.validation import check_run_id
 from graphorch.runs.stores import open_store, resolve_path
+from graphorch.text import plural
 from graphorch.trace.analysis.run_lookup import find_run
+from graphorch.trace.spans.index import CatchUp, SpanIndex
+from graphorch.trace.spans.model import Trace
 
 T = TypeVar("T")
+_MANY_NEW_RUNS = 200  # reading more runs than these takes long enough to explain it
+_MOST_NOTES = 10  # runs or records that are named one by one
 
 
 def locate_journal(db: str) -> JournalFile:
@@ -56,7 +64,59 @@ def resolve_run_id(journal: JournalFile, word: str) -> str:
     cannot be an id.
     """
     check_run_id(word)
-    return query_store(journal, lambda store: find_run(store, word)).run_id
+    return query_store(journal, lambda store: find_stored_run(store, word)).run_id
+
+
+async def find_stored_run(store: Store, word: str) -> RunHead:
+    """Return the run that a word stands for; see `find_run`.
+
+    Says so if a key is set and the run has none.
+    """
+    head = await find_run(store, word)
+    if not head.is_keyed and read_key() is not None:
+        print_status(
+            f"note: run {head.run_id} is unkeyed: {VARIABLE} is set, but does not protect it, and "
+            "anyone who can write the journal can have altered it"
+        )
+    return head
+
+
+def print_faults(trace: Trace) -> None:
+    """Name the records of a run that cannot be read and are left out."""
+    for fault in trace.faults[:_MOST_NOTES]:
+        print_status(f"note: left out: {sanitize_line(fault, 400)}")
+    if len(trace.faults) > _MOST_NOTES:
+        print_status(f"note: left out: {len(trace.faults) - _MOST_NOTES} more damaged records")
+
+
+async def catch_up(index: SpanIndex, store: Store) -> CatchUp:
+    """Read what is new in a journal, and name the runs that are left out, and why."""
+    progress = await index.catch_up(store)
+    if progress.runs > _MANY_NEW_RUNS:
+        print_status(
+            f"note: read {progress.runs:,} runs for the first time in {progress.seconds:.1f} s; "
+            "next time only new ones are read"
+        )
+    for run_id, reason in list(progress.damaged.items())[:_MOST_NOTES]:
+        print_status(f"note: run {sanitize_line(run_id)} is damaged and left out: {reason}")
+    for run_id in progress.refused[:_MOST_NOTES]:
+        print_status(
+            f"note: run {sanitize_line(run_id)} is left out: it is protected by another key than "
+            f"the one that {VARIABLE} holds, or it is not set"
+        )
+    _print_rest("damaged", len(progress.damaged))
+    _print_rest("protected by another key", len(progress.refused))
+    if progress.unkeyed and read_key() is not None:
+        print_status(
+            f"note: {plural(progress.unkeyed, 'run')} without a key: {VARIABLE} is set, but does "
+            "not protect them"
+        )
+    return progress
+
+
+def _print_rest(problem: str, count: int) -> None:
+    if count > _MOST_NOTES:
+        print_status(f"note: {count - _MOST_NOTES} more are {problem} and left out")
 
 
 def check_argument_order(command: str, flow: str, run_id: str) -> None:

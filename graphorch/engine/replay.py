@@ -3,13 +3,17 @@
 No node runs and no model is called. Every record has to fit what the core has open at that moment;
 the first that does not is a divergence, and the error names it. What follows from a record is
 decided by the core alone, so the same records always rebuild the same run.
+
+Records are data that anybody may have written. Each body is checked before it is used, and whatever
+the core, a type of the state or a pure function of the flow raises about a record becomes a
+divergence that names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from graphorch.core.events import (
     Approved,
@@ -36,7 +40,7 @@ from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
 from graphorch.engine.record_bodies import decode_response
 from graphorch.engine.state_codec import CodecCache
-from graphorch.errors import GraphorchError, ReplayDiverged
+from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
 from graphorch.graph.approval import Approval
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import (
@@ -60,11 +64,14 @@ from graphorch.journal.record_kinds import (
     StartingBody,
     StoppingBody,
 )
+from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record
 from graphorch.models.messages import Response
 from graphorch.text import truncate_repr
 
 _LONGEST_VALUE: Final = 200  # characters of a value in a message
+# Kinds of records that may come before the one that begins a run.
+_BEFORE_BEGIN: Final[frozenset[RecordKind]] = frozenset({"forked", "migrated", "rules"})
 
 
 class RecordedError(GraphorchError):
@@ -111,7 +118,8 @@ def rebuild(
     """Return the run after its records, or after record number `until`.
 
     In the records up to number `adopted`, activations have ids of another origin (an older graph),
-    and keep them. Raises `ReplayDiverged` at the first record that does not fit.
+    and keep them. Raises `ReplayDiverged` at the first record that does not fit, and
+    `JournalDamaged` at the first that no version would have written.
     """
     replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
     replay = _Replay(plan, replayed, adopted)
@@ -134,7 +142,7 @@ def verify(
 
     Every selector, predicate, `over`, `enter`, `leave` and `gather` has to return what it returned
     in the run; no node runs and no model is called. Raises `ReplayDiverged` at the first
-    difference.
+    difference, and `JournalDamaged` at the first record that no version would have written.
     """
     replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
     replay = _ReplayVerifier(plan, replayed, adopted)
@@ -156,38 +164,49 @@ class _Replay:
         self._replayed = replayed
         self._open: dict[str, Activation] = {}
         self._codecs = CodecCache()
+        self._has_begun = False
 
     def take(self, record: Record) -> None:
         """Apply one record."""
-        body: Any = record.body
-        event = self._read(record)
+        seq, kind = record.seq, cast("RecordKind", record.kind)
+        body = read_body(self._replayed.run.run_id, record)
+        try:
+            self._check_order(kind)
+            self._take_body(kind, body)
+            if "route" in body:
+                # A commit and its routing are one record, and two events.
+                kind = "routed"
+                self._take_body(kind, _split_routing(cast("CommitBody", body)))
+        except ReplayDiverged as error:
+            raise ReplayDiverged(f"Record {seq} ({kind}): {error}") from error.__cause__
+        except JournalError as error:
+            raise JournalError(f"Record {seq} ({kind}): {error}") from error.__cause__
+        # The border to the core, to types of the state, and to the flow's functions: they promise
+        # nothing about records that they did not write.
+        except Exception as error:
+            raise ReplayDiverged(
+                f"Record {seq} ({kind}) does not fit what came before it: "
+                f"{type(error).__name__}: {error}. The flow is not the one that wrote it, or the "
+                "journal is damaged."
+            ) from error
+        self._replayed.last_seq = seq
+
+    def _check_order(self, kind: RecordKind) -> None:
+        """Raise `ReplayDiverged` unless a run begins once, and before anything else happens."""
+        if kind == "started":
+            if self._has_begun:
+                raise ReplayDiverged("the run begins for a second time.")
+            self._has_begun = True
+        elif not self._has_begun and kind not in _BEFORE_BEGIN:
+            raise ReplayDiverged("the run has not begun at this point.")
+
+    def _take_body(self, kind: RecordKind, body: Any) -> None:
+        event = self._build_event(HANDLERS[kind], body)
         if event is not None:
             self._apply(event)
-        if "route" in body:
-            # A commit and its routing are one record, and two events.
-            self.take(Record(record.seq, "routed", _split_routing(body)))
-        self._replayed.last_seq = record.seq
-
-    def _read(self, record: Record) -> Event | None:
-        """Return the event of a record; None if nothing happens in the core."""
-        seq, kind, body = record.seq, record.kind, record.body
-        handler = HANDLERS.get(kind)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        if handler is None or not isinstance(body, dict):
-            raise ReplayDiverged(
-                f"Record {seq} is of the unknown kind '{kind}'. It was written by another version "
-                "of graphorch, or is damaged."
-            )
-        try:
-            return self._build_event(handler, body)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ReplayDiverged(
-                f"Record {seq} ({kind}) does not hold what it should: {error!r}. "
-                "The journal is damaged."
-            ) from error
-        except ReplayDiverged as error:
-            raise ReplayDiverged(f"Record {seq} ({kind}): {error}") from None
 
     def _build_event(self, handler: Handler, body: Any) -> Event | None:
+        """Return the event of a record; None if nothing happens in the core."""
         return handler(self, body)
 
     def _apply(self, event: Event) -> None:
@@ -250,8 +269,10 @@ class _Replay:
 
     def on_routed(self, body: RoutedBody) -> Event:
         activation = self.find_open(body)
-        edges = activation.scope.plan.topology.edges
+        step, edges = activation.step, activation.scope.plan.topology.edges
         taken = tuple(edges[index] for index in body["edges"])
+        if any(edge.source != step.index for edge in taken):
+            raise ReplayDiverged(f"an edge that '{activation.path}' took is not one of its edges.")
         decision = RouteDecision(body["loop"], body["exhausted"], taken)
         return Routed(activation, decision, body["at"])
 

@@ -10,10 +10,13 @@ Rules of this file:
    while its digest stays, so that the chain can still be followed.
 4. The digest is keyed with a salt of the run that is erased along with the bodies: otherwise a
    short body ("yes", a name) could be guessed and confirmed.
+5. A chain without a secret finds accidents: whoever can write the file can also compute it anew.
+   With a secret (see `chain_key.py`) each link is an HMAC-SHA256, which only its holders can make.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -94,25 +97,35 @@ def digest(data: bytes, salt: bytes) -> bytes:
     return blake2b(data, digest_size=HASH_BYTES, key=salt[:64], person=b"graphorch body").digest()
 
 
-def first_link(header: Body) -> bytes:
+def first_link(header: Body, secret: bytes | None = None) -> bytes:
     """Return the start of a run's chain, the hash of its header: records cannot change runs."""
-    return blake2b(dump(header), digest_size=HASH_BYTES, person=b"graphorch run").digest()
+    return _chain(b"graphorch run", dump(header), secret)
 
 
-def next_link(link: bytes, seq: int, kind: str, body_digest: bytes) -> bytes:
+def next_link(
+    link: bytes, seq: int, kind: str, body_digest: bytes, secret: bytes | None = None
+) -> bytes:
     """Return the chain with one more record."""
-    chain = blake2b(link, digest_size=HASH_BYTES, person=b"graphorch link")
-    chain.update(seq.to_bytes(8, "big") + body_digest + kind.encode())
-    return chain.digest()
+    entry = link + seq.to_bytes(8, "big") + body_digest + kind.encode()
+    return _chain(b"graphorch link", entry, secret)
 
 
-def seal(link: bytes, status: str, is_erased: bool) -> bytes:
+def seal(link: bytes, status: str, is_erased: bool, secret: bytes | None = None) -> bytes:
     """Return the hash that guards the changing part of a run's head."""
-    return blake2b(
-        link + bytes([is_erased]) + status.encode(),
-        digest_size=HASH_BYTES,
-        person=b"graphorch head",
-    ).digest()
+    return _chain(b"graphorch head", link + bytes([is_erased]) + status.encode(), secret)
+
+
+def tie(link: bytes, body: bytes, salt: bytes, secret: bytes | None = None) -> bytes:
+    """Return the hash that ties a snapshot to the chain at its record."""
+    body_digest = digest(link + body, salt)
+    return body_digest if secret is None else _chain(b"graphorch snap", body_digest, secret)
+
+
+def _chain(purpose: bytes, data: bytes, secret: bytes | None) -> bytes:
+    """Hash data for one purpose, with the secret of the run if it has one."""
+    if secret is None:
+        return blake2b(data, digest_size=HASH_BYTES, person=purpose).digest()
+    return hmac.digest(secret, purpose + b"\0" + data, "sha256")
 
 
 def _check(body: Body, limits: BodyLimits) -> None:

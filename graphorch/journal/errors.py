@@ -1,18 +1,26 @@
 """Errors of a store, by what the caller can do about them. None leaves half a change behind.
 
 JournalError
-├── InvalidRecord       the caller: a body that is not plain JSON data, too large or too deep, or a
-wrong number ├── InvalidName         the caller: an id, a name or an option that a store does not
-accept ├── RunNotFound         there is no run of that id ├── RunExists           another run has
-this id ├── RunErased           the content of the run was deleted; it cannot go on ├── LeaseHeld
-another owner works on the run ├── LeaseLost           the lease is not the run's current one:
-another owner took over │   └── LeaseExpired    no other owner took over: renew it and repeat the
-call ├── AppendConflict      the journal does not end where the caller thinks ├── JournalDamaged
-records were altered, lost, moved or never were of this program ├── StoreNotOpened      the file
-cannot be used │   ├── NotAJournal     it is another kind of file │   └── NewerFormat     a later
-version of graphorch wrote it ├── StoreClosed         the store was closed └── StoreUnavailable
-the storage failed; repeating the same call is always safe ├── StoreLocked     another process holds
-the file ├── StoreFull       no room └── StoreReadOnly   no permission
+├── InvalidRecord       a body that is not plain JSON, too large or too deep, or a wrong number
+├── InvalidName         an id, a name or an option that a store does not accept
+├── RunNotFound         there is no run of that id
+├── RunExists           another run has this id
+├── RunErased           the content of the run was deleted; it cannot go on
+├── LeaseHeld           another owner works on the run
+├── LeaseLost           the lease is not the run's current one: another owner took over
+│   └── LeaseExpired    no other owner took over: renew it and repeat the call
+├── AppendConflict      the journal does not end where the caller thinks
+├── WrongKey            the chain of the run was made with a key that is not at hand
+├── JournalDamaged      records were altered, lost, moved or never were of this program
+├── StoreNotOpened      the file cannot be used
+│   ├── NotAJournal     it is another kind of file
+│   └── NewerFormat     a later version of graphorch wrote it
+├── StoreClosed         the store was closed
+├── StoreReplaced       the file was deleted or replaced while it was open
+└── StoreUnavailable    the storage failed; repeating the same call is always safe
+    ├── StoreLocked     another process holds the file
+    ├── StoreFull       no room
+    └── StoreReadOnly   no permission
 """
 
 from __future__ import annotations
@@ -98,6 +106,23 @@ class AppendConflict(JournalError):
         )
 
 
+class WrongKey(JournalError):
+    """Run whose chain was made with a key that is not the one at hand; nothing of it is read."""
+
+    def __init__(self, run_id: str, key_id: bytes, have: bytes | None) -> None:
+        self.run_id = run_id
+        if have is None:
+            problem = f"is protected by a key ({key_id.hex()}), and none is set"
+        else:
+            problem = (
+                f"is protected by another key ({key_id.hex()}) than the one set ({have.hex()})"
+            )
+        super().__init__(
+            f"Run '{run_id}' {problem}. "
+            "Set GRAPHORCH_JOURNAL_KEY to the key that it was begun with."
+        )
+
+
 class JournalDamaged(JournalError):
     """Stored data that differs from what was written.
 
@@ -123,6 +148,13 @@ class NewerFormat(StoreNotOpened):
 
 class StoreClosed(JournalError):
     """Store that was closed before the call."""
+
+
+class StoreReplaced(JournalError):
+    """File of a store that was deleted, moved or replaced while it was open.
+
+    What was written since then is not in the file that has its name now.
+    """
 
 
 class StoreUnavailable(JournalError):

@@ -100,7 +100,7 @@ class MemoryTables:
             for row in rows
             if row.updated_at < before
             and row.status in statuses
-            and not (row.owner and row.expires_at > now)
+            and not (row.owner and now < row.expires_at <= now + row.lease_seconds)
         ]
         for row in gone[:limit]:
             del self._runs[row.id], self._ids[row.run_id]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphorch.journal import codec
+from graphorch.journal.chain_key import ChainKey
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.errors import (
     AppendConflict,
@@ -24,8 +25,9 @@ from graphorch.journal.errors import (
     RunErased,
     RunExists,
     RunNotFound,
+    WrongKey,
 )
-from graphorch.journal.hash_chain import read_records, read_snapshot, snapshot_digest
+from graphorch.journal.hash_chain import read_records, read_snapshot
 from graphorch.journal.records import Lease, NewRun, RunHead, RunLog, RunPage, RunQuery, Snapshot
 from graphorch.journal.tables import (
     RecordRow,
@@ -33,7 +35,7 @@ from graphorch.journal.tables import (
     SnapshotRow,
     Tables,
     build_head,
-    build_lease,
+    choose_secret,
     encode_header,
 )
 
@@ -41,20 +43,22 @@ Entry = tuple[str, bytes]
 """Record to append: its kind, and its body as canonical bytes."""
 
 
-def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
+def create(tables: Tables, run: NewRun, salt: bytes, key: ChainKey | None, now: float) -> RunHead:
     """Insert a new run; return the existing one if its header is equal: the call was repeated."""
+    key_id = b"" if key is None or not run.is_keyed else key.id
     now = float(now)  # as the storage returns it, since the chain starts with it
     tags = codec.dump(dict(run.tags))
     row = tables.find_run(run.run_id)
     if row is None:
         row = RunRow(
             0, run.run_id, run.flow, run.fingerprint, run.format, run.parent, tags,
-            now, now, run.status, 0, b"", b"", salt, 0, "", 0, 0.0,
+            now, now, run.status, 0, b"", b"", salt, 0, "", 0, 0.0, 0.0, key_id,
         )  # fmt: skip
-        row.link = codec.first_link(encode_header(row, run.tags))
-        row.seal = codec.seal(row.link, row.status, False)
+        secret = choose_secret(row, key)
+        row.link = codec.first_link(encode_header(row, run.tags), secret)
+        row.seal = codec.seal(row.link, row.status, False, secret)
         tables.add_run(row)
-        return build_head(row)
+        return build_head(row, key)
     # The run exists: that is fine if this is the same call again.
     have = {
         "flow": row.flow,
@@ -75,20 +79,36 @@ def create(tables: Tables, run: NewRun, salt: bytes, now: float) -> RunHead:
     ]
     if differences:
         raise RunExists(run.run_id, "; ".join(differences))
-    return build_head(row)
+    return build_head(row, key)
 
 
-def claim(tables: Tables, run_id: str, owner: str, ttl: float, now: float) -> Lease:
+def claim(
+    tables: Tables, run_id: str, owner: str, ttl: float, key: ChainKey | None, now: float
+) -> Lease:
     """Make `owner` the owner of a free run; the epoch rises, also for the same owner."""
     row = _require_run(tables, run_id)
     _check_not_erased(row)
-    build_head(row)  # raises for a damaged run
-    if row.owner and row.owner != owner and row.expires_at > now:
-        raise LeaseHeld(run_id, row.owner, row.expires_at, now)
+    build_head(row, key)  # raises for a damaged run
+    if row.owner != owner:
+        _check_free(row, now)
     # The new epoch ends every earlier lease, so a process that was stopped cannot go on writing.
     row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
+    row.lease_seconds = ttl
     tables.set_lease(row)
     return Lease(run_id, owner, row.epoch, row.expires_at)
+
+
+def shorten_lease(tables: Tables, run_id: str, now: float) -> None:
+    """Let the lease of a run end at most its own length from now.
+
+    It ends later if the clock that it was claimed by was ahead of this one, by a day for example.
+    An owner that is still there renews it, as always; one that is gone does not, and others wait
+    for the run no longer than a lease lasts.
+    """
+    row = _require_run(tables, run_id)
+    if row.owner and row.expires_at > now + row.lease_seconds:
+        row.expires_at = now + row.lease_seconds
+        tables.set_lease(row)
 
 
 def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
@@ -96,7 +116,7 @@ def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
     row = _require_run(tables, lease.run_id)
     _check_not_erased(row)
     _check_current(row, lease)
-    row.expires_at = now + ttl
+    row.expires_at, row.lease_seconds = now + ttl, ttl
     tables.set_lease(row)
     return replace(lease, expires_at=row.expires_at)
 
@@ -115,6 +135,7 @@ def append(
     expected_last_seq: int,
     entries: Sequence[Entry],
     status: str | None,
+    key: ChainKey | None,
     now: float,
 ) -> None:
     """Add records after the expected last one and set the status.
@@ -122,6 +143,7 @@ def append(
     Records that are there already with equal content are not added again.
     """
     row = _require_owned(tables, lease, now)
+    secret = choose_secret(row, key)
     # An append whose reply was lost is made again: its records must be there already.
     if row.last_seq != expected_last_seq:
         _require_repetition(tables, row, expected_last_seq, entries)
@@ -129,28 +151,34 @@ def append(
     # Extend the chain: the link of each record covers all records before it.
     link, rows = row.link, list[RecordRow]()
     for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
-        link = codec.next_link(link, seq, kind, codec.digest(body, row.salt))
+        link = codec.next_link(link, seq, kind, codec.digest(body, row.salt), secret)
         rows.append(RecordRow(seq, kind, body, None, link))
     row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, now
     is_new_status = status not in (None, row.status)
     row.status = status or row.status
     # The seal covers the end of the chain and the status, so neither changes unnoticed.
-    row.seal = codec.seal(link, row.status, False)
+    row.seal = codec.seal(link, row.status, False, secret)
     tables.add_records(row.id, rows)
     tables.set_progress(row)
     if is_new_status:
         tables.set_status(row)
 
 
-def load(tables: Tables, run_id: str, after_seq: int, limits: BodyLimits) -> RunLog:
+def load(
+    tables: Tables, run_id: str, after_seq: int, key: ChainKey | None, limits: BodyLimits
+) -> RunLog:
     """Return the head and the records after a number, verified from there to the end."""
     row = _require_run(tables, run_id)
-    return RunLog(build_head(row), tuple(read_records(tables, row, after_seq, limits)))
+    head = build_head(row, key)
+    return RunLog(head, tuple(read_records(tables, row, key, after_seq, limits)))
 
 
-def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: float) -> None:
+def save_snapshot(
+    tables: Tables, lease: Lease, seq: int, body: bytes, key: ChainKey | None, now: float
+) -> None:
     """Store a snapshot of the records 1 … seq, unless there is a later one."""
     row = _require_owned(tables, lease, now)
+    secret = choose_secret(row, key)
     last = tables.record(row.id, seq)
     if last is None:
         raise InvalidRecord(
@@ -159,40 +187,42 @@ def save_snapshot(tables: Tables, lease: Lease, seq: int, body: bytes, now: floa
         )
     kept = tables.snapshot(row.id)
     if kept is None or kept.seq <= seq:
-        tables.set_snapshot(
-            row.id, SnapshotRow(seq, body, snapshot_digest(last.link, body, row.salt))
-        )
+        tie = codec.tie(last.link, body, row.salt, secret)
+        tables.set_snapshot(row.id, SnapshotRow(seq, body, tie))
 
 
-def load_snapshot(tables: Tables, run_id: str, limits: BodyLimits) -> Snapshot | None:
+def load_snapshot(
+    tables: Tables, run_id: str, key: ChainKey | None, limits: BodyLimits
+) -> Snapshot | None:
     """Return the latest snapshot, verified against the chain."""
-    return read_snapshot(tables, _require_run(tables, run_id), limits)
+    return read_snapshot(tables, _require_run(tables, run_id), key, limits)
 
 
-def list_runs(tables: Tables, query: RunQuery) -> RunPage:
+def list_runs(tables: Tables, query: RunQuery, key: ChainKey | None) -> RunPage:
     """Return one page of heads, newest first."""
     # Ask for one more than the page holds, to know whether another page follows.
     rows = list(tables.list_runs(replace(query, limit=query.limit + 1)))
-    heads, damaged = list[RunHead](), list[str]()
+    heads, damaged, refused = list[RunHead](), list[str](), list[str]()
     for row in rows[: query.limit]:
+        # A damaged run must not hide the others, nor one of another key.
         try:
-            heads.append(build_head(row))
-        # A damaged run must not hide the others.
+            heads.append(build_head(row, key))
         except JournalDamaged:
             damaged.append(row.run_id)
+        except WrongKey:
+            refused.append(row.run_id)
     following = None
     if len(rows) > query.limit:
         last = rows[query.limit - 1]
         following = (last.created_at, last.run_id)
-    return RunPage(tuple(heads), following, tuple(damaged))
+    return RunPage(tuple(heads), following, tuple(damaged), tuple(refused))
 
 
-def erase(tables: Tables, run_id: str, now: float) -> None:
+def erase(tables: Tables, run_id: str, key: ChainKey | None, now: float) -> None:
     """Replace all bodies of a run with their digests; the chain can still be followed."""
     row = _require_run(tables, run_id)
-    lease = build_lease(row)
-    if lease is not None and lease.expires_at > now:
-        raise LeaseHeld(run_id, lease.owner, lease.expires_at, now)
+    secret = choose_secret(row, key)
+    _check_free(row, now)
     if row.is_erased:
         return
     # Read all digests before the first write: a read may raise for a damaged row.
@@ -203,7 +233,7 @@ def erase(tables: Tables, run_id: str, now: float) -> None:
         tables.erase_record(row.id, seq, digest)
     # Without the salt, no digest can be matched with a guessed body.
     row.is_erased, row.salt = 1, b""
-    row.seal = codec.seal(row.link, row.status, True)
+    row.seal = codec.seal(row.link, row.status, True, secret)
     tables.set_erased(row)
 
 
@@ -232,6 +262,13 @@ def _require_owned(tables: Tables, lease: Lease, now: float) -> RunRow:
             "Renew it, and renew leases well before they expire.",
         )
     return row
+
+
+def _check_free(row: RunRow, now: float) -> None:
+    """Raise `LeaseHeld` while a lease runs. No lease runs for longer than it was claimed for."""
+    if row.owner and row.expires_at > now:
+        until = min(row.expires_at, now + row.lease_seconds)
+        raise LeaseHeld(row.run_id, row.owner, until, now)
 
 
 def _check_not_erased(row: RunRow) -> None:

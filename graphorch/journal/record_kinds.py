@@ -2,15 +2,27 @@
 
 A record is stored as plain JSON. A newer graphorch may add a kind or an optional field; it never
 renames or removes one without raising the format. Writers build a body of the declared type;
-readers map each kind to a handler. A test holds both to this file.
+readers get it from `record_reader.py`, which checks it, and map each kind to a handler. A test
+holds all of them to this file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict, get_args
+from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, get_args
+
+from annotated_types import Interval
+from typing_extensions import TypedDict  # pydantic checks bodies by them, also on Python 3.11
 
 from graphorch.statuses import RunStatus
+
+Seconds: TypeAlias = Annotated[float, Interval(ge=-1e12, le=1e12)]
+"""A time in seconds since 1970, or a duration; damaged ones would not be a date or a number."""
+
+Count: TypeAlias = Annotated[int, Interval(ge=0, le=2**53)]
+
+Index: TypeAlias = Annotated[int, Interval(ge=-1, le=2**53)]
+"""A number of something in the graph; -1 is none."""
 
 RecordKind: TypeAlias = Literal[
     "started",
@@ -44,7 +56,7 @@ RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
 class RulesBody(TypedDict):
     """From here on the run decides under another limit, or handles failures differently."""
 
-    activations: int | None
+    activations: Count | None
     on_failure: Literal["drain", "cancel", "isolate"]
 
 
@@ -63,12 +75,12 @@ class StartedOptions(TypedDict):
 class StartedBody(StartedOptions):
     """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`)."""
 
-    at: float
+    at: Seconds
     input: dict[str, Any]
     flow: dict[str, Any]
 
 
-ForkedBody = TypedDict("ForkedBody", {"from": str, "at": str, "copied": int})
+ForkedBody = TypedDict("ForkedBody", {"from": str, "at": str, "copied": Count})
 """The next `copied` records were copied from run `from`; `at` is the path that runs anew."""
 
 
@@ -82,9 +94,9 @@ class ActivationBody(TypedDict):
 class RouteBody(TypedDict):
     """Route of an activation: numbers of its loop exits (-1: none) and of edges."""
 
-    loop: int
-    exhausted: int
-    edges: list[int]
+    loop: Index
+    exhausted: Index
+    edges: list[Count]
 
 
 class CommitBody(ActivationBody):
@@ -93,8 +105,8 @@ class CommitBody(ActivationBody):
     `route` is there unless something came between result and routing.
     """
 
-    at: float
-    began: float
+    at: Seconds
+    began: Seconds
     update: dict[str, Any]
     route: NotRequired[RouteBody]
 
@@ -102,69 +114,69 @@ class CommitBody(ActivationBody):
 class RoutedBody(ActivationBody, RouteBody):
     """An activation whose commit came earlier was routed."""
 
-    at: float
+    at: Seconds
 
 
 class EnteredBody(ActivationBody):
     """A sub-flow (one item) or a map (one per item) was entered with these inputs."""
 
-    at: float
+    at: Seconds
     items: list[dict[str, Any]]
 
 
 class FailedBody(ActivationBody):
     """An attempt failed; `handler` numbers the error edge that carries on, -1 is none."""
 
-    at: float
-    began: float
-    attempt: int
+    at: Seconds
+    began: Seconds
+    attempt: Count
     error: str
     message: str
-    retry_after: float | None
-    handler: int
+    retry_after: Seconds | None
+    handler: Index
     limit: str
 
 
 class SkippedBody(ActivationBody):
     """A node could not start because a field that it requires was never assigned."""
 
-    at: float
+    at: Seconds
     reason: str
 
 
 class CancelledBody(ActivationBody):
     """An attempt was cancelled; nothing of it counts."""
 
-    at: float
-    began: float
+    at: Seconds
+    began: Seconds
 
 
 class AskedBody(ActivationBody):
     """A question was put to a person."""
 
-    at: float
-    began: float
+    at: Seconds
+    began: Seconds
     text: str
-    expires: float | None
+    expires: Seconds | None
 
 
 class ApprovedBody(ActivationBody):
     """A person let an activation pass its gate."""
 
-    at: float
+    at: Seconds
 
 
 class RetryBody(ActivationBody):
     """The pause before an attempt is over."""
 
-    at: float
-    attempt: int
+    at: Seconds
+    attempt: Count
 
 
 class StoppingBody(TypedDict):
     """The run was asked to stop: at once (`now`), or after what runs."""
 
-    at: float
+    at: Seconds
     reason: str
     status: RunStatus
     now: bool
@@ -173,28 +185,65 @@ class StoppingBody(TypedDict):
 class MomentBody(TypedDict):
     """Only a time: the run was resumed, or the grace time after a failure is over."""
 
-    at: float
+    at: Seconds
 
 
 class StartingBody(ActivationBody):
     """An attempt begins whose effect must not happen twice."""
 
-    attempt: int
+    attempt: Count
+
+
+class ToolCallBody(TypedDict):
+    """A tool call in a message of a prompt."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class MessageBody(TypedDict):
+    """One message of a prompt; `answers` is the id of the tool call whose result it is."""
+
+    role: str
+    content: str
+    calls: NotRequired[list[ToolCallBody]]
+    answers: NotRequired[str]
+
+
+class AskedModelBody(TypedDict):
+    """What a model was asked: the messages that the previous request of the attempt had not.
+
+    `shared` counts the messages before them, `left_out` those in the middle of very many.
+    """
+
+    model: str
+    messages: list[MessageBody]
+    shared: Count
+    left_out: Count
+    tools: list[str]
+    output: str | None
 
 
 class CallBody(ActivationBody):
-    """A model answered; `asked` describes the request, `key` identifies equal requests."""
+    """A model answered; `asked` describes the request, `key` identifies equal requests.
 
-    attempt: int
+    `response` is a `Response` of `graphorch.models` as JSON.
+    """
+
+    attempt: Count
     key: str
     response: dict[str, Any]
-    at: float
-    began: float
-    asked: dict[str, Any]
+    at: Seconds
+    began: Seconds
+    asked: AskedModelBody
 
 
 class ModelFailureBody(TypedDict):
-    """Why a model call failed, and what it cost; `decision` is the record of its policy."""
+    """Why a model call failed, and what it cost; `decision` is the record of its policy.
+
+    `usage` is a `Usage`, and `decision` a `RoutingRecord`, of `graphorch.models` as JSON.
+    """
 
     error: str
     message: str
@@ -208,10 +257,10 @@ class ModelFailureBody(TypedDict):
 class UnansweredBody(ActivationBody, ModelFailureBody):
     """A model call failed; it may have cost something."""
 
-    attempt: int
-    at: float
-    began: float
-    asked: dict[str, Any]
+    attempt: Count
+    at: Seconds
+    began: Seconds
+    asked: AskedModelBody
 
 
 class MigratedBody(TypedDict):

@@ -33,7 +33,8 @@ class Record:
 class NewRun:
     """Header of a run to create; only its status ever changes.
 
-    `parent` is the run that it was forked from.
+    `parent` is the run that it was forked from. `is_keyed` is false for a run that gets no key even
+    if the store has one: the fork of a run that anybody may have altered.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class NewRun:
     status: str = "running"
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     parent: str | None = None
+    is_keyed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Lease:
 class RunHead:
     """Summary of a run that needs none of its records.
 
-    Times are seconds since 1970; `lease` is the last one that was not released.
+    Times are seconds since 1970; `lease` is the last one that was not released. `is_keyed`: only
+    holders of the store's key can have written the records.
     """
 
     run_id: str
@@ -77,6 +80,7 @@ class RunHead:
     last_seq: int
     lease: Lease | None = None
     is_erased: bool = False
+    is_keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +123,11 @@ class RunQuery:
 class RunPage:
     """One page of a list; `next` is the `after` of the query for the following page, or None.
 
-    `damaged` names the runs of this page whose head was altered: one of them never hides the
-    others.
+    `damaged` names the runs of this page whose head was altered, and `refused` those that were
+    made with a key that is not at hand: one of them never hides the others.
     """
 
     runs: tuple[RunHead, ...]
     next: Cursor | None = None
     damaged: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()

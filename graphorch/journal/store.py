@@ -24,8 +24,10 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
+from graphorch.journal.chain_key import ChainKey
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
+from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.records import (
     Lease,
     NewRun,
@@ -70,10 +72,11 @@ class Store(Protocol):
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
         """Become the only owner who may append, for `ttl` seconds.
 
-        `owner` must be a unique name; its older leases end.
+        `owner` must be a unique name; its older leases end. A lease that was claimed by a clock
+        that is ahead holds for its own length from the first call that meets it.
 
         Raises `LeaseHeld` while another owner's lease runs, `RunNotFound`, `RunErased`,
-        `JournalDamaged`.
+        `WrongKey`, `JournalDamaged`.
         """
         ...
 
@@ -128,7 +131,7 @@ class Store(Protocol):
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """Return a run's head and its records after `after_seq`.
 
-        Raises `RunNotFound`, and `JournalDamaged` with the first damaged record.
+        Raises `RunNotFound`, `WrongKey`, and `JournalDamaged` with the first damaged record.
         """
         ...
 
@@ -155,7 +158,7 @@ class Store(Protocol):
 
         Hashes stay, so that its records can still be counted and verified.
 
-        Raises `LeaseHeld` while the run has an owner, `RunNotFound`.
+        Raises `LeaseHeld` while the run has an owner, `RunNotFound`, `WrongKey`.
         """
         ...
 
@@ -200,12 +203,21 @@ class Runner(Protocol):
 
 
 class TableStore:
-    """`Store` over a `Runner`: checks arguments, and turns each call into an operation."""
+    """`Store` over a `Runner`: checks arguments, and turns each call into an operation.
+
+    With a `key` it chains new runs with it, and reads those of that key and those without one.
+    """
 
     def __init__(
-        self, runner: Runner, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS
+        self,
+        runner: Runner,
+        *,
+        clock: Clock = time.time,
+        limits: BodyLimits = codec.LIMITS,
+        key: ChainKey | None = None,
     ) -> None:
         self._runner = runner
+        self._key = key
         self._clock = clock
         self._limits = limits
 
@@ -214,7 +226,7 @@ class TableStore:
         check_new_run(run)
         salt = secrets.token_bytes(codec.SALT_BYTES)
         return await self._runner.write(
-            lambda tables: operations.create(tables, run, salt, self._clock())
+            lambda tables: operations.create(tables, run, salt, self._key, self._clock())
         )
 
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
@@ -222,8 +234,9 @@ class TableStore:
         check_run_id(run_id)
         check_text(owner, "owner")
         check_seconds(ttl, "time to live", 0)
-        return await self._runner.write(
-            lambda tables: operations.claim(tables, run_id, owner, ttl, self._clock())
+        return await self._write_if_free(
+            run_id,
+            lambda tables: operations.claim(tables, run_id, owner, ttl, self._key, self._clock()),
         )
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
@@ -276,7 +289,7 @@ class TableStore:
         check_run_id(run_id)
         check_number(after_seq, "record to start after")
         return await self._runner.read(
-            lambda tables: operations.load(tables, run_id, after_seq, self._limits)
+            lambda tables: operations.load(tables, run_id, after_seq, self._key, self._limits)
         )
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
@@ -286,7 +299,7 @@ class TableStore:
         body = codec.dump(snapshot.body, self._limits)
         await self._runner.write(
             lambda tables: operations.save_snapshot(
-                tables, lease, snapshot.seq, body, self._clock()
+                tables, lease, snapshot.seq, body, self._key, self._clock()
             )
         )
 
@@ -294,19 +307,23 @@ class TableStore:
         """See `Store.load_snapshot`."""
         check_run_id(run_id)
         return await self._runner.read(
-            lambda tables: operations.load_snapshot(tables, run_id, self._limits)
+            lambda tables: operations.load_snapshot(tables, run_id, self._key, self._limits)
         )
 
     async def list_runs(self, query: RunQuery | None = None) -> RunPage:
         """See `Store.list_runs`."""
         checked = query or RunQuery()
         check_query(checked)
-        return await self._runner.read(lambda tables: operations.list_runs(tables, checked))
+        return await self._runner.read(
+            lambda tables: operations.list_runs(tables, checked, self._key)
+        )
 
     async def erase(self, run_id: str) -> None:
         """See `Store.erase`."""
         check_run_id(run_id)
-        await self._runner.write(lambda tables: operations.erase(tables, run_id, self._clock()))
+        await self._write_if_free(
+            run_id, lambda tables: operations.erase(tables, run_id, self._key, self._clock())
+        )
 
     async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
         """See `Store.prune`."""
@@ -328,6 +345,17 @@ class TableStore:
         """See `Store.close`."""
         await self._runner.close()
 
+    async def _write_if_free(self, run_id: str, operation: Callable[[Tables], T]) -> T:
+        """Run an operation that raises `LeaseHeld` while the run has an owner."""
+        try:
+            return await self._runner.write(operation)
+        except LeaseHeld:
+            # An operation that raised has changed nothing, so this is another one.
+            await self._runner.write(
+                lambda tables: operations.shorten_lease(tables, run_id, self._clock())
+            )
+            raise
+
     def _prepare_append(
         self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None
     ) -> tuple[Callable[[Tables], None], int]:
@@ -337,5 +365,5 @@ class TableStore:
         entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
         size = sum([len(body) for _, body in entries])
         return lambda tables: operations.append(
-            tables, lease, expected_last_seq, entries, status, self._clock()
+            tables, lease, expected_last_seq, entries, status, self._key, self._clock()
         ), size

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from graphorch.journal import codec
-from graphorch.journal.errors import InvalidRecord, JournalDamaged
+from graphorch.journal.chain_key import ChainKey
+from graphorch.journal.errors import InvalidRecord, JournalDamaged, WrongKey
 from graphorch.journal.records import Lease, RunHead, RunQuery
 
 
@@ -15,8 +16,9 @@ from graphorch.journal.records import Lease, RunHead, RunQuery
 class RunRow:
     """One run.
 
-    `id` is the storage's own short number, `owner` is "" while the run has no lease, `link` is the
-    end of the chain, and `seal` guards the head.
+    `id` is the storage's own short number, `owner` is "" while the run has no lease, whose length
+    is `lease_seconds`. `link` is the end of the chain, `seal` guards the head, and `key_id` names
+    the key of both, b"" if there is none.
     """
 
     id: int
@@ -37,6 +39,8 @@ class RunRow:
     owner: str
     epoch: int
     expires_at: float
+    lease_seconds: float
+    key_id: bytes
 
 
 @dataclass(slots=True)
@@ -85,7 +89,7 @@ class Tables(Protocol):
         ...
 
     def set_lease(self, row: RunRow) -> None:
-        """Write `owner`, `epoch`, `expires_at`."""
+        """Write `owner`, `epoch`, `expires_at`, `lease_seconds`."""
         ...
 
     def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
@@ -123,7 +127,8 @@ class Tables(Protocol):
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
         """Delete at most `limit` ownerless runs of these statuses, last changed before a time.
 
-        Returns how many were deleted.
+        A lease that ends later than its own length from now is none: the clock that it was
+        claimed by was ahead. Returns how many were deleted.
         """
         ...
 
@@ -157,23 +162,38 @@ def decode_tags(row: RunRow) -> dict[str, str]:
     return cast("dict[str, str]", tags)
 
 
-def build_head(row: RunRow) -> RunHead:
-    """Return the head of a run. Raises `JournalDamaged` if the row was altered."""
-    if row.seal != codec.seal(row.link, row.status, bool(row.is_erased)) or len(row.salt) != (
-        0 if row.is_erased else codec.SALT_BYTES
-    ):
+def choose_secret(row: RunRow, key: ChainKey | None) -> bytes | None:
+    """Return the secret that the chain of a run is made with; None for a run without a key.
+
+    Raises `WrongKey` if `key` is not the key of the run.
+    """
+    if not row.key_id:
+        return None
+    if key is None or key.id != row.key_id:
+        raise WrongKey(row.run_id, row.key_id, None if key is None else key.id)
+    return key.secret
+
+
+def build_head(row: RunRow, key: ChainKey | None) -> RunHead:
+    """Return the head of a run.
+
+    Raises `WrongKey` if `key` is not its key, and `JournalDamaged` if the row was altered.
+    """
+    secret = choose_secret(row, key)
+    is_sealed = row.seal == codec.seal(row.link, row.status, bool(row.is_erased), secret)
+    if not is_sealed or len(row.salt) != (0 if row.is_erased else codec.SALT_BYTES):
         raise JournalDamaged(
             f"Run '{row.run_id}'", "its status or the end of its chain is not what was written."
         )
     tags = decode_tags(row)
-    if row.last_seq == 0 and row.link != codec.first_link(encode_header(row, tags)):
+    if row.last_seq == 0 and row.link != codec.first_link(encode_header(row, tags), secret):
         raise JournalDamaged(
             f"Run '{row.run_id}'", "what it was created with is not what was written."
         )
     return RunHead(
         row.run_id, row.flow, row.fingerprint, row.format, row.status,
         row.created_at, row.updated_at, tags, row.parent, row.last_seq,
-        build_lease(row), bool(row.is_erased),
+        build_lease(row), bool(row.is_erased), bool(row.key_id),
     )  # fmt: skip
 
 

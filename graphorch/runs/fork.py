@@ -28,7 +28,7 @@ from graphorch.errors import InputError, InternalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import FORMAT
-from graphorch.journal.records import NewRun, Record
+from graphorch.journal.records import NewRun, Record, RunHead
 from graphorch.journal.store import Store
 from graphorch.runs.durable import check_log
 from graphorch.runs.result import Result
@@ -83,7 +83,7 @@ async def fork(
     copies = select_records(migrated.records, gone, around)
     origin = {"from": run_id, "at": change.path, "copied": len(copies)}
     records = [Record(1, "forked", origin), *copies]
-    journal = await _create_run(store, plan, settings, run_id, records)
+    journal = await _create_run(store, plan, settings, log.head, records)
 
     # 3. Open it where its records end.
     replayed = rebuild(plan, settings.run_id, records)
@@ -96,11 +96,20 @@ async def fork(
 
 
 async def _create_run(
-    store: Store, plan: Plan, settings: RunSettings, parent: str, records: list[Record]
+    store: Store, plan: Plan, settings: RunSettings, parent: RunHead, records: list[Record]
 ) -> RunJournal:
+    """Store a fork. It has a key only if its parent has one: a copy is no better than that."""
     run_id = settings.run_id
     fingerprint = compute_fingerprint(plan)
-    new_run = NewRun(run_id, plan.name, fingerprint, FORMAT, tags=settings.tags, parent=parent)
+    new_run = NewRun(
+        run_id,
+        plan.name,
+        fingerprint,
+        FORMAT,
+        tags=settings.tags,
+        parent=parent.run_id,
+        is_keyed=parent.is_keyed,
+    )
     head = await store.create(new_run)
     if head.last_seq:
         raise InputError(

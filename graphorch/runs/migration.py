@@ -91,6 +91,10 @@ def _read_mark(record: Record) -> str:
 def _change_record(record: Record, change: Change) -> Record | None:
     """Apply a migration to a copy of one record; None leaves the record out."""
     subject = f"The migration of record {record.seq} ({record.kind})"
+    if _as_dict(record.body) is None:
+        raise JournalError(
+            f"Record {record.seq} ({record.kind}) is not an object. The journal is damaged."
+        )
     copy: dict[str, Any] = {"kind": record.kind, **json.loads(json.dumps(record.body))}
     try:
         result: Any = change(copy)

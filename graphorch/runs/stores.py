@@ -26,6 +26,8 @@ Durable: TypeAlias = "bool | str | Path | Store"
 `True` is the default file, a path is a SQLite file, a store is that store; `False` is memory.
 """
 
+_Place: TypeAlias = "tuple[str, str | None]"  # the path of a file, and the key of its chains
+
 VARIABLE = "GRAPHORCH_DB"
 DEFAULT = "graphorch.sqlite"
 
@@ -49,13 +51,15 @@ async def open_store(durable: Durable) -> AsyncGenerator[Store]:
     if not isinstance(durable, bool | str | Path):
         yield durable
         return
-    path = resolve_path(durable)
+    from graphorch.journal.chain_key import VARIABLE as KEY_VARIABLE
+
+    place = (resolve_path(durable), os.environ.get(KEY_VARIABLE))
     pool = _shared_pool()
-    entry = await pool.enter(path)
+    entry = await pool.enter(place)
     try:
         yield entry.store
     finally:
-        await pool.leave(path, entry)
+        await pool.leave(place, entry)
 
 
 @dataclass(slots=True)
@@ -67,44 +71,51 @@ class _Entry:
 
 
 class _Pool:
-    """Open stores by path. Safe for several event loops on several threads."""
+    """Open stores by path and key. Safe for several event loops on several threads.
+
+    A store whose file was deleted or replaced is not handed out again: its users get an error, and
+    the next run opens what is there now.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[_Place, _Entry] = {}
         # Held for dictionary work only, never across an await.
         self._lock = threading.Lock()
 
-    async def enter(self, path: str) -> _Entry:
-        """Return the open store of a path, counted as used once more."""
-        entry = self._acquire(path, None)
+    async def enter(self, place: _Place) -> _Entry:
+        """Return the open store of a path and key, counted as used once more."""
+        entry = self._acquire(place, None)
         if entry is not None:
             return entry
         from graphorch.journal.sqlite.store import SqliteStore
 
-        store = await SqliteStore.open(path)
-        entry = self._acquire(path, store)
+        path, key = place
+        store = await SqliteStore.open(path, key=key)
+        entry = self._acquire(place, store)
         assert entry is not None
         if entry.store is not store:
             # Another thread opened the same file meanwhile, and its store is the shared one.
             await store.close()
         return entry
 
-    async def leave(self, path: str, entry: _Entry) -> None:
+    async def leave(self, place: _Place, entry: _Entry) -> None:
         """Count a store as used once less; the last user closes it."""
         with self._lock:
             entry.users -= 1
             is_last = not entry.users
-            if is_last:
-                del self._entries[path]
+            if is_last and self._entries.get(place) is entry:
+                del self._entries[place]
         if is_last:
             await entry.store.close()
 
-    def _acquire(self, path: str, opened: SqliteStore | None) -> _Entry | None:
-        """Return the entry of a path, made of `opened` if there is none yet."""
+    def _acquire(self, place: _Place, opened: SqliteStore | None) -> _Entry | None:
+        """Return the entry of a place, made of `opened` if there is none yet."""
         with self._lock:
-            entry = self._entries.get(path)
+            entry = self._entries.get(place)
+            if entry is not None and not entry.store.is_in_place():
+                entry = None
             if entry is None and opened is not None:
-                entry = self._entries[path] = _Entry(opened)
+                entry = self._entries[place] = _Entry(opened)
             if entry is not None:
                 entry.users += 1
             return entry

@@ -12,6 +12,7 @@ import pytest
 from graphorch import JournalError, ReplayDiverged, RunFailed
 from graphorch.core.invariants import check_invariants
 from graphorch.engine.replay import RecordedError, has_crashed, rebuild, verify
+from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
 from graphorch.testing.virtual_clock import run_virtual
@@ -122,7 +123,7 @@ def test_started_attempt_is_in_doubt() -> None:
             "the record is about 00000000000000000000000000000000. "
             "The flow is not the one that wrote it.",
         ),
-        ({"update": []}, "A stored update is a list"),
+        ({"update": []}, "'update': input should be a valid dictionary"),
     ],
 )
 def test_foreign_record_is_named(body: dict[str, Any], message: str) -> None:
@@ -142,9 +143,12 @@ def test_incomplete_commit_is_damage(key: str) -> None:
         else record
         for record in records
     ]
-    assert diverges(plan, short) == (
-        f"Record 2 (commit) does not hold what it should: KeyError('{key}'). "
-        "The journal is damaged."
+    with pytest.raises(JournalDamaged) as caught:
+        rebuild(plan, "r", short)
+    assert caught.value.seq == 2
+    assert str(caught.value) == (
+        f"Run 'r', record 2: it is not what a 'commit' record holds: '{key}': field required. "
+        "Restore it from a copy; nothing was changed."
     )
 
 
@@ -152,18 +156,15 @@ def test_incomplete_commit_is_damage(key: str) -> None:
 def test_unknown_kind_is_refused(kind: str) -> None:
     """Unknown kinds are refused, also those that are names of methods."""
     plan, records = recorded("chain")
-    message = diverges(plan, [records[0], replace(records[1], kind=kind)])
-    assert message == (
-        f"Record 2 is of the unknown kind '{kind}'. "
-        "It was written by another version of graphorch, or is damaged."
-    )
+    with pytest.raises(JournalDamaged) as caught:
+        rebuild(plan, "r", [records[0], replace(records[1], kind=kind)])
+    assert f"Run 'r', record 2: it is of the unknown kind '{kind}'." in str(caught.value)
 
 
 def test_body_must_be_object() -> None:
     plan, records = recorded("chain")
-    assert diverges(plan, [replace(records[0], body=[1])]).startswith(
-        "Record 1 is of the unknown kind 'started'"
-    )
+    with pytest.raises(JournalDamaged, match="input should be a valid dictionary"):
+        rebuild(plan, "r", [replace(records[0], body=[1])])
 
 
 def test_missing_record_is_noticed() -> None:

@@ -22,6 +22,7 @@ from graphorch import (
 )
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun
 
 
@@ -350,7 +351,7 @@ def test_newer_format_is_refused() -> None:
         store = MemoryStore()
         await store.create(NewRun("r", "g", OLD, 99))
         with pytest.raises(
-            JournalError, match=r"written in format 99, this is format 2\. Update graphorch"
+            JournalError, match=rf"written in format 99, this is format {FORMAT}\. Update graphorch"
         ):
             await flow.resume("r", durable=store)
         await store.create(NewRun("s", "g", OLD, 2))

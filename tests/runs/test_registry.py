@@ -44,15 +44,40 @@ def test_finished_run_is_forgotten(status: str) -> None:
         runs.find("r")
 
 
-def test_oldest_unfinished_run_is_forgotten() -> None:
+@pytest.mark.parametrize("status", ["failed", "stopped"])
+def test_oldest_failed_run_is_dropped_with_notice(status: str) -> None:
+    """Later runs take its place, and resuming it says that it was dropped, and why."""
     runs = OpenRuns("g")
     for number in range(MAX_KEPT + 1):
-        scheduler = make_scheduler(f"r{number}")
+        scheduler = make_scheduler(f"r{number}", status)
         runs.begin(scheduler)
         runs.end(scheduler)
     assert runs.find("r1").run.run_id == "r1"
-    with pytest.raises(InputError, match="has no open run 'r0'"):
+    with pytest.raises(InputError, match=r"Run r0 .* was dropped .* after 256 later runs"):
         runs.find("r0")
+
+
+@pytest.mark.parametrize("status", ["waiting", "failed"])
+def test_waiting_runs_are_never_dropped(status: str) -> None:
+    """Neither for later ones that wait, nor for later ones that failed."""
+    runs = OpenRuns("g")
+    for number in range(10):
+        runs.end(make_scheduler(f"question{number}", "waiting"))
+    for number in range(4 * MAX_KEPT):
+        runs.end(make_scheduler(f"r{number}", status))
+    for number in range(10):
+        assert runs.find(f"question{number}").run.status == "waiting"
+
+
+def test_answered_run_is_no_longer_kept() -> None:
+    """A run that waited and then ended leaves no trace."""
+    runs, scheduler = OpenRuns("g"), make_scheduler("r", "waiting")
+    runs.end(scheduler)
+    runs.begin(scheduler)
+    scheduler.run.status = "succeeded"
+    runs.end(scheduler)
+    with pytest.raises(InputError, match="no open run 'r'"):
+        runs.find("r")
 
 
 def test_unknown_id_names_nearest() -> None:

@@ -11,7 +11,7 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, print_written, write_text
-from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.journals import catch_up, query_store, require_journal
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.shared_options import (
     Db,
@@ -28,7 +28,7 @@ from graphorch.cli.stats.tables import (
     join_windows,
     print_tables,
 )
-from graphorch.cli.terminal import print_output, print_status
+from graphorch.cli.terminal import print_output
 from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.store import Store
 from graphorch.trace.analysis import statistics
@@ -49,7 +49,6 @@ _TOPICS: Mapping[str, tuple[Callable[..., Table[Any]], tuple[str, ...]]] = {
     "findings": (statistics.findings, ("agent",)),
 }
 _OVERVIEW_TOPICS = ("runs", "calls", "steps", "errors", "findings")
-_MANY_NEW_RUNS = 200  # reading more runs than these takes long enough to explain it
 
 
 def stats(
@@ -101,7 +100,8 @@ def stats(
 ) -> None:
     """Add up what the runs in a journal did.
 
-    Quantiles are exact; "–" stands where there are too few values for one.
+    Quantiles are exact; "–" stands where there are too few values for one. Runs that are damaged,
+    or protected by another key, are named and left out.
 
     Exit codes: 0 done, 2 wrong usage or journal.
     """
@@ -195,7 +195,7 @@ def print_stats(request: StatsRequest, db: str) -> None:
 
     async def read(store: Store) -> tuple[dict[str, Table[Any]], dict[str, Table[Any]]]:
         with SpanIndex.open(store) as index:
-            await _catch_up(index, store)
+            await catch_up(index, store)
             tables = _build_tables(index, request, request.selection)
             before: dict[str, Table[Any]] = {}
             if request.is_compared:
@@ -217,20 +217,6 @@ def print_stats(request: StatsRequest, db: str) -> None:
         print_output(format_csv(only))
     else:
         print_output(to_json_line(rows if len(rows) > 1 else only))
-
-
-async def _catch_up(index: SpanIndex, store: Store) -> None:
-    """Read what is new in the journal, and say so if it took a while or runs are damaged."""
-    caught_up = await index.catch_up(store)
-    if caught_up.runs > _MANY_NEW_RUNS:
-        print_status(
-            f"note: read {caught_up.runs:,} runs for the first time in {caught_up.seconds:.1f} s; "
-            "next time only new ones are read"
-        )
-    for run_id in caught_up.damaged[:10]:
-        print_status(
-            f"note: run {run_id} is damaged and left out; `graphorch runs show {run_id}` says where"
-        )
 
 
 def _build_tables(

@@ -9,7 +9,9 @@ Theory of operation:
    in either mode.
 3. `_room` counts the pages that may still go into the log. A commit without room goes to the
    thread, which moves the log first.
-4. SQLite itself would move the log at 4,000 pages, in the middle of any commit. So the log stays
+4. Every commit is followed by a look at the paths of the file and its log (`OpenedFile`): SQLite
+   writes on into a file that was deleted or replaced, and nothing of that would ever be read.
+5. SQLite itself would move the log at 4,000 pages, in the middle of any commit. So the log stays
    bounded even if the room was estimated wrongly, or if several processes fill it.
 """
 
@@ -23,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from graphorch.errors import JournalError
+from graphorch.journal.errors import StoreReplaced
 from graphorch.journal.sqlite import statements
-from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist, translate
+from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist
 from graphorch.journal.sqlite.tables import SqliteTables
 from graphorch.journal.sqlite.thread import Done, Operation
 from graphorch.journal.sqlite.wal import LogFile
 from graphorch.journal.tables import Tables
+from graphorch.private_files import OpenedFile
 
 ROOM = 3000  # pages of the log between two checkpoints
 AT_ONCE = 64 * 1024  # bytes; writing more would hold up the event loop
@@ -37,11 +41,15 @@ _PAGES = 4  # of a commit beside its content: the run's row, the index, half-ful
 
 
 class Committer:
-    """Runs operations in transactions; one thread at a time uses the connection."""
+    """Runs operations in transactions; one thread at a time uses the connection.
+
+    `name` is the path by which the file at `path` was opened, perhaps through a link.
+    """
 
     def __init__(
         self,
         path: Path,
+        name: Path,
         connection: sqlite3.Connection,
         *,
         waits_for_disk: bool,
@@ -50,6 +58,10 @@ class Committer:
         self._path = path
         self._db = connection
         self._tables = SqliteTables(connection)
+        self._files = {
+            str(name): OpenedFile(name),
+            f"{path}-wal": OpenedFile(Path(f"{path}-wal"), shrinks=True),
+        }
         self._log = LogFile(path) if waits_for_disk else None
         self._lock_timeout = lock_timeout
         self._mutex = threading.Lock()
@@ -83,6 +95,27 @@ class Committer:
             self._make_room()
             return self._commit_batch(operations)
 
+    def find_loss(self) -> StoreReplaced | None:
+        """Return the error of a file that is not at its path any more, or None."""
+        for path, file in self._files.items():
+            problem = file.find_problem()
+            if problem:
+                return StoreReplaced(
+                    f"The journal '{path}' {problem} while it was open. What was written to it "
+                    "since then is lost, so the run cannot go on. Put the file back, or begin "
+                    "the run again; never delete a journal or its '-wal' file under a run."
+                )
+        return None
+
+    def explain(self, error: Exception) -> Exception:
+        """Return an error of SQLite as a `JournalError`, and any other one as it is.
+
+        SQLite reports all kinds of errors about a file that is not where it was.
+        """
+        if isinstance(error, SQLITE_ERRORS):
+            return self.find_loss() or explain(error, self._path)
+        return error
+
     def close(self) -> None:
         """Close the connection once it is not in use."""
         with self._mutex:
@@ -108,6 +141,8 @@ class Committer:
             self._undo()
             raise
         self._count_pages(1)
+        if (loss := self.find_loss()) is not None:
+            raise loss
         return True
 
     def _commit_batch(self, operations: Sequence[Operation]) -> Sequence[Done]:
@@ -121,7 +156,8 @@ class Committer:
             self._tables.refresh()
         except SQLITE_ERRORS as error:
             roll_back(self._db)
-            return [Done(error=explain(error, self._path)) for _ in operations]
+            cause = self.explain(error)
+            return [Done(error=cause) for _ in operations]
         # 2. Run the operations; one that raises a `JournalError` fails alone.
         try:
             outcomes = [attempt(operation, self._tables) for operation in operations]
@@ -131,9 +167,11 @@ class Committer:
             self._undo()
             # 3. The commit failed: find out whose fault it is, each in its own transaction.
             if len(operations) == 1:
-                return [Done(error=translate(error, self._path))]
+                return [Done(error=self.explain(error))]
             return [done for operation in operations for done in self._commit_batch([operation])]
         self._count_pages(len(operations))
+        if (loss := self.find_loss()) is not None:
+            return [Done(error=outcome.error or loss) for outcome in outcomes]
         return outcomes
 
     def _make_room(self) -> None:

@@ -7,9 +7,7 @@ the last one, and remove the log that is still being written.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -27,9 +25,9 @@ from graphorch.journal.errors import (
     StoreUnavailable,
 )
 from graphorch.journal.sqlite import statements
+from graphorch.private_files import UnusableFile, ensure_private_file
 
 Connect = Callable[..., sqlite3.Connection]
-_MAKING = threading.Lock()
 _SMALLEST_PAGE = 512  # bytes
 # seconds between attempts while the file is locked
 _PAUSES = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05)
@@ -37,14 +35,9 @@ OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
 # The latter if a message of SQLite quotes a damaged file.
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-_DAMAGE = frozenset(
-    [
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_CONSTRAINT,
-        sqlite3.SQLITE_MISMATCH,
-        sqlite3.SQLITE_FORMAT,
-        sqlite3.SQLITE_RANGE,
-    ]
+_BROKEN_FILE = frozenset([sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT])
+_WRONG_VALUE = frozenset(
+    [sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, None]
 )
 
 
@@ -60,7 +53,10 @@ def open_connection(
             f"SQLite {sqlite3.sqlite_version} is too old for '{path}': 3.37 or later is "
             "needed. Use a newer build of Python."
         )
-    _make_file(path)
+    try:
+        ensure_private_file(path)
+    except UnusableFile as error:
+        raise StoreNotOpened(str(error)) from None
     _check_size(path)
     try:
         connection = connect(
@@ -132,11 +128,6 @@ def migrate(
     connection.execute(statements.COMMIT)
 
 
-def translate(error: Exception, path: Path) -> Exception:
-    """Return an error of SQLite as a `JournalError`, and any other one as it is."""
-    return explain(error, path) if isinstance(error, SQLITE_ERRORS) else error
-
-
 def explain(error: Exception, path: Path) -> JournalError:
     """Return an error of SQLite as a `JournalError`: what happened, to which file, what to do."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -161,28 +152,17 @@ def explain(error: Exception, path: Path) -> JournalError:
         )
     if kind == sqlite3.SQLITE_NOTADB:
         return NotAJournal(_no_database(path))
-    # Without a code: text that is not UTF-8, or a value of the wrong kind.
-    if kind in _DAMAGE or kind is None:
+    if kind in _BROKEN_FILE:
         return JournalDamaged(
             f"'{path}'",
             f"SQLite says: {error}. It may be half of a copy; copy the '-wal' file along with it.",
         )
+    # Without a code: text that is not UTF-8, or a value that SQLite does not take.
+    if kind in _WRONG_VALUE:
+        return JournalDamaged(
+            f"'{path}'", f"it holds a value that is never written there. SQLite says: {error}."
+        )
     return StoreUnavailable(f"{where} Repeat the call; if it fails again, check the disk.")
-
-
-def _make_file(path: Path) -> None:
-    try:
-        with _MAKING:  # no thread of this process has the file open when it is closed
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        if not path.is_file():
-            raise StoreNotOpened(
-                f"'{path}' is not a file. Name the file of the store, not a folder."
-            ) from None
-    except (OSError, ValueError) as error:  # the latter for a name that no file can have
-        raise StoreNotOpened(
-            f"'{path}' cannot be created: {error}. Check that its folder exists and may be written."
-        ) from None
 
 
 def _check_size(path: Path) -> None:

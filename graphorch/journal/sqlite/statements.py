@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
-FORMAT = 1  # the version of the tables below; a file of a later one is refused
+FORMAT = 2  # the version of the tables below; a file of a later one is refused
 
 BEGIN_READ = "BEGIN"
 BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -133,22 +133,28 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "PRAGMA application_id = 1735552882",
         "PRAGMA user_version = 1",
     ),
+    # Leases were claimed for 30 seconds, and no run had a key.
+    1: (
+        "ALTER TABLE runs ADD COLUMN lease_seconds REAL NOT NULL DEFAULT 30.0",
+        "ALTER TABLE runs ADD COLUMN key_id BLOB NOT NULL DEFAULT x''",
+        "PRAGMA user_version = 2",
+    ),
 }
 
 FIND_RUN = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
-        is_erased, owner, epoch, expires_at
+        is_erased, owner, epoch, expires_at, lease_seconds, key_id
     FROM runs WHERE run_id = ?
 """
 ADD_RUN = """
     INSERT INTO runs (run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
-        is_erased, owner, epoch, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        is_erased, owner, epoch, expires_at, lease_seconds, key_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 SET_PROGRESS = "UPDATE runs SET updated_at = ?, last_seq = ?, link = ?, seal = ? WHERE id = ?"
 # apart, so that the index on it is seldom touched
 SET_STATUS = "UPDATE runs SET status = ? WHERE id = ?"
-SET_LEASE = "UPDATE runs SET owner = ?, epoch = ?, expires_at = ? WHERE id = ?"
+SET_LEASE = "UPDATE runs SET owner = ?, epoch = ?, expires_at = ?, lease_seconds = ? WHERE id = ?"
 SET_ERASED = "UPDATE runs SET is_erased = ?, salt = ?, seal = ? WHERE id = ?"
 
 ADD_RECORD = "INSERT INTO records (run, seq, kind, body, digest, link) VALUES (?, ?, ?, ?, ?, ?)"
@@ -163,7 +169,7 @@ SET_SNAPSHOT = "INSERT OR REPLACE INTO snapshots (run, seq, body, digest) VALUES
 
 LIST_RUNS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
-        is_erased, owner, epoch, expires_at
+        is_erased, owner, epoch, expires_at, lease_seconds, key_id
     FROM runs
     WHERE (:flow IS NULL OR flow = :flow)
         AND (:tag IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = :tag AND value = :value)))
@@ -173,7 +179,7 @@ LIST_RUNS = """
 """
 LIST_RUNS_OF_STATUS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
-        is_erased, owner, epoch, expires_at
+        is_erased, owner, epoch, expires_at, lease_seconds, key_id
     FROM runs
     WHERE status = :status AND (:flow IS NULL OR flow = :flow)
         AND (:tag IS NULL OR (json_valid(tags) AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = :tag AND value = :value)))
@@ -184,7 +190,8 @@ LIST_RUNS_OF_STATUS = """
 
 FIND_FINISHED = """
     SELECT id FROM runs
-    WHERE status IN (SELECT value FROM json_each(?)) AND updated_at < ? AND NOT (owner <> '' AND expires_at > ?)
+    WHERE status IN (SELECT value FROM json_each(?)) AND updated_at < ?
+        AND NOT (owner <> '' AND expires_at > ? AND expires_at <= ? + lease_seconds)
     ORDER BY id LIMIT ?
 """
 DROP_RECORDS = "DELETE FROM records WHERE run = ?"

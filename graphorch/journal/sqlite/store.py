@@ -14,6 +14,7 @@ out.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ from typing import Any, Literal, TypeVar
 
 from graphorch.errors import JournalError
 from graphorch.journal import codec
+from graphorch.journal.chain_key import ChainKey, build_key, read_key
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
-from graphorch.journal.errors import StoreLocked
+from graphorch.journal.errors import StoreLocked, StoreNotOpened
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.committer import Committer, attempt, roll_back
 from graphorch.journal.sqlite.connection import (
@@ -33,12 +35,12 @@ from graphorch.journal.sqlite.connection import (
     Connect,
     explain,
     open_connection,
-    translate,
 )
 from graphorch.journal.sqlite.tables import SqliteTables
 from graphorch.journal.sqlite.thread import DatabaseThread, Done, Operation
 from graphorch.journal.store import Clock, TableStore
 from graphorch.journal.tables import Tables
+from graphorch.private_files import UnusableFile, resolve_links
 
 T = TypeVar("T")
 
@@ -75,6 +77,10 @@ class SqliteRunner:
         """See `Runner.read`."""
         return await self._reader.run(operation)
 
+    def is_in_place(self) -> bool:
+        """Return whether the path still names the file that is open."""
+        return self._committer.find_loss() is None
+
     async def close(self) -> None:
         """See `Runner.close`."""
         await self._reader.close()
@@ -91,7 +97,7 @@ class SqliteRunner:
             return attempt(operation, SqliteTables(connection))
         # The border of the thread: every error goes to the caller, and the thread goes on.
         except Exception as error:
-            return Done(error=translate(error, self._path))
+            return Done(error=self._committer.explain(error))
         finally:
             roll_back(connection)
 
@@ -110,18 +116,32 @@ class SqliteStore(TableStore):
         clock: Clock,
         limits: BodyLimits,
         lock_timeout: float,
+        key: ChainKey | None = None,
     ) -> None:
-        super().__init__(runner, clock=clock, limits=limits)
+        super().__init__(runner, clock=clock, limits=limits, key=key)
         self._path = path
         self._lock_timeout = lock_timeout
+        self._is_in_place = runner.is_in_place
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self._path)!r})"
 
     @property
     def path(self) -> Path:
-        """Path of the file."""
+        """Path of the file, without links."""
         return self._path
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether new runs are chained with a key."""
+        return self._key is not None
+
+    def is_in_place(self) -> bool:
+        """Return whether the path still names the file that was opened.
+
+        If it does not, every call that writes raises `StoreReplaced`.
+        """
+        return self._is_in_place()
 
     @classmethod
     async def open(
@@ -133,28 +153,39 @@ class SqliteStore(TableStore):
         limits: BodyLimits = codec.LIMITS,
         clock: Clock = time.time,
         connect: Connect = sqlite3.connect,
+        key: str | bytes | None = None,
     ) -> SqliteStore:
         """Open the file of a store, or create it.
 
-        `lock_timeout` is how many seconds to wait while another process writes.
+        `lock_timeout` is how many seconds to wait while another process writes. `key` protects
+        the chains of runs against people who can write the file (see `chain_key.py`); without one
+        it is that of the variable GRAPHORCH_JOURNAL_KEY, if that is set.
 
-        Raises `StoreNotOpened` (also `NotAJournal`, `NewerFormat`), `StoreLocked`, `StoreReadOnly`,
-        `JournalDamaged`; the file is then unchanged.
+        Raises `InvalidName` for an empty key, `StoreNotOpened` (also `NotAJournal`,
+        `NewerFormat`), `StoreLocked`, `StoreReadOnly`, `JournalDamaged`; the file is then
+        unchanged.
         """
-        where = Path(path)
+        chain_key = read_key() if key is None else build_key(key)
+        name, where = _locate(path)
         opening = partial(
             open_connection, where, connect, lock_timeout=lock_timeout, is_durable=sync == "full"
         )
         writing, reading = await asyncio.to_thread(_open_both, opening)
-        committer = Committer(
-            where, writing, waits_for_disk=sync == "full", lock_timeout=lock_timeout
-        )
+        try:
+            committer = Committer(
+                where, name, writing, waits_for_disk=sync == "full", lock_timeout=lock_timeout
+            )
+        except OSError as error:
+            writing.close()
+            reading.close()
+            raise StoreNotOpened(f"'{name}' was deleted while it was opened: {error}.") from None
         return cls(
             where,
             SqliteRunner(where, committer, reading),
             clock=clock,
             limits=limits,
             lock_timeout=lock_timeout,
+            key=chain_key,
         )
 
     async def erase(self, run_id: str) -> None:
@@ -181,6 +212,18 @@ class SqliteStore(TableStore):
                 f"'{self._path}': the content was erased, but its log is being read and "
                 "still holds it. Erase the run again."
             )
+
+
+def _locate(path: str | Path) -> tuple[Path, Path]:
+    """Return the absolute path of a file as it was given, and without links.
+
+    The current folder may change, and SQLite keeps the log beside what a link leads to.
+    """
+    name = Path(os.path.abspath(path))
+    try:
+        return name, resolve_links(name)
+    except UnusableFile as error:
+        raise StoreNotOpened(str(error)) from None
 
 
 def _open_both(

@@ -62,7 +62,7 @@ class SqliteTables:
         values = (
             row.run_id, row.flow, row.fingerprint, row.format, row.parent, row.tags.decode(),
             row.created_at, row.updated_at, row.status, row.last_seq, row.link, row.seal, row.salt,
-            row.is_erased, row.owner, row.epoch, row.expires_at,
+            row.is_erased, row.owner, row.epoch, row.expires_at, row.lease_seconds, row.key_id,
         )  # fmt: skip
         self._db.execute(statements.ADD_RUN, values)
 
@@ -78,7 +78,10 @@ class SqliteTables:
 
     def set_lease(self, row: RunRow) -> None:
         """See `Tables.set_lease`."""
-        self._db.execute(statements.SET_LEASE, (row.owner, row.epoch, row.expires_at, row.id))
+        self._db.execute(
+            statements.SET_LEASE,
+            (row.owner, row.epoch, row.expires_at, row.lease_seconds, row.id),
+        )
 
     def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
         """See `Tables.add_records`."""
@@ -140,7 +143,7 @@ class SqliteTables:
         """See `Tables.drop_finished`."""
         self._known.clear()
         gone = self._db.execute(
-            statements.FIND_FINISHED, (json.dumps(list(statuses)), before, now, limit)
+            statements.FIND_FINISHED, (json.dumps(list(statuses)), before, now, now, limit)
         ).fetchall()
         self._db.executemany(statements.DROP_RECORDS, gone)
         self._db.executemany(statements.DROP_SNAPSHOT, gone)
@@ -171,6 +174,8 @@ _RUN_TYPES = frozenset(
         str,
         int,
         float,
+        float,
+        bytes,
     )
     for parent in (str, _NULL)
 )

@@ -6,7 +6,6 @@ journal respects causality. Every text went through the redaction.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -83,21 +82,17 @@ class ConversationBuilder:
 
     def take(self, record: Record) -> list[Turn]:
         """Return the turns that a record completes."""
-        self.spans.take(record)
+        body = self.spans.take(record)
         self._seq = record.seq
         handle = HANDLERS.get(cast("RecordKind", record.kind))
-        body: object = record.body
-        if handle is None or not isinstance(body, dict):
+        # A record that does not fit its kind makes no turn; the trace names it.
+        if handle is None or body is None:
             return []
-        # A damaged or newer record may lack anything: it makes no turn.
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-            known = cast("Body", body)
-            at = known.get("at")
-            # The `at` of a fork is a path.
-            if at and record.kind != "forked":
-                self._at = float(at)
-            return handle(self, known)
-        return []
+        at = body.get("at")
+        # The `at` of a fork is a path.
+        if at and record.kind != "forked":
+            self._at = float(at)
+        return handle(self, body)
 
     def rest(self) -> list[Turn]:
         """Return the turns whose receivers no record has named, and forget them."""

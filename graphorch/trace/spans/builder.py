@@ -5,18 +5,19 @@ open at a time. So the span around a record is the open one at the path above, a
 run's. An activation that is tried again after a resume keeps its id: its span is opened again, and
 only its last outcome counts. Records copied from another run (a fork) make spans marked as copies.
 
-A record of an unknown kind, or one that lacks something, is passed over: the readable part of a
-damaged or newer run is shown.
+A record of an unknown kind, or one that is not what its kind declares, is passed over and noted in
+`Trace.faults`: the readable part of a damaged or newer run is shown.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
+from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
+from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record, RunHead
 from graphorch.statuses import UNFINISHED_STATUSES
 from graphorch.trace.spans.flow_map import FlowMap
@@ -100,15 +101,22 @@ class SpanBuilder:
         for record in records:
             self.take(record)
 
-    def take(self, record: Record) -> None:
-        """Read one record."""
-        handle = HANDLERS.get(cast("RecordKind", record.kind))
-        body: object = record.body
-        if handle is not None and isinstance(body, dict):
-            # A damaged or newer record may lack anything.
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                handle(self, cast("Body", body))
+    def take(self, record: Record) -> Body | None:
+        """Read one record, and return its body; None if it was erased or does not fit its kind."""
+        body = None if record.is_erased else self._read(record)
         self.trace.seq = record.seq
+        return body
+
+    def _read(self, record: Record) -> Body | None:
+        try:
+            body = read_body(self.trace.run_id, record)
+        except JournalDamaged as error:
+            self.trace.faults.append(str(error))
+            return None
+        handle = HANDLERS.get(cast("RecordKind", record.kind))
+        if handle is not None:
+            handle(self, body)
+        return body
 
     def take_finished(self) -> list[Span]:
         """Return the spans that ended since the last call, without copies."""

@@ -41,12 +41,18 @@ _DROP_TRACE = "DELETE FROM traces WHERE run_id = ?"
 
 @dataclass(slots=True)
 class CatchUp:
-    """Counts of runs and spans that were read, the ids of damaged runs, and the time it took."""
+    """Counts of runs and spans that were read, the time it took, and the runs that are left out.
+
+    `damaged` says what is wrong by the id of the run; `refused` are those of another key. `unkeyed`
+    counts all runs without a key.
+    """
 
     runs: int = 0
     spans: int = 0
     seconds: float = 0.0
-    damaged: list[str] = field(default_factory=list[str])
+    damaged: dict[str, str] = field(default_factory=dict[str, str])
+    refused: list[str] = field(default_factory=list[str])
+    unkeyed: int = 0
 
 
 class SpanIndex:
@@ -76,10 +82,14 @@ class SpanIndex:
     ) -> Self:
         """Open the index of a store.
 
+        It is in the store's file, unless that has a key: nothing protects the rows of an index, so
+        those of a store with a key are made anew of records that were verified.
+
         Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`.
         """
-        path = store.path if isinstance(store, SqliteStore) else None
-        if path is not None:
+        path = None
+        if isinstance(store, SqliteStore) and not store.is_keyed:
+            path = store.path
             connection = open_connection(path, sqlite3.connect, lock_timeout=5.0, is_durable=False)
         else:
             # A temporary file, gone when it is closed.
@@ -103,7 +113,7 @@ class SpanIndex:
         self._db.close()
 
     async def catch_up(self, store: Store) -> CatchUp:
-        """Read what changed since the last time. A damaged run is named, and hides no other."""
+        """Read what changed since the last time. A damaged run is left out and hides no other."""
         start, progress = time.perf_counter(), CatchUp()
         columns = self._rows("SELECT run_id, seq, status, version FROM traces")
         known = {run_id: (seq, status, version) for run_id, seq, status, version in columns}
@@ -122,21 +132,36 @@ class SpanIndex:
                 self._put(pending, progress)
                 pending = []
         self._put(pending, progress)
+        # A run that is left out now may have been read when it was still whole.
+        seen -= progress.damaged.keys()
         self._drop([run_id for run_id in known if run_id not in seen])
         progress.seconds = time.perf_counter() - start
         return progress
 
     async def _load_trace(self, store: Store, head: RunHead, progress: CatchUp) -> Trace | None:
+        """Return the trace of a run; None if it is damaged, or was pruned meanwhile."""
         try:
             log = await store.load(head.run_id)
-        except (JournalDamaged, RunNotFound):
-            progress.damaged.append(head.run_id)
+        except JournalDamaged as error:
+            progress.damaged[head.run_id] = str(error)
             return None
-        return build_trace(log.head, log.records, self._clock())
+        except RunNotFound:
+            return None
+        trace = build_trace(log.head, log.records, self._clock())
+        if trace.faults:
+            progress.damaged[head.run_id] = trace.faults[0]
+            return None
+        return trace
 
     def add(self, traces: Sequence[Trace]) -> None:
-        """Add traces; they replace earlier ones of their runs."""
-        self._put(traces, CatchUp())
+        """Add traces; they replace earlier ones of their runs.
+
+        Raises `JournalDamaged` for values that no run can have.
+        """
+        progress = CatchUp()
+        self._put(traces, progress)
+        for message in progress.damaged.values():
+            raise JournalDamaged("The index", message)
 
     def _put(self, traces: Sequence[Trace], progress: CatchUp) -> None:
         if not traces:
@@ -145,12 +170,24 @@ class SpanIndex:
             for trace in traces:
                 self._db.execute(_DROP_SPANS, (trace.run_id,))
                 self._db.execute(_DROP_TRACE, (trace.run_id,))
-                number = self._db.execute(_ADD_TRACE, self._trace_row(trace)).lastrowid
-                if self._sampling.keeps(trace):
-                    rows = (self._span_row(number, span) for span in trace.spans)
-                    self._db.executemany(_ADD_SPAN, rows)
-                    progress.spans += len(trace.spans)
-                progress.runs += 1
+                self._db.execute("SAVEPOINT trace")
+                try:
+                    self._put_trace(trace, progress)
+                # Values that are of their declared types, and still beyond what a row can hold.
+                except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError) as error:
+                    self._db.execute("ROLLBACK TO trace")
+                    progress.damaged[trace.run_id] = (
+                        f"Run '{trace.run_id}' holds a value that cannot be counted: {error}."
+                    )
+                self._db.execute("RELEASE trace")
+
+    def _put_trace(self, trace: Trace, progress: CatchUp) -> None:
+        number = self._db.execute(_ADD_TRACE, self._trace_row(trace)).lastrowid
+        if self._sampling.keeps(trace):
+            rows = (self._span_row(number, span) for span in trace.spans)
+            self._db.executemany(_ADD_SPAN, rows)
+            progress.spans += len(trace.spans)
+        progress.runs += 1
 
     def _drop(self, run_ids: Sequence[str]) -> None:
         if run_ids:
@@ -261,11 +298,14 @@ class _Transaction:
 
 
 async def _list_heads(store: Store, progress: CatchUp) -> AsyncIterator[RunHead]:
-    """Yield the heads of all runs, and note the damaged ones."""
+    """Yield the heads of all runs, and note those that cannot be read."""
     query: RunQuery | None = RunQuery(limit=_PAGE)
     while query is not None:
         page = await store.list_runs(query)
-        progress.damaged += page.damaged
+        for run_id in page.damaged:
+            progress.damaged[run_id] = f"The head of run '{run_id}' is not what was written."
+        progress.refused += page.refused
         for head in page.runs:
+            progress.unkeyed += not head.is_keyed
             yield head
         query = RunQuery(limit=_PAGE, after=page.next) if page.next is not None else None

@@ -85,7 +85,8 @@ class Span:
 class Trace:
     """One run: its head, and its spans in the order in which they were opened.
 
-    `budget` is in dollars.
+    `budget` is in dollars. `faults` names the records that are not what their kind declares, and
+    were left out.
     """
 
     run_id: str
@@ -99,6 +100,7 @@ class Trace:
     budget: float | None
     seq: int
     spans: list[Span] = field(default_factory=list[Span])
+    faults: list[str] = field(default_factory=list[str])
 
     @property
     def trace_id(self) -> str:

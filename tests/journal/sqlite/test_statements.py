@@ -91,11 +91,10 @@ def test_other_ways_to_send_are_detected(line: str) -> None:
 
 def test_stamp_matches_expected_id() -> None:
     """The stamp of a file is the expected one."""
-    last = statements.MIGRATIONS[statements.FORMAT - 1]
-    assert last[-2:] == (
-        f"PRAGMA application_id = {statements.APPLICATION_ID}",
-        f"PRAGMA user_version = {statements.FORMAT}",
-    )
+    stamp = f"PRAGMA application_id = {statements.APPLICATION_ID}"
+    assert stamp in statements.MIGRATIONS[0]
+    for format, steps in statements.MIGRATIONS.items():
+        assert steps[-1] == f"PRAGMA user_version = {format + 1}"
     assert statements.APPLICATION_ID.to_bytes(4, "big") == b"gror"
     assert sorted(statements.MIGRATIONS) == list(range(statements.FORMAT))
 

@@ -82,7 +82,7 @@ def test_new_file_is_private_and_stamped(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
     raw = sqlite3.connect(tmp_path / "runs.db")
     assert raw.execute("PRAGMA application_id").fetchone() == (statements.APPLICATION_ID,)
-    assert raw.execute("PRAGMA user_version").fetchone() == (1,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (statements.FORMAT,)
     raw.close()
 
 
@@ -140,7 +140,7 @@ def test_newer_format_is_refused(tmp_path: Path) -> None:
     raw.close()
     error = refused(path)
     assert isinstance(error, NewerFormat)
-    assert "has format 7, written by a later version of graphorch; this one knows up to 1" in str(
+    assert "has format 7, written by a later version of graphorch; this one knows up to 2" in str(
         error
     )
     assert "Upgrade graphorch" in str(error)
@@ -235,19 +235,19 @@ def test_failed_migration_keeps_format() -> None:
         migrate(
             raw,
             {
-                1: ("ALTER TABLE runs ADD COLUMN note TEXT", "PRAGMA user_version = 2"),
-                2: ("CREATE TABLE runs (x)",),
+                2: ("ALTER TABLE runs ADD COLUMN note TEXT", "PRAGMA user_version = 3"),
+                3: ("CREATE TABLE runs (x)",),
             },
         )
-    assert raw.execute("PRAGMA user_version").fetchone() == (1,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
     migrate(
         raw,
         {
-            1: ("ALTER TABLE runs ADD COLUMN note TEXT", "PRAGMA user_version = 2"),
-            2: ("PRAGMA user_version = 3",),
+            2: ("ALTER TABLE runs ADD COLUMN note TEXT", "PRAGMA user_version = 3"),
+            3: ("PRAGMA user_version = 4",),
         },
     )
-    assert raw.execute("PRAGMA user_version").fetchone() == (3,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (4,)
     raw.close()
 
 

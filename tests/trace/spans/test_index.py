@@ -140,7 +140,8 @@ def test_damaged_run_is_named(tmp_path: Path) -> None:
         raw.close()
         with SpanIndex.open(store) as index:
             caught = await index.catch_up(store)
-            assert (caught.damaged, caught.runs) == (["a"], 1)
+            assert (list(caught.damaged), caught.runs) == (["a"], 1)
+            assert "Run 'a', record 3" in caught.damaged["a"]
         await store.close()
 
     asyncio.run(main())

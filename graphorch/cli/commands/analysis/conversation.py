@@ -12,13 +12,12 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, print_written, write_text
-from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.journals import find_stored_run, print_faults, query_store, require_journal
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.shared_options import Db, Debug, Output, RunId, parse_choice
 from graphorch.cli.terminal import print_output, print_status, sanitize
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
-from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.conversation.builder import (
     Conversation,
     ConversationBuilder,
@@ -152,7 +151,7 @@ def _format(conversations: Sequence[Conversation], request: ConversationRequest)
 
 
 async def _read_conversation(store: Store, run: str, node: str) -> Conversation:
-    head = await find_run(store, run)
+    head = await find_stored_run(store, run)
     if head.is_erased:
         raise InputError(
             f"The content of run {head.run_id} was erased; only its hashes remain, "
@@ -160,6 +159,7 @@ async def _read_conversation(store: Store, run: str, node: str) -> Conversation:
         )
     log = await store.load(head.run_id)
     conversation = build_conversation(log.head, log.records, time.time())
+    print_faults(conversation.trace)
     if node:
         paths = dict.fromkeys(turn.path for turn in conversation.turns if turn.path)
         conversation.turns = [turn for turn in conversation.turns if _is_inside(turn, node)]
@@ -182,7 +182,7 @@ def _is_inside(turn: Turn, node: str) -> bool:
 # ---- follow --------------------------------------------------------------------------------------
 async def _follow(store: Store, request: ConversationRequest) -> None:
     """Print the turns so far, and then new ones until the run ends or its process is gone."""
-    head = await find_run(store, request.run)
+    head = await find_stored_run(store, request.run)
     builder, seq = ConversationBuilder(head), 0
     while True:
         log = await store.load(head.run_id, after_seq=seq)
@@ -191,7 +191,9 @@ async def _follow(store: Store, request: ConversationRequest) -> None:
             _print_turns(builder.take(record), request)
         if log.head.status != "running":
             _print_turns(builder.rest(), request)
-            print_output(sanitize(format_headline(builder.close(log.head, time.time()))))
+            trace = builder.close(log.head, time.time())
+            print_faults(trace)
+            print_output(sanitize(format_headline(trace)))
             return
         if log.head.lease is None or log.head.lease.expires_at < time.time():
             _print_turns(builder.rest(), request)

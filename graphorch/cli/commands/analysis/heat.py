@@ -11,7 +11,7 @@ import typer
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, write_or_print
 from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.journals import catch_up, find_stored_run, query_store, require_journal
 from graphorch.cli.shared_options import (
     Db,
     Debug,
@@ -22,14 +22,13 @@ from graphorch.cli.shared_options import (
     Until,
     parse_window,
 )
-from graphorch.errors import InputError
+from graphorch.errors import InputError, JournalError
 from graphorch.journal.store import Store
 from graphorch.render.heat_map import Heat, Measure, difference_map, heat_map
 from graphorch.render.plan_picture import draw_plan
 from graphorch.render.svg.theme import Theme
 from graphorch.text import plural
 from graphorch.trace.analysis import statistics
-from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.analysis.selection import Selection
 from graphorch.trace.conversation.builder import build_conversation
 from graphorch.trace.spans.index import SpanIndex
@@ -58,6 +57,8 @@ def heat(
     debug: Debug = False,
 ) -> None:
     """Draw a heat map as SVG: cost, latency, errors or visits of one run, or of many, on the flow.
+
+    Runs that are damaged, or protected by another key, are named and left out.
 
     Exit codes: 0 done, 2 wrong usage or journal, 3 the graph does not build.
     """
@@ -92,9 +93,12 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
     words = [word for word in (request.run, request.against) if word]
 
     async def read(store: Store) -> str:
-        runs = [(await find_run(store, word)).run_id for word in words]
+        runs = [(await find_stored_run(store, word)).run_id for word in words]
         with SpanIndex.open(store) as index:
-            await index.catch_up(store)
+            left_out = (await catch_up(index, store)).damaged
+            for run_id in runs:
+                if run_id in left_out:
+                    raise JournalError(left_out[run_id])
             if not runs:
                 selection = Selection(*request.window, {"flow": flow.name})
                 title = plural(_count_runs(index, selection), "run")

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, write_or_print
-from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.journals import find_stored_run, print_faults, query_store, require_journal
 from graphorch.cli.shared_options import Db, Debug, Output, RunId, ThemeName
 from graphorch.journal.store import Store
 from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar
 from graphorch.render.timeline import timeline as draw_bars
 from graphorch.text import plural
-from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span, SpanStatus, Trace
 
@@ -52,11 +51,12 @@ def draw_timeline(run: str, theme: Theme, db: str) -> str:
     now = time.time()
 
     async def read(store: Store) -> Trace:
-        head = await find_run(store, run)
+        head = await find_stored_run(store, run)
         log = await store.load(head.run_id)
         return build_trace(log.head, log.records, now)
 
     trace = query_store(require_journal(db), read)
+    print_faults(trace)
     title = f"run {trace.run_id[:12]} · {trace.status}"
     return draw_bars(build_bars(trace, now), name=trace.flow, title=title, theme=theme)
 

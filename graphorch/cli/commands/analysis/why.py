@@ -14,7 +14,12 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.journals import check_argument_order, query_store, require_journal
+from graphorch.cli.journals import (
+    check_argument_order,
+    find_stored_run,
+    query_store,
+    require_journal,
+)
 from graphorch.cli.json_output import to_json_line, to_json_text
 from graphorch.cli.shared_options import AsJson, Db, Debug, FlowName, RunId
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
@@ -34,7 +39,6 @@ from graphorch.trace.analysis.explain import (
     explain_run,
     find_activations,
 )
-from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.conversation.builder import Conversation, build_conversation
 from graphorch.trace.spans.redaction import Redaction
 
@@ -105,7 +109,7 @@ def print_reasons(flow: str, run_id: str, node: str, db: str, *, as_json: bool) 
 
 async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
     """Return the run that a word stands for, rebuilt. Raises as `print_reasons` does."""
-    head = await find_run(store, word)
+    head = await find_stored_run(store, word)
     _, rebuilt = await rebuild_run(store, plan, head.run_id)
     log = await store.load(head.run_id)
     conversation = build_conversation(log.head, log.records, time.time())

@@ -1,7 +1,7 @@
 """`graphorch runs show`: one run as its records tell it, without its flow.
 
-Stored data is only shown here: it never chooses what is done with it, and a record of an unknown
-shape is passed over.
+Stored data is only shown here: it never chooses what is done with it, and a record that is not what
+its kind declares is named and left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import typer
 
 from graphorch.cli.commands.runs.run_head import (
     describe_head,
+    format_chain,
     format_status,
     format_tags,
     format_time,
@@ -25,7 +26,9 @@ from graphorch.cli.run_request import JournalFile
 from graphorch.cli.shared_options import AsJson, Db, Debug, RunId
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
+from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
+from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record, RunHead, RunLog
 
 _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD")
@@ -91,7 +94,9 @@ def print_records(journal: JournalFile, run_id: str) -> None:
 def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     """Print a run, for people or as one object. Raises `JournalError`."""
     log = query_store(journal, lambda store: store.load(run_id))
-    rows = build_step_rows(log.records)
+    rows, faults = build_step_rows(run_id, log.records)
+    for fault in faults:
+        print_status(f"note: left out: {sanitize_line(fault, 400)}")
     questions = _list_questions(log.head, rows)
     if as_json:
         steps = [asdict(row) for row in rows]
@@ -113,42 +118,50 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-def build_step_rows(records: Sequence[Record]) -> list[StepRow]:
-    """Return the activations of a run, in the order in which records first name them."""
+def build_step_rows(run_id: str, records: Sequence[Record]) -> tuple[list[StepRow], list[str]]:
+    """Return the activations of a run in the order in which records first name them.
+
+    Also returns what is wrong with records that had to be left out.
+    """
     rows: dict[str, StepRow] = {}
+    faults: list[str] = []
     for record in records:
-        body = _as_mapping(record.body)
-        path, activation = body.get("path"), body.get("id")
-        if isinstance(path, str) and isinstance(activation, str):
-            row = rows.setdefault(activation, StepRow(path, activation))
+        if record.is_erased:
+            continue
+        try:
+            body = read_body(run_id, record)
+        except JournalDamaged as error:
+            faults.append(str(error))
+            continue
+        if "id" in body:
+            row = rows.setdefault(body["id"], StepRow(body["path"], body["id"]))
             _apply(row, cast("RecordKind", record.kind), body)
-    return list(rows.values())
+    return list(rows.values()), faults
 
 
 def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     """Take a record of an activation into account."""
     row.status = _STATUS_AFTER.get(kind, row.status)
-    row.began = row.began or _as_number(body.get("began"))
+    row.began = row.began or body.get("began", 0.0)
     if kind == "call":
-        _add_call(row, _as_mapping(body.get("response")))
+        _add_call(row, body["response"])
     elif kind == "asked":
-        row.question = str(body.get("text", ""))
+        row.question = body["text"]
     elif kind == "failed":
-        row.attempts = int(_as_number(body.get("attempt"))) or row.attempts
-        row.error = f"{body.get('error')}: {body.get('message')}"
-        row.status = "retrying" if body.get("retry_after") is not None else "failed"
+        row.attempts = body["attempt"] or row.attempts
+        row.error = f"{body['error']}: {body['message']}"
+        row.status = "retrying" if body["retry_after"] is not None else "failed"
     elif kind == "retry":
         row.attempts, row.status = row.attempts + 1, "running"
     if kind in _ENDING_KINDS:
-        row.ended = _as_number(body.get("at"))
+        row.ended = body["at"]
 
 
 def _add_call(row: StepRow, response: Mapping[str, Any]) -> None:
-    usage = _as_mapping(response.get("usage"))
-    tokens = _as_number(usage.get("input_tokens")) + _as_number(usage.get("output_tokens"))
+    usage = response["usage"]
     row.calls += 1
-    row.usd += _as_number(response.get("usd"))
-    row.tokens += int(tokens)
+    row.usd += response["usd"]
+    row.tokens += usage["input_tokens"] + usage["output_tokens"]
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
@@ -168,7 +181,7 @@ def _format_head(log: RunLog) -> list[str]:
     last = _as_mapping(log.records[-1].body if log.records else None)
     status = format_status(head)
     if last.get("reason") not in (None, head.status):
-        status += f" ({last['reason']})"
+        status += f" ({sanitize_line(str(last['reason']), 200)})"
     values = {
         "run": head.run_id,
         "flow": head.flow,
@@ -180,6 +193,7 @@ def _format_head(log: RunLog) -> list[str]:
         "tags": format_tags(head),
         "fingerprint": head.fingerprint,
         "records": "erased, the hashes are left" if head.is_erased else str(head.last_seq),
+        "chain": format_chain(head),
     }
     return [
         f"{name + ':':<12} {sanitize_line(value, 200)}" for name, value in values.items() if value
@@ -196,7 +210,3 @@ def _format_cells(row: StepRow) -> tuple[str, ...]:
 
 def _as_mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def _as_number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -28,8 +28,19 @@ def format_status(head: RunHead) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """Return seconds since 1970 as date and time in the local time zone."""
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    """Return seconds since 1970 as date and time in the local time zone.
+
+    The time of the last change is not part of the chain, so it may be any number.
+    """
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return "no date"
+
+
+def format_chain(head: RunHead) -> str:
+    """Return whether the run is protected by the key of the journal."""
+    return "keyed" if head.is_keyed else "unkeyed"
 
 
 def format_tags(head: RunHead) -> str:

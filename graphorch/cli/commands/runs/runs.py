@@ -8,6 +8,7 @@ import typer
 
 from graphorch.cli.commands.runs.run_head import (
     describe_head,
+    format_chain,
     format_status,
     format_tags,
     format_time,
@@ -29,6 +30,7 @@ from graphorch.cli.shared_options import (
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, print_status, sanitize_line
 from graphorch.errors import InputError
+from graphorch.journal.chain_key import VARIABLE, read_key
 from graphorch.journal.records import Cursor, RunHead, RunPage, RunQuery
 from graphorch.statuses import RUN_STATUSES
 
@@ -107,12 +109,17 @@ def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
         described = {
             "runs": [describe_head(head) for head in page.runs],
             "damaged": page.damaged,
+            "refused": page.refused,
             "next": _format_cursor(page.next) if page.next is not None else None,
         }
         print_output(to_json_line(described))
         return
     if page.runs:
         rows = [_HEADINGS, *map(_format_row, page.runs)]
+        # Without a key at hand every run that can be read is unkeyed.
+        if read_key() is not None:
+            chains = ["CHAIN", *map(format_chain, page.runs)]
+            rows = [(*row, chain) for row, chain in zip(rows, chains, strict=True)]
         print_output("\n".join(align_columns(rows)))
     else:
         print_output("no runs")
@@ -135,6 +142,11 @@ def _print_notes(page: RunPage) -> None:
     for run_id in page.damaged:
         print_status(
             f"note: run {sanitize_line(run_id)} is damaged: its head is not what was written."
+        )
+    for run_id in page.refused:
+        print_status(
+            f"note: run {sanitize_line(run_id)} is protected by another key than the one that "
+            f"{VARIABLE} holds, or it is not set."
         )
     if page.next is not None:
         print_status(f"there are more: --after {_format_cursor(page.next)}")

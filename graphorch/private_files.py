@@ -1,0 +1,120 @@
+"""Files that hold secrets or money: created for their owner only, and watched while they are open.
+
+A program opens such files by a name that others may have put something else under: a folder, a
+device, a link into the void. Nothing is created through such a thing, and what is wrong is named.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+OWNER_ONLY: Final = 0o600
+_CREATING = threading.Lock()
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class UnusableFile(Exception):
+    """A path under which no file can be kept; the message is a sentence that begins with it."""
+
+
+def ensure_private_file(path: Path) -> bool:
+    """Create a file that only its owner can read, unless it exists; return whether it is new.
+
+    A link to a file that exists is followed. Raises `UnusableFile` for everything else that is
+    not a file, and if the file cannot be created.
+    """
+    try:
+        # SQLite loses its locks on a file when any other handle of this process on it is closed.
+        # A file that was just created has none, unless another thread opens it right now.
+        with _CREATING:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
+        return True
+    except FileExistsError:
+        _require_file(path)
+        return False
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise UnusableFile(
+            f"'{path}' cannot be created: {error}. Check that its folder exists and may be written."
+        ) from None
+
+
+def resolve_links(path: Path) -> Path:
+    """Return the absolute path of the file that a path leads to; the file need not exist.
+
+    Raises `UnusableFile` for a link to nothing, through which a file would be created elsewhere,
+    and for a name that no file can have.
+    """
+    try:
+        if not os.path.islink(path) or os.path.exists(path):
+            return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise UnusableFile(f"{os.fspath(path)!r} is not a path: {error}.") from None
+    raise UnusableFile(
+        f"'{path}' is a link to '{os.readlink(path)}', where there is no file, and nothing is "
+        "created through a link. Remove the link, or name the file itself."
+    )
+
+
+def _require_file(path: Path) -> None:
+    """Raise `UnusableFile` unless the path names a file, directly or through links."""
+    resolve_links(path)
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise UnusableFile(f"'{path}' cannot be read: {error}.") from None
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise UnusableFile(
+            f"'{path}' is not a file but {kind}. Name a file, or choose another path."
+        )
+
+
+def restrict_to_owner(path: Path) -> None:
+    """Take the permissions of others from a file of this user that an older version left open."""
+    with suppress(FileNotFoundError, PermissionError):  # the latter: it belongs to another user
+        if os.stat(path).st_mode & 0o077:
+            os.chmod(path, OWNER_ONLY)
+
+
+class OpenedFile:
+    """The file that a path named when it was opened.
+
+    A program that has a file open does not notice that it was deleted, or that its path names
+    another file by now: it writes on into a file that nobody will find. A file that `shrinks` may
+    do so; any other one that does was cut off or overwritten.
+    """
+
+    __slots__ = ("_device", "_inode", "_path", "_shrinks", "_size")
+
+    def __init__(self, path: Path, *, shrinks: bool = False) -> None:
+        status = os.stat(path)
+        self._path = os.fspath(path)
+        self._device, self._inode, self._size = status.st_dev, status.st_ino, status.st_size
+        self._shrinks = shrinks
+
+    def find_problem(self) -> str:
+        """Return what happened to the file, as the end of a sentence about it; "" if it is there.
+
+        It costs one look at the file system.
+        """
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return "was deleted or moved"
+        if status.st_ino != self._inode or status.st_dev != self._device:
+            return "was replaced by another file"
+        if status.st_size < self._size and not self._shrinks:
+            return "was cut off or overwritten"
+        self._size = status.st_size
+        return ""
