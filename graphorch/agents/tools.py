@@ -36,6 +36,7 @@ from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
 from graphorch.models.structured_output import sum_usages
+from graphorch.models.tool_arguments import read_object
 from graphorch.text import truncate_counted
 
 ROUNDS = 8
@@ -68,7 +69,7 @@ class Tool:
         `LimitReached`, which no model can mend.
         """
         try:
-            arguments = self.arguments.model_validate_json(written or "{}")
+            arguments = self.arguments.model_validate_json(read_object(written))
         except ValidationError as error:
             return (
                 f"Error: the arguments of '{self.spec.name}' do not fit: {_list_faults(error)}. "

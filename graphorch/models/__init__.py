@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from graphorch.models.config.schema import Config as Config
     from graphorch.models.decision import RoutingRecord as RoutingRecord
     from graphorch.models.errors import AnswerError as AnswerError
+    from graphorch.models.errors import ContextOverflow as ContextOverflow
     from graphorch.models.errors import Empty as Empty
     from graphorch.models.errors import Refused as Refused
     from graphorch.models.errors import SchemaRefused as SchemaRefused
@@ -84,7 +85,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "config.schema": "Config",
         "decision": "RoutingRecord",
         "errors": (
-            "AnswerError Empty Refused SchemaRefused TimedOut Truncated Unreachable Unreadable"
+            "AnswerError ContextOverflow Empty Refused SchemaRefused TimedOut Truncated "
+            "Unreachable Unreadable"
         ),
         "guardrails.client": "Guard GuardedClient GuardrailBlocked personal_data secrets",
         "guardrails.detector": "Detector Match RegexDetector",

@@ -4,9 +4,10 @@ ModelError              the endpoint refused (see `status`), or sent something o
 ├── Unreachable         nothing answered at the address
 ├── TimedOut            a limit on the time of the call was reached; `limit` names it
 ├── SchemaRefused       the endpoint does not take the schema of a structured output
+├── ContextOverflow     the prompt is too long for this model; one with a larger context may take it
 └── AnswerError         a model answered, but the answer cannot be used; it was probably charged for
     ├── Truncated       cut off, by `max_tokens` or because the stream ended without its last event
-    ├── Refused         the provider's filter or the model itself declined
+    ├── Refused         the provider's filter or the model itself declined the prompt or the answer
     ├── Empty           complete, but without any text
     ├── Unreadable      not what the protocol promises: a web page, broken JSON, wrong types
     └── InvalidAnswer   not an instance of the requested output (in `structured_output`)
@@ -40,6 +41,10 @@ class SchemaRefused(ModelError):
     """The endpoint refused the schema of a structured output; it may still follow one in words."""
 
 
+class ContextOverflow(ModelError):
+    """The prompt is too long for this model."""
+
+
 class AnswerError(ModelError):
     """An answer cannot be used.
 
@@ -54,10 +59,11 @@ class AnswerError(ModelError):
         retryable: bool,
         partial: str = "",
         usage: Usage | None = None,
+        status: int | None = None,
     ) -> None:
         self.partial = partial
         self.usage = usage
-        super().__init__(message, model=model, retryable=retryable)
+        super().__init__(message, model=model, retryable=retryable, status=status)
 
 
 class Truncated(AnswerError):
@@ -65,7 +71,10 @@ class Truncated(AnswerError):
 
 
 class Refused(AnswerError):
-    """A filter of the provider stopped the answer, or the model declined."""
+    """A filter of the provider stopped the prompt or the answer, or the model declined.
+
+    `status` is set if the prompt was refused: providers charge for its tokens all the same.
+    """
 
 
 class Empty(AnswerError):

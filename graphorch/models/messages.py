@@ -19,7 +19,10 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 # Finish reasons of endpoints that mean a complete answer. No other is trusted to be complete.
-COMPLETE_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"})
+COMPLETE_REASONS = frozenset(
+    {"stop", "eos", "eos_token", "end_turn", "stop_sequence"}
+    | {"complete", "completed", "finish", "finished", "done", "end"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class ToolSpec:
 class ToolCall:
     """Request of a model to call a tool.
 
-    `arguments` is the JSON that it wrote, as it came: the caller of the tool validates it.
+    `arguments` is the JSON that it wrote, as it came: the caller of the tool validates it, and in a
+    conversation it goes back as an object in any case (`tool_arguments.py`).
     """
 
     id: str

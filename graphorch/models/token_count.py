@@ -24,6 +24,7 @@ from typing import Protocol, TypeAlias, cast
 
 from graphorch.models.json_schema import build_response_format, describe_schema
 from graphorch.models.messages import Request
+from graphorch.models.tool_arguments import encode_object
 
 CountTokens: TypeAlias = Callable[[str], int]
 
@@ -85,7 +86,8 @@ def _list_texts(request: Request) -> list[str]:
     texts: list[str] = []
     for message in request.messages:
         texts.append(message.content)
-        texts += [f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls]
+        for call in message.tool_calls:
+            texts.append(f"{call.id}{call.name}{encode_object(call.arguments)}")
     return texts
 
 

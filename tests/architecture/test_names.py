@@ -34,7 +34,7 @@ PUBLIC = {
     """.split(),
     "graphorch.models": """
         Account Alert AnswerError Backoff BreakerRules Budget CacheLimits CachingClient
-        CallLimits CapReached CircuitOpen Config Detector Empty Guard GuardedClient
+        CallLimits CapReached CircuitOpen Config ContextOverflow Detector Empty Guard GuardedClient
         GuardrailBlocked Hedge Match Message MeteredClient ModelClient OfflineClient
         OnText OpenAIClient Policy Prices Prompt RateLimits Refused RegexDetector Request
         Response RetryRules RetryingClient Router RoutingRecord SchemaRefused Target

@@ -49,7 +49,10 @@ def _is_valid(request: Request, response: Response) -> bool:
 def connect(connection: Connection) -> ModelClient:
     """Return a client for an endpoint. It asks once: a policy repeats calls."""
     return OpenAIClient(
-        connection.endpoint.base_url, connection.endpoint.key, gateway=connection.gateway
+        connection.endpoint.base_url,
+        connection.endpoint.key,
+        gateway=connection.gateway,
+        sends_finish_reason=connection.sends_finish_reason,
     )
 
 
@@ -288,4 +291,9 @@ class Router:
                     f"not set. Set it to the key of {name}."
                 )
         gateway = GATEWAYS[config.dialect].with_options(config.options)
-        return Connection(name, Endpoint(config.base_url, SecretStr(key)), gateway)
+        return Connection(
+            name,
+            Endpoint(config.base_url, SecretStr(key)),
+            gateway,
+            sends_finish_reason=config.sends_finish_reason,
+        )

@@ -27,7 +27,8 @@ class EndpointConfig(_Part):
     """One endpoint.
 
     `free`: it costs nothing. `caps_output`: it obeys a limit on output tokens; `max_output` is the
-    limit for calls under a budget that have none.
+    limit for calls under a budget that have none. `sends_finish_reason`: it says why an answer
+    ended; where it never does, an answer that was cut may pass for a whole one.
     """
 
     base_url: str
@@ -39,6 +40,7 @@ class EndpointConfig(_Part):
     free: bool = False
     caps_output: bool = True
     max_output: Annotated[int, Field(ge=1)] = 4096
+    sends_finish_reason: bool = True
 
 
 class TargetConfig(_Part):

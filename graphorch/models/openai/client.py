@@ -1,157 +1,118 @@
 """A client for every endpoint that speaks OpenAI's chat protocol.
 
-It uses the openai package for transport and streaming, and trusts neither the package nor the
-endpoint with anything else.
+It uses the openai package for the request, reads the bytes of the answer itself, and trusts neither
+the package nor the endpoint with anything else.
 
 Rules of this file, each with a test against a server that breaks it:
 - one call is one HTTP request: no hidden retries, no redirects, no proxy or header out of the
   environment;
 - every wait has a limit, and the whole call has a limit that keep-alive drips cannot outlast;
 - an answer counts only if it is well-formed, has text, and ends with a finish reason that means
-  that it is complete;
+  that it is complete; an endpoint that sends none can be used by saying so;
 - everything else is a `ModelError` without the key in it, raised outside of the `except` block so
-  that it drags no request along.
+  that it drags no request along;
+- nothing heavy is loaded on the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 
 from graphorch.errors import ModelError
 from graphorch.models.client import OnText
-from graphorch.models.errors import AnswerError, Empty, Refused, Truncated, Unreadable
+from graphorch.models.errors import (
+    AnswerError,
+    Empty,
+    Refused,
+    TimedOut,
+    Truncated,
+    Unreachable,
+    Unreadable,
+)
 from graphorch.models.json_schema import strip_code_fence
 from graphorch.models.messages import (
     COMPLETE_REASONS,
     Request,
     Response,
-    ToolCall,
     Usage,
     estimate_usage,
 )
+from graphorch.models.openai.answer import AnswerReader, PartialAnswer
 from graphorch.models.openai.connection_pool import LoopPool
 from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
-from graphorch.models.openai.errors import (
-    Endpoint,
-    build_reported_error,
-    build_timeout,
-    build_unreadable,
-    explain,
-)
+from graphorch.models.openai.errors import Endpoint, build_timeout, explain
 from graphorch.models.openai.gateways import GENERIC, Gateway
-from graphorch.models.openai.wire import (
-    ChatCompletion,
-    ChoiceMessage,
-    Chunk,
-    ToolCallDelta,
-    describe_mismatch,
-    read_usage,
-)
+from graphorch.models.openai.usage import build_usage
+from graphorch.models.reasoning import ReasoningFilter, strip_reasoning
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
-    from openai.types.chat import ChatCompletionChunk
+    from openai._legacy_response import LegacyAPIResponse
 
 T = TypeVar("T")
 
 # Finish reasons of endpoints by their meaning, beside those of a complete answer.
 _CALLS = frozenset({"tool_calls", "function_call", "tool_use"})
-_CUT = frozenset({"length", "max_tokens", "model_length"})
-_FILTERED = frozenset({"content_filter", "safety", "recitation", "refusal", "prohibited_content"})
+_CUT = frozenset(
+    {"length", "max_tokens", "model_length", "max_length", "max_output_tokens"}
+    | {"max_tokens_reached", "token_limit", "model_context_window_exceeded"}
+)
+_FILTERED = frozenset(
+    {"content_filter", "content_filtered", "safety", "recitation", "refusal", "blocklist"}
+    | {"prohibited_content", "spii", "sensitive", "guardrail_intervened", "image_safety"}
+)
+# Faults of the endpoint that pass.
+_PASSING = frozenset(
+    {"error", "other", "unknown", "abort", "aborted", "cancelled", "timeout", "overloaded"}
+    | {"insufficient_system_resource", "malformed_function_call", "network_error"}
+    | {"unexpected_tool_call", "finish_reason_unspecified", "server_error"}
+)
+# Seconds for what may follow the finish reason: the usage, and the end of the stream.
+_AFTERMATH = 5.0
+# Seconds to read what follows `[DONE]`, so that the connection can be used again.
+_DRAINING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
     """Limits of a call: seconds to wait, and bytes of the answer.
 
-    `total` holds if the request has no timeout; `first_token` and `between_tokens` while streaming.
+    `total` holds if the request has no timeout. While streaming, `first_token` is the limit up to
+    the first word or thought (None: that of the call), and `between_tokens` the one from there on.
     """
 
     total: float = 300.0
     connect: float = 10.0
     # models that reason think for long before their first word
-    first_token: float = 120.0
+    first_token: float | None = None
     between_tokens: float = 60.0
     # a stream spends about 250 bytes on a token of text, and no model answers with 250,000 tokens
     max_bytes: int = 64 * 2**20
 
 
-@dataclass(slots=True)
-class _PartialToolCall:
-    """A tool call, as far as it has arrived."""
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A whole answer with its circumstances; `cost` is that of the headers."""
 
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = field(default_factory=list[str])
-
-
-@dataclass(slots=True)
-class _PartialAnswer:
-    """An answer, as far as it has arrived; a stream fills it piece by piece."""
-
-    pieces: list[str] = field(default_factory=list[str])
-    calls: dict[int, _PartialToolCall] = field(default_factory=dict[int, _PartialToolCall])
-    refusal: str = ""
-    finish_reason: str = ""
-    model: str = ""
-    usage: object = None
-    # in the headers, for gateways that put it there
+    reader: AnswerReader
     cost: float | None = None
     first_text_at: float | None = None
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """Tool calls in the order of their places, numbered if the endpoint gave them no ids."""
-        return tuple(
-            ToolCall(
-                id=call.id or f"call_{place}", name=call.name, arguments="".join(call.arguments)
-            )
-            for place, call in sorted(self.calls.items())
-        )
-
-    def add(self, message: ChoiceMessage | None, finish_reason: str | None) -> str:
-        """Add a message, or a piece of one, and return its text."""
-        self.finish_reason = finish_reason or self.finish_reason
-        if message is None:
-            return ""
-        piece = message.content or ""
-        if piece:
-            self.pieces.append(piece)
-        self.refusal += message.refusal or ""
-        for delta in message.tool_calls or ():
-            self._add_call(delta)
-        return piece
-
-    def _add_call(self, delta: ToolCallDelta) -> None:
-        """Add a tool call, or a piece of one."""
-        call = self.calls.setdefault(self._find_place(delta), _PartialToolCall())
-        call.id = call.id or delta.id or ""
-        call.name = call.name or delta.function.name or ""
-        call.arguments.append(delta.function.arguments or "")
-
-    def _find_place(self, delta: ToolCallDelta) -> int:
-        """Return the place of a tool call; without an index, a new id begins a new call."""
-        if delta.index is not None:
-            return delta.index
-        last = max(self.calls, default=-1)
-        if delta.id or last < 0:
-            return last + 1
-        return last
 
 
 class OpenAIClient:
     """A `ModelClient` for one endpoint and its key.
+
+    `sends_finish_reason=False` is for an endpoint that never says why an answer ended: its answers
+    then count as complete if they end without a fault, and one that was cut may pass for whole.
 
     Works from any number of event loops; `aclose()` in each of them ends it there.
     """
@@ -163,12 +124,14 @@ class OpenAIClient:
         *,
         limits: CallLimits | None = None,
         gateway: Gateway = GENERIC,
+        sends_finish_reason: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(key, SecretStr):
             key = SecretStr(key)
         self._endpoint = Endpoint(base_url, key)
         self._gateway = gateway
+        self._sends_finish_reason = sends_finish_reason
         self._limits = limits or CallLimits()
         self._clock = clock
         self._pool: LoopPool[openai.AsyncOpenAI] = LoopPool(self._connect)
@@ -185,19 +148,19 @@ class OpenAIClient:
         total = self._limits.total
         if request.timeout is not None:
             total = request.timeout
-        # the import behind the first call is slow, and not the endpoint's fault
+        # loading the package at the first call is slow, and not the endpoint's fault
         async with self._pool.borrow() as api:
             started_at = self._clock()
             scope = asyncio.timeout(max(total, 0))
             try:
                 async with scope:
-                    answer, dialect, sent = await self._ask(api, request, on_text)
+                    answered, dialect, sent = await self._ask(api, request, on_text)
             except TimeoutError:
                 if not scope.expired():
                     raise
                 failure: ModelError = build_timeout(self._endpoint, request.model, "total", total)
             else:
-                return self._build_response(request, answer, dialect, sent, started_at)
+                return self._build_response(request, answered, dialect, sent, started_at)
         raise failure
 
     async def aclose(self) -> None:
@@ -218,7 +181,7 @@ class OpenAIClient:
             max_bytes=self._limits.max_bytes,
             own_headers=self._gateway.header_prefix,
         )
-        return openai.AsyncOpenAI(
+        api = openai.AsyncOpenAI(
             # the transport sends the real key; the package only insists on having one
             api_key=self._endpoint.key.get_secret_value() or "none",
             admin_api_key="",
@@ -229,10 +192,12 @@ class OpenAIClient:
             organization="",
             project="",
         )
+        _ = api.chat.completions.with_raw_response  # loads what the first call would load
+        return api
 
     async def _ask(
         self, api: openai.AsyncOpenAI, request: Request, on_text: OnText | None
-    ) -> tuple[_PartialAnswer, Dialect, int]:
+    ) -> tuple[_Answered, Dialect, int]:
         """Return the answer, the dialect that it took, and how many requests were sent."""
         known = (request.model, request.schema)
         dialect = self._dialects.get(known, Dialect())
@@ -241,9 +206,9 @@ class OpenAIClient:
             sent += 1
             try:
                 if on_text is None:
-                    answer = await self._fetch_whole(api, request, dialect)
+                    answered = await self._fetch_whole(api, request, dialect)
                 else:
-                    answer = await self._fetch_stream(api, request, dialect, on_text)
+                    answered = await self._fetch_stream(api, request, dialect, on_text)
             except ModelError as failure:
                 adapted = dialect.adapt_to(failure, request)
                 if adapted is None:
@@ -251,219 +216,180 @@ class OpenAIClient:
                 dialect = adapted
             else:
                 self._dialects[known] = dialect
-                return answer, dialect, sent
+                return answered, dialect, sent
 
     async def _fetch_whole(
         self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect
-    ) -> _PartialAnswer:
-        sending = api.chat.completions.with_raw_response.create(
-            model=request.model,
-            messages=cast("Any", encode_messages(request, dialect)),
-            extra_headers=self._gateway.make_headers(request),
-            extra_body=self._build_body(request, dialect, streamed=False),
-        )
-        reply = await self._wait(sending, request, "total", None)
-        answer = self._read_completion(request, reply.content)
-        answer.cost = self._gateway.read_cost(reply.headers)
-        return answer
+    ) -> _Answered:
+        reply = await self._send(api, request, dialect, streamed=False)
+        reader = AnswerReader(is_whole=True)
+        for read in (partial(reader.feed, reply.content), reader.end, reader.finish):
+            self._take(request, reader, read)
+        return _Answered(reader, self._gateway.read_cost(reply.headers))
 
     async def _fetch_stream(
         self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect, on_text: OnText
-    ) -> _PartialAnswer:
-        started_at = self._clock()
-        sending = api.chat.completions.create(
-            model=request.model,
-            messages=cast("Any", encode_messages(request, dialect)),
-            extra_headers=self._gateway.make_headers(request),
-            extra_body=self._build_body(request, dialect, streamed=True),
-            stream=True,
-        )
-        stream = await self._wait(sending, request, "first token", self._limits.first_token)
-        answer = _PartialAnswer()
-        async with stream:
-            if not self._is_event_stream(request, stream):
-                return await self._fetch_unstreamed(request, stream, on_text)
-            # the wait for the first piece includes the wait for the headers
-            limit = "first token"
-            patience = max(0.0, self._limits.first_token - (self._clock() - started_at))
-            while True:
-                piece = await self._next_piece(stream, request, answer, limit, patience)
-                if piece is None:
-                    return answer
-                limit, patience = "between tokens", self._limits.between_tokens
-                if piece:
-                    if answer.first_text_at is None:
-                        answer.first_text_at = self._clock()
-                    on_text(piece)
-
-    def _build_body(
-        self, request: Request, dialect: Dialect, *, streamed: bool
-    ) -> dict[str, object]:
-        options = encode_options(request, dialect, streamed=streamed)
-        return options | self._gateway.build_body(request)
-
-    async def _next_piece(
-        self,
-        stream: openai.AsyncStream[ChatCompletionChunk],
-        request: Request,
-        answer: _PartialAnswer,
-        limit: str,
-        seconds: float,
-    ) -> str | None:
-        """Add the next event to the answer and return its text; None at the end.
-
-        After the finish reason, a failure is the end too.
-        """
+    ) -> _Answered:
+        reader = AnswerReader(is_whole=False)
+        patience = asyncio.timeout(self._limits.first_token)
+        listener = _Listener(on_text, self._clock)
         try:
-            event: object = await self._wait(anext(stream, None), request, limit, seconds)
-        except ModelError:
-            if answer.finish_reason:
-                return None
-            raise
-        if event is None:
-            return None
-        chunk = self._check_event(request, event, answer.text)
-        answer.model = chunk.model or answer.model
-        if chunk.usage is not None:
-            answer.usage = chunk.usage
-        # one choice is asked for, so only the first counts
-        pieces = [answer.add(choice.delta, choice.finish_reason) for choice in chunk.choices[:1]]
-        return "".join(pieces)
-
-    async def _wait(
-        self, awaitable: Awaitable[T], request: Request, limit: str, seconds: float | None
-    ) -> T:
-        """Wait once for the endpoint, limited in time; every exception becomes a `ModelError`."""
-        scope = asyncio.timeout(seconds)
-        try:
-            async with scope:
-                return await awaitable
-        except Exception as error:
-            model = request.model
-            if isinstance(error, TimeoutError) and scope.expired():
-                failure: ModelError = build_timeout(self._endpoint, model, limit, seconds)
-            else:
-                failure = explain(error, self._endpoint, model)
-        raise failure
-
-    async def _fetch_unstreamed(
-        self, request: Request, stream: openai.AsyncStream[ChatCompletionChunk], on_text: OnText
-    ) -> _PartialAnswer:
-        """Return the whole answer of an endpoint that does not stream although it was asked to."""
-        content = await self._wait(stream.response.aread(), request, "total", None)
-        answer = self._read_completion(request, content)
-        if answer.text:
-            answer.first_text_at = self._clock()
-            on_text(answer.text)
-        return answer
-
-    def _read_completion(self, request: Request, content: bytes) -> _PartialAnswer:
-        try:
-            completion = ChatCompletion.model_validate_json(content)
-        except ValidationError as error:
-            failure = self._explain_malformed(request, content, describe_mismatch(error))
+            async with patience:
+                reply = await self._send(api, request, dialect, streamed=True)
+                try:
+                    await self._read_stream(request, reply, reader, listener, patience)
+                finally:
+                    await reply.aclose()
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            failure = self._build_timeout(request, reader)
         else:
-            choice = completion.choices[0]
-            answer = _PartialAnswer(model=completion.model or "", usage=completion.usage)
-            answer.add(choice.message, choice.finish_reason)
-            return answer
+            failure = None
+        if failure is not None:
+            raise failure
+        listener.take(self._take(request, reader, reader.finish))
+        listener.finish()
+        return _Answered(reader, first_text_at=listener.first_text_at)
+
+    def _build_timeout(self, request: Request, reader: AnswerReader) -> TimedOut | None:
+        """Return the error for a stream that stopped; None if its answer is complete."""
+        if reader.is_finished:
+            return None
+        limit, seconds = "first token", self._limits.first_token
+        if reader.has_begun:
+            limit, seconds = "between tokens", self._limits.between_tokens
+        return build_timeout(self._endpoint, request.model, limit, seconds)
+
+    async def _send(
+        self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect, *, streamed: bool
+    ) -> httpx2.Response:
+        """Send the request, and return the answer: its whole body, or the beginning of a stream."""
+        options = encode_options(request, dialect, streamed=streamed)
+        sending = cast("Any", api.chat.completions.with_raw_response).create(
+            model=request.model,
+            messages=encode_messages(request, dialect),
+            extra_headers=self._gateway.make_headers(request),
+            extra_body=options | self._gateway.build_body(request),
+            **({"stream": True} if streamed else {}),
+        )
+        reply = await self._wait(cast("Awaitable[LegacyAPIResponse[object]]", sending), request)
+        return reply.http_response
+
+    async def _read_stream(
+        self,
+        request: Request,
+        reply: httpx2.Response,
+        reader: AnswerReader,
+        listener: _Listener,
+        patience: asyncio.Timeout,
+    ) -> None:
+        """Read a stream to its end. After the finish reason, a broken connection is the end too."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with aclosing(reply.aiter_raw()) as parts:
+                while (data := await self._wait(anext(parts, None), request)) is not None:
+                    seen = reader.events
+                    listener.take(self._take(request, reader, partial(reader.feed, data)))
+                    if reader.is_done:
+                        await _drain(parts)
+                        break
+                    # comments and pings keep a connection alive, but they are no progress
+                    if reader.events > seen and reader.has_begun:
+                        limit = self._limits.between_tokens
+                        if reader.is_finished:
+                            limit = min(limit, _AFTERMATH)
+                        patience.reschedule(loop.time() + limit)
+            listener.take(self._take(request, reader, reader.end))
+        except (Unreachable, Unreadable):
+            if not reader.is_finished:
+                raise
+
+    def _take(self, request: Request, reader: AnswerReader, read: Callable[[], T]) -> T:
+        """Return what a step of reading brings; every exception becomes a `ModelError`."""
+        try:
+            return read()
+        except Exception as error:
+            failure = explain(error, self._endpoint, request.model)
+        if isinstance(failure, AnswerError):
+            failure.partial = failure.partial or reader.answer.text
         raise failure
 
-    def _explain_malformed(self, request: Request, content: bytes, mismatch: str) -> ModelError:
-        """Return the error for a body that is not a chat completion.
-
-        Some gateways answer 200 with an error in the body; anything else is not the protocol.
-        """
-        endpoint, model = self._endpoint, request.model
+    async def _wait(self, awaitable: Awaitable[T], request: Request) -> T:
+        """Wait once for the endpoint; every exception becomes a `ModelError`."""
         try:
-            body: object = json.loads(content)
-        except (ValueError, RecursionError):
-            return build_unreadable(endpoint, model, f"what came is not JSON ({mismatch})")
-        error = cast("dict[str, object]", body).get("error") if isinstance(body, dict) else None
-        if error:
-            return build_reported_error(error, endpoint, model)
-        return build_unreadable(
-            endpoint, model, f"what came is JSON but not a chat completion ({mismatch})"
-        )
-
-    def _is_event_stream(
-        self, request: Request, stream: openai.AsyncStream[ChatCompletionChunk]
-    ) -> bool:
-        """Return whether events come; False for a whole answer in JSON.
-
-        Raises `Unreadable` for anything else, such as a web page.
-        """
-        kind = stream.response.headers.get("content-type", "nothing")
-        if kind.startswith("text/event-stream"):
-            return True
-        if kind.startswith("application/json"):
-            return False
-        raise build_unreadable(
-            self._endpoint,
-            request.model,
-            f"it sent {kind} where a stream of events (text/event-stream) was asked for",
-        )
-
-    def _check_event(self, request: Request, event: object, partial: str) -> Chunk:
-        mismatch = f"{type(event).__name__} instead of an object"
-        # the openai package builds it without looking at the types, and passes other JSON through
-        if isinstance(event, BaseModel):
-            try:
-                return Chunk.model_validate(event.model_dump(exclude_unset=True, warnings=False))
-            except ValidationError as error:
-                mismatch = describe_mismatch(error)
-        what = f"its stream holds an event that is not a chat completion chunk ({mismatch})"
-        raise build_unreadable(self._endpoint, request.model, what, partial=partial)
+            return await awaitable
+        except Exception as error:
+            failure = explain(error, self._endpoint, request.model)
+        raise failure
 
     def _build_response(
         self,
         request: Request,
-        answer: _PartialAnswer,
+        answered: _Answered,
         dialect: Dialect,
         sent: int,
         started_at: float,
     ) -> Response:
-        usage, cost = read_usage(answer.usage)
+        reader, answer = answered.reader, answered.reader.answer
+        earlier = sum(len(message.tool_calls) for message in request.messages)
+        calls = self._take(request, reader, partial(answer.calls.build_calls, earlier))
+        written = answer.text + answer.refusal + "".join(call.arguments for call in calls)
+        usage, usage_note = build_usage(reader.bill, request, written)
+        cost = reader.bill.read_usd()
         if cost is None:
-            cost = answer.cost
-        failure = self._find_flaw(request, answer, usage)
+            cost = answered.cost
+        text = strip_reasoning(answer.text)
+        failure = self._find_flaw(request, answer, text, usage)
         if failure is not None:
             failure.usd = cost
             raise failure
-        text, first_token_seconds = answer.text, None
-        if request.schema is not None:
-            text = strip_code_fence(text)
-        if answer.first_text_at is not None:
-            first_token_seconds = answer.first_text_at - started_at
+        first_token_seconds = None
+        if answered.first_text_at is not None:
+            first_token_seconds = answered.first_text_at - started_at
+        notes = [dialect.note(), usage_note, *self._note_oddities(answer)]
         return Response(
-            text=text,
-            model=self._endpoint.clean(answer.model) or request.model,
-            usage=usage or estimate_usage(request, answer.text),
+            text=text if request.schema is None else strip_code_fence(text),
+            model=self._endpoint.clean(reader.model) or request.model,
+            usage=usage or estimate_usage(request, written),
             usd=cost or 0.0,
             usd_source="none" if cost is None else "reported",
-            finish_reason=answer.finish_reason,
+            # only reached without a reason if the settings say that it means this
+            finish_reason=answer.finish_reason or "complete",
             attempts=sent,
             seconds=self._clock() - started_at,
             first_token_seconds=first_token_seconds,
-            note=_join_notes(dialect, usage),
-            tool_calls=answer.tool_calls if request.tools else (),
+            note="; ".join(note for note in notes if note),
+            tool_calls=calls if request.tools else (),
         )
 
+    def _note_oddities(self, answer: PartialAnswer) -> list[str]:
+        """Return the notes about an answer that is not quite as it should be."""
+        notes: list[str] = []
+        if not answer.finish_reason:
+            notes.append("the endpoint gave no finish reason, so the answer may have been cut off")
+        if answer.left_out:
+            kinds = self._endpoint.clean(", ".join(sorted(answer.left_out)))
+            notes.append(f"parts of the answer that are not text were left out: {kinds}")
+        return notes
+
     def _find_flaw(
-        self, request: Request, answer: _PartialAnswer, usage: Usage | None
+        self, request: Request, answer: PartialAnswer, text: str, usage: Usage | None
     ) -> AnswerError | None:
         """Return why a well-formed answer cannot be used, or None if it can.
 
         The cases, in this order: declined, cut off, asks for tools, ended in an unknown way, empty.
         """
-        reason = answer.finish_reason.casefold()
+        reason = answer.finish_reason.strip().casefold()
+        if not reason and not self._sends_finish_reason:
+            reason = "complete"
 
         def fail(kind: type[AnswerError], why: str, *, retryable: bool = False) -> AnswerError:
             return kind(
                 f"Model '{request.model}' at {self._endpoint.host} {why}",
                 model=request.model,
                 retryable=retryable,
-                partial=answer.text,
+                partial=text,
                 usage=usage,
             )
 
@@ -479,32 +405,66 @@ class OpenAIClient:
             why = f"was cut off by {limit}. Raise max_tokens, or ask for a shorter answer."
             return fail(Truncated, why)
         if not reason:
-            why = "ended its answer without a finish reason, so it may be cut off. Ask again."
+            why = (
+                "ended its answer without a finish reason, so it may be cut off. Ask again. If "
+                "this endpoint never sends one, set sends_finish_reason = false for it."
+            )
             return fail(Truncated, why, retryable=True)
         if request.tools and answer.calls and reason in COMPLETE_REASONS | _CALLS:
-            if all(call.name for call in answer.calls.values()):
+            if not answer.calls.has_unnamed:
                 return None
             why = "asked for a tool without naming it. Ask again."
             return fail(Unreadable, why, retryable=True)
         if reason not in COMPLETE_REASONS:
             shown = self._endpoint.clean(answer.finish_reason)
             why = f"ended with the finish reason '{shown}', which does not mean a complete answer."
-            return fail(Unreadable, f"{why} Use another model.")
-        if not answer.text.strip():
-            why = "gave a complete answer without any text. Ask again, or raise max_tokens."
-            return fail(Empty, why, retryable=True)
+            is_passing = reason in _PASSING or (bool(request.tools) and reason in _CALLS)
+            advice = "Ask again, or use another model." if is_passing else "Use another model."
+            return fail(Unreadable, f"{why} {advice}", retryable=is_passing)
+        if not text.strip():
+            why = "gave a complete answer without any text"
+            if answer.text.strip():
+                why = "gave its thoughts and no answer"
+            return fail(Empty, f"{why}. Ask again, or raise max_tokens.", retryable=True)
         return None
 
-    def _quote_refusal(self, answer: _PartialAnswer) -> str:
+    def _quote_refusal(self, answer: PartialAnswer) -> str:
         if answer.refusal:
             return f': "{self._endpoint.clean(answer.refusal)}"'
         return f" (finish reason: {self._endpoint.clean(answer.finish_reason)})"
 
 
-def _join_notes(dialect: Dialect, usage: Usage | None) -> str:
-    notes = [dialect.note()]
-    if usage is None:
-        notes.append(
-            "the endpoint reported no usage: the tokens are estimated from the length of the texts"
-        )
-    return "; ".join(note for note in notes if note)
+class _Listener:
+    """Passes the text of a stream on while it arrives, without the thoughts in front of it."""
+
+    def __init__(self, on_text: OnText, clock: Callable[[], float]) -> None:
+        self._on_text = on_text
+        self._clock = clock
+        self._filter = ReasoningFilter()
+        self.first_text_at: float | None = None
+
+    def take(self, piece: str) -> None:
+        """Take the next piece of the answer."""
+        if piece:
+            self._pass_on(self._filter.add(piece))
+
+    def finish(self) -> None:
+        """Pass on what was held back."""
+        self._pass_on(self._filter.finish())
+
+    def _pass_on(self, text: str) -> None:
+        if not text:
+            return
+        if self.first_text_at is None:
+            self.first_text_at = self._clock()
+        self._on_text(text)
+
+
+async def _drain(parts: AsyncIterator[bytes]) -> None:
+    """Read what follows the end of a stream, for a moment, so that its connection is free again."""
+    try:
+        async with asyncio.timeout(_DRAINING):
+            async for _ in parts:
+                pass
+    except Exception:  # the answer is complete: nothing that happens now is a failure
+        return

@@ -5,6 +5,7 @@ from several over its life: every `asyncio.run` is a new one. So the pool opens 
 each running loop, and closes it when `close` is called there.
 
 Rules of this file:
+- an inner client is opened in a thread, because that loads heavy libraries: the loop goes on;
 - `close` never cuts a call that is in flight: the last such call closes;
 - a pool that was closed opens again on demand;
 - the client of a loop that is gone is dropped at the next use, since nothing can be awaited there.
@@ -16,7 +17,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 
@@ -29,9 +30,20 @@ C = TypeVar("C", bound=_Connections)
 
 @dataclass(slots=True)
 class _Slot(Generic[C]):
-    client: C
+    client: C | None = None  # until it is opened
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_flight: int = 0
     is_retired: bool = False
+
+    async def retire(self) -> None:
+        """Close the client, now or with its last call."""
+        self.is_retired = True
+        await self.close_if_unused()
+
+    async def close_if_unused(self) -> None:
+        """Close the client if it is retired and no call uses it."""
+        if self.is_retired and not self.in_flight and self.client is not None:
+            await self.client.close()
 
 
 class LoopPool(Generic[C]):
@@ -51,20 +63,20 @@ class LoopPool(Generic[C]):
         slot = self._find_slot()
         slot.in_flight += 1
         try:
+            if slot.client is None:
+                await self._open_once(slot)
+            assert slot.client is not None
             yield slot.client
         finally:
             slot.in_flight -= 1
-            if slot.is_retired and not slot.in_flight:
-                await slot.client.close()
+            await slot.close_if_unused()
 
     async def close(self) -> None:
         """Close the inner client of the running loop, now or with its last call."""
         with self._lock:
             slot = self._slots.pop(asyncio.get_running_loop(), None)
         if slot is not None:
-            slot.is_retired = True
-            if not slot.in_flight:
-                await slot.client.close()
+            await slot.retire()
 
     @property
     def open_loops(self) -> int:
@@ -73,16 +85,15 @@ class LoopPool(Generic[C]):
             return len(self._slots)
 
     def _find_slot(self) -> _Slot[C]:
-        """Return the slot of the running loop, and open its inner client at the first use."""
         loop = asyncio.get_running_loop()
         with self._lock:
             gone = [known for known in self._slots if known.is_closed()]
             for known in gone:
                 del self._slots[known]
-        # only this thread runs this loop, so no other thread can add it meanwhile
-        slot = self._slots.get(loop)
-        if slot is None:
-            slot = _Slot(self._open())
-            with self._lock:
-                self._slots[loop] = slot
-        return slot
+            return self._slots.setdefault(loop, _Slot())
+
+    async def _open_once(self, slot: _Slot[C]) -> None:
+        """Open the client of a slot, once for all calls that wait for it."""
+        async with slot.opening:
+            if slot.client is None:
+                slot.client = await asyncio.to_thread(self._open)

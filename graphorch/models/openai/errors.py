@@ -14,13 +14,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from graphorch.errors import InputError, ModelError
-from graphorch.models.errors import SchemaRefused, TimedOut, Unreachable, Unreadable
+from graphorch.models.errors import (
+    ContextOverflow,
+    Refused,
+    SchemaRefused,
+    TimedOut,
+    Unreachable,
+    Unreadable,
+)
+from graphorch.models.openai.error_bodies import extract_text, read_codes
 from graphorch.text import truncate
 
 if TYPE_CHECKING:
@@ -31,14 +39,23 @@ if TYPE_CHECKING:
 _LONGEST_READ = 4_000
 _LONGEST_SHOWN = 300
 
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Control characters, marks that turn the direction of text, and halves of characters.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-class Overlong(Exception):
-    """An answer is longer than allowed, or its length cannot be known.
+class Malformed(Exception):
+    """An answer is not what the protocol promises, or longer than allowed.
 
     The message continues the words "it answered, but".
     """
+
+
+class Reported(Exception):
+    """An error that an endpoint reports in the place of an answer; `body` is what it said."""
+
+    def __init__(self, body: object) -> None:
+        self.body = body
+        super().__init__("the endpoint reported an error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +99,7 @@ class Endpoint:
         secret = self.key.get_secret_value()
         if secret:
             text = text.replace(secret, "[key]")
-        words = _CONTROL_CHARACTERS.sub(" ", text[:_LONGEST_READ]).split()
+        words = _UNPRINTABLE.sub(" ", text[:_LONGEST_READ]).split()
         return truncate(" ".join(words), _LONGEST_SHOWN)
 
 
@@ -164,6 +181,11 @@ _OTHER_SERVER_FAILURE = _Meaning(
 )
 _OTHER_REFUSAL = _Meaning("the request was refused", "See what the endpoint says.")
 _REPORTED_WITHOUT_STATUS = _Meaning("", "Ask again later, or use another model.", True)
+_OVERFLOW = _Meaning(
+    "the prompt is too long for the model",
+    "Shorten the prompt, or use a model with a larger context.",
+)
+_FILTERED = _Meaning("its filter refused the prompt", "Rephrase the prompt, or use another model.")
 
 # Failures that some report with 400 though they have a status of their own: OpenRouter and LiteLLM
 # of a model that they do not know, and a LiteLLM without a database of keys of every key but its
@@ -172,6 +194,64 @@ _DISGUISED = (
     (re.compile(r"not a valid model id|invalid model name", re.IGNORECASE), 404),
     (re.compile(r"no connected db", re.IGNORECASE), 401),
 )
+
+# Codes and types of error bodies, in lower case and without separators, by what they mean. Sources
+# (2026-11): the pages on errors of OpenAI, Azure, Anthropic, DashScope, Zhipu and MiniMax, and the
+# source of llama.cpp's server.
+_OVERFLOW_CODES = frozenset(
+    {"contextlengthexceeded", "exceedcontextsizeerror", "contextwindowexceedederror"}
+    | {"modelcontextwindowexceeded", "1261", "1039"}
+)
+_FILTER_CODES = frozenset(
+    {"contentfilter", "contentpolicyviolation", "contentpolicyviolationerror"}
+    | {"responsibleaipolicyviolation", "datainspectionfailed", "guardrailintervened"}
+    | {"moderationblocked", "promptblocked", "safety", "prohibitedcontent", "1301", "1026", "1027"}
+)
+_CODE_STATUSES: Mapping[str, int] = {
+    "ratelimitexceeded": 429,
+    "ratelimiterror": 429,
+    "throttling": 429,
+    "throttlingexception": 429,
+    "resourceexhausted": 429,
+    "insufficientquota": 402,
+    "insufficientbalance": 402,
+    "arrearage": 402,
+    "billingnotactive": 402,
+    "billinghardlimitreached": 402,
+    "invalidapikey": 401,
+    "authenticationerror": 401,
+    "unauthenticated": 401,
+    "permissionerror": 403,
+    "permissiondenied": 403,
+    "modelnotfound": 404,
+    "notfounderror": 404,
+    "overloadederror": 529,
+    "invalidrequesterror": 400,
+    "invalidparameter": 400,
+    "invalidargument": 400,
+    "badrequesterror": 400,
+    "validationexception": 400,
+    "servererror": 500,
+    "internalservererror": 500,
+}
+# Words for the same two failures, for endpoints without codes.
+_OVERFLOW_WORDS = re.compile(
+    r"context.{0,20}(length|window|limit|size)|maximum context|(prompt|input) is too long"
+    r"|prompt too long|too many (input |total )?tokens|input token count.{0,40}exceeds"
+    r"|exceeds? (the )?(maximum|max) number of (input )?tokens|range of input length"
+    r"|reduce the length of the (messages|prompt|input)|input length.{0,40}exceed"
+    r"|inputs?`? tokens \+|request (is )?too large for model",
+    re.IGNORECASE,
+)
+_FILTER_WORDS = re.compile(
+    r"content.{0,5}(filter|policy|moderation)|content management policy|moderation"
+    r"|responsible ?ai|safety (system|check|filter|setting|policy)|input was flagged"
+    r"|prohibited.content|sensitive content|inappropriate content|guardrail (intervened|blocked)"
+    r"|violates? (our |the )?(usage|safety|content)",
+    re.IGNORECASE,
+)
+# Statuses that say enough by themselves, whatever the words are.
+_CLEAR_STATUSES = frozenset({401, 402, 404, 408, 409, 412, 424, 425, 429, 503, 529})
 _SCHEMA_WORDS = re.compile(
     r"response_format|json_schema|json schema|structured|guided|schema", re.IGNORECASE
 )
@@ -201,8 +281,10 @@ def explain(error: Exception, endpoint: Endpoint, model: str) -> ModelError:
     match error:
         case ModelError():
             return error
-        case Overlong():
+        case Malformed():
             return build_unreadable(endpoint, model, str(error))
+        case Reported():
+            return build_reported_error(error.body, endpoint, model)
         case openai.APITimeoutError():
             return build_timeout(endpoint, model, "connect", None)
         case openai.APIConnectionError():
@@ -211,10 +293,6 @@ def explain(error: Exception, endpoint: Endpoint, model: str) -> ModelError:
             return build_unreachable(endpoint, model, why)
         case openai.APIStatusError():
             return _explain_status(error, endpoint, model)
-        case openai.APIError():
-            # an error in the body of an answer that began well, as in the middle of a stream
-            body = error.message if error.body is None else error.body
-            return build_reported_error(body, endpoint, model)
         case UnicodeEncodeError():
             return ModelError(
                 f"Model '{model}': the prompt holds characters that are not text (lone "
@@ -274,21 +352,64 @@ def _explain_status(error: APIStatusError, endpoint: Endpoint, model: str) -> Mo
     status = error.status_code
     if 300 <= status < 400:
         return _explain_redirect(error, endpoint, model)
-    text = _extract_text(error.body) or _extract_text(error.response.text)
-    meaning = _find_meaning(correct_status(status, text))
+    text = extract_text(error.body) or extract_text(error.response.text)
+    codes = read_codes(error.body)
     # a quota that is used up comes as 429, and asking again does not help
-    if status == 429 and "insufficient_quota" in f"{error.code} {error.type} {text}":
-        meaning = _MEANINGS[402]
+    is_out_of_credit = status == 429 and "insufficient_quota" in f"{error.code} {error.type} {text}"
+    meaning = _find_meaning(402 if is_out_of_credit else correct_status(status, text))
+    meaning = _find_prompt_flaw(status, codes, text) or meaning
     quoted = f' It says: "{endpoint.clean(text)}".' if text else ""
-    is_schema_refused = status in (400, 422) and _blames_schema(text)
-    kind = SchemaRefused if is_schema_refused else ModelError
-    return kind(
+    return _build_failure(
         f"Model '{model}': {endpoint.host} answered {status}: {meaning.what}.{quoted} "
         f"{meaning.fix}",
+        meaning,
+        model=model,
+        status=status,
+        blames_schema=status in (400, 422) and _blames_schema(text),
+        retry_after=parse_retry_after(error.response.headers),
+    )
+
+
+def _find_prompt_flaw(status: int | None, codes: frozenset[str], text: str) -> _Meaning | None:
+    """Return what is wrong with the prompt for this model only, or None if it is something else.
+
+    The codes of the body go before its words, and some statuses before both.
+    """
+    if status in _CLEAR_STATUSES:
+        return None
+    if codes & _OVERFLOW_CODES or status == 413:
+        return _OVERFLOW
+    if codes & _FILTER_CODES:
+        return _FILTERED
+    if _OVERFLOW_WORDS.search(text):
+        return _OVERFLOW
+    if _FILTER_WORDS.search(text) and (status is None or status < 500):
+        return _FILTERED
+    return None
+
+
+def _build_failure(
+    message: str,
+    meaning: _Meaning,
+    *,
+    model: str,
+    status: int | None,
+    blames_schema: bool = False,
+    retry_after: float | None = None,
+) -> ModelError:
+    """Return the error of the class that its meaning has."""
+    if meaning is _FILTERED:
+        return Refused(message, model=model, retryable=False, status=status)
+    if meaning is _OVERFLOW:
+        kind = ContextOverflow
+    else:
+        kind = SchemaRefused if blames_schema else ModelError
+    return kind(
+        message,
         model=model,
         retryable=meaning.retryable,
         status=status,
-        retry_after=parse_retry_after(error.response.headers),
+        retry_after=retry_after,
     )
 
 
@@ -306,35 +427,30 @@ def _explain_redirect(error: APIStatusError, endpoint: Endpoint, model: str) -> 
 def build_reported_error(body: Any, endpoint: Endpoint, model: str) -> ModelError:
     """Return the error for an `error` object inside an answer with status 200.
 
-    It is worth asking again unless its code says otherwise.
+    It is worth asking again unless its code or its words say otherwise.
     """
-    code = cast("Mapping[str, object]", body).get("code") if isinstance(body, Mapping) else None
-    status, meaning = None, _REPORTED_WITHOUT_STATUS
-    if isinstance(code, int | str) and re.fullmatch(r"[45]\d\d", str(code)):
-        status = int(code)
-        meaning = _find_meaning(status)
-    text = endpoint.clean(_extract_text(body)) or "nothing more"
-    return ModelError(
+    codes, words = read_codes(body), extract_text(body)
+    status = _find_status(codes)
+    meaning = _REPORTED_WITHOUT_STATUS if status is None else _find_meaning(status)
+    meaning = _find_prompt_flaw(status, codes, words) or meaning
+    text = endpoint.clean(words) or "nothing more"
+    return _build_failure(
         f"Model '{model}': {endpoint.host} reported an error inside its answer: "
         f'"{text}". {meaning.fix}',
+        meaning,
         model=model,
-        retryable=meaning.retryable,
         status=status,
     )
 
 
-def _extract_text(body: Any, depth: int = 4) -> str:
-    """Return the text of an error body.
-
-    Shapes in use are `{"error": {"message": …}}`, `{"message"|"detail": …}` and plain text.
-    """
-    if isinstance(body, Mapping):
-        fields = cast("Mapping[str, object]", body)
-        for name in ("error", "message", "detail"):
-            if depth and fields.get(name):
-                return _extract_text(fields[name], depth - 1)
-        return ""
-    return "" if body is None else str(body)
+def _find_status(codes: frozenset[str]) -> int | None:
+    """Return the status that the codes of an error body mean, or None."""
+    for code in sorted(codes):
+        if re.fullmatch(r"[45]\d\d", code):
+            return int(code)
+    known = sorted(_CODE_STATUSES[code] for code in codes if code in _CODE_STATUSES)
+    # the least general one: 400 and 500 say hardly anything
+    return max(known, key=lambda status: status % 100, default=None)
 
 
 def _blames_schema(text: str) -> bool:

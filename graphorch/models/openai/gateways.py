@@ -215,11 +215,15 @@ _BY_HOST = {"requesty.ai": "requesty", "openrouter.ai": "openrouter", "openai.co
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Endpoint to connect to: its name here, its address with its key, and its kind."""
+    """Endpoint to connect to: its name here, its address with its key, and its kind.
+
+    `sends_finish_reason` is whether it says why an answer ended.
+    """
 
     name: str
     endpoint: Endpoint
     gateway: Gateway = GENERIC
+    sends_finish_reason: bool = True
 
 
 def find_gateway(name: str) -> Gateway:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import openai
 
-from graphorch.models.openai.errors import Endpoint, Overlong
+from graphorch.models.openai.errors import Endpoint, Malformed
 
 # Headers that a request may carry. The openai package adds others from environment variables
 # (organisation, project, and any in OPENAI_CUSTOM_HEADERS) and a description of this machine; none
@@ -54,7 +54,7 @@ def open_transport(
     async def incoming(response: httpx2.Response) -> None:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
-            raise Overlong(
+            raise Malformed(
                 f"its answer is compressed ({encoding}) although that was not asked for, "
                 "so its size cannot be bounded"
             )
@@ -81,7 +81,7 @@ class _Bounded(httpx2.AsyncByteStream):
         async for part in self._inner:
             self._left -= len(part)
             if self._left < 0:
-                raise Overlong(f"its answer is longer than {self._limit:,} bytes")
+                raise Malformed(f"its answer is longer than {self._limit:,} bytes")
             yield part
 
     async def aclose(self) -> None:

@@ -1,122 +1,130 @@
-"""Strictly checked answers of an endpoint; the openai package would take any JSON for one.
+"""Checked shapes of an answer; the openai package would take any JSON for one.
 
 Source of the shapes: the "Chat completion object" and "Chat completion chunk object" pages of
-OpenAI's API reference (2026-11). Only the fields that are used are declared; unknown ones are
-ignored.
+OpenAI's API reference (2026-11), and what other endpoints make of them. Only the fields that are
+used are declared; unknown ones are ignored. Whole answers and the events of a stream have one
+shape: a choice of the first holds a `message`, one of the second a `delta`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Iterable
+from typing import Any, TypeAlias, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from graphorch.models.messages import Usage
-
-
-def _check_characters(text: str) -> str:
-    """Return the text. Raises `ValueError` for half a character (a lone surrogate).
-
-    JSON can spell one, but it can be neither stored nor printed later.
-    """
-    if not text.isascii():
-        text.encode()  # raises UnicodeEncodeError, a ValueError
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_check_characters)]
-_Count = Annotated[int, Field(ge=0)]
-_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
+class ContentPart(_Wire):
+    """A part of a content that is a list: a text, a refusal, or another kind such as a thought."""
+
+    type: str = "text"
+    text: str | None = None
+    refusal: str | None = None
+
+
+Content: TypeAlias = str | list[ContentPart | str] | ContentPart | None
+
+
 class CalledFunction(_Wire):
-    """The function of a tool call; in a stream the name comes once and the arguments in pieces."""
+    """The function of a tool call.
+
+    In a stream its name comes once and its arguments in pieces. `arguments` should be the text of
+    an object, and some endpoints send the object itself.
+    """
 
     name: str | None = None
-    arguments: _Text | None = None
+    arguments: object = None
 
 
 class ToolCallDelta(_Wire):
     """A tool call, or the next piece of one; `index` is the number of the call it belongs to."""
 
-    index: int | None = None
-    id: str | None = None
-    function: CalledFunction
+    index: object = None
+    id: object = None
+    function: CalledFunction | None = None
 
 
 class ChoiceMessage(_Wire):
-    """Words of the model: all of them (`message`) or the next piece (`delta`)."""
+    """Words of the model: all of them (`message`) or the next piece (`delta`).
 
-    content: _Text | None = None
-    refusal: _Text | None = None
+    Its thoughts come in a field of their own, under two names; they are no part of the answer.
+    """
+
+    content: Content = None
+    refusal: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
+    reasoning_content: object = None
+    reasoning: object = None
 
 
 class Choice(_Wire):
-    """One answer of a whole completion; only the first is used, since only one is asked for."""
+    """One answer, or the next piece of one."""
 
-    index: int = 0
-    message: ChoiceMessage
-    finish_reason: str | None = None
-
-
-class Piece(_Wire):
-    """The next piece of one answer of a stream."""
-
-    index: int = 0
+    index: object = None
+    message: ChoiceMessage | None = None
     delta: ChoiceMessage | None = None
     finish_reason: str | None = None
-
-
-class ChatCompletion(_Wire):
-    """A whole answer.
-
-    `usage` is kept as it came: a strange bill is no reason to throw the answer away.
-    """
-
-    model: str | None = None
-    choices: Annotated[list[Choice], Field(min_length=1)]
     usage: object = None
 
 
-class Chunk(_Wire):
-    """One event of a stream. The last one may have no choices, only the usage."""
+class Completion(_Wire):
+    """Choices of a whole answer, or of one event of a stream."""
 
-    model: str | None = None
-    choices: list[Piece]
-    usage: object = None
+    choices: list[Choice]
 
 
-class _InputDetails(_Wire):
-    cached_tokens: _Count | None = None
+def read_text(content: Content) -> tuple[str, str, Iterable[str]]:
+    """Return the text of a content, its refusal, and the types of parts that are neither."""
+    if content is None or isinstance(content, str):
+        return content or "", "", ()
+    parts = [content] if isinstance(content, ContentPart) else content
+    texts: list[str] = []
+    refusals: list[str] = []
+    others: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.refusal:
+            refusals.append(part.refusal)
+        elif part.type in ("text", "output_text"):
+            texts.append(part.text or "")
+        else:
+            others.append(part.type)
+    return "".join(texts), "".join(refusals), others
 
 
-class _Bill(_Wire):
-    prompt_tokens: _Count
-    completion_tokens: _Count
-    prompt_tokens_details: _InputDetails | None = None
-    cost: _Price | None = None
+def read_arguments(arguments: object) -> str:
+    """Return the arguments of a tool call as text."""
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    return json.dumps(arguments, ensure_ascii=False)
 
 
-def read_usage(usage: object) -> tuple[Usage | None, float | None]:
-    """Return tokens and dollars of a `usage` object; None for those missing or without sense.
+def read_index(index: object, default: int) -> int:
+    """Return a number that may have come as text, or the default for anything else."""
+    if isinstance(index, str) and index.isascii() and index.isdigit():
+        return int(index)
+    if isinstance(index, int) and not isinstance(index, bool) and index >= 0:
+        return index
+    return default
 
-    `cost` in dollars is what gateways such as Requesty and OpenRouter add to it.
-    """
-    try:
-        bill = _Bill.model_validate(usage)
-    except ValidationError:
-        return None, None
-    details = bill.prompt_tokens_details
-    cached = 0
-    if details is not None:
-        # more than the whole input cannot come from the cache
-        cached = min(details.cached_tokens or 0, bill.prompt_tokens)
-    return Usage(bill.prompt_tokens, bill.completion_tokens, cached), bill.cost
+
+def read_id(value: object) -> str:
+    """Return an identifier, which may have come as a number, or ""."""
+    is_identifier = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_identifier else ""
+
+
+def find_field(value: object, name: str) -> Any:
+    """Return a field of a JSON value, or None if it is no object or has no such field."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(name)
+    return None
 
 
 def describe_mismatch(error: ValidationError) -> str:

@@ -31,6 +31,7 @@ from graphorch.errors import ModelError
 from graphorch.models.decision import RoutingRecord
 from graphorch.models.errors import (
     AnswerError,
+    ContextOverflow,
     Empty,
     Refused,
     SchemaRefused,
@@ -202,6 +203,8 @@ def classify_failure(error: ModelError) -> str:
             return "rejected"
         case Refused():
             return "filtered"
+        case ContextOverflow():
+            return "context_overflow"
         case Truncated():
             return "malformed" if error.retryable else "output_limit"
         case Empty() | Unreadable():

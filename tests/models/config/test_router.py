@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch.clock import Runtime
-from graphorch.errors import InputError
+from graphorch.errors import InputError, ModelError
 from graphorch.models.budgets.budget import Account, Budget, CapReached, CapRules
 from graphorch.models.config.loader import parse_config
 from graphorch.models.config.router import Router, RouterParts
@@ -387,3 +387,22 @@ def test_router_repr_hides_keys() -> None:
         )
 
     run(main)
+
+
+def test_endpoint_may_omit_finish_reason() -> None:
+    """Take answers without a finish reason from an endpoint whose table says so."""
+
+    async def main(table: dict[str, object]) -> str:
+        async with serve(replies(completion("hi", None))) as server:
+            config = Config.model_validate(
+                {"endpoints": {"local": {"base_url": server.url, **table}}}
+            )
+            client = Router(config, environment={})
+            try:
+                return (await client.complete(request_to("m"))).text
+            finally:
+                await client.aclose()
+
+    assert asyncio.run(main({"sends_finish_reason": False})) == "hi"
+    with pytest.raises(ModelError, match="malformed"):
+        asyncio.run(main({"attempts": 1}))

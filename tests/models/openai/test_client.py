@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from graphorch.errors import ModelError
 from graphorch.models.errors import (
     AnswerError,
+    ContextOverflow,
     Empty,
     Refused,
     TimedOut,
@@ -230,7 +231,7 @@ BOTH = [
     Row(
         "a prompt that is too long",
         replies({"error": {"message": "context length"}}, 400),
-        ModelError,
+        ContextOverflow,
         "context length",
         False,
     ),
@@ -303,8 +304,8 @@ WHOLE = [
     Row("null choices", replies({**completion(), "choices": None}), Unreadable, "choices", True),
     Row("a number for text", replies(completion(42)), Unreadable, "content", True),
     Row(
-        "a list for text",
-        replies(completion([{"type": "text", "text": "hi"}])),
+        "a list of numbers for text",
+        replies(completion([7])),
         Unreadable,
         "content",
         True,

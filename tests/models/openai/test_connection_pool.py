@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass, field
 
 from graphorch.models.openai.connection_pool import LoopPool
@@ -76,3 +77,52 @@ def test_pool_forgets_closed_loops() -> None:
     assert asyncio.run(use()) == 1
     assert asyncio.run(use()) == 1
     assert len(maker.made) == 2
+
+
+def test_first_calls_open_one_client() -> None:
+    """Open one client for many calls that begin at once, and go on with the loop meanwhile."""
+    opened: list[Opened] = []
+    may_open = threading.Event()
+
+    def open_slowly() -> Opened:
+        assert may_open.wait(10)
+        opened.append(Opened())
+        return opened[-1]
+
+    pool = LoopPool(open_slowly)
+
+    async def use() -> Opened:
+        async with pool.borrow() as client:
+            return client
+
+    async def main() -> None:
+        calls = [asyncio.create_task(use()) for _ in range(20)]
+        cancelled = asyncio.create_task(use())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        may_open.set()  # only now, so the loop was not held up
+        assert len({id(client) for client in await asyncio.gather(*calls)}) == 1
+        await pool.close()
+
+    asyncio.run(main())
+    assert [client.closings for client in opened] == [1]
+
+
+def test_pool_may_close_while_opening() -> None:
+    """Close the client of a call that began before the pool was closed."""
+    maker = Maker()
+    pool = LoopPool(maker)
+
+    async def use() -> None:
+        async with pool.borrow():
+            pass
+
+    async def main() -> None:
+        call = asyncio.create_task(use())
+        await asyncio.sleep(0)
+        await pool.close()
+        await call
+
+    asyncio.run(main())
+    assert [client.closings for client in maker.made] == [1]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch.errors import InputError
-from graphorch.models.errors import Truncated
+from graphorch.errors import InputError, ModelError
+from graphorch.models.errors import ContextOverflow, Refused, Truncated
 from graphorch.models.messages import Usage
 from graphorch.models.openai.client import OpenAIClient
+from graphorch.models.policies.failure_kinds import classify_failure
 from tests.models.openai.calls import KEY, expect_failure
 from tests.models.servers import completion, replies
 
@@ -40,6 +41,81 @@ from tests.models.servers import completion, replies
 def test_requested_pause_is_reported(headers: dict[str, str], seconds: float | None) -> None:
     """Report the pause that the endpoint asks for."""
     assert expect_failure(replies(b"", 429, headers)).retry_after == seconds
+
+
+CODES: list[tuple[int, object, type[ModelError]]] = [
+    (400, {"code": "context_length_exceeded", "message": "no"}, ContextOverflow),
+    (400, {"type": "exceed_context_size_error", "code": 400, "message": "no"}, ContextOverflow),
+    (400, {"message": "prompt is too long: 210000 tokens > 200000 maximum"}, ContextOverflow),
+    (
+        400,
+        {
+            "code": 400,
+            "status": "INVALID_ARGUMENT",
+            "message": "The input token count (1200000) exceeds the maximum number of tokens "
+            "allowed (1048576).",
+        },
+        ContextOverflow,
+    ),
+    (400, {"message": "Input is too long for requested model."}, ContextOverflow),
+    (400, {"message": "input length and `max_tokens` exceed context limit"}, ContextOverflow),
+    (
+        400,
+        {"code": "InvalidParameter", "message": "Range of input length should be [1, 30720]"},
+        ContextOverflow,
+    ),
+    (413, {"message": "no"}, ContextOverflow),
+    (500, {"message": "the request exceeds the available context size"}, ContextOverflow),
+    (
+        400,
+        {
+            "code": None,
+            "message": "The response was filtered.",
+            "innererror": {"code": "ResponsibleAIPolicyViolation"},
+        },
+        Refused,
+    ),
+    (400, {"code": "content_filter", "message": "no"}, Refused),
+    (400, {"code": "DataInspectionFailed", "message": "no"}, Refused),
+    (400, {"code": "1301", "message": "no"}, Refused),
+    (403, {"message": "Your input was flagged", "metadata": {"reasons": ["x"]}}, Refused),
+    (400, {"type": "GUARDRAIL_INTERVENED", "message": "no"}, Refused),
+    (400, {"message": "Content violates usage guidelines."}, Refused),
+    (429, {"message": "tokens per minute: too many tokens"}, ModelError),
+    (401, {"message": "moderation key missing"}, ModelError),
+    (400, {"message": "temperature must be below 2"}, ModelError),
+    (500, {"message": "moderation service failed"}, ModelError),
+]
+
+
+@pytest.mark.parametrize("status, error, kind", CODES)
+def test_error_code_tells_kind(status: int, error: object, kind: type[ModelError]) -> None:
+    """Tell from code and words that a prompt is too long, or was refused by a filter."""
+    failure = expect_failure(replies({"error": error}, status))
+    assert type(failure) is kind
+    assert failure.status == status
+    # a policy asks its next target then
+    expected = {ContextOverflow: "context_overflow", Refused: "filtered"}
+    assert kind not in expected or classify_failure(failure) == expected[kind]
+
+
+@pytest.mark.parametrize(
+    "error, status, retryable",
+    [
+        ({"code": "rate_limit_exceeded", "message": "no"}, 429, True),
+        ({"code": "insufficient_quota", "message": "no"}, 402, False),
+        ({"code": "invalid_api_key", "type": "invalid_request_error", "message": "no"}, 401, False),
+        ({"code": "model_not_found", "type": "invalid_request_error", "message": "no"}, 404, False),
+        ({"type": "overloaded_error", "message": "no"}, 529, True),
+        ({"type": "server_error", "message": "no"}, 500, True),
+        ({"code": 502, "message": "no"}, 502, True),
+        ({"message": "no"}, None, True),
+    ],
+)
+def test_code_in_answer_tells_status(error: object, status: int | None, retryable: bool) -> None:
+    """Tell from the code of an error inside an answer what its status would have been."""
+    failure = expect_failure(replies({"error": error}))
+    assert (failure.status, failure.retryable) == (status, retryable)
 
 
 def test_useless_answer_keeps_text_and_usage() -> None:
