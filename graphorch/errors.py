@@ -5,6 +5,8 @@
     ├── InputError        the caller: an input, an option or a file that does not fit
     ├── NodeError         the author of one node: it raised, or returned what it did not declare
     ├── WrongOutput       the author of one node: its output does not fit the slice that it declares
+    ├── ExitRefused       the author of one node: it called `sys.exit()`, or was interrupted
+    ├── StrayCancellation the author of one node: it was cancelled, but not by its run
     ├── WriteConflict     the graph in this run: two writes of one field that did not see each other
     ├── QuorumNotMet      the graph in this run: a `need=k` join that too few branches reached
     ├── LoopExhausted     the graph in this run: a loop with `exhausted="fail"` reached its bound
@@ -110,6 +112,17 @@ class NodeError(GraphorchError):
 
 class WrongOutput(GraphorchError):
     """An output that does not fit what its node declares: its type, a value or a field."""
+
+
+class ExitRefused(GraphorchError):
+    """A function of the user raised `SystemExit`, or `KeyboardInterrupt` without a Ctrl-C."""
+
+
+class StrayCancellation(GraphorchError):
+    """A function of the user raised `CancelledError` although neither it nor its run was cancelled.
+
+    Perhaps it awaited a task that was cancelled elsewhere.
+    """
 
 
 class WriteConflict(GraphorchError):
@@ -240,6 +253,41 @@ class RunFailed(ExceptionGroup[Exception]):
 
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"  - {error}" for error in self.exceptions)])
+
+
+def as_failure(error: BaseException) -> Exception | None:
+    """Return what a function of the user raised as its failure; None if it is for the program.
+
+    A function cannot end the program, in which other runs go on. So `SystemExit` is a failure, and
+    so is `KeyboardInterrupt` on a thread to which Ctrl-C does not come. `CancelledError` is one
+    too: ask first whether the function was cancelled, if it can be.
+    """
+    import asyncio
+    import threading
+
+    if isinstance(error, Exception):
+        return error
+    failure: Exception | None = None
+    is_main = threading.current_thread() is threading.main_thread()
+    if isinstance(error, SystemExit):
+        code = "" if error.code is None else f"{error.code!r:.100}"
+        failure = ExitRefused(
+            f"It called sys.exit({code}), which would end the program for all runs. Return, "
+            "or raise an exception that says what is wrong."
+        )
+    elif isinstance(error, KeyboardInterrupt) and not is_main:
+        failure = ExitRefused(
+            "It raised KeyboardInterrupt, but nobody pressed Ctrl-C here. Raise an exception that "
+            "says what is wrong."
+        )
+    elif isinstance(error, asyncio.CancelledError):
+        failure = StrayCancellation(
+            "It raised CancelledError although it was not cancelled. Perhaps it awaited a task "
+            "that was cancelled elsewhere: catch the exception there."
+        )
+    if failure is not None:
+        failure.__cause__ = error
+    return failure
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -10,11 +10,11 @@ import os
 import stat
 import threading
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 OWNER_ONLY: Final = 0o600
-_CREATING = threading.Lock()
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -28,6 +28,12 @@ class UnusableFile(Exception):
     """A path under which no file can be kept; the message is a sentence that begins with it."""
 
 
+@cache
+def _creating(process: int) -> threading.Lock:
+    """Return the lock of a process around the making of a file; a fork must not inherit it held."""
+    return threading.Lock()
+
+
 def ensure_private_file(path: Path) -> bool:
     """Create a file that only its owner can read, unless it exists; return whether it is new.
 
@@ -37,7 +43,7 @@ def ensure_private_file(path: Path) -> bool:
     try:
         # SQLite loses its locks on a file when any other handle of this process on it is closed.
         # A file that was just created has none, unless another thread opens it right now.
-        with _CREATING:
+        with _creating(os.getpid()):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
         return True
     except FileExistsError:

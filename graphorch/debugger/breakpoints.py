@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from graphorch.core.tree import Activation
 from graphorch.debugger.steps import DebugStep
-from graphorch.errors import InputError, Unassigned
+from graphorch.errors import InputError, Unassigned, as_failure
 from graphorch.render.plan_picture import box_id
 
 Predicate: TypeAlias = Callable[[Any], bool]
@@ -96,7 +96,11 @@ def holds_now(predicate: Predicate, state: BaseModel) -> bool:
     """
     try:
         return bool(predicate(state))
-    except Exception as error:
+    # The border to the user's predicates.
+    except BaseException as raised:
+        error = as_failure(raised)
+        if error is None:
+            raise
         if _reads_unassigned(error, state):
             return False
         name = getattr(predicate, "__name__", "the predicate")

@@ -30,6 +30,7 @@ from graphorch.engine.events import Cancelled
 from graphorch.engine.invocation import binding
 from graphorch.engine.run_services import RunServices
 from graphorch.engine.state_codec import Unstorable
+from graphorch.errors import as_failure
 
 if TYPE_CHECKING:
     from graphorch.engine.run_journal import RunJournal
@@ -101,8 +102,9 @@ class Dispatcher:
             return self._handle(self._ask_person(activation))
         try:
             decision = binding.evaluate_route(activation)
-        except Exception as error:
-            return self._handle(self._attempts.build_failure(activation, error))
+        # The border to the user's selectors and conditions.
+        except BaseException as error:
+            return self._handle(self._build_failure(activation, error))
         if self.is_unobserved:
             # Fast path: must equal `_handle` of a `Routed` event.
             return self._run.accept_route(activation, decision)
@@ -110,7 +112,12 @@ class Dispatcher:
 
     def _ask_person(self, activation: Activation) -> Event:
         now = self._services.now()
-        return PersonAsked(activation, human_input.build_question(activation, now), now)
+        try:
+            question = human_input.build_question(activation, now)
+        # The border to the user's values, whose texts it shows.
+        except BaseException as error:
+            return self._build_failure(activation, error)
+        return PersonAsked(activation, question, now)
 
     def _handle(self, event: Event) -> list[Command]:
         """Journal an event, give it to the core and then to the observers."""
@@ -146,9 +153,17 @@ class Dispatcher:
         """Return what becomes of an activation whose children have ended."""
         try:
             update = binding.gather_children(activation)
-        except Exception as error:
-            return self._attempts.build_failure(activation, error)
+        # The border to the user's `gather` and `leave`.
+        except BaseException as error:
+            return self._build_failure(activation, error)
         return NodeSucceeded(activation, update, self._services.now())
+
+    def _build_failure(self, activation: Activation, error: BaseException) -> NodeFailed:
+        """Return the failure that an exception of a user's function means, or raise it again."""
+        failure = as_failure(error)
+        if failure is None:
+            raise error
+        return self._attempts.build_failure(activation, failure)
 
     def _cancel(self, activation: Activation, reason: str) -> None:
         for task in self.tasks:

@@ -12,6 +12,7 @@ from graphorch.core.events import Event, NodeFailed, NodeSkipped, NodeSucceeded,
 from graphorch.core.tree import Activation
 from graphorch.engine import events
 from graphorch.engine.events import Observer, RunEvent, TextDelta
+from graphorch.errors import as_failure
 
 
 class Observers:
@@ -26,7 +27,10 @@ class Observers:
         for observer in tuple(self._observers):
             try:
                 observer(event)
-            except Exception as error:
+            # The border to the user's watchers.
+            except BaseException as error:
+                if as_failure(error) is None:
+                    raise
                 self._observers.remove(observer)
                 warnings.warn(
                     f"a watcher of run {self._run_id} raised {type(error).__name__}: {error}; "

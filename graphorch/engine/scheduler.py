@@ -270,15 +270,16 @@ class Scheduler:
                 await self._pool.run_in_group(first)
             if is_journaled:
                 await log.write_end(self.run)
-        except asyncio.CancelledError:
-            # The tasks are gone already; the core has yet to hear of it.
-            self._dispatcher.dispatch(StopRequested("interrupted", at=services.now()))
-            await asyncio.shield(log.write_end(self.run))
-            raise
         except BaseException as error:
             cause = _find_cause(error)
-            reason = "storage" if isinstance(cause, JournalError) else "interrupted"
-            self.run.handle(StopRequested(reason, at=services.now()))
+            if isinstance(cause, Exception | GeneratorExit):
+                # A bug of ours, or a journal that cannot be written: nothing more is written.
+                reason = "storage" if isinstance(cause, JournalError) else "interrupted"
+                self.run.handle(StopRequested(reason, at=services.now()))
+            else:
+                # Cancelled, or Ctrl-C. The tasks are gone; the core has yet to hear of it.
+                self._dispatcher.dispatch(StopRequested("interrupted", at=services.now()))
+                await asyncio.shield(log.write_end(self.run))
             if cause is error:
                 raise
             raise cause from error

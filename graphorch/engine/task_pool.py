@@ -111,6 +111,7 @@ class TaskPool:
             assert self._group is not None
             task = RunTask()
             task.asyncio_task = self._group.create_task(self._run_chain(task, activation))
+            task.is_bound = True
 
     async def _run_chain(self, task: RunTask, first: Activation) -> list[Activation]:
         """Run an activation, then whatever its commit makes ready, one after another.
@@ -123,6 +124,9 @@ class TaskPool:
         """
         run, attempts, dispatcher = self._services.run, self._attempts, self._dispatcher
         time, epoch, observers = self._services.time, self._services.epoch, self._log.observers
+        if not task.is_bound:
+            # An eager task factory runs this inside of `create_task`. Let that return first.
+            await asyncio.sleep(0)
         takes_fast_path, asyncio_task = self.takes_fast_path, task.asyncio_task
         earlier_cancellations, backpressure = task.earlier_cancellations, self._backpressure
         self._tasks.add(task)

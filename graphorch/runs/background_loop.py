@@ -1,15 +1,18 @@
 """An event loop on a thread of its own, for callers that have none.
 
 Those are `run_sync`, and hosts that already run a loop: a loop is never patched or entered twice.
-The thread is a daemon; it starts at the first use and lives as long as the program.
+The thread is a daemon; it starts at the first use and lives as long as the process. A forked child
+has a loop of its own: threads do not come along.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
@@ -25,10 +28,18 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self.loop.run_forever, name="graphorch-loop", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="graphorch-loop", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        """Run the loop for as long as the process lives.
+
+        A task of a user's function that raises `SystemExit` or `KeyboardInterrupt` ends a loop, and
+        so does a call of its `stop`. Others run here too, so it goes on.
+        """
+        while not self.loop.is_closed():
+            with suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
 
     @property
     def is_here(self) -> bool:
@@ -104,7 +115,12 @@ class _Call(Generic[T]):
         self.future.set_running_or_notify_cancel()  # wakes those who wait
 
 
-@cache
 def background_loop() -> BackgroundLoop:
     """Return the background loop of this process."""
+    return _background_loop_of(os.getpid())
+
+
+# The loop of a parent is kept: closing it would reach into what both processes share.
+@cache
+def _background_loop_of(process: int) -> BackgroundLoop:
     return BackgroundLoop()

@@ -103,6 +103,7 @@ def share_client(
         tuple([os.environ.get(name, "") for name in VARIABLES]),
         directory,
         _read_change_time(directory),
+        os.getpid(),
     )
 
 
@@ -132,10 +133,13 @@ def _read_change_time(directory: str) -> int:
 
 
 @lru_cache(maxsize=8)
-def _open_client(variables: tuple[str, ...], directory: str, changed: int) -> SharedClient:
+def _open_client(
+    variables: tuple[str, ...], directory: str, changed: int, process: int
+) -> SharedClient:
     """Return the client of the environment and the configuration.
 
-    One per state of the two, for all runs, so that they share connections and limits.
+    One per state of the two, for all runs, so that they share connections and limits. A forked
+    child has its own: it must not use the connections and files of its parent.
     """
     from graphorch.models.config.environment import read_default_models
     from graphorch.models.config.loader import find_config

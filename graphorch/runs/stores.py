@@ -121,10 +121,15 @@ class _Pool:
             return entry
 
 
-@cache
 def _shared_pool() -> _Pool:
     """Return the pool of this process.
 
     SQLite commits once for all runs of a file only if they share one writer.
     """
+    return _pool_of(os.getpid())
+
+
+# The pool of a parent is kept: SQLite forbids a forked child to touch, or to close, its files.
+@cache
+def _pool_of(process: int) -> _Pool:
     return _Pool()

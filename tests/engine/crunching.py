@@ -190,3 +190,8 @@ class Tools:
 
 
 triple: Any = process(Tools.triple)
+
+
+@node(isolation="process")
+def exits(number: Number) -> Number:
+    sys.exit(number.n)

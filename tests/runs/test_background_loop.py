@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from graphorch import InputError
 from graphorch.runs.background_loop import BackgroundLoop, background_loop
+from tests.forks import run_in_fork
 
 
 @pytest.fixture
-def background() -> Generator[BackgroundLoop]:
-    background = BackgroundLoop()
-    yield background
-    background.loop.call_soon_threadsafe(background.loop.stop)
-    while background.loop.is_running():
-        os.sched_yield()
-    background.loop.close()
+def background() -> BackgroundLoop:
+    """Return a loop of this test's own, whose thread lives as long as the process."""
+    return BackgroundLoop()
+
+
+class _Odd(BaseException):
+    """An exception that is neither an `Exception` nor one of Python's own."""
 
 
 async def thread_name() -> str:
@@ -120,6 +120,61 @@ def test_interrupt_of_submission_leaves_nothing(
     assert background.wait(take_lock())
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), _Odd()])
+def test_loop_survives_any_exception(background: BackgroundLoop, error: BaseException) -> None:
+    """Whatever a coroutine raises, its caller gets it, and the loop goes on for others."""
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    other = background.submit(asyncio.sleep(0.05, "done"))
+    with pytest.raises(type(error)):
+        background.wait(fail())
+    assert other.result(5) == "done"
+    assert background.wait(thread_name()) == "graphorch-loop"
+
+
+def test_loop_survives_lost_task(background: BackgroundLoop) -> None:
+    """A task that nobody awaits and that raises `SystemExit` does not end the loop."""
+    lost: list[asyncio.Task[None]] = []
+
+    async def exit_later() -> None:
+        raise SystemExit
+
+    async def start() -> None:
+        lost.append(asyncio.create_task(exit_later()))
+
+    background.wait(start())
+    assert background.wait(thread_name()) == "graphorch-loop"
+    assert isinstance(lost[0].exception(), SystemExit)
+
+
+def test_loop_survives_stop(background: BackgroundLoop) -> None:
+    """A function that stops the loop that it runs on stops it for nobody."""
+
+    async def stop() -> str:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.01)
+        return "done"
+
+    assert background.wait(stop()) == "done"
+    assert background.wait(thread_name()) == "graphorch-loop"
+
+
 def test_background_loop_is_shared() -> None:
     """All callers in the process share the loop."""
     assert background_loop() is background_loop()
+
+
+def test_forked_child_has_own_loop() -> None:
+    """A forked child does not wait for the loop of its parent, whose thread it does not have."""
+    parent = background_loop()
+    assert parent.wait(thread_name()) == "graphorch-loop"
+
+    def use_loop() -> bool:
+        child = background_loop()
+        return child is not parent and child.wait(thread_name()) == "graphorch-loop"
+
+    assert run_in_fork(use_loop)
+    assert parent.wait(thread_name()) == "graphorch-loop"

@@ -31,17 +31,13 @@ from graphorch.engine.events import Started
 from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.run_services import RunServices
-from graphorch.errors import Ambiguous, BudgetExceeded, GraphorchError
+from graphorch.errors import Ambiguous, BudgetExceeded, as_failure
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
 
 Gate: TypeAlias = Callable[[Activation], Awaitable[None]]
 """Waited for before each attempt, so that a debugger decides which activation is next."""
-
-
-class StrayCancellation(GraphorchError):
-    """A node raised `CancelledError` although neither it nor its run was cancelled."""
 
 
 class AttemptRunner:
@@ -152,17 +148,16 @@ class AttemptRunner:
 
         Raise the exception again if it is meant for the whole run.
         """
-        if not isinstance(error, Exception | asyncio.CancelledError):
+        failure = as_failure(error)
+        if failure is None:
             raise error
         if not self.is_still_running(task, activation):
             return None
-        if isinstance(error, asyncio.CancelledError):
-            error = _build_stray_cancellation(error)
-        if isinstance(error, binding.MissingInput) and self._services.run.has_gaps:
+        if isinstance(failure, binding.MissingInput) and self._services.run.has_gaps:
             # Something went wrong before: this path is dead. Without gaps, `build()` should have
             # seen that the field is never assigned.
-            return NodeSkipped(activation, str(error), self._services.now())
-        return self.build_failure(activation, error)
+            return NodeSkipped(activation, str(failure), self._services.now())
+        return self.build_failure(activation, failure)
 
     def is_still_running(self, task: RunTask, activation: Activation) -> bool:
         """Return whether the outcome of an attempt counts; not if it was cancelled meanwhile.
@@ -288,12 +283,3 @@ class AttemptRunner:
 
 
 _NO_PATHS: Final[frozenset[str]] = frozenset()
-
-
-def _build_stray_cancellation(error: asyncio.CancelledError) -> StrayCancellation:
-    failure = StrayCancellation(
-        "The node raised CancelledError although it was not cancelled. Perhaps it awaited a task "
-        "that was cancelled elsewhere: catch the exception there."
-    )
-    failure.__cause__ = error
-    return failure

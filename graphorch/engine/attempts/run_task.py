@@ -14,15 +14,25 @@ from graphorch.core.tree import Activation
 
 
 class RunTask:
-    """An asyncio task that runs one activation after another: the caller's own, or a new one."""
+    """An asyncio task that runs one activation after another: the caller's own, or a new one.
 
-    __slots__ = ("_node_cancellations", "asyncio_task", "current", "earlier_cancellations")
+    `is_bound` is whether it is known yet which asyncio task that is.
+    """
+
+    __slots__ = (
+        "_node_cancellations",
+        "asyncio_task",
+        "current",
+        "earlier_cancellations",
+        "is_bound",
+    )
 
     asyncio_task: asyncio.Task[Any]
 
     def __init__(self) -> None:
         self.current: Activation | None = None
         self.earlier_cancellations = 0  # of the caller's task, before the run began
+        self.is_bound = False
         self._node_cancellations = 0  # meant for the node that runs
 
     @classmethod
@@ -31,6 +41,7 @@ class RunTask:
         self, current = cls(), asyncio.current_task(loop)
         assert current is not None
         self.asyncio_task = current
+        self.is_bound = True
         self.earlier_cancellations = current.cancelling()
         return self
 

@@ -34,7 +34,7 @@ from graphorch.engine.invocation.process_protocol import (
     encode_error,
     encode_header,
 )
-from graphorch.errors import WrongOutput
+from graphorch.errors import WrongOutput, as_failure
 from graphorch.graph.node import Node
 from graphorch.graph.signature import Signature, read_signature
 from graphorch.state.slices import Schema
@@ -70,8 +70,9 @@ class WorkerLoop:
         except Stopped:
             raise
         # The border to the user's code: everything that it raises is sent to the engine.
-        except BaseException as error:
-            return [encode_header({"lines": 0, "error": encode_error(error, self._aliases)})]
+        except BaseException as raised:
+            error = encode_error(as_failure(raised) or raised, self._aliases)
+            return [encode_header({"lines": 0, "error": error})]
 
     def _encode_output(self, output: object, given: list[Any], signature: Signature) -> Message:
         if output is None and (signature.may_skip or not signature.writes):

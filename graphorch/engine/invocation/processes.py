@@ -30,8 +30,8 @@ from graphorch.engine.invocation.process_protocol import (
     decode_error,
     encode_header,
 )
-from graphorch.engine.invocation.threads import ThreadPool
 from graphorch.graph.node import Node
+from graphorch.threads import ThreadPool
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ interpreter.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ T = TypeVar("T")
 Operation = Callable[[Tables], Any]
 
 _CLOSED = "The store was closed, so it accepts no calls. Open it again."
+_FORKED = (
+    "The store was opened by process {opener}, of which this one is a fork. A fork cannot "
+    "use the files and threads of its parent: open the store again here."
+)
 
 
 @dataclass(slots=True)
@@ -67,13 +72,14 @@ class DatabaseThread:
         self._given = self._done = 0
         self._lock = threading.Lock()
         self._is_closed = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     @property
     def is_idle(self) -> bool:
         """Return whether all operations so far have run."""
-        return not self._begun and self._given == self._done
+        return not self._begun and self._given == self._done and os.getpid() == self._process
 
     async def run(self, operation: Callable[[Tables], T]) -> T:
         """Run an operation and return its result.
@@ -90,8 +96,7 @@ class DatabaseThread:
     def begin(self, operation: Callable[[Tables], None]) -> Completion:
         """Begin an operation and return at once."""
         loop = asyncio.get_running_loop()
-        if self._is_closed:
-            raise StoreClosed(_CLOSED)
+        self._check_open()
         answer = Completion(loop=loop)
         job = _Job(operation, loop, answer, count_outside(loop, 1))
         begun = self._begun.get(loop)
@@ -103,7 +108,12 @@ class DatabaseThread:
         return answer
 
     async def close(self) -> None:
-        """Run earlier operations, release the connection, end the thread."""
+        """Run earlier operations, release the connection, end the thread.
+
+        A fork leaves both to its parent.
+        """
+        if os.getpid() != self._process:
+            return
         self._hand_over(asyncio.get_running_loop())
         with self._lock:
             if not self._is_closed:
@@ -119,7 +129,15 @@ class DatabaseThread:
             except StoreClosed as error:  # closed in the same turn by another loop
                 _settle([(job, Done(error=error)) for job in jobs])
 
+    def _check_open(self) -> None:
+        # A lock that another thread held at the fork is never released: look before taking it.
+        if os.getpid() != self._process:
+            raise StoreClosed(_FORKED.format(opener=self._process))
+        if self._is_closed:
+            raise StoreClosed(_CLOSED)
+
     def _put(self, jobs: list[_Job]) -> None:
+        self._check_open()
         with self._lock:
             if self._is_closed:
                 raise StoreClosed(_CLOSED)

@@ -22,6 +22,7 @@ from graphorch.cli.flow_loader import load_flow
 from graphorch.engine.invocation.invoker import NodeTimedOut
 from graphorch.engine.invocation.process_protocol import ProcessError, Unportable
 from graphorch.engine.invocation.processes import INSIDE, ProcessPool, WorkerDied, build_address
+from graphorch.errors import ExitRefused
 from graphorch.graph.payloads import Failure
 from graphorch.testing.virtual_clock import run_virtual
 from tests.engine.crunching import (
@@ -205,7 +206,13 @@ def test_wrong_output_reads_as_in_thread(shared: Shared, n: int, message: str) -
             "UnicodeDecodeError",
             "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
         ),
-        (8, ProcessError, "SystemExit", "3"),
+        (
+            8,
+            ExitRefused,
+            "ExitRefused",
+            "It called sys.exit(3), which would end the program for all runs. Return, or raise an "
+            "exception that says what is wrong.",
+        ),
         (9, ProcessError, "ExceptionGroup", "two (2 sub-exceptions)"),
     ],
 )

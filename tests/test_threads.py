@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from graphorch.engine.invocation.threads import ThreadPool
 from graphorch.testing.virtual_clock import run_virtual
+from graphorch.threads import ThreadPool
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="")
 

@@ -1,4 +1,4 @@
-"""Threads for nodes that are not async: as many as there are concurrent calls, up to a limit.
+"""Threads for functions that are not async: as many as there are concurrent calls, up to a limit.
 
 They are kept for the next call. They are daemons: a thread cannot be stopped, and one that hangs in
 a user's function must not keep the program from ending.
@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 from graphorch.clock import outside
+from graphorch.errors import as_failure
 
 Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
 class ThreadPool:
-    """Runs functions beside the event loop, for one run; `close` lets idle threads end."""
+    """Runs functions of users beside the event loop; `close` lets idle threads end."""
 
     def __init__(self, limit: int = 64) -> None:
         self._limit = limit
@@ -80,8 +81,14 @@ class ThreadPool:
 def _call(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return call(), None
+    except StopIteration as raised:
+        # A future cannot hold it.
+        error = RuntimeError(f"the function raised StopIteration: {raised}")
+        error.__cause__ = raised
+        return None, error
+    # The border to the user's function. What would end this thread or the loop is its failure.
     except BaseException as raised:
-        return None, raised
+        return None, as_failure(raised) or raised
 
 
 def _deliver(
@@ -99,9 +106,6 @@ def _deliver(
 def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
     if future.done():
         return  # the wait was cancelled: the result is dropped
-    if isinstance(error, StopIteration):
-        # A future cannot hold a StopIteration.
-        error = RuntimeError(f"the function raised StopIteration: {error}")
     if error is not None:
         future.set_exception(error)
     else:
