@@ -16,6 +16,8 @@ from graphorch import Ended, Flow, Graph, Node, Retry, RunFailed, append, node
 if sys.version_info < (3, 12):
     pytest.skip("tasks begin at once from Python 3.12 on", allow_module_level=True)
 
+EAGER: Any = vars(asyncio)["eager_task_factory"]
+
 
 class Count(BaseModel):
     n: int = 0
@@ -36,7 +38,7 @@ def run_eagerly(main: Coroutine[Any, Any, Any]) -> Any:
     """Run on a loop whose tasks begin at once, and check that nothing is left on it."""
 
     async def run() -> Any:
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        asyncio.get_running_loop().set_task_factory(EAGER)
         result = await main
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return result
