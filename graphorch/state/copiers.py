@@ -32,29 +32,32 @@ _set_private = vars(BaseModel)["__pydantic_private__"].__set__
 
 
 def has_plain_instances(model: type[BaseModel]) -> bool:
-    """Return whether an instance is only its fields: no extras, hooks or `__new__`."""
-    if model.__private_attributes__ or model.model_config.get("extra") == "allow":
-        return False
-    return model.model_post_init is BaseModel.model_post_init and model.__new__ is object.__new__
+    """Return whether an instance is only its fields, and is copied like any other."""
+    return not (
+        model.__private_attributes__
+        or model.model_config.get("extra") == "allow"
+        or model.__new__ is not object.__new__
+        or model.__deepcopy__ is not BaseModel.__deepcopy__
+    )
 
 
 def compile_maker(model: type[M]) -> Callable[[dict[str, Any], set[str]], M]:
     """Return a function that makes instances of valid values and the names of the set fields.
 
-    The instance takes over both arguments; the caller must not use them again.
+    No validator and no `model_post_init` runs: they ran when the values were made. The instance
+    takes over both arguments; the caller must not use them again.
     """
-    if not has_plain_instances(model):
-        return lambda values, fields_set: model.model_construct(fields_set, **values)
     # Local names are faster than globals.
-    new = object.__new__
+    new = model.__new__
     set_values, set_fields_set = _set_values, _set_fields_set
     set_extra, set_private = _set_extra, _set_private
+    allows_extra = model.model_config.get("extra") == "allow"
 
     def make(values: dict[str, Any], fields_set: set[str]) -> M:
         instance = new(model)
         set_values(instance, values)
         set_fields_set(instance, fields_set)
-        set_extra(instance, None)
+        set_extra(instance, {} if allows_extra else None)
         set_private(instance, None)
         return instance
 
@@ -81,7 +84,7 @@ def _compile(annotation: Any, above: tuple[Any, ...]) -> Copier | None:
         return None
     if origin in (Union, types.UnionType):
         parts = [_compile(part, above) for part in typing.get_args(annotation)]
-        return None if all(part is None for part in parts) else _copy_by_value
+        return None if all(part is None for part in parts) else copy_by_value
     if isinstance(annotation, type) and issubclass(annotation, _ATOMS):
         return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -129,29 +132,36 @@ def _dict_copier(inner: Copier | None) -> Copier:
     return lambda value: {key: inner(item) for key, item in value.items()}
 
 
-def _copy_by_value(value: Any) -> Any:
-    """Copy a value of a union: share an atom, and copy everything else whole."""
+def copy_by_value(value: Any) -> Any:
+    """Copy a value of a type that is not known: share an atom, and copy everything else whole."""
     return value if isinstance(value, _ATOMS) else copy.deepcopy(value)
 
 
-def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier | None:
+def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier:
+    if not has_plain_instances(model):
+        return copy.deepcopy
     copiers: dict[str, Copier] = {}
     for name, field in model.model_fields.items():
         copy_field = _compile(field.annotation, above)
         if copy_field is not None:
             copiers[name] = copy_field
-    is_plain = has_plain_instances(model)
-    if is_plain and model.model_config.get("frozen") and not copiers:
-        return None
     make = compile_maker(model)
+    names = tuple(model.model_fields)
+    is_immutable = bool(model.model_config.get("frozen")) and not copiers
 
     def copy_model(value: Any) -> Any:
         # An instance of a subclass may hold more than this type says.
-        if type(value) is not model or not is_plain:
+        if type(value) is not model:
             return copy.deepcopy(value)
+        if is_immutable:
+            return value
         values: dict[str, Any] = dict(value.__dict__)
+        if len(values) != len(names):
+            # Cached properties are computed anew, since the copy may be changed.
+            values = {name: values[name] for name in names if name in values}
         for name, copy_field in copiers.items():
-            values[name] = copy_field(values[name])
+            if name in values:
+                values[name] = copy_field(values[name])
         return make(values, set(value.__pydantic_fields_set__))
 
     return copy_model

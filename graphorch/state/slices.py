@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from graphorch.errors import Unassigned, WrongOutput, did_you_mean
-from graphorch.state.copiers import Copier, compile_copier, compile_maker
+from graphorch.state.copiers import Copier, compile_copier, compile_maker, copy_by_value
 from graphorch.state.reducers import bulk_reducers, trusted_reducers
 from graphorch.state.validators import Validator, field_validators, whole_validator
 from graphorch.state.version import UNSET, FoldedField, Version
@@ -59,7 +59,9 @@ class Field:
         self.required = info.is_required()
         self.validator = validator
         self.validate = validator.validate
-        self.copy: Copier | None = compile_copier(info.annotation)
+        self.copy: Copier | None = (
+            copy_by_value if validator.is_opaque else compile_copier(info.annotation)
+        )
         # a valid value shares nothing with the one that was validated
         self.shares_nothing = validator.rebuilds or self.copy is None
         reducer = find_reducer(info)

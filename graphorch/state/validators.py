@@ -1,45 +1,52 @@
 """Validators for single fields: the cost of an update does not depend on the size of the state.
 
-They are taken from the core schema that pydantic made for the whole model, so constraints, field
-validators and configuration all hold. Nested model instances are validated again, and so rebuilt: a
-nested value that was changed without validation is found, and a stored value shares nothing mutable
-with the one that the node still holds, wherever the type says what is inside.
+They are taken from the core schema that pydantic made for the whole model, so types, constraints
+and configuration all hold. What a node returns was validated when the node made it, and may have
+been changed since. So a value is first held against the settled schema (see `settled.py`), which
+converts nothing; only a value that pydantic cannot have made is converted to the declared type, or
+refused.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import CoreSchema, SchemaValidator
 
-M = TypeVar("M", bound=BaseModel)
+from graphorch.state.settled import SettledSchema, is_schema, settle, settle_config
+
 Json = dict[str, Any]
 
 # Core schema types whose validation makes a new object or whose values are immutable. Others, such
 # as `any`, instances of arbitrary classes and iterators, may pass the caller's own object through.
 _CLOSED = frozenset(
-    "model model-fields model-field list set frozenset dict tuple str int float bool none "
-    "literal enum nullable union tagged-union default definitions definition-ref date time "
-    "datetime timedelta decimal uuid bytes url multi-host-url complex function-after function- "
-    "before".split()
+    "list set frozenset dict tuple str int float bool none literal enum nullable union "
+    "tagged-union default date time datetime timedelta decimal uuid bytes url multi-host-url "
+    "complex".split()
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """Validation of one field. With `rebuilds` the result shares nothing mutable with its input."""
+    """Validation of one field.
+
+    With `rebuilds` the result shares nothing mutable with its input. With `is_opaque` a value may
+    be of another type than the annotation says, because a function had the last word.
+    """
 
     validate: Callable[[Any], Any]
     rebuilds: bool
+    is_opaque: bool
     schema: Json
     config: Json | None
 
 
 def field_validators(model: type[BaseModel]) -> dict[str, Validator]:
-    """Return validators by field: they return the (coerced) value or raise `ValidationError`."""
+    """Return validators by field: they return the value or raise `ValidationError`."""
     model.model_rebuild()
     schema = cast(Json, model.__pydantic_core_schema__)
     definitions = cast("list[Json]", schema.get("definitions", []))
@@ -68,38 +75,54 @@ def _fields_schema(schema: Json) -> Json:
     return schema
 
 
-def model_validator(model: type[M]) -> Callable[[object], M]:
-    """Return a function that validates an instance again, nested ones included, and rebuilds it."""
-    model.model_rebuild()
-    return _build_validator(_revalidate_models(model.__pydantic_core_schema__)).validate_python
-
-
 def _compile_validator(schema: Json, definitions: list[Json], config: Json | None) -> Validator:
     while schema["type"] == "default":
         schema = schema["schema"]
-    inner = _revalidate_models(schema)
-    if definitions:
-        inner = {
-            "type": "definitions",
-            "schema": inner,
-            "definitions": [_revalidate_models(json) for json in definitions],
-        }
-    return Validator(
-        _build_validator(inner, config).validate_python, _is_closed(inner), inner, config
-    )
+    settled = settle(schema, definitions, config)
+    if not (settled.differs or settled.has_models):
+        # Validating again is idempotent here, and a new container is made on the way.
+        validate = _build_validator(settled.check, config).validate_python
+        return Validator(validate, _is_closed(settled.check), False, settled.check, config)
+    validate = _compile_check(schema, settled, definitions, config)
+    return Validator(validate, False, settled.is_opaque, settled.check, config)
+
+
+def _compile_check(
+    schema: Json, settled: SettledSchema, definitions: list[Json], config: Json | None
+) -> Callable[[Any], Any]:
+    """Return a function that returns a finished value as it is, and makes one of any other."""
+    config_settled = settle_config(config)
+    checking = _build_validator(settled.check, config_settled)
+    check = functools.partial(checking.validate_python, strict=True)
+    if settled.has_hooks:
+        finish = check  # a rebuilt instance would lack its private attributes
+    elif settled.has_models:
+        # Some models in the value may be finished, so the original schema must not see them.
+        finish = _build_validator(settled.lenient, config_settled).validate_python
+    else:
+        original = {"type": "definitions", "schema": schema, "definitions": definitions}
+        finish = _build_validator(original if definitions else schema, config).validate_python
+
+    def validate(value: Any) -> Any:
+        try:
+            check(value)
+        except ValidationError:
+            return finish(value)
+        return value
+
+    return validate
 
 
 def whole_validator(fields: Mapping[str, Validator]) -> Callable[[Any], dict[str, Any]] | None:
     """Return a function that validates many fields in one go, in the order of `fields`.
 
-    None if they have to be validated singly: one does not rebuild its value, has a configuration of
-    its own, or needs definitions.
+    None if they have to be validated singly: one does not rebuild its value, or has a configuration
+    of its own.
     """
     validators = list(fields.values())
     config = validators[0].config
     for validator in validators:
-        is_recursive = validator.schema["type"] == "definitions"
-        if not validator.rebuilds or validator.config != config or is_recursive:
+        if not validator.rebuilds or validator.config != config:
             return None
     schemas = {
         name: {"type": "model-field", "schema": validator.schema}
@@ -121,29 +144,13 @@ def _build_validator(schema: Any, config: Json | None = None) -> SchemaValidator
 
 def _is_closed(schema: Any) -> bool:
     """Return whether every part of a core schema is of a closed type."""
-    if isinstance(schema, dict):
-        mapping = cast(Json, schema)
-        kind = mapping.get("type")
-        # "no-info" and "with-info" are kinds of functions, which stand where types do.
-        if isinstance(kind, str) and kind not in _CLOSED and kind not in ("no-info", "with-info"):
-            return False
-        ignored = ("metadata", "serialization", "config")
-        return all(_is_closed(value) for key, value in mapping.items() if key not in ignored)
     if isinstance(schema, list | tuple):
         return all(_is_closed(item) for item in cast("list[Any]", schema))
-    return True
-
-
-def _revalidate_models(schema: Any) -> Any:
-    """Return a copy of a core schema in which every model validates instances again."""
-    if isinstance(schema, dict):
-        changed = dict(cast(Json, schema))
-        for key, value in changed.items():
-            if key != "metadata":
-                changed[key] = _revalidate_models(value)
-        if changed.get("type") == "model":
-            changed["revalidate_instances"] = "always"
-        return changed
-    if isinstance(schema, list):
-        return [_revalidate_models(item) for item in cast("list[Any]", schema)]
-    return schema
+    if not isinstance(schema, dict):
+        return True
+    mapping = cast(Json, schema)
+    if not is_schema(mapping):
+        return all(map(_is_closed, mapping.values()))
+    ignored = ("metadata", "serialization", "config", "default", "expected", "members")
+    parts = [value for key, value in mapping.items() if key not in ignored]
+    return mapping["type"] in _CLOSED and all(map(_is_closed, parts))

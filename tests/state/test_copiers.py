@@ -7,7 +7,9 @@ import decimal
 import enum
 import fractions
 import pathlib
+import threading
 import uuid
+from functools import cached_property
 from typing import Annotated, Any, Literal, NewType, Optional, Union
 
 import pytest
@@ -119,10 +121,10 @@ ATOMS: list[tuple[Any, Any]] = [
     (pathlib.Path, pathlib.Path("a")),
     (datetime.date, datetime.date(2024, 1, 2)),
     (datetime.timedelta, datetime.timedelta(1)),
-    (Frozen, Frozen(name="f")),
     (Annotated[int, Field(gt=0)], 1),
 ]
 OTHERS: list[tuple[Any, Any]] = [
+    (Frozen, Frozen(name="f")),
     (Loose, Loose(names=["a"])),
     (FrozenShell, FrozenShell(names=["a"])),
     (Tree, Tree(children=[Tree(value=1)])),
@@ -257,6 +259,72 @@ def test_copy_keeps_private_and_extra() -> None:
     assert compile_copier(Open)(wide).more is not wide.more  # type: ignore[misc,attr-defined]
 
 
+def test_frozen_instance_is_shared() -> None:
+    """An immutable instance is shared, but one of a subclass is copied, since it may be mutable."""
+
+    class Loosened(Frozen):
+        names: list[str] = []
+
+    copy = compile_copier(Frozen)
+    assert copy is not None
+    frozen, loosened = Frozen(name="f"), Loosened(names=["a"])
+    assert copy(frozen) is frozen
+    assert copy(loosened) == loosened
+    assert copy(loosened).names is not loosened.names
+
+
+def test_copy_computes_cached_property_anew() -> None:
+    """A cached property does not come along, since the copy may be changed."""
+
+    class Words(BaseModel):
+        words: list[str] = []
+
+        @cached_property
+        def loud(self) -> list[str]:
+            return [word.upper() for word in self.words]
+
+    copy = compile_copier(Words)
+    assert copy is not None
+    words = Words(words=["a"])
+    assert words.loud == ["A"]
+    made = copy(words)
+    made.words.append("b")
+    assert made.loud == ["A", "B"]
+
+
+def test_copy_runs_no_hook() -> None:
+    """A copy is not made by `model_post_init`, and keeps what that has made."""
+
+    class Counting(BaseModel):
+        count: int = 0
+        _seen: int = PrivateAttr(default=0)
+
+        def model_post_init(self, context: Any, /) -> None:
+            self.count += 1
+            self._seen = self.count
+
+    copy = compile_copier(Counting)
+    assert copy is not None
+    made = copy(Counting(count=1))
+    assert (made.count, made._seen) == (2, 2)
+
+
+def test_copy_by_method_of_model() -> None:
+    """A model that copies itself may share what cannot be copied."""
+
+    class Shared(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        lock: Any = None
+
+        def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Shared:
+            return Shared(lock=self.lock)
+
+    copy = compile_copier(Shared)
+    assert copy is not None
+    shared = Shared(lock=threading.Lock())
+    assert copy(shared).lock is shared.lock
+
+
 def test_copy_of_recursive_model() -> None:
     """A recursive model is copied to its last leaf."""
     tree = Tree(children=[Tree(children=[Tree(value=7)])])
@@ -267,18 +335,19 @@ def test_copy_of_recursive_model() -> None:
     assert tree.children[0].children[0].value == 7
 
 
-def test_plain_instances_exclude_hooks() -> None:
-    """A model with a hook a constructor or secrets is not plain."""
+def test_plain_instances_are_their_fields() -> None:
+    """A model with a constructor, private attributes or a copy of its own is not plain."""
 
-    class Hooked(BaseModel):
-        def model_post_init(self, context: Any, /) -> None: ...
+    class Copied(BaseModel):
+        def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Copied:
+            return self
 
     class Built(BaseModel):
         def __new__(cls, *args: Any, **kwargs: Any) -> Built:
             return super().__new__(cls)
 
     assert [
-        has_plain_instances(model) for model in (Loose, Frozen, Tree, Secretive, Hooked, Built)
+        has_plain_instances(model) for model in (Loose, Frozen, Tree, Secretive, Copied, Built)
     ] == [True, True, True, False, False, False]
 
 

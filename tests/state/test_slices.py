@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from graphorch.errors import Unassigned, WrongOutput
 from graphorch.state.reducers import append
@@ -314,17 +314,16 @@ def roundtrip(model: type[BaseModel], made: BaseModel) -> Any:
     return schema.reader(model).read(version)
 
 
-def test_private_attributes_start_afresh() -> None:
-    """Private attributes start afresh."""
+def test_hook_of_slice_runs_once() -> None:
+    """`model_post_init` runs where a node makes the slice, and not again for a reader."""
 
-    class Secretive(BaseModel):
+    class Counting(BaseModel):
         n: int = 0
-        _seen: list[int] = PrivateAttr(default_factory=list)
 
-    made = Secretive(n=1)
-    made._seen.append(1)
-    read = roundtrip(Secretive, made)
-    assert (read.n, read._seen, read.model_fields_set) == (1, [], set())
+        def model_post_init(self, context: Any, /) -> None:
+            self.n += 1
+
+    assert roundtrip(Counting, Counting(n=1)).n == 2
 
 
 def test_aliases_are_for_input() -> None:
@@ -400,8 +399,8 @@ def test_slice_with_extra_fields() -> None:
         Schema(Open).writer(Open).update(read)
 
 
-def test_frozen_model_stays_immutable() -> None:
-    """The declared type is deeply immutable and its values are shared: no mutable one gets in."""
+def test_loose_subclass_is_not_shared() -> None:
+    """The declared type is immutable and shared; an instance of a mutable subclass is copied."""
 
     class Frozen(BaseModel):
         model_config = ConfigDict(frozen=True)
@@ -414,8 +413,12 @@ def test_frozen_model_stays_immutable() -> None:
     class Holder(BaseModel):
         frozen: Frozen = Frozen()
 
-    read = roundtrip(Holder, Holder(frozen=Loose(n=1)))
-    assert type(read.frozen) is Frozen
+    made = Holder(frozen=Loose(n=1, names=["a"]))
+    read = roundtrip(Holder, made)
+    assert read.frozen == Loose(n=1, names=["a"])
+    assert read.frozen is not made.frozen
+    frozen = Frozen(n=1)
+    assert roundtrip(Holder, Holder(frozen=frozen)).frozen is frozen
 
 
 # ---- reducers of the user's own ------------------------------------------------------------------
@@ -540,13 +543,8 @@ class Many(BaseModel):
     d: list[int] = []
     e: dict[str, Point] = {}
     f: tuple[int, ...] = ()
-    g: Point = Point()
+    g: dict[str, list[str]] = {}
     h: bool | None = None
-
-    @field_validator("c")
-    @classmethod
-    def shout(cls, value: str) -> str:
-        return value.upper()
 
 
 def one_by_one(given: Many) -> dict[int, Any]:
@@ -562,7 +560,7 @@ def test_many_fields_validate_like_single_ones(
 ) -> None:
     """All fields in one go are what each of them is alone."""
     given = Many.model_construct(
-        {*Many.model_fields}, a=a, b=b, c=c, d=d, e={"p": Point(at=d)}, f=(a,), g=Point(at=d), h=h
+        {*Many.model_fields}, a=a, b=b, c=c, d=d, e={"p": Point(at=d)}, f=(a,), g={"q": [c]}, h=h
     )
     update = Schema(Many).writer(Many).update(given)
     assert update == one_by_one(given)
@@ -573,7 +571,7 @@ def test_many_fields_validate_like_single_ones(
 def test_wrong_field_of_many_is_named() -> None:
     """A wrong one of many fields is named like any other."""
     given = Many.model_validate(
-        {"a": 1, "b": 1, "c": "c", "d": [1], "e": {}, "f": (), "g": Point(), "h": None}
+        {"a": 1, "b": 1, "c": "c", "d": [1], "e": {}, "f": (), "g": {}, "h": None}
     )
     given.d.append("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(

@@ -13,7 +13,7 @@ from graphorch.state.slices import Schema
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`STATE_ANNOTATION`, `SLICE_MISSING`, and `SLICE_DIFFERS` once for each slice."""
+    """`STATE_ANNOTATION`, `SLICE_PRIVATE`, `SLICE_MISSING`, and `SLICE_DIFFERS` once per slice."""
     state = graph.spec.state
     try:
         schema = Schema(state, graph.spec.memory)
@@ -22,6 +22,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         fix = "define or import it at module level, not only for type checking"
         yield Problem("STATE_ANNOTATION", f"state {state.__name__}", what, fix)
         return
+    yield from _check_private_attributes(state)
     compared: set[type[BaseModel]] = {state, *graph.spec.memory}
     for where, verb, model in _collect_uses(graph):
         if model not in compared and not issubclass(state, model):
@@ -38,6 +39,22 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 Problem("SLICE_DIFFERS", where, mistake.rstrip("."), fix)
                 for mistake in schema.mistakes(model)
             )
+
+
+def _check_private_attributes(state: type[BaseModel]) -> Iterator[Problem]:
+    """Refuse private attributes: they belong to an instance, and each reader gets another one."""
+    for name in state.__private_attributes__:
+        owner = next(
+            model
+            for model in reversed(state.__mro__)
+            if name in getattr(model, "__private_attributes__", ())
+        )
+        what = f"'{owner.__name__}.{name}' is a private attribute, which no other node would see"
+        fix = (
+            "make it a field, put it into a model that is the value of a field, or hand the object "
+            "to the run as `resources=`"
+        )
+        yield Problem("SLICE_PRIVATE", f"state {state.__name__}", what, fix)
 
 
 def _collect_uses(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:

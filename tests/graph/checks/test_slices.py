@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from graphorch.graph.node import node
 from tests.graph.content import (
@@ -144,3 +144,29 @@ def test_shared_field_is_fine() -> None:
     sketch = Sketch(State, Topic, Verdict)
     sketch.chain(reads_more)
     assert list_problems(sketch) == []
+
+
+def test_private_attribute_is_refused() -> None:
+    """A private attribute of a slice is refused by name; in the value of a field it is kept."""
+
+    class Kept(BaseModel):
+        _seen: int = PrivateAttr(0)
+
+    class Session(BaseModel):
+        kept: Kept = Kept()
+        _token: str = PrivateAttr("")
+
+    class Whole(Topic, Session): ...
+
+    @node
+    def use(topic: Topic) -> Session:
+        return Session()
+
+    sketch = Sketch(Whole)
+    sketch.chain(use)
+    assert list_problems(sketch) == [
+        "SLICE_PRIVATE at state Whole: 'Session._token' is a private attribute, which no other "
+        "node would see\n"
+        "    fix: make it a field, put it into a model that is the value of a field, or hand the "
+        "object to the run as `resources=`"
+    ]

@@ -1,0 +1,59 @@
+"""Difference between functions that check a value and functions that convert it.
+
+A validator function may do either. Only a check can be called again on a value that went through it
+before: for a conversion that would be a second conversion. The code of the function decides, and
+in doubt it is no check.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from types import CodeType
+from typing import Any, Final
+
+_REBINDING: Final = frozenset({"STORE_FAST", "STORE_DEREF", "DELETE_FAST", "DELETE_DEREF"})
+_LEAVING: Final = frozenset({"SWAP", "POP_EXCEPT", "NOP"})  # of an `except` block, with its result
+
+
+def returns_argument(function: Any) -> bool:
+    """Return whether every way through a validator function returns the value that it was given.
+
+    That is so if the parameter is never bound anew, and stands in every `return`.
+    """
+    code = _find_code(function)
+    if code is None or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+        return False
+    position = 1 if inspect.ismethod(function) else 0
+    if code.co_argcount <= position:
+        return False
+    parameter = code.co_varnames[position]
+    previous: dis.Instruction | None = None
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _REBINDING and instruction.argval == parameter:
+            return False
+        if instruction.opname.startswith("RETURN") and not _returns(
+            instruction, previous, parameter
+        ):
+            return False
+        if instruction.opname not in _LEAVING:
+            previous = instruction
+    return True
+
+
+def _find_code(function: Any) -> CodeType | None:
+    plain = function.__func__ if inspect.ismethod(function) else function
+    return plain.__code__ if inspect.isfunction(plain) else None
+
+
+def _returns(
+    instruction: dis.Instruction, previous: dis.Instruction | None, parameter: str
+) -> bool:
+    """Return whether a return instruction returns the parameter that was loaded just before."""
+    if instruction.opname == "RETURN_GENERATOR" or instruction.is_jump_target:
+        return False
+    return (
+        previous is not None
+        and previous.opname.startswith("LOAD_FAST")
+        and previous.argval == parameter
+    )
