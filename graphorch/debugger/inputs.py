@@ -28,11 +28,10 @@ def parse_update(plan: Plan, change: FieldValues) -> Update:
             hint = did_you_mean(str(name), schema.by_name)
             raise InputError(f"'{name}' is not a field of {schema.model.__name__}. {hint}")
         try:
-            valid = field.validate(value)
+            update[field.index] = field.validate(value)
         except ValidationError as error:
             subject = f"'{name}' of {schema.model.__name__}"
             raise InputError(_describe_misfit(subject, error)) from error
-        update[field.index] = valid if field.shares_nothing else field.copy_value(valid)
     return update
 
 

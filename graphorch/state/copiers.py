@@ -16,6 +16,7 @@ import types
 import typing
 import uuid
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Literal, TypeVar, Union
 
 from pydantic import BaseModel
@@ -147,6 +148,9 @@ def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier:
             copiers[name] = copy_field
     make = compile_maker(model)
     names = tuple(model.model_fields)
+    has_cache = any(
+        isinstance(item, cached_property) for base in model.__mro__ for item in vars(base).values()
+    )
     is_immutable = bool(model.model_config.get("frozen")) and not copiers
 
     def copy_model(value: Any) -> Any:
@@ -156,12 +160,11 @@ def _model_copier(model: type[BaseModel], above: tuple[Any, ...]) -> Copier:
         if is_immutable:
             return value
         values: dict[str, Any] = dict(value.__dict__)
-        if len(values) != len(names):
+        if has_cache:
             # Cached properties are computed anew, since the copy may be changed.
             values = {name: values[name] for name in names if name in values}
         for name, copy_field in copiers.items():
-            if name in values:
-                values[name] = copy_field(values[name])
+            values[name] = copy_field(values[name])
         return make(values, set(value.__pydantic_fields_set__))
 
     return copy_model

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from graphorch.state.check_functions import returns_argument
+from graphorch.state.copiers import has_plain_instances
 
 Json = dict[str, Any]
 
@@ -30,16 +31,20 @@ _VALUES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SettledSchema:
-    """The settled form of a schema.
+    """The settled form of a schema, in three degrees.
 
-    `check` accepts finished values, and `lenient` also mappings in the place of models that any
-    data can make. `differs` says that the original may convert a finished value, or refuse it;
-    `has_models` that instances of models may be inside, and `has_hooks` that some of them hold more
-    than validation of their fields makes; `is_opaque` that the type of some part is not known.
+    `check` accepts finished values. `rebuild` accepts those whose models are of the very types that
+    are declared; an instance of a subclass would be cut short by validation. `finish` also accepts
+    mappings in the place of models that any data can make.
+
+    `differs` says that the original may convert a finished value, or refuse it. `has_models` says
+    that instances of models may be inside, and `has_hooks` that some of them hold more than
+    validation of their fields makes. With `is_opaque` the type of some part is not known.
     """
 
     check: Json
-    lenient: Json
+    rebuild: Json
+    finish: Json
     differs: bool
     has_models: bool
     has_hooks: bool
@@ -49,16 +54,32 @@ class SettledSchema:
 def settle(schema: Json, definitions: list[Json], config: Json | None) -> SettledSchema:
     """Return the settled form of a field's schema, with the definitions that it refers to."""
     needed = _find_needed(schema, {json["ref"]: json for json in definitions})
-    checking = _Settler(_changes_case(config), accepts_mappings=False)
-    lenient = _Settler(_changes_case(config), accepts_mappings=True)
+    checking = _Settler(_changes_case(config), _require_instance)
+    rebuilding = _Settler(_changes_case(config), _require_type)
+    finishing = _Settler(_changes_case(config), _accept_mapping)
     return SettledSchema(
         checking.visit_whole(schema, needed),
-        lenient.visit_whole(schema, needed),
+        rebuilding.visit_whole(schema, needed),
+        finishing.visit_whole(schema, needed),
         checking.differs,
         checking.has_models,
         checking.has_hooks,
         checking.is_opaque,
     )
+
+
+def _require_instance(model: Json, differs: bool) -> Json:
+    return {"type": "chain", "steps": [{"type": "is-instance", "cls": model["cls"]}, model]}
+
+
+def _require_type(model: Json, differs: bool) -> Json:
+    """Return a schema that has `type` choose the model, which costs no call of Python code."""
+    return {"type": "tagged-union", "choices": {model["cls"]: model}, "discriminator": type}
+
+
+def _accept_mapping(model: Json, differs: bool) -> Json:
+    """Return the schema of a model; if it differs, only the original could read a mapping."""
+    return _require_instance(model, differs) if differs else model
 
 
 def settle_config(config: Json | None) -> Json | None:
@@ -77,8 +98,8 @@ def is_schema(json: Mapping[str, Any]) -> bool:
 class _Settler:
     """Visitor of one schema and of its definitions."""
 
-    def __init__(self, changes_case: bool, *, accepts_mappings: bool) -> None:
-        self._accepts_mappings = accepts_mappings
+    def __init__(self, changes_case: bool, restrict: Callable[[Json, bool], Json]) -> None:
+        self._restrict_model = restrict
         self.differs = False
         self.has_models = False
         self.has_hooks = False
@@ -180,20 +201,17 @@ class _Settler:
         differs, in_model, case = self.differs, self._is_in_model, self._changes_case
         self.differs, self.has_models = False, True
         self._changes_case = _changes_case(schema.get("config"))
-        inner = self.visit(schema["schema"])
-        if "post_init" in schema or schema.get("custom_init"):
+        inner, model = self.visit(schema["schema"]), schema["cls"]
+        if "post_init" in schema or schema.get("custom_init") or not has_plain_instances(model):
             self.differs = self.has_hooks = True
         settled = {**schema, "schema": inner, "revalidate_instances": "always"}
         settled.pop("post_init", None)
         settled["custom_init"] = False
         settled["config"] = settle_config(schema.get("config"))
-        # Of other data only the original schema can make an instance, if it differs.
-        is_instance_needed = self.differs or not self._accepts_mappings
+        restricted = self._restrict_model(settled, self.differs)
         self.differs |= differs
         self._is_in_model, self._changes_case = in_model, case
-        if not is_instance_needed:
-            return settled
-        return {"type": "chain", "steps": [{"type": "is-instance", "cls": schema["cls"]}, settled]}
+        return restricted
 
     def visit_fields(self, schema: Json) -> Json:
         """Ignore what a model holds beside its fields, such as cached properties."""

@@ -12,12 +12,13 @@ Rule 3: an update costs as much as the fields that it sets, not as much as the s
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from graphorch.errors import Unassigned, WrongOutput, did_you_mean
+from graphorch.errors import GraphorchError, Unassigned, WrongOutput, did_you_mean
 from graphorch.state.copiers import Copier, compile_copier, compile_maker, copy_by_value
 from graphorch.state.reducers import bulk_reducers, trusted_reducers
 from graphorch.state.validators import Validator, field_validators, whole_validator
@@ -35,6 +36,18 @@ _MANY = 8  # slices of at least so many fields are validated in one go
 _set = object.__setattr__
 
 
+class Uncopyable(WrongOutput):
+    """A value of the state that cannot be copied, although each node works on its own copy."""
+
+    def __init__(self, field: str, error: Exception) -> None:
+        super().__init__(
+            f"'{field}' holds a value that cannot be copied ({type(error).__name__}: {error}), and "
+            "each node works on a copy of its own. Hand clients, locks and connections to the run "
+            "as `resources=` (a node reads them as `ctx.resources`), or give the class of the "
+            "value a `__deepcopy__`."
+        )
+
+
 class Field:
     """Compiled field of the state: its default, and how it is validated, copied and folded."""
 
@@ -47,7 +60,6 @@ class Field:
         "reduce",
         "reduce_all",
         "required",
-        "shares_nothing",
         "validate",
         "validator",
     )
@@ -58,18 +70,32 @@ class Field:
         self.info = info
         self.required = info.is_required()
         self.validator = validator
-        self.validate = validator.validate
         self.copy: Copier | None = (
             copy_by_value if validator.is_opaque else compile_copier(info.annotation)
         )
-        # a valid value shares nothing with the one that was validated
-        self.shares_nothing = validator.rebuilds or self.copy is None
+        # returns a valid value that shares nothing mutable with the given one
+        self.validate = self._compile_validate(validator)
         reducer = find_reducer(info)
         self.reduce = _guard_arguments(reducer, self.copy)
         self.reduce_all = bulk_reducers().get(reducer)
         # A default that no factory makes; readers get copies of it, as of every other value.
         has_constant = not self.required and info.default_factory is None
-        self.constant = info.get_default() if has_constant else UNSET
+        self.constant = info.default if has_constant else UNSET
+
+    def _compile_validate(self, validator: Validator) -> Callable[[Any], Any]:
+        check, rebuild = validator.check, validator.rebuild
+        if rebuild is check or self.copy is None:
+            return check
+        if rebuild is None:
+            return lambda value: self.copy_value(check(value))
+
+        def validate(value: Any) -> Any:
+            try:
+                return rebuild(value)
+            except ValidationError:
+                return self.copy_value(check(value))
+
+        return validate
 
     def default(self) -> Any:
         """Return a fresh default, or `UNSET` for a required field."""
@@ -80,8 +106,16 @@ class Field:
         return self.info.get_default(call_default_factory=True, validated_data={})
 
     def copy_value(self, value: Any) -> Any:
-        """Return a copy of a value, or the value itself if it is deeply immutable."""
-        return value if self.copy is None else self.copy(value)
+        """Return a copy of a value, or the value itself if it is deeply immutable.
+
+        Raises `Uncopyable`.
+        """
+        if self.copy is None:
+            return value
+        try:
+            return self.copy(value)
+        except Exception as error:
+            raise Uncopyable(self.name, error) from error
 
     def stored(self, version: Version) -> Any:
         """Return the value as the version holds it (not to be handed out), or `UNSET`."""
@@ -98,7 +132,7 @@ class Field:
         stored = self.stored(version)
         if stored is UNSET:
             return self.default()
-        return stored if self.copy is None else self.copy(stored)
+        return self.copy_value(stored)
 
 
 def find_reducer(info: FieldInfo) -> Reducer | None:
@@ -136,16 +170,22 @@ class Reader(Generic[M]):
         """Return the slice. Raise `Unassigned` for a required field, unless partial."""
         values: dict[str, Any] = {}
         own, base = version.own, version.base
-        for index, name, constant, copy, field in self._compiled:
-            entry = own.get(index) or base.get(index)
-            # Fast path of `Field.value`, for a plain field that was written or has a constant
-            # default.
-            if type(entry) is tuple:
-                values[name] = entry[1] if copy is None else copy(entry[1])
-            elif entry is None and constant is not UNSET:
-                values[name] = constant if copy is None else copy(constant)
-            else:
-                self._add(values, field, version)
+        name = ""
+        try:
+            for index, name, constant, copy, field in self._compiled:
+                entry = own.get(index) or base.get(index)
+                # Fast path of `Field.value`, for a plain field that was written or has a constant
+                # default.
+                if type(entry) is tuple:
+                    values[name] = entry[1] if copy is None else copy(entry[1])
+                elif entry is None and constant is not UNSET:
+                    values[name] = constant if copy is None else copy(constant)
+                else:
+                    self._add(values, field, version)
+        except GraphorchError:
+            raise
+        except Exception as error:
+            raise Uncopyable(name, error) from error
         # The values were valid when they were committed, and none of them counts as set by the
         # node.
         return self._make(values, set())
@@ -194,14 +234,7 @@ class Writer(Generic[M]):
         if len(fields) >= _MANY:
             self._whole = whole_validator({field.name: field.validator for field in fields})
         self._indices = tuple(field.index for field in fields)
-        self._compiled = {
-            field.name: (
-                field.index,
-                field.validate,
-                None if field.shares_nothing else field.copy_value,
-            )
-            for field in fields
-        }
+        self._compiled = {field.name: (field.index, field.validate) for field in fields}
 
     def update(self, output: object) -> Update:
         """Return the fields that were set on `output`, validated. Raise `WrongOutput`."""
@@ -222,12 +255,11 @@ class Writer(Generic[M]):
                     f"It returned a field '{name}' that {self.model.__name__} does not have. "
                     f"{did_you_mean(name, self.fields)}"
                 )
-            index, validate, copy = field
+            index, validate = field
             try:
-                valid = validate(values[name])
+                update[index] = validate(values[name])
             except ValidationError as error:
                 raise _invalid_value(self.model, error, name) from error
-            update[index] = valid if copy is None else copy(valid)
         return update
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
@@ -252,10 +284,9 @@ class Writer(Generic[M]):
 
     def _validated(self, field: Field, value: Any) -> Any:
         try:
-            valid = field.validate(value)
+            return field.validate(value)
         except ValidationError as error:
             raise _invalid_value(self.model, error, field.name) from error
-        return valid if field.shares_nothing else field.copy_value(valid)
 
 
 class Reading(Protocol):
@@ -314,12 +345,9 @@ class ValueWriter:
         if not isinstance(output, self.model):
             raise _wrong_type(output, self.model)
         try:
-            valid = self.field.validate(output)
+            return {self.field.index: self.field.validate(output)}
         except ValidationError as error:
             raise _invalid_value(self.model, error) from error
-        return {
-            self.field.index: valid if self.field.shares_nothing else self.field.copy_value(valid)
-        }
 
     def returned_input(self, output: BaseModel, version: Version) -> Update:
         """Return the update of a worker that returns its item: the item as it is now."""
@@ -405,7 +433,21 @@ def _is_changed(field: Field, output: BaseModel, version: Version) -> bool:
     before = field.stored(version)
     if before is UNSET:
         before = field.default()
-    return before is not UNSET and output.__dict__.get(field.name) != before
+    return before is not UNSET and not _is_equal(output.__dict__.get(field.name), before)
+
+
+def _is_equal(left: object, right: object) -> bool:
+    """Return whether two values are equal; arrays and tables, whose `==` is no bool, by content."""
+    try:
+        answer = left == right
+    except Exception:
+        answer = None  # some types refuse to be compared
+    if isinstance(answer, bool):
+        return answer
+    try:
+        return pickle.dumps(left) == pickle.dumps(right)
+    except Exception:
+        return False  # in doubt a value has changed
 
 
 def _is_equal_declaration(left: FieldInfo, right: FieldInfo) -> bool:

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 _CLOSED = frozenset(
     "list set frozenset dict tuple str int float bool none literal enum nullable union "
     "tagged-union default date time datetime timedelta decimal uuid bytes url multi-host-url "
-    "complex".split()
+    "complex model model-fields model-field definitions definition-ref".split()
 )
 
 
@@ -34,12 +34,15 @@ _CLOSED = frozenset(
 class Validator:
     """Validation of one field.
 
-    With `rebuilds` the result shares nothing mutable with its input. With `is_opaque` a value may
-    be of another type than the annotation says, because a function had the last word.
+    `check` returns a valid value as it is, or what a raw one is converted to. `rebuild`, if there
+    is one, makes a valid value anew in one go, so that it shares nothing mutable with the given
+    one. It refuses models that are not of the declared type; where there are no models, it is
+    `check`. With `is_opaque` a value may be of another type than the annotation says, because a
+    function had the last word.
     """
 
-    validate: Callable[[Any], Any]
-    rebuilds: bool
+    check: Callable[[Any], Any]
+    rebuild: Callable[[Any], Any] | None
     is_opaque: bool
     schema: Json
     config: Json | None
@@ -79,50 +82,55 @@ def _compile_validator(schema: Json, definitions: list[Json], config: Json | Non
     while schema["type"] == "default":
         schema = schema["schema"]
     settled = settle(schema, definitions, config)
-    if not (settled.differs or settled.has_models):
-        # Validating again is idempotent here, and a new container is made on the way.
-        validate = _build_validator(settled.check, config).validate_python
-        return Validator(validate, _is_closed(settled.check), False, settled.check, config)
-    validate = _compile_check(schema, settled, definitions, config)
-    return Validator(validate, False, settled.is_opaque, settled.check, config)
+    # Where validating again changes nothing, it makes new containers on the way.
+    can_rebuild = not settled.differs and _is_closed(settled.rebuild)
+    rebuild = _build_validator(settled.rebuild, config).validate_python if can_rebuild else None
+    if rebuild is not None and not settled.has_models:
+        check = rebuild
+    else:
+        check = _compile_check(schema, settled, definitions, config)
+    return Validator(check, rebuild, settled.is_opaque, settled.rebuild, config)
 
 
 def _compile_check(
     schema: Json, settled: SettledSchema, definitions: list[Json], config: Json | None
 ) -> Callable[[Any], Any]:
     """Return a function that returns a finished value as it is, and makes one of any other."""
-    config_settled = settle_config(config)
-    checking = _build_validator(settled.check, config_settled)
-    check = functools.partial(checking.validate_python, strict=True)
+    settled_config = settle_config(config)
+    validate = _build_validator(settled.check, settled_config).validate_python
+    if not (settled.differs or settled.has_models):
+        return validate
+    check = functools.partial(validate, strict=True)
     if settled.has_hooks:
         finish = check  # a rebuilt instance would lack its private attributes
     elif settled.has_models:
         # Some models in the value may be finished, so the original schema must not see them.
-        finish = _build_validator(settled.lenient, config_settled).validate_python
+        finish = _build_validator(settled.finish, settled_config).validate_python
     else:
         original = {"type": "definitions", "schema": schema, "definitions": definitions}
         finish = _build_validator(original if definitions else schema, config).validate_python
 
-    def validate(value: Any) -> Any:
+    def convert(value: Any) -> Any:
         try:
             check(value)
         except ValidationError:
             return finish(value)
         return value
 
-    return validate
+    return convert
 
 
 def whole_validator(fields: Mapping[str, Validator]) -> Callable[[Any], dict[str, Any]] | None:
     """Return a function that validates many fields in one go, in the order of `fields`.
 
-    None if they have to be validated singly: one does not rebuild its value, or has a configuration
-    of its own.
+    None if they have to be validated singly: one cannot be rebuilt, has a configuration of its own,
+    or needs definitions. The function refuses what `rebuild` of a field refuses.
     """
     validators = list(fields.values())
     config = validators[0].config
     for validator in validators:
-        if not validator.rebuilds or validator.config != config:
+        is_recursive = validator.schema["type"] == "definitions"
+        if validator.rebuild is None or validator.config != config or is_recursive:
             return None
     schemas = {
         name: {"type": "model-field", "schema": validator.schema}
