@@ -29,6 +29,7 @@ from graphorch.models.errors import (
     Unreadable,
 )
 from graphorch.models.openai.error_bodies import extract_text, read_codes
+from graphorch.models.openai.error_codes import find_kind, find_prompt_fault, find_status
 from graphorch.text import truncate
 
 if TYPE_CHECKING:
@@ -153,9 +154,6 @@ _MEANINGS: Mapping[int, _Meaning] = {
         "a spending limit is reached",
         "Raise the limit at the provider, or wait for its next period.",
     ),
-    413: _Meaning(
-        "the prompt is too long", "Shorten the prompt, or use a model with a larger context."
-    ),
     422: _Meaning(
         "the request was refused",
         "See what the endpoint says about the field that it does not take.",
@@ -181,11 +179,16 @@ _OTHER_SERVER_FAILURE = _Meaning(
 )
 _OTHER_REFUSAL = _Meaning("the request was refused", "See what the endpoint says.")
 _REPORTED_WITHOUT_STATUS = _Meaning("", "Ask again later, or use another model.", True)
-_OVERFLOW = _Meaning(
-    "the prompt is too long for the model",
-    "Shorten the prompt, or use a model with a larger context.",
-)
-_FILTERED = _Meaning("its filter refused the prompt", "Rephrase the prompt, or use another model.")
+# Faults of the prompt for this model only, by their kind.
+_PROMPT_FAULTS: Mapping[str, _Meaning] = {
+    "context_overflow": _Meaning(
+        "the prompt is too long for the model",
+        "Shorten the prompt, or use a model with a larger context.",
+    ),
+    "filtered": _Meaning(
+        "its filter refused the prompt", "Rephrase the prompt, or use another model."
+    ),
+}
 
 # Failures that some report with 400 though they have a status of their own: OpenRouter and LiteLLM
 # of a model that they do not know, and a LiteLLM without a database of keys of every key but its
@@ -194,64 +197,6 @@ _DISGUISED = (
     (re.compile(r"not a valid model id|invalid model name", re.IGNORECASE), 404),
     (re.compile(r"no connected db", re.IGNORECASE), 401),
 )
-
-# Codes and types of error bodies, in lower case and without separators, by what they mean. Sources
-# (2026-11): the pages on errors of OpenAI, Azure, Anthropic, DashScope, Zhipu and MiniMax, and the
-# source of llama.cpp's server.
-_OVERFLOW_CODES = frozenset(
-    {"contextlengthexceeded", "exceedcontextsizeerror", "contextwindowexceedederror"}
-    | {"modelcontextwindowexceeded", "1261", "1039"}
-)
-_FILTER_CODES = frozenset(
-    {"contentfilter", "contentpolicyviolation", "contentpolicyviolationerror"}
-    | {"responsibleaipolicyviolation", "datainspectionfailed", "guardrailintervened"}
-    | {"moderationblocked", "promptblocked", "safety", "prohibitedcontent", "1301", "1026", "1027"}
-)
-_CODE_STATUSES: Mapping[str, int] = {
-    "ratelimitexceeded": 429,
-    "ratelimiterror": 429,
-    "throttling": 429,
-    "throttlingexception": 429,
-    "resourceexhausted": 429,
-    "insufficientquota": 402,
-    "insufficientbalance": 402,
-    "arrearage": 402,
-    "billingnotactive": 402,
-    "billinghardlimitreached": 402,
-    "invalidapikey": 401,
-    "authenticationerror": 401,
-    "unauthenticated": 401,
-    "permissionerror": 403,
-    "permissiondenied": 403,
-    "modelnotfound": 404,
-    "notfounderror": 404,
-    "overloadederror": 529,
-    "invalidrequesterror": 400,
-    "invalidparameter": 400,
-    "invalidargument": 400,
-    "badrequesterror": 400,
-    "validationexception": 400,
-    "servererror": 500,
-    "internalservererror": 500,
-}
-# Words for the same two failures, for endpoints without codes.
-_OVERFLOW_WORDS = re.compile(
-    r"context.{0,20}(length|window|limit|size)|maximum context|(prompt|input) is too long"
-    r"|prompt too long|too many (input |total )?tokens|input token count.{0,40}exceeds"
-    r"|exceeds? (the )?(maximum|max) number of (input )?tokens|range of input length"
-    r"|reduce the length of the (messages|prompt|input)|input length.{0,40}exceed"
-    r"|inputs?`? tokens \+|request (is )?too large for model",
-    re.IGNORECASE,
-)
-_FILTER_WORDS = re.compile(
-    r"content.{0,5}(filter|policy|moderation)|content management policy|moderation"
-    r"|responsible ?ai|safety (system|check|filter|setting|policy)|input was flagged"
-    r"|prohibited.content|sensitive content|inappropriate content|guardrail (intervened|blocked)"
-    r"|violates? (our |the )?(usage|safety|content)",
-    re.IGNORECASE,
-)
-# Statuses that say enough by themselves, whatever the words are.
-_CLEAR_STATUSES = frozenset({401, 402, 404, 408, 409, 412, 424, 425, 429, 503, 529})
 _SCHEMA_WORDS = re.compile(
     r"response_format|json_schema|json schema|structured|guided|schema", re.IGNORECASE
 )
@@ -355,62 +300,35 @@ def _explain_status(error: APIStatusError, endpoint: Endpoint, model: str) -> Mo
     text = extract_text(error.body) or extract_text(error.response.text)
     codes = read_codes(error.body)
     # a quota that is used up comes as 429, and asking again does not help
-    is_out_of_credit = status == 429 and "insufficient_quota" in f"{error.code} {error.type} {text}"
+    is_out_of_credit = status == 429 and (
+        find_kind(codes) == "credit" or "insufficient_quota" in text
+    )
+    fault = find_prompt_fault(status, codes, text)
     meaning = _find_meaning(402 if is_out_of_credit else correct_status(status, text))
-    meaning = _find_prompt_flaw(status, codes, text) or meaning
+    meaning = _PROMPT_FAULTS.get(fault, meaning)
     quoted = f' It says: "{endpoint.clean(text)}".' if text else ""
-    return _build_failure(
+    is_schema_refused = status in (400, 422) and _blames_schema(text)
+    failure = _build_failure(
         f"Model '{model}': {endpoint.host} answered {status}: {meaning.what}.{quoted} "
         f"{meaning.fix}",
-        meaning,
-        model=model,
-        status=status,
-        blames_schema=status in (400, 422) and _blames_schema(text),
-        retry_after=parse_retry_after(error.response.headers),
-    )
-
-
-def _find_prompt_flaw(status: int | None, codes: frozenset[str], text: str) -> _Meaning | None:
-    """Return what is wrong with the prompt for this model only, or None if it is something else.
-
-    The codes of the body go before its words, and some statuses before both.
-    """
-    if status in _CLEAR_STATUSES:
-        return None
-    if codes & _OVERFLOW_CODES or status == 413:
-        return _OVERFLOW
-    if codes & _FILTER_CODES:
-        return _FILTERED
-    if _OVERFLOW_WORDS.search(text):
-        return _OVERFLOW
-    if _FILTER_WORDS.search(text) and (status is None or status < 500):
-        return _FILTERED
-    return None
-
-
-def _build_failure(
-    message: str,
-    meaning: _Meaning,
-    *,
-    model: str,
-    status: int | None,
-    blames_schema: bool = False,
-    retry_after: float | None = None,
-) -> ModelError:
-    """Return the error of the class that its meaning has."""
-    if meaning is _FILTERED:
-        return Refused(message, model=model, retryable=False, status=status)
-    if meaning is _OVERFLOW:
-        kind = ContextOverflow
-    else:
-        kind = SchemaRefused if blames_schema else ModelError
-    return kind(
-        message,
+        fault or ("schema" if is_schema_refused else ""),
         model=model,
         retryable=meaning.retryable,
         status=status,
-        retry_after=retry_after,
     )
+    failure.retry_after = parse_retry_after(error.response.headers)
+    failure.codes = codes
+    return failure
+
+
+def _build_failure(
+    message: str, fault: str, *, model: str, retryable: bool, status: int | None
+) -> ModelError:
+    """Return the error of the class that the fault has."""
+    if fault == "filtered":
+        return Refused(message, model=model, retryable=retryable, status=status)
+    kinds = {"context_overflow": ContextOverflow, "schema": SchemaRefused}
+    return kinds.get(fault, ModelError)(message, model=model, retryable=retryable, status=status)
 
 
 def _explain_redirect(error: APIStatusError, endpoint: Endpoint, model: str) -> ModelError:
@@ -430,27 +348,21 @@ def build_reported_error(body: Any, endpoint: Endpoint, model: str) -> ModelErro
     It is worth asking again unless its code or its words say otherwise.
     """
     codes, words = read_codes(body), extract_text(body)
-    status = _find_status(codes)
+    status = find_status(codes)
+    fault = find_prompt_fault(status, codes, words)
     meaning = _REPORTED_WITHOUT_STATUS if status is None else _find_meaning(status)
-    meaning = _find_prompt_flaw(status, codes, words) or meaning
+    meaning = _PROMPT_FAULTS.get(fault, meaning)
     text = endpoint.clean(words) or "nothing more"
-    return _build_failure(
+    failure = _build_failure(
         f"Model '{model}': {endpoint.host} reported an error inside its answer: "
         f'"{text}". {meaning.fix}',
-        meaning,
+        fault,
         model=model,
+        retryable=meaning.retryable,
         status=status,
     )
-
-
-def _find_status(codes: frozenset[str]) -> int | None:
-    """Return the status that the codes of an error body mean, or None."""
-    for code in sorted(codes):
-        if re.fullmatch(r"[45]\d\d", code):
-            return int(code)
-    known = sorted(_CODE_STATUSES[code] for code in codes if code in _CODE_STATUSES)
-    # the least general one: 400 and 500 say hardly anything
-    return max(known, key=lambda status: status % 100, default=None)
+    failure.codes = codes
+    return failure
 
 
 def _blames_schema(text: str) -> bool:

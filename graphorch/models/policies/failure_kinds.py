@@ -24,7 +24,6 @@ bad_request       no          no      no         400 and the like: any model ref
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from graphorch.errors import ModelError
@@ -41,6 +40,7 @@ from graphorch.models.errors import (
     Unreadable,
 )
 from graphorch.models.messages import Response
+from graphorch.models.openai.error_codes import find_kind, find_prompt_fault
 from graphorch.models.openai.errors import correct_status
 from graphorch.models.policies.circuit_breaker import CircuitOpen
 from graphorch.models.policies.rate_limiter import Throttled
@@ -86,68 +86,10 @@ _BY_STATUS = {
     408: "server",
     409: "server",
     412: "credit",
-    413: "context_overflow",
     424: "server",
     425: "server",
     429: "rate_limit",
 }
-# Codes of endpoints, in lower case and without separators, by the kind that they mean. Codes that
-# stand for several kinds, such as `invalid_request_error`, are not among them. Sources: the error
-# references of OpenAI, Azure OpenAI, Anthropic, Gemini, Bedrock, Mistral, DashScope, Zhipu, Groq,
-# llama.cpp and LiteLLM (2026-11).
-_CODES = {
-    "context_overflow": """
-        contextlengthexceeded contextwindowexceeded contextwindowexceedederror
-        modelcontextwindowexceeded exceedcontextsizeerror requesttoolarge stringabovemaxlength
-        contexttoolong prompttoolong inputtoolong tokenlimitexceeded maxtokensexceeded 1261
-    """,
-    "filtered": """
-        contentfilter contentfiltered contentfiltererror contentpolicyviolation
-        contentpolicyviolationerror responsibleaipolicyviolation moderationblocked moderationerror
-        guardrailintervened datainspectionfailed prohibitedcontent safety recitation blocklist spii
-        invalidprompt sensitivecontent unsafecontent 1301
-    """,
-    "rate_limit": """
-        ratelimitexceeded ratelimiterror toomanyrequests throttlingexception throttling
-        resourceexhausted 1302 1305
-    """,
-    "credit": """
-        insufficientquota billinghardlimitreached billingnotactive insufficientbalance
-        insufficientcredits arrearage quotaexhausted 1113
-    """,
-    "auth": """
-        invalidapikey authenticationerror unauthenticated permissiondenied permissionerror
-        accessdeniedexception unrecognizedclientexception
-    """,
-    "unknown_model": """
-        modelnotfound deploymentnotfound notfounderror modelnotexist unknownmodel 1211
-    """,
-    "server": """
-        servererror internalservererror internalerror internalfailure overloadederror overloaded
-        modeloverloaded serviceunavailable serviceunavailableexception unavailable
-        modelnotreadyexception modeltimeoutexception modelerrorexception
-    """,
-}
-_BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
-# Kinds whose words and codes go before the status: they come with 400, and with 403, 413, 422, 500.
-_SPOKEN = ("context_overflow", "filtered")
-# Words of endpoints for failures that have no status of their own.
-_OVERFLOW = re.compile(
-    r"context.{0,20}(length|window|limit|size)|maximum (context|prompt|input)"
-    r"|(prompt|input|request|message|text)s? (is|are|was) too (long|large)"
-    r"|(prompt|input|request) (length |tokens? |size )*(exceeds|is over)"
-    r"|(input|prompt) token count.{0,20}exceeds|token length too long|range of input length"
-    r"|too many (input |prompt )tokens|reduce (the length|your prompt)",
-    re.IGNORECASE,
-)
-_TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)
-_FILTER = re.compile(
-    r"content.{0,5}(filter|policy|management policy)|moderation|responsible ?ai"
-    r"|violat\w+ (our |the )?(usage|content|safety)|usage (guidelines|policies)"
-    r"|safety (system|filter)|(inappropriate|prohibited) content|flagged (as|by|for)"
-    r"|considered high risk|guardrail",
-    re.IGNORECASE,
-)
 
 
 class InvalidOutput(AnswerError):
@@ -218,36 +160,24 @@ def classify_failure(error: ModelError) -> str:
 def _classify_by_status(error: ModelError) -> str:
     text = str(error)
     status = None if error.status is None else correct_status(error.status, text)
-    by_code = _find_kind_of_code(error.codes)
     # 1. What a model that takes longer or other prompts would answer.
-    if by_code in _SPOKEN:
-        return by_code
-    if status == 429:
-        # A request above the limit of a minute is refused however long it waits. A quota that is
-        # used up does not pass with time either.
-        if _TOO_LARGE.search(text):
-            return "context_overflow"
-        return "rate_limit" if error.retryable else "credit"
-    if status in (None, 400, 403, 413, 422, 500) and not isinstance(error, SchemaRefused):
-        if _OVERFLOW.search(text):
-            return "context_overflow"
-        if _FILTER.search(text):
-            return "filtered"
+    if not isinstance(error, SchemaRefused):
+        fault = find_prompt_fault(status, error.codes, text)
+        if fault:
+            return fault
     # 2. The status, where it says enough, then the code.
+    if status == 429:
+        # a quota that is used up does not pass with time
+        return "rate_limit" if error.retryable else "credit"
     if status in _BY_STATUS:
         return _BY_STATUS[status]
+    by_code = find_kind(error.codes)
     if by_code:
         return by_code
     if status is not None and status >= 500:
         return "server"
     # 3. The guess of the client.
     return "server" if error.retryable else "bad_request"
-
-
-def _find_kind_of_code(codes: frozenset[str]) -> str:
-    """Return the kind that codes mean, the first in the order of `_CODES`; "" if none does."""
-    kinds = {_BY_CODE[code] for code in codes if code in _BY_CODE}
-    return next((kind for kind in _CODES if kind in kinds), "")
 
 
 def build_rejection(

@@ -106,7 +106,7 @@ def test_error_code_tells_kind(status: int, error: object, kind: type[ModelError
         ({"code": "insufficient_quota", "message": "no"}, 402, False),
         ({"code": "invalid_api_key", "type": "invalid_request_error", "message": "no"}, 401, False),
         ({"code": "model_not_found", "type": "invalid_request_error", "message": "no"}, 404, False),
-        ({"type": "overloaded_error", "message": "no"}, 529, True),
+        ({"type": "overloaded_error", "message": "no"}, 500, True),
         ({"type": "server_error", "message": "no"}, 500, True),
         ({"code": 502, "message": "no"}, 502, True),
         ({"message": "no"}, None, True),
