@@ -84,8 +84,13 @@ def _write_output(output: BaseModel, path: str) -> str:
 
 # ---- for people ----------------------------------------------------------------------------------
 def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
-    """Print what deserves attention: loops at their bound, open questions, failed branches."""
+    """Print what deserves attention: notes, loops at their bound, questions, failed branches."""
+    for note in result.notes:
+        print_status(f"note: {sanitize_line(note.path)}: {sanitize_line(note.text, 500)}")
+    noted = {note.path for note in result.notes}
     for source, header in result.exhausted:
+        if source in noted:
+            continue  # its node has explained why the loop ended
         print_status(
             f"note: the loop {sanitize_line(source)} → {sanitize_line(header)} reached its bound; "
             "the run continued with what it had."
@@ -201,6 +206,7 @@ def _describe_run(flow: AnyFlow, report: RunReport) -> dict[str, Any]:
         "cost": report.usd,
         "usage": report.usage,
         "seconds": report.ended - report.began,
+        "notes": [asdict(note) for note in report.notes],
         "exhausted": [{"source": source, "back_to": header} for source, header in report.exhausted],
         "steps": [asdict(step) for step in report.steps()],
     }

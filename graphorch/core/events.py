@@ -31,12 +31,14 @@ class NodeSucceeded:
     """End of an attempt, with its update; of a sub-flow or map, the value of `leave` or `gather`.
 
     `attempt` names the attempt where a lost one may still report; 0 means the one that runs.
+    `notes` are remarks of the node for people; nothing follows from them.
     """
 
     activation: Activation
     update: Update
     at: float = 0.0
     attempt: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

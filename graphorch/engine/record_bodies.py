@@ -89,12 +89,15 @@ class RecordEncoder:
         """Return the update of an activation that succeeded."""
         activation = event.activation
         update = self._codecs.of(activation.scope.plan).encode(event.update)
-        return {
+        body: CommitBody = {
             **_locate(activation),
             "at": event.at,
             "began": activation.started_at,
             "update": update,
         }
+        if event.notes:
+            body["notes"] = list(event.notes)
+        return body
 
     def encode_routed(self, event: Routed) -> RoutedBody:
         """Return where an activation went, for a record of its own."""

@@ -98,6 +98,9 @@ class ReplayedRun:
         default_factory=list[tuple[Activation, Response]]
     )
     in_doubt: dict[str, Activation] = field(default_factory=dict[str, Activation])
+    noted: dict[Activation, tuple[str, ...]] = field(
+        default_factory=dict[Activation, tuple[str, ...]]
+    )
     last_seq: int = 0
     ended: float = 0.0
 
@@ -265,7 +268,10 @@ class _Replay:
         activation = self.find_open(body)
         activation.started_at = body["began"]
         update = self._codecs.of(activation.scope.plan).decode(body["update"])
-        return NodeSucceeded(activation, update, body["at"])
+        notes = tuple(body.get("notes", ()))
+        if notes:
+            self._replayed.noted[activation] = notes
+        return NodeSucceeded(activation, update, body["at"], notes=notes)
 
     def on_routed(self, body: RoutedBody) -> Event:
         activation = self.find_open(body)

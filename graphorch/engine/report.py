@@ -47,6 +47,14 @@ class ActivationReport:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark of a node for people, made with `ctx.note`."""
+
+    path: str
+    text: str
+
+
 @dataclass(slots=True)
 class RunReport:
     """One run, as it happened so far."""
@@ -56,6 +64,8 @@ class RunReport:
     ended: float = 0.0
     calls: Sequence[tuple[Activation, CallReport]] = ()
     abandoned: Sequence[str] = ()  # nodes whose thread could not be stopped and may still run
+    # What attempts noted; it counts for those activations that succeed.
+    noted: dict[Activation, tuple[str, ...]] | None = None
 
     @property
     def run_id(self) -> str:
@@ -81,6 +91,24 @@ class RunReport:
     def exhausted(self) -> tuple[tuple[str, str], ...]:
         """Loops that reached their bound: (path of the last node, name of the loop's first)."""
         return tuple(self.run.exhausted)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Remarks of the nodes that succeeded, in order of their end."""
+        if self.noted is None:
+            return ()
+        return tuple(
+            Note(activation.path, text)
+            for activation in self.run.history
+            if activation.status is Status.DONE
+            for text in self.noted.get(activation, ())
+        )
+
+    def add_note(self, activation: Activation, text: str) -> None:
+        """Add a remark of an attempt under way."""
+        if self.noted is None:
+            self.noted = {}
+        self.noted[activation] = (*self.noted.get(activation, ()), text)
 
     def add_recorded_calls(self, answered: Sequence[tuple[Activation, Response]]) -> None:
         """Add model calls that a journal holds."""

@@ -102,6 +102,7 @@ class Scheduler:
             self.run = replayed.run
             self.report = RunReport(replayed.run, replayed.began, replayed.ended)
             self.report.add_recorded_calls(replayed.answered)
+            self.report.noted = replayed.noted or None
         self._log = EventLog(journal, _build_observers(settings))
         recorded_responses = _NO_RESPONSES if replayed is None else replayed.calls
         self._services = RunServices(self.run, settings, self.report, self._log, recorded_responses)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphorch.errors import GraphError
 from graphorch.graph.checks import check
 from graphorch.graph.compiler import compile_plan
 from graphorch.graph.plan import Plan
-from graphorch.graph.spec import GraphSpec
+from graphorch.graph.spec import FallbackSpec, GraphSpec
 from graphorch.graph.topology import build_topology
 
 
@@ -19,7 +20,39 @@ def build_plan(spec: GraphSpec) -> Plan:
     """
     topology = build_topology(spec)
     checked = check(spec, topology)
+    if checked.problems and spec.fallbacks:
+        spec = _keep_fitting_fallbacks(spec)
+        topology = build_topology(spec)
+        checked = check(spec, topology)
     if checked.problems:
         raise GraphError(spec.name, checked.problems)
     plan = compile_plan(spec, topology, checked.regions)
     return replace(plan, problems=checked.warnings)
+
+
+def _keep_fitting_fallbacks(spec: GraphSpec) -> GraphSpec:
+    """Return the graph with those fallbacks that bring no problem, and a warning for the others.
+
+    If the graph has problems without any of them, they are not the cause, and all of them stay.
+    """
+    kept = _without_fallbacks(spec, spec.fallbacks)
+    if check(kept, build_topology(kept)).problems:
+        return spec
+    left_out = list(spec.fallbacks)
+    for fallback in spec.fallbacks:
+        fewer = [other for other in left_out if other is not fallback]
+        candidate = _without_fallbacks(spec, fewer)
+        if not check(candidate, build_topology(candidate)).problems:
+            kept, left_out = candidate, fewer
+    return kept
+
+
+def _without_fallbacks(spec: GraphSpec, left_out: Sequence[FallbackSpec]) -> GraphSpec:
+    names = {name for fallback in left_out for name in fallback.nodes}
+    warnings = [fallback.warning for fallback in left_out]
+    return replace(
+        spec,
+        nodes={name: node for name, node in spec.nodes.items() if name not in names},
+        fallbacks=[fallback for fallback in spec.fallbacks if fallback not in left_out],
+        problems=[*spec.problems, *warnings],
+    )

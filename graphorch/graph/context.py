@@ -99,3 +99,12 @@ class Context(Protocol[R_co]):
     def emit(self, event: BaseModel) -> None:
         """Send an event of your own to the observers of the run."""
         ...
+
+    def note(self, text: str) -> None:
+        """Leave a remark for people, such as why an answer is second best.
+
+        If the attempt succeeds, the remark is kept with its result: `Result.notes`, the command
+        line, the picture of the run and the journal show it, and a resumed run has it too. It is
+        one line of at most 500 characters; what is longer is cut, and the cut is marked.
+        """
+        ...

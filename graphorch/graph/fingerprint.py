@@ -3,8 +3,8 @@
 Bounds, limits, models, retries and the code inside nodes are left out: a run may be resumed after
 they changed. So is what a flow remembers: that decides with which input a run begins, and the input
 is in the record. Since format 2, titles, descriptions and the names of classes are left out too:
-renaming a class or editing a docstring does not lock stored runs. A run of format 1 keeps the
-fingerprint of format 1, which includes them.
+renaming a class or editing a docstring does not lock stored runs. Format 3 includes what patterns
+draw for failures (see `FallbackSpec`). A run keeps the fingerprint of the format that it began in.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import BaseModel
+
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import strip_names
 
-FORMAT = 2
-"""Format of the description of a graph. Runs of format 2 and of every later one hold it."""
+FORMAT = 3
+"""The format of the records that runs are written in, and of the description of their graph."""
 
 
 def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
@@ -27,18 +29,16 @@ def describe(plan: Plan, format: int = FORMAT) -> dict[str, Any]:
     of slices that each node writes are there for people; the fingerprint of format 2 does not
     depend on them.
     """
-    format = min(format, FORMAT)
     description = plan.descriptions.get(format)
     if description is None:
         description = plan.descriptions[format] = (
-            _describe_1(plan) if format == 1 else _describe_2(plan)
+            _describe_1(plan) if format == 1 else _describe_later(plan, format)
         )
     return description
 
 
 def compute_fingerprint(plan: Plan, format: int = FORMAT) -> str:
     """Return the fingerprint of a graph in a format of the journal: 32 hexadecimal digits."""
-    format = min(format, FORMAT)
     fingerprint = plan.fingerprints.get(format)
     if fingerprint is None:
         identity = (
@@ -54,7 +54,8 @@ def compute_fingerprint(plan: Plan, format: int = FORMAT) -> str:
 def list_differences(stored: Any, plan: Plan) -> list[str]:
     """Return what changed since a description was stored: one short sentence each."""
     before: dict[str, Any] = stored if isinstance(stored, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-    now = describe(plan, 2 if before.get("format") == 2 else 1)
+    format = before.get("format")
+    now = describe(plan, format if format in (2, FORMAT) else 1)
     old_nodes = [node["name"] for node in before.get("nodes", [])]
     new_nodes = [node["name"] for node in now["nodes"]]
     old_edges = [_format_edge(edge) for edge in before.get("edges", [])]
@@ -79,31 +80,31 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
     return differences or ["its order, joins or inner flows changed"]
 
 
-# ---- format 2: no titles, descriptions or names of classes ---------------------------------------
-def _describe_2(plan: Plan) -> dict[str, Any]:
-    memory = [strip_names(model.model_json_schema()) for model in plan.memory]
+# ---- formats 2 and 3: no titles, descriptions or names of classes --------------------------------
+def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
+    memory = [strip_names(model.model_json_schema()) for model in _memory(plan, format)]
     return {
-        "format": 2,
+        "format": format,
         "name": plan.name,
         "state": strip_names(plan.schema.model.model_json_schema()),
         **({"memory": memory} if memory else {}),
         "reducers": _reducers(plan),
         "input": list(plan.input.model_fields),
         "output": list(plan.output.model_fields),
-        "nodes": [_describe_node_2(step) for step in plan.steps[:-1]],
-        "edges": _edges(plan),
+        "nodes": [_describe_node_later(plan, step, format) for step in _steps(plan, format)],
+        "edges": _edges(plan, format),
     }
 
 
-def _describe_node_2(step: Step) -> dict[str, Any]:
-    writes = step.node.signature.writes
+def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
+    writes = _writes(plan, step, format)
     return {
         "name": step.name,
         "kind": step.node.kind,
         "writes": [model.__name__ for model in writes],
         "fields": [list(model.model_fields) for model in writes],
         "need": step.need,
-        "inner": describe(step.inner_plan, 2) if step.inner_plan is not None else None,
+        "inner": describe(step.inner_plan, format) if step.inner_plan is not None else None,
     }
 
 
@@ -120,7 +121,7 @@ def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
 
 # ---- format 1: as it was, for the runs that were begun in it -------------------------------------
 def _describe_1(plan: Plan) -> dict[str, Any]:
-    memory = [model.model_json_schema() for model in plan.memory]
+    memory = [model.model_json_schema() for model in _memory(plan, 1)]
     return {
         "name": plan.name,
         "state": plan.schema.model.model_json_schema(),
@@ -128,22 +129,38 @@ def _describe_1(plan: Plan) -> dict[str, Any]:
         "reducers": _reducers(plan),
         "input": plan.input.__name__,
         "output": plan.output.__name__,
-        "nodes": [_describe_node_1(step) for step in plan.steps[:-1]],
-        "edges": _edges(plan),
+        "nodes": [_describe_node_1(plan, step) for step in _steps(plan, 1)],
+        "edges": _edges(plan, 1),
     }
 
 
-def _describe_node_1(step: Step) -> dict[str, Any]:
+def _describe_node_1(plan: Plan, step: Step) -> dict[str, Any]:
     return {
         "name": step.name,
         "kind": step.node.kind,
-        "writes": [model.__name__ for model in step.node.signature.writes],
+        "writes": [model.__name__ for model in _writes(plan, step, 1)],
         "need": step.need,
         "inner": describe(step.inner_plan, 1) if step.inner_plan is not None else None,
     }
 
 
-# ---- what both formats share ---------------------------------------------------------------------
+# ---- what the formats share ----------------------------------------------------------------------
+def _steps(plan: Plan, format: int) -> list[Step]:
+    """Return the nodes that a format describes, without END."""
+    steps = plan.steps[:-1]
+    return [step for step in steps if format >= 3 or step.name not in plan.fallback_nodes]
+
+
+def _memory(plan: Plan, format: int) -> list[type[BaseModel]]:
+    models = plan.memory
+    return [model for model in models if format >= 3 or model not in plan.fallback_memory]
+
+
+def _writes(plan: Plan, step: Step, format: int) -> list[type[BaseModel]]:
+    models = step.node.signature.writes
+    return [model for model in models if format >= 3 or model not in plan.fallback_memory]
+
+
 def _reducers(plan: Plan) -> dict[str, str]:
     return {
         field.name: _name_reducer(field.info)
@@ -159,11 +176,13 @@ def _name_reducer(info: Any) -> str:
     return next((reducer.__qualname__ for reducer in candidates), "")
 
 
-def _edges(plan: Plan) -> list[list[Any]]:
+def _edges(plan: Plan, format: int) -> list[list[Any]]:
     name = plan.topology.name
+    hidden = plan.fallback_nodes if format < 3 else ()
     return [
         [name(edge.source), name(edge.target), edge.kind, [str(label) for label in edge.labels]]
         for edge in plan.topology.edges
+        if name(edge.source) not in hidden and name(edge.target) not in hidden
     ]
 
 

@@ -244,6 +244,8 @@ class Plan:
     # loop -> the nested loops whose count begins anew when it is taken
     resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
     tags: tuple[tuple[str, BoundFunction], ...] = ()  # labels that model calls carry
+    fallback_nodes: frozenset[str] = frozenset()
+    fallback_memory: frozenset[type[BaseModel]] = frozenset()
 
     # Derived once, since every run needs them.
     end: int = field(init=False)  # index of END

@@ -82,15 +82,31 @@ class ErrorSpec:
     when: tuple[type[Exception], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FallbackSpec:
+    """Way that a pattern draws for failures which the author of the graph need not think of.
+
+    It is left out, with `warning`, where the graph would not build with it: what follows may read
+    what the failed node would have written. Nothing else leads to `nodes`. Its edges come after all
+    others, and the formats 1 and 2 of a graph's description leave it out, so that runs which began
+    before there were fallbacks can be resumed.
+    """
+
+    nodes: tuple[str, ...]
+    errors: tuple[ErrorSpec, ...]
+    edges: tuple[tuple[str, str], ...]
+    warning: Problem
+
+
 @dataclass(slots=True)
 class GraphSpec:
     """A whole graph in the order of its declarations.
 
     `problems` holds what was wrong with the calls themselves. `memory` are slices beside the state
-    that patterns keep for their own nodes. `tags` are the labels that model calls carry: a pure
-    function of the state for each, left out where its slices are not assigned yet. `remember` are
-    the slices with which the next turn of a conversation begins, and `migrations` read what graphs
-    of other fingerprints stored.
+    that patterns keep for their own nodes, `fallback_memory` those of them that serve fallbacks.
+    `tags` are the labels that model calls carry: a pure function of the state for each, left out
+    where its slices are not assigned yet. `remember` are the slices with which the next turn of a
+    conversation begins, and `migrations` read what graphs of other fingerprints stored.
     """
 
     name: str
@@ -107,8 +123,10 @@ class GraphSpec:
     subs: dict[str, SubSpec] = field(default_factory=dict[str, SubSpec])
     asks: dict[str, AskSpec] = field(default_factory=dict[str, AskSpec])
     errors: list[ErrorSpec] = field(default_factory=list[ErrorSpec])
+    fallbacks: list[FallbackSpec] = field(default_factory=list[FallbackSpec])
     problems: list[Problem] = field(default_factory=list[Problem])
     memory: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
+    fallback_memory: set[type[BaseModel]] = field(default_factory=set[type[BaseModel]])
     tags: dict[str, StateFunction] = field(default_factory=dict[str, StateFunction])
     remember: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
     migrations: dict[str, Migration] = field(default_factory=dict[str, Migration])

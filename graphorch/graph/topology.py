@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from graphorch.graph.edges import START_INDEX, Label, Loop, OnExhausted, Topology
@@ -34,7 +34,12 @@ def build_topology(spec: GraphSpec) -> Topology:
             source, target = numbers[error.source], numbers[error.handler]
             topology.add_edge(source, target, "error", error.when)
     _add_exhausted(topology)
-    _add_implicit(topology)
+    recent = {numbers[name] for fallback in spec.fallbacks for name in fallback.nodes}
+    numbered = range(len(names))
+    _add_implicit(topology, [node for node in numbered if node not in recent])
+    # After everything else: runs that began before there were fallbacks know edges by number.
+    _add_fallbacks(topology, spec, numbers)
+    _add_implicit(topology, [node for node in numbered if node in recent])
 
     bodies = _find_bodies(topology)
     topology.loops = [replace(loop, body=bodies[loop.header]) for loop in topology.loops]
@@ -105,9 +110,17 @@ def _add_exhausted(topology: Topology) -> None:
                 topology.add_edge(source, target, "exhausted", loop=loop.index)
 
 
-def _add_implicit(topology: Topology) -> None:
+def _add_fallbacks(topology: Topology, spec: GraphSpec, numbers: Mapping[str, int]) -> None:
+    for fallback in spec.fallbacks:
+        for error in fallback.errors:
+            source, target = numbers[error.source], numbers[error.handler]
+            topology.add_edge(source, target, "error", error.when)
+        for source_name, target_name in fallback.edges:
+            topology.add_edge(numbers[source_name], numbers[target_name], "always")
+
+
+def _add_implicit(topology: Topology, nodes: Sequence[int]) -> None:
     """Connect START to nodes without an edge in, and nodes without an edge out to END."""
-    nodes = range(len(topology.names))
     for node in nodes:
         if all(edge.kind == "loop" for edge in topology.entering[node]):
             topology.add_edge(START_INDEX, node, "always")

@@ -102,12 +102,14 @@ class RouteBody(TypedDict):
 class CommitBody(ActivationBody):
     """An activation succeeded.
 
-    `route` is there unless something came between result and routing.
+    `route` is there unless something came between result and routing, `notes` if the node left
+    remarks for people.
     """
 
     at: Seconds
     began: Seconds
     update: dict[str, Any]
+    notes: NotRequired[list[str]]
     route: NotRequired[RouteBody]
 
 

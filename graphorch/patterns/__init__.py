@@ -11,6 +11,7 @@ from graphorch.patterns.errors import (
     PlanRefused,
     ScoreOutside,
     TasksDeclined,
+    Unjudged,
 )
 from graphorch.patterns.types import (
     Chosen,
@@ -39,4 +40,5 @@ __all__ = [
     "ScoreOutside",
     "Stop",
     "TasksDeclined",
+    "Unjudged",
 ]  # fmt: skip

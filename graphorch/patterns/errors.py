@@ -5,7 +5,8 @@ GraphorchError
 ├── PlanRefused      supervisor: a plan is empty, cyclic, repeats a task, or names no known worker
 ├── Declined         supervisor: raised by a worker that is the wrong one for its task
 ├── TasksDeclined    supervisor: tasks were declined again after another plan
-└── ScoreOutside     router and evaluator loop: a confidence or score outside its range
+├── ScoreOutside     router and evaluator loop: a confidence or score outside its range
+└── Unjudged         evaluator loop: the judge's first answer was invalid, so nothing is judged
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ class ScoreOutside(GraphorchError):
         super().__init__(
             f"'{name}' gave {value!r}, which is not a number from {low:g} to {high:g}. "
             "Scale it, or declare the range that it has."
+        )
+
+
+class Unjudged(GraphorchError):
+    """An evaluator loop whose judge gave no valid answer before any attempt was judged."""
+
+    def __init__(self, judge: str, reason: str) -> None:
+        super().__init__(
+            f"'{judge}' gave no valid answer, and no attempt was judged before: {reason} "
+            "Use a model that follows the schema, or give the fields of the judge's slice "
+            "defaults, and the attempt is kept without a judgement."
         )
 
 

@@ -7,6 +7,9 @@ the state.
 
     write → judge → judge_progress          judge_progress goes back to write
     write, judge ─(budget is spent)→ judge_money → judge_progress
+    judge ─(invalid answer)→ judge_invalid → judge_progress
+
+A loop that ends without an accepted attempt leaves a note that says why.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import NodeBudget, is_count
 from graphorch.graph.payloads import Failure
 from graphorch.graph.signature import Read
-from graphorch.patterns.errors import check_score
+from graphorch.patterns.errors import Unjudged, check_score
 from graphorch.patterns.pattern_builder import (
     HiddenSlice,
     InputSlices,
@@ -36,11 +39,13 @@ from graphorch.patterns.pattern_builder import (
     restore_slice,
 )
 from graphorch.patterns.types import Round
+from graphorch.text import plural
 
 PATIENCE = 2
 """Rounds without a better score before the loop ends."""
 
 _OUT_OF_ROUNDS = "max_rounds"
+_MONEY_OVER = "the money set aside is over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,8 @@ class _Loop:
     progress: type[Progress]
     attempt: type[BaseModel]
     slices: tuple[type[BaseModel], ...]
+    # Why the judge's last answer could not be used, or "".
+    invalid: HiddenSlice
 
     @property
     def where(self) -> str:
@@ -115,7 +122,8 @@ def evaluator_loop(
         "ProgressOfLoop", {"best": (attempt | None, None)}, Progress
     )
     memory = pattern.add_memory(f"{evaluator}_progress", progress, progress)
-    loop = _Loop(pattern, generator, evaluator, bounds, memory, progress, attempt, slices)
+    invalid = pattern.add_memory(f"{evaluator}_invalid", str, str, serves_fallback=True)
+    loop = _Loop(pattern, generator, evaluator, bounds, memory, progress, attempt, slices, invalid)
     _check_bounds(loop)
     _check_models(loop, same_model=same_model)
     _extend_generator(loop)
@@ -208,6 +216,7 @@ def _draw_loop(loop: _Loop, accept: Callable[..., Any], score: Callable[..., Any
         _draw_money(loop, last)
     pattern.add_edges(inner_exits[loop.generate], loop.evaluate)
     pattern.add_edges(inner_exits[loop.evaluate], last)
+    _draw_invalid(loop, last)
     pattern.add_loop(last, loop.generate, wants_more, memory, bounds.rounds)
 
 
@@ -219,7 +228,7 @@ def _draw_progress(
 ) -> str:
     """Draw the node that weighs an attempt, and writes the best one when the loop ends."""
     pattern, memory, bounds = loop.pattern, loop.memory, loop.bounds
-    inputs = InputSlices([Read(memory.model)])
+    inputs = InputSlices([Read(memory.model), Read(loop.invalid.model)])
     parts = inputs.add(*loop.slices, optional=True)
     # A slice with required fields is None where its node failed; functions may get it so.
     nullable = [model for model in loop.slices if has_required(model)]
@@ -231,8 +240,6 @@ def _draw_progress(
     low, high = bounds.scale or (-math.inf, math.inf)
 
     def weigh_attempt(ctx: NodeContext, old: Progress, slices: Sequence[BaseModel]) -> Progress:
-        if not old.open:  # the loop is entered anew; its budget is not
-            old = loop.progress(left=bounds.usd if old.left is None else old.left)
         value = None
         if scores is not None:
             value = check_score(score_name, scores(slices), low, high)
@@ -245,6 +252,8 @@ def _draw_progress(
         stopped = "accepted"
         if not accepted:
             stopped = _find_stop_reason(now, bounds, has_room=ctx.has_room(wants_more))
+            if stopped:
+                ctx.note(_describe_end(now, bounds, stopped))
         ctx.emit(
             Round(round=now.rounds, score=value, best=now.score, accepted=accepted, stopped=stopped)
         )
@@ -253,20 +262,25 @@ def _draw_progress(
 
     def weigh(ctx: NodeContext, *slices: BaseModel) -> tuple[BaseModel, ...]:
         old: Progress = memory.unwrap(slices[0])
-        if old.money_over:
+        if not old.open:  # the loop is entered anew; its budget is not
+            old = loop.progress(left=bounds.usd if old.left is None else old.left)
+        invalid: str = loop.invalid.unwrap(slices[1])
+        if old.money_over or invalid:
             now = old.model_copy(update={"going": False, "open": False, "money_over": False})
-            ctx.emit(Round(round=old.rounds, best=old.score, stopped="the money set aside is over"))
+            stopped = invalid or _MONEY_OVER
+            ctx.emit(Round(round=old.rounds, best=old.score, stopped=stopped))
+            ctx.note(_describe_end(old, bounds, stopped))
         else:
             now = weigh_attempt(ctx, old, slices)
         # While the loop goes on, the state keeps the last attempt; at its end it gets the best.
         taken: set[str] = set()
         restored: list[BaseModel] = []
         for number, model in enumerate(loop.slices):
-            best = None if now.open else getattr(now.best, f"part{number}")
+            best = None if now.open else getattr(now.best, f"part{number}", None)
             restored.append(restore_slice(model, best, taken))
-        return memory.wrap(now), *restored
+        return memory.wrap(now), loop.invalid.wrap(""), *restored
 
-    writes = (memory.model, *loop.slices)
+    writes = (memory.model, loop.invalid.model, *loop.slices)
     return pattern.add_node(f"{loop.evaluate}_progress", weigh, inputs.reads, writes)
 
 
@@ -288,6 +302,28 @@ def _draw_money(loop: _Loop, last: str) -> None:
     for source in (loop.generate, loop.evaluate):
         pattern.add_error_edge(source, name, BudgetExceeded)
     pattern.add_edges(name, last)
+
+
+def _draw_invalid(loop: _Loop, last: str) -> None:
+    """Draw the way of a judge's answer that cannot be used: to the best attempt so far."""
+    pattern, memory = loop.pattern, loop.memory
+    if not pattern.can_ask_models(loop.evaluate):
+        return
+    judged = pattern.written_slices(loop.evaluate)
+    needs_judgement = any(has_required(model) for model in judged)
+
+    def keep_best(ctx: NodeContext, failure: Failure, slice: BaseModel) -> BaseModel:
+        progress: Progress = memory.unwrap(slice)
+        has_best = progress.open and progress.best is not None
+        if not has_best and needs_judgement:
+            raise Unjudged(loop.evaluate, failure.message)
+        return loop.invalid.wrap(f"'{loop.evaluate}' gave no valid answer: {failure.message}")
+
+    reads = (Read(Failure), Read(memory.model))
+    name = pattern.add_node(f"{loop.evaluate}_invalid", keep_best, reads, (loop.invalid.model,))
+    what = "an answer of its model that cannot be used ends the run"
+    warning = ("EVALUATOR_INVALID", what, "look at the problems of the graph")
+    pattern.add_fallback(loop.evaluate, name, (last,), warning)
 
 
 # ---- rounds --------------------------------------------------------------------------------------
@@ -324,6 +360,16 @@ def _find_stop_reason(now: Progress, bounds: LoopBounds, *, has_room: bool) -> s
     if bounds.usd is not None and now.left is not None and now.left < now.dearest:
         return "the money left does not cover another round"
     return ""
+
+
+def _describe_end(progress: Progress, bounds: LoopBounds, stopped: str) -> str:
+    """Return the note of a loop that ended without an accepted attempt."""
+    reason = f"no more than {bounds.rounds} rounds" if stopped == _OUT_OF_ROUNDS else stopped
+    kept = "the last attempt was kept"
+    if progress.best is not None and progress.score is not None:
+        kept = f"the best attempt was kept, with score {progress.score:g}"
+    rounds = plural(progress.rounds, "evaluated round")
+    return f"the loop ended without an accepted attempt after {rounds} ({reason}); {kept}"
 
 
 def _wants_more(memory: HiddenSlice) -> Callable[[BaseModel], bool]:

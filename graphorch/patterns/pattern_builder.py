@@ -17,12 +17,14 @@ from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
 
 from graphorch.agents.agent import AgentCall
+from graphorch.errors import Problem
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
 from graphorch.graph.options import NodeBudget, NodeSettings
 from graphorch.graph.signature import Read, Signature, StateFunction
-from graphorch.graph.spec import ErrorSpec, LoopSpec, RouteSpec
+from graphorch.graph.spec import ErrorSpec, FallbackSpec, LoopSpec, RouteSpec
+from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Message, to_messages
 from graphorch.state.slices import find_reducer
 
@@ -86,6 +88,12 @@ class PatternBuilder:
     def node(self, name: str) -> Node[Any]:
         """Return the node of that name."""
         return self.spec.nodes[name]
+
+    def can_ask_models(self, name: str) -> bool:
+        """Return whether a node is an agent, or a function that may ask models."""
+        node = self.node(name)
+        is_function = node.kind == "node" and node.signature.has_context
+        return node.kind == "agent" or (is_function and node.options.asks_models)
 
     def find_exit(self, name: str) -> str:
         """Return the name of the node by which a step is left."""
@@ -152,7 +160,14 @@ class PatternBuilder:
         self.builder.replace_node(node)
 
     # ---- nodes and edges of the pattern --------------------------------------------------------
-    def add_memory(self, owner: str, kind: object, default: Callable[[], object]) -> HiddenSlice:
+    def add_memory(
+        self,
+        owner: str,
+        kind: object,
+        default: Callable[[], object],
+        *,
+        serves_fallback: bool = False,
+    ) -> HiddenSlice:
         """Add a slice with one field of type `kind` beside the state; `default` makes its value."""
         base = re.sub(r"\W", "_", owner).strip("_") or "pattern"
         taken = self.spec.fields
@@ -162,6 +177,8 @@ class PatternBuilder:
             f"MemoryOf_{name}", {name: (kind, Field(default_factory=default))}
         )
         self.spec.memory.append(model)
+        if serves_fallback:
+            self.spec.fallback_memory.add(model)
         return HiddenSlice(model, name)
 
     def add_node(
@@ -204,6 +221,26 @@ class PatternBuilder:
     def add_error_edge(self, source: str, handler: str, when: type[Exception]) -> None:
         """Add an error edge."""
         self.spec.errors.append(ErrorSpec(source, handler, (when,)))
+
+    def add_fallback(
+        self,
+        source: str,
+        handler: str,
+        targets: Sequence[str],
+        warning: tuple[str, str, str],
+        *,
+        nodes: Sequence[str] = (),
+    ) -> None:
+        """Lead from an answer of `source` that cannot be used over `handler` to the targets.
+
+        `nodes` are others that only this way leads to. `warning` is the code, the problem and its
+        fix, for a graph that does not build with this way.
+        """
+        code, what, fix = warning
+        problem = Problem(code, f"node '{source}'", what, fix, "warning")
+        errors = (ErrorSpec(source, handler, (AnswerError,)),)
+        edges = tuple((handler, target) for target in targets)
+        self.spec.fallbacks.append(FallbackSpec((handler, *nodes), errors, edges, problem))
 
     def has_slice(self, model: type[BaseModel]) -> bool:
         """Return whether the author's state inherits from a slice."""

@@ -2,12 +2,17 @@
 
 Known failure: an input that is classified wrongly goes to the wrong specialist, unnoticed. Here
 labels are typed and each has a target; below a threshold of confidence another model is asked, and
-where the two do not agree either, the default route is taken. The choice is in the commit of the
-classifier (its label, and the nodes that it led to), and as `route.<classifier>` in the metadata of
-every model call after it.
+where the two do not agree either, the default route is taken. An answer that cannot be used, the
+commonest failure of a weak model, counts as unsure, and a note says so. The choice is in the commit
+of the classifier (its label, and the nodes that it led to), and as `route.<classifier>` in the
+metadata of every model call after it.
 
     classify → billing | technical | default                             without a second opinion
+    classify ─(invalid answer)→ classify_invalid → default
+
     classify → classify_unsure → second → second_route → …               with one
+    classify ─(invalid answer)→ classify_invalid → second
+    second ─(invalid answer)→ second_invalid → default
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from pydantic import BaseModel
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.edges import Label
+from graphorch.graph.payloads import Failure
 from graphorch.graph.signature import Read, StateFunction
 from graphorch.patterns.errors import check_score
 from graphorch.patterns.pattern_builder import HiddenSlice, PatternBuilder
@@ -100,7 +106,8 @@ def router(
 ) -> None:
     """See `Graph.router`."""
     pattern = PatternBuilder(builder)
-    name = pattern.find_exit(pattern.add_step(classify, "router(classify)"))
+    classifier = pattern.add_step(classify, "router(classify)")
+    name = pattern.find_exit(classifier)
     where = f"router of '{name}'"
     function = pattern.read_function(by, where)
     confidence: StateFunction | None = None
@@ -112,8 +119,13 @@ def router(
 
     others = [label for label in labels if label not in routes]
     fallback: tuple[str, ...] = ()
+    only_by_fallback: tuple[str, ...] = ()
     if confidence is not None or others:
         fallback = pattern.add_steps(default, f"{where}, default")
+    elif pattern.can_ask_models(classifier):
+        known = set(pattern.spec.nodes)
+        fallback = pattern.add_steps(default, f"{where}, default")
+        only_by_fallback = tuple(step for step in fallback if step not in known)
     else:
         pattern.add_warning(
             "ROUTER_DEFAULT",
@@ -132,8 +144,9 @@ def router(
     if certainty.second_opinion is None:
         pattern.add_route(name, StateFunction(drawn.choose, drawn.reads), drawn.targets)
         pattern.spec.tags[f"route.{name}"] = StateFunction(_name_route(drawn), drawn.reads)
+        _draw_way_to_default(drawn, classifier, None, only_by_fallback)
     else:
-        _draw_second_opinion(drawn, certainty.second_opinion)
+        _draw_second_opinion(drawn, classifier, certainty.second_opinion)
 
 
 def _read_labels(
@@ -177,7 +190,7 @@ def _check_certainty(pattern: PatternBuilder, where: str, certainty: Certainty) 
 
 
 # ---- a second opinion ----------------------------------------------------------------------------
-def _draw_second_opinion(router: _Router, second_opinion: Any) -> None:
+def _draw_second_opinion(router: _Router, classifier: str, second_opinion: Any) -> None:
     """Draw the second classifier, and the route in a node of its own after it.
 
     A sure classifier leads to that node at once; an unsure one to the second classifier first.
@@ -215,6 +228,59 @@ def _draw_second_opinion(router: _Router, second_opinion: Any) -> None:
     by_memory = StateFunction(_read_decision(memory, labels, router.unsure), (own,))
     pattern.add_route(last, by_memory, router.targets)
     pattern.spec.tags[f"route.{name}"] = StateFunction(_read_route(memory), (own,))
+    _draw_way_to_second(router, classifier, second, memory)
+    _draw_way_to_default(router, second, memory, ())
+
+
+# ---- answers that cannot be used -----------------------------------------------------------------
+def _draw_way_to_second(router: _Router, classifier: str, second: str, memory: HiddenSlice) -> None:
+    """Lead from an invalid answer of the classifier to the second one."""
+    pattern = router.pattern
+    if not pattern.can_ask_models(classifier):
+        return
+
+    def note(ctx: NodeContext, failure: Failure) -> BaseModel:
+        ctx.note(f"'{classifier}' gave no valid answer, so '{second}' was asked: {failure.message}")
+        return memory.wrap(Opinion(asked=True))
+
+    handler = pattern.add_node(f"{classifier}_invalid", note, (Read(Failure),), (memory.model,))
+    pattern.add_fallback(classifier, handler, (second,), _describe_loss(router, classifier))
+
+
+def _draw_way_to_default(
+    router: _Router, classifier: str, memory: HiddenSlice | None, nodes: Sequence[str]
+) -> None:
+    """Lead from an invalid answer of the last classifier to the default route.
+
+    `nodes` are those of the default that nothing else leads to.
+    """
+    pattern, name = router.pattern, router.name
+    if not router.default or not pattern.can_ask_models(classifier):
+        return
+
+    def note(ctx: NodeContext, failure: Failure) -> BaseModel | None:
+        ctx.note(
+            f"'{classifier}' gave no valid answer, so the default route was taken: "
+            f"{failure.message}"
+        )
+        opinions = 1 if memory is None else 2
+        ctx.emit(Chosen(router=name, label="", route=DEFAULT, opinions=opinions))
+        return None if memory is None else memory.wrap(Opinion(route=DEFAULT))
+
+    writes = () if memory is None else (memory.model,)
+    handler = pattern.add_node(f"{classifier}_invalid", note, (Read(Failure),), writes)
+    warning = _describe_loss(router, classifier)
+    pattern.add_fallback(classifier, handler, router.default, warning, nodes=nodes)
+
+
+def _describe_loss(router: _Router, classifier: str) -> tuple[str, str, str]:
+    written = ", ".join(model.__name__ for model in router.pattern.written_slices(classifier))
+    return (
+        "ROUTER_INVALID",
+        "an answer of its model that cannot be used ends the run, since what comes after the "
+        f"default route needs {written}",
+        f"take {written} as optional there (`| None`), and the default route is taken instead",
+    )
 
 
 def _check_second(pattern: PatternBuilder, name: str, second: str) -> bool:

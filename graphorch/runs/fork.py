@@ -153,6 +153,7 @@ def _find_open(replayed: ReplayedRun, path: str) -> Activation:
 def _build_report(replayed: ReplayedRun) -> RunReport:
     report = RunReport(replayed.run, replayed.began)
     report.add_recorded_calls(replayed.answered)
+    report.noted = replayed.noted or None
     return report
 
 

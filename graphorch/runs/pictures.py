@@ -7,9 +7,10 @@ lines that were taken. Imported when a picture is drawn: a program that only run
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from graphorch.core.tree import Activation
-from graphorch.engine.report import ActivationReport, RunReport
+from graphorch.engine.report import ActivationReport, Note, RunReport
 from graphorch.graph.plan import Plan
 from graphorch.render.dot import to_dot
 from graphorch.render.layout.engine import Engine, layout
@@ -18,7 +19,10 @@ from graphorch.render.picture.overlay import Mark, Overlay, Status
 from graphorch.render.plan_picture import box_id, draw_plan, line_id
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Theme
+from graphorch.text import truncate
 
+_LONGEST_NOTE = 40  # characters in a box
+_LONGEST_TITLE = 120
 # The status of a box is the highest of its activations.
 _RANK: dict[Status, int] = {"failed": 4, "waiting": 3, "running": 2, "done": 1, "not_reached": 0}
 
@@ -61,7 +65,25 @@ def build_overlay(report: RunReport, held: Collection[str] = ()) -> Overlay:
     taken = {line for activation in report.activations() for line in _list_lines(activation)}
     run = report.run
     title = f"{run.status} · {run.reason}" if run.reason not in ("", run.status) else run.status
+    notes = _list_notes(report)
+    for note in notes:
+        path = box_id(note.path)
+        marks[path] = replace(marks[path], note=truncate(note.text, _LONGEST_NOTE))
+    if notes:
+        first, *others = notes
+        more = f", and {len(others)} more" if others else ""
+        title += f" · note of {first.path}: {truncate(first.text, _LONGEST_TITLE)}{more}"
     return Overlay(marks, frozenset(taken), title)
+
+
+def _list_notes(report: RunReport) -> list[Note]:
+    """Return the notes of a run, and one for each loop that reached its bound without a note."""
+    notes = list(report.notes)
+    noted = {note.path for note in notes}
+    for source, header in report.exhausted:
+        if source not in noted:
+            notes.append(Note(source, f"the loop to {header} reached its bound"))
+    return notes
 
 
 def _list_lines(activation: Activation) -> list[str]:

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from graphorch.core.tree import Activation
 from graphorch.engine.human_input import PendingQuestion
-from graphorch.engine.report import ActivationReport, CallReport, RunReport
+from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.node import Node
@@ -111,6 +111,11 @@ class Result(Generic[Out, State]):
     def exhausted(self) -> tuple[tuple[str, str], ...]:
         """Loops that reached their bound: the path that would loop again, and its target."""
         return self.record.exhausted
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Remarks of the nodes, such as that a loop ended without an accepted attempt."""
+        return self.record.notes
 
     @property
     def questions(self) -> list[Question]:

@@ -44,7 +44,7 @@ PUBLIC = {
     """.split(),
     "graphorch.patterns": """
         Chosen Declined Digest Feedback Gaps GateRejected GateVerdict Gated PlanRefused
-        Repeat Round ScoreOutside Stop TasksDeclined
+        Repeat Round ScoreOutside Stop TasksDeclined Unjudged
     """.split(),
     "graphorch.testing": """
         Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected ReducerBroken

@@ -295,9 +295,6 @@ def test_trace_readers_know_all_kinds(reader: Any) -> None:
     assert not reader.HANDLERS.keys() & reader.IGNORED_KINDS
 
 
-def test_later_formats_keep_description_2() -> None:
-    """A run of the present format holds the description of the graph of format 2."""
-    plan = everything().plan
-    assert fingerprint.FORMAT == 2 <= FORMAT
-    assert fingerprint.describe(plan, FORMAT) is fingerprint.describe(plan, 2)
-    assert fingerprint.compute_fingerprint(plan, FORMAT) == fingerprint.compute_fingerprint(plan, 2)
+def test_format_is_that_of_fingerprints() -> None:
+    """The description of the graph in the first record is of the format of the records."""
+    assert fingerprint.FORMAT == FORMAT

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Budget, Graph, Limits, Request, RunFailed, agent, node
-from graphorch.patterns import Round, ScoreOutside
+from graphorch.patterns import Round, ScoreOutside, Unjudged
 from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure, metered
 
@@ -253,6 +253,13 @@ def test_cap_counts_at_run_budget() -> None:
     assert failed.end_reason == "limit:usd"
 
 
+class Visits(BaseModel):
+    visits: int = 0
+
+
+class VisitedState(State, Visits): ...
+
+
 def test_loop_entered_again_begins_anew() -> None:
     """A loop that is entered again begins anew."""
 
@@ -414,3 +421,98 @@ def test_cap_counts_across_resume(tmp_path: Path) -> None:
     assert result.cost <= 0.4
     assert len(models.requests) >= 12
     assert result.output.points == pytest.approx(1 + (len(models.of("judge")) - 1) / 100)
+
+
+# ---- a judge whose answers cannot be used --------------------------------------------------------
+def judged(*grades: float | None) -> Models:
+    """Answer as a writer of numbered drafts and as a judge; None is an answer without JSON."""
+    left, drafts = list(grades), iter(range(1, 1000))
+
+    def say(request: Request) -> str | BaseModel:
+        if request.model == "vendor/writer":
+            return f"draft {next(drafts)}"
+        if left[0] is None:
+            return "Quite good, I think!"
+        return Grade(points=left.pop(0) or 0)
+
+    return Models(say)
+
+
+def test_invalid_judgement_keeps_best_attempt() -> None:
+    """The loop ends with the best attempt that was judged, and the note says why."""
+    result = run_virtual(looped().build().run(Task(task="tides"), client=judged(3, 7, 4, None)))
+    assert (result.output.draft, result.output.points) == ("draft 2", 7)
+    (note,) = result.notes
+    assert note.path == "judge_progress"
+    assert note.text.startswith(
+        "the loop ended without an accepted attempt after 3 evaluated rounds ('judge' gave no "
+        "valid answer: "
+    )
+    assert note.text.endswith("; the best attempt was kept, with score 7") or "…" in note.text
+
+
+def test_invalid_first_judgement_keeps_the_attempt() -> None:
+    """Without any judgement the attempt stays as it is, if the judge's slice has defaults."""
+    result = run_virtual(looped().build().run(Task(task="tides"), client=judged(None)))
+    assert (result.output.draft, result.output.points) == ("draft 1", 0)
+    assert "after 0 evaluated rounds" in result.notes[0].text
+
+
+class Mark(BaseModel):
+    mark: float
+
+
+class MarkedEssay(Task, Draft, Mark): ...
+
+
+@agent(output=Mark, model="vendor/judge")
+def mark(d: Draft) -> str:
+    return d.draft
+
+
+def test_invalid_first_judgement_without_defaults_fails() -> None:
+    """Nothing is made up: a required judgement that never came ends the run in one line."""
+    flow = (
+        Graph("essay", MarkedEssay, input=Task, output=MarkedEssay)
+        .evaluator_loop(write, mark, accept=lambda m: m.mark > 9, max_rounds=3)
+        .build()
+    )
+    error = cause(failure(flow.run(Task(task="tides"), client=judged(None))))
+    assert isinstance(error, Unjudged)
+    assert "'mark' gave no valid answer, and no attempt was judged before" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "reason"),
+    [
+        ((3, 4, 5, 6), {"max_rounds": 3}, "no more than 3 rounds"),
+        ((5, 4, 3), {}, "no progress: no better score in 2 rounds"),
+    ],
+)
+def test_unaccepted_loop_says_why(
+    scores: tuple[float, ...], options: dict[str, Any], reason: str
+) -> None:
+    """A loop that ends without an accepted attempt leaves a note; an accepted one leaves none."""
+    result = run_virtual(looped(**options).build().run(Task(task="t"), client=graded(*scores)))
+    assert [note.text for note in result.notes] == [
+        f"the loop ended without an accepted attempt after 3 evaluated rounds ({reason}); "
+        f"the best attempt was kept, with score {max(scores[:3])}"
+    ]
+    assert "note of judge_progress: the loop ended without" in result.svg()
+    accepted = run_virtual(looped().build().run(Task(task="t"), client=graded(9.5)))
+    assert accepted.notes == ()
+
+
+def test_loop_entered_again_forgets_its_last_visit() -> None:
+    """An invalid judgement on a later visit does not bring back the best attempt of an earlier."""
+
+    @node
+    def count(v: Visits) -> Visits:
+        return Visits(visits=v.visits + 1)
+
+    outer = Graph("twice", VisitedState, input=Task, output=Out)
+    outer.evaluator_loop(write, judge, accept=good, score=points, max_rounds=2)
+    outer.chain(judge, count)
+    outer.loop(count, back_to=write, while_=lambda v: v.visits < 2, max_iterations=3)
+    result = run_virtual(outer.build().run(Task(task="t"), client=judged(5, 6, None)))
+    assert result.output.draft == "draft 3"

@@ -324,13 +324,20 @@ def test_router_problems_are_reported() -> None:
 
 
 def test_unused_default_warns() -> None:
-    """A default that is never taken gets a warning."""
-    flow = desk(confidence=None, threshold=0.0).build()
-    assert [problem.code for problem in flow.warnings] == ["ROUTER_DEFAULT"]
-    assert (
-        run_virtual(flow.run(Question(question="?"), client=says("account", 0.1))).output.reply
-        == "account"
+    """A default that is never taken gets a warning: a plain function gives no invalid answer."""
+
+    @node
+    def sort(q: Question) -> Sorted:
+        return Sorted(kind="account")
+
+    routes: Any = {"billing": billing, "technical": technical, "account": account}
+    flow = (
+        Graph("desk", Desk, input=Question, output=Reply)
+        .router(sort, kind_of, routes, default=person)
+        .build()
     )
+    assert [problem.code for problem in flow.warnings] == ["ROUTER_DEFAULT"]
+    assert run_virtual(flow.run(Question(question="?"))).output.reply == "account"
 
 
 @pytest.mark.parametrize(
@@ -341,3 +348,113 @@ def test_router_builds_and_draws(options: dict[str, Any]) -> None:
     flow = desk(**options).build()
     assert flow.warnings == ()
     assert "person" in flow.svg()
+
+
+# ---- answers that cannot be used -----------------------------------------------------------------
+def babbles(*names: str) -> Models:
+    """Answer as classifiers of which those with these models never follow the schema."""
+    return Models(
+        lambda request: (
+            "I would say it is about money."
+            if request.model in names
+            else Sorted(kind="technical", sure=1.0)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("invalid", "options", "route", "note"),
+    [
+        (["vendor/small"], {}, "person", "'classify' gave no valid answer, so the default route"),
+        (["vendor/small"], {"second_opinion": classify_again}, "technical",
+         "'classify' gave no valid answer, so 'classify_again' was asked"),
+        (["vendor/small", "other/large"], {"second_opinion": classify_again}, "person",
+         "'classify_again' gave no valid answer, so the default route was taken"),
+    ],
+)  # fmt: skip
+def test_invalid_answer_counts_as_unsure(
+    invalid: list[str], options: dict[str, Any], route: str, note: str
+) -> None:
+    """A classifier that breaks its schema leads to the second opinion, or to the default."""
+    flow = desk(**options).build()
+    assert flow.warnings == ()
+    result = run_virtual(flow.run(Question(question="?"), client=babbles(*invalid)))
+    assert result.output.reply == route
+    assert result.notes[-1].text.startswith(note)
+    assert "JSON" in result.notes[-1].text
+
+
+def test_unsure_then_invalid_takes_default() -> None:
+    """An unsure first answer and an invalid second one lead to the default."""
+    models = Models(
+        lambda request: Sorted(kind="billing", sure=0.2) if request.model == "vendor/small" else "?"
+    )
+    assert routed(desk(second_opinion=classify_again), models) == "person"
+
+
+def test_exhaustive_router_has_default_for_invalid_answers() -> None:
+    """Without a confidence the default is there for answers that cannot be used."""
+    graph = desk(confidence=None, threshold=0.0)
+    assert graph.build().warnings == ()
+    assert routed(graph, babbles("vendor/small")) == "person"
+    assert routed(graph, says("billing", 0.1)) == "billing"
+
+
+class Verdict(BaseModel):
+    kind: Label
+
+
+class VerdictDesk(Question, Verdict, Reply): ...
+
+
+@agent(output=Verdict, model="vendor/small")
+def decide(q: Question) -> str:
+    return q.question
+
+
+@node
+def needs_verdict(v: Verdict) -> Reply:
+    return Reply(reply=v.kind)
+
+
+@node
+def takes_verdict(v: Verdict | None) -> Reply:
+    return Reply(reply=v.kind if v else "nobody")
+
+
+def label_of(v: Verdict) -> Label:
+    return v.kind
+
+
+def test_default_that_needs_the_label_is_warned_about() -> None:
+    """Where the default reads what is missing then, the run fails as before, and build() warns."""
+
+    def graph(default: Any) -> Any:
+        routes: Any = {"billing": billing, "technical": technical}
+        return (
+            Graph("desk", VerdictDesk, input=Question, output=Reply)
+            .router(decide, label_of, routes, default=default)
+            .build()
+        )
+
+    models = babbles("vendor/small")
+    strict = graph(needs_verdict)
+    assert [(problem.code, problem.severity) for problem in strict.warnings] == [
+        ("ROUTER_INVALID", "warning")
+    ]
+    failed = failure(strict.run(Question(question="?"), client=models))
+    assert "decide" in str(failed.exceptions[0])
+    lenient = graph(takes_verdict)
+    assert lenient.warnings == ()
+    assert run_virtual(lenient.run(Question(question="?"), client=models)).output.reply == "nobody"
+
+
+def test_chosen_event_names_default_after_invalid_answer() -> None:
+    """The event of the router has no label, and one opinion for each classifier."""
+    flow = desk(second_opinion=classify_again).build()
+    events = run_virtual(
+        events_of(flow, Question(question="?"), client=babbles("vendor/small", "other/large"))
+    )
+    assert emitted(events, Chosen) == [
+        Chosen(router="classify", label="", route="default", opinions=2)
+    ]

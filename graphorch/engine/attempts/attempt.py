@@ -135,6 +135,8 @@ class AttemptRunner:
                     output = await step.fn(*given)
                 update = binding.build_update(step, output, given, activation.version)
                 event = NodeSucceeded(activation, update, services.now())
+                if services.report.noted is not None:
+                    event.notes = services.report.noted.get(activation, ())
             else:
                 event = await self._run_node(activation)
         except BaseException as error:
@@ -180,6 +182,8 @@ class AttemptRunner:
     def build_failure(self, activation: Activation, error: Exception) -> NodeFailed:
         """Return the event of a failed attempt, with the pause before the next one if any."""
         now = self._services.now()
+        if self._services.report.noted is not None:
+            self._services.report.noted.pop(activation, None)
         seconds = max(0.0, now - activation.started_at)
         activation.add_to_story(
             f"{activation.path} attempt {activation.attempt} failed after {seconds:.3f} s: "
@@ -231,7 +235,9 @@ class AttemptRunner:
         update = self._take_pinned(activation)
         if update is None:
             update = await self._call_or_reuse(activation, given)
-        return NodeSucceeded(activation, update, now())
+        noted = self._services.report.noted
+        notes = noted.get(activation, ()) if noted is not None else ()
+        return NodeSucceeded(activation, update, now(), notes=notes)
 
     def _raise_known_failure(self, activation: Activation) -> None:
         """Raise what an activation fails with before its node runs."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from graphorch.core.tree import Activation
 from graphorch.engine.attempts.missing_branches import find_missing_branches
 from graphorch.engine.events import Emitted, TextDelta
+from graphorch.engine.prompt_log import clean
 
 if TYPE_CHECKING:
     from graphorch.engine.run_services import RunServices
@@ -134,6 +135,10 @@ class NodeContext:
         """Send a copy of an event to the observers of the run."""
         copy = event.model_copy(deep=True)
         self._services.publish(Emitted(self._activation.path, self._activation.step.name, copy))
+
+    def note(self, text: str) -> None:
+        """Leave a remark for people, which is kept if the attempt succeeds."""
+        self._services.report.add_note(self._activation, clean(" ".join(text.split()), 500))
 
     def _on_text(self, text: str) -> None:
         self._services.publish(TextDelta(self._activation.path, self._activation.step.name, text))

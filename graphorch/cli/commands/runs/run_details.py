@@ -7,7 +7,7 @@ its kind declares is named and left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, cast
 
 import typer
@@ -83,6 +83,7 @@ class StepRow:
     usd: float = 0.0
     question: str = ""
     error: str = ""
+    notes: list[str] = field(default_factory=list[str])
 
 
 def print_records(journal: JournalFile, run_id: str) -> None:
@@ -109,6 +110,8 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     for row in rows:
         if row.error:
             print_output(sanitize(f"{row.path}: {sanitize_line(row.error, 400)}"))
+        for note in row.notes:
+            print_output(sanitize(f"note: {row.path}: {sanitize_line(note, 500)}"))
     for question in questions:
         text = sanitize_line(question["text"], 400)
         print_output(sanitize(f"waiting: {question['path']} asks: {text}"))
@@ -145,6 +148,8 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     row.began = row.began or body.get("began", 0.0)
     if kind == "call":
         _add_call(row, body["response"])
+    elif kind == "commit":
+        row.notes = list(body.get("notes", ()))
     elif kind == "asked":
         row.question = body["text"]
     elif kind == "failed":
