@@ -6,13 +6,13 @@ long prompt is cut, and characters that JSON cannot hold are replaced, instead o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphorch.text import truncate_counted
 
 if TYPE_CHECKING:
+    from graphorch.journal.record_kinds import AskedModelBody, MessageBody
     from graphorch.models.messages import Message, Request
 
 LONGEST = 100_000  # characters of one message
@@ -28,7 +28,7 @@ class CallDescription:
 
     began: float
     at: float
-    request: dict[str, Any]
+    request: AskedModelBody
 
 
 class PromptLog:
@@ -37,7 +37,7 @@ class PromptLog:
     def __init__(self) -> None:
         self._previous: tuple[Message, ...] = ()
 
-    def describe(self, request: Request) -> dict[str, Any]:
+    def describe(self, request: Request) -> AskedModelBody:
         """Return the request as JSON.
 
         If the messages begin with those of the previous request, these are left out and counted in
@@ -70,8 +70,8 @@ def clean(text: str, longest: int = LONGEST) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _describe_message(message: Message) -> Mapping[str, Any]:
-    description: dict[str, Any] = {"role": message.role, "content": clean(message.content)}
+def _describe_message(message: Message) -> MessageBody:
+    description: MessageBody = {"role": message.role, "content": clean(message.content)}
     if message.tool_calls:
         description["calls"] = [
             {"id": clean(call.id), "name": clean(call.name), "arguments": clean(call.arguments)}

@@ -458,14 +458,14 @@ def test_invalid_first_judgement_keeps_the_attempt() -> None:
     assert "after 0 evaluated rounds" in result.notes[0].text
 
 
-class Mark(BaseModel):
-    mark: float
+class Stars(BaseModel):
+    stars: float
 
 
-class MarkedEssay(Task, Draft, Mark): ...
+class MarkedEssay(Task, Draft, Stars): ...
 
 
-@agent(output=Mark, model="vendor/judge")
+@agent(output=Stars, model="vendor/judge")
 def mark(d: Draft) -> str:
     return d.draft
 
@@ -474,7 +474,7 @@ def test_invalid_first_judgement_without_defaults_fails() -> None:
     """Nothing is made up: a required judgement that never came ends the run in one line."""
     flow = (
         Graph("essay", MarkedEssay, input=Task, output=MarkedEssay)
-        .evaluator_loop(write, mark, accept=lambda m: m.mark > 9, max_rounds=3)
+        .evaluator_loop(write, mark, accept=lambda m: m.stars > 9, max_rounds=3)
         .build()
     )
     error = cause(failure(flow.run(Task(task="tides"), client=judged(None))))

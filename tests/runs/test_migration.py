@@ -354,7 +354,7 @@ def test_newer_format_is_refused() -> None:
             JournalError, match=rf"written in format 99, this is format {FORMAT}\. Update graphorch"
         ):
             await flow.resume("r", durable=store)
-        await store.create(NewRun("s", "g", OLD, 2))
+        await store.create(NewRun("s", "g", OLD, FORMAT))
         with pytest.raises(InputError, match="its input was never written down"):
             await flow.resume("s", durable=store)
 
