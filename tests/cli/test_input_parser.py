@@ -168,7 +168,8 @@ def test_open_model_takes_any_key() -> None:
     [
         (
             '{"topic": "x",}',
-            r"--input is not JSON: .* at line 1, column 15, near `\{\"topic\": \"x\",\}`\. "
+            # Where the comma stands, or what follows it: Python 3.13 names the former.
+            r"--input is not JSON: .* at line 1, column 1[45], near `\{\"topic\": \"x\",\}`\. "
             r"Write an object such as",
         ),
         ("", r"--input is empty\. Write an object such as '\{\"topic\": \"…\", \"max_words\": 1,"),

@@ -78,16 +78,16 @@ def pagerank(links: Sequence[Mapping[int, float]], prior: Sequence[float]) -> li
 
     S. Brin and L. Page, "The anatomy of a large-scale hypertextual Web search engine", 1998.
     """
-    total = sum(prior)
+    total = math.fsum(prior)
     if total > 0:
         start = [weight / total for weight in prior]
     else:
         start = [1 / max(1, len(prior))] * len(prior)
-    outgoing = [sum(targets.values()) for targets in links]
+    outgoing = [math.fsum(targets.values()) for targets in links]
     scores = start
     for _ in range(_ROUNDS):
         # The score of nodes without links goes back to the start, or it would be lost.
-        stranded = sum(score for score, out in zip(scores, outgoing, strict=True) if not out)
+        stranded = math.fsum(score for score, out in zip(scores, outgoing, strict=True) if not out)
         restarts = 1 - _DAMPING + _DAMPING * stranded
         arriving = [restarts * weight for weight in start]
         for node, targets in enumerate(links):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import fsum
 
 from graphorch.render.layout.layering import Cell, Grid
 
@@ -221,8 +222,8 @@ def _settle(model: _Model, grid: Grid) -> list[float]:
     for _ in range(_ROUNDS):
         wanted = list(values)
         for variable, neighbours in wishes.items():
-            total = sum(weight for _, _, weight in neighbours)
-            pull = sum((values[other] + offset) * weight for other, offset, weight in neighbours)
+            total = fsum(weight for _, _, weight in neighbours)
+            pull = fsum((values[other] + offset) * weight for other, offset, weight in neighbours)
             mean = pull / total
             # Half of the way: all of it, and two rows would change places for ever.
             wanted[variable] = (values[variable] + mean) / 2

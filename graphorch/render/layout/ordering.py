@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from graphorch.render.layout.layering import Cell
 
@@ -131,7 +132,7 @@ def _arrange(
             items.append(_Item(keys[cell], None, [cell]))
     for group, members in inner.items():
         weighty = [cell for cell in members if cell.role != "lane"] or members
-        key = sum(keys[cell] for cell in weighty) / len(weighty)
+        key = fsum(keys[cell] for cell in weighty) / len(weighty)
         items.append(_Item(key, group, _arrange(members, level + 1, keys, groups)))
     items.sort(key=lambda item: (item.key, item.group is None and item.cells[0].role == "lane"))
     if len(inner) > 1:

@@ -31,12 +31,13 @@ _BOLD = (
     278, 889, 611, 611, 611, 611, 389, 556, 333, 611, 556, 778, 556, 556, 500, 389, 280, 389, 584,
 )
 _SPECIAL = {
-    "·": 0.278, "…": 1.0, "–": 0.556, "—": 1.0, "’": 0.278, "‘": 0.278,
-    "“": 0.4, "”": 0.4, "×": 0.584, "≤": 0.549, "≥": 0.549, "→": 1.0,
+    "·": 278, "…": 1000, "–": 556, "—": 1000, "’": 278, "‘": 278,
+    "“": 400, "”": 400, "×": 584, "≤": 549, "≥": 549, "→": 1000,
 }
 # fmt: on
-_OTHER = 0.64  # a safe guess for scripts that the table does not hold, such as Greek and Cyrillic
-_EMOJI = 1.3
+_OTHER = 640  # a safe guess for scripts that the table does not hold, such as Greek and Cyrillic
+_EMOJI = 1300
+_WIDE = 1000
 _ELLIPSIS = "…"
 
 # What XML 1.0 forbids, lone surrogates included, and the marks that reorder text, which could make
@@ -58,7 +59,7 @@ def to_one_line(text: str) -> str:
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
     """Return the width of one line of text in pixels, at a font size in pixels."""
-    return sum(_em(char, bold) for char in text) * size
+    return sum(_thousandths(char, bold) for char in text) * size / 1000
 
 
 def is_measured(text: str) -> bool:
@@ -74,7 +75,7 @@ def shorten(text: str, size: float, limit: float, *, bold: bool = False) -> str:
     room = limit - width(_ELLIPSIS, size, bold=bold)
     kept: list[str] = []
     for char in text:
-        room -= _em(char, bold) * size
+        room -= _thousandths(char, bold) * size / 1000
         if room < 0:
             break
         kept.append(char)
@@ -82,15 +83,19 @@ def shorten(text: str, size: float, limit: float, *, bold: bool = False) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _em(char: str, bold: bool) -> float:
+def _thousandths(char: str, bold: bool) -> int:
+    """Return the width of a character in thousandths of the font size.
+
+    Whole numbers, since sums of fractions differ in the last digit between versions of Python.
+    """
     code = ord(char)
     if 32 <= code < 127:
-        return (_BOLD if bold else _REGULAR)[code - 32] / 1000
+        return (_BOLD if bold else _REGULAR)[code - 32]
     if char in _SPECIAL:
         return _SPECIAL[char]
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0.0
+        return 0
     if unicodedata.east_asian_width(char) in ("W", "F"):
-        return _EMOJI if code >= 0x1F000 and code < 0x20000 else 1.0
+        return _EMOJI if code >= 0x1F000 and code < 0x20000 else _WIDE
     base = unicodedata.normalize("NFD", char)[0]
-    return _em(base, bold) if base != char else _OTHER
+    return _thousandths(base, bold) if base != char else _OTHER

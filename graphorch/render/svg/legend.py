@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import get_args
 
 from graphorch.render.picture.model import BoxKind, GroupKind, LineKind, Picture
@@ -77,9 +78,9 @@ def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
         first = list(_statuses(picture, overlay))
     second = [*_lines(picture, overlay), *_groups(picture)]
     rows = [[*first, *second]]
-    if sum(entry.width + _GAP for entry in (*first, *second)) > room:
+    if fsum(entry.width + _GAP for entry in (*first, *second)) > room:
         rows = [*_rows(first, room), *_rows(second, room)]
-    widths = [sum(entry.width for entry in row) + _GAP * (len(row) - 1) for row in rows]
+    widths = [fsum(entry.width for entry in row) + _GAP * (len(row) - 1) for row in rows]
     parts = [_row(row, _ROW * (index + 0.5)) for index, row in enumerate(rows)]
     return Legend(
         f'<g class="go_legend">{"".join(parts)}</g>' if rows else "",
@@ -90,7 +91,7 @@ def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
 
 def _rows(entries: Sequence[_Entry], room: float) -> list[list[_Entry]]:
     """Return as few rows as fit, filled evenly."""
-    total = sum(entry.width + _GAP for entry in entries)
+    total = fsum(entry.width + _GAP for entry in entries)
     target = total / max(1, -(-total // room))
     rows: list[list[_Entry]] = []
     used = 0.0

@@ -335,7 +335,7 @@ def test_svg_stays_inside_canvas(name: str) -> None:
 
 def test_svg_of_empty_picture() -> None:
     """An empty picture is drawn."""
-    assert ET.fromstring(drawn(Picture("nothing", ())))
+    assert ET.fromstring(drawn(Picture("nothing", ()))).tag.endswith("}svg")
 
 
 def test_svg_unknown_theme() -> None:
