@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -15,6 +16,15 @@ hypothesis.settings.register_profile(
     "graphorch", derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("graphorch")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the files that a test trusts out of the user's own configuration."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("user")))
+        yield
+
 
 for _name in [
     name for name in os.environ if name.endswith("_API_KEY") or name.startswith("GRAPHORCH_")

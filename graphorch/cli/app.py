@@ -93,6 +93,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         f"{_COMMANDS}.models.policies:policies",
         "Show what a policy or model name resolves to.",
     ),
+    "trust": (
+        f"{_COMMANDS}.models.trust:trust",
+        "Trust the configuration file here: its endpoints, keys and paths.",
+    ),
+    "trust list": (f"{_COMMANDS}.models.trust:list_trusted", "List the files that you trust."),
+    "trust revoke": (f"{_COMMANDS}.models.trust:revoke", "Trust a file no longer."),
 }
 """Words of a command → the function that it is (`module:function`), and its line in `--help`.
 

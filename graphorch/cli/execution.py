@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -22,12 +20,8 @@ from graphorch.cli.live_display import show_progress
 from graphorch.cli.progress import Progress
 from graphorch.cli.run_report import print_result, report_failure, report_interrupt
 from graphorch.cli.run_request import RunRequest
-from graphorch.cli.terminal import print_status
 from graphorch.engine import events
 from graphorch.errors import RunFailed
-from graphorch.graph.plan import Plan
-from graphorch.models.config.environment import is_configured
-from graphorch.models.config.loader import find_config
 from graphorch.runs.result import Result
 
 RunCoroutine: TypeAlias = Coroutine[Any, Any, Result[Any, Any]]
@@ -60,7 +54,6 @@ def execute(
     """
     if request.output_file:
         check_writable(request.output_file)
-    warn_if_offline(flow.plan)
     progress = Progress()
     try:
         # what nodes print is not the output of the run
@@ -80,32 +73,6 @@ def execute(
         report_interrupt(flow, run_id, progress, request)
         return INTERRUPTED
     return print_result(flow, result, request, describe_extra())
-
-
-# ---- models --------------------------------------------------------------------------------------
-def warn_if_offline(*plans: Plan) -> None:
-    """Print a note if a flow calls models and no endpoint is configured for them."""
-    if is_configured(os.environ, find_config(Path.cwd())):
-        return
-    if any(calls_models(plan) for plan in plans):
-        print_status(
-            "note: no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the "
-            "embedded offline/extractive answers. It is not a language model: it picks sentences "
-            "out of the text that it is given, and measures."
-        )
-
-
-def calls_models(plan: Plan) -> bool:
-    """Return whether a node of a flow may call a model: an agent, or a function with a context."""
-    for step in plan.steps:
-        if step.node.signature.has_context:
-            return True
-        worker = step.map.worker if step.map is not None else None
-        if worker is not None and worker.signature.has_context:
-            return True
-        if step.inner_plan is not None and calls_models(step.inner_plan):
-            return True
-    return False
 
 
 # ---- while it runs -------------------------------------------------------------------------------

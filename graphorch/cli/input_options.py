@@ -17,7 +17,7 @@ OptionKind: TypeAlias = Literal["text", "number", "flag", "many", "json"]
 """How a value is written: as a word, a number, yes or no, several words, or a JSON object."""
 
 RUN_OPTIONS: Final[frozenset[str]] = frozenset(
-    "--activations --after --db --debug --durable --events --help --input --json --model "
+    "--activations --after --config --db --debug --durable --events --help --input --json --model "
     "--output --quiet --seconds --tag --usd".split()
 )
 """Options of `graphorch run` itself: a field with such a name is given in --input."""

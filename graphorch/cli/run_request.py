@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from graphorch.engine.settings import Limits
 from graphorch.models.budgets.budget import Budget
+from graphorch.runs.clients import SharedClient
 from graphorch.runs.options import RunOptions
 
 OutputFormat: TypeAlias = Literal["text", "json", "events"]
@@ -37,7 +38,11 @@ class JournalFile:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """How to run a flow, and where its output goes. `flow` is FLOW as it was typed."""
+    """How to run a flow, and where its output goes.
+
+    `flow` and `config` are FLOW and the value of `--config` as they were typed; `client` makes the
+    model calls.
+    """
 
     output_format: OutputFormat = "text"
     quiet: bool = False
@@ -47,6 +52,8 @@ class RunRequest:
     seconds: float | None = None
     activations: int | None = None
     flow: str = ""
+    config: str = ""
+    client: SharedClient | None = None
     journal: JournalFile | None = None
     after: str = ""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -60,6 +67,8 @@ class RunRequest:
         options = RunOptions(limits=limits, model=self.model)
         if self.usd is not None:
             options["budget"] = Budget(usd=self.usd)
+        if self.client is not None:
+            options["client"] = self.client
         if self.journal is not None:
             options["durable"] = self.journal.path
         if self.after:
@@ -71,10 +80,14 @@ class RunRequest:
     def format_command(self, name: str, *words: str, value: str = "") -> str:
         """Return another command for this flow and journal, ready to paste into a shell.
 
-        `value` is the last word and is quoted already.
+        It names the model and the configuration of this command too. `value` is the last word and
+        is quoted already.
         """
         quoted = [shlex.quote(word) for word in (self.flow, *words)]
         command = " ".join(["graphorch", name, *quoted])
         if value:
             command += f" {value}"
+        for option, given in (("--model", self.model), ("--config", self.config)):
+            if given:
+                command += f" {option} {shlex.quote(given)}"
         return command + (self.journal.option if self.journal is not None else "")

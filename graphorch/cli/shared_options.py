@@ -43,6 +43,14 @@ Model: TypeAlias = Annotated[
     str,
     typer.Option("--model", metavar="NAME", help="Use this model for every agent in this run."),
 ]
+ConfigFile: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The configuration of models. Default: graphorch.toml or pyproject.toml here.",
+    ),
+]
 Usd: TypeAlias = Annotated[
     float | None, typer.Option("--usd", help="Spend at most this many US dollars.")
 ]

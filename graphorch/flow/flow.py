@@ -18,7 +18,7 @@ from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
-from graphorch.runs.options import ForkOptions, RunOptions, check_resources
+from graphorch.runs.options import ForkOptions, RunOptions
 from graphorch.runs.result import Question, Result
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from graphorch.engine.events import RunEvent
     from graphorch.graph.estimate.amounts import Assumed
     from graphorch.graph.estimate.estimator import Estimate
+    from graphorch.models.config.schema import Config
     from graphorch.render.layout.engine import Engine
     from graphorch.render.svg.theme import Theme
     from graphorch.runs.fork import Effects, RerunResult
@@ -108,7 +109,7 @@ class Flow(Generic[In, Out, State]):
                 "debug() keeps its run in memory, so durable=… is not possible. "
                 "Use run(…, durable=…) and rerun for a run in a journal."
             )
-        check_resources(self.plan, settings.resources)
+        self._runs.check_needs(settings)
         from graphorch.debugger.notebook.display import NotebookSession
 
         open_session = NotebookSession[Out, State].open
@@ -210,19 +211,22 @@ class Flow(Generic[In, Out, State]):
         await self._runs.cancel(run_id, durable)
 
     # ---- cost ------------------------------------------------------------------------------------
-    def estimate(self, *, assumed: Assumed | None = None, model: str = "") -> Estimate:
+    def estimate(
+        self, *, assumed: Assumed | None = None, model: str = "", config: Config | None = None
+    ) -> Estimate:
         """Estimate a run before it runs: what it can do at most, and what it usually does.
 
         Counts activations, calls, tokens, dollars and seconds, per node too. Prices are those of
-        the configuration and the list; without an endpoint the embedded model answers, which is
-        free. `assumed` holds what the structure cannot show, such as the longest prompt; `model`
+        the configuration and the list; without an endpoint the embedded model answers agents that
+        name no model, and is free. `assumed` holds what the structure cannot show, such as the
+        longest prompt; `config` replaces the configuration of the current directory, and `model`
         replaces the model of every agent. What is unbounded is named in `gaps`.
         """
         from graphorch.flow.tariff import build_tariff
         from graphorch.graph.estimate.estimator import estimate
         from graphorch.models.config.loader import find_config
 
-        tariff = build_tariff(find_config(Path.cwd()), os.environ)
+        tariff = build_tariff(config or find_config(Path.cwd()), os.environ)
         return estimate(self.plan, tariff=tariff, assumed=assumed, model=model)
 
     # ---- pictures --------------------------------------------------------------------------------

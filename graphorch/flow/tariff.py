@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphorch.graph.estimate.amounts import Pricing, Tariff
-from graphorch.models.config.environment import is_configured
-from graphorch.models.config.schema import POLICY_PREFIX, Config, PolicyConfig, TargetConfig
+from graphorch.models.config.environment import merge_environment
+from graphorch.models.config.schema import (
+    DEFAULT_MODEL,
+    POLICY_PREFIX,
+    Config,
+    PolicyConfig,
+    TargetConfig,
+)
 from graphorch.models.openai.gateways import GATEWAYS
 from graphorch.models.pricing.model_price import ModelPrice, Rates
 from graphorch.models.pricing.prices import Prices
@@ -17,28 +23,28 @@ FREE = ModelPrice((Rates(input=0, output=0, cached_input=0, dearest_input=0),))
 def build_tariff(config: Config, environment: Mapping[str, str]) -> Tariff:
     """Return the tariff of a program with this configuration.
 
-    Without an endpoint the embedded model answers, which is free.
+    Without an endpoint the embedded model answers agents that name no model, and is free.
     """
-    if not is_configured(environment, config):
-        return lambda model: (FREE,)
-    default = config.default_model or environment.get("GRAPHORCH_MODEL", "")
-    return _ConfiguredTariff(config, default).find_prices
+    return _ConfiguredTariff(merge_environment(config, environment)).find_prices
 
 
 class _ConfiguredTariff:
     """Prices of what a model's name reaches: a target, or a policy over several."""
 
-    def __init__(self, config: Config, default: str) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._default = default
 
     def find_prices(self, model: str) -> Sequence[Pricing] | None:
         """Return the prices of all requests that one call may make.
 
         None if the price of one of them is not known.
         """
-        name = self._default if model == "default" else model
-        target = TargetConfig(model=name or model)
+        name = model
+        if model == DEFAULT_MODEL:
+            if self._config.default_model is None and not self._config.endpoints:
+                return (FREE,)
+            name = self._config.default_model or model
+        target = TargetConfig(model=name)
         if not self._config.is_own_policy(target):
             return self._price_target(target)
         return self._price_policy(self._config.policies[name.removeprefix(POLICY_PREFIX)])

@@ -6,7 +6,7 @@ Everything that can be added to a model call (retry, policy, budget, cache, guar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -31,6 +31,16 @@ class ModelClient(Protocol):
 
 
 @runtime_checkable
+class Wrapper(Protocol):
+    """Client around another one, such as a retry, a cache or a guard."""
+
+    @property
+    def inner(self) -> ModelClient:
+        """The client that this one is around."""
+        ...
+
+
+@runtime_checkable
 class Closable(Protocol):
     """Client that holds connections.
 
@@ -40,6 +50,14 @@ class Closable(Protocol):
     async def aclose(self) -> None:
         """Close the connections of the running event loop; calls in flight finish first."""
         ...
+
+
+def unwrap(client: ModelClient) -> Iterator[ModelClient]:
+    """Yield a client, the one that it is around, and so on to the innermost."""
+    yield client
+    while isinstance(client, Wrapper):
+        client = client.inner
+        yield client
 
 
 async def close(client: ModelClient) -> None:

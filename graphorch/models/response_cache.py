@@ -97,6 +97,11 @@ class CachingClient:
         ] = {}
         self._has_warned = False
 
+    @property
+    def inner(self) -> ModelClient:
+        """The client that this one is around."""
+        return self._client
+
     def __repr__(self) -> str:
         return f"CachingClient({self._client!r})"
 

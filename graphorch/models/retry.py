@@ -77,6 +77,11 @@ class RetryingClient:
         self._sleep = sleep
         self._clock = clock
 
+    @property
+    def inner(self) -> ModelClient:
+        """The client that this one is around."""
+        return self._client
+
     def __repr__(self) -> str:
         return f"RetryingClient({self._client!r})"
 

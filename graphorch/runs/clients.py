@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphorch.errors import InternalError, ReplayDiverged
 from graphorch.graph.plan import Plan
@@ -21,32 +21,48 @@ from graphorch.models.config.sources import FILE, PROJECT_FILE, VARIABLES
 if TYPE_CHECKING:
     from graphorch.models.budgets.budget import Account, Budget
     from graphorch.models.config.accounts import AccountFactory
+    from graphorch.models.config.router import Router
     from graphorch.models.messages import Request, Response
 
 
 class SharedClient:
     """A client that runs use at a time; an owned one is closed when the last of them has ended."""
 
-    def __init__(self, client: ModelClient, bank: AccountFactory | None, *, owned: bool) -> None:
+    def __init__(
+        self, client: ModelClient, accounts: AccountFactory | None, *, owned: bool
+    ) -> None:
         self._client = client
-        self._bank = bank
+        self._accounts = accounts
         self._owned = owned
         self._users = 0
+        self._checked: set[str] = set()  # models that can be called without a budget
 
     def account(self, name: str, budget: Budget | None, tags: Mapping[str, str]) -> Account | None:
         """Open the account of a run, of its own budget or the configuration's.
 
         Return None if nothing limits it.
         """
-        if self._bank is None:
+        if self._accounts is None:
             return None
-        budgets = self._bank.config.budgets
+        budgets = self._accounts.config.budgets
         limits = (budget, budgets.run, budgets.day, budgets.tags or None, budgets.node)
         if all(limit is None for limit in limits):
             return None
         # A budget of the configuration is for a tag, or for a tag with one value.
         tags_with_values = [f"{key}={value}" for key, value in tags.items()]
-        return self._bank.open_run(name, budget, tags=[*tags, *tags_with_values])
+        return self._accounts.open_run(name, budget, tags=[*tags, *tags_with_values])
+
+    def check_call(self, model: str, payer: Account | None) -> None:
+        """Raise `InputError` unless a model can be called, paid by that account.
+
+        Its name leads somewhere, its key is set, and its price is known where a cap needs it.
+        """
+        if payer is None and model in self._checked:
+            return
+        from graphorch.runs.payers import check_call
+
+        check_call(self._client, model, payer)
+        self._checked.add(model)
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return the response of the client."""
@@ -89,62 +105,59 @@ def share_client(
 ) -> SharedClient:
     """Return the client of one run.
 
-    The caller's own, which the caller closes, or that of the environment. A caller's client is
-    metered here, so that a budget holds for it too; a `Router` does that itself.
+    The caller's own, which the caller closes, or that of the environment. Raises `InputError` for a
+    configuration that does not fit or is not trusted.
     """
     if isinstance(client, SharedClient):
         return client
     if client is not None:
-        return _meter(client)
+        from graphorch.runs.payers import find_accounts, find_payer, meter
+
+        paying = client if find_payer(client) is not None else meter(client)
+        return SharedClient(paying, find_accounts(client), owned=False)
     if budget is None and not plan.can_ask:
         return _NO_MODEL_CLIENT
     directory = os.getcwd()
-    return _open_client(
-        tuple([os.environ.get(name, "") for name in VARIABLES]),
-        directory,
-        _read_change_time(directory),
-        os.getpid(),
-    )
+    variables = tuple([os.environ.get(name, "") for name in VARIABLES])
+    return _open_client(variables, directory, _read_state(directory), os.getpid())
 
 
-def _meter(client: ModelClient) -> SharedClient:
-    from graphorch.models.config.accounts import AccountFactory
-    from graphorch.models.config.router import Router
-    from graphorch.models.config.schema import Config
-    from graphorch.models.pricing.metering import MeteredClient
-    from graphorch.models.pricing.prices import Prices
-
-    metered = (
-        client if isinstance(client, Router | MeteredClient) else MeteredClient(client, Prices())
-    )
-    return SharedClient(metered, AccountFactory(config=Config()), owned=False)
+def share_router(router: Router) -> SharedClient:
+    """Return the client of the runs of a command, which closes the router with the last of them."""
+    return SharedClient(router, router.accounts, owned=True)
 
 
-def _read_change_time(directory: str) -> int:
-    """Return the time at which the configuration of a directory changed last.
+_State: TypeAlias = tuple[int, ...]
 
-    Called for every run, so it costs two looks at the file system and nothing else.
+
+def _read_state(directory: str) -> _State:
+    """Return what changes whenever the configuration of a directory does, or the trust in it.
+
+    Called for every run: without a file it costs two looks at the file system and nothing else.
     """
-    newest = 0
+    state: list[int] = []
     for name in (FILE, PROJECT_FILE):
         with suppress(OSError):
-            newest = max(newest, os.stat(f"{directory}/{name}").st_mtime_ns)
-    return newest
+            found = os.stat(f"{directory}/{name}")
+            state += (found.st_mtime_ns, found.st_size, found.st_ino)
+    if state:
+        from graphorch.models.config.trust import find_trust_folder
+
+        with suppress(OSError):
+            state.append(os.stat(find_trust_folder()).st_mtime_ns)
+    return tuple(state)
 
 
 @lru_cache(maxsize=8)
 def _open_client(
-    variables: tuple[str, ...], directory: str, changed: int, process: int
+    variables: tuple[str, ...], directory: str, state: _State, process: int
 ) -> SharedClient:
     """Return the client of the environment and the configuration.
 
     One per state of the two, for all runs, so that they share connections and limits. A forked
     child has its own: it must not use the connections and files of its parent.
     """
-    from graphorch.models.config.environment import read_default_models
     from graphorch.models.config.loader import find_config
+    from graphorch.models.config.router import Router
 
-    models = read_default_models(
-        {**os.environ, **dict(zip(VARIABLES, variables, strict=True))}, find_config(Path(directory))
-    )
-    return SharedClient(models.client, models.accounts, owned=True)
+    return share_router(Router(find_config(Path(directory))))

@@ -21,6 +21,7 @@ from graphorch.engine.scheduler import OnAmbiguous, Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WrongOutput
 from graphorch.graph.plan import Plan
+from graphorch.runs.asked_models import AskedModels
 from graphorch.runs.clients import ReplayClient, SharedClient, share_client
 from graphorch.runs.options import RunOptions, build_settings, check_resources
 from graphorch.runs.registry import OpenRuns
@@ -40,6 +41,7 @@ class RunManager:
         self._plan = plan
         self._open_runs = OpenRuns(plan.name)
         self._cache = NodeCache()
+        self._asked_models = AskedModels(plan)
 
     # ---- a new run -------------------------------------------------------------------------------
     async def run(
@@ -51,6 +53,7 @@ class RunManager:
         """Run from START to the end. `pace` is awaited between events and slows the run down."""
         settings = self.build_settings(options)
         update = self.build_update(input)
+        self.check_needs(settings)
         durable, after = options.get("durable", False), options.get("after", "")
         if durable is False:
             if after:
@@ -76,6 +79,11 @@ class RunManager:
         client = share_client(self._plan, options.get("client"), options.get("budget"))
         return build_settings(self._plan, options, client, self._cache)
 
+    def check_needs(self, settings: RunSettings) -> None:
+        """Raise `InputError` unless a run has all that its nodes need: resources and models."""
+        check_resources(self._plan, settings.resources)
+        self._asked_models.check(settings)
+
     def build_update(self, input: object) -> Update:
         """Return the input of a run as the first update of its state. Raises `InputError`."""
         plan = self._plan
@@ -97,6 +105,7 @@ class RunManager:
         """Answer an open question of a run, and resume the run."""
         async with self._reopen(run_id, options) as scheduler:
             activation = find_asker(scheduler, question)
+            self.check_needs(scheduler.settings)
             await self._drive(scheduler, scheduler.answer(activation, answer))
             return build_result(scheduler)
 
@@ -106,6 +115,7 @@ class RunManager:
         """Resume a run, or return the result of one that has succeeded meanwhile."""
         async with self._reopen(run_id, options) as scheduler:
             if scheduler.run.status not in SUCCESS_STATUSES:
+                self.check_needs(scheduler.settings)
                 await self._drive(scheduler, scheduler.resume(ambiguous))
             return build_result(scheduler)
 
@@ -158,6 +168,9 @@ class RunManager:
 
         async with open_store(durable) as store:
             settings = self.build_settings(options)
+            self.check_needs(settings)
+            if model:
+                self._asked_models.check_model(model, settings)
             forked = await fork(store, self._plan, run_id, start, settings, effects)
             scheduler, change = forked.scheduler, forked.change
             if model:
@@ -229,7 +242,6 @@ class RunManager:
         """Count a run as under way, and return its client, to be ended with it."""
         client = scheduler.settings.client
         shared = client if isinstance(client, SharedClient) else share_client(self._plan, client)
-        check_resources(self._plan, scheduler.settings.resources)
         self._open_runs.begin(scheduler)
         shared.begin()
         return shared

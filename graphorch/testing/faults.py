@@ -176,6 +176,11 @@ class _FailingModel:
         self._fault = fault
         self._client = client
 
+    @property
+    def inner(self) -> ModelClient:
+        """The client that this one is around."""
+        return self._client
+
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         error = ModelError(
             f"call {self._fault.calls + 1} of a model was made to fail",

@@ -167,6 +167,11 @@ class FlakyModel:
         self._seed = seed
         self._repeats: Counter[str] = Counter()
 
+    @property
+    def inner(self) -> ModelClient:
+        """The client that this one is around."""
+        return self._client
+
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return the answer of the client, or raise `ModelError`."""
         self.calls += 1

@@ -13,6 +13,7 @@ from textwrap import dedent
 import pytest
 
 from graphorch.cli.app import main
+from tests.models.config.files import trust_config, write_config
 
 PROGRAM = (sys.executable, "-c", "from graphorch.cli.app import main; main()")
 
@@ -57,6 +58,10 @@ class Shell:
     def write(self, name: str, body: str = FLOW, preamble: str = PREAMBLE) -> None:
         """Write a file with a flow."""
         self.here.joinpath(name).write_text(preamble + dedent(body), "utf-8")
+
+    def configure(self, text: str) -> None:
+        """Write the configuration of the directory, and trust it."""
+        trust_config(write_config(self.here, text))
 
     def __call__(self, *arguments: str) -> Ended:
         """Run a command in this process."""

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Approval, Budget, Context, Graph, InputError, Retry, RunFailed, agent, node
+from graphorch.models import OfflineClient
 from tests.debugger.stepping import AnySession, opened
 from tests.scenarios.flows import (
     FLOWS,
@@ -508,7 +509,7 @@ def test_rerun_calls_other_model() -> None:
         Graph("g", Words, input=Topic)
         .chain(write)
         .build()
-        .debug(Topic(topic="tides"), budget=Budget(usd=1)) as session
+        .debug(Topic(topic="tides"), budget=Budget(calls=5), client=OfflineClient()) as session
     ):
         (call,) = session.step().calls
         assert "Write about tides" in call.messages[-1].content

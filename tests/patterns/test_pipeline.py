@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Context, Graph, NodeError, Request, agent, node
+from graphorch.models import OfflineClient
 from graphorch.patterns import Feedback, Gated, GateRejected, Repeat, Stop
 from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure
@@ -275,7 +276,7 @@ def test_failed_step_names_itself() -> None:
         Graph("article", Article, input=Topic, output=Text)
         .pipeline(broken, write)
         .build()
-        .run(Topic(topic="tides"))
+        .run(Topic(topic="tides"), client=OfflineClient())
     )
     error = failed.exceptions[0]
     assert isinstance(error, NodeError)

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from graphorch.cli.compare.runner import Side, compare_flows
+from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.run_request import RunRequest
-from graphorch.cli.shared_options import Debug
+from graphorch.cli.shared_options import ConfigFile, Debug
 
 
 def compare(
@@ -60,6 +61,7 @@ def compare(
     seed: Annotated[
         int, typer.Option(help="Seed of the resampling: equal runs give equal intervals.")
     ] = 0,
+    config: ConfigFile = "",
     svg: Annotated[str, typer.Option(metavar="FILE", help="Draw the figures into this file.")] = "",
     as_json: Annotated[
         bool,
@@ -83,11 +85,13 @@ def compare(
     interrupted.
     """
     with exit_on_error(debug=debug, as_json=as_json):
-        request_a = RunRequest(model=model_a, usd=usd, seconds=seconds)
-        request_b = RunRequest(model=model_b, usd=usd, seconds=seconds)
-        sides = (
-            Side("A", load_flow(first), request_a),
-            Side("B", load_flow(second), request_b),
+        flow_a, flow_b = load_flow(first), load_flow(second)
+        plan_a, plan_b = flow_a.flow.plan, flow_b.flow.plan
+        models = [*list_all_models([plan_a], model_a), *list_all_models([plan_b], model_b)]
+        client = open_endpoints(config, plan_a, plan_b, models=models)
+        sides = tuple(
+            Side(letter, loaded, RunRequest(model=model, usd=usd, seconds=seconds, client=client))
+            for letter, loaded, model in (("A", flow_a, model_a), ("B", flow_b, model_b))
         )
         code = compare_flows(sides, inputs, score, seed=seed, svg=svg, as_json=as_json)
     raise typer.Exit(code)

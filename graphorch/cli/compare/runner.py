@@ -16,7 +16,6 @@ from graphorch.cli.compare.picture import draw_comparison
 from graphorch.cli.compare.report import describe_comparison, format_comparison
 from graphorch.cli.compare.scorer import Scorer, load_scorer
 from graphorch.cli.compare.statistics import CaseRun, compare_runs
-from graphorch.cli.execution import warn_if_offline
 from graphorch.cli.exit_codes import DONE, FAILED
 from graphorch.cli.files import check_writable, print_written, write_text
 from graphorch.cli.flow_loader import LoadedFlow
@@ -56,7 +55,6 @@ def compare_flows(
     scorer = load_scorer(score) if score else None
     if svg:
         check_writable(svg)
-    warn_if_offline(*plans)
     print_status(f"{len(cases)} cases, {2 * len(cases)} runs")
     with contextlib.redirect_stdout(sys.stderr):
         pairs = run_until_interrupted(_run_cases(cases, sides, scorer), _refuse_to_stop)

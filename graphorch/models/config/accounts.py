@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from graphorch.models.budgets.budget import Account, Alert, Budget
 from graphorch.models.budgets.ledger import Persistence, SpendStore
-from graphorch.models.budgets.spend_store import MemorySpend
+from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
 from graphorch.models.config.schema import BudgetConfig, Config
 
 
@@ -74,3 +74,12 @@ class AccountFactory:
             persistence=persistence,
             clock=self.clock,
         )
+
+
+def open_spend_store(config: Config) -> SpendStore:
+    """Return the store of what days and tags have spent: the file that the configuration names.
+
+    Without one it lasts as long as the process. Raises `JournalError` if the file cannot be used.
+    """
+    path = config.budgets.kept
+    return MemorySpend() if path is None else SqliteSpend(path)

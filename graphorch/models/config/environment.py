@@ -1,55 +1,44 @@
-"""The models that a program uses if it names none: those of the configuration and the environment.
+"""A configuration together with the environment, whose variables beat the file.
 
 `OPENAI_BASE_URL` and `OPENAI_API_KEY` name any endpoint that speaks the OpenAI protocol;
 `GRAPHORCH_MODEL` is the model of agents that name none; a `graphorch.toml` may name more endpoints,
-policies, prices and budgets. Without any endpoint, the offline model answers.
+policies, prices and budgets. Without any endpoint, the embedded model answers agents that name no
+model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from graphorch.models.budgets.ledger import SpendStore
-from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
-from graphorch.models.client import ModelClient
-from graphorch.models.config.accounts import AccountFactory
-from graphorch.models.config.router import Router
-from graphorch.models.config.schema import Config
-from graphorch.models.offline.client import OfflineClient
+from graphorch.errors import InputError
+from graphorch.models.config.schema import DEFAULT_MODEL, ENVIRONMENT, Config, EndpointConfig
 from graphorch.models.openai.gateways import read_connection
-from graphorch.models.pricing.metering import MeteredClient, NoPrices, PricingTerms
+
+KEY_VARIABLE = "OPENAI_API_KEY"
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultModels:
-    """The client that answers model calls, and the factory of the accounts of runs."""
+def merge_environment(config: Config, environment: Mapping[str, str]) -> Config:
+    """Return the configuration as the environment completes it.
 
-    client: ModelClient
-    accounts: AccountFactory
+    - `GRAPHORCH_MODEL` is the default model.
+    - `OPENAI_BASE_URL` is the default endpoint. `OPENAI_API_KEY` alone stands for OpenAI's own,
+      where the file has no endpoints; the file's have keys of their own.
 
-
-def is_configured(environment: Mapping[str, str], config: Config) -> bool:
-    """Return whether an endpoint is named anywhere.
-
-    Raises `InputError` for an address without a key.
+    Raises `InputError` for an address without a key, or one that no key may be sent to.
     """
-    return bool(config.endpoints) or read_connection(environment) is not None
-
-
-def read_default_models(environment: Mapping[str, str], config: Config) -> DefaultModels:
-    """Return the client and the accounts of an environment and a configuration.
-
-    Raises `InputError` for an address without a key, `JournalError` if the file of spending cannot
-    be used.
-    """
-    accounts = AccountFactory(config=config, store=_open_spend_store(config))
-    if is_configured(environment, config):
-        return DefaultModels(Router(config, environment=environment), accounts)
-    offline = MeteredClient(OfflineClient(), NoPrices(), PricingTerms(is_free=True))
-    return DefaultModels(offline, accounts)
-
-
-def _open_spend_store(config: Config) -> SpendStore:
-    path = config.budgets.kept
-    return MemorySpend() if path is None else SqliteSpend(path)
+    updates: dict[str, object] = {}
+    if model := environment.get("GRAPHORCH_MODEL"):
+        if model == DEFAULT_MODEL or model.strip() != model:
+            raise InputError(f"GRAPHORCH_MODEL={model!r} names no model. Set it to a model's name.")
+        updates["default_model"] = model
+    if environment.get("OPENAI_BASE_URL") or not config.endpoints:
+        connection = read_connection(environment)
+        if connection is not None:
+            endpoint = EndpointConfig(
+                base_url=connection.endpoint.base_url,
+                key_env=KEY_VARIABLE,
+                dialect=connection.gateway.name,  # pyright: ignore[reportArgumentType]
+            )
+            updates["endpoints"] = {**config.endpoints, ENVIRONMENT: endpoint}
+            updates["default_endpoint"] = ENVIRONMENT
+    return config.model_copy(update=updates)

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from graphorch.errors import InputError, did_you_mean
+from graphorch.models.config.environment import merge_environment
 from graphorch.models.config.schema import (
+    ENVIRONMENT,
     POLICY_PREFIX,
     Config,
     EndpointConfig,
@@ -33,6 +35,7 @@ def explain_policy(config: Config, name: str, environment: Mapping[str, str] = o
     `name` is that of a policy, with or without `policy/`, or of a model. Raises `InputError` for a
     policy that does not exist.
     """
+    config = merge_environment(config, environment)
     bare_name = name.removeprefix(POLICY_PREFIX)
     explanation = _Explanation(config, environment)
     if bare_name in config.policies:
@@ -69,8 +72,8 @@ class _Explanation:
         name = self.config.find_endpoint(target)
         if name is None:
             yield (
-                f"{indent}{target.model}: at the endpoint of OPENAI_BASE_URL and OPENAI_API_KEY, "
-                "since no endpoint is configured"
+                f"{indent}{target.model}: it has no endpoint, so it cannot be asked. "
+                "Set OPENAI_BASE_URL and OPENAI_API_KEY, or add [endpoints.NAME]"
             )
             return
         endpoint = self.config.endpoints[name]
@@ -88,6 +91,8 @@ class _Explanation:
         """Return why a target is asked at its endpoint."""
         if target.endpoint:
             return "named by the target"
+        if self.config.default_endpoint == ENVIRONMENT:
+            return "of OPENAI_BASE_URL and OPENAI_API_KEY"
         if self.config.default_endpoint:
             return "the default endpoint"
         return "the first endpoint of the file"

@@ -2,48 +2,65 @@
 
 A name is a policy of the file (`policy/NAME`), a policy of the gateway's own, or a model of the
 default endpoint. Targets are made when they are first named, and shared: all policies see the same
-health, limits and speed of a target.
+health, limits and speed of a target. Agents that name no model get the default model; if there is
+neither that nor an endpoint, the embedded model.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeAlias
 
 from pydantic import SecretStr
 
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, did_you_mean
-from graphorch.models.budgets.budget import CapReached
+from graphorch.models.budgets.budget import Account, CapReached
 from graphorch.models.client import ModelClient, OnText, close
+from graphorch.models.config.accounts import AccountFactory, open_spend_store
+from graphorch.models.config.environment import merge_environment
 from graphorch.models.config.schema import (
+    DEFAULT_MODEL,
     POLICY_PREFIX,
     Config,
     EndpointConfig,
     PolicyConfig,
     TargetConfig,
 )
+from graphorch.models.config.validation import find_problems
+from graphorch.models.guardrails.client import GuardedClient
 from graphorch.models.messages import Request, Response
+from graphorch.models.offline.client import OfflineClient
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.errors import Endpoint
-from graphorch.models.openai.gateways import GATEWAYS, Connection, Gateway, read_connection
+from graphorch.models.openai.gateways import GATEWAYS, Connection, Gateway
 from graphorch.models.policies.call import AnswerCheck, PolicyRules
 from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
 from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.policies.target import Candidate, Target, TargetRules
-from graphorch.models.pricing.metering import PriceLookup, PricingTerms
+from graphorch.models.pricing.metering import MeteredClient, NoPrices, PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices
 
-# Name of the model that an agent asks for if it names none.
-_DEFAULT = "default"
+_Resolved: TypeAlias = "Policy | MeteredClient"
+"""What a name stands for: a policy (of one target for a model's name), or the embedded model."""
 
 
 def _is_valid(request: Request, response: Response) -> bool:
     """Accept every answer: the check `valid`, since the schema is checked anyway."""
     return True
+
+
+def _require_sound(config: Config) -> Config:
+    """Return a configuration that may have been made in a program, checked like a file."""
+    problems = [f"{'.'.join(map(str, loc))}: {problem}" for loc, problem in find_problems(config)]
+    if problems:
+        raise InputError("\n  ".join(["The configuration does not fit:", *problems]))
+    return config
 
 
 def connect(connection: Connection) -> ModelClient:
@@ -71,9 +88,10 @@ class RouterParts:
 
 
 class Router:
-    """A `ModelClient` for every name of a configuration.
+    """A `ModelClient` for every name of a configuration, with its guards and its budgets.
 
-    Raises `InputError` for a name that leads nowhere, before any request is sent.
+    `config` is the configuration as the environment completes it. Raises `InputError` for a name
+    that leads nowhere, before any request is sent, and for a check that is not in `parts`.
     """
 
     def __init__(
@@ -83,16 +101,20 @@ class Router:
         environment: Mapping[str, str] = os.environ,
         parts: RouterParts | None = None,
     ) -> None:
-        self._config = config or Config()
+        self.config = merge_environment(_require_sound(config or Config()), environment)
         self._environment = environment
         self._parts = parts or RouterParts()
         self._checks: Mapping[str, AnswerCheck] = {"valid": _is_valid, **self._parts.checks}
-        self._policies: dict[str, Policy] = {}
+        for name, policy in self.config.policies.items():
+            if policy.check is not None:
+                self._find_check(POLICY_PREFIX + name, policy.check)
+        self._guards = self.config.guards.build_guards()
+        self._resolved: dict[str, _Resolved] = {}
         self._targets: dict[tuple[str | None, str, tuple[str, ...]], Target] = {}
-        self._clients: dict[str | None, tuple[ModelClient, Connection]] = {}
+        self._clients: dict[str, tuple[ModelClient, Connection]] = {}
 
     def __repr__(self) -> str:
-        policies, endpoints = sorted(self._config.policies), sorted(self._config.endpoints)
+        policies, endpoints = sorted(self.config.policies), sorted(self.config.endpoints)
         return f"Router(policies {policies}, endpoints {endpoints})"
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
@@ -102,7 +124,7 @@ class Router:
         """
         started_at = self._parts.runtime.clock()
         try:
-            return await self.client(request.model).complete(request, on_text)
+            return await self.resolve(request.model).complete(request, on_text)
         except CapReached as error:
             # The policy is asked below, outside of this block, so that its failure stands alone.
             policy = error.at_cap
@@ -113,7 +135,7 @@ class Router:
         if timeout is not None:
             timeout -= self._parts.runtime.clock() - started_at
         cheaper_request = replace(request, model=policy, timeout=timeout)
-        response = await self.client(policy).complete(cheaper_request, on_text)
+        response = await self.resolve(policy).complete(cheaper_request, on_text)
         note = (
             f"'{request.model}' did not fit the budget of '{level}' any more, so {policy} was asked"
         )
@@ -126,30 +148,75 @@ class Router:
         for client, _ in self._clients.values():
             await close(client)
 
-    def client(self, name: str) -> Policy:
-        """Return the policy behind a name; a model by itself is a policy with one target.
+    @cached_property
+    def accounts(self) -> AccountFactory:
+        """The factory of the accounts of runs, with the budgets of the configuration.
 
-        Raises `InputError` if the name leads nowhere.
+        Raises `JournalError` if the file of spending cannot be used.
         """
-        if name == _DEFAULT:
-            name = self._default_model()
-        if name not in self._policies:
-            self._policies[name] = self._build(name)
-        return self._policies[name]
+        return AccountFactory(config=self.config, store=open_spend_store(self.config))
 
-    def _default_model(self) -> str:
-        name = self._config.default_model or self._environment.get("GRAPHORCH_MODEL", "")
-        if not name:
-            raise InputError(
-                "An agent names no model, and there is no default. "
-                "Set default_model in graphorch.toml, or GRAPHORCH_MODEL."
-            )
-        return name
+    def resolve(self, name: str) -> _Resolved:
+        """Return what a name stands for: a policy, of one target for the name of a model.
+
+        Raises `InputError` if the name leads nowhere, or a key is not set.
+        """
+        if name not in self._resolved:
+            self._resolved[name] = self._resolve(name)
+        return self._resolved[name]
+
+    def find_endpoints(self, name: str) -> Iterator[str]:
+        """Yield the endpoints that a call of that name may ask, also at a cap of the budgets.
+
+        A name that leads nowhere has the default endpoint.
+        """
+        names = [self.config.default_model or name if name == DEFAULT_MODEL else name]
+        at_caps = [budget.at_cap for _, budget in self.config.budgets.list_levels()]
+        names += [at_cap for at_cap in at_caps if at_cap.startswith(POLICY_PREFIX)]
+        targets = [TargetConfig(model=name) for name in names]
+        seen: set[str] = set()
+        while targets:
+            target = targets.pop(0)
+            if self.config.is_own_policy(target):
+                policy = target.model.removeprefix(POLICY_PREFIX)
+                if policy not in seen:
+                    targets = [*self.config.policies[policy].targets, *targets]
+                seen.add(policy)
+            elif (endpoint := self.config.find_endpoint(target)) is not None:
+                yield endpoint
+
+    def check_call(self, name: str, payer: Account | None = None) -> None:
+        """Raise `InputError` unless a call of that name can be made, paid by that account.
+
+        The name leads somewhere, every key is set, and every price is known that a cap needs; the
+        same holds for the policies that are asked at a cap.
+        """
+        resolved = self.resolve(name)
+        if payer is None:
+            return
+        for account in payer.accounts:
+            if account.rules.at_cap.startswith(POLICY_PREFIX):
+                self.resolve(account.rules.at_cap)
+        if isinstance(resolved, Policy):
+            resolved.check_payable(payer)
+
+    def _resolve(self, name: str) -> _Resolved:
+        if name != DEFAULT_MODEL:
+            return self._build(name)
+        if self.config.default_model is not None:
+            return self.resolve(self.config.default_model)
+        if not self.config.endpoints:
+            embedded = self._guard(OfflineClient())
+            return MeteredClient(embedded, NoPrices(), PricingTerms(is_free=True))
+        raise InputError(
+            "An agent names no model, and there is no default. "
+            "Set default_model in graphorch.toml, or GRAPHORCH_MODEL."
+        )
 
     def _build(self, name: str) -> Policy:
         target = TargetConfig(model=name)
         if name.startswith(POLICY_PREFIX):
-            policies = self._config.policies
+            policies = self.config.policies
             policy_name = name.removeprefix(POLICY_PREFIX)
             if policy_name in policies:
                 return self._build_policy(name, policies[policy_name])
@@ -198,18 +265,20 @@ class Router:
         if name not in self._checks:
             raise InputError(
                 f"{policy}: there is no check '{name}'. {did_you_mean(name, self._checks)} "
-                f"Give it to the router: checks={{'{name}': …}}."
+                f"Give it to the router: RouterParts(checks={{'{name}': …}})."
             )
         return self._checks[name]
 
     def _find_candidate(self, target: TargetConfig) -> Candidate:
-        if self._config.is_own_policy(target):
-            return self.client(target.model)
+        if self.config.is_own_policy(target):
+            policy = self.resolve(target.model)
+            assert isinstance(policy, Policy)  # it has the name of one
+            return policy
         return self._share_target(target)
 
     def _share_target(self, config: TargetConfig) -> Target:
         """Return the one target of this model at its endpoint: policies share what it learns."""
-        endpoint_name = self._config.find_endpoint(config)
+        endpoint_name = self.config.find_endpoint(config)
         key = (endpoint_name, config.model, tuple(config.reaches))
         if key not in self._targets:
             self._targets[key] = self._build_target(config, endpoint_name)
@@ -217,11 +286,8 @@ class Router:
 
     def _build_target(self, config: TargetConfig, endpoint_name: str | None) -> Target:
         connection = self._open_connection(config)
-        client, _ = self._clients[endpoint_name]
-        # An endpoint of the environment has no table in the file, so the defaults hold.
-        endpoint = EndpointConfig(base_url=connection.endpoint.base_url)
-        if endpoint_name is not None:
-            endpoint = self._config.endpoints.get(endpoint_name, endpoint)
+        client, _ = self._clients[connection.name]
+        endpoint = self.config.endpoints[connection.name]
         return Target(
             self._name_target(config, endpoint_name),
             client,
@@ -233,7 +299,7 @@ class Router:
 
     def _name_target(self, config: TargetConfig, endpoint_name: str | None) -> str:
         """Return the name of the model, with that of its endpoint if it is not the default one."""
-        default_endpoint = self._config.find_endpoint(TargetConfig(model=config.model))
+        default_endpoint = self.config.find_endpoint(TargetConfig(model=config.model))
         if endpoint_name == default_endpoint:
             return config.model
         return f"{config.model} at {endpoint_name}"
@@ -248,7 +314,7 @@ class Router:
             reaches=tuple(config.reaches),
         )
         rules = TargetRules(terms=terms, attempts=endpoint.attempts or gateway.attempts)
-        limits = self._config.limits.get(config.model)
+        limits = self.config.limits.get(config.model)
         if limits is not None:
             rules = replace(rules, limits=limits.build_limits())
         return rules
@@ -259,29 +325,31 @@ class Router:
         markup = gateway.markup
         if endpoint.markup is not None:
             markup = endpoint.markup
-        return ListedPrices(self._config.prices, markup=markup)
+        return ListedPrices(self.config.prices, markup=markup)
 
     def _open_connection(self, target: TargetConfig) -> Connection:
         """Return the connection of a target's endpoint, and keep its client for all targets there.
 
         Raises `InputError` if the target has no endpoint, or the endpoint no key.
         """
-        name = self._config.find_endpoint(target)
+        name = self.config.find_endpoint(target)
+        if name is None:
+            raise InputError(
+                f"Model '{target.model}' has no endpoint. Set OPENAI_BASE_URL and OPENAI_API_KEY, "
+                "or add [endpoints.NAME] to graphorch.toml. Without an endpoint only agents that "
+                "name no model are answered, by the embedded text tool."
+            )
         if name not in self._clients:
-            if name is not None:
-                connection = self._read_endpoint(name)
-            else:
-                connection = read_connection(self._environment)
-            if connection is None:
-                raise InputError(
-                    f"Model '{target.model}' has no endpoint. Set OPENAI_BASE_URL and "
-                    "OPENAI_API_KEY, or add [endpoints.NAME] to graphorch.toml."
-                )
-            self._clients[name] = self._parts.connect(connection), connection
+            connection = self._read_endpoint(name)
+            self._clients[name] = self._guard(self._parts.connect(connection)), connection
         return self._clients[name][1]
 
+    def _guard(self, client: ModelClient) -> ModelClient:
+        """Put the guards right around the client that sends, inside of every retry."""
+        return GuardedClient(client, *self._guards) if self._guards else client
+
     def _read_endpoint(self, name: str) -> Connection:
-        config = self._config.endpoints[name]
+        config = self.config.endpoints[name]
         key = ""
         if config.key_env is not None:
             key = self._environment.get(config.key_env, "")

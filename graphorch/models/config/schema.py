@@ -1,17 +1,26 @@
-"""The tables of the configuration, one model each. References between them: `validation.py`."""
+"""The tables of the configuration, one model each. References between them: `validation.py`.
+
+Every key has an effect: `tests/models/config/test_effects.py` shows it with and without the key.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from graphorch.models.budgets.budget import Budget, CapRules
+from graphorch.models.guardrails.client import Action, Guard, Where, personal_data, secrets
 from graphorch.models.openai.gateways import GATEWAYS
 from graphorch.models.policies.rate_limiter import RateLimits
 from graphorch.models.pricing.prices import Tariff
 
 POLICY_PREFIX = "policy/"
+DEFAULT_MODEL = "default"  # the model that an agent asks for if it names none
+ENVIRONMENT = "environment"  # the endpoint that OPENAI_BASE_URL and OPENAI_API_KEY name
 
 _Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -19,8 +28,20 @@ Dialect: TypeAlias = Literal["generic", "openai", "requesty", "openrouter", "lit
 Kind: TypeAlias = Literal["fallback", "weighted", "cheapest", "fastest", "cascade"]
 
 
+Key: TypeAlias = tuple[str, ...]
+"""Place of a key; in the schema, `*` stands for any name, or for any place in a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsTrust:
+    """Mark of a key that only a trusted file may have; `why` completes "it says …"."""
+
+    why: str
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # TOML has types of its own, so a number in quotes is a mistake and is never read as one.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class EndpointConfig(_Part):
@@ -36,7 +57,7 @@ class EndpointConfig(_Part):
     dialect: Dialect = "generic"
     options: dict[str, Any] = {}
     attempts: Annotated[int, Field(ge=1)] | None = None
-    markup: _From0 | None = None
+    markup: Annotated[float, Field(ge=0, le=1)] | None = None
     free: bool = False
     caps_output: bool = True
     max_output: Annotated[int, Field(ge=1)] = 4096
@@ -113,7 +134,17 @@ class BudgetsConfig(_Part):
     node: BudgetConfig | None = None
     day: BudgetConfig | None = None
     tags: dict[str, BudgetConfig] = {}
-    kept: Annotated[str, Field(min_length=1)] | None = None
+    kept: Annotated[
+        Annotated[str, Field(min_length=1)] | None, NeedsTrust("which file is written")
+    ] = None
+
+    def list_levels(self) -> Iterator[tuple[Key, BudgetConfig]]:
+        """Yield the budgets that there are, each with its place."""
+        for name, budget in (("run", self.run), ("node", self.node), ("day", self.day)):
+            if budget is not None:
+                yield (name,), budget
+        for tag, budget in self.tags.items():
+            yield ("tags", tag), budget
 
 
 class AlertsConfig(_Part):
@@ -122,17 +153,47 @@ class AlertsConfig(_Part):
     shares: list[Annotated[float, Field(gt=0, le=1)]] = []
 
 
-class Config(_Part):
-    """Contents of the whole file; `guards` is passed on as it is."""
+class GuardConfig(_Part):
+    """What one guard does about what it finds; without `kinds` it looks for all of them."""
 
-    default_model: str | None = None
+    action: Action = "mask"
+    where: Where = "both"
+    kinds: list[str] = []
+
+
+def _as_guard(value: object) -> object:
+    return {"action": value} if isinstance(value, str) else value
+
+
+_Guard = Annotated[GuardConfig | None, BeforeValidator(_as_guard)]
+
+
+class GuardsConfig(_Part):
+    """Guards around every model: `secrets = "mask"`, or a table with action, where and kinds."""
+
+    secrets: _Guard = None
+    personal_data: _Guard = None
+
+    def build_guards(self) -> tuple[Guard, ...]:
+        """Return the guards. Raises `InputError` for a kind that does not exist."""
+        guards: list[Guard] = []
+        for config, detect in ((self.secrets, secrets), (self.personal_data, personal_data)):
+            if config is not None:
+                guards.append(Guard(detect(*config.kinds), config.action, config.where))
+        return tuple(guards)
+
+
+class Config(_Part):
+    """Contents of the whole file."""
+
+    default_model: Annotated[str, Field(min_length=1)] | None = None
     default_endpoint: str | None = None
-    endpoints: dict[str, EndpointConfig] = {}
+    endpoints: Annotated[dict[str, EndpointConfig], NeedsTrust("where prompts and keys go")] = {}
     policies: dict[str, PolicyConfig] = {}
     limits: dict[str, LimitsConfig] = {}
     budgets: BudgetsConfig = BudgetsConfig()
     alerts: AlertsConfig = AlertsConfig()
-    guards: dict[str, Any] = {}
+    guards: GuardsConfig = GuardsConfig()
     prices: dict[str, Tariff] = {}
 
     def build_cap_rules(self, budget: BudgetConfig) -> CapRules:
@@ -143,7 +204,7 @@ class Config(_Part):
         return CapRules(at_cap=budget.at_cap, alert_shares=tuple(self.alerts.shares))
 
     def find_endpoint(self, target: TargetConfig) -> str | None:
-        """Return the name of the endpoint of a target; None means that of the environment."""
+        """Return the name of the endpoint of a target; None if there is no endpoint."""
         return target.endpoint or self.default_endpoint or next(iter(self.endpoints), None)
 
     def passes_policies_on(self, target: TargetConfig | None = None) -> bool:
@@ -161,3 +222,49 @@ class Config(_Part):
             and target.model.startswith(POLICY_PREFIX)
             and target.model.removeprefix(POLICY_PREFIX) in self.policies
         )
+
+
+# ---- the keys of the schema ----------------------------------------------------------------------
+def list_keys(model: type[BaseModel] = Config, prefix: Key = ()) -> Iterator[tuple[Key, FieldInfo]]:
+    """Yield every key that the file may have, tables before what is in them."""
+    for name, field in model.model_fields.items():
+        key = (*prefix, name)
+        yield key, field
+        table, steps = _find_table(field.annotation)
+        if table is not None:
+            yield from list_keys(table, (*key, *steps))
+
+
+def _find_table(annotation: Any) -> tuple[type[BaseModel] | None, Key]:
+    """Return the table that values of a key hold, and the steps to it from there."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, ()
+    arguments = get_args(annotation)
+    if not arguments:
+        return None, ()
+    if get_origin(annotation) in (dict, list):
+        table, steps = _find_table(arguments[-1])
+        return table, ("*", *steps)
+    # of `X | None` and `Annotated[X, …]` only X matters
+    return _find_table(arguments[0])
+
+
+def find_keys_that_need_trust(tables: Mapping[str, Any]) -> Iterator[tuple[Key, NeedsTrust]]:
+    """Yield the keys of a file that only a trusted one may have, before the file is checked."""
+    for key, field in list_keys():
+        for mark in field.metadata:
+            if isinstance(mark, NeedsTrust) and _has_key(tables, key):
+                yield key, mark
+
+
+def _has_key(value: object, key: Key) -> bool:
+    if not key:
+        return True
+    items: dict[Any, object] = {}
+    if isinstance(value, dict):
+        items = cast("dict[Any, object]", value)
+    elif isinstance(value, list):
+        items = dict(enumerate(cast("list[object]", value)))
+    if key[0] == "*":
+        return any(_has_key(item, key[1:]) for item in items.values())
+    return key[0] in items and _has_key(items[key[0]], key[1:])

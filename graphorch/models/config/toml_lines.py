@@ -21,14 +21,15 @@ _STRING_OR_COMMENT = re.compile(
 def find_line(text: str, path: Sequence[str | int]) -> int | None:
     """Return the line (from 1) of the value at a path such as `("policies", "x", "kind")`.
 
-    A value without a line of its own has that of the nearest key or table around it; None if there
-    is none.
+    A value without a line of its own has that of the nearest key or table around it, or of the
+    first thing in that; None if there is none.
     """
     lines = dict(_list_places(text))
     for length in range(len(path), 0, -1):
-        line = lines.get(tuple(path[:length]))
-        if line is not None:
-            return line
+        around = tuple(path[:length])
+        inside = [line for place, line in lines.items() if place[:length] == around]
+        if inside:
+            return lines.get(around, min(inside))
     return None
 
 

@@ -224,6 +224,11 @@ class GuardedClient:
         self._client = client
         self._guards = guards
 
+    @property
+    def inner(self) -> ModelClient:
+        """The client that this one is around."""
+        return self._client
+
     def __repr__(self) -> str:
         return f"GuardedClient({self._client!r})"
 

@@ -28,6 +28,7 @@ from graphorch.models.errors import (
     Unreachable,
     Unreadable,
 )
+from graphorch.models.openai.addresses import NO_KEY, find_plaintext_problem, find_url_problem
 from graphorch.models.openai.error_bodies import extract_text, read_codes
 from graphorch.models.openai.error_codes import find_kind, find_prompt_fault, find_status
 from graphorch.text import truncate
@@ -64,20 +65,28 @@ class Endpoint:
     """Address of a model endpoint and its key, which never travel apart.
 
     An empty key means that the endpoint needs none. Raises `InputError` for an address that is not
-    a base URL, or for a key that cannot be sent.
+    a base URL, for a key that cannot be sent, and for one that would go over plain http to another
+    machine.
     """
 
     base_url: str
     key: SecretStr
 
     def __post_init__(self) -> None:
-        problem = _find_url_problem(self.base_url)
+        problem = find_url_problem(self.base_url)
         if problem:
             raise InputError(
                 f"The base URL of a model endpoint {problem}. "
                 "Give it like http://127.0.0.1:8000/v1, without a key in it."
             )
         secret = self.key.get_secret_value()
+        problem = find_plaintext_problem(self.base_url, secret)
+        if problem:
+            raise InputError(
+                f"The endpoint at {self.host} {problem}. Give it an https:// address; plain http "
+                "with a key is for this machine only (127.0.0.1, localhost). A server that needs "
+                f"no key takes the key '{NO_KEY}'."
+            )
         if not secret.isascii() or not secret.isprintable() or " " in secret:
             raise InputError(
                 f"The key for {self.host} holds a space, a line break or a character that is not "
@@ -102,23 +111,6 @@ class Endpoint:
             text = text.replace(secret, "[key]")
         words = _UNPRINTABLE.sub(" ", text[:_LONGEST_READ]).split()
         return truncate(" ".join(words), _LONGEST_SHOWN)
-
-
-def _find_url_problem(url: str) -> str:
-    """Return why a text is not a base URL, or "".
-
-    The text is not repeated, because it may hold a secret.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "cannot be read"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        return "does not begin with http:// or https:// and the name of a host"
-    if parts.username is not None or parts.query or parts.fragment:
-        return "holds more than a host and a path"
-    return ""
 
 
 class _Meaning(NamedTuple):

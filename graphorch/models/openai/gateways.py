@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from graphorch.errors import InputError, did_you_mean
 from graphorch.models.messages import Request
+from graphorch.models.openai.addresses import NO_KEY, find_url_problem
 from graphorch.models.openai.errors import Endpoint
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -35,6 +36,12 @@ _NOT_DETAILS = frozenset({_TAGS, _USER, _RUN, _NODE, _TRACE, _STICKY, _CACHE})
 
 _HEADER_PREFIX = "x-requesty-"
 _SWITCHES = {"true": True, "false": False}
+# How an option of each type is written.
+_WRITTEN: Mapping[type, str] = {
+    bool: "a switch, true or false without quotes",
+    list: 'a list, such as ["…", "…"]',
+    dict: 'a table, such as { order = ["…"] }',
+}
 
 _Body = Callable[[Request, Mapping[str, Any]], dict[str, object]]
 
@@ -61,7 +68,7 @@ class Gateway:
     a whole (not streamed) answer; `usage.cost` is read for every endpoint. `attempts` is how often
     a call may ask it: 1 where it repeats by itself, since repeats multiply. `owns_policies`: it
     resolves `policy/NAME`. `markup` is the fraction that it adds to list prices. `options` are the
-    settings of this endpoint, `takes` the names of those that exist.
+    settings of this endpoint, `takes` those that exist, each with its type.
     """
 
     name: str
@@ -72,7 +79,7 @@ class Gateway:
     attempts: int = 2
     owns_policies: bool = False
     markup: float = 0.0
-    takes: frozenset[str] = frozenset()
+    takes: Mapping[str, type] = field(default_factory=dict[str, type])
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def build_body(self, request: Request) -> dict[str, object]:
@@ -82,12 +89,18 @@ class Gateway:
     def with_options(self, options: Mapping[str, Any]) -> Gateway:
         """Return this gateway with the settings of one endpoint.
 
-        Raises `InputError` for a setting that it does not take.
+        Raises `InputError` for a setting that it does not take, or of the wrong type.
         """
-        unknown = sorted(set(options) - self.takes)
+        unknown = sorted(set(options) - set(self.takes))
         if unknown:
             hint = did_you_mean(unknown[0], self.takes)
             raise InputError(f"A {self.name} endpoint has no option '{unknown[0]}'. {hint}")
+        for name, value in options.items():
+            expected = self.takes[name]
+            if not isinstance(value, expected):
+                raise InputError(
+                    f"option '{name}' of a {self.name} endpoint is {_WRITTEN[expected]}."
+                )
         return replace(self, options=dict(options))
 
 
@@ -195,18 +208,18 @@ GATEWAYS: Mapping[str, Gateway] = {
         attempts=1,
         owns_policies=True,
         markup=0.05,
-        takes=frozenset({_CACHE}),
+        takes={_CACHE: bool},
     ),
     "openrouter": Gateway(
         name="openrouter",
         make_body=_make_openrouter_body,
-        takes=frozenset({"models", "provider"}),
+        takes={"models": list, "provider": dict},
     ),
     "litellm": Gateway(
         name="litellm",
         make_body=_make_litellm_body,
         read_cost=_read_litellm_cost,
-        takes=frozenset({"fallbacks"}),
+        takes={"fallbacks": list},
     ),
 }
 
@@ -253,7 +266,7 @@ def read_connection(environment: Mapping[str, str]) -> Connection | None:
     if not key:
         raise InputError(
             "OPENAI_BASE_URL is set, but OPENAI_API_KEY is not. Set the endpoint's key; "
-            "for a server that takes any, set it to 'none'."
+            f"for a server that takes any, set it to '{NO_KEY}'."
         )
     address = check_address(base_url or OFFICIAL, "OPENAI_BASE_URL")
     return Connection("environment", Endpoint(address, SecretStr(key)), find_gateway_at(address))
@@ -264,15 +277,10 @@ def check_address(base_url: str, where: str) -> str:
 
     Raises `InputError` if it is not one, or holds a password: keys come from the environment only.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    problem = find_url_problem(base_url)
+    if problem:
         raise InputError(
-            f"{where} is not an address: it begins with http:// or https:// and names a host, "
-            f"such as {OFFICIAL}."
-        )
-    if parts.username or parts.password or parts.query:
-        raise InputError(
-            f"{where} holds more than an address (a user, a password or a query). "
-            "Give the key in a variable of its own."
+            f"{where} {problem}. Write it like {OFFICIAL}, and give the key in a variable of its "
+            "own."
         )
     return base_url

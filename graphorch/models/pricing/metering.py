@@ -307,6 +307,10 @@ class MeteredClient:
             call.is_sent = True
             return call.add_price(await self._client.complete(call.request, on_text))
 
+    def check_payable(self, model: str, payer: Account) -> None:
+        """Raise `InputError` if a call of this model has no bound in the unit of a cap."""
+        self._meter.check_payable(model, payer)
+
     async def aclose(self) -> None:
         """Close the inner client."""
         await close(self._client)

@@ -12,8 +12,8 @@ from graphorch.clock import Runtime
 from graphorch.errors import JournalError
 from graphorch.models.budgets.budget import Alert, Amount, Budget, CapReached
 from graphorch.models.config.accounts import AccountFactory, utc_day
-from graphorch.models.config.environment import read_default_models
 from graphorch.models.config.loader import parse_config
+from graphorch.models.config.router import Router
 from tests.models.virtual import run
 
 CONFIG = parse_config(
@@ -102,11 +102,11 @@ SPEND = """
 import asyncio
 from pathlib import Path
 from graphorch.models.budgets.budget import Amount, CapReached
-from graphorch.models.config.loader import find_config
-from graphorch.models.config.environment import read_default_models
+from graphorch.models.config.loader import read_config
+from graphorch.models.config.router import Router
 
 async def main():
-    account = read_default_models({}, find_config(Path())).accounts.open_run("r")
+    account = Router(read_config(Path("graphorch.toml"))).accounts.open_run("r")
     try:
         (await account.reserve(Amount(0.6))).settle(Amount(0.5))
         print("spent")
@@ -140,4 +140,6 @@ def test_invalid_spending_file_is_named(tmp_path: Path) -> None:
         "no database at all, and long enough to be read as one" * 40, "utf-8"
     )
     with pytest.raises(JournalError, match=r"spend\.db' cannot be kept"):
-        read_default_models({}, parse_config({"budgets": {"kept": str(tmp_path / "spend.db")}}))
+        _ = Router(
+            parse_config({"budgets": {"kept": str(tmp_path / "spend.db"), "day": {"usd": 1}}})
+        ).accounts

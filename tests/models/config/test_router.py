@@ -382,9 +382,7 @@ def test_router_repr_hides_keys() -> None:
     async def main(runtime: Runtime) -> None:
         made = router(runtime, config(), Endpoints(), environment={"MAIN_KEY": "sk-secret"})
         await made.complete(request_to("m"))
-        assert "sk-secret" not in repr(made) + repr(made.client("m")) + repr(
-            made.client("m").candidates
-        )
+        assert "sk-secret" not in repr(made) + repr(made.resolve("m"))
 
     run(main)
 

@@ -14,7 +14,7 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, Record, RunHead, RunLog
 from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.model import Span, Trace
-from tests.trace.flows import shop
+from tests.trace.flows import Model, shop
 from tests.trace.running import ran, trace
 
 
@@ -81,7 +81,7 @@ def test_resumed_run_sends_new_spans() -> None:
         sink = Kept()
         recorder = Recorder(store, sink)
         with pytest.raises(ExceptionGroup):
-            await shop().resume("one", durable=recorder)
+            await shop().resume("one", durable=recorder, client=Model())
         recorder.stop()
         assert sink.spans
         assert not {span.id for span in sink.spans} & before

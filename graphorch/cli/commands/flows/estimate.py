@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from graphorch.cli.endpoints import read_command_config
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.shared_options import Debug, FlowName
+from graphorch.cli.shared_options import ConfigFile, Debug, FlowName
 from graphorch.cli.tables import align_columns, format_small_usd
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap
@@ -38,6 +39,7 @@ def estimate(
         int | None,
         typer.Option(metavar="TOKENS", help="Length of a usual answer. Default: 500."),
     ] = None,
+    config: ConfigFile = "",
     as_json: Annotated[
         bool,
         typer.Option(
@@ -61,7 +63,8 @@ def estimate(
             "usual_answer": usual_answer,
         }
         assumed = Assumed(**{name: value for name, value in given.items() if value is not None})
-        estimated = load_flow(flow).flow.estimate(assumed=assumed, model=model)
+        configured = read_command_config(config).config
+        estimated = load_flow(flow).flow.estimate(assumed=assumed, model=model, config=configured)
         if as_json:
             print_output(to_json_line(describe_estimate(estimated)))
         else:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
 
+from graphorch.cli.endpoints import read_command_config
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.shared_options import AsJson, Debug
+from graphorch.cli.shared_options import AsJson, ConfigFile, Debug
 from graphorch.cli.terminal import print_output, print_status, sanitize
+from graphorch.models.config.environment import merge_environment
 from graphorch.models.config.explanation import explain_policy
-from graphorch.models.config.loader import find_config
 
 
 def policies(
@@ -23,6 +24,7 @@ def policies(
             help="A policy, with or without policy/, or a model. Default: all policies.",
         ),
     ] = "",
+    config: ConfigFile = "",
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -34,19 +36,22 @@ def policies(
     Exit codes: 0 done, 2 the name or the file is wrong.
     """
     with exit_on_error(debug=debug, as_json=as_json):
-        config = find_config(Path.cwd())
-        names = [name] if name else sorted(config.policies)
-        explanations = {entry: explain_policy(config, entry) for entry in names}
+        loaded = read_command_config(config)
+        merged = merge_environment(loaded.config, os.environ)
+        names = [name] if name else sorted(merged.policies)
+        explanations = {entry: explain_policy(loaded.config, entry) for entry in names}
+        for warning in loaded.warnings:
+            print_status(f"warning: {sanitize(warning)}")
         if as_json:
-            described = {"default_model": config.default_model, "policies": explanations}
+            described = {"default_model": merged.default_model, "policies": explanations}
             print_output(to_json_line(described))
             return
         for text in explanations.values():
             print_output(sanitize(text))
-        if not name and config.default_model:
-            print_status(f"agents that name no model use {config.default_model}")
+        if not name and merged.default_model:
+            print_status(f"agents that name no model use {merged.default_model}")
         elif not name:
-            print_status("agents that name no model use GRAPHORCH_MODEL")
+            print_status("agents that name no model have none: set GRAPHORCH_MODEL")
         if not explanations:
             print_status(
                 "no policies: there is no graphorch.toml here, or no [policies.NAME] in it"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from graphorch.cli.answer_parser import parse_answer
+from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
@@ -17,7 +18,18 @@ from graphorch.cli.journals import (
     resolve_run_id,
 )
 from graphorch.cli.run_request import RunRequest, choose_output_format
-from graphorch.cli.shared_options import AsEvents, AsJson, Db, Debug, FlowName, Output, Quiet, RunId
+from graphorch.cli.shared_options import (
+    AsEvents,
+    AsJson,
+    ConfigFile,
+    Db,
+    Debug,
+    FlowName,
+    Model,
+    Output,
+    Quiet,
+    RunId,
+)
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
@@ -41,6 +53,8 @@ def answer(
         ),
     ] = "",
     output: Output = "",
+    model: Model = "",
+    config: ConfigFile = "",
     db: Db = "",
     as_json: AsJson = False,
     as_events: AsEvents = False,
@@ -67,6 +81,8 @@ def answer(
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
         resumed = load_flow(flow).flow
+        models = list_all_models([resumed.plan], model)
+        client = open_endpoints(config, resumed.plan, models=models)
         asked = query_store(
             journal, lambda store: find_question(store, resumed.plan, run_id, question)
         )
@@ -75,7 +91,10 @@ def answer(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,
             output_file=output,
+            model=model,
             flow=flow,
+            config=config,
+            client=client,
             journal=journal,
         )
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ValidationError
 
+from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.execution import execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import AnyFlow, load_flow
@@ -24,6 +25,7 @@ from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_for
 from graphorch.cli.shared_options import (
     Activations,
     AsJson,
+    ConfigFile,
     Db,
     Debug,
     FlowName,
@@ -73,6 +75,7 @@ def rerun(
     usd: Usd = None,
     seconds: Seconds = None,
     activations: Activations = None,
+    config: ConfigFile = "",
     db: Db = "",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -92,6 +95,9 @@ def rerun(
         change = Change(start, model, tuple(values or ()), kind)
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
+        rerun_flow = load_flow(flow).flow
+        models = [*list_all_models([rerun_flow.plan]), *([model] if model else [])]
+        client = open_endpoints(config, rerun_flow.plan, models=models)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=False),
             quiet=quiet,
@@ -100,9 +106,11 @@ def rerun(
             seconds=seconds,
             activations=activations,
             flow=flow,
+            config=config,
+            client=client,
             journal=journal,
         )
-        code = rerun_with_change(load_flow(flow).flow, run_id, change, journal, request)
+        code = rerun_with_change(rerun_flow, run_id, change, journal, request)
     raise typer.Exit(code)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
@@ -15,6 +16,7 @@ from graphorch.cli.shared_options import (
     Activations,
     AsEvents,
     AsJson,
+    ConfigFile,
     Db,
     Debug,
     FlowName,
@@ -43,6 +45,7 @@ def resume(
             help="What to do about a node that must not act twice, and may have acted.",
         ),
     ] = "stop",
+    config: ConfigFile = "",
     db: Db = "",
     as_json: AsJson = False,
     as_events: AsEvents = False,
@@ -65,6 +68,8 @@ def resume(
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
         resumed = load_flow(flow).flow
+        models = list_all_models([resumed.plan], model)
+        client = open_endpoints(config, resumed.plan, models=models)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,
@@ -74,6 +79,8 @@ def resume(
             seconds=seconds,
             activations=activations,
             flow=flow,
+            config=config,
+            client=client,
             journal=journal,
         )
 

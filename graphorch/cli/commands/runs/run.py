@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
+from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.execution import run_flow
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import LoadedFlow, load_flow
@@ -18,6 +19,7 @@ from graphorch.cli.shared_options import (
     Activations,
     AsEvents,
     AsJson,
+    ConfigFile,
     Db,
     Debug,
     FlowName,
@@ -47,6 +49,7 @@ def run(
     usd: Usd = None,
     seconds: Seconds = None,
     activations: Activations = None,
+    config: ConfigFile = "",
     db: Db = "",
     durable: Annotated[
         bool,
@@ -80,7 +83,8 @@ def run(
     name of an option below is given in --input. Without any input, the sample in the flow's file
     (a module-level `sample`) is used.
 
-    The output goes to standard output, everything else to standard error.
+    The output goes to standard output, everything else to standard error. The first line there
+    names the endpoints that prompts are sent to.
 
     Exit codes: 0 done, 1 the run failed, 2 wrong usage, input or journal, 3 the graph does not
     build, 4 the run waits for people, 130 interrupted.
@@ -92,6 +96,10 @@ def run(
             after = resolve_run_id(journal, after)
         elif db or durable:
             journal = locate_journal(db)
+        tags = parse_tags(tag or [])
+        loaded = load_flow(flow)
+        plan = loaded.flow.plan
+        client = open_endpoints(config, plan, models=list_all_models([plan], model))
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,
@@ -101,11 +109,12 @@ def run(
             seconds=seconds,
             activations=activations,
             flow=flow,
+            config=config,
+            client=client,
             journal=journal,
             after=after,
-            tags=parse_tags(tag or []),
+            tags=tags,
         )
-        loaded = load_flow(flow)
         value = read_flow_input(loaded, input, context.args)
         code = run_flow(loaded.flow, value, request)
     raise typer.Exit(code)

@@ -28,7 +28,7 @@ targets = ["vendor/small"]
 
 def test_policy_is_explained_without_key(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy is explained down to its endpoints; the key itself is never shown."""
-    (shell.here / "graphorch.toml").write_text(CONFIG)
+    shell.configure(CONFIG)
     monkeypatch.setenv("MAIN_KEY", "a-secret-key")
     ended = shell("policies", "careful")
     assert ended.code == 0
@@ -43,7 +43,7 @@ def test_policy_is_explained_without_key(shell: Shell, monkeypatch: pytest.Monke
 
 def test_all_policies_without_name(shell: Shell) -> None:
     """Without a name all policies are shown, and the default model."""
-    (shell.here / "graphorch.toml").write_text(CONFIG)
+    shell.configure(CONFIG)
     ended = shell("policies")
     assert "policy/cheap is a fallback" in ended.out
     assert "NOT SET" in ended.out
@@ -69,7 +69,7 @@ def test_wrong_name_or_file_is_explained(
     shell: Shell, name: str, config: str, message: str
 ) -> None:
     """A wrong name gets a suggestion, a wrong file its mistake."""
-    (shell.here / "graphorch.toml").write_text(config)
+    shell.configure(config)
     ended = shell("policies", *([name] if name else []))
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err

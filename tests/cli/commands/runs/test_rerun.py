@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.cli.flows import (
     finish_run,
     run_json,
 )
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, run_program
+from tests.models.servers import pieces_of, serve, streams
 
 
 def test_rerun_with_value_shows_difference(shell: Shell) -> None:
@@ -56,22 +59,19 @@ def ask_one(topic: Topic) -> str:
 flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
 """
     shell.write("asks.py", agent)
-    run_id = run_json(
-        shell, "run", "asks.py", "--topic", "The tide rises. The Moon pulls.", "--db", "r.sqlite"
-    )["run_id"]
-    ended = shell(
-        "rerun",
-        "asks.py",
-        run_id,
-        "--from",
-        "ask_one",
-        "--model",
-        "house/large",
-        "--db",
-        "r.sqlite",
-    )
-    assert ended.code == 0
-    assert "ran again: ask_one" in ended.err
+
+    async def main() -> list[str]:
+        async with serve(streams(pieces_of("An answer."))) as server:
+            settings = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
+            run = ("run", "asks.py", "--topic", "tides", "--db", "r.sqlite")
+            rerun = ("rerun", "asks.py", "last", "--from", "ask_one", "--db", "r.sqlite")
+            for command in (run, (*rerun, "--model", "house/large")):
+                ended = await run_program(*command, here=shell.here, environment=settings)
+                assert ended.code == 0, ended.err
+            assert "ran again: ask_one" in ended.err
+            return [body["model"] for body in server.bodies]
+
+    assert asyncio.run(main()) == ["house/small", "house/large"]
 
 
 def test_rerun_may_wait(shell: Shell) -> None:
