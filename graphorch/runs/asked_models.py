@@ -36,7 +36,7 @@ class AskedModels:
     def check(self, settings: RunSettings) -> None:
         """Raise `InputError` unless every agent of a run can make its call, and pay it."""
         client = settings.client
-        if not self._plan.can_ask or not isinstance(client, SharedClient):
+        if not isinstance(client, SharedClient):
             return
         for asked in self._listed:
             self._check(client, asked, settings)

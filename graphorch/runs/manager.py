@@ -21,7 +21,6 @@ from graphorch.engine.scheduler import OnAmbiguous, Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WrongOutput
 from graphorch.graph.plan import Plan
-from graphorch.runs.asked_models import AskedModels
 from graphorch.runs.clients import ReplayClient, SharedClient, share_client
 from graphorch.runs.options import RunOptions, build_settings, check_resources
 from graphorch.runs.registry import OpenRuns
@@ -30,6 +29,7 @@ from graphorch.runs.stores import open_store
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
 if TYPE_CHECKING:
+    from graphorch.runs.asked_models import AskedModels
     from graphorch.runs.fork import Effects, RerunResult
     from graphorch.runs.stores import Durable
 
@@ -41,7 +41,7 @@ class RunManager:
         self._plan = plan
         self._open_runs = OpenRuns(plan.name)
         self._cache = NodeCache()
-        self._asked_models = AskedModels(plan)
+        self._asked_models: AskedModels | None = None
 
     # ---- a new run -------------------------------------------------------------------------------
     async def run(
@@ -82,7 +82,15 @@ class RunManager:
     def check_needs(self, settings: RunSettings) -> None:
         """Raise `InputError` unless a run has all that its nodes need: resources and models."""
         check_resources(self._plan, settings.resources)
-        self._asked_models.check(settings)
+        if self._plan.can_ask:
+            self._find_asked_models().check(settings)
+
+    def _find_asked_models(self) -> AskedModels:
+        if self._asked_models is None:
+            from graphorch.runs.asked_models import AskedModels
+
+            self._asked_models = AskedModels(self._plan)
+        return self._asked_models
 
     def build_update(self, input: object) -> Update:
         """Return the input of a run as the first update of its state. Raises `InputError`."""
@@ -170,7 +178,7 @@ class RunManager:
             settings = self.build_settings(options)
             self.check_needs(settings)
             if model:
-                self._asked_models.check_model(model, settings)
+                self._find_asked_models().check_model(model, settings)
             forked = await fork(store, self._plan, run_id, start, settings, effects)
             scheduler, change = forked.scheduler, forked.change
             if model:
