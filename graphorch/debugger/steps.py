@@ -54,14 +54,18 @@ class DebugStep:
 
     @property
     def usd(self) -> float:
-        """Dollars spent on its model calls, as far as their price is known."""
-        return sum(call.response.usd for call in self.calls if call.response is not None)
+        """Dollars spent on its model calls, failed ones too, as far as their price is known."""
+        return sum(call.charge.usd for call in self.calls)
+
+    @property
+    def unpriced(self) -> int:
+        """Requests to models whose dollars are not known, and not part of `usd`."""
+        return sum(call.charge.unpriced for call in self.calls)
 
     @property
     def tokens(self) -> int:
         """Tokens of its model calls, input and output."""
-        usages = [call.response.usage for call in self.calls if call.response is not None]
-        return sum(usage.input_tokens + usage.output_tokens for usage in usages)
+        return sum(call.charge.tokens for call in self.calls)
 
 
 class DebugRecorder:

@@ -147,6 +147,9 @@ class Dispatcher:
                 raise
             event = self._attempts.build_failure(event.activation, error)
             journal.buffer(event)
+        if self._services.kept_answers and type(event) is NodeSucceeded:
+            # It is on its way to the disk, so its activation is never attempted again.
+            self._services.kept_answers.pop(event.activation, None)
         return event
 
     def _leave_scope(self, activation: Activation) -> Event:

@@ -38,7 +38,12 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ModelCalled:
-    """A model call ended. `usd` is 0 if the price is not known, as `usd_source` says then."""
+    """A model call ended.
+
+    Tokens and dollars are those of all its requests. If the price of one of them is not known,
+    `usd_source` is `none`, and `usd` is what is known of the rest. `error` says why there is no
+    answer; it is empty if there is one.
+    """
 
     path: str
     node: str
@@ -49,6 +54,7 @@ class ModelCalled:
     usd_source: str
     seconds: float
     note: str
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from graphorch.journal.records import Record
 from graphorch.text import truncate_repr
 
 OUTCOME_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"commit", "routed", "failed", "skipped", "starting", "call", "unanswered"}
+    {"commit", "routed", "failed", "skipped", "starting", "sending", "call", "unanswered"}
 )
 """Kinds of records that say how an activation went."""
 
@@ -94,15 +94,20 @@ def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
     return descendants, {activation.id for activation in around}
 
 
-def select_records(records: Sequence[Record], gone: set[str], around: set[str]) -> list[Record]:
+def select_records(
+    records: Sequence[Record],
+    gone: set[str],
+    around: set[str],
+    budget: dict[str, float] | None = None,
+) -> list[Record]:
     """Return the records that stay true, numbered from 2: record 1 of a fork names its origin.
 
-    `gone` and `around` are the ids that `find_affected` returns.
+    `gone` and `around` are the ids that `find_affected` returns, `budget` is that of the new run.
     """
     copies: list[Record] = []
     for record in records:
         if _stays_true(record, gone, around):
-            body = _adapt_body(record.kind, record.body)
+            body = _adapt_body(record.kind, record.body, budget)
             copies.append(Record(len(copies) + 2, record.kind, body))
     return copies
 
@@ -117,12 +122,13 @@ def _stays_true(record: Record, gone: set[str], around: set[str]) -> bool:
     return kind != "failed" or record.body["handler"] >= 0
 
 
-def _adapt_body(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+def _adapt_body(kind: str, body: dict[str, Any], budget: dict[str, float] | None) -> dict[str, Any]:
     if kind == "failed":
         return {**body, "attempt": 1, "retry_after": None}
     if kind == "started":
-        # The fork has its own rules.
-        return {name: value for name, value in body.items() if name != "rules"}
+        # The fork has its own rules and its own budget.
+        kept = {name: value for name, value in body.items() if name not in ("rules", "budget")}
+        return kept if budget is None else {**kept, "budget": budget}
     return body
 
 
@@ -181,7 +187,7 @@ def compare_runs(old: RunReport, new: RunReport, copied: set[str]) -> Difference
         only_old=tuple(_subtract(old_paths, new_paths)),
         only_new=tuple(_subtract(new_paths, old_paths)),
         ran=tuple(activation.path for activation in new_ran),
-        usd=new.usd - old.usd,
+        usd=_sum_usd(new) - _sum_usd(old),
         seconds=_sum_seconds(new_ran) - _sum_seconds(old_ran),
     )
 
@@ -210,6 +216,11 @@ def _compare_states(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:
 def _read_state(run: Run) -> dict[str, Any] | None:
     output = run.root.output
     return run.plan.read_state.read(output).model_dump() if output else None
+
+
+def _sum_usd(report: RunReport) -> float:
+    """Return what all that is in a run cost, also what another run paid for."""
+    return sum(call.charge.usd for _, call in report.calls)
 
 
 def _sum_seconds(activations: Iterable[Activation]) -> float:

@@ -13,6 +13,7 @@ from graphorch.text import truncate_counted
 
 if TYPE_CHECKING:
     from graphorch.journal.record_kinds import AskedModelBody, MessageBody
+    from graphorch.models.budgets.charge import Charge
     from graphorch.models.messages import Message, Request
 
 LONGEST = 100_000  # characters of one message
@@ -21,14 +22,16 @@ MOST = 400  # messages of one request; the first and the last are kept
 
 @dataclass(frozen=True, slots=True)
 class CallDescription:
-    """Start and end of one model call, and its request as `PromptLog` describes it.
+    """Start and end of one model call, its request as `PromptLog` describes it, and its charge.
 
-    Times are seconds since the epoch.
+    Times are seconds since the epoch. `number` is that of the call in its run, if it was announced.
     """
 
     began: float
     at: float
     request: AskedModelBody
+    number: int | None = None
+    charge: Charge | None = None
 
 
 class PromptLog:

@@ -6,6 +6,7 @@ its activation by path (only one activation of a path is open at a time) and by 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +41,8 @@ from graphorch.journal.record_kinds import (
     AskedBody,
     CallBody,
     CancelledBody,
+    ChargeBody,
+    ChargedCall,
     CommitBody,
     EnteredBody,
     FailedBody,
@@ -49,6 +52,7 @@ from graphorch.journal.record_kinds import (
     RetryBody,
     RouteBody,
     RoutedBody,
+    SendingBody,
     SkippedBody,
     StartedBody,
     StartedOptions,
@@ -57,6 +61,7 @@ from graphorch.journal.record_kinds import (
 )
 
 if TYPE_CHECKING:
+    from graphorch.models.budgets.charge import Charge
     from graphorch.models.decision import RoutingRecord
     from graphorch.models.messages import Response, Usage
 
@@ -207,21 +212,111 @@ def encode_call(
         "at": call.at,
         "began": call.began,
         "asked": call.request,
+        **_encode_end(call),
+    }
+
+
+def encode_sending(activation: Activation, number: int, model: str, charge: Charge) -> SendingBody:
+    """Return the body of a call of which a request is about to be sent."""
+    return {
+        **_locate(activation),
+        "attempt": activation.attempt,
+        "call": number,
+        "model": clean(model),
+        "charge": encode_charge(charge),
     }
 
 
 def encode_failed_call(
-    activation: Activation, error: ModelError, call: CallDescription
+    activation: Activation, error: BaseException, model: str, call: CallDescription
 ) -> UnansweredBody:
-    """Return the body of a call that failed."""
+    """Return the body of a call that failed, or was cancelled."""
+    is_failure = isinstance(error, ModelError)
     return {
         **_locate(activation),
         "attempt": activation.attempt,
         "at": call.at,
         "began": call.began,
         "asked": call.request,
-        **encode_failure(error),
+        **(encode_failure(error) if is_failure else _encode_interruption(error, model)),
+        **_encode_end(call),
     }
+
+
+def _encode_end(call: CallDescription) -> ChargedCall:
+    """Return the charge of a call, and its number if it was announced."""
+    body: ChargedCall = {}
+    if call.charge is not None:
+        body["charge"] = encode_charge(call.charge)
+    if call.number is not None:
+        body["call"] = call.number
+    return body
+
+
+def encode_charge(charge: Charge) -> ChargeBody:
+    """Return a charge as plain JSON."""
+    return {
+        "requests": charge.requests,
+        "usd": charge.usd,
+        "unpriced": charge.unpriced,
+        "input_tokens": charge.input_tokens,
+        "output_tokens": charge.output_tokens,
+        "booked_usd": charge.booked_usd,
+        "booked_tokens": charge.booked_tokens,
+    }
+
+
+def decode_charge(stored: ChargeBody) -> Charge:
+    """Return the charge that was encoded."""
+    from graphorch.models.budgets.charge import Charge
+
+    return Charge(
+        requests=stored["requests"],
+        usd=stored["usd"],
+        unpriced=stored["unpriced"],
+        input_tokens=stored["input_tokens"],
+        output_tokens=stored["output_tokens"],
+        booked_usd=stored["booked_usd"],
+        booked_tokens=stored["booked_tokens"],
+    )
+
+
+def read_charge(body: UnansweredBody) -> Charge:
+    """Return what a failed call was charged; a record of format 2 and before says less.
+
+    Raises `JournalError` if its usage does not fit.
+    """
+    from graphorch.models.budgets.charge import Charge
+    from graphorch.models.pricing.metering import is_uncharged
+
+    if "charge" in body:
+        return decode_charge(body["charge"])
+    usd, usage = body["usd"], _decode_usage(body["usage"])
+    is_known = usd is not None or is_uncharged(body["status"])
+    return Charge(
+        requests=1,
+        usd=usd or 0.0,
+        unpriced=0 if is_known else 1,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        booked_usd=usd or 0.0,
+        booked_tokens=usage.input_tokens + usage.output_tokens,
+    )
+
+
+def _decode_usage(stored: dict[str, Any] | None) -> Usage:
+    """Return the tokens that were encoded. Raises `JournalError` if they do not fit."""
+    from graphorch.models.messages import Usage
+
+    if stored is None:
+        return Usage(0, 0)
+    try:
+        return _usages().validate_python(stored)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise JournalError(
+            f"The stored usage of a model call does not fit: {reason}. The journal is damaged."
+        ) from error
 
 
 def encode_failure(error: ModelError) -> ModelFailureBody:
@@ -243,6 +338,20 @@ def encode_failure(error: ModelError) -> ModelFailureBody:
         "usd": error.usd,
         "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
         "decision": None if decision is None else _decisions().dump_python(decision, mode="json"),
+    }
+
+
+def _encode_interruption(error: BaseException, model: str) -> ModelFailureBody:
+    """Return why a model call ended although no model failed: it was cancelled, or too dear."""
+    is_cancelled = isinstance(error, asyncio.CancelledError)
+    return {
+        "error": "cancelled" if is_cancelled else type(error).__name__,
+        "message": clean(str(error), _LONGEST_MESSAGE),
+        "model": clean(model),
+        "status": None,
+        "usd": None,
+        "usage": None,
+        "decision": None,
     }
 
 

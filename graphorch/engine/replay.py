@@ -36,9 +36,11 @@ from graphorch.core.events import (
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.core.tree import Activation
+from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
-from graphorch.engine.record_bodies import decode_response
+from graphorch.engine.record_bodies import decode_charge, decode_response, read_charge
+from graphorch.engine.report import CallReport
 from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
 from graphorch.graph.approval import Approval
@@ -49,6 +51,7 @@ from graphorch.journal.record_kinds import (
     AskedBody,
     CallBody,
     CancelledBody,
+    ChargedCall,
     CommitBody,
     EndedBody,
     EnteredBody,
@@ -59,19 +62,26 @@ from graphorch.journal.record_kinds import (
     RetryBody,
     RoutedBody,
     RulesBody,
+    SendingBody,
     SkippedBody,
     StartedBody,
     StartingBody,
     StoppingBody,
+    UnansweredBody,
 )
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record
+from graphorch.models.budgets.budget import Amount
+from graphorch.models.budgets.charge import Charge, sum_charges
 from graphorch.models.messages import Response
 from graphorch.text import truncate_repr
 
 _LONGEST_VALUE: Final = 200  # characters of a value in a message
 # Kinds of records that may come before the one that begins a run.
 _BEFORE_BEGIN: Final[frozenset[RecordKind]] = frozenset({"forked", "migrated", "rules"})
+
+RecordedCall: TypeAlias = tuple[Activation, CallReport]
+"""A model call that a journal holds, and the activation that made it."""
 
 
 class RecordedError(GraphorchError):
@@ -86,27 +96,38 @@ class RecordedError(GraphorchError):
 class ReplayedRun:
     """A run as its records left it, with the times of its first and its last event.
 
-    `calls` holds, by (activation, key), the responses that an attempt got before it vanished;
-    `in_doubt`, by path, the activations of nodes with effect `once` that began and whose end is
-    not recorded.
+    `calls` are the model calls that ended, and `open_calls`, by number, those that were announced
+    and whose end is not recorded. `kept_answers` holds the answers of activations that have not
+    committed; `in_doubt`, by path, the activations of nodes with effect `once` that began and whose
+    end is not recorded. `budget` is that of the run, by unit, as it was set last.
     """
 
     run: Run
     began: float
-    calls: dict[tuple[str, str], Response] = field(default_factory=dict[tuple[str, str], Response])
-    answered: list[tuple[Activation, Response]] = field(
-        default_factory=list[tuple[Activation, Response]]
-    )
+    calls: list[RecordedCall] = field(default_factory=list[RecordedCall])
+    open_calls: dict[int, RecordedCall] = field(default_factory=dict[int, RecordedCall])
+    last_call: int = 0
+    kept_answers: KeptAnswers = field(default_factory=KeptAnswers)
     in_doubt: dict[str, Activation] = field(default_factory=dict[str, Activation])
     noted: dict[Activation, tuple[str, ...]] = field(
         default_factory=dict[Activation, tuple[str, ...]]
     )
+    budget: dict[str, float] | None = None
     last_seq: int = 0
     ended: float = 0.0
 
     def unfinished(self) -> list[Activation]:
         """Return the activations that are not over."""
         return self.run.unfinished()
+
+    def all_calls(self) -> list[RecordedCall]:
+        """Return the model calls of the run, also those that its process did not survive."""
+        return [*self.calls, *self.open_calls.values()]
+
+    def sum_paid(self) -> Amount:
+        """Return what a budget of the run counts: its own calls, at worst where it is not known."""
+        paid = [call.charge for _, call in self.all_calls() if not call.is_copy]
+        return sum_charges(paid).booked
 
 
 def rebuild(
@@ -164,6 +185,7 @@ class _Replay:
         self._plan = plan
         # Up to this record, activations belong to another run or to an older graph.
         self._adopted = adopted
+        self._copied = 0  # up to this record, another run paid for the model calls
         self._replayed = replayed
         self._open: dict[str, Activation] = {}
         self._codecs = CodecCache()
@@ -218,14 +240,11 @@ class _Replay:
             isinstance(event, NodeFailed) and event.handler >= 0 and event.retry_after is None
         ):
             replayed.in_doubt.pop(event.activation.path, None)
-        if isinstance(event, NodeFailed):
-            # The next attempt gets nothing of what a failed attempt was answered.
-            failed = event.activation.id
-            replayed.calls = {
-                (activation, key): response
-                for (activation, key), response in replayed.calls.items()
-                if activation != failed
-            }
+        if isinstance(event, NodeSucceeded):
+            replayed.kept_answers.pop(event.activation, None)
+        elif isinstance(event, RetryDue):
+            # A retry within the run asks anew.
+            forget_answers(replayed.kept_answers, event.activation)
         at: float = getattr(event, "at", 0.0)
         replayed.ended = max(replayed.ended, at)
         self._open_started(replayed.run.handle(event), at)
@@ -255,14 +274,29 @@ class _Replay:
             )
         return activation
 
+    def find_known(self, body: ActivationBody) -> Activation:
+        """Return the activation that a record is about, open or over. Raises `ReplayDiverged`."""
+        current = self._open.get(body["path"])
+        if current is None or current.is_over:
+            current = None
+        # An activation that was cancelled may have a successor already.
+        is_adopted = self._replayed.last_seq < self._adopted
+        if current is not None and (is_adopted or current.id == body["id"]):
+            return self.find_open(body)
+        for activation in reversed(self._replayed.run.history):
+            if activation.id == body["id"]:
+                return activation
+        return self.find_open(body)
+
     def on_started(self, body: StartedBody) -> Event:
         self._replayed.began = body["at"]
+        self._replayed.budget = body.get("budget")
         if "rules" in body:
             self.on_rules(body["rules"])
         return RunStarted(self._codecs.of(self._plan).decode(body["input"]), body["at"])
 
     def on_forked(self, body: ForkedBody) -> None:
-        self._adopted = max(self._adopted, 1 + body["copied"])
+        self._adopted = self._copied = max(self._adopted, 1 + body["copied"])
 
     def on_commit(self, body: CommitBody) -> Event:
         activation = self.find_open(body)
@@ -333,17 +367,60 @@ class _Replay:
         activation = self.find_open(body)
         self._replayed.in_doubt[activation.path] = activation
 
+    def on_sending(self, body: SendingBody) -> None:
+        error = "its process ended before the answer came"
+        charge = decode_charge(body["charge"])
+        call = self._build_report(body, body["model"], None, error, charge)
+        self._replayed.open_calls[body["call"]] = (self.find_known(body), call)
+        self._replayed.last_call = max(self._replayed.last_call, body["call"])
+
     def on_call(self, body: CallBody) -> None:
-        activation = self.find_open(body)
+        activation = self.find_known(body)
         response = decode_response(body["response"])
-        self._replayed.calls[activation.id, body["key"]] = response
-        self._replayed.answered.append((activation, response))
+        # A record of format 2 and before has no charge beside the response.
+        charge = decode_charge(body["charge"]) if "charge" in body else response.charge
+        call = self._build_report(body, response.model, response, "", charge)
+        self._end_call(body, activation, call)
+        if not activation.is_over:
+            # Formats before 3 add a number to the key.
+            key = body["key"].partition(":")[0]
+            kept = self._replayed.kept_answers.setdefault(activation, [])
+            kept.append(KeptAnswer(key, response))
+
+    def on_unanswered(self, body: UnansweredBody) -> None:
+        charge = read_charge(body)
+        call = self._build_report(body, body["model"], None, body["message"], charge)
+        self._end_call(body, self.find_known(body), call)
+
+    def _build_report(
+        self,
+        body: ActivationBody,
+        model: str,
+        response: Response | None,
+        error: str,
+        charge: Charge,
+    ) -> CallReport:
+        return CallReport(
+            path=body["path"],
+            model=model,
+            response=response,
+            error=error,
+            charge=charge,
+            is_copy=self._replayed.last_seq < self._copied,
+        )
+
+    def _end_call(self, body: ChargedCall, activation: Activation, call: CallReport) -> None:
+        if "call" in body:
+            self._replayed.open_calls.pop(body["call"], None)
+        self._replayed.calls.append((activation, call))
 
     def on_rules(self, body: RulesBody) -> None:
         """Give the core the settings that it decided by from here on."""
         run, limit = self._replayed.run, body["activations"]
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = body["on_failure"]
+        if "budget" in body:
+            self._replayed.budget = body["budget"]
 
     def on_ended(self, body: EndedBody) -> None:
         status = self._replayed.run.status
@@ -374,10 +451,11 @@ HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "grace": _Replay.on_grace,
     "resumed": _Replay.on_resumed,
     "starting": _Replay.on_starting,
+    "sending": _Replay.on_sending,
     "call": _Replay.on_call,
+    "unanswered": _Replay.on_unanswered,
     "rules": _Replay.on_rules,
     "ended": _Replay.on_ended,
-    "unanswered": _Replay.ignore,
     "migrated": _Replay.ignore,  # see `graphorch.runs.migration`
 }
 """Handlers by kind of record."""

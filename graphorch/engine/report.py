@@ -15,22 +15,33 @@ from graphorch.core.state import append_to
 from graphorch.core.tree import Activation, Status
 
 if TYPE_CHECKING:
+    from graphorch.models.budgets.charge import Charge
     from graphorch.models.messages import Response
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallReport:
-    """One request to a model: where in the run it was made, and the response, or the error."""
+    """One call of a model: where in the run it was made, and the response, or the error.
+
+    `charge` is what its requests were charged, answered or not. `is_copy`: a fork took the call
+    over from another run, which paid for it.
+    """
 
     path: str
     model: str
     response: Response | None
     error: str = ""
+    charge: Charge
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationReport:
-    """One activation. Times are seconds since the epoch; `taken` holds indices of edges."""
+    """One activation. Times are seconds since the epoch; `taken` holds indices of edges.
+
+    Tokens and dollars are those of all its model calls, failed ones too, as far as they are known;
+    `unpriced` counts the requests whose dollars are not.
+    """
 
     path: str
     node: str
@@ -43,6 +54,7 @@ class ActivationReport:
     input_tokens: int
     output_tokens: int
     usd: float
+    unpriced: int
     taken: tuple[int, ...]
     error: str = ""
 
@@ -74,18 +86,28 @@ class RunReport:
 
     @property
     def usd(self) -> float:
-        """Dollars spent on model calls, as far as they are known."""
-        return sum(response.usd for response in self._responses())
+        """Dollars spent on model calls, failed ones too, as far as they are known."""
+        return sum(call.charge.usd for call in self.paid_calls)
+
+    @property
+    def unpriced(self) -> int:
+        """Requests to models whose dollars are not known, and not part of `usd`."""
+        return sum(call.charge.unpriced for call in self.paid_calls)
 
     @property
     def usage(self) -> dict[str, int]:
         """Tokens and calls in all."""
-        responses = self._responses()
+        charges = [call.charge for call in self.paid_calls]
         return {
-            "input_tokens": sum(response.usage.input_tokens for response in responses),
-            "output_tokens": sum(response.usage.output_tokens for response in responses),
-            "calls": len(self.calls),
+            "input_tokens": sum(charge.input_tokens for charge in charges),
+            "output_tokens": sum(charge.output_tokens for charge in charges),
+            "calls": len(charges),
         }
+
+    @property
+    def paid_calls(self) -> list[CallReport]:
+        """The model calls that this run paid for itself."""
+        return [call for _, call in self.calls if not call.is_copy]
 
     @property
     def exhausted(self) -> tuple[tuple[str, str], ...]:
@@ -110,12 +132,8 @@ class RunReport:
             self.noted = {}
         self.noted[activation] = (*self.noted.get(activation, ()), text)
 
-    def add_recorded_calls(self, answered: Sequence[tuple[Activation, Response]]) -> None:
+    def add_recorded_calls(self, calls: Sequence[tuple[Activation, CallReport]]) -> None:
         """Add model calls that a journal holds."""
-        calls = [
-            (activation, CallReport(activation.path, response.model, response))
-            for activation, response in answered
-        ]
         self.calls = append_to(self.calls, calls)
 
     def add_call(self, activation: Activation, call: CallReport) -> None:
@@ -128,24 +146,21 @@ class RunReport:
 
     def steps(self) -> list[ActivationReport]:
         """Return a row per activation: those that ended, in order, then those under way."""
-        responses: dict[Activation, list[Response]] = {}
+        calls: dict[Activation, list[CallReport]] = {}
         for activation, call in self.calls:
-            if call.response is not None:
-                responses.setdefault(activation, []).append(call.response)
+            if not call.is_copy:
+                calls.setdefault(activation, []).append(call)
         return [
-            _build_row(activation, responses.get(activation, []))
-            for activation in self.activations()
+            _build_row(activation, calls.get(activation, [])) for activation in self.activations()
         ]
 
     def activations(self) -> list[Activation]:
         """Return the activations that ended, in that order, then those that have not."""
         return [*self.run.history, *self.run.unfinished()]
 
-    def _responses(self) -> list[Response]:
-        return [call.response for _, call in self.calls if call.response is not None]
 
-
-def _build_row(activation: Activation, responses: list[Response]) -> ActivationReport:
+def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationReport:
+    charges = [call.charge for call in calls]
     has_ended = bool(activation.ended_at)
     seconds = max(0.0, activation.ended_at - activation.started_at) if has_ended else 0.0
     return ActivationReport(
@@ -156,10 +171,11 @@ def _build_row(activation: Activation, responses: list[Response]) -> ActivationR
         attempts=activation.attempt,
         began=activation.started_at,
         seconds=seconds,
-        calls=len(responses),
-        input_tokens=sum(response.usage.input_tokens for response in responses),
-        output_tokens=sum(response.usage.output_tokens for response in responses),
-        usd=sum(response.usd for response in responses),
+        calls=len(calls),
+        input_tokens=sum(charge.input_tokens for charge in charges),
+        output_tokens=sum(charge.output_tokens for charge in charges),
+        usd=sum(charge.usd for charge in charges),
+        unpriced=sum(charge.unpriced for charge in charges),
         taken=tuple(edge.index for edge in activation.taken_edges),
         error=_describe_failure(activation.failure),
     )

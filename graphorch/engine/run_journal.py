@@ -25,8 +25,9 @@ from graphorch.engine.record_bodies import (
     encode_call,
     encode_failed_call,
     encode_route,
+    encode_sending,
 )
-from graphorch.errors import JournalError, ModelError
+from graphorch.errors import JournalError
 from graphorch.graph.plan import Plan
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
@@ -42,6 +43,7 @@ from graphorch.journal.store import Store
 from graphorch.statuses import RunStatus
 
 if TYPE_CHECKING:
+    from graphorch.models.budgets.charge import Charge
     from graphorch.models.messages import Response
 
 _RETRY_DELAYS: Final = (0.05, 0.2, 1.0)  # seconds between the tries of one append
@@ -97,9 +99,19 @@ class RunJournal:
         if type(event) is NodeSucceeded:
             self._committed = event.activation
 
-    def buffer_rules(self, activations: int | None, on_failure: OnFailure) -> None:
-        """Buffer that the core, and so a replay, decides by other settings from here on."""
+    def buffer_rules(
+        self,
+        activations: int | None,
+        on_failure: OnFailure,
+        budget: dict[str, float] | None = None,
+    ) -> None:
+        """Buffer that the core, and so a replay, decides by other settings from here on.
+
+        With a new budget, the run has that from here on too.
+        """
         body: RulesBody = {"activations": activations, "on_failure": on_failure}
+        if budget is not None:
+            body["budget"] = budget
         self._add("rules", body)
 
     def buffer_starting(self, activation: Activation) -> None:
@@ -117,11 +129,17 @@ class RunJournal:
         """Buffer a model's response, so that an attempt after a crash need not pay for it again."""
         self._add("call", encode_call(activation, key, response, call))
 
+    def buffer_sending(
+        self, activation: Activation, number: int, model: str, charge: Charge
+    ) -> None:
+        """Buffer what a model call may have cost by the end of its next request."""
+        self._add("sending", encode_sending(activation, number, model, charge))
+
     def buffer_failed_call(
-        self, activation: Activation, error: ModelError, call: CallDescription
+        self, activation: Activation, error: BaseException, model: str, call: CallDescription
     ) -> None:
         """Buffer a failed model call: nothing follows from it, but it may have cost something."""
-        self._add("unanswered", encode_failed_call(activation, error, call))
+        self._add("unanswered", encode_failed_call(activation, error, model, call))
 
     def _add(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
         self._seq += 1

@@ -7,22 +7,20 @@ them can start, stop or route anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
+from graphorch.engine.calls.node_budgets import NodeBudgets
 from graphorch.engine.event_log import EventLog
 from graphorch.engine.events import RunEvent
-from graphorch.engine.node_budgets import NodeBudgets
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 
 if TYPE_CHECKING:
-    from graphorch.engine.prompt_log import CallDescription
-    from graphorch.errors import ModelError
+    from graphorch.engine.calls.kept_answers import KeptAnswers
     from graphorch.models.budgets.budget import Account
-    from graphorch.models.messages import Response
 
 
 class RunServices:
@@ -30,8 +28,9 @@ class RunServices:
 
     __slots__ = (
         "_budgets",
-        "_recorded_responses",
+        "_last_call",
         "epoch",
+        "kept_answers",
         "log",
         "loop",
         "report",
@@ -49,15 +48,17 @@ class RunServices:
         settings: RunSettings,
         report: RunReport,
         log: EventLog,
-        recorded_responses: Mapping[tuple[str, str], Response],
+        kept_answers: KeptAnswers,
+        last_call: int,
     ) -> None:
         self.run = run
         self.settings = settings
         self.report = report
         self.log = log
         self.epoch = 0.0  # seconds since the epoch when the time of the loop was 0
-        # (activation, key of the request) → response of an attempt that vanished in a crash
-        self._recorded_responses = recorded_responses
+        # of activations that have not committed: an attempt after a resume is served from here
+        self.kept_answers = kept_answers
+        self._last_call = last_call
         self._budgets: NodeBudgets | None = None
 
     # ---- time ------------------------------------------------------------------------------------
@@ -97,21 +98,7 @@ class RunServices:
         """Open the accounts of node budgets anew, with what was spent until now."""
         self._budgets = None
 
-    def recorded_response(self, activation: Activation, key: str) -> Response | None:
-        """Return the response that a vanished attempt got to the request with this key."""
-        return self._recorded_responses.get((activation.id, key))
-
-    async def record_call(
-        self, activation: Activation, key: str, response: Response, call: CallDescription
-    ) -> None:
-        """Write a response to the journal, before the node sees it."""
-        if self.log.journal is not None:
-            self.log.journal.buffer_call(activation, key, response, call)
-            await self.log.make_durable()
-
-    def record_failed_call(
-        self, activation: Activation, error: ModelError, call: CallDescription
-    ) -> None:
-        """Write to the journal that a model call failed."""
-        if self.log.journal is not None:
-            self.log.journal.buffer_failed_call(activation, error, call)
+    def number_call(self) -> int:
+        """Return the number of the next model call that the journal announces."""
+        self._last_call += 1
+        return self._last_call

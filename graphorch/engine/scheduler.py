@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Coroutine, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from graphorch.core.events import (
     Event,
@@ -50,9 +49,7 @@ from graphorch.statuses import RunStatus
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
     from graphorch.engine.run_journal import RunJournal
-    from graphorch.models.messages import Response
 
-_NO_RESPONSES: Final[Mapping[tuple[str, str], Response]] = MappingProxyType({})
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
 
 
@@ -101,11 +98,14 @@ class Scheduler:
         else:
             self.run = replayed.run
             self.report = RunReport(replayed.run, replayed.began, replayed.ended)
-            self.report.add_recorded_calls(replayed.answered)
+            self.report.add_recorded_calls(replayed.all_calls())
             self.report.noted = replayed.noted or None
         self._log = EventLog(journal, _build_observers(settings))
-        recorded_responses = _NO_RESPONSES if replayed is None else replayed.calls
-        self._services = RunServices(self.run, settings, self.report, self._log, recorded_responses)
+        kept_answers = {} if replayed is None else replayed.kept_answers
+        last_call = 0 if replayed is None else replayed.last_call
+        self._services = RunServices(
+            self.run, settings, self.report, self._log, kept_answers, last_call
+        )
         in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
         self._dispatcher = Dispatcher(self._services, self._attempts)
@@ -244,6 +244,12 @@ class Scheduler:
         self._services.reset_budgets()
         self._set_rules()
         self._log.observers = _build_observers(settings)
+
+    def record_budget(self, budget: dict[str, float] | None) -> None:
+        """Record the budget, by unit, that the run has from here on."""
+        if self.journal is not None:
+            limits, on_failure = self.settings.limits, self.settings.on_failure
+            self.journal.buffer_rules(limits.activations, on_failure, budget)
 
     def _set_rules(self) -> None:
         """Give the core the settings that it decides by, and record them if they are new."""

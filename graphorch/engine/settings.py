@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.events import Update
@@ -15,8 +15,10 @@ from graphorch.errors import InputError
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
-    from graphorch.models.budgets.budget import Account
+    from graphorch.models.budgets.budget import Account, Budget
     from graphorch.models.client import ModelClient
+
+    OpenAccount: TypeAlias = Callable[[str, Budget | None, Mapping[str, str]], Account | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +46,27 @@ class Limits:
                 )
 
 
+def _open_no_account(name: str, budget: Budget | None, tags: Mapping[str, str]) -> Account | None:
+    return None
+
+
 @dataclass(slots=True, kw_only=True)
 class RunSettings:
     """Settings of one run: never changed, only replaced.
 
     `client` makes every model call; `model` replaces the model of every agent, and `models` the
     model at single paths. `pins` holds updates that are used instead of running the node at a
-    path: the first entry at the first visit, the last entry from the last one on.
+    path: the first entry at the first visit, the last entry from the last one on. `has_own_budget`:
+    the caller gave the budget, instead of leaving it to the configuration or to the stored run, for
+    which `open_account` opens another account.
     """
 
     client: ModelClient
     run_id: str
     limits: Limits = Limits()
     account: Account | None = None
+    has_own_budget: bool = False
+    open_account: OpenAccount = _open_no_account
     resources: Any = None
     model: str = ""
     models: Mapping[str, str] = field(default_factory=dict[str, str])

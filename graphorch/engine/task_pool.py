@@ -129,6 +129,7 @@ class TaskPool:
             await asyncio.sleep(0)
         takes_fast_path, asyncio_task = self.takes_fast_path, task.asyncio_task
         earlier_cancellations, backpressure = task.earlier_cancellations, self._backpressure
+        kept_answers = self._services.kept_answers
         self._tasks.add(task)
         activation: Activation | None = first
         try:
@@ -176,6 +177,8 @@ class TaskPool:
                             and not attempts.is_still_running(task, activation)
                         ):
                             return []
+                        if kept_answers:
+                            kept_answers.pop(activation, None)
                         commands = run.accept_success(activation, update, epoch + time())
                         if step.decides and commands:
                             commands = dispatcher.evaluate_route(activation)

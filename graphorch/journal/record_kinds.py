@@ -21,6 +21,8 @@ Seconds: TypeAlias = Annotated[float, Interval(ge=-1e12, le=1e12)]
 
 Count: TypeAlias = Annotated[int, Interval(ge=0, le=2**53)]
 
+Dollars: TypeAlias = Annotated[float, Interval(ge=0, le=1e12)]
+
 Index: TypeAlias = Annotated[int, Interval(ge=-1, le=2**53)]
 """A number of something in the graph; -1 is none."""
 
@@ -40,6 +42,7 @@ RecordKind: TypeAlias = Literal[
     "grace",
     "resumed",
     "starting",
+    "sending",
     "call",
     "unanswered",
     "rules",
@@ -54,17 +57,21 @@ RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
 
 
 class RulesBody(TypedDict):
-    """From here on the run decides under another limit, or handles failures differently."""
+    """From here on the run decides under another limit, or handles failures differently.
+
+    `budget` is there if the run was resumed with a new one: what it may spend in all, by unit.
+    """
 
     activations: Count | None
     on_failure: Literal["drain", "cancel", "isolate"]
+    budget: NotRequired[dict[str, float]]
 
 
 class StartedOptions(TypedDict):
     """Options of a run that its first record keeps.
 
     `after` is the id of the run that the run follows in a conversation; `rules` are there unless
-    they are the default; `budget` holds what the run may spend, by unit.
+    they are the default; `budget` holds what the run itself may spend, by unit.
     """
 
     after: NotRequired[str]
@@ -227,7 +234,39 @@ class AskedModelBody(TypedDict):
     output: str | None
 
 
-class CallBody(ActivationBody):
+class ChargeBody(TypedDict):
+    """What the requests of a model call were charged; see `models.budgets.charge.Charge`."""
+
+    requests: Count
+    usd: Dollars
+    unpriced: Count
+    input_tokens: Count
+    output_tokens: Count
+    booked_usd: Dollars
+    booked_tokens: Count
+
+
+class SendingBody(ActivationBody):
+    """A request of model call number `call` may be sent from here on.
+
+    `charge` is what the call costs at most with it. It stands until the record of the same call
+    that says how it ended, and for good if there is none.
+    """
+
+    attempt: Count
+    call: Count
+    model: str
+    charge: ChargeBody
+
+
+class ChargedCall(TypedDict):
+    """Fields of the end of a model call: its charge, and its number if it was announced."""
+
+    charge: NotRequired[ChargeBody]
+    call: NotRequired[Count]
+
+
+class CallBody(ActivationBody, ChargedCall):
     """A model answered; `asked` describes the request, `key` identifies equal requests.
 
     `response` is a `Response` of `graphorch.models` as JSON.
@@ -256,8 +295,8 @@ class ModelFailureBody(TypedDict):
     decision: dict[str, Any] | None
 
 
-class UnansweredBody(ActivationBody, ModelFailureBody):
-    """A model call failed; it may have cost something."""
+class UnansweredBody(ActivationBody, ModelFailureBody, ChargedCall):
+    """A model call failed or was cancelled; it may have cost something."""
 
     attempt: Count
     at: Seconds
@@ -294,6 +333,7 @@ BODIES: Final[Mapping[RecordKind, type]] = {
     "grace": MomentBody,
     "resumed": MomentBody,
     "starting": StartingBody,
+    "sending": SendingBody,
     "call": CallBody,
     "unanswered": UnansweredBody,
     "rules": RulesBody,

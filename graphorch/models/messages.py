@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import Account
+from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure, Receipt
 from graphorch.models.decision import RoutingRecord
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
@@ -119,8 +120,9 @@ class Request:
     `schema` asks for JSON of that shape. `timeout` is the *total* time in seconds, retries and
     waiting included; None leaves it to the client. `metadata` says what the call belongs to (run,
     node, tags) for the wrappers; it is not sent to the provider, unless the endpoint's dialect has
-    a place for it. `payer` is the innermost level of the budget that the call counts at. `tools`
-    are those that the model may ask for instead of answering.
+    a place for it. `payer` is the innermost level of the budget that the call counts at, `receipt`
+    collects what its requests are charged, and `departure` says whether one has left. `tools` are
+    those that the model may ask for instead of answering.
     """
 
     model: str
@@ -132,6 +134,8 @@ class Request:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     payer: Account | None = field(default=None, compare=False, repr=False)
     tools: tuple[ToolSpec, ...] = ()
+    receipt: Receipt | None = field(default=None, compare=False, repr=False)
+    departure: Departure | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,22 @@ class Response:
     decision: RoutingRecord | None = None
     findings: tuple[Finding, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def charge(self) -> Charge:
+        """What the call was charged, as far as the response alone tells."""
+        if not self.attempts:
+            return NO_CHARGE
+        is_unpriced, usage = self.usd_source == "none", self.usage
+        return Charge(
+            requests=self.attempts,
+            usd=self.usd,
+            unpriced=1 if is_unpriced else 0,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            booked_usd=self.usd,
+            booked_tokens=usage.input_tokens + usage.output_tokens,
+        )
 
 
 def estimate_usage(request: Request, text: str) -> Usage:

@@ -100,30 +100,36 @@ class RetryingClient:
             try:
                 response = await self._client.complete(limited, on_text)
             except ModelError as error:
-                # This error may be the one that is raised, so it carries what all of them cost.
-                if lost_usd:
-                    error.usd = lost_usd + (error.usd or 0.0)
-                lost_usd = error.usd or 0.0
-                left = _shorten_timeout(request, self._clock() - started_at).timeout
-                pause = self._pause_after(error, request, attempt, left)
-                if self._on_retry is not None:
-                    self._on_retry(PendingRetry(request, attempt, error, pause))
+                failure = error
             else:
                 return _include_failures(response, attempt - 1, asked_at - started_at, lost_usd)
+            left = _shorten_timeout(request, self._clock() - started_at).timeout
+            pause = self._find_pause(failure, request, attempt, left)
+            if pause is None:
+                # This error is the one that is raised, so it carries what all of them cost.
+                if lost_usd:
+                    failure.usd = lost_usd + (failure.usd or 0.0)
+                raise failure
+            if self._on_retry is not None:
+                self._on_retry(PendingRetry(request, attempt, failure, pause))
             await self._sleep(pause)
+            if request.departure is not None and request.departure.bill is not None:
+                # A meter around this client pays each attempt by itself.
+                await request.departure.bill.begin_repeat(failure)
+            lost_usd += failure.usd or 0.0
 
     async def aclose(self) -> None:
         """Close the inner client."""
         await close(self._client)
 
-    def _pause_after(
+    def _find_pause(
         self, error: ModelError, request: Request, attempt: int, left: float | None
-    ) -> float:
-        """Return the pause before the next attempt; raise the error if there is none."""
+    ) -> float | None:
+        """Return the pause before the next attempt; None, with a note on the error, without one."""
         if not error.retryable:
-            raise error
+            return None
         if attempt >= self._backoff.attempts:
-            raise _add_note(error, attempt, "the attempts are used up")
+            return _give_up(error, attempt, "the attempts are used up")
         requested = error.retry_after
         patience = self._backoff.patience
         # even "Retry-After: 0" does not shorten the pause
@@ -131,10 +137,10 @@ class RetryingClient:
         if left is not None and pause >= left:
             left = max(left, 0)
             why = f"the next one would start in {pause:.1f} s and only {left:.1f} s are left"
-            raise _add_note(error, attempt, why)
+            return _give_up(error, attempt, why)
         if requested is not None and requested > patience:
             why = f"the endpoint wants a pause of {requested:g} s, the limit is {patience:g} s"
-            raise _add_note(error, attempt, why)
+            return _give_up(error, attempt, why)
         return pause
 
 
@@ -145,9 +151,9 @@ def _shorten_timeout(request: Request, seconds: float) -> Request:
     return replace(request, timeout=request.timeout - seconds)
 
 
-def _add_note(error: ModelError, attempts: int, why: str) -> ModelError:
+def _give_up(error: ModelError, attempts: int, why: str) -> None:
+    """Note on an error why no attempt follows it."""
     error.add_note(f"gave up after {plural(attempts, 'attempt')}: {why}")
-    return error
 
 
 def _include_failures(response: Response, failed: int, seconds: float, usd: float) -> Response:

@@ -6,9 +6,8 @@ Modules that read a journal are imported when one is read: a run that begins onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from graphorch.core.events import Update
 from graphorch.core.state import UNLIMITED, OnFailure
@@ -26,8 +25,7 @@ from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
-    from graphorch.models.budgets.budget import Amount, Budget
-    from graphorch.models.messages import Response
+    from graphorch.models.budgets.budget import Budget
     from graphorch.runs.migration import MigratedLog
 
 
@@ -57,10 +55,20 @@ def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
     activations, on_failure = settings.limits.activations, settings.on_failure
     if activations is not None or on_failure != "drain":
         body["rules"] = {"activations": activations, "on_failure": on_failure}
-    if settings.account is not None:
-        amounts = settings.account.left.amounts()
-        body["budget"] = {unit: amount for unit, amount in amounts if amount is not None}
+    if (budget := describe_budget(settings)) is not None:
+        body["budget"] = budget
     return body
+
+
+def describe_budget(settings: RunSettings) -> dict[str, float] | None:
+    """Return what a run may spend itself, by unit; None without a budget of its own.
+
+    The budgets of a day and of tags are not its own: they hold for it wherever it is resumed.
+    """
+    if settings.account is None:
+        return None
+    amounts = settings.account.budget.amounts()
+    return {unit: amount for unit, amount in amounts if amount is not None} or None
 
 
 # ---- reopen --------------------------------------------------------------------------------------
@@ -93,7 +101,10 @@ async def reopen(
         await store.release(lease)
         return Scheduler.from_records(plan, settings, replayed, None)
     journal = RunJournal(store, lease, last_seq, plan)
-    return Scheduler.from_records(plan, settings, replayed, journal)
+    scheduler = Scheduler.from_records(plan, settings, replayed, journal)
+    if settings.has_own_budget:
+        scheduler.record_budget(describe_budget(settings))
+    return scheduler
 
 
 def _require_resumable(log: RunLog) -> None:
@@ -127,11 +138,14 @@ def merge_settings(
     limits, account = settings.limits, settings.account
     if limits.activations is None:
         limits = replace(limits, activations=before.limits.activations)
-    if account is None:
+    if not settings.has_own_budget:
         account = before.account
-    else:
-        responses = [call.response for _, call in scheduler.report.calls]
-        account.count_earlier(_sum_up([item for item in responses if item is not None]))
+    if account is not None and account is not before.account:
+        from graphorch.models.budgets.charge import sum_charges
+
+        account.count_earlier(
+            sum_charges(call.charge for call in scheduler.report.paid_calls).booked
+        )
     on_failure = on_failure or before.on_failure
     return replace(settings, limits=limits, account=account, on_failure=on_failure)
 
@@ -140,27 +154,36 @@ def _continue_settings(
     settings: RunSettings, replayed: ReplayedRun, log: RunLog, on_failure: OnFailure | None
 ) -> RunSettings:
     """Merge new settings into those of a stored run; unset options keep their recorded value."""
-    from graphorch.models.budgets.budget import Account
-
-    run, limits, account = replayed.run, settings.limits, settings.account
+    run, limits = replayed.run, settings.limits
     is_limited = run.activations_left < UNLIMITED // 2
     if limits.activations is None and is_limited:
         limits = replace(limits, activations=run.activations_left + run.started)
-    first: Any = log.records[0].body
-    stored = cast("dict[str, Any]", first).get("budget")
-    if account is None and isinstance(stored, dict):
-        account = Account(run.plan.name, _build_budget(cast("dict[str, float]", stored)))
-    if account is not None:
-        account.count_earlier(_sum_up([response for _, response in replayed.answered]))
-    on_failure = on_failure or run.on_failure
-    return replace(settings, limits=limits, account=account, on_failure=on_failure)
+    # The tags of the run decide which budgets of the configuration it counts at.
+    tags = {**log.head.tags, **settings.tags}
+    settings = replace(settings, limits=limits, tags=tags, on_failure=on_failure or run.on_failure)
+    settings = open_stored_budget(settings, run.plan, replayed.budget)
+    if settings.account is not None:
+        settings.account.count_earlier(replayed.sum_paid())
+    return settings
 
 
-def _build_budget(amounts: dict[str, float]) -> Budget:
-    """Return the recorded budget of a whole run.
+def open_stored_budget(
+    settings: RunSettings, plan: Plan, stored: dict[str, float] | None
+) -> RunSettings:
+    """Return the settings with an account for the recorded budget, unless a new one was given."""
+    if settings.has_own_budget:
+        return settings
+    budget = None if stored is None else _build_budget(stored)
+    return replace(settings, account=settings.open_account(plan.name, budget, settings.tags))
+
+
+def _build_budget(amounts: dict[str, float]) -> Budget | None:
+    """Return the recorded budget of a whole run; None if it limited only the time.
 
     Without its seconds: they belonged to the first process.
     """
+    if not amounts.keys() - {"seconds"}:
+        return None
     from graphorch.models.budgets.budget import Budget
 
     tokens, calls = amounts.get("tokens"), amounts.get("calls")
@@ -168,18 +191,6 @@ def _build_budget(amounts: dict[str, float]) -> Budget:
         usd=amounts.get("usd"),
         tokens=None if tokens is None else int(tokens),
         calls=None if calls is None else int(calls),
-    )
-
-
-def _sum_up(responses: Sequence[Response]) -> Amount:
-    """Return the dollars, tokens and calls of model calls."""
-    from graphorch.models.budgets.budget import Amount
-
-    usages = [response.usage for response in responses]
-    return Amount(
-        usd=sum(response.usd for response in responses),
-        tokens=sum(usage.input_tokens + usage.output_tokens for usage in usages),
-        calls=len(responses),
     )
 
 

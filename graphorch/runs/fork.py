@@ -30,7 +30,7 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun, Record, RunHead
 from graphorch.journal.store import Store
-from graphorch.runs.durable import check_log
+from graphorch.runs.durable import check_log, describe_budget, open_stored_budget
 from graphorch.runs.result import Result
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -78,9 +78,11 @@ async def fork(
     change = find_activation(old.run, start)
     gone, around = find_affected(old.run, change)
     settings = _guard_effects(settings, old.run, gone, effects)
+    # Without a budget of its own it gets that of the old run, for what it pays itself.
+    settings = open_stored_budget(settings, plan, old.budget)
 
     # 2. Store the new run: one record that names its origin, and those that stay true.
-    copies = select_records(migrated.records, gone, around)
+    copies = select_records(migrated.records, gone, around, describe_budget(settings))
     origin = {"from": run_id, "at": change.path, "copied": len(copies)}
     records = [Record(1, "forked", origin), *copies]
     journal = await _create_run(store, plan, settings, log.head, records)
@@ -152,7 +154,7 @@ def _find_open(replayed: ReplayedRun, path: str) -> Activation:
 
 def _build_report(replayed: ReplayedRun) -> RunReport:
     report = RunReport(replayed.run, replayed.began)
-    report.add_recorded_calls(replayed.answered)
+    report.add_recorded_calls(replayed.all_calls())
     report.noted = replayed.noted or None
     return report
 

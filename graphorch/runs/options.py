@@ -102,6 +102,8 @@ def build_settings(
         run_id=run_id or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
         account=client.account(plan.name, options.get("budget"), tags),
+        has_own_budget=options.get("budget") is not None,
+        open_account=client.account,
         resources=options.get("resources"),
         model=options.get("model", ""),
         tags=tags,

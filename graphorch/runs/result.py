@@ -84,8 +84,13 @@ class Result(Generic[Out, State]):
 
     @property
     def cost(self) -> float:
-        """Dollars spent on model calls, as far as their price is known."""
+        """Dollars spent on model calls, failed ones too, as far as their price is known."""
         return self.record.usd
+
+    @property
+    def unpriced(self) -> int:
+        """Requests to models whose dollars are not known, and not part of `cost`."""
+        return self.record.unpriced
 
     @property
     def usage(self) -> Mapping[str, int]:

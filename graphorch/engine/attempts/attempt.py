@@ -141,6 +141,8 @@ class AttemptRunner:
                 event = await self._run_node(activation)
         except BaseException as error:
             return self.event_for_exception(task, activation, error)
+        if services.kept_answers and services.log.journal is None:
+            services.kept_answers.pop(activation, None)
         return event if self.is_still_running(task, activation) else None
 
     def event_for_exception(
@@ -219,6 +221,11 @@ class AttemptRunner:
             if activation.status is _RETRYING:
                 raise
             return None
+        if self._services.kept_answers:
+            # Loaded by the call whose answer is kept.
+            from graphorch.engine.calls.kept_answers import forget_answers
+
+            forget_answers(self._services.kept_answers, activation)
         return RetryDue(activation, attempt, self._services.now())
 
     async def _run_node(self, activation: Activation) -> Event:

@@ -16,6 +16,7 @@ from graphorch.engine.events import Emitted, TextDelta
 from graphorch.engine.prompt_log import clean
 
 if TYPE_CHECKING:
+    from graphorch.engine.calls.kept_answers import AttemptCalls
     from graphorch.engine.run_services import RunServices
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 class NodeContext:
     """The context of one attempt. `deadline` is in the event loop's time."""
 
-    __slots__ = ("_activation", "_request_counts", "_services", "attempt", "deadline")
+    __slots__ = ("_activation", "_calls", "_services", "attempt", "deadline")
 
     def __init__(
         self, services: RunServices, activation: Activation, deadline: float | None
     ) -> None:
         self._services = services
         self._activation = activation
-        self._request_counts: dict[str, int] = {}  # how often this attempt made each request
+        self._calls: AttemptCalls | None = None  # made by the first of them
         self.attempt = activation.attempt
         self.deadline = deadline
 
@@ -96,14 +97,31 @@ class NodeContext:
         # Loaded at the first call: many runs ask no model.
         from graphorch.engine.attempts.model_calls import RecordedClient
 
-        recorded = RecordedClient(self._services, self._activation, self._request_counts)
+        calls = self._open_calls()
+        recorded = RecordedClient(self._services, self._activation, calls)
         client = _with_tools(recorded, tools) if tools else recorded
         on_text = self._on_text if self._services.is_watched else None
         if output is None:
             return (await client.complete(request, on_text)).text
-        from graphorch.models.structured_output import ask_for_value
+        from graphorch.models.structured_output import InvalidAnswer, ask_for_value
 
-        return (await ask_for_value(client, request, output, on_text)).value
+        while True:
+            asked_before = calls.asked
+            try:
+                return (await ask_for_value(client, request, output, on_text)).value
+            except InvalidAnswer:
+                # If all of it was served, an earlier attempt failed with it: ask the model now.
+                if calls.asked > asked_before:
+                    raise
+
+    def _open_calls(self) -> AttemptCalls:
+        """Return the calls of this attempt, with the answers that earlier attempts got."""
+        if self._calls is None:
+            from graphorch.engine.calls.kept_answers import AttemptCalls
+
+            kept = self._services.kept_answers.setdefault(self._activation, [])
+            self._calls = AttemptCalls(kept)
+        return self._calls
 
     def _build_request(
         self,

@@ -1,14 +1,22 @@
-"""Model calls of a run: recorded on their way, and labelled with where in the run they belong."""
+"""Model calls of a run: recorded on their way, and labelled with where in the run they belong.
+
+Rules of this file:
+- every call is reported and recorded with what it was charged, however it ended: answered, failed,
+  cancelled, or refused by a budget after its first request;
+- in a journal, a call under a budget is announced before each of its requests, so that a process
+  that dies leaves the worst case behind.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
+from graphorch.engine.calls.kept_answers import AttemptCalls, compute_key
 from graphorch.engine.events import ModelCalled
 from graphorch.engine.prompt_log import CallDescription, PromptLog
 from graphorch.engine.report import CallReport
@@ -16,113 +24,189 @@ from graphorch.errors import ModelError
 
 if TYPE_CHECKING:
     from graphorch.engine.run_services import RunServices
+    from graphorch.models.budgets.charge import Charge
     from graphorch.models.client import ModelClient, OnText
     from graphorch.models.messages import Message, Request, Response
 
+Describe: TypeAlias = Callable[[], CallDescription]
+
 
 class RecordedClient:
-    """The run's model client; each of its calls is reported, journaled and published.
+    """The run's model client; each of its calls is reported, journaled and published."""
 
-    A call that an attempt before a crash made already is answered from the journal.
-    """
-
-    def __init__(
-        self, services: RunServices, activation: Activation, request_counts: dict[str, int]
-    ) -> None:
+    def __init__(self, services: RunServices, activation: Activation, calls: AttemptCalls) -> None:
         self._services = services
         self._activation = activation
-        self._request_counts = request_counts
+        self._calls = calls
         self._log = PromptLog()
         self._client: ModelClient = services.settings.client
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        """Return the response to a request, from the journal or from the client."""
-        activation, services = self._activation, self._services
-        key = self._compute_key(request) if services.is_journaled else ""
-        if key and (recorded := services.recorded_response(activation, key)) is not None:
-            return recorded
+        """Return the response to a request: an earlier one that is kept, or the client's."""
+        services, calls = self._services, self._calls
+        key = compute_key(request) if services.is_journaled or calls.may_serve else ""
+        if key and (kept := calls.serve(key)) is not None:
+            return kept
+        calls.asked += 1
+        call = _OpenCall(services, self._activation, request)
         began = services.now()
         try:
-            response = await self._client.complete(request, on_text)
-        except ModelError as error:
-            failed_call = CallReport(activation.path, request.model, None, str(error))
-            services.report.add_call(activation, failed_call)
-            if key:
-                services.record_failed_call(activation, error, self._describe(request, began))
+            response = await self._client.complete(call.request, on_text)
+        except BaseException as error:
+            charge = await call.end_without_answer(error, lambda: self._describe(request, began))
+            if charge is not None and services.is_watched:
+                seconds = services.now() - began
+                services.publish(
+                    _build_failed_call(self._activation, request, charge, seconds, error)
+                )
             raise
-        services.report.add_call(activation, CallReport(activation.path, response.model, response))
-        if key:
-            await services.record_call(activation, key, response, self._describe(request, began))
+        charge = await call.end(key, response, lambda: self._describe(request, began))
+        calls.keep(key or request, response)
         if services.is_watched:
-            services.publish(_build_model_called(activation, response))
+            services.publish(_build_answered_call(self._activation, response, charge))
         return response
 
     def _describe(self, request: Request, began: float) -> CallDescription:
         return CallDescription(began, self._services.now(), self._log.describe(request))
 
-    def _compute_key(self, request: Request) -> str:
-        """Return what identifies a request within its activation.
 
-        It consists of what is requested and how many equal requests came before, not of its place
-        among other requests: these may run concurrently, in another order each time.
-        """
-        schema = request.schema.model_json_schema() if request.schema is not None else None
-        messages = [(message.role, message.content) for message in request.messages]
-        content = repr(
-            (
-                request.model,
-                messages,
-                schema,
-                request.max_tokens,
-                request.temperature,
-                request.tools,
-            )
+class _OpenCall:
+    """A model call under way: what its requests are charged, and its number in the journal."""
+
+    __slots__ = ("_activation", "_number", "_receipt", "_services", "request")
+
+    def __init__(self, services: RunServices, activation: Activation, request: Request) -> None:
+        from graphorch.models.budgets.charge import Receipt
+
+        self._services = services
+        self._activation = activation
+        self._number: int | None = None
+        payer = request.payer
+        is_capped = payer is not None and payer.has_cap("usd", "tokens", "calls")
+        if is_capped and services.is_journaled:
+            self._number = services.number_call()
+        self._receipt = Receipt(None if self._number is None else self._announce)
+        self.request = replace(request, receipt=self._receipt)
+
+    async def _announce(self, charge: Charge) -> None:
+        """Write to the journal what the call may have cost by the end of its next request."""
+        journal, services = self._services.log.journal, self._services
+        if journal is not None and self._number is not None:
+            model = self.request.model
+            journal.buffer_sending(self._activation, self._number, model, charge)
+            await services.log.make_durable()
+
+    async def end(self, key: str, response: Response, describe: Describe) -> Charge:
+        """Report an answer and write it to the journal, before the node sees it."""
+        activation, services = self._activation, self._services
+        charge = _read_receipt(self.request, response)
+        report = CallReport(
+            path=activation.path, model=response.model, response=response, charge=charge
         )
-        digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16)
-        name = digest.hexdigest()
-        self._request_counts[name] = self._request_counts.get(name, 0) + 1
-        return f"{name}:{self._request_counts[name]}"
+        services.report.add_call(activation, report)
+        if (journal := services.log.journal) is not None:
+            call = replace(describe(), number=self._number, charge=charge)
+            journal.buffer_call(activation, key, response, call)
+            await services.log.make_durable()
+        return charge
+
+    async def end_without_answer(self, error: BaseException, describe: Describe) -> Charge | None:
+        """Report a call that ended without an answer, and write it to the journal.
+
+        Return None if nothing was sent, and the model is not to blame for that: such a call never
+        happened.
+        """
+        activation, services = self._activation, self._services
+        receipt, is_model_error = self._receipt, isinstance(error, ModelError)
+        if not is_model_error and not receipt.charge.requests and not receipt.was_announced:
+            return None
+        charge, model = receipt.charge, self.request.model
+        report = CallReport(
+            path=activation.path,
+            model=model,
+            response=None,
+            error=describe_failure(error),
+            charge=charge,
+        )
+        services.report.add_call(activation, report)
+        if (journal := services.log.journal) is not None:
+            call = replace(describe(), number=self._number, charge=charge)
+            journal.buffer_failed_call(activation, error, model, call)
+            # A cancelled call must not wait; its record goes out with the next one.
+            if is_model_error:
+                await services.log.make_durable()
+        return charge
 
 
-def _build_model_called(activation: Activation, response: Response) -> ModelCalled:
+def describe_failure(error: BaseException) -> str:
+    """Return why a call ended without an answer."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return str(error) or type(error).__name__
+
+
+def _build_answered_call(activation: Activation, response: Response, charge: Charge) -> ModelCalled:
     return ModelCalled(
         activation.path,
         activation.step.name,
         response.model,
-        response.usage.input_tokens,
-        response.usage.output_tokens,
-        response.usd,
-        response.usd_source,
+        charge.input_tokens,
+        charge.output_tokens,
+        charge.usd,
+        "none" if charge.unpriced else response.usd_source,
         response.seconds,
         response.note,
     )
 
 
+def _build_failed_call(
+    activation: Activation, request: Request, charge: Charge, seconds: float, error: BaseException
+) -> ModelCalled:
+    return ModelCalled(
+        activation.path,
+        activation.step.name,
+        request.model,
+        charge.input_tokens,
+        charge.output_tokens,
+        charge.usd,
+        "none" if charge.unpriced else "",
+        seconds,
+        "",
+        error=describe_failure(error),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """One request to a model with its messages, and the response, or the error instead of it."""
+    """One request to a model with its messages, the response or the error, and its charge."""
 
     path: str
     activation: str
     model: str
     messages: tuple[Message, ...]
     response: Response | None
+    charge: Charge
     error: str = ""
 
 
 class RecordingClient:
-    """Passes requests on, and keeps each with its response in `calls`, for debuggers."""
+    """Passes requests on, and keeps each with its response in `calls`, for debuggers.
+
+    `charges` are those of all calls, also of calls that were taken out of `calls` since.
+    """
 
     def __init__(self, client: ModelClient) -> None:
         self._client = client
         self.calls: list[RecordedCall] = []
+        self.charges: list[Charge] = []
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return the client's response."""
         try:
             response = await self._client.complete(request, on_text)
-        except ModelError as error:
-            self._keep(request, request.model, None, f"{type(error).__name__}: {error}")
+        except BaseException as error:
+            if isinstance(error, ModelError) or _read_receipt(request, None).requests:
+                self._keep(request, request.model, None, f"{type(error).__name__}: {error}")
             raise
         self._keep(request, response.model, response, "")
         return response
@@ -130,8 +214,19 @@ class RecordingClient:
     def _keep(self, request: Request, model: str, response: Response | None, error: str) -> None:
         path = request.metadata.get("path", "")
         activation = request.metadata.get("activation", "")
-        call = RecordedCall(path, activation, model, request.messages, response, error)
+        charge = _read_receipt(request, response)
+        call = RecordedCall(path, activation, model, request.messages, response, charge, error)
         self.calls.append(call)
+        self.charges.append(charge)
+
+
+def _read_receipt(request: Request, response: Response | None) -> Charge:
+    """Return what a call was charged: by its receipt, else as far as its response tells."""
+    from graphorch.models.budgets.charge import NO_CHARGE
+
+    if request.receipt is not None and request.receipt.is_used:
+        return request.receipt.charge
+    return NO_CHARGE if response is None else response.charge
 
 
 def build_call_metadata(

@@ -6,8 +6,10 @@ Rules of this file:
 - the worst case is a bound, not a guess: of the input by its bytes (`token_count.py`), of the
   output by the limit that the request carries. Where there is no bound (no price, no enforceable
   limit on the output), a cap on dollars refuses the call before it is sent;
-- a request that was sent and has no bill is booked at the worst case. Only what certainly was not
-  charged is given back.
+- a request that was sent and has no bill is booked at the worst case, and so is one whose bill
+  cannot be. Only what certainly was not charged is given back;
+- what a request was charged is noted on the receipt of its call, also without a budget and whatever
+  became of the call, so that no report forgets it.
 """
 
 from __future__ import annotations
@@ -19,15 +21,21 @@ from typing import Protocol
 
 from graphorch.errors import GraphorchError, InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount, Reservation
+from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure
 from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.errors import AnswerError, TimedOut
-from graphorch.models.messages import Request, Response, Usage
+from graphorch.models.messages import Request, Response, Usage, estimate_usage
 from graphorch.models.token_count import bound_input_tokens
 
 # Answers that say that no model ran. 400 is not among them: some providers charge for input that
 # their filter refused (Microsoft's answer 1632971 on Azure OpenAI: 200 and 400 count, 429 does
-# not), and neither is 503, which some gateways answer after a timeout.
-_UNCHARGED = frozenset({401, 402, 403, 404, 405, 412, 429, 529})
+# not), and neither is 503, which some gateways answer after a timeout. A redirect is not followed.
+_UNCHARGED = frozenset({*range(300, 400), 401, 402, 403, 404, 405, 412, 413, 429, 501, 529})
+
+
+def is_uncharged(status: int | None) -> bool:
+    """Return whether an HTTP status says that no model ran, so that nothing was charged."""
+    return status in _UNCHARGED
 
 
 class ModelPricing(Protocol):
@@ -90,22 +98,25 @@ class CallMeter:
 
         Raises `InputError` if the call needs a worst case and has none.
         """
+        if request.departure is not None and request.departure.bill is not None:
+            request.departure.bill.hand_over()
         payer = request.payer
         if payer is None:
-            return MeteredCall(self, request, None, Amount())
+            return MeteredCall(self, replace(request, departure=Departure()), None)
         self.check_payable(request.model, payer)
         # 1. Bound the cost, and make the endpoint hold to the bound.
-        worst = Amount()
-        if request.max_tokens is not None:
+        worst, max_tokens = Amount(), request.max_tokens
+        if max_tokens is not None:
             worst = self.worst(request)
         elif payer.has_cap("usd", "tokens"):
             worst = self.worst(request)
-            request = replace(request, max_tokens=self.terms.max_output)
+            max_tokens = self.terms.max_output
         # 2. Bound the time by that of the budget.
-        left = payer.seconds_left
-        if left is not None and (request.timeout is None or left < request.timeout):
-            request = replace(request, timeout=max(left, 0.0))
-        return MeteredCall(self, request, payer, worst)
+        left, timeout = payer.seconds_left, request.timeout
+        if left is not None and (timeout is None or left < timeout):
+            timeout = max(left, 0.0)
+        addressed = replace(request, max_tokens=max_tokens, timeout=timeout, departure=Departure())
+        return MeteredCall(self, addressed, worst)
 
     def check_payable(self, model: str, payer: Account) -> None:
         """Raise `InputError` if a call of this model has no bound in the unit of a cap."""
@@ -178,40 +189,87 @@ class CallMeter:
 class MeteredCall:
     """The money side of one request: `async with meter.open_call(request) as call`.
 
-    Set `is_sent` right before the request goes out.
+    `worst` is what is reserved for it; None without a payer. Set `is_sent` right before the request
+    goes out.
     """
 
-    __slots__ = ("_actual", "_meter", "_payer", "_reservation", "_worst", "is_sent", "request")
+    __slots__ = (
+        "_charge",
+        "_departure",
+        "_is_open",
+        "_lost_usd",
+        "_meter",
+        "_reservation",
+        "_worst",
+        "is_sent",
+        "request",
+    )
 
-    def __init__(
-        self, meter: CallMeter, request: Request, payer: Account | None, worst: Amount
-    ) -> None:
+    def __init__(self, meter: CallMeter, request: Request, worst: Amount | None) -> None:
         self._meter = meter
-        self._payer = payer
         self._worst = worst
         self._reservation: Reservation | None = None
-        self._actual: tuple[Amount, bool] | None = None
+        self._charge: Charge | None = None
+        self._departure = request.departure or Departure()
+        self._is_open = False
+        self._lost_usd = 0.0  # of requests that were repeated; what comes back includes it
         self.request = request
         self.is_sent = False
 
     async def __aenter__(self) -> MeteredCall:
-        if self._payer is not None:
-            self._reservation = await self._payer.reserve(self._worst)
+        await self._open()
+        self._departure.bill = self
         return self
+
+    async def _open(self) -> None:
+        """Reserve the worst case of a request, and announce it."""
+        payer, receipt = self.request.payer, self.request.receipt
+        if payer is not None and self._worst is not None:
+            self._reservation = await payer.reserve(self._worst)
+        self._is_open = True
+        if receipt is not None and self._worst is not None:
+            try:
+                await receipt.begin_request(self._worst)
+            except BaseException:
+                self._close(NO_CHARGE)
+                raise
+
+    def hand_over(self) -> None:
+        """Leave the bill to a meter that is nearer to the endpoint."""
+        self._close(NO_CHARGE)
+
+    async def begin_repeat(self, failure: BaseException) -> None:
+        """Settle the request that failed, and reserve for the next one."""
+        if self._is_open:
+            charge = self._find_charge(failure)
+            self._lost_usd += charge.usd
+            self._close(charge)
+            self._departure.has_left = self._departure.is_watched = False
+            await self._open()
 
     def add_price(self, response: Response) -> Response:
         """Return the response with its price, and keep that for the settlement.
 
         The price is what the endpoint reported, else that of the table, else unknown.
         """
+        if not self._is_open:
+            return response  # a meter further in has priced it
+        usage = response.usage
+        if usage.input_tokens <= 0 or usage.output_tokens <= 0:
+            response = _drop_impossible_bill(self.request, response)
         if response.usd_source == "none" and not response.usage.is_estimated:
             cost = self._meter.cost(self.request.model, response.usage)
             if cost is not None:
                 source = "free" if self._meter.terms.is_free else "table"
-                response = replace(response, usd=cost, usd_source=source)
-        if self._reservation is not None:
-            usd = None if response.usd_source == "none" else response.usd
-            self._actual = self._amount_to_book(response.usage, usd)
+                response = replace(response, usd=cost + self._lost_usd, usd_source=source)
+        usd = None
+        if response.usd_source != "none":
+            usd = response.usd - self._lost_usd if self._lost_usd else response.usd
+        if response.attempts:
+            self._charge = self._build_charge(response.usage, usd)
+        else:
+            # Nothing was sent: the answer is from a cache.
+            self._charge = NO_CHARGE
         return response
 
     async def __aexit__(
@@ -220,15 +278,9 @@ class MeteredCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, AnswerError):
-            self._add_price_to_failure(error)
-        if self._reservation is None:
-            return
-        if not self.is_sent:
-            self._reservation.release()
-        else:
-            amount, is_estimate = self._actual or self._amount_of_failure(error)
-            self._reservation.settle(amount, is_estimate=is_estimate)
+        self._departure.bill = None
+        if self._is_open:
+            self._close(self._charge or self._find_charge(error))
         if isinstance(error, TimedOut) and self._is_out_of_time():
             raise self.build_timeout_error(error.limit) from None
 
@@ -237,8 +289,9 @@ class MeteredCall:
 
         Either the seconds of the budget are over, or the time of this call is.
         """
-        if self._payer is not None and self._is_out_of_time():
-            return self._payer.build_time_error()
+        payer = self.request.payer
+        if payer is not None and self._is_out_of_time():
+            return payer.build_time_error()
         timeout = self.request.timeout
         within = "in time" if timeout is None else f"within {timeout:g} s"
         message = f"Model '{self.request.model}' did not answer {within} (limit: {limit})."
@@ -251,35 +304,95 @@ class MeteredCall:
         return TimedOut(message, model=self.request.model, limit=limit)
 
     def _is_out_of_time(self) -> bool:
-        if self._payer is None:
-            return False
-        left = self._payer.seconds_left
+        payer = self.request.payer
+        left = None if payer is None else payer.seconds_left
         return left is not None and left <= 0
+
+    def _close(self, charge: Charge) -> None:
+        """Settle the reservation at a charge, and note the charge on the receipt."""
+        receipt, worst = self.request.receipt, self._worst
+        self._is_open = False
+        if self._reservation is not None:
+            if charge.requests:
+                known_tokens = charge.input_tokens + charge.output_tokens
+                is_estimate = charge.unpriced > 0 or charge.booked_tokens != known_tokens
+                self._reservation.settle(charge.booked, is_estimate=is_estimate)
+            else:
+                self._reservation.release()
+            self._reservation = None
+        if receipt is not None:
+            receipt.end_request(worst, charge)
+
+    def _find_charge(self, error: BaseException | None) -> Charge:
+        """Return what a request without an answer was charged."""
+        if not self.is_sent or not self._departure.is_possible:
+            return NO_CHARGE
+        if isinstance(error, AnswerError):
+            self._add_price_to_failure(error)
+        if isinstance(error, ModelError) and is_uncharged(error.status):
+            return Charge(requests=1)
+        if isinstance(error, ModelError):
+            usage, usd = error.usage if isinstance(error, AnswerError) else None, error.usd
+            if usd is not None and self._lost_usd:
+                usd = usd - self._lost_usd if usd > self._lost_usd else None
+            return self._build_charge(usage, usd)
+        return self._build_charge(None, None)
 
     def _add_price_to_failure(self, error: AnswerError) -> None:
         """Price an answer of no use, if its usage was reported and its cost was not."""
         usage = error.usage
+        if usage is not None and not _is_possible(usage, has_output=bool(error.partial.strip())):
+            error.usage = usage = None
+            error.usd = error.usd or None
         if error.usd is None and usage is not None and not usage.is_estimated:
             error.usd = self._meter.cost(self.request.model, usage)
 
-    def _amount_of_failure(self, error: BaseException | None) -> tuple[Amount, bool]:
-        if isinstance(error, ModelError) and error.status in _UNCHARGED:
-            return Amount(), False
-        if isinstance(error, AnswerError):
-            return self._amount_to_book(error.usage, error.usd)
-        return self._amount_to_book(None, None)
-
-    def _amount_to_book(self, usage: Usage | None, usd: float | None) -> tuple[Amount, bool]:
-        """Return what to book, and whether part of it is the worst case for want of a bill."""
+    def _build_charge(self, usage: Usage | None, usd: float | None) -> Charge:
+        """Return the charge of one request; the worst case stands in for what is not known."""
         tokens = None
         if usage is not None and not usage.is_estimated:
             tokens = usage.input_tokens + usage.output_tokens
-        is_estimate = tokens is None or usd is None
-        amount = Amount(
-            self._worst.usd if usd is None else usd,
-            self._worst.tokens if tokens is None else tokens,
+            if usd is not None:
+                return Charge(1, usd, 0, usage.input_tokens, usage.output_tokens, usd, tokens)
+        worst = self._worst
+        if worst is None or not worst.tokens:
+            worst = self._meter.worst(self.request)  # it was not needed until now
+        has_price = self._meter.find_prices(self.request.model) is not None
+        if usd is None and has_price and not worst.usd:
+            usd = 0.0  # however much it was, it is free
+        return Charge(
+            requests=1,
+            usd=usd or 0.0,
+            unpriced=0 if usd is not None else 1,
+            input_tokens=usage.input_tokens if usage is not None else 0,
+            output_tokens=usage.output_tokens if usage is not None else 0,
+            booked_usd=worst.usd if usd is None else usd,
+            booked_tokens=worst.tokens if tokens is None else tokens,
         )
-        return amount, is_estimate
+
+
+def _drop_impossible_bill(request: Request, response: Response) -> Response:
+    """Return the response without a usage that cannot be, such as no tokens for a real answer.
+
+    A cost of 0 beside it means as little.
+    """
+    usage, has_output = response.usage, bool(response.text.strip() or response.tool_calls)
+    if not response.attempts or usage.is_estimated or response.usd_source == "free":
+        return response
+    if _is_possible(usage, has_output=has_output):
+        return response
+    note = "the endpoint reported a usage that cannot be: the tokens are estimated"
+    response = replace(
+        response,
+        usage=estimate_usage(request, response.text),
+        note="; ".join(filter(None, (response.note, note))),
+    )
+    return response if response.usd else replace(response, usd_source="none")
+
+
+def _is_possible(usage: Usage, *, has_output: bool) -> bool:
+    """Return whether a request can have used so much: there is no prompt without tokens."""
+    return usage.input_tokens > 0 and (usage.output_tokens > 0 or not has_output)
 
 
 class MeteredClient:

@@ -140,6 +140,7 @@ class ConversationBuilder:
         turn.output_tokens = usage["output_tokens"]
         turn.usd = float(response["usd"])
         turn.usd_source = str(response["usd_source"])
+        self._set_charge(turn, body)
         turn.seconds = float(response["seconds"])
         turn.masked = tuple(_format_finding(finding) for finding in response["findings"])
         turn.decision = self._hide(_format_decision(response["decision"]))
@@ -156,9 +157,19 @@ class ConversationBuilder:
         turn = self._turn("unanswered", body, (model,), error)
         self._add_prompt(turn, body)
         turn.model = model
+        self._set_charge(turn, body)
         turn.seconds = float(body["at"]) - float(body["began"])
         turn.decision = self._hide(_format_decision(body["decision"]))
         return [turn]
+
+    def _set_charge(self, turn: Turn, body: Body) -> None:
+        """Note what all requests of a model call were charged; old records do not say it."""
+        if "charge" in body:
+            charge: Body = body["charge"]
+            turn.input_tokens = int(charge["input_tokens"])
+            turn.output_tokens = int(charge["output_tokens"])
+            turn.usd = float(charge["usd"])
+            turn.usd_source = "none" if charge["unpriced"] else turn.usd_source
 
     def on_commit(self, body: Body) -> list[Turn]:
         """Show the update that an activation wrote, or the answer of a person."""
@@ -337,6 +348,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"retry", "grace", "starting", "rules", "migrated"}
+    {"retry", "grace", "starting", "sending", "rules", "migrated"}
 )
 """Kinds of records in which nothing is said or done."""

@@ -74,6 +74,8 @@ class SpanBuilder:
     def __init__(self, head: RunHead) -> None:
         self._open: dict[str, _OpenActivation] = {}
         self._by_id: dict[str, _OpenActivation] = {}
+        # Calls that were announced and have not ended, by number.
+        self._announced: dict[int, Span] = {}
         # The last activation of each path: its routing may follow its end.
         self._last: dict[str, Span] = {}
         self._copied_until = 0
@@ -138,6 +140,8 @@ class SpanBuilder:
             for span in (activation.span, activation.attempt):
                 if span is not None and span.status in ("running", "lost"):
                     span.status = "lost" if is_over else "running"
+        for call in self._announced.values():
+            call.status = "lost" if is_over else "running"
         self._set_root_status()
         return trace
 
@@ -238,6 +242,14 @@ class SpanBuilder:
         if self._root.status != "waiting":
             self._finished.append(self._root)
 
+    def on_sending(self, body: Body) -> None:
+        """Open the span of a model call, whose cost is not known unless its end is recorded."""
+        span = self._announced.get(body["call"])
+        if span is None:
+            span = self._announced[body["call"]] = self._open_call(body)[1]
+        span.model = str(body["model"])
+        self._set_charge(span, body["charge"], "")
+
     def on_call(self, body: Body) -> None:
         """Add a model call with its requests and the tool calls that it asks for."""
         activation, span = self._open_call(body)
@@ -252,6 +264,8 @@ class SpanBuilder:
         span.output_tokens = usage["output_tokens"]
         span.cached_tokens = usage["cached_tokens"]
         span.usd, span.usd_source = float(response["usd"]), str(response["usd_source"])
+        if "charge" in body:
+            self._set_charge(span, body["charge"], span.usd_source)
         span.first_token, span.sent = response["first_token_seconds"], int(response["attempts"])
         span.from_cache = span.sent == 0
         span.findings = [finding for finding in response["findings"] if isinstance(finding, dict)]
@@ -277,6 +291,8 @@ class SpanBuilder:
         span.usd = float(body.get("usd") or 0.0)
         span.sent = 1
         self._add_decision(span, body["decision"])
+        if "charge" in body:
+            self._set_charge(span, body["charge"], "")
         self._finish(span)
 
     # ---- activations and attempts --------------------------------------------------------------
@@ -388,8 +404,20 @@ class SpanBuilder:
             _, span.loop = self.flow.taken(path, loop, exhausted, route["edges"])
 
     # ---- model calls ---------------------------------------------------------------------------
+    def _set_charge(self, call: Span, charge: Mapping[str, Any], source: str) -> None:
+        """Note what all requests of a call were charged, as far as it is known."""
+        call.usd = float(charge["usd"])
+        call.usd_source = "none" if charge["unpriced"] else source
+        call.input_tokens = int(charge["input_tokens"])
+        call.output_tokens = int(charge["output_tokens"])
+        call.sent = int(charge["requests"])
+
     def _open_call(self, body: Body) -> tuple[_OpenActivation, Span]:
+        """Return the span of a call: the one that was announced, else a new one."""
         activation = self._activation(body, body.get("began"))
+        if (span := self._announced.pop(body.get("call", 0), None)) is not None:
+            self._extend_run(body)
+            return activation, span
         attempt = self._attempt(activation, int(body["attempt"]))
         attempt.began = attempt.began or float(body.get("began") or 0.0)
         activation.calls += 1
@@ -523,6 +551,7 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
     "stopping": SpanBuilder.on_stopping,
     "resumed": SpanBuilder.on_resumed,
     "starting": SpanBuilder.on_starting,
+    "sending": SpanBuilder.on_sending,
     "call": SpanBuilder.on_call,
     "unanswered": SpanBuilder.on_unanswered,
     "ended": SpanBuilder.on_ended,

@@ -37,8 +37,8 @@ class Till:
     charged: dict[str, float] = field(default_factory=dict)
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
-        asked = sum(len(message.content) for message in request.messages) // 4
-        usage = Usage(asked, self.chance.randint(0, request.max_tokens or 4096))
+        asked = 1 + sum(len(message.content) for message in request.messages) // 4
+        usage = Usage(asked, self.chance.randint(1, request.max_tokens or 4096))
         cost = self.price.cost(usage)
         for level in request.metadata["levels"].split():
             self.charged[level] = self.charged.get(level, 0.0) + cost

@@ -16,7 +16,7 @@ from graphorch.engine.report import RunReport
 from graphorch.graph.options import NodeBudget
 
 if TYPE_CHECKING:
-    from graphorch.models.budgets.budget import Account, Budget
+    from graphorch.models.budgets.budget import Account, Amount, Budget
 
 _NOTHING_LEFT = 1e-12  # dollars; an account does not open with 0
 
@@ -41,7 +41,7 @@ class NodeBudgets:
         key = (scope, node_budget.name)
         if key in self._accounts:
             return self._accounts[key]
-        budget = _build_budget(node_budget, outer, self._sum_spent(scope, node_budget))
+        budget = _build_budget(node_budget, outer)
         if budget is None:
             return outer
         from graphorch.models.budgets.budget import Account, CapRules
@@ -51,16 +51,19 @@ class NodeBudgets:
             account = Account(node_budget.name, budget, rules=rules)
         else:
             account = outer.open(node_budget.name, budget, rules=rules)
+        account.count_earlier(self._sum_spent(scope, node_budget))
         self._accounts[key] = account
         return account
 
-    def _sum_spent(self, scope: Scope, node_budget: NodeBudget) -> float:
-        """Return the dollars that the reported calls spent from a node budget."""
-        return sum(
-            call.response.usd
+    def _sum_spent(self, scope: Scope, node_budget: NodeBudget) -> Amount:
+        """Return what the reported calls spent from a node budget."""
+        from graphorch.models.budgets.charge import sum_charges
+
+        return sum_charges(
+            call.charge
             for activation, call in self._report.calls
-            if call.response is not None and (scope, node_budget) in _find_budgets(activation)
-        )
+            if not call.is_copy and (scope, node_budget) in _find_budgets(activation)
+        ).booked
 
 
 def _find_budgets(activation: Activation) -> Iterator[tuple[Scope, NodeBudget]]:
@@ -73,17 +76,17 @@ def _find_budgets(activation: Activation) -> Iterator[tuple[Scope, NodeBudget]]:
         outer = outer.scope.parent
 
 
-def _build_budget(node_budget: NodeBudget, outer: Account | None, spent: float) -> Budget | None:
-    """Return what is left of a node budget; None if it is a share of something without a limit."""
+def _build_budget(node_budget: NodeBudget, outer: Account | None) -> Budget | None:
+    """Return the budget of a node; None if it is a share of something without a limit."""
     from graphorch.models.budgets.budget import Budget
 
     if node_budget.usd is not None:
-        return Budget(usd=max(node_budget.usd - spent, _NOTHING_LEFT))
+        return Budget(usd=node_budget.usd)
     whole = outer.budget if outer is not None else Budget()
     share = node_budget.share
     if share is None or (whole.usd is None and whole.tokens is None and whole.calls is None):
         return None
-    usd = None if whole.usd is None else max(whole.usd * share - spent, _NOTHING_LEFT)
+    usd = None if whole.usd is None else max(whole.usd * share, _NOTHING_LEFT)
     return Budget(
         usd=usd, tokens=_take_share(whole.tokens, share), calls=_take_share(whole.calls, share)
     )

@@ -1,0 +1,89 @@
+"""Answers of models that are kept until their activation commits, so that none is paid for twice.
+
+Rules of this file:
+- an attempt that a `resume` starts is served the answers that the attempts before it got, whatever
+  they failed of: a node after its answer, a cancellation, a crash;
+- a retry within the run asks anew: what is kept is forgotten when the retry begins;
+- an answer is served for the request that it answered. With another prompt or another model, the
+  model is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from graphorch.core.tree import Activation
+
+if TYPE_CHECKING:
+    from graphorch.models.messages import Request, Response
+
+
+class KeptAnswer(NamedTuple):
+    """A response, and the request that it answers: itself, or the key that a journal holds."""
+
+    asked: Request | str
+    response: Response
+
+
+KeptAnswers: TypeAlias = dict[Activation, list[KeptAnswer]]
+"""Answers of activations that have not committed yet, in the order in which they came."""
+
+
+class AttemptCalls:
+    """The model calls of one attempt, and the answers of the attempts before it.
+
+    The n-th time that the attempt makes a request, it gets the n-th answer that is kept for an
+    equal request. Equal requests may run concurrently, in another order each time.
+    """
+
+    __slots__ = ("_earlier", "_kept", "asked", "served")
+
+    def __init__(self, kept: list[KeptAnswer]) -> None:
+        self._kept = kept
+        self._earlier: dict[str, deque[Response]] = {}
+        for answer in kept:
+            asked = answer.asked
+            key = asked if isinstance(asked, str) else compute_key(asked)
+            self._earlier.setdefault(key, deque()).append(answer.response)
+        self.served = 0
+        self.asked = 0
+
+    @property
+    def may_serve(self) -> bool:
+        """Return whether answers of earlier attempts are left."""
+        return bool(self._earlier)
+
+    def serve(self, key: str) -> Response | None:
+        """Return the next answer that is kept for a request; None if there is none."""
+        waiting = self._earlier.get(key)
+        if not waiting:
+            return None
+        self.served += 1
+        return waiting.popleft()
+
+    def keep(self, asked: Request | str, response: Response) -> None:
+        """Keep an answer that a model gave just now."""
+        self._kept.append(KeptAnswer(asked, response))
+
+
+def compute_key(request: Request) -> str:
+    """Return what identifies a request within its activation: a hash of all that is asked."""
+    schema = request.schema.model_json_schema() if request.schema is not None else None
+    messages = [(message.role, message.content) for message in request.messages]
+    content = repr(
+        (request.model, messages, schema, request.max_tokens, request.temperature, request.tools)
+    )
+    digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16)
+    return digest.hexdigest()
+
+
+def forget_answers(kept: KeptAnswers, activation: Activation) -> None:
+    """Forget the answers of an activation that is tried again in its run, and of those inside."""
+    for holder in list(kept):
+        outer: Activation | None = holder
+        while outer is not None and outer is not activation:
+            outer = outer.scope.parent
+        if outer is activation:
+            del kept[holder]

@@ -1,0 +1,414 @@
+"""What an endpoint charges, against what the run reports and what its budget allows.
+
+The endpoint is a real HTTP server that charges for whatever a model may have done, also when its
+answer is cut off, useless, or arrives nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from graphorch import Budget, Context, Graph, NodeError, Result, Retry, RunFailed, agent, node
+from graphorch.engine.report import RunReport
+from graphorch.errors import JournalError
+from graphorch.journal.memory import MemoryStore
+from graphorch.models.openai import transport  # imports what a first call would import slowly
+from graphorch.models.openai.client import CallLimits, OpenAIClient
+from graphorch.models.pricing.metering import MeteredClient
+from graphorch.models.pricing.prices import Prices
+from graphorch.models.retry import Backoff, RetryingClient
+from tests.contracts.faulty_store import FaultyStore
+from tests.models.servers import Asked, completion, serve
+
+assert transport
+TOKEN = 0.001  # dollars
+PRICES = Prices({"m": {"input": 1000, "output": 1000}}, list_prices=False)
+CALL = 10 * TOKEN  # 7 tokens in, 3 out
+CAP = 0.4
+ONCE = Retry(1)
+
+
+class Till:
+    """Endpoint that plays its script and counts what it charges.
+
+    Beyond the script it answers well. `unbilled` counts the charges that no answer reported.
+    """
+
+    def __init__(self, *script: str) -> None:
+        self.script = list(script)
+        self.requests = 0
+        self.charged = 0.0
+        self.unbilled = 0
+
+    async def answer(self, asked: Asked) -> None:
+        self.requests += 1
+        action = self.script.pop(0) if self.script else "good"
+        if action != "busy":
+            self.charged += CALL
+        self.unbilled += action in ("cut", "fails", "silent", "zeros", "no usage", "web page")
+        if action == "cut":
+            await asked.send(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{")
+            asked.close()
+        elif action == "silent":
+            await asked.until_closed()
+        else:
+            status, body = self.describe(action)
+            await asked.send(encode(status, body))
+
+    def describe(self, action: str) -> tuple[int, str | dict[str, Any]]:
+        answer = completion("fine")
+        if action == "busy":
+            return 429, {"error": {"message": "too many requests"}}
+        if action == "fails":
+            return 500, {"error": {"message": "it broke after it had answered"}}
+        if action == "web page":
+            return 200, "<html>"
+        if action == "length":
+            return 200, completion("fi", "length")
+        if action == "refuses":
+            return 200, completion(None, refusal="no")
+        if action == "no usage":
+            del answer["usage"]
+        if action == "zeros":
+            answer["usage"] = {"prompt_tokens": 0, "completion_tokens": 0}
+        return 200, answer
+
+
+def encode(status: int, body: str | dict[str, Any]) -> bytes:
+    content = (body if isinstance(body, str) else json.dumps(body)).encode()
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(content)}\r\n\r\n".encode() + content
+
+
+@asynccontextmanager
+async def opened(till: Till, *, attempts: int = 1, seconds: float = 0.3) -> AsyncGenerator[Any]:
+    """Serve a till, and yield a client for it that makes attempts of so many seconds."""
+    async with serve(till.answer) as server:
+        client = OpenAIClient(server.url, "key", limits=CallLimits(total=seconds))
+        backoff = Backoff(attempts=attempts, first=0.0)
+        try:
+            yield MeteredClient(RetryingClient(client, backoff), PRICES)
+        finally:
+            await client.aclose()
+
+
+class Question(BaseModel):
+    question: str
+
+
+class First(BaseModel):
+    first: str = ""
+
+
+class Second(BaseModel):
+    second: str = ""
+
+
+class Score(BaseModel):
+    score: int = 0
+    remark: str = ""
+
+
+class State(Question, First, Second, Score): ...
+
+
+def build(*, broken: int = 0, retry: Retry = ONCE) -> Any:
+    """Return two agents and a node that asks by itself, and then fails so many times."""
+    left = [broken]
+
+    @agent(output=First, model="m", max_tokens=5, retry=retry)
+    def begin(question: Question) -> str:
+        return f"begin {question.question}"
+
+    @node(retry=retry)
+    async def end(ctx: Context, first: First) -> Second:
+        one = await ctx.complete(f"end {first.first}", model="m", max_tokens=5)
+        two = await ctx.complete("once more", model="m", max_tokens=5)
+        if left[0]:
+            left[0] -= 1
+            raise OSError("the disk is full")
+        return Second(second=f"{one} {two}")
+
+    return Graph("money", State, input=Question, output=Second).chain(begin, end).build()
+
+
+def report_of(outcome: object) -> RunReport:
+    """Return the report of a run, however it ended."""
+    if isinstance(outcome, Result):
+        return outcome.record
+    assert isinstance(outcome, RunFailed)
+    assert isinstance(outcome.run, RunReport)
+    return outcome.run
+
+
+async def outcome_of(work: Any) -> Any:
+    try:
+        return await work
+    except RunFailed as error:
+        return error
+
+
+ASKED = Question(question="why?")
+
+
+# ---- what failed is counted ------------
+@pytest.mark.parametrize("action", ["length", "refuses"])
+def test_useless_answer_is_charged(action: str) -> None:
+    """An answer that was charged and is of no use counts in the run that failed of it."""
+
+    async def main() -> None:
+        till = Till(action)
+        async with opened(till) as client:
+            report = report_of(await outcome_of(build().run(ASKED, client=client)))
+        assert report.usd == pytest.approx(till.charged)
+        assert report.usage == {"input_tokens": 7, "output_tokens": 3, "calls": 1}
+        (step,) = report.steps()
+        assert (step.calls, step.input_tokens, step.usd) == (1, 7, pytest.approx(CALL))
+        assert report.unpriced == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("action", ["cut", "fails", "silent", "zeros", "no usage", "web page"])
+def test_cost_without_bill_is_unknown(action: str) -> None:
+    """A request without a bill that can be is unpriced, and booked at the worst case."""
+
+    async def main() -> None:
+        till, budget = Till(action), Budget(usd=CAP)
+        async with opened(till) as client:
+            outcome = await outcome_of(build().run(ASKED, client=client, budget=budget))
+        report = report_of(outcome)
+        assert report.unpriced == till.unbilled == 1
+        charges = [call.charge for call in report.paid_calls]
+        assert charges[0].usd == 0
+        assert charges[0].booked_usd >= CALL
+
+    asyncio.run(main())
+
+
+def test_busy_endpoint_charges_nothing() -> None:
+    """A request that the endpoint turned away costs nothing, and is known to."""
+
+    async def main() -> None:
+        till = Till("busy")
+        async with opened(till) as client:
+            report = report_of(await outcome_of(build().run(ASKED, client=client)))
+        assert (report.usd, report.unpriced, till.charged) == (0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_resumed_failures_count() -> None:
+    """Failures of earlier attempts count at the cap of a run that is resumed again and again."""
+
+    async def main(store: MemoryStore | None) -> None:
+        till, flow = Till(*["length"] * 100), build()
+        options: dict[str, Any] = {} if store is None else {"durable": store}
+        async with opened(till) as client:
+            outcome = await outcome_of(
+                flow.run(ASKED, run_id="r", client=client, budget=Budget(usd=CAP), **options)
+            )
+            for _ in range(100):
+                assert report_of(outcome).usd == pytest.approx(till.charged)
+                outcome = await outcome_of(flow.resume("r", client=client, **options))
+        assert outcome.end_reason == "limit:usd"
+        assert 0.7 * CAP < till.charged <= CAP + 1e-9
+
+    asyncio.run(main(None))
+    asyncio.run(main(MemoryStore()))
+
+
+def test_resumed_calls_count() -> None:
+    """Failed calls count at a cap on calls, in whatever process they were made."""
+
+    async def main() -> None:
+        till, flow, store = Till(*["cut"] * 100), build(), MemoryStore()
+        async with opened(till) as client:
+            budget, options = Budget(calls=2), {"client": client, "durable": store}
+            outcome = await outcome_of(flow.run(ASKED, run_id="r", budget=budget, **options))
+            for _ in range(5):
+                outcome = await outcome_of(flow.resume("r", **options))
+        assert outcome.end_reason == "limit:calls"
+        assert till.requests == 2
+
+    asyncio.run(main())
+
+
+def test_retries_of_client_are_charged() -> None:
+    """Each attempt of a client that repeats is reserved, charged and counted by itself."""
+
+    async def main() -> None:
+        till = Till("fails", "fails", "busy", "good")
+        async with opened(till, attempts=4) as client:
+            budget = Budget(usd=1)
+            result = await build().run(ASKED, client=client, budget=budget)
+        first = result.record.paid_calls[0].charge
+        assert (first.requests, first.unpriced) == (4, 2)
+        assert first.usd == pytest.approx(CALL)
+        assert result.cost == pytest.approx(3 * CALL)
+        assert result.record.unpriced == 2
+
+    asyncio.run(main())
+
+
+def test_retries_of_client_stop_at_cap() -> None:
+    """A client that repeats stops where the next attempt does not fit, and all before it count."""
+
+    async def main() -> None:
+        till = Till(*["fails"] * 50)
+        async with opened(till, attempts=50) as client:
+            work = build().run(ASKED, client=client, budget=Budget(calls=3))
+            outcome = await outcome_of(work)
+        assert outcome.end_reason == "limit:calls"
+        assert till.requests == 3
+        assert report_of(outcome).unpriced == 3
+
+    asyncio.run(main())
+
+
+def test_cancelled_call_is_charged() -> None:
+    """A call that the time limit of its node cut off counts at the worst case."""
+
+    async def main() -> None:
+        till, store = Till("silent"), MemoryStore()
+
+        @agent(output=First, model="m", max_tokens=5, timeout=0.5)
+        def hurry(question: Question) -> str:
+            return question.question
+
+        flow = Graph("hurry", State, input=Question, output=First).chain(hurry).build()
+        async with opened(till, seconds=60) as client:
+            options = {"client": client, "durable": store}
+            budget = Budget(calls=1)
+            failed = await outcome_of(flow.run(ASKED, run_id="r", budget=budget, **options))
+            assert report_of(failed).unpriced == 1
+            again = await outcome_of(flow.resume("r", **options))
+        assert again.end_reason == "limit:calls"
+        assert till.requests == 1
+
+    asyncio.run(main())
+
+
+# ---- answers are kept ------------
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_answers_survive_failed_node(is_durable: bool) -> None:
+    """A node that fails after its answers gets the same ones in every resume, and pays once."""
+
+    async def main() -> None:
+        till, flow, options = Till(), build(broken=3), {}
+        if is_durable:
+            options["durable"] = MemoryStore()
+        async with opened(till) as client:
+            outcome = await outcome_of(flow.run(ASKED, run_id="r", client=client, **options))
+            while not isinstance(outcome, Result):
+                outcome = await outcome_of(flow.resume("r", client=client, **options))
+        assert till.requests == 3
+        assert outcome.cost == pytest.approx(till.charged)
+
+    asyncio.run(main())
+
+
+def test_retry_asks_anew() -> None:
+    """A retry within the run asks the model again."""
+
+    async def main() -> None:
+        till = Till()
+        async with opened(till) as client:
+            flow = build(broken=1, retry=Retry(2, first=0.0))
+            result = await flow.run(ASKED, client=client)
+        assert till.requests == 5
+        assert result.cost == pytest.approx(till.charged)
+
+    asyncio.run(main())
+
+
+def test_unfit_answers_are_asked_anew() -> None:
+    """A resume does not serve two answers that did not fit for ever: it asks the model again."""
+
+    @agent(output=Score, model="m", max_tokens=5)
+    def judge(question: Question) -> str:
+        return question.question
+
+    async def main() -> None:
+        till = Till()
+        till.describe = lambda action: (200, completion(texts.pop(0)))
+        flow = Graph("judge", State, input=Question, output=Score).chain(judge).build()
+        async with opened(till) as client:
+            options = {"client": client, "durable": MemoryStore()}
+            failed = await outcome_of(flow.run(ASKED, run_id="r", **options))
+            assert isinstance(failed.exceptions[0], NodeError)
+            result = await flow.resume("r", **options)
+        assert (result.output.score, till.requests) == (7, 3)
+        assert result.cost == pytest.approx(till.charged)
+
+    texts = ["much", "very much", '{"score": 7, "remark": "good"}']
+    asyncio.run(main())
+
+
+# ---- the law ------------
+ACTIONS = ("good", "cut", "length", "refuses", "fails", "busy", "zeros", "no usage", "web page")
+
+
+async def live_through(seed: int) -> None:
+    """Run, crash, resume and fork at random; the endpoint never gets more than a cap allows."""
+    chance = random.Random(seed)
+    till = Till(*chance.choices(ACTIONS, k=40))
+    now = [1e9]
+    store = MemoryStore(clock=lambda: now[0])
+    retry = chance.choice([ONCE, Retry(2, first=0.0)])
+    flow = build(broken=chance.randint(0, 3), retry=retry)
+    cap = chance.choice([Budget(usd=CAP), Budget(usd=CAP / 4), Budget(calls=chance.randint(1, 5))])
+
+    def check(before: tuple[float, int]) -> None:
+        usd, requests = till.charged - before[0], till.requests - before[1]
+        assert usd <= (cap.usd or 1e9) + 1e-9
+        assert requests <= (cap.calls or 1_000)
+
+    async def try_once(begin: Callable[[Any], Any]) -> Any:
+        """Let the process die at some call of the store, or at none."""
+        kept = FaultyStore(store, "fails", chance.choice([0, 0, *range(3, 25)]))
+        now[0] += 60  # the lease of a process that died has run out
+        with contextlib.suppress(JournalError, NodeError):
+            return await outcome_of(begin(kept))
+
+    async with opened(till, attempts=chance.choice([1, 3])) as client:
+        before = (0.0, 0)
+        options = {"client": client}
+        outcome = await try_once(
+            lambda kept: flow.run(ASKED, run_id="r", budget=cap, durable=kept, **options)
+        )
+        for _ in range(chance.randint(1, 8)):
+            if not (await store.load("r")).records:
+                return
+            outcome = await try_once(lambda kept: flow.resume("r", durable=kept, **options))
+            check(before)
+        if outcome is None:
+            return
+        unpriced = report_of(outcome).unpriced
+        assert report_of(outcome).usd <= till.charged + 1e-9
+        assert report_of(outcome).usd == pytest.approx(till.charged) or unpriced
+        if isinstance(outcome, Result):
+            before = (till.charged, till.requests)
+            await flow.fork("r", start="end", run_id="f", durable=store, **options)
+            for _ in range(3):
+                forked = await outcome_of(flow.resume("f", durable=store, **options))
+                check(before)
+                assert report_of(forked).usd <= till.charged - before[0] + 1e-9
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_endpoint_never_charges_more_than_cap(seed: int) -> None:
+    """Whatever fails, dies, resumes, repeats or forks: no cap is exceeded, no cost is invented."""
+    asyncio.run(live_through(seed))
